@@ -1,1 +1,18 @@
-//! Stub.
+//! What workers, clients and the engine say to each other: wire types, labels, output parsing, limits.
+//!
+//! No I/O happens here. A worker in Rust needs only this crate and an HTTP client; one in another language needs
+//! only the JSON these types describe.
+
+pub mod ids;
+pub mod labels;
+pub mod limits;
+pub mod outputs;
+pub mod requests;
+pub mod time;
+pub mod wire;
+
+pub use ids::{BadId, JobId, LeaseId, OutputName, WorkerId, WorkflowId};
+pub use labels::{BadLabel, Label, LabelSet};
+pub use outputs::Outputs;
+pub use time::Millis;
+pub use wire::Status;

@@ -1,0 +1,191 @@
+//! Names of things, each a type of its own so that one can't be passed for another.
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::limits;
+
+/// Why a text is not an id.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BadId {
+    /// Nothing in it.
+    #[error("an {what} must not be empty")]
+    Empty {
+        /// Which kind of id.
+        what: &'static str,
+    },
+    /// Over the limit.
+    #[error("{what} is {size} bytes long; at most {limit} are allowed")]
+    TooLong {
+        /// Which kind of id.
+        what: &'static str,
+        /// Its size in bytes.
+        size: usize,
+        /// The most there may be.
+        limit: usize,
+    },
+    /// A character that would break a path, a log line or a file name.
+    #[error("{what} {text:?} has the character {found:?}; {allowed}")]
+    Character {
+        /// Which kind of id.
+        what: &'static str,
+        /// The whole text.
+        text: String,
+        /// The first such character.
+        found: char,
+        /// What is allowed instead.
+        allowed: &'static str,
+    },
+}
+
+fn check_id(what: &'static str, text: &str) -> Result<(), BadId> {
+    check(what, text, limits::ID, "`/ ? #`, white space and control characters are not allowed", |c| {
+        !(matches!(c, '/' | '?' | '#') || c.is_whitespace() || c.is_control())
+    })
+}
+
+fn check_output_name(what: &'static str, text: &str) -> Result<(), BadId> {
+    check(what, text, limits::OUTPUT_NAME, "only A-Z a-z 0-9 _ - . are allowed", |c| {
+        c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.')
+    })
+}
+
+fn check(
+    what: &'static str,
+    text: &str,
+    limit: usize,
+    allowed: &'static str,
+    good: impl Fn(char) -> bool,
+) -> Result<(), BadId> {
+    if text.is_empty() {
+        return Err(BadId::Empty { what });
+    }
+    if text.len() > limit {
+        return Err(BadId::TooLong { what, size: text.len(), limit });
+    }
+    match text.chars().find(|&c| !good(c)) {
+        Some(found) => Err(BadId::Character { what, text: text.to_owned(), found, allowed }),
+        None => Ok(()),
+    }
+}
+
+macro_rules! ids {
+    ($($(#[$doc:meta])* $name:ident, $what:literal, $check:path;)*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(String);
+
+        impl $name {
+            /// Checks the text against this kind's characters and length.
+            pub fn new(text: impl Into<String>) -> Result<Self, BadId> {
+                let text = text.into();
+                $check($what, &text)?;
+                Ok(Self(text))
+            }
+
+            /// The text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(&self.0)
+            }
+        }
+
+        impl Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl AsRef<str> for $name {
+            fn as_ref(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = BadId;
+            fn from_str(text: &str) -> Result<Self, BadId> {
+                Self::new(text)
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = BadId;
+            fn try_from(text: String) -> Result<Self, BadId> {
+                Self::new(text)
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(id: $name) -> Self {
+                id.0
+            }
+        }
+    )*};
+}
+
+ids! {
+    /// A workflow, chosen by the engine.
+    WorkflowId, "workflow id", check_id;
+    /// A job within its workflow, chosen by the author.
+    JobId, "job id", check_id;
+    /// A worker, chosen by itself.
+    WorkerId, "worker id", check_id;
+    /// An output's name.
+    OutputName, "output name", check_output_name;
+}
+
+/// A worker's hold on one attempt of a job, opaque to the worker.
+///
+/// It is a capability: whoever has it may report for the attempt. It is not shown in logs or lists, and `Debug` hides it.
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct LeaseId(pub String);
+
+impl fmt::Debug for LeaseId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LeaseId(…)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_that_would_break_a_path_or_a_line_are_refused_by_name() {
+        for bad in ["a/b", "a?b", "a#b", "a b", "a\nb", "a\u{7}b", "a\u{a0}b"] {
+            let error = JobId::new(bad).expect_err(bad).to_string();
+            assert!(error.contains("job id"), "{error}");
+        }
+        assert!(JobId::new("").is_err());
+        assert!(JobId::new("x".repeat(101)).expect_err("too long").to_string().contains("101 bytes"));
+        assert!(JobId::new("x".repeat(100)).is_ok());
+        assert!(JobId::new("deploy-straße:1.2_é@%").is_ok());
+    }
+
+    #[test]
+    fn output_names_allow_what_the_protocol_lists_and_nothing_else() {
+        assert!(OutputName::new("Artifact_url-1.2").is_ok());
+        for bad in ["a b", "a=b", "a:b", "é", ""] {
+            assert!(OutputName::new(bad).is_err(), "{bad}");
+        }
+        assert!(OutputName::new("x".repeat(129)).is_err());
+    }
+
+    #[test]
+    fn a_lease_id_does_not_show_in_debug_output() {
+        assert!(!format!("{:?}", LeaseId("secret".into())).contains("secret"));
+    }
+}

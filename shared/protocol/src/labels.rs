@@ -1,0 +1,218 @@
+//! Capability labels. A worker may take a job exactly when *all* the job's labels are among the worker's.
+
+use std::collections::BTreeSet;
+use std::collections::btree_set::Iter;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::limits;
+
+/// Why a text is not a label, or a set of labels is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BadLabel {
+    /// Nothing left after trimming.
+    #[error("a label must not be empty")]
+    Empty,
+    /// Over [`limits::LABEL`].
+    #[error("label {text:?} is {} bytes long; at most {} are allowed", text.len(), limits::LABEL)]
+    TooLong {
+        /// The label, trimmed.
+        text: String,
+    },
+    /// Commas separate labels; white space and control characters can't be seen.
+    #[error("label {text:?} has the character {found:?}; commas, white space and control characters are not allowed")]
+    Character {
+        /// The label, trimmed.
+        text: String,
+        /// The first such character.
+        found: char,
+    },
+    /// Over [`limits::LABELS_PER_JOB`] or [`limits::LABELS_PER_WORKER`].
+    #[error("{count} labels; at most {limit} are allowed")]
+    TooMany {
+        /// How many there are, duplicates counted once.
+        count: usize,
+        /// The most there may be.
+        limit: usize,
+    },
+}
+
+/// One label, trimmed and folded to lower case: `Docker` and `docker` are the same.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Label(String);
+
+impl Label {
+    /// Trims, folds and checks.
+    pub fn new(text: &str) -> Result<Self, BadLabel> {
+        let text = text.trim();
+        if text.is_empty() {
+            return Err(BadLabel::Empty);
+        }
+        if let Some(found) = text.chars().find(|c| *c == ',' || c.is_whitespace() || c.is_control()) {
+            return Err(BadLabel::Character { text: text.to_owned(), found });
+        }
+        let folded = text.to_lowercase();
+        if folded.len() > limits::LABEL {
+            return Err(BadLabel::TooLong { text: text.to_owned() });
+        }
+        Ok(Self(folded))
+    }
+
+    /// The folded text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Label {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl TryFrom<String> for Label {
+    type Error = BadLabel;
+    fn try_from(text: String) -> Result<Self, BadLabel> {
+        Self::new(&text)
+    }
+}
+
+impl From<Label> for String {
+    fn from(label: Label) -> Self {
+        label.0
+    }
+}
+
+/// A set of labels, sorted; duplicates count once.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct LabelSet(BTreeSet<Label>);
+
+impl LabelSet {
+    /// Reads labels as people write them in `WORKER_LABELS`: separated by commas, empty parts ignored.
+    pub fn from_comma_separated(text: &str) -> Result<Self, BadLabel> {
+        Self::parse(text.split(',').filter(|part| !part.trim().is_empty()))
+    }
+
+    /// Reads each text as one label.
+    pub fn parse<'a>(texts: impl IntoIterator<Item = &'a str>) -> Result<Self, BadLabel> {
+        texts.into_iter().map(Label::new).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// Refuses a set larger than `limit`.
+    pub fn at_most(&self, limit: usize) -> Result<(), BadLabel> {
+        if self.0.len() > limit {
+            return Err(BadLabel::TooMany { count: self.0.len(), limit });
+        }
+        Ok(())
+    }
+
+    /// The labels of this set that `worker` lacks. Empty means that the worker covers them all.
+    #[must_use]
+    pub fn missing_from(&self, worker: &Self) -> Self {
+        Self(self.0.difference(&worker.0).cloned().collect())
+    }
+
+    /// Whether a worker with the labels `worker` may take a job that requires this set.
+    ///
+    /// An exclusive worker takes only jobs that ask for at least one of its labels.
+    #[must_use]
+    pub fn may_run_on(&self, worker: &Self, exclusive: bool) -> bool {
+        self.0.is_subset(&worker.0) && !(exclusive && self.0.is_empty())
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// In sorted order.
+    #[must_use]
+    pub fn iter(&self) -> Iter<'_, Label> {
+        self.0.iter()
+    }
+}
+
+impl<'a> IntoIterator for &'a LabelSet {
+    type Item = &'a Label;
+    type IntoIter = Iter<'a, Label>;
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.iter()
+    }
+}
+
+impl FromIterator<Label> for LabelSet {
+    fn from_iter<I: IntoIterator<Item = Label>>(labels: I) -> Self {
+        Self(labels.into_iter().collect())
+    }
+}
+
+/// `staging, docker`; nothing for the empty set.
+impl fmt::Display for LabelSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (n, label) in self.0.iter().enumerate() {
+            if n > 0 {
+                f.write_str(", ")?;
+            }
+            f.write_str(&label.0)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn set(text: &str) -> LabelSet {
+        LabelSet::from_comma_separated(text).expect("good labels")
+    }
+
+    #[test]
+    fn labels_compare_without_case_are_trimmed_and_duplicates_count_once() {
+        assert_eq!(set(" Docker ,docker,GPU"), set("gpu,docker"));
+        assert_eq!(set("a,,b,").len(), 2);
+    }
+
+    #[test]
+    fn bad_labels_are_refused_with_the_character_or_the_limit() {
+        assert_eq!(Label::new("  "), Err(BadLabel::Empty));
+        assert!(Label::new("a b").expect_err("space").to_string().contains("' '"));
+        assert!(Label::new(&"x".repeat(65)).expect_err("long").to_string().contains("at most 64"));
+        assert!(Label::new(&"x".repeat(64)).is_ok());
+    }
+
+    #[test]
+    fn an_exclusive_worker_takes_no_job_without_labels() {
+        assert!(set("").may_run_on(&set("gpu"), false));
+        assert!(!set("").may_run_on(&set("gpu"), true));
+        assert!(set("gpu").may_run_on(&set("gpu,big"), true));
+    }
+
+    proptest! {
+        #[test]
+        fn a_job_may_run_exactly_where_no_label_is_missing(
+            job in proptest::collection::btree_set("[a-eA-E]", 0..6),
+            worker in proptest::collection::btree_set("[a-eA-E]", 0..6),
+        ) {
+            let folded = |labels: &BTreeSet<String>| labels.iter().map(|l| l.to_lowercase()).collect::<BTreeSet<_>>();
+            let expected = folded(&job).iter().all(|label| folded(&worker).contains(label));
+            let parse = |labels: &BTreeSet<String>| LabelSet::parse(labels.iter().map(String::as_str)).expect("good");
+            prop_assert_eq!(parse(&job).may_run_on(&parse(&worker), false), expected);
+            prop_assert_eq!(parse(&job).missing_from(&parse(&worker)).is_empty(), expected);
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! Every limit of the protocol, once. Sizes are bytes unless the name says otherwise.
+
+use std::time::Duration;
+
+/// Longest workflow, job, worker or step id.
+pub const ID: usize = 100;
+/// Longest label.
+pub const LABEL: usize = 64;
+/// Labels a job may require.
+pub const LABELS_PER_JOB: usize = 32;
+/// Labels a worker may carry.
+pub const LABELS_PER_WORKER: usize = 64;
+/// Longest output name.
+pub const OUTPUT_NAME: usize = 128;
+/// All output values of one job together.
+pub const OUTPUTS_PER_JOB: usize = 1024 * 1024;
+/// A definition, in either format.
+pub const DEFINITION: usize = 1024 * 1024;
+/// Jobs in a workflow.
+pub const JOBS: usize = 10_000;
+/// Needs in a workflow, all jobs together.
+pub const NEEDS: usize = 100_000;
+/// A request's body: what API Gateway and Lambda let through, less what base64 and headers take.
+pub const REQUEST_BODY: usize = 4_500_000;
+/// `upstream_outputs` that a claim carries in its answer; more goes by `upstream_outputs_url`.
+pub const UPSTREAM_INLINE: usize = 4_000_000;
+/// An answer's body; lists and logs end early with `Link: rel="next"`.
+pub const ANSWER: usize = 5_000_000;
+/// Outputs that a status shows for one job; more is `outputs_truncated`.
+pub const OUTPUTS_IN_STATUS: usize = 4 * 1024;
+/// The error text a worker reports; the rest is cut.
+pub const ERROR_TEXT: usize = 4 * 1024;
+/// Longest `Idempotency-Key`.
+pub const IDEMPOTENCY_KEY: usize = 255;
+/// Tries a job may have on top of its first.
+pub const RETRIES: u32 = 100;
+/// Workflows in one page of a list.
+pub const LIST: usize = 1000;
+/// Shortest and longest lease, in seconds.
+pub const LEASE_TTL_SECS: std::ops::RangeInclusive<u32> = 1..=43_200;
+/// Longest a claim may wait for a job, in seconds.
+pub const WAIT_SECS: u32 = 20;
+
+/// How often a registered worker is asked to send a heartbeat when it runs nothing.
+pub const WORKER_HEARTBEAT: Duration = Duration::from_secs(30);
+/// A worker not heard of for this long is offline.
+pub const WORKER_SILENCE: Duration = Duration::from_secs(90);

@@ -1,0 +1,197 @@
+//! Outputs as a job gives them: lines on its standard output, and the file named by `$WORKFLOW_OUTPUT`.
+
+use std::collections::BTreeMap;
+
+use crate::{BadId, OutputName, limits};
+
+/// What a job gave: names and values. A later value of the same name replaces the earlier.
+pub type Outputs = BTreeMap<OutputName, String>;
+
+/// The text that begins an output line on standard output.
+const DIRECTIVE: &str = "::set-output ";
+
+/// Why outputs are refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum OutputError {
+    /// All values of a job together are over [`limits::OUTPUTS_PER_JOB`].
+    #[error(
+        "output `{name}` is {size} bytes, which brings the job's outputs to {total}; all outputs of a job together may have {} bytes",
+        limits::OUTPUTS_PER_JOB
+    )]
+    TooLarge {
+        /// The largest of them.
+        name: OutputName,
+        /// Its size.
+        size: usize,
+        /// The size of all.
+        total: usize,
+    },
+    /// A `::set-output` line on standard output that names nothing or has no `=`.
+    #[error(
+        "line {line} of the standard output is neither `::set-output name=value` nor `::set-output name=<name>::<value>`: {text:?}"
+    )]
+    MalformedLine {
+        /// Counted from 1.
+        line: usize,
+        /// The line, cut.
+        text: String,
+    },
+    /// A line of the output file that is neither form.
+    #[error("line {line} of the output file is neither `name=value` nor `name<<DELIMITER`: {text:?}")]
+    MalformedFile {
+        /// Counted from 1.
+        line: usize,
+        /// The line, cut.
+        text: String,
+    },
+    /// A block of the output file whose end is missing.
+    #[error("line {line} of the output file begins a block that ends with a line {delimiter:?}, but there is none")]
+    Unended {
+        /// Where the block begins, counted from 1.
+        line: usize,
+        /// What should have ended it.
+        delimiter: String,
+    },
+    /// A name that isn't one.
+    #[error("line {line} of the {place}: {reason}")]
+    BadName {
+        /// Counted from 1.
+        line: usize,
+        /// `standard output` or `output file`.
+        place: &'static str,
+        /// What is wrong with it.
+        reason: BadId,
+    },
+}
+
+/// Reads one line of standard output, without its line end. `None`: an ordinary line.
+///
+/// Both `::set-output name=value` and the older `::set-output name=<name>::<value>` are read; the value is what
+/// stands there, byte for byte.
+pub fn from_stdout_line(text: &str, line: usize) -> Result<Option<(OutputName, String)>, OutputError> {
+    let Some(rest) = text.strip_prefix(DIRECTIVE) else { return Ok(None) };
+    let older = rest.strip_prefix("name=").and_then(|rest| rest.split_once("::"));
+    if let Some((name, value)) = older
+        && let Ok(name) = OutputName::new(name)
+    {
+        return Ok(Some((name, value.to_owned())));
+    }
+    let (name, value) = rest.split_once('=').ok_or_else(|| OutputError::MalformedLine { line, text: cut(text) })?;
+    let name =
+        OutputName::new(name).map_err(|reason| OutputError::BadName { line, place: "standard output", reason })?;
+    Ok(Some((name, value.to_owned())))
+}
+
+/// Reads a whole output file: `name=value` lines and `name<<DELIMITER` blocks; empty lines between them are skipped.
+pub fn from_file(text: &str) -> Result<Outputs, OutputError> {
+    let mut outputs = Outputs::new();
+    let mut lines = text.split('\n').enumerate().map(|(n, text)| (n + 1, text));
+    while let Some((line, text)) = lines.next() {
+        if text.is_empty() {
+            continue;
+        }
+        let block = text.split_once("<<").filter(|(name, end)| !name.contains('=') && !end.is_empty());
+        let (name, value) = if let Some((name, delimiter)) = block {
+            let mut value = Vec::new();
+            loop {
+                match lines.next() {
+                    Some((_, text)) if text == delimiter => break,
+                    Some((_, text)) => value.push(text),
+                    None => return Err(OutputError::Unended { line, delimiter: cut(delimiter) }),
+                }
+            }
+            (name, value.join("\n"))
+        } else {
+            let (name, value) =
+                text.split_once('=').ok_or_else(|| OutputError::MalformedFile { line, text: cut(text) })?;
+            (name, value.to_owned())
+        };
+        let name =
+            OutputName::new(name).map_err(|reason| OutputError::BadName { line, place: "output file", reason })?;
+        outputs.insert(name, value);
+    }
+    Ok(outputs)
+}
+
+/// The size of all values together.
+#[must_use]
+pub fn size(outputs: &Outputs) -> usize {
+    outputs.values().map(String::len).sum()
+}
+
+/// Refuses outputs that are too large together, naming the largest.
+pub fn check_size(outputs: &Outputs) -> Result<(), OutputError> {
+    let total = size(outputs);
+    match outputs.iter().max_by_key(|(_, value)| value.len()) {
+        Some((name, value)) if total > limits::OUTPUTS_PER_JOB => {
+            Err(OutputError::TooLarge { name: name.clone(), size: value.len(), total })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn cut(text: &str) -> String {
+    text.chars().take(200).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn line(text: &str) -> Option<(String, String)> {
+        from_stdout_line(text, 1).expect("well formed").map(|(name, value)| (name.into(), value))
+    }
+
+    #[test]
+    fn both_forms_on_standard_output_are_read_byte_for_byte() {
+        let pair = |a: &str, b: &str| Some((a.to_owned(), b.to_owned()));
+        assert_eq!(line("::set-output version=1.2.3"), pair("version", "1.2.3"));
+        assert_eq!(line("::set-output name=version::1.2=3::x "), pair("version", "1.2=3::x "));
+        assert_eq!(line("::set-output name=value"), pair("name", "value"));
+        assert_eq!(line("::set-output name=a b::c"), pair("name", "a b::c"));
+        assert_eq!(line("::set-output empty="), pair("empty", ""));
+        assert_eq!(line("::set-output pct=100%25 \"quoted\" 🦀=x"), pair("pct", "100%25 \"quoted\" 🦀=x"));
+        assert_eq!(line(" ::set-output a=b"), None);
+    }
+
+    #[test]
+    fn a_malformed_line_names_its_number_and_what_was_expected() {
+        let error = from_stdout_line("::set-output version", 7).expect_err("no =").to_string();
+        assert!(error.contains("line 7") && error.contains("name=value"), "{error}");
+        let error = from_stdout_line("::set-output my version=1", 3).expect_err("space").to_string();
+        assert!(error.contains("line 3") && error.contains("my version"), "{error}");
+        let error = from_file("a=1\n\nwhat\n").expect_err("no =").to_string();
+        assert!(error.contains("line 3") && error.contains("name<<DELIMITER"), "{error}");
+        let error = from_file("a<<END\n1\n").expect_err("no end").to_string();
+        assert!(error.contains("line 1") && error.contains("END"), "{error}");
+    }
+
+    #[test]
+    fn a_block_in_the_file_may_have_many_lines() {
+        let outputs = from_file("notes<<END\nfirst\n\nx=y<<z\nEND\nv=a<<b\n").expect("good");
+        assert_eq!(outputs[&OutputName::new("notes").expect("good")], "first\n\nx=y<<z");
+        assert_eq!(outputs[&OutputName::new("v").expect("good")], "a<<b");
+    }
+
+    #[test]
+    fn outputs_over_the_limit_are_refused_with_name_size_and_limit() {
+        let mut outputs = from_file("small=1\n").expect("good");
+        outputs.insert(OutputName::new("big").expect("good"), "x".repeat(limits::OUTPUTS_PER_JOB));
+        let error = check_size(&outputs).expect_err("too large").to_string();
+        assert!(error.contains("`big` is 1048576 bytes") && error.contains("1048577"), "{error}");
+        outputs.remove("small");
+        assert_eq!(check_size(&outputs), Ok(()));
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_survives_a_block(value in "\\PC*(\n\\PC*){0,4}") {
+            prop_assume!(!value.split('\n').any(|line| line == "EOF"));
+            let outputs = from_file(&format!("v<<EOF\n{value}\nEOF\n")).expect("good");
+            prop_assert_eq!(&outputs[&OutputName::new("v").expect("good")], &value);
+        }
+    }
+}
