@@ -1,1 +1,75 @@
-//! Stub.
+//! The rules of workflow-graph: from a definition to a finished run.
+//!
+//! What is decided is decided by pure functions on records ([`job`], [`run`], [`plan`], [`why`]). What is done is a
+//! sequence of calls on the [`ports`], written so that stopping between any two loses nothing: each use case is a
+//! module with methods on [`Engine`]. A store, a queue and a clock are what an adapter brings; [`memory`] is one.
+
+pub mod cancel;
+pub mod claim;
+pub mod definition;
+pub mod error;
+pub mod finish;
+pub mod fleet;
+pub mod ids;
+pub mod job;
+pub mod logs;
+pub mod memory;
+pub mod notice;
+pub mod plan;
+pub mod ports;
+pub mod promote;
+pub mod report;
+pub mod run;
+pub mod start;
+pub mod submit;
+pub mod sweep;
+pub mod view;
+pub mod walk;
+pub mod why;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+pub use error::{EngineError, Outcome};
+use ports::{Pool, Ports, WorkerRecord};
+use protocol::{Millis, WorkerId};
+
+/// The use cases over some ports. Cheap to clone; clones share what they know.
+pub struct Engine<P> {
+    ports: Arc<P>,
+    known: Arc<Mutex<Known>>,
+}
+
+/// What this process has read lately and may use again.
+#[derive(Default)]
+struct Known {
+    pools: Option<(Millis, Arc<Vec<Pool>>)>,
+    workers: HashMap<WorkerId, WorkerRecord>,
+    fleet: Option<(Millis, Arc<fleet::Running>)>,
+    names: view::Names,
+}
+
+impl<P> Clone for Engine<P> {
+    fn clone(&self) -> Self {
+        Self { ports: Arc::clone(&self.ports), known: Arc::clone(&self.known) }
+    }
+}
+
+impl<P: Ports> Engine<P> {
+    /// An engine over these ports.
+    #[must_use]
+    pub fn new(ports: P) -> Self {
+        Self { ports: Arc::new(ports), known: Arc::default() }
+    }
+
+    /// The ports.
+    #[must_use]
+    pub fn ports(&self) -> &P {
+        &self.ports
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        // What is known is only ever a copy of something stored: a panic elsewhere can't have left it wrong.
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

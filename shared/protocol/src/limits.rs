@@ -24,6 +24,8 @@ pub const NEEDS: usize = 100_000;
 pub const REQUEST_BODY: usize = 4_500_000;
 /// `upstream_outputs` that a claim carries in its answer; more goes by `upstream_outputs_url`.
 pub const UPSTREAM_INLINE: usize = 4_000_000;
+/// All outputs that one job receives, together.
+pub const UPSTREAM: usize = 32_000_000;
 /// An answer's body; lists and logs end early with `Link: rel="next"`.
 pub const ANSWER: usize = 5_000_000;
 /// Outputs that a status shows for one job; more is `outputs_truncated`.

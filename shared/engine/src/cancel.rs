@@ -1,0 +1,43 @@
+//! Cancelling and deleting.
+
+use protocol::{Status, WorkflowId};
+
+use crate::error::{EngineError, Outcome};
+use crate::ports::{Consistency, Ports, Walk, WalkKind};
+use crate::run::{RunState, RunUpdate};
+use crate::Engine;
+
+impl<P: Ports> Engine<P> {
+    /// Cancels a workflow's current run. Once answered, nothing of it starts and no report that arrives counts; what
+    /// hasn't ended is shown as cancelled as the walk reaches it. A run that is final already stays as it is.
+    pub async fn cancel(&self, id: &WorkflowId) -> Outcome<()> {
+        let workflow = self.workflow_record(id).await?;
+        if workflow.ended.is_none() {
+            self.ports.update_control(&workflow.run, RunUpdate::Cancel { at: self.ports.now() }).await?;
+        }
+        Ok(())
+    }
+
+    /// Deletes a workflow that isn't running. Its records, outputs and logs go afterwards, by a walk.
+    ///
+    /// # Errors
+    /// [`EngineError::NotNow`] while it runs.
+    pub async fn delete(&self, id: &WorkflowId) -> Outcome<()> {
+        let workflow = self.workflow_record(id).await?;
+        let running = || EngineError::NotNow {
+            workflow: id.clone(),
+            status: Status::Running,
+            fix: "cancel it, wait until it has finished, then delete it",
+        };
+        let control = self.ports.control(&workflow.run, Consistency::Strong).await?;
+        let Some(control) = control else { return Err(EngineError::NoWorkflow(id.clone())) };
+        if workflow.ended.is_none() && control.state != RunState::New {
+            return Err(running());
+        }
+        if !self.ports.delete_workflow(&workflow).await? {
+            return Err(running());
+        }
+        let kind = WalkKind::Delete { jobs: control.jobs };
+        Ok(self.ports.walk(Walk { run: workflow.run, kind, from: 0 }).await?)
+    }
+}

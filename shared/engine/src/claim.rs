@@ -1,0 +1,319 @@
+//! Giving a ready job to a worker.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use futures::future::try_join_all;
+use protocol::requests::{Claim, FEATURE_OUTPUTS_URL};
+use protocol::wire::{Backoff, Claimed, Lease, QueuedJob, RetryPolicy};
+use protocol::{JobId, LabelSet, Millis, Outputs, WorkerId, limits};
+
+use crate::definition::{EnvValue, command};
+use crate::error::{EngineError, Outcome};
+use crate::ids::{JobIndex, JobKey, LeaseToken, PoolId, ReportHash, Ticket};
+use crate::job::{
+    Change, Expect, Failure, Hold, JobRecord, JobSpec, JobUpdate, LastReport, OutputsRef, after_failure,
+};
+use crate::ports::{Consistency, Pool, Ports, ReadyHead, StoreError, Updated};
+use crate::run::{Control, RunState};
+use crate::Engine;
+
+/// A claim starts at a random one of this many heads, so that many claimers don't fight over the first.
+const SPREAD: usize = 8;
+/// Heads it tries before it reads again.
+const TRIES: usize = 4;
+/// Times it reads the heads.
+const READS: usize = 2;
+
+/// Who claims, checked.
+struct Claimant {
+    id: WorkerId,
+    labels: LabelSet,
+    exclusive: bool,
+    ttl_secs: u32,
+}
+
+/// A job in a pool that the claimant covers.
+struct Candidate {
+    pool: PoolId,
+    job: JobKey,
+}
+
+impl<P: Ports> Engine<P> {
+    /// Gives the worker a ready job that its labels cover, or none.
+    ///
+    /// The pools it covers are found first, so the labels are enforced by which ready lists are read; the condition of
+    /// the one write that takes a job names the pool again. The run's control is read strongly *after* that write: a
+    /// cancel answered before it is seen, and what was taken is given back as cancelled.
+    ///
+    /// # Errors
+    /// [`EngineError::Range`] for the ttl, [`EngineError::Labels`] for over 64 labels.
+    pub async fn claim(&self, request: Claim) -> Outcome<Option<Claimed>> {
+        let claimant = self.claimant(request.worker_id, request.labels, request.exclusive, request.lease_ttl_secs).await?;
+        let pools = self.covered(&claimant).await?;
+        if let Some(ticket) = &request.ticket {
+            let ticket = Ticket::parse(ticket).filter(|ticket| pools.iter().any(|pool| pool.id == ticket.pool));
+            return match ticket {
+                Some(Ticket { pool, job }) => self.take(&claimant, Candidate { pool, job }).await,
+                None => Ok(None),
+            };
+        }
+        for _ in 0..READS {
+            let candidates = self.candidates(&pools).await?;
+            if candidates.is_empty() {
+                return Ok(None);
+            }
+            for candidate in candidates {
+                if let Some(claimed) = self.take(&claimant, candidate).await? {
+                    return Ok(Some(claimed));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    async fn claimant(&self, id: WorkerId, labels: LabelSet, exclusive: bool, ttl_secs: u32) -> Outcome<Claimant> {
+        labels.at_most(limits::LABELS_PER_WORKER)?;
+        if !limits::LEASE_TTL_SECS.contains(&ttl_secs) {
+            return Err(EngineError::Range {
+                field: "lease_ttl_secs",
+                value: ttl_secs.into(),
+                min: (*limits::LEASE_TTL_SECS.start()).into(),
+                max: (*limits::LEASE_TTL_SECS.end()).into(),
+            });
+        }
+        let known = self.heard_claiming(&id, &labels, exclusive).await?;
+        Ok(Claimant { id, labels, exclusive: exclusive || known.exclusive, ttl_secs })
+    }
+
+    async fn covered(&self, claimant: &Claimant) -> Outcome<Vec<Pool>> {
+        let pools = self.known_pools().await?;
+        Ok(pools.iter().filter(|pool| pool.labels.may_run_on(&claimant.labels, claimant.exclusive)).cloned().collect())
+    }
+
+    /// The jobs to try: the oldest of all covered pools, from a random one of the first few on.
+    async fn candidates(&self, pools: &[Pool]) -> Outcome<Vec<Candidate>> {
+        let now = self.ports.now();
+        let heads = try_join_all(pools.iter().map(|pool| self.ports.ready_heads(&pool.id, now))).await?;
+        let mut all: Vec<(ReadyHead, &PoolId)> = pools
+            .iter()
+            .zip(heads)
+            .flat_map(|(pool, heads)| heads.into_iter().map(move |head| (head, &pool.id)))
+            .collect();
+        all.sort();
+        let spread = all.len().min(SPREAD).max(1);
+        let start = usize::from(self.ports.random()[0]) % spread;
+        // Towards the older ones, wrapping round, so that with few waiting all of them are tried.
+        all.rotate_left(start);
+        Ok(all.into_iter().take(TRIES).map(|(head, pool)| Candidate { pool: pool.clone(), job: head.job }).collect())
+    }
+
+    async fn take(&self, claimant: &Claimant, candidate: Candidate) -> Outcome<Option<Claimed>> {
+        let now = self.ports.now();
+        let random = self.ports.random();
+        // The attempt is part of the lease's text but not of its proof; the fence is the same for any.
+        let fence = LeaseToken::new(candidate.job.clone(), 0, random).fence();
+        let hold = Hold {
+            fence: fence.clone(),
+            worker: claimant.id.clone(),
+            ttl_secs: claimant.ttl_secs,
+            started_at: now,
+            until: now + std::time::Duration::from_secs(claimant.ttl_secs.into()),
+        };
+        let expect = Expect::Ready { pool: candidate.pool, by: now };
+        let update = JobUpdate { expect, change: Change::Start(hold) };
+        let job = match self.ports.update(&candidate.job, update).await? {
+            Updated::Done(job) => job,
+            // Our own write, whose answer was lost and which the client library repeated.
+            Updated::Refused(Some(job)) if job.is_running_under(&fence) => job,
+            Updated::Refused(_) => return Ok(None),
+        };
+        let lease = LeaseToken::new(candidate.job, job.attempt, random);
+        self.hand_out(claimant, &job, &lease).await
+    }
+
+    /// After the write that took a job: undoes it if the run was cancelled, else gathers what the worker needs.
+    async fn hand_out(&self, claimant: &Claimant, job: &JobRecord, lease: &LeaseToken) -> Outcome<Option<Claimed>> {
+        let control = match self.ports.control(&job.key.run, Consistency::Strong).await? {
+            Some(control) if control.state == RunState::Open => control,
+            _ => {
+                let change = Change::End {
+                    outcome: crate::job::Outcome::Cancelled,
+                    at: self.ports.now(),
+                    last_report: None,
+                    error: None,
+                };
+                let expect = Expect::Held { fence: lease.fence() };
+                self.ports.update(&job.key, JobUpdate { expect, change }).await?;
+                return Ok(None);
+            }
+        };
+        let spec = self.spec(job).await?;
+        debug_assert!(spec.labels.missing_from(&claimant.labels).is_empty());
+        let needs = self.succeeded_needs(job, &spec).await?;
+        let total: usize = needs.iter().filter_map(JobRecord::outputs).map(OutputsRef::size).sum();
+        if total > limits::UPSTREAM {
+            let text = format!("the outputs of the jobs it needs are {total} bytes together; at most {} are allowed", limits::UPSTREAM);
+            return self.refuse_upstream(job, &spec, lease, text).await;
+        }
+        let mut upstream = self.gather(&needs).await?;
+        let mut queued = queued_job(job, &spec, &control, &upstream);
+        if total > limits::UPSTREAM_INLINE {
+            match self.publish(claimant, job, &upstream).await? {
+                Published::Url(url) => {
+                    queued.upstream_outputs_url = Some(url);
+                    upstream.clear();
+                }
+                Published::AnswersMayBeLarge => {}
+                Published::WorkerCannot => {
+                    let text = format!(
+                        "the outputs of the jobs it needs are {total} bytes together; a claim carries at most {}, and worker {} \
+                         did not register the feature {FEATURE_OUTPUTS_URL:?} to fetch more",
+                        limits::UPSTREAM_INLINE,
+                        claimant.id
+                    );
+                    return self.refuse_upstream(job, &spec, lease, text).await;
+                }
+            }
+        }
+        queued.upstream_outputs = upstream;
+        let lease = lease_of(job, &control, lease, claimant.ttl_secs, &claimant.id);
+        Ok(Some(Claimed { job: queued, lease }))
+    }
+
+    /// Outputs that no worker can be given: trying again can't help.
+    async fn refuse_upstream(
+        &self,
+        job: &JobRecord,
+        spec: &JobSpec,
+        lease: &LeaseToken,
+        error: String,
+    ) -> Outcome<Option<Claimed>> {
+        let last_report = LastReport { fence: lease.fence(), report: ReportHash::of(["upstream"]) };
+        let failure = Failure { error, exit_code: None, retryable: false, last_report };
+        let change = after_failure(job, spec, failure, self.ports.now());
+        let expect = Expect::Held { fence: lease.fence() };
+        self.ports.update(&job.key, JobUpdate { expect, change }).await?;
+        Ok(None)
+    }
+
+    /// The records of all needs. What an eventual read doesn't show as success is read again, strongly.
+    async fn succeeded_needs(&self, job: &JobRecord, spec: &JobSpec) -> Outcome<Vec<JobRecord>> {
+        let run = &job.key.run;
+        let mut needs = Vec::with_capacity(spec.needs.len());
+        for page in spec.needs.chunks(100) {
+            let read = self.ports.jobs_at(run, page, Consistency::Eventual).await?;
+            let stale: Vec<JobIndex> = page
+                .iter()
+                .zip(&read)
+                .filter(|(_, record)| record.as_ref().and_then(JobRecord::outputs).is_none())
+                .map(|(index, _)| *index)
+                .collect();
+            needs.extend(read.into_iter().flatten().filter(|record| record.outputs().is_some()));
+            if !stale.is_empty() {
+                let again = self.ports.jobs_at(run, &stale, Consistency::Strong).await?;
+                needs.extend(again.into_iter().flatten().filter(|record| record.outputs().is_some()));
+            }
+        }
+        if needs.len() != spec.needs.len() {
+            return Err(StoreError::Corrupt(format!("job {} runs before all its needs succeeded", job.key)).into());
+        }
+        Ok(needs)
+    }
+
+    async fn gather(&self, needs: &[JobRecord]) -> Outcome<BTreeMap<JobId, Outputs>> {
+        let mut upstream = BTreeMap::new();
+        for page in needs.chunks(16) {
+            let outputs = try_join_all(page.iter().map(|need| self.outputs_of(need))).await?;
+            upstream.extend(page.iter().map(|need| need.id.clone()).zip(outputs));
+        }
+        Ok(upstream)
+    }
+
+    /// A job's outputs, wherever they are; `{}` for a job that gave none.
+    pub(crate) async fn outputs_of(&self, job: &JobRecord) -> Outcome<Outputs> {
+        match job.outputs() {
+            None => Ok(Outputs::new()),
+            Some(OutputsRef::Inline(outputs)) => Ok(outputs.clone()),
+            Some(OutputsRef::Apart { id, .. }) => {
+                for how in [Consistency::Eventual, Consistency::Strong] {
+                    if let Some(outputs) = self.ports.outputs(&job.key, id, how).await? {
+                        return Ok(outputs);
+                    }
+                }
+                Err(StoreError::Corrupt(format!("the outputs of job {} are missing", job.key)).into())
+            }
+        }
+    }
+
+    async fn publish(
+        &self,
+        claimant: &Claimant,
+        job: &JobRecord,
+        upstream: &BTreeMap<JobId, Outputs>,
+    ) -> Outcome<Published> {
+        let document = serde_json::to_vec(upstream).map_err(|error| StoreError::Corrupt(error.to_string()))?;
+        let Some(url) = self.ports.publish(&job.key, Bytes::from(document)).await? else {
+            return Ok(Published::AnswersMayBeLarge);
+        };
+        let worker = self.ports.worker(&claimant.id).await?;
+        let can = worker.is_some_and(|worker| worker.features.iter().any(|feature| feature == FEATURE_OUTPUTS_URL));
+        Ok(if can { Published::Url(url) } else { Published::WorkerCannot })
+    }
+}
+
+/// How outputs too large for an answer reach the worker.
+enum Published {
+    Url(String),
+    AnswersMayBeLarge,
+    WorkerCannot,
+}
+
+pub(crate) fn lease_of(job: &JobRecord, control: &Control, token: &LeaseToken, ttl_secs: u32, worker: &WorkerId) -> Lease {
+    let until = job.hold().map_or(Millis(0), |hold| hold.until);
+    Lease {
+        lease_id: token.id(),
+        job_id: job.id.clone(),
+        workflow_id: control.workflow.clone(),
+        worker_id: worker.clone(),
+        ttl_secs,
+        granted_at_ms: until - std::time::Duration::from_secs(ttl_secs.into()),
+    }
+}
+
+fn queued_job(
+    job: &JobRecord,
+    spec: &JobSpec,
+    control: &Control,
+    upstream: &BTreeMap<JobId, Outputs>,
+) -> QueuedJob {
+    let env = environment(spec, upstream);
+    QueuedJob {
+        job_id: job.id.clone(),
+        workflow_id: control.workflow.clone(),
+        command: command(&env, &spec.script),
+        required_labels: spec.labels.clone(),
+        retry_policy: RetryPolicy { max_retries: spec.max_retries, backoff: Backoff::None },
+        attempt: job.attempt,
+        upstream_outputs: BTreeMap::new(),
+        enqueued_at_ms: job.ready_at.unwrap_or_default(),
+        delayed_until_ms: Millis(0),
+        name: spec.name.clone(),
+        run: control.number,
+        env: env.into_iter().collect(),
+        timeout_secs: None,
+        outputs_from: spec.outputs_from,
+        upstream_outputs_url: None,
+    }
+}
+
+/// The job's environment, with `{from: job.output}` put in. An output that the job didn't give is empty.
+fn environment(spec: &JobSpec, upstream: &BTreeMap<JobId, Outputs>) -> Vec<(String, String)> {
+    let value = |value: &EnvValue| match value {
+        EnvValue::Text(text) => text.clone(),
+        EnvValue::Output { job, output } => {
+            upstream.get(job).and_then(|outputs| outputs.get(output)).cloned().unwrap_or_default()
+        }
+    };
+    spec.env.iter().map(|(name, given)| (name.clone(), value(given))).collect()
+}

@@ -1,0 +1,266 @@
+//! Checks the tree of a definition and turns it into jobs; every problem goes to the report, and checking goes on.
+
+use std::collections::HashMap;
+
+use protocol::limits;
+
+use super::builder::EXPANDED;
+use super::graph;
+use super::keys::{self, Level};
+use super::node::{Entry, Kind, Node, Path};
+use super::report::{Report, nearest, quote};
+use super::{Definition, EnvValue, JobDefinition, Problem};
+
+/// Comparisons that suggestions for unknown needs may cost in one definition.
+const COMPARISONS: usize = 300_000;
+/// Jobs of a cycle that a message names.
+const CYCLE_SHOWN: usize = 40;
+/// The longest argument that Linux starts a program with, and so the longest command of `sh -c` there.
+const ARGUMENT: usize = 131_071;
+
+pub(super) struct Checker<'a> {
+    pub report: Report,
+    pub notes: Report,
+    /// Positions in `names`.
+    pub ids: HashMap<&'a str, usize>,
+    /// Every job's id as written, in the order of the file.
+    pub names: Vec<&'a str>,
+    /// For each job the last one that was seen to need it, so that a need given twice shows.
+    needed_by: Vec<Option<usize>>,
+    needs: usize,
+    comparisons: usize,
+}
+
+/// A need, with where it is written.
+pub(super) struct Edge {
+    pub to: usize,
+    pub at: super::Position,
+    pub index: Option<usize>,
+}
+
+/// Checks a definition: a mapping with `jobs` a mapping.
+pub(super) fn definition(root: &Node, report: Report) -> Result<Definition, Vec<Problem>> {
+    let mut checker = Checker::new(report);
+    let definition = checker.workflow(root);
+    checker.finish(definition)
+}
+
+impl<'a> Checker<'a> {
+    pub fn new(report: Report) -> Self {
+        Self {
+            report,
+            notes: Report::default(),
+            ids: HashMap::new(),
+            names: Vec::new(),
+            needed_by: Vec::new(),
+            needs: 0,
+            comparisons: COMPARISONS,
+        }
+    }
+
+    pub fn finish(self, definition: Option<Definition>) -> Result<Definition, Vec<Problem>> {
+        match definition {
+            Some(definition) if self.report.is_empty() => {
+                Ok(Definition { notes: self.notes.into_problems(), ..definition })
+            }
+            _ => Err(self.report.into_problems()),
+        }
+    }
+
+    fn workflow(&mut self, root: &'a Node) -> Option<Definition> {
+        let path = Path::Root;
+        let entries = self.mapping(root, path, "a mapping with `jobs`")?;
+        keys::check(&mut self.report, entries, path, Level::Workflow);
+        let name = keys::find(entries, "name").and_then(|entry| self.text(&entry.value, path.key("name"), "text"));
+        let trigger = keys::find(entries, "on").map(|entry| self.trigger(entry));
+        let env = keys::find(entries, "env");
+        let env_values = env.map(|entry| self.env(&entry.value, path.key("env"), None)).unwrap_or_default();
+        let jobs = match keys::find(entries, "jobs").map(|entry| &entry.value) {
+            Some(node) if !node.is_null() => self.mapping(node, path.key("jobs"), "a mapping of ids to jobs")?,
+            _ => &[],
+        };
+        if let Some(env) = env {
+            self.env_fits(env, &env_values, jobs.len());
+        }
+        let place = keys::find(entries, "jobs").map_or(root.at, |entry| entry.key_at);
+        self.count(jobs.len(), place);
+        let jobs = self.jobs(jobs, &env_values);
+        Some(Definition {
+            name: name.map(str::to_owned),
+            trigger: trigger.unwrap_or_else(manual),
+            jobs,
+            notes: Vec::new(),
+        })
+    }
+
+    pub fn count(&mut self, jobs: usize, at: super::Position) {
+        if jobs == 0 {
+            let message = "a workflow needs at least one job; write `jobs: {<id>: {run: <command>}}`";
+            self.report.add("no_jobs", at, "jobs", message);
+        } else if jobs > limits::JOBS {
+            let message = format!("{jobs} jobs; a workflow may have {}. Split it", limits::JOBS);
+            self.report.add("too_many_jobs", at, "jobs", message);
+        }
+    }
+
+    fn jobs(&mut self, entries: &'a [Entry], env: &[(String, EnvValue)]) -> Vec<JobDefinition> {
+        self.name_jobs(entries.iter().map(|entry| entry.key.as_str()));
+        let mut jobs = Vec::with_capacity(entries.len());
+        let mut edges = Vec::with_capacity(entries.len());
+        for (n, entry) in entries.iter().enumerate() {
+            let (job, needs) = self.job(n, entry, env);
+            jobs.extend(job);
+            edges.push(needs);
+        }
+        self.cycles(&edges, "needs", |n| Path::Root.key("jobs").key(&entries[n].key).to_string());
+        jobs
+    }
+
+    /// The ids that needs may name; the first of equal ones counts.
+    pub fn name_jobs(&mut self, names: impl Iterator<Item = &'a str>) {
+        self.names = names.collect();
+        for (n, &name) in self.names.iter().enumerate() {
+            self.ids.entry(name).or_insert(n);
+        }
+        self.needed_by = vec![None; self.names.len()];
+    }
+
+    /// `on` starts nothing; it is shown.
+    fn trigger(&mut self, entry: &Entry) -> String {
+        let (path, node) = (Path::Root.key("on"), &entry.value);
+        let expected = "text, a list of texts, or a mapping";
+        let trigger = match &node.kind {
+            Kind::Scalar { .. } => self.text(node, path, expected).map(str::to_owned),
+            Kind::List(items) => {
+                let texts = items.iter().enumerate().map(|(n, item)| self.text(item, path.index(n), "text"));
+                texts.collect::<Option<Vec<_>>>().map(|texts| texts.join(", "))
+            }
+            Kind::Map(entries) => Some(entries.iter().map(|e| e.key.as_str()).collect::<Vec<_>>().join(", ")),
+        };
+        let trigger = trigger.filter(|text| !text.is_empty()).unwrap_or_else(manual);
+        if trigger != manual() {
+            let message = "`on` is shown as the workflow's trigger and starts nothing; start it with `run`, or submit it with `?run=true`";
+            self.notes.add("on_starts_nothing", entry.key_at, path, message);
+        }
+        trigger
+    }
+
+    fn env_fits(&mut self, entry: &Entry, env: &[(String, EnvValue)], jobs: usize) {
+        let size: usize = env.iter().map(|(name, value)| name.len() + value.weight()).sum();
+        if size.saturating_mul(jobs) > EXPANDED {
+            let message = format!(
+                "every job is given these {size} bytes, which for {jobs} jobs makes over {EXPANDED}; give them to the jobs that use them"
+            );
+            self.report.add("too_large", entry.key_at, "env", message);
+        }
+    }
+
+    /// One need, if there is such a job and it may be needed.
+    pub fn need(&mut self, job: usize, node: &Node, path: Path<'_>) -> Option<usize> {
+        let name = self.text(node, path, "the id of a job")?;
+        self.needs += 1;
+        if self.needs == limits::NEEDS + 1 {
+            let message = format!("here begin needs over the {} that a workflow may have; split it", limits::NEEDS);
+            self.report.add("too_many_needs", node.at, path, message);
+        }
+        let Some(&need) = self.ids.get(name) else {
+            let near = nearest(name, self.names.iter().copied(), &mut self.comparisons);
+            let near = near.map(|near| format!("; did you mean {}?", quote(near))).unwrap_or_default();
+            self.report.add("unknown_need", node.at, path, format!("there is no job {}{near}", quote(name)));
+            return None;
+        };
+        if need == job {
+            let message = format!("the job {} needs itself; remove that", quote(name));
+            self.report.add("self_need", node.at, path, message);
+            return None;
+        }
+        if self.needed_by[need].replace(job) == Some(job) {
+            let message = format!("the job {} is needed twice; remove one", quote(name));
+            self.report.add("duplicate_need", node.at, path, message);
+            return None;
+        }
+        Some(need)
+    }
+
+    pub fn cycles(&mut self, edges: &[Vec<Edge>], key: &str, path: impl Fn(usize) -> String) {
+        let needs: Vec<Vec<usize>> = edges.iter().map(|edges| edges.iter().map(|edge| edge.to).collect()).collect();
+        for cycle in graph::cycles(&needs) {
+            let [first, second, ..] = cycle[..] else { continue };
+            let Some(edge) = edges[first].iter().find(|edge| edge.to == second) else { continue };
+            let index = edge.index.map(|index| format!("[{index}]")).unwrap_or_default();
+            let message = format!("these jobs need one another and could never start: {}", self.way(&cycle));
+            self.report.add("cycle", edge.at, format!("{}.{key}{index}", path(first)), message);
+        }
+    }
+
+    /// `a -> b -> a`, the middle of a long one left out.
+    fn way(&self, cycle: &[usize]) -> String {
+        let name = |&n: &usize| self.names[n].chars().take(limits::ID).collect::<String>();
+        let mut names: Vec<_> = cycle.iter().chain(cycle.first()).map(name).collect();
+        if names.len() > CYCLE_SHOWN {
+            let left_out = names.len() - CYCLE_SHOWN;
+            names.splice(CYCLE_SHOWN / 2..CYCLE_SHOWN / 2 + left_out, [format!("({left_out} more)")]);
+        }
+        names.join(" -> ")
+    }
+
+    pub fn warn_if_long(&mut self, script: &str, at: super::Position, path: Path<'_>) {
+        if script.len() > ARGUMENT {
+            let message = format!(
+                "the command is {} bytes; where a worker runs it with `sh -c` on Linux, {ARGUMENT} is the most. Put it in a file that the job runs",
+                script.len()
+            );
+            self.notes.add("long_command", at, path, message);
+        }
+    }
+
+    pub fn mapping<'n>(&mut self, node: &'n Node, path: Path<'_>, expected: &str) -> Option<&'n [Entry]> {
+        if let Kind::Map(entries) = &node.kind {
+            return Some(entries);
+        }
+        self.wrong_type(node, path, expected);
+        None
+    }
+
+    /// A scalar's text as written: `1.10` and `no` too.
+    pub fn text<'n>(&mut self, node: &'n Node, path: Path<'_>, expected: &str) -> Option<&'n str> {
+        let text = node.text();
+        if text.is_none() {
+            self.wrong_type(node, path, expected);
+        }
+        text
+    }
+
+    /// The items of a list, with their index, or the one that stands there itself.
+    pub fn one_or_many<'n>(
+        &mut self,
+        node: &'n Node,
+        path: Path<'_>,
+        expected: &str,
+    ) -> Vec<(Option<usize>, &'n Node)> {
+        match &node.kind {
+            Kind::List(items) => items.iter().enumerate().map(|(n, item)| (Some(n), item)).collect(),
+            Kind::Scalar { .. } if !node.is_null() => vec![(None, node)],
+            _ => {
+                self.wrong_type(node, path, expected);
+                Vec::new()
+            }
+        }
+    }
+
+    pub fn wrong_type(&mut self, node: &Node, path: Path<'_>, expected: &str) {
+        let message = format!("expected {expected}, but here is {}", node.describe());
+        self.report.add("wrong_type", node.at, path, message);
+    }
+
+    /// No argument and no variable of a program can hold a NUL.
+    pub fn no_nul(&mut self, text: &str, node: &Node, path: Path<'_>) {
+        if text.contains('\0') {
+            self.report.add("bad_character", node.at, path, "a NUL character can't be given to a shell; remove it");
+        }
+    }
+}
+
+pub(super) fn manual() -> String {
+    "manual".to_owned()
+}

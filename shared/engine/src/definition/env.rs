@@ -1,0 +1,115 @@
+//! `env`: texts as written, and on a job values from the outputs of the jobs it needs.
+
+use protocol::{JobId, OutputName};
+
+use super::EnvValue;
+use super::check::Checker;
+use super::keys::{self, Level};
+use super::node::{Entry, Kind, Node, Path};
+use super::report::quote;
+
+impl Checker<'_> {
+    /// Reads an `env`. `needs` are the jobs whose outputs it may take, as written; `None` where it may take none.
+    pub(super) fn env(&mut self, node: &Node, path: Path<'_>, needs: Option<&[&str]>) -> Vec<(String, EnvValue)> {
+        let Some(entries) = self.mapping(node, path, "a mapping of names to values") else { return Vec::new() };
+        let mut env = Vec::with_capacity(entries.len());
+        for Entry { key, key_at, value } in entries {
+            let path = path.key(key);
+            if !is_name(key) {
+                let message = format!(
+                    "{} can't be the name of an environment variable; use A-Z a-z 0-9 _, not beginning with a digit",
+                    quote(key)
+                );
+                self.report.add("bad_env_name", *key_at, path, message);
+            }
+            if let Some(value) = self.env_value(value, path, needs) {
+                env.push((key.clone(), value));
+            }
+        }
+        env
+    }
+
+    fn env_value(&mut self, node: &Node, path: Path<'_>, needs: Option<&[&str]>) -> Option<EnvValue> {
+        match (&node.kind, needs) {
+            (Kind::Scalar { text, .. }, _) => {
+                self.no_nul(text, node, path);
+                Some(EnvValue::Text(text.clone()))
+            }
+            (Kind::Map(entries), Some(needs)) => self.reference(node, entries, path, needs),
+            (_, Some(_)) => {
+                self.wrong_type(node, path, "text, or `from: <job>.<output>`");
+                None
+            }
+            (_, None) => {
+                self.wrong_type(node, path, "text (only the `env` of a job takes `from: <job>.<output>`)");
+                None
+            }
+        }
+    }
+
+    fn reference(&mut self, node: &Node, entries: &[Entry], path: Path<'_>, needs: &[&str]) -> Option<EnvValue> {
+        keys::check(&mut self.report, entries, path, Level::Reference);
+        let Some(from) = keys::find(entries, "from") else {
+            self.wrong_type(node, path, "text, or `from: <job>.<output>`");
+            return None;
+        };
+        let path = path.key("from");
+        let text = self.text(&from.value, path, "`<job>.<output>`")?;
+        match split(text, needs) {
+            Ok((job, output)) => Some(EnvValue::Output { job: JobId::new(job).ok()?, output }),
+            Err(reason) => {
+                let reason = reason.unwrap_or_else(|| self.not_needed(text, needs));
+                self.report.add("bad_reference", from.value.at, path, reason);
+                None
+            }
+        }
+    }
+
+    fn not_needed(&self, text: &str, needs: &[&str]) -> String {
+        let dots = text.match_indices('.').map(|(at, _)| &text[..at]);
+        if let Some(job) = dots.rev().find(|job| self.ids.contains_key(job)) {
+            let job = quote(job);
+            return format!(
+                "{} is an output of {job}, which this job doesn't need; add {job} to its `needs`",
+                quote(text)
+            );
+        }
+        let needs = match needs {
+            [] => "this job needs none".to_owned(),
+            _ if needs.len() <= 8 => {
+                format!("this job needs {}", needs.iter().map(|need| quote(need)).collect::<Vec<_>>().join(", "))
+            }
+            _ => format!("this job needs {} jobs", needs.len()),
+        };
+        format!("{} is not an output of a needed job; write `<job>.<output>` ({needs})", quote(text))
+    }
+}
+
+/// Ids and output names may both have dots: the longest needed id that leaves an output name is meant.
+fn split<'a>(text: &str, needs: &[&'a str]) -> Result<(&'a str, OutputName), Option<String>> {
+    let mut bad = None;
+    let mut best: Option<(&str, OutputName)> = None;
+    for need in needs {
+        let Some(rest) = text.strip_prefix(need).and_then(|rest| rest.strip_prefix('.')) else { continue };
+        match OutputName::new(rest) {
+            Ok(output) if best.as_ref().is_none_or(|(job, _)| job.len() < need.len()) => best = Some((need, output)),
+            Ok(_) => {}
+            Err(_) => {
+                bad = Some(format!(
+                    "{} is not the name of an output of {}; names are 1 to {} of A-Z a-z 0-9 _ - .",
+                    quote(rest),
+                    quote(need),
+                    protocol::limits::OUTPUT_NAME
+                ));
+            }
+        }
+    }
+    best.ok_or(bad)
+}
+
+/// What a shell takes as a variable's name.
+fn is_name(text: &str) -> bool {
+    !text.starts_with(|c: char| c.is_ascii_digit())
+        && !text.is_empty()
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}

@@ -1,0 +1,105 @@
+//! What a use case refuses, and why.
+
+use protocol::outputs::OutputError;
+use protocol::{BadId, BadLabel, JobId, Status, WorkerId, WorkflowId};
+
+use crate::definition::Problem;
+use crate::ports::StoreError;
+
+/// A use case's answer.
+pub type Outcome<T> = Result<T, EngineError>;
+
+/// What a use case refuses. Nothing was changed, unless it says otherwise.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EngineError {
+    /// No such workflow.
+    #[error("there is no workflow `{0}`")]
+    NoWorkflow(WorkflowId),
+    /// No such job in the workflow.
+    #[error("workflow `{workflow}` has no job `{job}`")]
+    NoJob {
+        /// The workflow.
+        workflow: WorkflowId,
+        /// What was asked for.
+        job: JobId,
+    },
+    /// No such worker.
+    #[error("worker `{0}` is not registered; POST /api/workers/register first")]
+    NoWorker(WorkerId),
+    /// The attempt isn't the lease holder's any more, or never was.
+    #[error("{0}")]
+    LeaseLost(LeaseLost),
+    /// The workflow runs.
+    #[error("workflow `{workflow}` is {status}; {fix}")]
+    NotNow {
+        /// The workflow.
+        workflow: WorkflowId,
+        /// What it is.
+        status: Status,
+        /// What to do first.
+        fix: &'static str,
+    },
+    /// An `Idempotency-Key` with another body.
+    #[error("Idempotency-Key {key:?} was used with another body within 24 hours; use a fresh key for a different submission")]
+    KeyReused {
+        /// The key.
+        key: String,
+    },
+    /// Two requests changed the same workflow at once.
+    #[error("workflow `{0}` was changed by another request at the same time; read it and try again")]
+    Moved(WorkflowId),
+    /// A definition with problems; all of them.
+    #[error("{}", summary(.0))]
+    Definition(Vec<Problem>),
+    /// Outputs that are too large.
+    #[error(transparent)]
+    Outputs(#[from] OutputError),
+    /// An id that isn't one.
+    #[error(transparent)]
+    Id(#[from] BadId),
+    /// Labels that aren't.
+    #[error(transparent)]
+    Labels(#[from] BadLabel),
+    /// A number out of its range.
+    #[error("{field} is {value}; it must be from {min} to {max}")]
+    Range {
+        /// Which.
+        field: &'static str,
+        /// What was given.
+        value: u64,
+        /// The least.
+        min: u64,
+        /// The most.
+        max: u64,
+    },
+    /// A store or queue didn't answer. Something may have changed; repeating the request is safe.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Why a report is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LeaseLost {
+    /// Past its end, or another attempt has begun.
+    #[error("the lease is not the job's any more: it ended, or the job went on without it")]
+    Ended,
+    /// The workflow was cancelled.
+    #[error("the workflow was cancelled; reports that arrive afterwards do not count")]
+    Cancelled,
+    /// The attempt's end was reported before, differently.
+    #[error("this attempt was already reported, with another result; the first report stands")]
+    Reported,
+    /// Not a lease id.
+    #[error("this is not a lease id that this server gave")]
+    Unknown,
+}
+
+fn summary(problems: &[Problem]) -> String {
+    match problems {
+        [] => "the definition is not valid".to_owned(),
+        [one] => one.message.clone(),
+        [first, rest @ ..] => format!("{} (and {} more problems, see details)", first.message, rest.len()),
+    }
+}

@@ -1,0 +1,53 @@
+//! Closing a run once all its jobs have ended.
+
+use crate::error::Outcome;
+use crate::ids::RunKey;
+use crate::ports::{Consistency, Ports};
+use crate::run::{Progress, RunEnd, RunUpdate};
+use crate::Engine;
+
+impl<P: Ports> Engine<P> {
+    /// Reads forward from where the run was known to be done; at the end, closes it.
+    ///
+    /// Each job is read about once in a run's life, since progress is kept. The workflow's record comes before the
+    /// control: stopped in between, the run is still open and this is done again. The control is closed whether or not
+    /// the workflow's record could be: it may have been closed before, or belong to a newer run by now.
+    pub(crate) async fn finish_if_done(&self, run: &RunKey) -> Outcome<()> {
+        let Some(control) = self.ports.control(run, Consistency::Strong).await? else { return Ok(()) };
+        if !control.state.is_active() {
+            return Ok(());
+        }
+        let progress = self.progress(run, control.progress(), control.jobs).await?;
+        if progress.done_below < control.jobs {
+            if progress.done_below > control.done_below {
+                self.ports.update_control(run, RunUpdate::Advance(progress)).await?;
+            }
+            return Ok(());
+        }
+        let end = RunEnd { status: progress.status(), at: self.ports.now() };
+        self.ports.end_workflow(&control.workflow, run, end).await?;
+        if progress.done_below > control.done_below {
+            self.ports.update_control(run, RunUpdate::Advance(progress)).await?;
+        }
+        self.ports.update_control(run, RunUpdate::Finish).await?;
+        Ok(())
+    }
+
+    async fn progress(&self, run: &RunKey, mut progress: Progress, jobs: u32) -> Outcome<Progress> {
+        while progress.done_below < jobs {
+            // Most checks stop at the first job that hasn't ended: one small read finds it, before a page is read.
+            let at = [progress.done_below];
+            let first = self.ports.jobs_at(run, &at, Consistency::Strong).await?;
+            if !first.first().and_then(Option::as_ref).is_some_and(crate::job::JobRecord::is_ended) {
+                return Ok(progress);
+            }
+            for job in self.ports.jobs_from(run, progress.done_below, Consistency::Strong).await? {
+                if !job.is_ended() || job.key.index != progress.done_below {
+                    return Ok(progress);
+                }
+                progress.pass(job.status());
+            }
+        }
+        Ok(progress)
+    }
+}

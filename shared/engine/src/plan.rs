@@ -1,0 +1,142 @@
+//! From a definition to the records of a run: pure.
+
+use std::collections::BTreeSet;
+
+use protocol::Millis;
+
+use crate::definition::{Definition, JobDefinition, topological_order};
+use crate::ids::{JobIndex, JobKey, PoolId, RunKey, Waits};
+use crate::job::{Ending, JobRecord, JobSpec, Kept, OutputsRef, Phase, SHARD};
+use crate::ports::{NewItem, Pool};
+
+/// A spec up to this size in JSON is kept in the job's record, so that a record stays under one write unit.
+const SMALL_SPEC: usize = 400;
+
+/// A job as a run begins with it.
+#[derive(Clone, Debug)]
+pub struct Planned {
+    /// Chosen by the author.
+    pub id: protocol::JobId,
+    /// What it is.
+    pub spec: JobSpec,
+    /// For a re-run that keeps it: how it ended.
+    pub kept: Option<OutputsRef>,
+}
+
+/// Puts a definition's jobs in topological order and resolves needs to indexes.
+#[must_use]
+pub fn planned(definition: &Definition) -> Vec<Planned> {
+    let order = topological_order(&definition.jobs);
+    let mut index_of = vec![0; order.len()];
+    for (index, &place) in order.iter().enumerate() {
+        index_of[place] = to_index(index);
+    }
+    let mut jobs: Vec<Planned> =
+        order.iter().map(|&place| planned_job(&definition.jobs[place], place, &index_of)).collect();
+    for index in 0..jobs.len() {
+        for need in jobs[index].spec.needs.clone() {
+            jobs[need as usize].spec.dependents.push(to_index(index));
+        }
+    }
+    jobs
+}
+
+fn planned_job(job: &JobDefinition, place: usize, index_of: &[JobIndex]) -> Planned {
+    let needs: BTreeSet<JobIndex> = job.needs.iter().map(|&need| index_of[need]).collect();
+    let spec = JobSpec {
+        name: job.name.clone(),
+        script: job.script.clone(),
+        env: job.env.clone(),
+        labels: job.labels.clone(),
+        needs: needs.into_iter().collect(),
+        dependents: Vec::new(),
+        max_retries: job.max_retries,
+        outputs_from: job.outputs_from,
+        place: to_index(place),
+        kept: Kept {
+            metadata: job.metadata.clone(),
+            ports: job.ports.clone(),
+            children: job.children.clone(),
+            collapsed: job.collapsed.clone(),
+        },
+    };
+    Planned { id: job.id.clone(), spec, kept: None }
+}
+
+fn to_index(n: usize) -> JobIndex {
+    JobIndex::try_from(n).expect("a definition has at most 10,000 jobs")
+}
+
+/// The records a run begins with: all jobs waiting, or kept and ended; what waits no longer waits for what is kept.
+#[must_use]
+pub fn records(run: &RunKey, jobs: &[Planned], now: Millis) -> Vec<NewItem> {
+    let kept: BTreeSet<JobIndex> =
+        (0..).zip(jobs).filter(|(_, job)| job.kept.is_some()).map(|(index, _)| index).collect();
+    let mut items = Vec::with_capacity(jobs.len());
+    for (index, job) in (0..).zip(jobs) {
+        let key = JobKey::new(run, index);
+        let sharded = job.spec.needs.len() > SHARD;
+        let phase = match &job.kept {
+            Some(outputs) => Phase::Ended(Ending {
+                outcome: crate::job::Outcome::Success(outputs.clone()),
+                at: now,
+                hold: None,
+            }),
+            None => Phase::Waiting { on: initial_waits(&key, &job.spec, &kept, sharded, &mut items) },
+        };
+        let small = serde_json::to_string(&job.spec).is_ok_and(|text| text.len() <= SMALL_SPEC);
+        if !small {
+            items.push(NewItem::Spec(key.clone(), Box::new(job.spec.clone())));
+        }
+        items.push(NewItem::Job(Box::new(JobRecord {
+            key,
+            id: job.id.clone(),
+            pool: PoolId::of(&job.spec.labels),
+            spec: small.then(|| Box::new(job.spec.clone())),
+            sharded,
+            attempt: 0,
+            retries_used: 0,
+            last_report: None,
+            error: None,
+            ready_at: None,
+            phase,
+        })));
+    }
+    items
+}
+
+fn initial_waits(
+    key: &JobKey,
+    spec: &JobSpec,
+    kept: &BTreeSet<JobIndex>,
+    sharded: bool,
+    items: &mut Vec<NewItem>,
+) -> Waits {
+    let open = |needs: &[JobIndex]| -> Waits { needs.iter().copied().filter(|need| !kept.contains(need)).collect() };
+    if !sharded {
+        return open(&spec.needs);
+    }
+    let mut shards = Waits::new();
+    for (shard, needs) in (0..).zip(spec.needs.chunks(SHARD)) {
+        let members = open(needs);
+        if !members.is_empty() {
+            shards.insert(shard);
+            items.push(NewItem::WaitShard(key.clone(), shard, members));
+        }
+    }
+    shards
+}
+
+/// Which shard of a sharded job's needs holds `need`.
+#[must_use]
+pub fn shard_of(spec: &JobSpec, need: JobIndex) -> Option<u32> {
+    let position = spec.needs.binary_search(&need).ok()?;
+    u32::try_from(position / SHARD).ok()
+}
+
+/// The pools that a graph's jobs belong to, each once.
+#[must_use]
+pub fn pools(jobs: &[Planned]) -> Vec<Pool> {
+    let sets: BTreeSet<_> = jobs.iter().map(|job| &job.spec.labels).collect();
+    sets.into_iter().cloned().map(Pool::of).collect()
+}

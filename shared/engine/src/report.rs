@@ -1,0 +1,234 @@
+//! What a worker says of an attempt it holds: success, failure, or that it is still at it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use futures::future::join_all;
+use protocol::requests::Fail;
+use protocol::wire::Heartbeat;
+use protocol::{Millis, OutputName, Outputs, limits, outputs};
+
+use crate::claim::lease_of;
+use crate::error::{EngineError, LeaseLost, Outcome};
+use crate::ids::{Fence, JobKey, LeaseToken, ReportHash};
+use crate::job::{
+    Change, Ending, Expect, Failure, Hold, JobRecord, JobUpdate, LastReport, Outcome as JobOutcome, OutputsRef, Phase,
+    after_failure,
+};
+use crate::ports::{Consistency, Ports, Updated};
+use crate::run::{Control, RunState};
+use crate::Engine;
+
+/// Outputs up to this size, all values together, are kept in the job's record.
+const SMALL_OUTPUTS: usize = 256;
+/// Dependents promoted before the report is answered; the change feed promotes the rest.
+const INLINE_PROMOTIONS: usize = 16;
+
+impl<P: Ports> Engine<P> {
+    /// Accepts a worker's report that an attempt succeeded.
+    ///
+    /// Large outputs go first, under an id nobody has seen; the end state points to them and is the one write that
+    /// acknowledges. Stopped in between, they are unreachable and expire. Promotion comes last and is done again from
+    /// the change feed, so losing it here costs a moment, never a job.
+    ///
+    /// # Errors
+    /// [`EngineError::LeaseLost`], unless this very report was accepted before; [`EngineError::Outputs`] and
+    /// [`EngineError::Id`] for outputs that are too large or misnamed.
+    pub async fn complete(&self, lease: &str, given: BTreeMap<String, String>) -> Outcome<()> {
+        let token = LeaseToken::parse(lease).ok_or(EngineError::LeaseLost(LeaseLost::Unknown))?;
+        let given = checked_outputs(given)?;
+        let report = LastReport { fence: token.fence(), report: success_hash(&given) };
+        if !self.accepts_reports(&token, &report).await? {
+            return Ok(());
+        }
+        let kept = self.keep_outputs(&token.job, given).await?;
+        let now = self.ports.now();
+        let change = Change::End {
+            outcome: JobOutcome::Success(kept),
+            at: now,
+            last_report: Some(report.clone()),
+            error: None,
+        };
+        let expect = Expect::HeldLive { fence: token.fence(), now };
+        match self.ports.update(&token.job, JobUpdate { expect, change }).await? {
+            Updated::Done(job) => {
+                if let Err(error) = self.promote_inline(&job).await {
+                    tracing::warn!(job = %job.key, %error, "promoting after a completion; the change feed will do it");
+                }
+                Ok(())
+            }
+            Updated::Refused(job) => repeat_or_lost(job.as_ref(), &report),
+        }
+    }
+
+    /// Accepts a worker's report that an attempt failed: another try, or the end.
+    ///
+    /// # Errors
+    /// As [`Engine::complete`].
+    pub async fn fail(&self, lease: &str, said: Fail) -> Outcome<()> {
+        let token = LeaseToken::parse(lease).ok_or(EngineError::LeaseLost(LeaseLost::Unknown))?;
+        let report = LastReport { fence: token.fence(), report: failure_hash(&said) };
+        if !self.accepts_reports(&token, &report).await? {
+            return Ok(());
+        }
+        let Some((job, _)) = self.held(&token).await? else {
+            let job = self.ports.job(&token.job, Consistency::Strong).await?;
+            return repeat_or_lost(job.as_ref(), &report);
+        };
+        let spec = self.spec(&job).await?;
+        let now = self.ports.now();
+        let failure = Failure {
+            error: cut(said.error, limits::ERROR_TEXT),
+            exit_code: said.exit_code,
+            retryable: said.retryable,
+            last_report: report.clone(),
+        };
+        let change = after_failure(&job, &spec, failure, now);
+        let expect = Expect::HeldLive { fence: token.fence(), now };
+        match self.ports.update(&token.job, JobUpdate { expect, change }).await? {
+            Updated::Done(job) => self.dispatch_if_ready(&job).await,
+            Updated::Refused(job) => repeat_or_lost(job.as_ref(), &report),
+        }
+    }
+
+    /// Renews a lease by the ttl that was claimed, or tells its holder that the run was cancelled.
+    ///
+    /// # Errors
+    /// [`EngineError::LeaseLost`] once the attempt isn't the holder's any more.
+    pub async fn heartbeat(&self, lease: &str) -> Outcome<Heartbeat> {
+        let lost = EngineError::LeaseLost;
+        let token = LeaseToken::parse(lease).ok_or(lost(LeaseLost::Unknown))?;
+        let control = self.ports.control(&token.job.run, Consistency::Eventual).await?;
+        let control = control.ok_or(lost(LeaseLost::Ended))?;
+        let Some((job, hold)) = self.held(&token).await? else {
+            let job = self.ports.job(&token.job, Consistency::Strong).await?;
+            return cancelled_answer(job.as_ref(), &control, &token).ok_or(lost(LeaseLost::Ended));
+        };
+        self.heard_running(&hold.worker).await?;
+        if control.state == RunState::Cancelling {
+            let lease = lease_of(&job, &control, &token, hold.ttl_secs, &hold.worker);
+            return Ok(Heartbeat { lease, cancelled: true });
+        }
+        let now = self.ports.now();
+        let until = now + Duration::from_secs(hold.ttl_secs.into());
+        let expect = Expect::HeldLiveUntil { fence: token.fence(), now, until };
+        let job = match self.ports.update(&token.job, JobUpdate { expect, change: Change::Renew { until } }).await? {
+            Updated::Done(job) => job,
+            // It already ends later, by another clock: a heartbeat never moves the end earlier.
+            Updated::Refused(Some(job)) if is_live(&job, &token.fence(), now) => job,
+            Updated::Refused(job) => {
+                return cancelled_answer(job.as_ref(), &control, &token).ok_or(lost(LeaseLost::Ended));
+            }
+        };
+        let lease = lease_of(&job, &control, &token, hold.ttl_secs, &hold.worker);
+        Ok(Heartbeat { lease, cancelled: false })
+    }
+
+    /// Whether the run takes reports. If it doesn't, but this report was accepted while it did, nothing is left to do.
+    async fn accepts_reports(&self, token: &LeaseToken, report: &LastReport) -> Outcome<bool> {
+        let control = self.ports.control(&token.job.run, Consistency::Strong).await?;
+        match control.map(|control| control.state) {
+            Some(RunState::Open) => Ok(true),
+            state => {
+                let job = self.ports.job(&token.job, Consistency::Strong).await?;
+                match repeat_or_lost(job.as_ref(), report) {
+                    Ok(()) => Ok(false),
+                    Err(_) if state == Some(RunState::Cancelling) => Err(EngineError::LeaseLost(LeaseLost::Cancelled)),
+                    Err(error) => Err(error),
+                }
+            }
+        }
+    }
+
+    /// The job, if it runs under this lease. A stale read of an earlier attempt is read again.
+    pub(crate) async fn held(&self, token: &LeaseToken) -> Outcome<Option<(JobRecord, Hold)>> {
+        for how in [Consistency::Eventual, Consistency::Strong] {
+            if let Some(job) = self.ports.job(&token.job, how).await?
+                && let Phase::Running(hold) = &job.phase
+                && hold.fence == token.fence()
+            {
+                let hold = hold.clone();
+                return Ok(Some((job, hold)));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn keep_outputs(&self, job: &JobKey, given: Outputs) -> Outcome<OutputsRef> {
+        let size = outputs::size(&given);
+        let names: usize = given.keys().map(|name| name.as_str().len()).sum();
+        if size + names <= SMALL_OUTPUTS {
+            return Ok(OutputsRef::Inline(given));
+        }
+        let id = hex::encode(self.ports.random());
+        self.ports.put_outputs(job, &id, &given).await?;
+        Ok(OutputsRef::Apart { id, size })
+    }
+
+    async fn promote_inline(&self, job: &JobRecord) -> Outcome<()> {
+        let spec = self.spec(job).await?;
+        let first = spec.dependents.iter().take(INLINE_PROMOTIONS);
+        let keys: Vec<JobKey> = first.map(|&dependent| JobKey::new(&job.key.run, dependent)).collect();
+        for done in join_all(keys.iter().map(|key| self.promote(key, job.key.index))).await {
+            done?;
+        }
+        Ok(())
+    }
+}
+
+fn checked_outputs(given: BTreeMap<String, String>) -> Outcome<Outputs> {
+    let mut checked = Outputs::new();
+    for (name, value) in given {
+        checked.insert(OutputName::new(name)?, value);
+    }
+    outputs::check_size(&checked)?;
+    Ok(checked)
+}
+
+fn success_hash(outputs: &Outputs) -> ReportHash {
+    let pairs = outputs.iter().flat_map(|(name, value)| [name.as_str(), value.as_str()]);
+    ReportHash::of(std::iter::once("success").chain(pairs))
+}
+
+fn failure_hash(said: &Fail) -> ReportHash {
+    let code = said.exit_code.map_or_else(String::new, |code| code.to_string());
+    ReportHash::of(["failure", &said.error, if said.retryable { "again" } else { "final" }, &code])
+}
+
+/// Whether the report is the one that ended the attempt; else why it is refused.
+fn repeat_or_lost(job: Option<&JobRecord>, report: &LastReport) -> Outcome<()> {
+    let lost = |why| Err(EngineError::LeaseLost(why));
+    let Some(job) = job else { return lost(LeaseLost::Ended) };
+    match &job.last_report {
+        Some(last) if last == report => Ok(()),
+        Some(last) if last.fence == report.fence => lost(LeaseLost::Reported),
+        _ if is_cancelled_under(job, &report.fence) => lost(LeaseLost::Cancelled),
+        _ => lost(LeaseLost::Ended),
+    }
+}
+
+fn is_live(job: &JobRecord, fence: &Fence, now: Millis) -> bool {
+    Expect::HeldLive { fence: fence.clone(), now }.holds(job)
+}
+
+fn is_cancelled_under(job: &JobRecord, fence: &Fence) -> bool {
+    matches!(&job.phase, Phase::Ended(Ending { outcome: JobOutcome::Cancelled, hold: Some(hold), .. }) if hold.fence == *fence)
+}
+
+/// What a holder is told whose job was cancelled under its lease.
+fn cancelled_answer(job: Option<&JobRecord>, control: &Control, token: &LeaseToken) -> Option<Heartbeat> {
+    let job = job.filter(|job| is_cancelled_under(job, &token.fence()))?;
+    let hold = job.hold()?;
+    let lease = lease_of(job, control, token, hold.ttl_secs, &hold.worker);
+    Some(Heartbeat { lease, cancelled: true })
+}
+
+/// At most `limit` bytes, cut between characters.
+fn cut(mut text: String, limit: usize) -> String {
+    if text.len() > limit {
+        let end = (0..=limit).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
+        text.truncate(end);
+        text.push('…');
+    }
+    text
+}

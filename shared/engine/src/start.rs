@@ -1,0 +1,78 @@
+//! Starting a workflow, for the first time or again.
+
+use protocol::requests::Only;
+use protocol::{Status, WorkflowId};
+
+use crate::error::{EngineError, Outcome};
+use crate::ids::{JobKey, RunKey};
+use crate::job::{JobRecord, OutputsRef};
+use crate::plan::Planned;
+use crate::ports::{Commit, Committed, Consistency, Ports, Updated};
+use crate::run::{RunState, RunUpdate, WorkflowRecord};
+use crate::submit::new_control;
+use crate::Engine;
+
+impl<P: Ports> Engine<P> {
+    /// Starts a new workflow, or a finished one again under the next run number.
+    ///
+    /// The jobs become ready by the run's notice, not here: what is answered is that the run is open.
+    ///
+    /// # Errors
+    /// [`EngineError::NotNow`] while it runs, [`EngineError::NoWorkflow`], [`EngineError::Moved`].
+    pub async fn start(&self, id: &WorkflowId, only: Option<Only>) -> Outcome<()> {
+        let workflow = self.workflow_record(id).await?;
+        if workflow.ended.is_some() {
+            return self.start_again(workflow, only).await;
+        }
+        let update = RunUpdate::Open { at: self.ports.now() };
+        match self.ports.update_control(&workflow.run, update).await? {
+            Updated::Done(_) => Ok(()),
+            Updated::Refused(None) => Err(EngineError::NoWorkflow(id.clone())),
+            Updated::Refused(Some(_)) => Err(EngineError::NotNow {
+                workflow: id.clone(),
+                status: Status::Running,
+                fix: "wait until it has finished, or cancel it",
+            }),
+        }
+    }
+
+    /// The workflow, read strongly.
+    pub(crate) async fn workflow_record(&self, id: &WorkflowId) -> Outcome<WorkflowRecord> {
+        let found = self.ports.workflow(id, Consistency::Strong).await?;
+        found.ok_or_else(|| EngineError::NoWorkflow(id.clone()))
+    }
+
+    async fn start_again(&self, old: WorkflowRecord, only: Option<Only>) -> Outcome<()> {
+        let now = self.ports.now();
+        let run = RunKey::new(self.ports.random());
+        let mut jobs = Vec::new();
+        for record in self.all_jobs(&old.run, Consistency::Strong).await? {
+            jobs.push(self.again(&record, &run, only).await?);
+        }
+        let new = WorkflowRecord { run: run.clone(), number: old.number + 1, ended: None, ..old.clone() };
+        let control = new_control(&new, &jobs, Some(now));
+        debug_assert_eq!(control.state, RunState::Open);
+        self.lay_out(&run, &jobs, None, now).await?;
+        let id = new.id.clone();
+        let commit = Commit { workflow: new, replaces: Some(old.run), control, idempotency: None };
+        match self.ports.commit(commit).await? {
+            Committed::Yes => Ok(()),
+            Committed::KeyTaken | Committed::Moved => Err(EngineError::Moved(id)),
+        }
+    }
+
+    /// The job as the next run begins with it. Kept outputs are copied, so that deleting one run can't touch another.
+    async fn again(&self, old: &JobRecord, run: &RunKey, only: Option<Only>) -> Outcome<Planned> {
+        let spec = self.spec(old).await?;
+        let kept = match (only, old.outputs()) {
+            (Some(Only::Failed), Some(outputs)) => {
+                if let OutputsRef::Apart { .. } = outputs {
+                    self.ports.copy_outputs(&old.key, &JobKey::new(run, old.key.index), outputs).await?;
+                }
+                Some(outputs.clone())
+            }
+            _ => None,
+        };
+        Ok(Planned { id: old.id.clone(), spec: spec.into_owned(), kept })
+    }
+}

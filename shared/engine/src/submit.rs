@@ -1,0 +1,138 @@
+//! Submission: from a definition to a workflow that can be run.
+
+use std::time::Duration;
+
+use futures::stream::{self, StreamExt, TryStreamExt};
+use protocol::{Millis, WorkflowId};
+
+use crate::definition::Definition;
+use crate::error::{EngineError, Outcome};
+use crate::ids::{ReportHash, RunKey};
+use crate::plan::{self, Planned};
+use crate::ports::{Commit, Committed, Idempotency, NewItem, Ports};
+use crate::run::{Control, RunState, WorkflowRecord};
+use crate::Engine;
+
+/// An answer is kept for a repeat with the same key for this long.
+pub const KEY_KEPT: Duration = Duration::from_secs(24 * 3600);
+
+/// Records written in one call, and calls under way at once.
+const BATCH: usize = 25;
+const BATCHES_AT_ONCE: usize = 8;
+
+/// What a client submits.
+#[derive(Clone, Debug)]
+pub struct Submission {
+    /// Checked.
+    pub definition: Definition,
+    /// If the definition has none.
+    pub default_name: String,
+    /// As sent, to be kept.
+    pub source: String,
+    /// Start it too.
+    pub run: bool,
+    /// The `Idempotency-Key`, and the hash of all that makes the request what it is.
+    pub key: Option<(String, ReportHash)>,
+}
+
+/// A submission's answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Submitted {
+    /// The workflow.
+    pub workflow: WorkflowId,
+    /// Whether an earlier request with the same key made it.
+    pub repeat: bool,
+}
+
+impl<P: Ports> Engine<P> {
+    /// Accepts a workflow.
+    ///
+    /// Everything is written under a fresh run key that nobody knows, and made real by one transaction; stopped in
+    /// between, what was written is unreachable and expires. Pools come first, so that no ready job is ever in a pool
+    /// that claims don't know.
+    ///
+    /// # Errors
+    /// [`EngineError::KeyReused`] for a known key with another body.
+    pub async fn submit(&self, submission: Submission) -> Outcome<Submitted> {
+        let now = self.ports.now();
+        if let Some(earlier) = self.earlier(submission.key.as_ref(), now).await? {
+            return Ok(earlier);
+        }
+        let workflow = WorkflowRecord {
+            id: new_workflow_id(&self.ports.random()),
+            name: submission.definition.name.clone().unwrap_or(submission.default_name),
+            trigger: submission.definition.trigger.clone(),
+            created_at: now,
+            run: RunKey::new(self.ports.random()),
+            number: 1,
+            ended: None,
+        };
+        let jobs = plan::planned(&submission.definition);
+        let control = new_control(&workflow, &jobs, if submission.run { Some(now) } else { None });
+        let source = NewItem::Definition(workflow.run.clone(), submission.source);
+        self.lay_out(&workflow.run, &jobs, Some(source), now).await?;
+        let id = workflow.id.clone();
+        let idempotency = submission.key.clone().map(|(key, body)| Idempotency {
+            key,
+            body,
+            workflow: id.clone(),
+            expires: now + KEY_KEPT,
+        });
+        let commit = Commit { workflow, replaces: None, control, idempotency };
+        match self.ports.commit(commit).await? {
+            Committed::Yes => Ok(Submitted { workflow: id, repeat: false }),
+            Committed::KeyTaken => match self.earlier(submission.key.as_ref(), now).await? {
+                Some(earlier) => Ok(earlier),
+                None => Err(EngineError::Moved(id)),
+            },
+            Committed::Moved => Err(EngineError::Moved(id)),
+        }
+    }
+
+    async fn earlier(&self, key: Option<&(String, ReportHash)>, now: Millis) -> Outcome<Option<Submitted>> {
+        let Some((key, body)) = key else { return Ok(None) };
+        match self.ports.idempotency(key, now).await? {
+            None => Ok(None),
+            Some(kept) if kept.body == *body => Ok(Some(Submitted { workflow: kept.workflow, repeat: true })),
+            Some(_) => Err(EngineError::KeyReused { key: key.clone() }),
+        }
+    }
+
+    /// Writes a run's records, and the pools its jobs belong to, before the commit.
+    pub(crate) async fn lay_out(
+        &self,
+        run: &RunKey,
+        jobs: &[Planned],
+        source: Option<NewItem>,
+        now: Millis,
+    ) -> Outcome<()> {
+        self.ports.add_pools(plan::pools(jobs)).await?;
+        let mut items = plan::records(run, jobs, now);
+        items.extend(source);
+        let batches: Vec<Vec<NewItem>> = items.chunks(BATCH).map(<[NewItem]>::to_vec).collect();
+        stream::iter(batches.into_iter().map(|batch| self.ports.put_new(batch)))
+            .buffer_unordered(BATCHES_AT_ONCE)
+            .try_collect::<()>()
+            .await?;
+        Ok(())
+    }
+}
+
+/// The control record of a run: new, or open from `opened_at` on.
+pub(crate) fn new_control(workflow: &WorkflowRecord, jobs: &[Planned], opened_at: Option<Millis>) -> Control {
+    Control {
+        run: workflow.run.clone(),
+        workflow: workflow.id.clone(),
+        number: workflow.number,
+        jobs: u32::try_from(jobs.len()).expect("a definition has at most 10,000 jobs"),
+        state: if opened_at.is_some() { RunState::Open } else { RunState::New },
+        done_below: 0,
+        failed: false,
+        cancelled: false,
+        opened_at,
+    }
+}
+
+fn new_workflow_id(random: &[u8]) -> WorkflowId {
+    WorkflowId::new(format!("wf-{}", hex::encode(&random[..10]))).expect("hexadecimal digits are an id")
+}

@@ -1,0 +1,300 @@
+//! Workflows and jobs as people see them.
+
+use std::collections::HashMap;
+
+use futures::future::try_join_all;
+use protocol::wire::{Job, WaitingFor, Workflow};
+use protocol::{JobId, Millis, Outputs, Status, WorkflowId, limits};
+
+use crate::error::{EngineError, Outcome};
+use crate::fleet::OnlineWorker;
+use crate::ids::{JobIndex, RunKey};
+use crate::job::{JobRecord, JobSpec, OutputsRef, Outcome as JobOutcome, Phase};
+use crate::ports::{Consistency, ListCursor, Ports, StoreError};
+use crate::run::{Control, RunState, WorkflowRecord};
+use crate::why::{self, Queued};
+use crate::Engine;
+
+/// Specs read in one call.
+const SPECS: usize = 100;
+
+/// A page of the list.
+#[derive(Clone, Debug)]
+pub struct WorkflowPage {
+    /// Newest first.
+    pub workflows: Vec<Workflow>,
+    /// Where the next page begins.
+    pub next: Option<ListCursor>,
+}
+
+/// How much of a job is read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Detail {
+    /// Also outputs kept apart, while small, and why it waits.
+    Full,
+    /// What its record has.
+    Listed,
+}
+
+impl<P: Ports> Engine<P> {
+    /// A workflow and its current run.
+    ///
+    /// # Errors
+    /// [`EngineError::NoWorkflow`].
+    pub async fn workflow(&self, id: &WorkflowId) -> Outcome<Workflow> {
+        let record = self.workflow_record(id).await?;
+        self.assemble(record, Detail::Full).await
+    }
+
+    /// Workflows, newest first, with this status or any.
+    ///
+    /// The page ends early once its answer would pass [`limits::ANSWER`].
+    pub async fn workflows(
+        &self,
+        mut after: Option<ListCursor>,
+        limit: usize,
+        skip: usize,
+        status: Option<Status>,
+    ) -> Outcome<WorkflowPage> {
+        let mut workflows = Vec::new();
+        let mut skip = skip;
+        let mut size = 0;
+        loop {
+            let page = self.ports.workflows(after.as_ref(), limit.clamp(1, 100)).await?;
+            if page.is_empty() {
+                return Ok(WorkflowPage { workflows, next: None });
+            }
+            for record in page {
+                let cursor = ListCursor { created_at: record.created_at, id: record.id.clone() };
+                if status.is_some() && status != Some(self.status_of(&record).await?) {
+                    after = Some(cursor);
+                    continue;
+                }
+                if skip > 0 {
+                    skip -= 1;
+                    after = Some(cursor);
+                    continue;
+                }
+                let workflow = self.assemble(record, Detail::Listed).await?;
+                size += approximate_size(&workflow);
+                if workflows.len() == limit || (size > limits::ANSWER * 4 / 5 && !workflows.is_empty()) {
+                    return Ok(WorkflowPage { workflows, next: after });
+                }
+                workflows.push(workflow);
+                after = Some(cursor);
+            }
+        }
+    }
+
+    async fn status_of(&self, record: &WorkflowRecord) -> Outcome<Status> {
+        if let Some(end) = record.ended {
+            return Ok(end.status);
+        }
+        let control = self.ports.control(&record.run, Consistency::Eventual).await?;
+        Ok(open_status(control.map(|control| control.state)))
+    }
+
+    async fn assemble(&self, record: WorkflowRecord, detail: Detail) -> Outcome<Workflow> {
+        let control = self.ports.control(&record.run, Consistency::Strong).await?;
+        let control = control.ok_or_else(|| EngineError::NoWorkflow(record.id.clone()))?;
+        let mut records = self.all_jobs(&record.run, Consistency::Eventual).await?;
+        if records.len() != control.jobs as usize {
+            records = self.all_jobs(&record.run, Consistency::Strong).await?;
+        }
+        let specs = self.specs_of(&record.run, &records).await?;
+        let waits = records.iter().any(|job| matches!(job.phase, Phase::Ready { .. }));
+        let online = if waits && detail == Detail::Full { self.online().await? } else { Vec::new() };
+        let ids: HashMap<JobIndex, &JobRecord> = records.iter().map(|job| (job.key.index, job)).collect();
+        let view = View { control: &control, jobs: &ids, online: &online, detail, now: self.ports.now() };
+        let mut jobs: Vec<(u32, Job)> =
+            records.iter().zip(&specs).map(|(job, spec)| (spec.place, view.job(job, spec))).collect();
+        if detail == Detail::Full {
+            self.fill_outputs(&records, &mut jobs).await?;
+        }
+        jobs.sort_by_key(|(place, _)| *place);
+        let status = record.ended.map_or_else(|| open_status(Some(control.state)), |end| end.status);
+        Ok(Workflow {
+            id: record.id,
+            name: record.name,
+            trigger: record.trigger,
+            jobs: jobs.into_iter().map(|(_, job)| job).collect(),
+            status,
+            run: record.number,
+            created_at_ms: record.created_at,
+            started_at_ms: control.opened_at,
+            finished_at_ms: record.ended.map(|end| end.at),
+        })
+    }
+
+    /// Reads small outputs that are kept apart; `jobs` are in the order of `records`.
+    async fn fill_outputs(&self, records: &[JobRecord], jobs: &mut [(u32, Job)]) -> Outcome<()> {
+        let small = |job: &JobRecord| {
+            matches!(job.outputs(), Some(OutputsRef::Apart { size, .. }) if *size <= limits::OUTPUTS_IN_STATUS)
+        };
+        let places: Vec<usize> = (0..records.len()).filter(|&at| small(&records[at])).collect();
+        for page in places.chunks(16) {
+            let outputs = try_join_all(page.iter().map(|&at| self.outputs_of(&records[at]))).await?;
+            for (&at, outputs) in page.iter().zip(outputs) {
+                jobs[at].1.outputs = outputs;
+                jobs[at].1.outputs_truncated = false;
+            }
+        }
+        Ok(())
+    }
+
+    async fn specs_of(&self, run: &RunKey, records: &[JobRecord]) -> Outcome<Vec<JobSpec>> {
+        let apart: Vec<JobIndex> = records.iter().filter(|job| job.spec.is_none()).map(|job| job.key.index).collect();
+        let mut read = HashMap::new();
+        for page in apart.chunks(SPECS) {
+            read.extend(page.iter().copied().zip(self.ports.specs(run, page).await?));
+        }
+        let spec = |job: &JobRecord| match &job.spec {
+            Some(spec) => Ok(spec.as_ref().clone()),
+            None => read.remove(&job.key.index).ok_or_else(|| StoreError::Corrupt(format!("job {} has no spec", job.key))),
+        };
+        Ok(records.iter().map(spec).collect::<Result<_, _>>()?)
+    }
+
+    /// A job of a workflow's current run, by the author's name for it.
+    pub(crate) async fn job_by_id(&self, workflow: &WorkflowId, id: &JobId) -> Outcome<JobRecord> {
+        let record = self.workflow_record(workflow).await?;
+        let no_job = || EngineError::NoJob { workflow: workflow.clone(), job: id.clone() };
+        let known = self.known().names.get(&record.run).cloned();
+        let names = match known {
+            Some(names) => names,
+            None => self.learn_names(&record.run).await?,
+        };
+        let index = *names.get(id).ok_or_else(no_job)?;
+        let found = self.ports.jobs_at(&record.run, &[index], Consistency::Strong).await?.pop();
+        found.flatten().ok_or_else(no_job)
+    }
+
+    /// Whether a worker should stop a job of this workflow.
+    ///
+    /// # Errors
+    /// [`EngineError::NoWorkflow`], [`EngineError::NoJob`].
+    pub async fn is_cancelled(&self, workflow: &WorkflowId, id: &JobId) -> Outcome<bool> {
+        let job = self.job_by_id(workflow, id).await?;
+        if job.is_ended() {
+            return Ok(job.status() == Status::Cancelled);
+        }
+        let control = self.ports.control(&job.key.run, Consistency::Eventual).await?;
+        Ok(control.is_none_or(|control| control.state == RunState::Cancelling))
+    }
+
+    /// All outputs of a job; `{}` unless it succeeded and gave some. Of an attempt that isn't the one that succeeded,
+    /// `{}`.
+    ///
+    /// # Errors
+    /// [`EngineError::NoWorkflow`], [`EngineError::NoJob`].
+    pub async fn outputs(&self, workflow: &WorkflowId, id: &JobId, attempt: Option<u32>) -> Outcome<Outputs> {
+        let job = self.job_by_id(workflow, id).await?;
+        if attempt.is_some_and(|attempt| attempt != job.attempt) {
+            return Ok(Outputs::new());
+        }
+        self.outputs_of(&job).await
+    }
+}
+
+fn open_status(state: Option<RunState>) -> Status {
+    if state == Some(RunState::New) { Status::Queued } else { Status::Running }
+}
+
+fn approximate_size(workflow: &Workflow) -> usize {
+    let job = |job: &Job| 700 + job.command.len() + protocol::outputs::size(&job.outputs) + job.depends_on.len() * 20;
+    300 + workflow.jobs.iter().map(job).sum::<usize>()
+}
+
+/// What is needed to show a run's jobs.
+struct View<'a> {
+    control: &'a Control,
+    jobs: &'a HashMap<JobIndex, &'a JobRecord>,
+    online: &'a [OnlineWorker],
+    detail: Detail,
+    now: Millis,
+}
+
+impl View<'_> {
+    fn job(&self, job: &JobRecord, spec: &JobSpec) -> Job {
+        let (finished_at, exit_code) = match &job.phase {
+            Phase::Ended(ending) => {
+                let code = match ending.outcome {
+                    JobOutcome::Failure { exit_code } => exit_code,
+                    JobOutcome::Success(_) if ending.hold.is_some() => Some(0),
+                    _ => None,
+                };
+                (Some(ending.at), code)
+            }
+            _ => (None, None),
+        };
+        let started_at = job.hold().map(|hold| hold.started_at);
+        let outputs = match job.outputs() {
+            Some(OutputsRef::Inline(outputs)) => outputs.clone(),
+            _ => Outputs::new(),
+        };
+        let failed = job.status() == Status::Failure;
+        Job {
+            id: job.id.clone(),
+            name: spec.name.clone(),
+            status: job.status(),
+            command: spec.script.clone(),
+            depends_on: self.ids(&spec.needs),
+            required_labels: spec.labels.clone(),
+            max_retries: spec.max_retries,
+            attempt: job.attempt,
+            duration_secs: started_at.map(|at| finished_at.unwrap_or(self.now).since(at).as_secs()),
+            started_at,
+            output: job.error.clone().filter(|_| failed),
+            metadata: spec.kept.metadata.clone(),
+            ports: spec.kept.ports.clone(),
+            children: spec.kept.children.clone(),
+            collapsed: spec.kept.collapsed.clone(),
+            waiting_for: self.waiting_for(job, spec),
+            outputs,
+            outputs_truncated: matches!(job.outputs(), Some(OutputsRef::Apart { .. })),
+            worker_id: job.hold().map(|hold| hold.worker.clone()),
+            exit_code,
+            error: job.error.clone(),
+            finished_at_ms: finished_at,
+        }
+    }
+
+    fn ids(&self, indexes: &[JobIndex]) -> Vec<JobId> {
+        indexes.iter().filter_map(|index| self.jobs.get(index)).map(|job| job.id.clone()).collect()
+    }
+
+    fn waiting_for(&self, job: &JobRecord, spec: &JobSpec) -> Option<WaitingFor> {
+        if self.control.state != RunState::Open || self.detail == Detail::Listed {
+            return None;
+        }
+        let queued = match &job.phase {
+            Phase::Waiting { .. } => {
+                let done = |index: &&JobIndex| self.jobs.get(*index).is_none_or(|need| need.status() != Status::Success);
+                let needs: Vec<JobIndex> = spec.needs.iter().filter(done).copied().collect();
+                Queued::Waiting { needs: self.ids(&needs), since: self.control.opened_at.unwrap_or_default() }
+            }
+            Phase::Ready { at } => Queued::Ready { at: *at },
+            _ => return None,
+        };
+        Some(why::waiting_for(queued, &spec.labels, self.online, self.now))
+    }
+}
+
+/// Names of runs' jobs that a process keeps, so that a look-up by name reads one record.
+const RUNS_KNOWN: usize = 32;
+
+/// Which job a name is, of some runs.
+pub(crate) type Names = HashMap<RunKey, std::sync::Arc<HashMap<JobId, JobIndex>>>;
+
+impl<P: Ports> Engine<P> {
+    async fn learn_names(&self, run: &RunKey) -> Outcome<std::sync::Arc<HashMap<JobId, JobIndex>>> {
+        let jobs = self.all_jobs(run, Consistency::Strong).await?;
+        let names = std::sync::Arc::new(jobs.into_iter().map(|job| (job.id, job.key.index)).collect());
+        let mut known = self.known();
+        if known.names.len() >= RUNS_KNOWN {
+            known.names.clear();
+        }
+        known.names.insert(run.clone(), std::sync::Arc::clone(&names));
+        Ok(names)
+    }
+}

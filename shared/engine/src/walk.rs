@@ -1,0 +1,183 @@
+//! Long work in a run, in steps of bounded size. A step that is repeated, or repeated from its start, does no harm.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use protocol::Millis;
+
+use crate::error::Outcome;
+use crate::ids::{JobIndex, JobKey, RunKey};
+use crate::job::{Change, Expect, JobRecord, JobUpdate, Outcome as JobOutcome, Phase};
+use crate::ports::{Consistency, Ports, Walk, WalkKind};
+use crate::run::RunState;
+use crate::Engine;
+
+/// A step ends after this many writes, or this long, and asks for the next.
+const WRITES: usize = 500;
+const TIME: Duration = Duration::from_secs(10);
+
+/// How much a step has done.
+struct Budget {
+    writes: usize,
+    began: Millis,
+}
+
+impl<P: Ports> Engine<P> {
+    /// Does one step of long work, and asks for the next if there is more.
+    pub async fn walk_step(&self, walk: Walk) -> Outcome<()> {
+        let mut budget = Budget { writes: 0, began: self.ports.now() };
+        let next = match walk.kind {
+            WalkKind::Roots => self.walk_roots(&walk, &mut budget).await?,
+            WalkKind::Dependents { of } => self.walk_dependents(&walk, of, &mut budget).await?,
+            WalkKind::Skip => self.walk_skip(&walk, &mut budget).await?,
+            WalkKind::Cancel => self.walk_cancel(&walk, &mut budget).await?,
+            WalkKind::Delete { jobs } => {
+                let more = self.ports.delete_some(&walk.run, jobs).await?;
+                more.then_some(walk.from)
+            }
+        };
+        if let Some(from) = next {
+            self.ports.walk(Walk { from, ..walk }).await?;
+        }
+        Ok(())
+    }
+
+    fn spent(&self, budget: &Budget) -> bool {
+        budget.writes >= WRITES || self.ports.now().since(budget.began) >= TIME
+    }
+
+    async fn state(&self, run: &RunKey) -> Outcome<Option<RunState>> {
+        Ok(self.ports.control(run, Consistency::Strong).await?.map(|control| control.state))
+    }
+
+    async fn walk_roots(&self, walk: &Walk, budget: &mut Budget) -> Outcome<Option<JobIndex>> {
+        if self.state(&walk.run).await? != Some(RunState::Open) {
+            return Ok(None);
+        }
+        let mut from = walk.from;
+        loop {
+            let page = self.ports.jobs_from(&walk.run, from, Consistency::Strong).await?;
+            let Some(last) = page.last() else { break };
+            let beyond = last.key.index + 1;
+            for job in &page {
+                if self.spent(budget) {
+                    return Ok(Some(job.key.index));
+                }
+                match &job.phase {
+                    Phase::Waiting { on } if on.is_empty() => {
+                        budget.writes += 1;
+                        self.make_ready(job).await?;
+                    }
+                    Phase::Ready { .. } => self.dispatch_if_ready(job).await?,
+                    _ => {}
+                }
+            }
+            from = beyond;
+        }
+        // A re-run that keeps everything has nothing to start, and nobody else would close it.
+        self.finish_if_done(&walk.run).await?;
+        Ok(None)
+    }
+
+    async fn walk_dependents(&self, walk: &Walk, of: JobIndex, budget: &mut Budget) -> Outcome<Option<JobIndex>> {
+        let key = JobKey::new(&walk.run, of);
+        let Some(job) = self.ports.job(&key, Consistency::Strong).await? else { return Ok(None) };
+        let spec = self.spec(&job).await?;
+        let open = self.state(&walk.run).await? == Some(RunState::Open);
+        let mut all_ended = true;
+        for (place, &dependent) in (0..).zip(&spec.dependents).skip(walk.from as usize) {
+            if self.spent(budget) {
+                return Ok(Some(place));
+            }
+            let dependent = JobKey::new(&walk.run, dependent);
+            all_ended &= if open {
+                let promotion = self.promote(&dependent, of).await?;
+                budget.writes += promotion.writes;
+                promotion.ended
+            } else {
+                let record = self.ports.job(&dependent, Consistency::Eventual).await?;
+                record.is_some_and(|record| record.is_ended())
+            };
+        }
+        if all_ended {
+            self.finish_if_done(&walk.run).await?;
+        }
+        Ok(None)
+    }
+
+    /// Skips, in order, every waiting job with a need that failed or was skipped. What another failure poisons, its own
+    /// walk skips; what this walk skipped itself it knows, and what lies before its start it reads.
+    async fn walk_skip(&self, walk: &Walk, budget: &mut Budget) -> Outcome<Option<JobIndex>> {
+        let mut poisons: HashMap<JobIndex, bool> = HashMap::new();
+        let mut from = walk.from;
+        loop {
+            let page = self.ports.jobs_from(&walk.run, from, Consistency::Strong).await?;
+            let Some(last) = page.last() else { break };
+            let beyond = last.key.index + 1;
+            for job in &page {
+                if self.spent(budget) {
+                    return Ok(Some(job.key.index));
+                }
+                let skipped = matches!(job.phase, Phase::Waiting { .. }) && self.poisoned(job, &mut poisons).await?;
+                if skipped {
+                    budget.writes += 1;
+                    self.end_unless(job, Expect::Waiting, JobOutcome::Skipped).await?;
+                }
+                poisons.insert(job.key.index, skipped || job.poisons());
+            }
+            from = beyond;
+        }
+        self.finish_if_done(&walk.run).await?;
+        Ok(None)
+    }
+
+    async fn poisoned(&self, job: &JobRecord, poisons: &mut HashMap<JobIndex, bool>) -> Outcome<bool> {
+        let spec = self.spec(job).await?;
+        let unknown: Vec<JobIndex> = spec.needs.iter().copied().filter(|need| !poisons.contains_key(need)).collect();
+        for page in unknown.chunks(100) {
+            let needs = self.ports.jobs_at(&job.key.run, page, Consistency::Strong).await?;
+            for (index, need) in page.iter().zip(needs) {
+                poisons.insert(*index, need.is_some_and(|need| need.poisons()));
+            }
+        }
+        Ok(spec.needs.iter().any(|need| poisons.get(need) == Some(&true)))
+    }
+
+    async fn walk_cancel(&self, walk: &Walk, budget: &mut Budget) -> Outcome<Option<JobIndex>> {
+        let mut from = walk.from;
+        loop {
+            let page = self.ports.jobs_from(&walk.run, from, Consistency::Strong).await?;
+            let Some(last) = page.last() else { break };
+            let beyond = last.key.index + 1;
+            for job in page.iter().filter(|job| !job.is_ended()) {
+                if self.spent(budget) {
+                    return Ok(Some(job.key.index));
+                }
+                budget.writes += 1;
+                self.end_unless(job, Expect::NotEnded, JobOutcome::Cancelled).await?;
+            }
+            from = beyond;
+        }
+        self.finish_if_done(&walk.run).await?;
+        Ok(None)
+    }
+
+    async fn end_unless(&self, job: &JobRecord, expect: Expect, outcome: JobOutcome) -> Outcome<()> {
+        let change = Change::End { outcome, at: self.ports.now(), last_report: None, error: None };
+        self.ports.update(&job.key, JobUpdate { expect, change }).await?;
+        Ok(())
+    }
+
+    /// All jobs of a run, in order.
+    pub(crate) async fn all_jobs(&self, run: &RunKey, how: Consistency) -> Outcome<Vec<JobRecord>> {
+        let mut jobs: Vec<JobRecord> = Vec::new();
+        loop {
+            let from = jobs.last().map_or(0, |job| job.key.index + 1);
+            let page = self.ports.jobs_from(run, from, how).await?;
+            if page.is_empty() {
+                return Ok(jobs);
+            }
+            jobs.extend(page);
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! The routes, one method each.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use protocol::requests::{Claim, Complete, Fail, LogPiece, Only, Register, Run};
+use protocol::wire::{Claimed, Heartbeat, LogChunk, PoolInfo, Registered, Reported, WorkerInfo, Workflow};
+use protocol::{JobId, LeaseId, Outputs, Status, WorkerId, WorkflowId, limits};
+use reqwest::Method;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::{Client, ClientError, Request, WHOLE};
+
+/// A part of a list.
+#[derive(Clone, Debug)]
+pub struct Page<T> {
+    /// In the server's order.
+    pub items: Vec<T>,
+    /// The cursor of what follows; `None` at the end.
+    pub next: Option<String>,
+}
+
+/// A part of a job's log.
+#[derive(Clone, Debug)]
+pub struct Logs {
+    /// By sequence.
+    pub chunks: Vec<LogChunk>,
+    /// Whether there is more already, after the last of these.
+    pub more: bool,
+}
+
+/// For those who submit and look.
+impl Client {
+    /// Submits a definition as YAML; `run` starts it too. With `idempotency_key` the call may be repeated: it gives the
+    /// same workflow, and is refused with 409 if the text is another. A definition that isn't valid is refused with 422
+    /// and its problems in `details`.
+    pub async fn submit_yaml(
+        &self,
+        text: &str,
+        run: bool,
+        idempotency_key: Option<&str>,
+    ) -> Result<Workflow, ClientError> {
+        self.submit("application/yaml", text.to_owned(), run, idempotency_key).await
+    }
+
+    /// As [`Self::submit_yaml`], with either JSON form: `jobs` an object as in YAML, or a list of jobs.
+    pub async fn submit_json(
+        &self,
+        definition: &Value,
+        run: bool,
+        idempotency_key: Option<&str>,
+    ) -> Result<Workflow, ClientError> {
+        self.submit("application/json", definition.to_string(), run, idempotency_key).await
+    }
+
+    async fn submit(
+        &self,
+        content_type: &'static str,
+        body: String,
+        run: bool,
+        idempotency_key: Option<&str>,
+    ) -> Result<Workflow, ClientError> {
+        self.request(Method::POST, "submit", &["api", "workflows"])
+            .query("run", run.then_some(true))
+            .idempotency_key(idempotency_key)?
+            .text(content_type, body)
+            .read()
+            .await
+    }
+
+    /// Up to `limit` workflows, newest first, from `cursor` on. Asks as often as it takes.
+    pub async fn list(
+        &self,
+        limit: usize,
+        status: Option<Status>,
+        cursor: Option<&str>,
+    ) -> Result<Page<Workflow>, ClientError> {
+        let mut page = Page { items: Vec::new(), next: cursor.map(str::to_owned) };
+        loop {
+            let want = (limit - page.items.len()).min(limits::LIST);
+            let answer = self
+                .request(Method::GET, "list", &["api", "workflows"])
+                .query("limit", Some(want))
+                .query("status", status)
+                .query("cursor", page.next.as_deref())
+                .send()
+                .await?;
+            page.items.extend(answer.read::<Vec<Workflow>>()?);
+            page.next = answer.next("cursor");
+            if page.next.is_none() || page.items.len() >= limit {
+                return Ok(page);
+            }
+        }
+    }
+
+    /// A workflow as it stands, with its jobs.
+    pub async fn workflow(&self, id: &WorkflowId) -> Result<Workflow, ClientError> {
+        self.request(Method::GET, "workflow", &["api", "workflows", id.as_str()]).read().await
+    }
+
+    /// Starts it, or starts a new run of it if it is final. Refused with 409 while it runs.
+    pub async fn run(&self, id: &WorkflowId, only: Option<Only>) -> Result<(), ClientError> {
+        let request = self.request(Method::POST, "run", &["api", "workflows", id.as_str(), "run"]);
+        request.json(&Run { only }).send().await.map(drop)
+    }
+
+    /// Cancels its run; on a final one nothing changes. Afterwards no job of it starts.
+    pub async fn cancel(&self, id: &WorkflowId) -> Result<(), ClientError> {
+        self.request(Method::POST, "cancel", &["api", "workflows", id.as_str(), "cancel"]).send().await.map(drop)
+    }
+
+    /// Deletes it, with its logs and outputs. Refused with 409 while it runs.
+    pub async fn delete(&self, id: &WorkflowId) -> Result<(), ClientError> {
+        self.request(Method::DELETE, "delete", &["api", "workflows", id.as_str()]).send().await.map(drop)
+    }
+
+    /// The workers heard of lately.
+    pub async fn workers(&self) -> Result<Vec<WorkerInfo>, ClientError> {
+        self.request(Method::GET, "workers", &["api", "workers"]).read().await
+    }
+
+    /// The label sets that jobs require, and how many wait in each.
+    pub async fn pools(&self) -> Result<Vec<PoolInfo>, ClientError> {
+        self.request(Method::GET, "pools", &["api", "pools"]).read().await
+    }
+
+    /// A job's log after the chunk numbered `after`, of `attempt` (default: the latest).
+    pub async fn logs(
+        &self,
+        id: &WorkflowId,
+        job: &JobId,
+        after: Option<u64>,
+        attempt: Option<u32>,
+    ) -> Result<Logs, ClientError> {
+        let path = ["api", "workflows", id.as_str(), "jobs", job.as_str(), "logs"];
+        let request = self.request(Method::GET, "logs", &path).query("after", after).query("attempt", attempt);
+        let answer = request.send().await?;
+        Ok(Logs { chunks: answer.read()?, more: answer.has_next() })
+    }
+
+    /// A job's outputs, in full; none while it isn't done.
+    pub async fn outputs(&self, id: &WorkflowId, job: &JobId) -> Result<Outputs, ClientError> {
+        let path = ["api", "workflows", id.as_str(), "jobs", job.as_str(), "outputs"];
+        self.request(Method::GET, "outputs", &path).read().await
+    }
+
+    /// Whether the job was cancelled, for workers that hold no lease.
+    pub async fn cancelled(&self, id: &WorkflowId, job: &JobId) -> Result<bool, ClientError> {
+        let path = ["api", "jobs", id.as_str(), job.as_str(), "cancelled"];
+        self.request(Method::GET, "cancelled", &path).read().await
+    }
+}
+
+/// For workers.
+impl Client {
+    /// Makes the worker known, with its labels, or replaces what was known of it.
+    pub async fn register(&self, register: &Register) -> Result<Registered, ClientError> {
+        self.request(Method::POST, "register", &["api", "workers", "register"]).json(register).read().await
+    }
+
+    /// Says that the worker lives. Refused with 404 if the server doesn't know it (any more): register again.
+    pub async fn worker_heartbeat(&self, id: &WorkerId) -> Result<Registered, ClientError> {
+        let path = ["api", "workers", id.as_str(), "heartbeat"];
+        self.request(Method::POST, "worker heartbeat", &path).read().await
+    }
+
+    /// Says that the worker ends.
+    pub async fn unregister(&self, id: &WorkerId) -> Result<(), ClientError> {
+        self.request(Method::DELETE, "unregister", &["api", "workers", id.as_str()]).send().await.map(drop)
+    }
+
+    /// Asks for a job. `None`: there is none for these labels. May take `wait_secs` longer than other calls.
+    pub async fn claim(&self, claim: &Claim) -> Result<Option<Claimed>, ClientError> {
+        let timeout = WHOLE + Duration::from_secs(claim.wait_secs.into());
+        self.request(Method::POST, "claim", &["api", "jobs", "claim"]).timeout(timeout).json(claim).read().await
+    }
+
+    /// Renews the lease, and learns whether the job was cancelled. 409: the lease isn't the job's any more.
+    pub async fn heartbeat(&self, lease: &LeaseId) -> Result<Heartbeat, ClientError> {
+        self.lease_request("heartbeat", lease).read().await
+    }
+
+    /// Reports success. May be repeated as it is; 409: the lease isn't the job's any more; 413: outputs too large.
+    pub async fn complete(&self, lease: &LeaseId, complete: &Complete) -> Result<Reported, ClientError> {
+        self.lease_request("complete", lease).json(complete).read().await
+    }
+
+    /// Reports failure. May be repeated as it is; 409: the lease isn't the job's any more.
+    pub async fn fail(&self, lease: &LeaseId, fail: &Fail) -> Result<Reported, ClientError> {
+        self.lease_request("fail", lease).json(fail).read().await
+    }
+
+    /// Adds to the job's log. May be repeated: a sequence number counts once. 409: the lease isn't the job's any more.
+    pub async fn logs_push(&self, lease: &LeaseId, chunks: &[LogPiece]) -> Result<(), ClientError> {
+        #[derive(Serialize)]
+        struct Body<'a> {
+            chunks: &'a [LogPiece],
+        }
+        self.lease_request("logs", lease).json(&Body { chunks }).send().await.map(drop)
+    }
+
+    /// Fetches what a claim's `upstream_outputs_url` points to. No token goes along.
+    pub async fn upstream_outputs(&self, url: &str) -> Result<BTreeMap<JobId, Outputs>, ClientError> {
+        self.elsewhere("upstream outputs", url)?.read().await
+    }
+
+    fn lease_request(&self, what: &'static str, lease: &LeaseId) -> Request<'_> {
+        self.request(Method::POST, what, &["api", "jobs", &lease.0, what])
+    }
+}

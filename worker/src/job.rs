@@ -1,0 +1,146 @@
+//! One attempt of a job, from its claim to its report.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use protocol::requests::{Complete, Fail};
+use protocol::wire::Claimed;
+use protocol::{Outputs, limits};
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout};
+
+use crate::client::{Client, ClientError};
+use crate::executor::{AnyExecutor, Context, Failure, StopReason};
+use crate::lease::{self, Hold, is_lost};
+use crate::logs::Shipper;
+use crate::retry::retry;
+use crate::task::AbortOnDrop;
+use crate::worker::Stage;
+use crate::{Job, WorkerConfig};
+
+/// An executor that was told to stop gets this long on top of the job's grace.
+const BEYOND_GRACE: Duration = Duration::from_secs(5);
+
+/// What all jobs of a worker share.
+#[derive(Clone)]
+pub(crate) struct Surroundings {
+    pub config: Arc<WorkerConfig>,
+    pub client: Client,
+    pub executor: Arc<dyn AnyExecutor>,
+    pub stage: watch::Receiver<Stage>,
+}
+
+/// Runs a claimed job and reports, unless nobody wants the report any more. All logs arrive before the report.
+pub(crate) async fn run(around: Surroundings, claimed: Claimed, slot: usize) {
+    let Claimed { job, lease } = claimed;
+    let title = format!("{} of {} (attempt {})", job.job_id, job.workflow_id, job.attempt);
+    tracing::info!("{title}: started");
+    let began = Instant::now();
+    let hold = Hold::new(&lease);
+    let _heartbeats = AbortOnDrop::spawn(lease::keep(hold.clone(), around.client.clone()));
+    let (log, shipper) = Shipper::start(around.client.clone(), hold.clone(), around.config.log_flush);
+    let context = Context {
+        log,
+        slot,
+        workdir: around.config.workdir.clone(),
+        grace: around.config.grace,
+        stop: hold.stop_receiver(),
+    };
+    let result = execute(&around, job, context, &hold).await;
+    shipper.finish().await;
+    let result = match hold.stop_reason() {
+        None => result,
+        Some(StopReason::Shutdown) => {
+            let worker = &around.config.worker_id;
+            Err(Failure::retryable(format!("lost: worker {worker} was shut down while it ran the job")))
+        }
+        Some(reason) => return tracing::warn!("{title}: {}", describe(reason)),
+    };
+    let took = began.elapsed().as_secs_f32();
+    let outcome = match &result {
+        Ok(_) => format!("succeeded in {took:.1} s"),
+        Err(failure) => format!("failed in {took:.1} s: {}", failure.error),
+    };
+    match report(&around.client, &hold, result).await {
+        Ok(()) => tracing::info!("{title}: {outcome}"),
+        Err(error) if is_lost(&error) => tracing::warn!("{title}: {outcome}, but {}", describe(StopReason::LeaseLost)),
+        Err(error) => tracing::error!("{title}: {outcome}, but that can't be reported: {error}"),
+    }
+}
+
+fn describe(reason: StopReason) -> &'static str {
+    match reason {
+        StopReason::Cancelled => "cancelled",
+        StopReason::LeaseLost => "the lease isn't the job's any more, so nothing is reported",
+        StopReason::LeaseEnded => "no heartbeat got through in time; stopped, and nothing is reported",
+        StopReason::Shutdown => "stopped by the worker's shutdown",
+    }
+}
+
+/// Runs it until it ends, or until it must and had its time to.
+async fn execute(around: &Surroundings, job: Job, context: Context, hold: &Hold) -> Result<Outputs, Failure> {
+    let (client, executor, of_job) = (around.client.clone(), Arc::clone(&around.executor), hold.clone());
+    let mut task = AbortOnDrop::spawn(async move {
+        let job = with_upstream_outputs(job, &client, &of_job).await?;
+        executor.execute_boxed(job, context).await
+    });
+    let mut stage = around.stage.clone();
+    let ended = tokio::select! {
+        ended = task.ended() => Some(ended),
+        () = hold.stopped() => None,
+        _ = stage.wait_for(|stage| *stage == Stage::Stopping) => {
+            hold.stop(StopReason::Shutdown);
+            None
+        }
+    };
+    let ended = match ended {
+        Some(ended) => ended,
+        None => match timeout(around.config.grace + BEYOND_GRACE, task.ended()).await {
+            Ok(ended) => ended,
+            Err(_) => return Err(Failure::retryable("it didn't stop when it was told to")),
+        },
+    };
+    ended.unwrap_or_else(|panic| Err(Failure::retryable(format!("the executor failed: {panic}"))))
+}
+
+async fn with_upstream_outputs(mut job: Job, client: &Client, hold: &Hold) -> Result<Job, Failure> {
+    if let Some(url) = &job.upstream_outputs_url {
+        let fetched = retry("upstream outputs", || Some(hold.ends()), || client.upstream_outputs(url)).await;
+        job.upstream_outputs = fetched.map_err(|error| {
+            Failure::retryable(format!("the outputs of the jobs it needs can't be fetched: {error}"))
+        })?;
+    }
+    Ok(job)
+}
+
+/// Repeats the report until it is answered or the lease has ended.
+///
+/// A heartbeat that is refused meanwhile doesn't end this: it may be refused because the report was accepted and only
+/// its answer lost.
+async fn report(client: &Client, hold: &Hold, result: Result<Outputs, Failure>) -> Result<(), ClientError> {
+    let failure = match result {
+        Ok(outputs) => match complete(client, hold, outputs).await {
+            Err(error) if is_unacceptable(&error) => Failure::lasting(error.to_string()),
+            answer => return answer,
+        },
+        Err(failure) => failure,
+    };
+    let fail = Fail { error: cut(failure.error), retryable: failure.retryable, exit_code: failure.exit_code };
+    retry("report", || Some(hold.ends()), || client.fail(&hold.id, &fail)).await.map(drop)
+}
+
+async fn complete(client: &Client, hold: &Hold, outputs: Outputs) -> Result<(), ClientError> {
+    let outputs = outputs.into_iter().map(|(name, value)| (name.into(), value)).collect();
+    let complete = Complete { outputs };
+    retry("report", || Some(hold.ends()), || client.complete(&hold.id, &complete)).await.map(drop)
+}
+
+/// Whether the outputs themselves were refused, so that repeating the report is no use.
+fn is_unacceptable(error: &ClientError) -> bool {
+    matches!(error.status(), Some(400 | 413 | 422))
+}
+
+fn cut(mut error: String) -> String {
+    error.truncate(error.floor_char_boundary(limits::ERROR_TEXT));
+    error
+}

@@ -1,0 +1,250 @@
+//! A job's log on its way to the server: a bounded queue, batches, sequence numbers, and a limit.
+
+use std::time::Duration;
+
+use protocol::Millis;
+use protocol::requests::LogPiece;
+use protocol::wire::Stream;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep_until};
+
+use crate::client::Client;
+use crate::lease::{Hold, is_lost};
+use crate::retry::retry;
+use crate::task::AbortOnDrop;
+
+/// The most a job's log may have; the rest is dropped, and a line says so.
+pub const LOG_PER_JOB: usize = 64 * 1024 * 1024;
+/// The most text in one request. Escaped it may be six times as long, which is still under
+/// [`protocol::limits::REQUEST_BODY`].
+const BATCH: usize = 256 * 1024;
+/// Lines are joined to chunks of about this size.
+const CHUNK: usize = 64 * 1024;
+/// A longer line is sent in pieces of about this size.
+pub(crate) const PIECE: usize = 64 * 1024;
+/// Pieces that may wait for the network; a job that writes faster waits.
+const QUEUE: usize = 16;
+
+/// A job's log. Clones write to the same one.
+///
+/// Writing waits while the network is behind, so that a flood slows the job and not the machine.
+#[derive(Clone, Debug)]
+pub struct LogSink(mpsc::Sender<LogPiece>);
+
+/// What was written to a [`LogSink`].
+#[derive(Debug)]
+pub(crate) struct Written(mpsc::Receiver<LogPiece>);
+
+impl LogSink {
+    pub(crate) fn new() -> (Self, Written) {
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        (Self(sender), Written(receiver))
+    }
+
+    /// Writes a line, or several if there are line ends in it. After the job's end it is dropped.
+    pub async fn line(&self, stream: Stream, text: &str) {
+        let mut rest = text;
+        while rest.len() > PIECE {
+            let (piece, after) = rest.split_at(rest.floor_char_boundary(PIECE));
+            self.write(stream, piece.to_owned()).await;
+            rest = after;
+        }
+        self.write(stream, format!("{rest}\n")).await;
+    }
+
+    /// Writes text as it is: lines with their line ends, or a part of one.
+    pub(crate) async fn write(&self, stream: Stream, data: String) {
+        // The sequence is given when it is sent. An error means that the job is over and nobody listens.
+        let _ = self.0.send(LogPiece { sequence: 0, data, timestamp_ms: Millis::now(), stream }).await;
+    }
+}
+
+impl Written {
+    pub async fn next(&mut self) -> Option<LogPiece> {
+        self.0.recv().await
+    }
+}
+
+/// Sends a log in the background.
+#[derive(Debug)]
+pub(crate) struct Shipper {
+    finish: oneshot::Sender<()>,
+    task: AbortOnDrop<()>,
+}
+
+impl Shipper {
+    pub fn start(client: Client, hold: Hold, flush: Duration) -> (LogSink, Self) {
+        let (sink, written) = LogSink::new();
+        let (finish, finished) = oneshot::channel();
+        let sending = Sending { client, hold, flush, batch: Batch::default() };
+        (sink, Self { finish, task: AbortOnDrop::spawn(sending.run(written.0, finished)) })
+    }
+
+    /// Sends what was written so far, and waits until it arrived or the lease is gone. Later writes are dropped.
+    pub async fn finish(self) {
+        let _ = self.finish.send(());
+        self.task.join().await;
+    }
+}
+
+struct Sending {
+    client: Client,
+    hold: Hold,
+    flush: Duration,
+    batch: Batch,
+}
+
+impl Sending {
+    async fn run(mut self, mut written: mpsc::Receiver<LogPiece>, finish: oneshot::Receiver<()>) {
+        let hold = self.hold.clone();
+        tokio::select! {
+            biased;
+            () = hold.gone() => {}
+            () = self.send_all(&mut written, finish) => return,
+        }
+        // From here on writers don't wait any more.
+        written.close();
+        let mut dropped: usize = self.batch.pieces.iter().map(|piece| piece.data.len()).sum();
+        while let Some(piece) = written.recv().await {
+            dropped += piece.data.len();
+        }
+        if dropped > 0 {
+            tracing::info!("{dropped} bytes of the log were dropped, as the server takes no more of it");
+        }
+    }
+
+    async fn send_all(&mut self, written: &mut mpsc::Receiver<LogPiece>, mut finish: oneshot::Receiver<()>) {
+        let mut due = Instant::now();
+        let mut finishing = false;
+        loop {
+            tokio::select! {
+                piece = written.recv() => match piece {
+                    Some(piece) => {
+                        if self.batch.pieces.is_empty() {
+                            due = Instant::now() + self.flush;
+                        }
+                        self.batch.add(piece);
+                        if self.batch.size >= BATCH {
+                            self.send().await;
+                        }
+                    }
+                    None => return self.send().await,
+                },
+                () = sleep_until(due), if !self.batch.pieces.is_empty() => self.send().await,
+                _ = &mut finish, if !finishing => {
+                    finishing = true;
+                    written.close();
+                }
+            }
+        }
+    }
+
+    /// Returns when the batch has arrived or can't; when the lease is lost, it stays for the count of what is dropped.
+    async fn send(&mut self) {
+        if self.batch.pieces.is_empty() {
+            return;
+        }
+        let (client, hold, pieces) = (&self.client, &self.hold, &self.batch.pieces);
+        let sent = retry("log", || Some(hold.ends()), || client.logs_push(&hold.id, pieces)).await;
+        match sent {
+            Err(error) if is_lost(&error) => {
+                hold.stop(crate::StopReason::LeaseLost);
+                std::future::pending::<()>().await;
+            }
+            Err(error) => tracing::warn!("{} bytes of the log are lost: {error}", self.batch.size),
+            Ok(()) => {}
+        }
+        self.batch.clear();
+    }
+}
+
+/// Pieces to be sent together.
+#[derive(Default)]
+struct Batch {
+    pieces: Vec<LogPiece>,
+    size: usize,
+    sequence: u64,
+    total: usize,
+}
+
+impl Batch {
+    fn add(&mut self, mut piece: LogPiece) {
+        if self.total >= LOG_PER_JOB {
+            return;
+        }
+        if self.total + piece.data.len() >= LOG_PER_JOB {
+            piece.data.truncate(piece.data.floor_char_boundary(LOG_PER_JOB - self.total));
+            self.append(piece);
+            self.total = LOG_PER_JOB;
+            let data = format!("\n[cut here: a job's log may have {} MB]\n", LOG_PER_JOB / 1024 / 1024);
+            self.append(LogPiece { sequence: 0, data, timestamp_ms: Millis::now(), stream: Stream::Stderr });
+        } else {
+            self.total += piece.data.len();
+            self.append(piece);
+        }
+    }
+
+    fn append(&mut self, mut piece: LogPiece) {
+        self.size += piece.data.len();
+        match self.pieces.last_mut() {
+            Some(last) if last.stream == piece.stream && last.data.len() + piece.data.len() <= CHUNK => {
+                last.data.push_str(&piece.data);
+            }
+            _ => {
+                piece.sequence = self.sequence;
+                self.sequence += 1;
+                self.pieces.push(piece);
+            }
+        }
+    }
+
+    fn clear(&mut self) {
+        self.pieces.clear();
+        self.size = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn piece(stream: Stream, data: &str) -> LogPiece {
+        LogPiece { sequence: 0, data: data.to_owned(), timestamp_ms: Millis(1), stream }
+    }
+
+    #[test]
+    fn neighbouring_lines_of_a_stream_share_a_chunk_and_sequences_have_no_gaps() {
+        let mut batch = Batch::default();
+        batch.add(piece(Stream::Stdout, "a\n"));
+        batch.add(piece(Stream::Stdout, "b\n"));
+        batch.add(piece(Stream::Stderr, "c\n"));
+        batch.add(piece(Stream::Stdout, "d\n"));
+        let seen: Vec<_> = batch.pieces.iter().map(|piece| (piece.sequence, piece.data.as_str())).collect();
+        assert_eq!(seen, [(0, "a\nb\n"), (1, "c\n"), (2, "d\n")]);
+        batch.clear();
+        batch.add(piece(Stream::Stdout, "e\n"));
+        assert_eq!(batch.pieces[0].sequence, 3);
+    }
+
+    #[test]
+    fn a_log_over_the_limit_is_cut_and_a_line_says_so() {
+        let mut batch = Batch::default();
+        let (mut kept, mut last) = (0, String::new());
+        let text = "é".repeat(500_000);
+        for _ in 0..100 {
+            batch.add(piece(Stream::Stdout, &text));
+            kept += batch.size;
+            if let Some(piece) = batch.pieces.last() {
+                last.clone_from(&piece.data);
+            }
+            batch.clear();
+        }
+        assert!(kept <= LOG_PER_JOB + 100, "{kept}");
+        assert!(last.contains("64 MB"), "{last}");
+    }
+
+    #[test]
+    fn a_full_batch_fits_a_request_even_when_every_byte_is_escaped() {
+        assert!((BATCH + 3 * 2 * PIECE) * 6 < protocol::limits::REQUEST_BODY);
+    }
+}

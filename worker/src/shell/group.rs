@@ -1,0 +1,49 @@
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use tokio::process::Child;
+use tokio::time::{Instant, sleep};
+
+/// How often an ending group is looked at.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// The processes of a job. Killed when this is dropped.
+#[derive(Debug)]
+pub(super) struct Group(Option<Pid>);
+
+impl Group {
+    /// The group that `child` leads.
+    pub fn of(child: &Child) -> Self {
+        Self(child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw))
+    }
+
+    /// Whether it has a member.
+    pub fn is_alive(&self) -> bool {
+        self.signal(None)
+    }
+
+    /// SIGTERM; SIGKILL for what is there after `grace`.
+    pub async fn end(&self, grace: Duration) {
+        let until = Instant::now() + grace;
+        self.signal(Signal::SIGTERM);
+        while self.is_alive() {
+            if Instant::now() >= until {
+                self.signal(Signal::SIGKILL);
+                return;
+            }
+            sleep(LOOK).await;
+        }
+    }
+
+    /// False if there was nobody to get it.
+    fn signal(&self, signal: impl Into<Option<Signal>>) -> bool {
+        self.0.is_some_and(|leader| killpg(leader, signal).is_ok())
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        self.signal(Signal::SIGKILL);
+    }
+}

@@ -1,0 +1,299 @@
+//! The worker: registers, claims, runs, and ends when it is told to.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use protocol::requests::{Claim, FEATURE_OUTPUTS_URL, Register, Transport};
+use protocol::wire::{Claimed, Registered};
+use tokio::sync::watch;
+use tokio::task::{Id, JoinError, JoinSet};
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::client::{Client, ClientError};
+use crate::config::{ConfigError, WorkerConfig};
+use crate::executor::{AnyExecutor, Executor};
+use crate::job::{self, Surroundings};
+use crate::retry::{Delays, random_fraction, retry};
+use crate::shell::ShellExecutor;
+use crate::task::AbortOnDrop;
+
+/// A draining worker ends when claims found nothing for this long.
+const DRAIN: Duration = Duration::from_secs(10);
+/// The longest pause between claims that fail.
+const ERROR_PAUSE: Duration = Duration::from_secs(30);
+/// How long the goodbye may take.
+const UNREGISTER: Duration = Duration::from_secs(5);
+
+/// Why a worker can't work.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WorkerError {
+    /// A setting can't be used.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The server's address can't be used.
+    #[error(transparent)]
+    Client(ClientError),
+    /// The server was reached and doesn't take this worker.
+    #[error("the server doesn't take this worker: {0}")]
+    Refused(ClientError),
+}
+
+/// How far a worker is on its way to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Stage {
+    Working,
+    /// Takes nothing new.
+    Draining,
+    /// Stops what runs.
+    Stopping,
+}
+
+/// Ends a worker from elsewhere. Clones end the same one.
+#[derive(Clone, Debug)]
+pub struct Shutdown(watch::Sender<Stage>);
+
+impl Shutdown {
+    /// Take nothing new, finish what runs, end.
+    pub fn drain(&self) {
+        self.advance(Stage::Draining);
+    }
+
+    /// Take nothing new, stop what runs with the grace, report it as lost and retryable, end.
+    pub fn stop(&self) {
+        self.advance(Stage::Stopping);
+    }
+
+    fn advance(&self, to: Stage) {
+        self.0.send_if_modified(|stage| {
+            let later = *stage < to;
+            *stage = to.max(*stage);
+            later
+        });
+    }
+}
+
+/// A worker. Several may live in one process, each with an id of its own.
+///
+/// ```no_run
+/// use workflow_graph_worker_sdk::{Worker, WorkerConfig};
+///
+/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// let worker = Worker::new(WorkerConfig { concurrency: 4, ..WorkerConfig::default() });
+/// let shutdown = worker.shutdown();
+/// let running = tokio::spawn(worker.run());
+/// shutdown.drain();
+/// running.await??;
+/// # Ok(())
+/// # }
+/// ```
+pub struct Worker {
+    config: WorkerConfig,
+    executor: Arc<dyn AnyExecutor>,
+    stage: watch::Sender<Stage>,
+}
+
+impl Worker {
+    /// One that runs shell commands.
+    #[must_use]
+    pub fn new(config: WorkerConfig) -> Self {
+        Self { config, executor: Arc::new(ShellExecutor), stage: watch::Sender::new(Stage::Working) }
+    }
+
+    /// Runs jobs with `executor` instead.
+    #[must_use]
+    pub fn with_executor(mut self, executor: impl Executor) -> Self {
+        self.executor = Arc::new(executor);
+        self
+    }
+
+    /// What ends it.
+    #[must_use]
+    pub fn shutdown(&self) -> Shutdown {
+        Shutdown(self.stage.clone())
+    }
+
+    /// Works until it is shut down, or until there is nothing more to do for it (`once`, `idle_exit`, `drain`).
+    ///
+    /// A server that isn't there, or is busy, is waited for. Fails if a setting can't be used or the server refuses to
+    /// register the worker. If the future is dropped, its jobs are killed and their leases run out.
+    pub async fn run(self) -> Result<(), WorkerError> {
+        self.config.check()?;
+        let token = self.config.token.clone().map(|token| token.0);
+        let client = Client::new(&self.config.server_url, token).map_err(WorkerError::Client)?;
+        let config = Arc::new(self.config);
+        let mut stage = self.stage.subscribe();
+        tracing::info!("worker {} for {} with labels [{}]", config.worker_id, client.server_url(), config.labels);
+        let registered = tokio::select! {
+            registered = register(&client, &config) => registered.map_err(WorkerError::Refused)?,
+            _ = stage.wait_for(|stage| *stage >= Stage::Draining) => return Ok(()),
+        };
+        let heartbeats = AbortOnDrop::spawn(heartbeats(client.clone(), Arc::clone(&config), registered));
+        let around = Surroundings { config, client, executor: self.executor, stage };
+        Claiming::new(around.clone(), self.stage).run().await;
+        drop(heartbeats);
+        let goodbye = around.client.unregister(&around.config.worker_id);
+        if !matches!(timeout(UNREGISTER, goodbye).await, Ok(Ok(()))) {
+            tracing::info!("the server didn't hear the goodbye; it will notice the silence");
+        }
+        tracing::info!("worker {} ended", around.config.worker_id);
+        Ok(())
+    }
+}
+
+/// How often the server wants to hear from the worker.
+async fn register(client: &Client, config: &WorkerConfig) -> Result<Duration, ClientError> {
+    let register = Register {
+        worker_id: config.worker_id.clone(),
+        labels: config.labels.clone(),
+        transport: Transport::Http,
+        exclusive: config.exclusive,
+        features: vec![FEATURE_OUTPUTS_URL.to_owned()],
+    };
+    retry("registering", || None, || client.register(&register)).await.map(|answer| heartbeat_time(&answer))
+}
+
+fn heartbeat_time(answer: &Registered) -> Duration {
+    Duration::from_secs(answer.heartbeat_secs.max(1))
+}
+
+async fn heartbeats(client: Client, config: Arc<WorkerConfig>, mut every: Duration) {
+    loop {
+        sleep(every).await;
+        match client.worker_heartbeat(&config.worker_id).await {
+            Ok(answer) => every = heartbeat_time(&answer),
+            Err(error) if error.status() == Some(404) => match register(&client, &config).await {
+                Ok(time) => every = time,
+                Err(error) => tracing::warn!("registering again: {error}"),
+            },
+            Err(error) => tracing::debug!("worker heartbeat: {error}"),
+        }
+    }
+}
+
+/// Takes jobs while there are free slots.
+struct Claiming {
+    around: Surroundings,
+    stage: watch::Sender<Stage>,
+    claim: Claim,
+    jobs: JoinSet<()>,
+    slots: HashMap<Id, usize>,
+    free: BTreeSet<usize>,
+    taken: usize,
+    /// Since when nothing ran, and since when claims were answered that there is nothing.
+    idle_since: Instant,
+    empty_since: Option<Instant>,
+}
+
+impl Claiming {
+    fn new(around: Surroundings, stage: watch::Sender<Stage>) -> Self {
+        let config = &around.config;
+        let claim = Claim {
+            worker_id: config.worker_id.clone(),
+            labels: config.labels.clone(),
+            lease_ttl_secs: config.lease_ttl_secs,
+            wait_secs: config.wait_secs,
+            exclusive: config.exclusive,
+            ticket: None,
+        };
+        let free = (0..config.concurrency).collect();
+        Self {
+            around,
+            stage,
+            claim,
+            jobs: JoinSet::new(),
+            slots: HashMap::new(),
+            free,
+            taken: 0,
+            idle_since: Instant::now(),
+            empty_since: None,
+        }
+    }
+
+    async fn run(mut self) {
+        let mut delays = Delays::new(self.around.config.poll.max(Duration::from_millis(100)), ERROR_PAUSE);
+        while self.wants_more() {
+            let Some(slot) = self.free.first().copied() else {
+                self.pause(Duration::MAX).await;
+                continue;
+            };
+            match self.around.client.claim(&self.claim).await {
+                Ok(Some(claimed)) => {
+                    delays.reset();
+                    self.start(claimed, slot);
+                }
+                Ok(None) => {
+                    delays.reset();
+                    self.empty_since.get_or_insert_with(Instant::now);
+                    let poll = self.around.config.poll;
+                    self.pause(poll.mul_f64(0.75 + random_fraction() / 2.0)).await;
+                }
+                Err(error) => {
+                    self.empty_since = None;
+                    let delay = delays.grow();
+                    tracing::warn!("claim: {error}; the next in {:.1} s", delay.as_secs_f32());
+                    self.pause(delay).await;
+                }
+            }
+        }
+        self.finish().await;
+    }
+
+    fn wants_more(&self) -> bool {
+        let config = &self.around.config;
+        let over = |since: Instant, limit: Duration| self.jobs.is_empty() && since.elapsed() >= limit;
+        *self.around.stage.borrow() == Stage::Working
+            && !(config.once && self.taken > 0)
+            && !config.idle_exit.is_some_and(|limit| over(self.idle_since, limit))
+            && !(config.drain && self.empty_since.is_some_and(|since| over(since, DRAIN)))
+    }
+
+    fn start(&mut self, claimed: Claimed, slot: usize) {
+        self.taken += 1;
+        self.free.remove(&slot);
+        let task = self.jobs.spawn(job::run(self.around.clone(), claimed, slot));
+        self.slots.insert(task.id(), slot);
+        self.empty_since = None;
+    }
+
+    /// Waits, but no longer than until a job ends (which may have made others ready) or the stage changes.
+    async fn pause(&mut self, time: Duration) {
+        tokio::select! {
+            () = sleep(time) => {}
+            Some(ended) = self.jobs.join_next_with_id() => self.ended(ended),
+            _ = self.around.stage.changed() => {}
+        }
+    }
+
+    fn ended(&mut self, ended: Result<(Id, ()), JoinError>) {
+        let id = match ended {
+            Ok((id, ())) => id,
+            Err(error) => {
+                tracing::error!("a job's task failed: {error}");
+                error.id()
+            }
+        };
+        self.free.extend(self.slots.remove(&id));
+        self.idle_since = Instant::now();
+        self.empty_since = None;
+    }
+
+    /// Waits for what runs; after the shutdown's own grace it is stopped.
+    async fn finish(mut self) {
+        if !self.jobs.is_empty() {
+            tracing::info!("taking no more jobs; {} still run", self.jobs.len());
+        }
+        let limit = self.around.config.shutdown_grace.filter(|_| *self.around.stage.borrow() >= Stage::Draining);
+        let deadline = sleep(limit.unwrap_or(Duration::MAX));
+        tokio::pin!(deadline);
+        while !self.jobs.is_empty() {
+            tokio::select! {
+                Some(ended) = self.jobs.join_next_with_id() => self.ended(ended),
+                () = &mut deadline, if *self.around.stage.borrow() < Stage::Stopping => {
+                    Shutdown(self.stage.clone()).stop();
+                }
+            }
+        }
+    }
+}
