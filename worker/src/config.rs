@@ -97,19 +97,19 @@ impl WorkerConfig {
         let get = |name: &str| variable(name).filter(|value| !value.trim().is_empty());
         let mut config = Self::default();
         let seconds = |text: &str| parse_duration(text).and_then(whole_seconds);
-        set(&mut config.server_url, "SERVER_URL", &get, |text| Ok::<_, String>(text.to_owned()))?;
+        set(&mut config.server_url, "SERVER_URL", get, |text| Ok::<_, String>(text.to_owned()))?;
         config.token = get("WORKER_TOKEN").map(Token);
-        set(&mut config.worker_id, "WORKER_ID", &get, WorkerId::from_str)?;
-        set(&mut config.labels, "WORKER_LABELS", &get, LabelSet::from_comma_separated)?;
-        set(&mut config.exclusive, "WORKER_EXCLUSIVE", &get, bool::from_str)?;
-        set(&mut config.concurrency, "WORKER_CONCURRENCY", &get, usize::from_str)?;
-        set(&mut config.lease_ttl_secs, "WORKER_LEASE_TTL", &get, seconds)?;
-        set(&mut config.wait_secs, "WORKER_WAIT", &get, seconds)?;
-        set(&mut config.poll, "WORKER_POLL", &get, parse_duration)?;
-        set(&mut config.log_flush, "WORKER_LOG_FLUSH", &get, parse_duration)?;
-        set(&mut config.workdir, "WORKER_WORKDIR", &get, |text| Ok::<_, String>(PathBuf::from(text)))?;
-        set(&mut config.grace, "WORKER_GRACE", &get, parse_duration)?;
-        set(&mut config.shutdown_grace, "WORKER_SHUTDOWN_GRACE", &get, |text| parse_duration(text).map(Some))?;
+        set(&mut config.worker_id, "WORKER_ID", get, WorkerId::from_str)?;
+        set(&mut config.labels, "WORKER_LABELS", get, LabelSet::from_comma_separated)?;
+        set(&mut config.exclusive, "WORKER_EXCLUSIVE", get, bool::from_str)?;
+        set(&mut config.concurrency, "WORKER_CONCURRENCY", get, usize::from_str)?;
+        set(&mut config.lease_ttl_secs, "WORKER_LEASE_TTL", get, seconds)?;
+        set(&mut config.wait_secs, "WORKER_WAIT", get, seconds)?;
+        set(&mut config.poll, "WORKER_POLL", get, parse_duration)?;
+        set(&mut config.log_flush, "WORKER_LOG_FLUSH", get, parse_duration)?;
+        set(&mut config.workdir, "WORKER_WORKDIR", get, |text| Ok::<_, String>(PathBuf::from(text)))?;
+        set(&mut config.grace, "WORKER_GRACE", get, parse_duration)?;
+        set(&mut config.shutdown_grace, "WORKER_SHUTDOWN_GRACE", get, |text| parse_duration(text).map(Some))?;
         Ok(config)
     }
 

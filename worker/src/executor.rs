@@ -126,10 +126,11 @@ impl Context {
     /// Resolves when the job must end.
     pub async fn stopped(&self) -> StopReason {
         let mut stop = self.stop.clone();
-        match stop.wait_for(Option::is_some).await {
-            Ok(reason) => reason.unwrap_or(StopReason::LeaseLost),
+        let reason = stop.wait_for(Option::is_some).await.ok().and_then(|reason| *reason);
+        match reason {
+            Some(reason) => reason,
             // Who could stop it is gone: it never will be.
-            Err(_) => std::future::pending().await,
+            None => std::future::pending().await,
         }
     }
 }

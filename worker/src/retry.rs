@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use crate::client::ClientError;
 
 /// The longest a server's `Retry-After` is followed.
-const LONGEST_ASKED: Duration = Duration::from_secs(60);
+const LONGEST_ASKED: Duration = Duration::from_mins(1);
 
 /// Growing delays: each a random part of a bound that doubles up to a cap, so that many workers don't come back as one.
 #[derive(Clone, Debug)]

@@ -74,7 +74,7 @@ async fn run(job: &Job, context: &Context, scratch: &Scratch) -> Result<Outputs,
     }
     let mut outputs = pumped.outputs?;
     if job.outputs_from != OutputsFrom::Stdout {
-        outputs.extend(outputs::read_file(&scratch.outputs).await?);
+        outputs.extend(outputs::read_file(scratch.outputs.clone()).await?);
     }
     protocol::outputs::check_size(&outputs).map_err(|error| Failure::lasting(error.to_string()))?;
     Ok(outputs)

@@ -242,11 +242,14 @@ impl Claiming {
 
     fn wants_more(&self) -> bool {
         let config = &self.around.config;
-        let over = |since: Instant, limit: Duration| self.jobs.is_empty() && since.elapsed() >= limit;
-        *self.around.stage.borrow() == Stage::Working
-            && !(config.once && self.taken > 0)
-            && !config.idle_exit.is_some_and(|limit| over(self.idle_since, limit))
-            && !(config.drain && self.empty_since.is_some_and(|since| over(since, DRAIN)))
+        let over = |since: Option<Instant>, limit: Option<Duration>| {
+            self.jobs.is_empty() && since.zip(limit).is_some_and(|(since, limit)| since.elapsed() >= limit)
+        };
+        let done = *self.around.stage.borrow() > Stage::Working
+            || (config.once && self.taken > 0)
+            || over(Some(self.idle_since), config.idle_exit)
+            || over(self.empty_since, config.drain.then_some(DRAIN));
+        !done
     }
 
     fn start(&mut self, claimed: Claimed, slot: usize) {

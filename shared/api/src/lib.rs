@@ -1,1 +1,14 @@
-//! Stub.
+//! The HTTP API: a request in, a response out. What the routes are, how bodies are read, which limits hold and what an
+//! error looks like is decided here, for the Lambda functions and for the server in one process alike.
+//!
+//! [`routes`] is the table; [`Service`] answers.
+
+pub mod cors;
+pub mod error;
+mod handlers;
+mod read;
+pub mod routes;
+mod service;
+
+pub use routes::Function;
+pub use service::{Body, Service};

@@ -1,10 +1,10 @@
 //! Outputs, as a job gives them.
 
-use std::io;
-use std::path::Path;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
 
 use protocol::{Outputs, limits, outputs};
-use tokio::io::AsyncReadExt;
 
 use crate::executor::Failure;
 
@@ -126,27 +126,31 @@ fn begins_alike(kept: &[u8], part: &[u8]) -> bool {
 }
 
 /// Reads the output file. One that the job removed gives nothing.
-pub(super) async fn read_file(path: &Path) -> Result<Outputs, Failure> {
-    let unreadable =
-        |error: &dyn std::fmt::Display| Failure::lasting(format!("the output file can't be read: {error}"));
-    let file = match tokio::fs::File::open(path).await {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Outputs::new()),
-        Err(error) => return Err(unreadable(&error)),
-    };
+pub(super) async fn read_file(path: PathBuf) -> Result<Outputs, Failure> {
+    let text = tokio::task::spawn_blocking(move || read_text(&path)).await?;
+    let text = text.map_err(|error| Failure::lasting(format!("the output file can't be read: {error}")))?;
+    outputs::from_file(&text).map_err(|error| Failure::lasting(error.to_string()))
+}
+
+fn read_text(path: &Path) -> Result<String, String> {
+    let text = |error: io::Error| error.to_string();
+    match std::fs::metadata(path) {
+        // Opening a pipe that the job put here would wait for a writer.
+        Ok(found) if !found.is_file() => return Err("it is not a file any more".to_owned()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(String::new()),
+        Err(error) => return Err(text(error)),
+        Ok(_) => {}
+    }
     let mut bytes = Vec::new();
-    file.take(LONGEST_FILE + 1).read_to_end(&mut bytes).await.map_err(|error| unreadable(&error))?;
+    File::open(path).map_err(text)?.take(LONGEST_FILE + 1).read_to_end(&mut bytes).map_err(text)?;
     if bytes.len() as u64 > LONGEST_FILE {
         let limit = limits::OUTPUTS_PER_JOB;
-        let error =
-            format!("it has more than {LONGEST_FILE} bytes; all outputs of a job together may have {limit} bytes");
-        return Err(unreadable(&error));
+        return Err(format!("it has over {LONGEST_FILE} bytes; all outputs of a job together may have {limit} bytes"));
     }
-    let text = String::from_utf8(bytes).map_err(|error| {
+    String::from_utf8(bytes).map_err(|error| {
         let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-        unreadable(&format!("line {} is not UTF-8", memchr::memchr_iter(b'\n', before).count() + 1))
-    })?;
-    outputs::from_file(&text).map_err(|error| Failure::lasting(error.to_string()))
+        format!("line {} is not UTF-8", memchr::memchr_iter(b'\n', before).count() + 1)
+    })
 }
 
 #[cfg(test)]

@@ -113,26 +113,22 @@ impl Builder {
         Ok(())
     }
 
-    /// Keeps the first entry of each key.
+    /// The entries stay, so that what else is wrong with them shows too.
     fn report_duplicates(&mut self) {
         let path = self.path();
-        let Some(Frame { node: Node { kind: Kind::Map(entries), .. }, .. }) = self.frames.last_mut() else { return };
+        let Some(Frame { node: Node { kind: Kind::Map(entries), .. }, .. }) = self.frames.last() else { return };
         let mut first = HashMap::with_capacity(entries.len());
-        let mut repeated = Vec::new();
-        for (n, Entry { key, key_at, .. }) in entries.iter().enumerate() {
-            let first = first.entry(key.as_str()).or_insert(*key_at);
-            if first != key_at {
+        for Entry { key, key_at, .. } in entries {
+            let first = first.entry(key.as_str()).or_insert(key_at);
+            if *first != key_at {
                 let mut path = path.clone();
                 let is_first = path.is_empty();
                 let _ = write_key(&mut path, is_first, key);
                 let message =
                     format!("the key {} is here already, in line {}; keep one of them", quote(key), first.line);
                 self.report.add("duplicate_key", *key_at, path, message);
-                repeated.push(n);
             }
         }
-        let (mut repeated, mut n) = (repeated.into_iter().peekable(), 0..);
-        entries.retain(|_| repeated.next_if_eq(&n.next().unwrap_or_default()).is_none());
     }
 
     fn expanded_too_far(&mut self, at: Position) -> Stop {

@@ -116,3 +116,60 @@ fn groups(needs: &[Vec<usize>]) -> Vec<usize> {
     }
     group
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn each_independent_cycle_is_found_once_from_its_first_job() {
+        // 0 <-> 2, 1 alone, 3 -> 4 -> 5 -> 3 with a longer way round by 6.
+        let needs = [vec![2], vec![0], vec![0, 1], vec![6, 4], vec![5], vec![3], vec![4]];
+        assert_eq!(cycles(&needs), [vec![0, 2], vec![3, 4, 5]]);
+    }
+
+    fn graphs() -> impl Strategy<Value = Vec<Vec<usize>>> {
+        (1usize..9).prop_flat_map(|size| {
+            proptest::collection::vec(proptest::collection::btree_set(0..size, 0..3), size).prop_map(|needs| {
+                let others = |(n, needs): (usize, std::collections::BTreeSet<usize>)| {
+                    needs.into_iter().filter(|&need| need != n).collect()
+                };
+                needs.into_iter().enumerate().map(others).collect()
+            })
+        })
+    }
+
+    /// By Floyd and Warshall, which have nothing in common with the above.
+    fn reaches(needs: &[Vec<usize>]) -> Vec<Vec<bool>> {
+        let mut reach: Vec<Vec<bool>> =
+            needs.iter().map(|needs_of| (0..needs.len()).map(|n| needs_of.contains(&n)).collect()).collect();
+        for via in 0..needs.len() {
+            for from in 0..needs.len() {
+                for to in 0..needs.len() {
+                    reach[from][to] |= reach[from][via] && reach[via][to];
+                }
+            }
+        }
+        reach
+    }
+
+    proptest! {
+        #[test]
+        fn cycles_are_cycles_and_none_is_missed(needs in graphs()) {
+            let reach = reaches(&needs);
+            let cycles = cycles(&needs);
+            for cycle in &cycles {
+                for (n, job) in cycle.iter().enumerate() {
+                    prop_assert!(needs[*job].contains(&cycle[(n + 1) % cycle.len()]), "{:?}", cycle);
+                }
+            }
+            for (job, reached) in reach.iter().enumerate() {
+                let same = |other: usize| other == job || (reached[other] && reach[other][job]);
+                let found = cycles.iter().filter(|cycle| same(cycle[0])).count();
+                prop_assert_eq!(found, usize::from(reached[job]), "job {}: {:?}", job, cycles);
+            }
+        }
+    }
+}

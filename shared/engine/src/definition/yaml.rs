@@ -46,7 +46,9 @@ fn take(builder: &mut Builder, event: Event<'_>, span: &Span) -> Result<(), Stop
     match event {
         Event::Scalar(text, style, anchor, tag) => {
             let plain = style == ScalarStyle::Plain && !tag.is_some_and(|tag| is_text(&tag));
-            builder.scalar(text.into_owned(), plain, anchor, at)
+            // The parser says `~` where nothing is written.
+            let written = if style == ScalarStyle::Plain && at.len == 0 { String::new() } else { text.into_owned() };
+            builder.scalar(written, plain, anchor, at)
         }
         Event::SequenceStart(_, anchor, _) => builder.open(Kind::List(Vec::new()), anchor, at),
         Event::MappingStart(_, anchor, _) => builder.open(Kind::Map(Vec::new()), anchor, at),
@@ -83,6 +85,9 @@ fn marker(marker: &Marker) -> Position {
 fn syntax(text: &str, error: &ScanError) -> Report {
     let mut report = Report::default();
     let mut at = marker(error.marker());
+    if is_tab(error.kind()) {
+        skip_to_tab(text, &mut at);
+    }
     at.len = text.get(at.offset..).and_then(|rest| rest.chars().next()).map_or(0, char::len_utf8);
     if matches!(error.kind(), ErrorKind::RecursionLimitExceeded) {
         report.add("too_deep", at, "", too_deep());
@@ -92,11 +97,29 @@ fn syntax(text: &str, error: &ScanError) -> Report {
     report
 }
 
+fn is_tab(kind: &ErrorKind) -> bool {
+    use ErrorKind::{TabAtBlockScalarStart, TabInBlockIndentation, TabInIndentation, TabInPlainScalar, TabNotAllowed};
+    matches!(kind, TabAtBlockScalarStart | TabInBlockIndentation | TabInIndentation | TabInPlainScalar | TabNotAllowed)
+}
+
+/// The parser stops where the text before the tab begins.
+fn skip_to_tab(text: &str, at: &mut Position) {
+    let mut offset = at.offset;
+    for (n, line) in text.get(at.offset..).unwrap_or_default().split_inclusive('\n').enumerate() {
+        let indent = line.len() - line.trim_start_matches([' ', '\t']).len();
+        if let Some(tab) = line[..indent].find('\t') {
+            at.column = if n == 0 { at.column + tab } else { tab + 1 };
+            at.offset = offset + tab;
+            at.line += n;
+            return;
+        }
+        offset += line.len();
+    }
+}
+
 fn explain(kind: &ErrorKind) -> String {
     match kind {
-        ErrorKind::TabInBlockIndentation | ErrorKind::TabInIndentation | ErrorKind::TabNotAllowed => {
-            "a tab can't indent; use spaces".into()
-        }
+        kind if is_tab(kind) => "a tab can't indent; use spaces".into(),
         ErrorKind::UnknownAnchor => "there is no `&anchor` of this alias's name before it".into(),
         ErrorKind::MappingValueNotAllowed | ErrorKind::InvalidColonPlacement => {
             "a `:` can't stand here; put a text that contains `: ` in quotes, and check the indentation".into()

@@ -1,0 +1,101 @@
+//! What a refused request is answered: a status and one JSON shape, never an empty body.
+
+use engine::EngineError;
+use engine::error::LeaseLost;
+use http::{Response, StatusCode, header};
+use protocol::outputs::OutputError;
+use protocol::wire::{ErrorBody, ErrorInfo, Problem};
+use serde_json::{Value, json};
+
+use crate::service::Body;
+
+/// A refusal.
+#[derive(Debug)]
+pub struct ApiError {
+    /// The status.
+    pub status: StatusCode,
+    /// A word that stays the same.
+    pub code: &'static str,
+    /// What, where, and the limit or the fix.
+    pub message: String,
+    /// More, by code.
+    pub details: Option<Value>,
+    /// For 405: the methods that are allowed.
+    pub allow: Option<String>,
+}
+
+impl ApiError {
+    /// A refusal without details.
+    pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Self { status, code, message: message.into(), details: None, allow: None }
+    }
+
+    /// 400: not readable.
+    pub fn bad_request(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, code, message)
+    }
+
+    /// 422: readable but not valid.
+    pub fn invalid(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, message)
+    }
+
+    /// The answer.
+    #[must_use]
+    pub fn response(self) -> Response<Body> {
+        let body = ErrorBody {
+            error: ErrorInfo { code: self.code.to_owned(), message: self.message, details: self.details },
+        };
+        let mut response = Response::new(Body::from(serde_json::to_vec(&body).unwrap_or_default()));
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
+        if let Some(allow) = self.allow.and_then(|allow| allow.parse().ok()) {
+            headers.insert(header::ALLOW, allow);
+        }
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(header::RETRY_AFTER, header::HeaderValue::from_static("1"));
+        }
+        response
+    }
+}
+
+impl From<EngineError> for ApiError {
+    fn from(error: EngineError) -> Self {
+        let message = error.to_string();
+        let of = |status, code| Self::new(status, code, message.clone());
+        match error {
+            EngineError::NoWorkflow(_) => of(StatusCode::NOT_FOUND, "no_such_workflow"),
+            EngineError::NoJob { .. } => of(StatusCode::NOT_FOUND, "no_such_job"),
+            EngineError::NoWorker(_) => of(StatusCode::NOT_FOUND, "no_such_worker"),
+            EngineError::LeaseLost(why) => of(StatusCode::CONFLICT, lease_code(why)),
+            EngineError::NotNow { .. } => of(StatusCode::CONFLICT, "workflow_running"),
+            EngineError::KeyReused { .. } => of(StatusCode::CONFLICT, "idempotency_key_reused"),
+            EngineError::Moved(_) => of(StatusCode::CONFLICT, "changed_meanwhile"),
+            EngineError::Definition(problems) => {
+                let problems: Vec<Problem> = problems.into_iter().map(Problem::from).collect();
+                let too_large = problems.iter().any(|problem| problem.code == "too_large");
+                let status = if too_large { StatusCode::PAYLOAD_TOO_LARGE } else { StatusCode::UNPROCESSABLE_ENTITY };
+                Self { details: Some(json!({ "problems": problems })), ..of(status, "invalid_definition") }
+            }
+            EngineError::Outputs(OutputError::TooLarge { .. }) => of(StatusCode::PAYLOAD_TOO_LARGE, "outputs_too_large"),
+            EngineError::Outputs(_) => of(StatusCode::UNPROCESSABLE_ENTITY, "invalid_outputs"),
+            EngineError::Id(_) => of(StatusCode::UNPROCESSABLE_ENTITY, "invalid_id"),
+            EngineError::Labels(_) => of(StatusCode::UNPROCESSABLE_ENTITY, "invalid_labels"),
+            EngineError::Range { .. } => of(StatusCode::UNPROCESSABLE_ENTITY, "out_of_range"),
+            error => {
+                tracing::error!(%error, "answered 503");
+                let message = "the store did not answer; repeating the request is safe";
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message)
+            }
+        }
+    }
+}
+
+fn lease_code(why: LeaseLost) -> &'static str {
+    match why {
+        LeaseLost::Cancelled => "cancelled",
+        LeaseLost::Reported => "already_reported",
+        _ => "lease_lost",
+    }
+}

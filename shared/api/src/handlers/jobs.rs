@@ -1,0 +1,88 @@
+//! Jobs: what workers report of them, and what people read.
+
+use std::fmt::Write;
+
+use bytes::Bytes;
+use engine::Engine;
+use engine::ports::Ports;
+use http::StatusCode;
+use protocol::requests::{Complete, Logs};
+use protocol::wire::Reported;
+use protocol::{JobId, WorkflowId};
+use serde_json::json;
+
+use super::{Answer, encode, json_answer, link_next, typed};
+use crate::error::ApiError;
+use crate::read::Input;
+
+pub(super) async fn heartbeat<P: Ports>(engine: &Engine<P>, input: &Input) -> Answer {
+    json_answer(StatusCode::OK, &engine.heartbeat(lease(input)).await?)
+}
+
+pub(super) async fn complete<P: Ports>(engine: &Engine<P>, input: &Input) -> Answer {
+    let said: Complete = input.json_or_default()?;
+    engine.complete(lease(input), said.outputs).await?;
+    json_answer(StatusCode::OK, &Reported::default())
+}
+
+pub(super) async fn fail<P: Ports>(engine: &Engine<P>, input: &Input) -> Answer {
+    engine.fail(lease(input), input.json()?).await?;
+    json_answer(StatusCode::OK, &Reported::default())
+}
+
+pub(super) async fn append_logs<P: Ports>(engine: &Engine<P>, input: &Input) -> Answer {
+    let logs: Logs = input.json()?;
+    engine.append_logs(lease(input), logs.chunks).await?;
+    json_answer(StatusCode::OK, &json!({}))
+}
+
+/// The lease's id, as given: what isn't one is refused like one that was lost.
+fn lease(input: &Input) -> &str {
+    input.params.get("lease_id").map_or("", String::as_str)
+}
+
+pub(super) async fn is_cancelled<P: Ports>(engine: &Engine<P>, input: &Input) -> Answer {
+    let cancelled = engine.is_cancelled(&input.param("workflow_id")?, &input.param("job_id")?).await?;
+    json_answer(StatusCode::OK, &cancelled)
+}
+
+pub(super) async fn outputs<P: Ports>(engine: &Engine<P>, input: &Input) -> Answer {
+    let (workflow, job) = job_of(input)?;
+    json_answer(StatusCode::OK, &engine.outputs(&workflow, &job, input.query("attempt")?).await?)
+}
+
+pub(super) async fn logs<P: Ports>(engine: &Engine<P>, input: &Input) -> Answer {
+    let (workflow, job) = job_of(input)?;
+    let attempt: Option<u32> = input.query("attempt")?;
+    let page = engine.read_logs(&workflow, &job, input.query("after")?, attempt).await?;
+    let response = json_answer(StatusCode::OK, &page.chunks)?;
+    let Some(last) = page.chunks.last().filter(|_| page.more) else { return Ok(response) };
+    let attempt = attempt.map_or_else(String::new, |attempt| format!("&attempt={attempt}"));
+    let path = format!("/api/workflows/{}/jobs/{}/logs", encode(workflow.as_str()), encode(job.as_str()));
+    Ok(link_next(response, &format!("{path}?after={}{attempt}", last.sequence)))
+}
+
+/// Server-sent events: what there is now. The client comes again after a second, with the last id it saw.
+pub(super) async fn log_stream<P: Ports>(engine: &Engine<P>, input: &Input) -> Answer {
+    let (workflow, job) = job_of(input)?;
+    let after = match input.header("Last-Event-ID")? {
+        None | Some("") => None,
+        Some(text) => Some(text.parse().map_err(|_| {
+            ApiError::bad_request("invalid_header", format!("Last-Event-ID {text:?} isn't a sequence number"))
+        })?),
+    };
+    let page = engine.read_logs(&workflow, &job, after, input.query("attempt")?).await?;
+    let mut events = String::from("retry: 1000\n\n");
+    for chunk in &page.chunks {
+        let data = serde_json::to_string(chunk).unwrap_or_default();
+        let _ = write!(events, "event: log\nid: {}\ndata: {data}\n\n", chunk.sequence);
+    }
+    if page.ended && !page.more {
+        events.push_str("event: end\ndata: {}\n\n");
+    }
+    Ok(typed(StatusCode::OK, "text/event-stream", Bytes::from(events)))
+}
+
+fn job_of(input: &Input) -> Result<(WorkflowId, JobId), ApiError> {
+    Ok((input.param("id")?, input.param("job_id")?))
+}

@@ -1,0 +1,93 @@
+//! From a request to an answer.
+
+use bytes::Bytes;
+use engine::Engine;
+use engine::ports::Ports;
+use http::{Request, Response, StatusCode};
+
+use crate::cors::{self, Origins};
+use crate::error::ApiError;
+use crate::handlers;
+use crate::read::Input;
+use crate::routes::{self, Found, Function};
+
+/// A body, whole.
+pub type Body = Bytes;
+
+/// Answers requests, for one function or for all.
+pub struct Service<P> {
+    engine: Engine<P>,
+    only: Option<Function>,
+    origins: Origins,
+}
+
+impl<P> Clone for Service<P> {
+    fn clone(&self) -> Self {
+        Self { engine: self.engine.clone(), only: self.only, origins: self.origins.clone() }
+    }
+}
+
+impl<P: Ports> Service<P> {
+    /// Answers all routes.
+    #[must_use]
+    pub fn new(engine: Engine<P>) -> Self {
+        Self { engine, only: None, origins: Origins::default() }
+    }
+
+    /// Answers the routes of one function.
+    #[must_use]
+    pub fn only(self, function: Function) -> Self {
+        Self { only: Some(function), ..self }
+    }
+
+    /// Lets pages of these origins call.
+    #[must_use]
+    pub fn allowing(self, origins: Origins) -> Self {
+        Self { origins, ..self }
+    }
+
+    /// The engine behind it.
+    #[must_use]
+    pub fn engine(&self) -> &Engine<P> {
+        &self.engine
+    }
+
+    /// Answers one request. Never fails: what goes wrong is an answer too.
+    pub async fn answer(&self, request: Request<Bytes>) -> Response<Body> {
+        let origin = self.origins.allowed(request.headers());
+        let preflight = origin.as_ref().and_then(|_| cors::preflight(request.method(), request.headers()));
+        let mut response = match preflight {
+            Some(response) => response,
+            None => self.route(request).await.unwrap_or_else(ApiError::response),
+        };
+        if let Some(origin) = origin {
+            cors::allow(origin, &mut response);
+        }
+        response
+    }
+
+    async fn route(&self, request: Request<Bytes>) -> Result<Response<Body>, ApiError> {
+        let (head, body) = request.into_parts();
+        let path = head.uri.path();
+        match routes::find(self.only, &head.method, path) {
+            Found::Route(action, params) => {
+                let input = Input::new(params, &head.uri, head.headers, body)?;
+                handlers::handle(&self.engine, action, &input).await
+            }
+            Found::OtherMethods(methods) => {
+                let allow = methods.iter().map(http::Method::as_str).collect::<Vec<_>>().join(", ");
+                let message = format!("{} isn't allowed on {path}; it takes {allow}", head.method);
+                let error = ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message);
+                Err(ApiError { allow: Some(allow), ..error })
+            }
+            Found::Nothing => {
+                let message = format!("there is nothing at {path}; GET /api/openapi.json lists what there is");
+                Err(ApiError::new(StatusCode::NOT_FOUND, "no_such_route", message))
+            }
+            Found::BadEncoding(segment) => {
+                let message = format!("path segment {segment:?} isn't percent-encoded UTF-8");
+                Err(ApiError::bad_request("invalid_path", message))
+            }
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! What is too large, too deep or too much is named, and costs little.
+
+use std::fmt::Write;
+
+use super::super::*;
+use super::{problems, repeat, yaml};
+
+#[test]
+fn the_size_is_checked_before_anything_is_read() {
+    let filled = |size: usize| {
+        let start = "jobs: {a: {run: x}} #";
+        format!("{start}{}", "x".repeat(size - start.len()))
+    };
+    assert!(from_yaml(&filled(limits::DEFINITION)).is_ok());
+    let problem = &problems(&filled(limits::DEFINITION + 1))[0];
+    assert_eq!(problem.code, "too_large");
+    assert!(problem.message.contains("1048577") && problem.message.contains("1048576"), "{problem}");
+    assert_eq!(from_json(&" ".repeat(limits::DEFINITION + 1)).expect_err("large")[0].code, "too_large");
+}
+
+#[test]
+fn aliases_are_followed_and_cannot_grow_without_bound() {
+    let definition = yaml("jobs:\n  a: {run: &r make, labels: &l [x]}\n  b: {run: *r, labels: *l}\n");
+    assert_eq!((&definition.jobs[1].script, &definition.jobs[1].labels), (&"make".into(), &definition.jobs[0].labels));
+    let mut bomb = "jobs: {a: {run: x, metadata: {a0: &a0 [x]".to_owned();
+    for n in 0..30 {
+        let _ = write!(bomb, ", a{}: &a{} [*a{n}, *a{n}]", n + 1, n + 1);
+    }
+    assert_eq!(problems(&(bomb + "}}}"))[0].code, "too_large");
+    let script = format!("jobs:\n  a: {{run: &r {}}}\n", "x".repeat(500_000));
+    let many = repeat(100, |n| format!("  a{n}: {{run: *r}}\n"));
+    assert_eq!(problems(&(script + &many))[0].code, "too_large");
+    let env = format!("env: {{A: {}}}\njobs:\n", "x".repeat(100_000));
+    let many = repeat(1000, |n| format!("  a{n}: {{run: x}}\n"));
+    assert_eq!(problems(&(env + &many))[0].code, "too_large");
+}
+
+#[test]
+fn depth_is_bounded_in_both_formats() {
+    for depth in [100, 10_000] {
+        let deep = format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        let body = format!("{{\"jobs\": {{\"a\": {{\"run\": \"x\", \"metadata\": {deep}}}}}}}");
+        assert_eq!(problems(&body)[0].code, "too_deep");
+        assert_eq!(from_json(&body).expect_err("deep")[0].code, "too_deep");
+        let block = repeat(depth / 10, |n| format!("{}a:\n", " ".repeat(n)));
+        assert!(from_yaml(&block).is_err());
+    }
+}
+
+#[test]
+fn graph_limits_are_named() {
+    let jobs = |count: usize| (0..count).fold("jobs:\n".to_owned(), |text, n| text + &format!(" j{n}: {{run: x}}\n"));
+    assert_eq!(yaml(&jobs(limits::JOBS)).jobs.len(), limits::JOBS);
+    assert_eq!(problems(&jobs(limits::JOBS + 1))[0].code, "too_many_jobs");
+    let mut text = jobs(400);
+    let all: Vec<_> = (0..400).map(|n| format!("j{n}")).collect();
+    for n in 0..250 {
+        let _ = writeln!(text, " k{n}: {{run: x, needs: [{}]}}", all.join(","));
+    }
+    assert_eq!(yaml(&text).jobs.len(), 650);
+    text.push_str(" one: {run: x, needs: j0}\n");
+    assert_eq!(problems(&text).iter().map(|problem| problem.code).collect::<Vec<_>>(), ["too_many_needs"]);
+}
+
+#[test]
+fn a_chain_and_a_cycle_of_every_job_fit_a_small_stack() {
+    let chain = |first: &str| {
+        (1..limits::JOBS).fold(format!("jobs:\n j0: {{run: x{first}}}\n"), |text, n| {
+            text + &format!(" j{n}: {{run: x, needs: j{}}}\n", n - 1)
+        })
+    };
+    let check = move || {
+        let order = topological_order(&yaml(&chain("")).jobs);
+        assert_eq!(order, (0..limits::JOBS).collect::<Vec<_>>());
+        let problems = problems(&chain(", needs: j9999"));
+        assert_eq!((problems.len(), problems[0].code), (1, "cycle"));
+        assert!(problems[0].message.contains("j0 -> j9999 -> j9998"), "{}", problems[0]);
+        assert!(problems[0].message.len() < 1000, "{}", problems[0]);
+    };
+    std::thread::Builder::new().stack_size(512 * 1024).spawn(check).expect("a thread").join().expect("no overflow");
+}
+
+#[test]
+fn very_many_problems_are_cut_with_a_count_and_found_quickly() {
+    let needs = repeat(90_000, |n| format!("x{n},"));
+    let mut text = format!("jobs:\n a: {{run: x, needs: [{needs}]}}\n");
+    for n in 0..5_000 {
+        let _ = writeln!(text, " job{n}: {{run: x}}");
+    }
+    let problems = problems(&text);
+    assert_eq!(problems.len(), 1001);
+    assert!(problems[1000].message.starts_with("89000 more"), "{}", problems[1000]);
+}
+
+#[test]
+fn messages_and_paths_stay_short_whatever_the_file_holds() {
+    let long = "y".repeat(1000);
+    let text = format!(
+        "{long}: 1\njobs:\n  {long}: {{run: x, needs: {long}z, labels: {long}, {long}: 1, env: {{{long}-: x}}}}\n"
+    );
+    let problems = problems(&text);
+    assert_eq!(problems.len(), 6, "{problems:#?}");
+    assert!(problems.iter().all(|problem| problem.message.len() < 400 && problem.path.len() < 400), "{problems:#?}");
+}

@@ -1,0 +1,351 @@
+//! What the parser promises, on whole definitions.
+
+mod any_text;
+mod bounds;
+mod json;
+
+use protocol::wire;
+use serde_json::json;
+
+use super::*;
+
+/// A file with something wrong in most of its lines.
+const BROKEN: &str = include_str!("broken.yaml");
+
+fn yaml(text: &str) -> Definition {
+    from_yaml(text).unwrap_or_else(|problems| panic!("{problems:#?}"))
+}
+
+fn problems(text: &str) -> Vec<Problem> {
+    from_yaml(text).expect_err(text)
+}
+
+fn repeat(count: usize, piece: impl Fn(usize) -> String) -> String {
+    (0..count).map(piece).collect()
+}
+
+/// The codes of what is wrong with a job of these lines, beside a good job `other`.
+fn codes(lines: &str) -> Vec<&'static str> {
+    let indented = lines.replace('\n', "\n    ");
+    let text = format!("jobs:\n  other: {{run: x}}\n  job:\n    {indented}\n");
+    from_yaml(&text).err().unwrap_or_default().iter().map(|problem| problem.code).collect()
+}
+
+fn text(value: &str) -> EnvValue {
+    EnvValue::Text(value.to_owned())
+}
+
+fn env<'a>(definition: &'a Definition, name: &str) -> Option<&'a EnvValue> {
+    definition.jobs[0].env.iter().find(|(key, _)| key == name).map(|(_, value)| value)
+}
+
+#[test]
+fn the_example_of_the_documentation_reads_as_it_says() {
+    let definition = yaml(
+        "jobs:\n  build:\n    run: |\n      cargo build\n      echo done\n  deploy-staging:\n    needs: [build]\n    labels: [staging]\n    run: ./deploy.sh staging\n",
+    );
+    assert_eq!((definition.name, definition.trigger.as_str()), (None, "manual"));
+    let [build, deploy] = &definition.jobs[..] else { panic!("two jobs") };
+    assert_eq!((build.id.as_str(), build.name.as_str()), ("build", "build"));
+    assert_eq!(build.script, "cargo build\necho done\n");
+    assert_eq!((deploy.needs.as_slice(), deploy.max_retries), ([0].as_slice(), 0));
+    assert_eq!(deploy.labels.to_string(), "staging");
+    assert_eq!(deploy.outputs_from, OutputsFrom::Both);
+    assert_eq!(definition.notes, []);
+}
+
+#[test]
+fn every_problem_is_reported_at_once_in_order_with_line_and_column() {
+    let found: Vec<_> = problems(BROKEN)
+        .into_iter()
+        .map(|problem| {
+            let at = problem.at.expect("a position");
+            assert!(BROKEN.get(at.offset..at.offset + at.len).is_some(), "{problem:?}");
+            (at.line, at.column, problem.code)
+        })
+        .collect();
+    assert_eq!(
+        found,
+        [
+            (1, 7, "wrong_type"),
+            (3, 1, "unknown_key"),
+            (4, 1, "unknown_key"),
+            (6, 3, "bad_env_name"),
+            (7, 9, "wrong_type"),
+            (10, 5, "unknown_key"),
+            (12, 12, "unknown_need"),
+            (14, 20, "duplicate_need"),
+            (14, 27, "self_need"),
+            (16, 5, "run_and_steps"),
+            (18, 10, "empty_run"),
+            (19, 3, "missing_run"),
+            (20, 9, "wrong_type"),
+            (23, 12, "cycle"),
+            (24, 14, "bad_label"),
+            (24, 21, "bad_label"),
+            (24, 25, "bad_label"),
+            (25, 14, "out_of_range"),
+            (29, 14, "wrong_type"),
+            (30, 5, "not_supported_yet"),
+            (31, 5, "retries_and_retry"),
+            (31, 21, "not_supported_yet"),
+            (32, 19, "unknown_value"),
+            (33, 3, "bad_id"),
+            (35, 5, "unknown_key"),
+            (37, 17, "bad_reference"),
+            (38, 17, "bad_reference"),
+            (42, 17, "bad_reference"),
+            (44, 9, "unknown_key"),
+            (44, 9, "missing_run"),
+            (45, 9, "missing_run"),
+            (46, 9, "unknown_key"),
+            (47, 9, "wrong_type"),
+            (49, 14, "duplicate_step"),
+            (50, 3, "duplicate_key"),
+            (52, 5, "unknown_key"),
+        ]
+    );
+}
+
+#[test]
+fn a_problem_says_what_is_wrong_where_and_what_to_write() {
+    let said: Vec<String> = problems(BROKEN).iter().map(|p| format!("{} {}: {}", p.code, p.path, p.message)).collect();
+    for expected in [
+        "unknown_need jobs.build.needs: there is no job `tset`; did you mean `test`?",
+        "cycle jobs.a.needs: these jobs need one another and could never start: a -> b -> a",
+        "unknown_key jobs.build.runs-on: `runs-on` is not a key of a job: write `labels`, a list; a worker must have all of them",
+        "unknown_key jobs[\"bad/id\"].nedes: `nedes` is not a key of a job; did you mean `needs`?",
+        "duplicate_key jobs.build: the key `build` is here already, in line 9; keep one of them",
+        "wrong_type jobs.b.retries: expected a whole number, but here is the text `3`",
+        "out_of_range jobs.a.retries: 101 retries; 0 to 100 are allowed",
+        "bad_reference jobs[\"bad/id\"].env.V.from: `a.version` is an output of `a`, which this job doesn't need; add `a` to its `needs`",
+    ] {
+        assert!(said.iter().any(|said| said == expected), "{expected}\n{said:#?}");
+    }
+    let sent = wire::Problem::from(problems(BROKEN).remove(0));
+    assert_eq!(
+        (sent.code.as_str(), sent.path.as_str(), sent.line, sent.column),
+        ("wrong_type", "name", Some(1), Some(7))
+    );
+}
+
+#[test]
+fn columns_count_characters_and_offsets_count_bytes() {
+    let source = "jobs:\n  \"ä🦀\": {run: x, nedes: y}\n";
+    let at = problems(source)[0].at.expect("a position");
+    assert_eq!((at.line, at.column, &source[at.offset..at.offset + at.len]), (2, 18, "nedes"));
+}
+
+#[test]
+fn scalars_stay_as_written() {
+    let definition = yaml(
+        "env: {A: 1.10, B: no, C: 0x1F, D: null, E: , F: 'q', G: \"a\\nb\", H: 2024-01-01, I: 1e3, J: True, K: ~}\njobs:\n  1.10: {run: true, name: 007}\n",
+    );
+    for (name, value) in [
+        ("A", "1.10"),
+        ("B", "no"),
+        ("C", "0x1F"),
+        ("D", "null"),
+        ("E", ""),
+        ("F", "q"),
+        ("G", "a\nb"),
+        ("H", "2024-01-01"),
+        ("I", "1e3"),
+        ("J", "True"),
+        ("K", "~"),
+    ] {
+        assert_eq!(env(&definition, name), Some(&text(value)), "{name}");
+    }
+    let job = &definition.jobs[0];
+    assert_eq!((job.id.as_str(), job.name.as_str(), job.script.as_str()), ("1.10", "007", "true"));
+}
+
+#[test]
+fn the_inner_env_wins_and_each_name_is_there_once() {
+    let definition =
+        yaml("env: {A: w, B: w}\njobs:\n  a:\n    env: {B: j, C: j}\n    steps: [{run: x, env: {C: s}}]\n");
+    let pairs = [("A", "w"), ("B", "j"), ("C", "j")];
+    assert_eq!(definition.jobs[0].env, pairs.map(|(name, value)| (name.to_owned(), text(value))));
+    assert!(definition.jobs[0].script.contains("export C="), "{}", definition.jobs[0].script);
+}
+
+#[test]
+fn an_output_belongs_to_the_longest_needed_id() {
+    let read = |needs: &str, from: &str| {
+        let definition = yaml(&format!(
+            "jobs:\n  z: {{run: x, needs: {needs}, env: {{V: {{from: {from}}}}}}}\n  a: {{run: x}}\n  a.b: {{run: x}}\n"
+        ));
+        match env(&definition, "V") {
+            Some(EnvValue::Output { job, output }) => format!("{job}|{output}"),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(read("[a, a.b]", "a.b.c"), "a.b|c");
+    assert_eq!(read("[a.b, a]", "a.b.c"), "a.b|c");
+    assert_eq!(read("a", "a.b.c"), "a|b.c");
+    assert_eq!(read("[a, a.b]", "a.b"), "a|b");
+    assert_eq!(codes("run: x\nenv: {V: {from: other.x}}"), ["bad_reference"]);
+    assert_eq!(codes("run: x\nneeds: other\nenv: {V: {from: other}}"), ["bad_reference"]);
+    assert_eq!(codes("needs: other\nsteps: [{run: x, env: {V: {from: other.x}}}]"), ["wrong_type"]);
+}
+
+#[test]
+fn on_is_shown_and_noted_since_it_starts_nothing() {
+    for (on, trigger, notes) in [
+        ("push", "push", 1),
+        ("[push, pull_request]", "push, pull_request", 1),
+        ("{push: {branches: [main]}, schedule: }", "push, schedule", 1),
+        ("manual", "manual", 0),
+    ] {
+        let definition = yaml(&format!("on: {on}\njobs: {{a: {{run: x}}}}"));
+        assert_eq!((definition.trigger.as_str(), definition.notes.len()), (trigger, notes), "{on}");
+    }
+    assert_eq!(problems("on: [[a]]\njobs: {a: {run: x}}")[0].code, "wrong_type");
+}
+
+#[test]
+fn a_key_that_is_not_built_yet_is_refused_and_never_ignored() {
+    for line in [
+        "timeout: 90s",
+        "queue_timeout: 5",
+        "secrets: [a]",
+        "retry: {delay: 1}",
+        "retry: {max_delay: 1}",
+        "retry: {backoff: fixed}",
+        "retry: {lost: 1}",
+        "retry: {timeout: 1}",
+    ] {
+        assert_eq!(codes(&format!("run: x\n{line}")), ["not_supported_yet"], "{line}");
+    }
+}
+
+#[test]
+fn keys_from_elsewhere_are_told_what_to_write_instead() {
+    let advice = |key: &str| problems(&format!("jobs: {{a: {{run: x, {key}: y}}}}"))[0].message.clone();
+    for (key, word) in [
+        ("runs-on", "`labels`"),
+        ("uses", "`run`"),
+        ("if", "conditions"),
+        ("strategy", "each combination"),
+        ("timeout-minutes", "`timeout`"),
+        ("permissions", "worker"),
+        ("continue-on-error", "`|| true`"),
+        ("container", "containers"),
+        ("services", "containers"),
+        ("with", "`env`"),
+        ("defaults", "`sh`"),
+        ("shell", "`sh`"),
+        ("concurrency", "not supported"),
+        ("environment", "`env`"),
+        ("outputs", "::set-output"),
+        ("working-directory", "`cd`"),
+        ("depends_on", "`needs`"),
+        ("script", "`run`"),
+        ("Run", "`run`"),
+        ("jobs", "of a workflow"),
+        ("unheard_of", "its keys are name, needs"),
+    ] {
+        assert!(advice(key).contains(word), "{}", advice(key));
+    }
+}
+
+#[test]
+fn labels_are_checked_one_by_one_and_counted_once() {
+    assert_eq!(codes("run: x\nlabels: Docker"), [""; 0]);
+    assert_eq!(codes("run: x\nlabels: 'a,b'"), ["bad_label"]);
+    assert_eq!(codes(&format!("run: x\nlabels: [{}, ' ', 'a b', \"a\\tb\\u0007\"]", "x".repeat(65))), ["bad_label"; 4]);
+    assert_eq!(codes("run: x\nlabels: [[a], {b: c}, ]"), ["wrong_type"; 2]);
+    let many = |count: usize| (0..count).map(|n| format!("l{n}, L{n}")).collect::<Vec<_>>().join(", ");
+    assert_eq!(codes(&format!("run: x\nlabels: [{}]", many(32))), [""; 0]);
+    assert_eq!(codes(&format!("run: x\nlabels: [{}]", many(33))), ["too_many_labels"]);
+}
+
+#[test]
+fn retries_are_a_whole_number_up_to_the_limit_in_either_form() {
+    for (line, retries) in [("retries: 100", 100), ("retries: 0", 0), ("retry: {max: 3}", 3)] {
+        assert_eq!(yaml(&format!("jobs: {{a: {{run: x, {line}}}}}")).jobs[0].max_retries, retries);
+    }
+    for line in ["retries: 101", "retries: -1", "retry: {max: 99999999999999999999}"] {
+        assert_eq!(codes(&format!("run: x\n{line}")), ["out_of_range"], "{line}");
+    }
+    for line in ["retries: 1.5", "retries: yes", "retries: '1'", "retries:", "retries: [1]", "retry: 1", "retries: 0x1"]
+    {
+        assert_eq!(codes(&format!("run: x\n{line}")), ["wrong_type"], "{line}");
+    }
+}
+
+#[test]
+fn every_wrong_type_is_told_what_is_there() {
+    let said = |text: &str| problems(text)[0].message.clone();
+    assert!(said("- a").contains("here is a list"));
+    assert!(said("just text").contains("here is the text `just text`"));
+    assert!(said("jobs: 5").contains("here is the number `5`"));
+    assert!(said("jobs: {a: }").contains("here is nothing"));
+    assert!(said("jobs: {a: {run: [x]}}").contains("here is a list"));
+    assert!(said("jobs: {a: {run: x, env: true}}").contains("here is `true`"));
+    for line in ["needs: {a: b}", "needs:", "labels:", "name: {}", "outputs_from: [file]", "env: [A]", "env: {A: [b]}"]
+    {
+        assert_eq!(codes(&format!("run: x\n{line}")), ["wrong_type"], "{line}");
+    }
+    for steps in ["x", "{run: x}", "[x]", "[[x]]"] {
+        assert_eq!(codes(&format!("steps: {steps}")), ["wrong_type"], "{steps}");
+    }
+}
+
+#[test]
+fn a_file_that_is_no_definition_is_refused_by_the_right_name() {
+    for (text, code) in [
+        ("", "empty"),
+        ("# only a comment\n", "empty"),
+        ("---\n", "empty"),
+        ("jobs: {}", "no_jobs"),
+        ("jobs:", "no_jobs"),
+        ("name: x", "no_jobs"),
+        ("jobs: {a: {run: x}}\n---\njobs: {b: {run: x}}\n", "many_documents"),
+        ("jobs:\n\ta: {}\n", "syntax"),
+        ("jobs: {a: {run: 'x}}\n", "syntax"),
+        ("jobs: {a: {run: *x}}\n", "syntax"),
+        ("jobs: {a: {run: !shell x}}\n", "unknown_tag"),
+        ("jobs: {? [a] : {run: x}, b: {run: x}}\n", "wrong_type"),
+        ("jobs: {a: &a {run: x, metadata: *a}}\n", "recursive_alias"),
+        ("jobs: {a: {<<: {run: x}, run: x}}\n", "unknown_key"),
+        ("jobs: {a: {run: \"x\\0\"}}\n", "bad_character"),
+        ("jobs: {a: {run: x, env: {A: \"x\\0\"}}}\n", "bad_character"),
+    ] {
+        let problems = problems(text);
+        assert_eq!(problems.iter().map(|problem| problem.code).collect::<Vec<_>>(), [code], "{text}: {problems:?}");
+    }
+}
+
+#[test]
+fn a_syntax_error_says_where() {
+    let problem = &problems("jobs:\n  a:\n    run: x\n\tneeds: b\n")[0];
+    assert_eq!(problem.at.map(|at| (at.line, at.column)), Some((4, 1)), "{problem:?}");
+    assert!(problem.message.contains("tab"), "{problem}");
+}
+
+#[test]
+fn the_order_keeps_the_files_order_among_the_ready() {
+    let definition = yaml("jobs: {d: {run: x, needs: [a, c]}, c: {run: x}, b: {run: x, needs: d}, a: {run: x}}");
+    let order = topological_order(&definition.jobs);
+    assert_eq!(order.iter().map(|&n| definition.jobs[n].id.as_str()).collect::<String>(), "cadb");
+}
+
+#[test]
+fn metadata_is_kept_as_data() {
+    let definition = yaml("jobs: {a: {run: x, metadata: {n: 5, f: 1.5, t: '5', b: true, z: ~, l: [007, 0x1]}}}");
+    let kept = json!({"n": 5, "f": 1.5, "t": "5", "b": true, "z": null, "l": ["007", "0x1"]});
+    assert_eq!(definition.jobs[0].metadata, kept);
+}
+
+#[test]
+fn windows_line_ends_read_as_line_ends() {
+    let definition = yaml("jobs:\r\n  a:\r\n    run: |\r\n      one\r\n      two\r\n");
+    assert_eq!(definition.jobs[0].script, "one\ntwo\n");
+}
+
+#[test]
+fn a_command_too_long_for_one_argument_is_noted() {
+    let definition = yaml(&format!("jobs: {{a: {{run: {}}}}}", "x".repeat(140_000)));
+    assert_eq!(definition.notes.iter().map(|note| note.code).collect::<Vec<_>>(), ["long_command"]);
+}

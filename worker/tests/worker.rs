@@ -1,0 +1,314 @@
+//! What a worker promises when the server refuses, is away, or changes its mind.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use common::{Answer, Fake, job, lease, once};
+use serde_json::{Value, json};
+use tokio::time::{sleep, timeout};
+use workflow_graph_worker_sdk::{
+    Context, Executor, Failure, Job, Outputs, Stream, Token, Worker, WorkerConfig, WorkerError,
+};
+
+mod common;
+
+const LONG: Duration = Duration::from_secs(30);
+
+fn answer(status: u16) -> Option<Answer> {
+    Some(Answer::Json(status, json!({"error": {"code": "some_word", "message": format!("refused with {status}")}})))
+}
+
+/// Runs one job to its end.
+async fn run_once(server: &Fake, config: WorkerConfig) {
+    let config = WorkerConfig { once: true, ..config };
+    timeout(LONG, Worker::new(config).run()).await.unwrap_or_else(|_| panic!("{:?}", server.all())).expect("worked");
+}
+
+async fn until_written(file: &Path) -> String {
+    timeout(LONG, async {
+        loop {
+            match std::fs::read_to_string(file) {
+                Ok(text) if text.ends_with('\n') => return text,
+                _ => sleep(Duration::from_millis(10)).await,
+            }
+        }
+    })
+    .await
+    .expect("the job writes it")
+}
+
+fn log_text(server: &Fake) -> String {
+    let requests = server.seen("/jobs/L1/logs");
+    let chunks = requests.iter().flat_map(|request| request.json()["chunks"].as_array().expect("a list").clone());
+    chunks.map(|chunk| chunk["data"].as_str().expect("a text").to_owned()).collect()
+}
+
+#[tokio::test]
+async fn a_worker_registers_runs_reports_after_the_whole_log_and_says_goodbye() {
+    let server = Fake::start(once(job("seq 1 3000; echo '::set-output version=1.2'; echo last"), 30)).await;
+    run_once(&server, server.config()).await;
+
+    let calls: Vec<_> = server.all().iter().map(|request| format!("{} {}", request.method, request.path)).collect();
+    let logs = calls.iter().filter(|call| call.ends_with("/logs")).count();
+    assert_eq!(calls[..2], ["POST /api/workers/register", "POST /api/jobs/claim"]);
+    assert!((1..10).contains(&logs) && calls[2..2 + logs].iter().all(|call| call == "POST /api/jobs/L1/logs"));
+    assert_eq!(calls[2 + logs..], ["POST /api/jobs/L1/complete", "DELETE /api/workers/w1"]);
+
+    let expected: String = (1..=3000).map(|i| format!("{i}\n")).collect();
+    assert_eq!(log_text(&server), expected + "::set-output version=1.2\nlast\n");
+    let sequences = server.seen("/logs").into_iter().flat_map(|request| {
+        request.json()["chunks"].as_array().expect("a list").iter().map(|c| c["sequence"].as_u64()).collect::<Vec<_>>()
+    });
+    assert!(sequences.enumerate().all(|(n, sequence)| sequence == Some(n as u64)));
+    assert_eq!(server.seen("/complete")[0].json(), json!({"outputs": {"version": "1.2"}}));
+    let register = server.seen("/register")[0].json();
+    assert_eq!((&register["labels"], &register["features"]), (&json!(["staging"]), &json!(["outputs_url"])));
+}
+
+#[tokio::test]
+async fn a_cancelled_job_is_stopped_and_nothing_is_reported() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let grant = once(job("echo $$ > pid; sleep 600; true"), 1);
+    let pid = dir.path().join("pid");
+    let seen = pid.clone();
+    let server = Fake::start(move |request| match request.path.as_str() {
+        "/api/jobs/L1/heartbeat" if seen.exists() => {
+            Some(Answer::Json(200, json!({"lease": lease(1), "cancelled": true})))
+        }
+        _ => grant(request),
+    })
+    .await;
+    run_once(&server, WorkerConfig { workdir: dir.path().into(), ..server.config() }).await;
+    assert!(!Path::new(&format!("/proc/{}", until_written(&pid).await.trim())).exists());
+    assert!(server.seen("/complete").is_empty() && server.seen("/fail").is_empty());
+}
+
+#[tokio::test]
+async fn a_job_whose_lease_is_lost_is_stopped_and_nothing_is_reported() {
+    let grant = once(job("sleep 600; true"), 1);
+    let server = Fake::start(move |request| match request.path.as_str() {
+        "/api/jobs/L1/heartbeat" => answer(409),
+        _ => grant(request),
+    })
+    .await;
+    run_once(&server, server.config()).await;
+    assert_eq!(server.seen("/L1/heartbeat").len(), 1);
+    assert!(server.seen("/complete").is_empty() && server.seen("/fail").is_empty());
+}
+
+#[tokio::test]
+async fn a_job_is_stopped_when_no_heartbeat_gets_through_before_the_lease_ends() {
+    let grant = once(job("sleep 600; true"), 1);
+    let server = Fake::start(move |request| match request.path.as_str() {
+        "/api/jobs/L1/heartbeat" => Some(Answer::Drop),
+        _ => grant(request),
+    })
+    .await;
+    run_once(&server, server.config()).await;
+    assert!(!server.seen("/L1/heartbeat").is_empty());
+    assert!(server.seen("/complete").is_empty() && server.seen("/fail").is_empty());
+}
+
+#[tokio::test]
+async fn a_report_whose_answer_was_lost_is_repeated_as_it_was() {
+    let grant = once(job("echo '::set-output a=1'"), 30);
+    let lost = AtomicUsize::new(2);
+    let server = Fake::start(move |request| match request.path.as_str() {
+        "/api/jobs/L1/complete" if lost.load(Ordering::SeqCst) > 0 => {
+            lost.fetch_sub(1, Ordering::SeqCst);
+            Some(Answer::Drop)
+        }
+        // The report was accepted, so the lease is over.
+        "/api/jobs/L1/heartbeat" => answer(409),
+        _ => grant(request),
+    })
+    .await;
+    run_once(&server, server.config()).await;
+    let reports = server.seen("/complete");
+    assert!(reports.len() >= 3 && reports.iter().all(|report| report.body == reports[0].body));
+    assert!(server.seen("/fail").is_empty());
+}
+
+#[tokio::test]
+async fn logs_are_sent_again_until_they_arrive_and_before_the_report() {
+    let grant = once(job("echo one; echo two >&2"), 30);
+    let refusals = AtomicUsize::new(3);
+    let server =
+        Fake::start(move |request| match request.path.as_str() {
+            "/api/jobs/L1/logs" if refusals.load(Ordering::SeqCst) > 0 => {
+                if refusals.fetch_sub(1, Ordering::SeqCst) == 2 { Some(Answer::Drop) } else { answer(503) }
+            }
+            _ => grant(request),
+        })
+        .await;
+    run_once(&server, server.config()).await;
+    let logs = server.seen("/logs");
+    assert!(logs.len() >= 4 && logs[..4].iter().all(|request| request.body == logs[0].body));
+    let calls: Vec<_> = server.all().iter().map(|request| request.path.clone()).collect();
+    assert!(
+        calls.iter().rposition(|path| path.ends_with("/logs")) < calls.iter().position(|p| p.ends_with("/complete"))
+    );
+}
+
+#[tokio::test]
+async fn outputs_that_the_server_finds_too_large_fail_the_job_with_its_words() {
+    let grant = once(job("echo '::set-output a=1'"), 30);
+    let server = Fake::start(move |request| match request.path.as_str() {
+        "/api/jobs/L1/complete" => answer(413),
+        _ => grant(request),
+    })
+    .await;
+    run_once(&server, server.config()).await;
+    let fail = server.seen("/fail")[0].json();
+    assert!(fail["error"].as_str().expect("a text").contains("refused with 413"), "{fail}");
+    assert_eq!(fail["retryable"], false);
+}
+
+#[tokio::test]
+async fn a_failure_is_reported_with_its_exit_code_and_may_be_retried() {
+    let server = Fake::start(once(job("echo no bucket >&2; exit 3"), 30)).await;
+    run_once(&server, server.config()).await;
+    let expected = json!({"error": "exit code 3: no bucket", "retryable": true, "exit_code": 3});
+    assert_eq!(server.seen("/fail")[0].json(), expected);
+}
+
+#[tokio::test]
+async fn large_upstream_outputs_are_fetched_without_the_token() {
+    let store = Fake::start(|_| Some(Answer::Json(200, json!({"build": {"artifact_url": "far away"}})))).await;
+    let mut large = job("cat $UPSTREAM_OUTPUTS");
+    large["upstream_outputs"] = json!({});
+    large["upstream_outputs_url"] = json!(format!("{}/o?signature=x", store.url));
+    let server = Fake::start(once(large, 30)).await;
+    run_once(&server, WorkerConfig { token: Some(Token::from("secret")), ..server.config() }).await;
+    assert_eq!(log_text(&server), "{\"build\":{\"artifact_url\":\"far away\"}}\n");
+    assert!(!store.all()[0].head.contains("secret") && store.all()[0].method == "GET");
+    assert!(server.all().iter().all(|request| request.head.contains("authorization: Bearer secret")));
+}
+
+struct Deploy;
+
+impl Executor for Deploy {
+    async fn execute(&self, job: Job, context: Context) -> Result<Outputs, Failure> {
+        let url = job.upstream_outputs.get("build").and_then(|o| o.get("artifact_url")).expect("build gives it");
+        context.log.line(Stream::Stdout, &format!("deploying {url}")).await;
+        assert!(job.command.is_empty(), "the command is {}", job.command);
+        Ok(Outputs::new())
+    }
+}
+
+#[tokio::test]
+async fn an_executor_in_rust_gets_the_upstream_outputs_and_its_panic_fails_the_job() {
+    let server = Fake::start(once(job(""), 30)).await;
+    let config = WorkerConfig { once: true, ..server.config() };
+    Worker::new(config.clone()).with_executor(Deploy).run().await.expect("worked");
+    assert_eq!(log_text(&server), "deploying s3://bucket/a b\n");
+    assert_eq!(server.seen("/complete").len(), 1);
+
+    let server = Fake::start(once(job("boom"), 30)).await;
+    let config = WorkerConfig { server_url: server.url.clone(), ..config };
+    Worker::new(config).with_executor(Deploy).run().await.expect("worked");
+    let fail = server.seen("/fail")[0].json();
+    assert!(fail["error"].as_str().expect("a text").contains("the command is boom"), "{fail}");
+}
+
+/// Grants every claim a job with an id of its own, `count` in all.
+fn grants(count: usize, command: &'static str) -> impl Fn(&common::Request) -> Option<Answer> {
+    let granted = AtomicUsize::new(0);
+    move |request| {
+        let n = request.is("/claim").then(|| granted.fetch_add(1, Ordering::SeqCst)).filter(|n| *n < count)?;
+        let mut claimed = json!({"job": job(command), "lease": lease(30)});
+        claimed["job"]["job_id"] = json!(format!("job{n}"));
+        claimed["lease"]["lease_id"] = json!(format!("L{n}"));
+        Some(Answer::Json(200, claimed))
+    }
+}
+
+#[tokio::test]
+async fn a_worker_runs_as_many_jobs_at_a_time_as_it_was_told_each_in_its_slot() {
+    let dir = tempfile::tempdir().expect("a directory");
+    // Each job ends only when all three have begun.
+    let command = "touch slot$WORKER_SLOT; until [ -e slot0 ] && [ -e slot1 ] && [ -e slot2 ]; do sleep 0.02; done";
+    let server = Fake::start(grants(6, command)).await;
+    let worker = Worker::new(WorkerConfig { concurrency: 3, workdir: dir.path().into(), ..server.config() });
+    let shutdown = worker.shutdown();
+    let running = tokio::spawn(worker.run());
+    server.until("/complete", 6).await;
+    shutdown.drain();
+    timeout(LONG, running).await.expect("ends").expect("no panic").expect("worked");
+    assert_eq!(std::fs::read_dir(dir.path()).expect("exists").count(), 3);
+}
+
+#[tokio::test]
+async fn a_draining_worker_finishes_what_runs_and_a_stopped_one_reports_it_lost() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let server = Fake::start(grants(9, "echo x > begun; until [ -e go ]; do sleep 0.02; done")).await;
+    let config = WorkerConfig { workdir: dir.path().into(), ..server.config() };
+    let worker = Worker::new(config.clone());
+    let shutdown = worker.shutdown();
+    let running = tokio::spawn(worker.run());
+    until_written(&dir.path().join("begun")).await;
+    shutdown.drain();
+    std::fs::write(dir.path().join("go"), "").expect("written");
+    timeout(LONG, running).await.expect("ends").expect("no panic").expect("worked");
+    assert_eq!((server.seen("/complete").len(), server.seen("/claim").len()), (1, 1));
+
+    std::fs::remove_file(dir.path().join("go")).expect("removed");
+    std::fs::remove_file(dir.path().join("begun")).expect("removed");
+    let worker = Worker::new(config);
+    let shutdown = worker.shutdown();
+    let running = tokio::spawn(worker.run());
+    until_written(&dir.path().join("begun")).await;
+    shutdown.stop();
+    timeout(LONG, running).await.expect("ends").expect("no panic").expect("worked");
+    let fail = server.seen("/fail")[0].json();
+    assert!(fail["error"].as_str().expect("a text").starts_with("lost: worker w1"), "{fail}");
+    assert_eq!(fail["retryable"], true);
+}
+
+#[tokio::test]
+async fn a_worker_waits_for_a_server_that_is_not_ready_and_gives_up_on_one_that_refuses_it() {
+    let refusals = AtomicUsize::new(3);
+    let grant = once(job("true"), 30);
+    let server = Fake::start(move |request| match request.path.as_str() {
+        "/api/workers/register" if refusals.load(Ordering::SeqCst) > 0 => {
+            if refusals.fetch_sub(1, Ordering::SeqCst) == 2 { Some(Answer::Drop) } else { answer(503) }
+        }
+        "/api/jobs/claim" if refusals.fetch_add(1, Ordering::SeqCst) < 2 => answer(502),
+        _ => grant(request),
+    })
+    .await;
+    let config = WorkerConfig { poll: Duration::from_millis(1), ..server.config() };
+    run_once(&server, config).await;
+    assert_eq!(server.seen("/complete").len(), 1);
+
+    let server = Fake::start(|_| answer(401)).await;
+    let error = Worker::new(server.config()).run().await.expect_err("refused");
+    assert!(matches!(&error, WorkerError::Refused(_)) && error.to_string().contains("refused with 401"), "{error}");
+}
+
+#[tokio::test]
+async fn a_worker_that_the_server_forgot_registers_again() {
+    let server = Fake::start(|request| match request.path.as_str() {
+        "/api/workers/register" => Some(Answer::Json(200, json!({"queues": [], "heartbeat_secs": 1}))),
+        "/api/workers/w1/heartbeat" => answer(404),
+        _ => None,
+    })
+    .await;
+    let worker = Worker::new(server.config());
+    let shutdown = worker.shutdown();
+    let running = tokio::spawn(worker.run());
+    server.until("/register", 2).await;
+    shutdown.drain();
+    timeout(LONG, running).await.expect("ends").expect("no panic").expect("worked");
+}
+
+#[tokio::test]
+async fn a_worker_with_nothing_to_do_ends_when_it_was_told_to() {
+    let server = Fake::start(|_| None).await;
+    let config = WorkerConfig { idle_exit: Some(Duration::from_millis(200)), ..server.config() };
+    timeout(LONG, Worker::new(config).run()).await.expect("ends").expect("worked");
+    assert!(server.seen("/claim").len() > 2);
+    let claim = server.seen("/claim")[0].json();
+    assert_eq!((&claim["lease_ttl_secs"], &claim["ticket"]), (&json!(30), &Value::Null));
+}

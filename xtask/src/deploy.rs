@@ -1,0 +1,161 @@
+//! Deploys `infra/template.yaml` to an emulator, as `sam deploy` would to AWS.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::emulator::Kind;
+use crate::package::{FUNCTIONS, fingerprint, root};
+
+/// Runs the AWS command line with these arguments against the emulator and returns what it printed. The error of a
+/// command that failed says what it printed too.
+pub type Aws<'a> = &'a dyn Fn(&[&str]) -> Result<String>;
+
+/// What a test or a demo needs to know of a deployment.
+#[derive(Clone, Debug)]
+pub struct Deployed {
+    /// For `SERVER_URL`.
+    pub api_url: String,
+    /// Name of the function that reads the stream.
+    pub schedule_function: String,
+    /// Name of the function that timers, walks and the sweep call.
+    pub expire_function: String,
+    /// Name of the table of workflows, runs, jobs, pools and workers.
+    pub jobs_table: String,
+    /// Name of the table of logs.
+    pub logs_table: String,
+    /// Name of the bucket of what is too large for an item.
+    pub bucket: String,
+    /// Address of the queue that function expire reads.
+    pub walks_queue_url: String,
+}
+
+const STAGE: &str = "dev";
+const PATIENCE: Duration = Duration::from_mins(2);
+
+/// Creates the stack, or updates it if it is there, from the packages in the folder `zips`.
+pub fn deploy(aws: Aws, kind: Kind, endpoint: &str, zips: &Path, stack: &str) -> Result<Deployed> {
+    let bucket = format!("{stack}-packages");
+    let folder = lay_out(zips, &bucket)?;
+    let folder = folder.to_str().context("the folder of the packages must have a name in UTF-8")?;
+    unless_because("BucketAlready", aws(&["s3api", "create-bucket", "--bucket", &bucket]))?;
+    aws(&["s3", "sync", folder, &format!("s3://{bucket}"), "--only-show-errors"])?;
+    put_stack(aws, kind, stack, &format!("{endpoint}/{bucket}/{TEMPLATE}"))?;
+    let deployed = describe(kind, endpoint, &wait(aws, stack)?)?;
+    if kind == Kind::MiniStack {
+        for table in [&deployed.jobs_table, &deployed.logs_table] {
+            let on = "Enabled=true,AttributeName=expires_on";
+            aws(&["dynamodb", "update-time-to-live", "--table-name", table, "--time-to-live-specification", on])?;
+        }
+    }
+    Ok(deployed)
+}
+
+const TEMPLATE: &str = "template.yaml";
+
+/// Makes a folder with what goes to the bucket: the packages, under names that change with what is in them (else an
+/// update would not notice), and the template, naming them.
+fn lay_out(zips: &Path, bucket: &str) -> Result<PathBuf> {
+    let path = root().join("infra").join(TEMPLATE);
+    let mut template = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+    let folder = zips.join(bucket);
+    if folder.exists() {
+        fs::remove_dir_all(&folder)?;
+    }
+    fs::create_dir_all(&folder)?;
+    for name in FUNCTIONS {
+        let zip = zips.join(format!("{name}.zip"));
+        let key = format!("{name}-{}.zip", fingerprint(&zip)?);
+        let local = format!("CodeUri: ../target/package/{name}.zip");
+        ensure!(template.contains(&local), "{} lacks `{local}`", path.display());
+        template = template.replace(&local, &format!("CodeUri: s3://{bucket}/{key}"));
+        fs::hard_link(&zip, folder.join(key))?;
+    }
+    fs::write(folder.join(TEMPLATE), template)?;
+    Ok(folder)
+}
+
+fn put_stack(aws: Aws, kind: Kind, stack: &str, template: &str) -> Result<()> {
+    let gateway = match kind {
+        Kind::LocalStack => "rest",
+        Kind::MiniStack => "http",
+    };
+    let parameters = [
+        ("Stage", STAGE),
+        ("Gateway", gateway),
+        ("Architecture", if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" }),
+        ("ReadyShards", "1"),
+    ]
+    .map(|(key, value)| format!("ParameterKey={key},ParameterValue={value}"));
+    let put = |command| {
+        let mut arguments = vec!["cloudformation", command, "--stack-name", stack, "--template-url", template];
+        arguments.extend(["--capabilities", "CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"]);
+        arguments.push("--parameters");
+        arguments.extend(parameters.iter().map(String::as_str));
+        aws(&arguments)
+    };
+    if unless_because("AlreadyExistsException", put("create-stack"))? {
+        return Ok(());
+    }
+    unless_because("No updates are to be performed", put("update-stack"))?;
+    Ok(())
+}
+
+/// Whether a command succeeded. Its failure is an error, unless it says `reason`.
+fn unless_because(reason: &str, result: Result<String>) -> Result<bool> {
+    match result {
+        Ok(_) => Ok(true),
+        Err(error) if format!("{error:#}").contains(reason) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Waits until the stack is ready and returns its outputs.
+fn wait(aws: Aws, stack: &str) -> Result<BTreeMap<String, String>> {
+    let about = |query| {
+        aws(&["cloudformation", "describe-stacks", "--stack-name", stack, "--query", query, "--output", "text"])
+    };
+    let since = Instant::now();
+    loop {
+        let status = about("Stacks[0].StackStatus")?;
+        match status.trim() {
+            "CREATE_COMPLETE" | "UPDATE_COMPLETE" => break,
+            going if going.ends_with("_IN_PROGRESS") && since.elapsed() < PATIENCE => sleep(Duration::from_millis(200)),
+            other => bail!("stack {stack} is {other} after {:?}\n{}", since.elapsed(), failures(aws, stack)),
+        }
+    }
+    let outputs = about("Stacks[0].Outputs[].[OutputKey,OutputValue]")?;
+    let pairs = outputs.lines().filter_map(|line| line.split_once('\t'));
+    Ok(pairs.map(|(key, value)| (key.to_owned(), value.trim().to_owned())).collect())
+}
+
+fn failures(aws: Aws, stack: &str) -> String {
+    let query = "StackEvents[?contains(ResourceStatus,`FAILED`)].[LogicalResourceId,ResourceType,ResourceStatusReason]";
+    let events =
+        ["cloudformation", "describe-stack-events", "--stack-name", stack, "--query", query, "--output", "text"];
+    aws(&events).unwrap_or_else(|error| format!("and its events can't be read: {error:#}"))
+}
+
+fn describe(kind: Kind, endpoint: &str, outputs: &BTreeMap<String, String>) -> Result<Deployed> {
+    let output = |name: &str| outputs.get(name).cloned().with_context(|| format!("the stack has no output {name}"));
+    let id = output("ApiId")?;
+    // LocalStack says that it made an HTTP API, and made nothing.
+    ensure!(id != "unknown", "the emulator did not make the API");
+    let stage = match kind {
+        Kind::LocalStack => STAGE,
+        Kind::MiniStack => "$default",
+    };
+    Ok(Deployed {
+        api_url: format!("{endpoint}/_aws/execute-api/{id}/{stage}"),
+        schedule_function: output("ScheduleFunction")?,
+        expire_function: output("ExpireFunction")?,
+        jobs_table: output("JobsTable")?,
+        logs_table: output("LogsTable")?,
+        bucket: output("ArtifactsBucket")?,
+        walks_queue_url: output("WalksQueueUrl")?,
+    })
+}

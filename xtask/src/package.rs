@@ -1,0 +1,278 @@
+//! The packages that Lambda runs: a zip for each function, with its binary as `bootstrap`.
+
+use std::fmt;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::str::FromStr;
+
+use anyhow::{Context, Result, bail, ensure};
+use zip::write::SimpleFileOptions;
+use zip::{CompressionMethod, ZipArchive, ZipWriter};
+
+/// The functions of `infra/template.yaml`, which are also the names of their binaries.
+pub const FUNCTIONS: [&str; 6] = ["submit", "claim", "complete", "query", "schedule", "expire"];
+
+/// What `provided.al2023` has. A binary that wants a newer one doesn't start there.
+const GLIBC: (u32, u32) = (2, 34);
+
+/// The processor a package is for, by the names of Lambda.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arch {
+    /// Graviton, the cheaper one.
+    Arm64,
+    /// Intel and AMD.
+    X86_64,
+}
+
+impl Arch {
+    fn target(self) -> &'static str {
+        match self {
+            Self::Arm64 => "aarch64-unknown-linux-gnu",
+            Self::X86_64 => "x86_64-unknown-linux-gnu",
+        }
+    }
+
+    /// `e_machine` of an ELF file.
+    fn machine(self) -> u16 {
+        match self {
+            Self::Arm64 => 183,
+            Self::X86_64 => 62,
+        }
+    }
+}
+
+impl fmt::Display for Arch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Arm64 => "arm64",
+            Self::X86_64 => "x86_64",
+        })
+    }
+}
+
+impl FromStr for Arch {
+    type Err = anyhow::Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        match name {
+            "arm64" => Ok(Self::Arm64),
+            "x86_64" => Ok(Self::X86_64),
+            _ => bail!("`{name}` is no architecture of Lambda's: arm64 or x86_64"),
+        }
+    }
+}
+
+/// The repository's folder, at run time where possible: a build may be used by several checkouts.
+pub fn root() -> PathBuf {
+    let manifest = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    PathBuf::from(manifest).join("..")
+}
+
+/// Builds the functions for AWS and writes `target/package/<name>.zip`, where the template expects them.
+pub fn package(arch: Arch) -> Result<()> {
+    let tools = install_tools()?;
+    lint(&tools)?;
+    install_target(arch)?;
+    let built = build(&tools, arch)?;
+    let binaries = FUNCTIONS.map(|name| (name, built.join(name).join("bootstrap")));
+    for (name, binary) in &binaries {
+        let bytes = fs::read(binary).with_context(|| format!("reading {}", binary.display()))?;
+        check(&bytes, arch).with_context(|| format!("function {name} would not start on Lambda"))?;
+    }
+    let out = root().join("target/package");
+    let binaries = binaries.each_ref().map(|(name, binary)| (*name, binary.as_path()));
+    zip_all(&binaries, &out, CompressionMethod::Deflated)?;
+    for (name, binary) in binaries {
+        let zip = out.join(format!("{name}.zip"));
+        println!("{name:9} {arch} {:>6} kB, zipped {:>6} kB", kilobytes(binary)?, kilobytes(&zip)?);
+    }
+    println!("in {}", out.display());
+    Ok(())
+}
+
+/// Writes `<name>.zip` for each binary to the folder `out`, quickly: not compressed, and only what changed.
+pub fn zip_binaries(binaries: &[(&str, &Path)], out: &Path) -> Result<()> {
+    zip_all(binaries, out, CompressionMethod::Stored)
+}
+
+/// Tells apart the packages of one function, by what is in them.
+pub fn fingerprint(zip: &Path) -> Result<String> {
+    let (_, crc, size) = content(zip).with_context(|| format!("{} is no package of a function", zip.display()))?;
+    Ok(format!("{crc:08x}-{size}"))
+}
+
+fn zip_all(binaries: &[(&str, &Path)], out: &Path, method: CompressionMethod) -> Result<()> {
+    fs::create_dir_all(out).with_context(|| format!("making {}", out.display()))?;
+    for (name, binary) in binaries {
+        let bytes = fs::read(binary).with_context(|| format!("reading {}", binary.display()))?;
+        let zip = out.join(format!("{name}.zip"));
+        let mut crc = flate2::Crc::new();
+        crc.update(&bytes);
+        if content(&zip).is_ok_and(|there| there == (method, crc.sum(), bytes.len() as u64)) {
+            continue;
+        }
+        zip_one(&bytes, &zip, method).with_context(|| format!("writing {}", zip.display()))?;
+    }
+    Ok(())
+}
+
+/// How the `bootstrap` in a package is stored, its checksum and its size.
+fn content(zip: &Path) -> Result<(CompressionMethod, u32, u64)> {
+    let mut archive = ZipArchive::new(File::open(zip)?)?;
+    let bootstrap = archive.by_name("bootstrap")?;
+    Ok((bootstrap.compression(), bootstrap.crc32(), bootstrap.size()))
+}
+
+fn zip_one(bytes: &[u8], zip: &Path, method: CompressionMethod) -> Result<()> {
+    // The default time is a fixed one, so that the same binary gives the same package.
+    let options = SimpleFileOptions::default()
+        .compression_method(method)
+        .unix_permissions(0o755)
+        .last_modified_time(zip::DateTime::default());
+    let partial = zip.with_extension("zip.partial");
+    let mut writer = ZipWriter::new(File::create(&partial)?);
+    writer.start_file("bootstrap", options)?;
+    writer.write_all(bytes)?;
+    writer.finish()?.sync_all()?;
+    Ok(fs::rename(partial, zip)?)
+}
+
+fn kilobytes(file: &Path) -> io::Result<u64> {
+    Ok(fs::metadata(file)?.len().div_ceil(1000))
+}
+
+/// A virtual environment with what `infra/requirements-package.txt` names, kept between runs.
+fn install_tools() -> Result<PathBuf> {
+    let venv = cache()?.join("venv-package");
+    let wanted = root().join("infra/requirements-package.txt");
+    let installed = venv.join("installed.txt");
+    let requirements = fs::read(&wanted).with_context(|| format!("reading {}", wanted.display()))?;
+    if fs::read(&installed).is_ok_and(|there| there == requirements) {
+        return Ok(venv);
+    }
+    println!("installing the tools of infra/requirements-package.txt, once");
+    run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv))
+        .context("making a virtual environment needs Python 3 with venv (Debian: apt-get install python3-venv)")?;
+    run(Command::new(venv.join("bin/pip"))
+        .args(["install", "--quiet", "--disable-pip-version-check", "--requirement"])
+        .arg(&wanted))?;
+    fs::write(installed, requirements)?;
+    Ok(venv)
+}
+
+fn cache() -> Result<PathBuf> {
+    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let base = set("XDG_CACHE_HOME").or_else(|| Some(set("HOME")?.join(".cache")));
+    Ok(base.context("neither XDG_CACHE_HOME nor HOME is set")?.join("workflow-graph"))
+}
+
+fn lint(tools: &Path) -> Result<()> {
+    run(Command::new(tools.join("bin/cfn-lint")).arg(root().join("infra/template.yaml")))
+}
+
+/// Installs the target's standard library, unless the toolchain has it.
+fn install_target(arch: Arch) -> Result<()> {
+    let target = arch.target();
+    let output = Command::new("rustc")
+        .args(["--print", "target-libdir", "--target", target])
+        .current_dir(root())
+        .output()
+        .context("running rustc")?;
+    if Path::new(String::from_utf8_lossy(&output.stdout).trim()).is_dir() {
+        return Ok(());
+    }
+    run(Command::new("rustup").args(["target", "add", target]).current_dir(root())).with_context(|| {
+        format!("this Rust has no standard library for {target}, and rustup, which could install it, failed")
+    })
+}
+
+/// Returns the folder with `<name>/bootstrap`.
+fn build(tools: &Path, arch: Arch) -> Result<PathBuf> {
+    let out = root().join("target/package").join(arch.to_string());
+    let (major, minor) = GLIBC;
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let path = std::env::join_paths(std::iter::once(tools.join("bin")).chain(std::env::split_paths(&path)))?;
+    let mut build = Command::new(tools.join("bin/cargo-lambda"));
+    build.args(["lambda", "build", "--release", "--locked", "--output-format", "binary"]);
+    build.arg("--target").arg(format!("{}.{major}.{minor}", arch.target()));
+    build.arg("--lambda-dir").arg(&out);
+    for name in FUNCTIONS {
+        build.args(["--package", &format!("workflow-graph-{name}")]);
+    }
+    // The tools' Python is where cargo-lambda finds zig.
+    run(build.env("PATH", path).current_dir(root()))?;
+    Ok(out)
+}
+
+/// Refuses a binary that would not start: for another machine, or wanting a newer glibc.
+fn check(binary: &[u8], arch: Arch) -> Result<()> {
+    ensure!(binary.starts_with(b"\x7fELF"), "it is no Linux binary");
+    ensure!(binary.get(18..20) == Some(&arch.machine().to_le_bytes()), "it is not for {arch}");
+    let (major, minor) = newest_glibc(binary);
+    ensure!((major, minor) <= GLIBC, "it wants glibc {major}.{minor}; Lambda has {}.{}", GLIBC.0, GLIBC.1);
+    Ok(())
+}
+
+/// The newest `GLIBC_x.y` that the binary names, which is how it asks for versioned symbols.
+fn newest_glibc(binary: &[u8]) -> (u32, u32) {
+    const PREFIX: &[u8] = b"GLIBC_";
+    let versions = binary.windows(PREFIX.len()).enumerate().filter(|(_, window)| *window == PREFIX);
+    let version = |at: usize| {
+        let text = binary[at + PREFIX.len()..].split(|byte| !matches!(byte, b'0'..=b'9' | b'.')).next()?;
+        let mut numbers = str::from_utf8(text).ok()?.split('.').map(|number| number.parse().ok());
+        Some((numbers.next()??, numbers.next()??))
+    };
+    versions.filter_map(|(at, _)| version(at)).max().unwrap_or_default()
+}
+
+fn run(command: &mut Command) -> Result<()> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let status = command.status().with_context(|| format!("starting {name}"))?;
+    ensure!(status.success(), "{name} failed ({status})");
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_glibc_is_compared_by_number_not_by_text() {
+        assert_eq!(newest_glibc(b"..GLIBC_2.4\0GLIBC_2.34\0GLIBC_2.9\0GLIBC_PRIVATE\0"), (2, 34));
+        assert_eq!(newest_glibc(b"GLIBC_"), (0, 0));
+    }
+
+    #[test]
+    fn a_binary_that_would_not_start_is_refused() {
+        let mut elf = b"\x7fELF".to_vec();
+        elf.resize(18, 0);
+        elf.extend(Arch::Arm64.machine().to_le_bytes());
+        elf.extend(b"GLIBC_2.34\0");
+        assert!(check(&elf, Arch::Arm64).is_ok());
+        assert!(check(&elf, Arch::X86_64).is_err());
+        elf.extend(b"GLIBC_2.35\0");
+        assert!(check(&elf, Arch::Arm64).unwrap_err().to_string().contains("2.35"));
+        assert!(check(b"#!/bin/sh", Arch::Arm64).is_err());
+    }
+
+    #[test]
+    fn the_same_binary_gives_the_same_package_and_is_not_zipped_again() -> Result<()> {
+        let dir = std::env::temp_dir().join(format!("wfg-package-{}", std::process::id()));
+        fs::create_dir_all(&dir)?;
+        let (binary, zip) = (dir.join("binary"), dir.join("claim.zip"));
+        let zipped = |content: &[u8]| -> Result<_> {
+            fs::write(&binary, content)?;
+            zip_binaries(&[("claim", &binary)], &dir)?;
+            Ok((fs::metadata(&zip)?.modified()?, fs::read(&zip)?, fingerprint(&zip)?))
+        };
+        let (written, bytes, print) = zipped(b"one")?;
+        assert_eq!(zipped(b"one")?, (written, bytes.clone(), print.clone()));
+        assert_ne!(zipped(b"two")?.2, print);
+        assert_eq!(zipped(b"one")?.1, bytes);
+        let mode = ZipArchive::new(File::open(&zip)?)?.by_name("bootstrap")?.unix_mode();
+        assert_eq!(mode.map(|mode| mode & 0o777), Some(0o755));
+        Ok(fs::remove_dir_all(dir)?)
+    }
+}
