@@ -1,2 +1,57 @@
-//! Stub.
-fn main() {}
+//! `wfg`: submits workflows, watches them, and says why they wait.
+
+mod args;
+mod calls;
+mod failure;
+mod logs;
+mod progress;
+mod screen;
+mod show;
+mod source;
+mod submit;
+mod table;
+#[cfg(test)]
+mod test_data;
+mod text;
+mod time;
+mod validate;
+mod watch;
+mod why;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::{Cli, Command};
+use crate::calls::Remote;
+use crate::failure::Failure;
+use crate::screen::Screen;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    match run(Cli::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+async fn run(cli: Cli) -> Result<(), Failure> {
+    let screen = Screen::detect();
+    let (server, token) = (cli.server, cli.token);
+    let remote = || Remote::new(&server, token.clone());
+    match cli.command {
+        Command::Validate { file } => validate::run(&screen, &file),
+        Command::Submit(args) => submit::run(&remote()?, &screen, &args).await,
+        Command::Watch { id } => watch::run(&remote()?, &screen, &id).await,
+        Command::Status { id, json } => show::status(&remote()?, &screen, &id, json).await,
+        Command::Why { id, job } => why::run(&remote()?, &screen, &id, job.as_ref()).await,
+        Command::Logs(args) => logs::run(&remote()?, &screen, &args).await,
+        Command::Outputs { id, job, json } => show::outputs(&remote()?, &screen, &id, &job, json).await,
+        Command::Cancel { id } => submit::cancel(&remote()?, &screen, &id).await,
+        Command::Rerun { id, failed, watch } => submit::rerun(&remote()?, &screen, &id, failed, watch).await,
+        Command::Delete { id } => submit::delete(&remote()?, &screen, &id).await,
+        Command::List { status, limit, json } => show::list(&remote()?, &screen, status, limit, json).await,
+        Command::Workers { json } => show::workers(&remote()?, &screen, json).await,
+        Command::Pools { json } => show::pools(&remote()?, &screen, json).await,
+    }
+}

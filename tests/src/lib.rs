@@ -1,1 +1,45 @@
-//! Stub.
+//! What the end-to-end tests are told with. The same tests run against any target that speaks the protocol:
+//!
+//! - by default a server in this process, in memory;
+//! - with `WFG_TEST_URL` the API there. If it stands on an emulator of AWS, `WFG_TEST_AWS` (its endpoint),
+//!   `WFG_TEST_EXPIRE_FUNCTION`, `WFG_TEST_SCHEDULE_FUNCTION` and `WFG_TEST_JOBS_TABLE` say where to invoke functions
+//!   and read items.
+//!
+//! Tests run at once and share the target. So each [`Cloud`] has a label of its own, which stands wherever a text says
+//! `{label}`; every job requires it, and every worker is exclusive. The few tests about jobs without labels are in one
+//! file and take turns.
+
+mod cloud;
+mod emulator;
+mod run;
+mod target;
+mod worker;
+
+use std::time::Duration;
+
+pub use cloud::{Answer, Cloud, Refused};
+pub use emulator::{Emulator, stream_event};
+pub use protocol::Status;
+pub use protocol::Status::{Cancelled, Failure, Queued, Running, Skipped, Success};
+pub use run::{Run, done, graph};
+pub use worker::{Hold, Worker};
+
+/// How long anything may take that must happen.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Asks until there is an answer.
+///
+/// # Panics
+/// If there is none within a minute.
+pub async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+    let began = tokio::time::Instant::now();
+    let mut pause = Duration::from_millis(10);
+    loop {
+        if let Some(answer) = ask().await {
+            return answer;
+        }
+        assert!(began.elapsed() < PATIENCE, "not within {} s: {what}", PATIENCE.as_secs());
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_millis(250));
+    }
+}

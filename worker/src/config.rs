@@ -101,7 +101,7 @@ impl WorkerConfig {
         config.token = get("WORKER_TOKEN").map(Token);
         set(&mut config.worker_id, "WORKER_ID", get, WorkerId::from_str)?;
         set(&mut config.labels, "WORKER_LABELS", get, LabelSet::from_comma_separated)?;
-        set(&mut config.exclusive, "WORKER_EXCLUSIVE", get, bool::from_str)?;
+        set(&mut config.exclusive, "WORKER_EXCLUSIVE", get, read_switch)?;
         set(&mut config.concurrency, "WORKER_CONCURRENCY", get, usize::from_str)?;
         set(&mut config.lease_ttl_secs, "WORKER_LEASE_TTL", get, seconds)?;
         set(&mut config.wait_secs, "WORKER_WAIT", get, seconds)?;
@@ -149,6 +149,12 @@ fn set<T, E: fmt::Display>(
         *field = read(text.trim()).map_err(|error| ConfigError { name, reason: error.to_string() })?;
     }
     Ok(())
+}
+
+/// As the flag's environment variable is read: on, unless it says no.
+#[expect(clippy::unnecessary_wraps, reason = "the shape of the other readers")]
+fn read_switch(text: &str) -> Result<bool, String> {
+    Ok(!matches!(text.to_lowercase().as_str(), "n" | "no" | "f" | "false" | "off" | "0"))
 }
 
 /// A setting that can't be used.

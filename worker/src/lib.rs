@@ -23,7 +23,7 @@ pub mod logs;
 pub mod retry;
 pub mod shell;
 mod task;
-pub mod worker;
+mod worker;
 
 pub use client::{Client, ClientError};
 pub use config::{ConfigError, Token, WorkerConfig};

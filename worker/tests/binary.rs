@@ -39,7 +39,7 @@ async fn end(child: Child) -> (ExitStatus, String) {
 #[tokio::test]
 async fn the_environment_configures_it_and_its_token_is_not_inherited() {
     let dir = tempfile::tempdir().expect("a directory");
-    let server = Fake::start(once(job("env; tr '\\0' '\\n' < /proc/self/environ"), 30)).await;
+    let server = Fake::start(once(&job("env; tr '\\0' '\\n' < /proc/self/environ"), 30)).await;
     let url = server.url.replace("http://", "http://w:hidden-1@");
     let mut command = worker(&url, dir.path());
     command.args(["--once"]).env("WORKER_TOKEN", "hidden-2").env("WFG_TOKEN", "hidden-3").env("KEPT", "yes");
@@ -56,7 +56,7 @@ async fn the_environment_configures_it_and_its_token_is_not_inherited() {
 #[tokio::test]
 async fn the_first_sigterm_lets_the_job_finish_and_the_exit_code_is_0() {
     let dir = tempfile::tempdir().expect("a directory");
-    let server = Fake::start(once(job("echo begun; until [ -e go ]; do sleep 0.02; done"), 30)).await;
+    let server = Fake::start(once(&job("echo begun; until [ -e go ]; do sleep 0.02; done"), 30)).await;
     let child = worker(&server.url, dir.path()).spawn().expect("starts");
     server.until("/logs", 1).await;
     signal(&child, Signal::SIGTERM);
@@ -72,7 +72,7 @@ async fn the_first_sigterm_lets_the_job_finish_and_the_exit_code_is_0() {
 async fn the_second_signal_stops_the_job_and_reports_it_lost() {
     let dir = tempfile::tempdir().expect("a directory");
     let server =
-        Fake::start(once(job("trap 'echo bye; exit 9' TERM; echo begun; while :; do sleep 0.02; done"), 30)).await;
+        Fake::start(once(&job("trap 'echo bye; exit 9' TERM; echo begun; while :; do sleep 0.02; done"), 30)).await;
     let child = worker(&server.url, dir.path()).spawn().expect("starts");
     server.until("/logs", 1).await;
     signal(&child, Signal::SIGINT);
@@ -89,7 +89,7 @@ async fn the_second_signal_stops_the_job_and_reports_it_lost() {
 #[tokio::test]
 async fn a_worker_that_slept_past_its_lease_completes_nothing_once_it_is_lost() {
     let dir = tempfile::tempdir().expect("a directory");
-    let grant = once(job("echo begun; sleep 600; true"), 1);
+    let grant = once(&job("echo begun; sleep 600; true"), 1);
     let server = Fake::start(move |request| match request.path.as_str() {
         "/api/jobs/L1/heartbeat" => Some(Answer::Json(200, json!({"lease": lease(1), "cancelled": false}))),
         _ => grant(request),

@@ -53,10 +53,8 @@ async fn a_list_follows_links_as_far_as_it_was_asked_to() {
     let server = Fake::start(|request| {
         let page = |ids: &[&str]| Value::from(ids.iter().map(|id| workflow(id)).collect::<Vec<_>>()).to_string();
         let link = "link: <https://elsewhere/api/workflows?limit=2&cursor=c%2F1>; rel=\"next\"\r\n";
-        Some(match request.path.contains("cursor=") {
-            false => Answer::Raw(200, link, page(&["a", "b"])),
-            true => Answer::Raw(200, "", page(&["c"])),
-        })
+        let first = !request.path.contains("cursor=");
+        Some(if first { Answer::Raw(200, link, page(&["a", "b"])) } else { Answer::Raw(200, "", page(&["c"])) })
     })
     .await;
     let client = Client::new(&server.url, None).expect("good");

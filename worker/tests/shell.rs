@@ -173,7 +173,7 @@ async fn a_job_that_closes_its_output_is_waited_for() {
 #[tokio::test]
 async fn many_lines_keep_their_order() {
     let ran = run("i=0; while [ $i -lt 50000 ]; do echo line $i; i=$((i+1)); done").await;
-    let expected: String = (0..50_000).map(|i| format!("line {i}\n")).collect();
+    let expected: String = common::numbered("line ", 0..50_000);
     assert!(ran.text(Stream::Stdout) == expected);
     assert!(ran.log.len() < 25_000, "many lines share a chunk");
 }
@@ -196,6 +196,13 @@ async fn stdout_and_stderr_come_in_the_order_of_arrival() {
     let (result, log) = tokio::join!(ShellExecutor.execute(job(command), context), log);
     result.expect("success");
     assert_eq!(log, ["1\n", "2\n", "3\n"]);
+}
+
+#[tokio::test]
+async fn a_flood_on_stdout_does_not_hide_stderr() {
+    let ran = run("yes | head -c 20000000 & echo seen >&2; wait").await;
+    let position = ran.log.iter().position(|(stream, _)| *stream == Stream::Stderr).expect("it is there");
+    assert!(position < ran.log.len() / 2, "{position} of {}", ran.log.len());
 }
 
 #[tokio::test]

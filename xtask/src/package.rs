@@ -88,7 +88,7 @@ pub fn package(arch: Arch) -> Result<()> {
         let zip = out.join(format!("{name}.zip"));
         println!("{name:9} {arch} {:>6} kB, zipped {:>6} kB", kilobytes(binary)?, kilobytes(&zip)?);
     }
-    println!("in {}", out.display());
+    println!("in target/package");
     Ok(())
 }
 
@@ -152,7 +152,7 @@ fn install_tools() -> Result<PathBuf> {
     if fs::read(&installed).is_ok_and(|there| there == requirements) {
         return Ok(venv);
     }
-    println!("installing the tools of infra/requirements-package.txt, once");
+    println!("Installing the tools of infra/requirements-package.txt ...");
     run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv))
         .context("making a virtual environment needs Python 3 with venv (Debian: apt-get install python3-venv)")?;
     run(Command::new(venv.join("bin/pip"))

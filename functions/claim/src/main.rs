@@ -1,2 +1,6 @@
-//! Stub.
-fn main() {}
+//! Knows workers and hands out jobs: register, heartbeat, claim.
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), lambda_runtime::Error> {
+    lambda::serve(api::Function::Claim).await
+}

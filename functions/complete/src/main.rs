@@ -1,2 +1,6 @@
-//! Stub.
-fn main() {}
+//! Takes what workers report of a lease: complete, fail, heartbeat, logs.
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), lambda_runtime::Error> {
+    lambda::serve(api::Function::Complete).await
+}

@@ -1,2 +1,38 @@
-//! Stub.
-fn main() {}
+//! Long work in steps, from its queue; and every minute, a look at all open runs.
+
+use aws::{Aws, events};
+use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
+use engine::Engine;
+use lambda_runtime::{Error, LambdaEvent, service_fn};
+use serde_json::Value;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    lambda::start_logging();
+    let engine = Aws::engine().await?;
+    lambda_runtime::run(service_fn(|event: LambdaEvent<Value>| handle(&engine, event.payload))).await
+}
+
+/// The queue brings records; anything else is the clock.
+async fn handle(engine: &Engine<Aws>, event: Value) -> Result<SqsBatchResponse, Error> {
+    let mut response = SqsBatchResponse::default();
+    if event.get("Records").is_none() {
+        let swept = engine.sweep().await?;
+        tracing::info!(swept.runs, swept.leases_ended, swept.promoted, "swept");
+        return Ok(response);
+    }
+    for message in serde_json::from_value::<SqsEvent>(event)?.records {
+        if let Err(error) = step(engine, &message).await {
+            tracing::error!(%error, message = message.message_id, "a step of long work failed");
+            let mut failure = BatchItemFailure::default();
+            failure.item_identifier = message.message_id.unwrap_or_default();
+            response.batch_item_failures.push(failure);
+        }
+    }
+    Ok(response)
+}
+
+async fn step(engine: &Engine<Aws>, message: &SqsMessage) -> Result<(), Error> {
+    let walk = events::walk(message.body.as_deref().unwrap_or_default())?;
+    Ok(engine.walk_step(walk).await?)
+}

@@ -1,2 +1,6 @@
-//! Stub.
-fn main() {}
+//! Reads: workflows, logs, outputs, workers, pools. Also answers what no route matches.
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), lambda_runtime::Error> {
+    lambda::serve(api::Function::Query).await
+}

@@ -1,2 +1,6 @@
-//! Stub.
-fn main() {}
+//! Accepts workflows: submit, run, cancel, delete.
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), lambda_runtime::Error> {
+    lambda::serve(api::Function::Submit).await
+}

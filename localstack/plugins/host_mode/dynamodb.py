@@ -1,8 +1,8 @@
 """DynamoDB and its streams for LocalStack, served by moto.
 
 LocalStack depends on moto already. Its own providers run DynamoDB Local, a Java program under its
-vendor's terms. moto has two faults that matter to a program that relies on conditional writes and
-streams; they are mended here.
+vendor's terms. What moto gets wrong, and a program that relies on conditional writes and streams would
+notice, is mended here and in `moto_patches`.
 """
 
 import threading
@@ -13,6 +13,8 @@ from localstack.aws.api.dynamodb import DynamodbApi
 from localstack.aws.api.dynamodbstreams import DynamodbstreamsApi
 from localstack.services.moto import MotoFallbackDispatcher
 from localstack.services.plugins import Service, aws_provider
+
+from host_mode import moto_patches
 
 Handler = Callable[..., Any]
 
@@ -54,6 +56,7 @@ def without_empty_images(handler: Handler) -> Handler:
 
 
 def _operations(provider: object) -> dict[str, Handler]:
+    moto_patches.apply()
     handlers = MotoFallbackDispatcher(provider)
     operations = {name: serialized(handler) for name, handler in handlers.items()}
     if "GetRecords" in operations:

@@ -106,18 +106,79 @@ class DynamoDb(unittest.TestCase):
             ],
         )
 
+    def test_an_update_that_creates_an_item_writes_one_record(self) -> None:
+        self.update("SET #owner = :one")
+        self.assertEqual(
+            [(record["eventName"], _images(record)) for record in self.records()],
+            [("INSERT", {"NewImage": {**_KEY, "owner": {"N": "1"}}})],
+        )
+
+    def test_a_write_that_changes_nothing_writes_no_record(self) -> None:
+        self.take(1)
+        self.update("SET #owner = :one")
+        self.call("dynamodb", "PutItem", TableName=self.table, Item={**_KEY, "owner": {"N": "1"}})
+        self.assertEqual([record["eventName"] for record in self.records()], ["INSERT"])
+
+    def test_a_cancelled_transaction_leaves_no_trace(self) -> None:
+        self.take(1)
+        other = {"pk": {"S": "other"}}
+        put = {"Put": {"TableName": self.table, "Item": other}}
+        change = {"Update": self.change("SET #owner = #owner + :one")}
+        refused = {"pk": {"S": "refused"}}
+        check = {"TableName": self.table, "Key": refused, "ConditionExpression": "attribute_exists(pk)"}
+        with self.assertRaises(CommonServiceException) as raised:
+            self.transact(put, change, {"ConditionCheck": check})
+        self.assertEqual(raised.exception.code, "TransactionCanceledException")
+        items = self.call("dynamodb", "Scan", TableName=self.table)["Items"]
+        self.assertEqual(items, [{**_KEY, "owner": {"N": "1"}}])
+        self.assertEqual([record["eventName"] for record in self.records()], ["INSERT"])
+
+    def test_who_reads_a_stream_still_does_after_a_cancelled_transaction(self) -> None:
+        iterator = self.iterator("LATEST")
+        self.take(1)
+        missing = {"pk": {"S": "missing"}}
+        check = {"TableName": self.table, "Key": missing, "ConditionExpression": "attribute_exists(pk)"}
+        with self.assertRaises(CommonServiceException):
+            self.transact({"ConditionCheck": check})
+        self.transact({"Put": {"TableName": self.table, "Item": {"pk": {"S": "after"}}}})
+        records = self.call("dynamodbstreams", "GetRecords", ShardIterator=iterator)["Records"]
+        keys = [record["dynamodb"]["Keys"]["pk"]["S"] for record in records]
+        self.assertEqual(keys, ["one", "after"])
+
+    def change(self, expression: str) -> dict[str, Any]:
+        """The parameters of an update of `owner`, with 1 as `:one`."""
+        return {
+            "TableName": self.table,
+            "Key": _KEY,
+            "UpdateExpression": expression,
+            "ExpressionAttributeNames": {"#owner": "owner"},
+            "ExpressionAttributeValues": {":one": {"N": "1"}},
+        }
+
+    def update(self, expression: str) -> None:
+        """Updates `owner`."""
+        self.call("dynamodb", "UpdateItem", **self.change(expression))
+
+    def transact(self, *actions: dict[str, Any]) -> None:
+        """Runs a transaction."""
+        self.call("dynamodb", "TransactWriteItems", TransactItems=list(actions))
+
     def records(self) -> list[Any]:
         """All records of the table's stream."""
+        iterator = self.iterator("TRIM_HORIZON")
+        return self.call("dynamodbstreams", "GetRecords", ShardIterator=iterator)["Records"]
+
+    def iterator(self, kind: str) -> str:
+        """A place in the table's stream."""
         described = self.call("dynamodbstreams", "DescribeStream", StreamArn=self.stream)
         (shard,) = described["StreamDescription"]["Shards"]
-        iterator = self.call(
+        return self.call(
             "dynamodbstreams",
             "GetShardIterator",
             StreamArn=self.stream,
             ShardId=shard["ShardId"],
-            ShardIteratorType="TRIM_HORIZON",
+            ShardIteratorType=kind,
         )["ShardIterator"]
-        return self.call("dynamodbstreams", "GetRecords", ShardIterator=iterator)["Records"]
 
 
 def _images(record: Any) -> dict[str, Any]:

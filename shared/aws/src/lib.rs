@@ -1,1 +1,96 @@
-//! Stub.
+//! The engine's ports on DynamoDB, SQS and S3.
+//!
+//! A job's changes are translated to DynamoDB's update expressions in [`update`]; what a record looks like as an item
+//! is in [`item`]. Nothing here decides anything: what may happen and in which order is the engine's.
+
+mod artifacts;
+mod config;
+mod dispatch;
+mod error;
+pub mod events;
+mod item;
+mod jobs;
+mod keys;
+mod logs;
+mod objects;
+mod registry;
+mod runs;
+mod table;
+mod update;
+
+pub use config::{BadConfig, Config};
+
+use std::time::Duration;
+
+use aws_config::BehaviorVersion;
+use aws_config::retry::RetryConfig;
+use engine::Engine;
+use engine::ids::{self, Random};
+use engine::ports::Surroundings;
+use protocol::Millis;
+
+use crate::objects::Objects;
+use crate::table::Table;
+
+/// Calls that fail in passing are tried this often, with full jitter between.
+const ATTEMPTS: u32 = 5;
+
+/// The ports.
+pub struct Aws {
+    jobs: Table,
+    logs: Table,
+    objects: Objects,
+    queues: aws_sdk_sqs::Client,
+    config: Config,
+}
+
+impl Aws {
+    /// Ports on the tables, queues and bucket that the environment names, see [`Config::from_env`].
+    ///
+    /// # Errors
+    /// If a variable is missing.
+    pub async fn from_env() -> Result<Self, BadConfig> {
+        Ok(Self::new(Config::from_env()?).await)
+    }
+
+    /// Ports on these tables, queues and bucket, with credentials and region from the environment.
+    pub async fn new(config: Config) -> Self {
+        let shared = aws_config::defaults(BehaviorVersion::v2026_01_12())
+            .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
+            .load()
+            .await;
+        let dynamo = aws_sdk_dynamodb::Client::new(&shared);
+        // An emulator answers on one host, which has no name for each bucket.
+        let path_style = shared.endpoint_url().is_some();
+        let s3 = aws_sdk_s3::config::Builder::from(&shared).force_path_style(path_style).build();
+        Self {
+            jobs: Table::new(dynamo.clone(), config.jobs_table.clone()),
+            logs: Table::new(dynamo, config.logs_table.clone()),
+            objects: Objects::new(aws_sdk_s3::Client::from_conf(s3), config.bucket.clone()),
+            queues: aws_sdk_sqs::Client::new(&shared),
+            config,
+        }
+    }
+
+    /// An engine over the ports that the environment names.
+    ///
+    /// # Errors
+    /// As [`Aws::from_env`].
+    pub async fn engine() -> Result<Engine<Self>, BadConfig> {
+        Ok(Engine::new(Self::from_env().await?))
+    }
+}
+
+impl Surroundings for Aws {
+    fn now(&self) -> Millis {
+        Millis::now()
+    }
+
+    fn random(&self) -> Random {
+        ids::random()
+    }
+
+    fn pools_stay_known(&self) -> Duration {
+        Duration::from_secs(1)
+    }
+}

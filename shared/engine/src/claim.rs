@@ -235,9 +235,9 @@ impl<P: Ports> Engine<P> {
         match job.outputs() {
             None => Ok(Outputs::new()),
             Some(OutputsRef::Inline(outputs)) => Ok(outputs.clone()),
-            Some(OutputsRef::Apart { id, .. }) => {
+            Some(OutputsRef::Apart { id, size }) => {
                 for how in [Consistency::Eventual, Consistency::Strong] {
-                    if let Some(outputs) = self.ports.outputs(&job.key, id, how).await? {
+                    if let Some(outputs) = self.ports.outputs(&job.key, id, *size, how).await? {
                         return Ok(outputs);
                     }
                 }

@@ -172,20 +172,26 @@ pub enum OutputsRef {
     Apart {
         /// The id.
         id: String,
-        /// All values together, in bytes.
+        /// Names and values together, written as JSON.
         size: usize,
     },
 }
 
 impl OutputsRef {
-    /// All values together, in bytes.
+    /// Names and values together, written as JSON: what they take in an answer.
     #[must_use]
     pub fn size(&self) -> usize {
         match self {
-            Self::Inline(outputs) => protocol::outputs::size(outputs),
+            Self::Inline(outputs) => json_size(outputs),
             Self::Apart { size, .. } => *size,
         }
     }
+}
+
+/// The size of outputs written as JSON.
+#[must_use]
+pub fn json_size(outputs: &Outputs) -> usize {
+    serde_json::to_string(outputs).map_or(0, |text| text.len())
 }
 
 /// The report that ended an attempt.

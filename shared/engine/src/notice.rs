@@ -23,7 +23,9 @@ impl<P: Ports> Engine<P> {
     pub async fn on_notice(&self, notice: &Notice) -> Outcome<()> {
         match notice {
             Notice::RunOpened(control) => {
-                self.walk_step(Walk { run: control.run.clone(), kind: WalkKind::Roots, from: 0 }).await
+                let walk = Walk { run: control.run.clone(), kind: WalkKind::Roots, from: 0 };
+                // Boxed: the whole tree of futures below is too deep for the compiler to lay out in one.
+                Box::pin(self.walk_step(walk)).await
             }
             Notice::RunCancelling(control) => {
                 let walk = Walk { run: control.run.clone(), kind: WalkKind::Cancel, from: 0 };
@@ -38,7 +40,7 @@ impl<P: Ports> Engine<P> {
         let run = job.key.run.clone();
         if matches!(ending.outcome, JobOutcome::Success(_)) {
             let kind = WalkKind::Dependents { of: job.key.index };
-            return self.walk_step(Walk { run, kind, from: 0 }).await;
+            return Box::pin(self.walk_step(Walk { run, kind, from: 0 })).await;
         }
         let spec = self.spec(job).await?;
         if matches!(ending.outcome, JobOutcome::Failure { .. }) && !spec.dependents.is_empty() {

@@ -197,11 +197,12 @@ pub struct ReadyHead {
 pub trait ArtifactStore {
     /// Keeps outputs under a fresh id.
     fn put_outputs(&self, job: &JobKey, id: &str, outputs: &Outputs) -> impl Future<Output = Stored<()>> + Send;
-    /// Reads them; `None` if they aren't there (yet, for an eventual read).
+    /// Reads outputs of this size; `None` if they aren't there (yet, for an eventual read).
     fn outputs(
         &self,
         job: &JobKey,
         id: &str,
+        size: usize,
         how: Consistency,
     ) -> impl Future<Output = Stored<Option<Outputs>>> + Send;
     /// Copies kept outputs under a new run, keeping the id.

@@ -13,13 +13,14 @@ use crate::error::{EngineError, LeaseLost, Outcome};
 use crate::ids::{Fence, JobKey, LeaseToken, ReportHash};
 use crate::job::{
     Change, Ending, Expect, Failure, Hold, JobRecord, JobUpdate, LastReport, Outcome as JobOutcome, OutputsRef, Phase,
-    after_failure,
+    after_failure, json_size,
 };
 use crate::ports::{Consistency, Ports, Updated};
 use crate::run::{Control, RunState};
+use crate::sweep::lost_report;
 use crate::Engine;
 
-/// Outputs up to this size, all values together, are kept in the job's record.
+/// Outputs up to this size, written as JSON, are kept in the job's record.
 const SMALL_OUTPUTS: usize = 256;
 /// Dependents promoted before the report is answered; the change feed promotes the rest.
 const INLINE_PROMOTIONS: usize = 16;
@@ -155,9 +156,8 @@ impl<P: Ports> Engine<P> {
     }
 
     async fn keep_outputs(&self, job: &JobKey, given: Outputs) -> Outcome<OutputsRef> {
-        let size = outputs::size(&given);
-        let names: usize = given.keys().map(|name| name.as_str().len()).sum();
-        if size + names <= SMALL_OUTPUTS {
+        let size = json_size(&given);
+        if size <= SMALL_OUTPUTS {
             return Ok(OutputsRef::Inline(given));
         }
         let id = hex::encode(self.ports.random());
@@ -201,7 +201,7 @@ fn repeat_or_lost(job: Option<&JobRecord>, report: &LastReport) -> Outcome<()> {
     let Some(job) = job else { return lost(LeaseLost::Ended) };
     match &job.last_report {
         Some(last) if last == report => Ok(()),
-        Some(last) if last.fence == report.fence => lost(LeaseLost::Reported),
+        Some(last) if last.fence == report.fence && last.report != lost_report() => lost(LeaseLost::Reported),
         _ if is_cancelled_under(job, &report.fence) => lost(LeaseLost::Cancelled),
         _ => lost(LeaseLost::Ended),
     }

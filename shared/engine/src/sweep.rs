@@ -23,6 +23,11 @@ pub struct Swept {
 /// What a job's error says when its worker was lost.
 const LOST: &str = "the worker was lost: its lease ended without a report";
 
+/// What a record keeps in place of a report when the end of the lease ended the attempt.
+pub(crate) fn lost_report() -> ReportHash {
+    ReportHash::of(["lost"])
+}
+
 impl<P: Ports> Engine<P> {
     /// Looks at every open run.
     pub async fn sweep(&self) -> Outcome<Swept> {
@@ -75,7 +80,7 @@ impl<P: Ports> Engine<P> {
             return Ok(());
         }
         let spec = self.spec(job).await?;
-        let last_report = LastReport { fence: hold.fence.clone(), report: ReportHash::of(["lost"]) };
+        let last_report = LastReport { fence: hold.fence.clone(), report: lost_report() };
         let failure = Failure { error: LOST.to_owned(), exit_code: None, retryable: true, last_report };
         let expect = Expect::HeldOver { fence: hold.fence.clone(), now };
         let change = after_failure(job, &spec, failure, now);

@@ -13,10 +13,18 @@ use crate::limits;
 #[non_exhaustive]
 pub enum BadId {
     /// Nothing in it.
-    #[error("an {what} must not be empty")]
+    #[error("{what} must not be empty")]
     Empty {
         /// Which kind of id.
         what: &'static str,
+    },
+    /// `.` or `..`, which clients take out of a path.
+    #[error("{what} {text:?} would disappear from a URL's path; use another name")]
+    Dots {
+        /// Which kind of id.
+        what: &'static str,
+        /// The text.
+        text: String,
     },
     /// Over the limit.
     #[error("{what} is {size} bytes long; at most {limit} are allowed")]
@@ -43,6 +51,9 @@ pub enum BadId {
 }
 
 fn check_id(what: &'static str, text: &str) -> Result<(), BadId> {
+    if matches!(text, "." | "..") {
+        return Err(BadId::Dots { what, text: text.to_owned() });
+    }
     check(what, text, limits::ID, "`/ ? #`, white space and control characters are not allowed", |c| {
         !(matches!(c, '/' | '?' | '#') || c.is_whitespace() || c.is_control())
     })
@@ -165,7 +176,7 @@ mod tests {
 
     #[test]
     fn ids_that_would_break_a_path_or_a_line_are_refused_by_name() {
-        for bad in ["a/b", "a?b", "a#b", "a b", "a\nb", "a\u{7}b", "a\u{a0}b"] {
+        for bad in [".", "..", "a/b", "a?b", "a#b", "a b", "a\nb", "a\u{7}b", "a\u{a0}b"] {
             let error = JobId::new(bad).expect_err(bad).to_string();
             assert!(error.contains("job id"), "{error}");
         }

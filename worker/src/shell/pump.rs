@@ -31,6 +31,7 @@ pub(super) struct Pump {
     scanner: Option<Scanner>,
     log: LogSink,
     last_stderr: String,
+    turn: Stream,
 }
 
 /// What was read.
@@ -90,6 +91,7 @@ impl Pump {
             scanner: read_outputs.then(Scanner::new),
             log,
             last_stderr: String::new(),
+            turn: Stream::Stdout,
         }
     }
 
@@ -122,22 +124,38 @@ impl Pump {
         self.finish().await
     }
 
+    /// The next bytes of either. Nobody can tell which came first if both have some: standard output then begins, and
+    /// they take turns, so that neither keeps the other waiting.
     async fn read(&mut self) -> (Stream, usize) {
-        tokio::select! {
-            count = self.stdout.read(), if self.stdout.pipe.is_some() => (Stream::Stdout, count),
-            count = self.stderr.read(), if self.stderr.pipe.is_some() => (Stream::Stderr, count),
+        let (stdout, stderr) = (&mut self.stdout, &mut self.stderr);
+        let (out_open, err_open) = (stdout.is_open(), stderr.is_open());
+        match self.turn {
+            Stream::Stdout => tokio::select! {
+                biased;
+                count = stdout.read(), if out_open => (Stream::Stdout, count),
+                count = stderr.read(), if err_open => (Stream::Stderr, count),
+            },
+            Stream::Stderr => tokio::select! {
+                biased;
+                count = stderr.read(), if err_open => (Stream::Stderr, count),
+                count = stdout.read(), if out_open => (Stream::Stdout, count),
+            },
         }
     }
 
     async fn take(&mut self, stream: Stream, count: usize) {
         let lines = match stream {
             Stream::Stdout => {
+                self.turn = Stream::Stderr;
                 if let Some(scanner) = &mut self.scanner {
                     scanner.push(&self.stdout.buffer[..count]);
                 }
                 self.stdout.lines(count)
             }
-            Stream::Stderr => self.stderr.lines(count),
+            Stream::Stderr => {
+                self.turn = Stream::Stdout;
+                self.stderr.lines(count)
+            }
         };
         if let Some(lines) = lines {
             self.write(stream, lines).await;

@@ -142,9 +142,19 @@ fn usual(request: &Request) -> Answer {
     Answer::Json(200, body)
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "what a script returns")]
+pub fn refuse(status: u16) -> Option<Answer> {
+    Some(Answer::Json(status, json!({"error": {"code": "some_word", "message": format!("refused with {status}")}})))
+}
+
 pub fn lease(ttl: u32) -> Value {
     json!({"lease_id": "L1", "job_id": "deploy", "workflow_id": "wf1", "worker_id": "w1",
            "ttl_secs": ttl, "granted_at_ms": 0})
+}
+
+/// `prefix` and a number on each line.
+pub fn numbered(prefix: &str, numbers: std::ops::Range<u32>) -> String {
+    numbers.fold(String::new(), |text, number| text + prefix + &number.to_string() + "\n")
 }
 
 pub fn job(command: &str) -> Value {
@@ -155,7 +165,7 @@ pub fn job(command: &str) -> Value {
 }
 
 /// Grants `job` once.
-pub fn once(job: Value, ttl: u32) -> impl Fn(&Request) -> Option<Answer> {
+pub fn once(job: &Value, ttl: u32) -> impl Fn(&Request) -> Option<Answer> + use<> {
     let left = std::sync::Mutex::new(Some(json!({"job": job, "lease": lease(ttl)})));
     move |request| {
         let grants = request.is("/claim").then(|| left.lock().expect("unpoisoned").take()).flatten();

@@ -59,6 +59,7 @@ fn localstack_environment(command: &mut Command, port: u16, directory: &Path) {
         .env("LOCALSTACK_HOST", &address)
         .env("FILESYSTEM_ROOT", directory.join("fs"))
         // The plugins of `localstack/plugins`.
+        .env("GATEWAY_SERVER", "bound")
         .env("LAMBDA_RUNTIME_EXECUTOR", "native")
         .env("PROVIDER_OVERRIDE_DYNAMODB", "moto")
         .env("PROVIDER_OVERRIDE_DYNAMODBSTREAMS", "moto")
@@ -81,7 +82,7 @@ fn ministack_environment(command: &mut Command, port: u16) {
         .env("IOT_MTLS_ENABLED", "0");
 }
 
-/// Whether DynamoDB lists its tables: a health check may answer before anything works.
+/// Whether `DynamoDB` lists its tables: a health check may answer before anything works.
 pub fn answers(port: u16) -> bool {
     list_tables(port).is_ok_and(|answer| answer.starts_with("HTTP/1.1 200") && answer.contains("TableNames"))
 }

@@ -172,7 +172,9 @@ impl Emulator {
     }
 
     /// Ends it and waits until it's gone.
-    pub fn stop(self) {}
+    pub fn stop(self) {
+        drop(self.process);
+    }
 
     /// Leaves it running, with its files, when this process ends.
     pub fn keep(self) -> anyhow::Result<()> {

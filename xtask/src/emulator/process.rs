@@ -4,8 +4,12 @@ use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread::sleep;
+use std::time::Duration;
 
 use anyhow::Context;
+
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 /// A process in a group of its own, and the shell script that ends the group.
 ///
@@ -66,12 +70,14 @@ impl GuardedProcess {
 impl Drop for GuardedProcess {
     fn drop(&mut self) {
         drop(self.guard.stdin.take());
-        // The process first: until its status is taken, its group doesn't count as empty.
-        for child in [&mut self.process, &mut self.guard] {
-            if let Err(error) = child.wait() {
-                eprintln!("can't wait for process {}: {error}", child.id());
-            }
+        // Until the status of the process is taken, its group doesn't count as empty for the guard.
+        while let Ok(None) = self.guard.try_wait() {
+            let _ = self.process.try_wait();
+            sleep(POLL_INTERVAL);
         }
+        // Does nothing, unless the guard failed.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
     }
 }
 
@@ -79,15 +85,14 @@ impl Drop for GuardedProcess {
 mod tests {
     use std::fs;
     use std::path::PathBuf;
-    use std::thread::sleep;
-    use std::time::{Duration, Instant};
+    use std::time::Instant;
 
     use super::*;
 
     /// A process with a child, in a directory where both write their numbers.
     fn start(script: &str) -> (GuardedProcess, PathBuf, Vec<u32>) {
         let directory = tempfile::tempdir().unwrap().keep();
-        let script = format!("{script}\nsleep 60 & echo $$ $! > pids.new; mv pids.new pids; wait; wait");
+        let script = format!("{script}\nsleep 600 & echo $$ $! > pids.new; mv pids.new pids; wait; wait");
         let mut command = Command::new("/bin/sh");
         command.args(["-c", &script]).current_dir(&directory);
         let process = GuardedProcess::spawn(&mut command, &directory).unwrap();
@@ -118,7 +123,9 @@ mod tests {
     fn dropping_ends_the_process_with_its_children_and_removes_the_directory() {
         let (process, directory, pids) = start("");
         assert!(pids.iter().all(|&pid| alive(pid)));
+        let started = Instant::now();
         drop(process);
+        assert!(started.elapsed() < Duration::from_secs(4));
         assert!(!pids.iter().any(|&pid| alive(pid)));
         assert!(!directory.exists());
     }

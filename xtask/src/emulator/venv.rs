@@ -22,11 +22,6 @@ pub struct Venv {
 }
 
 impl Venv {
-    /// Where the environment is.
-    pub fn path(&self) -> &Path {
-        &self.root
-    }
-
     /// A program of the environment, such as `python` or `aws`.
     pub fn program(&self, name: &str) -> PathBuf {
         self.root.join("bin").join(name)
@@ -138,7 +133,7 @@ struct Sources {
     plugins_root: PathBuf,
     /// Relative to `plugins_root`, sorted.
     plugins: Vec<PathBuf>,
-    hash: u32,
+    hash: u64,
 }
 
 impl Sources {
@@ -160,7 +155,7 @@ impl Sources {
         Ok(Self { requirements, plugins_root, plugins, hash })
     }
 
-    fn hash(&self) -> u32 {
+    fn hash(&self) -> u64 {
         self.hash
     }
 
@@ -211,8 +206,7 @@ impl Fnv {
     }
 
     /// Both halves, folded into one.
-    fn finish(&self) -> u32 {
-        let [a, b, c, d, e, f, g, h] = self.0.to_be_bytes();
-        u32::from_be_bytes([a ^ e, b ^ f, c ^ g, d ^ h])
+    fn finish(&self) -> u64 {
+        (self.0 ^ (self.0 >> 32)) & 0xffff_ffff
     }
 }

@@ -9,6 +9,9 @@ use super::report::Report;
 
 /// The tree, unless the report says why there is none.
 pub(super) fn read(text: &str) -> (Option<Node>, Report) {
+    if text.trim_ascii().is_empty() {
+        return (None, Report::default());
+    }
     if let Err(error) = serde_json::from_str::<IgnoredAny>(text) {
         let mut report = Report::default();
         report.add("syntax", place(text, &error), "", format!("this is not JSON: {}", without_place(&error)));

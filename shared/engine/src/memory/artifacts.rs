@@ -15,7 +15,7 @@ impl ArtifactStore for Memory {
         Ok(())
     }
 
-    async fn outputs(&self, job: &JobKey, id: &str, _how: Consistency) -> Stored<Option<Outputs>> {
+    async fn outputs(&self, job: &JobKey, id: &str, _size: usize, _how: Consistency) -> Stored<Option<Outputs>> {
         Ok(self.state().outputs.get(&(job.clone(), id.to_owned())).cloned())
     }
 

@@ -27,6 +27,7 @@ fn a_definition_in_json_is_checked_as_yaml_is_and_keeps_positions() {
         );
     }
     assert_eq!(from_json("{\"jobs\": {\"a\": {\"run\": \"\\ud800\"}}}").expect_err("lone")[0].code, "syntax");
+    assert_eq!(from_json(" \n").expect_err("nothing")[0].code, "empty");
     assert_eq!(from_json("[]").expect_err("a list")[0].code, "wrong_type");
 }
 
@@ -93,5 +94,8 @@ fn problems_in_a_list_of_jobs_have_paths_instead_of_positions() {
             "name wrong_type",
         ]
     );
+    let twice = "{\"jobs\": [{\"id\": \"a\", \"id\": \"b\", \"name\": \"A\", \"command\": \"x\"}]}";
+    let found = from_json(twice).expect_err("twice").remove(0);
+    assert_eq!((found.code, found.path.as_str(), found.at), ("duplicate_key", "jobs[0].id", None));
     assert_eq!(from_json("{\"jobs\": []}").expect_err("none")[0].code, "no_jobs");
 }

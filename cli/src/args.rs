@@ -1,0 +1,182 @@
+//! What can be typed.
+
+use clap::{Args, Parser, Subcommand};
+use protocol::{JobId, Status, WorkflowId};
+use worker::config::DEFAULT_SERVER_URL;
+
+const EXIT_CODES: &str = "\
+Exit code: 0 if it went well; 1 if the workflow that was watched didn't succeed, or a definition has problems; \
+2 if the command couldn't be carried out.
+
+Where output is not a terminal, or NO_COLOR is set, there are no colours.";
+
+/// Submits workflows, watches them, and says why they wait.
+#[derive(Parser)]
+#[command(name = "wfg", version, after_help = EXIT_CODES, disable_help_subcommand = true)]
+pub struct Cli {
+    /// The server; may hold user:password
+    #[arg(
+        long,
+        global = true,
+        env = "SERVER_URL",
+        default_value = DEFAULT_SERVER_URL,
+        hide_env_values = true,
+        value_name = "URL",
+        help_heading = "Server"
+    )]
+    pub server: String,
+    /// Sent as `Authorization: Bearer`; better given by the environment, which other users can't see
+    #[arg(long, global = true, env = "WFG_TOKEN", hide_env_values = true, help_heading = "Server")]
+    pub token: Option<String>,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Subcommand)]
+pub enum Command {
+    /// Submit a workflow and run it
+    Submit(SubmitArgs),
+    /// Show each job of a workflow as it goes, until it ends
+    Watch {
+        /// The workflow
+        id: WorkflowId,
+    },
+    /// Show a workflow and its jobs
+    Status {
+        /// The workflow
+        id: WorkflowId,
+        /// As the server gives it
+        #[arg(long)]
+        json: bool,
+    },
+    /// Say why jobs wait
+    Why {
+        /// The workflow
+        id: WorkflowId,
+        /// One of its jobs [default: all that wait]
+        job: Option<JobId>,
+    },
+    /// Print a job's log
+    Logs(LogsArgs),
+    /// Print what a job gave
+    Outputs {
+        /// The workflow
+        id: WorkflowId,
+        /// The job
+        job: JobId,
+        /// As the server gives it, byte for byte
+        #[arg(long)]
+        json: bool,
+    },
+    /// Cancel a workflow: nothing of it starts any more, and what runs is told to stop
+    Cancel {
+        /// The workflow
+        id: WorkflowId,
+    },
+    /// Run a workflow again, or one that was submitted with --no-run
+    #[command(visible_alias = "run")]
+    Rerun {
+        /// The workflow
+        id: WorkflowId,
+        /// Only the jobs that didn't succeed; the others are kept, with their outputs
+        #[arg(long)]
+        failed: bool,
+        /// Show each job as it goes
+        #[arg(long, short)]
+        watch: bool,
+    },
+    /// Delete a workflow that isn't running, with its logs and outputs
+    Delete {
+        /// The workflow
+        id: WorkflowId,
+    },
+    /// List workflows, newest first
+    List {
+        /// Only those that are queued, running, success, failure or cancelled
+        #[arg(long)]
+        status: Option<Status>,
+        /// How many
+        #[arg(long, short = 'n', default_value_t = 20, value_parser = read_limit)]
+        limit: usize,
+        /// As the server gives it
+        #[arg(long)]
+        json: bool,
+    },
+    /// List workers, with their labels and what they do
+    Workers {
+        /// As the server gives it
+        #[arg(long)]
+        json: bool,
+    },
+    /// List the label sets that jobs require, and how many jobs wait in each
+    Pools {
+        /// As the server gives it
+        #[arg(long)]
+        json: bool,
+    },
+    /// Check a definition, without a server; shows all its problems at once
+    Validate {
+        /// The definition, YAML or JSON; `-` is standard input
+        file: String,
+    },
+}
+
+/// Of `submit`.
+#[derive(Args)]
+pub struct SubmitArgs {
+    /// The definition, YAML or JSON; `-` is standard input
+    pub file: String,
+    /// Show each job as it goes; the exit code says whether the workflow succeeded
+    #[arg(long, short)]
+    pub watch: bool,
+    /// Only submit; `wfg rerun` starts it
+    #[arg(long, conflicts_with = "watch")]
+    pub no_run: bool,
+}
+
+/// Of `logs`.
+#[derive(Args)]
+pub struct LogsArgs {
+    /// The workflow
+    pub id: WorkflowId,
+    /// The job
+    pub job: JobId,
+    /// Go on as the log grows, until the job ends
+    #[arg(long, short)]
+    pub follow: bool,
+    /// Of this attempt, counted from 0 as in JOB_ATTEMPT [default: the latest]
+    #[arg(long, value_name = "N")]
+    pub attempt: Option<u32>,
+}
+
+fn read_limit(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(limit) if limit > 0 => Ok(limit),
+        _ => Err("expected a whole number from 1".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn an_id_that_can_not_be_one_is_refused_before_anything_is_sent() {
+        let error = Cli::try_parse_from(["wfg", "status", "a/b"]).err().expect("refused").to_string();
+        assert!(error.contains("workflow id \"a/b\" has the character '/'"), "{error}");
+    }
+
+    #[test]
+    fn watching_what_is_not_started_is_refused() {
+        assert!(Cli::try_parse_from(["wfg", "submit", "f", "--watch", "--no-run"]).is_err());
+    }
+}

@@ -1,0 +1,53 @@
+//! What the template tells a function.
+
+use std::env;
+
+/// Names of tables, queues and the bucket.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `WFG_JOBS_TABLE`
+    pub jobs_table: String,
+    /// `WFG_LOGS_TABLE`
+    pub logs_table: String,
+    /// `WFG_BUCKET`
+    pub bucket: String,
+    /// `WFG_WALKS_QUEUE_URL`
+    pub walks_queue: String,
+    /// `WFG_QUEUE_PREFIX`: what a pool queue's name begins with.
+    pub queue_prefix: String,
+    /// `WFG_READY_SHARDS`: index partitions of each pool's ready list. An index partition takes about 1,000 writes a
+    /// second. May be raised at any time, but lowered only while nothing waits.
+    pub ready_shards: u32,
+}
+
+/// Why the environment can't be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BadConfig {
+    /// A variable isn't set.
+    #[error("the environment variable {0} is not set; the template sets it")]
+    Missing(&'static str),
+    /// Not a number from 1 to 64.
+    #[error("WFG_READY_SHARDS is {0:?}; it must be a number from 1 to 64")]
+    Shards(String),
+}
+
+impl Config {
+    /// Reads the environment.
+    ///
+    /// # Errors
+    /// If a variable is missing.
+    pub fn from_env() -> Result<Self, BadConfig> {
+        let read = |name: &'static str| env::var(name).map_err(|_| BadConfig::Missing(name));
+        let shards = env::var("WFG_READY_SHARDS").unwrap_or_else(|_| "4".to_owned());
+        let ready_shards = shards.parse().ok().filter(|n| (1..=64).contains(n)).ok_or(BadConfig::Shards(shards))?;
+        Ok(Self {
+            jobs_table: read("WFG_JOBS_TABLE")?,
+            logs_table: read("WFG_LOGS_TABLE")?,
+            bucket: read("WFG_BUCKET")?,
+            walks_queue: read("WFG_WALKS_QUEUE_URL")?,
+            queue_prefix: read("WFG_QUEUE_PREFIX")?,
+            ready_shards,
+        })
+    }
+}

@@ -1,0 +1,49 @@
+//! What the change feed and the queue of long work bring to a function.
+
+use aws_lambda_events::dynamodb::EventRecord;
+use engine::notice::Notice;
+use engine::ports::{Stored, Walk};
+use engine::run::RunState;
+
+use crate::error::corrupt;
+use crate::item::{self, Item};
+
+/// What a record of the stream tells; `None` if nothing follows from it.
+///
+/// The filters in the template pass only records that tell something; what they let through by mistake, on an emulator
+/// that ignores them for one, is sorted out here.
+///
+/// # Errors
+/// If the record's image isn't what this project wrote.
+pub fn notice(record: &EventRecord) -> Stored<Option<Notice>> {
+    if record.event_name == "REMOVE" {
+        return Ok(None);
+    }
+    let new: Item = record.change.new_image.clone().into();
+    let old: Item = record.change.old_image.clone().into();
+    let sort = item::text(&new, "sk")?;
+    if sort == "CTL" {
+        let control = item::control_record(new)?;
+        let before = item::text(&old, "state").ok().and_then(RunState::from_stored);
+        return Ok(match control.state {
+            state if before == Some(state) => None,
+            RunState::Open => Some(Notice::RunOpened(control)),
+            RunState::Cancelling => Some(Notice::RunCancelling(control)),
+            RunState::New | RunState::Final => None,
+        });
+    }
+    if !sort.starts_with("JOB#") || record.event_name != "MODIFY" {
+        return Ok(None);
+    }
+    let job = item::job_record(new)?;
+    let news = job.is_ended() && item::text(&old, "status").is_ok_and(|before| before != job.status().as_str());
+    Ok(news.then(|| Notice::JobEnded(Box::new(job))))
+}
+
+/// A step of long work, as the queue carries it.
+///
+/// # Errors
+/// If the message isn't what this project sent.
+pub fn walk(message: &str) -> Stored<Walk> {
+    serde_json::from_str(message).map_err(corrupt)
+}

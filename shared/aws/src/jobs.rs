@@ -1,0 +1,170 @@
+//! Jobs on DynamoDB.
+
+use std::collections::HashMap;
+
+use engine::ids::{JobIndex, JobKey, PoolId, RunKey, Waits};
+use engine::job::{JobRecord, JobSpec, JobUpdate};
+use engine::ports::{Consistency, JobStore, ReadyHead, Stored, Updated};
+use futures::future::try_join_all;
+use protocol::Millis;
+use serde::{Deserialize, Serialize};
+
+use crate::error::corrupt;
+use crate::item::{self, Item, expires_on, from_item, to_item};
+use crate::table::{Answer, Query};
+use crate::update::{self, Expression};
+use crate::{Aws, keys};
+
+/// Heads of a ready list that a claim reads, over all its shards.
+const HEADS: usize = 32;
+/// A spec up to this size is kept in its item; a larger one in the bucket. An item may have 400 KB.
+const SPEC_IN_ITEM: usize = 300_000;
+
+/// A spec's item, less its keys. Without `spec`, it is in the bucket.
+#[derive(Serialize, Deserialize)]
+struct SpecItem {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    spec: Option<String>,
+    expires_on: u64,
+}
+
+/// A shard of a job's many needs, less its keys.
+#[derive(Serialize, Deserialize)]
+struct WaitItem {
+    #[serde(default, with = "serde_dynamo::number_set", skip_serializing_if = "Waits::is_empty")]
+    members: Waits,
+    expires_on: u64,
+}
+
+fn spec_object(key: &JobKey) -> String {
+    format!("defs/{}/spec-{}", key.run, key.index)
+}
+
+impl Aws {
+    /// A large spec's item, with its text in the bucket if it doesn't fit.
+    pub(crate) async fn spec_item(&self, key: &JobKey, spec: &JobSpec) -> Stored<Item> {
+        let text = serde_json::to_string(spec).map_err(corrupt)?;
+        let spec = if text.len() <= SPEC_IN_ITEM {
+            Some(text)
+        } else {
+            self.objects.put(&spec_object(key), text.into_bytes(), "application/json").await?;
+            None
+        };
+        to_item(keys::spec(key), SpecItem { spec, expires_on: expires_on() })
+    }
+
+    async fn read_spec(&self, key: &JobKey, item: Option<Item>) -> Stored<JobSpec> {
+        let missing = || corrupt(format!("the spec of job {key} is missing"));
+        let fields: SpecItem = from_item(item.ok_or_else(missing)?)?;
+        let text = match fields.spec {
+            Some(text) => text.into_bytes(),
+            None => self.objects.get(&spec_object(key)).await?.ok_or_else(missing)?,
+        };
+        serde_json::from_slice(&text).map_err(corrupt)
+    }
+}
+
+/// A shard's item.
+pub(crate) fn wait_item(key: &JobKey, shard: u32, members: Waits) -> Stored<Item> {
+    to_item(keys::wait_shard(key, shard), WaitItem { members, expires_on: expires_on() })
+}
+
+/// Items by their sort keys.
+fn by_sort_key(items: Vec<Item>) -> HashMap<String, Item> {
+    let named = |item: Item| item::text(&item, "sk").map(str::to_owned).ok().map(|sk| (sk, item));
+    items.into_iter().filter_map(named).collect()
+}
+
+impl JobStore for Aws {
+    async fn job(&self, key: &JobKey, how: Consistency) -> Stored<Option<JobRecord>> {
+        self.jobs.get(keys::job(key), how).await?.map(item::job_record).transpose()
+    }
+
+    async fn jobs_at(&self, run: &RunKey, indexes: &[JobIndex], how: Consistency) -> Stored<Vec<Option<JobRecord>>> {
+        if let [index] = indexes {
+            return Ok(vec![self.job(&JobKey::new(run, *index), how).await?]);
+        }
+        let keys = indexes.iter().map(|&index| keys::job(&JobKey::new(run, index))).collect();
+        let mut found = by_sort_key(self.jobs.get_many(keys, how).await?);
+        let record = |index: &JobIndex| found.remove(&keys::job_sort(*index)).map(item::job_record).transpose();
+        indexes.iter().map(record).collect()
+    }
+
+    async fn jobs_from(&self, run: &RunKey, from: JobIndex, how: Consistency) -> Stored<Vec<JobRecord>> {
+        let partition = keys::job_partition(run, from);
+        let query = Query {
+            from: Some(keys::job_sort(from)),
+            to: Some(keys::job_sort(99_999)),
+            how,
+            ..Query::of(&partition)
+        };
+        self.jobs.query(query).await?.into_iter().map(item::job_record).collect()
+    }
+
+    async fn specs(&self, run: &RunKey, indexes: &[JobIndex]) -> Stored<Vec<JobSpec>> {
+        let jobs: Vec<JobKey> = indexes.iter().map(|&index| JobKey::new(run, index)).collect();
+        let mut found =
+            by_sort_key(self.jobs.get_many(jobs.iter().map(keys::spec).collect(), Consistency::Strong).await?);
+        let items: Vec<(&JobKey, Option<Item>)> =
+            jobs.iter().map(|key| (key, found.remove(&keys::spec(key).1))).collect();
+        try_join_all(items.into_iter().map(|(key, item)| self.read_spec(key, item))).await
+    }
+
+    async fn update(&self, key: &JobKey, update: JobUpdate) -> Stored<Updated<JobRecord>> {
+        let expression = update::job(key, &update, self.config.ready_shards)?;
+        Ok(match self.jobs.update(keys::job(key), expression).await? {
+            Answer::Done(item) => Updated::Done(item::job_record(item)?),
+            Answer::Refused(item) => Updated::Refused(item.map(item::job_record).transpose()?),
+        })
+    }
+
+    async fn wait_shard(&self, key: &JobKey, shard: u32, how: Consistency) -> Stored<Waits> {
+        let item = self.jobs.get(keys::wait_shard(key, shard), how).await?;
+        Ok(item.map(from_item::<WaitItem>).transpose()?.map(|item| item.members).unwrap_or_default())
+    }
+
+    async fn drop_from_shard(&self, key: &JobKey, shard: u32, member: u32) -> Stored<Waits> {
+        let expression = Expression::of_existing().delete_from_set("members", update::one_number(member));
+        match self.jobs.update(keys::wait_shard(key, shard), expression).await? {
+            Answer::Done(item) => Ok(from_item::<WaitItem>(item)?.members),
+            Answer::Refused(_) => Ok(Waits::new()),
+        }
+    }
+
+    async fn ready_heads(&self, pool: &PoolId, now: Millis) -> Stored<Vec<ReadyHead>> {
+        let shards = self.config.ready_shards;
+        let partitions: Vec<String> = (0..shards).map(|shard| keys::ready(pool, shard)).collect();
+        let each = HEADS.div_ceil(shards as usize);
+        let query = |partition: &String| {
+            let partition = partition.clone();
+            async move {
+                let to = Some(keys::ready_until(now));
+                self.jobs.query(Query { to, limit: Some(each), ..Query::of_index(&partition) }).await
+            }
+        };
+        let pages = try_join_all(partitions.iter().map(query)).await?;
+        pages.into_iter().flatten().map(|item| ready_head(&item)).collect()
+    }
+
+    async fn ready_count(&self, pool: &PoolId) -> Stored<(u64, Option<Millis>)> {
+        let mut count = 0;
+        let mut oldest = None;
+        for shard in 0..self.config.ready_shards {
+            let partition = keys::ready(pool, shard);
+            let first = self.jobs.query(Query { limit: Some(1), ..Query::of_index(&partition) }).await?;
+            let Some(first) = first.first().map(ready_head).transpose()? else { continue };
+            oldest = Some(oldest.map_or(first.at, |at: Millis| at.min(first.at)));
+            count += self.jobs.count(Query::of_index(&partition)).await?;
+        }
+        Ok((count, oldest))
+    }
+}
+
+fn ready_head(item: &Item) -> Stored<ReadyHead> {
+    let at = keys::parse_ready_at(item::text(item, "index_sk")?);
+    let job = keys::parse_job(item::text(item, "pk")?, item::text(item, "sk")?);
+    match (at, job) {
+        (Some(at), Some(job)) => Ok(ReadyHead { at, job }),
+        _ => Err(corrupt("a ready list has an entry that isn't a job's")),
+    }
+}

@@ -1,0 +1,130 @@
+//! Where records are: partition keys, sort keys, and the keys of the one index.
+
+use engine::ids::{JobIndex, JobKey, PoolId, RunKey};
+use protocol::{Millis, WorkflowId};
+
+/// Jobs in one partition.
+pub(crate) const PARTITION: JobIndex = 256;
+/// All pools.
+pub(crate) const POOLS: &str = "POOL";
+/// All workers.
+pub(crate) const WORKERS: &str = "WORKER";
+/// In the index: runs that are open or cancelling.
+pub(crate) const OPEN: &str = "OPEN";
+/// In the index: all workflows by age.
+pub(crate) const WORKFLOWS: &str = "WORKFLOWS";
+
+pub(crate) fn workflow(id: &WorkflowId) -> (String, String) {
+    (format!("WF#{id}"), "META".to_owned())
+}
+
+/// Every client of an open stack shares one name space of keys; the empty part is where a token's name goes.
+pub(crate) fn idempotency(key: &str) -> (String, String) {
+    (format!("IDEM##{key}"), "IDEM".to_owned())
+}
+
+pub(crate) fn run_partition(run: &RunKey) -> String {
+    format!("R#{run}")
+}
+
+pub(crate) fn control(run: &RunKey) -> (String, String) {
+    (run_partition(run), "CTL".to_owned())
+}
+
+pub(crate) fn definition(run: &RunKey) -> (String, String) {
+    (run_partition(run), "DEF".to_owned())
+}
+
+pub(crate) fn job_partition(run: &RunKey, index: JobIndex) -> String {
+    format!("R#{run}#{}", index / PARTITION)
+}
+
+pub(crate) fn job_sort(index: JobIndex) -> String {
+    format!("JOB#{index:05}")
+}
+
+pub(crate) fn job(key: &JobKey) -> (String, String) {
+    (job_partition(&key.run, key.index), job_sort(key.index))
+}
+
+pub(crate) fn spec(key: &JobKey) -> (String, String) {
+    (job_partition(&key.run, key.index), format!("SPEC#{:05}", key.index))
+}
+
+pub(crate) fn wait_shard(key: &JobKey, shard: u32) -> (String, String) {
+    (job_partition(&key.run, key.index), format!("WAIT#{:05}#{shard}", key.index))
+}
+
+pub(crate) fn outputs(key: &JobKey, id: &str) -> (String, String) {
+    (job_partition(&key.run, key.index), format!("OUT#{:05}#{id}", key.index))
+}
+
+/// Reads a job's keys back.
+pub(crate) fn parse_job(pk: &str, sk: &str) -> Option<JobKey> {
+    let (run, _) = pk.strip_prefix("R#")?.split_once('#')?;
+    let index = sk.strip_prefix("JOB#")?.parse().ok()?;
+    Some(JobKey { run: RunKey::from_stored(run.to_owned()), index })
+}
+
+/// Reads a run's key back from its control record's.
+pub(crate) fn parse_run(pk: &str) -> Option<RunKey> {
+    let run = pk.strip_prefix("R#")?;
+    (!run.contains('#')).then(|| RunKey::from_stored(run.to_owned()))
+}
+
+pub(crate) fn parse_workflow(pk: &str) -> Option<WorkflowId> {
+    WorkflowId::new(pk.strip_prefix("WF#")?).ok()
+}
+
+/// A partition of a pool's ready list.
+pub(crate) fn ready(pool: &PoolId, shard: u32) -> String {
+    format!("READY#{}#{shard}", pool.as_str())
+}
+
+/// The partition of its pool's ready list that a job goes to.
+pub(crate) fn ready_shard(key: &JobKey, shards: u32) -> u32 {
+    // The run key's digits are random, so any few of them spread runs; the index spreads a run.
+    let run = key.run.as_str().get(..8).and_then(|digits| u32::from_str_radix(digits, 16).ok()).unwrap_or(0);
+    run.wrapping_add(key.index) % shards
+}
+
+pub(crate) fn ready_sort(at: Millis, key: &JobKey) -> String {
+    format!("{:013}#{}#{:05}", at.0, key.run, key.index)
+}
+
+/// Not before any ready entry of a moment up to `now`, and before all later ones.
+pub(crate) fn ready_until(now: Millis) -> String {
+    // `$` is the character after `#`.
+    format!("{:013}$", now.0)
+}
+
+/// When a ready entry became ready.
+pub(crate) fn parse_ready_at(sort: &str) -> Option<Millis> {
+    sort.split('#').next()?.parse().ok().map(Millis)
+}
+
+pub(crate) fn by_age(created_at: Millis, id: &str) -> String {
+    format!("{:013}#{id}", created_at.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_read_back() {
+        let key = JobKey::new(&RunKey::new([3; 16]), 1234);
+        let (pk, sk) = job(&key);
+        assert_eq!(parse_job(&pk, &sk), Some(key.clone()));
+        assert_eq!(parse_run(&control(&key.run).0), Some(key.run.clone()));
+        assert_eq!(parse_run(&pk), None, "a job's partition is not a run's");
+        assert_eq!(parse_ready_at(&ready_sort(Millis(77), &key)), Some(Millis(77)));
+    }
+
+    #[test]
+    fn an_entry_of_this_very_moment_is_due_and_one_of_the_next_is_not() {
+        let key = JobKey::new(&RunKey::new([255; 16]), 99_999);
+        assert!(ready_sort(Millis(1000), &key) <= ready_until(Millis(1000)));
+        assert!(ready_sort(Millis(1001), &key) > ready_until(Millis(1000)));
+    }
+}

@@ -1,0 +1,70 @@
+//! The bucket.
+
+use std::time::Duration;
+
+use aws_sdk_s3::Client;
+use aws_sdk_s3::operation::get_object::GetObjectError;
+use aws_sdk_s3::presigning::PresigningConfig;
+use aws_sdk_s3::types::{Delete, ObjectIdentifier};
+use engine::ports::Stored;
+
+use crate::error::unavailable;
+
+/// A bucket.
+pub(crate) struct Objects {
+    client: Client,
+    bucket: String,
+}
+
+impl Objects {
+    pub(crate) fn new(client: Client, bucket: String) -> Self {
+        Self { client, bucket }
+    }
+
+    pub(crate) async fn put(&self, key: &str, body: Vec<u8>, kind: &str) -> Stored<()> {
+        let call = self.client.put_object().bucket(&self.bucket).key(key).content_type(kind).body(body.into());
+        call.send().await.map_err(|error| unavailable(&error))?;
+        Ok(())
+    }
+
+    pub(crate) async fn get(&self, key: &str) -> Stored<Option<Vec<u8>>> {
+        match self.client.get_object().bucket(&self.bucket).key(key).send().await {
+            Ok(answer) => {
+                let body = answer.body.collect().await.map_err(|error| unavailable(&error))?;
+                Ok(Some(body.to_vec()))
+            }
+            Err(error) if matches!(error.as_service_error(), Some(GetObjectError::NoSuchKey(_))) => Ok(None),
+            Err(error) => Err(unavailable(&error)),
+        }
+    }
+
+    pub(crate) async fn copy(&self, from: &str, to: &str) -> Stored<()> {
+        let source = format!("{}/{from}", self.bucket);
+        let call = self.client.copy_object().bucket(&self.bucket).copy_source(source).key(to);
+        call.send().await.map_err(|error| unavailable(&error))?;
+        Ok(())
+    }
+
+    /// Where anyone may GET the object, for as long as `valid`.
+    pub(crate) async fn presign(&self, key: &str, valid: Duration) -> Stored<String> {
+        let config = PresigningConfig::expires_in(valid).map_err(|error| unavailable(&error))?;
+        let call = self.client.get_object().bucket(&self.bucket).key(key).presigned(config).await;
+        Ok(call.map_err(|error| unavailable(&error))?.uri().to_owned())
+    }
+
+    /// Deletes up to 1,000 objects whose keys begin so; whether there were any.
+    pub(crate) async fn delete_some(&self, prefix: &str) -> Stored<bool> {
+        let call = self.client.list_objects_v2().bucket(&self.bucket).prefix(prefix);
+        let found = call.send().await.map_err(|error| unavailable(&error))?;
+        let keys = found.contents().iter().filter_map(|object| object.key());
+        let ids: Vec<ObjectIdentifier> =
+            keys.filter_map(|key| ObjectIdentifier::builder().key(key).build().ok()).collect();
+        if ids.is_empty() {
+            return Ok(false);
+        }
+        let delete = Delete::builder().set_objects(Some(ids)).quiet(true).build().map_err(|error| unavailable(&error))?;
+        let call = self.client.delete_objects().bucket(&self.bucket).delete(delete);
+        call.send().await.map_err(|error| unavailable(&error))?;
+        Ok(true)
+    }
+}

@@ -1,0 +1,282 @@
+//! One DynamoDB table: the calls the ports are made of.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::error::SdkError;
+use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::types::{
+    DeleteRequest, KeysAndAttributes, PutRequest, ReturnValue, ReturnValuesOnConditionCheckFailure,
+    Select, WriteRequest,
+};
+use engine::ids;
+use engine::ports::{Consistency, StoreError, Stored};
+use protocol::Millis;
+
+use crate::error::unavailable;
+use crate::item::Item;
+use crate::update::{Expression, string};
+
+/// A partition key and a sort key.
+pub(crate) type Key = (String, String);
+
+/// Items that one call writes, or reads, at the most.
+const WRITE_BATCH: usize = 25;
+const READ_BATCH: usize = 100;
+/// Times that what a batch left over is sent again.
+const BATCH_TRIES: u32 = 8;
+
+/// A conditional update's answer.
+pub(crate) enum Answer {
+    /// The item as it is now.
+    Done(Item),
+    /// The condition doesn't hold: the item as it is, or `None` if there is none.
+    Refused(Option<Item>),
+}
+
+/// A query of one partition, of the table or its index.
+pub(crate) struct Query<'a> {
+    pub index: bool,
+    pub partition: &'a str,
+    /// Bounds of the sort key, both inclusive.
+    pub from: Option<String>,
+    pub to: Option<String>,
+    pub descending: bool,
+    pub limit: Option<usize>,
+    pub how: Consistency,
+}
+
+impl<'a> Query<'a> {
+    /// All of a partition, eventually.
+    pub(crate) fn of(partition: &'a str) -> Self {
+        Self { index: false, partition, from: None, to: None, descending: false, limit: None, how: Consistency::Eventual }
+    }
+
+    /// All of a partition of the index.
+    pub(crate) fn of_index(partition: &'a str) -> Self {
+        Self { index: true, ..Self::of(partition) }
+    }
+}
+
+/// A table.
+#[derive(Clone)]
+pub(crate) struct Table {
+    client: Client,
+    name: String,
+}
+
+fn is_strong(how: Consistency) -> bool {
+    how == Consistency::Strong
+}
+
+fn key_item((pk, sk): Key) -> Item {
+    HashMap::from([("pk".to_owned(), string(pk)), ("sk".to_owned(), string(sk))])
+}
+
+/// DynamoDB removes expired items within days; until then they count as absent.
+fn unexpired(item: &Item) -> bool {
+    let expires = item.get("expires_on").and_then(|value| value.as_n().ok()).and_then(|n| n.parse::<u64>().ok());
+    expires.is_none_or(|at| at > Millis::now().secs())
+}
+
+impl Table {
+    pub(crate) fn new(client: Client, name: String) -> Self {
+        Self { client, name }
+    }
+
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) async fn get(&self, key: Key, how: Consistency) -> Stored<Option<Item>> {
+        let call = self.client.get_item().table_name(&self.name).set_key(Some(key_item(key)));
+        let answer = call.consistent_read(is_strong(how)).send().await.map_err(|error| unavailable(&error))?;
+        Ok(answer.item.filter(unexpired))
+    }
+
+    /// The items under these keys, in any order; those that aren't there are left out.
+    pub(crate) async fn get_many(&self, keys: Vec<Key>, how: Consistency) -> Stored<Vec<Item>> {
+        let mut items = Vec::with_capacity(keys.len());
+        for page in keys.chunks(READ_BATCH) {
+            let mut left: Vec<Item> = page.iter().cloned().map(key_item).collect();
+            let mut tries = 0;
+            while !left.is_empty() {
+                let wanted = KeysAndAttributes::builder().set_keys(Some(left)).consistent_read(is_strong(how)).build();
+                let wanted = wanted.map_err(|error| unavailable(&error))?;
+                let call = self.client.batch_get_item().request_items(&self.name, wanted);
+                let answer = call.send().await.map_err(|error| unavailable(&error))?;
+                let found = answer.responses.and_then(|mut tables| tables.remove(&self.name)).unwrap_or_default();
+                items.extend(found.into_iter().filter(unexpired));
+                let rest = answer.unprocessed_keys.and_then(|mut tables| tables.remove(&self.name));
+                left = rest.map(|rest| rest.keys).unwrap_or_default();
+                if !left.is_empty() {
+                    self.wait_or_give_up(&mut tries).await?;
+                }
+            }
+        }
+        Ok(items)
+    }
+
+    /// The first page of a query.
+    pub(crate) async fn query(&self, query: Query<'_>) -> Stored<Vec<Item>> {
+        let answer = self.query_call(query).send().await.map_err(|error| unavailable(&error))?;
+        Ok(answer.items.unwrap_or_default().into_iter().filter(unexpired).collect())
+    }
+
+    /// All pages of a query.
+    pub(crate) async fn query_all(&self, query: Query<'_>) -> Stored<Vec<Item>> {
+        let mut pages = self.query_call(query).into_paginator().items().send();
+        let mut items = Vec::new();
+        while let Some(item) = pages.next().await {
+            items.push(item.map_err(|error| unavailable(&error))?);
+        }
+        items.retain(unexpired);
+        Ok(items)
+    }
+
+    /// How many items a query would give.
+    pub(crate) async fn count(&self, query: Query<'_>) -> Stored<u64> {
+        let mut pages = self.query_call(query).select(Select::Count).into_paginator().send();
+        let mut count = 0;
+        while let Some(page) = pages.next().await {
+            count += page.map_err(|error| unavailable(&error))?.count.unsigned_abs();
+        }
+        Ok(count.into())
+    }
+
+    fn query_call(&self, query: Query<'_>) -> QueryFluentBuilder {
+        let (pk, sk) = if query.index { ("index_pk", "index_sk") } else { ("pk", "sk") };
+        let mut call = self
+            .client
+            .query()
+            .table_name(&self.name)
+            .scan_index_forward(!query.descending)
+            .expression_attribute_names("#pk", pk)
+            .expression_attribute_values(":pk", string(query.partition))
+            .set_limit(query.limit.and_then(|limit| i32::try_from(limit).ok()));
+        let condition = match (&query.from, &query.to) {
+            (None, None) => "#pk = :pk",
+            (Some(_), None) => "#pk = :pk AND #sk >= :from",
+            (None, Some(_)) => "#pk = :pk AND #sk <= :to",
+            (Some(_), Some(_)) => "#pk = :pk AND #sk BETWEEN :from AND :to",
+        };
+        if query.from.is_some() || query.to.is_some() {
+            call = call.expression_attribute_names("#sk", sk);
+        }
+        if let Some(from) = query.from {
+            call = call.expression_attribute_values(":from", string(from));
+        }
+        if let Some(to) = query.to {
+            call = call.expression_attribute_values(":to", string(to));
+        }
+        // An index has no strong reads.
+        call = if query.index { call.index_name("index") } else { call.consistent_read(is_strong(query.how)) };
+        call.key_condition_expression(condition)
+    }
+
+    pub(crate) async fn put(&self, item: Item) -> Stored<()> {
+        let call = self.client.put_item().table_name(&self.name).set_item(Some(item));
+        call.send().await.map_err(|error| unavailable(&error))?;
+        Ok(())
+    }
+
+    pub(crate) async fn delete(&self, key: Key) -> Stored<()> {
+        let call = self.client.delete_item().table_name(&self.name).set_key(Some(key_item(key)));
+        call.send().await.map_err(|error| unavailable(&error))?;
+        Ok(())
+    }
+
+    /// Updates an item, or says what is there instead.
+    pub(crate) async fn update(&self, key: Key, expression: Expression) -> Stored<Answer> {
+        let condition = expression.condition();
+        let call = self
+            .client
+            .update_item()
+            .table_name(&self.name)
+            .set_key(Some(key_item(key.clone())))
+            .update_expression(expression.update())
+            .set_condition_expression((!condition.is_empty()).then_some(condition))
+            .set_expression_attribute_names(Some(expression.names))
+            .set_expression_attribute_values(Some(expression.values))
+            .return_values(ReturnValue::AllNew)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        match call.send().await {
+            Ok(answer) => Ok(Answer::Done(answer.attributes.unwrap_or_default())),
+            Err(error) => match error.into_service_error() {
+                UpdateItemError::ConditionalCheckFailedException(refusal) => match refusal.item {
+                    Some(item) => Ok(Answer::Refused(Some(item))),
+                    // There is none, or the store doesn't say: a strong read does.
+                    None => Ok(Answer::Refused(self.get(key, Consistency::Strong).await?)),
+                },
+                other => Err(unavailable(&other)),
+            },
+        }
+    }
+
+    /// Writes items, each by itself.
+    pub(crate) async fn put_many(&self, items: Vec<Item>) -> Stored<()> {
+        let request = |item| {
+            let put = PutRequest::builder().set_item(Some(item)).build().map_err(|error| unavailable(&error))?;
+            Ok(WriteRequest::builder().put_request(put).build())
+        };
+        self.write_many(items.into_iter().map(request).collect::<Stored<_>>()?).await
+    }
+
+    /// Deletes items, each by itself.
+    pub(crate) async fn delete_many(&self, keys: Vec<Key>) -> Stored<()> {
+        let request = |key| {
+            let delete = DeleteRequest::builder().set_key(Some(key_item(key))).build();
+            let delete = delete.map_err(|error| unavailable(&error))?;
+            Ok(WriteRequest::builder().delete_request(delete).build())
+        };
+        self.write_many(keys.into_iter().map(request).collect::<Stored<_>>()?).await
+    }
+
+    async fn write_many(&self, requests: Vec<WriteRequest>) -> Stored<()> {
+        for page in requests.chunks(WRITE_BATCH) {
+            let mut left = page.to_vec();
+            let mut tries = 0;
+            while !left.is_empty() {
+                let call = self.client.batch_write_item().request_items(&self.name, left);
+                let answer = call.send().await.map_err(|error| unavailable(&error))?;
+                left = answer.unprocessed_items.and_then(|mut tables| tables.remove(&self.name)).unwrap_or_default();
+                if !left.is_empty() {
+                    self.wait_or_give_up(&mut tries).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Full jitter over a doubling time, from 50 ms.
+    async fn wait_or_give_up(&self, tries: &mut u32) -> Stored<()> {
+        *tries += 1;
+        if *tries > BATCH_TRIES {
+            let text = format!("table {} left part of a batch undone {BATCH_TRIES} times: it is throttled", self.name);
+            return Err(StoreError::Unavailable(text));
+        }
+        let longest = 50_u64 << *tries;
+        let [a, b, ..] = ids::random();
+        tokio::time::sleep(Duration::from_millis(longest * u64::from(u16::from_be_bytes([a, b])) / u64::from(u16::MAX)))
+            .await;
+        Ok(())
+    }
+}
+
+/// Which items of a cancelled transaction refused it by their condition. `None`: it failed for another reason.
+///
+/// Every reason is read: one that isn't a condition, a conflict for instance, means that it may be tried again.
+pub(crate) fn refused_items(error: &SdkError<TransactWriteItemsError>) -> Option<Vec<bool>> {
+    let TransactWriteItemsError::TransactionCanceledException(cancelled) = error.as_service_error()? else { return None };
+    let codes: Vec<&str> =
+        cancelled.cancellation_reasons().iter().map(|reason| reason.code.as_deref().unwrap_or("None")).collect();
+    let refused: Vec<bool> = codes.iter().map(|code| *code == "ConditionalCheckFailed").collect();
+    refused.contains(&true).then_some(refused)
+}

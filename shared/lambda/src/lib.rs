@@ -1,0 +1,58 @@
+//! What the Lambda functions share: set-up, and API Gateway's events to requests and back.
+
+use api::cors::Origins;
+use api::{Function, Service};
+use aws::Aws;
+use bytes::Bytes;
+use lambda_http::http::{Uri, header};
+use lambda_http::{Body, Error, Request, RequestExt, Response, service_fn};
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use tracing_subscriber::EnvFilter;
+
+/// What a gateway may have decoded in a path and a URI can't hold. `%` stays: it is an encoding's own.
+const UNSAFE: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>').add(b'`').add(b'{').add(b'}');
+
+/// Answers one function's routes until Lambda stops the process.
+///
+/// # Errors
+/// If the environment isn't what the template sets, or the runtime's API fails.
+pub async fn serve(function: Function) -> Result<(), Error> {
+    start_logging();
+    let origins = Origins::from_comma_separated(&std::env::var("WFG_CORS_ORIGINS").unwrap_or_default());
+    let service = Service::new(Aws::engine().await?).only(function).allowing(origins);
+    lambda_http::run(service_fn(|request: Request| answer(&service, request))).await
+}
+
+/// Logs as JSON lines, which CloudWatch reads; `RUST_LOG` says how much.
+pub fn start_logging() {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    // A second call in one process changes nothing.
+    let _ = tracing_subscriber::fmt().json().with_env_filter(filter).with_target(false).without_time().try_init();
+}
+
+async fn answer(service: &Service<Aws>, request: Request) -> Result<Response<Body>, Error> {
+    let response = service.answer(plain(request)?).await;
+    let (head, body) = response.into_parts();
+    // Everything this API says is text; a binary body would be sent in base64.
+    let text = String::from_utf8(body.to_vec())?;
+    Ok(Response::from_parts(head, if text.is_empty() { Body::Empty } else { Body::Text(text) }))
+}
+
+/// The request as the client sent it: without the stage that a gateway puts before the path.
+fn plain(request: Request) -> Result<lambda_http::http::Request<Bytes>, Error> {
+    let path = utf8_percent_encode(request.raw_http_path(), UNSAFE).to_string();
+    let path = match request.uri().query() {
+        Some(query) => format!("{path}?{query}"),
+        None => path,
+    };
+    let (mut head, body) = request.into_parts();
+    head.uri = path.parse::<Uri>()?;
+    head.headers.remove(header::HOST);
+    let body = match body {
+        Body::Empty => Bytes::new(),
+        Body::Text(text) => Bytes::from(text),
+        Body::Binary(bytes) => Bytes::from(bytes),
+        _ => return Err("a body of an unknown kind".into()),
+    };
+    Ok(lambda_http::http::Request::from_parts(head, body))
+}

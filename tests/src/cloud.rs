@@ -1,0 +1,227 @@
+//! The target as one test sees it, and its answers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::header::HeaderMap;
+use reqwest::{Method, StatusCode};
+use serde_json::Value;
+use server::Server;
+use worker::{Client, ClientError};
+
+use crate::emulator::Emulator;
+use crate::run::Run;
+use crate::target::{Target, target};
+use crate::worker::Worker;
+
+/// The target, with a label that no other test has. Clones are the same.
+#[derive(Clone)]
+pub struct Cloud {
+    /// Typed calls.
+    pub client: Client,
+    /// This test's own.
+    pub label: String,
+    /// For raw requests, and for what isn't the API.
+    pub http: reqwest::Client,
+    target: Option<&'static Target>,
+    /// One that no other test uses.
+    own: Option<Arc<Server>>,
+}
+
+impl Cloud {
+    /// The target, or a server in this process if there is none.
+    pub async fn connect() -> Self {
+        Self::of(&target().url, Some(target()), None)
+    }
+
+    /// A server in this process that no other test uses, whatever the target is.
+    ///
+    /// # Panics
+    /// If no port is free.
+    pub async fn alone() -> Self {
+        let server = Server::start(([127, 0, 0, 1], 0).into()).await.expect("a free port");
+        Self::of(&server.url(), None, Some(Arc::new(server)))
+    }
+
+    fn of(url: &str, target: Option<&'static Target>, own: Option<Arc<Server>>) -> Self {
+        let client = Client::new(url, None).expect("the target's URL is one");
+        let http = reqwest::Client::builder().timeout(Duration::from_secs(60)).build().expect("an HTTP client");
+        let random = getrandom::u64().expect("randomness");
+        Self { client, label: format!("t{random:016x}"), http, target, own }
+    }
+
+    /// Where the API is.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        self.client.server_url()
+    }
+
+    /// Whether the target's state is in AWS, or what stands for it.
+    #[must_use]
+    pub fn on_aws(&self) -> bool {
+        self.own.is_none() && self.target.is_some_and(|target| target.on_aws)
+    }
+
+    /// The emulator under the target, if there is one.
+    #[must_use]
+    pub fn emulator(&self) -> Option<&'static Emulator> {
+        self.target.and_then(|target| target.emulator.as_ref())
+    }
+
+    /// The text with this test's label in it.
+    #[must_use]
+    pub fn fill(&self, text: &str) -> String {
+        text.replace("{label}", &self.label)
+    }
+
+    /// Submits a definition in YAML and starts it.
+    pub async fn submit(&self, definition: impl AsRef<str>) -> Run {
+        self.submit_with(definition, true, None).await
+    }
+
+    /// Submits a definition in YAML; `run` starts it, `key` lets the call be repeated.
+    ///
+    /// # Panics
+    /// If it is refused.
+    pub async fn submit_with(&self, definition: impl AsRef<str>, run: bool, key: Option<&str>) -> Run {
+        let text = self.definition(definition);
+        let workflow = self.client.submit_yaml(&text, run, key).await.unwrap_or_else(|error| panic!("{error}\n{text}"));
+        self.run(workflow.id)
+    }
+
+    /// The text as it is submitted: with this test's label, and a name.
+    #[must_use]
+    pub fn definition(&self, text: impl AsRef<str>) -> String {
+        let text = self.fill(text.as_ref());
+        if text.starts_with("name:") { text } else { format!("name: {}\n{text}", self.label) }
+    }
+
+    /// A workflow that is there already.
+    #[must_use]
+    pub fn run(&self, id: protocol::WorkflowId) -> Run {
+        Run::new(self.clone(), id)
+    }
+
+    /// A worker with this test's label, exclusive, with leases of 30 s, that speaks only when told to.
+    #[must_use]
+    pub fn worker(&self, name: &str) -> Worker {
+        Worker::new(self.clone(), name)
+    }
+
+    /// Has what is overdue ended. A server in one process does that by itself.
+    pub async fn sweep(&self) {
+        if let Some(emulator) = self.emulator() {
+            emulator.sweep(&self.http).await;
+        }
+    }
+
+    /// Sends a request as it is; a content type of `""` is none.
+    pub async fn send(&self, method: &str, path: &str, content_type: &str, body: impl Into<Vec<u8>>) -> Answer {
+        let headers: &[(&str, &str)] = if content_type.is_empty() { &[] } else { &[("content-type", content_type)] };
+        self.send_with(method, path, headers, body).await
+    }
+
+    /// Sends a request with these headers.
+    ///
+    /// # Panics
+    /// If there is no answer.
+    pub async fn send_with(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Vec<u8>>,
+    ) -> Answer {
+        let method = Method::from_bytes(method.as_bytes()).expect("a method");
+        let mut request = self.http.request(method, format!("{}{path}", self.url())).body(body.into());
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let response = request.send().await.unwrap_or_else(|error| panic!("{path}: {error}"));
+        let (status, headers) = (response.status(), response.headers().clone());
+        let body = response.text().await.unwrap_or_else(|error| panic!("{path}: {error}"));
+        Answer { status, headers, body }
+    }
+
+    /// Reads.
+    pub async fn get(&self, path: &str) -> Answer {
+        self.send("GET", path, "", "").await
+    }
+
+    /// Sends JSON.
+    pub async fn post(&self, path: &str, body: Value) -> Answer {
+        self.send("POST", path, "application/json", body.to_string()).await
+    }
+}
+
+/// An answer, whole.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The HTTP status.
+    pub status: StatusCode,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The text.
+    pub body: String,
+}
+
+impl Answer {
+    /// The body as JSON.
+    ///
+    /// # Panics
+    /// If it isn't.
+    #[must_use]
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// A header's text, or nothing.
+    #[must_use]
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+
+    /// The error that it is.
+    ///
+    /// # Panics
+    /// If it isn't one, or isn't in the shape that all errors have.
+    #[must_use]
+    pub fn error(&self) -> Refused {
+        let (status, body) = (self.status.as_u16(), self.json());
+        assert!(status >= 400, "{self:?}");
+        let text = |name: &str| body["error"][name].as_str().unwrap_or_else(|| panic!("no {name}: {self:?}")).to_owned();
+        Refused { status, code: text("code"), message: text("message"), details: body["error"]["details"].clone() }
+    }
+}
+
+/// A refusal: never with an empty body, always with a word for programs and a text for people.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Refused {
+    /// The HTTP status.
+    pub status: u16,
+    /// The stable word.
+    pub code: String,
+    /// The text.
+    pub message: String,
+    /// What else there is.
+    pub details: Value,
+}
+
+impl Refused {
+    /// Status and word, to compare.
+    #[must_use]
+    pub fn is(&self, status: u16, code: &str) -> bool {
+        self.status == status && self.code == code
+    }
+}
+
+impl From<ClientError> for Refused {
+    fn from(error: ClientError) -> Self {
+        match error {
+            ClientError::Refused { status, code, message, details, .. } => {
+                Self { status, code, message, details: details.unwrap_or_default() }
+            }
+            other => panic!("no answer: {other}"),
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! The emulator of AWS under the target: what only an event from AWS itself would do, and what only the table shows.
+
+use std::env;
+
+use serde_json::{Value, json};
+
+/// Where to invoke functions and read items. Emulators don't check signatures.
+pub struct Emulator {
+    endpoint: String,
+    expire: String,
+    schedule: String,
+    table: String,
+}
+
+/// An item of the table, as `DynamoDB` writes it.
+pub type Item = Value;
+
+impl Emulator {
+    pub(crate) fn from_env() -> Option<Self> {
+        let set = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
+        let endpoint = set("WFG_TEST_AWS")?.trim_end_matches('/').to_owned();
+        let must = |name: &str| set(name).unwrap_or_else(|| panic!("WFG_TEST_AWS is set, so {name} must be too"));
+        Some(Self {
+            endpoint,
+            expire: must("WFG_TEST_EXPIRE_FUNCTION"),
+            schedule: must("WFG_TEST_SCHEDULE_FUNCTION"),
+            table: must("WFG_TEST_JOBS_TABLE"),
+        })
+    }
+
+    /// The minute's event, now.
+    pub(crate) async fn sweep(&self, http: &reqwest::Client) {
+        let event = json!({
+            "version": "0",
+            "id": "53dc4d37-cffa-4f76-80c9-8b7d4a4d2eaa",
+            "detail-type": "Scheduled Event",
+            "source": "aws.events",
+            "account": "000000000000",
+            "time": "2026-01-01T00:00:00Z",
+            "region": "us-east-1",
+            "resources": ["arn:aws:events:us-east-1:000000000000:rule/sweep"],
+            "detail": {}
+        });
+        self.invoke(http, &self.expire, &event).await;
+    }
+
+    /// Gives the function that reads the stream this batch.
+    pub async fn stream(&self, http: &reqwest::Client, batch: &Value) -> Value {
+        self.invoke(http, &self.schedule, batch).await
+    }
+
+    async fn invoke(&self, http: &reqwest::Client, function: &str, event: &Value) -> Value {
+        let url = format!("{}/2015-03-31/functions/{function}/invocations", self.endpoint);
+        let request = http.post(url).header("authorization", authorization("lambda")).body(event.to_string());
+        let response = request.send().await.expect("the emulator answers");
+        let (status, failed) = (response.status(), response.headers().contains_key("x-amz-function-error"));
+        let body = response.text().await.expect("a body");
+        assert!(status.is_success() && !failed, "{function}: {status} {body}");
+        serde_json::from_str(&body).unwrap_or_default()
+    }
+
+    /// All items of a workflow's current run that tell of its course: its control item, then its jobs.
+    ///
+    /// # Panics
+    /// If the table doesn't have them.
+    pub async fn items(&self, http: &reqwest::Client, workflow: &str) -> Vec<Item> {
+        let meta = self.query(http, &format!("WF#{workflow}")).await;
+        let run = meta[0]["run"]["S"].as_str().unwrap_or_else(|| panic!("no run key in {meta:?}")).to_owned();
+        let mut items = self.query(http, &format!("R#{run}")).await;
+        items.retain(|item| item["sk"]["S"] == "CTL");
+        let jobs = self.query(http, &format!("R#{run}#0")).await;
+        items.extend(jobs.into_iter().filter(|item| item["sk"]["S"].as_str().is_some_and(|sk| sk.starts_with("JOB#"))));
+        assert!(items.len() > 1, "{items:?}");
+        items
+    }
+
+    async fn query(&self, http: &reqwest::Client, pk: &str) -> Vec<Item> {
+        let query = json!({
+            "TableName": self.table,
+            "KeyConditionExpression": "pk = :pk",
+            "ExpressionAttributeValues": { ":pk": { "S": pk } },
+            "ConsistentRead": true
+        });
+        let request = http
+            .post(format!("{}/", self.endpoint))
+            .header("authorization", authorization("dynamodb"))
+            .header("content-type", "application/x-amz-json-1.0")
+            .header("x-amz-target", "DynamoDB_20120810.Query")
+            .body(query.to_string());
+        let answer = request.send().await.expect("the emulator answers").text().await.expect("a body");
+        let answer: Value = serde_json::from_str(&answer).unwrap_or_else(|error| panic!("{error}: {answer}"));
+        answer["Items"].as_array().unwrap_or_else(|| panic!("no items: {answer}")).clone()
+    }
+}
+
+fn authorization(service: &str) -> String {
+    let scope = format!("test/20260101/us-east-1/{service}/aws4_request");
+    format!("AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=x")
+}
+
+/// The batch in which the stream would tell of these items: a run that was opened, jobs that ended.
+#[must_use]
+pub fn stream_event(items: &[Item]) -> Value {
+    let record = |(n, item): (usize, &Item)| {
+        let mut change = json!({
+            "ApproximateCreationDateTime": 1_767_225_600,
+            "Keys": { "pk": item["pk"], "sk": item["sk"] },
+            "NewImage": item,
+            "SequenceNumber": format!("{:021}", n + 1),
+            "SizeBytes": item.to_string().len(),
+            "StreamViewType": "NEW_AND_OLD_IMAGES"
+        });
+        let control = item["sk"]["S"] == "CTL";
+        if !control {
+            let mut old = item.clone();
+            old["status"] = json!({ "S": "ready" });
+            change["OldImage"] = old;
+        }
+        json!({
+            "eventID": format!("{n:032x}"),
+            "eventName": if control { "INSERT" } else { "MODIFY" },
+            "eventVersion": "1.1",
+            "eventSource": "aws:dynamodb",
+            "awsRegion": "us-east-1",
+            "eventSourceARN": "arn:aws:dynamodb:us-east-1:000000000000:table/jobs/stream/2026-01-01T00:00:00.000",
+            "dynamodb": change
+        })
+    };
+    json!({ "Records": items.iter().enumerate().map(record).collect::<Vec<_>>() })
+}

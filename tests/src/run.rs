@@ -1,0 +1,146 @@
+//! A submitted workflow, as people look at it.
+
+use std::fmt::Write;
+
+use protocol::requests::Only;
+use protocol::wire::{Job, WaitReason, WaitingFor, Workflow};
+use protocol::{JobId, Outputs, Status, WorkflowId};
+
+use crate::cloud::{Cloud, Refused};
+use crate::eventually;
+
+/// A workflow of this test.
+#[derive(Clone)]
+pub struct Run {
+    /// Its id.
+    pub id: WorkflowId,
+    cloud: Cloud,
+}
+
+/// A definition of jobs such as `deploy: build test`: a name, and what it needs. Each requires the test's label.
+#[must_use]
+pub fn graph<T: AsRef<str>>(jobs: impl IntoIterator<Item = T>) -> String {
+    let mut text = String::from("jobs:\n");
+    for job in jobs {
+        let (name, needs) = job.as_ref().split_once(':').unwrap_or((job.as_ref(), ""));
+        let needs = needs.split_whitespace().collect::<Vec<_>>().join(", ");
+        let _ = writeln!(text, "  {}: {{run: 'true', labels: {{label}}, needs: [{needs}]}}", name.trim());
+    }
+    text
+}
+
+/// The workflow, less what goes on changing after nothing else does.
+#[must_use]
+pub fn done(mut workflow: Workflow) -> Workflow {
+    for job in &mut workflow.jobs {
+        job.duration_secs = None;
+        job.waiting_for = None;
+    }
+    workflow
+}
+
+impl Run {
+    pub(crate) fn new(cloud: Cloud, id: WorkflowId) -> Self {
+        Self { id, cloud }
+    }
+
+    /// The path of what is below it.
+    #[must_use]
+    pub fn path(&self, rest: &str) -> String {
+        format!("/api/workflows/{}{rest}", self.id)
+    }
+
+    /// As it stands.
+    ///
+    /// # Panics
+    /// If it can't be read.
+    pub async fn now(&self) -> Workflow {
+        self.cloud.client.workflow(&self.id).await.expect("a workflow")
+    }
+
+    /// A job of it, as it stands.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub async fn job(&self, id: &str) -> Job {
+        let found = self.now().await.jobs.into_iter().find(|job| job.id.as_str() == id);
+        found.unwrap_or_else(|| panic!("no job {id}"))
+    }
+
+    /// `build=success test=queued`, in the definition's order.
+    pub async fn jobs(&self) -> String {
+        let jobs = self.now().await.jobs;
+        jobs.iter().map(|job| format!("{}={}", job.id, job.status)).collect::<Vec<_>>().join(" ")
+    }
+
+    /// Waits until its status is this; what it is then.
+    ///
+    /// # Panics
+    /// If it ends otherwise.
+    pub async fn until(&self, status: Status) -> Workflow {
+        eventually(&format!("{} is {status}", self.id), async || {
+            let now = self.now().await;
+            assert!(now.status == status || !now.status.is_final(), "it ended otherwise: {now:#?}");
+            (now.status == status).then_some(now)
+        })
+        .await
+    }
+
+    /// Waits until a job's status is this; what it is then.
+    pub async fn until_job(&self, id: &str, status: Status) -> Job {
+        eventually(&format!("job {id} is {status}"), async || {
+            let job = self.job(id).await;
+            (job.status == status).then_some(job)
+        })
+        .await
+    }
+
+    /// Waits until a queued job waits for this; all that is said about it.
+    pub async fn until_waits_for(&self, id: &str, reason: WaitReason) -> WaitingFor {
+        eventually(&format!("job {id} waits for {reason:?}"), async || {
+            self.job(id).await.waiting_for.filter(|waiting| waiting.reason == reason)
+        })
+        .await
+    }
+
+    /// Waits until nothing keeps a job from being claimed but the lack of a claim.
+    pub async fn until_ready(&self, id: &str) {
+        eventually(&format!("job {id} is ready"), async || {
+            let waiting = self.job(id).await.waiting_for;
+            waiting.filter(|waiting| waiting.reason != WaitReason::Needs).map(drop)
+        })
+        .await;
+    }
+
+    /// All outputs of a job.
+    ///
+    /// # Panics
+    /// If they can't be read.
+    pub async fn outputs(&self, job: &str) -> Outputs {
+        let job = JobId::new(job).expect("an id");
+        self.cloud.client.outputs(&self.id, &job).await.expect("outputs")
+    }
+
+    /// Starts it, or starts it again.
+    pub async fn start(&self) -> Result<(), Refused> {
+        Ok(self.cloud.client.run(&self.id, None).await?)
+    }
+
+    /// Starts it again, keeping what succeeded.
+    pub async fn start_failed(&self) -> Result<(), Refused> {
+        Ok(self.cloud.client.run(&self.id, Some(Only::Failed)).await?)
+    }
+
+    /// Cancels it.
+    ///
+    /// # Panics
+    /// If that is refused.
+    pub async fn cancel(&self) {
+        self.cloud.client.cancel(&self.id).await.expect("a cancel is accepted");
+    }
+
+    /// Deletes it.
+    pub async fn delete(&self) -> Result<(), Refused> {
+        Ok(self.cloud.client.delete(&self.id).await?)
+    }
+}

@@ -1,0 +1,266 @@
+//! A worker that does what the protocol says, and only when the test says so.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use futures::future::join_all;
+use protocol::requests::{Claim, Complete, Fail, LogPiece, Register, Transport};
+use protocol::wire::{Claimed, Heartbeat, Lease, QueuedJob, Stream};
+use protocol::{LabelSet, Millis, WorkerId};
+use serde_json::Value;
+use tokio::time::sleep;
+
+use crate::cloud::{Cloud, Refused};
+use crate::eventually;
+use crate::run::Run;
+
+/// On AWS a new pool may be unknown to claims for a second.
+const POOLS_STAY_KNOWN: Duration = Duration::from_millis(1200);
+
+/// A worker of this test.
+#[derive(Clone)]
+pub struct Worker {
+    cloud: Cloud,
+    /// What it says when it claims.
+    pub claim: Claim,
+}
+
+impl Worker {
+    pub(crate) fn new(cloud: Cloud, name: &str) -> Self {
+        let claim = Claim {
+            worker_id: WorkerId::new(format!("{}-{name}", cloud.label)).expect("a worker's id"),
+            labels: LabelSet::parse([cloud.label.as_str()]).expect("labels"),
+            lease_ttl_secs: 30,
+            wait_secs: 0,
+            exclusive: true,
+            ticket: None,
+        };
+        Self { cloud, claim }
+    }
+
+    /// Its id.
+    #[must_use]
+    pub fn id(&self) -> &WorkerId {
+        &self.claim.worker_id
+    }
+
+    /// With these labels instead, separated by commas.
+    ///
+    /// # Panics
+    /// If they aren't labels.
+    #[must_use]
+    pub fn labelled(mut self, labels: &str) -> Self {
+        self.claim.labels = LabelSet::from_comma_separated(&self.cloud.fill(labels)).expect("labels");
+        self
+    }
+
+    /// Its leases run this many seconds.
+    #[must_use]
+    pub fn ttl(mut self, secs: u32) -> Self {
+        self.claim.lease_ttl_secs = secs;
+        self
+    }
+
+    /// Takes jobs without labels too: only for tests that take turns.
+    #[must_use]
+    pub fn takes_anything(mut self) -> Self {
+        self.claim.exclusive = false;
+        self
+    }
+
+    /// With a message's ticket.
+    #[must_use]
+    pub fn holding_ticket(mut self, ticket: impl Into<String>) -> Self {
+        self.claim.ticket = Some(ticket.into());
+        self
+    }
+
+    /// Registers, with these features.
+    ///
+    /// # Panics
+    /// If it is refused.
+    pub async fn registers(self, features: &[&str]) -> Self {
+        let register = Register {
+            worker_id: self.id().clone(),
+            labels: self.claim.labels.clone(),
+            transport: Transport::Http,
+            exclusive: self.claim.exclusive,
+            features: features.iter().map(|&feature| feature.to_owned()).collect(),
+        };
+        let registered = self.cloud.client.register(&register).await.expect("registered");
+        assert!(registered.queues.is_empty() && registered.heartbeat_secs > 0, "{registered:?}");
+        self
+    }
+
+    /// Says goodbye.
+    ///
+    /// # Panics
+    /// If that is refused.
+    pub async fn leaves(&self) {
+        self.cloud.client.unregister(self.id()).await.expect("unregistered");
+    }
+
+    /// Asks once.
+    ///
+    /// # Panics
+    /// If it is refused.
+    pub async fn claims_once(&self) -> Option<Hold> {
+        let claimed = self.cloud.client.claim(&self.claim).await.expect("a claim is answered");
+        claimed.map(|Claimed { job, lease }| Hold { cloud: self.cloud.clone(), job, lease })
+    }
+
+    /// Asks until it gets a job, whichever.
+    pub async fn claims_any(&self) -> Hold {
+        eventually(&format!("a job for {}", self.id()), async || self.claims_once().await).await
+    }
+
+    /// Asks until it gets this job.
+    ///
+    /// # Panics
+    /// If it gets another.
+    pub async fn claims(&self, job: &str) -> Hold {
+        let hold = self.claims_any().await;
+        assert_eq!(hold.job.job_id.as_str(), job, "another job came first");
+        hold
+    }
+
+    /// Asks as often as it takes to be sure that there is nothing for it.
+    ///
+    /// # Panics
+    /// If it gets a job.
+    pub async fn finds_nothing(&self) {
+        let wait = if self.cloud.on_aws() { POOLS_STAY_KNOWN } else { Duration::ZERO };
+        for pause in [Duration::ZERO, wait] {
+            sleep(pause).await;
+            for _ in 0..3 {
+                let hold = self.claims_once().await;
+                assert!(hold.is_none(), "{} was given {hold:?}", self.id());
+            }
+        }
+    }
+
+    /// Has `count` workers like this one take and complete whatever there is until all the runs are final: the jobs
+    /// they did, as `<workflow> <job>`, sorted. One that was done twice is there twice.
+    ///
+    /// # Panics
+    /// If a completion is refused.
+    pub async fn work_off(&self, count: usize, runs: &[&Run]) -> Vec<String> {
+        let workers = (0..count).map(|n| Self::new(self.cloud.clone(), &format!("hand-{n}")));
+        let done = join_all(workers.map(|worker| async move {
+            let mut done = Vec::new();
+            loop {
+                if let Some(hold) = worker.claims_once().await {
+                    hold.completes(&[]).await;
+                    done.push(format!("{} {}", hold.job.workflow_id, hold.job.job_id));
+                } else if all_final(runs).await {
+                    return done;
+                } else {
+                    sleep(Duration::from_millis(20)).await;
+                }
+            }
+        }))
+        .await;
+        let mut done = done.concat();
+        done.sort();
+        done
+    }
+}
+
+async fn all_final(runs: &[&Run]) -> bool {
+    let now = join_all(runs.iter().map(|run| run.now())).await;
+    now.iter().all(|workflow| workflow.status.is_final())
+}
+
+/// A job and the lease on it.
+#[derive(Clone)]
+pub struct Hold {
+    cloud: Cloud,
+    /// The job, as the claim carried it.
+    pub job: QueuedJob,
+    /// The lease.
+    pub lease: Lease,
+}
+
+impl std::fmt::Debug for Hold {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {} attempt {}", self.job.workflow_id, self.job.job_id, self.job.attempt)
+    }
+}
+
+impl Hold {
+    /// Reports success, with these outputs.
+    pub async fn complete(&self, outputs: &[(&str, &str)]) -> Result<(), Refused> {
+        let outputs = outputs.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let reported = self.cloud.client.complete(&self.lease.lease_id, &Complete { outputs }).await?;
+        assert_eq!(reported.next, None, "nobody asked for it");
+        Ok(())
+    }
+
+    /// Reports success, which is accepted.
+    ///
+    /// # Panics
+    /// If it isn't.
+    pub async fn completes(&self, outputs: &[(&str, &str)]) {
+        self.complete(outputs).await.unwrap_or_else(|refused| panic!("{self:?}: {refused:?}"));
+    }
+
+    /// Reports failure.
+    pub async fn fail(&self, error: &str, retryable: bool) -> Result<(), Refused> {
+        let fail = Fail { error: error.to_owned(), retryable, exit_code: Some(3) };
+        self.cloud.client.fail(&self.lease.lease_id, &fail).await?;
+        Ok(())
+    }
+
+    /// Reports a failure that another try could help, which is accepted.
+    ///
+    /// # Panics
+    /// If it isn't.
+    pub async fn fails(&self, error: &str) {
+        self.fail(error, true).await.unwrap_or_else(|refused| panic!("{self:?}: {refused:?}"));
+    }
+
+    /// Renews the lease.
+    pub async fn heartbeat(&self) -> Result<Heartbeat, Refused> {
+        Ok(self.cloud.client.heartbeat(&self.lease.lease_id).await?)
+    }
+
+    /// Adds lines to the log, each with its number.
+    pub async fn log(&self, lines: &[(u64, &str)]) -> Result<(), Refused> {
+        let piece = |&(sequence, data): &(u64, &str)| LogPiece {
+            sequence,
+            data: data.to_owned(),
+            timestamp_ms: Millis(0),
+            stream: Stream::Stdout,
+        };
+        let pieces: Vec<LogPiece> = lines.iter().map(piece).collect();
+        Ok(self.cloud.client.logs_push(&self.lease.lease_id, &pieces).await?)
+    }
+
+    /// The outputs of the jobs it needs, wherever the claim says they are.
+    ///
+    /// # Panics
+    /// If they can't be fetched.
+    pub async fn received(&self) -> Value {
+        let fetched = match &self.job.upstream_outputs_url {
+            Some(url) => self.cloud.client.upstream_outputs(url).await.expect("the URL can be fetched"),
+            None => self.job.upstream_outputs.clone(),
+        };
+        serde_json::to_value(fetched).expect("outputs are JSON")
+    }
+
+    /// Says nothing until the lease has ended.
+    pub async fn sleeps_past_its_lease(&self) {
+        let until = self.lease.granted_at_ms + Duration::from_secs(self.lease.ttl_secs.into());
+        sleep(until.since(Millis::now()) + Duration::from_millis(100)).await;
+    }
+
+    /// What every call under this lease is answered, by name.
+    pub async fn tries_everything(&self) -> BTreeMap<&'static str, Result<(), Refused>> {
+        BTreeMap::from([
+            ("heartbeat", self.heartbeat().await.map(drop)),
+            ("logs", self.log(&[(0, "too late\n")]).await),
+            ("complete", self.complete(&[("late", "1")]).await),
+            ("fail", self.fail("too late", true).await),
+        ])
+    }
+}

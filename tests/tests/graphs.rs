@@ -1,0 +1,118 @@
+//! Every job of a graph runs once, after all it needs.
+
+use futures::future::join_all;
+use harness::{Cloud, Run, Success, graph};
+
+/// All jobs of these runs, as a worker names what it did.
+async fn jobs_of(runs: &[&Run]) -> Vec<String> {
+    let all = join_all(runs.iter().map(|run| run.now())).await;
+    let mut names: Vec<String> = all
+        .iter()
+        .flat_map(|workflow| workflow.jobs.iter().map(|job| format!("{} {}", workflow.id, job.id)))
+        .collect();
+    names.sort();
+    names
+}
+
+/// Four workers do what there is: each job once, and all ended well.
+async fn every_job_runs_once(cloud: &Cloud, runs: &[&Run]) {
+    let done = cloud.worker("any").work_off(4, runs).await;
+    assert_eq!(done, jobs_of(runs).await);
+    for run in runs {
+        let workflow = run.until(Success).await;
+        assert!(workflow.jobs.iter().all(|job| job.status == Success && job.attempt == 0));
+        assert!(workflow.started_at_ms <= workflow.finished_at_ms && workflow.run == 1);
+    }
+}
+
+#[tokio::test]
+async fn a_chain_of_10_runs_in_order() {
+    let cloud = Cloud::connect().await;
+    let jobs = (0..10).map(|n| if n == 0 { "j0".to_owned() } else { format!("j{n}: j{}", n - 1) });
+    let run = cloud.submit(graph(jobs)).await;
+    let worker = cloud.worker("w");
+    for n in 0..10 {
+        worker.claims(&format!("j{n}")).await.completes(&[]).await;
+    }
+    run.until(Success).await;
+    worker.finds_nothing().await;
+}
+
+#[tokio::test]
+async fn a_diamonds_end_waits_for_both_sides() {
+    let cloud = Cloud::connect().await;
+    let run = cloud.submit(graph(["top", "left: top", "right: top", "end: left right"])).await;
+    let worker = cloud.worker("w");
+    worker.claims("top").await.completes(&[]).await;
+    let (one, other) = (worker.claims_any().await, worker.claims_any().await);
+    worker.finds_nothing().await;
+    one.completes(&[]).await;
+    worker.finds_nothing().await;
+    other.completes(&[]).await;
+    worker.claims("end").await.completes(&[]).await;
+    run.until(Success).await;
+}
+
+#[tokio::test]
+async fn a_fan_out_and_fan_in_of_200_run_each_job_once_with_4_workers() {
+    let cloud = Cloud::connect().await;
+    let wide: Vec<String> = (0..200).map(|n| format!("w{n}")).collect();
+    let jobs = wide.iter().map(|name| format!("{name}: start"));
+    let run = cloud.submit(graph(["start".to_owned()].into_iter().chain(jobs).chain([format!("end: {}", wide.join(" "))]))).await;
+    every_job_runs_once(&cloud, &[&run]).await;
+}
+
+#[tokio::test]
+async fn a_fan_in_of_250_starts_after_the_last_of_them() {
+    let cloud = Cloud::connect().await;
+    let wide: Vec<String> = (0..250).map(|n| format!("w{n}")).collect();
+    let run = cloud.submit(graph(wide.iter().cloned().chain([format!("end: {}", wide.join(" "))]))).await;
+    let worker = cloud.worker("w");
+    let last = worker.claims_any().await;
+    let others = cloud.worker("others");
+    for _ in 1..250 {
+        others.claims_any().await.completes(&[]).await;
+    }
+    worker.finds_nothing().await;
+    let waiting = run.job("end").await.waiting_for.expect("it waits");
+    assert_eq!(waiting.needs, Some(vec![last.job.job_id.clone()]));
+
+    last.completes(&[]).await;
+    let end = worker.claims("end").await;
+    assert_eq!(end.received().await.as_object().map(serde_json::Map::len), Some(250));
+    end.completes(&[]).await;
+    run.until(Success).await;
+}
+
+#[tokio::test]
+async fn two_workflows_at_once_run_each_job_of_each_once() {
+    let cloud = Cloud::connect().await;
+    let text = graph(["a", "b: a", "c: a", "d: b c", "e", "f: d e", "g: f"]);
+    let (one, other) = (cloud.submit(&text).await, cloud.submit(&text).await);
+    assert_ne!(one.id, other.id);
+    every_job_runs_once(&cloud, &[&one, &other]).await;
+}
+
+#[tokio::test]
+async fn a_graph_whose_file_lists_dependents_first_runs_by_needs_and_is_shown_in_the_files_order() {
+    let cloud = Cloud::connect().await;
+    let run = cloud.submit(graph(["last: middle", "middle: first", "first"])).await;
+    let worker = cloud.worker("w");
+    for name in ["first", "middle", "last"] {
+        worker.claims(name).await.completes(&[]).await;
+    }
+    run.until(Success).await;
+    assert_eq!(run.jobs().await, "last=success middle=success first=success");
+}
+
+#[tokio::test]
+async fn nothing_runs_before_the_workflow_is_started() {
+    let cloud = Cloud::connect().await;
+    let run = cloud.submit_with(graph(["build"]), false, None).await;
+    let worker = cloud.worker("w");
+    worker.finds_nothing().await;
+    assert_eq!(run.now().await.status, harness::Queued);
+    run.start().await.expect("started");
+    worker.claims("build").await.completes(&[]).await;
+    run.until(Success).await;
+}
