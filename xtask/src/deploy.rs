@@ -28,10 +28,6 @@ pub struct Deployed {
     pub jobs_table: String,
     /// Name of the table of logs.
     pub logs_table: String,
-    /// Name of the bucket of what is too large for an item.
-    pub bucket: String,
-    /// Address of the queue that function expire reads.
-    pub walks_queue_url: String,
 }
 
 const STAGE: &str = "dev";
@@ -156,7 +152,5 @@ fn describe(kind: Kind, endpoint: &str, outputs: &BTreeMap<String, String>) -> R
         expire_function: output("ExpireFunction")?,
         jobs_table: output("JobsTable")?,
         logs_table: output("LogsTable")?,
-        bucket: output("ArtifactsBucket")?,
-        walks_queue_url: output("WalksQueueUrl")?,
     })
 }

@@ -1,32 +1,62 @@
 //! `cargo xtask`: what the project needs done around the build.
 
-use std::io::stdin;
-
-use anyhow::bail;
-
+mod binaries;
+mod cloud;
+mod demo;
+mod deploy;
 mod emulator;
+mod package;
+mod suite;
 
-fn main() -> anyhow::Result<()> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["up", kind] => up(kind.parse()?, false),
-        ["up", kind, "--keep"] => up(kind.parse()?, true),
-        _ => bail!("usage: cargo xtask up localstack|ministack [--keep]"),
-    }
+use clap::{Parser, Subcommand};
+
+use emulator::Kind;
+use package::Arch;
+
+/// What the project needs done around the build.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+enum Task {
+    /// Runs the example on a local cloud and shows every job as it goes.
+    Demo {
+        /// What stands for AWS: localstack or ministack.
+        #[arg(long, default_value = "localstack")]
+        emulator: Kind,
+        /// Leave the cloud running afterwards, and print its address.
+        #[arg(long)]
+        keep: bool,
+    },
+    /// Sets up what it needs and runs every check and test.
+    Test {
+        /// Without LocalStack.
+        #[arg(long)]
+        quick: bool,
+    },
+    /// Builds the functions for AWS and writes target/package/<name>.zip.
+    Package {
+        /// arm64 or x86_64.
+        #[arg(long, default_value = "arm64")]
+        arch: Arch,
+    },
+    /// Installs, starts or shows an emulator.
+    #[command(subcommand)]
+    Emulator(EmulatorTask),
 }
 
-/// Runs an emulator until Enter is pressed, or leaves it running.
-fn up(kind: emulator::Kind, keep: bool) -> anyhow::Result<()> {
-    let venv = emulator::install(kind)?;
-    let emulator = emulator::start(kind, &venv)?;
-    println!("{} answers at {}", emulator.kind(), emulator.endpoint());
-    println!("process group {}, log {}", emulator.pid(), emulator.log_path().display());
-    print!("{}", emulator.aws(&["dynamodb", "list-tables"])?);
-    if keep {
-        return emulator.keep();
+#[derive(Subcommand)]
+enum EmulatorTask {
+    /// Starts an emulator with the project deployed to it, until Enter is pressed.
+    Up {
+        /// localstack or ministack.
+        kind: Kind,
+    },
+}
+
+fn main() -> anyhow::Result<()> {
+    match Task::parse() {
+        Task::Demo { emulator, keep } => demo::run(emulator, keep),
+        Task::Test { quick } => suite::run(quick),
+        Task::Package { arch } => package::package(arch),
+        Task::Emulator(EmulatorTask::Up { kind }) => cloud::up(kind),
     }
-    println!("Enter ends it.");
-    stdin().read_line(&mut String::new())?;
-    emulator.stop();
-    Ok(())
 }

@@ -72,8 +72,8 @@ pub fn root() -> PathBuf {
 
 /// Builds the functions for AWS and writes `target/package/<name>.zip`, where the template expects them.
 pub fn package(arch: Arch) -> Result<()> {
-    let tools = install_tools()?;
-    lint(&tools)?;
+    lint_template()?;
+    let tools = install_tools("package")?;
     install_target(arch)?;
     let built = build(&tools, arch)?;
     let binaries = FUNCTIONS.map(|name| (name, built.join(name).join("bootstrap")));
@@ -143,16 +143,16 @@ fn kilobytes(file: &Path) -> io::Result<u64> {
     Ok(fs::metadata(file)?.len().div_ceil(1000))
 }
 
-/// A virtual environment with what `infra/requirements-package.txt` names, kept between runs.
-fn install_tools() -> Result<PathBuf> {
-    let venv = cache()?.join("venv-package");
-    let wanted = root().join("infra/requirements-package.txt");
+/// A virtual environment with what `infra/requirements-<name>.txt` names, kept between runs.
+fn install_tools(name: &str) -> Result<PathBuf> {
+    let venv = cache()?.join(format!("venv-{name}"));
+    let wanted = root().join(format!("infra/requirements-{name}.txt"));
     let installed = venv.join("installed.txt");
     let requirements = fs::read(&wanted).with_context(|| format!("reading {}", wanted.display()))?;
     if fs::read(&installed).is_ok_and(|there| there == requirements) {
         return Ok(venv);
     }
-    println!("Installing the tools of infra/requirements-package.txt ...");
+    println!("Installing the tools of infra/requirements-{name}.txt ...");
     run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv))
         .context("making a virtual environment needs Python 3 with venv (Debian: apt-get install python3-venv)")?;
     run(Command::new(venv.join("bin/pip"))
@@ -168,7 +168,9 @@ fn cache() -> Result<PathBuf> {
     Ok(base.context("neither XDG_CACHE_HOME nor HOME is set")?.join("workflow-graph"))
 }
 
-fn lint(tools: &Path) -> Result<()> {
+/// Checks the template with cfn-lint.
+pub fn lint_template() -> Result<()> {
+    let tools = install_tools("lint")?;
     run(Command::new(tools.join("bin/cfn-lint")).arg(root().join("infra/template.yaml")))
 }
 

@@ -269,8 +269,12 @@ impl View<'_> {
         }
         let queued = match &job.phase {
             Phase::Waiting { .. } => {
-                let done = |index: &&JobIndex| self.jobs.get(*index).is_none_or(|need| need.status() != Status::Success);
-                let needs: Vec<JobIndex> = spec.needs.iter().filter(done).copied().collect();
+                let undone = |index: &&JobIndex| self.jobs.get(*index).is_none_or(|need| need.status() != Status::Success);
+                let needs: Vec<JobIndex> = spec.needs.iter().filter(undone).copied().collect();
+                if needs.is_empty() {
+                    // The write that makes it ready is under way.
+                    return None;
+                }
                 Queued::Waiting { needs: self.ids(&needs), since: self.control.opened_at.unwrap_or_default() }
             }
             Phase::Ready { at } => Queued::Ready { at: *at },

@@ -35,7 +35,6 @@ pub fn waiting_for(queued: Queued, labels: &LabelSet, online: &[OnlineWorker], n
         until_ms: None,
     };
     let at = match queued {
-        // The last need is done, and the write that makes the job ready is under way.
         Queued::Waiting { needs, since } => return WaitingFor { needs: Some(needs), ..bare(WaitReason::Needs, since) },
         Queued::Ready { at } if at > now => return WaitingFor { until_ms: Some(at), ..bare(WaitReason::Delayed, at) },
         Queued::Ready { at } => at,

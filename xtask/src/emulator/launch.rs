@@ -65,6 +65,8 @@ fn localstack_environment(command: &mut Command, port: u16, directory: &Path) {
         .env("PROVIDER_OVERRIDE_DYNAMODBSTREAMS", "moto")
         // Queue URLs with the address above, rather than a host name that may not resolve.
         .env("SQS_ENDPOINT_STRATEGY", "path")
+        // A stack with a resource that it can't make fails, rather than pretend.
+        .env("CFN_IGNORE_UNSUPPORTED_RESOURCE_TYPES", "0")
         // Nothing from or to the vendor, and no name server.
         .env("ACTIVATE_PRO", "0")
         .env("LOCALSTACK_ACKNOWLEDGE_ACCOUNT_REQUIREMENT", "1")

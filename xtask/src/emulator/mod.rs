@@ -100,7 +100,7 @@ pub fn start_with(kind: Kind, venv: &Venv, settings: &[(&str, &str)]) -> anyhow:
 }
 
 fn port_was_taken(error: &anyhow::Error) -> bool {
-    format!("{error:#}").to_lowercase().contains("address already in use")
+    format!("{error:#}").to_lowercase().contains("already in use")
 }
 
 fn try_to_start(kind: Kind, venv: &Venv, settings: &[(&str, &str)]) -> anyhow::Result<Emulator> {
@@ -195,7 +195,7 @@ impl Emulator {
         Ok(())
     }
 
-    fn log_tail(&self) -> String {
+    pub fn log_tail(&self) -> String {
         let log = fs::read(&self.log).unwrap_or_default();
         let log = String::from_utf8_lossy(&log);
         let lines: Vec<&str> = log.lines().collect();

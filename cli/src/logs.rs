@@ -1,0 +1,139 @@
+//! `wfg logs`: a job's log as it was written.
+
+use protocol::wire::{Job, LogChunk, Stream, Workflow};
+use protocol::{Millis, Status};
+use std::time::Duration;
+use tokio::time::sleep;
+
+use crate::args::LogsArgs;
+use crate::calls::{Remote, patiently};
+use crate::failure::Failure;
+use crate::screen::Screen;
+use crate::text::log_lines;
+use crate::why;
+
+/// Between looks.
+const PACE: Duration = Duration::from_millis(500);
+
+/// Prints a log, and goes on as it grows if that was asked for.
+pub async fn run(remote: &Remote, screen: &Screen, args: &LogsArgs) -> Result<(), Failure> {
+    let mut reader = Reader { remote, screen, args, after: None, rest: Default::default(), any: false };
+    if args.follow {
+        return reader.follow().await;
+    }
+    reader.read_on(args.attempt).await?;
+    reader.end()?;
+    if !reader.any {
+        let workflow = remote.client.workflow(&args.id).await?;
+        if let Some(job) = workflow.jobs.iter().find(|job| job.id == args.job) {
+            screen.aside(&nothing(job, &workflow, args.attempt));
+        }
+    }
+    Ok(())
+}
+
+struct Reader<'a> {
+    remote: &'a Remote,
+    screen: &'a Screen,
+    args: &'a LogsArgs,
+    after: Option<u64>,
+    /// Of each stream, a line whose end hasn't come.
+    rest: [String; 2],
+    any: bool,
+}
+
+impl Reader<'_> {
+    /// Follows one attempt, or one after the other, until nothing can be added.
+    async fn follow(&mut self) -> Result<(), Failure> {
+        let mut attempt = self.args.attempt;
+        let mut told = false;
+        loop {
+            // First how the job stands, then its log: what has ended then is complete.
+            let workflow = patiently(|| self.remote.client.workflow(&self.args.id)).await?;
+            let job = workflow.jobs.iter().find(|job| job.id == self.args.job);
+            let Some(job) = job else {
+                // The server words what is missing.
+                return self.read_on(attempt).await;
+            };
+            let current = *attempt.get_or_insert(job.attempt);
+            if job.status == Status::Queued && job.attempt <= current && !std::mem::replace(&mut told, true) {
+                self.screen.aside(&nothing(job, &workflow, Some(current)));
+            }
+            self.read_on(Some(current)).await?;
+            if job.status.is_final() && job.attempt <= current {
+                return self.end();
+            }
+            if job.attempt > current {
+                self.end()?;
+                if self.args.attempt.is_some() {
+                    return Ok(());
+                }
+                self.screen.aside(&format!("-- attempt {current} failed; attempt {} follows --", current + 1));
+                (attempt, self.after, told) = (Some(current + 1), None, false);
+                continue;
+            }
+            sleep(PACE).await;
+        }
+    }
+
+    /// Prints what there is now after what was printed.
+    async fn read_on(&mut self, attempt: Option<u32>) -> Result<(), Failure> {
+        loop {
+            let call = || self.remote.client.logs(&self.args.id, &self.args.job, self.after, attempt);
+            let page = if self.args.follow { patiently(call).await? } else { call().await? };
+            for chunk in &page.chunks {
+                self.print(chunk)?;
+            }
+            if !page.more {
+                return Ok(());
+            }
+        }
+    }
+
+    fn print(&mut self, chunk: &LogChunk) -> Result<(), Failure> {
+        (self.after, self.any) = (Some(chunk.sequence), true);
+        let rest = &mut self.rest[usize::from(chunk.stream == Stream::Stderr)];
+        let lines = log_lines(rest, &chunk.data);
+        let text: String = lines.iter().flat_map(|line| [line.as_ref(), "\n"]).collect();
+        self.screen.print(&text)
+    }
+
+    /// Prints lines whose end never came.
+    fn end(&mut self) -> Result<(), Failure> {
+        for rest in self.rest.iter_mut().map(std::mem::take).filter(|rest| !rest.is_empty()) {
+            self.screen.print(&format!("{rest}\n"))?;
+        }
+        Ok(())
+    }
+}
+
+/// Why there is no log.
+fn nothing(job: &Job, workflow: &Workflow, attempt: Option<u32>) -> String {
+    let id = &job.id;
+    match (job.status, attempt) {
+        (_, Some(attempt)) if attempt > job.attempt => {
+            format!("{id} has had no attempt {attempt}; the latest is {}", job.attempt)
+        }
+        (Status::Queued, _) => format!("{id} {}", why::brief(job, workflow, Millis::now())),
+        (Status::Running, _) => format!("{id} runs and has written nothing so far"),
+        (Status::Skipped, _) => format!("{id} was {}", why::skipped(job, workflow)),
+        (status, _) => format!("{id} ({status}) has written nothing"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_data::{job, job_id, started, workflow};
+
+    #[test]
+    fn a_job_without_a_log_says_why() {
+        let said = |job: Job, attempt| nothing(&job, &workflow(Status::Running, vec![]), attempt);
+        assert_eq!(said(job("a", Status::Success), None), "a (success) has written nothing");
+        assert_eq!(said(started("a", Status::Running, "w", 3), None), "a runs and has written nothing so far");
+        assert_eq!(said(job("a", Status::Success), Some(2)), "a has had no attempt 2; the latest is 0");
+        let skipped = Job { depends_on: vec![job_id("b")], ..job("a", Status::Skipped) };
+        let failed = workflow(Status::Failure, vec![job("b", Status::Failure)]);
+        assert_eq!(nothing(&skipped, &failed, None), "a was skipped, as b failed");
+    }
+}

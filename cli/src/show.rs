@@ -1,0 +1,308 @@
+//! `wfg status`, `list`, `workers`, `pools`, `outputs`: what there is, as tables.
+
+use std::time::Duration;
+
+use protocol::wire::{Job, PoolInfo, WorkerInfo, WorkerStatus, Workflow};
+use protocol::{JobId, LabelSet, Millis, Outputs, Status, WorkflowId};
+use serde::Serialize;
+
+use crate::calls::Remote;
+use crate::failure::Failure;
+use crate::screen::{Paint, Screen};
+use crate::table::{Cell, Table};
+use crate::text::{clean, line};
+use crate::time::{about, ago, duration, utc};
+use crate::why;
+
+/// Shows a workflow and its jobs.
+pub async fn status(remote: &Remote, screen: &Screen, id: &WorkflowId, json: bool) -> Result<(), Failure> {
+    let workflow = remote.client.workflow(id).await?;
+    if json {
+        return print_json(screen, &workflow);
+    }
+    screen.print(&status_text(&workflow, Millis::now(), screen.out))
+}
+
+/// Shows what a job gave.
+pub async fn outputs(
+    remote: &Remote,
+    screen: &Screen,
+    id: &WorkflowId,
+    job: &JobId,
+    json: bool,
+) -> Result<(), Failure> {
+    let outputs = remote.client.outputs(id, job).await?;
+    if json {
+        return print_json(screen, &outputs);
+    }
+    if outputs.is_empty() {
+        screen.aside(&format!("{job} has given no outputs"));
+    }
+    screen.print(&outputs_text(&outputs))
+}
+
+/// Lists workflows.
+pub async fn list(
+    remote: &Remote,
+    screen: &Screen,
+    status: Option<Status>,
+    limit: usize,
+    json: bool,
+) -> Result<(), Failure> {
+    let page = remote.client.list(limit, status, None).await?;
+    if json {
+        print_json(screen, &page.items)?;
+    } else if page.items.is_empty() {
+        screen.aside("there are no such workflows");
+    } else {
+        screen.print(&list_text(&page.items, Millis::now(), screen.out))?;
+    }
+    if page.next.is_some() {
+        screen.aside(&format!("these are the newest {limit}; --limit shows more"));
+    }
+    Ok(())
+}
+
+/// Lists workers.
+pub async fn workers(remote: &Remote, screen: &Screen, json: bool) -> Result<(), Failure> {
+    let workers = remote.client.workers().await?;
+    if json {
+        return print_json(screen, &workers);
+    }
+    if workers.is_empty() {
+        let server = remote.client.server_url();
+        screen.aside(&format!("no worker is known; start one: SERVER_URL={server} workflow-graph-worker"));
+        return Ok(());
+    }
+    screen.print(&workers_text(&workers, Millis::now(), screen.out))
+}
+
+/// Lists pools.
+pub async fn pools(remote: &Remote, screen: &Screen, json: bool) -> Result<(), Failure> {
+    let pools = remote.client.pools().await?;
+    if json {
+        return print_json(screen, &pools);
+    }
+    if pools.is_empty() {
+        screen.aside("there are no pools; a submission makes one for each set of labels that its jobs require");
+        return Ok(());
+    }
+    screen.print(&pools_text(&pools, screen.out))
+}
+
+fn print_json(screen: &Screen, value: &impl Serialize) -> Result<(), Failure> {
+    let text = serde_json::to_string_pretty(value).map_err(|error| Failure::Output(error.into()))?;
+    screen.print(&(text + "\n"))
+}
+
+/// How long a job's last attempt took, or takes by now.
+pub fn took(job: &Job) -> Option<Duration> {
+    match (job.started_at, job.finished_at_ms) {
+        (Some(from), Some(to)) => Some(to.since(from)),
+        (Some(_), None) => job.duration_secs.map(Duration::from_secs),
+        _ => None,
+    }
+}
+
+/// Whether a re-run took the job's success from the run before.
+pub fn kept(job: &Job) -> bool {
+    job.status == Status::Success && job.worker_id.is_none()
+}
+
+/// A workflow in a few lines, and its jobs in a table.
+pub fn status_text(workflow: &Workflow, now: Millis, paint: Paint) -> String {
+    let name = paint.bold(&clean(&workflow.name));
+    let state = paint.status(workflow.status, workflow.status.as_str());
+    let mut text = format!("{name}  {state}  {}\n", workflow.id);
+    text.push_str(&paint.dim(&format!("run {}, {}", workflow.run, times(workflow, now))));
+    format!("{text}\n\n{}", jobs_text(workflow, now, paint))
+}
+
+fn times(workflow: &Workflow, now: Millis) -> String {
+    let at = |time| format!("{} ({})", utc(time), ago(time, now));
+    match (workflow.started_at_ms, workflow.finished_at_ms) {
+        (None, _) => format!("submitted {}, not started", at(workflow.created_at_ms)),
+        (Some(started), None) => format!("started {}", at(started)),
+        (Some(started), Some(end)) => format!("started {}, took {}", at(started), duration(end.since(started))),
+    }
+}
+
+/// The jobs, one in a line.
+pub fn jobs_text(workflow: &Workflow, now: Millis, paint: Paint) -> String {
+    let mut table = Table::new(["JOB", "STATUS", "TRY", "TIME", "WORKER", "LABELS", ""]);
+    for job in &workflow.jobs {
+        let status = job.status;
+        let tries = if job.max_retries == 0 || job.started_at.is_none() && job.attempt == 0 {
+            String::new()
+        } else {
+            format!("{} of {}", job.attempt + 1, job.max_retries + 1)
+        };
+        table.row([
+            job.id.as_str().into(),
+            Cell::painted(status.as_str(), move |paint, text| paint.status(status, text)),
+            tries.into(),
+            took(job).map(duration).unwrap_or_default().into(),
+            job.worker_id.as_ref().map(ToString::to_string).unwrap_or_default().into(),
+            job.required_labels.to_string().into(),
+            line(&detail(job, workflow, now)).into(),
+        ]);
+    }
+    table.render(paint)
+}
+
+/// What else there is to know about a job.
+fn detail(job: &Job, workflow: &Workflow, now: Millis) -> String {
+    match job.status {
+        Status::Queued => match &job.error {
+            Some(error) => format!("{}; the last try failed: {error}", why::brief(job, workflow, now)),
+            None => why::brief(job, workflow, now),
+        },
+        Status::Skipped => why::skipped(job, workflow),
+        Status::Success => {
+            let mut all: Vec<String> = kept(job).then(|| "kept from an earlier run".to_owned()).into_iter().collect();
+            all.extend(job.outputs.iter().map(|(name, value)| format!("{name}={}", line(value))));
+            all.extend(job.outputs_truncated.then(|| format!("more: `wfg outputs {} {}`", workflow.id, job.id)));
+            all.join("  ")
+        }
+        Status::Running | Status::Failure | Status::Cancelled => job.error.clone().unwrap_or_default(),
+    }
+}
+
+fn list_text(workflows: &[Workflow], now: Millis, paint: Paint) -> String {
+    let mut table = Table::new(["ID", "NAME", "STATUS", "RUN", "DONE", "SUBMITTED", "TOOK"]);
+    for workflow in workflows {
+        let status = workflow.status;
+        let done = workflow.jobs.iter().filter(|job| job.status == Status::Success).count();
+        let took = workflow.started_at_ms.zip(workflow.finished_at_ms).map(|(from, to)| duration(to.since(from)));
+        table.row([
+            workflow.id.as_str().into(),
+            line(&workflow.name).into(),
+            Cell::painted(status.as_str(), move |paint, text| paint.status(status, text)),
+            workflow.run.into(),
+            format!("{done} of {}", workflow.jobs.len()).into(),
+            ago(workflow.created_at_ms, now).into(),
+            took.unwrap_or_default().into(),
+        ]);
+    }
+    table.render(paint)
+}
+
+fn workers_text(workers: &[WorkerInfo], now: Millis, paint: Paint) -> String {
+    let mut table = Table::new(["WORKER", "STATUS", "LABELS", "JOB", "HEARD", "KNOWN FOR"]);
+    for worker in workers {
+        let (word, like) = match worker.status {
+            WorkerStatus::Idle => ("idle", Status::Success),
+            WorkerStatus::Busy => ("busy", Status::Running),
+            WorkerStatus::Offline => ("offline", Status::Skipped),
+        };
+        table.row([
+            worker.worker_id.as_str().into(),
+            Cell::painted(word, move |paint, text| paint.status(like, text)),
+            labels(&worker.labels).into(),
+            worker.current_job.as_ref().map(ToString::to_string).unwrap_or_default().into(),
+            ago(worker.last_heartbeat_ms, now).into(),
+            about(now.since(worker.registered_at_ms)).into(),
+        ]);
+    }
+    table.render(paint)
+}
+
+fn pools_text(pools: &[PoolInfo], paint: Paint) -> String {
+    let mut table = Table::new(["LABELS", "WAITING", "OLDEST", "RUNNING", "WORKERS ONLINE"]);
+    for pool in pools {
+        table.row([
+            labels(&pool.labels).into(),
+            pool.waiting.into(),
+            pool.oldest_ms.map(|oldest| about(Duration::from_millis(oldest))).unwrap_or_default().into(),
+            pool.running.into(),
+            pool.workers_online.into(),
+        ]);
+    }
+    table.render(paint)
+}
+
+fn labels(labels: &LabelSet) -> String {
+    if labels.is_empty() { "(none)".to_owned() } else { labels.to_string() }
+}
+
+/// `name = value`; a value of several lines below its name, indented.
+fn outputs_text(outputs: &Outputs) -> String {
+    let mut text = String::new();
+    for (name, value) in outputs {
+        if value.contains('\n') {
+            let lines: Vec<String> = value.lines().map(|line| format!("  {}\n", clean(line))).collect();
+            text.push_str(&format!("{name} =\n{}", lines.concat()));
+        } else {
+            text.push_str(&format!("{name} = {}\n", clean(value)));
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::wire::{WaitReason, WaitingFor};
+
+    use super::*;
+    use crate::test_data::{self as data, NOW, before, job, job_id, started, waits, worker, workflow};
+
+    #[test]
+    fn a_status_shows_what_each_job_did_or_why_it_did_not() {
+        let build = Job { outputs: data::outputs(&[("url", "s3://b/a"), ("v", "1")]), ..started("build", Status::Success, "w1", 40) };
+        let test = started("test", Status::Running, "w2", 8);
+        let test = Job { attempt: 1, max_retries: 2, duration_secs: Some(8), ..test };
+        let missing = WaitingFor {
+            missing: Some(data::labels("gpu")),
+            nearest: Some(worker("w2", "", None).worker_id),
+            ..waits(WaitReason::MissingLabels)
+        };
+        let train = Job { required_labels: data::labels("gpu"), waiting_for: Some(missing), ..job("train", Status::Queued) };
+        let needs = WaitingFor { needs: Some(vec![job_id("test"), job_id("train")]), ..waits(WaitReason::Needs) };
+        let deploy = Job { waiting_for: Some(needs), ..job("deploy", Status::Queued) };
+        let workflow = workflow(Status::Running, vec![build, test, train, deploy]);
+        assert_eq!(status_text(&workflow, NOW, Paint::PLAIN), "");
+    }
+
+    #[test]
+    fn a_status_of_what_ended_shows_errors_and_what_they_cost() {
+        let error = Some("exit code 3\n".to_owned());
+        let failed = Job { error, exit_code: Some(3), ..started("a", Status::Failure, "w1", 40) };
+        let skipped = Job { depends_on: vec![job_id("a")], ..job("b", Status::Skipped) };
+        let jobs = vec![failed, skipped, job("c", Status::Cancelled), job("d", Status::Success)];
+        assert_eq!(status_text(&workflow(Status::Failure, jobs), NOW, Paint::PLAIN), "");
+        let waiting = workflow(Status::Queued, vec![job("a", Status::Queued)]);
+        assert_eq!(status_text(&waiting, NOW, Paint::PLAIN), "");
+    }
+
+    #[test]
+    fn lists_are_aligned() {
+        let long = Workflow { name: "a longer name".to_owned(), run: 12, ..workflow(Status::Failure, vec![]) };
+        let jobs = vec![job("a", Status::Success), job("b", Status::Queued)];
+        assert_eq!(list_text(&[workflow(Status::Running, jobs), long], NOW, Paint::PLAIN), "");
+    }
+
+    #[test]
+    fn workers_say_what_they_can_and_do() {
+        let offline = WorkerInfo { status: WorkerStatus::Offline, last_heartbeat_ms: before(4000), ..worker("c", "", None) };
+        let workers = [worker("a", "docker,gpu", Some("train")), worker("b-long-name", "", None), offline];
+        assert_eq!(workers_text(&workers, NOW, Paint::PLAIN), "");
+    }
+
+    #[test]
+    fn pools_say_how_much_waits_and_who_could_take_it() {
+        let pool = |labels, waiting, oldest_ms| PoolInfo {
+            labels: data::labels(labels),
+            waiting,
+            oldest_ms,
+            running: 1,
+            workers_online: 2,
+        };
+        assert_eq!(pools_text(&[pool("", 0, None), pool("gpu,linux", 12, Some(75_400))], Paint::PLAIN), "");
+    }
+
+    #[test]
+    fn outputs_keep_their_lines_and_lose_their_control_characters() {
+        let outputs = data::outputs(&[("a", "1"), ("notes", "two\n\x1blines\n"), ("z", "")]);
+        assert_eq!(outputs_text(&outputs), "a = 1\nnotes =\n  two\n  \\u{1b}lines\nz = \n");
+    }
+}

@@ -1,0 +1,93 @@
+//! Jobs and workflows for tests of what is shown.
+
+use protocol::wire::{Job, WaitReason, WaitingFor, WorkerInfo, WorkerStatus, Workflow};
+use protocol::{JobId, LabelSet, Millis, OutputName, Outputs, Status, WorkerId, WorkflowId};
+use serde_json::Value;
+
+/// The time that tests take for now.
+pub const NOW: Millis = Millis(1_767_225_600_000);
+
+/// So many seconds before [`NOW`].
+pub fn before(secs: u64) -> Millis {
+    Millis(NOW.0 - secs * 1000)
+}
+
+pub fn labels(text: &str) -> LabelSet {
+    LabelSet::from_comma_separated(text).expect("good labels")
+}
+
+pub fn job_id(text: &str) -> JobId {
+    JobId::new(text).expect("a good id")
+}
+
+pub fn outputs(pairs: &[(&str, &str)]) -> Outputs {
+    pairs.iter().map(|(name, value)| (OutputName::new(*name).expect("good"), (*value).to_owned())).collect()
+}
+
+/// One that waits for nothing that is known.
+pub fn job(id: &str, status: Status) -> Job {
+    Job {
+        id: job_id(id),
+        name: id.to_owned(),
+        status,
+        command: "true".to_owned(),
+        depends_on: Vec::new(),
+        required_labels: LabelSet::default(),
+        max_retries: 0,
+        attempt: 0,
+        duration_secs: None,
+        started_at: None,
+        output: None,
+        metadata: Value::Null,
+        ports: Value::Null,
+        children: Value::Null,
+        collapsed: Value::Null,
+        waiting_for: None,
+        outputs: Outputs::new(),
+        outputs_truncated: false,
+        worker_id: None,
+        exit_code: None,
+        error: None,
+        finished_at_ms: None,
+    }
+}
+
+/// One that runs, or has run until two seconds ago, on a worker since this many seconds.
+pub fn started(id: &str, status: Status, worker: &str, secs: u64) -> Job {
+    Job {
+        worker_id: WorkerId::new(worker).ok(),
+        started_at: Some(before(secs)),
+        finished_at_ms: status.is_final().then(|| before(2)),
+        ..job(id, status)
+    }
+}
+
+/// Since twelve seconds.
+pub fn waits(reason: WaitReason) -> WaitingFor {
+    WaitingFor { reason, since_ms: before(12), needs: None, missing: None, nearest: None, busy: None, until_ms: None }
+}
+
+pub fn workflow(status: Status, jobs: Vec<Job>) -> Workflow {
+    Workflow {
+        id: WorkflowId::new("wf-0123").expect("a good id"),
+        name: "deploy".to_owned(),
+        trigger: "manual".to_owned(),
+        jobs,
+        status,
+        run: 1,
+        created_at_ms: before(70),
+        started_at_ms: (status != Status::Queued).then(|| before(65)),
+        finished_at_ms: status.is_final().then(|| before(2)),
+    }
+}
+
+pub fn worker(id: &str, has: &str, current_job: Option<&str>) -> WorkerInfo {
+    WorkerInfo {
+        worker_id: WorkerId::new(id).expect("a good id"),
+        labels: labels(has),
+        registered_at_ms: before(7200),
+        last_heartbeat_ms: before(5),
+        current_job: current_job.map(job_id),
+        status: if current_job.is_some() { WorkerStatus::Busy } else { WorkerStatus::Idle },
+    }
+}

@@ -1,0 +1,349 @@
+//! Why a job waits, in words.
+
+use std::fmt::Write;
+
+use protocol::wire::{Job, WaitReason, WaitingFor, WorkerInfo, WorkerStatus, Workflow};
+use protocol::{JobId, LabelSet, Millis, Status, WorkflowId};
+
+use crate::calls::Remote;
+use crate::failure::Failure;
+use crate::screen::Screen;
+use crate::text::{all_of, clean, count, line};
+use crate::time::about;
+
+/// Says why a job, or each job that waits, does so.
+pub async fn run(remote: &Remote, screen: &Screen, id: &WorkflowId, job: Option<&JobId>) -> Result<(), Failure> {
+    let workflow = remote.client.workflow(id).await?;
+    let workers = remote.client.workers().await?;
+    let place = Place { workflow: &workflow, workers: &workers, now: Millis::now() };
+    let Some(job) = job else { return screen.print(&place.all(remote)) };
+    match workflow.jobs.iter().find(|candidate| candidate.id == *job) {
+        Some(job) => screen.print(&place.full(job, remote)),
+        None => {
+            let jobs = all_of(workflow.jobs.iter().map(|job| &job.id));
+            Err(Failure::Usage(format!("workflow `{id}` has no job `{job}`; it has {jobs}.")))
+        }
+    }
+}
+
+/// What is known when the question is asked.
+struct Place<'a> {
+    workflow: &'a Workflow,
+    workers: &'a [WorkerInfo],
+    now: Millis,
+}
+
+impl Place<'_> {
+    /// Every job that waits; first those that could start.
+    fn all(&self, remote: &Remote) -> String {
+        let mut queued: Vec<&Job> = self.workflow.jobs.iter().filter(|job| job.status == Status::Queued).collect();
+        queued.sort_by_key(|job| job.waiting_for.as_ref().is_some_and(|waiting| waiting.reason == WaitReason::Needs));
+        if queued.is_empty() || self.workflow.status == Status::Queued {
+            return self.nothing_waits(remote);
+        }
+        queued.iter().map(|job| self.full(job, remote)).collect::<Vec<_>>().join("\n")
+    }
+
+    fn nothing_waits(&self, remote: &Remote) -> String {
+        let workflow = self.workflow;
+        if workflow.status == Status::Queued {
+            return not_started(workflow, remote);
+        }
+        let mut counts = Vec::new();
+        for status in Status::ALL {
+            let number = workflow.jobs.iter().filter(|job| job.status == status).count();
+            if number > 0 {
+                counts.push(format!("{number} {status}"));
+            }
+        }
+        format!("No job of {} waits: {}.\n", line(&workflow.name), all_of(counts))
+    }
+
+    /// All there is to say about one job, in lines.
+    fn full(&self, job: &Job, remote: &Remote) -> String {
+        if job.status != Status::Queued {
+            return format!("{} doesn't wait: it {}.\n", job.id, state(job, self.workflow, self.now));
+        }
+        let Some(waiting) = &job.waiting_for else {
+            return match self.workflow.status {
+                Status::Queued => not_started(self.workflow, remote),
+                _ => format!("{} {}.\n", job.id, brief(job, self.workflow, self.now)),
+            };
+        };
+        let since = about(self.now.since(waiting.since_ms));
+        let mut text = format!("{} {}, for {since}.\n", job.id, self.opening(job, waiting));
+        for fact in self.facts(job, waiting, remote) {
+            let _ = writeln!(text, "  {fact}");
+        }
+        text
+    }
+
+    fn opening(&self, job: &Job, waiting: &WaitingFor) -> String {
+        let labels = &job.required_labels;
+        match waiting.reason {
+            WaitReason::Needs if job.depends_on.len() > 1 => {
+                let open = waiting.needs.as_ref().map_or(0, Vec::len);
+                format!("waits for {open} of the {} jobs it needs", job.depends_on.len())
+            }
+            WaitReason::Busy if waiting.busy.unwrap_or(0) > 0 => {
+                let (able, busy) = (self.able(labels).count(), waiting.busy.unwrap_or(0));
+                format!("waits for a worker: {busy} of {} {} busy", able_words(able.max(busy), labels), is_are(busy))
+            }
+            _ => brief_waiting(job, waiting, self.now),
+        }
+    }
+
+    fn facts(&self, job: &Job, waiting: &WaitingFor, remote: &Remote) -> Vec<String> {
+        match waiting.reason {
+            WaitReason::Needs => {
+                let needs = waiting.needs.iter().flatten();
+                needs.filter_map(|id| self.job(id)).map(|need| self.need(need)).collect()
+            }
+            WaitReason::NoWorker => {
+                let online = self.online().count();
+                let exclusive = (online > 0).then(|| {
+                    format!(
+                        "online: {}, exclusive: they take only jobs that ask for one of their labels",
+                        all_of(self.online().map(|worker| &worker.worker_id))
+                    )
+                });
+                exclusive.into_iter().chain([start_one(&job.required_labels, remote)]).collect()
+            }
+            WaitReason::MissingLabels => {
+                let mut facts = vec![format!("it requires all of: {}", job.required_labels)];
+                facts.extend(self.online().map(|worker| lacks(&job.required_labels, worker, waiting)));
+                facts.push(start_one(&job.required_labels, remote));
+                facts
+            }
+            WaitReason::Busy => self.able(&job.required_labels).map(does).collect(),
+            WaitReason::Delayed => {
+                job.error.iter().map(|error| format!("the last try failed: {}", line(error))).collect()
+            }
+        }
+    }
+
+    fn need(&self, need: &Job) -> String {
+        format!("{} {}", need.id, state(need, self.workflow, self.now))
+    }
+
+    fn job(&self, id: &JobId) -> Option<&Job> {
+        self.workflow.jobs.iter().find(|job| job.id == *id)
+    }
+
+    fn online(&self) -> impl Iterator<Item = &WorkerInfo> {
+        self.workers.iter().filter(|worker| worker.status != WorkerStatus::Offline)
+    }
+
+    fn able(&self, labels: &LabelSet) -> impl Iterator<Item = &WorkerInfo> {
+        self.online().filter(|worker| labels.missing_from(&worker.labels).is_empty())
+    }
+}
+
+fn is_are(number: usize) -> &'static str {
+    if number == 1 { "is" } else { "are" }
+}
+
+fn able_words(number: usize, labels: &LabelSet) -> String {
+    let online = format!("{} that {} online", count(number, "worker"), is_are(number));
+    if labels.is_empty() { online } else { format!("{online} with all its labels ({labels})") }
+}
+
+fn lacks(required: &LabelSet, worker: &WorkerInfo, waiting: &WaitingFor) -> String {
+    let missing = required.missing_from(&worker.labels);
+    let nearest = if waiting.nearest.as_ref() == Some(&worker.worker_id) { ", the nearest" } else { "" };
+    let has = if worker.labels.is_empty() { "no labels".to_owned() } else { worker.labels.to_string() };
+    format!("{} ({has}) lacks {missing}{nearest}", worker.worker_id)
+}
+
+fn does(worker: &WorkerInfo) -> String {
+    match &worker.current_job {
+        Some(job) => format!("{} runs {job}", worker.worker_id),
+        None => format!("{} is free, and takes it when it asks next", worker.worker_id),
+    }
+}
+
+fn start_one(labels: &LabelSet, remote: &Remote) -> String {
+    let labels = labels.to_string().replace(", ", ",");
+    let labels = if labels.is_empty() { labels } else { format!("WORKER_LABELS={labels} ") };
+    format!("start one: {labels}SERVER_URL={} workflow-graph-worker", remote.client.server_url())
+}
+
+fn not_started(workflow: &Workflow, remote: &Remote) -> String {
+    format!(
+        "{} hasn't been started; {} does.\n",
+        line(&workflow.name),
+        remote.hint(&format!("rerun {}", workflow.id))
+    )
+}
+
+/// What a job does or why it doesn't, in one clause that begins with a verb.
+fn state(job: &Job, workflow: &Workflow, now: Millis) -> String {
+    match job.status {
+        Status::Queued => brief(job, workflow, now),
+        Status::Running => {
+            let worker = job.worker_id.as_ref().map(|worker| format!(" on {worker}")).unwrap_or_default();
+            let time = job.started_at.map(|at| format!(" for {}", about(now.since(at)))).unwrap_or_default();
+            format!("runs{worker}{time}")
+        }
+        Status::Success => "succeeded".to_owned(),
+        Status::Failure => match &job.error {
+            Some(error) => format!("failed: {}", line(error)),
+            None => "failed".to_owned(),
+        },
+        Status::Skipped => format!("was {}", skipped(job, workflow)),
+        Status::Cancelled => "was cancelled".to_owned(),
+    }
+}
+
+/// Why a job was skipped: what it needs and didn't get.
+pub fn skipped(job: &Job, workflow: &Workflow) -> String {
+    let need = |id: &&JobId| workflow.jobs.iter().find(|job| job.id == **id);
+    let bad = |status| {
+        let needs = job.depends_on.iter().filter(move |id| need(id).is_some_and(|need| need.status == status));
+        needs.collect::<Vec<_>>()
+    };
+    let (failed, skipped) = (bad(Status::Failure), bad(Status::Skipped));
+    match (failed.as_slice(), skipped.as_slice()) {
+        ([], []) => "skipped".to_owned(),
+        ([], _) => format!("skipped, as {} {} skipped", all_of(&skipped), was_were(&skipped)),
+        _ => format!("skipped, as {} failed", all_of(&failed)),
+    }
+}
+
+fn was_were<T>(things: &[T]) -> &'static str {
+    if things.len() == 1 { "was" } else { "were" }
+}
+
+/// Why a queued job waits, in one clause that begins with a verb.
+pub fn brief(job: &Job, workflow: &Workflow, now: Millis) -> String {
+    match &job.waiting_for {
+        Some(waiting) => brief_waiting(job, waiting, now),
+        None if workflow.status == Status::Queued => "waits for the workflow to be started".to_owned(),
+        None if workflow.status == Status::Running => "won't start any more: the workflow is being cancelled".to_owned(),
+        None => "never started".to_owned(),
+    }
+}
+
+fn brief_waiting(job: &Job, waiting: &WaitingFor, now: Millis) -> String {
+    let labels = clean(&job.required_labels.to_string());
+    match waiting.reason {
+        WaitReason::Needs => match waiting.needs.as_deref().unwrap_or_default() {
+            [] => "is about to be ready".to_owned(),
+            needs => format!("waits for {}", all_of(needs)),
+        },
+        WaitReason::NoWorker if labels.is_empty() => {
+            "waits for a worker: none is online that takes jobs without labels".to_owned()
+        }
+        WaitReason::NoWorker => format!("waits for a worker: none is online; it requires {labels}"),
+        WaitReason::MissingLabels => {
+            let missing = waiting.missing.clone().unwrap_or_default();
+            let nearest = waiting.nearest.as_ref().map(|worker| format!("; {worker} lacks only {missing}"));
+            format!(
+                "waits for a worker: none that is online has all its labels ({labels}){}",
+                nearest.unwrap_or_default()
+            )
+        }
+        WaitReason::Busy => match waiting.busy.unwrap_or(0) {
+            0 => "waits for a worker to ask for it".to_owned(),
+            busy => {
+                let able = if labels.is_empty() { String::new() } else { format!(" with all its labels ({labels})") };
+                format!("waits for a worker: {busy}{able} {} busy", is_are(busy))
+            }
+        },
+        WaitReason::Delayed => {
+            let left = waiting.until_ms.map_or_else(|| "soon".to_owned(), |at| format!("in {}", about(at.since(now))));
+            format!("failed and is tried again {left} (try {} of {})", job.attempt + 1, job.max_retries + 1)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_data::{NOW, before, job, job_id, labels, outputs, started, waits, worker, workflow};
+
+    /// What `wfg why` says of the last of these jobs.
+    fn why(jobs: Vec<Job>, workers: &[WorkerInfo]) -> String {
+        let workflow = workflow(Status::Running, jobs);
+        let place = Place { workflow: &workflow, workers, now: NOW };
+        place.full(workflow.jobs.last().expect("a job"), &remote())
+    }
+
+    fn remote() -> Remote {
+        Remote::new("http://engine:3000", None).expect("a good address")
+    }
+
+    fn queued(requires: &str, waiting: WaitingFor) -> Job {
+        Job { required_labels: labels(requires), waiting_for: Some(waiting), ..job("deploy", Status::Queued) }
+    }
+
+    #[test]
+    fn a_job_that_needs_others_says_what_those_do() {
+        let build = Job { outputs: outputs(&[("v", "1")]), ..started("build", Status::Success, "w1", 30) };
+        let test = started("test", Status::Running, "w2", 8);
+        let scan = Job { required_labels: labels("gpu"), ..queued("gpu", waits(WaitReason::NoWorker)) };
+        let scan = Job { id: job_id("scan"), ..scan };
+        let needs = WaitingFor { needs: Some(vec![job_id("test"), job_id("scan")]), ..waits(WaitReason::Needs) };
+        let depends_on = vec![job_id("build"), job_id("test"), job_id("scan")];
+        let deploy = Job { depends_on, ..queued("", needs) };
+        assert_eq!(why(vec![build, test, scan, deploy], &[]), "");
+    }
+
+    #[test]
+    fn a_job_whose_labels_nobody_has_names_them_all_and_the_nearest_worker() {
+        let waiting = WaitingFor {
+            missing: Some(labels("gpu")),
+            nearest: Some(worker("w2", "", None).worker_id),
+            ..waits(WaitReason::MissingLabels)
+        };
+        let workers = [worker("w1", "", None), worker("w2", "linux", Some("train"))];
+        assert_eq!(why(vec![queued("gpu,linux", waiting)], &workers), "");
+    }
+
+    #[test]
+    fn a_job_that_waits_for_busy_workers_says_how_many_and_what_they_do() {
+        let busy = |number| WaitingFor { busy: Some(number), ..waits(WaitReason::Busy) };
+        let workers = [worker("w1", "gpu", Some("train")), worker("w2", "gpu,x", Some("eval")), worker("w3", "", None)];
+        assert_eq!(why(vec![queued("gpu", busy(2))], &workers), "");
+        let workers = [worker("w1", "gpu", Some("train")), worker("w2", "gpu", None)];
+        assert_eq!(why(vec![queued("gpu", busy(1))], &workers), "");
+        assert_eq!(why(vec![queued("", busy(0))], &workers[1..]), "");
+    }
+
+    #[test]
+    fn a_job_without_any_worker_says_how_to_start_one() {
+        assert_eq!(why(vec![queued("gpu,linux", waits(WaitReason::NoWorker))], &[]), "");
+        assert_eq!(why(vec![queued("", waits(WaitReason::NoWorker))], &[worker("w1", "gpu", None)]), "");
+    }
+
+    #[test]
+    fn a_job_that_is_tried_again_says_when_and_what_went_wrong() {
+        let waiting = WaitingFor { until_ms: Some(Millis(NOW.0 + 9000)), ..waits(WaitReason::Delayed) };
+        let error = Some("exit code 7".to_owned());
+        let deploy = Job { attempt: 1, max_retries: 2, error, ..queued("", waiting) };
+        assert_eq!(why(vec![deploy], &[]), "");
+    }
+
+    #[test]
+    fn a_job_that_does_not_wait_says_so() {
+        assert_eq!(why(vec![started("a", Status::Running, "w1", 75)], &[]), "");
+        let failed = Job { error: Some("exit code 3".to_owned()), ..started("a", Status::Failure, "w1", 75) };
+        let skipped = Job { depends_on: vec![job_id("a")], ..job("b", Status::Skipped) };
+        assert_eq!(why(vec![failed.clone()], &[]), "");
+        assert_eq!(why(vec![failed, skipped.clone()], &[]), "");
+        assert_eq!(why(vec![skipped, Job { depends_on: vec![job_id("b")], ..job("c", Status::Skipped) }], &[]), "");
+        assert_eq!(why(vec![job("a", Status::Queued)], &[]), "");
+    }
+
+    #[test]
+    fn of_a_whole_workflow_those_that_could_start_come_first() {
+        let needs = WaitingFor { needs: Some(vec![job_id("b")]), ..waits(WaitReason::Needs) };
+        let a = Job { id: job_id("a"), depends_on: vec![job_id("b")], ..queued("", needs) };
+        let b = Job { id: job_id("b"), ..queued("", WaitingFor { since_ms: before(2), ..waits(WaitReason::NoWorker) }) };
+        let all = |workflow: &Workflow| Place { workflow, workers: &[], now: NOW }.all(&remote());
+        assert_eq!(all(&workflow(Status::Running, vec![a, b])), "");
+        let over = vec![job("a", Status::Success), job("b", Status::Success), job("c", Status::Failure)];
+        assert_eq!(all(&workflow(Status::Failure, over)), "");
+        assert_eq!(all(&workflow(Status::Queued, vec![job("a", Status::Queued)])), "");
+    }
+}

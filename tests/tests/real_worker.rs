@@ -1,0 +1,190 @@
+//! The worker itself, with real commands, against the target.
+
+use std::time::Duration;
+
+use harness::{Cancelled, Cloud, Failure, Run, Skipped, Success, eventually};
+use protocol::{LabelSet, WorkerId};
+use serde_json::json;
+use tokio::task::JoinHandle;
+use worker::{Worker, WorkerConfig};
+
+/// A worker that runs, with a directory of its own; it is ended when this is dropped.
+struct Real {
+    task: JoinHandle<()>,
+    dir: tempfile::TempDir,
+}
+
+impl Real {
+    fn starts(cloud: &Cloud, labels: &str) -> Self {
+        let labels = LabelSet::from_comma_separated(&cloud.fill(labels)).expect("labels");
+        let dir = tempfile::tempdir().expect("a directory");
+        let config = WorkerConfig {
+            server_url: cloud.url().to_owned(),
+            worker_id: WorkerId::new(format!("{}-{}", cloud.label, labels.to_string().replace(", ", "+"))).expect("an id"),
+            labels,
+            exclusive: true,
+            concurrency: 2,
+            lease_ttl_secs: 3,
+            poll: Duration::from_millis(50),
+            log_flush: Duration::from_millis(50),
+            workdir: dir.path().to_owned(),
+            ..WorkerConfig::default()
+        };
+        let task = tokio::spawn(async move { Worker::new(config).run().await.expect("it works") });
+        Self { task, dir }
+    }
+}
+
+impl Drop for Real {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn log_of(cloud: &Cloud, run: &Run, job: &str) -> String {
+    let chunks = cloud.get(&run.path(&format!("/jobs/{job}/logs"))).await.json();
+    chunks.as_array().expect("a list").iter().filter_map(|chunk| chunk["data"].as_str()).collect()
+}
+
+#[tokio::test]
+async fn the_example_runs_each_job_where_its_labels_are_with_the_outputs_of_what_it_needs() {
+    let cloud = Cloud::connect().await;
+    let _builder = Real::starts(&cloud, "{label}");
+    let _staging = Real::starts(&cloud, "{label}-staging");
+    let _production = Real::starts(&cloud, "{label}-production");
+    let run = cloud
+        .submit(
+            r#"jobs:
+  build:
+    labels: '{label}'
+    run: |
+      echo building
+      echo "::set-output artifact_url=s3://bucket/build.tar.gz"
+      echo "::set-output version=1.2.3"
+  deploy-staging:
+    needs: [build]
+    labels: ['{label}-staging']
+    env: {VERSION: {from: build.version}}
+    run: echo "staging $VERSION of $WORKFLOW_ID"; cat "$UPSTREAM_OUTPUTS"
+  deploy-production:
+    needs: [build]
+    labels: ['{label}-production']
+    run: test -s "$UPSTREAM_OUTPUTS" && echo "::set-output name=done::yes"
+"#,
+        )
+        .await;
+    let done = run.until(Success).await;
+    let by = |job: usize| done.jobs[job].worker_id.as_ref().expect("it ran").to_string();
+    assert_eq!([by(0), by(1), by(2)], ["", "-staging", "-production"].map(|own| format!("{0}-{0}{own}", cloud.label)));
+    let outputs = json!({ "artifact_url": "s3://bucket/build.tar.gz", "version": "1.2.3" });
+    assert_eq!(json!(run.outputs("build").await), outputs);
+    assert_eq!(json!(run.outputs("deploy-production").await), json!({ "done": "yes" }));
+
+    assert!(log_of(&cloud, &run, "build").await.starts_with("building\n"));
+    let log = log_of(&cloud, &run, "deploy-staging").await;
+    let (first, rest) = log.split_once('\n').expect("a line");
+    assert_eq!(first, format!("staging 1.2.3 of {}", run.id));
+    assert_eq!(serde_json::from_str::<serde_json::Value>(rest).expect("JSON"), json!({ "build": outputs }));
+}
+
+#[tokio::test]
+async fn several_lines_quotes_and_emoji_written_to_the_output_file_arrive_as_they_are() {
+    let cloud = Cloud::connect().await;
+    let _worker = Real::starts(&cloud, "{label}");
+    let run = cloud
+        .submit(
+            r#"jobs:
+  give:
+    labels: '{label}'
+    run: |
+      {
+        echo 'percent=100%25'
+        echo 'text<<END'
+        echo 'one "two" '"'three'"' = 🦀'
+        echo
+        printf '%s\n' '$HOME `id` \n'
+        echo 'END'
+        echo 'empty='
+      } >> "$WORKFLOW_OUTPUT"
+  take:
+    needs: give
+    labels: '{label}'
+    env: {TEXT: {from: give.text}}
+    run: |
+      printf 'again<<END\n%s\nEND\n' "$TEXT" > "$WORKFLOW_OUTPUT"
+"#,
+        )
+        .await;
+    run.until(Success).await;
+    let text = "one \"two\" 'three' = 🦀\n\n$HOME `id` \\n";
+    assert_eq!(json!(run.outputs("give").await), json!({ "percent": "100%25", "text": text, "empty": "" }));
+    assert_eq!(json!(run.outputs("take").await), json!({ "again": text }));
+}
+
+#[tokio::test]
+async fn a_command_that_fails_is_tried_again_and_its_exit_code_is_shown() {
+    let cloud = Cloud::connect().await;
+    let _worker = Real::starts(&cloud, "{label}");
+    let run = cloud
+        .submit(
+            r#"jobs:
+  flaky: {labels: '{label}', retries: 2, run: 'echo "attempt $JOB_ATTEMPT"; test "$JOB_ATTEMPT" = 1'}
+  broken: {labels: '{label}', needs: flaky, run: 'echo oh >&2; exit 7'}
+  after: {labels: '{label}', needs: broken, run: 'true'}
+"#,
+        )
+        .await;
+    run.until(Failure).await;
+    let (flaky, broken) = (run.job("flaky").await, run.job("broken").await);
+    assert_eq!((flaky.status, flaky.attempt, flaky.exit_code), (Success, 1, Some(0)));
+    assert_eq!((broken.status, broken.exit_code), (Failure, Some(7)));
+    assert!(broken.error.as_ref().is_some_and(|error| error.contains('7')), "{broken:?}");
+    assert_eq!(run.job("after").await.status, Skipped);
+    assert_eq!(log_of(&cloud, &run, "flaky").await, "attempt 1\n");
+    assert_eq!(log_of(&cloud, &run, "broken").await, "oh\n");
+}
+
+#[tokio::test]
+async fn a_job_that_gives_too_much_fails_at_once_with_name_size_and_limit() {
+    let cloud = Cloud::connect().await;
+    let _worker = Real::starts(&cloud, "{label}");
+    let text = r#"jobs:
+  build:
+    labels: '{label}'
+    retries: 5
+    run: (printf 'huge='; head -c 1100000 /dev/zero | tr '\0' x; echo) > "$WORKFLOW_OUTPUT"
+"#;
+    let run = cloud.submit(text).await;
+    run.until(Failure).await;
+    let build = run.job("build").await;
+    let error = build.error.expect("an error");
+    assert!(["huge", "1100000", "1048576"].iter().all(|part| error.contains(part)), "{error}");
+    assert_eq!(build.attempt, 0, "trying again can't help");
+}
+
+#[tokio::test]
+async fn a_cancelled_command_is_ended_with_all_its_children() {
+    let cloud = Cloud::connect().await;
+    let worker = Real::starts(&cloud, "{label}");
+    let text = "jobs: {build: {labels: '{label}', run: 'sleep 600 & echo $! > child; echo $$ > parent; wait'}}";
+    let run = cloud.submit(text).await;
+    let pid = async |name: &str| {
+        let file = worker.dir.path().join(name);
+        eventually("the command has begun", async || {
+            std::fs::read_to_string(&file).ok().filter(|text| text.ends_with('\n')).map(|text| text.trim().to_owned())
+        })
+        .await
+    };
+    let processes = [pid("child").await, pid("parent").await];
+    run.cancel().await;
+    run.until(Cancelled).await;
+    for process in processes {
+        // A child whose parent is gone may be left as a zombie, which does nothing.
+        eventually("the process has ended", async || {
+            let stat = std::fs::read_to_string(format!("/proc/{process}/stat"));
+            stat.map_or(true, |stat| stat.contains(") Z ")).then_some(())
+        })
+        .await;
+    }
+    cloud.submit("jobs: {next: {labels: '{label}', run: 'true'}}").await.until(Success).await;
+}

@@ -1,0 +1,134 @@
+//! `cargo xtask demo`: the example workflow on a local cloud, from an empty one to its end.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::{Value, json};
+
+use crate::binaries::Binaries;
+use crate::cloud::Cloud;
+use crate::emulator::Kind;
+use crate::package::root;
+
+const EXAMPLE: &str = "examples/multi-env-deploy.yml";
+/// The workers: what they are called and what they can do.
+const WORKERS: [(&str, &str); 2] = [("demo-staging", "staging"), ("demo-production", "production")];
+
+/// Runs the demo. Fails unless every job succeeded, on a worker with its labels, with the right outputs.
+pub fn run(kind: Kind, keep: bool) -> Result<()> {
+    let binaries = Binaries::build()?;
+    let cloud = Cloud::start(kind, &binaries)?;
+    println!("\nThe functions run on {kind}, which stands for AWS here.");
+    show(&cloud, &binaries)?;
+    if keep {
+        println!("\nLeft running: SERVER_URL={}", cloud.deployed.api_url);
+        println!("End it with: kill {}", cloud.emulator.pid());
+        return cloud.emulator.keep();
+    }
+    cloud.emulator.stop();
+    Ok(())
+}
+
+/// Runs the example on a cloud and checks how it ended.
+pub fn show(cloud: &Cloud, binaries: &Binaries) -> Result<()> {
+    let url = &cloud.deployed.api_url;
+    let folder = tempfile::tempdir()?;
+    let mut workers = Vec::new();
+    for (id, labels) in WORKERS {
+        println!("$ WORKER_LABELS={labels} SERVER_URL=… WORKER_ID={id} workflow-graph-worker &");
+        let mut worker = Command::new(binaries.path("workflow-graph-worker")?);
+        worker.env("SERVER_URL", url).env("WORKER_ID", id).env("WORKER_LABELS", labels).current_dir(&folder);
+        let log = std::fs::File::create(folder.path().join(format!("{id}.log")))?;
+        worker.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        workers.push(Running(worker.spawn().context("starting a worker")?));
+    }
+    let wfg = binaries.path("wfg")?;
+    println!("$ wfg submit {EXAMPLE} --watch");
+    let submitted = submit_and_watch(wfg, url);
+    if submitted.is_err() {
+        show_worker_logs(folder.path())?;
+    }
+    check(wfg, url, &submitted?)
+}
+
+/// A child that ends with its handle.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // The worker ends its jobs when told; nobody waits for it longer than that takes.
+        let _ = Command::new("kill").args(["-TERM", &self.0.id().to_string()]).status();
+        let _ = self.0.wait();
+    }
+}
+
+fn show_worker_logs(folder: &Path) -> Result<()> {
+    for (id, _) in WORKERS {
+        eprintln!("--- log of {id}\n{}", std::fs::read_to_string(folder.join(format!("{id}.log")))?);
+    }
+    Ok(())
+}
+
+/// Submits the example and passes on what `wfg` shows; the workflow's id.
+fn submit_and_watch(wfg: &Path, url: &str) -> Result<String> {
+    let mut child = Command::new(wfg)
+        .args(["--server", url, "submit", EXAMPLE, "--watch"])
+        .current_dir(root())
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("running wfg")?;
+    let output = child.stdout.take().context("wfg's output is piped")?;
+    let mut id = None;
+    for line in BufReader::new(output).lines() {
+        let line = line?;
+        println!("{line}");
+        id = id.or_else(|| line.split_whitespace().find(|word| word.starts_with("wf-")).map(str::to_owned));
+    }
+    ensure!(child.wait()?.success(), "the workflow did not succeed");
+    id.context("wfg showed no workflow id")
+}
+
+/// Compares how the workflow ended with how it must.
+fn check(wfg: &Path, url: &str, id: &str) -> Result<()> {
+    let workflow: Value = serde_json::from_str(&output(wfg, url, &["status", id, "--json"])?)?;
+    let jobs = workflow["jobs"].as_array().context("a workflow has jobs")?;
+    println!("\n{:16} {:9} {:16} received", "job", "status", "worker");
+    for job in jobs {
+        let worker = job["worker_id"].as_str().unwrap_or("nobody");
+        let labels = WORKERS.iter().find(|(id, _)| *id == worker).map_or("", |(_, labels)| labels);
+        let received: Value = jobs
+            .iter()
+            .filter(|need| job["depends_on"].as_array().is_some_and(|needs| needs.contains(&need["id"])))
+            .map(|need| (need["id"].as_str().unwrap_or_default().to_owned(), need["outputs"].clone()))
+            .collect::<serde_json::Map<_, _>>()
+            .into();
+        println!("{:16} {:9} {worker:16} {received}", text(&job["id"]), text(&job["status"]));
+        ensure!(job["status"] == "success", "job {} is {}", job["id"], job["status"]);
+        let required = job["required_labels"].as_array().context("a job has required_labels")?;
+        ensure!(required.iter().all(|label| label == labels), "job {} ran on {worker}, which lacks a label", job["id"]);
+        if !required.is_empty() {
+            let log = output(wfg, url, &["logs", id, text(&job["id"])])?;
+            ensure!(log.contains(&received.to_string()), "job {} did not receive {received}: {log}", job["id"]);
+        }
+    }
+    let expected = json!({ "artifact_url": "s3://bucket/build.tar.gz", "version": "1.2.3" });
+    let build = jobs.iter().find(|job| job["id"] == "build").context("there is a job `build`")?;
+    ensure!(build["outputs"] == expected, "build gave {} instead of {expected}", build["outputs"]);
+    ensure!(jobs.len() == 3, "there are {} jobs instead of 3", jobs.len());
+    println!("\nEvery job succeeded, on a worker with its labels, with the right outputs.");
+    Ok(())
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+fn output(wfg: &Path, url: &str, arguments: &[&str]) -> Result<String> {
+    let output = Command::new(wfg).args(["--server", url]).args(arguments).output().context("running wfg")?;
+    if !output.status.success() {
+        bail!("wfg {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(String::from_utf8(output.stdout)?)
+}

@@ -1,0 +1,118 @@
+//! `cargo xtask test`: every check and test, and what served each.
+
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+
+use crate::binaries::Binaries;
+use crate::cloud::Cloud;
+use crate::emulator::{self, Kind};
+use crate::{demo, package};
+
+/// A part of the run, for the summary.
+struct Part {
+    name: String,
+    served_by: String,
+    passed: bool,
+    secs: f32,
+}
+
+#[derive(Default)]
+struct Suite {
+    parts: Vec<Part>,
+}
+
+/// Runs everything, and fails if any part did. `quick`: without LocalStack.
+pub fn run(quick: bool) -> Result<()> {
+    let mut suite = Suite::default();
+    suite.part("formatting", "rustfmt", || cargo(&["fmt", "--all", "--check"], &[]));
+    suite.part("lints", "clippy", || cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"], &[]));
+    suite.part("template", "cfn-lint", package::lint_template);
+    suite.part("unit tests, and the suite in one process", "the engine in memory, real processes", || {
+        cargo(&["test", "--workspace"], &[])
+    });
+    if !quick {
+        suite.part("LocalStack's plugins", &Kind::LocalStack.to_string(), test_plugins);
+        suite.on_cloud(Kind::LocalStack);
+    }
+    suite.on_cloud(Kind::MiniStack);
+    suite.summary()
+}
+
+impl Suite {
+    fn part(&mut self, name: &str, served_by: &str, run: impl FnOnce() -> Result<()>) {
+        eprintln!("\n=== {name} ({served_by})");
+        let began = Instant::now();
+        let result = run();
+        if let Err(error) = &result {
+            eprintln!("FAILED: {name}: {error:#}");
+        }
+        let secs = began.elapsed().as_secs_f32();
+        self.parts.push(Part { name: name.to_owned(), served_by: served_by.to_owned(), passed: result.is_ok(), secs });
+    }
+
+    /// The end-to-end suite and the demo, from an empty cloud.
+    fn on_cloud(&mut self, kind: Kind) {
+        let name = |what: &str| format!("{what} on {}", kind.name());
+        let mut cloud = None;
+        self.part(&name("deployment"), &kind.to_string(), || {
+            let binaries = Binaries::build()?;
+            cloud = Some((Cloud::start(kind, &binaries)?, binaries));
+            Ok(())
+        });
+        let Some((cloud, binaries)) = cloud else { return };
+        self.part(&name("end-to-end suite"), &kind.to_string(), || end_to_end(&cloud));
+        self.part(&name("demo"), &kind.to_string(), || demo::show(&cloud, &binaries));
+        if self.parts.iter().any(|part| !part.passed) {
+            eprintln!("{}", cloud.emulator.log_tail());
+        }
+        cloud.emulator.stop();
+    }
+
+    fn summary(&self) -> Result<()> {
+        println!("\nWhat served in AWS's place is named; nothing here ran on AWS.\n");
+        for part in &self.parts {
+            let result = if part.passed { "passed" } else { "FAILED" };
+            println!("{result}  {:42} {:38} {:7.1} s", part.name, part.served_by, part.secs);
+        }
+        let failed = self.parts.iter().filter(|part| !part.passed).count();
+        println!("\nparts: {} passed, {failed} failed", self.parts.len() - failed);
+        if failed > 0 {
+            bail!("{failed} of {} parts failed", self.parts.len());
+        }
+        Ok(())
+    }
+}
+
+fn end_to_end(cloud: &Cloud) -> Result<()> {
+    let deployed = &cloud.deployed;
+    let variables = [
+        ("WFG_TEST_URL", deployed.api_url.as_str()),
+        ("WFG_TEST_AWS", cloud.emulator.endpoint()),
+        ("WFG_TEST_EXPIRE_FUNCTION", &deployed.expire_function),
+        ("WFG_TEST_SCHEDULE_FUNCTION", &deployed.schedule_function),
+        ("WFG_TEST_JOBS_TABLE", &deployed.jobs_table),
+    ];
+    cargo(&["test", "--workspace", "--exclude", "xtask", "--test", "*", "-p", "workflow-graph-tests"], &variables)
+}
+
+fn test_plugins() -> Result<()> {
+    let venv = emulator::install(Kind::LocalStack)?;
+    let mut python = Command::new(venv.program("python"));
+    python.args(["-m", "unittest", "discover", "-s", "localstack/plugins/tests"]);
+    checked(python.current_dir(package::root()))
+}
+
+fn cargo(arguments: &[&str], variables: &[(&str, &str)]) -> Result<()> {
+    let mut cargo = Command::new(env!("CARGO"));
+    checked(cargo.args(arguments).envs(variables.iter().copied()).current_dir(package::root()))
+}
+
+fn checked(command: &mut Command) -> Result<()> {
+    let status = command.status().with_context(|| format!("running {}", command.get_program().display()))?;
+    if !status.success() {
+        bail!("{} ended with {status}", command.get_program().display());
+    }
+    Ok(())
+}
