@@ -146,7 +146,7 @@ pub struct LogsArgs {
     /// Go on as the log grows, until the job ends
     #[arg(long, short)]
     pub follow: bool,
-    /// Of this attempt, counted from 0 as in JOB_ATTEMPT [default: the latest]
+    /// Of this attempt, counted from 0 as in `JOB_ATTEMPT` [default: the latest]
     #[arg(long, value_name = "N")]
     pub attempt: Option<u32>,
 }

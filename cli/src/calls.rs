@@ -8,6 +8,7 @@ use worker::retry::Delays;
 use worker::{Client, ClientError};
 
 use crate::failure::Failure;
+use crate::screen::say;
 
 /// How long a server that doesn't answer is waited for, by who only watches.
 const PATIENCE: Duration = Duration::from_mins(2);
@@ -51,13 +52,13 @@ where
             Err(error) if error.is_passing() && began.elapsed() < PATIENCE => {
                 if !told {
                     told = true;
-                    eprintln!("{error}; trying again for up to 2 min");
+                    say(&format!("{error}; trying again for up to 2 min"));
                 }
                 sleep(delays.grow()).await;
             }
             answer => {
                 if told && answer.is_ok() {
-                    eprintln!("the server answers again");
+                    say("the server answers again");
                 }
                 return answer;
             }

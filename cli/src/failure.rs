@@ -5,6 +5,8 @@ use std::process::ExitCode;
 
 use worker::ClientError;
 
+use crate::screen::say;
+
 /// Why a command ends without success.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
@@ -33,7 +35,7 @@ impl Failure {
             // As a program that dies of SIGPIPE: what was asked for wasn't carried out, and nobody wants to know.
             Self::Closed => ExitCode::from(2),
             failure => {
-                eprintln!("error: {failure}");
+                say(&format!("error: {failure}"));
                 ExitCode::from(2)
             }
         }

@@ -287,12 +287,12 @@ mod tests {
         let nobody = waiting(waits(WaitReason::NoWorker));
         let mut progress = Progress::new(&nobody, Paint::PLAIN);
         assert_eq!(progress.observe(&nobody, NOW), []);
-        let said = [say("a   waits for a worker: none is online; it requires gpu")];
+        let said = [say("a   waits: no worker is online")];
         assert_eq!(progress.observe(&nobody, later(3)), said);
         assert_eq!(progress.observe(&nobody, later(6)), []);
         let busy = |number| waiting(WaitingFor { busy: Some(number), ..waits(WaitReason::Busy) });
         assert_eq!(progress.observe(&busy(2), later(7)), []);
-        let said = [say("a   waits for a worker: 1 with all its labels (gpu) is busy")];
+        let said = [say("a   waits: 1 worker with all its labels (gpu) is busy")];
         assert_eq!(progress.observe(&busy(1), later(10)), said);
         let needs = WaitingFor { needs: Some(vec![job_id("b")]), ..waits(WaitReason::Needs) };
         assert_eq!(progress.observe(&waiting(needs), later(99)), []);

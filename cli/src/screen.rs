@@ -33,8 +33,13 @@ impl Screen {
     /// Says something aside, on standard error, so that standard output stays what was asked for.
     #[expect(clippy::unused_self, reason = "whoever prints has asked how it looks")]
     pub fn aside(&self, text: &str) {
-        eprintln!("{text}");
+        say(text);
     }
+}
+
+/// A line on standard error. If nobody can hear it, nobody can be told that either.
+pub fn say(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
 }
 
 /// How text looks.

@@ -1,5 +1,6 @@
 //! `wfg status`, `list`, `workers`, `pools`, `outputs`: what there is, as tables.
 
+use std::fmt::Write;
 use std::time::Duration;
 
 use protocol::wire::{Job, PoolInfo, WorkerInfo, WorkerStatus, Workflow};
@@ -231,9 +232,9 @@ fn outputs_text(outputs: &Outputs) -> String {
     for (name, value) in outputs {
         if value.contains('\n') {
             let lines: Vec<String> = value.lines().map(|line| format!("  {}\n", clean(line))).collect();
-            text.push_str(&format!("{name} =\n{}", lines.concat()));
+            let _ = write!(text, "{name} =\n{}", lines.concat());
         } else {
-            text.push_str(&format!("{name} = {}\n", clean(value)));
+            let _ = writeln!(text, "{name} = {}", clean(value));
         }
     }
     text
@@ -244,11 +245,14 @@ mod tests {
     use protocol::wire::{WaitReason, WaitingFor};
 
     use super::*;
-    use crate::test_data::{self as data, NOW, before, job, job_id, started, waits, worker, workflow};
+    use crate::test_data::{self as data, NOW, before, job, job_id, lines, started, waits, worker, workflow};
 
     #[test]
     fn a_status_shows_what_each_job_did_or_why_it_did_not() {
-        let build = Job { outputs: data::outputs(&[("url", "s3://b/a"), ("v", "1")]), ..started("build", Status::Success, "w1", 40) };
+        let build = Job {
+            outputs: data::outputs(&[("url", "s3://b/a"), ("v", "1")]),
+            ..started("build", Status::Success, "w1", 40)
+        };
         let test = started("test", Status::Running, "w2", 8);
         let test = Job { attempt: 1, max_retries: 2, duration_secs: Some(8), ..test };
         let missing = WaitingFor {
@@ -256,11 +260,24 @@ mod tests {
             nearest: Some(worker("w2", "", None).worker_id),
             ..waits(WaitReason::MissingLabels)
         };
-        let train = Job { required_labels: data::labels("gpu"), waiting_for: Some(missing), ..job("train", Status::Queued) };
+        let train =
+            Job { required_labels: data::labels("gpu"), waiting_for: Some(missing), ..job("train", Status::Queued) };
         let needs = WaitingFor { needs: Some(vec![job_id("test"), job_id("train")]), ..waits(WaitReason::Needs) };
         let deploy = Job { waiting_for: Some(needs), ..job("deploy", Status::Queued) };
         let workflow = workflow(Status::Running, vec![build, test, train, deploy]);
-        assert_eq!(status_text(&workflow, NOW, Paint::PLAIN), "");
+        assert_eq!(
+            status_text(&workflow, NOW, Paint::PLAIN),
+            lines(&[
+                "deploy  running  wf-0123",
+                "run 1, started 2025-12-31 23:58:55 UTC (1 min ago)",
+                "",
+                "JOB     STATUS   TRY     TIME   WORKER  LABELS",
+                "build   success          38 s   w1              url=s3://b/a  v=1",
+                "test    running  2 of 3  8.0 s  w2",
+                "train   queued                          gpu     waits: no worker online has all its labels (gpu); w2 comes nearest and lacks gpu",
+                "deploy  queued                                  waits for test and train"
+            ])
+        );
     }
 
     #[test]
@@ -269,23 +286,60 @@ mod tests {
         let failed = Job { error, exit_code: Some(3), ..started("a", Status::Failure, "w1", 40) };
         let skipped = Job { depends_on: vec![job_id("a")], ..job("b", Status::Skipped) };
         let jobs = vec![failed, skipped, job("c", Status::Cancelled), job("d", Status::Success)];
-        assert_eq!(status_text(&workflow(Status::Failure, jobs), NOW, Paint::PLAIN), "");
+        assert_eq!(
+            status_text(&workflow(Status::Failure, jobs), NOW, Paint::PLAIN),
+            lines(&[
+                "deploy  failure  wf-0123",
+                "run 1, started 2025-12-31 23:58:55 UTC (1 min ago), took 1 min 3 s",
+                "",
+                "JOB  STATUS     TIME  WORKER",
+                "a    failure    38 s  w1      exit code 3",
+                "b    skipped                  skipped, as a failed",
+                "c    cancelled",
+                "d    success                  kept from an earlier run"
+            ])
+        );
         let waiting = workflow(Status::Queued, vec![job("a", Status::Queued)]);
-        assert_eq!(status_text(&waiting, NOW, Paint::PLAIN), "");
+        assert_eq!(
+            status_text(&waiting, NOW, Paint::PLAIN),
+            lines(&[
+                "deploy  queued  wf-0123",
+                "run 1, submitted 2025-12-31 23:58:50 UTC (1 min ago), not started",
+                "",
+                "JOB  STATUS",
+                "a    queued  waits for the workflow to be started"
+            ])
+        );
     }
 
     #[test]
     fn lists_are_aligned() {
         let long = Workflow { name: "a longer name".to_owned(), run: 12, ..workflow(Status::Failure, vec![]) };
         let jobs = vec![job("a", Status::Success), job("b", Status::Queued)];
-        assert_eq!(list_text(&[workflow(Status::Running, jobs), long], NOW, Paint::PLAIN), "");
+        assert_eq!(
+            list_text(&[workflow(Status::Running, jobs), long], NOW, Paint::PLAIN),
+            lines(&[
+                "ID       NAME           STATUS   RUN  DONE    SUBMITTED  TOOK",
+                "wf-0123  deploy         running  1    1 of 2  1 min ago",
+                "wf-0123  a longer name  failure  12   0 of 0  1 min ago  1 min 3 s"
+            ])
+        );
     }
 
     #[test]
     fn workers_say_what_they_can_and_do() {
-        let offline = WorkerInfo { status: WorkerStatus::Offline, last_heartbeat_ms: before(4000), ..worker("c", "", None) };
+        let offline =
+            WorkerInfo { status: WorkerStatus::Offline, last_heartbeat_ms: before(4000), ..worker("c", "", None) };
         let workers = [worker("a", "docker,gpu", Some("train")), worker("b-long-name", "", None), offline];
-        assert_eq!(workers_text(&workers, NOW, Paint::PLAIN), "");
+        assert_eq!(
+            workers_text(&workers, NOW, Paint::PLAIN),
+            lines(&[
+                "WORKER       STATUS   LABELS       JOB    HEARD    KNOWN FOR",
+                "a            busy     docker, gpu  train  5 s ago  2 h",
+                "b-long-name  idle     (none)              5 s ago  2 h",
+                "c            offline  (none)              1 h ago  2 h"
+            ])
+        );
     }
 
     #[test]
@@ -297,7 +351,14 @@ mod tests {
             running: 1,
             workers_online: 2,
         };
-        assert_eq!(pools_text(&[pool("", 0, None), pool("gpu,linux", 12, Some(75_400))], Paint::PLAIN), "");
+        assert_eq!(
+            pools_text(&[pool("", 0, None), pool("gpu,linux", 12, Some(75_400))], Paint::PLAIN),
+            lines(&[
+                "LABELS      WAITING  OLDEST      RUNNING  WORKERS ONLINE",
+                "(none)      0                    1        2",
+                "gpu, linux  12       1 min 15 s  1        2"
+            ])
+        );
     }
 
     #[test]

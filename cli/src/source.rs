@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::failure::Failure;
 
 /// A definition's text.
+#[derive(Debug)]
 pub struct Source {
     /// What to call it in messages.
     pub name: String,
@@ -149,7 +150,7 @@ mod tests {
 
     #[test]
     fn what_can_not_be_read_is_named() {
-        let error = Source::read("/no/such/file.yml").err().expect("no file").to_string();
+        let error = Source::read("/no/such/file.yml").expect_err("no file").to_string();
         assert_eq!(error, "can't read /no/such/file.yml: No such file or directory (os error 2).");
     }
 }

@@ -42,12 +42,7 @@ pub async fn run(remote: &Remote, screen: &Screen, args: &SubmitArgs) -> Result<
     Ok(())
 }
 
-async fn send(
-    remote: &Remote,
-    source: &Source,
-    definition: &Definition,
-    run: bool,
-) -> Result<Workflow, ClientError> {
+async fn send(remote: &Remote, source: &Source, definition: &Definition, run: bool) -> Result<Workflow, ClientError> {
     let body = source.body(definition);
     // With a key of its own a submission whose answer was lost can be sent again and still be one workflow.
     let key = getrandom::u64().ok().map(|random| format!("wfg-{random:016x}"));

@@ -16,8 +16,10 @@ pub struct Table {
 /// A text and what it looks like.
 pub struct Cell {
     text: String,
-    look: Option<Box<dyn Fn(Paint, &str) -> String>>,
+    look: Option<Look>,
 }
+
+type Look = Box<dyn Fn(Paint, &str) -> String>;
 
 impl Cell {
     /// With a look that is given the text, without its padding.

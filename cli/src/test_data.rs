@@ -91,3 +91,8 @@ pub fn worker(id: &str, has: &str, current_job: Option<&str>) -> WorkerInfo {
         status: if current_job.is_some() { WorkerStatus::Busy } else { WorkerStatus::Idle },
     }
 }
+
+/// Lines as they are shown.
+pub fn lines(all: &[&str]) -> String {
+    all.iter().flat_map(|line| [line, "\n"]).collect()
+}

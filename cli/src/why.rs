@@ -8,7 +8,7 @@ use protocol::{JobId, LabelSet, Millis, Status, WorkflowId};
 use crate::calls::Remote;
 use crate::failure::Failure;
 use crate::screen::Screen;
-use crate::text::{all_of, clean, count, line};
+use crate::text::{all_of, count, line};
 use crate::time::about;
 
 /// Says why a job, or each job that waits, does so.
@@ -17,13 +17,11 @@ pub async fn run(remote: &Remote, screen: &Screen, id: &WorkflowId, job: Option<
     let workers = remote.client.workers().await?;
     let place = Place { workflow: &workflow, workers: &workers, now: Millis::now() };
     let Some(job) = job else { return screen.print(&place.all(remote)) };
-    match workflow.jobs.iter().find(|candidate| candidate.id == *job) {
-        Some(job) => screen.print(&place.full(job, remote)),
-        None => {
-            let jobs = all_of(workflow.jobs.iter().map(|job| &job.id));
-            Err(Failure::Usage(format!("workflow `{id}` has no job `{job}`; it has {jobs}.")))
-        }
-    }
+    let Some(job) = workflow.jobs.iter().find(|candidate| candidate.id == *job) else {
+        let jobs = all_of(workflow.jobs.iter().map(|job| &job.id));
+        return Err(Failure::Usage(format!("workflow `{id}` has no job `{job}`; it has {jobs}.")));
+    };
+    screen.print(&place.full(job, remote))
 }
 
 /// What is known when the question is asked.
@@ -71,25 +69,28 @@ impl Place<'_> {
             };
         };
         let since = about(self.now.since(waiting.since_ms));
-        let mut text = format!("{} {}, for {since}.\n", job.id, self.opening(job, waiting));
+        let mut text = format!("{} has waited for {since}: {}.\n", job.id, self.cause(job, waiting));
         for fact in self.facts(job, waiting, remote) {
             let _ = writeln!(text, "  {fact}");
         }
         text
     }
 
-    fn opening(&self, job: &Job, waiting: &WaitingFor) -> String {
-        let labels = &job.required_labels;
-        match waiting.reason {
-            WaitReason::Needs if job.depends_on.len() > 1 => {
-                let open = waiting.needs.as_ref().map_or(0, Vec::len);
-                format!("waits for {open} of the {} jobs it needs", job.depends_on.len())
+    /// As [`cause`], with what the list of workers adds.
+    fn cause(&self, job: &Job, waiting: &WaitingFor) -> String {
+        match (waiting.reason, waiting.busy.unwrap_or(0)) {
+            (WaitReason::Busy, 1..) => {
+                let busy = waiting.busy.unwrap_or(0);
+                let able = count(self.able(&job.required_labels).count().max(busy), "worker");
+                format!("{busy} of {able} online{} {} busy", having(&job.required_labels), is_are(busy))
             }
-            WaitReason::Busy if waiting.busy.unwrap_or(0) > 0 => {
-                let (able, busy) = (self.able(labels).count(), waiting.busy.unwrap_or(0));
-                format!("waits for a worker: {busy} of {} {} busy", able_words(able.max(busy), labels), is_are(busy))
-            }
-            _ => brief_waiting(job, waiting, self.now),
+            (WaitReason::Needs, _) => match waiting.needs.as_deref().unwrap_or_default() {
+                [] => cause(job, waiting, self.now),
+                [need] => format!("{need} isn't done"),
+                open => format!("{} of the {} jobs it needs aren't done", open.len(), job.depends_on.len()),
+            },
+            (WaitReason::NoWorker, _) if self.online().next().is_none() => "no worker is online".to_owned(),
+            _ => cause(job, waiting, self.now),
         }
     }
 
@@ -110,10 +111,8 @@ impl Place<'_> {
                 exclusive.into_iter().chain([start_one(&job.required_labels, remote)]).collect()
             }
             WaitReason::MissingLabels => {
-                let mut facts = vec![format!("it requires all of: {}", job.required_labels)];
-                facts.extend(self.online().map(|worker| lacks(&job.required_labels, worker, waiting)));
-                facts.push(start_one(&job.required_labels, remote));
-                facts
+                let near = self.online().map(|worker| lacks(&job.required_labels, worker));
+                near.chain([start_one(&job.required_labels, remote)]).collect()
             }
             WaitReason::Busy => self.able(&job.required_labels).map(does).collect(),
             WaitReason::Delayed => {
@@ -143,16 +142,14 @@ fn is_are(number: usize) -> &'static str {
     if number == 1 { "is" } else { "are" }
 }
 
-fn able_words(number: usize, labels: &LabelSet) -> String {
-    let online = format!("{} that {} online", count(number, "worker"), is_are(number));
-    if labels.is_empty() { online } else { format!("{online} with all its labels ({labels})") }
+fn having(labels: &LabelSet) -> String {
+    if labels.is_empty() { String::new() } else { format!(" with all its labels ({labels})") }
 }
 
-fn lacks(required: &LabelSet, worker: &WorkerInfo, waiting: &WaitingFor) -> String {
+fn lacks(required: &LabelSet, worker: &WorkerInfo) -> String {
     let missing = required.missing_from(&worker.labels);
-    let nearest = if waiting.nearest.as_ref() == Some(&worker.worker_id) { ", the nearest" } else { "" };
     let has = if worker.labels.is_empty() { "no labels".to_owned() } else { worker.labels.to_string() };
-    format!("{} ({has}) lacks {missing}{nearest}", worker.worker_id)
+    format!("{} ({has}) lacks {missing}", worker.worker_id)
 }
 
 fn does(worker: &WorkerInfo) -> String {
@@ -169,11 +166,7 @@ fn start_one(labels: &LabelSet, remote: &Remote) -> String {
 }
 
 fn not_started(workflow: &Workflow, remote: &Remote) -> String {
-    format!(
-        "{} hasn't been started; {} does.\n",
-        line(&workflow.name),
-        remote.hint(&format!("rerun {}", workflow.id))
-    )
+    format!("{} hasn't been started; {} does.\n", line(&workflow.name), remote.hint(&format!("rerun {}", workflow.id)))
 }
 
 /// What a job does or why it doesn't, in one clause that begins with a verb.
@@ -216,43 +209,36 @@ fn was_were<T>(things: &[T]) -> &'static str {
 
 /// Why a queued job waits, in one clause that begins with a verb.
 pub fn brief(job: &Job, workflow: &Workflow, now: Millis) -> String {
-    match &job.waiting_for {
-        Some(waiting) => brief_waiting(job, waiting, now),
-        None if workflow.status == Status::Queued => "waits for the workflow to be started".to_owned(),
-        None if workflow.status == Status::Running => "won't start any more: the workflow is being cancelled".to_owned(),
-        None => "never started".to_owned(),
+    match (&job.waiting_for, workflow.status) {
+        (Some(waiting), _) => match (waiting.reason, waiting.needs.as_deref().unwrap_or_default()) {
+            (WaitReason::Needs, needs @ [_, ..]) => format!("waits for {}", all_of(needs)),
+            _ => format!("waits: {}", cause(job, waiting, now)),
+        },
+        (None, Status::Queued) => "waits for the workflow to be started".to_owned(),
+        (None, Status::Running) => "won't start any more: the workflow is being cancelled".to_owned(),
+        (None, _) => "never started".to_owned(),
     }
 }
 
-fn brief_waiting(job: &Job, waiting: &WaitingFor, now: Millis) -> String {
-    let labels = clean(&job.required_labels.to_string());
+/// What keeps a job from running, in one clause.
+fn cause(job: &Job, waiting: &WaitingFor, now: Millis) -> String {
+    let labels = &job.required_labels;
     match waiting.reason {
-        WaitReason::Needs => match waiting.needs.as_deref().unwrap_or_default() {
-            [] => "is about to be ready".to_owned(),
-            needs => format!("waits for {}", all_of(needs)),
-        },
-        WaitReason::NoWorker if labels.is_empty() => {
-            "waits for a worker: none is online that takes jobs without labels".to_owned()
-        }
-        WaitReason::NoWorker => format!("waits for a worker: none is online; it requires {labels}"),
+        WaitReason::Needs => "what it needs is done, and it is about to be ready".to_owned(),
+        WaitReason::NoWorker if labels.is_empty() => "no worker is online that may take it".to_owned(),
+        WaitReason::NoWorker => "no worker is online".to_owned(),
         WaitReason::MissingLabels => {
-            let missing = waiting.missing.clone().unwrap_or_default();
-            let nearest = waiting.nearest.as_ref().map(|worker| format!("; {worker} lacks only {missing}"));
-            format!(
-                "waits for a worker: none that is online has all its labels ({labels}){}",
-                nearest.unwrap_or_default()
-            )
+            let nearest = waiting.nearest.as_ref().zip(waiting.missing.as_ref());
+            let nearest = nearest.map(|(worker, missing)| format!("; {worker} comes nearest and lacks {missing}"));
+            format!("no worker online has all its labels ({labels}){}", nearest.unwrap_or_default())
         }
         WaitReason::Busy => match waiting.busy.unwrap_or(0) {
-            0 => "waits for a worker to ask for it".to_owned(),
-            busy => {
-                let able = if labels.is_empty() { String::new() } else { format!(" with all its labels ({labels})") };
-                format!("waits for a worker: {busy}{able} {} busy", is_are(busy))
-            }
+            0 => "it is ready, and no worker has asked for it yet".to_owned(),
+            busy => format!("{}{} {} busy", count(busy, "worker"), having(labels), is_are(busy)),
         },
         WaitReason::Delayed => {
             let left = waiting.until_ms.map_or_else(|| "soon".to_owned(), |at| format!("in {}", about(at.since(now))));
-            format!("failed and is tried again {left} (try {} of {})", job.attempt + 1, job.max_retries + 1)
+            format!("it failed, and is tried again {left} (try {} of {})", job.attempt + 1, job.max_retries + 1)
         }
     }
 }
@@ -260,7 +246,7 @@ fn brief_waiting(job: &Job, waiting: &WaitingFor, now: Millis) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::test_data::{NOW, before, job, job_id, labels, outputs, started, waits, worker, workflow};
+    use crate::test_data::{NOW, before, job, job_id, labels, lines, outputs, started, waits, worker, workflow};
 
     /// What `wfg why` says of the last of these jobs.
     fn why(jobs: Vec<Job>, workers: &[WorkerInfo]) -> String {
@@ -286,7 +272,14 @@ mod tests {
         let needs = WaitingFor { needs: Some(vec![job_id("test"), job_id("scan")]), ..waits(WaitReason::Needs) };
         let depends_on = vec![job_id("build"), job_id("test"), job_id("scan")];
         let deploy = Job { depends_on, ..queued("", needs) };
-        assert_eq!(why(vec![build, test, scan, deploy], &[]), "");
+        assert_eq!(
+            why(vec![build, test, scan, deploy], &[]),
+            lines(&[
+                "deploy has waited for 12 s: 2 of the 3 jobs it needs aren't done.",
+                "  test runs on w2 for 8 s",
+                "  scan waits: no worker is online"
+            ])
+        );
     }
 
     #[test]
@@ -297,23 +290,64 @@ mod tests {
             ..waits(WaitReason::MissingLabels)
         };
         let workers = [worker("w1", "", None), worker("w2", "linux", Some("train"))];
-        assert_eq!(why(vec![queued("gpu,linux", waiting)], &workers), "");
+        assert_eq!(
+            why(vec![queued("gpu,linux", waiting)], &workers),
+            lines(&[
+                "deploy has waited for 12 s: no worker online has all its labels (gpu, linux); w2 comes nearest and lacks gpu.",
+                "  w1 (no labels) lacks gpu, linux",
+                "  w2 (linux) lacks gpu",
+                "  start one: WORKER_LABELS=gpu,linux SERVER_URL=http://engine:3000 workflow-graph-worker"
+            ])
+        );
     }
 
     #[test]
     fn a_job_that_waits_for_busy_workers_says_how_many_and_what_they_do() {
         let busy = |number| WaitingFor { busy: Some(number), ..waits(WaitReason::Busy) };
         let workers = [worker("w1", "gpu", Some("train")), worker("w2", "gpu,x", Some("eval")), worker("w3", "", None)];
-        assert_eq!(why(vec![queued("gpu", busy(2))], &workers), "");
+        assert_eq!(
+            why(vec![queued("gpu", busy(2))], &workers),
+            lines(&[
+                "deploy has waited for 12 s: 2 of 2 workers online with all its labels (gpu) are busy.",
+                "  w1 runs train",
+                "  w2 runs eval"
+            ])
+        );
         let workers = [worker("w1", "gpu", Some("train")), worker("w2", "gpu", None)];
-        assert_eq!(why(vec![queued("gpu", busy(1))], &workers), "");
-        assert_eq!(why(vec![queued("", busy(0))], &workers[1..]), "");
+        assert_eq!(
+            why(vec![queued("gpu", busy(1))], &workers),
+            lines(&[
+                "deploy has waited for 12 s: 1 of 2 workers online with all its labels (gpu) is busy.",
+                "  w1 runs train",
+                "  w2 is free, and takes it when it asks next"
+            ])
+        );
+        assert_eq!(
+            why(vec![queued("", busy(0))], &workers[1..]),
+            lines(&[
+                "deploy has waited for 12 s: it is ready, and no worker has asked for it yet.",
+                "  w2 is free, and takes it when it asks next"
+            ])
+        );
     }
 
     #[test]
     fn a_job_without_any_worker_says_how_to_start_one() {
-        assert_eq!(why(vec![queued("gpu,linux", waits(WaitReason::NoWorker))], &[]), "");
-        assert_eq!(why(vec![queued("", waits(WaitReason::NoWorker))], &[worker("w1", "gpu", None)]), "");
+        assert_eq!(
+            why(vec![queued("gpu,linux", waits(WaitReason::NoWorker))], &[]),
+            lines(&[
+                "deploy has waited for 12 s: no worker is online.",
+                "  start one: WORKER_LABELS=gpu,linux SERVER_URL=http://engine:3000 workflow-graph-worker"
+            ])
+        );
+        assert_eq!(
+            why(vec![queued("", waits(WaitReason::NoWorker))], &[worker("w1", "gpu", None)]),
+            lines(&[
+                "deploy has waited for 12 s: no worker is online that may take it.",
+                "  online: w1, exclusive: they take only jobs that ask for one of their labels",
+                "  start one: SERVER_URL=http://engine:3000 workflow-graph-worker"
+            ])
+        );
     }
 
     #[test]
@@ -321,29 +355,57 @@ mod tests {
         let waiting = WaitingFor { until_ms: Some(Millis(NOW.0 + 9000)), ..waits(WaitReason::Delayed) };
         let error = Some("exit code 7".to_owned());
         let deploy = Job { attempt: 1, max_retries: 2, error, ..queued("", waiting) };
-        assert_eq!(why(vec![deploy], &[]), "");
+        assert_eq!(
+            why(vec![deploy], &[]),
+            lines(&[
+                "deploy has waited for 12 s: it failed, and is tried again in 9 s (try 2 of 3).",
+                "  the last try failed: exit code 7"
+            ])
+        );
     }
 
     #[test]
     fn a_job_that_does_not_wait_says_so() {
-        assert_eq!(why(vec![started("a", Status::Running, "w1", 75)], &[]), "");
+        assert_eq!(
+            why(vec![started("a", Status::Running, "w1", 75)], &[]),
+            lines(&["a doesn't wait: it runs on w1 for 1 min 15 s."])
+        );
         let failed = Job { error: Some("exit code 3".to_owned()), ..started("a", Status::Failure, "w1", 75) };
         let skipped = Job { depends_on: vec![job_id("a")], ..job("b", Status::Skipped) };
-        assert_eq!(why(vec![failed.clone()], &[]), "");
-        assert_eq!(why(vec![failed, skipped.clone()], &[]), "");
-        assert_eq!(why(vec![skipped, Job { depends_on: vec![job_id("b")], ..job("c", Status::Skipped) }], &[]), "");
-        assert_eq!(why(vec![job("a", Status::Queued)], &[]), "");
+        assert_eq!(why(vec![failed.clone()], &[]), lines(&["a doesn't wait: it failed: exit code 3."]));
+        assert_eq!(why(vec![failed, skipped.clone()], &[]), lines(&["b doesn't wait: it was skipped, as a failed."]));
+        assert_eq!(
+            why(vec![skipped, Job { depends_on: vec![job_id("b")], ..job("c", Status::Skipped) }], &[]),
+            lines(&["c doesn't wait: it was skipped, as b was skipped."])
+        );
+        assert_eq!(
+            why(vec![job("a", Status::Queued)], &[]),
+            lines(&["a won't start any more: the workflow is being cancelled."])
+        );
     }
 
     #[test]
     fn of_a_whole_workflow_those_that_could_start_come_first() {
         let needs = WaitingFor { needs: Some(vec![job_id("b")]), ..waits(WaitReason::Needs) };
         let a = Job { id: job_id("a"), depends_on: vec![job_id("b")], ..queued("", needs) };
-        let b = Job { id: job_id("b"), ..queued("", WaitingFor { since_ms: before(2), ..waits(WaitReason::NoWorker) }) };
+        let b =
+            Job { id: job_id("b"), ..queued("", WaitingFor { since_ms: before(2), ..waits(WaitReason::NoWorker) }) };
         let all = |workflow: &Workflow| Place { workflow, workers: &[], now: NOW }.all(&remote());
-        assert_eq!(all(&workflow(Status::Running, vec![a, b])), "");
+        assert_eq!(
+            all(&workflow(Status::Running, vec![a, b])),
+            lines(&[
+                "b has waited for 2 s: no worker is online.",
+                "  start one: SERVER_URL=http://engine:3000 workflow-graph-worker",
+                "",
+                "a has waited for 12 s: b isn't done.",
+                "  b waits: no worker is online that may take it"
+            ])
+        );
         let over = vec![job("a", Status::Success), job("b", Status::Success), job("c", Status::Failure)];
-        assert_eq!(all(&workflow(Status::Failure, over)), "");
-        assert_eq!(all(&workflow(Status::Queued, vec![job("a", Status::Queued)])), "");
+        assert_eq!(all(&workflow(Status::Failure, over)), lines(&["No job of deploy waits: 2 success and 1 failure."]));
+        assert_eq!(
+            all(&workflow(Status::Queued, vec![job("a", Status::Queued)])),
+            lines(&["deploy hasn't been started; `wfg --server http://engine:3000 rerun wf-0123` does."])
+        );
     }
 }

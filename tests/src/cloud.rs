@@ -30,7 +30,8 @@ pub struct Cloud {
 
 impl Cloud {
     /// The target, or a server in this process if there is none.
-    pub async fn connect() -> Self {
+    #[must_use]
+    pub fn connect() -> Self {
         Self::of(&target().url, Some(target()), None)
     }
 
@@ -45,7 +46,7 @@ impl Cloud {
 
     fn of(url: &str, target: Option<&'static Target>, own: Option<Arc<Server>>) -> Self {
         let client = Client::new(url, None).expect("the target's URL is one");
-        let http = reqwest::Client::builder().timeout(Duration::from_secs(60)).build().expect("an HTTP client");
+        let http = reqwest::Client::builder().timeout(Duration::from_mins(1)).build().expect("an HTTP client");
         let random = getrandom::u64().expect("randomness");
         Self { client, label: format!("t{random:016x}"), http, target, own }
     }
@@ -189,7 +190,8 @@ impl Answer {
     pub fn error(&self) -> Refused {
         let (status, body) = (self.status.as_u16(), self.json());
         assert!(status >= 400, "{self:?}");
-        let text = |name: &str| body["error"][name].as_str().unwrap_or_else(|| panic!("no {name}: {self:?}")).to_owned();
+        let text =
+            |name: &str| body["error"][name].as_str().unwrap_or_else(|| panic!("no {name}: {self:?}")).to_owned();
         Refused { status, code: text("code"), message: text("message"), details: body["error"]["details"].clone() }
     }
 }

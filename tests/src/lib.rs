@@ -25,7 +25,7 @@ pub use run::{Run, done, graph};
 pub use worker::{Hold, Worker};
 
 /// How long anything may take that must happen.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Asks until there is an answer.
 ///

@@ -56,16 +56,16 @@ async fn nothing_was_submitted(cloud: &Cloud) {
 
 #[tokio::test]
 async fn every_problem_of_a_definition_is_listed_at_once_with_line_and_column() {
-    let cloud = Cloud::connect().await;
+    let cloud = Cloud::connect();
     let refused = cloud.send("POST", "/api/workflows?run=true", YAML, cloud.fill(BROKEN)).await.error();
     assert!(refused.is(422, "invalid_definition") && refused.message.contains("more problems"), "{refused:?}");
     let expected = [
-        (3, 12, "wrong_type"),
+        (3, 13, "wrong_type"),
         (6, 5, "unknown_key"),
         (8, 12, "unknown_need"),
         (10, 20, "duplicate_need"),
         (10, 27, "self_need"),
-        (12, 10, "no_run"),
+        (12, 3, "missing_run"),
         (15, 5, "run_and_steps"),
         (18, 5, "not_supported_yet"),
         (19, 18, "bad_label"),
@@ -82,13 +82,15 @@ async fn every_problem_of_a_definition_is_listed_at_once_with_line_and_column() 
 
 #[tokio::test]
 async fn a_deadlock_is_refused_at_submission_with_its_path() {
-    let cloud = Cloud::connect().await;
+    let cloud = Cloud::connect();
     let yaml = cloud.definition(graph(["start", "a: start d", "b: a", "c: b", "d: c"]));
     let list: Vec<Value> = [("a", "b"), ("b", "a")]
         .map(|(id, need)| json!({ "id": id, "name": id, "command": "x", "depends_on": [need] }))
         .to_vec();
     let json = json!({ "name": cloud.label, "trigger": "manual", "jobs": list }).to_string();
-    for (kind, body, path, place) in [(YAML, yaml, "a -> d -> c -> b -> a", "jobs.a.needs[1]"), (JSON, json, "a -> b -> a", "jobs[0].depends_on")] {
+    for (kind, body, path, place) in
+        [(YAML, yaml, "a -> d -> c -> b -> a", "jobs.a.needs[1]"), (JSON, json, "a -> b -> a", "jobs[0].depends_on")]
+    {
         let refused = cloud.send("POST", "/api/workflows?run=true", kind, body).await.error();
         assert!(refused.is(422, "invalid_definition") && refused.message.contains(path), "{refused:?}");
         let problem = &refused.details["problems"][0];
@@ -100,7 +102,7 @@ async fn a_deadlock_is_refused_at_submission_with_its_path() {
 
 #[tokio::test]
 async fn the_list_of_jobs_has_its_problems_listed_with_their_paths() {
-    let cloud = Cloud::connect().await;
+    let cloud = Cloud::connect();
     let jobs = json!([
         { "id": "a b", "name": "x", "command": "x" },
         { "id": "b", "name": "x" },
@@ -131,7 +133,7 @@ async fn the_list_of_jobs_has_its_problems_listed_with_their_paths() {
 
 #[tokio::test]
 async fn what_cannot_be_read_at_all_says_where_it_stops() {
-    let cloud = Cloud::connect().await;
+    let cloud = Cloud::connect();
     for (kind, body, status, code) in [
         (YAML, "jobs:\n  a:\n    run: x\n\tneeds: b\n", 400, "syntax"),
         (YAML, "jobs: {a: {run: 'x}}\n", 400, "syntax"),
@@ -153,7 +155,7 @@ async fn what_cannot_be_read_at_all_says_where_it_stops() {
 
 #[tokio::test]
 async fn keys_of_github_actions_are_told_what_to_write_instead() {
-    let cloud = Cloud::connect().await;
+    let cloud = Cloud::connect();
     let body = "jobs: {a: {run: x, runs-on: u, uses: u, if: i, strategy: s, timeout-minutes: 5, permissions: p}}";
     let refused = cloud.send("POST", "/api/workflows", YAML, body).await.error();
     let codes: Vec<String> = places(&refused).into_iter().map(|(_, _, code)| code).collect();
@@ -162,7 +164,7 @@ async fn keys_of_github_actions_are_told_what_to_write_instead() {
 
 #[tokio::test]
 async fn a_definition_over_1_mb_and_a_body_over_the_limit_are_refused_with_size_and_limit() {
-    let cloud = Cloud::connect().await;
+    let cloud = Cloud::connect();
     let long = format!("jobs: {{a: {{run: \"{}\"}}}}", "x".repeat(1024 * 1024));
     let refused = cloud.send("POST", "/api/workflows", YAML, long.clone()).await.error();
     assert!(refused.is(413, "invalid_definition"), "{refused:?}");
@@ -179,7 +181,7 @@ async fn a_definition_over_1_mb_and_a_body_over_the_limit_are_refused_with_size_
 
 #[tokio::test]
 async fn a_body_with_a_wrong_field_names_the_field() {
-    let cloud = Cloud::connect().await;
+    let cloud = Cloud::connect();
     let register = "/api/workers/register";
     for (path, body, status, part) in [
         ("/api/jobs/claim", "", 400, "JSON"),
@@ -213,10 +215,11 @@ async fn a_body_with_a_wrong_field_names_the_field() {
 
 #[tokio::test]
 async fn fields_that_are_not_known_are_ignored() {
-    let cloud = Cloud::connect().await;
+    let cloud = Cloud::connect();
     let run = cloud.submit(graph(["build"])).await;
     run.until_ready("build").await;
-    let claim = json!({ "worker_id": cloud.label, "labels": [cloud.label], "exclusive": true, "mood": { "good": [1] } });
+    let claim =
+        json!({ "worker_id": cloud.label, "labels": [cloud.label], "exclusive": true, "mood": { "good": [1] } });
     let lease = harness::eventually("the job", async || {
         cloud.post("/api/jobs/claim", claim.clone()).await.json()["lease"]["lease_id"].as_str().map(str::to_owned)
     })
@@ -228,7 +231,7 @@ async fn fields_that_are_not_known_are_ignored() {
 
 #[tokio::test]
 async fn ids_that_are_none_and_ids_of_nothing_are_told_apart() {
-    let cloud = Cloud::connect().await;
+    let cloud = Cloud::connect();
     let run = cloud.submit_with(graph(["build"]), false, None).await;
     let known = run.id.as_str();
     for (method, path, status, code) in [
@@ -256,7 +259,7 @@ async fn ids_that_are_none_and_ids_of_nothing_are_told_apart() {
 
 #[tokio::test]
 async fn another_method_is_refused_with_those_that_are_allowed() {
-    let cloud = Cloud::connect().await;
+    let cloud = Cloud::connect();
     for (method, path, allowed) in [
         ("PUT", "/api/workflows", "POST, GET"),
         ("DELETE", "/api/workflows", "POST, GET"),
@@ -267,14 +270,17 @@ async fn another_method_is_refused_with_those_that_are_allowed() {
     ] {
         let answer = cloud.send(method, path, "", "").await;
         let refused = answer.error();
-        assert!(refused.is(405, "method_not_allowed") && refused.message.contains(allowed), "{method} {path}: {refused:?}");
+        assert!(
+            refused.is(405, "method_not_allowed") && refused.message.contains(allowed),
+            "{method} {path}: {refused:?}"
+        );
         assert_eq!(answer.header("allow"), allowed, "{method} {path}");
     }
 }
 
 #[tokio::test]
 async fn another_content_type_is_refused_with_those_that_are_read() {
-    let cloud = Cloud::connect().await;
+    let cloud = Cloud::connect();
     let claim = json!({ "worker_id": cloud.label }).to_string();
     for (path, kind, body) in [
         ("/api/workflows", "text/html", "<jobs>"),
@@ -294,7 +300,7 @@ async fn another_content_type_is_refused_with_those_that_are_read() {
 
 #[tokio::test]
 async fn query_values_and_headers_that_cannot_be_used_are_named() {
-    let cloud = Cloud::connect().await;
+    let cloud = Cloud::connect();
     let run = cloud.submit_with(graph(["build"]), false, None).await;
     let logs = run.path("/jobs/build/logs");
     for (path, name) in [

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 #[tokio::test]
 async fn nothing_starts_after_a_cancel_is_answered() {
-    let cloud = Cloud::connect().await;
+    let cloud = Cloud::connect();
     let run = cloud.submit(graph((0..30).map(|n| format!("j{n}")).chain(["end: j0".to_owned()]))).await;
     run.until_ready("j0").await;
     let (stop, stopped) = tokio::sync::watch::channel(false);
@@ -44,7 +44,7 @@ async fn nothing_starts_after_a_cancel_is_answered() {
 
 #[tokio::test]
 async fn a_running_job_is_told_at_its_next_heartbeat_and_its_reports_no_longer_count() {
-    let cloud = Cloud::connect().await;
+    let cloud = Cloud::connect();
     let run = cloud.submit(graph(["first", "build: first", "deploy: build"])).await;
     let worker = cloud.worker("w");
     worker.claims("first").await.completes(&[("kept", "1")]).await;
@@ -71,8 +71,12 @@ async fn a_running_job_is_told_at_its_next_heartbeat_and_its_reports_no_longer_c
 
 #[tokio::test]
 async fn a_run_after_a_cancel_is_clean() {
-    let cloud = Cloud::connect().await;
-    let run = cloud.submit("jobs: {build: {run: x, labels: '{label}', retries: 3}, next: {run: x, labels: '{label}', needs: build}}").await;
+    let cloud = Cloud::connect();
+    let run = cloud
+        .submit(
+            "jobs: {build: {run: x, labels: '{label}', retries: 3}, next: {run: x, labels: '{label}', needs: build}}",
+        )
+        .await;
     let worker = cloud.worker("w");
     worker.claims("build").await.fails("once").await;
     let old = worker.claims("build").await;
@@ -102,7 +106,7 @@ async fn a_run_after_a_cancel_is_clean() {
 
 #[tokio::test]
 async fn only_failed_keeps_what_succeeded_with_its_outputs() {
-    let cloud = Cloud::connect().await;
+    let cloud = Cloud::connect();
     let run = cloud.submit(graph(["good", "large: good", "bad: good", "join: large bad"])).await;
     let worker = cloud.worker("w");
     let big = "é\n\"%".repeat(40_000);
@@ -139,7 +143,7 @@ async fn only_failed_keeps_what_succeeded_with_its_outputs() {
 
 #[tokio::test]
 async fn only_failed_of_a_run_that_succeeded_runs_nothing_and_ends_at_once() {
-    let cloud = Cloud::connect().await;
+    let cloud = Cloud::connect();
     let run = cloud.submit(graph(["build", "next: build"])).await;
     let worker = cloud.worker("w");
     worker.claims("build").await.completes(&[("a", "1")]).await;
@@ -157,7 +161,7 @@ async fn only_failed_of_a_run_that_succeeded_runs_nothing_and_ends_at_once() {
 
 #[tokio::test]
 async fn a_cancel_of_what_has_ended_is_accepted_and_changes_nothing() {
-    let cloud = Cloud::connect().await;
+    let cloud = Cloud::connect();
     let run = cloud.submit(graph(["build"])).await;
     cloud.worker("w").claims("build").await.completes(&[("a", "1")]).await;
     let ended = done(run.until(Success).await);
@@ -170,7 +174,7 @@ async fn a_cancel_of_what_has_ended_is_accepted_and_changes_nothing() {
 
 #[tokio::test]
 async fn a_cancel_of_what_was_never_started_ends_it() {
-    let cloud = Cloud::connect().await;
+    let cloud = Cloud::connect();
     let run = cloud.submit_with(graph(["build", "next: build"]), false, None).await;
     assert_eq!(run.now().await.status, Queued);
     run.cancel().await;
@@ -181,7 +185,7 @@ async fn a_cancel_of_what_was_never_started_ends_it() {
 
 #[tokio::test]
 async fn a_workflow_that_runs_cannot_be_started_or_deleted() {
-    let cloud = Cloud::connect().await;
+    let cloud = Cloud::connect();
     let run = cloud.submit(graph(["build"])).await;
     let build = cloud.worker("w").claims("build").await;
     for refused in [run.start().await, run.start_failed().await, run.delete().await] {
@@ -196,7 +200,7 @@ async fn a_workflow_that_runs_cannot_be_started_or_deleted() {
 
 #[tokio::test]
 async fn a_deleted_workflow_is_gone_with_all_that_was_its() {
-    let cloud = Cloud::connect().await;
+    let cloud = Cloud::connect();
     let run = cloud.submit(graph(["build"])).await;
     let build = cloud.worker("w").claims("build").await;
     build.log(&[(0, "hello\n")]).await.expect("accepted");
@@ -226,7 +230,7 @@ async fn a_deleted_workflow_is_gone_with_all_that_was_its() {
 
 #[tokio::test]
 async fn a_workflow_that_was_never_started_can_be_deleted() {
-    let cloud = Cloud::connect().await;
+    let cloud = Cloud::connect();
     let run = cloud.submit_with(graph(["build"]), false, None).await;
     run.delete().await.expect("it doesn't run");
     assert!(run.start().await.is_err_and(|refused| refused.is(404, "no_such_workflow")));

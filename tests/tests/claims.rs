@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 #[tokio::test]
 async fn twenty_claimers_race_for_ten_jobs_and_each_job_has_one_lease() {
-    let cloud = Cloud::connect().await;
+    let cloud = Cloud::connect();
     let run = cloud.submit(graph((0..10).map(|n| format!("j{n}")))).await;
     run.until_ready("j9").await;
     let race = (0..20).map(|n| {
@@ -42,7 +42,7 @@ async fn twenty_claimers_race_for_ten_jobs_and_each_job_has_one_lease() {
 
 #[tokio::test]
 async fn a_claim_carries_all_that_a_worker_needs() {
-    let cloud = Cloud::connect().await;
+    let cloud = Cloud::connect();
     let run = cloud
         .submit(
             "name: '{label}'
@@ -59,13 +59,15 @@ jobs:
     assert!(job.command.contains("export") && job.command.ends_with("echo \"hello $WHO\""), "{}", job.command);
     assert_eq!((&lease.worker_id, lease.ttl_secs), (worker.id(), 77));
     assert_eq!((&lease.job_id, &lease.workflow_id), (&job.job_id, &run.id));
-    assert!(Millis::now().since(lease.granted_at_ms) < Duration::from_secs(30) && lease.granted_at_ms >= job.enqueued_at_ms);
+    assert!(
+        Millis::now().since(lease.granted_at_ms) < Duration::from_secs(30) && lease.granted_at_ms >= job.enqueued_at_ms
+    );
     run.cancel().await;
 }
 
 #[tokio::test]
 async fn a_job_is_running_while_it_is_held_and_shows_who_holds_it() {
-    let cloud = Cloud::connect().await;
+    let cloud = Cloud::connect();
     let run = cloud.submit(graph(["build"])).await;
     let worker = cloud.worker("w");
     let build = worker.claims("build").await;
@@ -79,7 +81,7 @@ async fn a_job_is_running_while_it_is_held_and_shows_who_holds_it() {
 
 #[tokio::test]
 async fn a_ticket_gives_its_own_job_to_who_has_the_labels_and_a_stale_one_gives_nothing() {
-    let cloud = Cloud::connect().await;
+    let cloud = Cloud::connect();
     let run = cloud.submit(graph(["first", "second: first", "third: first"])).await;
     let worker = cloud.worker("w");
     let first = worker.claims("first").await;
@@ -109,7 +111,7 @@ async fn a_ticket_gives_its_own_job_to_who_has_the_labels_and_a_stale_one_gives_
 
 #[tokio::test]
 async fn a_lease_past_its_end_is_refused_everywhere() {
-    let cloud = Cloud::connect().await;
+    let cloud = Cloud::connect();
     let run = cloud.submit(graph(["build"])).await;
     let sleeper = cloud.worker("sleeper").ttl(1).claims("build").await;
     sleeper.sleeps_past_its_lease().await;
@@ -129,7 +131,7 @@ async fn a_lease_past_its_end_is_refused_everywhere() {
 
 #[tokio::test]
 async fn a_worker_that_wakes_after_its_lease_ended_cannot_take_the_job_back() {
-    let cloud = Cloud::connect().await;
+    let cloud = Cloud::connect();
     let run = cloud.submit("jobs: {build: {run: x, labels: '{label}', retries: 1}}").await;
     let sleeper = cloud.worker("sleeper").ttl(1).claims("build").await;
     sleeper.sleeps_past_its_lease().await;
@@ -151,7 +153,7 @@ async fn a_worker_that_wakes_after_its_lease_ended_cannot_take_the_job_back() {
 
 #[tokio::test]
 async fn a_heartbeat_keeps_the_lease_and_final_is_final() {
-    let cloud = Cloud::connect().await;
+    let cloud = Cloud::connect();
     let run = cloud.submit(graph(["build"])).await;
     let build = cloud.worker("w").ttl(2).claims("build").await;
     let mut granted = build.lease.granted_at_ms;
@@ -171,7 +173,7 @@ async fn a_heartbeat_keeps_the_lease_and_final_is_final() {
 
 #[tokio::test]
 async fn a_lease_runs_for_1_to_43200_seconds() {
-    let cloud = Cloud::connect().await;
+    let cloud = Cloud::connect();
     let run = cloud.submit(graph(["build"])).await;
     let claim = |ttl: Value| {
         let labels = [&cloud.label];
@@ -194,15 +196,19 @@ async fn a_lease_runs_for_1_to_43200_seconds() {
 
 #[tokio::test]
 async fn a_text_that_is_no_lease_is_refused_like_one_that_was_lost() {
-    let cloud = Cloud::connect().await;
+    let cloud = Cloud::connect();
     let run = cloud.submit(graph(["build"])).await;
     let build = cloud.worker("w").claims("build").await;
     let good = build.lease.lease_id.0.clone();
     let last = if good.ends_with('0') { "1" } else { "0" };
-    for bad in ["x".to_owned(), good[1..].to_owned(), good.to_uppercase(), format!("{}{last}", &good[..good.len() - 1])] {
-        for (call, body) in
-            [("heartbeat", json!({})), ("complete", json!({})), ("fail", json!({ "error": "x" })), ("logs", json!({ "chunks": [] }))]
-        {
+    for bad in ["x".to_owned(), good[1..].to_owned(), good.to_uppercase(), format!("{}{last}", &good[..good.len() - 1])]
+    {
+        for (call, body) in [
+            ("heartbeat", json!({})),
+            ("complete", json!({})),
+            ("fail", json!({ "error": "x" })),
+            ("logs", json!({ "chunks": [] })),
+        ] {
             let refused = cloud.post(&format!("/api/jobs/{bad}/{call}"), body).await.error();
             assert!(refused.is(409, "lease_lost"), "{call} {bad}: {refused:?}");
         }

@@ -5,7 +5,7 @@ use protocol::wire::WaitReason;
 
 #[tokio::test]
 async fn dependents_of_a_failed_job_are_skipped_through_several_levels_and_an_independent_branch_goes_on() {
-    let cloud = Cloud::connect().await;
+    let cloud = Cloud::connect();
     let jobs = ["bad", "one: bad", "two: one", "three: two", "good", "branch: good", "leaf: branch", "mixed: leaf two"];
     let run = cloud.submit(graph(jobs)).await;
     let worker = cloud.worker("w");
@@ -26,12 +26,15 @@ async fn dependents_of_a_failed_job_are_skipped_through_several_levels_and_an_in
     );
     worker.finds_nothing().await;
     let bad = run.job("bad").await;
-    assert_eq!((bad.error.as_deref(), bad.output.as_deref(), bad.exit_code), (Some("it broke"), Some("it broke"), Some(3)));
+    assert_eq!(
+        (bad.error.as_deref(), bad.output.as_deref(), bad.exit_code),
+        (Some("it broke"), Some("it broke"), Some(3))
+    );
 }
 
 #[tokio::test]
 async fn a_skip_two_levels_up_does_not_poison_a_job_whose_own_needs_succeeded() {
-    let cloud = Cloud::connect().await;
+    let cloud = Cloud::connect();
     // `own` stands between skipped jobs, and what it needs stands beside what they need.
     let run = cloud.submit(graph(["bad", "good", "gone: bad good", "own: good", "gone_too: gone", "after: own"])).await;
     let worker = cloud.worker("w");
@@ -54,8 +57,12 @@ async fn a_skip_two_levels_up_does_not_poison_a_job_whose_own_needs_succeeded() 
 
 #[tokio::test]
 async fn a_failure_that_may_pass_is_tried_again_until_it_succeeds() {
-    let cloud = Cloud::connect().await;
-    let run = cloud.submit("jobs: {build: {run: x, labels: '{label}', retries: 2}, next: {run: x, labels: '{label}', needs: build}}").await;
+    let cloud = Cloud::connect();
+    let run = cloud
+        .submit(
+            "jobs: {build: {run: x, labels: '{label}', retries: 2}, next: {run: x, labels: '{label}', needs: build}}",
+        )
+        .await;
     let worker = cloud.worker("w");
     for attempt in 0..2 {
         let build = worker.claims("build").await;
@@ -77,8 +84,12 @@ async fn a_failure_that_may_pass_is_tried_again_until_it_succeeds() {
 
 #[tokio::test]
 async fn with_its_retries_used_up_a_job_is_a_failure_and_says_which_it_was() {
-    let cloud = Cloud::connect().await;
-    let run = cloud.submit("jobs: {build: {run: x, labels: '{label}', retries: 1}, next: {run: x, labels: '{label}', needs: build}}").await;
+    let cloud = Cloud::connect();
+    let run = cloud
+        .submit(
+            "jobs: {build: {run: x, labels: '{label}', retries: 1}, next: {run: x, labels: '{label}', needs: build}}",
+        )
+        .await;
     let worker = cloud.worker("w");
     worker.claims("build").await.fails("the first").await;
     worker.claims("build").await.fails("the last").await;
@@ -91,7 +102,7 @@ async fn with_its_retries_used_up_a_job_is_a_failure_and_says_which_it_was() {
 
 #[tokio::test]
 async fn a_failure_that_cannot_pass_is_not_tried_again() {
-    let cloud = Cloud::connect().await;
+    let cloud = Cloud::connect();
     let run = cloud.submit("jobs: {build: {run: x, labels: '{label}', retries: 5}}").await;
     let worker = cloud.worker("w");
     worker.claims("build").await.fail("no such command", false).await.expect("accepted");
@@ -102,7 +113,7 @@ async fn a_failure_that_cannot_pass_is_not_tried_again() {
 
 #[tokio::test]
 async fn a_lost_worker_uses_a_retry_and_the_error_says_that_it_was_lost() {
-    let cloud = Cloud::connect().await;
+    let cloud = Cloud::connect();
     let run = cloud.submit("jobs: {build: {run: x, labels: '{label}', retries: 1}}").await;
     for attempt in 0..2 {
         let build = cloud.worker(&format!("w{attempt}")).ttl(1).claims("build").await;
@@ -119,7 +130,7 @@ async fn a_lost_worker_uses_a_retry_and_the_error_says_that_it_was_lost() {
 
 #[tokio::test]
 async fn an_error_text_over_the_limit_is_cut_between_letters() {
-    let cloud = Cloud::connect().await;
+    let cloud = Cloud::connect();
     let run = cloud.submit(graph(["build"])).await;
     let text = format!("x{}", "é".repeat(5000));
     cloud.worker("w").claims("build").await.fail(&text, false).await.expect("accepted");
@@ -131,7 +142,7 @@ async fn an_error_text_over_the_limit_is_cut_between_letters() {
 
 #[tokio::test]
 async fn all_roots_failing_ends_the_workflow_with_everything_else_skipped() {
-    let cloud = Cloud::connect().await;
+    let cloud = Cloud::connect();
     let run = cloud.submit(graph(["a", "b", "join: a b", "end: join"])).await;
     let worker = cloud.worker("w");
     for _ in 0..2 {

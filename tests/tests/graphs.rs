@@ -6,10 +6,8 @@ use harness::{Cloud, Run, Success, graph};
 /// All jobs of these runs, as a worker names what it did.
 async fn jobs_of(runs: &[&Run]) -> Vec<String> {
     let all = join_all(runs.iter().map(|run| run.now())).await;
-    let mut names: Vec<String> = all
-        .iter()
-        .flat_map(|workflow| workflow.jobs.iter().map(|job| format!("{} {}", workflow.id, job.id)))
-        .collect();
+    let mut names: Vec<String> =
+        all.iter().flat_map(|workflow| workflow.jobs.iter().map(|job| format!("{} {}", workflow.id, job.id))).collect();
     names.sort();
     names
 }
@@ -27,7 +25,7 @@ async fn every_job_runs_once(cloud: &Cloud, runs: &[&Run]) {
 
 #[tokio::test]
 async fn a_chain_of_10_runs_in_order() {
-    let cloud = Cloud::connect().await;
+    let cloud = Cloud::connect();
     let jobs = (0..10).map(|n| if n == 0 { "j0".to_owned() } else { format!("j{n}: j{}", n - 1) });
     let run = cloud.submit(graph(jobs)).await;
     let worker = cloud.worker("w");
@@ -40,7 +38,7 @@ async fn a_chain_of_10_runs_in_order() {
 
 #[tokio::test]
 async fn a_diamonds_end_waits_for_both_sides() {
-    let cloud = Cloud::connect().await;
+    let cloud = Cloud::connect();
     let run = cloud.submit(graph(["top", "left: top", "right: top", "end: left right"])).await;
     let worker = cloud.worker("w");
     worker.claims("top").await.completes(&[]).await;
@@ -55,16 +53,18 @@ async fn a_diamonds_end_waits_for_both_sides() {
 
 #[tokio::test]
 async fn a_fan_out_and_fan_in_of_200_run_each_job_once_with_4_workers() {
-    let cloud = Cloud::connect().await;
+    let cloud = Cloud::connect();
     let wide: Vec<String> = (0..200).map(|n| format!("w{n}")).collect();
     let jobs = wide.iter().map(|name| format!("{name}: start"));
-    let run = cloud.submit(graph(["start".to_owned()].into_iter().chain(jobs).chain([format!("end: {}", wide.join(" "))]))).await;
+    let run = cloud
+        .submit(graph(["start".to_owned()].into_iter().chain(jobs).chain([format!("end: {}", wide.join(" "))])))
+        .await;
     every_job_runs_once(&cloud, &[&run]).await;
 }
 
 #[tokio::test]
 async fn a_fan_in_of_250_starts_after_the_last_of_them() {
-    let cloud = Cloud::connect().await;
+    let cloud = Cloud::connect();
     let wide: Vec<String> = (0..250).map(|n| format!("w{n}")).collect();
     let run = cloud.submit(graph(wide.iter().cloned().chain([format!("end: {}", wide.join(" "))]))).await;
     let worker = cloud.worker("w");
@@ -86,7 +86,7 @@ async fn a_fan_in_of_250_starts_after_the_last_of_them() {
 
 #[tokio::test]
 async fn two_workflows_at_once_run_each_job_of_each_once() {
-    let cloud = Cloud::connect().await;
+    let cloud = Cloud::connect();
     let text = graph(["a", "b: a", "c: a", "d: b c", "e", "f: d e", "g: f"]);
     let (one, other) = (cloud.submit(&text).await, cloud.submit(&text).await);
     assert_ne!(one.id, other.id);
@@ -95,7 +95,7 @@ async fn two_workflows_at_once_run_each_job_of_each_once() {
 
 #[tokio::test]
 async fn a_graph_whose_file_lists_dependents_first_runs_by_needs_and_is_shown_in_the_files_order() {
-    let cloud = Cloud::connect().await;
+    let cloud = Cloud::connect();
     let run = cloud.submit(graph(["last: middle", "middle: first", "first"])).await;
     let worker = cloud.worker("w");
     for name in ["first", "middle", "last"] {
@@ -107,7 +107,7 @@ async fn a_graph_whose_file_lists_dependents_first_runs_by_needs_and_is_shown_in
 
 #[tokio::test]
 async fn nothing_runs_before_the_workflow_is_started() {
-    let cloud = Cloud::connect().await;
+    let cloud = Cloud::connect();
     let run = cloud.submit_with(graph(["build"]), false, None).await;
     let worker = cloud.worker("w");
     worker.finds_nothing().await;

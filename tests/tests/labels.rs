@@ -13,7 +13,7 @@ async fn turn() -> MutexGuard<'static, ()> {
 
 #[tokio::test]
 async fn a_worker_gets_a_job_only_with_all_its_labels_not_with_some() {
-    let cloud = Cloud::connect().await;
+    let cloud = Cloud::connect();
     let run = cloud.submit("jobs: {build: {run: x, labels: ['{label}', '{label}-gpu', '{label}-big']}}").await;
     run.until_ready("build").await;
 
@@ -27,7 +27,7 @@ async fn a_worker_gets_a_job_only_with_all_its_labels_not_with_some() {
 
 #[tokio::test]
 async fn labels_hold_for_downstream_jobs_as_for_roots() {
-    let cloud = Cloud::connect().await;
+    let cloud = Cloud::connect();
     let run = cloud
         .submit(
             "jobs:
@@ -52,7 +52,7 @@ async fn labels_hold_for_downstream_jobs_as_for_roots() {
 
 #[tokio::test]
 async fn labels_hold_for_a_retry_as_for_the_first_attempt_of_every_job() {
-    let cloud = Cloud::connect().await;
+    let cloud = Cloud::connect();
     let run = cloud
         .submit(
             "jobs:
@@ -75,7 +75,7 @@ async fn labels_hold_for_a_retry_as_for_the_first_attempt_of_every_job() {
 
 #[tokio::test]
 async fn labels_hold_after_a_worker_was_lost() {
-    let cloud = Cloud::connect().await;
+    let cloud = Cloud::connect();
     let run = cloud.submit("jobs: {build: {run: x, labels: '{label}-gpu', retries: 1}}").await;
     let gpu = cloud.worker("gpu").labelled("{label}-gpu");
     gpu.clone().ttl(1).claims("build").await.sleeps_past_its_lease().await;
@@ -89,7 +89,7 @@ async fn labels_hold_after_a_worker_was_lost() {
 
 #[tokio::test]
 async fn labels_compare_without_case_are_trimmed_and_duplicates_count_once() {
-    let cloud = Cloud::connect().await;
+    let cloud = Cloud::connect();
     let shouted = cloud.label.to_uppercase();
     let text = format!("jobs: {{build: {{run: x, labels: [' {shouted}', '{{label}}', '{{label}}-Docker  ']}}}}");
     let run = cloud.submit(text).await;
@@ -109,7 +109,7 @@ async fn labels_compare_without_case_are_trimmed_and_duplicates_count_once() {
 
 #[tokio::test]
 async fn a_worker_that_gets_the_label_after_the_job_was_queued_takes_it_with_no_nudge() {
-    let cloud = Cloud::connect().await;
+    let cloud = Cloud::connect();
     let run = cloud.submit("jobs: {build: {run: x, labels: ['{label}', '{label}-new']}}").await;
     run.until_ready("build").await;
     let before = cloud.worker("w").labelled("{label}").registers(&[]).await;
@@ -122,7 +122,7 @@ async fn a_worker_that_gets_the_label_after_the_job_was_queued_takes_it_with_no_
 
 #[tokio::test]
 async fn too_many_labels_are_refused_with_the_limit_when_the_worker_registers() {
-    let cloud = Cloud::connect().await;
+    let cloud = Cloud::connect();
     let labels = |count: usize| (0..count).map(|n| format!("{}-{n}", cloud.label)).collect::<Vec<_>>();
     for path in ["/api/workers/register", "/api/jobs/claim"] {
         let with = |labels: Vec<String>| {
@@ -138,7 +138,7 @@ async fn too_many_labels_are_refused_with_the_limit_when_the_worker_registers() 
 #[tokio::test]
 async fn a_job_without_labels_is_for_any_worker_at_first_downstream_and_on_a_retry() {
     let _turn = turn().await;
-    let cloud = Cloud::connect().await;
+    let cloud = Cloud::connect();
     let run = cloud.submit("jobs: {first: {run: x}, second: {run: x, needs: first, retries: 1}}").await;
     let bare = cloud.worker("bare").labelled("").takes_anything();
     let labelled = cloud.worker("labelled").labelled("{label}-gpu").takes_anything();
@@ -154,7 +154,7 @@ async fn a_job_without_labels_is_for_any_worker_at_first_downstream_and_on_a_ret
 #[tokio::test]
 async fn an_exclusive_worker_takes_only_jobs_that_ask_for_one_of_its_labels() {
     let _turn = turn().await;
-    let cloud = Cloud::connect().await;
+    let cloud = Cloud::connect();
     let run = cloud.submit("jobs: {any: {run: x}, special: {run: x, labels: '{label}-gpu', needs: any}}").await;
     run.until_ready("any").await;
     let exclusive = cloud.worker("exclusive").labelled("{label}-gpu, {label}-big");
@@ -173,7 +173,7 @@ async fn an_exclusive_worker_takes_only_jobs_that_ask_for_one_of_its_labels() {
 #[tokio::test]
 async fn a_job_without_labels_that_failed_for_good_is_not_given_to_anybody_again() {
     let _turn = turn().await;
-    let cloud = Cloud::connect().await;
+    let cloud = Cloud::connect();
     let run = cloud.submit("jobs: {only: {run: x}}").await;
     let bare = cloud.worker("bare").labelled("").takes_anything();
     bare.claims("only").await.fails("for good").await;
@@ -213,7 +213,7 @@ struct Case {
 /// is answered with a job that the worker covers, and is answered with one whenever there is one.
 #[tokio::test]
 async fn of_random_sets_a_claim_is_given_a_covered_job_exactly_when_there_is_one() {
-    let cloud = Cloud::connect().await;
+    let cloud = Cloud::connect();
     let mut dice = Dice(42);
     let mut cases: Vec<Case> = (0..40)
         .map(|n: usize| Case {
@@ -232,17 +232,22 @@ async fn of_random_sets_a_claim_is_given_a_covered_job_exactly_when_there_is_one
 
     while cases.iter().any(|case| !case.ended) {
         let labels = dice.labels();
-        let worker: Worker = cloud.worker(&format!("w-{labels:?}").replace(['{', '}', ' '], "")).labelled(&text(&labels));
+        let worker: Worker =
+            cloud.worker(&format!("w-{labels:?}").replace(['{', '}', ' '], "")).labelled(&text(&labels));
         let covered = |case: &Case| case.labels.is_subset(&labels);
         let ready = |case: &Case| !case.ended && case.need.is_none_or(|need| cases[need].ended);
-        let held: Option<Hold> = if cases.iter().any(|case| ready(case) && covered(case)) {
+        let given: Option<Hold> = if cases.iter().any(|case| ready(case) && covered(case)) {
             Some(worker.claims_any().await)
         } else {
             worker.claims_once().await
         };
-        let Some(hold) = held else { continue };
+        let Some(hold) = given else { continue };
         let n: usize = hold.job.job_id.as_str()[1..].parse().expect("a number");
-        assert!(ready(&cases[n]) && covered(&cases[n]), "a worker with {labels:?} was given {hold:?}: {:?}", cases[n].labels);
+        assert!(
+            ready(&cases[n]) && covered(&cases[n]),
+            "a worker with {labels:?} was given {hold:?}: {:?}",
+            cases[n].labels
+        );
         if cases[n].retries_left > 0 {
             cases[n].retries_left -= 1;
             hold.fails("once").await;

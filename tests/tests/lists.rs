@@ -11,7 +11,7 @@ fn names(list: &Value) -> Vec<&str> {
 
 #[tokio::test]
 async fn workflows_are_listed_newest_first_and_the_pages_follow_one_another() {
-    let cloud = Cloud::connect().await;
+    let cloud = Cloud::connect();
     let name = |n: usize| format!("{}-{n}", cloud.label);
     for n in 0..5 {
         cloud.submit_with(format!("name: {}\n{}", name(n), graph(["build"])), false, None).await;
@@ -25,10 +25,15 @@ async fn workflows_are_listed_newest_first_and_the_pages_follow_one_another() {
         assert!((1..=2).contains(&names(&items).len()), "{items}");
         seen.extend(items.as_array().expect("a list").clone());
         let link = answer.header("link").to_owned();
-        page = link.strip_prefix('<').and_then(|link| link.strip_suffix(">; rel=\"next\"")).expect("a next page").to_owned();
+        page = link
+            .strip_prefix('<')
+            .and_then(|link| link.strip_suffix(">; rel=\"next\""))
+            .expect("a next page")
+            .to_owned();
         assert!(page.starts_with("/api/workflows?"), "{page}");
     }
-    let own: Vec<String> = names(&json!(seen)).into_iter().filter(|name| name.starts_with(&cloud.label)).map(str::to_owned).collect();
+    let own: Vec<String> =
+        names(&json!(seen)).into_iter().filter(|name| name.starts_with(&cloud.label)).map(str::to_owned).collect();
     assert_eq!(own, [4, 3, 2, 1, 0].map(name));
     let times: Vec<u64> = seen.iter().filter_map(|workflow| workflow["created_at_ms"].as_u64()).collect();
     assert!(times.is_sorted_by(|newer, older| newer >= older), "{times:?}");
@@ -41,7 +46,7 @@ async fn workflows_are_listed_newest_first_and_the_pages_follow_one_another() {
 
 #[tokio::test]
 async fn the_list_can_be_of_one_status() {
-    let cloud = Cloud::connect().await;
+    let cloud = Cloud::connect();
     let worker = cloud.worker("w");
     let bad = cloud.submit(format!("name: {}-bad\n{}", cloud.label, graph(["build"]))).await;
     worker.claims("build").await.fail("no", false).await.expect("accepted");
@@ -65,7 +70,7 @@ async fn the_list_can_be_of_one_status() {
 
 #[tokio::test]
 async fn both_forms_of_a_submission_are_shown_with_what_they_gave() {
-    let cloud = Cloud::connect().await;
+    let cloud = Cloud::connect();
     let listed = json!([
         { "id": "a", "name": "First", "command": "x", "required_labels": [cloud.label], "metadata": { "n": [1, null] },
           "ports": [1], "children": ["c"], "collapsed": true, "status": "success" },
@@ -73,7 +78,9 @@ async fn both_forms_of_a_submission_are_shown_with_what_they_gave() {
     ]);
     let mapped = json!({ "a": { "run": "x" }, "b": { "run": "y", "needs": "a" } });
     for jobs in [listed, mapped] {
-        let answer = cloud.post("/api/workflows", json!({ "name": cloud.label, "trigger": "push", "on": "push", "jobs": jobs })).await;
+        let answer = cloud
+            .post("/api/workflows", json!({ "name": cloud.label, "trigger": "push", "on": "push", "jobs": jobs }))
+            .await;
         let body = if answer.status == 201 {
             answer.json()
         } else {
@@ -81,9 +88,15 @@ async fn both_forms_of_a_submission_are_shown_with_what_they_gave() {
             assert!(jobs.is_object(), "{answer:?}");
             cloud.post("/api/workflows", json!({ "name": cloud.label, "on": "push", "jobs": jobs })).await.json()
         };
-        assert_eq!((&body["name"], &body["trigger"], &body["status"], &body["run"]), (&json!(cloud.label), &json!("push"), &json!("queued"), &json!(1)));
+        assert_eq!(
+            (&body["name"], &body["trigger"], &body["status"], &body["run"]),
+            (&json!(cloud.label), &json!("push"), &json!("queued"), &json!(1))
+        );
         assert_eq!((&body["jobs"][0]["command"], &body["jobs"][1]["depends_on"]), (&json!("x"), &json!(["a"])));
-        assert_eq!((&body["jobs"][0]["status"], &body["started_at_ms"], &body["finished_at_ms"]), (&json!("queued"), &Value::Null, &Value::Null));
+        assert_eq!(
+            (&body["jobs"][0]["status"], &body["started_at_ms"], &body["finished_at_ms"]),
+            (&json!("queued"), &Value::Null, &Value::Null)
+        );
         if jobs.is_array() {
             for kept in ["metadata", "ports", "children", "collapsed"] {
                 assert_eq!(body["jobs"][0][kept], jobs[0][kept], "{kept}");
@@ -91,19 +104,24 @@ async fn both_forms_of_a_submission_are_shown_with_what_they_gave() {
             assert_eq!((&body["jobs"][1]["max_retries"], &body["jobs"][0]["name"]), (&json!(2), &json!("First")));
         }
         let id = body["id"].as_str().expect("an id");
-        assert_eq!(cloud.get(&format!("/api/workflows/{id}/status")).await.json(), cloud.get(&format!("/api/workflows/{id}")).await.json());
+        assert_eq!(
+            cloud.get(&format!("/api/workflows/{id}/status")).await.json(),
+            cloud.get(&format!("/api/workflows/{id}")).await.json()
+        );
         assert_eq!(cloud.send("DELETE", &format!("/api/workflows/{id}"), "", "").await.status, 204);
     }
 }
 
 fn lines(chunks: &Value) -> Vec<(u64, &str)> {
     let chunks = chunks.as_array().expect("a list").iter();
-    chunks.map(|chunk| (chunk["sequence"].as_u64().expect("a number"), chunk["data"].as_str().expect("a text"))).collect()
+    chunks
+        .map(|chunk| (chunk["sequence"].as_u64().expect("a number"), chunk["data"].as_str().expect("a text")))
+        .collect()
 }
 
 #[tokio::test]
 async fn logs_are_in_order_each_number_once_and_can_be_read_from_any_place() {
-    let cloud = Cloud::connect().await;
+    let cloud = Cloud::connect();
     let run = cloud.submit(graph(["build"])).await;
     let build = cloud.worker("w").claims("build").await;
     let logs = run.path("/jobs/build/logs");
@@ -118,7 +136,10 @@ async fn logs_are_in_order_each_number_once_and_can_be_read_from_any_place() {
     let expected = [(0, "one % \"\n"), (1, "two\r\n"), (2, "three 🦀\n"), (3, "four\n"), (4, "five, without an end")];
     assert_eq!(lines(&all), expected);
     for chunk in all.as_array().expect("a list") {
-        assert_eq!((&chunk["workflow_id"], &chunk["job_id"], &chunk["stream"]), (&json!(run.id), &json!("build"), &json!("stdout")));
+        assert_eq!(
+            (&chunk["workflow_id"], &chunk["job_id"], &chunk["stream"]),
+            (&json!(run.id), &json!("build"), &json!("stdout"))
+        );
         assert!(chunk["timestamp_ms"].as_u64().is_some_and(|at| at > 0), "{chunk}");
     }
     assert_eq!(lines(&cloud.get(&format!("{logs}?after=2")).await.json()), expected[3..]);
@@ -130,8 +151,12 @@ async fn logs_are_in_order_each_number_once_and_can_be_read_from_any_place() {
 
 #[tokio::test]
 async fn a_log_belongs_to_the_leases_job_and_attempt_whatever_it_says() {
-    let cloud = Cloud::connect().await;
-    let run = cloud.submit("jobs: {build: {run: x, labels: '{label}', retries: 1}, other: {run: x, labels: '{label}', needs: build}}").await;
+    let cloud = Cloud::connect();
+    let run = cloud
+        .submit(
+            "jobs: {build: {run: x, labels: '{label}', retries: 1}, other: {run: x, labels: '{label}', needs: build}}",
+        )
+        .await;
     let worker = cloud.worker("w");
     let first = worker.claims("build").await;
     let chunk = json!({ "workflow_id": "elsewhere", "job_id": "other", "sequence": 0, "data": "mine\n", "timestamp_ms": 7, "stream": "stderr" });
@@ -152,7 +177,7 @@ async fn a_log_belongs_to_the_leases_job_and_attempt_whatever_it_says() {
 
 #[tokio::test]
 async fn a_log_is_streamed_as_events_that_end_with_the_job() {
-    let cloud = Cloud::connect().await;
+    let cloud = Cloud::connect();
     let run = cloud.submit(graph(["build"])).await;
     let build = cloud.worker("w").claims("build").await;
     build.log(&[(0, "one\n"), (1, "two\nlines\n")]).await.expect("accepted");
@@ -175,7 +200,8 @@ async fn a_log_is_streamed_as_events_that_end_with_the_job() {
     for (n, data) in ["one\n", "two\nlines\n"].into_iter().enumerate() {
         let fields: Vec<&str> = events[n].lines().collect();
         assert_eq!(fields[..2], ["event: log".to_owned(), format!("id: {n}")]);
-        let chunk: Value = serde_json::from_str(fields[2].strip_prefix("data: ").expect("data")).expect("one line of JSON");
+        let chunk: Value =
+            serde_json::from_str(fields[2].strip_prefix("data: ").expect("data")).expect("one line of JSON");
         assert_eq!(chunk["data"], data);
     }
     assert!(events[2].starts_with("event: end"), "{text}");
@@ -189,7 +215,7 @@ async fn worker_info(cloud: &Cloud, id: &str) -> Option<WorkerInfo> {
 
 #[tokio::test]
 async fn a_worker_is_shown_idle_busy_with_its_job_and_gone() {
-    let cloud = Cloud::connect().await;
+    let cloud = Cloud::connect();
     let run = cloud.submit(graph(["build"])).await;
     let worker = cloud.worker("w").registers(&[]).await;
     let id = worker.id().as_str();
@@ -220,7 +246,7 @@ async fn a_worker_is_shown_idle_busy_with_its_job_and_gone() {
 
 #[tokio::test]
 async fn a_pool_shows_what_waits_what_runs_and_who_could_take_it() {
-    let cloud = Cloud::connect().await;
+    let cloud = Cloud::connect();
     let run = cloud.submit(graph(["a", "b", "c"])).await;
     let worker = cloud.worker("w");
     let held = worker.claims_any().await;
@@ -239,12 +265,17 @@ async fn a_pool_shows_what_waits_what_runs_and_who_could_take_it() {
 
 #[tokio::test]
 async fn the_api_says_that_it_lives_and_describes_itself() {
-    let cloud = Cloud::connect().await;
+    let cloud = Cloud::connect();
     let health = cloud.get("/api/health").await;
     assert_eq!((health.status.as_u16(), &health.json()["status"]), (200, &json!("ok")));
     assert_eq!(health.header("content-type"), "application/json");
     let paths = cloud.get("/api/openapi.json").await.json()["paths"].clone();
-    for (path, method) in [("/api/workflows", "post"), ("/api/jobs/claim", "post"), ("/api/workflows/{id}/jobs/{job_id}/logs", "get"), ("/api/jobs/{lease_id}/complete", "post")] {
+    for (path, method) in [
+        ("/api/workflows", "post"),
+        ("/api/jobs/claim", "post"),
+        ("/api/workflows/{id}/jobs/{job_id}/logs", "get"),
+        ("/api/jobs/{lease_id}/complete", "post"),
+    ] {
         assert!(paths[path][method].is_object(), "{method} {path}: {paths}");
     }
 }

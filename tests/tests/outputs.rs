@@ -41,7 +41,7 @@ async fn all_outputs(run: &Run, job: &str) -> Value {
 
 #[tokio::test]
 async fn awkward_values_come_back_byte_for_byte_downstream_and_in_the_status() {
-    let cloud = Cloud::connect().await;
+    let cloud = Cloud::connect();
     let run = cloud.submit(graph(["build", "deploy: build"])).await;
     let worker = cloud.worker("w");
     worker.claims("build").await.completes(&AWKWARD).await;
@@ -57,7 +57,7 @@ async fn awkward_values_come_back_byte_for_byte_downstream_and_in_the_status() {
 
 #[tokio::test]
 async fn large_values_come_back_byte_for_byte() {
-    let cloud = Cloud::connect().await;
+    let cloud = Cloud::connect();
     for size in [200 * 1024, 900 * 1024] {
         let run = cloud.submit(graph(["build", "deploy: build"])).await;
         let worker = cloud.worker("w");
@@ -77,7 +77,7 @@ async fn large_values_come_back_byte_for_byte() {
 
 #[tokio::test]
 async fn many_values_of_one_job_come_back_byte_for_byte() {
-    let cloud = Cloud::connect().await;
+    let cloud = Cloud::connect();
     let run = cloud.submit(graph(["build", "deploy: build"])).await;
     let worker = cloud.worker("w");
     let named: Vec<(String, String)> = (0..900).map(|n| (format!("name-{n}"), long(1024))).collect();
@@ -107,7 +107,7 @@ async fn seven(cloud: &Cloud) -> (Run, Vec<String>) {
 
 #[tokio::test]
 async fn seven_needs_of_900_kb_each_come_back_byte_for_byte() {
-    let cloud = Cloud::connect().await;
+    let cloud = Cloud::connect();
     let (run, names) = seven(&cloud).await;
     let join = cloud.worker("able").registers(&["outputs_url", "others"]).await.claims("join").await;
     assert_eq!(join.job.upstream_outputs_url.is_some(), cloud.on_aws());
@@ -120,7 +120,7 @@ async fn seven_needs_of_900_kb_each_come_back_byte_for_byte() {
 
 #[tokio::test]
 async fn a_worker_that_cannot_fetch_what_is_too_large_for_a_claim_ends_the_job_with_the_sizes() {
-    let cloud = Cloud::connect().await;
+    let cloud = Cloud::connect();
     let (run, _) = seven(&cloud).await;
     let unable = cloud.worker("unable").registers(&[]).await;
     if cloud.on_aws() {
@@ -141,7 +141,7 @@ async fn a_worker_that_cannot_fetch_what_is_too_large_for_a_claim_ends_the_job_w
 
 #[tokio::test]
 async fn outputs_over_1_mb_are_refused_with_name_size_and_limit_and_nothing_is_kept() {
-    let cloud = Cloud::connect().await;
+    let cloud = Cloud::connect();
     let run = cloud.submit(graph(["build"])).await;
     let build = cloud.worker("w").claims("build").await;
     let (half, most) = (long(524_289), long(600_000));
@@ -160,7 +160,7 @@ async fn outputs_over_1_mb_are_refused_with_name_size_and_limit_and_nothing_is_k
 
 #[tokio::test]
 async fn exactly_1_mb_of_outputs_is_kept() {
-    let cloud = Cloud::connect().await;
+    let cloud = Cloud::connect();
     let run = cloud.submit(graph(["build"])).await;
     let half = "x".repeat(524_288);
     cloud.worker("w").claims("build").await.completes(&[("one", &half), ("two", &half)]).await;
@@ -170,7 +170,7 @@ async fn exactly_1_mb_of_outputs_is_kept() {
 
 #[tokio::test]
 async fn a_job_receives_the_outputs_of_both_its_needs_and_of_no_other() {
-    let cloud = Cloud::connect().await;
+    let cloud = Cloud::connect();
     let run = cloud.submit(graph(["far", "left: far", "right: far", "aside", "join: left right"])).await;
     let worker = cloud.worker("w");
     while run.job("right").await.status != Success || run.job("left").await.status != Success {
@@ -183,14 +183,15 @@ async fn a_job_receives_the_outputs_of_both_its_needs_and_of_no_other() {
         join = worker.claims("join").await;
     }
     // Not those of `far`: what it needs only through others is absent, everywhere.
-    let expected = json!({ "left": { "name": "left", "same": "in each" }, "right": { "name": "right", "same": "in each" } });
+    let expected =
+        json!({ "left": { "name": "left", "same": "in each" }, "right": { "name": "right", "same": "in each" } });
     assert_eq!(join.received().await, expected);
     run.cancel().await;
 }
 
 #[tokio::test]
 async fn a_need_that_gave_nothing_is_there_empty_and_a_root_receives_nothing() {
-    let cloud = Cloud::connect().await;
+    let cloud = Cloud::connect();
     let run = cloud.submit(graph(["silent", "next: silent"])).await;
     let worker = cloud.worker("w");
     let silent = worker.claims("silent").await;
@@ -208,7 +209,7 @@ async fn a_need_that_gave_nothing_is_there_empty_and_a_root_receives_nothing() {
 
 #[tokio::test]
 async fn the_outputs_of_a_job_that_was_skipped_or_has_not_run_are_empty_at_once() {
-    let cloud = Cloud::connect().await;
+    let cloud = Cloud::connect();
     let run = cloud.submit(graph(["build", "deploy: build"])).await;
     assert_eq!(all_outputs(&run, "deploy").await, json!({}));
     cloud.worker("w").claims("build").await.fails("for good").await;
@@ -220,7 +221,7 @@ async fn the_outputs_of_a_job_that_was_skipped_or_has_not_run_are_empty_at_once(
 
 #[tokio::test]
 async fn a_job_receives_what_the_attempt_that_succeeded_gave() {
-    let cloud = Cloud::connect().await;
+    let cloud = Cloud::connect();
     let text = graph(["build", "deploy: build"]).replace("needs: []", "needs: [], retries: 1");
     let run = cloud.submit(text).await;
     let worker = cloud.worker("w");
@@ -238,9 +239,13 @@ async fn a_job_receives_what_the_attempt_that_succeeded_gave() {
 
 #[tokio::test]
 async fn a_job_id_with_unusual_characters_names_its_outputs_everywhere() {
-    let cloud = Cloud::connect().await;
+    let cloud = Cloud::connect();
     let id = "straße:1.2_é@%25+&=🦀";
-    let run = cloud.submit(format!("jobs:\n  '{id}': {{run: x, labels: '{{label}}'}}\n  next: {{run: x, labels: '{{label}}', needs: '{id}'}}")).await;
+    let run = cloud
+        .submit(format!(
+            "jobs:\n  '{id}': {{run: x, labels: '{{label}}'}}\n  next: {{run: x, labels: '{{label}}', needs: '{id}'}}"
+        ))
+        .await;
     let worker = cloud.worker("w");
     worker.claims(id).await.completes(&[("a", "1")]).await;
     let next = worker.claims("next").await;
@@ -252,7 +257,7 @@ async fn a_job_id_with_unusual_characters_names_its_outputs_everywhere() {
 
 #[tokio::test]
 async fn a_name_that_is_none_is_refused_and_the_job_can_still_be_completed() {
-    let cloud = Cloud::connect().await;
+    let cloud = Cloud::connect();
     let run = cloud.submit(graph(["build"])).await;
     let build = cloud.worker("w").claims("build").await;
     let long = "x".repeat(129);

@@ -20,7 +20,8 @@ impl Real {
         let dir = tempfile::tempdir().expect("a directory");
         let config = WorkerConfig {
             server_url: cloud.url().to_owned(),
-            worker_id: WorkerId::new(format!("{}-{}", cloud.label, labels.to_string().replace(", ", "+"))).expect("an id"),
+            worker_id: WorkerId::new(format!("{}-{}", cloud.label, labels.to_string().replace(", ", "+")))
+                .expect("an id"),
             labels,
             exclusive: true,
             concurrency: 2,
@@ -48,7 +49,7 @@ async fn log_of(cloud: &Cloud, run: &Run, job: &str) -> String {
 
 #[tokio::test]
 async fn the_example_runs_each_job_where_its_labels_are_with_the_outputs_of_what_it_needs() {
-    let cloud = Cloud::connect().await;
+    let cloud = Cloud::connect();
     let _builder = Real::starts(&cloud, "{label}");
     let _staging = Real::starts(&cloud, "{label}-staging");
     let _production = Real::starts(&cloud, "{label}-production");
@@ -89,7 +90,7 @@ async fn the_example_runs_each_job_where_its_labels_are_with_the_outputs_of_what
 
 #[tokio::test]
 async fn several_lines_quotes_and_emoji_written_to_the_output_file_arrive_as_they_are() {
-    let cloud = Cloud::connect().await;
+    let cloud = Cloud::connect();
     let _worker = Real::starts(&cloud, "{label}");
     let run = cloud
         .submit(
@@ -123,7 +124,7 @@ async fn several_lines_quotes_and_emoji_written_to_the_output_file_arrive_as_the
 
 #[tokio::test]
 async fn a_command_that_fails_is_tried_again_and_its_exit_code_is_shown() {
-    let cloud = Cloud::connect().await;
+    let cloud = Cloud::connect();
     let _worker = Real::starts(&cloud, "{label}");
     let run = cloud
         .submit(
@@ -146,7 +147,7 @@ async fn a_command_that_fails_is_tried_again_and_its_exit_code_is_shown() {
 
 #[tokio::test]
 async fn a_job_that_gives_too_much_fails_at_once_with_name_size_and_limit() {
-    let cloud = Cloud::connect().await;
+    let cloud = Cloud::connect();
     let _worker = Real::starts(&cloud, "{label}");
     let text = r#"jobs:
   build:
@@ -164,7 +165,7 @@ async fn a_job_that_gives_too_much_fails_at_once_with_name_size_and_limit() {
 
 #[tokio::test]
 async fn a_cancelled_command_is_ended_with_all_its_children() {
-    let cloud = Cloud::connect().await;
+    let cloud = Cloud::connect();
     let worker = Real::starts(&cloud, "{label}");
     let text = "jobs: {build: {labels: '{label}', run: 'sleep 600 & echo $! > child; echo $$ > parent; wait'}}";
     let run = cloud.submit(text).await;

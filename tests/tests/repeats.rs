@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 #[tokio::test]
 async fn a_submission_repeated_with_its_key_is_the_same_workflow() {
-    let cloud = Cloud::connect().await;
+    let cloud = Cloud::connect();
     let body = cloud.definition(graph(["build"]));
     let key = format!("key-{}", cloud.label);
     let submit = |query: &'static str, body: String| {
@@ -39,7 +39,7 @@ async fn a_submission_repeated_with_its_key_is_the_same_workflow() {
 
 #[tokio::test]
 async fn of_submissions_with_one_key_at_once_one_makes_a_workflow() {
-    let cloud = Cloud::connect().await;
+    let cloud = Cloud::connect();
     let submissions = join_all((0..8).map(|_| cloud.submit_with(graph(["build"]), true, Some(&cloud.label)))).await;
     assert!(submissions.iter().all(|run| run.id == submissions[0].id));
     let worker = cloud.worker("w");
@@ -50,7 +50,7 @@ async fn of_submissions_with_one_key_at_once_one_makes_a_workflow() {
 
 #[tokio::test]
 async fn without_a_key_or_with_another_the_same_text_is_another_workflow() {
-    let cloud = Cloud::connect().await;
+    let cloud = Cloud::connect();
     let keys = [None, None, Some(format!("{}-a", cloud.label)), Some(format!("{}-b", cloud.label))];
     let mut ids = Vec::new();
     for key in keys {
@@ -63,7 +63,7 @@ async fn without_a_key_or_with_another_the_same_text_is_another_workflow() {
 
 #[tokio::test]
 async fn a_completion_repeated_is_answered_the_same_and_one_with_other_outputs_is_refused() {
-    let cloud = Cloud::connect().await;
+    let cloud = Cloud::connect();
     let run = cloud.submit(graph(["build", "deploy: build"])).await;
     let worker = cloud.worker("w");
     let build = worker.claims("build").await;
@@ -92,7 +92,7 @@ async fn a_completion_repeated_is_answered_the_same_and_one_with_other_outputs_i
 
 #[tokio::test]
 async fn a_failure_repeated_uses_one_retry() {
-    let cloud = Cloud::connect().await;
+    let cloud = Cloud::connect();
     let run = cloud.submit("jobs: {build: {run: x, labels: '{label}', retries: 2}}").await;
     let worker = cloud.worker("w");
     let first = worker.claims("build").await;
@@ -119,14 +119,15 @@ async fn a_failure_repeated_uses_one_retry() {
 
 #[tokio::test]
 async fn two_completions_at_once_are_one() {
-    let cloud = Cloud::connect().await;
+    let cloud = Cloud::connect();
     let run = cloud.submit(graph(["build", "deploy: build"])).await;
     let worker = cloud.worker("w");
     let build = worker.claims("build").await;
     let values = ["one", "two", "three", "four"];
     let said = values.map(|value| [("value", value)]);
     let answers = join_all(said.iter().map(|outputs| build.complete(outputs))).await;
-    let accepted: Vec<&str> = values.into_iter().zip(&answers).filter(|(_, answer)| answer.is_ok()).map(|(v, _)| v).collect();
+    let accepted: Vec<&str> =
+        values.into_iter().zip(&answers).filter(|(_, answer)| answer.is_ok()).map(|(v, _)| v).collect();
     let [value] = accepted[..] else { panic!("{answers:?}") };
     let deploy = worker.claims("deploy").await;
     assert_eq!(deploy.received().await, json!({ "build": { "value": value } }));
@@ -138,7 +139,7 @@ async fn two_completions_at_once_are_one() {
 /// The stream tells at least once. In memory there is none: there the engine's own tests repeat its notices.
 #[tokio::test]
 async fn a_stream_batch_or_half_of_one_told_again_changes_nothing() {
-    let cloud = Cloud::connect().await;
+    let cloud = Cloud::connect();
     let Some(emulator) = cloud.emulator() else { return };
     let run = cloud.submit(graph(["top", "left: top", "right: top", "end: left right"])).await;
     let tell_again = async || {

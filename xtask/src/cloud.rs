@@ -3,7 +3,7 @@
 use std::io::stdin;
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use crate::binaries::Binaries;
 use crate::deploy::{self, Deployed};
@@ -28,7 +28,8 @@ impl Cloud {
         let emulator = emulator::start(kind, &venv)?;
         let zips = binaries.packages()?;
         let aws = |arguments: &[&str]| emulator.aws(arguments);
-        let deployed = deploy::deploy(&aws, kind, emulator.endpoint(), &zips, STACK)?;
+        let deployed = deploy::deploy(&aws, kind, emulator.endpoint(), &zips, STACK)
+            .with_context(|| format!("deploying to {kind}, whose log ends:\n{}", emulator.log_tail()))?;
         eprintln!("{kind} is up with the project deployed, after {:.1} s", began.elapsed().as_secs_f32());
         Ok(Self { emulator, deployed })
     }

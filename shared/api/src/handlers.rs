@@ -4,6 +4,8 @@ mod jobs;
 mod openapi;
 mod workflows;
 
+use std::fmt::Write;
+
 use bytes::Bytes;
 use engine::Engine;
 use engine::ports::Ports;
@@ -84,7 +86,7 @@ pub(crate) fn encode(text: &str) -> String {
         if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~') {
             encoded.push(char::from(byte));
         } else {
-            encoded.push_str(&format!("%{byte:02X}"));
+            let _ = write!(encoded, "%{byte:02X}");
         }
     }
     encoded

@@ -131,7 +131,7 @@ pub enum Found {
 pub fn find(only: Option<Function>, method: &Method, path: &str) -> Found {
     let segments: Vec<&str> = path.trim_end_matches('/').split('/').collect();
     let mut methods = Vec::new();
-    for route in ROUTES.iter() {
+    for route in &ROUTES {
         let Some(raw) = matches(route.path, &segments) else { continue };
         if route.method != *method {
             methods.push(route.method.clone());

@@ -101,7 +101,7 @@ impl<P: Ports> Engine<P> {
             .flat_map(|(pool, heads)| heads.into_iter().map(move |head| (head, &pool.id)))
             .collect();
         all.sort();
-        let spread = all.len().min(SPREAD).max(1);
+        let spread = all.len().clamp(1, SPREAD);
         let start = usize::from(self.ports.random()[0]) % spread;
         // Towards the older ones, wrapping round, so that with few waiting all of them are tried.
         all.rotate_left(start);

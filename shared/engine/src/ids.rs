@@ -247,7 +247,7 @@ mod tests {
 
     #[test]
     fn a_lease_id_reads_back_and_nothing_else_is_one() {
-        let token = LeaseToken::new(JobKey::new(&RunKey::new([7; 16]), 12), 3, [9; 16]);
+        let token = LeaseToken::new(JobKey::new(&RunKey::new([0xab; 16]), 12), 3, [0xcd; 16]);
         let text = token.id().0;
         let read = LeaseToken::parse(&text).expect("its own text");
         assert!(read == token && read.fence() == token.fence());

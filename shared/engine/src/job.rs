@@ -364,7 +364,7 @@ impl JobUpdate {
                 let hold = record.hold().cloned();
                 new.phase = Phase::Ended(Ending { outcome: outcome.clone(), at: *at, hold });
                 new.last_report = last_report.clone().or(new.last_report);
-                new.error = error.clone();
+                new.error.clone_from(error);
             }
         }
         Some(new)

@@ -261,7 +261,7 @@ impl Pool {
 }
 
 /// Tickets go to a queue this long after a worker last asked for it.
-pub const QUEUE_WANTED: Duration = Duration::from_secs(3600);
+pub const QUEUE_WANTED: Duration = Duration::from_hours(1);
 
 /// A pool's queue.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -200,8 +200,8 @@ fn repeat_or_lost(job: Option<&JobRecord>, report: &LastReport) -> Outcome<()> {
     let lost = |why| Err(EngineError::LeaseLost(why));
     let Some(job) = job else { return lost(LeaseLost::Ended) };
     match &job.last_report {
-        Some(last) if last == report => Ok(()),
-        Some(last) if last.fence == report.fence && last.report != lost_report() => lost(LeaseLost::Reported),
+        Some(kept) if kept == report => Ok(()),
+        Some(kept) if kept.fence == report.fence && kept.report != lost_report() => lost(LeaseLost::Reported),
         _ if is_cancelled_under(job, &report.fence) => lost(LeaseLost::Cancelled),
         _ => lost(LeaseLost::Ended),
     }

@@ -14,7 +14,7 @@ use crate::run::{Control, RunState, WorkflowRecord};
 use crate::Engine;
 
 /// An answer is kept for a repeat with the same key for this long.
-pub const KEY_KEPT: Duration = Duration::from_secs(24 * 3600);
+pub const KEY_KEPT: Duration = Duration::from_hours(24);
 
 /// Records written in one call, and calls under way at once.
 const BATCH: usize = 25;

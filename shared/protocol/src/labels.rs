@@ -138,7 +138,6 @@ impl LabelSet {
     }
 
     /// In sorted order.
-    #[must_use]
     pub fn iter(&self) -> Iter<'_, Label> {
         self.0.iter()
     }

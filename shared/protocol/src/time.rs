@@ -25,7 +25,7 @@ impl Millis {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }
 
-    /// Whole seconds since 1970, as DynamoDB's time-to-live wants them.
+    /// Whole seconds since 1970, as `DynamoDB`'s time-to-live wants them.
     #[must_use]
     pub fn secs(self) -> u64 {
         self.0 / 1000

@@ -65,8 +65,11 @@ fn localstack_environment(command: &mut Command, port: u16, directory: &Path) {
         .env("PROVIDER_OVERRIDE_DYNAMODBSTREAMS", "moto")
         // Queue URLs with the address above, rather than a host name that may not resolve.
         .env("SQS_ENDPOINT_STRATEGY", "path")
-        // A stack with a resource that it can't make fails, rather than pretend.
-        .env("CFN_IGNORE_UNSUPPORTED_RESOURCE_TYPES", "0")
+        // It would refuse the template for its HTTP API, although the stack's condition leaves that out.
+        .env("CFN_IGNORE_UNSUPPORTED_RESOURCE_TYPES", "1")
+        // Looks for stream records and messages often, also after a quiet while; by default up to 10 s apart.
+        .env("LAMBDA_EVENT_SOURCE_MAPPING_POLL_INTERVAL_SEC", "0.2")
+        .env("LAMBDA_EVENT_SOURCE_MAPPING_MAX_BACKOFF_ON_EMPTY_POLL_SEC", "0.5")
         // Nothing from or to the vendor, and no name server.
         .env("ACTIVATE_PRO", "0")
         .env("LOCALSTACK_ACKNOWLEDGE_ACCOUNT_REQUIREMENT", "1")

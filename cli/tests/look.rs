@@ -1,0 +1,162 @@
+//! What is, why it waits, and what can be done about it; against a real server with real workers.
+
+mod common;
+
+use std::time::Duration;
+
+use common::{Running, World, in_order};
+
+#[tokio::test]
+async fn why_names_the_missing_labels_and_the_nearest_worker() {
+    let definition = "jobs:\n  train: {labels: [gpu, linux], run: x}\n  report: {needs: train, run: x}\n";
+    let mut world = World::with("train.yml", definition).await;
+    world.worker("near", "linux");
+    world.worker("far", "");
+    let id = world.submit("train.yml").await;
+    world.until_known(&["near", "far"]).await;
+    let url = world.server.url();
+    let said = world.good(&["why", &id, "train"]).await;
+    in_order(
+        &said,
+        &[
+            "no worker online has all its labels (gpu, linux); near comes nearest and lacks gpu.",
+            &format!("start one: WORKER_LABELS=gpu,linux SERVER_URL={url} workflow-graph-worker"),
+        ],
+    );
+    in_order(&said, &["  near (linux) lacks gpu"]);
+    in_order(&said, &["  far (no labels) lacks gpu, linux"]);
+    let all = world.good(&["why", &id]).await;
+    in_order(&all, &["train has waited for", "report has waited for", "  train waits: no worker online"]);
+    let wrong = world.run(&["why", &id, "trian"]).await;
+    assert_eq!(wrong.code, Some(2));
+    assert_eq!(wrong.err, format!("error: workflow `{id}` has no job `trian`; it has train and report.\n"));
+    let pools = world.good(&["pools"]).await;
+    in_order(&pools, &["LABELS", "gpu, linux"]);
+    world.good(&["cancel", &id]).await;
+}
+
+#[tokio::test]
+async fn why_says_who_is_busy_with_what() {
+    let mut world = World::with(
+        "train.yml",
+        "jobs:\n  train: {labels: [gpu], run: 'echo begun; while ! test -e go; do sleep 0.05; done'}\n",
+    )
+    .await;
+    world.write("eval.yml", "jobs:\n  eval: {labels: [gpu], run: 'true'}\n");
+    world.lease_ttl_secs = 60;
+    world.worker("only", "gpu");
+    let mut watching = Running::start(world.command(&["submit", "--watch", "train.yml"]));
+    watching.until("train | begun").await;
+    let eval = world.submit("eval.yml").await;
+    // What workers do is known to the server with a delay.
+    world.server.pass(Duration::from_secs(6)).await;
+    let said = world.good(&["why", &eval]).await;
+    in_order(&said, &[": 1 of 1 worker online with all its labels (gpu) is busy.", "  only runs train"]);
+    in_order(&world.good(&["workers"]).await, &["WORKER  STATUS  LABELS  JOB", "only    busy    gpu     train"]);
+    world.write("go", "");
+    assert!(watching.end().await.0.success());
+    world.ended(&eval).await;
+    assert_eq!(world.good(&["why", &eval]).await, "No job of eval waits: 1 success.\n");
+}
+
+#[tokio::test]
+async fn logs_follow_a_job_to_its_end() {
+    let run = "echo one; while ! test -e go; do sleep 0.05; done; echo two >&2; printf three";
+    let mut world = World::with("talk.yml", &format!("jobs:\n  a: {{run: '{run}'}}\n")).await;
+    let id = world.submit("talk.yml").await;
+    let before = world.run(&["logs", &id, "a"]).await;
+    assert_eq!((before.code, before.out.as_str()), (Some(0), ""));
+    assert_eq!(before.err, "a waits: no worker is online that may take it\n");
+    let mut following = Running::start(world.command(&["logs", &id, "a", "-f"]));
+    world.worker("w1", "");
+    following.until("one").await;
+    world.write("go", "");
+    following.until("two").await;
+    following.until("three").await;
+    assert_eq!(following.seen, ["one", "two", "three"]);
+    let (status, said) = following.end().await;
+    assert!(status.success());
+    assert!(["", "a waits: no worker is online that may take it\n"].contains(&said.as_str()), "{said}");
+    assert_eq!(world.good(&["logs", &id, "a"]).await, "one\ntwo\nthree\n");
+    assert_eq!(world.good(&["logs", &id, "a", "--attempt", "0"]).await, "one\ntwo\nthree\n");
+    let none = world.run(&["logs", &id, "a", "--attempt", "3"]).await;
+    assert_eq!(none.err, "a has had no attempt 3; the latest is 0\n");
+}
+
+#[tokio::test]
+async fn logs_follow_every_try() {
+    let definition = "jobs:\n  a: {retries: 1, run: 'echo try $JOB_ATTEMPT; test $JOB_ATTEMPT = 1'}\n";
+    let mut world = World::with("again.yml", definition).await;
+    world.worker("w1", "");
+    let id = world.submit("again.yml").await;
+    world.ended(&id).await;
+    assert_eq!(world.good(&["logs", &id, "a", "--attempt", "0", "-f"]).await, "try 0\n");
+    assert_eq!(world.good(&["logs", &id, "a", "-f"]).await, "try 1\n");
+}
+
+#[tokio::test]
+async fn a_cancelled_workflow_ends_and_stops_what_runs() {
+    let mut world =
+        World::with("slow.yml", "jobs:\n  a: {run: 'echo begun; sleep 600'}\n  b: {needs: a, run: x}\n").await;
+    world.worker("w1", "");
+    let mut watching = Running::start(world.command(&["submit", "--watch", "slow.yml"]));
+    watching.until("a | begun").await;
+    let id = watching.seen[0].rsplit(' ').next().expect("an id").to_owned();
+    let done = world.run(&["cancel", &id]).await;
+    assert_eq!((done.code, done.out.as_str()), (Some(0), ""), "{}", done.err);
+    watching.until("b   cancelled").await;
+    watching.until("slow was cancelled").await;
+    assert_eq!(watching.end().await.0.code(), Some(1));
+    assert_eq!(world.run(&["cancel", &id]).await.err, format!("{id} has ended: cancelled\n"));
+}
+
+#[tokio::test]
+async fn a_rerun_of_what_failed_keeps_what_succeeded_with_its_outputs() {
+    let definition = "jobs:\n  good: {run: 'echo ran >> good.log; echo ::set-output v=1'}\n  bad: {needs: good, run: 'test -e mended'}\n";
+    let mut world = World::with("mend.yml", definition).await;
+    world.worker("w1", "");
+    let failed = world.run(&["submit", "mend.yml", "--watch"]).await;
+    assert_eq!(failed.code, Some(1), "{}", failed.out);
+    let id = failed.out.lines().next().and_then(|line| line.rsplit(' ').next()).expect("an id").to_owned();
+    world.write("mended", "");
+    let rerun = world.run(&["rerun", &id, "--failed", "--watch"]).await;
+    assert_eq!(rerun.code, Some(0), "{}\n{}", rerun.out, rerun.err);
+    in_order(&rerun.out, &["mend: 2 jobs, workflow", "bad    started on w1", "bad    succeeded", "mend succeeded"]);
+    in_order(&rerun.out, &["good   kept from an earlier run"]);
+    assert_eq!(std::fs::read_to_string(world.path("good.log")).expect("a log"), "ran\n");
+    assert_eq!(world.good(&["outputs", &id, "good"]).await, "v = 1\n");
+    assert_eq!(world.good(&["outputs", &id, "good", "--json"]).await, "{\n  \"v\": \"1\"\n}\n");
+    in_order(
+        &world.good(&["status", &id]).await,
+        &["mend  success", "run 2, started", "good  success", "bad   success"],
+    );
+}
+
+#[tokio::test]
+async fn lists_can_be_cut_and_filtered_and_shrink_when_something_is_deleted() {
+    let mut world = World::with("one.yml", "jobs:\n  a: {run: 'true'}\n").await;
+    world.write("other.yml", "jobs:\n  a: {labels: [nobody], run: 'true'}\n");
+    world.worker("w1", "");
+    let one = world.submit("one.yml").await;
+    world.ended(&one).await;
+    let other = world.submit("other.yml").await;
+    let all = world.good(&["list"]).await;
+    in_order(
+        &all,
+        &["ID ", &format!("{other}  other  running  1    0 of 1"), &format!("{one}  one    success  1    1 of 1")],
+    );
+    let succeeded = world.good(&["list", "--status", "success"]).await;
+    assert!(succeeded.contains(&one) && !succeeded.contains(&other), "{succeeded}");
+    let newest = world.run(&["list", "-n", "1"]).await;
+    assert_eq!((newest.out.lines().count(), newest.err.as_str()), (2, "these are the newest 1; --limit shows more\n"));
+    let json = world.good(&["list", "--json"]).await;
+    assert!(json.starts_with("[\n  {\n    \"id\""), "{json}");
+
+    let refused = world.run(&["delete", &other]).await;
+    assert_eq!(refused.code, Some(2));
+    assert!(refused.err.starts_with(&format!("error: workflow `{other}` is running; ")), "{}", refused.err);
+    world.good(&["delete", &one]).await;
+    let gone = world.run(&["status", &one]).await;
+    assert_eq!(gone.code, Some(2));
+    assert_eq!(gone.err, format!("error: there is no workflow `{one}`; `wfg list` shows those there are.\n"));
+}

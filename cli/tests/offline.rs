@@ -1,0 +1,104 @@
+//! What works, or fails well, without a server.
+
+mod common;
+
+use common::{Done, finish, in_order, wfg};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+
+async fn validate(file: &str, text: &str) -> Done {
+    let dir = TempDir::new().expect("a directory");
+    std::fs::write(dir.path().join(file), text).expect("written");
+    let mut command = wfg(&["validate", file]);
+    command.current_dir(dir.path());
+    finish(command, "").await
+}
+
+#[tokio::test]
+async fn all_problems_of_a_file_are_shown_with_their_lines() {
+    let text = "\
+name: deploy
+jobs:
+  build:
+    runs-on: ubuntu
+    run: make
+  test:
+    needs: [biuld, test]
+    labels: ['has space']
+  a: {run: x, needs: b}
+  b: {run: x, needs: a}
+  build: {run: again}
+";
+    let done = validate("deploy.yml", text).await;
+    assert_eq!((done.code, done.out.as_str()), (Some(1), ""), "{}", done.err);
+    in_order(
+        &done.err,
+        &[
+            "`runs-on` is not a key of a job",
+            ",-[deploy.yml:4:5]",
+            " 4 |     runs-on: ubuntu",
+            "   :     ^^^|^^^",
+            "missing_run",
+            ",-[deploy.yml:6:3]",
+            "there is no job `biuld`; did you mean `build`?",
+            " 7 |     needs: [biuld, test]",
+            "   :             ^^|^^",
+            "has space",
+            "could never start",
+            "deploy.yml: 7 problems",
+        ],
+    );
+    assert!(!done.err.contains('\x1b'), "no colours for a pipe");
+}
+
+#[tokio::test]
+async fn a_good_file_says_so_with_what_is_worth_noting() {
+    let done = validate("ci.yml", "on: push\njobs:\n  a: {run: x}\n").await;
+    assert_eq!((done.code, done.err.as_str()), (Some(0), ""), "{}", done.out);
+    in_order(&done.out, &["on_starts_nothing", "starts nothing", ",-[ci.yml:1:1]", "ci.yml: 1 job, no problems"]);
+}
+
+#[tokio::test]
+async fn json_and_broken_syntax_are_checked_too() {
+    let done = validate("a.json", r#"{"jobs": [{"id": "a", "name": "A", "command": "x", "depends_on": ["b"]}]}"#).await;
+    assert_eq!(done.code, Some(1));
+    in_order(&done.err, &["`b`", "a.json: 1 problem"]);
+    let done = validate("a.yml", "jobs: [\n").await;
+    assert_eq!(done.code, Some(1));
+    in_order(&done.err, &["syntax", "a.yml:", "a.yml: 1 problem"]);
+    let done = validate("empty.yml", "").await;
+    assert_eq!(done.code, Some(1));
+    in_order(&done.err, &["there is nothing in it", "empty.yml: 1 problem"]);
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_is_named_with_what_to_do() {
+    // Bound and not listening any more: nobody else gets it at once.
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let url = format!("http://{}", listener.local_addr().expect("bound"));
+    drop(listener);
+    let done = finish(wfg(&["--server", &url, "list"]), "").await;
+    assert_eq!((done.code, done.out.as_str()), (Some(2), ""));
+    assert!(done.err.starts_with(&format!("error: can't reach {url}: ")), "{}", done.err);
+    assert!(
+        done.err.ends_with("Is the server running? Say where it is with --server or SERVER_URL.\n"),
+        "{}",
+        done.err
+    );
+    let done = finish(wfg(&["list", "--server", "ftp://x"]), "").await;
+    assert_eq!(done.code, Some(2));
+    assert!(done.err.contains("expected http://host or https://host"), "{}", done.err);
+}
+
+#[tokio::test]
+async fn what_can_not_be_read_or_understood_is_an_error_of_usage() {
+    let done = finish(wfg(&["validate", "/no/such/file.yml"]), "").await;
+    assert_eq!(done.code, Some(2));
+    assert_eq!(done.err, "error: can't read /no/such/file.yml: No such file or directory (os error 2).\n");
+    for args in [&["status"][..], &["status", "a b"], &["list", "--status", "done"], &["list", "-n", "0"], &["nothing"]]
+    {
+        let done = finish(wfg(args), "").await;
+        assert_eq!(done.code, Some(2), "{args:?}: {}", done.err);
+        assert!(done.err.starts_with("error: "), "{args:?}: {}", done.err);
+    }
+}

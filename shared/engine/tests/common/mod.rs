@@ -1,0 +1,106 @@
+//! An engine in memory whose change feed and queues the test works off itself.
+#![allow(dead_code, reason = "each test file uses a part")]
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use engine::definition::from_yaml;
+use engine::memory::Memory;
+use engine::notice::Notice;
+use engine::submit::Submission;
+use engine::{Engine, EngineError};
+use protocol::requests::{Claim, Fail};
+use protocol::wire::{Claimed, Workflow};
+use protocol::{LabelSet, Status, WorkerId, WorkflowId};
+
+pub struct World {
+    pub engine: Engine<Memory>,
+    pub id: WorkflowId,
+}
+
+impl World {
+    /// A started workflow. Nobody was told of that yet.
+    pub async fn started(yaml: &str) -> Self {
+        let engine = Engine::new(Memory::new());
+        let definition = from_yaml(yaml).unwrap_or_else(|problems| panic!("{problems:#?}\n{yaml}"));
+        let submission =
+            Submission { definition, default_name: "test".into(), source: yaml.into(), run: true, key: None };
+        let id = engine.submit(submission).await.expect("memory answers").workflow;
+        Self { engine, id }
+    }
+
+    /// What the feed would tell, taken from it.
+    pub fn notices(&self) -> Vec<Notice> {
+        std::iter::from_fn(|| self.engine.ports().next_notice()).collect()
+    }
+
+    pub async fn tell(&self, notices: &[Notice]) {
+        for notice in notices {
+            self.engine.on_notice(notice).await.expect("memory answers");
+        }
+    }
+
+    /// Does all long work that was asked for.
+    pub async fn walk(&self) {
+        while let Some(walk) = self.engine.ports().next_walk() {
+            self.engine.walk_step(walk).await.expect("memory answers");
+        }
+    }
+
+    /// A minute passes, and what the feed had to tell in it is lost.
+    pub async fn lose_and_sweep(&self) {
+        drop(self.notices());
+        self.engine.ports().pass(Duration::from_mins(1));
+        self.engine.sweep().await.expect("memory answers");
+        self.walk().await;
+        drop(self.notices());
+    }
+
+    pub async fn claim(&self, worker: &str) -> Option<Claimed> {
+        let claim = Claim {
+            worker_id: WorkerId::new(worker).expect("an id"),
+            labels: LabelSet::default(),
+            lease_ttl_secs: 30,
+            wait_secs: 0,
+            exclusive: false,
+            ticket: None,
+        };
+        self.engine.claim(claim).await.expect("memory answers")
+    }
+
+    pub async fn complete(&self, claimed: &Claimed) -> Result<(), EngineError> {
+        let outputs = BTreeMap::from([("by".to_owned(), claimed.job.job_id.to_string())]);
+        self.engine.complete(&claimed.lease.lease_id.0, outputs).await
+    }
+
+    pub async fn fail(&self, claimed: &Claimed, retryable: bool) -> Result<(), EngineError> {
+        let said = Fail { error: "it broke".into(), retryable, exit_code: Some(1) };
+        self.engine.fail(&claimed.lease.lease_id.0, said).await
+    }
+
+    pub async fn now(&self) -> Workflow {
+        let mut workflow = self.engine.workflow(&self.id).await.expect("it is there");
+        for job in &mut workflow.jobs {
+            job.duration_secs = None;
+        }
+        workflow
+    }
+
+    pub async fn status(&self) -> Status {
+        self.now().await.status
+    }
+}
+
+/// Numbers that look random and are the same every time.
+pub struct Dice(pub u64);
+
+impl Dice {
+    pub fn below(&mut self, limit: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(self.0 >> 33).expect("31 bits") % limit
+    }
+
+    pub fn one_in(&mut self, limit: usize) -> bool {
+        self.below(limit) == 0
+    }
+}

@@ -1,0 +1,160 @@
+//! What the change feed tells again changes nothing; what it fails to tell, the sweep finds.
+
+use std::fmt::Write;
+
+use common::World;
+use protocol::Status;
+use protocol::requests::Only;
+
+mod common;
+
+const DIAMOND: &str = "jobs: {top: {run: x}, left: {run: x, needs: top}, right: {run: x, needs: top}, \
+                       end: {run: x, needs: [left, right]}}";
+
+fn fan_in(width: usize) -> String {
+    let mut text = String::from("jobs:\n");
+    let names: Vec<String> = (0..width).map(|n| format!("w{n}")).collect();
+    for name in &names {
+        let _ = writeln!(text, "  {name}: {{run: x}}");
+    }
+    let _ = writeln!(text, "  end: {{run: x, needs: [{}]}}", names.join(", "));
+    text
+}
+
+#[tokio::test]
+async fn a_notice_told_again_or_half_of_them_or_in_another_order_changes_nothing() {
+    let world = World::started(DIAMOND).await;
+    let mut told = Vec::new();
+    for step in 0.. {
+        let new = world.notices();
+        world.tell(&new).await;
+        world.walk().await;
+        told.extend(new);
+        let before = world.now().await;
+        for _ in 0..2 {
+            world.tell(&told).await;
+            world.tell(&told[told.len() / 2..]).await;
+            told.reverse();
+            world.tell(&told).await;
+            told.reverse();
+            world.walk().await;
+        }
+        assert_eq!(world.now().await, before, "after step {step}");
+        assert!(world.notices().is_empty(), "something more happened after step {step}");
+        match world.claim("w").await {
+            Some(claimed) => world.complete(&claimed).await.expect("held"),
+            None => break,
+        }
+    }
+    assert_eq!(world.status().await, Status::Success);
+}
+
+#[tokio::test]
+async fn an_older_notice_does_not_undo_what_came_after() {
+    let world = World::started("jobs: {bad: {run: x}, next: {run: x, needs: bad}}").await;
+    let opened = world.notices();
+    world.tell(&opened).await;
+    let bad = world.claim("w").await.expect("ready");
+    world.fail(&bad, false).await.expect("held");
+    let failed = world.notices();
+    world.tell(&failed).await;
+    world.walk().await;
+    let rest = world.notices();
+    world.tell(&rest).await;
+    assert_eq!(world.status().await, Status::Failure);
+
+    world.engine.start(&world.id, None).await.expect("it has ended");
+    let reopened = world.notices();
+    world.tell(&reopened).await;
+    let fresh = world.now().await;
+    for notices in [&opened, &failed, &rest] {
+        world.tell(notices).await;
+        world.walk().await;
+    }
+    assert_eq!(world.now().await, fresh, "notices of an older run touched the newer one");
+}
+
+#[tokio::test]
+async fn a_workflow_of_whose_changes_nobody_is_told_ends_all_the_same() {
+    for yaml in [DIAMOND.to_owned(), fan_in(40), fan_in(450)] {
+        let world = World::started(&yaml).await;
+        let mut done = 0;
+        for _ in 0..20 {
+            world.lose_and_sweep().await;
+            while let Some(claimed) = world.claim("w").await {
+                world.complete(&claimed).await.expect("held");
+                done += 1;
+            }
+        }
+        let ended = world.now().await;
+        assert_eq!((ended.status, done), (Status::Success, ended.jobs.len()));
+    }
+}
+
+#[tokio::test]
+async fn a_failure_of_which_nobody_is_told_still_skips_what_needs_it() {
+    let world = World::started("jobs: {bad: {run: x}, one: {run: x, needs: bad}, two: {run: x, needs: one}}").await;
+    world.lose_and_sweep().await;
+    let bad = world.claim("w").await.expect("the sweep found it");
+    world.fail(&bad, false).await.expect("held");
+    world.lose_and_sweep().await;
+    let statuses: Vec<Status> = world.now().await.jobs.iter().map(|job| job.status).collect();
+    assert_eq!(statuses, [Status::Failure, Status::Skipped, Status::Skipped]);
+    assert_eq!(world.status().await, Status::Failure);
+}
+
+#[tokio::test]
+async fn a_cancel_of_which_nobody_is_told_still_ends_the_run() {
+    let world = World::started(DIAMOND).await;
+    world.lose_and_sweep().await;
+    let top = world.claim("w").await.expect("ready");
+    world.engine.cancel(&world.id).await.expect("memory answers");
+    assert!(world.complete(&top).await.is_err(), "a report after the cancel counts for nothing");
+    world.lose_and_sweep().await;
+    assert_eq!(world.status().await, Status::Cancelled);
+}
+
+#[tokio::test]
+async fn a_job_taken_while_the_run_is_being_cancelled_is_given_back() {
+    let world = World::started("jobs: {a: {run: x}, b: {run: x}}").await;
+    world.tell(&world.notices()).await;
+    world.engine.cancel(&world.id).await.expect("memory answers");
+    // The walk that cancels hasn't begun: the jobs still stand in their ready list.
+    assert_eq!(world.claim("w").await, None);
+    assert_eq!(world.claim("w").await, None);
+    world.tell(&world.notices()).await;
+    world.walk().await;
+    assert_eq!(world.status().await, Status::Cancelled);
+    assert!(world.now().await.jobs.iter().all(|job| job.status == Status::Cancelled));
+}
+
+#[tokio::test]
+async fn a_wide_fan_in_run_again_waits_only_for_what_was_not_kept() {
+    let world = World::started(&fan_in(450)).await;
+    world.engine.settle().await.expect("memory answers");
+    while let Some(claimed) = world.claim("w").await {
+        let id = claimed.job.job_id.as_str();
+        if ["w3", "w201"].contains(&id) {
+            world.fail(&claimed, false).await.expect("held");
+        } else {
+            world.complete(&claimed).await.expect("held");
+        }
+        world.engine.settle().await.expect("memory answers");
+    }
+    assert_eq!(world.status().await, Status::Failure);
+
+    world.engine.start(&world.id, Some(Only::Failed)).await.expect("it has ended");
+    let mut ran = Vec::new();
+    loop {
+        world.engine.settle().await.expect("memory answers");
+        let Some(claimed) = world.claim("w").await else { break };
+        ran.push(claimed.job.job_id.to_string());
+        if claimed.job.job_id.as_str() == "end" {
+            assert_eq!(claimed.job.upstream_outputs.len(), 450);
+        }
+        world.complete(&claimed).await.expect("held");
+    }
+    ran[..2].sort();
+    assert_eq!(ran, ["w201", "w3", "end"]);
+    assert_eq!(world.status().await, Status::Success);
+}
