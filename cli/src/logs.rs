@@ -47,6 +47,8 @@ impl Reader<'_> {
     async fn follow(&mut self) -> Result<(), Failure> {
         let mut attempt = self.args.attempt;
         let mut told = false;
+        // A server that is away from the beginning is likely another one than was meant.
+        self.remote.client.workflow(&self.args.id).await?;
         loop {
             // First how the job stands, then its log: what has ended then is complete.
             let workflow = patiently(|| self.remote.client.workflow(&self.args.id)).await?;

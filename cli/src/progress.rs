@@ -77,7 +77,9 @@ impl Progress {
 
     /// A line of a job's log.
     pub fn log_line(&self, job: &JobId, text: &str) -> String {
-        format!("{} {} {text}\n", self.name(job), self.paint.dim("|"))
+        // A colour that a job leaves on would colour what follows.
+        let reset = if self.paint.colour && text.contains('\x1b') { "\x1b[0m" } else { "" };
+        format!("{} {} {text}{reset}\n", self.name(job), self.paint.dim("|"))
     }
 
     /// What is new, in the order in which it happened, as far as that is known. `now` is this machine's time.

@@ -22,7 +22,7 @@ pub async fn run(remote: &Remote, screen: &Screen, args: &SubmitArgs) -> Result<
         Failure::Told
     })?;
     for note in &definition.notes {
-        screen.aside(&format!("note: {}: {note}", source.name));
+        screen.aside(&format!("note: {}:{note}", source.name));
     }
     let workflow = send(remote, &source, &definition, !args.no_run).await.map_err(|error| {
         let ClientError::Refused { details, .. } = &error else { return error.into() };

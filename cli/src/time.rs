@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use protocol::Millis;
 
-/// `0.4 s`, `12 s`, `3 min 5 s`, `2 h 5 min`, `3 d 4 h`.
+/// `432 ms`, `7.5 s`, `12 s`, `3 min 5 s`, `2 h 5 min`, `3 d 4 h`.
 pub fn duration(time: Duration) -> String {
     let (secs, tenths) = (time.as_secs(), time.subsec_millis() / 100);
     let two = |large: u64, unit: &str, small: u64, of: &str| match small {
@@ -12,7 +12,8 @@ pub fn duration(time: Duration) -> String {
         _ => format!("{large} {unit} {small} {of}"),
     };
     match secs {
-        0..10 => format!("{secs}.{tenths} s"),
+        0 => format!("{} ms", time.subsec_millis()),
+        1..10 => format!("{secs}.{tenths} s"),
         10..60 => format!("{secs} s"),
         60..3600 => two(secs / 60, "min", secs % 60, "s"),
         3600..86_400 => two(secs / 3600, "h", secs / 60 % 60, "min"),
@@ -20,7 +21,7 @@ pub fn duration(time: Duration) -> String {
     }
 }
 
-/// A duration that is measured by two clocks: without tenths.
+/// A duration that is measured by two clocks: in whole seconds.
 pub fn about(time: Duration) -> String {
     if time.as_secs() < 10 { format!("{} s", time.as_secs()) } else { duration(time) }
 }
@@ -67,8 +68,8 @@ mod tests {
     #[test]
     fn durations_show_two_units_at_most() {
         let shown = |millis| duration(Duration::from_millis(millis));
-        assert_eq!(shown(0), "0.0 s");
-        assert_eq!(shown(432), "0.4 s");
+        assert_eq!(shown(432), "432 ms");
+        assert_eq!(shown(7590), "7.5 s");
         assert_eq!(shown(12_900), "12 s");
         assert_eq!(shown(185_000), "3 min 5 s");
         assert_eq!(shown(180_000), "3 min");

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::future::try_join_all;
 use protocol::wire::{LogChunk, Stream, Workflow};
 use protocol::{JobId, Millis, Status, WorkflowId};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use worker::ClientError;
 
 use crate::calls::{Remote, patiently};
@@ -20,6 +20,8 @@ use crate::time::duration;
 
 /// Between looks while something happens, and the most when nothing does.
 const PACE: (Duration, Duration) = (Duration::from_millis(300), Duration::from_secs(2));
+/// The most between looks at a workflow so large that a look takes long.
+const LONGEST: Duration = Duration::from_secs(10);
 /// Logs that are read at once.
 const LOGS_AT_ONCE: usize = 8;
 /// Jobs are read less strictly than their workflow's end: they may be behind for this many looks.
@@ -28,7 +30,7 @@ const LAG: usize = 20;
 /// Watches a workflow until it ends, or until ctrl-C.
 pub async fn run(remote: &Remote, screen: &Screen, id: &WorkflowId) -> Result<(), Failure> {
     let watching = async {
-        let workflow = patiently(|| remote.client.workflow(id)).await?;
+        let workflow = remote.client.workflow(id).await?;
         screen.print(&heading(&workflow))?;
         Watch::new(remote, screen, workflow).until_end().await
     };
@@ -76,6 +78,8 @@ impl<'a> Watch<'a> {
     async fn until_end(mut self) -> Result<Status, Failure> {
         let mut pace = PACE.0;
         let mut lag = 0;
+        // A workflow of thousands of jobs is looked at less often.
+        let mut took = Duration::ZERO;
         loop {
             let run = self.workflow.run;
             let steps = self.progress.observe(&self.workflow, Millis::now());
@@ -88,8 +92,10 @@ impl<'a> Watch<'a> {
                 lag += 1;
             }
             pace = if shown { PACE.0 } else { (pace * 5 / 4).min(PACE.1) };
-            sleep(pace).await;
+            sleep(pace.max((2 * took).min(LONGEST))).await;
+            let asked = Instant::now();
             self.workflow = patiently(|| self.remote.client.workflow(&self.workflow.id)).await?;
+            took = asked.elapsed();
             if self.workflow.run != run {
                 self.logs.clear();
             }

@@ -67,12 +67,15 @@ async fn a_fan_in_of_250_starts_after_the_last_of_them() {
     let cloud = Cloud::connect();
     let wide: Vec<String> = (0..250).map(|n| format!("w{n}")).collect();
     let run = cloud.submit(graph(wide.iter().cloned().chain([format!("end: {}", wide.join(" "))]))).await;
-    let worker = cloud.worker("w");
+    let worker = cloud.worker("w").ttl(600);
     let last = worker.claims_any().await;
-    let others = cloud.worker("others");
-    for _ in 1..250 {
-        others.claims_any().await.completes(&[]).await;
-    }
+    let others = ["a", "b", "c"].map(|name| cloud.worker(name));
+    join_all(others.iter().map(async |other| {
+        for _ in 0..83 {
+            other.claims_any().await.completes(&[]).await;
+        }
+    }))
+    .await;
     worker.finds_nothing().await;
     let waiting = run.job("end").await.waiting_for.expect("it waits");
     assert_eq!(waiting.needs, Some(vec![last.job.job_id.clone()]));
