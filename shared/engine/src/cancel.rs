@@ -2,10 +2,10 @@
 
 use protocol::{Status, WorkflowId};
 
+use crate::Engine;
 use crate::error::{EngineError, Outcome};
 use crate::ports::{Consistency, Ports, Walk, WalkKind};
 use crate::run::{RunState, RunUpdate};
-use crate::Engine;
 
 impl<P: Ports> Engine<P> {
     /// Cancels a workflow's current run. Once answered, nothing of it starts and no report that arrives counts; what

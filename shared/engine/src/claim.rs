@@ -8,15 +8,13 @@ use protocol::requests::{Claim, FEATURE_OUTPUTS_URL};
 use protocol::wire::{Backoff, Claimed, Lease, QueuedJob, RetryPolicy};
 use protocol::{JobId, LabelSet, Millis, Outputs, WorkerId, limits};
 
+use crate::Engine;
 use crate::definition::{EnvValue, command};
 use crate::error::{EngineError, Outcome};
 use crate::ids::{JobIndex, JobKey, LeaseToken, PoolId, ReportHash, Ticket};
-use crate::job::{
-    Change, Expect, Failure, Hold, JobRecord, JobSpec, JobUpdate, LastReport, OutputsRef, after_failure,
-};
+use crate::job::{Change, Expect, Failure, Hold, JobRecord, JobSpec, JobUpdate, LastReport, OutputsRef, after_failure};
 use crate::ports::{Consistency, Pool, Ports, ReadyHead, StoreError, Updated};
 use crate::run::{Control, RunState};
-use crate::Engine;
 
 /// A claim starts at a random one of this many heads, so that many claimers don't fight over the first.
 const SPREAD: usize = 8;
@@ -49,7 +47,8 @@ impl<P: Ports> Engine<P> {
     /// # Errors
     /// [`EngineError::Range`] for the ttl, [`EngineError::Labels`] for over 64 labels.
     pub async fn claim(&self, request: Claim) -> Outcome<Option<Claimed>> {
-        let claimant = self.claimant(request.worker_id, request.labels, request.exclusive, request.lease_ttl_secs).await?;
+        let claimant =
+            self.claimant(request.worker_id, request.labels, request.exclusive, request.lease_ttl_secs).await?;
         let pools = self.covered(&claimant).await?;
         if let Some(ticket) = &request.ticket {
             let ticket = Ticket::parse(ticket).filter(|ticket| pools.iter().any(|pool| pool.id == ticket.pool));
@@ -153,7 +152,10 @@ impl<P: Ports> Engine<P> {
         let needs = self.succeeded_needs(job, &spec).await?;
         let total: usize = needs.iter().filter_map(JobRecord::outputs).map(OutputsRef::size).sum();
         if total > limits::UPSTREAM {
-            let text = format!("the outputs of the jobs it needs are {total} bytes together; at most {} are allowed", limits::UPSTREAM);
+            let text = format!(
+                "the outputs of the jobs it needs are {total} bytes together; at most {} are allowed",
+                limits::UPSTREAM
+            );
             return self.refuse_upstream(job, &spec, lease, text).await;
         }
         let mut upstream = self.gather(&needs).await?;
@@ -269,7 +271,13 @@ enum Published {
     WorkerCannot,
 }
 
-pub(crate) fn lease_of(job: &JobRecord, control: &Control, token: &LeaseToken, ttl_secs: u32, worker: &WorkerId) -> Lease {
+pub(crate) fn lease_of(
+    job: &JobRecord,
+    control: &Control,
+    token: &LeaseToken,
+    ttl_secs: u32,
+    worker: &WorkerId,
+) -> Lease {
     let until = job.hold().map_or(Millis(0), |hold| hold.until);
     Lease {
         lease_id: token.id(),
@@ -281,12 +289,7 @@ pub(crate) fn lease_of(job: &JobRecord, control: &Control, token: &LeaseToken, t
     }
 }
 
-fn queued_job(
-    job: &JobRecord,
-    spec: &JobSpec,
-    control: &Control,
-    upstream: &BTreeMap<JobId, Outputs>,
-) -> QueuedJob {
+fn queued_job(job: &JobRecord, spec: &JobSpec, control: &Control, upstream: &BTreeMap<JobId, Outputs>) -> QueuedJob {
     let env = environment(spec, upstream);
     QueuedJob {
         job_id: job.id.clone(),

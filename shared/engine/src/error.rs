@@ -41,7 +41,9 @@ pub enum EngineError {
         fix: &'static str,
     },
     /// An `Idempotency-Key` with another body.
-    #[error("Idempotency-Key {key:?} was used with another body within 24 hours; use a fresh key for a different submission")]
+    #[error(
+        "Idempotency-Key {key:?} was used with another body within 24 hours; use a fresh key for a different submission"
+    )]
     KeyReused {
         /// The key.
         key: String,

@@ -1,10 +1,10 @@
 //! Closing a run once all its jobs have ended.
 
+use crate::Engine;
 use crate::error::Outcome;
 use crate::ids::RunKey;
 use crate::ports::{Consistency, Ports};
 use crate::run::{Progress, RunEnd, RunUpdate};
-use crate::Engine;
 
 impl<P: Ports> Engine<P> {
     /// Reads forward from where the run was known to be done; at the end, closes it.

@@ -9,11 +9,11 @@ use protocol::requests::{Register, Transport};
 use protocol::wire::{PoolInfo, QueueInfo, Registered, WorkerInfo, WorkerStatus};
 use protocol::{JobId, LabelSet, Millis, WorkerId, limits};
 
+use crate::Engine;
 use crate::error::{EngineError, Outcome};
 use crate::ids::PoolId;
 use crate::job::Phase;
 use crate::ports::{Consistency, HEARD_EVERY, Pool, Ports, WorkerRecord};
-use crate::Engine;
 
 /// What runs is computed from the open runs' jobs at most this often, so that no write on the hot path pays for it.
 const RUNNING_STAYS_KNOWN: Duration = Duration::from_secs(5);
@@ -104,7 +104,9 @@ impl<P: Ports> Engine<P> {
     ) -> Outcome<WorkerRecord> {
         let now = self.ports.now();
         let known = self.known().workers.get(id).cloned();
-        if let Some(worker) = known.filter(|worker| worker.labels == *labels && now.since(worker.last_seen) < HEARD_EVERY) {
+        if let Some(worker) =
+            known.filter(|worker| worker.labels == *labels && now.since(worker.last_seen) < HEARD_EVERY)
+        {
             return Ok(worker);
         }
         let worker = match self.ports.worker(id).await? {

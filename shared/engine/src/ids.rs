@@ -73,6 +73,13 @@ impl JobKey {
     }
 }
 
+impl JobKey {
+    /// A key that no job has, after every other: a bound for ranges.
+    pub(crate) fn last() -> Self {
+        Self { run: RunKey("~".to_owned()), index: JobIndex::MAX }
+    }
+}
+
 impl fmt::Display for JobKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}#{}", self.run, self.index)
@@ -252,7 +259,9 @@ mod tests {
         let read = LeaseToken::parse(&text).expect("its own text");
         assert!(read == token && read.fence() == token.fence());
         assert!(!text.contains(token.fence().as_str()), "the store's half must not be in the worker's");
-        for bad in ["", "x", "a-b-c-d", &text[1..], &text.to_uppercase(), &format!("{text}0"), &text.replace("-12-", "-+12-")] {
+        for bad in
+            ["", "x", "a-b-c-d", &text[1..], &text.to_uppercase(), &format!("{text}0"), &text.replace("-12-", "-+12-")]
+        {
             assert!(LeaseToken::parse(bad).is_none(), "{bad}");
         }
     }

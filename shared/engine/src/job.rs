@@ -447,12 +447,7 @@ pub fn after_failure(record: &JobRecord, spec: &JobSpec, failure: Failure, now: 
             error,
         };
     }
-    Change::End {
-        outcome: Outcome::Failure { exit_code },
-        at: now,
-        last_report: Some(last_report),
-        error: Some(error),
-    }
+    Change::End { outcome: Outcome::Failure { exit_code }, at: now, last_report: Some(last_report), error: Some(error) }
 }
 
 /// How an attempt failed.

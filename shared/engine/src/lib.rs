@@ -12,6 +12,7 @@ pub mod finish;
 pub mod fleet;
 pub mod ids;
 pub mod job;
+pub mod local;
 pub mod logs;
 pub mod memory;
 pub mod notice;

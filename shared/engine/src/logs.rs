@@ -4,11 +4,11 @@ use protocol::requests::LogPiece;
 use protocol::wire::LogChunk;
 use protocol::{JobId, Millis, WorkflowId};
 
+use crate::Engine;
 use crate::error::{EngineError, LeaseLost, Outcome};
 use crate::ids::LeaseToken;
 use crate::ports::{Consistency, Ports};
 use crate::run::RunState;
-use crate::Engine;
 
 /// Bytes of log in one answer.
 const PAGE: usize = 2_000_000;

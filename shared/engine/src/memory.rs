@@ -1,6 +1,6 @@
 //! The ports in memory: for tests, and for a server that keeps nothing.
 //!
-//! Every read is strong. What a change feed and a queue are elsewhere are lists here; [`Engine::settle`] works them off.
+//! Every read is strong. What a change feed and a queue are elsewhere are lists here; `Engine::settle` works them off.
 
 mod artifacts;
 mod jobs;
@@ -15,13 +15,11 @@ use std::time::Duration;
 use protocol::requests::LogPiece;
 use protocol::{Millis, Outputs, WorkerId, WorkflowId};
 
-use crate::error::Outcome;
 use crate::ids::{JobKey, PoolId, Random, RunKey, Ticket, Waits};
 use crate::job::{JobRecord, JobSpec};
 use crate::notice::Notice;
-use crate::ports::{Dispatcher, Idempotency, Pool, PoolQueue, Stored, Surroundings, Walk, WorkerRecord};
+use crate::ports::{Dispatcher, Idempotency, Local, Pool, PoolQueue, Stored, Surroundings, Walk, Work, WorkerRecord};
 use crate::run::{Control, WorkflowRecord};
-use crate::Engine;
 
 /// The store, its change feed and its queues.
 #[derive(Default)]
@@ -40,6 +38,7 @@ struct State {
     specs: HashMap<JobKey, JobSpec>,
     shards: HashMap<(JobKey, u32), Waits>,
     ready: BTreeSet<(PoolId, Millis, JobKey)>,
+    leases: BTreeSet<(Millis, JobKey)>,
     idempotency: HashMap<String, Idempotency>,
     outputs: HashMap<(JobKey, String), Outputs>,
     logs: BTreeMap<(JobKey, u32, u64), LogPiece>,
@@ -54,11 +53,6 @@ impl Memory {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
-    }
-
-    /// Moves this store's clock forward.
-    pub fn pass(&self, time: Duration) {
-        self.ahead.fetch_add(u64::try_from(time.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -77,20 +71,38 @@ impl Memory {
     }
 }
 
-impl Engine<Memory> {
-    /// Tells the engine of all changes and does all long work, until there is neither.
-    pub async fn settle(&self) -> Outcome<()> {
-        loop {
-            if let Some(notice) = self.ports().next_notice() {
-                self.on_notice(&notice).await?;
-            } else if let Some(walk) = self.ports().next_walk() {
-                self.walk_step(walk).await?;
-            } else {
-                return Ok(());
-            }
+impl Local for Memory {
+    async fn next_work(&self) -> Stored<Option<(u64, Work)>> {
+        let state = self.state();
+        let notice = state.feed.front().cloned().map(|notice| (NOTICE, Work::Notice(notice)));
+        Ok(notice.or_else(|| state.walks.front().cloned().map(|walk| (WALK, Work::Walk(walk)))))
+    }
+
+    async fn work_done(&self, number: u64) -> Stored<()> {
+        let mut state = self.state();
+        if number == NOTICE {
+            drop(state.feed.pop_front())
+        } else {
+            drop(state.walks.pop_front())
         }
+        Ok(())
+    }
+
+    async fn overdue(&self, now: Millis) -> Stored<(Vec<JobKey>, Option<Millis>)> {
+        let state = self.state();
+        let over = state.leases.range(..=(now, JobKey::last())).map(|(_, key)| key.clone()).collect();
+        let next = state.leases.range((now, JobKey::last())..).next().map(|(until, _)| *until);
+        Ok((over, next))
+    }
+
+    fn pass(&self, time: Duration) {
+        self.ahead.fetch_add(u64::try_from(time.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 }
+
+/// What a piece of work is known by here: only ever the first of its list, by one worker.
+const NOTICE: u64 = 0;
+const WALK: u64 = 1;
 
 impl Dispatcher for Memory {
     async fn ticket(&self, _queue: &PoolQueue, _ticket: Ticket) -> Stored<()> {

@@ -1,11 +1,11 @@
 //! What the change feed tells, and what follows from it. The feed is the guarantee: what a request left undone is
 //! done here, and what it did is found done.
 
+use crate::Engine;
 use crate::error::Outcome;
 use crate::job::{JobRecord, Outcome as JobOutcome, Phase};
 use crate::ports::{Consistency, Ports, Walk, WalkKind};
 use crate::run::Control;
-use crate::Engine;
 
 /// A change that something follows from. Told at least once, maybe again, in the order of changes of one record.
 #[derive(Clone, Debug, PartialEq)]

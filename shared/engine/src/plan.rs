@@ -77,11 +77,9 @@ pub fn records(run: &RunKey, jobs: &[Planned], now: Millis) -> Vec<NewItem> {
         let key = JobKey::new(run, index);
         let sharded = job.spec.needs.len() > SHARD;
         let phase = match &job.kept {
-            Some(outputs) => Phase::Ended(Ending {
-                outcome: crate::job::Outcome::Success(outputs.clone()),
-                at: now,
-                hold: None,
-            }),
+            Some(outputs) => {
+                Phase::Ended(Ending { outcome: crate::job::Outcome::Success(outputs.clone()), at: now, hold: None })
+            }
             None => Phase::Waiting { on: initial_waits(&key, &job.spec, &kept, sharded, &mut items) },
         };
         let small = serde_json::to_string(&job.spec).is_ok_and(|text| text.len() <= SMALL_SPEC);

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{JobIndex, JobKey, PoolId, Random, ReportHash, RunKey, Ticket, Waits};
 use crate::job::{JobRecord, JobSpec, JobUpdate, OutputsRef};
+use crate::notice::Notice;
 use crate::run::{Control, RunEnd, RunUpdate, WorkflowRecord};
 
 /// Why a store or queue didn't answer.
@@ -206,12 +207,8 @@ pub trait ArtifactStore {
         how: Consistency,
     ) -> impl Future<Output = Stored<Option<Outputs>>> + Send;
     /// Copies kept outputs under a new run, keeping the id.
-    fn copy_outputs(
-        &self,
-        from: &JobKey,
-        to: &JobKey,
-        outputs: &OutputsRef,
-    ) -> impl Future<Output = Stored<()>> + Send;
+    fn copy_outputs(&self, from: &JobKey, to: &JobKey, outputs: &OutputsRef)
+    -> impl Future<Output = Stored<()>> + Send;
     /// Keeps a document for a few minutes and says where a client may GET it. `None`: answers may be of any size here.
     fn publish(&self, job: &JobKey, document: Bytes) -> impl Future<Output = Stored<Option<String>>> + Send;
 }
@@ -219,12 +216,7 @@ pub trait ArtifactStore {
 /// Logs.
 pub trait LogStore {
     /// Keeps a batch. The same batch again changes nothing.
-    fn append(
-        &self,
-        job: &JobKey,
-        attempt: u32,
-        pieces: Vec<LogPiece>,
-    ) -> impl Future<Output = Stored<()>> + Send;
+    fn append(&self, job: &JobKey, attempt: u32, pieces: Vec<LogPiece>) -> impl Future<Output = Stored<()>> + Send;
     /// Pieces after a sequence number, ascending, each once, up to about `bytes`.
     fn read(
         &self,
@@ -351,6 +343,28 @@ pub enum WalkKind {
         /// How many jobs it had.
         jobs: u32,
     },
+}
+
+/// What a store that is worked off in its own process also offers: its change feed and its queue as lists, and its
+/// leases by their end. Elsewhere streams, queues and timers do this.
+pub trait Local: Ports {
+    /// The oldest piece of work that isn't done, with the number it is known by. The same one until it is done.
+    fn next_work(&self) -> impl Future<Output = Stored<Option<(u64, Work)>>> + Send;
+    /// Takes a piece of work off the list.
+    fn work_done(&self, number: u64) -> impl Future<Output = Stored<()>> + Send;
+    /// The jobs whose leases are over, up to a few hundred, and when the next lease will be.
+    fn overdue(&self, now: Millis) -> impl Future<Output = Stored<(Vec<JobKey>, Option<Millis>)>> + Send;
+    /// Moves the store's clock forward, for tests of what happens later.
+    fn pass(&self, time: Duration);
+}
+
+/// A piece of work that a local store has listed.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Work {
+    /// A change that something follows from.
+    Notice(Notice),
+    /// A step of long work.
+    Walk(Walk),
 }
 
 /// Time and chance.

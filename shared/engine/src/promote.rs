@@ -2,12 +2,12 @@
 
 use std::borrow::Cow;
 
+use crate::Engine;
 use crate::error::{EngineError, Outcome};
 use crate::ids::{JobIndex, JobKey, Ticket};
 use crate::job::{Change, Expect, JobRecord, JobSpec, JobUpdate, Phase};
 use crate::plan;
 use crate::ports::{Consistency, Ports, StoreError, Updated};
-use crate::Engine;
 
 /// What promoting found or did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,6 +8,7 @@ use protocol::requests::Fail;
 use protocol::wire::Heartbeat;
 use protocol::{Millis, OutputName, Outputs, limits, outputs};
 
+use crate::Engine;
 use crate::claim::lease_of;
 use crate::error::{EngineError, LeaseLost, Outcome};
 use crate::ids::{Fence, JobKey, LeaseToken, ReportHash};
@@ -18,7 +19,6 @@ use crate::job::{
 use crate::ports::{Consistency, Ports, Updated};
 use crate::run::{Control, RunState};
 use crate::sweep::lost_report;
-use crate::Engine;
 
 /// Outputs up to this size, written as JSON, are kept in the job's record.
 const SMALL_OUTPUTS: usize = 256;
@@ -44,12 +44,8 @@ impl<P: Ports> Engine<P> {
         }
         let kept = self.keep_outputs(&token.job, given).await?;
         let now = self.ports.now();
-        let change = Change::End {
-            outcome: JobOutcome::Success(kept),
-            at: now,
-            last_report: Some(report.clone()),
-            error: None,
-        };
+        let change =
+            Change::End { outcome: JobOutcome::Success(kept), at: now, last_report: Some(report.clone()), error: None };
         let expect = Expect::HeldLive { fence: token.fence(), now };
         match self.ports.update(&token.job, JobUpdate { expect, change }).await? {
             Updated::Done(job) => {

@@ -3,6 +3,7 @@
 use protocol::requests::Only;
 use protocol::{Status, WorkflowId};
 
+use crate::Engine;
 use crate::error::{EngineError, Outcome};
 use crate::ids::{JobKey, RunKey};
 use crate::job::{JobRecord, OutputsRef};
@@ -10,7 +11,6 @@ use crate::plan::Planned;
 use crate::ports::{Commit, Committed, Consistency, Ports, Updated};
 use crate::run::{RunState, RunUpdate, WorkflowRecord};
 use crate::submit::new_control;
-use crate::Engine;
 
 impl<P: Ports> Engine<P> {
     /// Starts a new workflow, or a finished one again under the next run number.

@@ -5,13 +5,13 @@ use std::time::Duration;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use protocol::{Millis, WorkflowId};
 
+use crate::Engine;
 use crate::definition::Definition;
 use crate::error::{EngineError, Outcome};
 use crate::ids::{ReportHash, RunKey};
 use crate::plan::{self, Planned};
 use crate::ports::{Commit, Committed, Idempotency, NewItem, Ports};
 use crate::run::{Control, RunState, WorkflowRecord};
-use crate::Engine;
 
 /// An answer is kept for a repeat with the same key for this long.
 pub const KEY_KEPT: Duration = Duration::from_hours(24);

@@ -2,12 +2,12 @@
 
 use std::collections::HashMap;
 
+use crate::Engine;
 use crate::error::Outcome;
 use crate::ids::{JobIndex, ReportHash, RunKey};
 use crate::job::{Expect, Failure, JobRecord, JobUpdate, LastReport, Phase, after_failure};
 use crate::ports::{Consistency, Ports, Updated, Walk, WalkKind};
 use crate::run::RunState;
-use crate::Engine;
 
 /// What a sweep found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -73,7 +73,7 @@ impl<P: Ports> Engine<P> {
         self.finish_if_done(run).await
     }
 
-    async fn end_if_over(&self, job: &JobRecord, swept: &mut Swept) -> Outcome<()> {
+    pub(crate) async fn end_if_over(&self, job: &JobRecord, swept: &mut Swept) -> Outcome<()> {
         let now = self.ports.now();
         let Phase::Running(hold) = &job.phase else { return Ok(()) };
         if hold.until > now {

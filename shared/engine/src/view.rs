@@ -6,14 +6,14 @@ use futures::future::try_join_all;
 use protocol::wire::{Job, WaitingFor, Workflow};
 use protocol::{JobId, Millis, Outputs, Status, WorkflowId, limits};
 
+use crate::Engine;
 use crate::error::{EngineError, Outcome};
 use crate::fleet::OnlineWorker;
 use crate::ids::{JobIndex, RunKey};
-use crate::job::{JobRecord, JobSpec, OutputsRef, Outcome as JobOutcome, Phase};
+use crate::job::{JobRecord, JobSpec, Outcome as JobOutcome, OutputsRef, Phase};
 use crate::ports::{Consistency, ListCursor, Ports, StoreError};
 use crate::run::{Control, RunState, WorkflowRecord};
 use crate::why::{self, Queued};
-use crate::Engine;
 
 /// Specs read in one call.
 const SPECS: usize = 100;
@@ -128,9 +128,7 @@ impl<P: Ports> Engine<P> {
 
     /// Reads small outputs that are kept apart; `jobs` are in the order of `records`.
     async fn fill_outputs(&self, records: &[JobRecord], jobs: &mut [(u32, Job)]) -> Outcome<()> {
-        let small = |job: &JobRecord| {
-            matches!(job.outputs(), Some(OutputsRef::Apart { size, .. }) if *size <= limits::OUTPUTS_IN_STATUS)
-        };
+        let small = |job: &JobRecord| matches!(job.outputs(), Some(OutputsRef::Apart { size, .. }) if *size <= limits::OUTPUTS_IN_STATUS);
         let places: Vec<usize> = (0..records.len()).filter(|&at| small(&records[at])).collect();
         for page in places.chunks(16) {
             let outputs = try_join_all(page.iter().map(|&at| self.outputs_of(&records[at]))).await?;
@@ -150,7 +148,9 @@ impl<P: Ports> Engine<P> {
         }
         let spec = |job: &JobRecord| match &job.spec {
             Some(spec) => Ok(spec.as_ref().clone()),
-            None => read.remove(&job.key.index).ok_or_else(|| StoreError::Corrupt(format!("job {} has no spec", job.key))),
+            None => {
+                read.remove(&job.key.index).ok_or_else(|| StoreError::Corrupt(format!("job {} has no spec", job.key)))
+            }
         };
         Ok(records.iter().map(spec).collect::<Result<_, _>>()?)
     }
@@ -269,7 +269,8 @@ impl View<'_> {
         }
         let queued = match &job.phase {
             Phase::Waiting { .. } => {
-                let undone = |index: &&JobIndex| self.jobs.get(*index).is_none_or(|need| need.status() != Status::Success);
+                let undone =
+                    |index: &&JobIndex| self.jobs.get(*index).is_none_or(|need| need.status() != Status::Success);
                 let needs: Vec<JobIndex> = spec.needs.iter().filter(undone).copied().collect();
                 if needs.is_empty() {
                     // The write that makes it ready is under way.

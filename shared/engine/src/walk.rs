@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use protocol::Millis;
 
+use crate::Engine;
 use crate::error::Outcome;
 use crate::ids::{JobIndex, JobKey, RunKey};
 use crate::job::{Change, Expect, JobRecord, JobUpdate, Outcome as JobOutcome, Phase};
 use crate::ports::{Consistency, Ports, Walk, WalkKind};
 use crate::run::RunState;
-use crate::Engine;
 
 /// A step ends after this many writes, or this long, and asks for the next.
 const WRITES: usize = 500;

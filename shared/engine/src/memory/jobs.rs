@@ -20,6 +20,12 @@ impl State {
         if let Some(JobRecord { pool, phase: Phase::Ready { at }, .. }) = old {
             self.ready.remove(&(pool.clone(), *at, key.clone()));
         }
+        if let Some(JobRecord { phase: Phase::Running(hold), .. }) = old {
+            self.leases.remove(&(hold.until, key.clone()));
+        }
+        if let Phase::Running(hold) = &new.phase {
+            self.leases.insert((hold.until, key.clone()));
+        }
         if let Phase::Ready { at } = new.phase {
             self.ready.insert((new.pool.clone(), at, key.clone()));
         }
@@ -40,12 +46,7 @@ impl JobStore for Memory {
         Ok(self.state().jobs.get(key).cloned())
     }
 
-    async fn jobs_at(
-        &self,
-        run: &RunKey,
-        indexes: &[JobIndex],
-        _how: Consistency,
-    ) -> Stored<Vec<Option<JobRecord>>> {
+    async fn jobs_at(&self, run: &RunKey, indexes: &[JobIndex], _how: Consistency) -> Stored<Vec<Option<JobRecord>>> {
         let state = self.state();
         Ok(indexes.iter().map(|&index| state.jobs.get(&JobKey::new(run, index)).cloned()).collect())
     }

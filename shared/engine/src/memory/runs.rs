@@ -5,9 +5,7 @@ use protocol::{Millis, WorkflowId};
 use super::{Memory, State};
 use crate::ids::{JobIndex, JobKey, RunKey};
 use crate::notice::Notice;
-use crate::ports::{
-    Commit, Committed, Consistency, Idempotency, ListCursor, NewItem, RunStore, Stored, Updated,
-};
+use crate::ports::{Commit, Committed, Consistency, Idempotency, ListCursor, NewItem, RunStore, Stored, Updated};
 use crate::run::{Control, RunEnd, RunState, RunUpdate, WorkflowRecord};
 
 impl State {
@@ -106,7 +104,12 @@ impl RunStore for Memory {
 
     async fn open_runs(&self) -> Stored<Vec<RunKey>> {
         let state = self.state();
-        Ok(state.controls.values().filter(|control| control.state.is_active()).map(|control| control.run.clone()).collect())
+        Ok(state
+            .controls
+            .values()
+            .filter(|control| control.state.is_active())
+            .map(|control| control.run.clone())
+            .collect())
     }
 
     async fn delete_workflow(&self, as_read: &WorkflowRecord) -> Stored<bool> {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use engine::definition::from_yaml;
 use engine::memory::Memory;
 use engine::notice::Notice;
+use engine::ports::Local as _;
 use engine::submit::Submission;
 use engine::{Engine, EngineError};
 use protocol::requests::{Claim, Fail};
