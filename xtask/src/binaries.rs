@@ -19,7 +19,17 @@ impl Binaries {
         // The whole workspace, as clippy and the tests see it: a part would unify features differently, and compile
         // the client libraries of AWS once more.
         let mut cargo = Command::new(env!("CARGO"))
-            .args(["build", "--workspace", "--bins", "--exclude", "xtask", "--exclude", "wfg", "--message-format", "json-render-diagnostics"])
+            .args([
+                "build",
+                "--workspace",
+                "--bins",
+                "--exclude",
+                "xtask",
+                "--exclude",
+                "wfg",
+                "--message-format",
+                "json-render-diagnostics",
+            ])
             .current_dir(root())
             .stdout(Stdio::piped())
             .spawn()

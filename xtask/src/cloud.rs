@@ -39,7 +39,12 @@ impl Cloud {
 pub fn up(kind: Kind) -> Result<()> {
     let cloud = Cloud::start(kind, &Binaries::build()?)?;
     println!("SERVER_URL={}", cloud.deployed.api_url);
-    println!("{} answers at {}, its log is {}", cloud.emulator.kind(), cloud.emulator.endpoint(), cloud.emulator.log_path().display());
+    println!(
+        "{} answers at {}, its log is {}",
+        cloud.emulator.kind(),
+        cloud.emulator.endpoint(),
+        cloud.emulator.log_path().display()
+    );
     println!("Enter ends it.");
     stdin().read_line(&mut String::new())?;
     cloud.emulator.stop();

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use common::{Dice, World};
 use engine::notice::Notice;
+use engine::ports::Local as _;
 use engine::ports::{Surroundings, Walk};
 use protocol::wire::{Claimed, Job, Lease};
 use protocol::{Millis, Status, limits};

@@ -12,6 +12,7 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use engine::Engine;
 use engine::memory::Memory;
+use engine::ports::Local as _;
 use protocol::limits;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
