@@ -25,8 +25,6 @@ impl Binaries {
                 "--bins",
                 "--exclude",
                 "xtask",
-                "--exclude",
-                "wfg",
                 "--message-format",
                 "json-render-diagnostics",
             ])
