@@ -74,6 +74,13 @@ impl Emulator {
         items
     }
 
+    /// The body of a message of the queue, waited for up to 20 s.
+    pub async fn receive(&self, http: &reqwest::Client, queue: &str) -> Option<String> {
+        let receive = json!({ "QueueUrl": queue, "WaitTimeSeconds": 20, "MaxNumberOfMessages": 1 });
+        let answer = self.call(http, "sqs", "AmazonSQS.ReceiveMessage", &receive).await;
+        answer["Messages"][0]["Body"].as_str().map(str::to_owned)
+    }
+
     async fn query(&self, http: &reqwest::Client, pk: &str) -> Vec<Item> {
         let query = json!({
             "TableName": self.table,
@@ -81,15 +88,20 @@ impl Emulator {
             "ExpressionAttributeValues": { ":pk": { "S": pk } },
             "ConsistentRead": true
         });
+        let answer = self.call(http, "dynamodb", "DynamoDB_20120810.Query", &query).await;
+        answer["Items"].as_array().unwrap_or_else(|| panic!("no items: {answer}")).clone()
+    }
+
+    /// A call of AWS's JSON protocol.
+    async fn call(&self, http: &reqwest::Client, service: &str, target: &str, input: &Value) -> Value {
         let request = http
             .post(format!("{}/", self.endpoint))
-            .header("authorization", authorization("dynamodb"))
+            .header("authorization", authorization(service))
             .header("content-type", "application/x-amz-json-1.0")
-            .header("x-amz-target", "DynamoDB_20120810.Query")
-            .body(query.to_string());
+            .header("x-amz-target", target)
+            .body(input.to_string());
         let answer = request.send().await.expect("the emulator answers").text().await.expect("a body");
-        let answer: Value = serde_json::from_str(&answer).unwrap_or_else(|error| panic!("{error}: {answer}"));
-        answer["Items"].as_array().unwrap_or_else(|| panic!("no items: {answer}")).clone()
+        serde_json::from_str(&answer).unwrap_or_else(|error| panic!("{target}: {error}: {answer}"))
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use protocol::requests::{Claim, Complete, Fail, LogPiece, Register, Transport};
-use protocol::wire::{Claimed, Heartbeat, Lease, QueuedJob, Stream};
+use protocol::wire::{Claimed, Heartbeat, Lease, QueueInfo, QueuedJob, Stream};
 use protocol::{LabelSet, Millis, WorkerId};
 use serde_json::Value;
 use tokio::time::sleep;
@@ -90,6 +90,21 @@ impl Worker {
         let registered = self.cloud.client.register(&register).await.expect("registered");
         assert!(registered.queues.is_empty() && registered.heartbeat_secs > 0, "{registered:?}");
         self
+    }
+
+    /// Registers as a worker that polls queues; the queues it is to poll.
+    ///
+    /// # Panics
+    /// If it is refused.
+    pub async fn registers_for_queues(&self) -> Vec<QueueInfo> {
+        let register = Register {
+            worker_id: self.id().clone(),
+            labels: self.claim.labels.clone(),
+            transport: Transport::Sqs,
+            exclusive: self.claim.exclusive,
+            features: Vec::new(),
+        };
+        self.cloud.client.register(&register).await.expect("registered").queues
     }
 
     /// Says goodbye.

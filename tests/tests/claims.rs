@@ -110,6 +110,32 @@ async fn a_ticket_gives_its_own_job_to_who_has_the_labels_and_a_stale_one_gives_
 }
 
 #[tokio::test]
+async fn a_worker_that_polls_queues_finds_a_ticket_for_each_job_of_its_pools() {
+    let cloud = Cloud::connect();
+    let Some(emulator) = cloud.emulator() else {
+        assert!(cloud.worker("w").registers_for_queues().await.is_empty(), "there are no queues in one process");
+        return;
+    };
+    let http = reqwest::Client::new();
+    // The pool is there from the submission on; its queue from the first worker that wants it.
+    let run = cloud.submit_with(graph(["first", "second: first"]), false, None).await;
+    let worker = cloud.worker("w");
+    let queues = worker.registers_for_queues().await;
+    let [queue] = &queues[..] else { panic!("one pool is this worker's: {queues:?}") };
+    assert_eq!(queue.labels, LabelSet::parse([cloud.label.as_str()]).expect("labels"));
+    assert!(cloud.worker("other").labelled("{label}-other").registers_for_queues().await.is_empty());
+
+    // Functions may use a list of pools for a second: one read before the registration knows of no queue.
+    tokio::time::sleep(std::time::Duration::from_millis(1200)).await;
+    run.start().await.expect("it starts");
+    for job in ["first", "second"] {
+        let ticket = emulator.receive(&http, &queue.url).await.expect("a ticket");
+        worker.clone().holding_ticket(ticket).claims(job).await.completes(&[]).await;
+    }
+    run.until(Success).await;
+}
+
+#[tokio::test]
 async fn a_lease_past_its_end_is_refused_everywhere() {
     let cloud = Cloud::connect();
     let run = cloud.submit(graph(["build"])).await;
