@@ -51,10 +51,15 @@ async fn a_diamonds_end_waits_for_both_sides() {
     run.until(Success).await;
 }
 
+/// `WFG_FAN` makes it more, for a soak.
+fn fan() -> usize {
+    std::env::var("WFG_FAN").map_or(200, |fan| fan.parse().expect("WFG_FAN is a number"))
+}
+
 #[tokio::test]
 async fn a_fan_out_and_fan_in_of_200_run_each_job_once_with_4_workers() {
     let cloud = Cloud::connect();
-    let wide: Vec<String> = (0..200).map(|n| format!("w{n}")).collect();
+    let wide: Vec<String> = (0..fan()).map(|n| format!("w{n}")).collect();
     let jobs = wide.iter().map(|name| format!("{name}: start"));
     let run = cloud
         .submit(graph(["start".to_owned()].into_iter().chain(jobs).chain([format!("end: {}", wide.join(" "))])))

@@ -6,6 +6,7 @@ mod demo;
 mod deploy;
 mod emulator;
 mod package;
+mod soak;
 mod suite;
 
 use clap::{Parser, Subcommand};
@@ -32,6 +33,8 @@ enum Task {
         #[arg(long)]
         quick: bool,
     },
+    /// Runs what takes too long for every day, and keeps the result in docs/soak.md.
+    Soak,
     /// Builds the functions for AWS and writes target/package/<name>.zip.
     Package {
         /// arm64 or x86_64.
@@ -56,6 +59,7 @@ fn main() -> anyhow::Result<()> {
     match Task::parse() {
         Task::Demo { emulator, keep } => demo::run(emulator, keep),
         Task::Test { quick } => suite::run(quick),
+        Task::Soak => soak::run(),
         Task::Package { arch } => package::package(arch),
         Task::Emulator(EmulatorTask::Up { kind }) => cloud::up(kind),
     }

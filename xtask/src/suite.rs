@@ -86,15 +86,19 @@ impl Suite {
 }
 
 fn end_to_end(cloud: &Cloud) -> Result<()> {
+    cargo(&["test", "-p", "workflow-graph-tests", "--no-fail-fast"], &target(cloud))
+}
+
+/// What tells the end-to-end suite where to run.
+pub fn target(cloud: &Cloud) -> Vec<(&'static str, &str)> {
     let deployed = &cloud.deployed;
-    let variables = [
-        ("WFG_TEST_URL", deployed.api_url.as_str()),
+    vec![
+        ("WFG_TEST_URL", &deployed.api_url),
         ("WFG_TEST_AWS", cloud.emulator.endpoint()),
         ("WFG_TEST_EXPIRE_FUNCTION", &deployed.expire_function),
         ("WFG_TEST_SCHEDULE_FUNCTION", &deployed.schedule_function),
         ("WFG_TEST_JOBS_TABLE", &deployed.jobs_table),
-    ];
-    cargo(&["test", "--workspace", "--exclude", "xtask", "--test", "*", "-p", "workflow-graph-tests"], &variables)
+    ]
 }
 
 fn test_plugins() -> Result<()> {
@@ -104,7 +108,8 @@ fn test_plugins() -> Result<()> {
     checked(python.current_dir(package::root()))
 }
 
-fn cargo(arguments: &[&str], variables: &[(&str, &str)]) -> Result<()> {
+/// Runs cargo in the repository, with more variables set.
+pub fn cargo(arguments: &[&str], variables: &[(&str, &str)]) -> Result<()> {
     let mut cargo = Command::new(env!("CARGO"));
     checked(cargo.args(arguments).envs(variables.iter().copied()).current_dir(package::root()))
 }

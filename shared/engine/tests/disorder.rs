@@ -16,6 +16,11 @@ mod common;
 
 const SEEDS: u64 = 300;
 
+/// `WFG_SEEDS` makes it more, for a soak.
+fn seeds() -> u64 {
+    std::env::var("WFG_SEEDS").map_or(SEEDS, |seeds| seeds.parse().expect("WFG_SEEDS is a number"))
+}
+
 /// What waits to be told or done.
 enum Message {
     Notice(Box<Notice>),
@@ -197,7 +202,7 @@ async fn one_seed(seed: u64) {
 
 #[tokio::test]
 async fn whatever_is_lost_repeated_delayed_or_reordered_the_promises_hold_and_the_run_ends() {
-    for seed in 0..SEEDS {
+    for seed in 0..seeds() {
         one_seed(seed).await;
     }
 }

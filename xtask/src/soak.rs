@@ -1,0 +1,56 @@
+//! `cargo xtask soak`: what takes too long for every day. Its last result is kept in `docs/soak.md`.
+
+use std::fmt::Write;
+use std::fs;
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::binaries::Binaries;
+use crate::cloud::Cloud;
+use crate::emulator::Kind;
+use crate::package::root;
+use crate::suite::{cargo, target};
+
+/// Random courses of the engine, of which every run of the tests takes the first 300.
+const SEEDS: &str = "20000";
+/// Jobs side by side, where the tests have 200.
+const FAN: &str = "1000";
+
+/// Runs it all, and writes the result if all passed.
+pub fn run() -> Result<()> {
+    let mut rows = String::new();
+    let mut row = |what: &str, served_by: &str, run: &dyn Fn() -> Result<()>| -> Result<()> {
+        let began = Instant::now();
+        run().with_context(|| format!("{what} ({served_by})"))?;
+        writeln!(rows, "| {what} | {served_by} | {:.0} s |", began.elapsed().as_secs_f32())?;
+        Ok(())
+    };
+    row(&format!("{SEEDS} random courses with lost, repeated and reordered changes"), "the engine in memory", &|| {
+        cargo(&["test", "-p", "workflow-graph-engine", "--test", "disorder"], &[("WFG_SEEDS", SEEDS)])
+    })?;
+    for kind in Kind::ALL {
+        let cloud = Cloud::start(kind, &Binaries::build()?)?;
+        row(&format!("fan-out and fan-in of {FAN}, 4 workers"), &kind.to_string(), &|| {
+            let variables: Vec<_> = target(&cloud).into_iter().chain([("WFG_FAN", FAN)]).collect();
+            cargo(&["test", "-p", "workflow-graph-tests", "--test", "graphs"], &variables)
+        })?;
+        cloud.emulator.stop();
+    }
+    let text = format!(
+        "# The last soak\n\n`cargo xtask soak`, {} at commit {}: all passed. Times are of the machine it ran on.\n\n\
+         | what | served by | took |\n| --- | --- | --- |\n{rows}",
+        said(&["date", "-u", "+%Y-%m-%d"])?,
+        said(&["git", "rev-parse", "--short", "HEAD"])?,
+    );
+    fs::write(root().join("docs/soak.md"), &text)?;
+    println!("{text}");
+    Ok(())
+}
+
+fn said(command: &[&str]) -> Result<String> {
+    let output = Command::new(command[0]).args(&command[1..]).current_dir(root()).output()?;
+    ensure!(output.status.success(), "{command:?} failed");
+    Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+}
