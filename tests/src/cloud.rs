@@ -40,7 +40,7 @@ impl Cloud {
     /// # Panics
     /// If no port is free.
     pub async fn alone() -> Self {
-        let server = Server::start(([127, 0, 0, 1], 0).into()).await.expect("a free port");
+        let server = Server::in_memory(([127, 0, 0, 1], 0).into()).await.expect("a free port");
         Self::of(&server.url(), None, Some(Arc::new(server)))
     }
 

@@ -33,7 +33,7 @@ fn serve_in_this_process() -> String {
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         runtime.expect("a runtime").block_on(async move {
-            let server = Server::start(([127, 0, 0, 1], 0).into()).await.expect("a free port");
+            let server = Server::in_memory(([127, 0, 0, 1], 0).into()).await.expect("a free port");
             tell.send(server.url()).expect("somebody asked");
             std::future::pending::<()>().await;
         });

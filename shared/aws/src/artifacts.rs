@@ -18,7 +18,7 @@ use crate::{Aws, keys, logs};
 /// Outputs up to this size, as JSON, are kept in an item; larger ones in the bucket.
 const IN_ITEM: usize = 64 * 1024;
 /// How long a published document may be fetched.
-const PUBLISHED: Duration = Duration::from_secs(15 * 60);
+const PUBLISHED: Duration = Duration::from_mins(15);
 /// Items of a deleted run that one step removes.
 const DELETED_AT_ONCE: usize = 300;
 

@@ -92,12 +92,8 @@ impl JobStore for Aws {
 
     async fn jobs_from(&self, run: &RunKey, from: JobIndex, how: Consistency) -> Stored<Vec<JobRecord>> {
         let partition = keys::job_partition(run, from);
-        let query = Query {
-            from: Some(keys::job_sort(from)),
-            to: Some(keys::job_sort(99_999)),
-            how,
-            ..Query::of(&partition)
-        };
+        let query =
+            Query { from: Some(keys::job_sort(from)), to: Some(keys::job_sort(99_999)), how, ..Query::of(&partition) };
         self.jobs.query(query).await?.into_iter().map(item::job_record).collect()
     }
 

@@ -62,7 +62,8 @@ impl Objects {
         if ids.is_empty() {
             return Ok(false);
         }
-        let delete = Delete::builder().set_objects(Some(ids)).quiet(true).build().map_err(|error| unavailable(&error))?;
+        let delete =
+            Delete::builder().set_objects(Some(ids)).quiet(true).build().map_err(|error| unavailable(&error))?;
         let call = self.client.delete_objects().bucket(&self.bucket).delete(delete);
         call.send().await.map_err(|error| unavailable(&error))?;
         Ok(true)

@@ -17,9 +17,9 @@ use crate::update::{Expression, number, string};
 use crate::{Aws, keys};
 
 /// A queue's record is rewritten at most this often.
-const WANTED_EVERY: Duration = Duration::from_secs(300);
+const WANTED_EVERY: Duration = Duration::from_mins(5);
 /// A worker not heard of for this long is forgotten.
-const WORKER_KEPT: Duration = Duration::from_secs(24 * 3600);
+const WORKER_KEPT: Duration = Duration::from_hours(24);
 /// How long a received ticket is hidden from other workers: enough to claim with it.
 const TICKET_HIDDEN_SECS: u32 = 30;
 /// How long a ticket that nobody receives is kept; claims over HTTP find its job without.
@@ -81,8 +81,7 @@ impl Aws {
     /// Adds a pool, or notes that it is used; what is known of its queue stays.
     async fn add_pool(&self, pool: Pool) -> Stored<()> {
         let labels = serde_dynamo::to_attribute_value(&pool.labels).map_err(corrupt)?;
-        let expression =
-            Expression::conditions().set("labels", labels).set("expires_on", number(expires_on()));
+        let expression = Expression::conditions().set("labels", labels).set("expires_on", number(expires_on()));
         self.jobs.update(pool_key(&pool.id), expression).await?;
         Ok(())
     }

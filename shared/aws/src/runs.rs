@@ -2,11 +2,10 @@
 
 use std::collections::HashMap;
 
+use aws_sdk_dynamodb::types::builders::PutBuilder;
 use aws_sdk_dynamodb::types::{Delete, Put, TransactWriteItem};
 use engine::ids::{ReportHash, RunKey};
-use engine::ports::{
-    Commit, Committed, Consistency, Idempotency, ListCursor, NewItem, RunStore, Stored, Updated,
-};
+use engine::ports::{Commit, Committed, Consistency, Idempotency, ListCursor, NewItem, RunStore, Stored, Updated};
 use engine::run::{Control, RunEnd, RunUpdate, WorkflowRecord};
 use protocol::{Millis, WorkflowId};
 use serde::{Deserialize, Serialize};
@@ -53,22 +52,21 @@ impl Aws {
         }
     }
 
-    fn put_unless(&self, item: Item, condition: &str) -> Stored<aws_sdk_dynamodb::types::builders::PutBuilder> {
-        debug_assert!(item.contains_key("pk"), "every item has a key");
-        Ok(Put::builder().table_name(self.jobs.name()).set_item(Some(item)).condition_expression(condition))
+    fn put_if(&self, condition: &str, item: Item) -> PutBuilder {
+        Put::builder().table_name(self.jobs.name()).set_item(Some(item)).condition_expression(condition)
     }
 
     /// The writes of a commit: workflow, control, and what a repeat will find.
     fn commit_writes(&self, commit: &Commit) -> Stored<Vec<TransactWriteItem>> {
         let workflow = item::workflow(&commit.workflow)?;
         let workflow = match &commit.replaces {
-            None => self.put_unless(workflow, "attribute_not_exists(pk)")?,
+            None => self.put_if("attribute_not_exists(pk)", workflow),
             Some(run) => self
-                .put_unless(workflow, "#run = :run AND attribute_exists(ended)")?
+                .put_if("#run = :run AND attribute_exists(ended)", workflow)
                 .expression_attribute_names("#run", "run")
                 .expression_attribute_values(":run", string(run.as_str())),
         };
-        let mut writes = vec![workflow, self.put_unless(item::control(&commit.control)?, "attribute_not_exists(pk)")?];
+        let mut writes = vec![workflow, self.put_if("attribute_not_exists(pk)", item::control(&commit.control)?)];
         if let Some(kept) = &commit.idempotency {
             let fields = IdempotencyItem {
                 body: kept.body.as_str().to_owned(),
@@ -77,10 +75,10 @@ impl Aws {
             };
             let item = to_item(keys::idempotency(&kept.key), fields)?;
             let now = number(commit.workflow.created_at.secs());
-            let put = self.put_unless(item, "attribute_not_exists(pk) OR expires_on <= :now")?;
+            let put = self.put_if("attribute_not_exists(pk) OR expires_on <= :now", item);
             writes.push(put.expression_attribute_values(":now", now));
         }
-        let write = |put: aws_sdk_dynamodb::types::builders::PutBuilder| {
+        let write = |put: PutBuilder| {
             let put = put.build().map_err(|error| unavailable(&error))?;
             Ok(TransactWriteItem::builder().put(put).build())
         };
@@ -155,8 +153,7 @@ impl RunStore for Aws {
         while found.is_empty() {
             let to = after.clone();
             // The bound itself was seen before, so one more is asked for.
-            let query =
-                Query { to, descending: true, limit: Some(limit + 1), ..Query::of_index(keys::WORKFLOWS) };
+            let query = Query { to, descending: true, limit: Some(limit + 1), ..Query::of_index(keys::WORKFLOWS) };
             let mut entries = self.jobs.query(query).await?;
             entries.retain(|entry| item::text(entry, "index_sk").ok() != after.as_deref());
             entries.truncate(limit);

@@ -9,8 +9,8 @@ use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{
-    DeleteRequest, KeysAndAttributes, PutRequest, ReturnValue, ReturnValuesOnConditionCheckFailure,
-    Select, WriteRequest,
+    DeleteRequest, KeysAndAttributes, PutRequest, ReturnValue, ReturnValuesOnConditionCheckFailure, Select,
+    WriteRequest,
 };
 use engine::ids;
 use engine::ports::{Consistency, StoreError, Stored};
@@ -52,7 +52,15 @@ pub(crate) struct Query<'a> {
 impl<'a> Query<'a> {
     /// All of a partition, eventually.
     pub(crate) fn of(partition: &'a str) -> Self {
-        Self { index: false, partition, from: None, to: None, descending: false, limit: None, how: Consistency::Eventual }
+        Self {
+            index: false,
+            partition,
+            from: None,
+            to: None,
+            descending: false,
+            limit: None,
+            how: Consistency::Eventual,
+        }
     }
 
     /// All of a partition of the index.
@@ -264,8 +272,10 @@ impl Table {
         }
         let longest = 50_u64 << *tries;
         let [a, b, ..] = ids::random();
-        tokio::time::sleep(Duration::from_millis(longest * u64::from(u16::from_be_bytes([a, b])) / u64::from(u16::MAX)))
-            .await;
+        tokio::time::sleep(Duration::from_millis(
+            longest * u64::from(u16::from_be_bytes([a, b])) / u64::from(u16::MAX),
+        ))
+        .await;
         Ok(())
     }
 }
@@ -274,7 +284,9 @@ impl Table {
 ///
 /// Every reason is read: one that isn't a condition, a conflict for instance, means that it may be tried again.
 pub(crate) fn refused_items(error: &SdkError<TransactWriteItemsError>) -> Option<Vec<bool>> {
-    let TransactWriteItemsError::TransactionCanceledException(cancelled) = error.as_service_error()? else { return None };
+    let TransactWriteItemsError::TransactionCanceledException(cancelled) = error.as_service_error()? else {
+        return None;
+    };
     let codes: Vec<&str> =
         cancelled.cancellation_reasons().iter().map(|reason| reason.code.as_deref().unwrap_or("None")).collect();
     let refused: Vec<bool> = codes.iter().map(|code| *code == "ConditionalCheckFailed").collect();

@@ -24,6 +24,7 @@ pub(crate) struct Expression {
     pub values: HashMap<String, AttributeValue>,
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "numbers, as they come")]
 pub(crate) fn number(n: impl ToString) -> AttributeValue {
     AttributeValue::N(n.to_string())
 }
@@ -146,9 +147,9 @@ fn expect(expect: &Expect) -> Expression {
         Expect::Waiting => is(e, status::WAITING),
         Expect::WaitingOnlyOn(need) => is(e, status::WAITING).when_is("waiting_on", "=", one_number(*need)),
         Expect::WaitingOnNothing => is(e, status::WAITING).when_absent("waiting_on"),
-        Expect::Ready { pool, by } => is(e, status::READY)
-            .when_is("pool", "=", string(pool.as_str()))
-            .when_is("ready_at", "<=", number(by.0)),
+        Expect::Ready { pool, by } => {
+            is(e, status::READY).when_is("pool", "=", string(pool.as_str())).when_is("ready_at", "<=", number(by.0))
+        }
         Expect::HeldLive { fence, now } => is(e, status::RUNNING)
             .when_is("fence", "=", string(fence.as_str()))
             .when_is("lease_until", ">", number(now.0)),

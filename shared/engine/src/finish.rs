@@ -3,6 +3,7 @@
 use crate::Engine;
 use crate::error::Outcome;
 use crate::ids::RunKey;
+use crate::job::JobRecord;
 use crate::ports::{Consistency, Ports};
 use crate::run::{Progress, RunEnd, RunUpdate};
 
@@ -34,19 +35,20 @@ impl<P: Ports> Engine<P> {
     }
 
     async fn progress(&self, run: &RunKey, mut progress: Progress, jobs: u32) -> Outcome<Progress> {
-        while progress.done_below < jobs {
-            // Most checks stop at the first job that hasn't ended: one small read finds it, before a page is read.
-            let at = [progress.done_below];
-            let first = self.ports.jobs_at(run, &at, Consistency::Strong).await?;
-            if !first.first().and_then(Option::as_ref).is_some_and(crate::job::JobRecord::is_ended) {
-                return Ok(progress);
+        if progress.done_below == jobs {
+            return Ok(progress);
+        }
+        // Most checks stop at the first job: one small read finds that out, before a page is read.
+        let first = self.ports.jobs_at(run, &[progress.done_below], Consistency::Strong).await?;
+        if !first.iter().flatten().any(JobRecord::is_ended) {
+            return Ok(progress);
+        }
+        let mut forward = self.forward(run, progress.done_below, Consistency::Strong);
+        while let Some(job) = forward.next().await? {
+            if !job.is_ended() || job.key.index != progress.done_below {
+                break;
             }
-            for job in self.ports.jobs_from(run, progress.done_below, Consistency::Strong).await? {
-                if !job.is_ended() || job.key.index != progress.done_below {
-                    return Ok(progress);
-                }
-                progress.pass(job.status());
-            }
+            progress.pass(job.status());
         }
         Ok(progress)
     }

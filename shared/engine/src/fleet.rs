@@ -185,18 +185,13 @@ impl<P: Ports> Engine<P> {
         let mut running = Running::default();
         for run in self.ports.open_runs().await? {
             let Some(control) = self.ports.control(&run, Consistency::Eventual).await? else { continue };
-            let mut from = control.done_below;
-            loop {
-                let page = self.ports.jobs_from(&run, from, Consistency::Eventual).await?;
-                let Some(last) = page.last() else { break };
-                from = last.key.index + 1;
-                for job in &page {
-                    if let Phase::Running(hold) = &job.phase
-                        && hold.until > now
-                    {
-                        running.by_worker.insert(hold.worker.clone(), job.id.clone());
-                        *running.by_pool.entry(job.pool.clone()).or_default() += 1;
-                    }
+            let mut jobs = self.forward(&run, control.done_below, Consistency::Eventual);
+            while let Some(job) = jobs.next().await? {
+                if let Phase::Running(hold) = &job.phase
+                    && hold.until > now
+                {
+                    running.by_worker.insert(hold.worker.clone(), job.id.clone());
+                    *running.by_pool.entry(job.pool.clone()).or_default() += 1;
                 }
             }
         }

@@ -21,6 +21,27 @@ pub fn random() -> Random {
     bytes
 }
 
+/// A text that a store keeps as it is.
+macro_rules! stored_text {
+    ($($name:ident)*) => {$(
+        impl $name {
+            /// Reads back what a store kept.
+            #[must_use]
+            pub fn from_stored(text: String) -> Self {
+                Self(text)
+            }
+
+            /// Hexadecimal digits.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+    )*};
+}
+
+stored_text! { RunKey PoolId Fence ReportHash }
+
 /// One run's part of the store. Every submission and re-run writes under a fresh one, so that no record, lease or
 /// output of an older run can touch a newer.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -32,18 +53,6 @@ impl RunKey {
     #[must_use]
     pub fn new(random: Random) -> Self {
         Self(hex::encode(random))
-    }
-
-    /// Reads back what a store kept.
-    #[must_use]
-    pub fn from_stored(text: String) -> Self {
-        Self(text)
-    }
-
-    /// The text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
     }
 }
 
@@ -103,38 +112,12 @@ impl PoolId {
         }
         Self(half(&hash.finalize()))
     }
-
-    /// Reads back what a store kept.
-    #[must_use]
-    pub fn from_stored(text: String) -> Self {
-        Self(text)
-    }
-
-    /// 32 hexadecimal digits.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
 }
 
 /// The hash of a lease's random part: what the store keeps, so that reading it gives no one a lease.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Fence(String);
-
-impl Fence {
-    /// Reads back what a store kept.
-    #[must_use]
-    pub fn from_stored(text: String) -> Self {
-        Self(text)
-    }
-
-    /// 32 hexadecimal digits.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
 
 /// A hash of what a worker reported, so that a repeat is recognised and another report isn't taken for one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -151,18 +134,6 @@ impl ReportHash {
             hash.update(part);
         }
         Self(half(&hash.finalize()))
-    }
-
-    /// Reads back what a store kept.
-    #[must_use]
-    pub fn from_stored(text: String) -> Self {
-        Self(text)
-    }
-
-    /// 32 hexadecimal digits.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
     }
 }
 

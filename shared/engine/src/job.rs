@@ -73,7 +73,7 @@ impl Kept {
 }
 
 /// What changes of a job, and its spec while both together are small.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct JobRecord {
     /// Where it is.
     pub key: JobKey,
@@ -103,7 +103,8 @@ pub struct JobRecord {
 pub const SHARD: usize = 200;
 
 /// Where a job stands.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Phase {
     /// For needs. Empty is possible for a moment: the last one was removed, and the next write makes it ready.
     Waiting {
@@ -122,7 +123,7 @@ pub enum Phase {
 }
 
 /// A worker's hold on an attempt.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hold {
     /// Every word about the attempt must carry this.
     pub fence: Fence,
@@ -137,7 +138,7 @@ pub struct Hold {
 }
 
 /// How a job ended.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Ending {
     /// Well or not.
     pub outcome: Outcome,
@@ -148,7 +149,8 @@ pub struct Ending {
 }
 
 /// How a job ended.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// With outputs.
     Success(OutputsRef),
@@ -164,7 +166,8 @@ pub enum Outcome {
 }
 
 /// Where a job's outputs are.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum OutputsRef {
     /// In its record.
     Inline(Outputs),
@@ -195,7 +198,7 @@ pub fn json_size(outputs: &Outputs) -> usize {
 }
 
 /// The report that ended an attempt.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastReport {
     /// The attempt's.
     pub fence: Fence,

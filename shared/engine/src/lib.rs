@@ -10,6 +10,7 @@ pub mod definition;
 pub mod error;
 pub mod finish;
 pub mod fleet;
+mod forward;
 pub mod ids;
 pub mod job;
 pub mod local;

@@ -22,6 +22,10 @@ pub struct LogPage {
     pub more: bool,
     /// Whether nothing will be added: the job, or the attempt that was asked for, has ended.
     pub ended: bool,
+    /// Whose log this is.
+    pub attempt: u32,
+    /// The job's latest attempt.
+    pub latest: u32,
 }
 
 impl<P: Ports> Engine<P> {
@@ -79,6 +83,7 @@ impl<P: Ports> Engine<P> {
                 stream: piece.stream,
             })
             .collect();
-        Ok(LogPage { chunks, more: size >= PAGE, ended: job.is_ended() || attempt < job.attempt })
+        let ended = job.is_ended() || attempt < job.attempt;
+        Ok(LogPage { chunks, more: size >= PAGE, ended, attempt, latest: job.attempt })
     }
 }

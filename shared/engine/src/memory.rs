@@ -81,9 +81,9 @@ impl Local for Memory {
     async fn work_done(&self, number: u64) -> Stored<()> {
         let mut state = self.state();
         if number == NOTICE {
-            drop(state.feed.pop_front())
+            drop(state.feed.pop_front());
         } else {
-            drop(state.walks.pop_front())
+            drop(state.walks.pop_front());
         }
         Ok(())
     }

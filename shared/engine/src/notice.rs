@@ -1,6 +1,8 @@
 //! What the change feed tells, and what follows from it. The feed is the guarantee: what a request left undone is
 //! done here, and what it did is found done.
 
+use serde::{Deserialize, Serialize};
+
 use crate::Engine;
 use crate::error::Outcome;
 use crate::job::{JobRecord, Outcome as JobOutcome, Phase};
@@ -8,7 +10,8 @@ use crate::ports::{Consistency, Ports, Walk, WalkKind};
 use crate::run::Control;
 
 /// A change that something follows from. Told at least once, maybe again, in the order of changes of one record.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Notice {
     /// A job ended, with the record as it was then.
     JobEnded(Box<JobRecord>),

@@ -265,7 +265,7 @@ pub struct PoolQueue {
 }
 
 /// A worker, as the registry knows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkerRecord {
     /// Chosen by itself.
     pub id: WorkerId,
@@ -359,7 +359,8 @@ pub trait Local: Ports {
 }
 
 /// A piece of work that a local store has listed.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Work {
     /// A change that something follows from.
     Notice(Notice),

@@ -1,11 +1,12 @@
 //! A workflow's record, a run's control record, and the changes that the control may go through.
 
 use protocol::{Millis, Status, WorkflowId};
+use serde::{Deserialize, Serialize};
 
 use crate::ids::RunKey;
 
 /// A workflow: its name and which run is current.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkflowRecord {
     /// Chosen by the engine.
     pub id: WorkflowId,
@@ -24,7 +25,7 @@ pub struct WorkflowRecord {
 }
 
 /// How a run ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunEnd {
     /// Success, failure or cancelled.
     pub status: Status,
@@ -33,7 +34,7 @@ pub struct RunEnd {
 }
 
 /// A run's control record: what may happen in it. Read strongly wherever a decision hangs on it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Control {
     /// Which run.
     pub run: RunKey,
@@ -56,7 +57,8 @@ pub struct Control {
 }
 
 /// What may happen in a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum RunState {
     /// Nothing: submitted, not started.
     New,

@@ -57,6 +57,7 @@ impl<P: Ports> Engine<P> {
         let commit = Commit { workflow: new, replaces: Some(old.run), control, idempotency: None };
         match self.ports.commit(commit).await? {
             Committed::Yes => Ok(()),
+            _ if self.is_current(&id, &run).await? => Ok(()),
             Committed::KeyTaken | Committed::Moved => Err(EngineError::Moved(id)),
         }
     }

@@ -10,7 +10,7 @@ use crate::definition::Definition;
 use crate::error::{EngineError, Outcome};
 use crate::ids::{ReportHash, RunKey};
 use crate::plan::{self, Planned};
-use crate::ports::{Commit, Committed, Idempotency, NewItem, Ports};
+use crate::ports::{Commit, Committed, Consistency, Idempotency, NewItem, Ports};
 use crate::run::{Control, RunState, WorkflowRecord};
 
 /// An answer is kept for a repeat with the same key for this long.
@@ -79,14 +79,22 @@ impl<P: Ports> Engine<P> {
             expires: now + KEY_KEPT,
         });
         let commit = Commit { workflow, replaces: None, control, idempotency };
+        let run = commit.workflow.run.clone();
         match self.ports.commit(commit).await? {
             Committed::Yes => Ok(Submitted { workflow: id, repeat: false }),
+            _ if self.is_current(&id, &run).await? => Ok(Submitted { workflow: id, repeat: false }),
             Committed::KeyTaken => match self.earlier(submission.key.as_ref(), now).await? {
                 Some(earlier) => Ok(earlier),
                 None => Err(EngineError::Moved(id)),
             },
             Committed::Moved => Err(EngineError::Moved(id)),
         }
+    }
+
+    /// Whether a refused commit was our own, made before: its answer was lost and the client library repeated it.
+    pub(crate) async fn is_current(&self, id: &WorkflowId, run: &RunKey) -> Outcome<bool> {
+        let workflow = self.ports.workflow(id, Consistency::Strong).await?;
+        Ok(workflow.is_some_and(|workflow| workflow.run == *run))
     }
 
     async fn earlier(&self, key: Option<&(String, ReportHash)>, now: Millis) -> Outcome<Option<Submitted>> {

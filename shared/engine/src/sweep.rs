@@ -52,20 +52,15 @@ impl<P: Ports> Engine<P> {
         let mut poisoned_from = control.failed.then_some(0);
         let mut any_waits = false;
         let mut succeeded = HashMap::new();
-        let mut from = control.done_below;
-        loop {
-            let page = self.ports.jobs_from(run, from, Consistency::Strong).await?;
-            let Some(last) = page.last() else { break };
-            from = last.key.index + 1;
-            for job in &page {
-                succeeded.insert(job.key.index, job.outputs().is_some());
-                if job.poisons() {
-                    poisoned_from = poisoned_from.or(Some(job.key.index));
-                }
-                any_waits |= matches!(job.phase, Phase::Waiting { .. });
-                self.end_if_over(job, swept).await?;
-                self.promote_if_missed(job, &mut succeeded, swept).await?;
+        let mut jobs = self.forward(run, control.done_below, Consistency::Strong);
+        while let Some(job) = jobs.next().await? {
+            succeeded.insert(job.key.index, job.outputs().is_some());
+            if job.poisons() {
+                poisoned_from = poisoned_from.or(Some(job.key.index));
             }
+            any_waits |= matches!(job.phase, Phase::Waiting { .. });
+            self.end_if_over(&job, swept).await?;
+            self.promote_if_missed(&job, &mut succeeded, swept).await?;
         }
         if let (Some(from), true) = (poisoned_from, any_waits) {
             self.ports.walk(Walk { run: run.clone(), kind: WalkKind::Skip, from }).await?;

@@ -54,25 +54,19 @@ impl<P: Ports> Engine<P> {
         if self.state(&walk.run).await? != Some(RunState::Open) {
             return Ok(None);
         }
-        let mut from = walk.from;
-        loop {
-            let page = self.ports.jobs_from(&walk.run, from, Consistency::Strong).await?;
-            let Some(last) = page.last() else { break };
-            let beyond = last.key.index + 1;
-            for job in &page {
-                if self.spent(budget) {
-                    return Ok(Some(job.key.index));
-                }
-                match &job.phase {
-                    Phase::Waiting { on } if on.is_empty() => {
-                        budget.writes += 1;
-                        self.make_ready(job).await?;
-                    }
-                    Phase::Ready { .. } => self.dispatch_if_ready(job).await?,
-                    _ => {}
-                }
+        let mut jobs = self.forward(&walk.run, walk.from, Consistency::Strong);
+        while let Some(job) = jobs.next().await? {
+            if self.spent(budget) {
+                return Ok(Some(job.key.index));
             }
-            from = beyond;
+            match &job.phase {
+                Phase::Waiting { on } if on.is_empty() => {
+                    budget.writes += 1;
+                    self.make_ready(&job).await?;
+                }
+                Phase::Ready { .. } => self.dispatch_if_ready(&job).await?,
+                _ => {}
+            }
         }
         // A re-run that keeps everything has nothing to start, and nobody else would close it.
         self.finish_if_done(&walk.run).await?;
@@ -109,23 +103,17 @@ impl<P: Ports> Engine<P> {
     /// walk skips; what this walk skipped itself it knows, and what lies before its start it reads.
     async fn walk_skip(&self, walk: &Walk, budget: &mut Budget) -> Outcome<Option<JobIndex>> {
         let mut poisons: HashMap<JobIndex, bool> = HashMap::new();
-        let mut from = walk.from;
-        loop {
-            let page = self.ports.jobs_from(&walk.run, from, Consistency::Strong).await?;
-            let Some(last) = page.last() else { break };
-            let beyond = last.key.index + 1;
-            for job in &page {
-                if self.spent(budget) {
-                    return Ok(Some(job.key.index));
-                }
-                let skipped = matches!(job.phase, Phase::Waiting { .. }) && self.poisoned(job, &mut poisons).await?;
-                if skipped {
-                    budget.writes += 1;
-                    self.end_unless(job, Expect::Waiting, JobOutcome::Skipped).await?;
-                }
-                poisons.insert(job.key.index, skipped || job.poisons());
+        let mut jobs = self.forward(&walk.run, walk.from, Consistency::Strong);
+        while let Some(job) = jobs.next().await? {
+            if self.spent(budget) {
+                return Ok(Some(job.key.index));
             }
-            from = beyond;
+            let skipped = matches!(job.phase, Phase::Waiting { .. }) && self.poisoned(&job, &mut poisons).await?;
+            if skipped {
+                budget.writes += 1;
+                self.end_unless(&job, Expect::Waiting, JobOutcome::Skipped).await?;
+            }
+            poisons.insert(job.key.index, skipped || job.poisons());
         }
         self.finish_if_done(&walk.run).await?;
         Ok(None)
@@ -144,19 +132,16 @@ impl<P: Ports> Engine<P> {
     }
 
     async fn walk_cancel(&self, walk: &Walk, budget: &mut Budget) -> Outcome<Option<JobIndex>> {
-        let mut from = walk.from;
-        loop {
-            let page = self.ports.jobs_from(&walk.run, from, Consistency::Strong).await?;
-            let Some(last) = page.last() else { break };
-            let beyond = last.key.index + 1;
-            for job in page.iter().filter(|job| !job.is_ended()) {
-                if self.spent(budget) {
-                    return Ok(Some(job.key.index));
-                }
-                budget.writes += 1;
-                self.end_unless(job, Expect::NotEnded, JobOutcome::Cancelled).await?;
+        let mut jobs = self.forward(&walk.run, walk.from, Consistency::Strong);
+        while let Some(job) = jobs.next().await? {
+            if job.is_ended() {
+                continue;
             }
-            from = beyond;
+            if self.spent(budget) {
+                return Ok(Some(job.key.index));
+            }
+            budget.writes += 1;
+            self.end_unless(&job, Expect::NotEnded, JobOutcome::Cancelled).await?;
         }
         self.finish_if_done(&walk.run).await?;
         Ok(None)
@@ -170,14 +155,11 @@ impl<P: Ports> Engine<P> {
 
     /// All jobs of a run, in order.
     pub(crate) async fn all_jobs(&self, run: &RunKey, how: Consistency) -> Outcome<Vec<JobRecord>> {
-        let mut jobs: Vec<JobRecord> = Vec::new();
-        loop {
-            let from = jobs.last().map_or(0, |job| job.key.index + 1);
-            let page = self.ports.jobs_from(run, from, how).await?;
-            if page.is_empty() {
-                return Ok(jobs);
-            }
-            jobs.extend(page);
+        let mut jobs = Vec::new();
+        let mut forward = self.forward(run, 0, how);
+        while let Some(job) = forward.next().await? {
+            jobs.push(job);
         }
+        Ok(jobs)
     }
 }
