@@ -80,7 +80,7 @@ fn lives(pid: &str) -> bool {
 async fn a_job_sees_its_environment_and_runs_in_the_workers_directory() {
     let dir = tempfile::tempdir().expect("a directory");
     let command = r#"printf '%s\n' "$GREETING" $WORKFLOW_ID $JOB_ID $JOB_ATTEMPT $WORKER_SLOT
-        ls -A "$JOB_DIR" | wc -l; pwd; cat "$UPSTREAM_OUTPUTS"; echo; cat; echo end-of-input"#;
+        ls -A "$JOB_DIR" | wc -l; pwd; cat "$UPSTREAM_OUTPUTS"; cat; echo end-of-input"#;
     let ran = run_in(dir.path(), job(command)).await;
     let out = ran.text(Stream::Stdout);
     let lines: Vec<_> = out.lines().map(str::trim).collect();

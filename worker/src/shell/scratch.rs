@@ -28,7 +28,8 @@ impl Scratch {
         let path = |name: &str| dir.path().join(name);
         let (job_dir, upstream, outputs) = (path("job"), path("upstream.json"), path("outputs"));
         fs::create_dir(&job_dir)?;
-        fs::write(&upstream, serde_json::to_vec(&job.upstream_outputs)?)?;
+        // With a line end, as text files have: `cat` of it must not run into what the job prints next.
+        fs::write(&upstream, serde_json::to_string(&job.upstream_outputs)? + "\n")?;
         fs::write(&outputs, "")?;
         let script = (job.command.len() > COMMAND_ARGUMENT).then(|| path("command.sh"));
         if let Some(script) = &script {
