@@ -1,16 +1,22 @@
 //! What can be typed.
 
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
 use clap::{Args, Parser, Subcommand};
-use protocol::{JobId, Status, WorkflowId};
+use protocol::{JobId, LabelSet, Status, WorkflowId};
+use worker::Token;
+use worker::args::{WorkerArgs, read_token};
 use worker::config::DEFAULT_SERVER_URL;
 
 const EXIT_CODES: &str = "\
-Exit code: 0 if it went well; 1 if the workflow that was watched didn't succeed, or a definition has problems; \
-2 if the command couldn't be carried out.
+Exit code: 0 if it went well; 1 if the workflow that was run or watched didn't succeed, or a definition has problems; \
+2 if the command couldn't be carried out; 130 if `wfg run` was ended by ctrl-C.
 
 Where output is not a terminal, or NO_COLOR is set, there are no colours.";
 
-/// Submits workflows, watches them, and says why they wait.
+/// Runs workflows here, or serves, submits and watches them, and says why they wait.
 #[derive(Parser)]
 #[command(name = "wfg", version, after_help = EXIT_CODES, disable_help_subcommand = true)]
 pub struct Cli {
@@ -26,8 +32,8 @@ pub struct Cli {
     )]
     pub server: String,
     /// Sent as `Authorization: Bearer`; better given by the environment, which other users can't see
-    #[arg(long, global = true, env = "WFG_TOKEN", hide_env_values = true, help_heading = "Server")]
-    pub token: Option<String>,
+    #[arg(long, global = true, env = "WFG_TOKEN", hide_env_values = true, value_parser = read_token, help_heading = "Server")]
+    pub token: Option<Token>,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -36,6 +42,12 @@ pub struct Cli {
 /// What to do.
 #[derive(Subcommand)]
 pub enum Command {
+    /// Run a workflow here and now, in this directory, without a server
+    Run(RunArgs),
+    /// Serve the whole engine from this process
+    Serve(ServeArgs),
+    /// Take jobs from a server and run them
+    Worker(Box<WorkerArgs>),
     /// Submit a workflow and run it
     Submit(SubmitArgs),
     /// Show each job of a workflow as it goes, until it ends
@@ -76,7 +88,6 @@ pub enum Command {
         id: WorkflowId,
     },
     /// Run a workflow again, or one that was submitted with --no-run
-    #[command(visible_alias = "run")]
     Rerun {
         /// The workflow
         id: WorkflowId,
@@ -121,6 +132,37 @@ pub enum Command {
         /// The definition, YAML or JSON; `-` is standard input
         file: String,
     },
+}
+
+/// Of `run`.
+#[derive(Args)]
+pub struct RunArgs {
+    /// The definition, YAML or JSON; `-` is standard input
+    pub file: String,
+    /// A worker that has these labels, separated by commas; may be repeated [default: one for each set of labels that the
+    /// file asks for]
+    #[arg(long = "worker", value_name = "LABELS", value_parser = LabelSet::from_comma_separated)]
+    pub workers: Vec<LabelSet>,
+    /// Jobs that each worker runs at a time [default: the number of CPUs]
+    #[arg(long, value_name = "N")]
+    pub concurrency: Option<NonZeroUsize>,
+    /// Print one JSON object a line for each thing that happens
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Of `serve`.
+#[derive(Args)]
+pub struct ServeArgs {
+    /// Keep everything in this file; without it everything is gone when this ends
+    #[arg(long, value_name = "FILE")]
+    pub data: Option<PathBuf>,
+    /// Where to listen; port 0 is any free one
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:3000")]
+    pub listen: SocketAddr,
+    /// Listen where other machines can connect, though whoever does may run commands on the workers
+    #[arg(long)]
+    pub insecure_no_auth: bool,
 }
 
 /// Of `submit`.
@@ -173,6 +215,14 @@ mod tests {
     fn an_id_that_can_not_be_one_is_refused_before_anything_is_sent() {
         let error = Cli::try_parse_from(["wfg", "status", "a/b"]).err().expect("refused").to_string();
         assert!(error.contains("workflow id \"a/b\" has the character '/'"), "{error}");
+    }
+
+    #[test]
+    fn a_worker_can_be_told_its_server_before_or_after_the_command() {
+        for args in [["wfg", "--server", "http://x:1", "worker"], ["wfg", "worker", "--server", "http://x:1"]] {
+            let Command::Worker(worker) = Cli::try_parse_from(args).expect("good").command else { panic!("a worker") };
+            assert_eq!(worker::WorkerConfig::from(*worker).server_url, "http://x:1");
+        }
     }
 
     #[test]

@@ -13,6 +13,9 @@ pub enum Failure {
     /// The workflow or the definition isn't good, which was said already.
     #[error("it was said already")]
     Told,
+    /// A signal ended it, which was answered already; this is the exit code.
+    #[error("ended by a signal")]
+    Signalled(u8),
     /// Something the person gave can't be used.
     #[error("{0}")]
     Usage(String),
@@ -32,6 +35,7 @@ impl Failure {
     pub fn report(self) -> ExitCode {
         match self {
             Self::Told => ExitCode::from(1),
+            Self::Signalled(code) => ExitCode::from(code),
             // As a program that dies of SIGPIPE: what was asked for wasn't carried out, and nobody wants to know.
             Self::Closed => ExitCode::from(2),
             failure => {

@@ -1,12 +1,15 @@
-//! `wfg`: submits workflows, watches them, and says why they wait.
+//! `wfg`: runs workflows here, or serves, submits and watches them, and says why they wait.
 
 mod args;
 mod calls;
 mod failure;
 mod logs;
 mod progress;
+mod run;
 mod screen;
+mod serve;
 mod show;
+mod signals;
 mod source;
 mod submit;
 mod table;
@@ -27,19 +30,26 @@ use crate::calls::Remote;
 use crate::failure::Failure;
 use crate::screen::Screen;
 
-#[tokio::main(flavor = "current_thread")]
+#[tokio::main]
 async fn main() -> ExitCode {
-    match run(Cli::parse()).await {
+    let cli = Cli::parse();
+    if let Command::Worker(args) = cli.command {
+        return worker::args::run(*args).await;
+    }
+    match carry_out(cli).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),
     }
 }
 
-async fn run(cli: Cli) -> Result<(), Failure> {
+async fn carry_out(cli: Cli) -> Result<(), Failure> {
     let screen = Screen::detect();
-    let (server, token) = (cli.server, cli.token);
+    let (server, token) = (cli.server, cli.token.map(|token| token.0));
     let remote = || Remote::new(&server, token.clone());
     match cli.command {
+        Command::Run(args) => run::run(&screen, args).await,
+        Command::Serve(args) => serve::run(&screen, &args).await,
+        Command::Worker(args) => unreachable!("{args:?} was carried out already"),
         Command::Validate { file } => validate::run(&screen, &file),
         Command::Submit(args) => submit::run(&remote()?, &screen, &args).await,
         Command::Watch { id } => watch::run(&remote()?, &screen, &id).await,

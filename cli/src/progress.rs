@@ -75,6 +75,11 @@ impl Progress {
         workflow.jobs.iter().all(|job| self.jobs.get(&job.id).is_some_and(|seen| seen.ended))
     }
 
+    /// How it looks.
+    pub fn paint(&self) -> Paint {
+        self.paint
+    }
+
     /// A line of a job's log.
     pub fn log_line(&self, job: &JobId, text: &str) -> String {
         // A colour that a job leaves on would colour what follows.

@@ -16,14 +16,7 @@ use crate::{validate, watch};
 
 /// Checks a definition here, then sends it.
 pub async fn run(remote: &Remote, screen: &Screen, args: &SubmitArgs) -> Result<(), Failure> {
-    let source = Source::read(&args.file)?;
-    let definition = source.check().map_err(|problems| {
-        screen.aside(&format!("{}; nothing was sent", validate::refusal(&problems, &source, screen.err)));
-        Failure::Told
-    })?;
-    for note in &definition.notes {
-        screen.aside(&format!("note: {}:{note}", source.name));
-    }
+    let (source, definition) = checked(screen, &args.file, "nothing was sent")?;
     let workflow = send(remote, &source, &definition, !args.no_run).await.map_err(|error| {
         let ClientError::Refused { details, .. } = &error else { return error.into() };
         match validate::server_refusal(details.as_ref(), &source, screen.err) {
@@ -42,7 +35,26 @@ pub async fn run(remote: &Remote, screen: &Screen, args: &SubmitArgs) -> Result<
     Ok(())
 }
 
-async fn send(remote: &Remote, source: &Source, definition: &Definition, run: bool) -> Result<Workflow, ClientError> {
+/// Reads and checks a definition, and says what is wrong with it or worth noting.
+pub fn checked(screen: &Screen, file: &str, in_vain: &str) -> Result<(Source, Definition), Failure> {
+    let source = Source::read(file)?;
+    let definition = source.check().map_err(|problems| {
+        screen.aside(&format!("{}; {in_vain}", validate::refusal(&problems, &source, screen.err)));
+        Failure::Told
+    })?;
+    for note in &definition.notes {
+        screen.aside(&format!("note: {}:{note}", source.name));
+    }
+    Ok((source, definition))
+}
+
+/// Submits a checked definition.
+pub async fn send(
+    remote: &Remote,
+    source: &Source,
+    definition: &Definition,
+    run: bool,
+) -> Result<Workflow, ClientError> {
     let body = source.body(definition);
     // With a key of its own a submission whose answer was lost can be sent again and still be one workflow.
     let key = getrandom::u64().ok().map(|random| format!("wfg-{random:016x}"));

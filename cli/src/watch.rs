@@ -1,25 +1,24 @@
 //! `wfg watch`, and `--watch`: each job as it changes.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fmt::Write;
 use std::time::Duration;
 
 use futures::future::try_join_all;
 use protocol::wire::{LogChunk, Stream, Workflow};
-use protocol::{JobId, Millis, Status, WorkflowId};
+use protocol::{JobId, Millis, Outputs, Status, WorkflowId};
 use tokio::time::{Instant, sleep};
 use worker::ClientError;
 
 use crate::calls::{Remote, patiently};
 use crate::failure::Failure;
 use crate::progress::{Progress, Step, heading};
-use crate::screen::Screen;
+use crate::screen::{Paint, Screen};
 use crate::show;
 use crate::text::{line, log_lines};
 use crate::time::duration;
 
-/// Between looks while something happens, and the most when nothing does.
-const PACE: (Duration, Duration) = (Duration::from_millis(300), Duration::from_secs(2));
 /// The most between looks at a workflow so large that a look takes long.
 const LONGEST: Duration = Duration::from_secs(10);
 /// Logs that are read at once.
@@ -32,7 +31,8 @@ pub async fn run(remote: &Remote, screen: &Screen, id: &WorkflowId) -> Result<()
     let watching = async {
         let workflow = remote.client.workflow(id).await?;
         screen.print(&heading(&workflow))?;
-        Watch::new(remote, screen, workflow).until_end().await
+        let progress = Progress::new(&workflow, screen.out);
+        follow(remote, screen, workflow, progress, &Manner::default()).await
     };
     let interrupted = async {
         if tokio::signal::ctrl_c().await.is_err() {
@@ -53,12 +53,59 @@ pub async fn run(remote: &Remote, screen: &Screen, id: &WorkflowId) -> Result<()
     }
 }
 
-struct Watch<'a> {
+/// Who tells what is seen, and how.
+pub trait Teller {
+    /// What is new, in its order. `now` is this machine's time.
+    fn observe(&mut self, workflow: &Workflow, now: Millis) -> Vec<Step>;
+    /// A line of a job's log.
+    fn log_line(&mut self, job: &JobId, attempt: u32, stream: Stream, line: &str) -> String;
+    /// Whether the end of every job was told.
+    fn all_ended(&self, workflow: &Workflow) -> bool;
+    /// What is drawn after each look.
+    fn picture(&mut self, _workflow: &Workflow, _now: Millis) -> String {
+        String::new()
+    }
+    /// The last words.
+    fn closing(&mut self, workflow: &Workflow, now: Millis) -> String;
+}
+
+/// How a workflow is watched.
+#[derive(Clone, Copy, Debug)]
+pub struct Manner {
+    /// Between looks while something happens.
+    pub pace: Duration,
+    /// The most between looks when nothing does.
+    pub slowest: Duration,
+    /// Whether outputs too large for a status are read too, since nobody can read them later.
+    pub all_outputs: bool,
+}
+
+impl Default for Manner {
+    fn default() -> Self {
+        Self { pace: Duration::from_millis(300), slowest: Duration::from_secs(2), all_outputs: false }
+    }
+}
+
+/// Tells what happens in a workflow until it has ended; how it ended.
+pub async fn follow(
+    remote: &Remote,
+    screen: &Screen,
+    workflow: Workflow,
+    teller: impl Teller,
+    manner: &Manner,
+) -> Result<Status, Failure> {
+    Watch { remote, screen, workflow, teller, manner, logs: HashMap::new(), outputs: HashMap::new() }.until_end().await
+}
+
+struct Watch<'a, T> {
     remote: &'a Remote,
     screen: &'a Screen,
     workflow: Workflow,
-    progress: Progress,
+    teller: T,
+    manner: &'a Manner,
     logs: HashMap<(JobId, u32), Place>,
+    /// Those that a status doesn't show.
+    outputs: HashMap<JobId, Outputs>,
 }
 
 /// How far a log was shown.
@@ -69,37 +116,53 @@ struct Place {
     rest: [String; 2],
 }
 
-impl<'a> Watch<'a> {
-    fn new(remote: &'a Remote, screen: &'a Screen, workflow: Workflow) -> Self {
-        let progress = Progress::new(&workflow, screen.out);
-        Self { remote, screen, workflow, progress, logs: HashMap::new() }
-    }
-
+impl<T: Teller> Watch<'_, T> {
     async fn until_end(mut self) -> Result<Status, Failure> {
-        let mut pace = PACE.0;
+        let Manner { pace: quick, slowest, .. } = *self.manner;
+        let mut pace = quick;
         let mut lag = 0;
         // A workflow of thousands of jobs is looked at less often.
         let mut took = Duration::ZERO;
         loop {
             let run = self.workflow.run;
-            let steps = self.progress.observe(&self.workflow, Millis::now());
+            let steps = self.teller.observe(&self.workflow, Millis::now());
             let shown = self.show(steps).await?;
             if self.workflow.status.is_final() {
-                if self.progress.all_ended(&self.workflow) || lag == LAG {
-                    self.screen.print(&closing(&self.workflow, self.screen))?;
+                if self.teller.all_ended(&self.workflow) || lag == LAG {
+                    let closing = self.teller.closing(&self.workflow, Millis::now());
+                    self.screen.print(&closing)?;
                     return Ok(self.workflow.status);
                 }
                 lag += 1;
             }
-            pace = if shown { PACE.0 } else { (pace * 5 / 4).min(PACE.1) };
+            let picture = self.teller.picture(&self.workflow, Millis::now());
+            self.screen.print(&picture)?;
+            pace = if shown { quick } else { (pace * 5 / 4).min(slowest) };
             sleep(pace.max((2 * took).min(LONGEST))).await;
             let asked = Instant::now();
-            self.workflow = patiently(|| self.remote.client.workflow(&self.workflow.id)).await?;
+            self.look().await?;
             took = asked.elapsed();
             if self.workflow.run != run {
                 self.logs.clear();
             }
         }
+    }
+
+    async fn look(&mut self) -> Result<(), Failure> {
+        let (client, id) = (&self.remote.client, &self.workflow.id);
+        let mut workflow = patiently(|| client.workflow(id)).await?;
+        if self.manner.all_outputs {
+            for job in workflow.jobs.iter_mut().filter(|job| job.outputs_truncated) {
+                let outputs = match self.outputs.entry(job.id.clone()) {
+                    Entry::Occupied(known) => known.into_mut(),
+                    Entry::Vacant(new) => new.insert(patiently(|| client.outputs(id, &job.id)).await?),
+                };
+                job.outputs.clone_from(outputs);
+                job.outputs_truncated = false;
+            }
+        }
+        self.workflow = workflow;
+        Ok(())
     }
 
     /// Shows the steps in their order; whether there was anything to see.
@@ -133,18 +196,21 @@ impl<'a> Watch<'a> {
 
     fn log_text(&mut self, job: &JobId, attempt: u32, last: bool, chunks: &[LogChunk]) -> String {
         let key = (job.clone(), attempt);
+        let teller = &mut self.teller;
         let mut place = self.logs.remove(&key).unwrap_or_default();
         let mut text = String::new();
         for chunk in chunks {
             place.after = Some(chunk.sequence);
             let rest = &mut place.rest[usize::from(chunk.stream == Stream::Stderr)];
             for line in log_lines(rest, &chunk.data) {
-                text.push_str(&self.progress.log_line(job, &line));
+                text.push_str(&teller.log_line(job, attempt, chunk.stream, &line));
             }
         }
         if last {
-            for rest in place.rest.iter().filter(|rest| !rest.is_empty()) {
-                text.push_str(&self.progress.log_line(job, rest));
+            for (stream, rest) in [Stream::Stdout, Stream::Stderr].into_iter().zip(place.rest) {
+                if !rest.is_empty() {
+                    text.push_str(&teller.log_line(job, attempt, stream, &rest));
+                }
             }
         } else {
             self.logs.insert(key, place);
@@ -172,9 +238,27 @@ async fn read_log(
     }
 }
 
+impl Teller for Progress {
+    fn observe(&mut self, workflow: &Workflow, now: Millis) -> Vec<Step> {
+        Progress::observe(self, workflow, now)
+    }
+
+    fn log_line(&mut self, job: &JobId, _attempt: u32, _stream: Stream, line: &str) -> String {
+        Progress::log_line(self, job, line)
+    }
+
+    fn all_ended(&self, workflow: &Workflow) -> bool {
+        Progress::all_ended(self, workflow)
+    }
+
+    fn closing(&mut self, workflow: &Workflow, now: Millis) -> String {
+        closing(workflow, now, self.paint())
+    }
+}
+
 /// The table at the end, and how the whole ended.
-fn closing(workflow: &Workflow, screen: &Screen) -> String {
-    let mut text = format!("\n{}", show::jobs_text(workflow, Millis::now(), screen.out));
+pub fn closing(workflow: &Workflow, now: Millis, paint: Paint) -> String {
+    let mut text = format!("\n{}", show::jobs_text(workflow, now, paint));
     let ended = match workflow.status {
         Status::Success => "succeeded",
         Status::Failure => "failed",
@@ -183,7 +267,7 @@ fn closing(workflow: &Workflow, screen: &Screen) -> String {
     };
     let took = workflow.started_at_ms.zip(workflow.finished_at_ms).map(|(from, to)| duration(to.since(from)));
     let took = took.map(|took| format!(" after {took}")).unwrap_or_default();
-    let ended = screen.out.status(workflow.status, &format!("{ended}{took}"));
+    let ended = paint.status(workflow.status, &format!("{ended}{took}"));
     let _ = writeln!(text, "\n{} {ended}", line(&workflow.name));
     text
 }

@@ -1,9 +1,15 @@
 //! Where the tests are sent.
 
 use std::env;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
 use std::sync::{OnceLock, mpsc};
 
+use engine::Engine;
+use engine::memory::Memory;
+use engine::ports::Local;
 use server::Server;
+use sqlite::Sqlite;
 
 use crate::emulator::Emulator;
 
@@ -33,10 +39,32 @@ fn serve_in_this_process() -> String {
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         runtime.expect("a runtime").block_on(async move {
-            let server = Server::in_memory(([127, 0, 0, 1], 0).into()).await.expect("a free port");
-            tell.send(server.url()).expect("somebody asked");
-            std::future::pending::<()>().await;
+            match env::var("WFG_TEST_STORE").as_deref() {
+                Ok("sqlite") => {
+                    let folder = folder_of_this_process();
+                    let store = Sqlite::open(folder.join("wfg.db")).expect("a fresh file");
+                    serve(store, &tell).await;
+                }
+                Ok(other) => panic!("WFG_TEST_STORE is {other:?}; there is sqlite, and memory without it"),
+                Err(_) => serve(Memory::new(), &tell).await,
+            }
         });
     });
     told.recv().expect("the server starts")
+}
+
+/// A folder that goes with this process, however it ends: nothing of it runs after the last test.
+fn folder_of_this_process() -> PathBuf {
+    let folder = tempfile::tempdir().expect("a folder").keep();
+    let mut guard = Command::new("sh");
+    guard.args(["-c", "cat >/dev/null; rm -rf \"$0\""]).arg(&folder).stdin(Stdio::piped());
+    // Its input ends when this process does, and not before.
+    std::mem::forget(guard.spawn().expect("there is a shell"));
+    folder
+}
+
+async fn serve<P: Local + 'static>(store: P, tell: &mpsc::Sender<String>) {
+    let server = Server::start(([127, 0, 0, 1], 0).into(), Engine::new(store)).await.expect("a free port");
+    tell.send(server.url()).expect("somebody asked");
+    std::future::pending::<()>().await;
 }

@@ -14,7 +14,7 @@ use crate::worker::{Shutdown, Worker};
 #[derive(Clone, Debug, clap::Args)]
 pub struct WorkerArgs {
     /// The server; may hold user:password
-    #[arg(long = "server", env = "SERVER_URL", default_value = DEFAULT_SERVER_URL, hide_env_values = true)]
+    #[arg(id = "server", long, env = "SERVER_URL", default_value = DEFAULT_SERVER_URL, hide_env_values = true)]
     server_url: String,
     /// Sent as `Authorization: Bearer`; better given by the environment, which other users can't see
     #[arg(long, env = "WORKER_TOKEN", hide_env_values = true, value_parser = read_token)]
@@ -34,8 +34,8 @@ pub struct WorkerArgs {
     /// A job of a worker that is silent for this long is given to another; heartbeats go out three times in each
     #[arg(long, env = "WORKER_LEASE_TTL", default_value = "30s", value_parser = read_seconds)]
     lease_ttl: u32,
-    /// How long a claim asks the server to wait for a job, at most 20s
-    #[arg(long, env = "WORKER_WAIT", default_value = "0s", value_parser = read_seconds)]
+    /// How long a claim asks the server to wait for a job, at most 20s; not every server can
+    #[arg(long, env = "WORKER_WAIT", default_value = "20s", value_parser = read_seconds)]
     wait: u32,
     /// Pause between claims when there is no job, give or take a quarter; longer after errors
     #[arg(long, env = "WORKER_POLL", default_value = "2s", value_parser = parse_duration)]
@@ -67,8 +67,9 @@ fn read_seconds(text: &str) -> Result<u32, String> {
     parse_duration(text).and_then(whole_seconds)
 }
 
+/// Reads a token for a flag; any text is one.
 #[expect(clippy::unnecessary_wraps, reason = "the shape that clap wants")]
-fn read_token(text: &str) -> Result<Token, String> {
+pub fn read_token(text: &str) -> Result<Token, String> {
     Ok(Token::from(text))
 }
 

@@ -40,8 +40,8 @@ pub struct WorkerConfig {
     /// A silent worker's job is given to another after this many seconds; a heartbeat goes out three times in each.
     /// Default: 30; within [`limits::LEASE_TTL_SECS`].
     pub lease_ttl_secs: u32,
-    /// How long a claim asks the server to wait for a job, at most [`limits::WAIT_SECS`]. A worker that is told to shut
-    /// down waits for the answer. Default: 0.
+    /// How long a claim asks the server to wait for a job, at most [`limits::WAIT_SECS`], the default. Not every server
+    /// can. A worker that ends when there is nothing to do (`idle_exit`, `drain`) doesn't ask for it.
     pub wait_secs: u32,
     /// Between claims when there was no job, give or take a quarter. Default: 2 s.
     pub poll: Duration,
@@ -71,7 +71,7 @@ impl Default for WorkerConfig {
             exclusive: false,
             concurrency: 1,
             lease_ttl_secs: 30,
-            wait_secs: 0,
+            wait_secs: limits::WAIT_SECS,
             poll: Duration::from_secs(2),
             log_flush: Duration::from_millis(500),
             workdir: PathBuf::from("."),

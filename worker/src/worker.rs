@@ -24,6 +24,8 @@ const DRAIN: Duration = Duration::from_secs(10);
 const ERROR_PAUSE: Duration = Duration::from_secs(30);
 /// How long the goodbye may take.
 const UNREGISTER: Duration = Duration::from_secs(5);
+/// How long after the goodbye a claim that waits should be answered.
+const HEARD: Duration = Duration::from_millis(500);
 
 /// Why a worker can't work.
 #[derive(Debug, thiserror::Error)]
@@ -193,7 +195,7 @@ impl Claiming {
             worker_id: config.worker_id.clone(),
             labels: config.labels.clone(),
             lease_ttl_secs: config.lease_ttl_secs,
-            wait_secs: config.wait_secs,
+            wait_secs: if config.drain || config.idle_exit.is_some() { 0 } else { config.wait_secs },
             exclusive: config.exclusive,
             ticket: None,
         };
@@ -218,7 +220,7 @@ impl Claiming {
                 self.pause(Duration::MAX).await;
                 continue;
             };
-            match self.around.client.claim(&self.claim).await {
+            match self.ask().await {
                 Ok(Some(claimed)) => {
                     delays.reset();
                     self.start(claimed, slot);
@@ -238,6 +240,27 @@ impl Claiming {
             }
         }
         self.finish().await;
+    }
+
+    /// A claim that waits is answered early once the server has heard a goodbye. To drop it instead could lose a job that
+    /// it was just given.
+    async fn ask(&self) -> Result<Option<Claimed>, ClientError> {
+        let Surroundings { client, config, .. } = &self.around;
+        let claim = client.claim(&self.claim);
+        tokio::pin!(claim);
+        let mut stage = self.around.stage.clone();
+        tokio::select! {
+            answer = &mut claim => return answer,
+            _ = stage.wait_for(|stage| *stage > Stage::Working), if self.claim.wait_secs > 0 => {}
+        }
+        loop {
+            // The goodbye may overtake the claim, so it is said until it is heard.
+            let goodbye = timeout(UNREGISTER, client.unregister(&config.worker_id));
+            tokio::select! {
+                answer = &mut claim => return answer,
+                () = async { drop(goodbye.await); sleep(HEARD).await } => {}
+            }
+        }
     }
 
     fn wants_more(&self) -> bool {

@@ -29,8 +29,11 @@ pub fn run(quick: bool) -> Result<()> {
     suite.part("formatting", "rustfmt", || cargo(&["fmt", "--all", "--check"], &[]));
     suite.part("lints", "clippy", || cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"], &[]));
     suite.part("template", "cfn-lint", package::lint_template);
-    suite.part("unit tests, and the suite in one process", "the engine in memory, real processes", || {
+    suite.part("unit tests, and every suite in one process", "the engine in memory, real processes", || {
         cargo(&["test", "--workspace"], &[])
+    });
+    suite.part("end-to-end suite on a file", "SQLite", || {
+        cargo(&["test", "-p", "workflow-graph-tests", "--no-fail-fast"], &[("WFG_TEST_STORE", "sqlite")])
     });
     if !quick {
         suite.part("LocalStack's plugins", &Kind::LocalStack.to_string(), test_plugins);
@@ -62,6 +65,7 @@ impl Suite {
             Ok(())
         });
         let Some((cloud, binaries)) = cloud else { return };
+        self.part(&name("ports"), &kind.to_string(), || ports(&cloud));
         self.part(&name("end-to-end suite"), &kind.to_string(), || end_to_end(&cloud));
         self.part(&name("demo"), &kind.to_string(), || demo::show(&cloud, &binaries));
         if self.parts.iter().any(|part| !part.passed) {
@@ -83,6 +87,19 @@ impl Suite {
         }
         Ok(())
     }
+}
+
+/// The conformance suite of the ports, on tables of its own.
+fn ports(cloud: &Cloud) -> Result<()> {
+    let endpoint = cloud.emulator.endpoint();
+    let variables = [
+        ("WFG_TEST_AWS", endpoint),
+        ("AWS_ENDPOINT_URL", endpoint),
+        ("AWS_REGION", "us-east-1"),
+        ("AWS_ACCESS_KEY_ID", "test"),
+        ("AWS_SECRET_ACCESS_KEY", "test"),
+    ];
+    cargo(&["test", "-p", "workflow-graph-aws", "--test", "ports"], &variables)
 }
 
 fn end_to_end(cloud: &Cloud) -> Result<()> {

@@ -34,7 +34,7 @@ impl Drop for World {
 
 impl World {
     pub async fn new() -> Self {
-        let server = Server::start("127.0.0.1:0".parse().expect("an address")).await.expect("a free port");
+        let server = Server::in_memory("127.0.0.1:0".parse().expect("an address")).await.expect("a free port");
         Self { server, dir: TempDir::new().expect("a directory"), lease_ttl_secs: 6, workers: Vec::new() }
     }
 

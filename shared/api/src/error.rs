@@ -3,6 +3,7 @@
 use engine::EngineError;
 use engine::error::LeaseLost;
 use http::{Response, StatusCode, header};
+use protocol::limits;
 use protocol::outputs::OutputError;
 use protocol::wire::{ErrorBody, ErrorInfo, Problem};
 use serde_json::{Value, json};
@@ -40,12 +41,20 @@ impl ApiError {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, message)
     }
 
+    /// 413: a body over the limit, of this size if that is known.
+    #[must_use]
+    pub fn body_too_large(size: Option<u64>) -> Self {
+        let limit = limits::REQUEST_BODY;
+        let size = size.map_or_else(|| "too large".to_owned(), |size| format!("{size} bytes"));
+        let message = format!("the body is {size}; at most {limit} bytes are allowed in one request");
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", message)
+    }
+
     /// The answer.
     #[must_use]
     pub fn response(self) -> Response<Body> {
-        let body = ErrorBody {
-            error: ErrorInfo { code: self.code.to_owned(), message: self.message, details: self.details },
-        };
+        let body =
+            ErrorBody { error: ErrorInfo { code: self.code.to_owned(), message: self.message, details: self.details } };
         let mut response = Response::new(Body::from(serde_json::to_vec(&body).unwrap_or_default()));
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
@@ -78,7 +87,9 @@ impl From<EngineError> for ApiError {
                 let status = if too_large { StatusCode::PAYLOAD_TOO_LARGE } else { StatusCode::UNPROCESSABLE_ENTITY };
                 Self { details: Some(json!({ "problems": problems })), ..of(status, "invalid_definition") }
             }
-            EngineError::Outputs(OutputError::TooLarge { .. }) => of(StatusCode::PAYLOAD_TOO_LARGE, "outputs_too_large"),
+            EngineError::Outputs(OutputError::TooLarge { .. }) => {
+                of(StatusCode::PAYLOAD_TOO_LARGE, "outputs_too_large")
+            }
             EngineError::Outputs(_) => of(StatusCode::UNPROCESSABLE_ENTITY, "invalid_outputs"),
             EngineError::Id(_) => of(StatusCode::UNPROCESSABLE_ENTITY, "invalid_id"),
             EngineError::Labels(_) => of(StatusCode::UNPROCESSABLE_ENTITY, "invalid_labels"),

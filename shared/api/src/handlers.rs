@@ -1,6 +1,6 @@
 //! What each action does: read the request, call the use case, shape the answer.
 
-mod jobs;
+pub(crate) mod jobs;
 mod openapi;
 mod workflows;
 
@@ -17,6 +17,7 @@ use crate::error::ApiError;
 use crate::read::Input;
 use crate::routes::Action;
 use crate::service::Body;
+use crate::stream::LogEvents;
 
 pub(crate) type Answer = Result<Response<Body>, ApiError>;
 
@@ -29,7 +30,7 @@ pub(crate) async fn handle<P: Ports>(engine: &Engine<P>, action: Action, input: 
         Action::Cancel => workflows::cancel(engine, input).await,
         Action::Delete => workflows::delete(engine, input).await,
         Action::Logs => jobs::logs(engine, input).await,
-        Action::LogStream => jobs::log_stream(engine, input).await,
+        Action::LogStream => Ok(LogEvents::open(engine, input).await?.0),
         Action::Outputs => jobs::outputs(engine, input).await,
         Action::IsCancelled => jobs::is_cancelled(engine, input).await,
         Action::Workers => json_answer(StatusCode::OK, &engine.workers().await?),

@@ -9,6 +9,8 @@ mod handlers;
 mod read;
 pub mod routes;
 mod service;
+mod stream;
 
 pub use routes::Function;
 pub use service::{Body, Service};
+pub use stream::LogEvents;

@@ -29,12 +29,7 @@ impl Input {
     /// Refuses a body over the limit and a query that can't be decoded.
     pub(crate) fn new(params: Params, uri: &Uri, headers: HeaderMap, body: Bytes) -> Result<Self, ApiError> {
         if body.len() > limits::REQUEST_BODY {
-            let message = format!(
-                "the body is {} bytes; at most {} are allowed in one request",
-                body.len(),
-                limits::REQUEST_BODY
-            );
-            return Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", message));
+            return Err(ApiError::body_too_large(Some(body.len() as u64)));
         }
         Ok(Self { params, query: parse_query(uri.query().unwrap_or_default())?, headers, body })
     }
@@ -60,7 +55,8 @@ impl Input {
     pub(crate) fn header(&self, name: &str) -> Result<Option<&str>, ApiError> {
         let Some(value) = self.headers.get(name) else { return Ok(None) };
         let text = value.to_str();
-        text.map(Some).map_err(|_| ApiError::bad_request("invalid_header", format!("header `{name}` isn't plain ASCII text")))
+        text.map(Some)
+            .map_err(|_| ApiError::bad_request("invalid_header", format!("header `{name}` isn't plain ASCII text")))
     }
 
     /// The body as JSON.
@@ -71,7 +67,9 @@ impl Input {
         let text = self.text()?;
         let reader = &mut serde_json::Deserializer::from_str(text);
         let value = serde_path_to_error::deserialize(&mut *reader).map_err(|error| json_error(&error))?;
-        reader.end().map_err(|error| ApiError::bad_request("invalid_json", format!("the body isn't one JSON value: {error}")))?;
+        reader.end().map_err(|error| {
+            ApiError::bad_request("invalid_json", format!("the body isn't one JSON value: {error}"))
+        })?;
         Ok(value)
     }
 
@@ -92,11 +90,18 @@ impl Input {
     pub(crate) fn format(&self, default: Format) -> Result<Format, ApiError> {
         let Some(given) = self.header(header::CONTENT_TYPE.as_str())? else { return Ok(default) };
         let (kind, rest) = given.split_once(';').unwrap_or((given, ""));
-        let charset = rest.split(';').filter_map(|part| part.trim().split_once('=')).find(|(name, _)| name.eq_ignore_ascii_case("charset"));
+        let charset = rest
+            .split(';')
+            .filter_map(|part| part.trim().split_once('='))
+            .find(|(name, _)| name.eq_ignore_ascii_case("charset"));
         if let Some((_, charset)) = charset
             && !charset.trim_matches('"').eq_ignore_ascii_case("utf-8")
         {
-            return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_charset", format!("charset {charset:?} isn't supported; send UTF-8")));
+            return Err(ApiError::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported_charset",
+                format!("charset {charset:?} isn't supported; send UTF-8"),
+            ));
         }
         match kind.trim().to_ascii_lowercase().as_str() {
             "application/json" => Ok(Format::Json),
@@ -109,7 +114,9 @@ impl Input {
 }
 
 fn unsupported(given: &str) -> ApiError {
-    let message = format!("Content-Type {given:?} isn't supported here; send application/json, or application/yaml for a definition");
+    let message = format!(
+        "Content-Type {given:?} isn't supported here; send application/json, or application/yaml for a definition"
+    );
     ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", message)
 }
 

@@ -199,7 +199,9 @@ mod tests {
 
     #[test]
     fn variables_are_decoded_and_bad_encodings_are_found() {
-        let Found::Route(Action::Outputs, params) = find(None, &Method::GET, "/api/workflows/w/jobs/a%20%C3%A9/outputs") else {
+        let Found::Route(Action::Outputs, params) =
+            find(None, &Method::GET, "/api/workflows/w/jobs/a%20%C3%A9/outputs")
+        else {
             panic!("no route")
         };
         assert_eq!(params["job_id"], "a é");

@@ -3,13 +3,14 @@
 use bytes::Bytes;
 use engine::Engine;
 use engine::ports::Ports;
-use http::{Request, Response, StatusCode};
+use http::{HeaderMap, Request, Response, StatusCode, header};
 
 use crate::cors::{self, Origins};
 use crate::error::ApiError;
 use crate::handlers;
 use crate::read::Input;
-use crate::routes::{self, Found, Function};
+use crate::routes::{self, Action, Found, Function};
+use crate::stream::LogEvents;
 
 /// A body, whole.
 pub type Body = Bytes;
@@ -52,27 +53,41 @@ impl<P: Ports> Service<P> {
         &self.engine
     }
 
+    /// Whether a page calls whose origin isn't on the list.
+    #[must_use]
+    pub fn is_foreign(&self, headers: &HeaderMap) -> bool {
+        headers.contains_key(header::ORIGIN) && self.origins.allowed(headers).is_none()
+    }
+
     /// Answers one request. Never fails: what goes wrong is an answer too.
     pub async fn answer(&self, request: Request<Bytes>) -> Response<Body> {
+        self.open(request).await.0
+    }
+
+    /// As [`Self::answer`]. With an answer that can go on where connections are held open: what follows it.
+    pub async fn open(&self, request: Request<Bytes>) -> (Response<Body>, Option<LogEvents>) {
         let origin = self.origins.allowed(request.headers());
         let preflight = origin.as_ref().and_then(|_| cors::preflight(request.method(), request.headers()));
-        let mut response = match preflight {
-            Some(response) => response,
-            None => self.route(request).await.unwrap_or_else(ApiError::response),
+        let (mut response, more) = match preflight {
+            Some(response) => (response, None),
+            None => self.route(request).await.unwrap_or_else(|error| (error.response(), None)),
         };
         if let Some(origin) = origin {
             cors::allow(origin, &mut response);
         }
-        response
+        (response, more)
     }
 
-    async fn route(&self, request: Request<Bytes>) -> Result<Response<Body>, ApiError> {
+    async fn route(&self, request: Request<Bytes>) -> Result<(Response<Body>, Option<LogEvents>), ApiError> {
         let (head, body) = request.into_parts();
         let path = head.uri.path();
         match routes::find(self.only, &head.method, path) {
             Found::Route(action, params) => {
                 let input = Input::new(params, &head.uri, head.headers, body)?;
-                handlers::handle(&self.engine, action, &input).await
+                if action == Action::LogStream {
+                    return LogEvents::open(&self.engine, &input).await;
+                }
+                Ok((handlers::handle(&self.engine, action, &input).await?, None))
             }
             Found::OtherMethods(methods) => {
                 let allow = methods.iter().map(http::Method::as_str).collect::<Vec<_>>().join(", ");

@@ -35,4 +35,15 @@ impl<P: Ports> Forward<'_, P> {
         }
         Ok(job)
     }
+
+    /// The next jobs, up to `most`; none after the last.
+    pub(crate) async fn some(&mut self, most: usize) -> Stored<Vec<JobRecord>> {
+        let mut some = Vec::with_capacity(most);
+        while some.len() < most
+            && let Some(job) = self.next().await?
+        {
+            some.push(job);
+        }
+        Ok(some)
+    }
 }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use futures::future::try_join_all;
 use protocol::Millis;
 
 use crate::Engine;
@@ -15,6 +16,10 @@ use crate::run::RunState;
 /// A step ends after this many writes, or this long, and asks for the next.
 const WRITES: usize = 500;
 const TIME: Duration = Duration::from_secs(10);
+
+/// Jobs that are changed at once: each change is one write of one record, and waiting for one after the other would take
+/// most of the time.
+const AT_ONCE: usize = 32;
 
 /// How much a step has done.
 struct Budget {
@@ -55,22 +60,30 @@ impl<P: Ports> Engine<P> {
             return Ok(None);
         }
         let mut jobs = self.forward(&walk.run, walk.from, Consistency::Strong);
-        while let Some(job) = jobs.next().await? {
+        loop {
+            let some = jobs.some(AT_ONCE).await?;
+            let Some(first) = some.first() else { break };
             if self.spent(budget) {
-                return Ok(Some(job.key.index));
+                return Ok(Some(first.key.index));
             }
-            match &job.phase {
-                Phase::Waiting { on } if on.is_empty() => {
-                    budget.writes += 1;
-                    self.make_ready(&job).await?;
-                }
-                Phase::Ready { .. } => self.dispatch_if_ready(&job).await?,
-                _ => {}
-            }
+            let writes = try_join_all(some.iter().map(|job| self.start_root(job))).await?;
+            budget.writes += writes.into_iter().sum::<usize>();
         }
         // A re-run that keeps everything has nothing to start, and nobody else would close it.
         self.finish_if_done(&walk.run).await?;
         Ok(None)
+    }
+
+    /// Makes it ready if it needs nothing; how many writes that took.
+    async fn start_root(&self, job: &JobRecord) -> Outcome<usize> {
+        match &job.phase {
+            Phase::Waiting { on } if on.is_empty() => {
+                self.make_ready(job).await?;
+                Ok(1)
+            }
+            Phase::Ready { .. } => self.dispatch_if_ready(job).await.map(|()| 0),
+            _ => Ok(0),
+        }
     }
 
     async fn walk_dependents(&self, walk: &Walk, of: JobIndex, budget: &mut Budget) -> Outcome<Option<JobIndex>> {
@@ -79,19 +92,21 @@ impl<P: Ports> Engine<P> {
         let spec = self.spec(&job).await?;
         let open = self.state(&walk.run).await? == Some(RunState::Open);
         let mut all_ended = true;
-        for (place, &dependent) in (0..).zip(&spec.dependents).skip(walk.from as usize) {
+        let rest = spec.dependents.get(walk.from as usize..).unwrap_or_default();
+        for (place, dependents) in (walk.from..).step_by(AT_ONCE).zip(rest.chunks(AT_ONCE)) {
             if self.spent(budget) {
                 return Ok(Some(place));
             }
-            let dependent = JobKey::new(&walk.run, dependent);
-            all_ended &= if open {
-                let promotion = self.promote(&dependent, of).await?;
-                budget.writes += promotion.writes;
-                promotion.ended
+            let keys: Vec<JobKey> = dependents.iter().map(|&index| JobKey::new(&walk.run, index)).collect();
+            if open {
+                for promotion in try_join_all(keys.iter().map(|key| self.promote(key, of))).await? {
+                    budget.writes += promotion.writes;
+                    all_ended &= promotion.ended;
+                }
             } else {
-                let record = self.ports.job(&dependent, Consistency::Eventual).await?;
-                record.is_some_and(|record| record.is_ended())
-            };
+                let records = self.ports.jobs_at(&walk.run, dependents, Consistency::Eventual).await?;
+                all_ended &= records.iter().all(|record| record.as_ref().is_some_and(JobRecord::is_ended));
+            }
         }
         if all_ended {
             self.finish_if_done(&walk.run).await?;

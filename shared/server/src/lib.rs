@@ -1,60 +1,116 @@
-//! The whole engine in one process: the API over HTTP on a loopback port, changes worked off as they come.
+//! The whole engine in one process: the API over HTTP, changes worked off as they come, leases ended when they are over.
 //!
-//! It keeps everything in memory: what is running when the process ends is gone.
+//! What a request means and how it is answered is decided by [`api::Service`]; here is only what one process can do and
+//! a function can't: let a claim wait for a job, and hold a log's stream open.
+
+mod body;
+mod requests;
+mod signals;
+mod stream;
+mod waiting;
+mod work;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use api::Service;
-use axum::body::{Body, to_bytes};
-use axum::extract::{Request, State};
-use axum::response::Response;
+use axum::serve::ListenerExt;
 use engine::Engine;
 use engine::memory::Memory;
-use engine::ports::Local as _;
-use protocol::limits;
+use engine::ports::Local;
 use tokio::net::TcpListener;
-use tokio::sync::Notify;
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
-/// How often leases that are over are looked for.
-const SWEEP_EVERY: Duration = Duration::from_millis(500);
+use crate::signals::Signals;
 
-/// A running server. Dropping it ends it.
-pub struct Server {
+/// How long requests may go on once the server stops.
+const FINISH: Duration = Duration::from_secs(10);
+
+/// A running server. Dropping it ends it at once.
+pub struct Server<P: Local + 'static = Memory> {
     address: SocketAddr,
-    engine: Engine<Memory>,
-    changed: Arc<Notify>,
-    tasks: Vec<JoinHandle<()>>,
+    shared: Shared<P>,
+    serve: JoinHandle<()>,
+    others: Vec<JoinHandle<()>>,
 }
 
-#[derive(Clone)]
-struct Shared {
-    service: Service<Memory>,
-    changed: Arc<Notify>,
+/// Claims that look for a job at once. Each starts at one of the oldest few: many at once would fight over these, and some
+/// would go away empty though jobs wait.
+const CLAIMS_AT_ONCE: usize = 4;
+
+/// What all requests share.
+struct Shared<P> {
+    service: Service<P>,
+    claims: Arc<Semaphore>,
+    /// If there is one, whoever calls must know it.
+    secret: Option<Arc<str>>,
+    signals: Arc<Signals>,
+}
+
+impl<P> Clone for Shared<P> {
+    fn clone(&self) -> Self {
+        Self {
+            service: self.service.clone(),
+            claims: Arc::clone(&self.claims),
+            secret: self.secret.clone(),
+            signals: Arc::clone(&self.signals),
+        }
+    }
 }
 
 impl Server {
-    /// Starts an empty engine on this address; port 0 is any free one.
+    /// Starts an empty engine that keeps everything in memory.
     ///
     /// # Errors
     /// If the address can't be bound.
-    pub async fn start(address: SocketAddr) -> std::io::Result<Self> {
+    pub async fn in_memory(address: SocketAddr) -> std::io::Result<Self> {
+        Self::start(address, Engine::new(Memory::new())).await
+    }
+}
+
+impl<P: Local + 'static> Server<P> {
+    /// Starts to serve an engine on this address; port 0 is any free one.
+    ///
+    /// # Errors
+    /// If the address can't be bound.
+    pub async fn start(address: SocketAddr, engine: Engine<P>) -> std::io::Result<Self> {
+        Self::bind(address, engine, None).await
+    }
+
+    /// As [`Self::start`], for those who know the secret: others on this machine can reach the port too.
+    ///
+    /// # Errors
+    /// If the address can't be bound.
+    pub async fn private(address: SocketAddr, engine: Engine<P>, secret: &str) -> std::io::Result<Self> {
+        Self::bind(address, engine, Some(secret.into())).await
+    }
+
+    async fn bind(address: SocketAddr, engine: Engine<P>, secret: Option<Arc<str>>) -> std::io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
-        let engine = Engine::new(Memory::new());
-        let changed = Arc::new(Notify::new());
-        let shared = Shared { service: Service::new(engine.clone()), changed: Arc::clone(&changed) };
-        let router = axum::Router::new().fallback(answer).with_state(shared);
+        let signals = Arc::new(Signals::default());
+        let claims = Arc::new(Semaphore::new(CLAIMS_AT_ONCE));
+        let shared = Shared { service: Service::new(engine.clone()), claims, secret, signals: Arc::clone(&signals) };
+        let router = axum::Router::new().fallback(requests::answer::<P>).with_state(shared.clone());
+        let listener = listener.tap_io(|connection| {
+            // An answer is one small write: waiting for more to send with it would only delay it.
+            let _ = connection.set_nodelay(true);
+        });
+        let stopped = signals.stopped();
         let serve = tokio::spawn(async move {
-            if let Err(error) = axum::serve(listener, router).await {
+            if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(stopped).await {
                 tracing::error!(%error, "the server stopped");
             }
         });
-        let work = tokio::spawn(work_off(engine.clone(), Arc::clone(&changed)));
-        let sweep = tokio::spawn(sweep(engine.clone(), Arc::clone(&changed)));
-        Ok(Self { address, engine, changed, tasks: vec![serve, work, sweep] })
+        let others = vec![
+            tokio::spawn(work::work_off(engine.clone(), Arc::clone(&signals))),
+            tokio::spawn(work::end_leases(engine.clone(), Arc::clone(&signals))),
+            tokio::spawn(work::sweep(engine, signals)),
+        ];
+        Ok(Self { address, shared, serve, others })
     }
 
     /// Where it listens, as clients want it.
@@ -63,49 +119,38 @@ impl Server {
         format!("http://{}", self.address)
     }
 
+    /// The engine that is served.
+    #[must_use]
+    pub fn engine(&self) -> &Engine<P> {
+        self.shared.service.engine()
+    }
+
     /// Moves the engine's clock forward, for tests of what happens later.
     pub async fn pass(&self, time: Duration) {
-        self.engine.ports().pass(time);
-        if let Err(error) = self.engine.sweep().await {
+        self.engine().ports().pass(time);
+        if let Err(error) = self.engine().sweep().await {
             tracing::error!(%error, "sweeping");
         }
-        self.changed.notify_one();
+        self.shared.signals.clock_moved();
+    }
+
+    /// Takes no more requests, answers those there are, and ends. Claims that wait are answered that there is nothing,
+    /// and streams end.
+    pub async fn stop(mut self) {
+        self.shared.signals.stop();
+        if timeout(FINISH, &mut self.serve).await.is_err() {
+            tracing::warn!("some requests didn't end in {} s and were cut off", FINISH.as_secs());
+        }
     }
 }
 
-impl Drop for Server {
+impl<P: Local + 'static> Drop for Server<P> {
     fn drop(&mut self) {
-        for task in &self.tasks {
+        // Whatever waits in a task of its own must learn of it too.
+        self.shared.signals.stop();
+        self.serve.abort();
+        for task in &self.others {
             task.abort();
         }
-    }
-}
-
-async fn answer(State(shared): State<Shared>, request: Request) -> Response {
-    let (head, body) = request.into_parts();
-    // One byte more than is allowed is enough to be told so.
-    let body = to_bytes(body, limits::REQUEST_BODY + 1).await.unwrap_or_else(|_| vec![0; limits::REQUEST_BODY + 1].into());
-    let response = shared.service.answer(Request::from_parts(head, body)).await;
-    shared.changed.notify_one();
-    response.map(Body::from)
-}
-
-async fn work_off(engine: Engine<Memory>, changed: Arc<Notify>) {
-    loop {
-        changed.notified().await;
-        if let Err(error) = engine.settle().await {
-            tracing::error!(%error, "working off changes");
-        }
-    }
-}
-
-async fn sweep(engine: Engine<Memory>, changed: Arc<Notify>) {
-    let mut ticks = tokio::time::interval(SWEEP_EVERY);
-    loop {
-        ticks.tick().await;
-        if let Err(error) = engine.sweep().await {
-            tracing::error!(%error, "sweeping");
-        }
-        changed.notify_one();
     }
 }

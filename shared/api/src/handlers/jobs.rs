@@ -1,8 +1,5 @@
 //! Jobs: what workers report of them, and what people read.
 
-use std::fmt::Write;
-
-use bytes::Bytes;
 use engine::Engine;
 use engine::ports::Ports;
 use http::StatusCode;
@@ -11,7 +8,7 @@ use protocol::wire::Reported;
 use protocol::{JobId, WorkflowId};
 use serde_json::json;
 
-use super::{Answer, encode, json_answer, link_next, typed};
+use super::{Answer, encode, json_answer, link_next};
 use crate::error::ApiError;
 use crate::read::Input;
 
@@ -62,27 +59,6 @@ pub(super) async fn logs<P: Ports>(engine: &Engine<P>, input: &Input) -> Answer 
     Ok(link_next(response, &format!("{path}?after={}{attempt}", last.sequence)))
 }
 
-/// Server-sent events: what there is now. The client comes again after a second, with the last id it saw.
-pub(super) async fn log_stream<P: Ports>(engine: &Engine<P>, input: &Input) -> Answer {
-    let (workflow, job) = job_of(input)?;
-    let after = match input.header("Last-Event-ID")? {
-        None | Some("") => None,
-        Some(text) => Some(text.parse().map_err(|_| {
-            ApiError::bad_request("invalid_header", format!("Last-Event-ID {text:?} isn't a sequence number"))
-        })?),
-    };
-    let page = engine.read_logs(&workflow, &job, after, input.query("attempt")?).await?;
-    let mut events = String::from("retry: 1000\n\n");
-    for chunk in &page.chunks {
-        let data = serde_json::to_string(chunk).unwrap_or_default();
-        let _ = write!(events, "event: log\nid: {}\ndata: {data}\n\n", chunk.sequence);
-    }
-    if page.ended && !page.more {
-        events.push_str("event: end\ndata: {}\n\n");
-    }
-    Ok(typed(StatusCode::OK, "text/event-stream", Bytes::from(events)))
-}
-
-fn job_of(input: &Input) -> Result<(WorkflowId, JobId), ApiError> {
+pub(crate) fn job_of(input: &Input) -> Result<(WorkflowId, JobId), ApiError> {
     Ok((input.param("id")?, input.param("job_id")?))
 }

@@ -45,7 +45,8 @@ pub(super) async fn submit<P: Ports>(engine: &Engine<P>, input: &Input) -> Answe
 fn idempotency_key(input: &Input) -> Result<Option<String>, ApiError> {
     let Some(key) = input.header("Idempotency-Key")? else { return Ok(None) };
     if key.is_empty() || key.len() > limits::IDEMPOTENCY_KEY {
-        let message = format!("the Idempotency-Key is {} bytes; it must have 1 to {}", key.len(), limits::IDEMPOTENCY_KEY);
+        let message =
+            format!("the Idempotency-Key is {} bytes; it must have 1 to {}", key.len(), limits::IDEMPOTENCY_KEY);
         return Err(ApiError::bad_request("invalid_header", message));
     }
     Ok(Some(key.to_owned()))
@@ -96,7 +97,10 @@ pub(super) async fn list<P: Ports>(engine: &Engine<P>, input: &Input) -> Answer 
     }
     let skip = input.query::<usize>("offset")?.unwrap_or(0);
     if skip > limits::LIST {
-        let message = format!("query parameter `offset` is {skip}; at most {} are skipped: follow the Link header instead", limits::LIST);
+        let message = format!(
+            "query parameter `offset` is {skip}; at most {} are skipped: follow the Link header instead",
+            limits::LIST
+        );
         return Err(ApiError::bad_request("invalid_query", message));
     }
     let status = input.query::<Status>("status")?;
@@ -115,7 +119,8 @@ fn parse_cursor(text: &str) -> Result<ListCursor, ApiError> {
         Some(ListCursor { created_at, id: WorkflowId::new(id).ok()? })
     });
     parsed.ok_or_else(|| {
-        let message = "query parameter `cursor` isn't one that this server gave; start without it and follow the Link header";
+        let message =
+            "query parameter `cursor` isn't one that this server gave; start without it and follow the Link header";
         ApiError::bad_request("invalid_query", message)
     })
 }

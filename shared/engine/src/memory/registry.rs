@@ -1,9 +1,14 @@
 //! Pools and workers in memory.
 
+use std::time::Duration;
+
 use protocol::{Millis, WorkerId};
 
 use super::Memory;
-use crate::ports::{Pool, PoolQueue, Stored, WorkerRecord, WorkerRegistry};
+use crate::ports::{Pool, PoolQueue, Stored, Surroundings, WorkerRecord, WorkerRegistry};
+
+/// A worker not heard of for this long is forgotten.
+const WORKER_KEPT: Duration = Duration::from_hours(24);
 
 impl WorkerRegistry for Memory {
     async fn add_pools(&self, pools: Vec<Pool>) -> Stored<()> {
@@ -23,7 +28,10 @@ impl WorkerRegistry for Memory {
     }
 
     async fn put_worker(&self, worker: WorkerRecord) -> Stored<()> {
-        self.state().workers.insert(worker.id.clone(), worker);
+        let forgotten = self.now() - WORKER_KEPT;
+        let mut state = self.state();
+        state.workers.retain(|_, other| other.last_seen > forgotten);
+        state.workers.insert(worker.id.clone(), worker);
         Ok(())
     }
 
@@ -32,7 +40,8 @@ impl WorkerRegistry for Memory {
     }
 
     async fn workers(&self) -> Stored<Vec<WorkerRecord>> {
-        Ok(self.state().workers.values().cloned().collect())
+        let forgotten = self.now() - WORKER_KEPT;
+        Ok(self.state().workers.values().filter(|worker| worker.last_seen > forgotten).cloned().collect())
     }
 
     async fn remove_worker(&self, id: &WorkerId) -> Stored<()> {

@@ -137,6 +137,7 @@ impl RunStore for Memory {
         state.outputs.retain(|(key, _), _| key.run != *run);
         state.logs.retain(|(key, ..), _| key.run != *run);
         state.ready.retain(|(_, _, key)| key.run != *run);
+        state.leases.retain(|(_, key)| key.run != *run);
         Ok(false)
     }
 }

@@ -1,0 +1,134 @@
+//! `wfg serve`: the whole engine in this process.
+
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+
+use engine::Engine;
+use engine::memory::Memory;
+use engine::ports::Local;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use server::Server;
+use sqlite::Sqlite;
+use worker::config::DEFAULT_SERVER_URL;
+
+use crate::args::ServeArgs;
+use crate::failure::Failure;
+use crate::screen::{Screen, say};
+use crate::signals::Signals;
+
+/// The address that `wfg` and workers look for when they are told none.
+const DEFAULT: &str = "127.0.0.1:3000";
+
+/// Serves until SIGTERM or ctrl-C. A second one ends it at once.
+pub async fn run(screen: &Screen, args: &ServeArgs) -> Result<(), Failure> {
+    refuse_strangers(args)?;
+    tell_what_goes_wrong("info");
+    allow_many_connections();
+    match &args.data {
+        Some(file) => {
+            let store = Sqlite::open(file).map_err(|error| Failure::Usage(format!("{error}.")))?;
+            serve(screen, args, Engine::new(store)).await
+        }
+        None => serve(screen, args, Engine::new(Memory::new())).await,
+    }
+}
+
+async fn serve<P: Local + 'static>(screen: &Screen, args: &ServeArgs, engine: Engine<P>) -> Result<(), Failure> {
+    let mut signals = Signals::catch()?;
+    let server = Server::start(args.listen, engine).await.map_err(|error| cannot_listen(args.listen, &error))?;
+    screen.print(&greeting(args, &server.url()))?;
+    signals.next().await;
+    say("stopping: what was asked is answered first");
+    tokio::select! {
+        () = server.stop() => Ok(()),
+        code = signals.next() => Err(Failure::Signalled(code)),
+    }
+}
+
+fn refuse_strangers(args: &ServeArgs) -> Result<(), Failure> {
+    if args.listen.ip().is_loopback() || args.insecure_no_auth {
+        return Ok(());
+    }
+    Err(Failure::Usage(format!(
+        "other machines can connect to {}, and this version has no tokens yet: whoever connects may run commands on the \
+         workers. Listen on 127.0.0.1 and let a proxy ask who it is, or accept the risk with --insecure-no-auth.",
+        args.listen
+    )))
+}
+
+fn cannot_listen(address: SocketAddr, error: &std::io::Error) -> Failure {
+    let hint = match error.kind() {
+        ErrorKind::AddrInUse => {
+            let port = address.port();
+            format!("port {port} is in use, maybe by another `wfg serve`; --listen takes another address")
+        }
+        ErrorKind::PermissionDenied => format!("{error}; ports below 1024 need privileges"),
+        _ => error.to_string(),
+    };
+    Failure::Usage(format!("can't listen on {address}: {hint}."))
+}
+
+fn greeting(args: &ServeArgs, url: &str) -> String {
+    let kept = match &args.data {
+        Some(file) => format!("everything is kept in {}", file.display()),
+        None => "nothing is kept: it is all gone when this ends; --data ./wfg.db keeps it in a file".to_owned(),
+    };
+    let server = if args.listen.to_string() == DEFAULT { String::new() } else { format!("SERVER_URL={url} ") };
+    format!("wfg serves {url}\n{kept}\ntry: {server}wfg worker & {server}wfg submit FILE --watch\n")
+}
+
+/// What the engine and the server have to say goes to standard error; `RUST_LOG` says how much.
+pub fn tell_what_goes_wrong(unless_told: &str) {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(unless_told));
+    // Fails only if it was set up before.
+    let _ =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).try_init();
+}
+
+/// A waiting worker is an open connection, and the usual limit is a thousand.
+fn allow_many_connections() {
+    if let Ok((_, most)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, most, most)
+    {
+        tracing::debug!(%error, "the limit of open files stays as it is");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::args::{Cli, Command};
+
+    fn args(listen: &str) -> ServeArgs {
+        let Ok(Cli { command: Command::Serve(args), .. }) = Cli::try_parse_from(["wfg", "serve", "--listen", listen])
+        else {
+            panic!("good arguments")
+        };
+        args
+    }
+
+    #[test]
+    fn the_default_address_is_where_clients_look() {
+        assert_eq!(DEFAULT_SERVER_URL, "http://localhost:3000");
+        let Ok(Cli { command: Command::Serve(args), .. }) = Cli::try_parse_from(["wfg", "serve"]) else {
+            panic!("good")
+        };
+        assert_eq!(args.listen.to_string(), DEFAULT);
+        assert!(greeting(&args, "http://127.0.0.1:3000").contains("\ntry: wfg worker & wfg submit FILE --watch\n"));
+    }
+
+    #[test]
+    fn an_address_that_other_machines_reach_is_refused_unless_the_risk_is_taken() {
+        for good in ["127.0.0.1:0", "127.1.2.3:80", "[::1]:3000"] {
+            assert!(refuse_strangers(&args(good)).is_ok(), "{good}");
+        }
+        for open in ["0.0.0.0:3000", "[::]:3000", "192.168.1.5:3000"] {
+            let refused = refuse_strangers(&args(open)).expect_err(open).to_string();
+            assert!(refused.contains("no tokens yet") && refused.contains("--insecure-no-auth"), "{refused}");
+            assert!(refuse_strangers(&ServeArgs { insecure_no_auth: true, ..args(open) }).is_ok());
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! A job's log as server-sent events.
+
+use std::fmt::Write;
+
+use bytes::Bytes;
+use engine::Engine;
+use engine::logs::LogPage;
+use engine::ports::Ports;
+use http::{HeaderValue, Response, StatusCode, header};
+use protocol::{JobId, WorkflowId};
+
+use crate::error::ApiError;
+use crate::handlers::jobs::job_of;
+use crate::handlers::typed;
+use crate::read::Input;
+use crate::service::Body;
+
+/// What the client does when the connection ends: comes again after a second, with the last id it saw.
+const RETRY: &str = "retry: 1000\n\n";
+
+/// Where the reader of a job's log is.
+#[derive(Clone, Debug)]
+pub struct LogEvents {
+    workflow: WorkflowId,
+    job: JobId,
+    /// The one attempt that was asked for; without, the latest and those after it.
+    only: Option<u32>,
+    attempt: Option<u32>,
+    after: Option<u64>,
+    ended: bool,
+}
+
+impl LogEvents {
+    /// Answers with what there is now, and says where to go on if more may come.
+    pub(crate) async fn open<P: Ports>(
+        engine: &Engine<P>,
+        input: &Input,
+    ) -> Result<(Response<Body>, Option<Self>), ApiError> {
+        let (workflow, job) = job_of(input)?;
+        let only = input.query("attempt")?;
+        let mut events = Self { workflow, job, only, attempt: only, after: last_seen(input)?, ended: false };
+        let text = format!("{RETRY}{}", events.next(engine).await?);
+        let mut response = typed(StatusCode::OK, "text/event-stream", Bytes::from(text));
+        response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        Ok((response, (!events.ended).then_some(events)))
+    }
+
+    /// What has come since the last call, up to about two megabytes; empty if nothing has.
+    pub async fn next<P: Ports>(&mut self, engine: &Engine<P>) -> Result<String, ApiError> {
+        let mut text = String::new();
+        while text.is_empty() && !self.ended {
+            let page = engine.read_logs(&self.workflow, &self.job, self.after, self.attempt).await?;
+            self.take(&page, &mut text);
+            if !page.ended {
+                break;
+            }
+        }
+        Ok(text)
+    }
+
+    /// Whether the job, or the attempt that was asked for, has ended and all of it was read.
+    #[must_use]
+    pub fn is_ended(&self) -> bool {
+        self.ended
+    }
+
+    fn take(&mut self, page: &LogPage, text: &mut String) {
+        self.attempt = Some(page.attempt);
+        for chunk in &page.chunks {
+            let data = serde_json::to_string(chunk).unwrap_or_default();
+            let _ = write!(text, "event: log\nid: {}\ndata: {data}\n\n", chunk.sequence);
+            self.after = Some(chunk.sequence);
+        }
+        if !page.ended || page.more {
+            return;
+        }
+        if self.only.is_none() && page.attempt < page.latest {
+            // Another try has begun, and its log counts from the beginning.
+            self.attempt = Some(page.attempt + 1);
+            self.after = None;
+        } else {
+            self.ended = true;
+            text.push_str("event: end\ndata: {}\n\n");
+        }
+    }
+}
+
+fn last_seen(input: &Input) -> Result<Option<u64>, ApiError> {
+    match input.header("Last-Event-ID")? {
+        None | Some("") => Ok(None),
+        Some(text) => text.parse().map(Some).map_err(|_| {
+            ApiError::bad_request("invalid_header", format!("Last-Event-ID {text:?} isn't a sequence number"))
+        }),
+    }
+}

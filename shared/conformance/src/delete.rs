@@ -1,0 +1,152 @@
+//! Deletion.
+
+use std::sync::Arc;
+
+use engine::ids::{JobKey, PoolId, RunKey};
+use engine::job::{Change, JobRecord};
+use engine::ports::{Consistency, ListCursor, NewItem, Ports};
+use engine::run::{RunEnd, RunState, WorkflowRecord};
+use protocol::requests::LogPiece;
+use protocol::wire::Stream;
+use protocol::{LabelSet, Millis, Outputs, Status};
+
+use crate::fixture::{
+    NOW, become_ready, change, commit_new, control_now, eventually, fresh_labels, fresh_run, hold, job_now,
+    new_workflow, outputs_of, put_jobs, secs, spec, waiting, workflow_now,
+};
+
+/// Not one that is open, not one that has moved on since it was read; with its control, and from the list.
+pub async fn a_workflow_is_deleted_only_as_read_and_only_new_or_ended<P: Ports + 'static>(ports: Arc<P>) {
+    let delete = async |workflow: &WorkflowRecord| ports.delete_workflow(workflow).await.expect("the store answers");
+    let there = async |workflow: &WorkflowRecord| {
+        let (record, control) = (workflow_now(&*ports, &workflow.id).await, control_now(&*ports, &workflow.run).await);
+        assert_eq!(record.is_some(), control.is_some(), "both or none");
+        record.is_some()
+    };
+    let (new, control) = new_workflow(&*ports, RunState::New);
+    assert!(!delete(&new).await, "it isn't there");
+    commit_new(&*ports, &new, &control).await;
+    let moved = WorkflowRecord { run: fresh_run(&*ports), ..new.clone() };
+    assert!(!delete(&moved).await, "another run is current");
+    assert!(there(&new).await);
+    assert!(delete(&new).await);
+    assert!(!there(&new).await);
+    assert!(!delete(&new).await, "it is gone");
+    let here = ListCursor { created_at: new.created_at + secs(1), id: new.id.clone() };
+    let listed = async || {
+        let page = ports.workflows(Some(&here), 1000).await?;
+        Ok(page.iter().any(|workflow| workflow.id == new.id))
+    };
+    eventually(listed, |listed| !listed).await;
+
+    let (open, control) = new_workflow(&*ports, RunState::Open);
+    commit_new(&*ports, &open, &control).await;
+    assert!(!delete(&open).await, "it is open");
+    assert!(there(&open).await);
+    let end = RunEnd { status: Status::Success, at: NOW };
+    assert!(ports.end_workflow(&open.id, &open.run, end).await.expect("the store answers"));
+    assert!(!delete(&open).await, "it has ended since it was read");
+    assert!(there(&open).await);
+    assert!(delete(&WorkflowRecord { ended: Some(end), ..open.clone() }).await);
+    assert!(!there(&open).await);
+}
+
+/// Large enough for several steps.
+const JOBS: u32 = 300;
+
+struct Written {
+    run: RunKey,
+    jobs: Vec<JobRecord>,
+    outputs: Outputs,
+    log: Vec<LogPiece>,
+}
+
+/// A run with jobs, a job's second attempt, specs, shards, outputs and logs.
+async fn written(ports: &impl Ports, labels: &LabelSet) -> Written {
+    let run = fresh_run(ports);
+    let mut jobs: Vec<_> = (0..JOBS).map(|index| waiting(&run, index, &[], labels)).collect();
+    for some in jobs.chunks(25) {
+        put_jobs(ports, some).await;
+    }
+    let pool = PoolId::of(labels);
+    for index in [3, 280] {
+        let ready = change(ports, &jobs[index], become_ready(&jobs[index], NOW)).await;
+        let held = change(ports, &ready, Change::Start(hold(1, NOW + secs(30)))).await;
+        let again = Change::TryAgain {
+            pool: pool.clone(),
+            at: NOW,
+            attempt: 1,
+            retries_used: 1,
+            last_report: crate::fixture::report(1),
+            error: "no".to_owned(),
+        };
+        jobs[index] = change(ports, &held, again).await;
+    }
+    let key = |index| JobKey::new(&run, index);
+    let items = vec![
+        NewItem::Spec(key(7), Box::new(spec(labels))),
+        NewItem::WaitShard(key(299), 1, [1, 2].into()),
+        NewItem::Definition(run.clone(), "jobs: {}".to_owned()),
+    ];
+    ports.put_new(items).await.expect("the store answers");
+    let outputs = outputs_of(&[("big", &"x".repeat(70_000))]);
+    ports.put_outputs(&key(3), "large", &outputs).await.expect("the store answers");
+    let small = outputs_of(&[("small", "x")]);
+    ports.put_outputs(&key(280), "small", &small).await.expect("the store answers");
+    let log =
+        vec![LogPiece { sequence: 1, data: "a line".to_owned(), timestamp_ms: Millis(5), stream: Stream::Stdout }];
+    for (index, attempt) in [(3, 0), (3, 1), (280, 1)] {
+        ports.append(&key(index), attempt, log.clone()).await.expect("the store answers");
+    }
+    Written { run, jobs, outputs, log }
+}
+
+/// What there is of a run, by kind.
+async fn left(ports: &impl Ports, written: &Written) -> (usize, usize, usize, usize) {
+    let key = |index| JobKey::new(&written.run, index);
+    let mut jobs = 0;
+    for page in written.jobs.chunks(100) {
+        let places: Vec<u32> = page.iter().map(|job| job.key.index).collect();
+        let found = ports.jobs_at(&written.run, &places, Consistency::Strong).await.expect("the store answers");
+        jobs += found.iter().flatten().count();
+    }
+    let mut shards = ports.wait_shard(&key(299), 1, Consistency::Strong).await.expect("the store answers").len();
+    shards += usize::from(job_now(ports, &key(7)).await.is_some());
+    let mut outputs = 0;
+    for (index, id, size) in [(3, "large", 70_012), (280, "small", 13)] {
+        let found = ports.outputs(&key(index), id, size, Consistency::Strong).await.expect("the store answers");
+        outputs += usize::from(found.is_some());
+    }
+    let mut logs = 0;
+    for (index, attempt) in [(3, 0), (3, 1), (280, 1)] {
+        logs += ports.read(&key(index), attempt, None, 1000).await.expect("the store answers").len();
+    }
+    (jobs, shards, outputs, logs)
+}
+
+/// Step by step, until there is nothing left: jobs, ready lists, shards, outputs, logs. And nothing else goes.
+pub async fn nothing_is_left_of_a_deleted_run_and_other_runs_stay<P: Ports + 'static>(ports: Arc<P>) {
+    let (labels, others) = (fresh_labels(&*ports), fresh_labels(&*ports));
+    let (pool, other_pool) = (PoolId::of(&labels), PoolId::of(&others));
+    let (gone, stays) = tokio::join!(written(&*ports, &labels), written(&*ports, &others));
+    let all = (JOBS as usize, 3, 2, 3);
+    assert_eq!(left(&*ports, &gone).await, all);
+    let mut steps = 0;
+    while ports.delete_some(&gone.run, JOBS).await.expect("the store answers") {
+        steps += 1;
+        assert!(steps < 100, "it doesn't come to an end");
+    }
+    assert_eq!(left(&*ports, &gone).await, (0, 0, 0, 0));
+    assert_eq!(ports.jobs_from(&gone.run, 0, Consistency::Strong).await.expect("the store answers"), []);
+    eventually(|| ports.ready_count(&pool), |count| *count == (0, None)).await;
+    assert!(!ports.delete_some(&gone.run, JOBS).await.expect("the store answers"), "there is nothing left");
+
+    assert_eq!(left(&*ports, &stays).await, all);
+    eventually(|| ports.ready_count(&other_pool), |count| count.0 == 2).await;
+    let key = JobKey::new(&stays.run, 3);
+    assert_eq!(job_now(&*ports, &key).await.as_ref(), Some(&stays.jobs[3]));
+    let found = ports.outputs(&key, "large", 70_012, Consistency::Strong).await.expect("the store answers");
+    assert!(found == Some(stays.outputs));
+    assert_eq!(ports.read(&key, 1, None, 1000).await.expect("the store answers"), stays.log);
+    while ports.delete_some(&stays.run, JOBS).await.expect("the store answers") {}
+}

@@ -1,0 +1,124 @@
+//! Lists: workflows, open runs, jobs.
+
+use std::sync::Arc;
+
+use engine::ids::{JobKey, RunKey};
+use engine::ports::{Consistency, ListCursor, NewItem, Ports};
+use engine::run::{RunState, RunUpdate, WorkflowRecord};
+use protocol::Millis;
+
+use crate::fixture::{NOW, commit_new, eventually, fresh_labels, fresh_run, job_now, new_workflow, put_jobs, waiting};
+
+fn cursor(workflow: &WorkflowRecord) -> ListCursor {
+    ListCursor { created_at: workflow.created_at, id: workflow.id.clone() }
+}
+
+/// Page by page, each workflow comes once, newest first, and of those of the same moment in the order of their ids.
+pub async fn workflows_are_listed_newest_first_each_once_from_the_cursor_on<P: Ports + 'static>(ports: Arc<P>) {
+    // A stretch of time that no other workflow is of.
+    let [a, b, c, d, ..] = ports.random();
+    let base = 1_000_000_000_000 + u64::from(u32::from_be_bytes([a, b, c, d])) * 100;
+    let mut mine = Vec::new();
+    for n in 0..25 {
+        let (mut workflow, control) = new_workflow(&*ports, RunState::New);
+        // Three of each moment.
+        workflow.created_at = Millis(base + n / 3);
+        commit_new(&*ports, &workflow, &control).await;
+        mine.push(workflow);
+    }
+    mine.sort_by(|a, b| (b.created_at, &b.id).cmp(&(a.created_at, &a.id)));
+    let before = ListCursor { created_at: Millis(base + 90), id: mine[0].id.clone() };
+    let expected = mine.clone();
+    let all = async || {
+        let mut seen: Vec<WorkflowRecord> = Vec::new();
+        loop {
+            let after = seen.last().map_or(before.clone(), cursor);
+            let page = ports.workflows(Some(&after), 4).await?;
+            assert!(page.len() <= 4);
+            let (mine, others): (Vec<_>, Vec<_>) =
+                page.into_iter().partition(|workflow| workflow.created_at >= Millis(base));
+            let end = mine.is_empty() || !others.is_empty();
+            seen.extend(mine);
+            if end {
+                return Ok(seen);
+            }
+        }
+    };
+    eventually(all, |seen| *seen == expected).await;
+    let newest = eventually(|| ports.workflows(None, 1000), |page| !page.is_empty()).await;
+    assert!(newest.is_sorted_by(|a, b| (b.created_at, &b.id) < (a.created_at, &a.id)), "each once, newest first");
+}
+
+/// A run is listed from its opening, or from a cancel before that, until it is final.
+pub async fn open_runs_are_those_that_are_open_or_cancelling<P: Ports + 'static>(ports: Arc<P>) {
+    let listed = async |run: &RunKey| {
+        let runs = ports.open_runs().await?;
+        let times = runs.iter().filter(|listed| *listed == run).count();
+        assert!(times <= 1, "listed {times} times");
+        Ok(times == 1)
+    };
+    let becomes = async |run: &RunKey, open: bool| eventually(|| listed(run), |is| *is == open).await;
+    let update = async |run: &RunKey, update| ports.update_control(run, update).await.expect("the store answers");
+
+    let (workflow, control) = new_workflow(&*ports, RunState::Open);
+    commit_new(&*ports, &workflow, &control).await;
+    becomes(&control.run, true).await;
+    update(&control.run, RunUpdate::Cancel { at: NOW }).await;
+    becomes(&control.run, true).await;
+    update(&control.run, RunUpdate::Finish).await;
+    becomes(&control.run, false).await;
+
+    let (workflow, control) = new_workflow(&*ports, RunState::New);
+    commit_new(&*ports, &workflow, &control).await;
+    becomes(&control.run, false).await;
+    update(&control.run, RunUpdate::Open { at: NOW }).await;
+    becomes(&control.run, true).await;
+    update(&control.run, RunUpdate::Finish).await;
+    becomes(&control.run, false).await;
+
+    let (workflow, control) = new_workflow(&*ports, RunState::New);
+    commit_new(&*ports, &workflow, &control).await;
+    update(&control.run, RunUpdate::Cancel { at: NOW }).await;
+    becomes(&control.run, true).await;
+    update(&control.run, RunUpdate::Finish).await;
+    becomes(&control.run, false).await;
+}
+
+/// From any place on, page by page; and at places in any order, with gaps where there is none. Another run's jobs are
+/// never among them.
+pub async fn jobs_are_given_in_order_and_where_they_were_asked_for<P: Ports + 'static>(ports: Arc<P>) {
+    const JOBS: u32 = 700;
+    let labels = fresh_labels(&*ports);
+    let (run, other) = (fresh_run(&*ports), fresh_run(&*ports));
+    let jobs: Vec<_> = (0..JOBS).map(|index| waiting(&run, index, &[index + 1], &labels)).collect();
+    put_jobs(&*ports, &[waiting(&other, 0, &[], &labels), waiting(&other, JOBS + 1, &[], &labels)]).await;
+    for some in jobs.rchunks(25) {
+        put_jobs(&*ports, some).await;
+    }
+    for start in [0, 1, 255, 256, 257, 698, 699, 700, 5000] {
+        let mut seen = Vec::new();
+        let mut from = start;
+        loop {
+            let page = ports.jobs_from(&run, from, Consistency::Strong).await.expect("the store answers");
+            let Some(last) = page.last() else { break };
+            from = last.key.index + 1;
+            seen.extend(page);
+        }
+        let expected = jobs.get(start as usize..).unwrap_or_default();
+        assert_eq!(seen.len(), expected.len(), "from {start} on");
+        assert_eq!(seen, expected, "from {start} on");
+    }
+    let mut places: Vec<u32> = (0..300).map(|n| (n * 11 + 3) % JOBS).collect();
+    places.extend([JOBS, 9999]);
+    let found = ports.jobs_at(&run, &places, Consistency::Strong).await.expect("the store answers");
+    let expected: Vec<_> = places.iter().map(|&place| jobs.get(place as usize).cloned()).collect();
+    assert_eq!(found, expected);
+    assert_eq!(ports.jobs_at(&run, &[], Consistency::Strong).await.expect("the store answers"), []);
+    assert_eq!(job_now(&*ports, &JobKey::new(&run, JOBS)).await, None);
+    // A batch that is written again, its answer having been lost, is the same batch.
+    let again = vec![NewItem::Job(Box::new(jobs[0].clone())), NewItem::Definition(run.clone(), "jobs: {}".to_owned())];
+    for _ in 0..2 {
+        ports.put_new(again.clone()).await.expect("the store answers");
+    }
+    assert_eq!(job_now(&*ports, &jobs[0].key).await.as_ref(), Some(&jobs[0]));
+}

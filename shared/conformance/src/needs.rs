@@ -1,0 +1,67 @@
+//! What is stored apart from a job's record, since it is large: its spec, and the shards of its many needs.
+
+use std::sync::Arc;
+
+use engine::ids::{JobKey, Waits};
+use engine::job::JobSpec;
+use engine::ports::{Consistency, NewItem, Ports};
+
+use crate::fixture::{at_once, fresh_labels, fresh_run, job_now, spec, waiting};
+
+/// Specs from 1 KB to 1 MB, and a definition of 1 MB.
+pub async fn a_large_spec_is_read_back_in_the_order_asked_for<P: Ports + 'static>(ports: Arc<P>) {
+    let labels = fresh_labels(&*ports);
+    let run = fresh_run(&*ports);
+    let sized = |bytes: usize| JobSpec { script: "é#\n".repeat(bytes / 4), ..spec(&labels) };
+    let specs: Vec<JobSpec> = [1_000, 60_000, 390_000, 1_000_000].map(sized).into();
+    for (index, spec) in (0..).zip(&specs) {
+        let mut job = waiting(&run, index, &[], &labels);
+        job.spec = None;
+        let items = vec![NewItem::Spec(job.key.clone(), Box::new(spec.clone())), NewItem::Job(Box::new(job.clone()))];
+        ports.put_new(items).await.expect("the store answers");
+        assert_eq!(job_now(&*ports, &job.key).await, Some(job));
+    }
+    let source = NewItem::Definition(run.clone(), "# jöbs\n".repeat(130_000));
+    ports.put_new(vec![source]).await.expect("the store answers");
+    let found = ports.specs(&run, &[2, 0, 3, 1]).await.expect("the store answers");
+    let expected: Vec<JobSpec> = [2, 0, 3, 1].map(|index: usize| specs[index].clone()).into();
+    assert!(found == expected, "the specs aren't as they were written, or in another order");
+    assert_eq!(ports.specs(&run, &[]).await.expect("the store answers"), []);
+}
+
+/// What is left is told each time; a member that is absent, and a shard that is, change nothing.
+pub async fn a_shard_loses_its_members_one_by_one_and_twice_is_once<P: Ports + 'static>(ports: Arc<P>) {
+    let run = fresh_run(&*ports);
+    let key = JobKey::new(&run, 300);
+    let other = JobKey::new(&run, 30);
+    let members: Waits = (1000..1200).collect();
+    let put = vec![
+        NewItem::WaitShard(key.clone(), 0, members.clone()),
+        NewItem::WaitShard(key.clone(), 1, [5].into()),
+        NewItem::WaitShard(other.clone(), 0, [1, 2].into()),
+    ];
+    ports.put_new(put).await.expect("the store answers");
+    let shard =
+        async |key: &JobKey, shard| ports.wait_shard(key, shard, Consistency::Strong).await.expect("the store answers");
+    let drop = async |shard, member| ports.drop_from_shard(&key, shard, member).await.expect("the store answers");
+    assert_eq!(shard(&key, 0).await, members);
+    assert_eq!(shard(&key, 2).await, Waits::new(), "one that was never there");
+    let left: Waits = members.iter().copied().filter(|member| *member != 1007).collect();
+    for _ in 0..2 {
+        assert_eq!(drop(0, 1007).await, left);
+        assert_eq!(shard(&key, 0).await, left);
+    }
+    assert_eq!(drop(0, 7).await, left, "it was never a member");
+    assert_eq!(drop(1, 5).await, Waits::new());
+    assert_eq!(drop(1, 5).await, Waits::new(), "the last one, again");
+    assert_eq!(drop(2, 5).await, Waits::new());
+    assert_eq!(shard(&key, 1).await, Waits::new());
+    assert_eq!(shard(&other, 0).await, [1, 2].into(), "another job's");
+    let answers = at_once(left.iter().skip(1).copied().map(|member| {
+        let (ports, key) = (Arc::clone(&ports), key.clone());
+        async move { ports.drop_from_shard(&key, 0, member).await.expect("the store answers").contains(&member) }
+    }))
+    .await;
+    assert!(answers.iter().all(|there| !there), "dropped, and not left");
+    assert_eq!(shard(&key, 0).await, [1000].into(), "of many dropped at once, none is left");
+}

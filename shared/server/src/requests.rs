@@ -1,0 +1,148 @@
+//! From a connection's request to the API's, and its answer back.
+
+use std::time::Duration;
+
+use api::error::ApiError;
+use api::routes::{self, Action, Found};
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::response::Response;
+use bytes::Bytes;
+use engine::ports::Local;
+use http::{HeaderMap, Method, StatusCode, header};
+use protocol::limits;
+use protocol::requests::Claim;
+use tokio::time::sleep;
+
+use crate::waiting::Turn;
+use crate::{Shared, body, stream};
+
+/// Answers one request.
+pub async fn answer<P: Local + 'static>(State(shared): State<Shared<P>>, request: Request) -> Response {
+    let (head, body) = request.into_parts();
+    if let Some(refusal) = shared.refuses(&head.method, &head.headers) {
+        return refusal.response().map(Body::from);
+    }
+    let request = match body::read(&head.headers, body).await {
+        Ok(body) => http::Request::from_parts(head, body),
+        Err(error) => return error.response().map(Body::from),
+    };
+    let (action, params) = match routes::find(None, request.method(), request.uri().path()) {
+        Found::Route(action, params) => (action, params),
+        _ => return shared.service.answer(request).await.map(Body::from),
+    };
+    match action {
+        Action::Claim => shared.claim(request).await.map(Body::from),
+        Action::LogStream => {
+            let (response, more) = shared.service.open(request).await;
+            match more {
+                Some(events) => stream::held_open(&shared, response, events),
+                None => response.map(Body::from),
+            }
+        }
+        _ => {
+            let response = shared.service.answer(request).await;
+            if action == Action::Unregister
+                && let Some(worker) = params.get("id").and_then(|id| id.parse().ok())
+            {
+                shared.signals.waiting.goodbye(worker);
+            }
+            shared.answered(action, response.status());
+            response.map(Body::from)
+        }
+    }
+}
+
+impl<P: Local + 'static> Shared<P> {
+    /// Who doesn't know the secret, and the pages of other sites: a browser lets any page send requests to this machine.
+    fn refuses(&self, method: &Method, headers: &HeaderMap) -> Option<ApiError> {
+        if let Some(secret) = &self.secret
+            && !bearer(headers).is_some_and(|given| same(given, secret.as_bytes()))
+        {
+            let message = "this server is another program's own; it takes no requests from elsewhere";
+            return Some(ApiError::new(StatusCode::UNAUTHORIZED, "unauthorized", message));
+        }
+        if !method.is_safe() && self.service.is_foreign(headers) {
+            let message = "pages of this origin may not change anything here";
+            return Some(ApiError::new(StatusCode::FORBIDDEN, "foreign_origin", message));
+        }
+        None
+    }
+
+    /// Tells who waits for what this request may have done. A request that was refused may have done something too.
+    fn answered(&self, action: Action, status: StatusCode) {
+        match action {
+            Action::Complete | Action::Fail if status.is_success() => self.signals.may_be_ready(),
+            Action::Complete | Action::Fail | Action::AppendLogs => self.signals.changed(),
+            Action::Submit | Action::Run | Action::Cancel | Action::Delete => self.signals.changed(),
+            _ => {}
+        }
+    }
+
+    /// A claim that may wait asks again whenever a job may have become ready, and gives the last answer.
+    async fn claim(&self, request: http::Request<Bytes>) -> http::Response<Bytes> {
+        let waits = serde_json::from_slice::<Claim>(request.body()).ok();
+        let waits = waits.filter(|claim| claim.wait_secs > 0 && claim.ticket.is_none());
+        let Some(claim) = waits else { return self.ask(request).await };
+        let signals = &self.signals;
+        let over = sleep(Duration::from_secs(claim.wait_secs.min(limits::WAIT_SECS).into()));
+        let (left, stopped) = (signals.waiting.left(claim.worker_id), signals.stopped());
+        tokio::pin!(over, left, stopped);
+        let place = signals.waiting.join(claim.labels, claim.exclusive);
+        let mut turn = None;
+        loop {
+            let response = self.ask(request.clone()).await;
+            if response.status() != StatusCode::OK || *response.body() != NOTHING {
+                return response;
+            }
+            if let Some(turn) = turn.take() {
+                Turn::found_nothing(turn);
+            }
+            tokio::select! {
+                mine = place.turn() => turn = Some(mine),
+                () = &mut over => return response,
+                () = &mut left => return response,
+                () = &mut stopped => return response,
+            }
+        }
+    }
+
+    async fn ask(&self, request: http::Request<Bytes>) -> http::Response<Bytes> {
+        let turn = self.claims.acquire().await;
+        let response = self.service.answer(request).await;
+        drop(turn);
+        if response.status() != StatusCode::OK || *response.body() == NOTHING {
+            // What was taken and had to be given back is listed as work.
+            self.signals.work.notify_one();
+            return response;
+        }
+        if let Some(ends) = lease_end(response.body()) {
+            self.signals.leases.ends(ends);
+        }
+        // There may be more where this came from.
+        self.signals.may_be_ready();
+        response
+    }
+}
+
+/// The answer to a claim when there is no job.
+const NOTHING: &[u8] = b"null";
+
+/// When the lease ends that a claim was given, by the engine's clock.
+fn lease_end(claimed: &[u8]) -> Option<protocol::Millis> {
+    #[derive(serde::Deserialize)]
+    struct Claimed {
+        lease: protocol::wire::Lease,
+    }
+    let Claimed { lease } = serde_json::from_slice(claimed).ok()?;
+    Some(lease.granted_at_ms + Duration::from_secs(lease.ttl_secs.into()))
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
+    headers.get(header::AUTHORIZATION)?.as_bytes().strip_prefix(b"Bearer ")
+}
+
+/// In a time that doesn't say how much of it is right.
+fn same(given: &[u8], secret: &[u8]) -> bool {
+    given.len() == secret.len() && given.iter().zip(secret).fold(0, |differ, (a, b)| differ | (a ^ b)) == 0
+}

@@ -1,0 +1,102 @@
+//! Who is told when something happened.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use protocol::Millis;
+use tokio::sync::{Notify, watch};
+
+use crate::waiting::Waiting;
+
+/// Everything that is waited for in the process.
+#[derive(Default)]
+pub struct Signals {
+    /// There may be listed work.
+    pub work: Notify,
+    /// Claims that wait for a job.
+    pub waiting: Waiting,
+    /// When the first lease ends.
+    pub leases: LeaseTimer,
+    /// Something changed that a reader may want to see.
+    changes: watch::Sender<()>,
+    stop: watch::Sender<bool>,
+}
+
+impl Signals {
+    /// A request, or a piece of work, may have changed something.
+    pub fn changed(&self) {
+        self.work.notify_one();
+        self.changes.send_replace(());
+    }
+
+    /// Jobs may have become ready.
+    pub fn may_be_ready(&self) {
+        self.changed();
+        self.waiting.wake();
+    }
+
+    /// The engine's clock is ahead of what the timers were set by.
+    pub fn clock_moved(&self) {
+        self.leases.look();
+        self.may_be_ready();
+    }
+
+    /// For those who read what changes.
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.changes.subscribe()
+    }
+
+    /// Ends waits and streams, and takes no more requests.
+    pub fn stop(&self) {
+        self.stop.send_replace(true);
+    }
+
+    /// Resolves once [`Self::stop`] was called.
+    pub fn stopped(&self) -> impl Future<Output = ()> + Send + 'static {
+        let mut stop = self.stop.subscribe();
+        async move {
+            // Without a sender there is nobody left to stop for.
+            let _ = stop.wait_for(|stop| *stop).await;
+        }
+    }
+}
+
+/// When the first lease ends, as far as is known. Wakes who waits for it when one comes that ends earlier.
+pub struct LeaseTimer {
+    next: AtomicU64,
+    earlier: Notify,
+}
+
+impl Default for LeaseTimer {
+    fn default() -> Self {
+        Self { next: AtomicU64::new(u64::MAX), earlier: Notify::new() }
+    }
+}
+
+impl LeaseTimer {
+    /// A lease was given that ends then. A renewed one ends later, which nobody needs to know.
+    pub fn ends(&self, at: Millis) {
+        if at.0 < self.next.load(Ordering::Acquire) {
+            self.look();
+        }
+    }
+
+    /// Have the leases looked at.
+    pub fn look(&self) {
+        self.earlier.notify_one();
+    }
+
+    /// The leases are about to be looked at: what is given from now on may be missed and is to be told.
+    pub fn forget(&self) {
+        self.next.store(u64::MAX, Ordering::Release);
+    }
+
+    /// What was found.
+    pub fn set(&self, next: Option<Millis>) {
+        self.next.store(next.map_or(u64::MAX, |at| at.0), Ordering::Release);
+    }
+
+    /// Resolves when the leases must be looked at before the time that was set.
+    pub async fn earlier(&self) {
+        self.earlier.notified().await;
+    }
+}

@@ -1,0 +1,68 @@
+//! Who may send what.
+
+mod common;
+
+use common::World;
+use engine::Engine;
+use engine::memory::Memory;
+use protocol::limits;
+use server::Server;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use worker::Client;
+
+const YAML: &str = "name: one\njobs:\n  a: {run: x}\n";
+
+#[tokio::test]
+async fn a_body_over_the_limit_is_refused_whether_or_not_its_size_was_said() {
+    let world = World::new().await;
+    let url = format!("{}/api/workflows", world.server.url());
+    let large = vec![b'x'; limits::REQUEST_BODY + 1];
+    let pieces = futures::stream::iter(
+        large.chunks(100_000).map(|piece| Ok::<_, std::io::Error>(piece.to_vec())).collect::<Vec<_>>(),
+    );
+    for body in [reqwest::Body::from(large.clone()), reqwest::Body::wrap_stream(pieces)] {
+        let response = reqwest::Client::new().post(&url).body(body).send().await.expect("answered");
+        assert_eq!(response.status(), 413);
+        let text = response.text().await.expect("a body");
+        assert!(text.contains("body_too_large") && text.contains("4500000"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn who_asks_before_sending_too_much_is_told_before_it_has() {
+    let world = World::new().await;
+    let address = world.server.url().trim_start_matches("http://").to_owned();
+    let mut connection = TcpStream::connect(address).await.expect("connected");
+    let head = "POST /api/workflows HTTP/1.1\r\nhost: x\r\ncontent-length: 9000000\r\nexpect: 100-continue\r\n\r\n";
+    connection.write_all(head.as_bytes()).await.expect("sent");
+    let mut answer = vec![0; 64];
+    let read = connection.read(&mut answer).await.expect("answered");
+    assert!(answer[..read].starts_with(b"HTTP/1.1 413 "), "{}", String::from_utf8_lossy(&answer));
+}
+
+#[tokio::test]
+async fn a_page_of_another_site_can_not_start_anything() {
+    let world = World::new().await;
+    let url = format!("{}/api/workflows?run=true", world.server.url());
+    let post = |origin: Option<&'static str>| {
+        let request = reqwest::Client::new().post(&url).header("content-type", "text/yaml").body(YAML);
+        origin.into_iter().fold(request, |request, origin| request.header("origin", origin)).send()
+    };
+    let response = post(Some("https://evil.example")).await.expect("answered");
+    assert_eq!(response.status(), 403);
+    assert!(response.text().await.expect("a body").contains("foreign_origin"));
+    assert_eq!(post(None).await.expect("answered").status(), 201);
+}
+
+#[tokio::test]
+async fn a_private_server_answers_only_who_knows_its_secret() {
+    let engine = Engine::new(Memory::new());
+    let server = Server::private(([127, 0, 0, 1], 0).into(), engine, "s3cret").await.expect("a free port");
+    for (token, good) in [(None, false), (Some("s3cre"), false), (Some("s3crex"), false), (Some("s3cret"), true)] {
+        let client = Client::new(&server.url(), token.map(str::to_owned)).expect("its address");
+        let answer = client.submit_yaml(YAML, true, None).await;
+        assert_eq!(answer.is_ok(), good, "{token:?}: {answer:?}");
+        assert!(good || answer.expect_err("refused").status() == Some(401));
+    }
+}

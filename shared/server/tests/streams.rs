@@ -1,0 +1,130 @@
+//! A log's stream is held open until there is nothing more to come.
+
+mod common;
+
+use std::time::Duration;
+
+use common::{PATIENCE, World, claim};
+use tokio::time::timeout;
+use worker::protocol::requests::{Fail, LogPiece};
+use worker::protocol::wire::{Claimed, Stream};
+use worker::protocol::{Millis, WorkflowId};
+
+const ONE: &str = "name: one\njobs:\n  a: {retries: 1, run: x}\n";
+
+/// What comes of a stream.
+struct Reader(reqwest::Response, String);
+
+impl Reader {
+    async fn open(world: &World, id: &WorkflowId, last: Option<u64>) -> Self {
+        let url = format!("{}/api/workflows/{id}/jobs/a/logs/stream", world.server.url());
+        let mut request = reqwest::Client::new().get(url);
+        if let Some(last) = last {
+            request = request.header("Last-Event-ID", last);
+        }
+        let response = request.send().await.expect("answered");
+        assert_eq!(response.status(), 200);
+        assert_eq!(response.headers()["content-type"], "text/event-stream");
+        Self(response, String::new())
+    }
+
+    /// Reads on until this came.
+    async fn until(&mut self, text: &str) -> &str {
+        while !self.1.contains(text) {
+            let chunk = timeout(PATIENCE, self.0.chunk()).await;
+            let chunk = chunk.unwrap_or_else(|_| panic!("no {text:?} in {:?}", self.1)).expect("readable");
+            let chunk = chunk.unwrap_or_else(|| panic!("ended without {text:?}: {:?}", self.1));
+            self.1.push_str(std::str::from_utf8(&chunk).expect("UTF-8"));
+        }
+        &self.1
+    }
+
+    /// Everything, to the end.
+    async fn to_end(mut self) -> String {
+        while let Some(chunk) = timeout(PATIENCE, self.0.chunk()).await.expect("in time").expect("readable") {
+            self.1.push_str(std::str::from_utf8(&chunk).expect("UTF-8"));
+        }
+        self.1
+    }
+}
+
+async fn log(world: &World, claimed: &Claimed, sequence: u64, data: &str) {
+    let piece = LogPiece { sequence, data: data.to_owned(), timestamp_ms: Millis(0), stream: Stream::Stdout };
+    world.client.logs_push(&claimed.lease.lease_id, &[piece]).await.expect("accepted");
+}
+
+#[tokio::test]
+async fn what_a_job_writes_comes_at_once_and_the_end_ends_the_stream() {
+    let world = World::new().await;
+    let id = world.submit(ONE).await;
+    let mut reader = Reader::open(&world, &id, None).await;
+    reader.until("retry: 1000\n\n").await;
+    let claimed = world.client.claim(&claim("w", "", 20)).await.expect("answered").expect("the job");
+    log(&world, &claimed, 0, "one\n").await;
+    assert!(!reader.until("one").await.contains("event: end"));
+    log(&world, &claimed, 1, "two\n").await;
+    reader.until("id: 1\n").await;
+    world.complete(&claimed).await;
+    let all = reader.to_end().await;
+    assert!(all.ends_with("event: end\ndata: {}\n\n"), "{all}");
+    assert_eq!(all.matches("event: log\n").count(), 2, "{all}");
+}
+
+#[tokio::test]
+async fn a_stream_goes_on_after_the_last_event_that_was_seen() {
+    let world = World::new().await;
+    let id = world.submit(ONE).await;
+    let claimed = world.client.claim(&claim("w", "", 20)).await.expect("answered").expect("the job");
+    for (sequence, text) in ["one\n", "two\n", "three\n"].into_iter().enumerate() {
+        log(&world, &claimed, sequence as u64, text).await;
+    }
+    let reader = Reader::open(&world, &id, Some(1)).await;
+    world.complete(&claimed).await;
+    let all = reader.to_end().await;
+    assert!(!all.contains("one") && !all.contains("two") && all.contains("three"), "{all}");
+}
+
+#[tokio::test]
+async fn a_stream_goes_on_with_the_next_try() {
+    let world = World::new().await;
+    let id = world.submit(ONE).await;
+    let first = world.client.claim(&claim("w", "", 20)).await.expect("answered").expect("the job");
+    let mut reader = Reader::open(&world, &id, None).await;
+    log(&world, &first, 5, "first try\n").await;
+    reader.until("first try").await;
+    let fail = Fail { error: "no".into(), retryable: true, exit_code: Some(1) };
+    world.client.fail(&first.lease.lease_id, &fail).await.expect("accepted");
+    let second = world.client.claim(&claim("w", "", 20)).await.expect("answered").expect("the job again");
+    log(&world, &second, 0, "second try\n").await;
+    reader.until("second try").await;
+    world.complete(&second).await;
+    assert!(reader.to_end().await.ends_with("event: end\ndata: {}\n\n"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_stream_says_now_and_then_that_it_is_there() {
+    let world = World::new().await;
+    let id = world.submit(ONE).await;
+    let mut reader = Reader::open(&world, &id, None).await;
+    reader.until(":\n\n").await;
+}
+
+#[tokio::test]
+async fn a_server_that_stops_ends_its_streams_without_saying_that_the_job_ended() {
+    let world = World::new().await;
+    let id = world.submit(ONE).await;
+    let reader = Reader::open(&world, &id, None).await;
+    let (all, ()) = timeout(Duration::from_secs(5), async { tokio::join!(reader.to_end(), world.server.stop()) })
+        .await
+        .expect("in time");
+    assert_eq!(all, "retry: 1000\n\n");
+}
+
+#[tokio::test]
+async fn a_stream_of_no_job_is_refused_as_everywhere() {
+    let world = World::new().await;
+    let url = format!("{}/api/workflows/none/jobs/a/logs/stream", world.server.url());
+    let response = reqwest::get(url).await.expect("answered");
+    assert_eq!(response.status(), 404);
+    assert!(response.text().await.expect("a body").contains("no_such_workflow"));
+}

@@ -1,0 +1,107 @@
+//! A claim may wait for a job, and does so for no longer than it must.
+
+mod common;
+
+use std::time::Duration;
+
+use common::{PATIENCE, World, claim};
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use tokio::time::{Instant, timeout};
+use worker::protocol::WorkerId;
+
+const ONE: &str = "name: one\njobs:\n  a: {run: x}\n";
+
+#[tokio::test]
+async fn a_claim_that_waits_is_answered_as_soon_as_there_is_a_job() {
+    let world = World::new().await;
+    let asked = claim("w", "", 20);
+    let waiting = world.client.claim(&asked);
+    tokio::pin!(waiting);
+    assert!(timeout(Duration::from_millis(100), &mut waiting).await.is_err(), "there is nothing yet");
+    let began = Instant::now();
+    world.submit(ONE).await;
+    let claimed = waiting.await.expect("answered").expect("a job");
+    assert_eq!(claimed.job.job_id.as_str(), "a");
+    assert!(began.elapsed() < Duration::from_secs(2), "it took {:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn a_claim_that_waits_in_vain_is_answered_that_there_is_nothing_when_its_time_is_over() {
+    let world = World::new().await;
+    world.submit("name: other\njobs:\n  a: {labels: [gpu], run: x}\n").await;
+    let began = Instant::now();
+    assert!(world.client.claim(&claim("w", "cpu", 1)).await.expect("answered").is_none());
+    assert!(began.elapsed() >= Duration::from_secs(1));
+    assert!(began.elapsed() < Duration::from_secs(3), "it took {:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn of_many_that_wait_some_get_all_the_jobs_each_one_that_it_may_take() {
+    const JOBS: usize = 40;
+    let world = &World::new().await;
+    let workers: Vec<_> = (0..120).map(|n| claim(&format!("w{n}"), ["a", "b", "a,b"][n % 3], 20)).collect();
+    let mut waiting: FuturesUnordered<_> =
+        workers.iter().map(|asked| async move { (asked, world.client.claim(asked).await) }).collect();
+    assert!(timeout(Duration::from_millis(300), waiting.next()).await.is_err(), "there is nothing yet");
+    let jobs: String = (0..JOBS).map(|n| format!("  j{n}: {{labels: [{}], run: x}}\n", ["a", "b"][n % 2])).collect();
+    world.submit(&format!("name: many\njobs:\n{jobs}")).await;
+    for n in 0..JOBS {
+        let next = timeout(Duration::from_secs(5), waiting.next()).await;
+        let (asked, answer) = next.unwrap_or_else(|_| panic!("job {n} of {JOBS} is left")).expect("more wait");
+        let job = answer.expect("answered").expect("a job").job;
+        assert!(job.required_labels.missing_from(&asked.labels).is_empty(), "{job:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_while_it_waits_takes_no_job_with_it() {
+    let world = World::new().await;
+    let asked = claim("gone", "", 20);
+    for _ in 0..20 {
+        assert!(timeout(Duration::from_millis(10), world.client.claim(&asked)).await.is_err());
+    }
+    // The server hears of it when it reads from the connection next.
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    world.submit(ONE).await;
+    let got = timeout(PATIENCE, world.client.claim(&claim("here", "", 20))).await.expect("in time").expect("answered");
+    assert_eq!(got.expect("the job").job.job_id.as_str(), "a");
+}
+
+#[tokio::test]
+async fn a_worker_that_says_goodbye_is_not_kept_waiting() {
+    let world = World::new().await;
+    let asked = claim("w", "", 20);
+    let waiting = world.client.claim(&asked);
+    tokio::pin!(waiting);
+    assert!(timeout(Duration::from_millis(100), &mut waiting).await.is_err());
+    world.client.unregister(&WorkerId::new("w").expect("an id")).await.expect("heard");
+    let answer = timeout(Duration::from_secs(5), waiting).await.expect("at once");
+    assert!(answer.expect("answered").is_none());
+}
+
+#[tokio::test]
+async fn a_server_that_stops_answers_those_who_wait() {
+    let World { server, client } = World::new().await;
+    let asked = claim("w", "", 20);
+    let waiting = client.claim(&asked);
+    tokio::pin!(waiting);
+    assert!(timeout(Duration::from_millis(100), &mut waiting).await.is_err());
+    let (answer, ()) =
+        timeout(Duration::from_secs(5), async { tokio::join!(waiting, server.stop()) }).await.expect("in time");
+    assert!(answer.expect("answered").is_none());
+    assert!(client.workers().await.is_err(), "it has stopped");
+}
+
+#[tokio::test]
+async fn a_lease_ends_on_time_and_who_waits_gets_the_job() {
+    let world = World::new().await;
+    world.submit("name: again\njobs:\n  a: {retries: 1, run: x}\n").await;
+    let mut asked = claim("lost", "", 20);
+    asked.lease_ttl_secs = 1;
+    let first = world.client.claim(&asked).await.expect("answered").expect("the job");
+    let began = Instant::now();
+    let second = world.client.claim(&claim("next", "", 20)).await.expect("answered").expect("the job, again");
+    assert_eq!((first.job.attempt, second.job.attempt), (0, 1));
+    assert!(began.elapsed() < Duration::from_secs(2), "it took {:?}", began.elapsed());
+}

@@ -1,0 +1,88 @@
+//! Outputs that don't fit a job's record, and logs.
+
+use bytes::Bytes;
+use engine::ids::JobKey;
+use engine::job::OutputsRef;
+use engine::ports::{ArtifactStore, Consistency, LogStore, Stored};
+use protocol::Outputs;
+use protocol::requests::LogPiece;
+
+use crate::Sqlite;
+use crate::rows::{corrupt, execute, failed, from_json, prepare, record, to_json};
+
+impl ArtifactStore for Sqlite {
+    async fn put_outputs(&self, job: &JobKey, id: &str, outputs: &Outputs) -> Stored<()> {
+        let (job, id, outputs) = (job.clone(), id.to_owned(), to_json(outputs)?);
+        self.write(move |db| {
+            let text = "INSERT OR REPLACE INTO outputs (run, place, id, outputs) VALUES (?1, ?2, ?3, ?4)";
+            execute(db, text, (job.run.as_str(), job.index, id, outputs)).map(drop)
+        })
+        .await
+    }
+
+    async fn outputs(&self, job: &JobKey, id: &str, _size: usize, _how: Consistency) -> Stored<Option<Outputs>> {
+        let text = "SELECT outputs FROM outputs WHERE run = ?1 AND place = ?2 AND id = ?3";
+        self.read(|db| record(db, text, (job.run.as_str(), job.index, id)))
+    }
+
+    async fn copy_outputs(&self, from: &JobKey, to: &JobKey, outputs: &OutputsRef) -> Stored<()> {
+        let OutputsRef::Apart { id, .. } = outputs else { return Ok(()) };
+        let (from, to, id) = (from.clone(), to.clone(), id.clone());
+        self.write(move |db| {
+            let text = "INSERT OR REPLACE INTO outputs (run, place, id, outputs)
+                        SELECT ?3, ?4, id, outputs FROM outputs WHERE run = ?1 AND place = ?2 AND id = ?5";
+            let copied = execute(db, text, (from.run.as_str(), from.index, to.run.as_str(), to.index, id))?;
+            if copied == 0 {
+                return Err(corrupt(format!("the outputs of job {from} are missing")));
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    async fn publish(&self, _job: &JobKey, _document: Bytes) -> Stored<Option<String>> {
+        Ok(None)
+    }
+}
+
+/// A sequence number as its column has it, in the same order: any number of 64 bits is one.
+fn to_sequence(number: u64) -> i64 {
+    (number ^ (1 << 63)).cast_signed()
+}
+
+impl LogStore for Sqlite {
+    async fn append(&self, job: &JobKey, attempt: u32, pieces: Vec<LogPiece>) -> Stored<()> {
+        let job = job.clone();
+        self.write(move |db| {
+            for piece in &pieces {
+                let text = "INSERT OR IGNORE INTO logs (run, place, attempt, sequence, piece)
+                            VALUES (?1, ?2, ?3, ?4, ?5)";
+                let sequence = to_sequence(piece.sequence);
+                execute(db, text, (job.run.as_str(), job.index, attempt, sequence, to_json(piece)?))?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    async fn read(&self, job: &JobKey, attempt: u32, after: Option<u64>, bytes: usize) -> Stored<Vec<LogPiece>> {
+        let Some(first) = after.map_or(Some(0), |after| after.checked_add(1)) else { return Ok(Vec::new()) };
+        Self::read(self, |db| {
+            let text = "SELECT piece FROM logs WHERE run = ?1 AND place = ?2 AND attempt = ?3 AND sequence >= ?4
+                        ORDER BY sequence";
+            let mut statement = prepare(db, text)?;
+            let params = (job.run.as_str(), job.index, attempt, to_sequence(first));
+            let mut rows = statement.query(params).map_err(failed)?;
+            let mut pieces = Vec::new();
+            let mut size = 0;
+            while size < bytes
+                && let Some(row) = rows.next().map_err(failed)?
+            {
+                let piece: LogPiece = from_json(row.get_ref(0).map_err(failed)?)?;
+                size += piece.data.len();
+                pieces.push(piece);
+            }
+            Ok(pieces)
+        })
+    }
+}

@@ -1,0 +1,130 @@
+//! Jobs.
+
+use engine::ids::{JobIndex, JobKey, PoolId, RunKey, Waits};
+use engine::job::{JobRecord, JobSpec, JobUpdate, Phase};
+use engine::notice::Notice;
+use engine::ports::{Consistency, JobStore, ReadyHead, Stored, Updated, Work};
+use protocol::Millis;
+use rusqlite::Connection;
+
+use crate::Sqlite;
+use crate::local::list;
+use crate::rows::{all, execute, failed, from_time, one, record, records, to_json, to_time};
+
+/// Jobs that one read gives.
+const PAGE: u32 = 256;
+/// Heads of a ready list that one read gives: a claim starts at one of the first eight and tries four.
+const HEADS: u32 = 12;
+
+/// Where a job is found, besides under its key: in its pool's ready list since when, and until when it is held.
+fn found_by(job: &JobRecord) -> (Option<i64>, Option<i64>) {
+    match &job.phase {
+        Phase::Ready { at } => (Some(to_time(*at)), None),
+        Phase::Running(hold) => (None, Some(to_time(hold.until))),
+        Phase::Waiting { .. } | Phase::Ended(_) => (None, None),
+    }
+}
+
+/// Writes a job's first record.
+pub(crate) fn insert(db: &Connection, job: &JobRecord) -> Stored<()> {
+    let (ready_at, lease_until) = found_by(job);
+    let text = "INSERT OR REPLACE INTO jobs (run, place, pool, ready_at, lease_until, record)
+                VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    let (run, pool) = (job.key.run.as_str(), job.pool.as_str());
+    execute(db, text, (run, job.key.index, pool, ready_at, lease_until, to_json(job)?)).map(drop)
+}
+
+fn read_job(db: &Connection, run: &RunKey, index: JobIndex) -> Stored<Option<JobRecord>> {
+    record(db, "SELECT record FROM jobs WHERE run = ?1 AND place = ?2", (run.as_str(), index))
+}
+
+/// Replaces a job's record, and lists its end.
+fn replace(db: &Connection, old: &JobRecord, new: &JobRecord) -> Stored<()> {
+    let (ready_at, lease_until) = found_by(new);
+    let text = "UPDATE jobs SET ready_at = ?3, lease_until = ?4, record = ?5 WHERE run = ?1 AND place = ?2";
+    execute(db, text, (new.key.run.as_str(), new.key.index, ready_at, lease_until, to_json(new)?))?;
+    if new.is_ended() && !old.is_ended() {
+        list(db, &Work::Notice(Notice::JobEnded(Box::new(new.clone()))))?;
+    }
+    Ok(())
+}
+
+/// A shard that is there.
+fn read_shard(db: &Connection, key: &JobKey, shard: u32) -> Stored<Option<Waits>> {
+    let text = "SELECT members FROM wait_shards WHERE run = ?1 AND place = ?2 AND shard = ?3";
+    record(db, text, (key.run.as_str(), key.index, shard))
+}
+
+impl JobStore for Sqlite {
+    async fn job(&self, key: &JobKey, _how: Consistency) -> Stored<Option<JobRecord>> {
+        self.read(|db| read_job(db, &key.run, key.index))
+    }
+
+    async fn jobs_at(&self, run: &RunKey, indexes: &[JobIndex], _how: Consistency) -> Stored<Vec<Option<JobRecord>>> {
+        self.read(|db| indexes.iter().map(|&index| read_job(db, run, index)).collect())
+    }
+
+    async fn jobs_from(&self, run: &RunKey, from: JobIndex, _how: Consistency) -> Stored<Vec<JobRecord>> {
+        let text = "SELECT record FROM jobs WHERE run = ?1 AND place >= ?2 ORDER BY place LIMIT ?3";
+        self.read(|db| records(db, text, (run.as_str(), from, PAGE)))
+    }
+
+    async fn specs(&self, run: &RunKey, indexes: &[JobIndex]) -> Stored<Vec<JobSpec>> {
+        let text = "SELECT spec FROM specs WHERE run = ?1 AND place = ?2";
+        self.read(|db| {
+            indexes.iter().filter_map(|index| record(db, text, (run.as_str(), *index)).transpose()).collect()
+        })
+    }
+
+    async fn update(&self, key: &JobKey, update: JobUpdate) -> Stored<Updated<JobRecord>> {
+        let key = key.clone();
+        self.write(move |db| {
+            let Some(job) = read_job(db, &key.run, key.index)? else { return Ok(Updated::Refused(None)) };
+            let Some(new) = update.apply(&job) else { return Ok(Updated::Refused(Some(job))) };
+            replace(db, &job, &new)?;
+            Ok(Updated::Done(new))
+        })
+        .await
+    }
+
+    async fn wait_shard(&self, key: &JobKey, shard: u32, _how: Consistency) -> Stored<Waits> {
+        self.read(|db| Ok(read_shard(db, key, shard)?.unwrap_or_default()))
+    }
+
+    async fn drop_from_shard(&self, key: &JobKey, shard: u32, member: u32) -> Stored<Waits> {
+        let key = key.clone();
+        self.write(move |db| {
+            let Some(mut waits) = read_shard(db, &key, shard)? else { return Ok(Waits::new()) };
+            if waits.remove(&member) {
+                let text = "UPDATE wait_shards SET members = ?4 WHERE run = ?1 AND place = ?2 AND shard = ?3";
+                execute(db, text, (key.run.as_str(), key.index, shard, to_json(&waits)?))?;
+            }
+            Ok(waits)
+        })
+        .await
+    }
+
+    async fn ready_heads(&self, pool: &PoolId, now: Millis) -> Stored<Vec<ReadyHead>> {
+        let text = "SELECT run, place, ready_at FROM jobs WHERE pool = ?1 AND ready_at <= ?2
+                    ORDER BY ready_at, run, place LIMIT ?3";
+        self.read(|db| {
+            all(db, text, (pool.as_str(), to_time(now), HEADS), |row| {
+                let run = RunKey::from_stored(row.get(0).map_err(failed)?);
+                let job = JobKey { run, index: row.get(1).map_err(failed)? };
+                Ok(ReadyHead { at: from_time(row.get(2).map_err(failed)?), job })
+            })
+        })
+    }
+
+    async fn ready_count(&self, pool: &PoolId) -> Stored<(u64, Option<Millis>)> {
+        let text = "SELECT count(*), min(ready_at) FROM jobs WHERE pool = ?1 AND ready_at IS NOT NULL";
+        let found = self.read(|db| {
+            one(db, text, [pool.as_str()], |row| {
+                let count: i64 = row.get(0).map_err(failed)?;
+                let oldest: Option<i64> = row.get(1).map_err(failed)?;
+                Ok((count.unsigned_abs(), oldest.map(from_time)))
+            })
+        })?;
+        Ok(found.unwrap_or_default())
+    }
+}

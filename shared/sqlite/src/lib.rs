@@ -1,0 +1,172 @@
+//! The engine's ports on SQLite, in a file or in memory: all of it in one process.
+//!
+//! A file is in write-ahead mode. One thread writes: it runs the writes that wait in one transaction, so that many
+//! requests share one sync, and answers them when it is on the disk ([`writer`]). Reads run on the caller's thread, on
+//! connections of their own; a row that is in the file system's cache is read sooner than it would be asked for
+//! elsewhere. What may happen to a record is the engine's to say: a change loads it, applies the engine's own rule and
+//! stores what became of it, inside the transaction.
+
+mod artifacts;
+mod jobs;
+mod local;
+mod open;
+mod registry;
+mod rows;
+mod runs;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{self, Sender};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use engine::ids::{self, PoolId, Random};
+use engine::ports::{Pool, StoreError, Stored, Surroundings};
+use futures::channel::oneshot;
+use protocol::Millis;
+use rusqlite::Connection;
+
+use crate::open::OnlyHere;
+pub use crate::open::OpenError;
+use crate::writer::{Waiting, Write, Writer};
+
+/// The store, its change feed and its queue of long work. Dropping it ends its thread, when all is written.
+pub struct Sqlite {
+    place: Place,
+    /// All pools there are, as stored: only this process adds any.
+    pools: Mutex<BTreeMap<PoolId, Pool>>,
+    /// All work up to this number is done.
+    done: Arc<AtomicU64>,
+    /// Milliseconds that this store's clock is ahead of the machine's.
+    ahead: AtomicU64,
+}
+
+/// Where the tables are.
+enum Place {
+    File(Files),
+    Memory(Mutex<Writer>),
+}
+
+struct Files {
+    /// `None` while it is being dropped.
+    queue: Option<Sender<Box<dyn Write>>>,
+    thread: Option<JoinHandle<()>>,
+    /// Those that nobody uses right now.
+    readers: Mutex<Vec<Connection>>,
+    /// Dropped last.
+    only_here: OnlyHere,
+}
+
+impl Sqlite {
+    /// Opens a file, or makes it. It is readable by its owner only, and no other process can open it as a store until
+    /// this one is dropped.
+    ///
+    /// # Errors
+    /// If it can't be opened, another process has it, something else wrote it, or a newer version did.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
+        let only_here = open::only_here(path.as_ref())?;
+        let sqlite = |error| OpenError::Sqlite { path: only_here.path.clone(), error };
+        let db = open::writer(&only_here.path)?;
+        let reader = open::reader(&only_here.path).map_err(sqlite)?;
+        let pools = registry::stored_pools(&db)
+            .map_err(|error| sqlite(rusqlite::Error::ToSqlConversionFailure(error.into())))?;
+        let done = Arc::default();
+        let writer = Writer::new(db, Arc::clone(&done));
+        let (queue, waiting) = mpsc::channel();
+        let thread = thread::Builder::new().name("sqlite".to_owned()).spawn(move || writer.work(&waiting));
+        let thread = thread.map_err(|error| OpenError::Io { path: only_here.path.clone(), error })?;
+        let files = Files { queue: Some(queue), thread: Some(thread), readers: Mutex::new(vec![reader]), only_here };
+        Ok(Self::of(Place::File(files), pools, done))
+    }
+
+    /// A store that is gone when it is dropped.
+    ///
+    /// # Panics
+    /// If there is no memory for the tables.
+    #[must_use]
+    pub fn in_memory() -> Self {
+        let db = open::in_memory().expect("tables in memory can be made");
+        let done = Arc::default();
+        let writer = Writer::new(db, Arc::clone(&done));
+        Self::of(Place::Memory(Mutex::new(writer)), BTreeMap::new(), done)
+    }
+
+    fn of(place: Place, pools: BTreeMap<PoolId, Pool>, done: Arc<AtomicU64>) -> Self {
+        Self { place, pools: Mutex::new(pools), done, ahead: AtomicU64::new(0) }
+    }
+
+    /// Runs a read. It sees all that was answered before.
+    fn read<T>(&self, work: impl FnOnce(&Connection) -> Stored<T>) -> Stored<T> {
+        match &self.place {
+            Place::Memory(writer) => work(&locked(writer).db),
+            Place::File(files) => {
+                // At most as many connections as there are threads that read at once.
+                let reader = locked(&files.readers).pop();
+                let reader = match reader {
+                    Some(reader) => reader,
+                    None => open::reader(&files.only_here.path).map_err(rows::failed)?,
+                };
+                let result = work(&reader);
+                locked(&files.readers).push(reader);
+                result
+            }
+        }
+    }
+
+    /// Runs a write with those of others, and waits until it is on the disk.
+    async fn write<T, F>(&self, work: F) -> Stored<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Stored<T> + Send + 'static,
+    {
+        let (asker, answer) = oneshot::channel();
+        let write = Box::new(Waiting { work: Some(work), result: None, asker });
+        let stopped = || StoreError::Unavailable("the store has stopped writing".to_owned());
+        match &self.place {
+            Place::Memory(writer) => locked(writer).commit(std::iter::once(write as Box<dyn Write>)),
+            Place::File(files) => {
+                let queue = files.queue.as_ref().ok_or_else(stopped)?;
+                queue.send(write).map_err(|_| stopped())?;
+            }
+        }
+        answer.await.map_err(|_| stopped())?
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What a panic left behind is rolled back by the next transaction, or was only read.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        // The connection that writes is closed last: it can then put all of the log in the database and remove it.
+        locked(&self.readers).clear();
+        self.queue = None;
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the thread that writes had ended with a panic");
+        }
+    }
+}
+
+impl Surroundings for Sqlite {
+    fn now(&self) -> Millis {
+        Millis::now() + Duration::from_millis(self.ahead.load(Ordering::Relaxed))
+    }
+
+    fn random(&self) -> Random {
+        ids::random()
+    }
+
+    fn pools_stay_known(&self) -> Duration {
+        Duration::ZERO
+    }
+}

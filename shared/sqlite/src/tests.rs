@@ -1,0 +1,5 @@
+//! What can only be seen from inside: how statements are carried out, and which writes share a transaction.
+
+mod claims;
+pub(crate) mod examined;
+mod together;

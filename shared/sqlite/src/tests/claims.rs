@@ -1,0 +1,136 @@
+//! What a claim costs doesn't grow with the jobs that wait.
+
+use std::time::{Duration, Instant};
+
+use engine::Engine;
+use engine::ids::{JobKey, PoolId, RunKey};
+use engine::job::{JobRecord, JobSpec, Phase};
+use engine::ports::{Commit, Committed, NewItem, Pool, RunStore, WorkerRegistry};
+use engine::run::{Control, RunState, WorkflowRecord};
+use protocol::requests::Claim;
+use protocol::{JobId, LabelSet, Millis, WorkerId, WorkflowId};
+
+use super::examined::steps;
+use crate::Sqlite;
+
+const POOLS: u32 = 50;
+const CLAIMS: u32 = 20;
+
+fn labels(text: &str) -> LabelSet {
+    LabelSet::from_comma_separated(text).expect("labels")
+}
+
+fn labels_of(pool: u32) -> LabelSet {
+    labels(&format!("pool-{pool}"))
+}
+
+fn run_key() -> RunKey {
+    RunKey::new([7; 16])
+}
+
+/// Puts as many jobs in each pool's ready list.
+async fn fill(store: &Sqlite, from: &mut u32, jobs: impl Fn(u32) -> u32) {
+    let spec: JobSpec =
+        serde_json::from_str(r#"{"name":"job","script":"true","place":0}"#).expect("a spec as it is stored");
+    let mut items = Vec::new();
+    for pool in 0..POOLS {
+        let labels = labels_of(pool);
+        for n in 0..jobs(pool) {
+            items.push(NewItem::Job(Box::new(JobRecord {
+                key: JobKey::new(&run_key(), *from),
+                id: JobId::new(format!("job-{from}")).expect("an id"),
+                pool: PoolId::of(&labels),
+                spec: Some(Box::new(JobSpec { labels: labels.clone(), ..spec.clone() })),
+                sharded: false,
+                attempt: 0,
+                retries_used: 0,
+                last_report: None,
+                error: None,
+                ready_at: Some(Millis(1000 + u64::from(n))),
+                phase: Phase::Ready { at: Millis(1000 + u64::from(n)) },
+            })));
+            *from += 1;
+        }
+    }
+    for some in items.chunks(1000) {
+        store.put_new(some.to_vec()).await.expect("written");
+    }
+}
+
+async fn open_run(store: &Sqlite) {
+    let workflow = WorkflowRecord {
+        id: WorkflowId::new("wf-claims").expect("an id"),
+        name: "claims".to_owned(),
+        trigger: "manual".to_owned(),
+        created_at: Millis(1000),
+        run: run_key(),
+        number: 1,
+        ended: None,
+    };
+    let control = Control {
+        run: run_key(),
+        workflow: workflow.id.clone(),
+        number: 1,
+        jobs: 100_000,
+        state: RunState::Open,
+        done_below: 0,
+        failed: false,
+        cancelled: false,
+        opened_at: Some(Millis(1000)),
+    };
+    let commit = Commit { workflow, replaces: None, control, idempotency: None };
+    assert_eq!(store.commit(commit).await.expect("written"), Committed::Yes);
+    store.add_pools((0..POOLS).map(|pool| Pool::of(labels_of(pool))).collect()).await.expect("written");
+}
+
+/// Claims some jobs; the steps of each claim, the fewest and the most, and the median of the times.
+async fn claims(engine: &Engine<Sqlite>, worker: &str, labels: &LabelSet) -> (u64, u64, Duration) {
+    let request = || Claim {
+        worker_id: WorkerId::new(worker).expect("an id"),
+        labels: labels.clone(),
+        lease_ttl_secs: 30,
+        ..serde_json::from_str(r#"{"worker_id":"w","labels":[],"lease_ttl_secs":30}"#).expect("a claim")
+    };
+    // The first registers the worker.
+    engine.claim(request()).await.expect("answered").expect("a job");
+    let (mut fewest, mut most, mut times) = (u64::MAX, 0, Vec::new());
+    for _ in 0..CLAIMS {
+        steps();
+        let began = Instant::now();
+        engine.claim(request()).await.expect("answered").expect("a job");
+        times.push(began.elapsed());
+        let taken = steps();
+        fewest = fewest.min(taken);
+        most = most.max(taken);
+    }
+    times.sort();
+    (fewest, most, times[times.len() / 2])
+}
+
+/// In memory, all statements run on this thread, so that what they examine can be counted.
+#[tokio::test]
+async fn a_claim_examines_the_same_number_of_rows_with_100_and_with_100_000_waiting_jobs() {
+    let engine = Engine::new(Sqlite::in_memory());
+    let (one, all) = (labels_of(0), labels(&(0..POOLS).map(|n| format!("pool-{n}")).collect::<Vec<_>>().join(",")));
+    open_run(engine.ports()).await;
+    let mut next = 0;
+    let mut examined = Vec::new();
+    // Each time one pool has enough that the claims don't empty it.
+    let rounds: [(u32, &dyn Fn(u32) -> u32); 3] =
+        [(100, &|pool| if pool == 0 { 51 } else { 1 }), (10_000, &|_| 198), (100_000, &|_| 1_800)];
+    for (waiting, jobs) in rounds {
+        fill(engine.ports(), &mut next, jobs).await;
+        for (pools, labels) in [(1, &one), (POOLS, &all)] {
+            let (fewest, most, time) = claims(&engine, &format!("worker-{pools}"), labels).await;
+            println!(
+                "{waiting:6} jobs wait in {POOLS} pools, the worker covers {pools:2}: {fewest} to {most} steps, {time:?}"
+            );
+            examined.push((waiting, pools, most));
+        }
+    }
+    let of = |waiting, pools| {
+        examined.iter().find(|entry| (entry.0, entry.1) == (waiting, pools)).expect("it was measured").2
+    };
+    assert_eq!(of(100, 1), of(100_000, 1), "one pool of 50");
+    assert_eq!(of(10_000, POOLS), of(100_000, POOLS), "all pools, each with more than a read gives");
+}

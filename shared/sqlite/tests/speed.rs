@@ -1,0 +1,111 @@
+//! How many writes a second, alone and together. Prints figures; nothing depends on them.
+//!
+//! `cargo test --release -p workflow-graph-sqlite --test speed -- --ignored --nocapture`
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use engine::ids::{Fence, JobKey, PoolId, RunKey, random};
+use engine::job::{Change, Expect, Hold, JobRecord, JobUpdate, Outcome, OutputsRef, Phase};
+use engine::ports::{JobStore, Local, NewItem, RunStore, Surroundings, Updated};
+use protocol::{JobId, LabelSet, Millis, Outputs, WorkerId};
+use sqlite::Sqlite;
+
+const FOR: Duration = Duration::from_secs(2);
+
+fn job(key: JobKey) -> JobRecord {
+    let spec = r#"{"name":"job","script":"cargo build --release\necho \"::set-output version=1.2.3\"","place":0}"#;
+    JobRecord {
+        id: JobId::new(format!("job-{}", key.index)).expect("an id"),
+        key,
+        pool: PoolId::of(&LabelSet::default()),
+        spec: Some(serde_json::from_str(spec).expect("a spec")),
+        sharded: false,
+        attempt: 0,
+        retries_used: 0,
+        last_report: None,
+        error: None,
+        ready_at: None,
+        phase: Phase::Waiting { on: [].into() },
+    }
+}
+
+/// A job's life: four writes and a read of its pool's ready list.
+async fn live(store: &Sqlite, job: &JobRecord) {
+    store.put_new(vec![NewItem::Job(Box::new(job.clone()))]).await.expect("written");
+    let fence = Fence::from_stored(hex(random()));
+    let now = store.now();
+    let hold = Hold {
+        fence: fence.clone(),
+        worker: WorkerId::new("worker").expect("an id"),
+        ttl_secs: 30,
+        started_at: now,
+        until: now + Duration::from_secs(30),
+    };
+    let outputs = OutputsRef::Inline(Outputs::new());
+    let end = Change::End { outcome: Outcome::Success(outputs), at: now, last_report: None, error: None };
+    for (expect, change) in [
+        (Expect::WaitingOnNothing, Change::BecomeReady { pool: job.pool.clone(), at: now }),
+        (Expect::Ready { pool: job.pool.clone(), by: now }, Change::Start(hold)),
+        (Expect::HeldLive { fence, now }, end),
+    ] {
+        if matches!(change, Change::Start(_)) {
+            store.ready_heads(&job.pool, now).await.expect("read");
+        }
+        let answer = store.update(&job.key, JobUpdate { expect, change }).await.expect("written");
+        assert!(matches!(answer, Updated::Done(_)));
+    }
+}
+
+fn hex(bytes: [u8; 16]) -> String {
+    format!("{:032x}", u128::from_be_bytes(bytes))
+}
+
+async fn measure(what: &str, store: Sqlite, at_once: u32) {
+    let store = Arc::new(store);
+    let began = Instant::now();
+    let lives = (0..at_once).map(|_| {
+        let store = Arc::clone(&store);
+        tokio::spawn(async move {
+            let run = RunKey::new(random());
+            let mut index = 0;
+            while began.elapsed() < FOR {
+                live(&store, &job(JobKey::new(&run, index))).await;
+                index += 1;
+            }
+            index
+        })
+    });
+    let mut all = 0;
+    for life in lives.collect::<Vec<_>>() {
+        all += life.await.expect("it lived");
+    }
+    let took = began.elapsed().as_secs_f64();
+    println!(
+        "{what:9} {at_once:4} at once: {:7.0} jobs a second, {:7.0} writes a second, {:6.2} ms a write",
+        f64::from(all) / took,
+        f64::from(all) * 4.0 / took,
+        took * 1000.0 * f64::from(at_once) / (f64::from(all) * 4.0),
+    );
+    let began = Instant::now();
+    let mut done = 0;
+    while let Some((number, _)) = store.next_work().await.expect("read") {
+        store.work_done(number).await.expect("noted");
+        done += 1;
+        if began.elapsed() > FOR {
+            break;
+        }
+    }
+    println!("{:29} {:7.0} notices a second", "", f64::from(done) / began.elapsed().as_secs_f64());
+    assert_eq!(store.overdue(Millis::now()).await.expect("read").1, None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "prints figures"]
+async fn writes_a_second() {
+    for at_once in [1, 20, 200] {
+        measure("in memory", Sqlite::in_memory(), at_once).await;
+        let folder = tempfile::tempdir_in(std::env::var_os("WFG_TEST_DISK").unwrap_or(".".into())).expect("a folder");
+        measure("in a file", Sqlite::open(folder.path().join("wfg.db")).expect("a fresh file"), at_once).await;
+    }
+}
