@@ -9,7 +9,6 @@ use engine::ports::Local;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use server::Server;
 use sqlite::Sqlite;
-use worker::config::DEFAULT_SERVER_URL;
 
 use crate::args::ServeArgs;
 use crate::failure::Failure;
@@ -98,6 +97,7 @@ fn allow_many_connections() {
 #[cfg(test)]
 mod tests {
     use clap::Parser;
+    use worker::config::DEFAULT_SERVER_URL;
 
     use super::*;
     use crate::args::{Cli, Command};

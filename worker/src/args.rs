@@ -68,7 +68,6 @@ fn read_seconds(text: &str) -> Result<u32, String> {
 }
 
 /// Reads a token for a flag; any text is one.
-#[expect(clippy::unnecessary_wraps, reason = "the shape that clap wants")]
 pub fn read_token(text: &str) -> Result<Token, String> {
     Ok(Token::from(text))
 }

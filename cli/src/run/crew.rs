@@ -58,8 +58,12 @@ impl Crew {
                 let _ = writeln!(text, "  {} ({has}) lacks {}", member.id, labels.missing_from(&member.labels));
             }
         }
-        let add: String = stuck.keys().map(|labels| format!(" --worker {}", comma_separated(labels))).collect();
-        let _ = write!(text, "nothing was started; add{add}, or leave --worker out to have one for each set of labels");
+        let add: Vec<String> = stuck.keys().map(|labels| format!("--worker {}", comma_separated(labels))).collect();
+        let _ = write!(
+            text,
+            "nothing was started; add {}, or leave --worker out to have one for each set of labels",
+            add.join(" ")
+        );
         Some(text)
     }
 

@@ -23,7 +23,7 @@ struct Told {
 
 impl Events {
     /// The first line.
-    pub fn beginning(&self, workflow: &Workflow, workers: &Value) -> String {
+    pub fn beginning(workflow: &Workflow, workers: &Value) -> String {
         let jobs: Vec<&JobId> = workflow.jobs.iter().map(|job| &job.id).collect();
         let Workflow { id, name, .. } = workflow;
         line(&json!({ "event": "begin", "workflow_id": id, "name": name, "jobs": jobs, "workers": workers }))

@@ -1,5 +1,7 @@
 //! What the live view shows at one moment, cut to the terminal's size. No I/O.
 
+use std::fmt::Write;
+
 use protocol::wire::{Job, Workflow};
 use protocol::{JobId, Millis, Status};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
@@ -64,7 +66,7 @@ impl Moment<'_> {
         for (status, word) in [(Status::Running, "running"), (Status::Failure, "failed")] {
             let number = number(jobs.iter(), status);
             if number > 0 {
-                text.push_str(&format!(", {number} {word}"));
+                let _ = write!(text, ", {number} {word}");
             }
         }
         let end = self.workflow.finished_at_ms.unwrap_or(self.now);

@@ -63,9 +63,8 @@ pub async fn run(screen: &Screen, args: RunArgs) -> Result<(), Failure> {
 
 /// What only this process and its workers know: others on this machine can reach the port too.
 fn secret() -> Result<String, Failure> {
-    let mut random = [0; 16];
-    getrandom::fill(&mut random).map_err(|error| Failure::Usage(format!("no randomness: {error}.")))?;
-    Ok(random.iter().map(|byte| format!("{byte:02x}")).collect())
+    let random = || getrandom::u64().map_err(|error| Failure::Usage(format!("no randomness: {error}.")));
+    Ok(format!("{:016x}{:016x}", random()?, random()?))
 }
 
 fn concurrency(args: &RunArgs) -> usize {
@@ -84,7 +83,7 @@ async fn show(
     let manner = Manner { pace: PACE, slowest: PACE, all_outputs: true };
     if args.json {
         let events = Events::default();
-        screen.print(&events.beginning(&workflow, &crew.describe(concurrency(args))))?;
+        screen.print(&Events::beginning(&workflow, &crew.describe(concurrency(args))))?;
         return follow(remote, screen, workflow, events, &manner).await;
     }
     if let Some(live) = live {

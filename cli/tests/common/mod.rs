@@ -128,14 +128,18 @@ pub struct Done {
     pub err: String,
 }
 
-pub async fn finish(mut command: Command, input: &str) -> Done {
+pub async fn finish(command: Command, input: &str) -> Done {
+    finish_within(PATIENCE, command, input).await
+}
+
+pub async fn finish_within(patience: Duration, mut command: Command, input: &str) -> Done {
     command.stdin(Stdio::piped());
     let mut child = command.spawn().expect("wfg is built");
     let mut stdin = child.stdin.take().expect("piped");
     // Who reads no input may have ended by now.
     let _ = stdin.write_all(input.as_bytes()).await;
     drop(stdin);
-    let output = timeout(PATIENCE, child.wait_with_output()).await.expect("wfg ends").expect("wfg ran");
+    let output = timeout(patience, child.wait_with_output()).await.expect("wfg ends").expect("wfg ran");
     let text = |bytes| String::from_utf8(bytes).expect("wfg writes UTF-8");
     Done { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
 }
@@ -169,18 +173,24 @@ impl Running {
 
     /// As ctrl-C does.
     pub async fn interrupt(&self) {
+        self.signal("INT").await;
+    }
+
+    pub async fn signal(&self, name: &str) {
         let pid = self.child.id().expect("it runs").to_string();
-        let status = Command::new("kill").args(["-INT", &pid]).status().await.expect("kill");
+        let status = Command::new("kill").args(["-s", name, &pid]).status().await.expect("kill");
         assert!(status.success());
     }
 
     /// Its exit and what it said on standard error.
     pub async fn end(mut self) -> (ExitStatus, String) {
-        let mut stderr = self.child.stderr.take().expect("piped");
+        let stderr = self.child.stderr.take();
         let mut said = String::new();
         let all = async {
             while self.lines.next_line().await.expect("readable").is_some() {}
-            stderr.read_to_string(&mut said).await.expect("UTF-8");
+            if let Some(mut stderr) = stderr {
+                stderr.read_to_string(&mut said).await.expect("UTF-8");
+            }
             self.child.wait().await.expect("it ran")
         };
         let status = timeout(PATIENCE, all).await.expect("wfg ends");

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use aws_sdk_sqs::types::QueueAttributeName;
 use engine::ids::PoolId;
-use engine::ports::{Consistency, Pool, PoolQueue, Stored, WorkerRecord, WorkerRegistry};
+use engine::ports::{Consistency, Pool, PoolQueue, Stored, WORKER_KEPT, WorkerRecord, WorkerRegistry};
 use futures::future::try_join_all;
 use protocol::requests::Transport;
 use protocol::{LabelSet, Millis, WorkerId};
@@ -18,8 +18,6 @@ use crate::{Aws, keys};
 
 /// A queue's record is rewritten at most this often.
 const WANTED_EVERY: Duration = Duration::from_mins(5);
-/// A worker not heard of for this long is forgotten.
-const WORKER_KEPT: Duration = Duration::from_hours(24);
 /// How long a received ticket is hidden from other workers: enough to claim with it.
 const TICKET_HIDDEN_SECS: u32 = 30;
 /// How long a ticket that nobody receives is kept; claims over HTTP find its job without.

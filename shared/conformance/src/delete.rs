@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use engine::ids::{JobKey, PoolId, RunKey};
 use engine::job::{Change, JobRecord};
-use engine::ports::{Consistency, ListCursor, NewItem, Ports};
+use engine::ports::{Commit, Committed, Consistency, ListCursor, NewItem, Ports};
 use engine::run::{RunEnd, RunState, WorkflowRecord};
 use protocol::requests::LogPiece;
 use protocol::wire::Stream;
 use protocol::{LabelSet, Millis, Outputs, Status};
 
 use crate::fixture::{
-    NOW, become_ready, change, commit_new, control_now, eventually, fresh_labels, fresh_run, hold, job_now,
+    NOW, become_ready, change, commit_new, control_now, control_of, eventually, fresh_labels, fresh_run, hold, job_now,
     new_workflow, outputs_of, put_jobs, secs, spec, waiting, workflow_now,
 };
 
@@ -44,11 +44,25 @@ pub async fn a_workflow_is_deleted_only_as_read_and_only_new_or_ended<P: Ports +
     assert!(!delete(&open).await, "it is open");
     assert!(there(&open).await);
     let end = RunEnd { status: Status::Success, at: NOW };
+    let ended = WorkflowRecord { ended: Some(end), ..open.clone() };
+    assert!(!delete(&ended).await, "it hasn't ended yet");
+    assert!(there(&open).await);
     assert!(ports.end_workflow(&open.id, &open.run, end).await.expect("the store answers"));
     assert!(!delete(&open).await, "it has ended since it was read");
     assert!(there(&open).await);
-    assert!(delete(&WorkflowRecord { ended: Some(end), ..open.clone() }).await);
-    assert!(!there(&open).await);
+    let again = WorkflowRecord { run: fresh_run(&*ports), number: 2, ..open.clone() };
+    let replaces = Commit {
+        workflow: again.clone(),
+        replaces: Some(open.run.clone()),
+        control: control_of(&again, RunState::New),
+        idempotency: None,
+    };
+    assert_eq!(ports.commit(replaces).await.expect("the store answers"), Committed::Yes);
+    assert!(!delete(&ended).await, "it was run again since it was read");
+    assert!(there(&again).await);
+    assert!(ports.end_workflow(&again.id, &again.run, end).await.expect("the store answers"));
+    assert!(delete(&WorkflowRecord { ended: Some(end), ..again.clone() }).await);
+    assert!(!there(&again).await);
 }
 
 /// Large enough for several steps.

@@ -39,6 +39,7 @@ pub async fn workflows_are_listed_newest_first_each_once_from_the_cursor_on<P: P
                 page.into_iter().partition(|workflow| workflow.created_at >= Millis(base));
             let end = mine.is_empty() || !others.is_empty();
             seen.extend(mine);
+            assert!(seen.len() <= expected.len(), "more than there are");
             if end {
                 return Ok(seen);
             }

@@ -95,10 +95,12 @@ pub async fn a_worker_is_kept_replaced_and_removed<P: Ports + 'static>(ports: Ar
 pub async fn a_worker_not_heard_of_for_a_day_is_forgotten<P: Ports + 'static>(ports: Arc<P>) {
     let old = WorkerRecord { last_seen: ports.now() - secs(25 * 3600), ..worker(&*ports) };
     let young = WorkerRecord { last_seen: ports.now() - secs(23 * 3600), ..worker(&*ports) };
-    for worker in [&old, &young] {
+    for worker in [&young, &old] {
         ports.put_worker(worker.clone()).await.expect("the store answers");
     }
     eventually(|| among(&*ports, &young.id), |found| *found == [young.clone()]).await;
     eventually(|| among(&*ports, &old.id), Vec::is_empty).await;
+    eventually(|| ports.worker(&young.id), Option::is_some).await;
+    eventually(|| ports.worker(&old.id), Option::is_none).await;
     ports.remove_worker(&young.id).await.expect("the store answers");
 }

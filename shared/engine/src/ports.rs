@@ -286,6 +286,9 @@ pub struct WorkerRecord {
 /// A worker's `last_seen` is rewritten at most this often.
 pub const HEARD_EVERY: Duration = Duration::from_secs(30);
 
+/// A worker not heard of for this long is forgotten.
+pub const WORKER_KEPT: Duration = Duration::from_hours(24);
+
 /// Pools and workers.
 pub trait WorkerRegistry {
     /// Adds pools that aren't there.

@@ -37,9 +37,9 @@ pub struct Server<P: Local + 'static = Memory> {
     others: Vec<JoinHandle<()>>,
 }
 
-/// Claims that look for a job at once. Each starts at one of the oldest few: many at once would fight over these, and some
+/// Claims that look for a job at once. Each starts at one of the oldest eight: more at once would fight over these, and some
 /// would go away empty though jobs wait.
-const CLAIMS_AT_ONCE: usize = 4;
+const CLAIMS_AT_ONCE: usize = 8;
 
 /// What all requests share.
 struct Shared<P> {

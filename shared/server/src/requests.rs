@@ -27,9 +27,8 @@ pub async fn answer<P: Local + 'static>(State(shared): State<Shared<P>>, request
         Ok(body) => http::Request::from_parts(head, body),
         Err(error) => return error.response().map(Body::from),
     };
-    let (action, params) = match routes::find(None, request.method(), request.uri().path()) {
-        Found::Route(action, params) => (action, params),
-        _ => return shared.service.answer(request).await.map(Body::from),
+    let Found::Route(action, params) = routes::find(None, request.method(), request.uri().path()) else {
+        return shared.service.answer(request).await.map(Body::from);
     };
     match action {
         Action::Claim => shared.claim(request).await.map(Body::from),
@@ -73,8 +72,13 @@ impl<P: Local + 'static> Shared<P> {
     fn answered(&self, action: Action, status: StatusCode) {
         match action {
             Action::Complete | Action::Fail if status.is_success() => self.signals.may_be_ready(),
-            Action::Complete | Action::Fail | Action::AppendLogs => self.signals.changed(),
-            Action::Submit | Action::Run | Action::Cancel | Action::Delete => self.signals.changed(),
+            Action::Complete
+            | Action::Fail
+            | Action::AppendLogs
+            | Action::Submit
+            | Action::Run
+            | Action::Cancel
+            | Action::Delete => self.signals.changed(),
             _ => {}
         }
     }

@@ -44,7 +44,7 @@ pub fn held_open<P: Local + 'static>(
     };
     // What came after the first page was read and before changes were listened to isn't to be missed.
     held.changes.mark_changed();
-    let (head, first) = response.into_parts();
+    let (parts, first) = response.into_parts();
     let rest = unfold((Some(first), held), |(first, mut held)| async move {
         let next = match first {
             Some(first) => first,
@@ -52,7 +52,7 @@ pub fn held_open<P: Local + 'static>(
         };
         Some((Ok::<_, Infallible>(next), (None, held)))
     });
-    Response::from_parts(head, Body::from_stream(rest))
+    Response::from_parts(parts, Body::from_stream(rest))
 }
 
 impl<P: Local> Held<P> {

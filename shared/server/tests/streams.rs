@@ -40,7 +40,7 @@ impl Reader {
     }
 
     /// Everything, to the end.
-    async fn to_end(mut self) -> String {
+    async fn rest(mut self) -> String {
         while let Some(chunk) = timeout(PATIENCE, self.0.chunk()).await.expect("in time").expect("readable") {
             self.1.push_str(std::str::from_utf8(&chunk).expect("UTF-8"));
         }
@@ -65,7 +65,7 @@ async fn what_a_job_writes_comes_at_once_and_the_end_ends_the_stream() {
     log(&world, &claimed, 1, "two\n").await;
     reader.until("id: 1\n").await;
     world.complete(&claimed).await;
-    let all = reader.to_end().await;
+    let all = reader.rest().await;
     assert!(all.ends_with("event: end\ndata: {}\n\n"), "{all}");
     assert_eq!(all.matches("event: log\n").count(), 2, "{all}");
 }
@@ -80,7 +80,7 @@ async fn a_stream_goes_on_after_the_last_event_that_was_seen() {
     }
     let reader = Reader::open(&world, &id, Some(1)).await;
     world.complete(&claimed).await;
-    let all = reader.to_end().await;
+    let all = reader.rest().await;
     assert!(!all.contains("one") && !all.contains("two") && all.contains("three"), "{all}");
 }
 
@@ -98,7 +98,7 @@ async fn a_stream_goes_on_with_the_next_try() {
     log(&world, &second, 0, "second try\n").await;
     reader.until("second try").await;
     world.complete(&second).await;
-    assert!(reader.to_end().await.ends_with("event: end\ndata: {}\n\n"));
+    assert!(reader.rest().await.ends_with("event: end\ndata: {}\n\n"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -114,7 +114,7 @@ async fn a_server_that_stops_ends_its_streams_without_saying_that_the_job_ended(
     let world = World::new().await;
     let id = world.submit(ONE).await;
     let reader = Reader::open(&world, &id, None).await;
-    let (all, ()) = timeout(Duration::from_secs(5), async { tokio::join!(reader.to_end(), world.server.stop()) })
+    let (all, ()) = timeout(Duration::from_secs(5), async { tokio::join!(reader.rest(), world.server.stop()) })
         .await
         .expect("in time");
     assert_eq!(all, "retry: 1000\n\n");

@@ -44,8 +44,9 @@ async fn of_many_that_wait_some_get_all_the_jobs_each_one_that_it_may_take() {
     let mut waiting: FuturesUnordered<_> =
         workers.iter().map(|asked| async move { (asked, world.client.claim(asked).await) }).collect();
     assert!(timeout(Duration::from_millis(300), waiting.next()).await.is_err(), "there is nothing yet");
-    let jobs: String = (0..JOBS).map(|n| format!("  j{n}: {{labels: [{}], run: x}}\n", ["a", "b"][n % 2])).collect();
-    world.submit(&format!("name: many\njobs:\n{jobs}")).await;
+    let jobs: Vec<String> =
+        (0..JOBS).map(|n| format!("  j{n}: {{labels: [{}], run: x}}\n", ["a", "b"][n % 2])).collect();
+    world.submit(&format!("name: many\njobs:\n{}", jobs.concat())).await;
     for n in 0..JOBS {
         let next = timeout(Duration::from_secs(5), waiting.next()).await;
         let (asked, answer) = next.unwrap_or_else(|_| panic!("job {n} of {JOBS} is left")).expect("more wait");

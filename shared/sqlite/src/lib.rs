@@ -74,8 +74,8 @@ impl Sqlite {
         let sqlite = |error| OpenError::Sqlite { path: only_here.path.clone(), error };
         let db = open::writer(&only_here.path)?;
         let reader = open::reader(&only_here.path).map_err(sqlite)?;
-        let pools = registry::stored_pools(&db)
-            .map_err(|error| sqlite(rusqlite::Error::ToSqlConversionFailure(error.into())))?;
+        let record = |error| OpenError::Record { path: only_here.path.clone(), error };
+        let pools = registry::stored_pools(&db).map_err(record)?;
         let done = Arc::default();
         let writer = Writer::new(db, Arc::clone(&done));
         let (queue, waiting) = mpsc::channel();

@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use engine::ports::StoreError;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 /// What this project writes in the header of its files: `wfgr`.
@@ -58,6 +59,14 @@ pub enum OpenError {
     NoWal {
         /// The file.
         path: PathBuf,
+    },
+    /// A record in it isn't what the engine wrote.
+    #[error("can't open {}: {error}", path.display())]
+    Record {
+        /// The file.
+        path: PathBuf,
+        /// Which, and why.
+        error: StoreError,
     },
     /// It can't be read as what it is.
     #[error("can't open {}: {error}", path.display())]

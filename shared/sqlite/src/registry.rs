@@ -1,18 +1,14 @@
 //! Pools and workers.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use engine::ids::PoolId;
-use engine::ports::{Pool, PoolQueue, Stored, Surroundings, WorkerRecord, WorkerRegistry};
+use engine::ports::{Pool, PoolQueue, Stored, Surroundings, WORKER_KEPT, WorkerRecord, WorkerRegistry};
 use protocol::{LabelSet, Millis, WorkerId};
 use rusqlite::Connection;
 
 use crate::rows::{all, execute, failed, from_json, record, records, to_json, to_time};
 use crate::{Sqlite, locked};
-
-/// A worker not heard of for this long is forgotten.
-const WORKER_KEPT: Duration = Duration::from_hours(24);
 
 /// All pools there are.
 pub(crate) fn stored_pools(db: &Connection) -> Stored<BTreeMap<PoolId, Pool>> {

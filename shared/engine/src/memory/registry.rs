@@ -1,14 +1,9 @@
 //! Pools and workers in memory.
 
-use std::time::Duration;
-
 use protocol::{Millis, WorkerId};
 
 use super::Memory;
-use crate::ports::{Pool, PoolQueue, Stored, Surroundings, WorkerRecord, WorkerRegistry};
-
-/// A worker not heard of for this long is forgotten.
-const WORKER_KEPT: Duration = Duration::from_hours(24);
+use crate::ports::{Pool, PoolQueue, Stored, Surroundings, WORKER_KEPT, WorkerRecord, WorkerRegistry};
 
 impl WorkerRegistry for Memory {
     async fn add_pools(&self, pools: Vec<Pool>) -> Stored<()> {
@@ -36,7 +31,8 @@ impl WorkerRegistry for Memory {
     }
 
     async fn worker(&self, id: &WorkerId) -> Stored<Option<WorkerRecord>> {
-        Ok(self.state().workers.get(id).cloned())
+        let forgotten = self.now() - WORKER_KEPT;
+        Ok(self.state().workers.get(id).filter(|worker| worker.last_seen > forgotten).cloned())
     }
 
     async fn workers(&self) -> Stored<Vec<WorkerRecord>> {

@@ -1,0 +1,79 @@
+//! Wide graphs: a root with a thousand jobs behind it, and a thousand roots. `WFG_WIDE_RUNS` says how often.
+
+mod common;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use common::claim;
+use engine::Engine;
+use engine::memory::Memory;
+use engine::ports::Local;
+use futures::future::join_all;
+use server::Server;
+use sqlite::Sqlite;
+use tokio::time::{sleep, timeout};
+use worker::Client;
+use worker::protocol::Status;
+use worker::protocol::requests::Complete;
+
+const WIDTH: usize = 1000;
+const WORKERS: usize = 20;
+
+fn runs() -> usize {
+    std::env::var("WFG_WIDE_RUNS").map_or(2, |text| text.parse().expect("WFG_WIDE_RUNS is a number"))
+}
+
+fn jobs(needs: &str) -> String {
+    (0..WIDTH).map(|n| format!("  j{n}: {{{needs}run: x}}\n")).collect::<Vec<_>>().concat()
+}
+
+/// Takes and completes jobs until told that there are no more; which.
+async fn work(client: Client, name: String) -> Vec<String> {
+    let asked = claim(&name, "", 20);
+    let mut done = Vec::new();
+    while let Some(claimed) = client.claim(&asked).await.expect("answered") {
+        client.complete(&claimed.lease.lease_id, &Complete::default()).await.expect("accepted");
+        done.push(format!("{} {}", claimed.job.workflow_id, claimed.job.job_id));
+    }
+    done
+}
+
+/// All of it ends, each job was done once, and nobody waits for what is there.
+async fn no_width_hangs<P: Local + 'static>(engine: Engine<P>) {
+    let server = Server::start(([127, 0, 0, 1], 0).into(), engine).await.expect("a free port");
+    let client = Client::new(&server.url(), None).expect("its address");
+    let workers: Vec<_> = (0..WORKERS).map(|n| tokio::spawn(work(client.clone(), format!("w{n}")))).collect();
+    let graphs = [
+        (WIDTH, format!("name: roots\njobs:\n{}", jobs(""))),
+        (WIDTH + 1, format!("name: children\njobs:\n  root: {{run: x}}\n{}", jobs("needs: root, "))),
+    ];
+    let mut expected = 0;
+    for run in 0..runs() {
+        for (count, graph) in &graphs {
+            expected += count;
+            let id = client.submit_yaml(graph, true, None).await.expect("a good definition").id;
+            let ended = async {
+                while client.workflow(&id).await.expect("it is there").status != Status::Success {
+                    sleep(Duration::from_millis(100)).await;
+                }
+            };
+            timeout(Duration::from_secs(15), ended).await.unwrap_or_else(|_| panic!("run {run} of {count} jobs hangs"));
+        }
+    }
+    server.stop().await;
+    let done = join_all(workers).await.into_iter().flat_map(|worker| worker.expect("it worked")).collect::<Vec<_>>();
+    assert_eq!(done.len(), expected);
+    assert_eq!(done.iter().collect::<BTreeSet<_>>().len(), expected, "each was done once");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_roots_and_a_thousand_children_end_in_memory() {
+    no_width_hangs(Engine::new(Memory::new())).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_roots_and_a_thousand_children_end_on_a_file() {
+    let dir = tempfile::tempdir().expect("a directory");
+    no_width_hangs(Engine::new(Sqlite::open(dir.path().join("wfg.db")).expect("a file"))).await;
+}
