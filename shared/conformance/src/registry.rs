@@ -46,6 +46,9 @@ pub async fn a_wanted_queue_is_known_with_its_pool<P: Ports + 'static>(ports: Ar
     let later = now + secs(3000);
     let again = ports.want_queue(&with_queue, later).await.expect("the store answers");
     assert_eq!(again, Some(PoolQueue { url: queue.url.clone(), wanted_at: later }), "wanted again, it is the same one");
+    let absent = Pool::of(fresh_labels(&*ports));
+    assert_eq!(ports.want_queue(&absent, now).await.expect("the store answers"), None, "there is no such pool");
+    assert_eq!(listed(&*ports, &absent).await.expect("the store answers"), [], "and none is made by asking");
     let job = engine::ids::JobKey::new(&fresh_run(&*ports), 0);
     ports.ticket(&queue, Ticket { pool: pool.id, job }).await.expect("the queue takes it");
 }
