@@ -15,6 +15,8 @@ use crate::suite::{cargo, target};
 
 /// Random courses of the engine, of which every run of the tests takes the first 300.
 const SEEDS: &str = "20000";
+/// Kills of a server, of which every run of the tests does twenty.
+const KILLS: &str = "100";
 /// Jobs side by side, where the tests have 200.
 const FAN: &str = "1000";
 
@@ -29,6 +31,9 @@ pub fn run() -> Result<()> {
     };
     row(&format!("{SEEDS} random courses with lost, repeated and reordered changes"), "the engine in memory", &|| {
         cargo(&["test", "-p", "workflow-graph-engine", "--test", "disorder"], &[("WFG_SEEDS", SEEDS)])
+    })?;
+    row(&format!("{KILLS} kills of wfg serve in the middle of a workflow"), "SQLite, in a file", &|| {
+        cargo(&["test", "-p", "wfg", "--test", "killed"], &[("WFG_KILLS", KILLS)])
     })?;
     for kind in Kind::ALL {
         let cloud = Cloud::start(kind, &Binaries::build()?)?;
