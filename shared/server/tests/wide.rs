@@ -12,10 +12,10 @@ use engine::ports::Local;
 use futures::future::join_all;
 use server::Server;
 use sqlite::Sqlite;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep};
 use worker::Client;
-use worker::protocol::Status;
 use worker::protocol::requests::Complete;
+use worker::protocol::{Status, WorkflowId};
 
 const WIDTH: usize = 1000;
 const WORKERS: usize = 20;
@@ -39,6 +39,24 @@ async fn work(client: Client, name: String) -> Vec<String> {
     done
 }
 
+/// Waits for its end. Time alone proves nothing on a busy machine, but as long as there are jobs, some must end.
+async fn goes_on_to_its_end(client: &Client, id: &WorkflowId) {
+    let mut done = 0;
+    let mut moved = Instant::now();
+    loop {
+        let workflow = client.workflow(id).await.expect("it is there");
+        if workflow.status == Status::Success {
+            return;
+        }
+        let now = workflow.jobs.iter().filter(|job| job.status.is_final()).count();
+        if now > done {
+            (done, moved) = (now, Instant::now());
+        }
+        assert!(moved.elapsed() < Duration::from_secs(15), "{id} hangs with {done} of {} done", workflow.jobs.len());
+        sleep(Duration::from_millis(100)).await;
+    }
+}
+
 /// All of it ends, each job was done once, and nobody waits for what is there.
 async fn no_width_hangs<P: Local + 'static>(engine: Engine<P>) {
     let server = Server::start(([127, 0, 0, 1], 0).into(), engine).await.expect("a free port");
@@ -49,16 +67,11 @@ async fn no_width_hangs<P: Local + 'static>(engine: Engine<P>) {
         (WIDTH + 1, format!("name: children\njobs:\n  root: {{run: x}}\n{}", jobs("needs: root, "))),
     ];
     let mut expected = 0;
-    for run in 0..runs() {
+    for _ in 0..runs() {
         for (count, graph) in &graphs {
             expected += count;
             let id = client.submit_yaml(graph, true, None).await.expect("a good definition").id;
-            let ended = async {
-                while client.workflow(&id).await.expect("it is there").status != Status::Success {
-                    sleep(Duration::from_millis(100)).await;
-                }
-            };
-            timeout(Duration::from_secs(15), ended).await.unwrap_or_else(|_| panic!("run {run} of {count} jobs hangs"));
+            goes_on_to_its_end(&client, &id).await;
         }
     }
     server.stop().await;
