@@ -98,7 +98,7 @@ class NativeExecutor(RuntimeExecutor):
         return "127.0.0.1"
 
     def get_runtime_endpoint(self) -> str:
-        """An address for the agent in LocalStack's containers; there's none here."""
+        """An address for the program inside LocalStack's containers; there's none here."""
         return f"http://127.0.0.1/_unused/{self.id}"
 
     @classmethod
