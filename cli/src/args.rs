@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use protocol::{JobId, LabelSet, Status, WorkflowId};
+use protocol::{JobId, LabelSet, OutputName, Status, WorkflowId};
 use worker::Token;
 use worker::args::{WorkerArgs, read_token};
 use worker::config::DEFAULT_SERVER_URL;
@@ -81,6 +81,16 @@ pub enum Command {
         /// As the server gives it, byte for byte
         #[arg(long)]
         json: bool,
+    },
+    /// Inside a job: print an output of a job that it needs, byte for byte
+    ///
+    /// On a terminal a line end follows, elsewhere nothing does. (`$(…)` in a shell drops line ends that the value ends
+    /// with.) It asks no server: it reads the file that `UPSTREAM_OUTPUTS` names.
+    Output {
+        /// A job that this one needs
+        job: JobId,
+        /// The output's name
+        name: OutputName,
     },
     /// Cancel a workflow: nothing of it starts any more, and what runs is told to stop
     Cancel {

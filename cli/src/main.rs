@@ -4,6 +4,7 @@ mod args;
 mod calls;
 mod failure;
 mod logs;
+mod output;
 mod progress;
 mod run;
 mod screen;
@@ -56,6 +57,7 @@ async fn carry_out(cli: Cli) -> Result<(), Failure> {
         Command::Status { id, json } => show::status(&remote()?, &screen, &id, json).await,
         Command::Why { id, job } => why::run(&remote()?, &screen, &id, job.as_ref()).await,
         Command::Logs(args) => logs::run(&remote()?, &screen, &args).await,
+        Command::Output { job, name } => output::run(&screen, &job, &name),
         Command::Outputs { id, job, json } => show::outputs(&remote()?, &screen, &id, &job, json).await,
         Command::Cancel { id } => submit::cancel(&remote()?, &screen, &id).await,
         Command::Rerun { id, failed, watch } => submit::rerun(&remote()?, &screen, &id, failed, watch).await,

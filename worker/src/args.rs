@@ -4,10 +4,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use protocol::requests::Transport;
 use protocol::{LabelSet, WorkerId};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::config::{DEFAULT_SERVER_URL, Token, WorkerConfig, default_worker_id, parse_duration, whole_seconds};
+use crate::config::{
+    DEFAULT_SERVER_URL, Token, WorkerConfig, default_worker_id, parse_duration, read_transport, whole_seconds,
+};
 use crate::worker::{Shutdown, Worker};
 
 /// How a worker is told what to do. Times are written 90s, 500ms, 30m or 6h; without a unit they are seconds.
@@ -28,6 +31,9 @@ pub struct WorkerArgs {
     /// Take only jobs that ask for at least one of the labels
     #[arg(long, env = "WORKER_EXCLUSIVE")]
     exclusive: bool,
+    /// How it learns of jobs: http (it asks the server), or sqs (it polls its pools' queues; needs credentials of AWS)
+    #[arg(long, env = "WORKER_TRANSPORT", default_value = "http", value_parser = read_transport)]
+    transport: Transport,
     /// Jobs at a time
     #[arg(long, env = "WORKER_CONCURRENCY", default_value_t = 1)]
     concurrency: usize,
@@ -40,6 +46,9 @@ pub struct WorkerArgs {
     /// Pause between claims when there is no job, give or take a quarter; longer after errors
     #[arg(long, env = "WORKER_POLL", default_value = "2s", value_parser = parse_duration)]
     poll: Duration,
+    /// With sqs: how often it asks the server too, so that a job whose message was lost waits no longer
+    #[arg(long, env = "WORKER_RECHECK", default_value = "1m", value_parser = parse_duration)]
+    recheck: Duration,
     /// The longest a log line waits to be sent
     #[arg(long, env = "WORKER_LOG_FLUSH", default_value = "500ms", value_parser = parse_duration)]
     log_flush: Duration,
@@ -53,13 +62,13 @@ pub struct WorkerArgs {
     #[arg(long, env = "WORKER_SHUTDOWN_GRACE", value_parser = parse_duration)]
     grace_on_shutdown: Option<Duration>,
     /// Exit after one job
-    #[arg(long)]
+    #[arg(long, env = "WORKER_ONCE")]
     once: bool,
     /// Exit when there was nothing to do for this long
-    #[arg(long, value_parser = parse_duration)]
+    #[arg(long, env = "WORKER_IDLE_EXIT", value_parser = parse_duration)]
     idle_exit: Option<Duration>,
     /// Exit when nothing runs and claims found nothing for 10 s
-    #[arg(long)]
+    #[arg(long, env = "WORKER_DRAIN")]
     drain: bool,
 }
 
@@ -80,10 +89,12 @@ impl From<WorkerArgs> for WorkerConfig {
             worker_id: args.id.unwrap_or_else(default_worker_id),
             labels: args.labels,
             exclusive: args.exclusive,
+            transport: args.transport,
             concurrency: args.concurrency,
             lease_ttl_secs: args.lease_ttl,
             wait_secs: args.wait,
             poll: args.poll,
+            recheck: args.recheck,
             log_flush: args.log_flush,
             workdir: args.workdir,
             grace: args.grace,

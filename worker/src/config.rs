@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use protocol::requests::Transport;
 use protocol::{LabelSet, WorkerId, limits};
 
 /// Where the server is when nothing else is said.
@@ -35,6 +36,9 @@ pub struct WorkerConfig {
     pub labels: LabelSet,
     /// Take only jobs that ask for at least one of the labels.
     pub exclusive: bool,
+    /// How it learns of jobs. Default: it asks. [`Transport::Sqs`] needs the feature `sqs`, a server on AWS, and
+    /// credentials as AWS's own tools find them.
+    pub transport: Transport,
     /// Jobs at a time. Default: 1.
     pub concurrency: usize,
     /// A silent worker's job is given to another after this many seconds; a heartbeat goes out three times in each.
@@ -45,6 +49,9 @@ pub struct WorkerConfig {
     pub wait_secs: u32,
     /// Between claims when there was no job, give or take a quarter. Default: 2 s.
     pub poll: Duration,
+    /// A worker that polls queues also claims this often without being told to, give or take a quarter, so that a job
+    /// whose message was lost waits no longer. Default: 1 minute.
+    pub recheck: Duration,
     /// The longest a log line waits to be sent. Default: 500 ms.
     pub log_flush: Duration,
     /// Where jobs run. Default: the current directory.
@@ -69,10 +76,12 @@ impl Default for WorkerConfig {
             worker_id: default_worker_id(),
             labels: LabelSet::default(),
             exclusive: false,
+            transport: Transport::Http,
             concurrency: 1,
             lease_ttl_secs: 30,
             wait_secs: limits::WAIT_SECS,
             poll: Duration::from_secs(2),
+            recheck: Duration::from_mins(1),
             log_flush: Duration::from_millis(500),
             workdir: PathBuf::from("."),
             grace: Duration::from_secs(10),
@@ -86,9 +95,10 @@ impl Default for WorkerConfig {
 
 impl WorkerConfig {
     /// The defaults, with what the environment says: `SERVER_URL`, `WORKER_TOKEN`, `WORKER_ID`, `WORKER_LABELS`
-    /// (separated by commas), `WORKER_EXCLUSIVE`, `WORKER_CONCURRENCY`, `WORKER_LEASE_TTL`, `WORKER_WAIT`,
-    /// `WORKER_POLL`, `WORKER_LOG_FLUSH`, `WORKER_WORKDIR`, `WORKER_GRACE`, `WORKER_SHUTDOWN_GRACE`. Times as
-    /// [`parse_duration`] reads them; an empty variable counts as absent. Fails at the first that can't be read.
+    /// (separated by commas), `WORKER_EXCLUSIVE`, `WORKER_TRANSPORT`, `WORKER_CONCURRENCY`, `WORKER_LEASE_TTL`,
+    /// `WORKER_WAIT`, `WORKER_POLL`, `WORKER_RECHECK`, `WORKER_LOG_FLUSH`, `WORKER_WORKDIR`, `WORKER_GRACE`,
+    /// `WORKER_SHUTDOWN_GRACE`, `WORKER_ONCE`, `WORKER_IDLE_EXIT`, `WORKER_DRAIN`. Times as [`parse_duration`] reads
+    /// them; an empty variable counts as absent. Fails at the first that can't be read.
     pub fn from_env() -> Result<Self, ConfigError> {
         Self::from_variables(|name| std::env::var(name).ok())
     }
@@ -102,14 +112,19 @@ impl WorkerConfig {
         set(&mut config.worker_id, "WORKER_ID", get, WorkerId::from_str)?;
         set(&mut config.labels, "WORKER_LABELS", get, LabelSet::from_comma_separated)?;
         set(&mut config.exclusive, "WORKER_EXCLUSIVE", get, read_switch)?;
+        set(&mut config.transport, "WORKER_TRANSPORT", get, read_transport)?;
         set(&mut config.concurrency, "WORKER_CONCURRENCY", get, usize::from_str)?;
         set(&mut config.lease_ttl_secs, "WORKER_LEASE_TTL", get, seconds)?;
         set(&mut config.wait_secs, "WORKER_WAIT", get, seconds)?;
         set(&mut config.poll, "WORKER_POLL", get, parse_duration)?;
+        set(&mut config.recheck, "WORKER_RECHECK", get, parse_duration)?;
         set(&mut config.log_flush, "WORKER_LOG_FLUSH", get, parse_duration)?;
         set(&mut config.workdir, "WORKER_WORKDIR", get, |text| Ok::<_, String>(PathBuf::from(text)))?;
         set(&mut config.grace, "WORKER_GRACE", get, parse_duration)?;
         set(&mut config.shutdown_grace, "WORKER_SHUTDOWN_GRACE", get, |text| parse_duration(text).map(Some))?;
+        set(&mut config.once, "WORKER_ONCE", get, read_switch)?;
+        set(&mut config.idle_exit, "WORKER_IDLE_EXIT", get, |text| parse_duration(text).map(Some))?;
+        set(&mut config.drain, "WORKER_DRAIN", get, read_switch)?;
         Ok(config)
     }
 
@@ -121,6 +136,12 @@ impl WorkerConfig {
         }
         if self.exclusive && self.labels.is_empty() {
             return bad("exclusive", "a worker without labels would take no job at all".to_owned());
+        }
+        if self.transport == Transport::Sqs && !cfg!(feature = "sqs") {
+            return bad("transport", "sqs is not in this program; build it with the feature `sqs`".to_owned());
+        }
+        if self.recheck.is_zero() {
+            return bad("recheck", "more than 0 s is needed".to_owned());
         }
         if self.concurrency == 0 {
             return bad("concurrency", "at least 1 is needed".to_owned());
@@ -180,6 +201,15 @@ impl fmt::Debug for Token {
 impl<T: Into<String>> From<T> for Token {
     fn from(text: T) -> Self {
         Self(text.into())
+    }
+}
+
+/// Reads `http` or `sqs`.
+pub fn read_transport(text: &str) -> Result<Transport, String> {
+    match text {
+        "http" => Ok(Transport::Http),
+        "sqs" => Ok(Transport::Sqs),
+        _ => Err(format!("{text:?} is not a transport; there are http and sqs")),
     }
 }
 

@@ -92,7 +92,9 @@ impl<E: std::error::Error> From<E> for Failure {
 pub enum StopReason {
     /// Its workflow was cancelled.
     Cancelled,
-    /// It timed out, or another worker has it.
+    /// It ran for as long as its `timeout` lets it.
+    TimedOut,
+    /// Another worker has it, or the server has ended it.
     LeaseLost,
     /// No heartbeat got through until the lease ran out.
     LeaseEnded,

@@ -3,16 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::requests::{Complete, Fail};
-use protocol::wire::Claimed;
+use protocol::requests::Fail;
+use protocol::wire::{Claimed, Reported};
 use protocol::{Outputs, limits};
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::client::{Client, ClientError};
 use crate::executor::{AnyExecutor, Context, Failure, StopReason};
 use crate::lease::{self, Hold, is_lost};
 use crate::logs::Shipper;
+use crate::next::{Complete, Next};
 use crate::retry::retry;
 use crate::task::AbortOnDrop;
 use crate::worker::Stage;
@@ -20,6 +21,9 @@ use crate::{Job, WorkerConfig};
 
 /// An executor that was told to stop gets this long on top of the job's grace.
 const BEYOND_GRACE: Duration = Duration::from_secs(5);
+/// After this many jobs that came with a completion's answer the slot takes one from the queue, so that no chain keeps a
+/// worker from what has waited longer.
+const IN_SUCCESSION: usize = 20;
 
 /// What all jobs of a worker share.
 #[derive(Clone)]
@@ -30,13 +34,29 @@ pub(crate) struct Surroundings {
     pub stage: watch::Receiver<Stage>,
 }
 
-/// Runs a claimed job and reports, unless nobody wants the report any more. All logs arrive before the report.
+/// Runs a claimed job, and in the same slot whatever job the answer to its report brings.
 pub(crate) async fn run(around: Surroundings, claimed: Claimed, slot: usize) {
-    let Claimed { job, lease } = claimed;
+    let mut given = Some(Given { claimed, at: Instant::now() });
+    let mut left = if around.config.once { 0 } else { IN_SUCCESSION };
+    while let Some(current) = given {
+        given = run_one(&around, current, slot, left > 0).await;
+        left = left.saturating_sub(1);
+    }
+}
+
+/// A job, and the earliest moment at which the server can have granted its lease.
+struct Given {
+    claimed: Claimed,
+    at: Instant,
+}
+
+/// Runs it and reports, unless nobody wants the report any more. All logs arrive before the report.
+async fn run_one(around: &Surroundings, given: Given, slot: usize, may_ask: bool) -> Option<Given> {
+    let Claimed { job, lease } = given.claimed;
     let title = format!("{} of {} (attempt {})", job.job_id, job.workflow_id, job.attempt);
     tracing::info!("{title}: started");
     let began = Instant::now();
-    let hold = Hold::new(&lease);
+    let hold = Hold::new(&lease, given.at);
     let _heartbeats = AbortOnDrop::spawn(lease::keep(hold.clone(), around.client.clone()));
     let (log, shipper) = Shipper::start(around.client.clone(), hold.clone(), around.config.log_flush);
     let context = Context {
@@ -46,7 +66,7 @@ pub(crate) async fn run(around: Surroundings, claimed: Claimed, slot: usize) {
         grace: around.config.grace,
         stop: hold.stop_receiver(),
     };
-    let result = execute(&around, job, context, &hold).await;
+    let result = execute(around, job, context, &hold).await;
     shipper.finish().await;
     let result = match hold.stop_reason() {
         None => result,
@@ -54,23 +74,34 @@ pub(crate) async fn run(around: Surroundings, claimed: Claimed, slot: usize) {
             let worker = &around.config.worker_id;
             Err(Failure::retryable(format!("lost: worker {worker} was shut down while it ran the job")))
         }
-        Some(reason) => return tracing::warn!("{title}: {}", describe(reason)),
+        Some(reason) => {
+            tracing::warn!("{title}: {}", describe(reason));
+            return None;
+        }
     };
     let took = began.elapsed().as_secs_f32();
     let outcome = match &result {
         Ok(_) => format!("succeeded in {took:.1} s"),
         Err(failure) => format!("failed in {took:.1} s: {}", failure.error),
     };
-    match report(&around.client, &hold, result).await {
-        Ok(()) => tracing::info!("{title}: {outcome}"),
+    let wants_more = may_ask && *around.stage.borrow() == Stage::Working;
+    let next = wants_more.then(|| Next::of(&around.config));
+    let at = Instant::now();
+    match report(&around.client, &hold, result, next).await {
+        Ok(answer) => {
+            tracing::info!("{title}: {outcome}");
+            return answer.next.map(|claimed| Given { claimed, at });
+        }
         Err(error) if is_lost(&error) => tracing::warn!("{title}: {outcome}, but {}", describe(StopReason::LeaseLost)),
         Err(error) => tracing::error!("{title}: {outcome}, but that can't be reported: {error}"),
     }
+    None
 }
 
 fn describe(reason: StopReason) -> &'static str {
     match reason {
         StopReason::Cancelled => "cancelled",
+        StopReason::TimedOut => "stopped at its timeout; the server knows, so nothing is reported",
         StopReason::LeaseLost => "the lease isn't the job's any more, so nothing is reported",
         StopReason::LeaseEnded => "no heartbeat got through in time; stopped, and nothing is reported",
         StopReason::Shutdown => "stopped by the worker's shutdown",
@@ -79,6 +110,7 @@ fn describe(reason: StopReason) -> &'static str {
 
 /// Runs it until it ends, or until it must and had its time to.
 async fn execute(around: &Surroundings, job: Job, context: Context, hold: &Hold) -> Result<Outputs, Failure> {
+    let time = job.timeout_secs.map_or(Duration::MAX, Duration::from_secs);
     let (client, executor, of_job) = (around.client.clone(), Arc::clone(&around.executor), hold.clone());
     let mut task = AbortOnDrop::spawn(async move {
         let job = with_upstream_outputs(job, &client, &of_job).await?;
@@ -88,6 +120,10 @@ async fn execute(around: &Surroundings, job: Job, context: Context, hold: &Hold)
     let ended = tokio::select! {
         ended = task.ended() => Some(ended),
         () = hold.stopped() => None,
+        () = sleep(time) => {
+            hold.stop(StopReason::TimedOut);
+            None
+        }
         _ = stage.wait_for(|stage| *stage == Stage::Stopping) => {
             hold.stop(StopReason::Shutdown);
             None
@@ -113,26 +149,31 @@ async fn with_upstream_outputs(mut job: Job, client: &Client, hold: &Hold) -> Re
     Ok(job)
 }
 
-/// Repeats the report until it is answered or the lease has ended.
+/// Repeats the report, as it is, until it is answered or the lease has ended.
 ///
 /// A heartbeat that is refused meanwhile doesn't end this: it may be refused because the report was accepted and only
 /// its answer lost.
-async fn report(client: &Client, hold: &Hold, result: Result<Outputs, Failure>) -> Result<(), ClientError> {
+async fn report(
+    client: &Client,
+    hold: &Hold,
+    result: Result<Outputs, Failure>,
+    next: Option<Next>,
+) -> Result<Reported, ClientError> {
     let failure = match result {
-        Ok(outputs) => match complete(client, hold, outputs).await {
+        Ok(outputs) => match complete(client, hold, outputs, next).await {
             Err(error) if is_unacceptable(&error) => Failure::lasting(error.to_string()),
             answer => return answer,
         },
         Err(failure) => failure,
     };
     let fail = Fail { error: cut(failure.error), retryable: failure.retryable, exit_code: failure.exit_code };
-    retry("report", || Some(hold.ends()), || client.fail(&hold.id, &fail)).await.map(drop)
+    retry("report", || Some(hold.ends()), || client.fail(&hold.id, &fail)).await
 }
 
-async fn complete(client: &Client, hold: &Hold, outputs: Outputs) -> Result<(), ClientError> {
+async fn complete(client: &Client, hold: &Hold, outputs: Outputs, next: Option<Next>) -> Result<Reported, ClientError> {
     let outputs = outputs.into_iter().map(|(name, value)| (name.into(), value)).collect();
-    let complete = Complete { outputs };
-    retry("report", || Some(hold.ends()), || client.complete(&hold.id, &complete)).await.map(drop)
+    let complete = Complete { outputs, next };
+    retry("report", || Some(hold.ends()), || client.complete(&hold.id, &complete)).await
 }
 
 /// Whether the outputs themselves were refused, so that repeating the report is no use.

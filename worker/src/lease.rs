@@ -16,15 +16,17 @@ use crate::retry::Delays;
 pub(crate) struct Hold {
     pub id: LeaseId,
     ttl: Duration,
+    granted: Instant,
     ends: watch::Sender<Instant>,
     stop: watch::Sender<Option<StopReason>>,
 }
 
 impl Hold {
-    pub fn new(lease: &Lease) -> Self {
+    /// `granted` is the earliest moment at which the server can have granted it.
+    pub fn new(lease: &Lease, granted: Instant) -> Self {
         let ttl = Duration::from_secs(lease.ttl_secs.max(1).into());
-        let ends = watch::Sender::new(Instant::now() + ttl);
-        Self { id: lease.lease_id.clone(), ttl, ends, stop: watch::Sender::new(None) }
+        let ends = watch::Sender::new(granted + ttl);
+        Self { id: lease.lease_id.clone(), ttl, granted, ends, stop: watch::Sender::new(None) }
     }
 
     /// When the server gives the job to another, unless a heartbeat gets through before.
@@ -66,8 +68,10 @@ impl Hold {
 /// Renews the lease three times in its ttl, until it is lost, it ended, or the job was cancelled.
 pub(crate) async fn keep(hold: Hold, client: Client) {
     let every = hold.ttl / 3;
+    let mut wait = every.saturating_sub(hold.granted.elapsed());
     loop {
-        sleep(every).await;
+        sleep(wait).await;
+        wait = every;
         if let Err(reason) = renew(&hold, &client, every).await {
             hold.stop(reason);
             return;
@@ -76,7 +80,8 @@ pub(crate) async fn keep(hold: Hold, client: Client) {
 }
 
 async fn renew(hold: &Hold, client: &Client, every: Duration) -> Result<(), StopReason> {
-    let mut delays = Delays::new(every / 10, every);
+    // Short against what is left of the lease, which a server that comes back late must hear of in time.
+    let mut delays = Delays::new(every / 10, every / 4);
     let mut told = false;
     loop {
         let sent = Instant::now();

@@ -20,8 +20,12 @@ pub mod executor;
 mod job;
 mod lease;
 pub mod logs;
+mod next;
 pub mod retry;
 pub mod shell;
+mod source;
+#[cfg(feature = "sqs")]
+mod sqs;
 mod task;
 mod worker;
 
@@ -29,6 +33,7 @@ pub use client::{Client, ClientError};
 pub use config::{ConfigError, Token, WorkerConfig};
 pub use executor::{Context, Executor, Failure, StopReason};
 pub use protocol::Outputs;
+pub use protocol::requests::Transport;
 pub use protocol::wire::{QueuedJob as Job, Stream};
 pub use shell::ShellExecutor;
 pub use worker::{Shutdown, Worker, WorkerError};

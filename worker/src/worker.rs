@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::requests::{Claim, FEATURE_OUTPUTS_URL, Register, Transport};
-use protocol::wire::{Claimed, Registered};
+use protocol::wire::{Claimed, QueueInfo, Registered};
 use tokio::sync::watch;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, sleep, timeout};
@@ -14,8 +14,9 @@ use crate::client::{Client, ClientError};
 use crate::config::{ConfigError, WorkerConfig};
 use crate::executor::{AnyExecutor, Executor};
 use crate::job::{self, Surroundings};
-use crate::retry::{Delays, random_fraction, retry};
+use crate::retry::{Delays, retry};
 use crate::shell::ShellExecutor;
+use crate::source::{self, Occasion, Source, Verdict};
 use crate::task::AbortOnDrop;
 
 /// A draining worker ends when claims found nothing for this long.
@@ -24,6 +25,8 @@ const DRAIN: Duration = Duration::from_secs(10);
 const ERROR_PAUSE: Duration = Duration::from_secs(30);
 /// How long the goodbye may take.
 const UNREGISTER: Duration = Duration::from_secs(5);
+/// A worker that waits for a ticket looks this often at most whether it is time to end.
+const LOOK: Duration = Duration::from_millis(100);
 /// How long after the goodbye a claim that waits should be answered.
 const HEARD: Duration = Duration::from_millis(500);
 
@@ -131,45 +134,63 @@ impl Worker {
             registered = register(&client, &config) => registered.map_err(WorkerError::Refused)?,
             _ = stage.wait_for(|stage| *stage >= Stage::Draining) => return Ok(()),
         };
-        let heartbeats = AbortOnDrop::spawn(heartbeats(client.clone(), Arc::clone(&config), registered));
+        let every = heartbeat_time(&registered);
+        let (queues, listed) = watch::channel(registered.queues);
+        let heartbeats = AbortOnDrop::spawn(heartbeats(client.clone(), Arc::clone(&config), every, queues));
         let around = Surroundings { config, client, executor: self.executor, stage };
-        Claiming::new(around.clone(), self.stage).run().await;
+        let result = match source::open(&around.config, listed).await {
+            Ok(source) => {
+                Claiming::new(around.clone(), self.stage, source).run().await;
+                Ok(())
+            }
+            Err(error) => Err(error),
+        };
         drop(heartbeats);
         let goodbye = around.client.unregister(&around.config.worker_id);
         if !matches!(timeout(UNREGISTER, goodbye).await, Ok(Ok(()))) {
             tracing::info!("the server didn't hear the goodbye; it will notice the silence");
         }
         tracing::info!("worker {} ended", around.config.worker_id);
-        Ok(())
+        result
     }
 }
 
-/// How often the server wants to hear from the worker.
-async fn register(client: &Client, config: &WorkerConfig) -> Result<Duration, ClientError> {
+async fn register(client: &Client, config: &WorkerConfig) -> Result<Registered, ClientError> {
     let register = Register {
         worker_id: config.worker_id.clone(),
         labels: config.labels.clone(),
-        transport: Transport::Http,
+        transport: config.transport,
         exclusive: config.exclusive,
         features: vec![FEATURE_OUTPUTS_URL.to_owned()],
     };
-    retry("registering", || None, || client.register(&register)).await.map(|answer| heartbeat_time(&answer))
+    retry("registering", || None, || client.register(&register)).await
 }
 
+/// How often the server wants to hear from the worker.
 fn heartbeat_time(answer: &Registered) -> Duration {
     Duration::from_secs(answer.heartbeat_secs.max(1))
 }
 
-async fn heartbeats(client: Client, config: Arc<WorkerConfig>, mut every: Duration) {
+/// Each answer lists the queues anew.
+async fn heartbeats(
+    client: Client,
+    config: Arc<WorkerConfig>,
+    mut every: Duration,
+    queues: watch::Sender<Vec<QueueInfo>>,
+) {
     loop {
         sleep(every).await;
-        match client.worker_heartbeat(&config.worker_id).await {
-            Ok(answer) => every = heartbeat_time(&answer),
-            Err(error) if error.status() == Some(404) => match register(&client, &config).await {
-                Ok(time) => every = time,
-                Err(error) => tracing::warn!("registering again: {error}"),
-            },
-            Err(error) => tracing::debug!("worker heartbeat: {error}"),
+        let answer = match client.worker_heartbeat(&config.worker_id).await {
+            Err(error) if error.status() == Some(404) => register(&client, &config).await,
+            answer => answer,
+        };
+        match answer {
+            Ok(answer) => {
+                every = heartbeat_time(&answer);
+                queues.send_replace(answer.queues);
+            }
+            Err(error) if error.is_passing() => tracing::debug!("worker heartbeat: {error}"),
+            Err(error) => tracing::warn!("worker heartbeat: {error}"),
         }
     }
 }
@@ -178,6 +199,7 @@ async fn heartbeats(client: Client, config: Arc<WorkerConfig>, mut every: Durati
 struct Claiming {
     around: Surroundings,
     stage: watch::Sender<Stage>,
+    source: Box<dyn Source>,
     claim: Claim,
     jobs: JoinSet<()>,
     slots: HashMap<Id, usize>,
@@ -189,13 +211,14 @@ struct Claiming {
 }
 
 impl Claiming {
-    fn new(around: Surroundings, stage: watch::Sender<Stage>) -> Self {
+    fn new(around: Surroundings, stage: watch::Sender<Stage>, source: Box<dyn Source>) -> Self {
         let config = &around.config;
+        let asks_once = config.drain || config.idle_exit.is_some() || config.transport != Transport::Http;
         let claim = Claim {
             worker_id: config.worker_id.clone(),
             labels: config.labels.clone(),
             lease_ttl_secs: config.lease_ttl_secs,
-            wait_secs: if config.drain || config.idle_exit.is_some() { 0 } else { config.wait_secs },
+            wait_secs: if asks_once { 0 } else { config.wait_secs },
             exclusive: config.exclusive,
             ticket: None,
         };
@@ -203,6 +226,7 @@ impl Claiming {
         Self {
             around,
             stage,
+            source,
             claim,
             jobs: JoinSet::new(),
             slots: HashMap::new(),
@@ -220,18 +244,23 @@ impl Claiming {
                 self.pause(Duration::MAX).await;
                 continue;
             };
-            match self.ask().await {
+            let Some(occasion) = self.occasion().await else { continue };
+            match self.ask(occasion.ticket.clone()).await {
                 Ok(Some(claimed)) => {
+                    occasion.was(Verdict::Given);
                     delays.reset();
                     self.start(claimed, slot);
                 }
                 Ok(None) => {
+                    occasion.was(Verdict::Nothing);
                     delays.reset();
                     self.empty_since.get_or_insert_with(Instant::now);
-                    let poll = self.around.config.poll;
-                    self.pause(poll.mul_f64(0.75 + random_fraction() / 2.0)).await;
+                    if let Some(pause) = self.source.pause() {
+                        self.pause(pause).await;
+                    }
                 }
                 Err(error) => {
+                    occasion.was(Verdict::Failed);
                     self.empty_since = None;
                     let delay = delays.grow();
                     tracing::warn!("claim: {error}; the next in {:.1} s", delay.as_secs_f32());
@@ -242,11 +271,27 @@ impl Claiming {
         self.finish().await;
     }
 
+    /// Waits for a reason to claim, as [`Self::pause`] does. `None`: first see what has changed, or whether it is time
+    /// to end.
+    async fn occasion(&mut self) -> Option<Occasion> {
+        tokio::select! {
+            biased;
+            _ = self.around.stage.changed() => None,
+            occasion = self.source.occasion(self.free.len()) => Some(occasion),
+            Some(ended) = self.jobs.join_next_with_id() => {
+                self.ended(ended);
+                None
+            }
+            () = sleep(self.around.config.poll.max(LOOK)) => None,
+        }
+    }
+
     /// A claim that waits is answered early once the server has heard a goodbye. To drop it instead could lose a job that
     /// it was just given.
-    async fn ask(&self) -> Result<Option<Claimed>, ClientError> {
+    async fn ask(&self, ticket: Option<String>) -> Result<Option<Claimed>, ClientError> {
         let Surroundings { client, config, .. } = &self.around;
-        let claim = client.claim(&self.claim);
+        let claim = Claim { ticket, ..self.claim.clone() };
+        let claim = client.claim(&claim);
         tokio::pin!(claim);
         let mut stage = self.around.stage.clone();
         tokio::select! {
@@ -289,6 +334,7 @@ impl Claiming {
             () = sleep(time) => {}
             Some(ended) = self.jobs.join_next_with_id() => self.ended(ended),
             _ = self.around.stage.changed() => {}
+            never = self.source.no_room() => match never {},
         }
     }
 
@@ -316,10 +362,12 @@ impl Claiming {
         while !self.jobs.is_empty() {
             tokio::select! {
                 Some(ended) = self.jobs.join_next_with_id() => self.ended(ended),
+                never = self.source.no_room() => match never {},
                 () = &mut deadline, if *self.around.stage.borrow() < Stage::Stopping => {
                     Shutdown(self.stage.clone()).stop();
                 }
             }
         }
+        self.source.end().await;
     }
 }

@@ -89,6 +89,7 @@ async fn a_refusal_carries_the_servers_words_and_a_foreign_one_is_told_apart() {
             ),
             "/api/workflows/gateway" => Answer::Json(403, json!({"message": "Forbidden by gateway"})),
             "/api/workflows/busy" => Answer::Raw(503, "retry-after: 7\r\n", "<html>".to_owned()),
+            "/api/workflows/broken" => Answer::Json(500, json!({"message": "Internal Server Error"})),
             "/api/workflows/moved" => Answer::Raw(301, "location: https://new\r\n", String::new()),
             _ => Answer::Raw(200, "content-type: text/html\r\n", "<html>".to_owned()),
         })
@@ -104,6 +105,7 @@ async fn a_refusal_carries_the_servers_words_and_a_foreign_one_is_told_apart() {
     let busy = error("busy").await;
     assert!(matches!(&busy, ClientError::Refused { retry_after: Some(after), .. } if after.as_secs() == 7));
     assert!(busy.is_passing());
+    assert!(error("broken").await.is_passing(), "a gateway says so of a function that broke off");
     assert!(error("moved").await.to_string().contains("https://new"));
     let page = error("page").await.to_string();
     assert!(page.contains("text/html") && page.contains("is this the right server?"), "{page}");

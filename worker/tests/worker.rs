@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use common::{Answer, Fake, job, lease, once, refuse};
 use serde_json::{Value, json};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use workflow_graph_worker_sdk::{
     Context, Executor, Failure, Job, Outputs, Stream, Token, Worker, WorkerConfig, WorkerError,
 };
@@ -104,6 +104,30 @@ async fn a_job_is_stopped_when_no_heartbeat_gets_through_before_the_lease_ends()
     run_once(&server, server.config()).await;
     assert!(!server.seen("/L1/heartbeat").is_empty());
     assert!(server.seen("/complete").is_empty() && server.seen("/fail").is_empty());
+}
+
+#[tokio::test]
+async fn a_job_is_stopped_at_its_timeout_with_its_grace_and_nothing_is_reported() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut limited = job("trap 'echo x > told; exit 0' TERM; echo $$ > pid; while :; do sleep 0.02; done");
+    limited["timeout_secs"] = json!(1);
+    let server = Fake::start(once(&limited, 30)).await;
+    let began = Instant::now();
+    run_once(&server, WorkerConfig { workdir: dir.path().into(), ..server.config() }).await;
+    assert!(began.elapsed() >= Duration::from_secs(1));
+    until_written(&dir.path().join("told")).await;
+    let pid = until_written(&dir.path().join("pid")).await;
+    assert!(!Path::new(&format!("/proc/{}", pid.trim())).exists());
+    assert!(server.seen("/complete").is_empty() && server.seen("/fail").is_empty());
+}
+
+#[tokio::test]
+async fn a_job_that_ends_before_its_timeout_is_reported() {
+    let mut limited = job("true");
+    limited["timeout_secs"] = json!(60);
+    let server = Fake::start(once(&limited, 30)).await;
+    run_once(&server, server.config()).await;
+    assert_eq!(server.seen("/complete").len(), 1);
 }
 
 #[tokio::test]

@@ -1,6 +1,8 @@
 //! A server and workers in this process, and the built `wfg` beside it.
 #![allow(dead_code, reason = "each test file uses a part")]
 
+pub mod process;
+
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;

@@ -16,9 +16,11 @@ mod objects;
 mod registry;
 mod runs;
 mod table;
+mod tickets;
 mod update;
 
 pub use config::{BadConfig, Config};
+pub use tickets::{TicketError, TicketMessage, TicketQueues};
 
 use std::time::Duration;
 

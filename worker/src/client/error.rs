@@ -102,7 +102,8 @@ impl ClientError {
     pub fn is_passing(&self) -> bool {
         match self {
             Self::Unreachable { source, .. } => !source.is_builder(),
-            Self::Refused { status, .. } => matches!(status, 429 | 502 | 503 | 504),
+            // 500 is a gateway's word for a function that broke off; the server itself says 503.
+            Self::Refused { status, code, .. } => matches!(status, 429 | 502 | 503 | 504) || code == "http_500",
             Self::BadServer { .. } | Self::BadRequest { .. } | Self::Unreadable { .. } => false,
         }
     }
