@@ -11,6 +11,7 @@
 
 mod cloud;
 mod emulator;
+mod program;
 mod run;
 mod target;
 mod worker;
@@ -19,6 +20,7 @@ use std::time::Duration;
 
 pub use cloud::{Answer, Cloud, Refused};
 pub use emulator::{Emulator, stream_event};
+pub use program::{Program, gone};
 pub use protocol::Status;
 pub use protocol::Status::{Cancelled, Failure, Queued, Running, Skipped, Success};
 pub use run::{Run, done, graph};

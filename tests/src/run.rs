@@ -112,6 +112,16 @@ impl Run {
         .await;
     }
 
+    /// What the latest attempt of a job wrote to this stream.
+    ///
+    /// # Panics
+    /// If it can't be read.
+    pub async fn log(&self, job: &str, stream: &str) -> String {
+        let chunks = self.cloud.get(&self.path(&format!("/jobs/{job}/logs"))).await.json();
+        let chunks = chunks.as_array().expect("a list").iter().filter(|chunk| chunk["stream"] == stream);
+        chunks.filter_map(|chunk| chunk["data"].as_str()).collect()
+    }
+
     /// All outputs of a job.
     ///
     /// # Panics

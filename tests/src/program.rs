@@ -1,0 +1,95 @@
+//! A worker that is a program of its own, in whatever language.
+
+use std::path::Path;
+use std::process::{ExitStatus, Stdio};
+
+use tempfile::TempDir;
+use tokio::process::{Child, Command};
+
+use crate::cloud::Cloud;
+use crate::eventually;
+
+/// A running worker with a directory of its own, where its jobs run. It is killed when this is dropped.
+pub struct Program {
+    child: Child,
+    dir: TempDir,
+}
+
+impl Program {
+    /// Starts it for the target, with leases of 3 s if it can be told so. `{label}` stands for the test's label.
+    ///
+    /// # Panics
+    /// If it doesn't start; `install` says what to do then.
+    pub fn starts(cloud: &Cloud, command: &[&str], labels: &str, install: &str) -> Self {
+        Self::starts_for(cloud, cloud.url(), command, labels, install)
+    }
+
+    /// Like [`Program::starts`], with another way to the target.
+    ///
+    /// # Panics
+    /// If it doesn't start.
+    pub fn starts_for(cloud: &Cloud, url: &str, command: &[&str], labels: &str, install: &str) -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let labels = cloud.fill(labels);
+        let child = Command::new(command[0])
+            .args(&command[1..])
+            .env("SERVER_URL", url)
+            .env("WORKER_ID", labels.replace(", ", "+"))
+            .env("WORKER_LABELS", labels)
+            .env("WORKER_LEASE_TTL", "3")
+            .env("WORKER_POLL", "0.1")
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .env_remove("NODE_OPTIONS")
+            .current_dir(dir.path())
+            .stdin(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap_or_else(|error| panic!("{} doesn't run ({error}). {install}", command[0]));
+        Self { child, dir }
+    }
+
+    /// Where its jobs run.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// What a job has written to a file in its directory, once the line is complete.
+    ///
+    /// # Panics
+    /// If that takes too long.
+    pub async fn wrote(&self, name: &str) -> String {
+        let file = self.dir().join(name);
+        eventually(&format!("a job has written {name}"), async || {
+            std::fs::read_to_string(&file).ok().filter(|text| text.ends_with('\n')).map(|text| text.trim().to_owned())
+        })
+        .await
+    }
+
+    /// Sends SIGTERM.
+    ///
+    /// # Panics
+    /// If it has ended.
+    pub async fn terminate(&self) {
+        let id = self.child.id().expect("it runs");
+        let sent = Command::new("kill").arg("-TERM").arg(id.to_string()).status().await;
+        assert!(sent.expect("there is a `kill`").success(), "no process {id}");
+    }
+
+    /// Waits until it has ended.
+    ///
+    /// # Panics
+    /// If it doesn't.
+    pub async fn ended(&mut self) -> ExitStatus {
+        eventually("the worker has ended", async || self.child.try_wait().expect("a child")).await
+    }
+}
+
+/// Waits until a process is gone, or is a zombie, which does nothing: its parent may be gone too.
+pub async fn gone(process: &str) {
+    eventually(&format!("process {process} has ended"), async || {
+        let stat = std::fs::read_to_string(format!("/proc/{process}/stat"));
+        stat.map_or(true, |stat| stat.contains(") Z ")).then_some(())
+    })
+    .await;
+}

@@ -1,0 +1,340 @@
+//! The examples in `examples/workers`: workers in other languages, with real commands, against the target.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use harness::{Cancelled, Cloud, Failure, Program, Skipped, Success, gone};
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+/// A language's interpreter and its example.
+#[derive(Clone, Copy)]
+struct Language {
+    program: &'static str,
+    example: &'static str,
+    install: &'static str,
+}
+
+const PYTHON: Language = Language {
+    program: "python3",
+    example: "worker.py",
+    install: "Install Python 3.9 or newer (on Debian and Ubuntu: apt-get install python3).",
+};
+const HANDLER: Language = Language { example: "handler_example.py", ..PYTHON };
+const NODE: Language = Language {
+    program: "node",
+    example: "worker.mjs",
+    install: "Install Node 18 or newer (on Debian and Ubuntu: apt-get install nodejs), or run `cargo xtask test`.",
+};
+
+impl Language {
+    fn starts(self, cloud: &Cloud, labels: &str) -> Program {
+        self.starts_for(cloud, cloud.url(), labels)
+    }
+
+    fn starts_for(self, cloud: &Cloud, url: &str, labels: &str) -> Program {
+        let script = format!("{}/../examples/workers/{}", env!("CARGO_MANIFEST_DIR"), self.example);
+        Program::starts_for(cloud, url, &[self.program, &script], labels, self.install)
+    }
+}
+
+macro_rules! in_every_language {
+    ($($test:ident),* $(,)?) => {
+        mod python {
+            $(#[tokio::test] async fn $test() { super::$test(super::PYTHON).await; })*
+        }
+        mod node {
+            $(#[tokio::test] async fn $test() { super::$test(super::NODE).await; })*
+        }
+    };
+}
+
+in_every_language!(
+    each_job_runs_where_its_labels_are_and_outputs_arrive_as_they_are,
+    outputs_from_stdout_are_not_read_when_the_job_says_so,
+    a_command_that_fails_is_tried_again_and_its_exit_code_is_shown,
+    outputs_that_cannot_be_taken_fail_the_job_at_once_and_say_why,
+    a_cancelled_command_is_ended_with_all_its_children_and_nothing_is_reported,
+    sigterm_lets_the_job_finish_and_the_exit_code_is_0,
+    all_of_a_long_log_arrives,
+    a_token_in_the_url_is_sent_and_a_report_without_an_answer_is_repeated,
+);
+
+async fn each_job_runs_where_its_labels_are_and_outputs_arrive_as_they_are(language: Language) {
+    let cloud = Cloud::connect();
+    let _general = language.starts(&cloud, "{label}");
+    let _special = language.starts(&cloud, "{label}, {label}-special");
+    let run = cloud
+        .submit(
+            r#"jobs:
+  give:
+    labels: ['{label}', '{label}-special']
+    run: |
+      echo "::set-output stdout=100%25 \"two\" 'three' = 🦀 "
+      echo '::set-output name=older::a=b::c'
+      {
+        echo 'percent=50%0A'
+        echo 'text<<END'
+        echo 'one "two" '"'three'"' = 🦀'
+        echo
+        printf '%s\n' '$HOME `id` \n'
+        echo 'END'
+        echo 'empty='
+      } >> "$WORKFLOW_OUTPUT"
+      printf '::set-output last=without a line end'
+  aside: {labels: '{label}', run: 'echo other'}
+  take:
+    needs: give
+    labels: ['{label}', '{label}-special']
+    env: {TEXT: {from: give.text}}
+    run: |
+      printf 'text<<END\n%s\nEND\n' "$TEXT" > "$WORKFLOW_OUTPUT"
+      echo "::set-output ids=$WORKFLOW_ID $JOB_ID $JOB_ATTEMPT"
+      cat "$UPSTREAM_OUTPUTS"
+      echo careful >&2
+"#,
+        )
+        .await;
+    let done = run.until(Success).await;
+    for job in [0, 2] {
+        let worker = done.jobs[job].worker_id.as_ref().expect("it ran").to_string();
+        assert!(worker.ends_with("-special"), "{worker} has not all labels");
+    }
+    let text = "one \"two\" 'three' = 🦀\n\n$HOME `id` \\n";
+    let given = json!({
+        "stdout": "100%25 \"two\" 'three' = 🦀 ",
+        "older": "a=b::c",
+        "percent": "50%0A",
+        "text": text,
+        "empty": "",
+        "last": "without a line end",
+    });
+    assert_eq!(json!(run.outputs("give").await), given);
+    let ids = format!("{} take 0", run.id);
+    assert_eq!(json!(run.outputs("take").await), json!({ "text": text, "ids": ids }));
+
+    assert_eq!(run.log("take", "stderr").await, "careful\n");
+    let log = run.log("take", "stdout").await;
+    let (first, rest) = log.split_once('\n').expect("a line");
+    assert_eq!(first, format!("::set-output ids={ids}"));
+    assert_eq!(serde_json::from_str::<Value>(rest).expect("JSON"), json!({ "give": given }));
+}
+
+async fn outputs_from_stdout_are_not_read_when_the_job_says_so(language: Language) {
+    let cloud = Cloud::connect();
+    let _worker = language.starts(&cloud, "{label}");
+    let run = cloud
+        .submit(
+            r#"jobs:
+  file: {labels: '{label}', outputs_from: file, run: 'echo "::set-output a=1"; echo b=2 > "$WORKFLOW_OUTPUT"'}
+  stdout: {labels: '{label}', outputs_from: stdout, run: 'echo "::set-output a=1"; echo b=2 > "$WORKFLOW_OUTPUT"'}
+"#,
+        )
+        .await;
+    run.until(Success).await;
+    assert_eq!(json!(run.outputs("file").await), json!({ "b": "2" }));
+    assert_eq!(json!(run.outputs("stdout").await), json!({ "a": "1" }));
+}
+
+async fn a_command_that_fails_is_tried_again_and_its_exit_code_is_shown(language: Language) {
+    let cloud = Cloud::connect();
+    let _worker = language.starts(&cloud, "{label}");
+    let run = cloud
+        .submit(
+            r#"jobs:
+  flaky: {labels: '{label}', retries: 2, run: 'echo "attempt $JOB_ATTEMPT"; test "$JOB_ATTEMPT" = 1'}
+  broken: {labels: '{label}', needs: flaky, run: 'echo oh >&2; exit 7'}
+  after: {labels: '{label}', needs: broken, run: 'true'}
+"#,
+        )
+        .await;
+    run.until(Failure).await;
+    let (flaky, broken) = (run.job("flaky").await, run.job("broken").await);
+    assert_eq!((flaky.status, flaky.attempt), (Success, 1));
+    assert_eq!((broken.status, broken.exit_code), (Failure, Some(7)));
+    assert!(broken.error.as_ref().is_some_and(|error| error.contains('7')), "{broken:?}");
+    assert_eq!(run.job("after").await.status, Skipped);
+    assert_eq!(run.log("flaky", "stdout").await, "attempt 1\n");
+    assert_eq!(run.log("broken", "stderr").await, "oh\n");
+}
+
+async fn outputs_that_cannot_be_taken_fail_the_job_at_once_and_say_why(language: Language) {
+    let cloud = Cloud::connect();
+    let _worker = language.starts(&cloud, "{label}");
+    let run = cloud
+        .submit(
+            r#"jobs:
+  huge:
+    labels: '{label}'
+    retries: 5
+    run: (printf 'huge='; head -c 1100000 /dev/zero | tr '\0' x; echo) > "$WORKFLOW_OUTPUT"
+  malformed: {labels: '{label}', retries: 5, run: 'echo "::set-output what"'}
+"#,
+        )
+        .await;
+    run.until(Failure).await;
+    for (name, parts) in [("huge", &["huge", "1100000", "1048576"][..]), ("malformed", &["what", "name=value"])] {
+        let job = run.job(name).await;
+        let error = job.error.expect("an error");
+        assert!(parts.iter().all(|part| error.contains(part)), "{error}");
+        assert_eq!((job.status, job.attempt), (Failure, 0), "trying again can't help");
+    }
+}
+
+async fn a_cancelled_command_is_ended_with_all_its_children_and_nothing_is_reported(language: Language) {
+    let cloud = Cloud::connect();
+    let worker = language.starts(&cloud, "{label}");
+    // One ends when it is asked to, the other has to be killed.
+    let text = r#"jobs:
+  build:
+    labels: '{label}'
+    retries: 3
+    run: |
+      sh -c 'trap "" TERM; echo $$ > stubborn; for n in $(seq 600); do sleep 0.1; done' &
+      sleep 60 & echo $! > child
+      echo $$ > parent
+      wait
+"#;
+    let run = cloud.submit(text).await;
+    let processes = [worker.wrote("stubborn").await, worker.wrote("child").await, worker.wrote("parent").await];
+    run.cancel().await;
+    run.until(Cancelled).await;
+    for process in &processes {
+        gone(process).await;
+    }
+    let build = run.job("build").await;
+    assert_eq!((build.status, build.attempt, build.exit_code), (Cancelled, 0, None));
+    cloud.submit("jobs: {next: {labels: '{label}', run: 'true'}}").await.until(Success).await;
+}
+
+async fn sigterm_lets_the_job_finish_and_the_exit_code_is_0(language: Language) {
+    let cloud = Cloud::connect();
+    let mut worker = language.starts(&cloud, "{label}");
+    let text = r#"jobs:
+  long: {labels: '{label}', run: 'echo begun > begun; until [ -e go ]; do sleep 0.02; done; echo "::set-output a=1"'}
+  next: {labels: '{label}', needs: long, run: 'true'}
+"#;
+    let run = cloud.submit(text).await;
+    worker.wrote("begun").await;
+    worker.terminate().await;
+    std::fs::write(worker.dir().join("go"), "").expect("written");
+    assert_eq!(worker.ended().await.code(), Some(0));
+    let long = run.job("long").await;
+    assert_eq!((long.status, long.attempt), (Success, 0));
+    assert_eq!(json!(run.outputs("long").await), json!({ "a": "1" }));
+    assert_eq!(run.job("next").await.worker_id, None, "it takes nothing new");
+    run.cancel().await;
+}
+
+async fn all_of_a_long_log_arrives(language: Language) {
+    let cloud = Cloud::connect();
+    let _worker = language.starts(&cloud, "{label}");
+    let text = r#"jobs:
+  build: {labels: '{label}', run: 'seq 5000; printf "%50000s🦀" x; printf "\\377\\000\\n"; seq 100 >&2'}
+"#;
+    let run = cloud.submit(text).await;
+    run.until(Success).await;
+    let numbers = |to: u32| (1..=to).fold(String::new(), |text, n| text + &format!("{n}\n"));
+    let expected = format!("{}{:>50000}🦀\u{fffd}\0\n", numbers(5000), "x");
+    let log = run.log("build", "stdout").await;
+    assert!(log == expected, "{} bytes came of {}", log.len(), expected.len());
+    assert_eq!(run.log("build", "stderr").await, numbers(100));
+}
+
+async fn a_token_in_the_url_is_sent_and_a_report_without_an_answer_is_repeated(language: Language) {
+    let cloud = Cloud::connect();
+    let between = Between::start(&cloud).await;
+    let url = between.url.replace("http://", "http://w:hid%2Fden@");
+    let _worker = language.starts_for(&cloud, &url, "{label}");
+    let text = r#"jobs: {build: {labels: '{label}', run: 'echo "::set-output url=$SERVER_URL"'}}"#;
+    let run = cloud.submit(text).await;
+    let mut seen = between.seen.clone();
+    let done = |seen: &Vec<String>| seen.iter().filter(|head| head.contains("/complete")).count() == 2;
+    let seen = tokio::time::timeout(std::time::Duration::from_mins(1), seen.wait_for(done)).await;
+    let seen = seen.expect("the report is repeated").expect("it listens").clone();
+    run.until(Success).await;
+    // `w:hid/den`
+    let basic = "authorization: basic dzpoawqvzgvu";
+    assert!(seen.iter().all(|head| head.contains(basic)), "{seen:?}");
+    assert_eq!(json!(run.outputs("build").await), json!({ "url": between.url }), "no token for the job");
+    assert_eq!(run.job("build").await.attempt, 0);
+}
+
+#[tokio::test]
+async fn a_python_function_runs_a_job_with_the_outputs_of_what_it_needs() {
+    let cloud = Cloud::connect();
+    let _shell = PYTHON.starts(&cloud, "{label}");
+    let _handler = HANDLER.starts(&cloud, "{label}-function");
+    let run = cloud
+        .submit(
+            r#"jobs:
+  build: {labels: '{label}', run: 'echo "::set-output artifact_url=s3://bucket/build.tar.gz"'}
+  deploy: {labels: '{label}-function', needs: build, run: 'exit 1'}
+"#,
+        )
+        .await;
+    run.until(Success).await;
+    assert_eq!(json!(run.outputs("deploy").await), json!({ "deployed": "s3://bucket/build.tar.gz" }));
+    assert_eq!(run.log("deploy", "stdout").await, "deploying s3://bucket/build.tar.gz\n");
+}
+
+/// Passes requests on to the target, and breaks the connection in place of the first answer to a report.
+struct Between {
+    url: String,
+    seen: watch::Receiver<Vec<String>>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for Between {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Between {
+    async fn start(cloud: &Cloud) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let url = format!("http://{}", listener.local_addr().expect("bound"));
+        let (sender, seen) = watch::channel(Vec::new());
+        let (cloud, broken) = (cloud.clone(), Arc::new(AtomicBool::new(false)));
+        let task = tokio::spawn(async move {
+            while let Ok((connection, _)) = listener.accept().await {
+                let (cloud, sender, broken) = (cloud.clone(), sender.clone(), Arc::clone(&broken));
+                // What goes wrong with one connection is the worker's to notice.
+                tokio::spawn(async move { pass(connection, &cloud, &sender, &broken).await });
+            }
+        });
+        Self { url, seen, task }
+    }
+}
+
+/// One request, and then the connection ends.
+async fn pass(
+    connection: TcpStream,
+    cloud: &Cloud,
+    seen: &watch::Sender<Vec<String>>,
+    broken: &AtomicBool,
+) -> std::io::Result<()> {
+    let mut connection = BufReader::new(connection);
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        if connection.read_line(&mut head).await? == 0 {
+            return Ok(());
+        }
+    }
+    let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
+    let head = head.to_lowercase();
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse().ok());
+    let mut body = vec![0; length.unwrap_or(0)];
+    connection.read_exact(&mut body).await?;
+    let answer = cloud.send("POST", &path, "application/json", body).await;
+    seen.send_modify(|seen| seen.push(head));
+    if path.ends_with("/complete") && !broken.swap(true, Ordering::Relaxed) {
+        return Ok(());
+    }
+    let head =
+        format!("HTTP/1.1 {}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", answer.status, answer.body.len());
+    connection.write_all((head + &answer.body).as_bytes()).await
+}
