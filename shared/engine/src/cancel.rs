@@ -34,7 +34,10 @@ impl<P: Ports> Engine<P> {
         if workflow.ended.is_none() && control.state != RunState::New {
             return Err(running());
         }
-        if !self.ports.delete_workflow(&workflow).await? {
+        // Refused though the workflow is gone: our own write, whose answer was lost, or somebody else's.
+        if !self.ports.delete_workflow(&workflow).await?
+            && self.ports.workflow(id, Consistency::Strong).await?.is_some()
+        {
             return Err(running());
         }
         let kind = WalkKind::Delete { jobs: control.jobs };

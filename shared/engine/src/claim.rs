@@ -5,14 +5,16 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use futures::future::try_join_all;
 use protocol::requests::{Claim, FEATURE_OUTPUTS_URL};
-use protocol::wire::{Backoff, Claimed, Lease, QueuedJob, RetryPolicy};
+use protocol::wire::{Backoff, Cause, Claimed, Lease, QueuedJob, RetryPolicy};
 use protocol::{JobId, LabelSet, Millis, Outputs, WorkerId, limits};
 
 use crate::Engine;
 use crate::definition::{EnvValue, command};
 use crate::error::{EngineError, Outcome};
-use crate::ids::{JobIndex, JobKey, LeaseToken, PoolId, ReportHash, Ticket};
-use crate::job::{Change, Expect, Failure, Hold, JobRecord, JobSpec, JobUpdate, LastReport, OutputsRef, after_failure};
+use crate::ids::{JobIndex, JobKey, LeaseToken, PoolId, Random, ReportHash, Ticket};
+use crate::job::{
+    Change, End, Expect, Failure, Hold, JobRecord, JobSpec, JobUpdate, LastReport, OutputsRef, after_failure,
+};
 use crate::ports::{Consistency, Pool, Ports, ReadyHead, StoreError, Updated};
 use crate::run::{Control, RunState};
 
@@ -24,11 +26,11 @@ const TRIES: usize = 4;
 const READS: usize = 2;
 
 /// Who claims, checked.
-struct Claimant {
-    id: WorkerId,
-    labels: LabelSet,
-    exclusive: bool,
-    ttl_secs: u32,
+pub(crate) struct Claimant {
+    pub id: WorkerId,
+    pub labels: LabelSet,
+    pub exclusive: bool,
+    pub ttl_secs: u32,
 }
 
 /// A job in a pool that the claimant covers.
@@ -71,7 +73,7 @@ impl<P: Ports> Engine<P> {
         Ok(None)
     }
 
-    async fn claimant(&self, id: WorkerId, labels: LabelSet, exclusive: bool, ttl_secs: u32) -> Outcome<Claimant> {
+    pub(crate) async fn claimant(&self, id: WorkerId, labels: LabelSet, exclusive: bool, ttl_secs: u32) -> Outcome<Claimant> {
         labels.at_most(limits::LABELS_PER_WORKER)?;
         if !limits::LEASE_TTL_SECS.contains(&ttl_secs) {
             return Err(EngineError::Range {
@@ -108,10 +110,25 @@ impl<P: Ports> Engine<P> {
     }
 
     async fn take(&self, claimant: &Claimant, candidate: Candidate) -> Outcome<Option<Claimed>> {
-        let now = self.ports.now();
+        let expect = |by| Expect::Ready { pool: candidate.pool, by };
         let random = self.ports.random();
+        match self.take_if(claimant, &candidate.job, random, expect).await? {
+            Some(job) => self.hand_out(claimant, &job, &LeaseToken::new(candidate.job, job.attempt, random)).await,
+            None => Ok(None),
+        }
+    }
+
+    /// The one write that takes a job, if it is as expected; the record as it is then.
+    pub(crate) async fn take_if(
+        &self,
+        claimant: &Claimant,
+        job: &JobKey,
+        random: Random,
+        expect: impl FnOnce(Millis) -> Expect + Send,
+    ) -> Outcome<Option<JobRecord>> {
+        let now = self.ports.now();
         // The attempt is part of the lease's text but not of its proof; the fence is the same for any.
-        let fence = LeaseToken::new(candidate.job.clone(), 0, random).fence();
+        let fence = LeaseToken::new(job.clone(), 0, random).fence();
         let hold = Hold {
             fence: fence.clone(),
             worker: claimant.id.clone(),
@@ -119,34 +136,37 @@ impl<P: Ports> Engine<P> {
             started_at: now,
             until: now + std::time::Duration::from_secs(claimant.ttl_secs.into()),
         };
-        let expect = Expect::Ready { pool: candidate.pool, by: now };
-        let update = JobUpdate { expect, change: Change::Start(hold) };
-        let job = match self.ports.update(&candidate.job, update).await? {
-            Updated::Done(job) => job,
+        let update = JobUpdate { expect: expect(now), change: Change::Start(hold) };
+        match self.ports.update(job, update).await? {
+            Updated::Done(job) => Ok(Some(job)),
             // Our own write, whose answer was lost and which the client library repeated.
-            Updated::Refused(Some(job)) if job.is_running_under(&fence) => job,
-            Updated::Refused(_) => return Ok(None),
-        };
-        let lease = LeaseToken::new(candidate.job, job.attempt, random);
-        self.hand_out(claimant, &job, &lease).await
+            Updated::Refused(Some(job)) if job.is_running_under(&fence) => Ok(Some(job)),
+            Updated::Refused(_) => Ok(None),
+        }
     }
 
-    /// After the write that took a job: undoes it if the run was cancelled, else gathers what the worker needs.
-    async fn hand_out(&self, claimant: &Claimant, job: &JobRecord, lease: &LeaseToken) -> Outcome<Option<Claimed>> {
+    /// After the write that took a job: undoes it if the run was cancelled, else sets the timer and gathers what the
+    /// worker needs.
+    pub(crate) async fn hand_out(
+        &self,
+        claimant: &Claimant,
+        job: &JobRecord,
+        lease: &LeaseToken,
+    ) -> Outcome<Option<Claimed>> {
+        let Some(job) = self.end_by_deadline(job, lease).await? else { return Ok(None) };
+        let job = &job;
         let control = match self.ports.control(&job.key.run, Consistency::Strong).await? {
             Some(control) if control.state == RunState::Open => control,
             _ => {
-                let change = Change::End {
-                    outcome: crate::job::Outcome::Cancelled,
-                    at: self.ports.now(),
-                    last_report: None,
-                    error: None,
-                };
+                let end = End::unreported(crate::job::Outcome::Cancelled, self.ports.now());
                 let expect = Expect::Held { fence: lease.fence() };
-                self.ports.update(&job.key, JobUpdate { expect, change }).await?;
+                self.ports.update(&job.key, JobUpdate { expect, change: Change::End(end) }).await?;
                 return Ok(None);
             }
         };
+        if let Some(hold) = job.hold() {
+            self.arm(&control, hold.until).await?;
+        }
         let spec = self.spec(job).await?;
         debug_assert!(spec.labels.missing_from(&claimant.labels).is_empty());
         let needs = self.succeeded_needs(job, &spec).await?;
@@ -183,6 +203,18 @@ impl<P: Ports> Engine<P> {
         Ok(Some(Claimed { job: queued, lease }))
     }
 
+    /// The lease of a job with a short timeout ends with it; `None`: it isn't the lease's any more.
+    async fn end_by_deadline(&self, job: &JobRecord, lease: &LeaseToken) -> Outcome<Option<JobRecord>> {
+        let (Some(hold), Some(deadline)) = (job.hold(), job.deadline()) else { return Ok(Some(job.clone())) };
+        if hold.until <= deadline {
+            return Ok(Some(job.clone()));
+        }
+        let expect = Expect::Held { fence: lease.fence() };
+        let change = Change::Renew { until: deadline };
+        let job = self.ports.update(&job.key, JobUpdate { expect, change }).await?.record();
+        Ok(job.filter(|job| job.is_running_under(&lease.fence())))
+    }
+
     /// Outputs that no worker can be given: trying again can't help.
     async fn refuse_upstream(
         &self,
@@ -191,8 +223,8 @@ impl<P: Ports> Engine<P> {
         lease: &LeaseToken,
         error: String,
     ) -> Outcome<Option<Claimed>> {
-        let last_report = LastReport { fence: lease.fence(), report: ReportHash::of(["upstream"]) };
-        let failure = Failure { error, exit_code: None, retryable: false, last_report };
+        let last_report = Some(LastReport { fence: lease.fence(), report: ReportHash::of(["upstream"]) });
+        let failure = Failure { cause: Cause::Failure, error, exit_code: None, retryable: false, last_report };
         let change = after_failure(job, spec, failure, self.ports.now());
         let expect = Expect::Held { fence: lease.fence() };
         self.ports.update(&job.key, JobUpdate { expect, change }).await?;
@@ -296,15 +328,15 @@ fn queued_job(job: &JobRecord, spec: &JobSpec, control: &Control, upstream: &BTr
         workflow_id: control.workflow.clone(),
         command: command(&env, &spec.script),
         required_labels: spec.labels.clone(),
-        retry_policy: RetryPolicy { max_retries: spec.max_retries, backoff: Backoff::None },
+        retry_policy: RetryPolicy { max_retries: spec.max_retries, backoff: spec.backoff },
         attempt: job.attempt,
         upstream_outputs: BTreeMap::new(),
         enqueued_at_ms: job.ready_at.unwrap_or_default(),
-        delayed_until_ms: Millis(0),
+        delayed_until_ms: job.ready_at.filter(|_| job.attempt > 0 && spec.backoff != Backoff::None).unwrap_or_default(),
         name: spec.name.clone(),
         run: control.number,
         env: env.into_iter().collect(),
-        timeout_secs: None,
+        timeout_secs: job.limits.timeout.map(u64::from),
         outputs_from: spec.outputs_from,
         upstream_outputs_url: None,
     }

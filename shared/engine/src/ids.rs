@@ -82,13 +82,6 @@ impl JobKey {
     }
 }
 
-impl JobKey {
-    /// A key that no job has, after every other: a bound for ranges.
-    pub(crate) fn last() -> Self {
-        Self { run: RunKey("~".to_owned()), index: JobIndex::MAX }
-    }
-}
-
 impl fmt::Display for JobKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}#{}", self.run, self.index)
@@ -177,6 +170,14 @@ impl LeaseToken {
     #[must_use]
     pub fn id(&self) -> LeaseId {
         LeaseId(format!("{}-{}-{}-{}", self.job.run, self.job.index, self.attempt, hex::encode(self.random)))
+    }
+
+    /// Hides the random part of another lease so that only this one's holder can read it. Masking twice is the same as
+    /// not at all.
+    #[must_use]
+    pub fn mask(&self, other: Random) -> Random {
+        let key = Sha256::new().chain_update("next:").chain_update(self.random).finalize();
+        std::array::from_fn(|at| other[at] ^ key[at])
     }
 
     /// What the store keeps of it.

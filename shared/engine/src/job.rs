@@ -4,10 +4,19 @@
 //! holds records as they are calls it, one with an update language of its own translates it. Either way the rule is
 //! written here, once.
 
-use protocol::wire::OutputsFrom;
+mod retry;
+mod update;
+
+use std::time::Duration;
+
+use protocol::wire::{Attempt, Backoff, OutputsFrom};
 use protocol::{JobId, LabelSet, Millis, Outputs, Status, WorkerId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+pub(crate) use self::retry::cut;
+pub use self::retry::{Failure, after_failure};
+pub use self::update::{Change, End, Expect, JobUpdate};
 
 use crate::definition::EnvValue;
 use crate::ids::{Fence, JobIndex, JobKey, PoolId, ReportHash, Waits};
@@ -34,6 +43,12 @@ pub struct JobSpec {
     /// Tries on top of the first.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub max_retries: u32,
+    /// For causes that have tries of their own.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub budgets: Budgets,
+    /// Between tries.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub backoff: Backoff,
     /// Where a worker looks for outputs.
     #[serde(default)]
     pub outputs_from: OutputsFrom,
@@ -47,6 +62,63 @@ pub struct JobSpec {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_zero(n: &u32) -> bool {
     *n == 0
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+/// Tries that a cause of failure has of its own; `None`: it uses those of `max_retries`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Budgets {
+    /// Of attempts whose worker was lost.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lost: Option<u32>,
+    /// Of attempts that ran too long.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<u32>,
+}
+
+/// Tries that are used, by the budget they came from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Used {
+    /// Of `max_retries`.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub max: u32,
+    /// Of `budgets.lost`.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub lost: u32,
+    /// Of `budgets.timeout`.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub timeout: u32,
+}
+
+/// How long a job may take; kept in its record, since whoever takes it must know at once. In seconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TimeLimits {
+    /// Of an attempt, from when it is taken.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<u32>,
+    /// In its pool's ready list, from when it may be taken.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queue_timeout: Option<u32>,
+}
+
+impl TimeLimits {
+    /// When an attempt that began then is over.
+    #[must_use]
+    pub fn deadline(self, started_at: Millis) -> Option<Millis> {
+        self.timeout.map(|secs| started_at + Duration::from_secs(secs.into()))
+    }
+
+    /// Until when a job waits that may be taken from then on.
+    #[must_use]
+    pub fn ready_until(self, at: Millis) -> Option<Millis> {
+        self.queue_timeout.map(|secs| at + Duration::from_secs(secs.into()))
+    }
 }
 
 /// Fields that are stored and returned as given; the engine does nothing with them.
@@ -83,24 +155,34 @@ pub struct JobRecord {
     pub pool: PoolId,
     /// `None`: stored apart, see `JobStore::specs`.
     pub spec: Option<Box<JobSpec>>,
-    /// Whether a waiting job's set holds numbers of [`SHARD`]-sized shards instead of jobs.
+    /// Whether a waiting job's set holds numbers of shards of its needs instead of jobs.
     pub sharded: bool,
     /// From 0.
     pub attempt: u32,
-    /// How many of `max_retries` are used.
-    pub retries_used: u32,
+    /// How long it may take.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub limits: TimeLimits,
+    /// Tries used.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub used: Used,
+    /// The attempts that failed, the latest last: up to [`ATTEMPTS_KEPT`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failed: Vec<Attempt>,
     /// The report that ended the latest ended attempt, to recognise its repeat.
     pub last_report: Option<LastReport>,
     /// Why the latest ended attempt failed.
     pub error: Option<String>,
     /// When it last became ready.
     pub ready_at: Option<Millis>,
+    /// The job that was given with the answer to its completion.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<NextHold>,
     /// Where it stands.
     pub phase: Phase,
 }
 
-/// A job with more needs than this waits for shards of this many, so that its own record stays small.
-pub const SHARD: usize = 200;
+/// A record keeps so many failed attempts, so that it stays small however often it is tried.
+pub const ATTEMPTS_KEPT: usize = 16;
 
 /// Where a job stands.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -115,6 +197,9 @@ pub enum Phase {
     Ready {
         /// Since when; not before this.
         at: Millis,
+        /// It fails if nobody took it by then.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        until: Option<Millis>,
     },
     /// A worker holds it.
     Running(Hold),
@@ -135,6 +220,15 @@ pub struct Hold {
     pub started_at: Millis,
     /// Past this the hold is over, whether or not anything has swept it yet.
     pub until: Millis,
+}
+
+/// A dependent that a completion takes for the worker that completes, named in the same write, so that a repeat finds it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NextHold {
+    /// Which.
+    pub index: JobIndex,
+    /// The random part of its lease, as only the holder of the completed one can read it.
+    pub masked: String,
 }
 
 /// How a job ended.
@@ -206,174 +300,6 @@ pub struct LastReport {
     pub report: ReportHash,
 }
 
-/// A conditional change of one record: one write of any store.
-#[derive(Clone, Debug, PartialEq)]
-pub struct JobUpdate {
-    /// What must hold. The record must exist in any case.
-    pub expect: Expect,
-    /// What then becomes.
-    pub change: Change,
-}
-
-/// What must hold for a change to happen.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Expect {
-    /// It waits, for whatever.
-    Waiting,
-    /// It waits for exactly this.
-    WaitingOnlyOn(u32),
-    /// It waits for nothing any more.
-    WaitingOnNothing,
-    /// It is in this pool's ready list, and may start.
-    Ready {
-        /// The pool the claimer covers.
-        pool: PoolId,
-        /// The claimer's now.
-        by: Millis,
-    },
-    /// It is held under this fence, and the hold isn't over.
-    HeldLive {
-        /// The fence.
-        fence: Fence,
-        /// The caller's now.
-        now: Millis,
-    },
-    /// As `HeldLive`, and the hold doesn't end after `until`.
-    HeldLiveUntil {
-        /// The fence.
-        fence: Fence,
-        /// The caller's now.
-        now: Millis,
-        /// The latest end that still matches.
-        until: Millis,
-    },
-    /// It is held under this fence, and the hold is over.
-    HeldOver {
-        /// The fence.
-        fence: Fence,
-        /// The caller's now.
-        now: Millis,
-    },
-    /// It is held under this fence, live or not.
-    Held {
-        /// The fence.
-        fence: Fence,
-    },
-    /// Nothing ended it yet.
-    NotEnded,
-}
-
-/// What a record becomes.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Change {
-    /// One need less.
-    DropNeed(u32),
-    /// Into its pool's ready list.
-    BecomeReady {
-        /// The record's pool; a store keeps its list by it.
-        pool: PoolId,
-        /// Not before this.
-        at: Millis,
-    },
-    /// A worker holds it.
-    Start(Hold),
-    /// The hold ends later.
-    Renew {
-        /// Its new end.
-        until: Millis,
-    },
-    /// The attempt failed; into the ready list again.
-    TryAgain {
-        /// The record's pool.
-        pool: PoolId,
-        /// Not before this.
-        at: Millis,
-        /// The next attempt.
-        attempt: u32,
-        /// Of `max_retries`.
-        retries_used: u32,
-        /// What ended the attempt.
-        last_report: LastReport,
-        /// Why it failed.
-        error: String,
-    },
-    /// For good.
-    End {
-        /// How.
-        outcome: Outcome,
-        /// When.
-        at: Millis,
-        /// What ended it, if a report or the end of a lease did.
-        last_report: Option<LastReport>,
-        /// Why, if it failed.
-        error: Option<String>,
-    },
-}
-
-impl Expect {
-    /// Whether it holds of the record.
-    #[must_use]
-    pub fn holds(&self, record: &JobRecord) -> bool {
-        match (self, &record.phase) {
-            (Self::Waiting, Phase::Waiting { .. }) => true,
-            (Self::WaitingOnlyOn(need), Phase::Waiting { on }) => on.len() == 1 && on.contains(need),
-            (Self::WaitingOnNothing, Phase::Waiting { on }) => on.is_empty(),
-            (Self::Ready { pool, by }, Phase::Ready { at }) => record.pool == *pool && at <= by,
-            (Self::HeldLive { fence, now }, Phase::Running(hold)) => hold.fence == *fence && hold.until > *now,
-            (Self::HeldLiveUntil { fence, now, until }, Phase::Running(hold)) => {
-                hold.fence == *fence && hold.until > *now && hold.until <= *until
-            }
-            (Self::HeldOver { fence, now }, Phase::Running(hold)) => hold.fence == *fence && hold.until <= *now,
-            (Self::Held { fence }, Phase::Running(hold)) => hold.fence == *fence,
-            (Self::NotEnded, phase) => !matches!(phase, Phase::Ended(_)),
-            _ => false,
-        }
-    }
-}
-
-impl JobUpdate {
-    /// The record after the change, or `None` if what it expects doesn't hold.
-    #[must_use]
-    pub fn apply(&self, record: &JobRecord) -> Option<JobRecord> {
-        if !self.expect.holds(record) {
-            return None;
-        }
-        let mut new = record.clone();
-        match &self.change {
-            Change::DropNeed(need) => {
-                if let Phase::Waiting { on } = &mut new.phase {
-                    on.remove(need);
-                }
-            }
-            Change::BecomeReady { at, .. } => {
-                new.phase = Phase::Ready { at: *at };
-                new.ready_at = Some(*at);
-            }
-            Change::Start(hold) => new.phase = Phase::Running(hold.clone()),
-            Change::Renew { until } => {
-                if let Phase::Running(hold) = &mut new.phase {
-                    hold.until = *until;
-                }
-            }
-            Change::TryAgain { at, attempt, retries_used, last_report, error, .. } => {
-                new.phase = Phase::Ready { at: *at };
-                new.ready_at = Some(*at);
-                new.attempt = *attempt;
-                new.retries_used = *retries_used;
-                new.last_report = Some(last_report.clone());
-                new.error = Some(error.clone());
-            }
-            Change::End { outcome, at, last_report, error } => {
-                let hold = record.hold().cloned();
-                new.phase = Phase::Ended(Ending { outcome: outcome.clone(), at: *at, hold });
-                new.last_report = last_report.clone().or(new.last_report);
-                new.error.clone_from(error);
-            }
-        }
-        Some(new)
-    }
-}
-
 impl JobRecord {
     /// The word for people and the wire.
     #[must_use]
@@ -410,6 +336,12 @@ impl JobRecord {
         }
     }
 
+    /// When its attempt has run for as long as it may.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Millis> {
+        self.hold().and_then(|hold| self.limits.deadline(hold.started_at))
+    }
+
     /// Whether jobs that need it can never start: it failed or was skipped.
     #[must_use]
     pub fn poisons(&self) -> bool {
@@ -434,34 +366,4 @@ impl Outcome {
             Self::Cancelled => Status::Cancelled,
         }
     }
-}
-
-/// What an attempt's failure does to the job: another try while `max_retries` allows, else the end.
-#[must_use]
-pub fn after_failure(record: &JobRecord, spec: &JobSpec, failure: Failure, now: Millis) -> Change {
-    let Failure { error, exit_code, retryable, last_report } = failure;
-    if retryable && record.retries_used < spec.max_retries {
-        return Change::TryAgain {
-            pool: record.pool.clone(),
-            at: now,
-            attempt: record.attempt + 1,
-            retries_used: record.retries_used + 1,
-            last_report,
-            error,
-        };
-    }
-    Change::End { outcome: Outcome::Failure { exit_code }, at: now, last_report: Some(last_report), error: Some(error) }
-}
-
-/// How an attempt failed.
-#[derive(Clone, Debug)]
-pub struct Failure {
-    /// For people.
-    pub error: String,
-    /// Of the command, if it ran.
-    pub exit_code: Option<i32>,
-    /// Whether another try could help.
-    pub retryable: bool,
-    /// To recognise a repeat.
-    pub last_report: LastReport,
 }

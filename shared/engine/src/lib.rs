@@ -16,6 +16,7 @@ pub mod job;
 pub mod local;
 pub mod logs;
 pub mod memory;
+mod next;
 pub mod notice;
 pub mod plan;
 pub mod ports;
@@ -24,7 +25,7 @@ pub mod report;
 pub mod run;
 pub mod start;
 pub mod submit;
-pub mod sweep;
+pub mod timer;
 pub mod view;
 pub mod walk;
 pub mod why;
@@ -40,6 +41,25 @@ use protocol::{Millis, WorkerId};
 pub struct Engine<P> {
     ports: Arc<P>,
     known: Arc<Mutex<Known>>,
+    tuning: Tuning,
+}
+
+/// Where work is split. Smaller numbers than the usual ones let small graphs, in a simulation for one, reach every case.
+/// All who work on the same store must agree on `shard`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tuning {
+    /// Dependents promoted before a completion is answered; the change feed promotes the rest.
+    pub inline_promotions: usize,
+    /// Writes after which a step of long work ends and asks for the next.
+    pub walk_writes: usize,
+    /// A job with more needs than this waits for shards of this many, so that its own record stays small.
+    pub shard: usize,
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Self { inline_promotions: 16, walk_writes: 500, shard: 200 }
+    }
 }
 
 /// What this process has read lately and may use again.
@@ -53,7 +73,7 @@ struct Known {
 
 impl<P> Clone for Engine<P> {
     fn clone(&self) -> Self {
-        Self { ports: Arc::clone(&self.ports), known: Arc::clone(&self.known) }
+        Self { ports: Arc::clone(&self.ports), known: Arc::clone(&self.known), tuning: self.tuning }
     }
 }
 
@@ -61,7 +81,13 @@ impl<P: Ports> Engine<P> {
     /// An engine over these ports.
     #[must_use]
     pub fn new(ports: P) -> Self {
-        Self { ports: Arc::new(ports), known: Arc::default() }
+        Self::tuned(ports, Tuning::default())
+    }
+
+    /// An engine that splits work as told.
+    #[must_use]
+    pub fn tuned(ports: P, tuning: Tuning) -> Self {
+        Self { ports: Arc::new(ports), known: Arc::default(), tuning }
     }
 
     /// The ports.

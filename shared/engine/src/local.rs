@@ -3,39 +3,42 @@
 use protocol::Millis;
 
 use crate::Engine;
-use crate::error::Outcome;
-use crate::ports::{Consistency, Local, Work};
-use crate::run::RunState;
-use crate::sweep::Swept;
+use crate::error::{EngineError, Outcome};
+use crate::ports::{Local, StoreError, Work};
 
 impl<P: Local> Engine<P> {
     /// Does all work that is listed, until there is none. One caller at a time.
     ///
-    /// A piece is taken off its list once it is done: stopped in between, it is done again, which does no harm.
+    /// A piece is taken off its list once it is done: stopped in between, it is done again, which does no harm. One whose
+    /// records can't be read is given up, so that what is behind it goes on.
     pub async fn settle(&self) -> Outcome<()> {
         while let Some((number, work)) = self.ports.next_work().await? {
-            match work {
-                Work::Notice(notice) => self.on_notice(&notice).await?,
-                Work::Walk(walk) => self.walk_step(walk).await?,
+            let done = match &work {
+                Work::Notice(notice) => self.on_notice(notice).await,
+                Work::Walk(walk) => self.walk_step(walk.clone()).await,
+                Work::Repair(repair) => self.on_repair(repair).await,
+            };
+            match done {
+                Err(EngineError::Store(error @ StoreError::Corrupt(_))) => {
+                    tracing::error!(?work, %error, "giving up a piece of work");
+                }
+                done => done?,
             }
             self.ports.work_done(number).await?;
         }
         Ok(())
     }
 
-    /// Ends the leases that are over, of open runs: in one that is being cancelled, the walk ends them. When the next
-    /// one will be over.
-    pub async fn end_overdue(&self) -> Outcome<Option<Millis>> {
-        let (jobs, next) = self.ports.overdue(self.ports.now()).await?;
-        for key in jobs {
-            let control = self.ports.control(&key.run, Consistency::Strong).await?;
-            if control.is_none_or(|control| control.state != RunState::Open) {
-                continue;
+    /// Looks at every run whose timer is due. When the next one will be.
+    pub async fn run_timers(&self) -> Outcome<Option<Millis>> {
+        loop {
+            let due = self.ports.timers_due(self.ports.now()).await?;
+            if due.is_empty() {
+                return Ok(self.ports.next_timer().await?);
             }
-            if let Some(job) = self.ports.job(&key, Consistency::Strong).await? {
-                self.end_if_over(&job, &mut Swept::default()).await?;
+            for run in due {
+                self.on_timer(&run, true).await?;
             }
         }
-        Ok(next)
     }
 }

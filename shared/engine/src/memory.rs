@@ -18,7 +18,9 @@ use protocol::{Millis, Outputs, WorkerId, WorkflowId};
 use crate::ids::{JobKey, PoolId, Random, RunKey, Ticket, Waits};
 use crate::job::{JobRecord, JobSpec};
 use crate::notice::Notice;
-use crate::ports::{Dispatcher, Idempotency, Local, Pool, PoolQueue, Stored, Surroundings, Walk, Work, WorkerRecord};
+use crate::ports::{
+    Dispatcher, Idempotency, Local, Pool, PoolQueue, Repair, Stored, Surroundings, Walk, Work, WorkerRecord,
+};
 use crate::run::{Control, WorkflowRecord};
 
 /// The store, its change feed and its queues.
@@ -38,7 +40,7 @@ struct State {
     specs: HashMap<JobKey, JobSpec>,
     shards: HashMap<(JobKey, u32), Waits>,
     ready: BTreeSet<(PoolId, Millis, JobKey)>,
-    leases: BTreeSet<(Millis, JobKey)>,
+    timers: BTreeSet<(Millis, RunKey)>,
     idempotency: HashMap<String, Idempotency>,
     outputs: HashMap<(JobKey, String), Outputs>,
     logs: BTreeMap<(JobKey, u32, u64), LogPiece>,
@@ -46,7 +48,12 @@ struct State {
     workers: BTreeMap<WorkerId, WorkerRecord>,
     feed: VecDeque<Notice>,
     walks: VecDeque<Walk>,
+    repairs: VecDeque<Repair>,
+    armed: Option<Armed>,
 }
+
+/// Who is told of a timer that was set.
+type Armed = std::sync::Arc<dyn Fn(Millis) + Send + Sync>;
 
 impl Memory {
     /// An empty store.
@@ -75,24 +82,27 @@ impl Local for Memory {
     async fn next_work(&self) -> Stored<Option<(u64, Work)>> {
         let state = self.state();
         let notice = state.feed.front().cloned().map(|notice| (NOTICE, Work::Notice(notice)));
-        Ok(notice.or_else(|| state.walks.front().cloned().map(|walk| (WALK, Work::Walk(walk)))))
+        let walk = || state.walks.front().cloned().map(|walk| (WALK, Work::Walk(walk)));
+        let repair = || state.repairs.front().cloned().map(|repair| (REPAIR, Work::Repair(repair)));
+        Ok(notice.or_else(walk).or_else(repair))
     }
 
     async fn work_done(&self, number: u64) -> Stored<()> {
         let mut state = self.state();
-        if number == NOTICE {
-            drop(state.feed.pop_front());
-        } else {
-            drop(state.walks.pop_front());
+        match number {
+            NOTICE => drop(state.feed.pop_front()),
+            WALK => drop(state.walks.pop_front()),
+            _ => drop(state.repairs.pop_front()),
         }
         Ok(())
     }
 
-    async fn overdue(&self, now: Millis) -> Stored<(Vec<JobKey>, Option<Millis>)> {
-        let state = self.state();
-        let over = state.leases.range(..=(now, JobKey::last())).map(|(_, key)| key.clone()).collect();
-        let next = state.leases.range((now, JobKey::last())..).next().map(|(until, _)| *until);
-        Ok((over, next))
+    async fn next_timer(&self) -> Stored<Option<Millis>> {
+        Ok(self.state().timers.first().map(|(due, _)| *due))
+    }
+
+    fn when_armed(&self, tell: Box<dyn Fn(Millis) + Send + Sync>) {
+        self.state().armed = Some(tell.into());
     }
 
     fn pass(&self, time: Duration) {
@@ -103,6 +113,7 @@ impl Local for Memory {
 /// What a piece of work is known by here: only ever the first of its list, by one worker.
 const NOTICE: u64 = 0;
 const WALK: u64 = 1;
+const REPAIR: u64 = 2;
 
 impl Dispatcher for Memory {
     async fn ticket(&self, _queue: &PoolQueue, _ticket: Ticket) -> Stored<()> {
@@ -111,6 +122,19 @@ impl Dispatcher for Memory {
 
     async fn walk(&self, walk: Walk) -> Stored<()> {
         self.state().walks.push_back(walk);
+        Ok(())
+    }
+
+    async fn timer(&self, _run: &RunKey, at: Millis) -> Stored<()> {
+        let armed = self.state().armed.clone();
+        if let Some(tell) = armed {
+            tell(at);
+        }
+        Ok(())
+    }
+
+    async fn repair(&self, repair: Repair) -> Stored<()> {
+        self.state().repairs.push_back(repair);
         Ok(())
     }
 }

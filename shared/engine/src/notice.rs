@@ -6,8 +6,11 @@ use serde::{Deserialize, Serialize};
 use crate::Engine;
 use crate::error::Outcome;
 use crate::job::{JobRecord, Outcome as JobOutcome, Phase};
-use crate::ports::{Consistency, Ports, Walk, WalkKind};
-use crate::run::Control;
+use crate::ports::{Consistency, Errand, Ports, Repair, Walk, WalkKind};
+use crate::run::{Control, RunState};
+
+/// A change that can't be handled so often in succession is set aside.
+const TRIES: usize = 3;
 
 /// A change that something follows from. Told at least once, maybe again, in the order of changes of one record.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -21,7 +24,59 @@ pub enum Notice {
     RunCancelling(Control),
 }
 
+impl Notice {
+    /// Where it was.
+    #[must_use]
+    pub fn place(&self) -> Repair {
+        match self {
+            Self::JobEnded(job) => Repair::Job(job.key.clone()),
+            Self::RunOpened(control) | Self::RunCancelling(control) => Repair::Run(control.run.clone()),
+        }
+    }
+}
+
 impl<P: Ports> Engine<P> {
+    /// As [`Self::on_notice`]; what fails three times is set aside, so that the changes behind it go on.
+    ///
+    /// # Errors
+    /// If it can't even be set aside: it must be told again.
+    pub async fn on_notice_or_repair(&self, notice: &Notice) -> Outcome<()> {
+        for tried in 1..=TRIES {
+            match self.on_notice(notice).await {
+                Ok(()) => return Ok(()),
+                Err(error) => tracing::warn!(place = ?notice.place(), %error, tried, "a change could not be handled"),
+            }
+        }
+        Ok(self.ports.repair(notice.place()).await?)
+    }
+
+    /// Handles what was set aside, as it is now.
+    pub async fn on_repair(&self, repair: &Repair) -> Outcome<()> {
+        match repair {
+            Repair::Job(key) => match self.ports.job(key, Consistency::Strong).await? {
+                Some(job) if job.is_ended() => self.on_notice(&Notice::JobEnded(Box::new(job))).await,
+                _ => Ok(()),
+            },
+            Repair::Run(run) => {
+                let Some(control) = self.ports.control(run, Consistency::Strong).await? else { return Ok(()) };
+                match control.state {
+                    RunState::Open => self.on_notice(&Notice::RunOpened(control)).await,
+                    RunState::Cancelling => self.on_notice(&Notice::RunCancelling(control)).await,
+                    RunState::New | RunState::Final => Ok(()),
+                }
+            }
+        }
+    }
+
+    /// Does what a queue's message asks for. `again`: it was received before.
+    pub async fn on_errand(&self, errand: Errand, again: bool) -> Outcome<()> {
+        match errand {
+            Errand::Walk(walk) => self.walk_step(walk).await,
+            Errand::Timer(run) => self.on_timer(&run, again).await.map(drop),
+            Errand::Repair(repair) => self.on_repair(&repair).await,
+        }
+    }
+
     /// Does what follows from a change. Repeating it does nothing more.
     pub async fn on_notice(&self, notice: &Notice) -> Outcome<()> {
         match notice {

@@ -6,7 +6,7 @@ use protocol::Millis;
 
 use crate::definition::{Definition, JobDefinition, topological_order};
 use crate::ids::{JobIndex, JobKey, PoolId, RunKey, Waits};
-use crate::job::{Ending, JobRecord, JobSpec, Kept, OutputsRef, Phase, SHARD};
+use crate::job::{Ending, JobRecord, JobSpec, Kept, OutputsRef, Phase, TimeLimits, Used};
 use crate::ports::{NewItem, Pool};
 
 /// A spec up to this size in JSON is kept in the job's record, so that a record stays under one write unit.
@@ -19,6 +19,8 @@ pub struct Planned {
     pub id: protocol::JobId,
     /// What it is.
     pub spec: JobSpec,
+    /// How long it may take.
+    pub limits: TimeLimits,
     /// For a re-run that keeps it: how it ended.
     pub kept: Option<OutputsRef>,
 }
@@ -50,7 +52,9 @@ fn planned_job(job: &JobDefinition, place: usize, index_of: &[JobIndex]) -> Plan
         labels: job.labels.clone(),
         needs: needs.into_iter().collect(),
         dependents: Vec::new(),
-        max_retries: job.max_retries,
+        max_retries: job.retry.max,
+        budgets: job.retry.budgets,
+        backoff: job.retry.backoff,
         outputs_from: job.outputs_from,
         place: to_index(place),
         kept: Kept {
@@ -60,27 +64,28 @@ fn planned_job(job: &JobDefinition, place: usize, index_of: &[JobIndex]) -> Plan
             collapsed: job.collapsed.clone(),
         },
     };
-    Planned { id: job.id.clone(), spec, kept: None }
+    Planned { id: job.id.clone(), spec, limits: job.limits, kept: None }
 }
 
 fn to_index(n: usize) -> JobIndex {
     JobIndex::try_from(n).expect("a definition has at most 10,000 jobs")
 }
 
-/// The records a run begins with: all jobs waiting, or kept and ended; what waits no longer waits for what is kept.
+/// The records a run begins with: all jobs waiting, or kept and ended; what waits no longer waits for what is kept. A job
+/// with over `shard` needs waits for shards of so many.
 #[must_use]
-pub fn records(run: &RunKey, jobs: &[Planned], now: Millis) -> Vec<NewItem> {
+pub fn records(run: &RunKey, jobs: &[Planned], shard: usize, now: Millis) -> Vec<NewItem> {
     let kept: BTreeSet<JobIndex> =
         (0..).zip(jobs).filter(|(_, job)| job.kept.is_some()).map(|(index, _)| index).collect();
     let mut items = Vec::with_capacity(jobs.len());
     for (index, job) in (0..).zip(jobs) {
         let key = JobKey::new(run, index);
-        let sharded = job.spec.needs.len() > SHARD;
+        let sharded = job.spec.needs.len() > shard;
         let phase = match &job.kept {
             Some(outputs) => {
                 Phase::Ended(Ending { outcome: crate::job::Outcome::Success(outputs.clone()), at: now, hold: None })
             }
-            None => Phase::Waiting { on: initial_waits(&key, &job.spec, &kept, sharded, &mut items) },
+            None => Phase::Waiting { on: initial_waits(&key, &job.spec, &kept, sharded.then_some(shard), &mut items) },
         };
         let small = serde_json::to_string(&job.spec).is_ok_and(|text| text.len() <= SMALL_SPEC);
         if !small {
@@ -93,10 +98,13 @@ pub fn records(run: &RunKey, jobs: &[Planned], now: Millis) -> Vec<NewItem> {
             spec: small.then(|| Box::new(job.spec.clone())),
             sharded,
             attempt: 0,
-            retries_used: 0,
+            limits: job.limits,
+            used: Used::default(),
+            failed: Vec::new(),
             last_report: None,
             error: None,
             ready_at: None,
+            next: None,
             phase,
         })));
     }
@@ -107,15 +115,13 @@ fn initial_waits(
     key: &JobKey,
     spec: &JobSpec,
     kept: &BTreeSet<JobIndex>,
-    sharded: bool,
+    shard_size: Option<usize>,
     items: &mut Vec<NewItem>,
 ) -> Waits {
     let open = |needs: &[JobIndex]| -> Waits { needs.iter().copied().filter(|need| !kept.contains(need)).collect() };
-    if !sharded {
-        return open(&spec.needs);
-    }
+    let Some(shard_size) = shard_size else { return open(&spec.needs) };
     let mut shards = Waits::new();
-    for (shard, needs) in (0..).zip(spec.needs.chunks(SHARD)) {
+    for (shard, needs) in (0..).zip(spec.needs.chunks(shard_size)) {
         let members = open(needs);
         if !members.is_empty() {
             shards.insert(shard);
@@ -127,9 +133,9 @@ fn initial_waits(
 
 /// Which shard of a sharded job's needs holds `need`.
 #[must_use]
-pub fn shard_of(spec: &JobSpec, need: JobIndex) -> Option<u32> {
+pub fn shard_of(spec: &JobSpec, need: JobIndex, shard: usize) -> Option<u32> {
     let position = spec.needs.binary_search(&need).ok()?;
-    u32::try_from(position / SHARD).ok()
+    u32::try_from(position / shard).ok()
 }
 
 /// The pools that a graph's jobs belong to, each once.

@@ -137,6 +137,9 @@ pub trait RunStore {
     fn update_control(&self, run: &RunKey, update: RunUpdate) -> impl Future<Output = Stored<Updated<Control>>> + Send;
     /// All runs that are open or cancelling, eventually.
     fn open_runs(&self) -> impl Future<Output = Stored<Vec<RunKey>>> + Send;
+    /// Open and cancelling runs whose timer was due by then or is being looked at, the earliest first, up to a few
+    /// hundred; eventually.
+    fn timers_due(&self, by: Millis) -> impl Future<Output = Stored<Vec<RunKey>>> + Send;
     /// Deletes a workflow and its control, if it is as read and its run is new or final. Whether it did.
     fn delete_workflow(&self, as_read: &WorkflowRecord) -> impl Future<Output = Stored<bool>> + Send;
     /// Deletes up to a few hundred of what is left of a run, logs and outputs too. Whether anything is left.
@@ -313,6 +316,32 @@ pub trait Dispatcher {
     fn ticket(&self, queue: &PoolQueue, ticket: Ticket) -> impl Future<Output = Stored<()>> + Send;
     /// Asks for a step of long work.
     fn walk(&self, walk: Walk) -> impl Future<Output = Stored<()>> + Send;
+    /// Asks for a look at a run at this time, at most [`crate::run::FURTHEST`] away.
+    fn timer(&self, run: &RunKey, at: Millis) -> impl Future<Output = Stored<()>> + Send;
+    /// Sets aside a change that could not be handled, so that those behind it go on.
+    fn repair(&self, repair: Repair) -> impl Future<Output = Stored<()>> + Send;
+}
+
+/// What a queue brings.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Errand {
+    /// A step of long work.
+    Walk(Walk),
+    /// A look at a run.
+    Timer(RunKey),
+    /// A change that could not be handled when it came.
+    Repair(Repair),
+}
+
+/// Where a change was that could not be handled. What is there now is what is handled then.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Repair {
+    /// In a job.
+    Job(JobKey),
+    /// In a run's control.
+    Run(RunKey),
 }
 
 /// Long work in a run, done in steps of bounded size.
@@ -348,15 +377,17 @@ pub enum WalkKind {
     },
 }
 
-/// What a store that is worked off in its own process also offers: its change feed and its queue as lists, and its
-/// leases by their end. Elsewhere streams, queues and timers do this.
+/// What a store that is worked off in its own process also offers: its change feed and its queue as lists, and when its
+/// timers are due. Elsewhere streams and queues do this.
 pub trait Local: Ports {
     /// The oldest piece of work that isn't done, with the number it is known by. The same one until it is done.
     fn next_work(&self) -> impl Future<Output = Stored<Option<(u64, Work)>>> + Send;
     /// Takes a piece of work off the list.
     fn work_done(&self, number: u64) -> impl Future<Output = Stored<()>> + Send;
-    /// The jobs whose leases are over, up to a few hundred, and when the next lease will be.
-    fn overdue(&self, now: Millis) -> impl Future<Output = Stored<(Vec<JobKey>, Option<Millis>)>> + Send;
+    /// When the first timer of an open or cancelling run is due.
+    fn next_timer(&self) -> impl Future<Output = Stored<Option<Millis>>> + Send;
+    /// Calls this with the time of every timer that is set from now on.
+    fn when_armed(&self, tell: Box<dyn Fn(Millis) + Send + Sync>);
     /// Moves the store's clock forward, for tests of what happens later.
     fn pass(&self, time: Duration);
 }
@@ -369,6 +400,8 @@ pub enum Work {
     Notice(Notice),
     /// A step of long work.
     Walk(Walk),
+    /// A change that could not be handled when it came.
+    Repair(Repair),
 }
 
 /// Time and chance.

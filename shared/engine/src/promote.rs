@@ -52,7 +52,7 @@ impl<P: Ports> Engine<P> {
 
     async fn promote_sharded(&self, record: &JobRecord, need: JobIndex) -> Outcome<Promotion> {
         let spec = self.spec(record).await?;
-        let shard = plan::shard_of(&spec, need)
+        let shard = plan::shard_of(&spec, need, self.tuning.shard)
             .ok_or_else(|| StoreError::Corrupt(format!("job {} doesn't need {need}", record.key)))?;
         let mut writes = 0;
         let mut left = self.ports.wait_shard(&record.key, shard, Consistency::Eventual).await?;
@@ -100,13 +100,19 @@ impl<P: Ports> Engine<P> {
     }
 
     fn ready(&self, record: &JobRecord) -> Change {
-        Change::BecomeReady { pool: record.pool.clone(), at: self.ports.now() }
+        let at = self.ports.now();
+        Change::BecomeReady { pool: record.pool.clone(), at, until: record.limits.ready_until(at) }
     }
 
-    /// Sends a ticket for a ready job, if a worker polls its pool's queue. Also for one found ready: whoever made it
-    /// so may have stopped before its ticket was sent.
+    /// Sends a ticket for a job that may start, if a worker polls its pool's queue, and sets the timer for one that may
+    /// start later or not wait for ever. Also for one found ready: whoever made it so may have stopped before this.
     pub(crate) async fn dispatch_if_ready(&self, record: &JobRecord) -> Outcome<()> {
-        if !matches!(record.phase, Phase::Ready { .. }) {
+        let Phase::Ready { at, until } = record.phase else { return Ok(()) };
+        let delayed = at > self.ports.now();
+        if let Some(due) = if delayed { Some(at) } else { until } {
+            self.arm_after_write(&record.key.run, due).await?;
+        }
+        if delayed {
             return Ok(());
         }
         let pools = self.known_pools().await?;

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use protocol::requests::Fail;
-use protocol::wire::Heartbeat;
+use protocol::requests::Next;
+use protocol::wire::{Cause, Claimed, Heartbeat};
 use protocol::{Millis, OutputName, Outputs, limits, outputs};
 
 use crate::Engine;
@@ -13,17 +14,16 @@ use crate::claim::lease_of;
 use crate::error::{EngineError, LeaseLost, Outcome};
 use crate::ids::{Fence, JobKey, LeaseToken, ReportHash};
 use crate::job::{
-    Change, Ending, Expect, Failure, Hold, JobRecord, JobUpdate, LastReport, Outcome as JobOutcome, OutputsRef, Phase,
-    after_failure, json_size,
+    Change, End, Ending, Expect, Failure, Hold, JobRecord, JobUpdate, LastReport, Outcome as JobOutcome, OutputsRef,
+    Phase, after_failure, cut, json_size,
 };
+use crate::next::Wish;
 use crate::ports::{Consistency, Ports, Updated};
 use crate::run::{Control, RunState};
-use crate::sweep::lost_report;
+use crate::timer::lost_report;
 
 /// Outputs up to this size, written as JSON, are kept in the job's record.
 const SMALL_OUTPUTS: usize = 256;
-/// Dependents promoted before the report is answered; the change feed promotes the rest.
-const INLINE_PROMOTIONS: usize = 16;
 
 impl<P: Ports> Engine<P> {
     /// Accepts a worker's report that an attempt succeeded.
@@ -32,30 +32,59 @@ impl<P: Ports> Engine<P> {
     /// acknowledges. Stopped in between, they are unreachable and expire. Promotion comes last and is done again from
     /// the change feed, so losing it here costs a moment, never a job.
     ///
+    /// With `next`, a dependent that needs nothing else is given to the worker, if its labels allow: the answer has it, and
+    /// the end state names it, so that a repeat gets the same lease while it lives.
+    ///
     /// # Errors
     /// [`EngineError::LeaseLost`], unless this very report was accepted before; [`EngineError::Outputs`] and
-    /// [`EngineError::Id`] for outputs that are too large or misnamed.
-    pub async fn complete(&self, lease: &str, given: BTreeMap<String, String>) -> Outcome<()> {
+    /// [`EngineError::Id`] for outputs that are too large or misnamed; those of a claim for `next`.
+    pub async fn complete(
+        &self,
+        lease: &str,
+        given: BTreeMap<String, String>,
+        next: Option<Next>,
+    ) -> Outcome<Option<Claimed>> {
         let token = LeaseToken::parse(lease).ok_or(EngineError::LeaseLost(LeaseLost::Unknown))?;
         let given = checked_outputs(given)?;
         let report = LastReport { fence: token.fence(), report: success_hash(&given) };
         if !self.accepts_reports(&token, &report).await? {
-            return Ok(());
+            return Ok(None);
         }
+        let wish = match next {
+            Some(next) => Some(self.wish(&token, next).await?),
+            None => None,
+        };
         let kept = self.keep_outputs(&token.job, given).await?;
         let now = self.ports.now();
-        let change =
-            Change::End { outcome: JobOutcome::Success(kept), at: now, last_report: Some(report.clone()), error: None };
+        let named = wish.as_ref().and_then(|wish| wish.named(&token));
+        let change = Change::End(End { next: named, ..End::success(kept, now, report.clone()) });
         let expect = Expect::HeldLive { fence: token.fence(), now };
         match self.ports.update(&token.job, JobUpdate { expect, change }).await? {
-            Updated::Done(job) => {
-                if let Err(error) = self.promote_inline(&job).await {
-                    tracing::warn!(job = %job.key, %error, "promoting after a completion; the change feed will do it");
+            Updated::Done(job) => Ok(self.after_completion(&token, &job, wish).await),
+            Updated::Refused(job) => {
+                repeat_or_lost(job.as_ref(), &report)?;
+                match (job, wish) {
+                    (Some(job), Some(wish)) => self.grant_again(&token, &job, &wish).await,
+                    _ => Ok(None),
                 }
-                Ok(())
             }
-            Updated::Refused(job) => repeat_or_lost(job.as_ref(), &report),
         }
+    }
+
+    /// What may be left to the change feed and a claim: the completion itself is acknowledged already.
+    async fn after_completion(&self, token: &LeaseToken, job: &JobRecord, wish: Option<Wish>) -> Option<Claimed> {
+        let granted = match wish {
+            Some(wish) => self.grant(token, &wish).await,
+            None => Ok(None),
+        };
+        let granted = granted.unwrap_or_else(|error| {
+            tracing::warn!(job = %job.key, %error, "giving the next job; it goes to whoever claims it");
+            None
+        });
+        if let Err(error) = self.promote_inline(job).await {
+            tracing::warn!(job = %job.key, %error, "promoting after a completion; the change feed will do it");
+        }
+        granted
     }
 
     /// Accepts a worker's report that an attempt failed: another try, or the end.
@@ -75,10 +104,11 @@ impl<P: Ports> Engine<P> {
         let spec = self.spec(&job).await?;
         let now = self.ports.now();
         let failure = Failure {
+            cause: Cause::Failure,
             error: cut(said.error, limits::ERROR_TEXT),
             exit_code: said.exit_code,
             retryable: said.retryable,
-            last_report: report.clone(),
+            last_report: Some(report.clone()),
         };
         let change = after_failure(&job, &spec, failure, now);
         let expect = Expect::HeldLive { fence: token.fence(), now };
@@ -107,7 +137,8 @@ impl<P: Ports> Engine<P> {
             return Ok(Heartbeat { lease, cancelled: true });
         }
         let now = self.ports.now();
-        let until = now + Duration::from_secs(hold.ttl_secs.into());
+        let renewed = now + Duration::from_secs(hold.ttl_secs.into());
+        let until = job.deadline().map_or(renewed, |deadline| deadline.min(renewed));
         let expect = Expect::HeldLiveUntil { fence: token.fence(), now, until };
         let job = match self.ports.update(&token.job, JobUpdate { expect, change: Change::Renew { until } }).await? {
             Updated::Done(job) => job,
@@ -163,7 +194,7 @@ impl<P: Ports> Engine<P> {
 
     async fn promote_inline(&self, job: &JobRecord) -> Outcome<()> {
         let spec = self.spec(job).await?;
-        let first = spec.dependents.iter().take(INLINE_PROMOTIONS);
+        let first = spec.dependents.iter().take(self.tuning.inline_promotions);
         let keys: Vec<JobKey> = first.map(|&dependent| JobKey::new(&job.key.run, dependent)).collect();
         for done in join_all(keys.iter().map(|key| self.promote(key, job.key.index))).await {
             done?;
@@ -217,14 +248,4 @@ fn cancelled_answer(job: Option<&JobRecord>, control: &Control, token: &LeaseTok
     let hold = job.hold()?;
     let lease = lease_of(job, control, token, hold.ttl_secs, &hold.worker);
     Some(Heartbeat { lease, cancelled: true })
-}
-
-/// At most `limit` bytes, cut between characters.
-fn cut(mut text: String, limit: usize) -> String {
-    if text.len() > limit {
-        let end = (0..=limit).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
-        text.truncate(end);
-        text.push('…');
-    }
-    text
 }

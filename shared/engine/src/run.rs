@@ -1,5 +1,7 @@
 //! A workflow's record, a run's control record, and the changes that the control may go through.
 
+use std::time::Duration;
+
 use protocol::{Millis, Status, WorkflowId};
 use serde::{Deserialize, Serialize};
 
@@ -54,6 +56,60 @@ pub struct Control {
     pub cancelled: bool,
     /// When it was started.
     pub opened_at: Option<Millis>,
+    /// When somebody looks at what is over in it.
+    #[serde(default = "Timer::unknown")]
+    pub timer: Timer,
+}
+
+/// A run's one timer: at the earliest time that anything in it is over, or before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Timer {
+    /// There is nothing to look at: the run is new or final.
+    Off,
+    /// Somebody looks now, or stopped before setting it anew. Whoever has a due time sets it.
+    Looking,
+    /// Then.
+    Due(Millis),
+}
+
+/// No timer is set further ahead: what a lost message or a clock that is wrong leaves undone is found by then, and no
+/// queue delays a message longer.
+pub const FURTHEST: Duration = Duration::from_mins(15);
+
+impl Timer {
+    /// A stored run from before there were timers is looked at.
+    fn unknown() -> Self {
+        Self::Looking
+    }
+
+    /// As stores keep it: 0 while somebody looks, `None` if it is off.
+    #[must_use]
+    pub fn stored(self) -> Option<Millis> {
+        match self {
+            Self::Off => None,
+            Self::Looking => Some(Millis(0)),
+            Self::Due(at) => Some(at),
+        }
+    }
+
+    /// Reads what [`Self::stored`] wrote.
+    #[must_use]
+    pub fn from_stored(stored: Option<Millis>) -> Self {
+        match stored {
+            None => Self::Off,
+            Some(Millis(0)) => Self::Looking,
+            Some(at) => Self::Due(at),
+        }
+    }
+
+    fn is_later_than(self, due: Millis) -> bool {
+        self == Self::Looking || matches!(self, Self::Due(at) if at > due)
+    }
+
+    fn is_due(self, by: Millis) -> bool {
+        self == Self::Looking || matches!(self, Self::Due(at) if at <= by)
+    }
 }
 
 /// What may happen in a run.
@@ -110,6 +166,16 @@ pub enum RunUpdate {
     },
     /// All below have ended; only ever forward.
     Advance(Progress),
+    /// Sets the timer of an open or cancelling run, if nothing earlier is set.
+    Arm {
+        /// When it is due.
+        due: Millis,
+    },
+    /// Whoever writes this looks at what is over in an open or cancelling run.
+    Look {
+        /// Only if the timer is due by then; `None`: in any case.
+        by: Option<Millis>,
+    },
     /// Closes an open or cancelling run.
     Finish,
 }
@@ -153,17 +219,30 @@ impl RunUpdate {
             Self::Open { at } if control.state == RunState::New => {
                 new.state = RunState::Open;
                 new.opened_at = Some(at);
+                new.timer = Timer::Due(at + FURTHEST);
             }
             Self::Cancel { at } if matches!(control.state, RunState::New | RunState::Open) => {
                 new.state = RunState::Cancelling;
                 new.opened_at = control.opened_at.or(Some(at));
+                if control.timer == Timer::Off {
+                    new.timer = Timer::Looking;
+                }
             }
             Self::Advance(progress) if control.state != RunState::Final && control.done_below < progress.done_below => {
                 new.done_below = progress.done_below;
                 new.failed = progress.failed;
                 new.cancelled = progress.cancelled;
             }
-            Self::Finish if control.state.is_active() => new.state = RunState::Final,
+            Self::Arm { due } if control.state.is_active() && control.timer.is_later_than(due) => {
+                new.timer = Timer::Due(due);
+            }
+            Self::Look { by } if control.state.is_active() && by.is_none_or(|by| control.timer.is_due(by)) => {
+                new.timer = Timer::Looking;
+            }
+            Self::Finish if control.state.is_active() => {
+                new.state = RunState::Final;
+                new.timer = Timer::Off;
+            }
             _ => return None,
         }
         Some(new)

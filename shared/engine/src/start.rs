@@ -9,7 +9,7 @@ use crate::ids::{JobKey, RunKey};
 use crate::job::{JobRecord, OutputsRef};
 use crate::plan::Planned;
 use crate::ports::{Commit, Committed, Consistency, Ports, Updated};
-use crate::run::{RunState, RunUpdate, WorkflowRecord};
+use crate::run::{Control, RunState, RunUpdate, Timer, WorkflowRecord};
 use crate::submit::new_control;
 
 impl<P: Ports> Engine<P> {
@@ -24,15 +24,31 @@ impl<P: Ports> Engine<P> {
         if workflow.ended.is_some() {
             return self.start_again(workflow, only).await;
         }
-        let update = RunUpdate::Open { at: self.ports.now() };
+        let at = self.ports.now();
+        let update = RunUpdate::Open { at };
         match self.ports.update_control(&workflow.run, update).await? {
-            Updated::Done(_) => Ok(()),
-            Updated::Refused(None) => Err(EngineError::NoWorkflow(id.clone())),
-            Updated::Refused(Some(_)) => Err(EngineError::NotNow {
+            Updated::Done(control) => self.first_timer(&control).await,
+            // Our own write, whose answer was lost.
+            Updated::Refused(Some(control)) if control.state == RunState::Open && control.opened_at == Some(at) => {
+                self.first_timer(&control).await;
+            }
+            Updated::Refused(None) => return Err(EngineError::NoWorkflow(id.clone())),
+            Updated::Refused(Some(_)) => return Err(EngineError::NotNow {
                 workflow: id.clone(),
                 status: Status::Running,
                 fix: "wait until it has finished, or cancel it",
             }),
+        }
+        Ok(())
+    }
+
+    /// Asks for the look that every run gets, if nothing else is due in it before. The run is open whether or not this
+    /// works, and the sweep asks again.
+    pub(crate) async fn first_timer(&self, control: &Control) {
+        if let Timer::Due(at) = control.timer
+            && let Err(error) = self.ports.timer(&control.run, at).await
+        {
+            tracing::warn!(run = %control.run, %error, "the first timer was not set");
         }
     }
 
@@ -54,12 +70,14 @@ impl<P: Ports> Engine<P> {
         debug_assert_eq!(control.state, RunState::Open);
         self.lay_out(&run, &jobs, None, now).await?;
         let id = new.id.clone();
-        let commit = Commit { workflow: new, replaces: Some(old.run), control, idempotency: None };
+        let commit = Commit { workflow: new, replaces: Some(old.run), control: control.clone(), idempotency: None };
         match self.ports.commit(commit).await? {
-            Committed::Yes => Ok(()),
-            _ if self.is_current(&id, &run).await? => Ok(()),
-            Committed::KeyTaken | Committed::Moved => Err(EngineError::Moved(id)),
+            Committed::Yes => {}
+            _ if self.is_current(&id, &run).await? => {}
+            Committed::KeyTaken | Committed::Moved => return Err(EngineError::Moved(id)),
         }
+        self.first_timer(&control).await;
+        Ok(())
     }
 
     /// The job as the next run begins with it. Kept outputs are copied, so that deleting one run can't touch another.
@@ -74,6 +92,6 @@ impl<P: Ports> Engine<P> {
             }
             _ => None,
         };
-        Ok(Planned { id: old.id.clone(), spec: spec.into_owned(), kept })
+        Ok(Planned { id: old.id.clone(), spec: spec.into_owned(), limits: old.limits, kept })
     }
 }

@@ -11,7 +11,7 @@ use crate::error::{EngineError, Outcome};
 use crate::ids::{ReportHash, RunKey};
 use crate::plan::{self, Planned};
 use crate::ports::{Commit, Committed, Consistency, Idempotency, NewItem, Ports};
-use crate::run::{Control, RunState, WorkflowRecord};
+use crate::run::{Control, FURTHEST, RunState, Timer, WorkflowRecord};
 
 /// An answer is kept for a repeat with the same key for this long.
 pub const KEY_KEPT: Duration = Duration::from_hours(24);
@@ -78,17 +78,18 @@ impl<P: Ports> Engine<P> {
             workflow: id.clone(),
             expires: now + KEY_KEPT,
         });
-        let commit = Commit { workflow, replaces: None, control, idempotency };
+        let commit = Commit { workflow, replaces: None, control: control.clone(), idempotency };
         let run = commit.workflow.run.clone();
         match self.ports.commit(commit).await? {
-            Committed::Yes => Ok(Submitted { workflow: id, repeat: false }),
-            _ if self.is_current(&id, &run).await? => Ok(Submitted { workflow: id, repeat: false }),
-            Committed::KeyTaken => match self.earlier(submission.key.as_ref(), now).await? {
-                Some(earlier) => Ok(earlier),
-                None => Err(EngineError::Moved(id)),
-            },
-            Committed::Moved => Err(EngineError::Moved(id)),
+            Committed::Yes => {}
+            _ if self.is_current(&id, &run).await? => {}
+            Committed::KeyTaken => {
+                return self.earlier(submission.key.as_ref(), now).await?.ok_or(EngineError::Moved(id));
+            }
+            Committed::Moved => return Err(EngineError::Moved(id)),
         }
+        self.first_timer(&control).await;
+        Ok(Submitted { workflow: id, repeat: false })
     }
 
     /// Whether a refused commit was our own, made before: its answer was lost and the client library repeated it.
@@ -115,7 +116,7 @@ impl<P: Ports> Engine<P> {
         now: Millis,
     ) -> Outcome<()> {
         self.ports.add_pools(plan::pools(jobs)).await?;
-        let mut items = plan::records(run, jobs, now);
+        let mut items = plan::records(run, jobs, self.tuning.shard, now);
         items.extend(source);
         let batches: Vec<Vec<NewItem>> = items.chunks(BATCH).map(<[NewItem]>::to_vec).collect();
         stream::iter(batches.into_iter().map(|batch| self.ports.put_new(batch)))
@@ -138,6 +139,7 @@ pub(crate) fn new_control(workflow: &WorkflowRecord, jobs: &[Planned], opened_at
         failed: false,
         cancelled: false,
         opened_at,
+        timer: opened_at.map_or(Timer::Off, |at| Timer::Due(at + FURTHEST)),
     }
 }
 

@@ -242,6 +242,7 @@ impl View<'_> {
             required_labels: spec.labels.clone(),
             max_retries: spec.max_retries,
             attempt: job.attempt,
+            attempts: job.failed.clone(),
             duration_secs: started_at.map(|at| finished_at.unwrap_or(self.now).since(at).as_secs()),
             started_at,
             output: job.error.clone().filter(|_| failed),
@@ -278,7 +279,7 @@ impl View<'_> {
                 }
                 Queued::Waiting { needs: self.ids(&needs), since: self.control.opened_at.unwrap_or_default() }
             }
-            Phase::Ready { at } => Queued::Ready { at: *at },
+            Phase::Ready { at, .. } => Queued::Ready { at: *at },
             _ => return None,
         };
         Some(why::waiting_for(queued, &spec.labels, self.online, self.now))

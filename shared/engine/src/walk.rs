@@ -9,12 +9,11 @@ use protocol::Millis;
 use crate::Engine;
 use crate::error::Outcome;
 use crate::ids::{JobIndex, JobKey, RunKey};
-use crate::job::{Change, Expect, JobRecord, JobUpdate, Outcome as JobOutcome, Phase};
+use crate::job::{Change, End, Expect, JobRecord, JobUpdate, Outcome as JobOutcome, Phase};
 use crate::ports::{Consistency, Ports, Walk, WalkKind};
 use crate::run::RunState;
 
-/// A step ends after this many writes, or this long, and asks for the next.
-const WRITES: usize = 500;
+/// A step ends after this long, or as many writes as [`crate::Tuning`] says, and asks for the next.
 const TIME: Duration = Duration::from_secs(10);
 
 /// Jobs that are changed at once: each change is one write of one record, and waiting for one after the other would take
@@ -48,7 +47,7 @@ impl<P: Ports> Engine<P> {
     }
 
     fn spent(&self, budget: &Budget) -> bool {
-        budget.writes >= WRITES || self.ports.now().since(budget.began) >= TIME
+        budget.writes >= self.tuning.walk_writes || self.ports.now().since(budget.began) >= TIME
     }
 
     async fn state(&self, run: &RunKey) -> Outcome<Option<RunState>> {
@@ -163,7 +162,7 @@ impl<P: Ports> Engine<P> {
     }
 
     async fn end_unless(&self, job: &JobRecord, expect: Expect, outcome: JobOutcome) -> Outcome<()> {
-        let change = Change::End { outcome, at: self.ports.now(), last_report: None, error: None };
+        let change = Change::End(End::unreported(outcome, self.ports.now()));
         self.ports.update(&job.key, JobUpdate { expect, change }).await?;
         Ok(())
     }

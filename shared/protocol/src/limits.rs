@@ -36,6 +36,9 @@ pub const ERROR_TEXT: usize = 4 * 1024;
 pub const IDEMPOTENCY_KEY: usize = 255;
 /// Tries a job may have on top of its first.
 pub const RETRIES: u32 = 100;
+
+/// The longest timeout or delay of a job, in seconds: 14 days.
+pub const TIMEOUT_SECS: u32 = 14 * 24 * 60 * 60;
 /// Workflows in one page of a list.
 pub const LIST: usize = 1000;
 /// Shortest and longest lease, in seconds.

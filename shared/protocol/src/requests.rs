@@ -72,6 +72,25 @@ pub struct Complete {
     /// Names and values, as given; names are checked by the engine.
     #[serde(default)]
     pub outputs: BTreeMap<String, String>,
+    /// Asks for a job that this completion makes ready, to be held under the same terms as a claim's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<Next>,
+}
+
+/// Who asks for its next job: the fields of a claim.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Next {
+    /// Who asks.
+    pub worker_id: WorkerId,
+    /// What it can do.
+    #[serde(default)]
+    pub labels: LabelSet,
+    /// How long the lease runs.
+    #[serde(default = "default_ttl")]
+    pub lease_ttl_secs: u32,
+    /// Take only jobs that ask for at least one of its labels.
+    #[serde(default)]
+    pub exclusive: bool,
 }
 
 /// `POST /api/jobs/{lease_id}/fail`.

@@ -110,6 +110,10 @@ pub struct Job {
     pub max_retries: u32,
     /// From 0.
     pub attempt: u32,
+    /// The attempts that failed before the current or last one, and the last one too if it failed; the latest ones, of
+    /// very many.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attempts: Vec<Attempt>,
     /// From start to end, or to now.
     pub duration_secs: Option<u64>,
     /// Of the current attempt, in milliseconds since 1970.
@@ -143,6 +147,61 @@ pub struct Job {
     pub error: Option<String>,
     /// When it became final.
     pub finished_at_ms: Option<Millis>,
+}
+
+/// An attempt that failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// From 0.
+    pub attempt: u32,
+    /// What ended it.
+    pub cause: Cause,
+    /// For people; the beginning of it, if it is long.
+    pub error: String,
+    /// Who ran it, if a worker had taken it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker_id: Option<WorkerId>,
+    /// Of its command, if the worker told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+    /// When it was taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Millis>,
+    /// When it ended.
+    pub finished_at_ms: Millis,
+}
+
+/// What ended an attempt that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// Its worker said that it failed.
+    Failure,
+    /// Its worker was not heard of until the lease ended.
+    Lost,
+    /// It ran longer than the job's `timeout`.
+    Timeout,
+    /// No worker took it within the job's `queue_timeout`.
+    QueueTimeout,
+}
+
+impl Cause {
+    /// The word on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Failure => "failure",
+            Self::Lost => "lost",
+            Self::Timeout => "timeout",
+            Self::QueueTimeout => "queue_timeout",
+        }
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
 }
 
 /// Why a queued job doesn't run yet.

@@ -33,7 +33,8 @@ impl Checker<'_> {
         let needs = get("needs");
         let edges = needs.map(|node| self.needs(n, node, path.key("needs"))).unwrap_or_default();
         let labels = get("labels").map(|node| self.labels(node, path.key("labels")));
-        let max_retries = self.retries(entries, path);
+        let retry = self.retry(entries, path);
+        let limits = self.time_limits(entries, path);
         let outputs_from = get("outputs_from").map(|node| self.outputs_from(node, path.key("outputs_from")));
         let own = get("env").map(|node| self.env(node, path.key("env"), Some(&written(needs))));
         let script = self.script(entry, entries, path);
@@ -44,7 +45,8 @@ impl Checker<'_> {
             env: over(workflow_env, own.unwrap_or_default()),
             needs: edges.iter().map(|edge| edge.to).collect(),
             labels: labels.unwrap_or_default(),
-            max_retries,
+            retry,
+            limits,
             outputs_from: outputs_from.unwrap_or_default(),
             metadata: get("metadata").map(Node::to_value).unwrap_or_default(),
             ports: Value::Null,
@@ -90,41 +92,6 @@ impl Checker<'_> {
             self.report.add("too_many_labels", node.at, path, error.to_string());
         }
         labels
-    }
-
-    /// `retries`, or `max` of its long form.
-    fn retries(&mut self, entries: &[Entry], path: Path<'_>) -> u32 {
-        let short = keys::find(entries, "retries");
-        let long = keys::find(entries, "retry");
-        if let (Some(_), Some(long)) = (short, long) {
-            let message = "`retries` and `retry` say the same thing; keep one of them";
-            self.report.add("retries_and_retry", long.key_at, path.key("retry"), message);
-        }
-        let long = long.and_then(|entry| {
-            let path = path.key("retry");
-            let entries = self.mapping(&entry.value, path, "a mapping, such as `{max: 2}`")?;
-            keys::check(&mut self.report, entries, path, Level::Retry);
-            let max = keys::find(entries, "max")?;
-            Some(self.retry_count(&max.value, path.key("max")))
-        });
-        short.map(|entry| self.retry_count(&entry.value, path.key("retries"))).or(long).unwrap_or_default()
-    }
-
-    pub(super) fn retry_count(&mut self, node: &Node, path: Path<'_>) -> u32 {
-        let digits = match &node.kind {
-            Kind::Scalar { text, plain: true } => text.strip_prefix(['-', '+']).unwrap_or(text),
-            _ => "",
-        };
-        if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-            self.wrong_type(node, path, "a whole number");
-            return 0;
-        }
-        let count = node.text().and_then(|text| text.parse().ok()).filter(|&count| count <= limits::RETRIES);
-        count.unwrap_or_else(|| {
-            let message = format!("{} retries; 0 to {} are allowed", node.text().unwrap_or_default(), limits::RETRIES);
-            self.report.add("out_of_range", node.at, path, message.chars().take(200).collect::<String>());
-            0
-        })
     }
 
     fn outputs_from(&mut self, node: &Node, path: Path<'_>) -> OutputsFrom {

@@ -20,9 +20,22 @@ impl Level {
         match self {
             Self::Workflow => &["name", "on", "env", "jobs"],
             Self::Job => {
-                &["name", "needs", "run", "labels", "retries", "retry", "steps", "outputs_from", "metadata", "env"]
+                &[
+                "name",
+                "needs",
+                "run",
+                "labels",
+                "retries",
+                "retry",
+                "timeout",
+                "queue_timeout",
+                "steps",
+                "outputs_from",
+                "metadata",
+                "env",
+            ]
             }
-            Self::Retry => &["max"],
+            Self::Retry => &["max", "lost", "timeout", "backoff", "delay", "max_delay"],
             Self::Step => &["id", "name", "run", "env"],
             Self::Reference => &["from"],
         }
@@ -31,8 +44,7 @@ impl Level {
     /// Known, but not built: refused, so that nobody relies on what doesn't happen.
     fn not_yet(self) -> &'static [&'static str] {
         match self {
-            Self::Job => &["timeout", "queue_timeout", "secrets"],
-            Self::Retry => &["delay", "max_delay", "backoff", "lost", "timeout"],
+            Self::Job => &["secrets"],
             _ => &[],
         }
     }
@@ -107,7 +119,7 @@ fn instead(key: &str, level: Level) -> Option<&'static str> {
             "there is no matrix; write a job for each combination"
         }
         "timeout-minutes" | "timeout_minutes" => {
-            "it will be `timeout`, which is not supported yet; write `timeout 600 ./command` in `run`"
+            "write `timeout`, in seconds or as `90s`, `30m` or `6h`"
         }
         "permissions" | "id-token" => "there are no permissions; a job has those of its worker",
         "continue-on-error" | "allow_failure" | "ignore_errors" => {

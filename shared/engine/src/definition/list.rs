@@ -6,7 +6,8 @@ use super::check::{Checker, Edge, manual};
 use super::keys::find;
 use super::node::{Entry, Kind, Node, Path};
 use super::report::{Report, quote};
-use super::{Definition, JobDefinition, Problem};
+use super::{Definition, JobDefinition, Problem, Retry};
+use crate::job::TimeLimits;
 
 /// Whether this is that form.
 pub(super) fn is_list_form(root: &Node) -> bool {
@@ -96,7 +97,8 @@ impl<'a> Checker<'a> {
             env: Vec::new(),
             needs: edges.iter().map(|edge| edge.to).collect(),
             labels,
-            max_retries: retries.unwrap_or_default(),
+            retry: Retry { max: retries.unwrap_or_default(), ..Retry::default() },
+            limits: TimeLimits::default(),
             outputs_from: OutputsFrom::default(),
             metadata: kept("metadata"),
             ports: kept("ports"),

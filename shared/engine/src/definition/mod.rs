@@ -19,6 +19,7 @@ mod keys;
 mod list;
 mod node;
 mod report;
+mod retry;
 mod script;
 mod yaml;
 
@@ -27,13 +28,15 @@ mod tests;
 
 use std::fmt;
 
-use protocol::wire::{self, OutputsFrom};
+use protocol::wire::{self, Backoff, OutputsFrom};
 use protocol::{JobId, LabelSet, OutputName, limits};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use self::graph::topological_order;
 pub use self::script::command;
+
+use crate::job::{Budgets, TimeLimits};
 
 use self::node::{Kind, Node};
 use self::report::Report;
@@ -67,7 +70,9 @@ pub struct JobDefinition {
     /// All of these a worker must have.
     pub labels: LabelSet,
     /// Tries on top of the first.
-    pub max_retries: u32,
+    pub retry: Retry,
+    /// How long it may take.
+    pub limits: TimeLimits,
     /// Where the worker looks for outputs.
     pub outputs_from: OutputsFrom,
     /// Kept and returned as given.
@@ -78,6 +83,17 @@ pub struct JobDefinition {
     pub children: Value,
     /// Kept and returned as given.
     pub collapsed: Value,
+}
+
+/// How often, and when, a job is tried again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Retry {
+    /// Tries on top of the first.
+    pub max: u32,
+    /// For causes that have tries of their own.
+    pub budgets: Budgets,
+    /// Between tries.
+    pub backoff: Backoff,
 }
 
 /// The value of an environment variable.

@@ -17,16 +17,10 @@ impl State {
     pub(super) fn put_job(&mut self, new: JobRecord) {
         let key = new.key.clone();
         let old = self.jobs.get(&key);
-        if let Some(JobRecord { pool, phase: Phase::Ready { at }, .. }) = old {
+        if let Some(JobRecord { pool, phase: Phase::Ready { at, .. }, .. }) = old {
             self.ready.remove(&(pool.clone(), *at, key.clone()));
         }
-        if let Some(JobRecord { phase: Phase::Running(hold), .. }) = old {
-            self.leases.remove(&(hold.until, key.clone()));
-        }
-        if let Phase::Running(hold) = &new.phase {
-            self.leases.insert((hold.until, key.clone()));
-        }
-        if let Phase::Ready { at } = new.phase {
+        if let Phase::Ready { at, .. } = new.phase {
             self.ready.insert((new.pool.clone(), at, key.clone()));
         }
         if new.is_ended() && old.is_some_and(|old| !old.is_ended()) {

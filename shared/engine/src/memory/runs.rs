@@ -11,6 +11,10 @@ use crate::run::{Control, RunEnd, RunState, RunUpdate, WorkflowRecord};
 impl State {
     /// Replaces a control record, telling the feed of a run that was opened or began to be cancelled.
     fn put_control(&mut self, new: Control) {
+        self.forget_timer(&new.run);
+        if let Some(due) = new.timer.stored() {
+            self.timers.insert((due, new.run.clone()));
+        }
         let before = self.controls.get(&new.run).map(|old| old.state);
         if before != Some(new.state) {
             match new.state {
@@ -20,6 +24,12 @@ impl State {
             }
         }
         self.controls.insert(new.run.clone(), new);
+    }
+
+    fn forget_timer(&mut self, run: &RunKey) {
+        if let Some(due) = self.controls.get(run).and_then(|control| control.timer.stored()) {
+            self.timers.remove(&(due, run.clone()));
+        }
     }
 
     fn is_current(&self, commit: &Commit) -> bool {
@@ -112,6 +122,11 @@ impl RunStore for Memory {
             .collect())
     }
 
+    async fn timers_due(&self, by: Millis) -> Stored<Vec<RunKey>> {
+        let state = self.state();
+        Ok(state.timers.iter().take_while(|(due, _)| *due <= by).map(|(_, run)| run.clone()).collect())
+    }
+
     async fn delete_workflow(&self, as_read: &WorkflowRecord) -> Stored<bool> {
         let mut state = self.state();
         let state_of_run = state.controls.get(&as_read.run).map(|control| control.state);
@@ -120,6 +135,7 @@ impl RunStore for Memory {
             return Ok(false);
         }
         state.workflows.remove(&as_read.id);
+        state.forget_timer(&as_read.run);
         state.controls.remove(&as_read.run);
         Ok(true)
     }
@@ -137,7 +153,6 @@ impl RunStore for Memory {
         state.outputs.retain(|(key, _), _| key.run != *run);
         state.logs.retain(|(key, ..), _| key.run != *run);
         state.ready.retain(|(_, _, key)| key.run != *run);
-        state.leases.retain(|(_, key)| key.run != *run);
         Ok(false)
     }
 }

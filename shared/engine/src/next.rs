@@ -1,0 +1,87 @@
+//! A completion that asks for the worker's next job: a dependent that needs nothing else goes from waiting to running in
+//! one write.
+
+use protocol::requests::Next;
+use protocol::wire::Claimed;
+
+use crate::Engine;
+use crate::claim::Claimant;
+use crate::error::Outcome;
+use crate::ids::{JobKey, LeaseToken, Random};
+use crate::job::{Expect, JobRecord, NextHold, Phase};
+use crate::ports::{Consistency, Ports};
+
+/// The worker, and the dependent that it may be given.
+pub(crate) struct Wish {
+    pub claimant: Claimant,
+    candidate: Option<(JobKey, Random)>,
+}
+
+impl<P: Ports> Engine<P> {
+    /// Checks who asks, and finds a direct dependent of the job that waits for nothing else and that the worker may run.
+    ///
+    /// What is found is a guess by eventual reads: the write that takes it decides.
+    pub(crate) async fn wish(&self, token: &LeaseToken, next: Next) -> Outcome<Wish> {
+        let claimant = self.claimant(next.worker_id, next.labels, next.exclusive, next.lease_ttl_secs).await?;
+        let candidate = match self.held(token).await? {
+            Some((job, _)) => self.only_waits_for(&job, &claimant).await?,
+            None => None,
+        };
+        Ok(Wish { claimant, candidate: candidate.map(|key| (key, self.ports.random())) })
+    }
+
+    async fn only_waits_for(&self, job: &JobRecord, claimant: &Claimant) -> Outcome<Option<JobKey>> {
+        let spec = self.spec(job).await?;
+        let first = spec.dependents.get(..self.tuning.inline_promotions).unwrap_or(&spec.dependents);
+        if first.is_empty() {
+            return Ok(None);
+        }
+        for dependent in self.ports.jobs_at(&job.key.run, first, Consistency::Eventual).await?.into_iter().flatten() {
+            let ready = matches!(&dependent.phase, Phase::Waiting { on } if on.len() == 1 && on.contains(&job.key.index));
+            if !ready || dependent.sharded {
+                continue;
+            }
+            if self.spec(&dependent).await?.labels.may_run_on(&claimant.labels, claimant.exclusive) {
+                return Ok(Some(dependent.key));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Takes the dependent for the worker, after the write that ended the job it waited for.
+    pub(crate) async fn grant(&self, token: &LeaseToken, wish: &Wish) -> Outcome<Option<Claimed>> {
+        let Some((key, random)) = &wish.candidate else { return Ok(None) };
+        let expect = |_| Expect::WaitingOnlyOn(token.job.index);
+        match self.take_if(&wish.claimant, key, *random, expect).await? {
+            Some(job) => {
+                let lease = LeaseToken::new(key.clone(), job.attempt, *random);
+                self.hand_out(&wish.claimant, &job, &lease).await
+            }
+            None => Ok(None),
+        }
+    }
+
+    /// For a repeated completion: what the first was given, while it is still the worker's.
+    pub(crate) async fn grant_again(&self, token: &LeaseToken, done: &JobRecord, wish: &Wish) -> Outcome<Option<Claimed>> {
+        let Some(NextHold { index, masked }) = &done.next else { return Ok(None) };
+        let Some(masked) = hex::decode(masked).ok().and_then(|bytes| Random::try_from(bytes).ok()) else {
+            return Ok(None);
+        };
+        let key = JobKey::new(&token.job.run, *index);
+        let Some(job) = self.ports.job(&key, Consistency::Strong).await? else { return Ok(None) };
+        let lease = LeaseToken::new(key, job.attempt, token.mask(masked));
+        let live = Expect::HeldLive { fence: lease.fence(), now: self.ports.now() };
+        if !live.holds(&job) {
+            return Ok(None);
+        }
+        self.hand_out(&wish.claimant, &job, &lease).await
+    }
+}
+
+impl Wish {
+    /// What the write that ends the job says of it.
+    pub(crate) fn named(&self, token: &LeaseToken) -> Option<NextHold> {
+        let (key, random) = self.candidate.as_ref()?;
+        Some(NextHold { index: key.index, masked: hex::encode(token.mask(*random)) })
+    }
+}

@@ -1,0 +1,263 @@
+//! Timers: one for each run. When it is due, somebody looks at the run and ends what is over.
+//!
+//! Whoever writes a due time into a job's record reads the run's control strongly *afterwards*, and sets the timer if
+//! it isn't due by then. Whoever looks says so in the control *first*, and reads the jobs strongly afterwards. So
+//! either the one sees that somebody looks, and sets the timer again, or the other sees the due time.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use futures::future::try_join_all;
+use protocol::Millis;
+use protocol::wire::Cause;
+
+use crate::Engine;
+use crate::error::Outcome;
+use crate::ids::{JobIndex, ReportHash, RunKey};
+use crate::job::{Expect, Failure, Hold, JobRecord, JobUpdate, LastReport, Phase, after_failure};
+use crate::ports::{Consistency, Ports, Updated, Walk, WalkKind};
+use crate::run::{Control, FURTHEST, RunState, RunUpdate, Timer};
+
+/// Functions' clocks differ by less than this. A timer that is due within it, by the clock of whoever is told, counts as
+/// due: else the message would be dropped and no other come.
+const SKEW: Duration = Duration::from_millis(2500);
+/// A timer that is overdue by this much has lost its message.
+const LATE: Duration = Duration::from_secs(10);
+/// How often a run that is being cancelled is looked at, in case its walk was lost.
+const CANCELLING: Duration = Duration::from_mins(1);
+/// Jobs looked at together.
+const AT_ONCE: usize = 32;
+
+/// What a look did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Looked {
+    /// Attempts it ended: their lease or their time was over.
+    pub ended: usize,
+    /// Jobs it failed since nobody took them in time.
+    pub untaken: usize,
+    /// Jobs it promoted, which should have been before.
+    pub promoted: usize,
+}
+
+/// What a look has seen of the run so far.
+struct Seen {
+    began: Millis,
+    /// Tickets are sent for jobs that may start since then.
+    tickets_since: Millis,
+    succeeded: HashMap<JobIndex, bool>,
+    earliest: Option<Millis>,
+    poisoned_from: Option<JobIndex>,
+    any_waits: bool,
+    looked: Looked,
+}
+
+/// What a record keeps in place of a report when the end of the lease ended the attempt.
+pub(crate) fn lost_report() -> ReportHash {
+    ReportHash::of(["lost"])
+}
+
+impl<P: Ports> Engine<P> {
+    /// Sets the run's timer to `due` unless an earlier one is set. `control` was read strongly after the write that made
+    /// `due` a time to look at.
+    pub(crate) async fn arm(&self, control: &Control, due: Millis) -> Outcome<()> {
+        let due = due.min(self.ports.now() + FURTHEST);
+        let update = RunUpdate::Arm { due };
+        if update.apply(control).is_none() {
+            return Ok(());
+        }
+        let ours = match self.ports.update_control(&control.run, update).await? {
+            Updated::Done(_) => true,
+            // Our own write, whose answer was lost; or the same by another, whose message may be.
+            Updated::Refused(now) => now.is_some_and(|now| now.timer == Timer::Due(due)),
+        };
+        if ours {
+            self.ports.timer(&control.run, due).await?;
+        }
+        Ok(())
+    }
+
+    /// As [`Self::arm`], for whoever hasn't read the control since its write.
+    pub(crate) async fn arm_after_write(&self, run: &RunKey, due: Millis) -> Outcome<()> {
+        match self.ports.control(run, Consistency::Strong).await? {
+            Some(control) => self.arm(&control, due).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Asks again for a look at every run whose timer is overdue: its message was lost. How many there were; in a system
+    /// where nothing was lost, none.
+    pub async fn sweep(&self) -> Outcome<usize> {
+        let now = self.ports.now();
+        let late = self.ports.timers_due(now - LATE).await?;
+        for some in late.chunks(AT_ONCE) {
+            try_join_all(some.iter().map(|run| self.ports.timer(run, now))).await?;
+        }
+        Ok(late.len())
+    }
+
+    /// Looks at a run whose timer is due: ends what is over, does what was missed, and sets the timer again.
+    ///
+    /// `again`: the message was received before. Whoever did so may have stopped after it said that it looks, so it is
+    /// never dropped.
+    pub async fn on_timer(&self, run: &RunKey, again: bool) -> Outcome<Looked> {
+        let now = self.ports.now();
+        let before = match self.ports.control(run, Consistency::Strong).await? {
+            Some(control) if control.state.is_active() => control,
+            _ => return Ok(Looked::default()),
+        };
+        let look = RunUpdate::Look { by: (!again).then_some(now + SKEW) };
+        if look.apply(&before).is_none() {
+            return Ok(Looked::default());
+        }
+        let control = match self.ports.update_control(run, look).await? {
+            Updated::Done(control) => control,
+            Updated::Refused(_) => return Ok(Looked::default()),
+        };
+        let mut seen = Seen::new(now, &before, &control);
+        self.look(&control, &mut seen).await?;
+        if let (Some(from), true) = (seen.poisoned_from, seen.any_waits) {
+            self.ports.walk(Walk { run: run.clone(), kind: WalkKind::Skip, from }).await?;
+        }
+        self.finish_if_done(run).await?;
+        let latest = self.ports.now() + if control.state == RunState::Open { FURTHEST } else { CANCELLING };
+        self.arm_after_write(run, seen.earliest.map_or(latest, |due| due.min(latest))).await?;
+        Ok(seen.looked)
+    }
+
+    async fn look(&self, control: &Control, seen: &mut Seen) -> Outcome<()> {
+        if control.state == RunState::Cancelling {
+            let run = control.run.clone();
+            return Ok(self.ports.walk(Walk { run, kind: WalkKind::Cancel, from: 0 }).await?);
+        }
+        let mut jobs = self.forward(&control.run, control.done_below, Consistency::Strong);
+        loop {
+            let some = jobs.some(AT_ONCE).await?;
+            if some.is_empty() {
+                return Ok(());
+            }
+            for now in try_join_all(some.iter().map(|job| self.end_what_is_over(job, seen.tickets_since))).await? {
+                seen.looked.ended += now.looked.ended;
+                seen.looked.untaken += now.looked.untaken;
+                seen.see(&now.job);
+            }
+            for job in &some {
+                self.promote_if_missed(job, seen).await?;
+            }
+        }
+    }
+
+    async fn end_what_is_over(&self, job: &JobRecord, tickets_since: Millis) -> Outcome<Over> {
+        let now = self.ports.now();
+        let mut looked = Looked::default();
+        let update = match &job.phase {
+            Phase::Running(hold) if hold.until <= now => {
+                looked.ended = 1;
+                Some((Expect::HeldOver { fence: hold.fence.clone(), now }, lease_failure(job, hold)))
+            }
+            Phase::Ready { until: Some(until), .. } if *until <= now => {
+                looked.untaken = 1;
+                Some((Expect::ReadyOver { now }, untaken_failure(job)))
+            }
+            Phase::Ready { at, .. } if *at >= tickets_since && *at <= now => {
+                self.dispatch_if_ready(job).await?;
+                None
+            }
+            _ => None,
+        };
+        let Some((expect, failure)) = update else { return Ok(Over { job: job.clone(), looked }) };
+        let change = after_failure(job, self.spec(job).await?.as_ref(), failure, now);
+        match self.ports.update(&job.key, JobUpdate { expect, change }).await? {
+            Updated::Done(job) => {
+                self.dispatch_if_ready(&job).await?;
+                Ok(Over { job, looked })
+            }
+            Updated::Refused(now) => Ok(Over { job: now.unwrap_or_else(|| job.clone()), looked: Looked::default() }),
+        }
+    }
+
+    /// `seen` knows the jobs of this run that were read before; needs come first, so only those below the run's
+    /// `done_below` are unknown.
+    async fn promote_if_missed(&self, job: &JobRecord, seen: &mut Seen) -> Outcome<()> {
+        let Phase::Waiting { on } = &job.phase else { return Ok(()) };
+        let needs: Vec<JobIndex> =
+            if job.sharded { self.spec(job).await?.needs.clone() } else { on.iter().copied().collect() };
+        let unknown: Vec<JobIndex> = needs.iter().copied().filter(|need| !seen.succeeded.contains_key(need)).collect();
+        for page in unknown.chunks(100) {
+            let records = self.ports.jobs_at(&job.key.run, page, Consistency::Strong).await?;
+            for (index, record) in page.iter().zip(records) {
+                seen.succeeded.insert(*index, record.is_some_and(|record| record.outputs().is_some()));
+            }
+        }
+        if !needs.iter().all(|need| seen.succeeded.get(need) == Some(&true)) {
+            return Ok(());
+        }
+        seen.looked.promoted += 1;
+        if needs.is_empty() {
+            self.make_ready(job).await?;
+        }
+        for need in needs {
+            self.promote(&job.key, need).await?;
+        }
+        Ok(())
+    }
+}
+
+/// A job after what was over in it was ended.
+struct Over {
+    job: JobRecord,
+    looked: Looked,
+}
+
+impl Seen {
+    fn new(began: Millis, before: &Control, control: &Control) -> Self {
+        let tickets_since = match before.timer {
+            Timer::Due(at) => at - SKEW,
+            // How long ago whoever looked before was told isn't known.
+            Timer::Looking | Timer::Off => Millis(0),
+        };
+        Self {
+            began,
+            tickets_since,
+            succeeded: HashMap::new(),
+            earliest: None,
+            poisoned_from: control.failed.then_some(0),
+            any_waits: false,
+            looked: Looked::default(),
+        }
+    }
+
+    fn see(&mut self, job: &JobRecord) {
+        self.succeeded.insert(job.key.index, job.outputs().is_some());
+        if job.poisons() {
+            self.poisoned_from = self.poisoned_from.or(Some(job.key.index));
+        }
+        let due = match &job.phase {
+            Phase::Waiting { .. } => {
+                self.any_waits = true;
+                None
+            }
+            Phase::Running(hold) => Some(hold.until),
+            Phase::Ready { at, .. } if *at > self.began => Some(*at),
+            Phase::Ready { until, .. } => *until,
+            Phase::Ended(_) => None,
+        };
+        self.earliest = self.earliest.into_iter().chain(due).min();
+    }
+}
+
+/// How an attempt failed whose lease is over.
+fn lease_failure(job: &JobRecord, hold: &Hold) -> Failure {
+    let timed_out = job.deadline().is_some_and(|deadline| hold.until >= deadline);
+    let (cause, error) = match job.limits.timeout {
+        Some(secs) if timed_out => (Cause::Timeout, format!("it ran longer than its timeout of {secs} s")),
+        _ => (Cause::Lost, "the worker was lost: its lease ended without a report".to_owned()),
+    };
+    let last_report = Some(LastReport { fence: hold.fence.clone(), report: lost_report() });
+    Failure { cause, error, exit_code: None, retryable: true, last_report }
+}
+
+fn untaken_failure(job: &JobRecord) -> Failure {
+    let secs = job.limits.queue_timeout.unwrap_or_default();
+    let error = format!("no worker took it within its queue_timeout of {secs} s");
+    Failure { cause: Cause::QueueTimeout, error, exit_code: None, retryable: false, last_report: None }
+}
