@@ -35,6 +35,7 @@ pub fn job(id: &str, status: Status) -> Job {
         required_labels: LabelSet::default(),
         max_retries: 0,
         attempt: 0,
+        attempts: Vec::new(),
         duration_secs: None,
         started_at: None,
         output: None,

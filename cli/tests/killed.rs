@@ -141,7 +141,7 @@ async fn one_job(client: &Client, claimed: &Claimed, history: &History) {
     let log = [piece(0)];
     let logged = persist(began, || client.logs_push(lease, &log)).await;
     sleep(WORK).await;
-    let report = Complete { outputs: BTreeMap::from([("v".to_owned(), output.clone())]) };
+    let report = Complete { outputs: BTreeMap::from([("v".to_owned(), output.clone())]), next: None };
     let reported = persist(began, || client.complete(lease, &report)).await;
     match reported {
         Some(_) => {

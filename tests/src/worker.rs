@@ -209,7 +209,7 @@ impl Hold {
     /// If the answer has a next job, which nobody asked for.
     pub async fn complete(&self, outputs: &[(&str, &str)]) -> Result<(), Refused> {
         let outputs = outputs.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
-        let reported = self.cloud.client.complete(&self.lease.lease_id, &Complete { outputs }).await?;
+        let reported = self.cloud.client.complete(&self.lease.lease_id, &Complete { outputs, next: None }).await?;
         assert_eq!(reported.next, None);
         Ok(())
     }

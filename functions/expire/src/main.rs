@@ -1,4 +1,4 @@
-//! Long work in steps, from its queue; and every minute, a look at all open runs.
+//! Long work in steps, timers and repairs, from their queue; and every minute, the sweep for lost timers.
 
 use aws::{Aws, events};
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
@@ -17,13 +17,13 @@ async fn main() -> Result<(), Error> {
 async fn handle(engine: &Engine<Aws>, event: Value) -> Result<SqsBatchResponse, Error> {
     let mut response = SqsBatchResponse::default();
     if event.get("Records").is_none() {
-        let swept = engine.sweep().await?;
-        tracing::info!(swept.runs, swept.leases_ended, swept.promoted, "swept");
+        let overdue = engine.sweep().await?;
+        tracing::info!(overdue, "swept");
         return Ok(response);
     }
     for message in serde_json::from_value::<SqsEvent>(event)?.records {
         if let Err(error) = step(engine, &message).await {
-            tracing::error!(%error, message = message.message_id, "a step of long work failed");
+            tracing::error!(%error, message = message.message_id, "a message of the queue failed");
             let mut failure = BatchItemFailure::default();
             failure.item_identifier = message.message_id.unwrap_or_default();
             response.batch_item_failures.push(failure);
@@ -33,6 +33,7 @@ async fn handle(engine: &Engine<Aws>, event: Value) -> Result<SqsBatchResponse, 
 }
 
 async fn step(engine: &Engine<Aws>, message: &SqsMessage) -> Result<(), Error> {
-    let walk = events::walk(message.body.as_deref().unwrap_or_default())?;
-    Ok(engine.walk_step(walk).await?)
+    let errand = events::errand(message.body.as_deref().unwrap_or_default())?;
+    let received = message.attributes.get("ApproximateReceiveCount").and_then(|count| count.parse::<u32>().ok());
+    Ok(engine.on_errand(errand, received.is_none_or(|count| count > 1)).await?)
 }

@@ -1,9 +1,11 @@
-//! Works off the change feed: promotes what became ready, skips what can't start, finishes runs.
+//! Works off the change feed: promotes what became ready, skips what can't start, finishes runs. What can't be handled is
+//! set aside, so that the records behind it go on.
 
 use aws::{Aws, events};
 use aws_lambda_events::dynamodb::{Event, EventRecord};
 use aws_lambda_events::streams::{DynamoDbBatchItemFailure, DynamoDbEventResponse};
 use engine::Engine;
+use engine::ports::Dispatcher;
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 
 #[tokio::main(flavor = "current_thread")]
@@ -13,7 +15,8 @@ async fn main() -> Result<(), Error> {
     lambda_runtime::run(service_fn(|event: LambdaEvent<Event>| handle(&engine, event.payload))).await
 }
 
-/// Handles records in order, up to the first that fails: the stream gives that one and those after it again.
+/// Handles records in order, up to the first that can't even be set aside: the stream gives that one and those after it
+/// again.
 async fn handle(engine: &Engine<Aws>, event: Event) -> Result<DynamoDbEventResponse, Error> {
     let mut response = DynamoDbEventResponse::default();
     for record in event.records {
@@ -29,8 +32,13 @@ async fn handle(engine: &Engine<Aws>, event: Event) -> Result<DynamoDbEventRespo
 }
 
 async fn handle_record(engine: &Engine<Aws>, record: &EventRecord) -> Result<(), Error> {
-    match events::notice(record)? {
-        Some(notice) => Ok(engine.on_notice(&notice).await?),
-        None => Ok(()),
+    match (events::notice(record), events::place(record)) {
+        (Ok(Some(notice)), _) => Ok(engine.on_notice_or_repair(&notice).await?),
+        (Err(error), Some(place)) => {
+            tracing::error!(%error, ?place, "a record of the stream can't be read; setting it aside");
+            Ok(engine.ports().repair(place).await?)
+        }
+        (Ok(None), _) => Ok(()),
+        (Err(error), None) => Err(error.into()),
     }
 }

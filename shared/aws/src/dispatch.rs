@@ -1,11 +1,17 @@
 //! Messages over SQS.
 
+use std::time::Duration;
+
 use aws_sdk_sqs::operation::send_message::SendMessageError;
-use engine::ids::Ticket;
-use engine::ports::{Dispatcher, PoolQueue, Stored, Walk};
+use engine::ids::{RunKey, Ticket};
+use engine::ports::{Dispatcher, Errand, PoolQueue, Repair, Stored, Surroundings, Walk};
+use protocol::Millis;
 
 use crate::Aws;
 use crate::error::{corrupt, unavailable};
+
+/// SQS's, in seconds.
+const LONGEST_DELAY: i32 = 900;
 
 impl Dispatcher for Aws {
     async fn ticket(&self, queue: &PoolQueue, ticket: Ticket) -> Stored<()> {
@@ -21,9 +27,26 @@ impl Dispatcher for Aws {
     }
 
     async fn walk(&self, walk: Walk) -> Stored<()> {
-        let body = serde_json::to_string(&walk).map_err(corrupt)?;
+        self.send(&Errand::Walk(walk), Duration::ZERO).await
+    }
+
+    async fn timer(&self, run: &RunKey, at: Millis) -> Stored<()> {
+        self.send(&Errand::Timer(run.clone()), at.since(self.now())).await
+    }
+
+    async fn repair(&self, repair: Repair) -> Stored<()> {
+        self.send(&Errand::Repair(repair), Duration::ZERO).await
+    }
+}
+
+impl Aws {
+    /// Delivered after `delay`, rounded up to a second: not before its time.
+    async fn send(&self, errand: &Errand, delay: Duration) -> Stored<()> {
+        let body = serde_json::to_string(errand).map_err(corrupt)?;
+        let secs =
+            i32::try_from(delay.as_millis().div_ceil(1000)).map_or(LONGEST_DELAY, |secs| secs.min(LONGEST_DELAY));
         let call = self.queues.send_message().queue_url(&self.config.walks_queue).message_body(body);
-        call.send().await.map_err(|error| unavailable(&error))?;
+        call.delay_seconds(secs).send().await.map_err(|error| unavailable(&error))?;
         Ok(())
     }
 }

@@ -2,11 +2,12 @@
 
 use aws_lambda_events::dynamodb::EventRecord;
 use engine::notice::Notice;
-use engine::ports::{Stored, Walk};
+use engine::ports::{Errand, Repair, Stored};
 use engine::run::RunState;
 
 use crate::error::corrupt;
 use crate::item::{self, Item};
+use crate::keys;
 
 /// What a record of the stream tells; `None` if nothing follows from it.
 ///
@@ -40,10 +41,21 @@ pub fn notice(record: &EventRecord) -> Stored<Option<Notice>> {
     Ok(news.then(|| Notice::JobEnded(Box::new(job))))
 }
 
-/// A step of long work, as the queue carries it.
+/// Where a record of the stream is, whether or not its image can be read; `None` if nothing could follow from it.
+#[must_use]
+pub fn place(record: &EventRecord) -> Option<Repair> {
+    let keys: Item = record.change.keys.clone().into();
+    let (pk, sk) = (item::text(&keys, "pk").ok()?, item::text(&keys, "sk").ok()?);
+    match sk {
+        "CTL" => keys::parse_run(pk).map(Repair::Run),
+        _ => keys::parse_job(pk, sk).map(Repair::Job),
+    }
+}
+
+/// What the queue of long work brings.
 ///
 /// # Errors
 /// If the message isn't what this project sent.
-pub fn walk(message: &str) -> Stored<Walk> {
+pub fn errand(message: &str) -> Stored<Errand> {
     serde_json::from_str(message).map_err(corrupt)
 }

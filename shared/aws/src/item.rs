@@ -4,9 +4,9 @@ use std::collections::{BTreeSet, HashMap};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use engine::ids::{Fence, JobKey, PoolId, ReportHash, RunKey};
-use engine::job::{Ending, Hold, JobRecord, LastReport, Outcome, OutputsRef, Phase};
+use engine::job::{Ending, Hold, JobRecord, LastReport, NextHold, Outcome, OutputsRef, Phase, TimeLimits, Used};
 use engine::ports::{StoreError, Stored};
-use engine::run::{Control, RunEnd, RunState, WorkflowRecord};
+use engine::run::{Control, RunEnd, RunState, Timer, WorkflowRecord};
 use protocol::{JobId, Millis, Status, WorkerId, WorkflowId};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -57,10 +57,26 @@ pub(crate) struct JobItem {
     pub sharded: bool,
     pub attempt: u32,
     pub retries_used: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lost_used: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeout_used: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queue_timeout: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failed: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_index: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_masked: Option<String>,
     #[serde(with = "serde_dynamo::number_set", skip_serializing_if = "BTreeSet::is_empty")]
     pub waiting_on: BTreeSet<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ready_at: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ready_until: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fence: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -105,7 +121,8 @@ pub(crate) fn new_job(job: &JobRecord) -> Stored<Item> {
         spec: job.spec.as_ref().map(serde_json::to_string).transpose().map_err(corrupt)?,
         sharded: job.sharded,
         attempt: job.attempt,
-        retries_used: job.retries_used,
+        timeout: job.limits.timeout,
+        queue_timeout: job.limits.queue_timeout,
         expires_on: expires_on(),
         ..JobItem::default()
     };
@@ -147,6 +164,10 @@ pub(crate) fn job_record(item: Item) -> Stored<JobRecord> {
         }
         _ => None,
     };
+    let next = match (fields.next_index, fields.next_masked) {
+        (Some(index), Some(masked)) => Some(NextHold { index, masked }),
+        _ => None,
+    };
     Ok(JobRecord {
         key,
         id: JobId::new(fields.id).map_err(corrupt)?,
@@ -154,10 +175,17 @@ pub(crate) fn job_record(item: Item) -> Stored<JobRecord> {
         spec: fields.spec.as_deref().map(serde_json::from_str).transpose().map_err(corrupt)?,
         sharded: fields.sharded,
         attempt: fields.attempt,
-        retries_used: fields.retries_used,
+        limits: TimeLimits { timeout: fields.timeout, queue_timeout: fields.queue_timeout },
+        used: Used {
+            max: fields.retries_used,
+            lost: fields.lost_used.unwrap_or_default(),
+            timeout: fields.timeout_used.unwrap_or_default(),
+        },
+        failed: fields.failed.as_deref().map(serde_json::from_str).transpose().map_err(corrupt)?.unwrap_or_default(),
         last_report,
         error: fields.error,
         ready_at: fields.ready_at.map(Millis),
+        next,
         phase,
     })
 }
@@ -167,7 +195,10 @@ fn phase(key: &JobKey, fields: &JobItem) -> Stored<Phase> {
     let hold = hold(fields)?;
     Ok(match fields.status.as_str() {
         status::WAITING => Phase::Waiting { on: fields.waiting_on.clone() },
-        status::READY => Phase::Ready { at: Millis(fields.ready_at.ok_or_else(|| lacks("ready_at"))?) },
+        status::READY => Phase::Ready {
+            at: Millis(fields.ready_at.ok_or_else(|| lacks("ready_at"))?),
+            until: fields.ready_until.map(Millis),
+        },
         status::RUNNING => Phase::Running(hold.ok_or_else(|| lacks("a hold"))?),
         word => {
             let status: Status = word.parse().map_err(corrupt)?;
@@ -218,6 +249,9 @@ struct ControlItem {
     cancelled: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     opened_at: Option<u64>,
+    /// 0 while somebody looks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    timer_due: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     index_pk: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -238,7 +272,8 @@ pub(crate) fn control(control: &Control) -> Stored<Item> {
         cancelled: control.cancelled,
         opened_at: control.opened_at.map(|at| at.0),
         index_pk: active.then(|| keys::OPEN.to_owned()),
-        index_sk: active.then(|| keys::by_age(control.opened_at.unwrap_or_default(), control.run.as_str())),
+        timer_due: control.timer.stored().map(|at| at.0),
+        index_sk: control.timer.stored().map(|at| keys::by_age(at, control.run.as_str())),
         expires_on: expires_on(),
     };
     to_item(keys::control(&control.run), fields)
@@ -259,6 +294,7 @@ pub(crate) fn control_record(item: Item) -> Stored<Control> {
         failed: fields.failed,
         cancelled: fields.cancelled,
         opened_at: fields.opened_at.map(Millis),
+        timer: Timer::from_stored(fields.timer_due.map(Millis)),
     })
 }
 

@@ -17,6 +17,8 @@ use crate::table::{Answer, Key, Query, refused_items};
 use crate::update::{self, Expression, number, string};
 use crate::{Aws, keys};
 
+/// Runs with an overdue timer that one read gives.
+const TIMERS: usize = 300;
 /// A definition up to this size is kept in its item; a larger one in the bucket.
 const DEFINITION_IN_ITEM: usize = 300_000;
 
@@ -187,6 +189,12 @@ impl RunStore for Aws {
 
     async fn open_runs(&self) -> Stored<Vec<RunKey>> {
         let entries = self.jobs.query_all(Query::of_index(keys::OPEN)).await?;
+        Ok(entries.iter().filter_map(|entry| keys::parse_run(item::text(entry, "pk").ok()?)).collect())
+    }
+
+    async fn timers_due(&self, by: Millis) -> Stored<Vec<RunKey>> {
+        let query = Query { to: Some(keys::ready_until(by)), limit: Some(TIMERS), ..Query::of_index(keys::OPEN) };
+        let entries = self.jobs.query(query).await?;
         Ok(entries.iter().filter_map(|entry| keys::parse_run(item::text(entry, "pk").ok()?)).collect())
     }
 

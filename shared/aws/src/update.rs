@@ -4,9 +4,9 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use engine::ids::JobKey;
-use engine::job::{Change, Expect, Hold, JobUpdate, LastReport, Outcome, OutputsRef};
+use engine::job::{Change, End, Expect, Hold, JobUpdate, LastReport, NextHold, Outcome, OutputsRef};
 use engine::ports::Stored;
-use engine::run::RunUpdate;
+use engine::run::{FURTHEST, RunUpdate};
 use protocol::Millis;
 
 use crate::error::corrupt;
@@ -113,6 +113,14 @@ impl Expression {
         self.when(|e| format!("attribute_not_exists({})", e.name(attribute)))
     }
 
+    /// Somebody looks, or the timer is due after that.
+    fn when_timer_is_later(self, due: Millis) -> Self {
+        self.when(|e| {
+            let (name, looking, due) = (e.name("timer_due"), e.value(number(0)), e.value(number(due.0)));
+            format!("({name} = {looking} OR {name} > {due})")
+        })
+    }
+
     pub(crate) fn when_one_of(self, attribute: &str, words: &[&str]) -> Self {
         self.when(|e| {
             let name = e.name(attribute);
@@ -137,7 +145,8 @@ impl Expression {
 
 /// The update of a job's item.
 pub(crate) fn job(key: &JobKey, update: &JobUpdate, shards: u32) -> Stored<Expression> {
-    change(key, &update.change, shards, expect(&update.expect))
+    let from_waiting = matches!(update.expect, Expect::WaitingOnlyOn(_));
+    change(key, &update.change, shards, from_waiting, expect(&update.expect))
 }
 
 fn expect(expect: &Expect) -> Expression {
@@ -161,6 +170,7 @@ fn expect(expect: &Expect) -> Expression {
             .when_is("fence", "=", string(fence.as_str()))
             .when_is("lease_until", "<=", number(now.0)),
         Expect::Held { fence } => is(e, status::RUNNING).when_is("fence", "=", string(fence.as_str())),
+        Expect::ReadyOver { now } => is(e, status::READY).when_is("ready_until", "<=", number(now.0)),
         Expect::NotEnded => e.when_one_of("status", &[status::WAITING, status::READY, status::RUNNING]),
     }
 }
@@ -168,8 +178,12 @@ fn expect(expect: &Expect) -> Expression {
 const INDEX: [&str; 2] = ["index_pk", "index_sk"];
 const HOLD: [&str; 5] = ["fence", "worker", "ttl", "started_at", "lease_until"];
 
-fn change(key: &JobKey, change: &Change, shards: u32, e: Expression) -> Stored<Expression> {
-    let into_ready_list = |e: Expression, pool: &engine::ids::PoolId, at: Millis| {
+fn change(key: &JobKey, change: &Change, shards: u32, from_waiting: bool, e: Expression) -> Stored<Expression> {
+    let into_ready_list = |e: Expression, pool: &engine::ids::PoolId, at: Millis, until: Option<Millis>| {
+        let e = match until {
+            Some(until) => e.set("ready_until", number(until.0)),
+            None => e.remove(&["ready_until"]),
+        };
         e.set("status", string(status::READY))
             .set("ready_at", number(at.0))
             .set("index_pk", string(keys::ready(pool, keys::ready_shard(key, shards))))
@@ -177,26 +191,41 @@ fn change(key: &JobKey, change: &Change, shards: u32, e: Expression) -> Stored<E
     };
     Ok(match change {
         Change::DropNeed(need) => e.delete_from_set("waiting_on", one_number(*need)),
-        Change::BecomeReady { pool, at } => into_ready_list(e, pool, *at).remove(&["waiting_on"]),
-        Change::Start(hold) => start(e, hold),
+        Change::BecomeReady { pool, at, until } => into_ready_list(e, pool, *at, *until).remove(&["waiting_on"]),
+        Change::Start(hold) if from_waiting => {
+            start(e, hold).set("ready_at", number(hold.started_at.0)).remove(&["waiting_on"])
+        }
+        Change::Start(hold) => start(e, hold).remove(&INDEX),
         Change::Renew { until } => e.set("lease_until", number(until.0)),
-        Change::TryAgain { pool, at, attempt, retries_used, last_report, error } => {
-            with_report(into_ready_list(e, pool, *at), Some(last_report))
+        Change::TryAgain { pool, at, until, attempt, used, last_report, error, failed } => {
+            let own = |n: u32| (n > 0).then(|| number(n));
+            with_report(into_ready_list(e, pool, *at, *until), Some(last_report))
                 .set("attempt", number(*attempt))
-                .set("retries_used", number(*retries_used))
+                .set("retries_used", number(used.max))
+                .set_some("lost_used", own(used.lost))
+                .set_some("timeout_used", own(used.timeout))
                 .set("error", string(error.clone()))
+                .set("failed", string(serde_json::to_string(failed).map_err(corrupt)?))
                 .remove(&HOLD)
         }
-        Change::End { outcome, at, last_report, error } => {
-            let e = e.set("status", string(outcome.status().as_str())).set("ended_at", number(at.0)).remove(&INDEX);
-            let e = with_report(e, last_report.as_ref()).remove(&["waiting_on"]);
-            let e = match error {
-                Some(error) => e.set("error", string(error.clone())),
-                None => e.remove(&["error"]),
-            };
-            ended_with(e, outcome)?
-        }
+        Change::End(end) => ended(e, end)?,
     })
+}
+
+fn ended(e: Expression, end: &End) -> Stored<Expression> {
+    let e = e.set("status", string(end.outcome.status().as_str())).set("ended_at", number(end.at.0)).remove(&INDEX);
+    let mut e = with_report(e, end.last_report.as_ref()).remove(&["waiting_on"]);
+    e = match &end.error {
+        Some(error) => e.set("error", string(error.clone())),
+        None => e.remove(&["error"]),
+    };
+    if let Some(failed) = &end.failed {
+        e = e.set("failed", string(serde_json::to_string(failed).map_err(corrupt)?));
+    }
+    if let Some(NextHold { index, masked }) = &end.next {
+        e = e.set("next_index", number(*index)).set("next_masked", string(masked.clone()));
+    }
+    ended_with(e, &end.outcome)
 }
 
 fn start(e: Expression, hold: &Hold) -> Expression {
@@ -206,7 +235,6 @@ fn start(e: Expression, hold: &Hold) -> Expression {
         .set("ttl", number(hold.ttl_secs))
         .set("started_at", number(hold.started_at.0))
         .set("lease_until", number(hold.until.0))
-        .remove(&INDEX)
 }
 
 fn with_report(e: Expression, report: Option<&LastReport>) -> Expression {
@@ -234,28 +262,33 @@ fn ended_with(e: Expression, outcome: &Outcome) -> Stored<Expression> {
 /// The update of a run's control item.
 pub(crate) fn control(run: &engine::ids::RunKey, update: RunUpdate) -> Expression {
     let e = Expression::of_existing();
-    let opened = |at: Millis| string(keys::by_age(at, run.as_str()));
+    let listed = |due: Millis| string(keys::by_age(due, run.as_str()));
+    let active = |e: Expression| e.when_one_of("state", &["open", "cancelling"]);
+    let timer = |e: Expression, due: Millis| e.set("timer_due", number(due.0)).set("index_sk", listed(due));
     match update {
         RunUpdate::Open { at } => e
             .when_is("state", "=", string("new"))
             .set("state", string("open"))
             .set("opened_at", number(at.0))
             .set("index_pk", string(keys::OPEN))
-            .set("index_sk", opened(at)),
+            .set("timer_due", number((at + FURTHEST).0))
+            .set("index_sk", listed(at + FURTHEST)),
         RunUpdate::Cancel { at } => e
             .when_one_of("state", &["new", "open"])
             .set("state", string("cancelling"))
             .set_if_absent("opened_at", number(at.0))
             .set_if_absent("index_pk", string(keys::OPEN))
-            .set_if_absent("index_sk", opened(at)),
+            .set_if_absent("timer_due", number(0))
+            .set_if_absent("index_sk", listed(Millis(0))),
         RunUpdate::Advance(progress) => e
             .when_is("state", "<>", string("final"))
             .when_is("done_below", "<", number(progress.done_below))
             .set("done_below", number(progress.done_below))
             .set("failed", AttributeValue::Bool(progress.failed))
             .set("cancelled", AttributeValue::Bool(progress.cancelled)),
-        RunUpdate::Finish => {
-            e.when_one_of("state", &["open", "cancelling"]).set("state", string("final")).remove(&INDEX)
-        }
+        RunUpdate::Arm { due } => timer(active(e).when_timer_is_later(due), due),
+        RunUpdate::Look { by: Some(by) } => timer(active(e).when_is("timer_due", "<=", number(by.0)), Millis(0)),
+        RunUpdate::Look { by: None } => timer(active(e), Millis(0)),
+        RunUpdate::Finish => active(e).set("state", string("final")).remove(&INDEX).remove(&["timer_due"]),
     }
 }

@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use engine::ids::{JobKey, PoolId};
-use engine::job::{Change, Ending, Expect, JobRecord, JobUpdate, Outcome, OutputsRef, Phase};
+use engine::job::{Change, End, Ending, Expect, JobRecord, JobUpdate, NextHold, Outcome, OutputsRef, Phase, Used};
 use engine::ports::{Consistency, Ports, Updated};
 use engine::run::{Progress, RunState, RunUpdate};
 use futures::future::join_all;
 use protocol::LabelSet;
 
 use crate::fixture::{
-    NOW, become_ready, change, commit_new, control_now, fence, fresh_labels, fresh_run, hold, job_now, new_workflow,
-    outputs_of, put_jobs, report, secs, waiting,
+    NOW, become_ready, change, commit_new, control_now, failed_attempt, fence, fresh_labels, fresh_run, hold, job_now,
+    new_workflow, outputs_of, put_jobs, report, secs, waiting,
 };
 
 /// How a job gets to where it stands: what it waits for, and the changes that follow.
@@ -32,12 +32,17 @@ fn apart() -> OutputsRef {
 }
 
 fn end(outcome: Outcome, reported: Option<u32>, error: Option<&str>) -> Change {
-    Change::End { outcome, at: NOW + secs(9), last_report: reported.map(report), error: error.map(str::to_owned) }
+    let failed =
+        matches!(outcome, Outcome::Failure { .. }).then(|| vec![failed_attempt(0, NOW), failed_attempt(1, NOW)]);
+    let next = matches!(outcome, Outcome::Success(_)).then(|| NextHold { index: 9, masked: "0a".repeat(16) });
+    let (last_report, error) = (reported.map(report), error.map(str::to_owned));
+    Change::End(End { outcome, at: NOW + secs(9), last_report, error, failed, next })
 }
 
 /// Every phase, by every way that the engine has of getting there.
 fn lives(pool: &PoolId) -> Vec<Life> {
-    let ready = |at| Change::BecomeReady { pool: pool.clone(), at };
+    let ready = |at| Change::BecomeReady { pool: pool.clone(), at, until: None };
+    let ready_until = |until| Change::BecomeReady { pool: pool.clone(), at: NOW, until: Some(until) };
     let started = |n, until| vec![ready(NOW), Change::Start(hold(n, until))];
     let live = || started(1, NOW + secs(30));
     let again = || {
@@ -45,10 +50,12 @@ fn lives(pool: &PoolId) -> Vec<Life> {
         changes.push(Change::TryAgain {
             pool: pool.clone(),
             at: NOW,
+            until: Some(NOW + secs(7)),
             attempt: 1,
-            retries_used: 1,
+            used: Used { max: 1, lost: 2, timeout: 3 },
             last_report: report(1),
             error: "exit code 2: \"ünlucky\"\nsecond line".to_owned(),
+            failed: vec![failed_attempt(0, NOW)],
         });
         changes
     };
@@ -70,6 +77,10 @@ fn lives(pool: &PoolId) -> Vec<Life> {
         waiting("ready, its only need met in the same write", &[1], vec![ready(NOW)]),
         from_none("ready now", vec![ready(NOW)]),
         from_none("ready later", vec![ready(NOW + secs(1))]),
+        from_none("ready until this moment", vec![ready_until(NOW)]),
+        from_none("ready for a while", vec![ready_until(NOW + secs(1))]),
+        waiting("given with the completion of its only need", &[1], vec![Change::Start(hold(1, NOW + secs(30)))]),
+        from_none("held, after it was ready for a while", vec![ready_until(NOW), Change::Start(hold(1, NOW))]),
         from_none("held live", live()),
         from_none("held until this moment", started(1, NOW)),
         from_none("held by another until later", started(2, NOW + secs(60))),
@@ -124,6 +135,8 @@ fn expectations(pool: &PoolId) -> Vec<Expect> {
         Expect::WaitingOnlyOn(2),
         Expect::WaitingOnNothing,
         Expect::NotEnded,
+        Expect::ReadyOver { now: NOW },
+        Expect::ReadyOver { now: NOW - secs(1) },
         Expect::Ready { pool: other, by: NOW },
     ];
     for by in [NOW - secs(1), NOW, NOW + secs(1)] {
@@ -208,7 +221,13 @@ pub async fn a_control_changes_exactly_as_the_engine_says<P: Ports + 'static>(po
     let to = |done_below, failed, cancelled| RunUpdate::Advance(Progress { done_below, failed, cancelled });
     let open = RunUpdate::Open { at };
     let cancel = RunUpdate::Cancel { at: at + secs(1) };
-    let lives: [&[RunUpdate]; 8] = [
+    let arm = |after| RunUpdate::Arm { due: NOW + secs(after) };
+    let look = |after| RunUpdate::Look { by: Some(NOW + secs(after)) };
+    let anyway = RunUpdate::Look { by: None };
+    let lives: [&[RunUpdate]; 11] = [
+        &[open, arm(9)],
+        &[open, arm(9), look(9)],
+        &[open, anyway, arm(30), cancel],
         &[],
         &[open],
         &[cancel],
@@ -221,6 +240,12 @@ pub async fn a_control_changes_exactly_as_the_engine_says<P: Ports + 'static>(po
     let updates = [
         open,
         cancel,
+        arm(8),
+        arm(9),
+        arm(31),
+        look(8),
+        look(9),
+        anyway,
         to(0, true, true),
         to(1, true, false),
         to(2, false, true),

@@ -12,7 +12,7 @@ use protocol::{LabelSet, Millis, Outputs, Status};
 
 use crate::fixture::{
     NOW, become_ready, change, commit_new, control_now, control_of, eventually, fresh_labels, fresh_run, hold, job_now,
-    new_workflow, outputs_of, put_jobs, secs, spec, waiting, workflow_now,
+    new_workflow, outputs_of, put_jobs, secs, spec, try_again, waiting, workflow_now,
 };
 
 /// Not one that is open, not one that has moved on since it was read; with its control, and from the list.
@@ -82,18 +82,10 @@ async fn written(ports: &impl Ports, labels: &LabelSet) -> Written {
     for some in jobs.chunks(25) {
         put_jobs(ports, some).await;
     }
-    let pool = PoolId::of(labels);
     for index in [3, 280] {
         let ready = change(ports, &jobs[index], become_ready(&jobs[index], NOW)).await;
         let held = change(ports, &ready, Change::Start(hold(1, NOW + secs(30)))).await;
-        let again = Change::TryAgain {
-            pool: pool.clone(),
-            at: NOW,
-            attempt: 1,
-            retries_used: 1,
-            last_report: crate::fixture::report(1),
-            error: "no".to_owned(),
-        };
+        let again = try_again(&held, NOW);
         jobs[index] = change(ports, &held, again).await;
     }
     let key = |index| JobKey::new(&run, index);

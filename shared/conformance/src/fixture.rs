@@ -4,10 +4,13 @@ use std::future::Future;
 use std::time::Duration;
 
 use engine::ids::{Fence, JobIndex, JobKey, PoolId, ReportHash, RunKey};
-use engine::job::{Change, Expect, Hold, JobRecord, JobSpec, JobUpdate, Kept, LastReport, Phase};
+use engine::job::{
+    Budgets, Change, End, Expect, Hold, JobRecord, JobSpec, JobUpdate, Kept, LastReport, Outcome, Phase, TimeLimits,
+    Used,
+};
 use engine::ports::{Commit, Committed, Consistency, NewItem, Ports, Stored, Updated};
-use engine::run::{Control, RunState, WorkflowRecord};
-use protocol::wire::OutputsFrom;
+use engine::run::{Control, FURTHEST, RunState, Timer, WorkflowRecord};
+use protocol::wire::{Attempt, Backoff, Cause, OutputsFrom};
 use protocol::{JobId, LabelSet, Millis, Outputs, WorkerId, WorkflowId};
 
 /// When it is, in checks that don't ask the store.
@@ -60,6 +63,8 @@ pub(crate) fn spec(labels: &LabelSet) -> JobSpec {
         needs: Vec::new(),
         dependents: vec![7, 9],
         max_retries: 2,
+        budgets: Budgets { lost: Some(5), timeout: None },
+        backoff: Backoff::Exponential { base_secs: 10, max_secs: 300 },
         outputs_from: OutputsFrom::default(),
         place: 3,
         kept: Kept { metadata: serde_json::json!({ "x": [1, null, "é"] }), ..Kept::default() },
@@ -68,18 +73,13 @@ pub(crate) fn spec(labels: &LabelSet) -> JobSpec {
 
 /// A job as a run begins with it.
 pub(crate) fn waiting(run: &RunKey, index: JobIndex, on: &[JobIndex], labels: &LabelSet) -> JobRecord {
+    let id = JobId::new(format!("job-{index}")).expect("an id");
+    let phase = Phase::Waiting { on: on.iter().copied().collect() };
     JobRecord {
-        key: JobKey::new(run, index),
-        id: JobId::new(format!("job-{index}")).expect("an id"),
         pool: PoolId::of(labels),
         spec: Some(Box::new(spec(labels))),
-        sharded: false,
-        attempt: 0,
-        retries_used: 0,
-        last_report: None,
-        error: None,
-        ready_at: None,
-        phase: Phase::Waiting { on: on.iter().copied().collect() },
+        limits: TimeLimits { timeout: (index % 2 == 1).then_some(60), queue_timeout: (index % 3 == 1).then_some(600) },
+        ..JobRecord::first(JobKey::new(run, index), id, phase)
     }
 }
 
@@ -94,7 +94,12 @@ pub(crate) async fn job_now(ports: &impl Ports, key: &JobKey) -> Option<JobRecor
 
 /// Changes a job as nothing can refuse; the record must then be what the engine says.
 pub(crate) async fn change(ports: &impl Ports, record: &JobRecord, change: Change) -> JobRecord {
-    let update = JobUpdate { expect: Expect::NotEnded, change };
+    let expect = match (&change, &record.phase) {
+        // Only so does the engine start a job that waits.
+        (Change::Start(_), Phase::Waiting { on }) => Expect::WaitingOnlyOn(*on.first().expect("it waits for one")),
+        _ => Expect::NotEnded,
+    };
+    let update = JobUpdate { expect, change };
     let expected = update.apply(record).expect("nothing ended it yet");
     let answer = ports.update(&record.key, update.clone()).await.expect("the store answers");
     assert_eq!(answer, Updated::Done(expected.clone()), "answer to {update:?}");
@@ -102,7 +107,38 @@ pub(crate) async fn change(ports: &impl Ports, record: &JobRecord, change: Chang
 }
 
 pub(crate) fn become_ready(job: &JobRecord, at: Millis) -> Change {
-    Change::BecomeReady { pool: job.pool.clone(), at }
+    Change::BecomeReady { pool: job.pool.clone(), at, until: None }
+}
+
+/// Its first attempt failed.
+pub(crate) fn try_again(job: &JobRecord, at: Millis) -> Change {
+    Change::TryAgain {
+        pool: job.pool.clone(),
+        at,
+        until: None,
+        attempt: 1,
+        used: Used { max: 1, ..Used::default() },
+        last_report: report(1),
+        error: "exit code 2: \"ünlucky\"\nsecond line".to_owned(),
+        failed: vec![failed_attempt(0, at)],
+    }
+}
+
+pub(crate) fn failed_attempt(attempt: u32, at: Millis) -> Attempt {
+    Attempt {
+        attempt,
+        cause: Cause::Lost,
+        error: "it was \"lost\"".to_owned(),
+        worker_id: WorkerId::new("worker-1").ok(),
+        exit_code: None,
+        started_at: Some(NOW),
+        finished_at_ms: at,
+    }
+}
+
+/// By nobody's report.
+pub(crate) fn end(outcome: Outcome) -> Change {
+    Change::End(End::unreported(outcome, NOW))
 }
 
 /// A workflow of its own, with its control, not yet committed.
@@ -131,6 +167,7 @@ pub(crate) fn control_of(workflow: &WorkflowRecord, state: RunState) -> Control 
         failed: false,
         cancelled: false,
         opened_at: (state != RunState::New).then_some(NOW),
+        timer: if state.is_active() { Timer::Due(NOW + FURTHEST) } else { Timer::Off },
     }
 }
 

@@ -48,6 +48,7 @@ macro_rules! each_check {
             commit::a_workflow_ends_once_and_only_in_its_current_run,
             list::workflows_are_listed_newest_first_each_once_from_the_cursor_on,
             list::open_runs_are_those_that_are_open_or_cancelling,
+            list::timers_are_due_of_runs_that_are_open_or_cancelling,
             list::jobs_are_given_in_order_and_where_they_were_asked_for,
             needs::a_large_spec_is_read_back_in_the_order_asked_for,
             needs::a_shard_loses_its_members_one_by_one_and_twice_is_once,
@@ -79,7 +80,8 @@ macro_rules! each_local_check {
             local::what_something_follows_from_is_listed_in_order_until_it_is_done,
             local::nothing_is_listed_that_nothing_follows_from,
             local::long_work_is_listed_until_it_is_done,
-            local::leases_are_over_in_the_order_of_their_ends,
+            local::a_repair_is_listed_until_it_is_done,
+            local::timers_are_due_in_the_order_of_their_times,
             local::time_passes_when_it_is_told_to,
         }
     };

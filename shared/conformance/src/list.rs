@@ -1,13 +1,16 @@
 //! Lists: workflows, open runs, jobs.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use engine::ids::{JobKey, RunKey};
 use engine::ports::{Consistency, ListCursor, NewItem, Ports};
 use engine::run::{RunState, RunUpdate, WorkflowRecord};
 use protocol::Millis;
 
-use crate::fixture::{NOW, commit_new, eventually, fresh_labels, fresh_run, job_now, new_workflow, put_jobs, waiting};
+use crate::fixture::{
+    NOW, commit_new, eventually, fresh_labels, fresh_run, job_now, new_workflow, put_jobs, secs, waiting,
+};
 
 fn cursor(workflow: &WorkflowRecord) -> ListCursor {
     ListCursor { created_at: workflow.created_at, id: workflow.id.clone() }
@@ -83,6 +86,30 @@ pub async fn open_runs_are_those_that_are_open_or_cancelling<P: Ports + 'static>
     becomes(&control.run, true).await;
     update(&control.run, RunUpdate::Finish).await;
     becomes(&control.run, false).await;
+}
+
+/// By the time it is due, and from then on; also while it is looked at.
+pub async fn timers_are_due_of_runs_that_are_open_or_cancelling<P: Ports + 'static>(ports: Arc<P>) {
+    // Before anything that other checks leave, so that it is among the first.
+    let due = NOW - Duration::from_hours(1000);
+    let listed = async |run: &RunKey, by| Ok(ports.timers_due(by).await?.iter().any(|listed| listed == run));
+    let becomes = async |run: &RunKey, by, is: bool| eventually(|| listed(run, by), |now| *now == is).await;
+    let update = async |run: &RunKey, update| ports.update_control(run, update).await.expect("the store answers");
+    let (workflow, control) = new_workflow(&*ports, RunState::New);
+    commit_new(&*ports, &workflow, &control).await;
+    becomes(&control.run, due, false).await;
+    update(&control.run, RunUpdate::Open { at: NOW }).await;
+    update(&control.run, RunUpdate::Arm { due }).await;
+    becomes(&control.run, due, true).await;
+    becomes(&control.run, due - secs(1), false).await;
+    update(&control.run, RunUpdate::Look { by: Some(due) }).await;
+    becomes(&control.run, due - secs(1), true).await;
+    update(&control.run, RunUpdate::Cancel { at: NOW }).await;
+    update(&control.run, RunUpdate::Arm { due }).await;
+    becomes(&control.run, due - secs(1), false).await;
+    becomes(&control.run, due, true).await;
+    update(&control.run, RunUpdate::Finish).await;
+    becomes(&control.run, due, false).await;
 }
 
 /// From any place on, page by page; and at places in any order, with gaps where there is none. Another run's jobs are

@@ -6,12 +6,12 @@ use std::time::Duration;
 use engine::ids::JobKey;
 use engine::job::{Change, Ending, JobRecord, Outcome, OutputsRef, Phase};
 use engine::notice::Notice;
-use engine::ports::{Local, Ports, Walk, WalkKind, Work};
+use engine::ports::{Local, Ports, Repair, Walk, WalkKind, Work};
 use engine::run::{Progress, RunState, RunUpdate};
 
 use crate::fixture::{
-    NOW, become_ready, change, commit_new, fresh_labels, fresh_run, hold, new_workflow, outputs_of, put_jobs, report,
-    secs, waiting,
+    NOW, become_ready, change, commit_new, end, fresh_labels, fresh_run, hold, new_workflow, outputs_of, put_jobs,
+    secs, try_again, waiting,
 };
 
 /// Takes all work off the list, seeing that each piece is given until it is done.
@@ -32,10 +32,6 @@ fn ended(job: &JobRecord) -> Work {
 
 async fn update(ports: &impl Ports, run: &engine::ids::RunKey, update: RunUpdate) -> engine::run::Control {
     ports.update_control(run, update).await.expect("the store answers").record().expect("it is there")
-}
-
-fn end(outcome: Outcome) -> Change {
-    Change::End { outcome, at: NOW, last_report: None, error: None }
 }
 
 /// A run opened at once or later, a cancel, and every end of a job, with the record as it was then.
@@ -84,14 +80,7 @@ pub async fn nothing_is_listed_that_nothing_follows_from<P: Local + 'static>(por
     let job = change(&*ports, &job, become_ready(&job, NOW)).await;
     let job = change(&*ports, &job, Change::Start(hold(1, NOW))).await;
     let job = change(&*ports, &job, Change::Renew { until: NOW + secs(9) }).await;
-    let again = Change::TryAgain {
-        pool: job.pool.clone(),
-        at: NOW,
-        attempt: 1,
-        retries_used: 1,
-        last_report: report(1),
-        error: String::new(),
-    };
+    let again = try_again(&job, NOW);
     change(&*ports, &job, again).await;
     let (workflow, new) = new_workflow(&*ports, RunState::New);
     commit_new(&*ports, &workflow, &new).await;
@@ -104,6 +93,16 @@ pub async fn nothing_is_listed_that_nothing_follows_from<P: Local + 'static>(por
     update(&*ports, &new.run, RunUpdate::Finish).await;
     update(&*ports, &new.run, RunUpdate::Cancel { at: NOW }).await;
     assert_eq!(work_off(&*ports).await, []);
+}
+
+/// What was set aside is given until it is done.
+pub async fn a_repair_is_listed_until_it_is_done<P: Local + 'static>(ports: Arc<P>) {
+    let run = fresh_run(&*ports);
+    let repairs = [Repair::Run(run.clone()), Repair::Job(JobKey::new(&run, 3))];
+    for repair in &repairs {
+        ports.repair(repair.clone()).await.expect("the store answers");
+    }
+    assert_eq!(work_off(&*ports).await, repairs.map(Work::Repair));
 }
 
 /// Of every kind, in order, also what is asked for while another piece is worked on.
@@ -129,56 +128,41 @@ pub async fn long_work_is_listed_until_it_is_done<P: Local + 'static>(ports: Arc
     assert_eq!(work_off(&*ports).await, expected);
 }
 
-/// A hold is listed while it lasts, at the end it has now, and when it is over until something ends it.
-pub async fn leases_are_over_in_the_order_of_their_ends<P: Local + 'static>(ports: Arc<P>) {
-    let labels = fresh_labels(&*ports);
-    let run = fresh_run(&*ports);
-    let overdue = async |now| ports.overdue(now).await.expect("the store answers");
-    assert_eq!(overdue(NOW).await, (vec![], None));
-    let mut jobs = Vec::new();
-    for (index, until) in [(0, 30), (1, 10), (2, 20)] {
-        let job = waiting(&run, index, &[], &labels);
-        put_jobs(&*ports, std::slice::from_ref(&job)).await;
-        let job = change(&*ports, &job, become_ready(&job, NOW)).await;
-        jobs.push(change(&*ports, &job, Change::Start(hold(index, NOW + secs(until)))).await);
+/// A timer is listed while its run is open or cancelling, at the time it has now, and told of when it is asked for.
+pub async fn timers_are_due_in_the_order_of_their_times<P: Local + 'static>(ports: Arc<P>) {
+    let due = async |by| ports.timers_due(by).await.expect("the store answers");
+    let next = async || ports.next_timer().await.expect("the store answers");
+    assert_eq!((due(NOW + secs(9999)).await, next().await), (vec![], None));
+    let mut runs = Vec::new();
+    for after in [30, 10, 20] {
+        let (workflow, opened) = new_workflow(&*ports, RunState::Open);
+        commit_new(&*ports, &workflow, &opened).await;
+        update(&*ports, &opened.run, RunUpdate::Arm { due: NOW + secs(after) }).await;
+        runs.push(opened.run);
     }
-    let keys = |places: &[u32]| -> Vec<JobKey> { places.iter().map(|&place| JobKey::new(&run, place)).collect() };
-    assert_eq!(overdue(NOW).await, (vec![], Some(NOW + secs(10))));
-    assert_eq!(overdue(NOW + secs(9)).await, (vec![], Some(NOW + secs(10))));
-    assert_eq!(overdue(NOW + secs(10)).await, (keys(&[1]), Some(NOW + secs(20))));
-    assert_eq!(overdue(NOW + secs(29)).await, (keys(&[1, 2]), Some(NOW + secs(30))));
-    assert_eq!(overdue(NOW + secs(99)).await, (keys(&[1, 2, 0]), None));
-    let renewed = change(&*ports, &jobs[1], Change::Renew { until: NOW + secs(40) }).await;
-    assert_eq!(overdue(NOW + secs(29)).await, (keys(&[2]), Some(NOW + secs(30))));
-    change(&*ports, &jobs[2], end(Outcome::Cancelled)).await;
-    assert_eq!(overdue(NOW + secs(29)).await, (vec![], Some(NOW + secs(30))));
-    let again = Change::TryAgain {
-        pool: renewed.pool.clone(),
-        at: NOW,
-        attempt: 1,
-        retries_used: 1,
-        last_report: report(1),
-        error: String::new(),
-    };
-    change(&*ports, &renewed, again).await;
-    assert_eq!(overdue(NOW + secs(99)).await, (keys(&[0]), None));
-    while ports.delete_some(&run, 3).await.expect("the store answers") {}
-    assert_eq!(overdue(NOW + secs(99)).await, (vec![], None), "of a deleted run none is over");
+    let (workflow, new) = new_workflow(&*ports, RunState::New);
+    commit_new(&*ports, &workflow, &new).await;
+    let of = |places: &[usize]| -> Vec<_> { places.iter().map(|&place| runs[place].clone()).collect() };
+    assert_eq!((due(NOW + secs(9)).await, next().await), (vec![], Some(NOW + secs(10))));
+    assert_eq!(due(NOW + secs(10)).await, of(&[1]));
+    assert_eq!(due(NOW + secs(99)).await, of(&[1, 2, 0]));
+    update(&*ports, &runs[0], RunUpdate::Look { by: None }).await;
+    assert_eq!(due(NOW).await, of(&[0]), "one that is looked at counts as due");
+    update(&*ports, &runs[0], RunUpdate::Arm { due: NOW + secs(40) }).await;
+    update(&*ports, &runs[1], RunUpdate::Finish).await;
+    assert_eq!((due(NOW + secs(99)).await, next().await), (of(&[2, 0]), Some(NOW + secs(20))));
+    let (told, tells) = std::sync::mpsc::channel();
+    ports.when_armed(Box::new(move |at| told.send(at).expect("somebody listens")));
+    ports.timer(&runs[2], NOW + secs(20)).await.expect("the store answers");
+    assert_eq!(tells.try_recv(), Ok(NOW + secs(20)));
 }
 
-/// The clock moves on by as much, and what was to last until then is over.
+/// The clock moves on by as much.
 pub async fn time_passes_when_it_is_told_to<P: Local + 'static>(ports: Arc<P>) {
     let before = ports.now();
-    let job = waiting(&fresh_run(&*ports), 0, &[], &fresh_labels(&*ports));
-    put_jobs(&*ports, std::slice::from_ref(&job)).await;
-    let job = change(&*ports, &job, become_ready(&job, before)).await;
-    let until = before + Duration::from_mins(30);
-    change(&*ports, &job, Change::Start(hold(1, until))).await;
-    assert_eq!(ports.overdue(ports.now()).await.expect("the store answers"), (vec![], Some(until)));
     ports.pass(Duration::from_hours(1));
     ports.pass(Duration::from_millis(1));
     let after = ports.now();
     assert!(after.since(before) >= Duration::from_millis(3_600_001));
     assert!(after.since(before) < Duration::from_mins(62));
-    assert_eq!(ports.overdue(after).await.expect("the store answers"), (vec![job.key], None));
 }

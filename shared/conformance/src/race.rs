@@ -10,8 +10,8 @@ use engine::run::{RunEnd, RunState, RunUpdate, WorkflowRecord};
 use protocol::Status;
 
 use crate::fixture::{
-    NOW, at_once, become_ready, change, commit_new, control_now, control_of, fresh_labels, fresh_run, hold, job_now,
-    name, new_workflow, put_jobs, secs, waiting, workflow_now,
+    NOW, at_once, become_ready, change, commit_new, control_now, control_of, end, fresh_labels, fresh_run, hold,
+    job_now, name, new_workflow, put_jobs, secs, waiting, workflow_now,
 };
 
 /// How many at once.
@@ -135,7 +135,6 @@ pub async fn a_cancel_and_an_end_at_once_have_one_winner<P: Ports + 'static>(por
         let job = change(&*ports, &job, become_ready(&job, NOW)).await;
         let holder = hold(1, NOW + secs(30));
         let job = change(&*ports, &job, Change::Start(holder.clone())).await;
-        let end = |outcome| Change::End { outcome, at: NOW, last_report: None, error: None };
         let updates = [
             JobUpdate {
                 expect: Expect::HeldLive { fence: holder.fence.clone(), now: NOW },

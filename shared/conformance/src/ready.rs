@@ -9,7 +9,7 @@ use engine::ports::{Ports, ReadyHead};
 use protocol::{LabelSet, Millis};
 
 use crate::fixture::{
-    NOW, become_ready, change, eventually, fresh_labels, fresh_run, hold, put_jobs, report, secs, waiting,
+    NOW, become_ready, change, end, eventually, fresh_labels, fresh_run, hold, put_jobs, secs, try_again, waiting,
 };
 
 async fn ready(ports: &impl Ports, run: &RunKey, index: JobIndex, labels: &LabelSet, at: Millis) -> JobRecord {
@@ -74,18 +74,10 @@ pub async fn a_job_leaves_its_ready_list_when_it_starts_or_ends_and_comes_back_w
     heads_become(&*ports, &pool, NOW, &[&second]).await;
     let first = change(&*ports, &first, Change::Renew { until: NOW + secs(60) }).await;
     heads_become(&*ports, &pool, NOW + secs(120), &[&second]).await;
-    let again = Change::TryAgain {
-        pool: pool.clone(),
-        at: NOW + secs(10),
-        attempt: 1,
-        retries_used: 1,
-        last_report: report(1),
-        error: "no".to_owned(),
-    };
+    let again = try_again(&first, NOW + secs(10));
     let first = change(&*ports, &first, again).await;
     heads_become(&*ports, &pool, NOW, &[&second]).await;
     heads_become(&*ports, &pool, NOW + secs(10), &[&second, &first]).await;
-    let end = |outcome| Change::End { outcome, at: NOW, last_report: None, error: None };
     change(&*ports, &second, end(Outcome::Cancelled)).await;
     heads_become(&*ports, &pool, NOW + secs(10), &[&first]).await;
     let first = change(&*ports, &first, Change::Start(hold(2, NOW + secs(30)))).await;

@@ -73,7 +73,13 @@ impl<P: Ports> Engine<P> {
         Ok(None)
     }
 
-    pub(crate) async fn claimant(&self, id: WorkerId, labels: LabelSet, exclusive: bool, ttl_secs: u32) -> Outcome<Claimant> {
+    pub(crate) async fn claimant(
+        &self,
+        id: WorkerId,
+        labels: LabelSet,
+        exclusive: bool,
+        ttl_secs: u32,
+    ) -> Outcome<Claimant> {
         labels.at_most(limits::LABELS_PER_WORKER)?;
         if !limits::LEASE_TTL_SECS.contains(&ttl_secs) {
             return Err(EngineError::Range {

@@ -301,6 +301,27 @@ pub struct LastReport {
 }
 
 impl JobRecord {
+    /// A job as a run begins with it: without labels, limits or spec, unless they are set.
+    #[must_use]
+    pub fn first(key: JobKey, id: JobId, phase: Phase) -> Self {
+        Self {
+            key,
+            id,
+            pool: PoolId::of(&LabelSet::default()),
+            spec: None,
+            sharded: false,
+            attempt: 0,
+            limits: TimeLimits::default(),
+            used: Used::default(),
+            failed: Vec::new(),
+            last_report: None,
+            error: None,
+            ready_at: None,
+            next: None,
+            phase,
+        }
+    }
+
     /// The word for people and the wire.
     #[must_use]
     pub fn status(&self) -> Status {

@@ -12,21 +12,26 @@ impl<P: Local> Engine<P> {
     /// A piece is taken off its list once it is done: stopped in between, it is done again, which does no harm. One whose
     /// records can't be read is given up, so that what is behind it goes on.
     pub async fn settle(&self) -> Outcome<()> {
-        while let Some((number, work)) = self.ports.next_work().await? {
-            let done = match &work {
-                Work::Notice(notice) => self.on_notice(notice).await,
-                Work::Walk(walk) => self.walk_step(walk.clone()).await,
-                Work::Repair(repair) => self.on_repair(repair).await,
-            };
-            match done {
-                Err(EngineError::Store(error @ StoreError::Corrupt(_))) => {
-                    tracing::error!(?work, %error, "giving up a piece of work");
-                }
-                done => done?,
-            }
-            self.ports.work_done(number).await?;
-        }
+        while self.settle_one().await? {}
         Ok(())
+    }
+
+    /// Does one piece of listed work. Whether there was any.
+    pub async fn settle_one(&self) -> Outcome<bool> {
+        let Some((number, work)) = self.ports.next_work().await? else { return Ok(false) };
+        let done = match &work {
+            Work::Notice(notice) => self.on_notice(notice).await,
+            Work::Walk(walk) => self.walk_step(walk.clone()).await,
+            Work::Repair(repair) => self.on_repair(repair).await,
+        };
+        match done {
+            Err(EngineError::Store(error @ StoreError::Corrupt(_))) => {
+                tracing::error!(?work, %error, "giving up a piece of work");
+            }
+            done => done?,
+        }
+        self.ports.work_done(number).await?;
+        Ok(true)
     }
 
     /// Looks at every run whose timer is due. When the next one will be.

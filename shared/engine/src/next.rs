@@ -37,7 +37,8 @@ impl<P: Ports> Engine<P> {
             return Ok(None);
         }
         for dependent in self.ports.jobs_at(&job.key.run, first, Consistency::Eventual).await?.into_iter().flatten() {
-            let ready = matches!(&dependent.phase, Phase::Waiting { on } if on.len() == 1 && on.contains(&job.key.index));
+            let ready =
+                matches!(&dependent.phase, Phase::Waiting { on } if on.len() == 1 && on.contains(&job.key.index));
             if !ready || dependent.sharded {
                 continue;
             }
@@ -62,7 +63,12 @@ impl<P: Ports> Engine<P> {
     }
 
     /// For a repeated completion: what the first was given, while it is still the worker's.
-    pub(crate) async fn grant_again(&self, token: &LeaseToken, done: &JobRecord, wish: &Wish) -> Outcome<Option<Claimed>> {
+    pub(crate) async fn grant_again(
+        &self,
+        token: &LeaseToken,
+        done: &JobRecord,
+        wish: &Wish,
+    ) -> Outcome<Option<Claimed>> {
         let Some(NextHold { index, masked }) = &done.next else { return Ok(None) };
         let Some(masked) = hex::decode(masked).ok().and_then(|bytes| Random::try_from(bytes).ok()) else {
             return Ok(None);

@@ -6,7 +6,7 @@ use protocol::Millis;
 
 use crate::definition::{Definition, JobDefinition, topological_order};
 use crate::ids::{JobIndex, JobKey, PoolId, RunKey, Waits};
-use crate::job::{Ending, JobRecord, JobSpec, Kept, OutputsRef, Phase, TimeLimits, Used};
+use crate::job::{Ending, JobRecord, JobSpec, Kept, OutputsRef, Phase, TimeLimits};
 use crate::ports::{NewItem, Pool};
 
 /// A spec up to this size in JSON is kept in the job's record, so that a record stays under one write unit.
@@ -92,20 +92,11 @@ pub fn records(run: &RunKey, jobs: &[Planned], shard: usize, now: Millis) -> Vec
             items.push(NewItem::Spec(key.clone(), Box::new(job.spec.clone())));
         }
         items.push(NewItem::Job(Box::new(JobRecord {
-            key,
-            id: job.id.clone(),
             pool: PoolId::of(&job.spec.labels),
             spec: small.then(|| Box::new(job.spec.clone())),
             sharded,
-            attempt: 0,
             limits: job.limits,
-            used: Used::default(),
-            failed: Vec::new(),
-            last_report: None,
-            error: None,
-            ready_at: None,
-            next: None,
-            phase,
+            ..JobRecord::first(key, job.id.clone(), phase)
         })));
     }
     items

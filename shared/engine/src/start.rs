@@ -33,11 +33,13 @@ impl<P: Ports> Engine<P> {
                 self.first_timer(&control).await;
             }
             Updated::Refused(None) => return Err(EngineError::NoWorkflow(id.clone())),
-            Updated::Refused(Some(_)) => return Err(EngineError::NotNow {
-                workflow: id.clone(),
-                status: Status::Running,
-                fix: "wait until it has finished, or cancel it",
-            }),
+            Updated::Refused(Some(_)) => {
+                return Err(EngineError::NotNow {
+                    workflow: id.clone(),
+                    status: Status::Running,
+                    fix: "wait until it has finished, or cancel it",
+                });
+            }
         }
         Ok(())
     }

@@ -152,8 +152,8 @@ async fn one_seed(seed: u64) {
         match dice.below(8) {
             0..3 => claim(&world, &mut outside, seed).await,
             3..6 => report(&world, &mut outside, &mut dice, seed).await,
-            6 => world.engine.ports().pass(Duration::from_secs(dice.below(15) as u64)),
-            _ => drop(world.engine.sweep().await.expect("memory answers")),
+            6 => world.engine.ports().pass(Duration::from_secs(dice.below(40) as u64)),
+            _ => drop(world.engine.run_timers().await.expect("memory answers")),
         }
         if will_cancel && step > 5 && dice.one_in(30) {
             world.engine.cancel(&world.id).await.expect("memory answers");
@@ -179,7 +179,7 @@ async fn one_seed(seed: u64) {
         deliver(&world, &mut waiting, &mut dice, false).await;
     }
     world.engine.ports().pass(limits::WORKER_SILENCE);
-    world.engine.sweep().await.expect("memory answers");
+    world.engine.run_timers().await.expect("memory answers");
     assert_eq!(world.claim("w").await, None, "seed {seed}");
     assert_eq!(world.now().await, ended, "seed {seed}: final is not final");
 

@@ -1,4 +1,4 @@
-//! What the change feed tells again changes nothing; what it fails to tell, the sweep finds.
+//! What the change feed tells again changes nothing; what it fails to tell, the timer finds.
 
 use std::fmt::Write;
 
@@ -80,7 +80,7 @@ async fn a_workflow_of_whose_changes_nobody_is_told_ends_all_the_same() {
         let world = World::started(&yaml).await;
         let mut done = 0;
         for _ in 0..20 {
-            world.lose_and_sweep().await;
+            world.lose_and_look().await;
             while let Some(claimed) = world.claim("w").await {
                 world.complete(&claimed).await.expect("held");
                 done += 1;
@@ -94,10 +94,10 @@ async fn a_workflow_of_whose_changes_nobody_is_told_ends_all_the_same() {
 #[tokio::test]
 async fn a_failure_of_which_nobody_is_told_still_skips_what_needs_it() {
     let world = World::started("jobs: {bad: {run: x}, one: {run: x, needs: bad}, two: {run: x, needs: one}}").await;
-    world.lose_and_sweep().await;
-    let bad = world.claim("w").await.expect("the sweep found it");
+    world.lose_and_look().await;
+    let bad = world.claim("w").await.expect("the timer found it");
     world.fail(&bad, false).await.expect("held");
-    world.lose_and_sweep().await;
+    world.lose_and_look().await;
     let statuses: Vec<Status> = world.now().await.jobs.iter().map(|job| job.status).collect();
     assert_eq!(statuses, [Status::Failure, Status::Skipped, Status::Skipped]);
     assert_eq!(world.status().await, Status::Failure);
@@ -106,11 +106,11 @@ async fn a_failure_of_which_nobody_is_told_still_skips_what_needs_it() {
 #[tokio::test]
 async fn a_cancel_of_which_nobody_is_told_still_ends_the_run() {
     let world = World::started(DIAMOND).await;
-    world.lose_and_sweep().await;
+    world.lose_and_look().await;
     let top = world.claim("w").await.expect("ready");
     world.engine.cancel(&world.id).await.expect("memory answers");
     assert!(world.complete(&top).await.is_err(), "a report after the cancel counts for nothing");
-    world.lose_and_sweep().await;
+    world.lose_and_look().await;
     assert_eq!(world.status().await, Status::Cancelled);
 }
 

@@ -1,4 +1,5 @@
-//! The whole engine in one process: the API over HTTP, changes worked off as they come, leases ended when they are over.
+//! The whole engine in one process: the API over HTTP, changes worked off as they come, and runs looked at when
+//! something in them is over.
 //!
 //! What a request means and how it is answered is decided by [`api::Service`]; here is only what one process can do and
 //! a function can't: let a claim wait for a job, and hold a log's stream open.
@@ -100,6 +101,8 @@ impl<P: Local + 'static> Server<P> {
             let _ = connection.set_nodelay(true);
         });
         let stopped = signals.stopped();
+        let told = Arc::clone(&signals);
+        engine.ports().when_armed(Box::new(move |at| told.timer.armed(at)));
         let serve = tokio::spawn(async move {
             if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(stopped).await {
                 tracing::error!(%error, "the server stopped");
@@ -107,8 +110,7 @@ impl<P: Local + 'static> Server<P> {
         });
         let others = vec![
             tokio::spawn(work::work_off(engine.clone(), Arc::clone(&signals))),
-            tokio::spawn(work::end_leases(engine.clone(), Arc::clone(&signals))),
-            tokio::spawn(work::sweep(engine, signals)),
+            tokio::spawn(work::run_timers(engine, signals)),
         ];
         Ok(Self { address, shared, serve, others })
     }
@@ -128,8 +130,8 @@ impl<P: Local + 'static> Server<P> {
     /// Moves the engine's clock forward, for tests of what happens later.
     pub async fn pass(&self, time: Duration) {
         self.engine().ports().pass(time);
-        if let Err(error) = self.engine().sweep().await {
-            tracing::error!(%error, "sweeping");
+        if let Err(error) = self.engine().run_timers().await {
+            tracing::error!(%error, "looking at what is over");
         }
         self.shared.signals.clock_moved();
     }

@@ -120,9 +120,6 @@ impl<P: Local + 'static> Shared<P> {
             self.signals.work.notify_one();
             return response;
         }
-        if let Some(ends) = lease_end(response.body()) {
-            self.signals.leases.ends(ends);
-        }
         // There may be more where this came from.
         self.signals.may_be_ready();
         response
@@ -131,16 +128,6 @@ impl<P: Local + 'static> Shared<P> {
 
 /// The answer to a claim when there is no job.
 const NOTHING: &[u8] = b"null";
-
-/// When the lease ends that a claim was given, by the engine's clock.
-fn lease_end(claimed: &[u8]) -> Option<protocol::Millis> {
-    #[derive(serde::Deserialize)]
-    struct Claimed {
-        lease: protocol::wire::Lease,
-    }
-    let Claimed { lease } = serde_json::from_slice(claimed).ok()?;
-    Some(lease.granted_at_ms + Duration::from_secs(lease.ttl_secs.into()))
-}
 
 fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
     headers.get(header::AUTHORIZATION)?.as_bytes().strip_prefix(b"Bearer ")

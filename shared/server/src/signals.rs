@@ -14,8 +14,8 @@ pub struct Signals {
     pub work: Notify,
     /// Claims that wait for a job.
     pub waiting: Waiting,
-    /// When the first lease ends.
-    pub leases: LeaseTimer,
+    /// When the first run is looked at.
+    pub timer: Timer,
     /// Something changed that a reader may want to see.
     changes: watch::Sender<()>,
     stop: watch::Sender<bool>,
@@ -36,7 +36,7 @@ impl Signals {
 
     /// The engine's clock is ahead of what the timers were set by.
     pub fn clock_moved(&self) {
-        self.leases.look();
+        self.timer.look();
         self.may_be_ready();
     }
 
@@ -60,32 +60,32 @@ impl Signals {
     }
 }
 
-/// When the first lease ends, as far as is known. Wakes who waits for it when one comes that ends earlier.
-pub struct LeaseTimer {
+/// When the first timer is due, as far as is known. Wakes who waits for it when an earlier one is set.
+pub struct Timer {
     next: AtomicU64,
     earlier: Notify,
 }
 
-impl Default for LeaseTimer {
+impl Default for Timer {
     fn default() -> Self {
         Self { next: AtomicU64::new(u64::MAX), earlier: Notify::new() }
     }
 }
 
-impl LeaseTimer {
-    /// A lease was given that ends then. A renewed one ends later, which nobody needs to know.
-    pub fn ends(&self, at: Millis) {
+impl Timer {
+    /// One was set.
+    pub fn armed(&self, at: Millis) {
         if at.0 < self.next.load(Ordering::Acquire) {
             self.look();
         }
     }
 
-    /// Have the leases looked at.
+    /// Have the timers looked at.
     pub fn look(&self) {
         self.earlier.notify_one();
     }
 
-    /// The leases are about to be looked at: what is given from now on may be missed and is to be told.
+    /// The timers are about to be looked at: what is set from now on may be missed and is to be told.
     pub fn forget(&self) {
         self.next.store(u64::MAX, Ordering::Release);
     }
@@ -95,7 +95,7 @@ impl LeaseTimer {
         self.next.store(next.map_or(u64::MAX, |at| at.0), Ordering::Release);
     }
 
-    /// Resolves when the leases must be looked at before the time that was set.
+    /// Resolves when the timers must be looked at before the time that was set.
     pub async fn earlier(&self) {
         self.earlier.notified().await;
     }

@@ -1,9 +1,9 @@
-//! What goes on beside the requests: following up changes, ending leases, and the slow sweep.
+//! What goes on beside the requests: following up changes, and looking at runs whose timer is due.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine::ports::{Local, Work};
+use engine::ports::Local;
 use engine::{Engine, Outcome};
 use tokio::time::sleep;
 
@@ -11,11 +11,9 @@ use crate::signals::Signals;
 
 /// After an error of the store.
 const AGAIN: Duration = Duration::from_secs(1);
-/// Between sweeps, which find what nothing else has.
-const SWEEP_EVERY: Duration = Duration::from_mins(1);
-/// Leases are looked at no less often, should the machine have slept.
+/// Timers are looked at no less often, should the machine have slept.
 const LONGEST: Duration = Duration::from_mins(1);
-/// And no more often, however many end.
+/// And no more often, however many are due.
 const SHORTEST: Duration = Duration::from_millis(5);
 
 /// Does what is listed, as it comes.
@@ -31,29 +29,24 @@ pub async fn work_off<P: Local>(engine: Engine<P>, signals: Arc<Signals>) {
 
 /// As `Engine::settle`, but who waits is told after each piece, not after the last.
 async fn work_until_none<P: Local>(engine: &Engine<P>, signals: &Signals) -> Outcome<()> {
-    while let Some((number, work)) = engine.ports().next_work().await? {
-        match work {
-            Work::Notice(notice) => engine.on_notice(&notice).await?,
-            Work::Walk(walk) => engine.walk_step(walk).await?,
-        }
-        engine.ports().work_done(number).await?;
+    while engine.settle_one().await? {
         signals.may_be_ready();
     }
     Ok(())
 }
 
-/// Ends leases when they are over.
-pub async fn end_leases<P: Local>(engine: Engine<P>, signals: Arc<Signals>) {
-    let timer = &signals.leases;
+/// Looks at runs whose timer is due: at the start, at those that were due while no process ran.
+pub async fn run_timers<P: Local>(engine: Engine<P>, signals: Arc<Signals>) {
+    let timer = &signals.timer;
     loop {
         timer.forget();
-        let wait = match engine.end_overdue().await {
+        let wait = match engine.run_timers().await {
             Ok(next) => {
                 timer.set(next);
                 next.map_or(LONGEST, |at| at.since(engine.ports().now()).clamp(SHORTEST, LONGEST))
             }
             Err(error) => {
-                tracing::error!(%error, "ending leases; trying again");
+                tracing::error!(%error, "looking at what is over; trying again");
                 AGAIN
             }
         };
@@ -62,16 +55,5 @@ pub async fn end_leases<P: Local>(engine: Engine<P>, signals: Arc<Signals>) {
             () = sleep(wait) => {}
             () = timer.earlier() => {}
         }
-    }
-}
-
-/// At the start, for what was left undone, and then slowly.
-pub async fn sweep<P: Local>(engine: Engine<P>, signals: Arc<Signals>) {
-    loop {
-        if let Err(error) = engine.sweep().await {
-            tracing::error!(%error, "sweeping");
-        }
-        signals.may_be_ready();
-        sleep(SWEEP_EVERY).await;
     }
 }

@@ -16,22 +16,19 @@ const PAGE: u32 = 256;
 /// Heads of a ready list that one read gives: a claim starts at one of the first eight and tries four.
 const HEADS: u32 = 12;
 
-/// Where a job is found, besides under its key: in its pool's ready list since when, and until when it is held.
-fn found_by(job: &JobRecord) -> (Option<i64>, Option<i64>) {
+/// Since when a job is in its pool's ready list.
+fn ready_at(job: &JobRecord) -> Option<i64> {
     match &job.phase {
-        Phase::Ready { at } => (Some(to_time(*at)), None),
-        Phase::Running(hold) => (None, Some(to_time(hold.until))),
-        Phase::Waiting { .. } | Phase::Ended(_) => (None, None),
+        Phase::Ready { at, .. } => Some(to_time(*at)),
+        Phase::Waiting { .. } | Phase::Running(_) | Phase::Ended(_) => None,
     }
 }
 
 /// Writes a job's first record.
 pub(crate) fn insert(db: &Connection, job: &JobRecord) -> Stored<()> {
-    let (ready_at, lease_until) = found_by(job);
-    let text = "INSERT OR REPLACE INTO jobs (run, place, pool, ready_at, lease_until, record)
-                VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    let text = "INSERT OR REPLACE INTO jobs (run, place, pool, ready_at, record) VALUES (?1, ?2, ?3, ?4, ?5)";
     let (run, pool) = (job.key.run.as_str(), job.pool.as_str());
-    execute(db, text, (run, job.key.index, pool, ready_at, lease_until, to_json(job)?)).map(drop)
+    execute(db, text, (run, job.key.index, pool, ready_at(job), to_json(job)?)).map(drop)
 }
 
 fn read_job(db: &Connection, run: &RunKey, index: JobIndex) -> Stored<Option<JobRecord>> {
@@ -40,9 +37,8 @@ fn read_job(db: &Connection, run: &RunKey, index: JobIndex) -> Stored<Option<Job
 
 /// Replaces a job's record, and lists its end.
 fn replace(db: &Connection, old: &JobRecord, new: &JobRecord) -> Stored<()> {
-    let (ready_at, lease_until) = found_by(new);
-    let text = "UPDATE jobs SET ready_at = ?3, lease_until = ?4, record = ?5 WHERE run = ?1 AND place = ?2";
-    execute(db, text, (new.key.run.as_str(), new.key.index, ready_at, lease_until, to_json(new)?))?;
+    let text = "UPDATE jobs SET ready_at = ?3, record = ?4 WHERE run = ?1 AND place = ?2";
+    execute(db, text, (new.key.run.as_str(), new.key.index, ready_at(new), to_json(new)?))?;
     if new.is_ended() && !old.is_ended() {
         list(db, &Work::Notice(Notice::JobEnded(Box::new(new.clone()))))?;
     }

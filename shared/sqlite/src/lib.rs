@@ -45,7 +45,11 @@ pub struct Sqlite {
     done: Arc<AtomicU64>,
     /// Milliseconds that this store's clock is ahead of the machine's.
     ahead: AtomicU64,
+    /// Who is told of a timer that was set.
+    armed: Mutex<Option<Armed>>,
 }
+
+type Armed = Arc<dyn Fn(Millis) + Send + Sync>;
 
 /// Where the tables are.
 enum Place {
@@ -98,7 +102,7 @@ impl Sqlite {
     }
 
     fn of(place: Place, pools: BTreeMap<PoolId, Pool>, done: Arc<AtomicU64>) -> Self {
-        Self { place, pools: Mutex::new(pools), done, ahead: AtomicU64::new(0) }
+        Self { place, pools: Mutex::new(pools), done, ahead: AtomicU64::new(0), armed: Mutex::default() }
     }
 
     /// Runs a read. It sees all that was answered before.

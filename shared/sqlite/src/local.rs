@@ -1,18 +1,15 @@
-//! The change feed and the queue of long work, as one list; and the leases by their end.
+//! The change feed and the queue of long work, as one list; and the runs by their timers.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use engine::ids::{JobKey, RunKey, Ticket};
-use engine::ports::{Dispatcher, Local, PoolQueue, Stored, Walk, Work};
+use engine::ids::{RunKey, Ticket};
+use engine::ports::{Dispatcher, Local, PoolQueue, Repair, Stored, Walk, Work};
 use protocol::Millis;
 use rusqlite::Connection;
 
-use crate::Sqlite;
-use crate::rows::{all, execute, failed, from_json, from_time, one, to_json, to_limit, to_time};
-
-/// Leases that one read gives.
-const LEASES: usize = 300;
+use crate::rows::{execute, failed, from_json, from_time, one, to_json};
+use crate::{Sqlite, locked};
 
 /// Puts a piece of work on the list.
 pub(crate) fn list(db: &Connection, work: &Work) -> Stored<()> {
@@ -36,24 +33,13 @@ impl Local for Sqlite {
         Ok(())
     }
 
-    async fn overdue(&self, now: Millis) -> Stored<(Vec<JobKey>, Option<Millis>)> {
-        self.read(|db| {
-            let text = "SELECT run, place, lease_until FROM jobs WHERE lease_until <= ?1
-                        ORDER BY lease_until, run, place LIMIT ?2";
-            let mut over = all(db, text, (to_time(now), to_limit(LEASES + 1)), |row| {
-                let run = RunKey::from_stored(row.get(0).map_err(failed)?);
-                let key = JobKey { run, index: row.get(1).map_err(failed)? };
-                Ok((key, from_time(row.get(2).map_err(failed)?)))
-            })?;
-            // With more of them over, the next is one that is over too.
-            let mut next = over.get(LEASES).map(|(_, until)| *until);
-            over.truncate(LEASES);
-            if next.is_none() {
-                let text = "SELECT lease_until FROM jobs WHERE lease_until > ?1 ORDER BY lease_until LIMIT 1";
-                next = one(db, text, [to_time(now)], |row| row.get(0).map(from_time).map_err(failed))?;
-            }
-            Ok((over.into_iter().map(|(key, _)| key).collect(), next))
-        })
+    async fn next_timer(&self) -> Stored<Option<Millis>> {
+        let text = "SELECT timer FROM runs WHERE timer IS NOT NULL ORDER BY timer LIMIT 1";
+        self.read(|db| one(db, text, [], |row| row.get(0).map(from_time).map_err(failed)))
+    }
+
+    fn when_armed(&self, tell: Box<dyn Fn(Millis) + Send + Sync>) {
+        *locked(&self.armed) = Some(tell.into());
     }
 
     fn pass(&self, time: Duration) {
@@ -68,5 +54,18 @@ impl Dispatcher for Sqlite {
 
     async fn walk(&self, walk: Walk) -> Stored<()> {
         self.write(move |db| list(db, &Work::Walk(walk))).await
+    }
+
+    async fn timer(&self, _run: &RunKey, at: Millis) -> Stored<()> {
+        // When it is due is in the run's record; who waits for it only need be told.
+        let armed = locked(&self.armed).clone();
+        if let Some(tell) = armed {
+            tell(at);
+        }
+        Ok(())
+    }
+
+    async fn repair(&self, repair: Repair) -> Stored<()> {
+        self.write(move |db| list(db, &Work::Repair(repair))).await
     }
 }

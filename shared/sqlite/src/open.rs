@@ -12,7 +12,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 const APPLICATION: i32 = 0x7766_6772;
 /// The version of the tables, in `user_version`. A change of the tables or of the records in them is a new one, with
 /// a step here that brings older files up to it.
-const VERSION: i32 = 1;
+const VERSION: i32 = 2;
 /// How long a statement waits for another program that reads or writes the file, a shell for one.
 const BUSY: Duration = Duration::from_secs(10);
 /// Prepared statements that a connection keeps: all there are.
@@ -138,6 +138,8 @@ pub(crate) fn writer(path: &Path) -> Result<Connection, OpenError> {
     db.pragma_update(None, "fullfsync", true).map_err(failed)?;
     if is_new {
         create(&db).map_err(failed)?;
+    } else {
+        bring_up(&db).map_err(failed)?;
     }
     Ok(db)
 }
@@ -171,6 +173,17 @@ fn pragma(db: &Connection, name: &str) -> rusqlite::Result<i32> {
 fn is_new(db: &Connection) -> rusqlite::Result<bool> {
     let tables: i64 = db.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
     Ok(tables == 0 && pragma(db, "application_id")? == 0 && pragma(db, "user_version")? == 0)
+}
+
+/// Changes the tables of an older version to what they are now, all or none.
+fn bring_up(db: &Connection) -> rusqlite::Result<()> {
+    if pragma(db, "user_version")? == VERSION {
+        return Ok(());
+    }
+    let transaction = db.unchecked_transaction()?;
+    transaction.execute_batch(include_str!("timers.sql"))?;
+    transaction.pragma_update(None, "user_version", VERSION)?;
+    transaction.commit()
 }
 
 /// Makes the tables, all or none.

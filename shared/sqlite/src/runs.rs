@@ -17,6 +17,8 @@ use crate::{Sqlite, jobs};
 const EXPIRED: u32 = 20;
 /// Rows of a deleted run that one step removes.
 const DELETED: usize = 500;
+/// Runs with a timer that is due that one read gives.
+const TIMERS: usize = 300;
 /// Where a run's records are, besides its control. Its jobs go last, so that a run with jobs left has something left.
 const OF_A_RUN: [&str; 6] = ["logs", "outputs", "wait_shards", "specs", "definitions", "jobs"];
 
@@ -54,9 +56,10 @@ fn read_control(db: &Connection, run: &RunKey) -> Stored<Option<Control>> {
 
 /// Writes a control record, and lists that the run was opened or began to be cancelled.
 fn put_control(db: &Connection, old: Option<&Control>, new: &Control) -> Stored<()> {
-    let text = "INSERT INTO runs (run, active, control) VALUES (?1, ?2, ?3)
-                ON CONFLICT (run) DO UPDATE SET active = ?2, control = ?3";
-    execute(db, text, (new.run.as_str(), new.state.is_active(), to_json(new)?))?;
+    let text = "INSERT INTO runs (run, active, control, timer) VALUES (?1, ?2, ?3, ?4)
+                ON CONFLICT (run) DO UPDATE SET active = ?2, control = ?3, timer = ?4";
+    let timer = new.timer.stored().map(to_time);
+    execute(db, text, (new.run.as_str(), new.state.is_active(), to_json(new)?, timer))?;
     if old.map(|old| old.state) == Some(new.state) {
         return Ok(());
     }
@@ -178,6 +181,13 @@ impl RunStore for Sqlite {
             all(db, "SELECT run FROM runs WHERE active = 1", [], |row| {
                 Ok(RunKey::from_stored(row.get(0).map_err(failed)?))
             })
+        })
+    }
+
+    async fn timers_due(&self, by: Millis) -> Stored<Vec<RunKey>> {
+        let text = "SELECT run FROM runs WHERE timer <= ?1 ORDER BY timer, run LIMIT ?2";
+        self.read(|db| {
+            all(db, text, (to_time(by), to_limit(TIMERS)), |row| Ok(RunKey::from_stored(row.get(0).map_err(failed)?)))
         })
     }
 

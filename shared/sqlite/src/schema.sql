@@ -18,9 +18,11 @@ CREATE INDEX idempotency_by_end ON idempotency (expires);
 CREATE TABLE runs (
     run TEXT PRIMARY KEY,
     active INTEGER NOT NULL, -- whether it is open or cancelling
-    control TEXT NOT NULL
+    control TEXT NOT NULL,
+    timer INTEGER -- when it is looked at, while it is active
 );
 CREATE INDEX active_runs ON runs (run) WHERE active = 1;
+CREATE INDEX timers ON runs (timer, run) WHERE timer IS NOT NULL;
 
 CREATE TABLE definitions (
     run TEXT PRIMARY KEY,
@@ -32,12 +34,10 @@ CREATE TABLE jobs (
     place INTEGER NOT NULL, -- the job's index
     pool TEXT NOT NULL,
     ready_at INTEGER, -- while it is in its pool's ready list
-    lease_until INTEGER, -- while a worker holds it
     record TEXT NOT NULL,
     PRIMARY KEY (run, place)
 );
 CREATE INDEX ready_lists ON jobs (pool, ready_at, run, place) WHERE ready_at IS NOT NULL;
-CREATE INDEX leases ON jobs (lease_until, run, place) WHERE lease_until IS NOT NULL;
 
 -- Specs that are stored apart from their jobs' records.
 CREATE TABLE specs (

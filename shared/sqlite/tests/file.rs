@@ -4,9 +4,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use engine::ids::RunKey;
-use engine::ports::{Dispatcher, Local, Pool, Surroundings, Walk, WalkKind, Work, WorkerRegistry};
-use protocol::LabelSet;
+use engine::ids::{JobKey, RunKey};
+use engine::job::{JobRecord, Phase, TimeLimits, Used};
+use engine::ports::{
+    Commit, Consistency, Dispatcher, JobStore, Local, NewItem, Pool, RunStore, Surroundings, Walk, WalkKind, Work,
+    WorkerRegistry,
+};
+use engine::run::{Control, RunState, Timer, WorkflowRecord};
+use protocol::{JobId, LabelSet, Millis, WorkflowId};
 use sqlite::{OpenError, Sqlite};
 use tempfile::TempDir;
 
@@ -114,6 +119,61 @@ async fn what_is_to_be_done_is_done_after_a_restart_and_what_is_done_is_not() {
     assert_eq!((number, work), (5, Work::Walk(walk(9))), "a number isn't used again");
 }
 
+/// What the first version kept otherwise: no timers, an index of leases, and records without what came later.
+const FIRST_VERSION: &str = r#"
+    DROP INDEX timers;
+    ALTER TABLE runs DROP COLUMN timer;
+    UPDATE runs SET control = json_remove(control, '$.timer');
+    ALTER TABLE jobs ADD COLUMN lease_until INTEGER;
+    CREATE INDEX leases ON jobs (lease_until, run, place) WHERE lease_until IS NOT NULL;
+    UPDATE jobs SET record = json_set(record, '$.retries_used', 1);
+    PRAGMA user_version = 1;
+"#;
+
+#[tokio::test]
+async fn a_file_of_the_first_version_is_brought_up_and_its_open_runs_are_looked_at() {
+    let (_folder, path) = folder();
+    let store = Sqlite::open(&path).expect("a fresh file");
+    let workflow = WorkflowRecord {
+        id: WorkflowId::new("wf-old").expect("an id"),
+        name: "old".to_owned(),
+        trigger: "manual".to_owned(),
+        created_at: Millis(1000),
+        run: RunKey::new([3; 16]),
+        number: 1,
+        ended: None,
+    };
+    let control = Control {
+        run: workflow.run.clone(),
+        workflow: workflow.id.clone(),
+        number: 1,
+        jobs: 1,
+        state: RunState::Open,
+        done_below: 0,
+        failed: false,
+        cancelled: false,
+        opened_at: Some(Millis(1000)),
+        timer: Timer::Due(Millis(u64::from(u32::MAX))),
+    };
+    let id = JobId::new("job").expect("an id");
+    let job = JobRecord::first(JobKey::new(&control.run, 0), id, Phase::Waiting { on: [].into() });
+    store.put_new(vec![NewItem::Job(Box::new(job.clone()))]).await.expect("written");
+    store.commit(Commit { workflow, replaces: None, control: control.clone(), idempotency: None }).await.expect("made");
+    drop(store);
+    let db = rusqlite::Connection::open(&path).expect("a file of SQLite");
+    db.execute_batch(FIRST_VERSION).expect("an older file");
+    db.close().expect("closed");
+
+    let store = Sqlite::open(&path).expect("it is brought up");
+    assert_eq!(store.timers_due(Millis(0)).await.expect("read"), [control.run.clone()]);
+    let read = store.control(&control.run, Consistency::Strong).await.expect("read");
+    assert_eq!(read, Some(Control { timer: Timer::Looking, ..control }));
+    let read = store.job(&job.key, Consistency::Strong).await.expect("read").expect("it is there");
+    assert_eq!((read.used, read.limits), (Used::default(), TimeLimits::default()));
+    drop(store);
+    drop(Sqlite::open(&path).expect("it is up already"));
+}
+
 #[tokio::test]
 async fn pools_are_known_again_after_a_restart() {
     let (_folder, path) = folder();
@@ -140,7 +200,7 @@ async fn dropping_a_store_ends_its_thread_and_closes_its_files() {
         let store = Arc::clone(&store);
         tokio::spawn(async move {
             for _ in 0..50 {
-                store.overdue(store.now()).await.expect("read");
+                store.timers_due(store.now()).await.expect("read");
             }
         })
     });

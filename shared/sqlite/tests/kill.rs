@@ -8,10 +8,10 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine::ids::{JobKey, PoolId, RunKey};
+use engine::ids::{JobKey, RunKey};
 use engine::job::{Change, Expect, JobRecord, JobUpdate, Phase};
 use engine::ports::{Consistency, JobStore, NewItem, RunStore};
-use protocol::{JobId, LabelSet, Millis};
+use protocol::{JobId, Millis};
 use sqlite::{OpenError, Sqlite};
 
 /// The file to write to, and the first of the places to write at.
@@ -24,24 +24,13 @@ fn run() -> RunKey {
 }
 
 fn job(place: u32) -> JobRecord {
-    JobRecord {
-        key: JobKey::new(&run(), place),
-        id: JobId::new(format!("job-{place}")).expect("an id"),
-        pool: PoolId::of(&LabelSet::default()),
-        spec: None,
-        sharded: false,
-        attempt: 0,
-        retries_used: 0,
-        last_report: None,
-        error: None,
-        ready_at: None,
-        phase: Phase::Waiting { on: [1].into() },
-    }
+    let id = JobId::new(format!("job-{place}")).expect("an id");
+    JobRecord::first(JobKey::new(&run(), place), id, Phase::Waiting { on: [1].into() })
 }
 
 fn ready(place: u32) -> JobUpdate {
     let at = Millis(place.into());
-    JobUpdate { expect: Expect::Waiting, change: Change::BecomeReady { pool: job(place).pool, at } }
+    JobUpdate { expect: Expect::Waiting, change: Change::BecomeReady { pool: job(place).pool, at, until: None } }
 }
 
 /// Writes until it is killed, many at once, and says of each place what was answered: `p` for put, `u` for updated.

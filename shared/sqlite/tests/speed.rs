@@ -5,29 +5,19 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use engine::ids::{Fence, JobKey, PoolId, RunKey, random};
-use engine::job::{Change, Expect, Hold, JobRecord, JobUpdate, Outcome, OutputsRef, Phase};
+use engine::ids::{Fence, JobKey, RunKey, random};
+use engine::job::{Change, End, Expect, Hold, JobRecord, JobUpdate, Outcome, OutputsRef, Phase};
 use engine::ports::{JobStore, Local, NewItem, RunStore, Surroundings, Updated};
-use protocol::{JobId, LabelSet, Millis, Outputs, WorkerId};
+use protocol::{JobId, Outputs, WorkerId};
 use sqlite::Sqlite;
 
 const FOR: Duration = Duration::from_secs(2);
 
 fn job(key: JobKey) -> JobRecord {
     let spec = r#"{"name":"job","script":"cargo build --release\necho \"::set-output version=1.2.3\"","place":0}"#;
-    JobRecord {
-        id: JobId::new(format!("job-{}", key.index)).expect("an id"),
-        key,
-        pool: PoolId::of(&LabelSet::default()),
-        spec: Some(serde_json::from_str(spec).expect("a spec")),
-        sharded: false,
-        attempt: 0,
-        retries_used: 0,
-        last_report: None,
-        error: None,
-        ready_at: None,
-        phase: Phase::Waiting { on: [].into() },
-    }
+    let id = JobId::new(format!("job-{}", key.index)).expect("an id");
+    let spec = Some(serde_json::from_str(spec).expect("a spec"));
+    JobRecord { spec, ..JobRecord::first(key, id, Phase::Waiting { on: [].into() }) }
 }
 
 /// A job's life: four writes and a read of its pool's ready list.
@@ -43,9 +33,9 @@ async fn live(store: &Sqlite, job: &JobRecord) {
         until: now + Duration::from_secs(30),
     };
     let outputs = OutputsRef::Inline(Outputs::new());
-    let end = Change::End { outcome: Outcome::Success(outputs), at: now, last_report: None, error: None };
+    let end = Change::End(End::unreported(Outcome::Success(outputs), now));
     for (expect, change) in [
-        (Expect::WaitingOnNothing, Change::BecomeReady { pool: job.pool.clone(), at: now }),
+        (Expect::WaitingOnNothing, Change::BecomeReady { pool: job.pool.clone(), at: now, until: None }),
         (Expect::Ready { pool: job.pool.clone(), by: now }, Change::Start(hold)),
         (Expect::HeldLive { fence, now }, end),
     ] {
@@ -97,7 +87,6 @@ async fn measure(what: &str, store: Sqlite, at_once: u32) {
         }
     }
     println!("{:29} {:7.0} notices a second", "", f64::from(done) / began.elapsed().as_secs_f64());
-    assert_eq!(store.overdue(Millis::now()).await.expect("read").1, None);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

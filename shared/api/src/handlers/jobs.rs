@@ -18,8 +18,8 @@ pub(super) async fn heartbeat<P: Ports>(engine: &Engine<P>, input: &Input) -> An
 
 pub(super) async fn complete<P: Ports>(engine: &Engine<P>, input: &Input) -> Answer {
     let said: Complete = input.json_or_default()?;
-    engine.complete(lease(input), said.outputs).await?;
-    json_answer(StatusCode::OK, &Reported::default())
+    let next = engine.complete(lease(input), said.outputs, said.next).await?;
+    json_answer(StatusCode::OK, &Reported { next })
 }
 
 pub(super) async fn fail<P: Ports>(engine: &Engine<P>, input: &Input) -> Answer {

@@ -19,8 +19,7 @@ impl Level {
     fn keys(self) -> &'static [&'static str] {
         match self {
             Self::Workflow => &["name", "on", "env", "jobs"],
-            Self::Job => {
-                &[
+            Self::Job => &[
                 "name",
                 "needs",
                 "run",
@@ -33,8 +32,7 @@ impl Level {
                 "outputs_from",
                 "metadata",
                 "env",
-            ]
-            }
+            ],
             Self::Retry => &["max", "lost", "timeout", "backoff", "delay", "max_delay"],
             Self::Step => &["id", "name", "run", "env"],
             Self::Reference => &["from"],
@@ -118,9 +116,7 @@ fn instead(key: &str, level: Level) -> Option<&'static str> {
         "strategy" | "matrix" | "fail-fast" | "max-parallel" | "parallel" => {
             "there is no matrix; write a job for each combination"
         }
-        "timeout-minutes" | "timeout_minutes" => {
-            "write `timeout`, in seconds or as `90s`, `30m` or `6h`"
-        }
+        "timeout-minutes" | "timeout_minutes" => "write `timeout`, in seconds or as `90s`, `30m` or `6h`",
         "permissions" | "id-token" => "there are no permissions; a job has those of its worker",
         "continue-on-error" | "allow_failure" | "ignore_errors" => {
             "a failed job always stops those that need it; end its command with `|| true`"

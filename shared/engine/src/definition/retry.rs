@@ -23,18 +23,18 @@ impl Checker<'_> {
             let message = "`retries` and `retry` say the same thing; keep one of them";
             self.report.add("retries_and_retry", long.key_at, path.key("retry"), message);
         }
-        if let Some(long) = long {
-            return self.long_retry(&long.value, path.key("retry"));
-        }
+        // Both are read, so that what else is wrong with them shows too.
         let max = short.map(|entry| self.retry_count(&entry.value, path.key("retries"))).unwrap_or_default();
-        Retry { max, ..Retry::default() }
+        match long {
+            Some(long) => self.long_retry(&long.value, path.key("retry")),
+            None => Retry { max, ..Retry::default() },
+        }
     }
 
     fn long_retry(&mut self, node: &Node, path: Path<'_>) -> Retry {
         let Some(entries) = self.mapping(node, path, "a mapping, such as `{max: 2}`") else { return Retry::default() };
         keys::check(&mut self.report, entries, path, Level::Retry);
-        let mut count =
-            |key| keys::find(entries, key).map(|entry| self.retry_count(&entry.value, path.key(key)));
+        let mut count = |key| keys::find(entries, key).map(|entry| self.retry_count(&entry.value, path.key(key)));
         let max = count("max").unwrap_or_default();
         let budgets = Budgets { lost: count("lost"), timeout: count("timeout") };
         Retry { max, budgets, backoff: self.backoff(entries, path) }

@@ -113,8 +113,9 @@ mod tests {
         let fixed = Backoff::Fixed { delay_secs: 5 };
         assert_eq!([0, 1, 90].map(|attempt| secs(fixed, attempt)), [5, 5, 5]);
         let doubling = Backoff::Exponential { base_secs: 10, max_secs: 300 };
-        assert_eq!([0, 1, 2, 4, 5, 63, 64, 99].map(|attempt| secs(doubling, attempt)), [
-            10, 20, 40, 160, 300, 300, 300, 300
-        ]);
+        assert_eq!(
+            [0, 1, 2, 4, 5, 63, 64, 99].map(|attempt| secs(doubling, attempt)),
+            [10, 20, 40, 160, 300, 300, 300, 300]
+        );
     }
 }

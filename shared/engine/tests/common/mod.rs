@@ -2,12 +2,12 @@
 #![allow(dead_code, reason = "each test file uses a part")]
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use engine::definition::from_yaml;
 use engine::memory::Memory;
 use engine::notice::Notice;
 use engine::ports::Local as _;
+use engine::run::FURTHEST;
 use engine::submit::Submission;
 use engine::{Engine, EngineError};
 use protocol::requests::{Claim, Fail};
@@ -48,11 +48,11 @@ impl World {
         }
     }
 
-    /// A minute passes, and what the feed had to tell in it is lost.
-    pub async fn lose_and_sweep(&self) {
+    /// So much time passes that every timer is due, and what the feed had to tell in it is lost.
+    pub async fn lose_and_look(&self) {
         drop(self.notices());
-        self.engine.ports().pass(Duration::from_mins(1));
-        self.engine.sweep().await.expect("memory answers");
+        self.engine.ports().pass(FURTHEST);
+        self.engine.run_timers().await.expect("memory answers");
         self.walk().await;
         drop(self.notices());
     }
@@ -71,7 +71,7 @@ impl World {
 
     pub async fn complete(&self, claimed: &Claimed) -> Result<(), EngineError> {
         let outputs = BTreeMap::from([("by".to_owned(), claimed.job.job_id.to_string())]);
-        self.engine.complete(&claimed.lease.lease_id.0, outputs).await
+        self.engine.complete(&claimed.lease.lease_id.0, outputs, None).await.map(drop)
     }
 
     pub async fn fail(&self, claimed: &Claimed, retryable: bool) -> Result<(), EngineError> {

@@ -6,7 +6,7 @@ use engine::Engine;
 use engine::ids::{JobKey, PoolId, RunKey};
 use engine::job::{JobRecord, JobSpec, Phase};
 use engine::ports::{Commit, Committed, NewItem, Pool, RunStore, WorkerRegistry};
-use engine::run::{Control, RunState, WorkflowRecord};
+use engine::run::{Control, RunState, Timer, WorkflowRecord};
 use protocol::requests::Claim;
 use protocol::{JobId, LabelSet, Millis, WorkerId, WorkflowId};
 
@@ -36,18 +36,14 @@ async fn fill(store: &Sqlite, from: &mut u32, jobs: impl Fn(u32) -> u32) {
     for pool in 0..POOLS {
         let labels = labels_of(pool);
         for n in 0..jobs(pool) {
+            let at = Millis(1000 + u64::from(n));
+            let id = JobId::new(format!("job-{from}")).expect("an id");
+            let phase = Phase::Ready { at, until: None };
             items.push(NewItem::Job(Box::new(JobRecord {
-                key: JobKey::new(&run_key(), *from),
-                id: JobId::new(format!("job-{from}")).expect("an id"),
                 pool: PoolId::of(&labels),
                 spec: Some(Box::new(JobSpec { labels: labels.clone(), ..spec.clone() })),
-                sharded: false,
-                attempt: 0,
-                retries_used: 0,
-                last_report: None,
-                error: None,
-                ready_at: Some(Millis(1000 + u64::from(n))),
-                phase: Phase::Ready { at: Millis(1000 + u64::from(n)) },
+                ready_at: Some(at),
+                ..JobRecord::first(JobKey::new(&run_key(), *from), id, phase)
             })));
             *from += 1;
         }
@@ -77,6 +73,7 @@ async fn open_run(store: &Sqlite) {
         failed: false,
         cancelled: false,
         opened_at: Some(Millis(1000)),
+        timer: Timer::Looking,
     };
     let commit = Commit { workflow, replaces: None, control, idempotency: None };
     assert_eq!(store.commit(commit).await.expect("written"), Committed::Yes);

@@ -47,12 +47,12 @@ fn a_list_of_jobs_is_read_as_clients_send_it() {
     let [test, build] = &definition.jobs[..] else { panic!("two jobs") };
     assert_eq!((test.id.as_str(), test.name.as_str(), test.script.as_str()), ("test", "Test", "make test"));
     assert_eq!(
-        (test.needs.as_slice(), test.max_retries, test.labels.to_string()),
+        (test.needs.as_slice(), test.retry.max, test.labels.to_string()),
         ([1].as_slice(), 2, "docker, gpu".into())
     );
     assert_eq!((&test.metadata, &test.ports), (&json!({"n": [1, null]}), &json!([{"id": "in"}])));
     assert_eq!((&test.children, &test.collapsed), (&Value::Null, &json!(true)));
-    assert_eq!((build.script.as_str(), build.max_retries, build.needs.len()), ("", 0, 0));
+    assert_eq!((build.script.as_str(), build.retry.max, build.needs.len()), ("", 0, 0));
 }
 
 #[test]

@@ -48,7 +48,7 @@ fn the_example_of_the_documentation_reads_as_it_says() {
     let [build, deploy] = &definition.jobs[..] else { panic!("two jobs") };
     assert_eq!((build.id.as_str(), build.name.as_str()), ("build", "build"));
     assert_eq!(build.script, "cargo build\necho done\n");
-    assert_eq!((deploy.needs.as_slice(), deploy.max_retries), ([0].as_slice(), 0));
+    assert_eq!((deploy.needs.as_slice(), deploy.retry.max), ([0].as_slice(), 0));
     assert_eq!(deploy.labels.to_string(), "staging");
     assert_eq!(deploy.outputs_from, OutputsFrom::Both);
     assert_eq!(definition.notes, []);
@@ -86,9 +86,8 @@ fn every_problem_is_reported_at_once_in_order_with_line_and_column() {
             (24, 25, "bad_label"),
             (25, 14, "out_of_range"),
             (29, 14, "wrong_type"),
-            (30, 5, "not_supported_yet"),
             (31, 5, "retries_and_retry"),
-            (31, 21, "not_supported_yet"),
+            (31, 21, "max_delay_alone"),
             (32, 19, "unknown_value"),
             (33, 3, "bad_id"),
             (35, 5, "unknown_key"),
@@ -205,18 +204,7 @@ fn on_is_shown_and_noted_since_it_starts_nothing() {
 
 #[test]
 fn a_key_that_is_not_built_yet_is_refused_and_never_ignored() {
-    for line in [
-        "timeout: 90s",
-        "queue_timeout: 5",
-        "secrets: [a]",
-        "retry: {delay: 1}",
-        "retry: {max_delay: 1}",
-        "retry: {backoff: fixed}",
-        "retry: {lost: 1}",
-        "retry: {timeout: 1}",
-    ] {
-        assert_eq!(codes(&format!("run: x\n{line}")), ["not_supported_yet"], "{line}");
-    }
+    assert_eq!(codes("run: x\nsecrets: [a]"), ["not_supported_yet"]);
 }
 
 #[test]
@@ -261,9 +249,52 @@ fn labels_are_checked_one_by_one_and_counted_once() {
 }
 
 #[test]
+fn times_are_seconds_or_have_a_unit_and_are_within_fourteen_days() {
+    let limits = |line: &str| yaml(&format!("jobs: {{a: {{run: x, {line}}}}}")).jobs[0].limits;
+    for (text, secs) in [("5", 5), ("90s", 90), ("'30m'", 1800), ("6h", 21_600), ("336h", 1_209_600)] {
+        let both = limits(&format!("timeout: {text}, queue_timeout: {text}"));
+        assert_eq!(both, TimeLimits { timeout: Some(secs), queue_timeout: Some(secs) }, "{text}");
+    }
+    assert_eq!(limits("retries: 1"), TimeLimits::default());
+    for text in ["0", "0s", "337h", "1209601", "99999999999999999999h"] {
+        assert_eq!(codes(&format!("run: x\ntimeout: {text}")), ["out_of_range"], "{text}");
+    }
+    for text in ["", "soon", "1.5h", "-1", "5d", "1h30m", "[1]", "s", "ä"] {
+        assert_eq!(codes(&format!("run: x\nqueue_timeout: {text}")), ["wrong_type"], "{text}");
+    }
+}
+
+#[test]
+fn a_retry_says_how_often_by_cause_and_after_what_delay() {
+    let retry = |text: &str| yaml(&format!("jobs: {{a: {{run: x, retry: {{{text}}}}}}}")).jobs[0].retry;
+    let budgets = Budgets { lost: Some(5), timeout: Some(1) };
+    assert_eq!(retry("max: 2, lost: 5, timeout: 1"), Retry { max: 2, budgets, backoff: Backoff::None });
+    for (text, backoff) in [
+        ("delay: 30", Backoff::Fixed { delay_secs: 30 }),
+        ("delay: 2m, backoff: fixed", Backoff::Fixed { delay_secs: 120 }),
+        ("backoff: fixed", Backoff::Fixed { delay_secs: 10 }),
+        ("delay: 0", Backoff::None),
+        ("backoff: exponential", Backoff::Exponential { base_secs: 10, max_secs: 300 }),
+        ("backoff: exponential, delay: 1h", Backoff::Exponential { base_secs: 3600, max_secs: 3600 }),
+        ("backoff: exponential, delay: 1, max_delay: 1m", Backoff::Exponential { base_secs: 1, max_secs: 60 }),
+    ] {
+        assert_eq!(retry(&format!("max: 1, {text}")).backoff, backoff, "{text}");
+    }
+    for (text, code) in [
+        ("backoff: random", "unknown_value"),
+        ("delay: soon", "wrong_type"),
+        ("delay: 5, max_delay: 9", "max_delay_alone"),
+        ("lost: 101", "out_of_range"),
+        ("lots: 1", "unknown_key"),
+    ] {
+        assert_eq!(codes(&format!("run: x\nretry: {{{text}}}")), [code], "{text}");
+    }
+}
+
+#[test]
 fn retries_are_a_whole_number_up_to_the_limit_in_either_form() {
     for (line, retries) in [("retries: 100", 100), ("retries: 0", 0), ("retry: {max: 3}", 3)] {
-        assert_eq!(yaml(&format!("jobs: {{a: {{run: x, {line}}}}}")).jobs[0].max_retries, retries);
+        assert_eq!(yaml(&format!("jobs: {{a: {{run: x, {line}}}}}")).jobs[0].retry.max, retries);
     }
     for line in ["retries: 101", "retries: -1", "retry: {max: 99999999999999999999}"] {
         assert_eq!(codes(&format!("run: x\n{line}")), ["out_of_range"], "{line}");
