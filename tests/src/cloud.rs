@@ -109,7 +109,7 @@ impl Cloud {
         Worker::new(self.clone(), name)
     }
 
-    /// Has what is overdue ended. A server in one process does that by itself.
+    /// Has lost timers looked for, as the clock does every minute. In one process none can be lost.
     pub async fn sweep(&self) {
         if let Some(emulator) = self.emulator() {
             emulator.sweep(&self.http).await;

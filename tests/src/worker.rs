@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures::future::join_all;
-use protocol::requests::{Claim, Complete, Fail, LogPiece, Register, Transport};
+use protocol::requests::{Claim, Complete, Fail, LogPiece, Next, Register, Transport};
 use protocol::wire::{Claimed, Heartbeat, Lease, QueueInfo, QueuedJob, Stream};
 use protocol::{LabelSet, Millis, WorkerId};
 use serde_json::Value;
@@ -220,6 +220,15 @@ impl Hold {
     /// If it isn't.
     pub async fn completes(&self, outputs: &[(&str, &str)]) {
         self.complete(outputs).await.unwrap_or_else(|refused| panic!("{self:?}: {refused:?}"));
+    }
+
+    /// Reports success, and asks for the worker's next job.
+    pub async fn complete_for_next(&self, outputs: &[(&str, &str)], worker: &Worker) -> Result<Option<Hold>, Refused> {
+        let outputs = outputs.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let Claim { worker_id, labels, lease_ttl_secs, exclusive, .. } = worker.claim.clone();
+        let next = Some(Next { worker_id, labels, lease_ttl_secs, exclusive });
+        let reported = self.cloud.client.complete(&self.lease.lease_id, &Complete { outputs, next }).await?;
+        Ok(reported.next.map(|Claimed { job, lease }| Self { cloud: self.cloud.clone(), job, lease }))
     }
 
     /// Reports failure.

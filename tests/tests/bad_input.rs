@@ -24,7 +24,7 @@ jobs:
     steps: [{run: y}]
   late:
     run: x
-    timeout: 5m
+    secrets: [a]
     labels: [ok, 'a,b']
   one:
     run: x

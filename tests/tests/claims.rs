@@ -145,7 +145,6 @@ async fn a_lease_past_its_end_is_refused_everywhere() {
         let refused = answer.expect_err(call);
         assert!(refused.is(409, "lease_lost"), "{call}: {refused:?}");
     }
-    cloud.sweep().await;
     run.until(Failure).await;
     let lost = run.job("build").await;
     assert!(lost.error.as_ref().is_some_and(|error| error.contains("lost")) && lost.outputs.is_empty(), "{lost:?}");
@@ -161,7 +160,6 @@ async fn a_worker_that_wakes_after_its_lease_ended_cannot_take_the_job_back() {
     let run = cloud.submit("jobs: {build: {run: x, labels: '{label}', retries: 1}}").await;
     let sleeper = cloud.worker("sleeper").ttl(1).claims("build").await;
     sleeper.sleeps_past_its_lease().await;
-    cloud.sweep().await;
     let second = cloud.worker("second").claims("build").await;
     assert_eq!(second.job.attempt, 1);
 

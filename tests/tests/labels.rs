@@ -79,7 +79,6 @@ async fn labels_hold_after_a_worker_was_lost() {
     let run = cloud.submit("jobs: {build: {run: x, labels: '{label}-gpu', retries: 1}}").await;
     let gpu = cloud.worker("gpu").labelled("{label}-gpu");
     gpu.clone().ttl(1).claims("build").await.sleeps_past_its_lease().await;
-    cloud.sweep().await;
     run.until_ready("build").await;
 
     cloud.worker("without").labelled("{label}").finds_nothing().await;

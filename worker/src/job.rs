@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::requests::Fail;
+use protocol::requests::{Complete, Fail, Next};
 use protocol::wire::{Claimed, Reported};
 use protocol::{Outputs, limits};
 use tokio::sync::watch;
@@ -13,7 +13,6 @@ use crate::client::{Client, ClientError};
 use crate::executor::{AnyExecutor, Context, Failure, StopReason};
 use crate::lease::{self, Hold, is_lost};
 use crate::logs::Shipper;
-use crate::next::{Complete, Next};
 use crate::retry::retry;
 use crate::task::AbortOnDrop;
 use crate::worker::Stage;
@@ -85,7 +84,7 @@ async fn run_one(around: &Surroundings, given: Given, slot: usize, may_ask: bool
         Err(failure) => format!("failed in {took:.1} s: {}", failure.error),
     };
     let wants_more = may_ask && *around.stage.borrow() == Stage::Working;
-    let next = wants_more.then(|| Next::of(&around.config));
+    let next = wants_more.then(|| next_for(&around.config));
     let at = Instant::now();
     match report(&around.client, &hold, result, next).await {
         Ok(answer) => {
@@ -184,4 +183,14 @@ fn is_unacceptable(error: &ClientError) -> bool {
 fn cut(mut error: String) -> String {
     error.truncate(error.floor_char_boundary(limits::ERROR_TEXT));
     error
+}
+
+/// Asks for the next job under the terms of a claim.
+fn next_for(config: &WorkerConfig) -> Next {
+    Next {
+        worker_id: config.worker_id.clone(),
+        labels: config.labels.clone(),
+        lease_ttl_secs: config.lease_ttl_secs,
+        exclusive: config.exclusive,
+    }
 }

@@ -20,7 +20,6 @@ pub mod executor;
 mod job;
 mod lease;
 pub mod logs;
-mod next;
 pub mod retry;
 pub mod shell;
 mod source;

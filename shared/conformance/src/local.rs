@@ -158,6 +158,7 @@ pub async fn timers_are_due_in_the_order_of_their_times<P: Local + 'static>(port
 }
 
 /// The clock moves on by as much.
+#[expect(clippy::unused_async, reason = "as all checks are")]
 pub async fn time_passes_when_it_is_told_to<P: Local + 'static>(ports: Arc<P>) {
     let before = ports.now();
     ports.pass(Duration::from_hours(1));

@@ -120,7 +120,7 @@ async fn what_is_to_be_done_is_done_after_a_restart_and_what_is_done_is_not() {
 }
 
 /// What the first version kept otherwise: no timers, an index of leases, and records without what came later.
-const FIRST_VERSION: &str = r#"
+const FIRST_VERSION: &str = r"
     DROP INDEX timers;
     ALTER TABLE runs DROP COLUMN timer;
     UPDATE runs SET control = json_remove(control, '$.timer');
@@ -128,7 +128,7 @@ const FIRST_VERSION: &str = r#"
     CREATE INDEX leases ON jobs (lease_until, run, place) WHERE lease_until IS NOT NULL;
     UPDATE jobs SET record = json_set(record, '$.retries_used', 1);
     PRAGMA user_version = 1;
-"#;
+";
 
 #[tokio::test]
 async fn a_file_of_the_first_version_is_brought_up_and_its_open_runs_are_looked_at() {
@@ -165,7 +165,7 @@ async fn a_file_of_the_first_version_is_brought_up_and_its_open_runs_are_looked_
     db.close().expect("closed");
 
     let store = Sqlite::open(&path).expect("it is brought up");
-    assert_eq!(store.timers_due(Millis(0)).await.expect("read"), [control.run.clone()]);
+    assert_eq!(store.timers_due(Millis(0)).await.expect("read"), std::slice::from_ref(&control.run));
     let read = store.control(&control.run, Consistency::Strong).await.expect("read");
     assert_eq!(read, Some(Control { timer: Timer::Looking, ..control }));
     let read = store.job(&job.key, Consistency::Strong).await.expect("read").expect("it is there");

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use protocol::requests::{Claim, Fail, LogPiece, Only, Register, Run};
+use protocol::requests::{Claim, Complete, Fail, LogPiece, Only, Register, Run};
 use protocol::wire::{Claimed, Heartbeat, LogChunk, PoolInfo, Registered, Reported, WorkerInfo, Workflow};
 use protocol::{JobId, LeaseId, Outputs, Status, WorkerId, WorkflowId, limits};
 use reqwest::Method;
@@ -181,8 +181,8 @@ impl Client {
         self.lease_request("heartbeat", lease).read().await
     }
 
-    /// Reports success ([`protocol::requests::Complete`]). May be repeated as it is; 409: the lease isn't the job's any more; 413: outputs too large.
-    pub async fn complete(&self, lease: &LeaseId, complete: &(impl Serialize + Sync)) -> Result<Reported, ClientError> {
+    /// Reports success. May be repeated as it is; 409: the lease isn't the job's any more; 413: outputs too large.
+    pub async fn complete(&self, lease: &LeaseId, complete: &Complete) -> Result<Reported, ClientError> {
         self.lease_request("complete", lease).json(complete).read().await
     }
 
