@@ -9,7 +9,7 @@ import worker
 
 
 def deploy(job, log, stopped):
-    """`log(text, stream="stdout")` writes to the job's log; `stopped.is_set()` once nobody wants the result any more."""
+    """`log(text, stream="stdout")` writes to the job's log; `stopped.is_set()` once nobody wants the result."""
     artifact_url = job["upstream_outputs"]["build"]["artifact_url"]
     log(f"deploying {artifact_url}\n")
     return {"deployed": artifact_url}

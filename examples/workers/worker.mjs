@@ -8,7 +8,7 @@ const { WORKER_LEASE_TTL = 30, WORKER_POLL = 2 } = process.env // seconds
 const [, scheme, user, host] = SERVER_URL.match(/^(.*?:\/\/)(?:(.*)@)?(.*?)\/*$/)
 const headers = { 'content-type': 'application/json' }
 if (user) headers.authorization = 'Basic ' + Buffer.from(decodeURIComponent(user)).toString('base64') // user:TOKEN
-const me = { worker_id: WORKER_ID || `node-${Date.now()}`, labels: WORKER_LABELS.split(/[\s,]+/).filter(Boolean) }
+const me = { worker_id: WORKER_ID || `node-${Math.random()}`, labels: WORKER_LABELS.split(/[\s,]+/).filter(Boolean) }
 const OUTPUT = /^(?:([A-Za-z0-9_.-]+)(?:=([^\n]*)|<<([^\n]+)\n((?:[^\n]*\n)*?)\3))?(?:\n|(?![^]))/gm
 let stopping = false
 

@@ -9,6 +9,7 @@
 //! `{label}`; every job requires it, and every worker is exclusive. The few tests about jobs without labels are in one
 //! file and take turns.
 
+mod between;
 mod cloud;
 mod emulator;
 mod program;
@@ -18,6 +19,7 @@ mod worker;
 
 use std::time::Duration;
 
+pub use between::{Between, Exchange};
 pub use cloud::{Answer, Cloud, Refused};
 pub use emulator::{Emulator, stream_event};
 pub use program::{Program, gone};

@@ -1,13 +1,7 @@
 //! The examples in `examples/workers`: workers in other languages, with real commands, against the target.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-
-use harness::{Cancelled, Cloud, Failure, Program, Skipped, Success, gone};
+use harness::{Between, Cancelled, Cloud, Exchange, Failure, Program, Skipped, Success, gone};
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
 
 /// A language's interpreter and its example.
 #[derive(Clone, Copy)]
@@ -213,7 +207,7 @@ async fn sigterm_lets_the_job_finish_and_the_exit_code_is_0(language: Language) 
     let cloud = Cloud::connect();
     let mut worker = language.starts(&cloud, "{label}");
     let text = r#"jobs:
-  long: {labels: '{label}', run: 'echo begun > begun; until [ -e go ]; do sleep 0.02; done; echo "::set-output a=1"'}
+  long: {labels: '{label}', run: 'echo > begun; while [ -e begun ] && [ ! -e go ]; do sleep 0.02; done; echo "::set-output a=1"'}
   next: {labels: '{label}', needs: long, run: 'true'}
 "#;
     let run = cloud.submit(text).await;
@@ -245,19 +239,16 @@ async fn all_of_a_long_log_arrives(language: Language) {
 
 async fn a_token_in_the_url_is_sent_and_a_report_without_an_answer_is_repeated(language: Language) {
     let cloud = Cloud::connect();
-    let between = Between::start(&cloud).await;
+    let between = Between::start(&cloud, Some("/complete")).await;
     let url = between.url.replace("http://", "http://w:hid%2Fden@");
     let _worker = language.starts_for(&cloud, &url, "{label}");
     let text = r#"jobs: {build: {labels: '{label}', run: 'echo "::set-output url=$SERVER_URL"'}}"#;
     let run = cloud.submit(text).await;
-    let mut seen = between.seen.clone();
-    let done = |seen: &Vec<String>| seen.iter().filter(|head| head.contains("/complete")).count() == 2;
-    let seen = tokio::time::timeout(std::time::Duration::from_mins(1), seen.wait_for(done)).await;
-    let seen = seen.expect("the report is repeated").expect("it listens").clone();
+    let twice = |seen: &[Exchange]| seen.iter().filter(|one| one.path.ends_with("/complete")).count() == 2;
+    let seen = between.until("the report is repeated", twice).await;
     run.until(Success).await;
     // `w:hid/den`
-    let basic = "authorization: basic dzpoawqvzgvu";
-    assert!(seen.iter().all(|head| head.contains(basic)), "{seen:?}");
+    assert!(seen.iter().all(|one| one.head.contains("authorization: basic dzpoawqvzgvu\r\n")), "{seen:?}");
     assert_eq!(json!(run.outputs("build").await), json!({ "url": between.url }), "no token for the job");
     assert_eq!(run.job("build").await.attempt, 0);
 }
@@ -278,63 +269,4 @@ async fn a_python_function_runs_a_job_with_the_outputs_of_what_it_needs() {
     run.until(Success).await;
     assert_eq!(json!(run.outputs("deploy").await), json!({ "deployed": "s3://bucket/build.tar.gz" }));
     assert_eq!(run.log("deploy", "stdout").await, "deploying s3://bucket/build.tar.gz\n");
-}
-
-/// Passes requests on to the target, and breaks the connection in place of the first answer to a report.
-struct Between {
-    url: String,
-    seen: watch::Receiver<Vec<String>>,
-    task: tokio::task::JoinHandle<()>,
-}
-
-impl Drop for Between {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-impl Between {
-    async fn start(cloud: &Cloud) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let url = format!("http://{}", listener.local_addr().expect("bound"));
-        let (sender, seen) = watch::channel(Vec::new());
-        let (cloud, broken) = (cloud.clone(), Arc::new(AtomicBool::new(false)));
-        let task = tokio::spawn(async move {
-            while let Ok((connection, _)) = listener.accept().await {
-                let (cloud, sender, broken) = (cloud.clone(), sender.clone(), Arc::clone(&broken));
-                // What goes wrong with one connection is the worker's to notice.
-                tokio::spawn(async move { pass(connection, &cloud, &sender, &broken).await });
-            }
-        });
-        Self { url, seen, task }
-    }
-}
-
-/// One request, and then the connection ends.
-async fn pass(
-    connection: TcpStream,
-    cloud: &Cloud,
-    seen: &watch::Sender<Vec<String>>,
-    broken: &AtomicBool,
-) -> std::io::Result<()> {
-    let mut connection = BufReader::new(connection);
-    let mut head = String::new();
-    while !head.ends_with("\r\n\r\n") {
-        if connection.read_line(&mut head).await? == 0 {
-            return Ok(());
-        }
-    }
-    let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
-    let head = head.to_lowercase();
-    let length = head.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse().ok());
-    let mut body = vec![0; length.unwrap_or(0)];
-    connection.read_exact(&mut body).await?;
-    let answer = cloud.send("POST", &path, "application/json", body).await;
-    seen.send_modify(|seen| seen.push(head));
-    if path.ends_with("/complete") && !broken.swap(true, Ordering::Relaxed) {
-        return Ok(());
-    }
-    let head =
-        format!("HTTP/1.1 {}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", answer.status, answer.body.len());
-    connection.write_all((head + &answer.body).as_bytes()).await
 }

@@ -5,6 +5,7 @@ mod cloud;
 mod demo;
 mod deploy;
 mod emulator;
+mod foreign;
 mod package;
 mod soak;
 mod suite;

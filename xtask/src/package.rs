@@ -162,7 +162,8 @@ fn install_tools(name: &str) -> Result<PathBuf> {
     Ok(venv)
 }
 
-fn cache() -> Result<PathBuf> {
+/// Where installed tools are kept between runs.
+pub fn cache() -> Result<PathBuf> {
     let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let base = set("XDG_CACHE_HOME").or_else(|| Some(set("HOME")?.join(".cache")));
     Ok(base.context("neither XDG_CACHE_HOME nor HOME is set")?.join("workflow-graph"))
@@ -229,7 +230,8 @@ fn newest_glibc(binary: &[u8]) -> (u32, u32) {
     versions.filter_map(|(at, _)| version(at)).max().unwrap_or_default()
 }
 
-fn run(command: &mut Command) -> Result<()> {
+/// Runs a program; an error if it fails.
+pub fn run(command: &mut Command) -> Result<()> {
     let name = command.get_program().to_string_lossy().into_owned();
     let status = command.status().with_context(|| format!("starting {name}"))?;
     ensure!(status.success(), "{name} failed ({status})");

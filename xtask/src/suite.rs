@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use crate::binaries::Binaries;
 use crate::cloud::Cloud;
 use crate::emulator::{self, Kind};
-use crate::{demo, package};
+use crate::{demo, foreign, package};
 
 /// A part of the run, for the summary.
 struct Part {
@@ -26,14 +26,16 @@ struct Suite {
 /// Runs everything, and fails if any part did. `quick`: without LocalStack.
 pub fn run(quick: bool) -> Result<()> {
     let mut suite = Suite::default();
+    suite.part("packages for workers in other languages", "Debian", foreign::install_packages);
+    suite.part("the published worker", "crates.io", foreign::install_worker);
     suite.part("formatting", "rustfmt", || cargo(&["fmt", "--all", "--check"], &[]));
     suite.part("lints", "clippy", || cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"], &[]));
     suite.part("template", "cfn-lint", package::lint_template);
     suite.part("unit tests, and every suite in one process", "the engine in memory, real processes", || {
-        cargo(&["test", "--workspace"], &[])
+        test(&["--workspace"], &[])
     });
     suite.part("end-to-end suite on a file", "SQLite", || {
-        cargo(&["test", "-p", "workflow-graph-tests", "--no-fail-fast"], &[("WFG_TEST_STORE", "sqlite")])
+        test(&["-p", "workflow-graph-tests", "--no-fail-fast"], &[("WFG_TEST_STORE", "sqlite")])
     });
     if !quick {
         suite.part("LocalStack's plugins", &Kind::LocalStack.to_string(), test_plugins);
@@ -103,7 +105,13 @@ fn ports(cloud: &Cloud) -> Result<()> {
 }
 
 fn end_to_end(cloud: &Cloud) -> Result<()> {
-    cargo(&["test", "-p", "workflow-graph-tests", "--no-fail-fast"], &target(cloud))
+    test(&["-p", "workflow-graph-tests", "--no-fail-fast"], &target(cloud))
+}
+
+fn test(arguments: &[&str], variables: &[(&str, &str)]) -> Result<()> {
+    let worker = foreign::worker()?;
+    let worker = [("WFG_TEST_PUBLISHED_WORKER", worker.to_str().context("the cache's path isn't UTF-8")?)];
+    cargo(&[&["test"], arguments].concat(), &[variables, &worker].concat())
 }
 
 /// What tells the end-to-end suite where to run.

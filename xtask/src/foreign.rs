@@ -1,0 +1,81 @@
+//! What runs the workers that aren't built here: interpreters, and the worker that is published on crates.io.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::package::{cache, run};
+
+/// The version that the tests name.
+const PUBLISHED: [&str; 4] = ["workflow-graph-worker-sdk", "--version", "1.2.11", "--locked"];
+
+/// What must be on the machine: a command that succeeds if it is, and Debian's packages for it.
+struct Needed {
+    check: [&'static str; 3],
+    packages: &'static [&'static str],
+}
+
+const NEEDED: [Needed; 3] = [
+    Needed {
+        // Debian's Python has `venv` without what it needs.
+        check: ["python3", "-c", "import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 9))"],
+        packages: &["python3", "python3-venv"],
+    },
+    Needed {
+        check: ["node", "-e", "process.exit(parseInt(process.versions.node) < 18 ? 1 : 0)"],
+        packages: &["nodejs"],
+    },
+    // The published worker is linked to OpenSSL.
+    Needed { check: ["pkg-config", "--exists", "openssl"], packages: &["pkg-config", "libssl-dev"] },
+];
+
+impl Needed {
+    fn is_there(&self) -> bool {
+        let [program, arguments @ ..] = self.check;
+        let status = Command::new(program).args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).status();
+        status.is_ok_and(|status| status.success())
+    }
+}
+
+/// Installs what Debian or Ubuntu has and this machine lacks, as root or with sudo.
+pub fn install_packages() -> Result<()> {
+    let missing = || NEEDED.iter().filter(|needed| !needed.is_there()).flat_map(|needed| needed.packages).copied();
+    let packages: Vec<&str> = missing().collect();
+    if packages.is_empty() {
+        return Ok(());
+    }
+    let hint = || format!("installing {0} failed; install it by hand (apt-get install {0})", packages.join(" "));
+    apt_get(&["update", "--quiet"]).with_context(hint)?;
+    apt_get(&[&["install", "--yes", "--no-install-recommends"], packages.as_slice()].concat()).with_context(hint)?;
+    let missing: Vec<&str> = missing().collect();
+    ensure!(missing.is_empty(), "what apt-get installed for {} is too old, or isn't found in PATH", missing.join(" "));
+    Ok(())
+}
+
+fn apt_get(arguments: &[&str]) -> Result<()> {
+    let id = Command::new("id").arg("-u").output().context("running id")?;
+    let own: &[&str] = if id.stdout.trim_ascii() == b"0" { &[] } else { &["sudo"] };
+    let command = [own, &["env", "DEBIAN_FRONTEND=noninteractive", "apt-get"], arguments].concat();
+    run(Command::new(command[0]).args(&command[1..]))
+}
+
+/// Installs the published worker in the user's cache, unless it's there.
+pub fn install_worker() -> Result<()> {
+    let folder = folder()?;
+    std::fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
+    let built = tempfile::Builder::new().prefix("target-").tempdir_in(&folder)?;
+    let mut install = Command::new(env!("CARGO"));
+    install.args(["install", "--quiet"]).args(PUBLISHED).arg("--root").arg(&folder);
+    install.arg("--target-dir").arg(built.path());
+    run(&mut install).context("the published worker isn't installed")
+}
+
+/// The published worker's program, once it is installed.
+pub fn worker() -> Result<PathBuf> {
+    Ok(folder()?.join("bin").join(PUBLISHED[0]))
+}
+
+fn folder() -> Result<PathBuf> {
+    Ok(cache()?.join("published-worker"))
+}
