@@ -36,6 +36,12 @@ enum Task {
     },
     /// Runs what takes too long for every day, and keeps the result in docs/soak.md.
     Soak,
+    /// Plays the engine in simulated worlds: `--seeds N [--from A]`, `--seed N --trace`, `--bugs`; `--help` says more.
+    #[command(disable_help_flag = true)]
+    Sim {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+        args: Vec<String>,
+    },
     /// Builds the functions for AWS and writes target/package/<name>.zip.
     Package {
         /// arm64 or x86_64.
@@ -61,6 +67,7 @@ fn main() -> anyhow::Result<()> {
         Task::Demo { emulator, keep } => demo::run(emulator, keep),
         Task::Test { quick } => suite::run(quick),
         Task::Soak => soak::run(),
+        Task::Sim { args } => suite::simulate(&args),
         Task::Package { arch } => package::package(arch),
         Task::Emulator(EmulatorTask::Up { kind }) => cloud::up(kind),
     }

@@ -11,10 +11,10 @@ use crate::binaries::Binaries;
 use crate::cloud::Cloud;
 use crate::emulator::Kind;
 use crate::package::root;
-use crate::suite::{cargo, target};
+use crate::suite::{cargo, simulate, target};
 
-/// Random courses of the engine, of which every run of the tests takes the first 300.
-const SEEDS: &str = "20000";
+/// Simulated worlds, of which every run of the tests plays the first 10,000.
+const SEEDS: &str = "100000";
 /// Kills of a server, of which every run of the tests does twenty.
 const KILLS: &str = "100";
 /// Jobs side by side, where the tests have 200.
@@ -29,9 +29,7 @@ pub fn run() -> Result<()> {
         writeln!(rows, "| {what} | {served_by} | {:.0} s |", began.elapsed().as_secs_f32())?;
         Ok(())
     };
-    row(&format!("{SEEDS} random courses with lost, repeated and reordered changes"), "the engine in memory", &|| {
-        cargo(&["test", "-p", "workflow-graph-engine", "--test", "disorder"], &[("WFG_SEEDS", SEEDS)])
-    })?;
+    row(&format!("{SEEDS} simulated worlds"), "the simulator", &|| simulate(&["--seeds", SEEDS]))?;
     row(&format!("{KILLS} kills of wfg serve in the middle of a workflow"), "SQLite, in a file", &|| {
         cargo(&["test", "-p", "wfg", "--test", "killed"], &[("WFG_KILLS", KILLS)])
     })?;

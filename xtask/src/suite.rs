@@ -34,6 +34,8 @@ pub fn run(quick: bool) -> Result<()> {
     suite.part("unit tests, and every suite in one process", "the engine in memory, real processes", || {
         test(&["--workspace"], &[])
     });
+    suite.part("10,000 simulated worlds", "the simulator", || simulate(&["--seeds", "10000"]));
+    suite.part("planted bugs are found", "the simulator", || simulate(&["--bugs"]));
     suite.part("end-to-end suite on a file", "SQLite", || {
         test(&["-p", "workflow-graph-tests", "--no-fail-fast"], &[("WFG_TEST_STORE", "sqlite")])
     });
@@ -131,6 +133,13 @@ fn test_plugins() -> Result<()> {
     let mut python = Command::new(venv.program("python"));
     python.args(["-m", "unittest", "discover", "-s", "localstack/plugins/tests"]);
     checked(python.current_dir(package::root()))
+}
+
+/// Runs the simulator, see `cargo xtask sim --help`.
+pub fn simulate<T: AsRef<str>>(args: &[T]) -> Result<()> {
+    let run = ["run", "--quiet", "--profile", "sim", "-p", "workflow-graph-simulator", "--"];
+    let all: Vec<&str> = run.into_iter().chain(args.iter().map(AsRef::as_ref)).collect();
+    cargo(&all, &[])
 }
 
 /// Runs cargo in the repository, with more variables set.

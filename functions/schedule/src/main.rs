@@ -20,7 +20,7 @@ async fn main() -> Result<(), Error> {
 async fn handle(engine: &Engine<Aws>, event: Event) -> Result<DynamoDbEventResponse, Error> {
     let mut response = DynamoDbEventResponse::default();
     for record in event.records {
-        if let Err(error) = handle_record(engine, &record).await {
+        if let Err(error) = Box::pin(handle_record(engine, &record)).await {
             tracing::error!(%error, record = record.event_id, "a record of the stream failed");
             let mut failure = DynamoDbBatchItemFailure::default();
             failure.item_identifier = record.change.sequence_number;

@@ -4,7 +4,8 @@ use protocol::{Status, WorkflowId};
 
 use crate::Engine;
 use crate::error::{EngineError, Outcome};
-use crate::ports::{Consistency, Ports, Walk, WalkKind};
+use crate::ids::RunKey;
+use crate::ports::{Consistency, Ports, StoreError, Walk, WalkKind};
 use crate::run::{RunState, RunUpdate};
 
 impl<P: Ports> Engine<P> {
@@ -16,6 +17,12 @@ impl<P: Ports> Engine<P> {
             self.ports.update_control(&workflow.run, RunUpdate::Cancel { at: self.ports.now() }).await?;
         }
         Ok(())
+    }
+
+    /// Whether an error only means that the run was deleted meanwhile: what is missing of it isn't.
+    pub(crate) async fn is_deleted(&self, run: &RunKey, error: &EngineError) -> Outcome<bool> {
+        let missing = matches!(error, EngineError::Store(StoreError::Corrupt(_)));
+        Ok(missing && self.ports.control(run, Consistency::Strong).await?.is_none())
     }
 
     /// Deletes a workflow that isn't running. Its records, outputs and logs go afterwards, by a walk.
@@ -34,11 +41,14 @@ impl<P: Ports> Engine<P> {
         if workflow.ended.is_none() && control.state != RunState::New {
             return Err(running());
         }
-        // Refused though the workflow is gone: our own write, whose answer was lost, or somebody else's.
-        if !self.ports.delete_workflow(&workflow).await?
-            && self.ports.workflow(id, Consistency::Strong).await?.is_some()
-        {
-            return Err(running());
+        if !self.ports.delete_workflow(&workflow).await? {
+            if self.ports.workflow(id, Consistency::Strong).await?.is_some() {
+                return Err(running());
+            }
+            // Gone all the same: our own write, whose answer was lost, or somebody else's, of a later run.
+            if self.ports.control(&workflow.run, Consistency::Strong).await?.is_some() {
+                return Ok(());
+            }
         }
         let kind = WalkKind::Delete { jobs: control.jobs };
         Ok(self.ports.walk(Walk { run: workflow.run, kind, from: 0 }).await?)

@@ -151,8 +151,8 @@ impl<P: Ports> Engine<P> {
         }
     }
 
-    /// After the write that took a job: undoes it if the run was cancelled, else sets the timer and gathers what the
-    /// worker needs.
+    /// After the write that took a job: undoes it if the run was cancelled, else sets the timer and gives the worker
+    /// what it needs.
     pub(crate) async fn hand_out(
         &self,
         claimant: &Claimant,
@@ -173,6 +173,20 @@ impl<P: Ports> Engine<P> {
         if let Some(hold) = job.hold() {
             self.arm(&control, hold.until).await?;
         }
+        match self.equip(claimant, job, lease, &control).await {
+            Err(error) if self.is_deleted(&job.key.run, &error).await? => Ok(None),
+            equipped => equipped,
+        }
+    }
+
+    /// Gathers what the worker needs to run a job that it was given.
+    async fn equip(
+        &self,
+        claimant: &Claimant,
+        job: &JobRecord,
+        lease: &LeaseToken,
+        control: &Control,
+    ) -> Outcome<Option<Claimed>> {
         let spec = self.spec(job).await?;
         debug_assert!(spec.labels.missing_from(&claimant.labels).is_empty());
         let needs = self.succeeded_needs(job, &spec).await?;
@@ -185,7 +199,7 @@ impl<P: Ports> Engine<P> {
             return self.refuse_upstream(job, &spec, lease, text).await;
         }
         let mut upstream = self.gather(&needs).await?;
-        let mut queued = queued_job(job, &spec, &control, &upstream);
+        let mut queued = queued_job(job, &spec, control, &upstream);
         if total > limits::UPSTREAM_INLINE {
             match self.publish(claimant, job, &upstream).await? {
                 Published::Url(url) => {
@@ -205,7 +219,7 @@ impl<P: Ports> Engine<P> {
             }
         }
         queued.upstream_outputs = upstream;
-        let lease = lease_of(job, &control, lease, claimant.ttl_secs, &claimant.id);
+        let lease = lease_of(job, control, lease, claimant.ttl_secs, &claimant.id);
         Ok(Some(Claimed { job: queued, lease }))
     }
 

@@ -4,6 +4,7 @@ use crate::Engine;
 use crate::error::Outcome;
 use crate::ids::RunKey;
 use crate::job::JobRecord;
+use crate::planted::Bug;
 use crate::ports::{Consistency, Ports};
 use crate::run::{Progress, RunEnd, RunUpdate};
 
@@ -39,11 +40,12 @@ impl<P: Ports> Engine<P> {
             return Ok(progress);
         }
         // Most checks stop at the first job: one small read finds that out, before a page is read.
-        let first = self.ports.jobs_at(run, &[progress.done_below], Consistency::Strong).await?;
+        let how = if self.has(Bug::WeakFinish) { Consistency::Eventual } else { Consistency::Strong };
+        let first = self.ports.jobs_at(run, &[progress.done_below], how).await?;
         if !first.iter().flatten().any(JobRecord::is_ended) {
             return Ok(progress);
         }
-        let mut forward = self.forward(run, progress.done_below, Consistency::Strong);
+        let mut forward = self.forward(run, progress.done_below, how);
         while let Some(job) = forward.next().await? {
             if !job.is_ended() || job.key.index != progress.done_below {
                 break;

@@ -19,6 +19,10 @@ pub mod memory;
 mod next;
 pub mod notice;
 pub mod plan;
+#[cfg(feature = "planted")]
+pub mod planted;
+#[cfg(not(feature = "planted"))]
+mod planted;
 pub mod ports;
 pub mod promote;
 pub mod report;
@@ -54,11 +58,27 @@ pub struct Tuning {
     pub walk_writes: usize,
     /// A job with more needs than this waits for shards of this many, so that its own record stays small.
     pub shard: usize,
+    #[cfg(feature = "planted")]
+    planted: Option<planted::Bug>,
+}
+
+impl Tuning {
+    /// Of these numbers, in the order of the fields.
+    #[must_use]
+    pub const fn new(inline_promotions: usize, walk_writes: usize, shard: usize) -> Self {
+        Self {
+            inline_promotions,
+            walk_writes,
+            shard,
+            #[cfg(feature = "planted")]
+            planted: None,
+        }
+    }
 }
 
 impl Default for Tuning {
     fn default() -> Self {
-        Self { inline_promotions: 16, walk_writes: 500, shard: 200 }
+        Self::new(16, 500, 200)
     }
 }
 

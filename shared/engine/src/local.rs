@@ -4,7 +4,7 @@ use protocol::Millis;
 
 use crate::Engine;
 use crate::error::{EngineError, Outcome};
-use crate::ports::{Local, StoreError, Work};
+use crate::ports::{Errand, Local, StoreError, Work};
 
 impl<P: Local> Engine<P> {
     /// Does all work that is listed, until there is none. One caller at a time.
@@ -21,8 +21,8 @@ impl<P: Local> Engine<P> {
         let Some((number, work)) = self.ports.next_work().await? else { return Ok(false) };
         let done = match &work {
             Work::Notice(notice) => self.on_notice(notice).await,
-            Work::Walk(walk) => self.walk_step(walk.clone()).await,
-            Work::Repair(repair) => self.on_repair(repair).await,
+            Work::Walk(walk) => self.on_errand(Errand::Walk(walk.clone()), true).await,
+            Work::Repair(repair) => self.on_errand(Errand::Repair(repair.clone()), true).await,
         };
         match done {
             Err(EngineError::Store(error @ StoreError::Corrupt(_))) => {

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Engine;
 use crate::error::Outcome;
+use crate::ids::RunKey;
 use crate::job::{JobRecord, Outcome as JobOutcome, Phase};
 use crate::ports::{Consistency, Errand, Ports, Repair, Walk, WalkKind};
 use crate::run::{Control, RunState};
@@ -31,6 +32,15 @@ impl Notice {
         match self {
             Self::JobEnded(job) => Repair::Job(job.key.clone()),
             Self::RunOpened(control) | Self::RunCancelling(control) => Repair::Run(control.run.clone()),
+        }
+    }
+}
+
+impl Repair {
+    fn run(&self) -> &RunKey {
+        match self {
+            Self::Job(key) => &key.run,
+            Self::Run(run) => run,
         }
     }
 }
@@ -70,19 +80,30 @@ impl<P: Ports> Engine<P> {
 
     /// Does what a queue's message asks for. `again`: it was received before.
     pub async fn on_errand(&self, errand: Errand, again: bool) -> Outcome<()> {
-        match errand {
-            Errand::Walk(walk) => self.walk_step(walk).await,
-            Errand::Timer(run) => self.on_timer(&run, again).await.map(drop),
-            Errand::Repair(repair) => self.on_repair(&repair).await,
+        let (run, done) = match errand {
+            Errand::Walk(walk) => (walk.run.clone(), Box::pin(self.walk_step(walk)).await),
+            Errand::Timer(run) => (run.clone(), Box::pin(self.on_timer(&run, again)).await.map(drop)),
+            Errand::Repair(repair) => (repair.run().clone(), self.on_repair(&repair).await),
+        };
+        match done {
+            Err(error) if self.is_deleted(&run, &error).await? => Ok(()),
+            done => done,
         }
     }
 
     /// Does what follows from a change. Repeating it does nothing more.
     pub async fn on_notice(&self, notice: &Notice) -> Outcome<()> {
+        // Boxed, as below: the whole tree of futures is too deep for the compiler to lay out in one.
+        match Box::pin(self.follow(notice)).await {
+            Err(error) if self.is_deleted(notice.place().run(), &error).await? => Ok(()),
+            done => done,
+        }
+    }
+
+    async fn follow(&self, notice: &Notice) -> Outcome<()> {
         match notice {
             Notice::RunOpened(control) => {
                 let walk = Walk { run: control.run.clone(), kind: WalkKind::Roots, from: 0 };
-                // Boxed: the whole tree of futures below is too deep for the compiler to lay out in one.
                 Box::pin(self.walk_step(walk)).await
             }
             Notice::RunCancelling(control) => {

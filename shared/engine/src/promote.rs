@@ -7,6 +7,7 @@ use crate::error::{EngineError, Outcome};
 use crate::ids::{JobIndex, JobKey, Ticket};
 use crate::job::{Change, Expect, JobRecord, JobSpec, JobUpdate, Phase};
 use crate::plan;
+use crate::planted::Bug;
 use crate::ports::{Consistency, Ports, StoreError, Updated};
 
 /// What promoting found or did.
@@ -72,6 +73,9 @@ impl<P: Ports> Engine<P> {
     }
 
     async fn remove_and_ready(&self, mut record: JobRecord, member: u32, mut writes: usize) -> Outcome<Promotion> {
+        if self.has(Bug::AbsentMeansDone) && matches!(&record.phase, Phase::Waiting { on } if !on.contains(&member)) {
+            return Ok(Promotion { ended: false, writes });
+        }
         if matches!(&record.phase, Phase::Waiting { on } if on.contains(&member)) {
             let update = JobUpdate { expect: Expect::Waiting, change: Change::DropNeed(member) };
             writes += 1;

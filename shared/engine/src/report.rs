@@ -12,12 +12,13 @@ use protocol::{Millis, OutputName, Outputs, limits, outputs};
 use crate::Engine;
 use crate::claim::lease_of;
 use crate::error::{EngineError, LeaseLost, Outcome};
-use crate::ids::{Fence, JobKey, LeaseToken, ReportHash};
+use crate::ids::{Fence, JobKey, LeaseToken, ReportHash, RunKey};
 use crate::job::{
     Change, End, Ending, Expect, Failure, Hold, JobRecord, JobUpdate, LastReport, Outcome as JobOutcome, OutputsRef,
     Phase, after_failure, cut, json_size,
 };
 use crate::next::Wish;
+use crate::planted::Bug;
 use crate::ports::{Consistency, Ports, Updated};
 use crate::run::{Control, RunState};
 use crate::timer::lost_report;
@@ -51,10 +52,18 @@ impl<P: Ports> Engine<P> {
             return Ok(None);
         }
         let wish = match next {
-            Some(next) => Some(self.wish(&token, next).await?),
+            Some(next) => {
+                let wish = self.wish(&token, next).await;
+                Some(self.unless_lost(&token, wish).await?)
+            }
             None => None,
         };
         let kept = self.keep_outputs(&token.job, given).await?;
+        if self.has(Bug::PromoteBeforeWrite)
+            && let Some((job, _)) = self.held(&token).await?
+        {
+            self.promote_inline(&job).await?;
+        }
         let now = self.ports.now();
         let named = wish.as_ref().and_then(|wish| wish.named(&token));
         let change = Change::End(End { next: named, ..End::success(kept, now, report.clone()) });
@@ -99,9 +108,10 @@ impl<P: Ports> Engine<P> {
         }
         let Some((job, _)) = self.held(&token).await? else {
             let job = self.ports.job(&token.job, Consistency::Strong).await?;
-            return repeat_or_lost(job.as_ref(), &report);
+            return self.failed_before(job, &report).await;
         };
-        let spec = self.spec(&job).await?;
+        let spec = self.spec(&job).await;
+        let spec = self.unless_lost(&token, spec).await?;
         let now = self.ports.now();
         let failure = Failure {
             cause: Cause::Failure,
@@ -114,7 +124,27 @@ impl<P: Ports> Engine<P> {
         let expect = Expect::HeldLive { fence: token.fence(), now };
         match self.ports.update(&token.job, JobUpdate { expect, change }).await? {
             Updated::Done(job) => self.dispatch_if_ready(&job).await,
-            Updated::Refused(job) => repeat_or_lost(job.as_ref(), &report),
+            Updated::Refused(job) => self.failed_before(job, &report).await,
+        }
+    }
+
+    /// What was found, or that the lease went with the run that was deleted meanwhile.
+    async fn unless_lost<T: Send>(&self, token: &LeaseToken, found: Outcome<T>) -> Outcome<T> {
+        match found {
+            Err(error) if self.is_deleted(&token.job.run, &error).await? => {
+                Err(EngineError::LeaseLost(LeaseLost::Ended))
+            }
+            found => found,
+        }
+    }
+
+    /// For a failure that may have been accepted before: whoever wrote it may have stopped before the next try was
+    /// dispatched.
+    async fn failed_before(&self, job: Option<JobRecord>, report: &LastReport) -> Outcome<()> {
+        repeat_or_lost(job.as_ref(), report)?;
+        match job {
+            Some(job) => self.dispatch_if_ready(&job).await,
+            None => Ok(()),
         }
     }
 
@@ -125,8 +155,7 @@ impl<P: Ports> Engine<P> {
     pub async fn heartbeat(&self, lease: &str) -> Outcome<Heartbeat> {
         let lost = EngineError::LeaseLost;
         let token = LeaseToken::parse(lease).ok_or(lost(LeaseLost::Unknown))?;
-        let control = self.ports.control(&token.job.run, Consistency::Eventual).await?;
-        let control = control.ok_or(lost(LeaseLost::Ended))?;
+        let control = self.control_surely(&token.job.run).await?.ok_or(lost(LeaseLost::Ended))?;
         let Some((job, hold)) = self.held(&token).await? else {
             let job = self.ports.job(&token.job, Consistency::Strong).await?;
             return cancelled_answer(job.as_ref(), &control, &token).ok_or(lost(LeaseLost::Ended));
@@ -150,6 +179,14 @@ impl<P: Ports> Engine<P> {
         };
         let lease = lease_of(&job, &control, &token, hold.ttl_secs, &hold.worker);
         Ok(Heartbeat { lease, cancelled: false })
+    }
+
+    /// A run's control, maybe some seconds old, and strongly if it isn't there: the run may have begun just now.
+    pub(crate) async fn control_surely(&self, run: &RunKey) -> Outcome<Option<Control>> {
+        match self.ports.control(run, Consistency::Eventual).await? {
+            Some(control) => Ok(Some(control)),
+            None => Ok(self.ports.control(run, Consistency::Strong).await?),
+        }
     }
 
     /// Whether the run takes reports. If it doesn't, but this report was accepted while it did, nothing is left to do.

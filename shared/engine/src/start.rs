@@ -65,7 +65,8 @@ impl<P: Ports> Engine<P> {
         let run = RunKey::new(self.ports.random());
         let mut jobs = Vec::new();
         for record in self.all_jobs(&old.run, Consistency::Strong).await? {
-            jobs.push(self.again(&record, &run, only).await?);
+            let again = self.again(&record, &run, only).await;
+            jobs.push(self.unless_deleted(&old, again).await?);
         }
         let new = WorkflowRecord { run: run.clone(), number: old.number + 1, ended: None, ..old.clone() };
         let control = new_control(&new, &jobs, Some(now));

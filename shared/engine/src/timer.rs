@@ -15,6 +15,7 @@ use crate::Engine;
 use crate::error::Outcome;
 use crate::ids::{JobIndex, ReportHash, RunKey};
 use crate::job::{Expect, Failure, Hold, JobRecord, JobUpdate, LastReport, Phase, after_failure};
+use crate::planted::Bug;
 use crate::ports::{Consistency, Ports, Updated, Walk, WalkKind};
 use crate::run::{Control, FURTHEST, RunState, RunUpdate, Timer};
 
@@ -109,12 +110,14 @@ impl<P: Ports> Engine<P> {
         if look.apply(&before).is_none() {
             return Ok(Looked::default());
         }
-        let control = match self.ports.update_control(run, look).await? {
-            Updated::Done(control) => control,
-            Updated::Refused(_) => return Ok(Looked::default()),
-        };
+        let late = self.has(Bug::TimerClearedLate);
+        let said = if late { Updated::Done(before.clone()) } else { self.ports.update_control(run, look).await? };
+        let Updated::Done(control) = said else { return Ok(Looked::default()) };
         let mut seen = Seen::new(now, &before, &control);
         self.look(&control, &mut seen).await?;
+        if late {
+            self.ports.update_control(run, look).await?;
+        }
         if let (Some(from), true) = (seen.poisoned_from, seen.any_waits) {
             self.ports.walk(Walk { run: run.clone(), kind: WalkKind::Skip, from }).await?;
         }
@@ -166,13 +169,12 @@ impl<P: Ports> Engine<P> {
         };
         let Some((expect, failure)) = update else { return Ok(Over { job: job.clone(), looked }) };
         let change = after_failure(job, self.spec(job).await?.as_ref(), failure, now);
-        match self.ports.update(&job.key, JobUpdate { expect, change }).await? {
-            Updated::Done(job) => {
-                self.dispatch_if_ready(&job).await?;
-                Ok(Over { job, looked })
-            }
-            Updated::Refused(now) => Ok(Over { job: now.unwrap_or_else(|| job.clone()), looked: Looked::default() }),
-        }
+        let (now, looked) = match self.ports.update(&job.key, JobUpdate { expect, change }).await? {
+            Updated::Done(now) => (now, looked),
+            Updated::Refused(now) => (now.unwrap_or_else(|| job.clone()), Looked::default()),
+        };
+        self.dispatch_if_ready(&now).await?;
+        Ok(Over { job: now, looked })
     }
 
     /// `seen` knows the jobs of this run that were read before; needs come first, so only those below the run's

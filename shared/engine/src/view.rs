@@ -75,7 +75,14 @@ impl<P: Ports> Engine<P> {
                     after = Some(cursor);
                     continue;
                 }
-                let workflow = self.assemble(record, Detail::Listed).await?;
+                let workflow = match self.assemble(record, Detail::Listed).await {
+                    // It was deleted since the list was read.
+                    Err(EngineError::NoWorkflow(_)) => {
+                        after = Some(cursor);
+                        continue;
+                    }
+                    assembled => assembled?,
+                };
                 size += approximate_size(&workflow);
                 if workflows.len() == limit || (size > limits::ANSWER * 4 / 5 && !workflows.is_empty()) {
                     return Ok(WorkflowPage { workflows, next: after });
@@ -101,7 +108,8 @@ impl<P: Ports> Engine<P> {
         if records.len() != control.jobs as usize {
             records = self.all_jobs(&record.run, Consistency::Strong).await?;
         }
-        let specs = self.specs_of(&record.run, &records).await?;
+        let specs = self.specs_of(&record.run, &records).await;
+        let specs = self.unless_deleted(&record, specs).await?;
         let waits = records.iter().any(|job| matches!(job.phase, Phase::Ready { .. }));
         let online = if waits && detail == Detail::Full { self.online().await? } else { Vec::new() };
         let ids: HashMap<JobIndex, &JobRecord> = records.iter().map(|job| (job.key.index, job)).collect();
@@ -109,7 +117,8 @@ impl<P: Ports> Engine<P> {
         let mut jobs: Vec<(u32, Job)> =
             records.iter().zip(&specs).map(|(job, spec)| (spec.place, view.job(job, spec))).collect();
         if detail == Detail::Full {
-            self.fill_outputs(&records, &mut jobs).await?;
+            let filled = self.fill_outputs(&records, &mut jobs).await;
+            self.unless_deleted(&record, filled).await?;
         }
         jobs.sort_by_key(|(place, _)| *place);
         let status = record.ended.map_or_else(|| open_status(Some(control.state)), |end| end.status);
@@ -138,6 +147,16 @@ impl<P: Ports> Engine<P> {
             }
         }
         Ok(())
+    }
+
+    /// What was found of a workflow's run, or that it was deleted meanwhile.
+    pub(crate) async fn unless_deleted<T: Send>(&self, workflow: &WorkflowRecord, found: Outcome<T>) -> Outcome<T> {
+        match found {
+            Err(error) if self.is_deleted(&workflow.run, &error).await? => {
+                Err(EngineError::NoWorkflow(workflow.id.clone()))
+            }
+            found => found,
+        }
     }
 
     async fn specs_of(&self, run: &RunKey, records: &[JobRecord]) -> Outcome<Vec<JobSpec>> {
@@ -178,7 +197,7 @@ impl<P: Ports> Engine<P> {
         if job.is_ended() {
             return Ok(job.status() == Status::Cancelled);
         }
-        let control = self.ports.control(&job.key.run, Consistency::Eventual).await?;
+        let control = self.control_surely(&job.key.run).await?;
         Ok(control.is_none_or(|control| control.state == RunState::Cancelling))
     }
 

@@ -122,12 +122,14 @@ impl<P: Ports> Engine<P> {
             if self.spent(budget) {
                 return Ok(Some(job.key.index));
             }
-            let skipped = matches!(job.phase, Phase::Waiting { .. }) && self.poisoned(&job, &mut poisons).await?;
-            if skipped {
+            let mut poisons_others = job.poisons();
+            if matches!(job.phase, Phase::Waiting { .. }) && self.poisoned(&job, &mut poisons).await? {
                 budget.writes += 1;
-                self.end_unless(&job, Expect::Waiting, JobOutcome::Skipped).await?;
+                // Refused, it may have been cancelled instead, and that poisons nothing.
+                let now = self.end_unless(&job, Expect::Waiting, JobOutcome::Skipped).await?;
+                poisons_others = now.is_some_and(|job| job.poisons());
             }
-            poisons.insert(job.key.index, skipped || job.poisons());
+            poisons.insert(job.key.index, poisons_others);
         }
         self.finish_if_done(&walk.run).await?;
         Ok(None)
@@ -161,10 +163,10 @@ impl<P: Ports> Engine<P> {
         Ok(None)
     }
 
-    async fn end_unless(&self, job: &JobRecord, expect: Expect, outcome: JobOutcome) -> Outcome<()> {
+    /// Ends a job if it is as expected; the record as it is then.
+    async fn end_unless(&self, job: &JobRecord, expect: Expect, outcome: JobOutcome) -> Outcome<Option<JobRecord>> {
         let change = Change::End(End::unreported(outcome, self.ports.now()));
-        self.ports.update(&job.key, JobUpdate { expect, change }).await?;
-        Ok(())
+        Ok(self.ports.update(&job.key, JobUpdate { expect, change }).await?.record())
     }
 
     /// All jobs of a run, in order.

@@ -31,7 +31,7 @@ pub fn start_logging() {
 }
 
 async fn answer(service: &Service<Aws>, request: Request) -> Result<Response<Body>, Error> {
-    let response = service.answer(plain(request)?).await;
+    let response = Box::pin(service.answer(plain(request)?)).await;
     let (head, body) = response.into_parts();
     // Everything this API says is text; a binary body would be sent in base64.
     let text = String::from_utf8(body.to_vec())?;

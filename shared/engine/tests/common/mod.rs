@@ -91,17 +91,3 @@ impl World {
         self.now().await.status
     }
 }
-
-/// Numbers that look random and are the same every time.
-pub struct Dice(pub u64);
-
-impl Dice {
-    pub fn below(&mut self, limit: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        usize::try_from(self.0 >> 33).expect("31 bits") % limit
-    }
-
-    pub fn one_in(&mut self, limit: usize) -> bool {
-        self.below(limit) == 0
-    }
-}

@@ -1,0 +1,100 @@
+//! `sim`: plays many seeds, tells the story of one, or shows that planted bugs are found.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use simulator::bugs::Bug;
+use simulator::counts::meaningless;
+use simulator::{find, play, play_all};
+
+/// A planted bug must be found within this many seeds.
+const FOUND_WITHIN: u64 = 5000;
+
+/// Plays the real engine on simulated ports, and looks for broken promises.
+#[derive(Parser)]
+struct Args {
+    /// How many seeds to play.
+    #[arg(long, default_value_t = 1000)]
+    seeds: u64,
+    /// The first of them.
+    #[arg(long, default_value_t = 0)]
+    from: u64,
+    /// Play this seed alone.
+    #[arg(long, conflicts_with_all = ["seeds", "from"])]
+    seed: Option<u64>,
+    /// Tell its story.
+    #[arg(long, requires = "seed")]
+    trace: bool,
+    /// Plant each of the bugs, and see that it is found.
+    #[arg(long, conflicts_with_all = ["seed", "seeds"])]
+    bugs: bool,
+    /// Plant this one.
+    #[arg(long, conflicts_with = "bugs", value_parser = bug)]
+    bug: Option<Bug>,
+}
+
+fn bug(name: &str) -> Result<Bug, String> {
+    let names: Vec<String> = Bug::ALL.iter().map(Bug::to_string).collect();
+    let found = Bug::ALL.into_iter().find(|bug| bug.to_string() == name);
+    found.ok_or_else(|| format!("there is no bug of this name; there are {}", names.join(", ")))
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let good = match args.seed {
+        _ if args.bugs => bugs(args.from),
+        Some(seed) => one(seed, args.trace, args.bug),
+        None => many(args.from, args.seeds, args.bug),
+    };
+    if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn one(seed: u64, told: bool, bug: Option<Bug>) -> bool {
+    let report = play(seed, bug, told);
+    for line in &report.story {
+        println!("{line}");
+    }
+    match &report.broken {
+        Some(broken) => println!("seed {seed}: BROKEN: {broken}"),
+        None => println!("seed {seed}: all promises held"),
+    }
+    report.broken.is_none()
+}
+
+fn many(from: u64, seeds: u64, bug: Option<Bug>) -> bool {
+    let played = play_all(from, seeds, bug);
+    let (counts, secs) = (&played.counts, played.took.as_secs_f64());
+    let runs: u64 = counts.iter().filter(|(what, _)| what.starts_with("runs that")).map(|(_, times)| times).sum();
+    println!("seeds {from} to {}: {runs} runs, {} jobs ended", from + seeds - 1, counts.of("jobs that ended"));
+    for (what, times) in counts.iter() {
+        println!("  {what:28} {times:>10}");
+    }
+    #[expect(clippy::cast_precision_loss, reason = "for people")]
+    let rate = seeds as f64 / secs;
+    println!("{secs:.1} s, {rate:.0} seeds/s");
+    for (seed, broken) in &played.broken {
+        println!("seed {seed}: BROKEN: {broken}");
+    }
+    let meaningless = meaningless(counts, seeds);
+    for low in &meaningless {
+        println!("MEANINGLESS: {low}");
+    }
+    if let Some((seed, _)) = played.broken.first() {
+        println!("{} seeds broke a promise; `--seed {seed} --trace` tells the story of the first", played.broken.len());
+    }
+    played.broken.is_empty() && meaningless.is_empty()
+}
+
+fn bugs(from: u64) -> bool {
+    let mut good = true;
+    for bug in Bug::ALL {
+        if let Some(report) = find(bug, from, FOUND_WITHIN) {
+            let broken = report.broken.unwrap_or_default();
+            println!("{bug:24} found within {:4} seeds, by {}: {broken}", report.seed - from + 1, report.seed);
+        } else {
+            good = false;
+            println!("{bug:24} NOT FOUND within {FOUND_WITHIN} seeds");
+        }
+    }
+    good
+}
