@@ -111,7 +111,7 @@ impl<P: Ports> Engine<P> {
             return Ok(Looked::default());
         }
         let late = self.has(Bug::TimerClearedLate);
-        let said = if late { Updated::Done(before.clone()) } else { self.ports.update_control(run, look).await? };
+        let said = if late { Updated::Done(before.clone()) } else { self.say_that_it_looks(run, look).await? };
         let Updated::Done(control) = said else { return Ok(Looked::default()) };
         let mut seen = Seen::new(now, &before, &control);
         self.look(&control, &mut seen).await?;
@@ -125,6 +125,15 @@ impl<P: Ports> Engine<P> {
         let latest = self.ports.now() + if control.state == RunState::Open { FURTHEST } else { CANCELLING };
         self.arm_after_write(run, seen.earliest.map_or(latest, |due| due.min(latest))).await?;
         Ok(seen.looked)
+    }
+
+    /// Refused though it was due: somebody set the timer anew, after another looked, or after our own write, whose answer
+    /// was lost. In the second case nobody has looked, so it is said whatever is set.
+    async fn say_that_it_looks(&self, run: &RunKey, look: RunUpdate) -> Outcome<Updated<Control>> {
+        match self.ports.update_control(run, look).await? {
+            Updated::Refused(Some(_)) => Ok(self.ports.update_control(run, RunUpdate::Look { by: None }).await?),
+            said => Ok(said),
+        }
     }
 
     async fn look(&self, control: &Control, seen: &mut Seen) -> Outcome<()> {
