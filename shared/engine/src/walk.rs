@@ -149,15 +149,15 @@ impl<P: Ports> Engine<P> {
 
     async fn walk_cancel(&self, walk: &Walk, budget: &mut Budget) -> Outcome<Option<JobIndex>> {
         let mut jobs = self.forward(&walk.run, walk.from, Consistency::Strong);
-        while let Some(job) = jobs.next().await? {
-            if job.is_ended() {
-                continue;
-            }
+        loop {
+            let some = jobs.some(AT_ONCE).await?;
+            let Some(first) = some.first() else { break };
             if self.spent(budget) {
-                return Ok(Some(job.key.index));
+                return Ok(Some(first.key.index));
             }
-            budget.writes += 1;
-            self.end_unless(&job, Expect::NotEnded, JobOutcome::Cancelled).await?;
+            let left = some.iter().filter(|job| !job.is_ended());
+            let cancel = |job| self.end_unless(job, Expect::NotEnded, JobOutcome::Cancelled);
+            budget.writes += try_join_all(left.map(cancel)).await?.len();
         }
         self.finish_if_done(&walk.run).await?;
         Ok(None)

@@ -1,4 +1,5 @@
-//! Wide graphs: a root with a thousand jobs behind it, and a thousand roots. `WFG_WIDE_RUNS` says how often.
+//! Wide graphs: a thousand roots; a root with a thousand jobs behind it and one behind all of them; ten thousand jobs that
+//! never run. `WFG_WIDE_RUNS` says how often.
 
 mod common;
 
@@ -14,7 +15,8 @@ use server::Server;
 use sqlite::Sqlite;
 use tokio::time::{Instant, sleep};
 use worker::Client;
-use worker::protocol::requests::Complete;
+use worker::protocol::requests::{Complete, Fail};
+use worker::protocol::wire::Workflow;
 use worker::protocol::{Status, WorkflowId};
 
 const WIDTH: usize = 1000;
@@ -26,6 +28,11 @@ fn runs() -> usize {
 
 fn jobs(needs: &str) -> String {
     (0..WIDTH).map(|n| format!("  j{n}: {{{needs}run: x}}\n")).collect::<Vec<_>>().concat()
+}
+
+fn last() -> String {
+    let needs: Vec<String> = (0..WIDTH).map(|n| format!("j{n}")).collect();
+    format!("  last: {{run: x, needs: [{}]}}\n", needs.join(", "))
 }
 
 /// Takes and completes jobs until told that there are no more; which.
@@ -40,13 +47,13 @@ async fn work(client: Client, name: String) -> Vec<String> {
 }
 
 /// Waits for its end. Time alone proves nothing on a busy machine, but as long as there are jobs, some must end.
-async fn goes_on_to_its_end(client: &Client, id: &WorkflowId) {
+async fn goes_on_to_its_end(client: &Client, id: &WorkflowId) -> Workflow {
     let mut done = 0;
     let mut moved = Instant::now();
     loop {
         let workflow = client.workflow(id).await.expect("it is there");
-        if workflow.status == Status::Success {
-            return;
+        if workflow.status.is_final() {
+            return workflow;
         }
         let now = workflow.jobs.iter().filter(|job| job.status.is_final()).count();
         if now > done {
@@ -64,14 +71,14 @@ async fn no_width_hangs<P: Local + 'static>(engine: Engine<P>) {
     let workers: Vec<_> = (0..WORKERS).map(|n| tokio::spawn(work(client.clone(), format!("w{n}")))).collect();
     let graphs = [
         (WIDTH, format!("name: roots\njobs:\n{}", jobs(""))),
-        (WIDTH + 1, format!("name: children\njobs:\n  root: {{run: x}}\n{}", jobs("needs: root, "))),
+        (WIDTH + 2, format!("name: fan\njobs:\n  root: {{run: x}}\n{}{}", jobs("needs: root, "), last())),
     ];
     let mut expected = 0;
     for _ in 0..runs() {
         for (count, graph) in &graphs {
             expected += count;
             let id = client.submit_yaml(graph, true, None).await.expect("a good definition").id;
-            goes_on_to_its_end(&client, &id).await;
+            assert_eq!(goes_on_to_its_end(&client, &id).await.status, Status::Success);
         }
     }
     server.stop().await;
@@ -81,12 +88,40 @@ async fn no_width_hangs<P: Local + 'static>(engine: Engine<P>) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_thousand_roots_and_a_thousand_children_end_in_memory() {
+async fn a_thousand_roots_and_a_fan_out_and_in_of_a_thousand_end_in_memory() {
     no_width_hangs(Engine::new(Memory::new())).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_thousand_roots_and_a_thousand_children_end_on_a_file() {
+async fn a_thousand_roots_and_a_fan_out_and_in_of_a_thousand_end_on_a_file() {
     let dir = tempfile::tempdir().expect("a directory");
     no_width_hangs(Engine::new(Sqlite::open(dir.path().join("wfg.db")).expect("a file"))).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_thousand_jobs_are_skipped_cancelled_and_deleted() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = Sqlite::open(dir.path().join("wfg.db")).expect("a file");
+    let server = Server::start(([127, 0, 0, 1], 0).into(), Engine::new(store)).await.expect("a free port");
+    let client = Client::new(&server.url(), None).expect("its address");
+    let behind: String = (1..10_000).map(|n| format!("  j{n}: {{run: x, needs: j0}}\n")).collect();
+    let id = client.submit_yaml(&format!("jobs:\n  j0: {{run: x}}\n{behind}"), true, None).await.expect("good").id;
+    let began = Instant::now();
+    let claimed = client.claim(&claim("w", "", 20)).await.expect("answered").expect("j0 is ready");
+    let fail = Fail { error: "no".to_owned(), retryable: false, exit_code: None };
+    client.fail(&claimed.lease.lease_id, &fail).await.expect("accepted");
+    let skipped = goes_on_to_its_end(&client, &id).await;
+    assert_eq!(skipped.status, Status::Failure);
+    assert_eq!(skipped.jobs.iter().filter(|job| job.status == Status::Skipped).count(), 9_999);
+    println!("9,999 skipped after {:?}", began.elapsed());
+    client.run(&id, None).await.expect("it has ended");
+    client.cancel(&id).await.expect("it runs");
+    let began = Instant::now();
+    let cancelled = goes_on_to_its_end(&client, &id).await;
+    assert_eq!(cancelled.status, Status::Cancelled);
+    assert!(cancelled.jobs.iter().all(|job| job.status == Status::Cancelled));
+    println!("10,000 cancelled after {:?}", began.elapsed());
+    client.delete(&id).await.expect("it has ended");
+    assert_eq!(client.workflow(&id).await.expect_err("it is gone").status(), Some(404));
+    server.stop().await;
 }
