@@ -136,6 +136,24 @@ async fn two_completions_at_once_are_one() {
     run.until(Success).await;
 }
 
+/// As functions see it: an image that isn't what this project wrote. It is set aside, with an error in the log.
+#[tokio::test]
+async fn a_record_of_the_stream_that_cannot_be_read_does_not_hold_up_those_behind_it() {
+    let cloud = Cloud::connect();
+    let Some(emulator) = cloud.emulator() else { return };
+    let run = cloud.submit(graph(["a", "b: a"])).await;
+    let worker = cloud.worker("w");
+    worker.claims("a").await.completes(&[]).await;
+    let items = emulator.items(&cloud.http, run.id.as_str()).await;
+    let ended: Vec<Value> = items.into_iter().filter(is_final).collect();
+    let mut event = stream_event(&[ended.as_slice(), &ended].concat());
+    event["Records"][0]["dynamodb"]["NewImage"]["attempt"] = json!({ "S": "not a number" });
+    let answer = emulator.stream(&cloud.http, &event).await;
+    assert!(answer["batchItemFailures"].as_array().is_none_or(Vec::is_empty), "{answer}");
+    worker.claims("b").await.completes(&[]).await;
+    run.until(Success).await;
+}
+
 /// The stream tells at least once. In memory there is none: there the engine's own tests repeat its notices.
 #[tokio::test]
 async fn a_stream_batch_or_half_of_one_told_again_changes_nothing() {
