@@ -137,6 +137,11 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Put back what a stack on AWS gave up, once the cause is mended; needs credentials of AWS
+    ///
+    /// What failed five times goes from the queue STACK-walks-dead to STACK-walks. For each batch of the stream that
+    /// STACK-stream-dead names, what it told of is looked at again. It asks AWS and not the server.
+    Redrive(RedriveArgs),
     /// Check a definition, without a server; shows all its problems at once
     Validate {
         /// The definition, YAML or JSON; `-` is standard input
@@ -201,6 +206,17 @@ pub struct LogsArgs {
     /// Of this attempt, counted from 0 as in `JOB_ATTEMPT` [default: the latest]
     #[arg(long, value_name = "N")]
     pub attempt: Option<u32>,
+}
+
+/// Of `redrive`.
+#[derive(Args)]
+pub struct RedriveArgs {
+    /// The stack's name
+    #[arg(long, value_name = "NAME")]
+    pub stack: String,
+    /// Only say what would be put back
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 fn read_limit(text: &str) -> Result<usize, String> {

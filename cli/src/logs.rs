@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use crate::args::LogsArgs;
+use crate::attempts;
 use crate::calls::{Remote, patiently};
 use crate::failure::Failure;
 use crate::screen::Screen;
@@ -21,15 +22,7 @@ pub async fn run(remote: &Remote, screen: &Screen, args: &LogsArgs) -> Result<()
     if args.follow {
         return reader.follow().await;
     }
-    reader.read_on(args.attempt).await?;
-    reader.end()?;
-    if !reader.any {
-        let workflow = remote.client.workflow(&args.id).await?;
-        if let Some(job) = workflow.jobs.iter().find(|job| job.id == args.job) {
-            screen.aside(&nothing(job, &workflow, args.attempt));
-        }
-    }
-    Ok(())
+    reader.read_once().await
 }
 
 struct Reader<'a> {
@@ -43,6 +36,41 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
+    /// Prints what there is of one attempt, and says how it and, unless one was asked for, those before it failed.
+    async fn read_once(&mut self) -> Result<(), Failure> {
+        // First how the job stands: an attempt that had failed by then is read to its end.
+        let workflow = self.remote.client.workflow(&self.args.id).await?;
+        let job = workflow.jobs.iter().find(|job| job.id == self.args.job);
+        // The server words what is missing.
+        let Some(job) = job else { return self.read_on(self.args.attempt).await };
+        let attempt = self.begin(job);
+        self.read_on(Some(attempt)).await?;
+        self.end()?;
+        if !self.any {
+            self.screen.aside(&nothing(job, &workflow, self.args.attempt));
+        }
+        self.say_that_it_failed(job, attempt, None);
+        Ok(())
+    }
+
+    /// Which attempt to print first: the latest, after a word about those before it, unless one was asked for.
+    fn begin(&self, job: &Job) -> u32 {
+        self.args.attempt.unwrap_or_else(|| {
+            (0..job.attempt).for_each(|before| self.say_that_it_failed(job, before, None));
+            job.attempt
+        })
+    }
+
+    /// Nothing, of an attempt that isn't known to have failed and that none follows.
+    fn say_that_it_failed(&self, job: &Job, attempt: u32, next: Option<u32>) {
+        let failed = attempts::find(job, attempt).map(attempts::told);
+        let failed = failed.or_else(|| next.map(|_| format!("attempt {attempt} failed")));
+        let next = next.map(|next| format!("; attempt {next} follows")).unwrap_or_default();
+        if let Some(failed) = failed {
+            self.screen.aside(&format!("-- {failed}{next} --"));
+        }
+    }
+
     /// Follows one attempt, or one after the other, until nothing can be added.
     async fn follow(&mut self) -> Result<(), Failure> {
         let mut attempt = self.args.attempt;
@@ -57,21 +85,19 @@ impl Reader<'_> {
                 // The server words what is missing.
                 return self.read_on(attempt).await;
             };
-            let current = *attempt.get_or_insert(job.attempt);
+            let current = *attempt.get_or_insert_with(|| self.begin(job));
             if job.status == Status::Queued && job.attempt <= current && !std::mem::replace(&mut told, true) {
                 self.screen.aside(&nothing(job, &workflow, Some(current)));
             }
             self.read_on(Some(current)).await?;
-            if job.status.is_final() && job.attempt <= current {
-                return self.end();
-            }
-            if job.attempt > current {
+            if job.attempt > current || job.status.is_final() {
                 self.end()?;
-                if self.args.attempt.is_some() {
+                let next = (job.attempt > current && self.args.attempt.is_none()).then_some(current + 1);
+                self.say_that_it_failed(job, current, next);
+                if next.is_none() {
                     return Ok(());
                 }
-                self.screen.aside(&format!("-- attempt {current} failed; attempt {} follows --", current + 1));
-                (attempt, self.after, told) = (Some(current + 1), None, false);
+                (attempt, self.after, told) = (next, None, false);
                 continue;
             }
             sleep(PACE).await;

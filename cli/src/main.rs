@@ -1,11 +1,13 @@
 //! `wfg`: runs workflows here, or serves, submits and watches them, and says why they wait.
 
 mod args;
+mod attempts;
 mod calls;
 mod failure;
 mod logs;
 mod output;
 mod progress;
+mod redrive;
 mod run;
 mod screen;
 mod serve;
@@ -51,6 +53,7 @@ async fn carry_out(cli: Cli) -> Result<(), Failure> {
         Command::Run(args) => run::run(&screen, args).await,
         Command::Serve(args) => serve::run(&screen, &args).await,
         Command::Worker(args) => unreachable!("{args:?} was carried out already"),
+        Command::Redrive(args) => redrive::run(&screen, &args).await,
         Command::Validate { file } => validate::run(&screen, &file),
         Command::Submit(args) => submit::run(&remote()?, &screen, &args).await,
         Command::Watch { id } => watch::run(&remote()?, &screen, &id).await,

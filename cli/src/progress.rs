@@ -6,6 +6,7 @@ use std::time::Duration;
 use protocol::wire::{Job, WaitReason, Workflow};
 use protocol::{JobId, LabelSet, Millis, Status, WorkerId};
 
+use crate::attempts;
 use crate::screen::Paint;
 use crate::show;
 use crate::table::padded;
@@ -192,14 +193,18 @@ fn nth(job: &Job, attempt: u32) -> String {
     format!("try {} of {}", attempt + 1, job.max_retries + 1)
 }
 
-/// How an attempt ended that isn't the last one. Only the latest error is known.
+/// How an attempt ended that isn't the last one.
 fn tried(job: &Job, attempt: u32) -> String {
-    let error = if attempt + 1 == job.attempt { because(job) } else { String::new() };
-    format!("{} failed{error}", nth(job, attempt))
+    let error = attempts::find(job, attempt).map(|failed| failed.error.as_str());
+    format!("{} failed{}", nth(job, attempt), after_colon(error))
 }
 
 fn because(job: &Job) -> String {
-    let error = job.error.as_deref().map(line).unwrap_or_default();
+    after_colon(job.error.as_deref())
+}
+
+fn after_colon(error: Option<&str>) -> String {
+    let error = error.map(line).unwrap_or_default();
     if error.is_empty() { error } else { format!(": {error}") }
 }
 
@@ -215,7 +220,7 @@ mod tests {
     use protocol::wire::WaitingFor;
 
     use super::*;
-    use crate::test_data::{NOW, before, job, job_id, labels, outputs, started, waits, workflow};
+    use crate::test_data::{NOW, before, job, job_id, labels, outputs, started, tried, waits, workflow};
 
     fn log(id: &str, attempt: u32, last: bool) -> Step {
         Step::Log { job: job_id(id), attempt, last }
@@ -268,16 +273,19 @@ mod tests {
 
     #[test]
     fn every_try_is_told_with_its_log() {
-        let tries = |attempt, job: Job| Job { attempt, max_retries: 2, error: Some("exit code 7".to_owned()), ..job };
+        let tries = |attempt, job: Job| {
+            let job = tried(job, 0..attempt);
+            Job { attempt, max_retries: 2, error: Some("exit code 7".to_owned()), ..job }
+        };
         let seen = running(vec![tries(0, started("a", Status::Running, "w1", 9))]);
         let mut progress = Progress::new(&seen, Paint::PLAIN);
         progress.observe(&seen, NOW);
         let seen = running(vec![tries(2, started("a", Status::Failure, "w2", 4))]);
         let expected = [
             log("a", 0, true),
-            say("a   try 1 of 3 failed"),
+            say("a   try 1 of 3 failed: exit code 0"),
             log("a", 1, true),
-            say("a   try 2 of 3 failed: exit code 7"),
+            say("a   try 2 of 3 failed: exit code 1"),
             say("a   started on w2, try 3 of 3"),
             log("a", 2, true),
             say("a   failed after 2.0 s, try 3 of 3: exit code 7"),

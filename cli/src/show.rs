@@ -7,6 +7,7 @@ use protocol::wire::{Job, PoolInfo, WorkerInfo, WorkerStatus, Workflow};
 use protocol::{JobId, LabelSet, Millis, Outputs, Status, WorkflowId};
 use serde::Serialize;
 
+use crate::attempts;
 use crate::calls::Remote;
 use crate::failure::Failure;
 use crate::screen::{Paint, Screen};
@@ -147,16 +148,28 @@ pub fn jobs_text(workflow: &Workflow, now: Millis, paint: Paint) -> String {
             job.required_labels.to_string().into(),
             line(&detail(job, workflow, now)).into(),
         ]);
+        if !only_failure(job) {
+            for attempt in attempts::all(job) {
+                table.note(attempt);
+            }
+        }
     }
     table.render(paint)
+}
+
+/// Whether its row says all of the only attempt there was.
+fn only_failure(job: &Job) -> bool {
+    job.status == Status::Failure && job.attempt == 0
 }
 
 /// What else there is to know about a job.
 fn detail(job: &Job, workflow: &Workflow, now: Millis) -> String {
     match job.status {
         Status::Queued => match &job.error {
-            Some(error) => format!("{}; the last try failed: {error}", why::brief(job, workflow, now)),
-            None => why::brief(job, workflow, now),
+            Some(error) if job.attempts.is_empty() => {
+                format!("{}; the last try failed: {error}", why::brief(job, workflow, now))
+            }
+            _ => why::brief(job, workflow, now),
         },
         Status::Skipped => why::skipped(job, workflow),
         Status::Success => {
@@ -242,7 +255,7 @@ fn outputs_text(outputs: &Outputs) -> String {
 
 #[cfg(test)]
 mod tests {
-    use protocol::wire::{WaitReason, WaitingFor};
+    use protocol::wire::{Cause, WaitReason, WaitingFor};
 
     use super::*;
     use crate::test_data::{self as data, NOW, before, job, job_id, lines, started, waits, worker, workflow};
@@ -308,6 +321,31 @@ mod tests {
                 "",
                 "JOB  STATUS",
                 "a    queued  waits for the workflow to be started"
+            ])
+        );
+    }
+
+    #[test]
+    fn a_status_shows_every_attempt_that_failed_below_its_job() {
+        let lost = data::failed(0, Cause::Lost, 31, "the worker was lost: its lease ended without a report");
+        let late = data::failed(1, Cause::Timeout, 60, "it ran longer than its timeout of 60 s");
+        let tries = |number, attempts, job| Job { attempt: number, max_retries: 2, attempts, ..job };
+        let build = tries(2, vec![lost.clone(), late], started("build", Status::Success, "w2", 9));
+        let delayed = WaitingFor { until_ms: Some(NOW + Duration::from_secs(20)), ..waits(WaitReason::Delayed) };
+        let queued = Job { waiting_for: Some(delayed), error: Some(lost.error.clone()), ..job("test", Status::Queued) };
+        let test = tries(1, vec![lost], queued);
+        let once = data::tried(started("once", Status::Failure, "w1", 5), 0..1);
+        let once = Job { error: Some("exit code 0".to_owned()), ..once };
+        assert_eq!(
+            jobs_text(&workflow(Status::Running, vec![build, test, once]), NOW, Paint::PLAIN),
+            lines(&[
+                "JOB    STATUS   TRY     TIME   WORKER",
+                "build  success  3 of 3  7.0 s  w2",
+                "  attempt 0: lost after 31 s on w1: the worker was lost: its lease ended without a report",
+                "  attempt 1: timed out after 1 min on w1: it ran longer than its timeout of 60 s",
+                "test   queued   2 of 3                 waits: it failed, and is tried again in 20 s (try 2 of 3)",
+                "  attempt 0: lost after 31 s on w1: the worker was lost: its lease ended without a report",
+                "once   failure          3.0 s  w1      exit code 0"
             ])
         );
     }

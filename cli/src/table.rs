@@ -10,7 +10,13 @@ const GAP: &str = "  ";
 /// Rows below a header. Text is aligned by its width on a terminal and coloured afterwards.
 pub struct Table {
     header: Vec<&'static str>,
-    rows: Vec<Vec<Cell>>,
+    rows: Vec<Row>,
+}
+
+struct Row {
+    cells: Vec<Cell>,
+    /// Lines below it.
+    notes: Vec<String>,
 }
 
 /// A text and what it looks like.
@@ -43,15 +49,20 @@ impl Table {
     /// Adds a row.
     pub fn row<const N: usize>(&mut self, cells: [Cell; N]) {
         debug_assert_eq!(N, self.header.len());
-        self.rows.push(cells.into());
+        self.rows.push(Row { cells: cells.into(), notes: Vec::new() });
+    }
+
+    /// Adds a line below the last row, indented, across all columns.
+    pub fn note(&mut self, text: impl Into<String>) {
+        self.rows.last_mut().expect("a note is about a row").notes.push(text.into());
     }
 
     /// With a line end after each row. A column that is empty throughout is left out.
     pub fn render(&self, paint: Paint) -> String {
-        let used = |column: &usize| self.rows.iter().any(|row| !row[*column].text.is_empty());
+        let used = |column: &usize| self.rows.iter().any(|row| !row.cells[*column].text.is_empty());
         let columns: Vec<usize> = (0..self.header.len()).filter(used).collect();
         let width = |column: usize| {
-            let cells = self.rows.iter().map(|row| row[column].text.width());
+            let cells = self.rows.iter().map(|row| row.cells[column].text.width());
             cells.chain([self.header[column].width()]).max().unwrap_or(0)
         };
         let widths: Vec<usize> = columns.iter().map(|&column| width(column)).collect();
@@ -60,11 +71,12 @@ impl Table {
         push_row(&mut text, &widths, header);
         for row in &self.rows {
             let cells = columns.iter().map(|&column| {
-                let cell = &row[column];
+                let cell = &row.cells[column];
                 let painted = cell.look.as_ref().map_or_else(|| cell.text.clone(), |look| look(paint, &cell.text));
                 (cell.text.as_str(), painted)
             });
             push_row(&mut text, &widths, cells);
+            text.extend(row.notes.iter().map(|note| format!("{GAP}{}\n", paint.dim(note))));
         }
         text
     }
@@ -99,6 +111,15 @@ mod tests {
         table.row(["日本".into(), "".into(), "ok".into(), "".into()]);
         table.row(["b".into(), "".into(), "".into(), "x".into()]);
         assert_eq!(table.render(Paint::PLAIN), "NAME  STATE  NOTE\n日本  ok\nb            x\n");
+    }
+
+    #[test]
+    fn a_note_below_a_row_does_not_widen_columns() {
+        let mut table = Table::new(["A", "B"]);
+        table.row(["x".into(), "y".into()]);
+        table.note("much longer than the row");
+        table.row(["z".into(), "".into()]);
+        assert_eq!(table.render(Paint::PLAIN), "A  B\nx  y\n  much longer than the row\nz\n");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Jobs and workflows for tests of what is shown.
 
-use protocol::wire::{Job, WaitReason, WaitingFor, WorkerInfo, WorkerStatus, Workflow};
+use protocol::wire::{Attempt, Cause, Job, WaitReason, WaitingFor, WorkerInfo, WorkerStatus, Workflow};
 use protocol::{JobId, LabelSet, Millis, OutputName, Outputs, Status, WorkerId, WorkflowId};
 use serde_json::Value;
 
@@ -61,6 +61,25 @@ pub fn started(id: &str, status: Status, worker: &str, secs: u64) -> Job {
         finished_at_ms: status.is_final().then(|| before(2)),
         ..job(id, status)
     }
+}
+
+/// An attempt that ended two seconds ago on w1, after this many seconds.
+pub fn failed(attempt: u32, cause: Cause, secs: u64, error: &str) -> Attempt {
+    Attempt {
+        attempt,
+        cause,
+        error: error.to_owned(),
+        worker_id: WorkerId::new("w1").ok(),
+        exit_code: None,
+        started_at: Some(before(2 + secs)),
+        finished_at_ms: before(2),
+    }
+}
+
+/// With these attempts failed, each with its own number as exit code.
+pub fn tried(job: Job, attempts: std::ops::Range<u32>) -> Job {
+    let attempts = attempts.map(|n| failed(n, Cause::Failure, 3, &format!("exit code {n}"))).collect();
+    Job { attempts, ..job }
 }
 
 /// Since twelve seconds.

@@ -5,6 +5,9 @@ mod common;
 use std::time::Duration;
 
 use common::{Running, World, in_order};
+use worker::Client;
+use worker::protocol::requests::Claim;
+use worker::protocol::{LabelSet, WorkerId};
 
 #[tokio::test]
 async fn why_names_the_missing_labels_and_the_nearest_worker() {
@@ -84,14 +87,74 @@ async fn logs_follow_a_job_to_its_end() {
 }
 
 #[tokio::test]
-async fn logs_follow_every_try() {
-    let definition = "jobs:\n  a: {retries: 1, run: 'echo try $JOB_ATTEMPT; test $JOB_ATTEMPT = 1'}\n";
-    let mut world = World::with("again.yml", definition).await;
+async fn logs_follow_every_try_and_say_how_each_failed() {
+    let run = "echo try $JOB_ATTEMPT; while ! test -e go; do sleep 0.05; done; test $JOB_ATTEMPT = 2";
+    let mut world = World::with("again.yml", &format!("jobs:\n  a: {{retries: 2, run: '{run}'}}\n")).await;
     world.worker("w1", "");
     let id = world.submit("again.yml").await;
+    let mut following = Running::start(world.command(&["logs", &id, "a", "-f"]));
+    following.until("try 0").await;
+    world.write("go", "");
+    following.until("try 2").await;
+    assert_eq!(following.seen, ["try 0", "try 1", "try 2"]);
+    let (status, said) = following.end().await;
+    assert!(status.success());
+    let failed = |line: &str, attempt| {
+        let begins = format!("attempt {attempt}: failed after ");
+        assert!(line.trim_start_matches("-- ").trim_start().starts_with(&begins), "{line}");
+        assert!(line.contains(" on w1: exit code 1"), "{line}");
+    };
+    let lines: Vec<&str> = said.lines().filter(|line| line.starts_with("-- ")).collect();
+    let [first, second] = lines[..] else { panic!("{said}") };
+    failed(first, 0);
+    failed(second, 1);
+    assert!(first.ends_with("; attempt 1 follows --") && second.ends_with("; attempt 2 follows --"), "{said}");
+
     world.ended(&id).await;
-    assert_eq!(world.good(&["logs", &id, "a", "--attempt", "0", "-f"]).await, "try 0\n");
-    assert_eq!(world.good(&["logs", &id, "a", "-f"]).await, "try 1\n");
+    for (attempt, follow) in [("0", true), ("1", false)] {
+        let args = ["logs", &id, "a", "--attempt", attempt, "-f"];
+        let one = world.run(if follow { &args } else { &args[..5] }).await;
+        assert_eq!(one.out, format!("try {attempt}\n"));
+        failed(&one.err, attempt.parse().expect("a number"));
+        assert_eq!(one.err.lines().count(), 1, "{}", one.err);
+    }
+    for args in [&["logs", &id, "a"][..], &["logs", &id, "a", "-f"]] {
+        let latest = world.run(args).await;
+        assert_eq!(latest.out, "try 2\n");
+        in_order(&latest.err, &["-- attempt 0: failed", "-- attempt 1: failed"]);
+        assert_eq!(latest.err.lines().count(), 2, "{}", latest.err);
+    }
+    let status = world.good(&["status", &id]).await;
+    let under: Vec<&str> = status.lines().skip_while(|line| !line.starts_with("a ")).skip(1).collect();
+    let [first, second] = under[..] else { panic!("{status}") };
+    failed(first, 0);
+    failed(second, 1);
+}
+
+#[tokio::test]
+async fn attempts_that_were_lost_or_ran_too_long_say_so() {
+    let world = World::with("lost.yml", "jobs:\n  a: {retries: 2, timeout: 5s, run: x}\n").await;
+    let id = world.submit("lost.yml").await;
+    let client = Client::new(&world.server.url(), None).expect("an address");
+    for lease_ttl_secs in [2, 60] {
+        let worker_id = WorkerId::new("silent").expect("a good id");
+        let claim = Claim {
+            worker_id,
+            labels: LabelSet::default(),
+            lease_ttl_secs,
+            wait_secs: 20,
+            exclusive: false,
+            ticket: None,
+        };
+        client.claim(&claim).await.expect("an answer").expect("a job");
+        world.server.pass(Duration::from_secs(6)).await;
+    }
+    let status = world.good(&["status", &id]).await;
+    in_order(&status, &["a    queued  3 of 3", "  attempt 0: lost after 6.", "  attempt 1: timed out after 6."]);
+    in_order(&status, &[" on silent: the worker was lost", " on silent: it ran longer than its timeout of 5 s"]);
+    let none = world.run(&["logs", &id, "a", "--attempt", "1"]).await;
+    in_order(&none.err, &["a waits: ", "-- attempt 1: timed out after "]);
+    world.good(&["cancel", &id]).await;
 }
 
 #[tokio::test]

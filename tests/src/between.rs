@@ -25,6 +25,8 @@ pub struct Exchange {
     pub head: String,
     /// The path and the query, as they came.
     pub path: String,
+    /// What was sent.
+    pub body: String,
     /// The answer's.
     pub status: u16,
 }
@@ -96,9 +98,10 @@ impl Way {
         let header = |name: &str| head.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
         let mut body = vec![0; header("content-length:").and_then(|length| length.parse().ok()).unwrap_or(0)];
         connection.read_exact(&mut body).await?;
+        let sent = String::from_utf8_lossy(&body).into_owned();
         let answer = self.cloud.send(&method, &path, header("content-type:").unwrap_or_default(), body).await;
         let lost = self.loses.lock().expect("no panic").take_if(|end| path.ends_with(*end));
-        self.seen.send_modify(|seen| seen.push(Exchange { head, path, status: answer.status.as_u16() }));
+        self.seen.send_modify(|seen| seen.push(Exchange { head, path, body: sent, status: answer.status.as_u16() }));
         if lost.is_some() {
             return Ok(());
         }

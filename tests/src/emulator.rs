@@ -10,6 +10,8 @@ pub struct Emulator {
     expire: String,
     schedule: String,
     table: String,
+    bucket: String,
+    stack: String,
 }
 
 /// An item of the table, as `DynamoDB` writes it.
@@ -25,6 +27,8 @@ impl Emulator {
             expire: must("WFG_TEST_EXPIRE_FUNCTION"),
             schedule: must("WFG_TEST_SCHEDULE_FUNCTION"),
             table: must("WFG_TEST_JOBS_TABLE"),
+            bucket: must("WFG_TEST_BUCKET"),
+            stack: must("WFG_TEST_STACK"),
         })
     }
 
@@ -74,11 +78,96 @@ impl Emulator {
         items
     }
 
-    /// The body of a message of the queue, waited for up to 20 s.
+    /// Where it answers.
+    #[must_use]
+    pub fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
+    /// The stack's name.
+    #[must_use]
+    pub fn stack(&self) -> &str {
+        &self.stack
+    }
+
+    /// Puts an object into the stack's bucket.
+    pub async fn put_object(&self, http: &reqwest::Client, key: &str, body: &Value) {
+        self.object(http.put(self.object_url(key)).body(body.to_string())).await;
+    }
+
+    /// Deletes an object of the stack's bucket.
+    pub async fn delete_object(&self, http: &reqwest::Client, key: &str) {
+        self.object(http.delete(self.object_url(key))).await;
+    }
+
+    fn object_url(&self, key: &str) -> String {
+        format!("{}/{}/{key}", self.endpoint, self.bucket)
+    }
+
+    async fn object(&self, request: reqwest::RequestBuilder) {
+        let answer = request.header("authorization", authorization("s3")).send().await.expect("the emulator answers");
+        assert!(answer.status().is_success(), "{}", answer.status());
+    }
+
+    /// Takes a job out of its pool's ready list and makes it wait for nothing, as nobody would: only who goes through
+    /// its run's roots again finds it.
+    ///
+    /// # Panics
+    /// If it isn't ready.
+    pub async fn forget_job(&self, http: &reqwest::Client, job: &Item) {
+        let update = json!({
+            "TableName": self.table,
+            "Key": { "pk": job["pk"], "sk": job["sk"] },
+            "UpdateExpression": "SET #status = :waiting REMOVE index_pk, index_sk, ready_at",
+            "ConditionExpression": "#status = :ready",
+            "ExpressionAttributeNames": { "#status": "status" },
+            "ExpressionAttributeValues": { ":waiting": { "S": "waiting" }, ":ready": { "S": "ready" } }
+        });
+        let answer = self.call(http, "dynamodb", "DynamoDB_20120810.UpdateItem", &update).await;
+        assert!(answer["__type"].is_null(), "{answer}");
+    }
+
+    /// The URL of a queue, by its name.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub async fn queue(&self, http: &reqwest::Client, name: &str) -> String {
+        let answer = self.call(http, "sqs", "AmazonSQS.GetQueueUrl", &json!({ "QueueName": name })).await;
+        answer["QueueUrl"].as_str().unwrap_or_else(|| panic!("no queue {name}: {answer}")).to_owned()
+    }
+
+    /// Takes a message from the queue, waited for up to 20 s; its body.
     pub async fn receive(&self, http: &reqwest::Client, queue: &str) -> Option<String> {
         let receive = json!({ "QueueUrl": queue, "WaitTimeSeconds": 20, "MaxNumberOfMessages": 1 });
         let answer = self.call(http, "sqs", "AmazonSQS.ReceiveMessage", &receive).await;
-        answer["Messages"][0]["Body"].as_str().map(str::to_owned)
+        let message = &answer["Messages"][0];
+        let body = message["Body"].as_str()?.to_owned();
+        let delete = json!({ "QueueUrl": queue, "ReceiptHandle": message["ReceiptHandle"] });
+        self.call(http, "sqs", "AmazonSQS.DeleteMessage", &delete).await;
+        Some(body)
+    }
+
+    /// Sends a message to the queue.
+    pub async fn send(&self, http: &reqwest::Client, queue: &str, body: &str) {
+        let send = json!({ "QueueUrl": queue, "MessageBody": body });
+        self.call(http, "sqs", "AmazonSQS.SendMessage", &send).await;
+    }
+
+    /// How many messages the queue has, those that somebody has received included.
+    ///
+    /// # Panics
+    /// If there is no such queue.
+    pub async fn messages(&self, http: &reqwest::Client, queue: &str) -> u64 {
+        let about = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"];
+        let ask = json!({ "QueueUrl": queue, "AttributeNames": about });
+        let answer = self.call(http, "sqs", "AmazonSQS.GetQueueAttributes", &ask).await;
+        let count = |name: &str| answer["Attributes"][name].as_str()?.parse::<u64>().ok();
+        about.iter().map(|name| count(name).unwrap_or_else(|| panic!("no {name}: {answer}"))).sum()
+    }
+
+    /// Deletes the queue.
+    pub async fn delete_queue(&self, http: &reqwest::Client, queue: &str) {
+        self.call(http, "sqs", "AmazonSQS.DeleteQueue", &json!({ "QueueUrl": queue })).await;
     }
 
     async fn query(&self, http: &reqwest::Client, pk: &str) -> Vec<Item> {
@@ -101,6 +190,9 @@ impl Emulator {
             .header("x-amz-target", target)
             .body(input.to_string());
         let answer = request.send().await.expect("the emulator answers").text().await.expect("a body");
+        if answer.is_empty() {
+            return Value::Null;
+        }
         serde_json::from_str(&answer).unwrap_or_else(|error| panic!("{target}: {error}: {answer}"))
     }
 }

@@ -10,6 +10,10 @@ use serde_json::Value;
 
 use crate::package::{FUNCTIONS, root, zip_binaries};
 
+/// Said whenever the whole workspace is built, so that all of it is built once: the worker also polls queues, and `wfg`
+/// puts dead letters back.
+pub const FEATURES: [&str; 2] = ["--features", "wfg/aws"];
+
 /// Where the binaries of some packages are.
 pub struct Binaries(HashMap<String, PathBuf>);
 
@@ -28,6 +32,7 @@ impl Binaries {
                 "--message-format",
                 "json-render-diagnostics",
             ])
+            .args(FEATURES)
             .current_dir(root())
             .stdout(Stdio::piped())
             .spawn()

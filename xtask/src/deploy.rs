@@ -28,6 +28,10 @@ pub struct Deployed {
     pub jobs_table: String,
     /// Name of the table of logs.
     pub logs_table: String,
+    /// Name of the bucket.
+    pub bucket: String,
+    /// The stack's name.
+    pub stack: String,
 }
 
 const STAGE: &str = "dev";
@@ -41,7 +45,7 @@ pub fn deploy(aws: Aws, kind: Kind, endpoint: &str, zips: &Path, stack: &str) ->
     unless_because("BucketAlready", aws(&["s3api", "create-bucket", "--bucket", &bucket]))?;
     aws(&["s3", "sync", folder, &format!("s3://{bucket}"), "--only-show-errors"])?;
     put_stack(aws, kind, stack, &format!("{endpoint}/{bucket}/{TEMPLATE}"))?;
-    let deployed = describe(kind, endpoint, &wait(aws, stack)?)?;
+    let deployed = describe(kind, endpoint, stack, &wait(aws, stack)?)?;
     if kind == Kind::MiniStack {
         for table in [&deployed.jobs_table, &deployed.logs_table] {
             let on = "Enabled=true,AttributeName=expires_on";
@@ -137,7 +141,7 @@ fn failures(aws: Aws, stack: &str) -> String {
     aws(&events).unwrap_or_else(|error| format!("and its events can't be read: {error:#}"))
 }
 
-fn describe(kind: Kind, endpoint: &str, outputs: &BTreeMap<String, String>) -> Result<Deployed> {
+fn describe(kind: Kind, endpoint: &str, stack: &str, outputs: &BTreeMap<String, String>) -> Result<Deployed> {
     let output = |name: &str| outputs.get(name).cloned().with_context(|| format!("the stack has no output {name}"));
     let id = output("ApiId")?;
     // LocalStack says that it made an HTTP API, and made nothing.
@@ -152,5 +156,7 @@ fn describe(kind: Kind, endpoint: &str, outputs: &BTreeMap<String, String>) -> R
         expire_function: output("ExpireFunction")?,
         jobs_table: output("JobsTable")?,
         logs_table: output("LogsTable")?,
+        bucket: output("ArtifactsBucket")?,
+        stack: stack.to_owned(),
     })
 }

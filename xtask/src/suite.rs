@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
-use crate::binaries::Binaries;
+use crate::binaries::{Binaries, FEATURES};
 use crate::cloud::Cloud;
 use crate::emulator::{self, Kind};
 use crate::{demo, foreign, package};
@@ -29,10 +29,13 @@ pub fn run(quick: bool) -> Result<()> {
     suite.part("packages for workers in other languages", "Debian", foreign::install_packages);
     suite.part("the published worker", "crates.io", foreign::install_worker);
     suite.part("formatting", "rustfmt", || cargo(&["fmt", "--all", "--check"], &[]));
-    suite.part("lints", "clippy", || cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"], &[]));
+    suite.part("lints", "clippy", || {
+        lint(&[])?;
+        lint(&FEATURES)
+    });
     suite.part("template", "cfn-lint", package::lint_template);
     suite.part("unit tests, and every suite in one process", "the engine in memory, real processes", || {
-        test(&["--workspace"], &[])
+        test(&[&["--workspace"], &FEATURES[..]].concat(), &[])
     });
     suite.part("10,000 simulated worlds", "the simulator", || simulate(&["--seeds", "10000"]));
     suite.part("planted bugs are found", "the simulator", || simulate(&["--bugs"]));
@@ -70,7 +73,7 @@ impl Suite {
         });
         let Some((cloud, binaries)) = cloud else { return };
         self.part(&name("ports"), &kind.to_string(), || ports(&cloud));
-        self.part(&name("end-to-end suite"), &kind.to_string(), || end_to_end(&cloud));
+        self.part(&name("end-to-end suite"), &kind.to_string(), || end_to_end(&cloud, &binaries));
         self.part(&name("demo"), &kind.to_string(), || demo::show(&cloud, &binaries));
         if self.parts.iter().any(|part| !part.passed) {
             eprintln!("{}", cloud.emulator.log_tail());
@@ -106,8 +109,17 @@ fn ports(cloud: &Cloud) -> Result<()> {
     cargo(&["test", "-p", "workflow-graph-aws", "--test", "ports"], &variables)
 }
 
-fn end_to_end(cloud: &Cloud) -> Result<()> {
-    test(&["-p", "workflow-graph-tests", "--no-fail-fast"], &target(cloud))
+fn lint(features: &[&str]) -> Result<()> {
+    let clippy = ["clippy", "--workspace", "--all-targets"];
+    cargo(&[&clippy, features, &["--", "-D", "warnings"]].concat(), &[])
+}
+
+fn end_to_end(cloud: &Cloud, binaries: &Binaries) -> Result<()> {
+    let mut variables = target(cloud);
+    for (name, binary) in [("WFG_TEST_WORKER", "workflow-graph-worker"), ("WFG_TEST_WFG", "wfg")] {
+        variables.push((name, binaries.path(binary)?.to_str().context("the binaries' path isn't UTF-8")?));
+    }
+    test(&["-p", "workflow-graph-tests", "--no-fail-fast"], &variables)
 }
 
 fn test(arguments: &[&str], variables: &[(&str, &str)]) -> Result<()> {
@@ -125,6 +137,8 @@ pub fn target(cloud: &Cloud) -> Vec<(&'static str, &str)> {
         ("WFG_TEST_EXPIRE_FUNCTION", &deployed.expire_function),
         ("WFG_TEST_SCHEDULE_FUNCTION", &deployed.schedule_function),
         ("WFG_TEST_JOBS_TABLE", &deployed.jobs_table),
+        ("WFG_TEST_BUCKET", &deployed.bucket),
+        ("WFG_TEST_STACK", &deployed.stack),
     ]
 }
 

@@ -6,6 +6,7 @@ use protocol::wire::{Job, Stream, Workflow};
 use protocol::{JobId, Millis};
 use serde_json::{Map, Value, json};
 
+use crate::attempts;
 use crate::progress::Step;
 use crate::watch::Teller;
 
@@ -65,9 +66,10 @@ impl Told {
     fn observe(&mut self, job: &Job, steps: &mut Vec<Step>) {
         let log = |attempt, last| Step::Log { job: job.id.clone(), attempt, last };
         while self.attempt < job.attempt {
-            // Only the latest error is known.
-            let error = job.error.as_ref().filter(|_| self.attempt + 1 == job.attempt);
-            let again = json!({ "event": "retry", "job": job.id, "attempt": self.attempt, "error": error });
+            let failed = attempts::find(job, self.attempt);
+            let (cause, error) = (failed.map(|failed| failed.cause), failed.map(|failed| &failed.error));
+            let again =
+                json!({ "event": "retry", "job": job.id, "attempt": self.attempt, "cause": cause, "error": error });
             steps.extend([log(self.attempt, true), Step::Say(line(&again))]);
             *self = Self { attempt: self.attempt + 1, ..Self::default() };
         }
@@ -118,7 +120,7 @@ mod tests {
     use protocol::Status;
 
     use super::*;
-    use crate::test_data::{NOW, job, job_id, outputs, started, workflow};
+    use crate::test_data::{NOW, job, job_id, outputs, started, tried, workflow};
 
     fn said(steps: &[Step]) -> Vec<String> {
         let text = |step: &Step| match step {
@@ -137,10 +139,13 @@ mod tests {
         let first = workflow(Status::Running, vec![started("a", Status::Running, "w", 9), job("b", Status::Queued)]);
         assert_eq!(said(&events.observe(&first, NOW)), ["start a", "log a 0 false"]);
         assert!(!events.all_ended(&first));
-        let again = Job { attempt: 1, error: Some("exit code 1".into()), ..started("a", Status::Success, "w", 5) };
+        let again = Job { attempt: 1, ..tried(started("a", Status::Success, "w", 5), 0..1) };
         let then = workflow(Status::Success, vec![job("b", Status::Skipped), again]);
         let expected = ["log a 0 true", "retry a", "start a", "log a 1 true", "finish a", "finish b"];
-        assert_eq!(said(&events.observe(&then, NOW)), expected);
+        let told = events.observe(&then, NOW);
+        assert_eq!(said(&told), expected);
+        let retry = r#"{"attempt":0,"cause":"failure","error":"exit code 0","event":"retry","job":"a"}"#;
+        assert_eq!(told[1], Step::Say(format!("{retry}\n")));
         assert_eq!(events.observe(&then, NOW), []);
         assert!(events.all_ended(&then));
     }

@@ -13,6 +13,7 @@ mod jobs;
 mod keys;
 mod logs;
 mod objects;
+pub mod redrive;
 mod registry;
 mod runs;
 mod table;
@@ -24,8 +25,8 @@ pub use tickets::{TicketError, TicketMessage, TicketQueues};
 
 use std::time::Duration;
 
-use aws_config::BehaviorVersion;
 use aws_config::retry::RetryConfig;
+use aws_config::{BehaviorVersion, SdkConfig};
 use engine::Engine;
 use engine::ids::{self, Random};
 use engine::ports::Surroundings;
@@ -62,13 +63,10 @@ impl Aws {
             .load()
             .await;
         let dynamo = aws_sdk_dynamodb::Client::new(&shared);
-        // An emulator answers on one host, which has no name for each bucket.
-        let path_style = shared.endpoint_url().is_some();
-        let s3 = aws_sdk_s3::config::Builder::from(&shared).force_path_style(path_style).build();
         Self {
             jobs: Table::new(dynamo.clone(), config.jobs_table.clone()),
             logs: Table::new(dynamo, config.logs_table.clone()),
-            objects: Objects::new(aws_sdk_s3::Client::from_conf(s3), config.bucket.clone()),
+            objects: Objects::new(bucket_client(&shared), config.bucket.clone()),
             queues: aws_sdk_sqs::Client::new(&shared),
             config,
         }
@@ -81,6 +79,12 @@ impl Aws {
     pub async fn engine() -> Result<Engine<Self>, BadConfig> {
         Ok(Engine::new(Self::from_env().await?))
     }
+}
+
+fn bucket_client(shared: &SdkConfig) -> aws_sdk_s3::Client {
+    // An emulator answers on one host, which has no name for each bucket.
+    let path_style = shared.endpoint_url().is_some();
+    aws_sdk_s3::Client::from_conf(aws_sdk_s3::config::Builder::from(shared).force_path_style(path_style).build())
 }
 
 impl Surroundings for Aws {

@@ -11,6 +11,8 @@ use tokio::sync::watch;
 use workflow_graph_worker_sdk::WorkerConfig;
 use workflow_graph_worker_sdk::protocol::{LabelSet, WorkerId};
 
+pub mod queues;
+
 #[derive(Clone, Debug)]
 pub struct Request {
     pub method: String,

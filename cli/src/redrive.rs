@@ -1,0 +1,86 @@
+//! `wfg redrive`: puts back what a stack on AWS gave up.
+
+use crate::args::RedriveArgs;
+use crate::failure::Failure;
+use crate::screen::Screen;
+
+#[cfg(feature = "aws")]
+pub use on_aws::run;
+
+/// Says that it can't.
+#[cfg(not(feature = "aws"))]
+pub async fn run(_screen: &Screen, args: &RedriveArgs) -> Result<(), Failure> {
+    let RedriveArgs { stack, dry_run: _ } = args;
+    Err(Failure::Usage(format!(
+        "this `wfg` can't reach the queues of {stack}: it was built without AWS's client library. Build it with \
+         `cargo build --release -p wfg --features aws`."
+    )))
+}
+
+#[cfg(feature = "aws")]
+mod on_aws {
+    use aws::redrive::{DeadLetters, Kind, RedriveError, Redriven};
+
+    use super::{Failure, RedriveArgs, Screen};
+    use crate::text::{clean, count};
+
+    /// Puts back both kinds of dead letters, and says how many.
+    pub async fn run(screen: &Screen, args: &RedriveArgs) -> Result<(), Failure> {
+        let usage = |error: RedriveError| Failure::Usage(error.to_string());
+        let letters = DeadLetters::of_stack(&args.stack).await.map_err(usage)?;
+        let mut left = 0;
+        for kind in [Kind::Walks, Kind::Stream] {
+            let done = letters.redrive(kind, args.dry_run).await.map_err(usage)?;
+            screen.print(&said(kind, &done, args.dry_run))?;
+            for message in &done.left {
+                screen.aside(&format!("{}: message {} stays: {}", done.from, message.id, clean(&message.reason)));
+            }
+            left += done.left.len();
+        }
+        if left > 0 {
+            return Err(Failure::Usage(format!(
+                "{} couldn't be put back. Delete by hand what is of no use.",
+                count(left, "message")
+            )));
+        }
+        Ok(())
+    }
+
+    fn said(kind: Kind, done: &Redriven, dry_run: bool) -> String {
+        let Redriven { from, to, messages, sent, left } = done;
+        if *messages + left.len() == 0 {
+            return format!("{from}: empty\n");
+        }
+        let put = if dry_run { "would be put back" } else { "put back" };
+        match kind {
+            Kind::Walks => format!("{from}: {} {put} in {to}\n", count(*messages, "message")),
+            Kind::Stream => {
+                let batches = if *messages == 1 { "1 batch".to_owned() } else { format!("{messages} batches") };
+                format!("{from}: {batches} {put}: {} in {to}\n", count(*sent, "repair"))
+            }
+        }
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+
+        #[test]
+        fn what_was_done_is_told_by_numbers() {
+            let done = |messages, sent| Redriven {
+                from: "wf-dead".to_owned(),
+                to: "wf-walks".to_owned(),
+                messages,
+                sent,
+                left: Vec::new(),
+            };
+            assert_eq!(said(Kind::Walks, &done(0, 0), false), "wf-dead: empty\n");
+            assert_eq!(said(Kind::Walks, &done(1, 1), false), "wf-dead: 1 message put back in wf-walks\n");
+            assert_eq!(said(Kind::Walks, &done(2, 2), true), "wf-dead: 2 messages would be put back in wf-walks\n");
+            let stream = said(Kind::Stream, &done(1, 3), false);
+            assert_eq!(stream, "wf-dead: 1 batch put back: 3 repairs in wf-walks\n");
+            let stream = said(Kind::Stream, &done(2, 5), true);
+            assert_eq!(stream, "wf-dead: 2 batches would be put back: 5 repairs in wf-walks\n");
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! `wfg redrive`, where there are dead letters to put back.
+
+use std::process::Stdio;
+
+use harness::{Cloud, Emulator, Run, Success, eventually, graph, stream_event};
+use serde_json::{Value, json};
+use tokio::process::Command;
+
+const INSTALL: &str = "`cargo xtask test` names `wfg`, built with the feature `aws`, in WFG_TEST_WFG.";
+
+struct Said {
+    code: Option<i32>,
+    out: String,
+    err: String,
+}
+
+/// Runs `wfg redrive`.
+async fn redrive(emulator: &Emulator, stack: &str, args: &[&str]) -> Said {
+    let wfg = std::env::var("WFG_TEST_WFG").unwrap_or_else(|_| panic!("{INSTALL}"));
+    let mut command = Command::new(wfg);
+    command.args(["redrive", "--stack", stack]).args(args).stdin(Stdio::null()).kill_on_drop(true);
+    command.envs([("AWS_ENDPOINT_URL", emulator.endpoint()), ("AWS_REGION", "us-east-1")]);
+    command.envs([("AWS_ACCESS_KEY_ID", "test"), ("AWS_SECRET_ACCESS_KEY", "test")]);
+    let output = command.output().await.expect(INSTALL);
+    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+    Said { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+}
+
+/// A run whose only job is ready, but in no list: nobody finds it. Its control's item.
+async fn forgotten(cloud: &Cloud, emulator: &Emulator, job: &str) -> (Run, Value) {
+    let run = cloud.submit(graph([job])).await;
+    run.until_ready(job).await;
+    let items = emulator.items(&cloud.http, run.id.as_str()).await;
+    let [control, job] = &items[..] else { panic!("{items:?}") };
+    emulator.forget_job(&cloud.http, job).await;
+    (run, control.clone())
+}
+
+/// A batch as Lambda leaves it in the bucket when it gives up.
+fn given_up(records: &Value) -> Value {
+    json!({
+        "requestContext": { "requestId": "316aa6d0", "condition": "RetryAttemptsExhausted", "approximateInvokeCount": 6 },
+        "responseContext": { "statusCode": 200, "executedVersion": "$LATEST", "functionError": "Unhandled" },
+        "version": "1.0",
+        "timestamp": "2026-01-01T00:00:00.000Z",
+        "DDBStreamBatchInfo": { "shardId": "shardId-1", "batchSize": 1 },
+        "payload": records.to_string()
+    })
+}
+
+#[tokio::test]
+async fn what_was_given_up_is_done_once_it_is_put_back_and_what_nobody_can_use_stays() {
+    let cloud = Cloud::connect();
+    let Some(emulator) = cloud.emulator() else { return };
+    let (http, stack) = (&cloud.http, emulator.stack());
+    let walks = emulator.queue(http, &format!("{stack}-walks-dead")).await;
+    let stream = emulator.queue(http, &format!("{stack}-stream-dead")).await;
+    let (walked, control) = forgotten(&cloud, emulator, "walked").await;
+    let (repaired, record) = forgotten(&cloud, emulator, "repaired").await;
+    let worker = cloud.worker("w");
+    worker.finds_nothing().await;
+
+    let run = control["pk"]["S"].as_str().and_then(|pk| pk.strip_prefix("R#")).expect("a run's key");
+    let roots = json!({ "walk": { "run": run, "kind": "roots", "from": 0 } });
+    emulator.send(http, &walks, &roots.to_string()).await;
+    let key = format!("aws/lambda/{}/shardId-1/2026/01/01/batch", cloud.label);
+    emulator.put_object(http, &key, &given_up(&stream_event(&[record]))).await;
+    let told = async || (emulator.messages(http, &stream).await == 1).then_some(());
+    eventually("the queue is told of the batch", told).await;
+
+    let looked = redrive(emulator, stack, &["--dry-run"]).await;
+    assert_eq!((looked.code, looked.err.as_str()), (Some(0), ""), "{}", looked.out);
+    let would = "would be put back";
+    let expected = format!(
+        "{stack}-walks-dead: 1 message {would} in {stack}-walks\n\
+         {stack}-stream-dead: 1 batch {would}: 1 repair in {stack}-walks\n"
+    );
+    assert_eq!(looked.out, expected);
+    assert_eq!(emulator.messages(http, &walks).await, 1);
+    worker.finds_nothing().await;
+
+    emulator.send(http, &walks, "nobody's").await;
+    let done = redrive(emulator, stack, &[]).await;
+    assert_eq!(done.out, expected.replace(would, "put back"));
+    assert_eq!(done.code, Some(2));
+    assert!(done.err.contains(" stays: it isn't a message of this project: "), "{}", done.err);
+    for _ in [&walked, &repaired] {
+        worker.claims_any().await.completes(&[]).await;
+    }
+    for run in [&walked, &repaired] {
+        run.until(Success).await;
+    }
+    assert_eq!(emulator.messages(http, &stream).await, 0);
+    assert_eq!(emulator.receive(http, &walks).await.as_deref(), Some("nobody's"));
+    let empty = redrive(emulator, stack, &[]).await;
+    assert_eq!(empty.out, format!("{stack}-walks-dead: empty\n{stack}-stream-dead: empty\n"));
+    assert_eq!((empty.code, empty.err.as_str()), (Some(0), ""));
+    emulator.delete_object(http, &key).await;
+}
+
+#[tokio::test]
+async fn a_stack_that_is_not_there_is_said_by_its_queue_and_region() {
+    let cloud = Cloud::connect();
+    let Some(emulator) = cloud.emulator() else { return };
+    let said = redrive(emulator, "nowhere", &[]).await;
+    assert_eq!((said.code, said.out.as_str()), (Some(2), ""));
+    let expected =
+        "error: there is no queue nowhere-walks in us-east-1; check the stack's name, the region and the account\n";
+    assert_eq!(said.err, expected);
+}
