@@ -9,12 +9,12 @@ pub use on_aws::run;
 
 /// Says that it can't.
 #[cfg(not(feature = "aws"))]
-pub async fn run(_screen: &Screen, args: &RedriveArgs) -> Result<(), Failure> {
+pub fn run(_screen: &Screen, args: &RedriveArgs) -> std::future::Ready<Result<(), Failure>> {
     let RedriveArgs { stack, dry_run: _ } = args;
-    Err(Failure::Usage(format!(
+    std::future::ready(Err(Failure::Usage(format!(
         "this `wfg` can't reach the queues of {stack}: it was built without AWS's client library. Build it with \
          `cargo build --release -p wfg --features aws`."
-    )))
+    ))))
 }
 
 #[cfg(feature = "aws")]

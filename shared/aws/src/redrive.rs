@@ -332,9 +332,18 @@ mod tests {
 
     fn record(pk: &str, sk: &str) -> Value {
         json!({
+            "eventID": "c4ca4238a0b923820dcc509a6f75849b",
             "eventName": "MODIFY",
+            "eventVersion": "1.1",
+            "eventSource": "aws:dynamodb",
             "awsRegion": "eu-west-1",
-            "dynamodb": { "Keys": { "pk": { "S": pk }, "sk": { "S": sk } }, "StreamViewType": "NEW_AND_OLD_IMAGES" }
+            "dynamodb": {
+                "ApproximateCreationDateTime": 1_767_225_600,
+                "Keys": { "pk": { "S": pk }, "sk": { "S": sk } },
+                "SequenceNumber": "111",
+                "SizeBytes": 26,
+                "StreamViewType": "NEW_AND_OLD_IMAGES"
+            }
         })
     }
 
