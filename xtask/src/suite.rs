@@ -72,7 +72,10 @@ impl Suite {
             Ok(())
         });
         let Some((cloud, binaries)) = cloud else { return };
-        self.part(&name("ports"), &kind.to_string(), || ports(&cloud));
+        self.part(&name("ports"), &kind.to_string(), || own_tables(&cloud, "ports"));
+        if kind == Kind::MiniStack {
+            self.part(&name("one fault at every call"), &kind.to_string(), || own_tables(&cloud, "faults"));
+        }
         self.part(&name("end-to-end suite"), &kind.to_string(), || end_to_end(&cloud, &binaries));
         self.part(&name("demo"), &kind.to_string(), || demo::show(&cloud, &binaries));
         if self.parts.iter().any(|part| !part.passed) {
@@ -96,8 +99,8 @@ impl Suite {
     }
 }
 
-/// The conformance suite of the ports, on tables of its own.
-fn ports(cloud: &Cloud) -> Result<()> {
+/// A test of the ports on tables of its own.
+fn own_tables(cloud: &Cloud, test: &str) -> Result<()> {
     let endpoint = cloud.emulator.endpoint();
     let variables = [
         ("WFG_TEST_AWS", endpoint),
@@ -106,7 +109,7 @@ fn ports(cloud: &Cloud) -> Result<()> {
         ("AWS_ACCESS_KEY_ID", "test"),
         ("AWS_SECRET_ACCESS_KEY", "test"),
     ];
-    cargo(&["test", "-p", "workflow-graph-aws", "--test", "ports"], &variables)
+    cargo(&["test", "-p", "workflow-graph-aws", "--test", test, "--", "--nocapture"], &variables)
 }
 
 fn lint(features: &[&str]) -> Result<()> {

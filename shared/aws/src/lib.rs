@@ -26,7 +26,7 @@ pub use tickets::{TicketError, TicketMessage, TicketQueues};
 use std::time::Duration;
 
 use aws_config::retry::RetryConfig;
-use aws_config::{BehaviorVersion, SdkConfig};
+use aws_config::{BehaviorVersion, ConfigLoader, SdkConfig};
 use engine::Engine;
 use engine::ids::{self, Random};
 use engine::ports::Surroundings;
@@ -56,18 +56,28 @@ impl Aws {
         Ok(Self::new(Config::from_env()?).await)
     }
 
-    /// Ports on these tables, queues and bucket, with credentials and region from the environment.
+    /// Ports on these tables, queues and bucket, with [`Aws::settings`].
     pub async fn new(config: Config) -> Self {
-        let shared = aws_config::defaults(BehaviorVersion::v2026_01_12())
+        Self::with_settings(config, &Self::settings().load().await)
+    }
+
+    /// What the ports tell the AWS libraries unless told otherwise: credentials, region and endpoint from the
+    /// environment, and how often a call is tried. A test puts an HTTP client of its own in.
+    #[must_use]
+    pub fn settings() -> ConfigLoader {
+        aws_config::defaults(BehaviorVersion::v2026_01_12())
             .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
-            .load()
-            .await;
-        let dynamo = aws_sdk_dynamodb::Client::new(&shared);
+    }
+
+    /// Ports on these tables, queues and bucket, with these settings of the AWS libraries.
+    #[must_use]
+    pub fn with_settings(config: Config, settings: &SdkConfig) -> Self {
+        let dynamo = aws_sdk_dynamodb::Client::new(settings);
         Self {
             jobs: Table::new(dynamo.clone(), config.jobs_table.clone()),
             logs: Table::new(dynamo, config.logs_table.clone()),
-            objects: Objects::new(bucket_client(&shared), config.bucket.clone()),
-            queues: aws_sdk_sqs::Client::new(&shared),
+            objects: Objects::new(bucket_client(settings), config.bucket.clone()),
+            queues: aws_sdk_sqs::Client::new(settings),
             config,
         }
     }

@@ -69,7 +69,7 @@ impl<P: Ports> Engine<P> {
         let change = Change::End(End { next: named, ..End::success(kept, now, report.clone()) });
         let expect = Expect::HeldLive { fence: token.fence(), now };
         match self.ports.update(&token.job, JobUpdate { expect, change }).await? {
-            Updated::Done(job) => Ok(self.after_completion(&token, &job, wish).await),
+            Updated::Done(job) => self.after_completion(&token, &job, wish).await,
             Updated::Refused(job) => {
                 repeat_or_lost(job.as_ref(), &report)?;
                 match (job, wish) {
@@ -80,16 +80,18 @@ impl<P: Ports> Engine<P> {
         }
     }
 
-    /// What may be left to the change feed and a claim: the completion itself is acknowledged already.
-    async fn after_completion(&self, token: &LeaseToken, job: &JobRecord, wish: Option<Wish>) -> Option<Claimed> {
+    /// Gives the next job, and promotes the others, which may be left to the change feed. The next job may not be left: it
+    /// may be held already, so the completion is repeated, recognised, and given the same lease.
+    async fn after_completion(
+        &self,
+        token: &LeaseToken,
+        job: &JobRecord,
+        wish: Option<Wish>,
+    ) -> Outcome<Option<Claimed>> {
         let granted = match wish {
             Some(wish) => self.grant(token, &wish).await,
             None => Ok(None),
         };
-        let granted = granted.unwrap_or_else(|error| {
-            tracing::warn!(job = %job.key, %error, "giving the next job; it goes to whoever claims it");
-            None
-        });
         if let Err(error) = self.promote_inline(job).await {
             tracing::warn!(job = %job.key, %error, "promoting after a completion; the change feed will do it");
         }

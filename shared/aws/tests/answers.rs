@@ -1,0 +1,252 @@
+//! How the ports take what `DynamoDB` answers, from a stub that says it.
+
+use std::fmt;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use aws::{Aws, Config};
+use aws_sdk_dynamodb::config::{Credentials, Region};
+use aws_sdk_s3::primitives::SdkBody;
+use aws_smithy_runtime_api::client::http::{
+    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
+};
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use engine::ids::{JobKey, ReportHash, RunKey};
+use engine::job::{Change, Expect, JobUpdate};
+use engine::ports::{Commit, Committed, Consistency, Idempotency, JobStore, NewItem, RunStore, StoreError, Stored};
+use engine::run::{Control, RunState, Timer, WorkflowRecord};
+use protocol::{Millis, WorkflowId};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+const TABLE: &str = "jobs";
+/// Waits between tries are drawn from a time that begins with twice this and doubles.
+const FIRST_WAIT: Duration = Duration::from_millis(50);
+/// More tries than this are no limit.
+const MANY: usize = 20;
+
+type Answer = dyn Fn(&Value) -> (u16, Value) + Send + Sync;
+
+/// Answers every request, and keeps what it was and when it came.
+#[derive(Clone)]
+struct Stub {
+    answer: Arc<Answer>,
+    came: Arc<Mutex<Vec<(Instant, Value)>>>,
+}
+
+impl fmt::Debug for Stub {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Stub")
+    }
+}
+
+impl HttpClient for Stub {
+    fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
+        SharedHttpConnector::new(self.clone())
+    }
+}
+
+impl HttpConnector for Stub {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let body = serde_json::from_slice(request.body().bytes().expect("a body in memory")).expect("JSON");
+        let (status, answer) = (self.answer)(&body);
+        self.came.lock().expect("nobody panicked").push((Instant::now(), body));
+        let status = status.try_into().expect("a status");
+        HttpConnectorFuture::ready(Ok(HttpResponse::new(status, SdkBody::from(answer.to_string()))))
+    }
+}
+
+impl Stub {
+    fn new(answer: impl Fn(&Value) -> (u16, Value) + Send + Sync + 'static) -> Self {
+        Self { answer: Arc::new(answer), came: Arc::default() }
+    }
+
+    async fn ports(&self) -> Aws {
+        let settings = Aws::settings()
+            .region(Region::new("us-east-1"))
+            .credentials_provider(Credentials::new("test", "test", None, None, "test"))
+            .http_client(self.clone());
+        let config = Config {
+            jobs_table: TABLE.to_owned(),
+            logs_table: "logs".to_owned(),
+            bucket: "bucket".to_owned(),
+            walks_queue: "http://localhost/walks".to_owned(),
+            queue_prefix: "pool-".to_owned(),
+            ready_shards: 1,
+        };
+        Aws::with_settings(config, &settings.load().await)
+    }
+
+    fn bodies(&self) -> Vec<Value> {
+        self.came.lock().expect("nobody panicked").iter().map(|(_, body)| body.clone()).collect()
+    }
+
+    /// Times between one request and the next.
+    fn waits(&self) -> Vec<Duration> {
+        let came = self.came.lock().expect("nobody panicked");
+        came.windows(2).map(|pair| pair[1].0 - pair[0].0).collect()
+    }
+}
+
+fn error(name: &str, more: &[(&str, Value)]) -> (u16, Value) {
+    let mut body = json!({ "__type": format!("com.amazonaws.dynamodb.v20120810#{name}"), "message": "no" });
+    for (key, value) in more {
+        body[key] = value.clone();
+    }
+    (400, body)
+}
+
+fn cancelled(codes: &'static [&'static str]) -> Stub {
+    let reasons: Vec<Value> = codes.iter().map(|code| json!({ "Code": code })).collect();
+    Stub::new(move |_| error("TransactionCanceledException", &[("CancellationReasons", json!(reasons))]))
+}
+
+fn run() -> RunKey {
+    RunKey::new([7; 16])
+}
+
+fn workflow() -> WorkflowRecord {
+    WorkflowRecord {
+        id: WorkflowId::new("wf-1").expect("an id"),
+        name: "name".to_owned(),
+        trigger: "manual".to_owned(),
+        created_at: Millis(1),
+        run: run(),
+        number: 1,
+        ended: None,
+    }
+}
+
+fn commit() -> Commit {
+    let control = Control {
+        run: run(),
+        workflow: workflow().id,
+        number: 1,
+        jobs: 1,
+        state: RunState::New,
+        done_below: 0,
+        failed: false,
+        cancelled: false,
+        opened_at: None,
+        timer: Timer::Off,
+    };
+    let idempotency = Idempotency {
+        key: "key".to_owned(),
+        body: ReportHash::of(["body"]),
+        workflow: workflow().id,
+        expires: Millis(1000),
+    };
+    Commit { workflow: workflow(), replaces: None, control, idempotency: Some(idempotency) }
+}
+
+fn is_unavailable<T>(answer: &Stored<T>) -> bool {
+    matches!(answer, Err(StoreError::Unavailable(_)))
+}
+
+#[tokio::test]
+async fn every_reason_of_a_cancelled_transaction_is_read_and_only_a_condition_refuses() {
+    const NO: &str = "ConditionalCheckFailed";
+    let table: [(&'static [&'static str], Option<Committed>); 8] = [
+        (&[NO, "None", "None"], Some(Committed::Moved)),
+        (&["None", NO, "None"], Some(Committed::Moved)),
+        (&["None", "None", NO], Some(Committed::KeyTaken)),
+        (&["TransactionConflict", "None", NO], Some(Committed::KeyTaken)),
+        (&[NO, "TransactionConflict", "None"], Some(Committed::Moved)),
+        (&["TransactionConflict", "None", "None"], None),
+        (&["None", "None", "TransactionConflict"], None),
+        (&["None", "ThrottlingError", "ProvisionedThroughputExceeded"], None),
+    ];
+    for (codes, expected) in table {
+        let answer = cancelled(codes).ports().await.commit(commit()).await;
+        match expected {
+            Some(expected) => assert_eq!(answer.ok(), Some(expected), "{codes:?}"),
+            None => assert!(is_unavailable(&answer), "{codes:?}: {answer:?}"),
+        }
+    }
+    let refused = cancelled(&["None", NO]).ports().await.delete_workflow(&workflow()).await;
+    assert_eq!(refused.ok(), Some(false));
+    let met = cancelled(&["None", "TransactionConflict"]).ports().await.delete_workflow(&workflow()).await;
+    assert!(is_unavailable(&met), "{met:?}");
+}
+
+#[tokio::test]
+async fn an_update_that_met_a_transaction_or_was_throttled_is_not_taken_for_refused() {
+    for name in ["TransactionConflictException", "ProvisionedThroughputExceededException", "RequestLimitExceeded"] {
+        let stub = Stub::new(move |_| error(name, &[]));
+        let ports = stub.ports().await;
+        tokio::time::pause();
+        let update = JobUpdate { expect: Expect::Waiting, change: Change::DropNeed(0) };
+        let answer = ports.update(&JobKey::new(&run(), 1), update).await;
+        tokio::time::resume();
+        assert!(is_unavailable(&answer), "{name}: {answer:?}");
+    }
+}
+
+fn definitions() -> Vec<NewItem> {
+    (0..3).map(|n| NewItem::Definition(RunKey::new([n; 16]), format!("source {n}"))).collect()
+}
+
+fn writes(body: &Value) -> Vec<Value> {
+    body["RequestItems"][TABLE].as_array().cloned().unwrap_or_default()
+}
+
+#[tokio::test]
+async fn what_a_batch_left_undone_is_sent_again_and_only_that() {
+    let stub = Stub::new(|body| match writes(body).split_first() {
+        Some((_, rest)) if !rest.is_empty() => (200, json!({ "UnprocessedItems": { TABLE: rest } })),
+        _ => (200, json!({ "UnprocessedItems": {} })),
+    });
+    let ports = stub.ports().await;
+    tokio::time::pause();
+    ports.put_new(definitions()).await.expect("all were written");
+    let sent: Vec<Vec<Value>> = stub.bodies().iter().map(writes).collect();
+    assert_eq!(sent.len(), 3);
+    assert_eq!((sent[1].as_slice(), sent[2].as_slice()), (&sent[0][1..], &sent[0][2..]));
+}
+
+#[tokio::test]
+async fn keys_that_a_batch_did_not_read_are_asked_for_again_as_freshly() {
+    let stub = Stub::new(|body| match body["RequestItems"][TABLE]["Keys"].as_array().map(Vec::as_slice) {
+        Some([_, rest @ ..]) if !rest.is_empty() => {
+            let left = json!({ TABLE: { "Keys": rest, "ConsistentRead": true } });
+            (200, json!({ "Responses": {}, "UnprocessedKeys": left }))
+        }
+        _ => (200, json!({ "Responses": {}, "UnprocessedKeys": {} })),
+    });
+    let ports = stub.ports().await;
+    tokio::time::pause();
+    let found = ports.jobs_at(&run(), &[0, 1, 2], Consistency::Strong).await.expect("all were read");
+    assert_eq!(found, [None, None, None]);
+    let asked: Vec<Value> = stub.bodies().iter().map(|body| body["RequestItems"][TABLE].clone()).collect();
+    let numbers: Vec<usize> = asked.iter().filter_map(|asked| Some(asked["Keys"].as_array()?.len())).collect();
+    assert_eq!(numbers, [3, 2, 1]);
+    assert!(asked.iter().all(|asked| asked["ConsistentRead"] == true), "{asked:#?}");
+}
+
+/// Sends a batch that is never done, and how long it waited between its tries.
+async fn waits_of_a_batch_never_done() -> Vec<Duration> {
+    let stub = Stub::new(|body| (200, json!({ "UnprocessedItems": body["RequestItems"] })));
+    let ports = stub.ports().await;
+    tokio::time::pause();
+    let answer = ports.put_new(definitions()).await;
+    tokio::time::resume();
+    let Err(StoreError::Unavailable(text)) = &answer else { panic!("{answer:?}") };
+    assert!(text.contains("throttled") && text.contains(TABLE), "{text}");
+    stub.waits()
+}
+
+#[tokio::test]
+async fn a_batch_that_is_never_done_is_tried_with_jitter_up_to_a_limit_and_then_said_to_be_throttled() {
+    let waits = waits_of_a_batch_never_done().await;
+    assert!((3..MANY).contains(&waits.len()), "{waits:?}");
+    for (number, wait) in (1_u32..).zip(&waits) {
+        // The clock counts whole milliseconds.
+        assert!(*wait <= FIRST_WAIT * 2_u32.pow(number) + Duration::from_millis(2), "wait {number} of {waits:?}");
+    }
+    assert_ne!(
+        waits,
+        waits_of_a_batch_never_done().await,
+        "two that were throttled together must not come back together"
+    );
+}

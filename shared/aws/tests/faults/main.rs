@@ -1,0 +1,162 @@
+//! Whatever goes wrong with one call to AWS, every promise holds.
+//!
+//! Runs where `ports` does, see the first lines of shared/aws/tests/ports.rs. By default each call meets one kind of
+//! fault, in turn; `WFG_FAULTS=all` gives every call every kind, `Down` one kind everywhere, `Down:17` one fault.
+
+mod course;
+mod feed;
+mod layer;
+#[path = "../own/mod.rs"]
+mod own;
+mod script;
+mod worker;
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use aws::Aws;
+use aws_config::retry::RetryConfig;
+use aws_smithy_http_client::tls::Provider;
+use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use futures::StreamExt;
+use futures::stream;
+
+use course::Report;
+use layer::{Fault, Kind, Seen};
+
+/// What holds, or why a promise doesn't.
+type Found<T> = Result<T, String>;
+
+/// Courses at once.
+const LANES: usize = 16;
+
+/// What a course took.
+#[derive(Debug, Default)]
+pub struct Tally {
+    repeated: AtomicUsize,
+    swept: AtomicUsize,
+    late: Mutex<Vec<String>>,
+}
+
+impl Tally {
+    /// Nothing was repeated, swept or looked for.
+    fn is_quiet(&self) -> bool {
+        let late = self.late.lock().expect("nobody panicked");
+        self.repeated.load(Ordering::Relaxed) + self.swept.load(Ordering::Relaxed) + late.len() == 0
+    }
+
+    /// A request, notice or message had to be repeated.
+    fn repeated(&self) {
+        self.repeated.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Only the sweep went on with it.
+    fn swept(&self) {
+        self.swept.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Only the look that every run gets in the end went on with it.
+    fn looked_late(&self, what: String) {
+        self.late.lock().expect("nobody panicked").push(what);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_goes_wrong_with_one_call_every_promise_holds() {
+    if std::env::var_os("WFG_TEST_AWS").is_none() {
+        eprintln!("skipped: WFG_TEST_AWS isn't set; the first lines of shared/aws/tests/ports.rs say how to run it");
+        return;
+    }
+    let http = aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::AwsLc)).build_https();
+    // Tries as usual, but sooner.
+    let retries = RetryConfig::standard().with_max_attempts(5).with_initial_backoff(Duration::from_millis(10));
+    let settings = Aws::settings().retry_config(retries).http_client(http.clone()).load().await;
+
+    let began = Instant::now();
+    let quiet = course::run(&settings, &http, None).await;
+    println!("undisturbed: {}", quiet.seen);
+    assert_eq!(quiet.finding, None, "without any fault");
+
+    let faults = faults(&quiet.seen);
+    let number = faults.len();
+    let courses = stream::iter(faults).map(|fault| {
+        let (settings, http) = (settings.clone(), http.clone());
+        async move { (fault, tokio::spawn(async move { course::run(&settings, &http, Some(fault)).await }).await) }
+    });
+    let mut courses = courses.buffer_unordered(LANES);
+    let mut sum = Sum::default();
+    while let Some((fault, report)) = courses.next().await {
+        sum.add(fault, report.expect("it doesn't panic"));
+    }
+    println!("{number} courses in {:.1} s: {sum}", began.elapsed().as_secs_f32());
+    assert!(sum.findings.is_empty(), "{}", sum.findings.join("\n"));
+}
+
+/// The faults that `WFG_FAULTS` asks for.
+fn faults(quiet: &Seen) -> Vec<Fault> {
+    let of = |kind: Kind, calls: usize| (1..=calls).map(move |at| Fault { at, kind });
+    let each = |kind: Kind| of(kind, if kind == Kind::LeftOver { quiet.batches } else { quiet.calls.len() });
+    let all = Kind::ALL.into_iter().flat_map(each);
+    match std::env::var("WFG_FAULTS") {
+        Ok(word) if word == "all" => all.collect(),
+        Ok(word) => {
+            let (kind, at) = word.split_once(':').unwrap_or((&word, ""));
+            let wanted =
+                |fault: &Fault| format!("{:?}", fault.kind) == kind && (at.is_empty() || at.parse() == Ok(fault.at));
+            all.filter(wanted).collect()
+        }
+        Err(_) => {
+            let kinds: Vec<Kind> = Kind::ALL.into_iter().filter(|kind| *kind != Kind::LeftOver).collect();
+            let kinds = |fault: &Fault| fault.kind == Kind::LeftOver || fault.kind == kinds[fault.at % kinds.len()];
+            all.filter(kinds).collect()
+        }
+    }
+}
+
+/// What all courses came to.
+#[derive(Default)]
+struct Sum {
+    calls: usize,
+    retries: usize,
+    repeated: usize,
+    swept: usize,
+    missed: usize,
+    late: Vec<String>,
+    findings: Vec<String>,
+}
+
+impl Sum {
+    fn add(&mut self, fault: Fault, report: Report) {
+        let Report { seen, tally, finding } = report;
+        self.calls += seen.calls.len();
+        self.retries += seen.retries;
+        self.repeated += tally.repeated.into_inner();
+        self.swept += usize::from(tally.swept.into_inner() > 0);
+        self.missed += usize::from(seen.hit.is_none());
+        let place = format!("{fault}, {}", seen.hit.unwrap_or_else(|| "not reached".to_owned()));
+        let late = tally.late.into_inner().expect("nobody panicked");
+        self.late.extend(late.first().map(|what| format!("{place}: {what}")));
+        if let Some(finding) = finding {
+            println!("{place}: {finding}");
+            self.findings.push(format!("{place}: {finding}"));
+        }
+    }
+}
+
+impl std::fmt::Display for Sum {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        writeln!(
+            f,
+            "{} calls, {} tried again by the library, {} requests, notices and messages repeated, {} courses swept, {} \
+             faults not reached; {} courses went on only with the look after a quarter of an hour:",
+            self.calls,
+            self.retries,
+            self.repeated,
+            self.swept,
+            self.missed,
+            self.late.len()
+        )?;
+        self.late.iter().try_for_each(|late| writeln!(f, "  {late}"))
+    }
+}
