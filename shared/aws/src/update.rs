@@ -166,9 +166,9 @@ fn expect(expect: &Expect) -> Expression {
             .when_is("fence", "=", string(fence.as_str()))
             .when_is("lease_until", ">", number(now.0))
             .when_is("lease_until", "<=", number(until.0)),
-        Expect::HeldOver { fence, now } => is(e, status::RUNNING)
+        Expect::HeldOver { fence, until } => is(e, status::RUNNING)
             .when_is("fence", "=", string(fence.as_str()))
-            .when_is("lease_until", "<=", number(now.0)),
+            .when_is("lease_until", "=", number(until.0)),
         Expect::Held { fence } => is(e, status::RUNNING).when_is("fence", "=", string(fence.as_str())),
         Expect::ReadyOver { now } => is(e, status::READY).when_is("ready_until", "<=", number(now.0)),
         Expect::NotEnded => e.when_one_of("status", &[status::WAITING, status::READY, status::RUNNING]),

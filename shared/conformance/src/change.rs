@@ -146,7 +146,7 @@ fn expectations(pool: &PoolId) -> Vec<Expect> {
         all.push(Expect::Held { fence: fence(holder) });
         for now in [NOW - secs(1), NOW, NOW + secs(30)] {
             all.push(Expect::HeldLive { fence: fence(holder), now });
-            all.push(Expect::HeldOver { fence: fence(holder), now });
+            all.push(Expect::HeldOver { fence: fence(holder), until: now });
             for until in [NOW + secs(29), NOW + secs(30), NOW + secs(61)] {
                 all.push(Expect::HeldLiveUntil { fence: fence(holder), now, until });
             }

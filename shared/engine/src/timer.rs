@@ -164,7 +164,8 @@ impl<P: Ports> Engine<P> {
         let update = match &job.phase {
             Phase::Running(hold) if hold.until <= now => {
                 looked.ended = 1;
-                Some((Expect::HeldOver { fence: hold.fence.clone(), now }, lease_failure(job, hold)))
+                let expect = Expect::HeldOver { fence: hold.fence.clone(), until: hold.until };
+                Some((expect, lease_failure(job, hold)))
             }
             Phase::Ready { until: Some(until), .. } if *until <= now => {
                 looked.untaken = 1;

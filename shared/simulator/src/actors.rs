@@ -14,6 +14,9 @@ use crate::sim::{Origin, Sim};
 use crate::task::{Answer, Held, Identity, Order, Said, Task};
 use crate::world::Mode;
 
+/// After which, on average, a worker asks again that was told that there is nothing to do.
+const ASKS_AGAIN: Duration = Duration::from_secs(3);
+
 /// Something that somebody asked for.
 pub(crate) struct Request {
     from: From,
@@ -79,6 +82,7 @@ impl Worker {
 
     pub(crate) fn asks_again(&mut self) {
         self.nothing = false;
+        self.sleeps_until = Millis(0);
     }
 }
 
@@ -151,13 +155,20 @@ impl Sim {
     }
 
     fn worker_hears(&mut self, worker: usize, task: &Task, answer: &Answer) {
-        let careless = self.dice(|dice| dice.chance(0.5));
+        let (careless, later) = self.dice(|dice| (dice.chance(0.5), dice.delay(ASKS_AGAIN)));
+        let (clock, mode) = {
+            let world = self.shared.world();
+            (world.clock, world.mode)
+        };
         let worker = &mut self.workers[worker];
         worker.waits = false;
         let mine = |held: &Held, lease: &Option<Held>| lease.as_ref().is_some_and(|lease| lease.fence == held.fence);
         match (task, answer) {
             (Task::Claim { .. }, Answer::Claimed(Ok(claimed))) => {
                 worker.nothing = claimed.is_none();
+                if worker.nothing && (!worker.good || mode == Mode::Play) {
+                    worker.sleeps_until = clock + later;
+                }
                 worker.lease = claimed.as_ref().map(Held::new);
             }
             (Task::Heartbeat(held), Answer::Heartbeat(Ok(beat))) if mine(held, &worker.lease) => {
@@ -186,7 +197,10 @@ impl Sim {
     /// Some worker does something, if it doesn't sleep or wait.
     pub(crate) fn somebody_works(&mut self, mode: Mode) -> bool {
         let place = match mode {
-            Mode::Play => self.dice(|dice| dice.below(self.workers.len() - 1)),
+            Mode::Play => {
+                let helped = self.shared.world().weather.helped;
+                self.dice(|dice| dice.below(self.workers.len() - usize::from(!helped)))
+            }
             Mode::Drain => self.workers.len() - 1,
             Mode::Calm => return false,
         };
@@ -200,7 +214,7 @@ impl Sim {
             return true;
         }
         match (worker.lease.clone(), worker.good) {
-            (None, true) if worker.nothing => false,
+            (None, true) if worker.nothing && mode == Mode::Drain => false,
             (None, _) => self.look_for_work(place),
             (Some(lease), true) => {
                 let said = self.success();
@@ -238,14 +252,14 @@ impl Sim {
 
     /// What a worker does that holds a job.
     fn work(&mut self, place: usize, lease: Held) -> bool {
-        let (clock, evil) = {
+        let (clock, evil, failure) = {
             let world = self.shared.world();
-            (world.clock, world.weather.evil)
+            (world.clock, world.weather.evil, world.weather.failure)
         };
         let what = self.dice(Dice::share) * (1.0 + 0.25 * evil);
         if what < 0.25 {
             self.ask(From::Worker(place), Task::Heartbeat(lease));
-        } else if what < 0.75 {
+        } else if what < 0.9 - failure {
             let said = self.success();
             let next = self.dice(|dice| dice.chance(0.5).then(|| dice.pick(&[4, 15, 60, 1500])));
             let next = next.map(|ttl_secs| (self.workers[place].who.clone(), ttl_secs));

@@ -121,9 +121,12 @@ impl World {
             return self.broken(|_| "a job of no run was given out".to_owned());
         };
         if let Some(barrier) = run.barrier
-            && (who.arrived > barrier || self.began_after(&held.fence, barrier))
+            && (who.arrived > barrier || self.began_in(&held.fence).is_some_and(|began| began > barrier))
         {
             self.broken(|world| format!("{} started after the cancel was answered", world.tale.job(key)));
+        }
+        if self.began_in(&held.fence).is_none() {
+            self.broken(|world| format!("{} was given out under a lease that it never had", world.tale.job(key)));
         }
         self.counts.add("jobs given out", 1);
         let Asked { needs, labels, .. } = &self.watch.runs[&key.run].jobs[key.index as usize];
@@ -147,9 +150,10 @@ impl World {
             Ok(_) if this.is_none() => self.broken(|world| {
                 format!("a report of {} was answered as accepted, and wasn't", world.tale.job(&lease.job))
             }),
-            Ok(_) => {
+            Ok(given) => {
                 if this.is_some_and(|step| step < who.arrived) {
                     self.counts.add("reports repeated", 1);
+                    self.check_next_again(who, lease, given.as_ref());
                 }
             }
             Err(EngineError::LeaseLost(why)) => {
@@ -168,6 +172,21 @@ impl World {
             }
             Err(_) => {}
         }
+    }
+
+    /// A repeated completion is given what the first was, while it is still its worker's.
+    fn check_next_again(&mut self, who: &Who, lease: &Held, given: Option<&Claimed>) {
+        let Some((next, fence, until)) = self.next_of(&lease.fence) else { return };
+        let before = self.began_in(fence).is_some_and(|began| began < who.arrived);
+        let open = self.store.control(&next.run).is_some_and(|control| control.state == RunState::Open);
+        if who.task.worker().is_none() || !before || !open || until < self.clock + JUST || self.weather.skew > 0 {
+            return;
+        }
+        if given.is_none_or(|given| Held::new(given).fence != fence) {
+            let name = self.tale.job(next);
+            self.broken(|_| format!("{name} wasn't given again to who repeated a completion"));
+        }
+        self.counts.add("next jobs given again", 1);
     }
 
     /// Something was refused as of a lease that is over: it was over, or about to be.

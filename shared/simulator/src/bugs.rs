@@ -4,7 +4,7 @@
 use std::fmt;
 
 use engine::ids::PoolId;
-use engine::job::{Change, Expect, JobRecord, JobUpdate, Phase};
+use engine::job::{Change, Expect, JobRecord, JobUpdate, Phase, Used};
 use engine::planted;
 use engine::ports::Consistency;
 use engine::run::{Control, RunState};
@@ -40,11 +40,15 @@ pub enum Bug {
     WeakFinish,
     /// Whoever looks at a run says so only afterwards.
     TimerClearedLate,
+    /// The write that ends a job doesn't say which job was given with the answer.
+    NextForgotten,
+    /// Every try is like the first.
+    TriesForgotten,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::NoFence,
         Self::NoLeaseEnd,
         Self::Counter,
@@ -57,6 +61,8 @@ impl Bug {
         Self::PromoteBeforeWrite,
         Self::WeakFinish,
         Self::TimerClearedLate,
+        Self::NextForgotten,
+        Self::TriesForgotten,
     ];
 
     /// The engine's own name of it, if it isn't planted here.
@@ -92,6 +98,8 @@ impl Bug {
                     on.pop_first();
                 }
             }
+            (Self::NextForgotten, Change::End(_), _) => new.next = None,
+            (Self::TriesForgotten, Change::TryAgain { .. }, _) => new.used = Used::default(),
             (Self::LabelsForgottenOnRetry, Change::TryAgain { .. }, _) => new.pool = PoolId::of(&LabelSet::default()),
             _ => {}
         }

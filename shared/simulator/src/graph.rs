@@ -106,7 +106,7 @@ impl Graph {
     }
 
     pub(crate) fn random(dice: &mut Dice) -> Self {
-        let count = dice.pick(&[1, 2, 3, 4, 5, 6, 8, 10, 12, 14]);
+        let count = dice.pick(&[1, 2, 3, 4, 6, 8, 10, 12, 14]);
         let shape = dice.share();
         let jobs: Vec<Wanted> = (0..count).map(|n| wanted(n, count, shape, dice)).collect();
         let mut lines: Vec<String> = jobs.iter().enumerate().map(|(n, job)| line(n, job, dice)).collect();

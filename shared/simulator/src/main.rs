@@ -8,7 +8,7 @@ use simulator::counts::meaningless;
 use simulator::{find, play, play_all};
 
 /// A planted bug must be found within this many seeds.
-const FOUND_WITHIN: u64 = 5000;
+const FOUND_WITHIN: u64 = 2000;
 
 /// Plays the real engine on simulated ports, and looks for broken promises.
 #[derive(Parser)]

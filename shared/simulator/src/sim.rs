@@ -23,6 +23,8 @@ const PROCESSES: usize = 3;
 /// So small that small graphs reach every case.
 const TUNING: Tuning = Tuning::new(2, 2, 3);
 const SWEEP_EVERY: Duration = Duration::from_mins(1);
+/// So many times as often as elsewhere a handler dies after a write, where most is to be lost.
+const AFTER_A_WRITE: f64 = 5.0;
 /// In which a run must end once nothing goes wrong any more.
 const DRAINED_WITHIN: Duration = Duration::from_mins(150);
 /// Steps after which something goes round in circles.
@@ -48,6 +50,8 @@ struct Handler {
     origin: Origin,
     /// Paused until then.
     wake_at: Millis,
+    /// Its latest call was a write: what follows from that isn't done yet.
+    wrote: bool,
 }
 
 /// Set when the future that runs wants to be polled again at once.
@@ -82,7 +86,7 @@ impl Sim {
     pub(crate) fn new(seed: u64, bug: Option<Bug>, tale: Tale) -> Self {
         let mut world = World::new(seed, bug, PROCESSES, tale);
         let workers = Worker::some(&mut world.dice);
-        let (to_submit, to_do) = (1 + world.dice.below(3), 2 + world.dice.below(15));
+        let (to_submit, to_do) = (1 + world.dice.below(6), 4 + world.dice.below(30));
         let next_sweep = world.clock + SWEEP_EVERY;
         let weather = format!("{:?}", world.weather);
         world.say(|| weather);
@@ -128,7 +132,7 @@ impl Sim {
         }
         world.gates.current = id;
         drop(world);
-        self.handlers.push(Handler { id, future, origin, wake_at: Millis(0) });
+        self.handlers.push(Handler { id, future, origin, wake_at: Millis(0), wrote: false });
         self.go_on(self.handlers.len() - 1);
     }
 
@@ -138,14 +142,16 @@ impl Sim {
         let mut guard = self.shared.world();
         let world = &mut *guard;
         let rough = world.is_rough();
-        if rough && world.happens(|weather| weather.kill) {
+        let danger = if self.handlers[at].wrote { AFTER_A_WRITE } else { 1.0 };
+        if rough && world.happens(|weather| weather.kill * danger) {
             drop(guard);
             return self.kill(at);
         }
         if rough && world.happens(|weather| weather.pause) {
             let line = format!("{} pauses", world.handler_name(id));
             world.say(|| line);
-            self.handlers[at].wake_at = world.clock + world.dice.delay(Duration::from_secs(20));
+            let mean = world.dice.pick(&[1, 1, 4, 30]);
+            self.handlers[at].wake_at = world.clock + world.dice.delay(Duration::from_secs(mean));
             return;
         }
         let waiting = world.gates.of(id);
@@ -153,6 +159,7 @@ impl Sim {
         let place = world.dice.below(waiting.len());
         let kind = waiting[place].kind;
         let grant = world.fate(kind, rough);
+        self.handlers[at].wrote = kind == Kind::Write;
         let waker = world.gates.grant(id, place, grant);
         drop(guard);
         waker.wake();
@@ -351,14 +358,14 @@ impl Sim {
     pub(crate) fn play(&mut self) {
         let (steps, mut calm_at) = {
             let mut world = self.shared.world();
-            (world.dice.between(300, 2500), world.dice.between(100, 500))
+            (world.dice.between(500, 4000), world.dice.between(50, 500))
         };
         for step in 0..steps {
             self.one();
             self.time_jumps();
             if step == calm_at {
                 self.calm();
-                calm_at += self.shared.world().dice.between(100, 500);
+                calm_at += self.shared.world().dice.between(50, 500);
             }
             if self.is_broken() {
                 return;
@@ -388,6 +395,7 @@ impl Sim {
     fn drain(&mut self) {
         self.mode(Mode::Drain);
         self.start_what_is_new();
+        self.workers.iter_mut().for_each(Worker::asks_again);
         let began = self.shared.world().clock;
         let mut steps = 0;
         while !self.is_broken() {

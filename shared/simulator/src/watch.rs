@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use engine::ids::{JobKey, RunKey};
 use engine::job::{Hold, JobRecord, Outcome, OutputsRef, Phase};
@@ -26,6 +27,8 @@ pub(crate) struct Watch {
     attempts_reported: BTreeSet<(JobKey, u32)>,
     /// In which step the attempt under a fence began.
     began: BTreeMap<String, u64>,
+    /// Which job was given with the answer to the completion under a fence, and under which.
+    next: BTreeMap<String, (JobKey, String)>,
     pub(crate) tries: BTreeMap<JobKey, Tries>,
     /// What the worker gave whose success was accepted.
     pub(crate) outputs: BTreeMap<JobKey, Outputs>,
@@ -68,8 +71,8 @@ impl World {
         self.tale.job(key)
     }
 
-    fn skew(&self) -> std::time::Duration {
-        std::time::Duration::from_millis(self.weather.skew)
+    fn skew(&self) -> Duration {
+        Duration::from_millis(self.weather.skew)
     }
 
     /// The outputs that a record says it has.
@@ -94,7 +97,10 @@ impl World {
             (Phase::Ended(_), _) => {
                 self.broken(|world| format!("{} changed after it had ended", world.name(key)));
             }
-            (Phase::Waiting { .. }, Phase::Ready { .. }) => self.check_needs(key),
+            (Phase::Waiting { .. }, Phase::Ready { .. }) => {
+                self.check_needs(key);
+                self.check_ready(new);
+            }
             (Phase::Waiting { .. } | Phase::Ready { .. }, Phase::Running(hold)) => {
                 self.check_needs(key);
                 self.check_start(key, hold);
@@ -105,13 +111,14 @@ impl World {
             (Phase::Running(held), Phase::Running(renewed)) => {
                 let by = self.who.get(&self.gates.current).and_then(|who| who.task.lease());
                 let by_its_holder = by.is_some_and(|by| by.fence == held.fence.as_str());
-                let to_its_deadline = new.deadline() == Some(renewed.until);
-                if new.deadline().is_some_and(|deadline| renewed.until > deadline) {
+                let deadline = self.deadline(key, held);
+                if deadline.is_some_and(|deadline| renewed.until > deadline) {
                     self.broken(|world| format!("the lease of {} was carried past its timeout", world.name(key)));
                 }
                 if held.fence != renewed.fence {
                     self.broken(|world| format!("{} is held twice at once", world.name(key)));
-                } else if to_its_deadline {
+                } else if deadline == Some(renewed.until) && renewed.until < held.until {
+                    // As it is given out.
                     self.counts.add("leases cut to a timeout", 1);
                 } else if !by_its_holder {
                     self.broken(|world| format!("the lease of {} was renewed by who doesn't hold it", world.name(key)));
@@ -124,6 +131,9 @@ impl World {
                 if matches!(ending.outcome, Outcome::Failure { .. }) =>
             {
                 self.counts.add("jobs untaken in time", 1);
+                if new.failed.last().is_none_or(|last| last.cause != Cause::QueueTimeout) {
+                    self.broken(|world| format!("{} doesn't say that nobody took it", world.name(key)));
+                }
                 if *until > self.clock + self.skew() {
                     self.broken(|world| format!("{} was given up before its time", world.name(key)));
                 }
@@ -146,8 +156,27 @@ impl World {
         }
     }
 
+    /// It waits for a worker for as long as was asked.
+    fn check_ready(&mut self, new: &JobRecord) {
+        let Phase::Ready { at, until } = new.phase else { return };
+        let asked = self.asked(&new.key).allowed.queue_timeout;
+        if until != asked.map(|secs| at + Duration::from_secs(secs.into())) {
+            self.broken(|world| format!("{} waits too long, or not long enough, for a worker", world.name(&new.key)));
+        }
+    }
+
+    fn asked(&self, key: &JobKey) -> &Asked {
+        &self.watch.runs[&key.run].jobs[key.index as usize]
+    }
+
+    /// When an attempt has run for as long as was asked.
+    fn deadline(&self, key: &JobKey, held: &Hold) -> Option<Millis> {
+        let timeout = self.asked(key).allowed.timeout;
+        timeout.map(|secs| held.started_at + Duration::from_secs(secs.into()))
+    }
+
     fn check_start(&mut self, key: &JobKey, hold: &Hold) {
-        let asked = &self.watch.runs[&key.run].jobs[key.index as usize];
+        let asked = self.asked(key);
         let by = self.who.get(&self.gates.current).and_then(|who| who.task.worker());
         let fits = by.is_some_and(|by| {
             let missing = asked.labels.iter().any(|label| !by.labels.iter().any(|has| has == label));
@@ -159,6 +188,9 @@ impl World {
             self.broken(|world| format!("{} went to worker {}, which may not have it", world.name(key), hold.worker));
         }
         self.watch.began.insert(hold.fence.as_str().to_owned(), self.step);
+        if let Some(done) = self.who.get(&self.gates.current).and_then(|who| who.task.lease()) {
+            self.watch.next.insert(done.fence.clone(), (key.clone(), hold.fence.as_str().to_owned()));
+        }
         let tries = self.watch.tries.entry(key.clone()).or_default();
         tries.begun += 1;
         if tries.begun > most {
@@ -183,9 +215,7 @@ impl World {
                 if held.until > self.clock + self.skew() {
                     self.broken(|world| format!("the lease of {} was ended while it ran", world.name(key)));
                 }
-                let deadline = self.watch.runs[&key.run].jobs[key.index as usize].allowed.timeout;
-                let deadline = deadline.map(|secs| held.started_at + std::time::Duration::from_secs(secs.into()));
-                let timed_out = deadline.is_some_and(|deadline| held.until >= deadline);
+                let timed_out = self.deadline(key, held).is_some_and(|deadline| held.until >= deadline);
                 self.check_tries_used(new, if timed_out { Cause::Timeout } else { Cause::Lost }, true);
             }
         }
@@ -238,7 +268,7 @@ impl World {
     /// Whether another try follows exactly when one is left and could help.
     fn check_tries_used(&mut self, new: &JobRecord, cause: Cause, could_help: bool) {
         let key = &new.key;
-        let allowed = self.watch.runs[&key.run].jobs[key.index as usize].allowed;
+        let allowed = self.asked(key).allowed;
         let tries = self.watch.tries.entry(key.clone()).or_default();
         let (used, budget) = match (cause, allowed.lost, allowed.timeouts) {
             (Cause::Lost, Some(lost), _) => (&mut tries.lost, lost),
@@ -263,6 +293,7 @@ impl World {
         );
         if let (Phase::Ready { at, .. }, Some(last)) = (&new.phase, last) {
             self.counts.add("tries again", 1);
+            self.check_ready(new);
             if at.0 - last.finished_at_ms.0 != allowed.delay(last.attempt) {
                 self.broken(|world| format!("{} waits too long, or not long enough", world.name(key)));
             }
@@ -415,9 +446,15 @@ impl World {
         }
     }
 
-    /// Whether an attempt began after a step.
-    pub(crate) fn began_after(&self, fence: &str, step: u64) -> bool {
-        self.watch.began.get(fence).is_some_and(|&began| began > step)
+    /// In which step the attempt under a fence began.
+    pub(crate) fn began_in(&self, fence: &str) -> Option<u64> {
+        self.watch.began.get(fence).copied()
+    }
+
+    /// The job that a completion was given, with its fence, if its lease isn't over.
+    pub(crate) fn next_of(&self, done: &str) -> Option<(&JobKey, &str, Millis)> {
+        let (key, fence) = self.watch.next.get(done)?;
+        Some((key, fence, self.lease_until(key, fence)?))
     }
 
     /// When the lease under a fence will end, if it is the job's.

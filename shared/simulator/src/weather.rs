@@ -30,6 +30,10 @@ pub(crate) struct Weather {
     pub(crate) lossy: bool,
     /// How much workers misbehave.
     pub(crate) evil: f64,
+    /// The good worker doesn't wait until everything else is quiet.
+    pub(crate) helped: bool,
+    /// A report says that the job failed.
+    pub(crate) failure: f64,
     /// A client that does something cancels.
     pub(crate) cancel: f64,
     /// A client that does something deletes.
@@ -50,8 +54,10 @@ impl Weather {
             repeat: dice.pick(&[0.0, 0.05, 0.2]),
             skew: dice.pick(&[0, 0, 0, 1000]),
             lossy: dice.chance(0.1),
-            evil: dice.pick(&[0.2, 1.0, 1.0, 2.0]),
-            cancel: dice.pick(&[0.05, 0.2, 0.5]),
+            evil: dice.pick(&[0.0, 0.2, 1.0, 2.0]),
+            helped: dice.chance(0.5),
+            failure: dice.pick(&[0.0, 0.1, 0.3]),
+            cancel: dice.pick(&[0.0, 0.05, 0.2, 0.5]),
             delete: dice.pick(&[0.0, 0.0, 0.1, 0.3]),
             busy: dice.pick(&[0.45, 0.62, 0.62, 0.8]),
         }

@@ -48,7 +48,7 @@ pub(crate) fn of_job_update(update: &JobUpdate, tale: &Tale) -> String {
         Expect::HeldLiveUntil { fence, now, .. } => {
             format!("if {:.4} holds it at {}, and not for longer", fence.as_str(), tale.at(*now))
         }
-        Expect::HeldOver { fence, now } => format!("if {:.4} held it until before {}", fence.as_str(), tale.at(*now)),
+        Expect::HeldOver { fence, until } => format!("if {:.4} held it until {}", fence.as_str(), tale.at(*until)),
         Expect::Held { fence } => format!("if {:.4} holds it", fence.as_str()),
         Expect::ReadyOver { now } => format!("if nobody took it by {}", tale.at(*now)),
         Expect::NotEnded => "if it hasn't ended".to_owned(),

@@ -5,6 +5,8 @@ use simulator::counts::meaningless;
 use simulator::{find, play, play_all};
 
 const SEEDS: u64 = 300;
+/// The rarest is found in about one of 220 worlds, whatever else changes in them.
+const FOUND_WITHIN: u64 = 2000;
 
 #[test]
 fn whatever_is_killed_paused_lost_repeated_or_reordered_the_promises_hold_and_every_run_ends() {
@@ -25,8 +27,6 @@ fn a_seed_is_the_same_world_every_time_call_by_call() {
 #[test]
 fn every_planted_bug_is_found() {
     for bug in Bug::ALL {
-        // It takes two handlers that drop the last two needs at once, of which one dies: most worlds don't have that.
-        let within = if bug == Bug::AbsentMeansDone { 3000 } else { 200 };
-        assert!(find(bug, 0, within).is_some(), "{bug} was not found within {within} seeds");
+        assert!(find(bug, 0, FOUND_WITHIN).is_some(), "{bug} was not found within {FOUND_WITHIN} seeds");
     }
 }

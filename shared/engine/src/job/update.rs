@@ -47,12 +47,12 @@ pub enum Expect {
         /// The latest end that still matches.
         until: Millis,
     },
-    /// It is held under this fence, and the hold is over.
+    /// It is held under this fence, and the hold ends then, which is past: the caller has seen that.
     HeldOver {
         /// The fence.
         fence: Fence,
-        /// The caller's now.
-        now: Millis,
+        /// The end of the hold, as the caller read it. One that was renewed since ends for another reason, or not.
+        until: Millis,
     },
     /// It is held under this fence, live or not.
     Held {
@@ -156,7 +156,7 @@ impl Expect {
             (Self::HeldLiveUntil { fence, now, until }, Phase::Running(hold)) => {
                 hold.fence == *fence && hold.until > *now && hold.until <= *until
             }
-            (Self::HeldOver { fence, now }, Phase::Running(hold)) => hold.fence == *fence && hold.until <= *now,
+            (Self::HeldOver { fence, until }, Phase::Running(hold)) => hold.fence == *fence && hold.until == *until,
             (Self::Held { fence }, Phase::Running(hold)) => hold.fence == *fence,
             (Self::ReadyOver { now }, Phase::Ready { until: Some(until), .. }) => until <= now,
             (Self::NotEnded, phase) => !matches!(phase, Phase::Ended(_)),
