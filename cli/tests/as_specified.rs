@@ -32,6 +32,9 @@ fn start_worker(command: &str, deployed: &Path) -> Child {
     shell.args(["-c", command]).current_dir(spec()).process_group(0).kill_on_drop(true);
     shell.env("PATH", format!("{}:{path}", spec().join("stubs").display()));
     shell.env("REAL_CARGO", std::env::var("CARGO").unwrap_or_else(|_| env!("CARGO").to_owned()));
+    // Of its own: the features of this run may be others, and other tests want the worker that was built with those.
+    let target = Path::new(env!("CARGO_BIN_EXE_wfg")).ancestors().nth(2).expect("a target directory");
+    shell.env("CARGO_TARGET_DIR", target.join("as-specified"));
     shell.env("DEPLOYED", deployed).env_remove("SERVER_URL").env_remove("WORKER_TOKEN");
     shell.stdin(Stdio::null()).stdout(Stdio::null()).spawn().expect("a shell")
 }
