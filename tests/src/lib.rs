@@ -25,7 +25,7 @@ pub use emulator::{Emulator, stream_event};
 pub use program::{Program, gone};
 pub use protocol::Status;
 pub use protocol::Status::{Cancelled, Failure, Queued, Running, Skipped, Success};
-pub use run::{Run, done, graph};
+pub use run::{Run, done, graph, tries_one_job_again_and_fails};
 pub use worker::{Hold, Worker};
 
 /// How long anything may take that must happen.

@@ -39,6 +39,28 @@ pub fn done(mut workflow: Workflow) -> Workflow {
     workflow
 }
 
+/// With a worker that is at work: one job succeeds at its second attempt, the one that needs it fails, and the one that
+/// needs that is skipped. The two that ran, as they ended.
+///
+/// # Panics
+/// If anything of that is otherwise, or their logs are.
+pub async fn tries_one_job_again_and_fails(cloud: &Cloud) -> (Job, Job) {
+    let definition = r#"jobs:
+  flaky: {labels: '{label}', retries: 2, run: 'echo "attempt $JOB_ATTEMPT"; test "$JOB_ATTEMPT" = 1'}
+  broken: {labels: '{label}', needs: flaky, run: 'echo oh >&2; exit 7'}
+  after: {labels: '{label}', needs: broken, run: 'true'}
+"#;
+    let run = cloud.submit(definition).await;
+    run.until(Status::Failure).await;
+    assert_eq!(run.jobs().await, "flaky=success broken=failure after=skipped");
+    let (flaky, broken) = (run.job("flaky").await, run.job("broken").await);
+    assert_eq!((flaky.attempt, broken.attempt), (1, 0));
+    assert!(broken.error.as_ref().is_some_and(|error| error.contains('7')), "{broken:?}");
+    assert_eq!(run.log("flaky", "stdout").await, "attempt 1\n");
+    assert_eq!(run.log("broken", "stderr").await, "oh\n");
+    (flaky, broken)
+}
+
 impl Run {
     pub(crate) fn new(cloud: Cloud, id: WorkflowId) -> Self {
         Self { id, cloud }

@@ -27,8 +27,7 @@ const AWKWARD: [(&str, &str); 16] = [
 /// Text of this many bytes, with quotes, line ends and letters of several bytes in it.
 fn long(bytes: usize) -> String {
     let mut text = "0123456789 \"quoted\" back\\slash é🦀\n".repeat(bytes / 30);
-    let end = (0..=bytes).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
-    text.truncate(end);
+    text.truncate(text.floor_char_boundary(bytes));
     while text.len() < bytes {
         text.push('.');
     }

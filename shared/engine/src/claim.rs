@@ -1,6 +1,7 @@
 //! Giving a ready job to a worker.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::try_join_all;
@@ -135,19 +136,24 @@ impl<P: Ports> Engine<P> {
         let now = self.ports.now();
         // The attempt is part of the lease's text but not of its proof; the fence is the same for any.
         let fence = LeaseToken::new(job.clone(), 0, random).fence();
+        let until = now + Duration::from_secs(claimant.ttl_secs.into());
         let hold = Hold {
             fence: fence.clone(),
             worker: claimant.id.clone(),
             ttl_secs: claimant.ttl_secs,
             started_at: now,
-            until: now + std::time::Duration::from_secs(claimant.ttl_secs.into()),
+            until,
         };
         let update = JobUpdate { expect: expect(now), change: Change::Start(hold) };
-        match self.ports.update(job, update).await? {
-            Updated::Done(job) => Ok(Some(job)),
+        match self.ports.update(job, update).await {
+            Ok(Updated::Done(job)) => Ok(Some(job)),
             // Our own write, whose answer was lost and which the client library repeated.
-            Updated::Refused(Some(job)) if job.is_running_under(&fence) => Ok(Some(job)),
-            Updated::Refused(_) => Ok(None),
+            Ok(Updated::Refused(Some(job))) if job.is_running_under(&fence) => Ok(Some(job)),
+            Ok(Updated::Refused(_)) => Ok(None),
+            Err(error) => {
+                self.arm_in_doubt(&job.run, until).await;
+                Err(error.into())
+            }
         }
     }
 
@@ -159,8 +165,24 @@ impl<P: Ports> Engine<P> {
         job: &JobRecord,
         lease: &LeaseToken,
     ) -> Outcome<Option<Claimed>> {
+        let confirmed = match self.confirm(job, lease).await {
+            Err(error) => {
+                let until = self.ports.now() + Duration::from_secs(claimant.ttl_secs.into());
+                self.arm_in_doubt(&job.key.run, until).await;
+                return Err(error);
+            }
+            Ok(confirmed) => confirmed,
+        };
+        let Some((job, control)) = confirmed else { return Ok(None) };
+        match self.equip(claimant, &job, lease, &control).await {
+            Err(error) if self.is_deleted(&job.key.run, &error).await? => Ok(None),
+            equipped => equipped,
+        }
+    }
+
+    /// Sees to it that the lease ends in time; `None`: the job is no longer the lease's, or the run takes no reports.
+    async fn confirm(&self, job: &JobRecord, lease: &LeaseToken) -> Outcome<Option<(JobRecord, Control)>> {
         let Some(job) = self.end_by_deadline(job, lease).await? else { return Ok(None) };
-        let job = &job;
         let control = match self.ports.control(&job.key.run, Consistency::Strong).await? {
             Some(control) if control.state == RunState::Open => control,
             _ => {
@@ -173,10 +195,7 @@ impl<P: Ports> Engine<P> {
         if let Some(hold) = job.hold() {
             self.arm(&control, hold.until).await?;
         }
-        match self.equip(claimant, job, lease, &control).await {
-            Err(error) if self.is_deleted(&job.key.run, &error).await? => Ok(None),
-            equipped => equipped,
-        }
+        Ok(Some((job, control)))
     }
 
     /// Gathers what the worker needs to run a job that it was given.
@@ -337,7 +356,7 @@ pub(crate) fn lease_of(
         workflow_id: control.workflow.clone(),
         worker_id: worker.clone(),
         ttl_secs,
-        granted_at_ms: until - std::time::Duration::from_secs(ttl_secs.into()),
+        granted_at_ms: until - Duration::from_secs(ttl_secs.into()),
     }
 }
 

@@ -1,4 +1,4 @@
-//! A job's record and every change it may go through.
+//! A job's record, and below it every change it may go through.
 //!
 //! A change is a value: what must hold, and what then becomes. [`JobUpdate::apply`] says what that means; a store that
 //! holds records as they are calls it, one with an update language of its own translates it. Either way the rule is

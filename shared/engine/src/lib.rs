@@ -58,27 +58,20 @@ pub struct Tuning {
     pub walk_writes: usize,
     /// A job with more needs than this waits for shards of this many, so that its own record stays small.
     pub shard: usize,
+    /// Broken on purpose, to show that a simulation finds it.
     #[cfg(feature = "planted")]
-    planted: Option<planted::Bug>,
-}
-
-impl Tuning {
-    /// Of these numbers, in the order of the fields.
-    #[must_use]
-    pub const fn new(inline_promotions: usize, walk_writes: usize, shard: usize) -> Self {
-        Self {
-            inline_promotions,
-            walk_writes,
-            shard,
-            #[cfg(feature = "planted")]
-            planted: None,
-        }
-    }
+    pub planted: Option<planted::Bug>,
 }
 
 impl Default for Tuning {
     fn default() -> Self {
-        Self::new(16, 500, 200)
+        Self {
+            inline_promotions: 16,
+            walk_writes: 500,
+            shard: 200,
+            #[cfg(feature = "planted")]
+            planted: None,
+        }
     }
 }
 

@@ -34,6 +34,15 @@ impl<P: Local> Engine<P> {
         Ok(true)
     }
 
+    /// Looks at every run that is open or being cancelled: a process that was stopped between taking a job and setting its
+    /// timer has left a lease that no timer knows of.
+    pub async fn look_at_all(&self) -> Outcome<()> {
+        for run in self.ports.open_runs().await? {
+            self.on_errand(Errand::Timer(run), true).await?;
+        }
+        Ok(())
+    }
+
     /// Looks at every run whose timer is due. When the next one will be.
     pub async fn run_timers(&self) -> Outcome<Option<Millis>> {
         loop {

@@ -7,14 +7,21 @@ use protocol::wire::Claimed;
 use crate::Engine;
 use crate::claim::Claimant;
 use crate::error::Outcome;
-use crate::ids::{JobKey, LeaseToken, Random};
+use crate::ids::{JobKey, LeaseToken, PoolId, Random};
 use crate::job::{Expect, JobRecord, NextHold, Phase};
 use crate::ports::{Consistency, Ports};
 
 /// The worker, and the dependent that it may be given.
 pub(crate) struct Wish {
     pub claimant: Claimant,
-    candidate: Option<(JobKey, Random)>,
+    candidate: Option<Candidate>,
+}
+
+struct Candidate {
+    key: JobKey,
+    pool: PoolId,
+    /// Its lease is made of this.
+    random: Random,
 }
 
 impl<P: Ports> Engine<P> {
@@ -27,10 +34,10 @@ impl<P: Ports> Engine<P> {
             Some((job, _)) => self.only_waits_for(&job, &claimant).await?,
             None => None,
         };
-        Ok(Wish { claimant, candidate: candidate.map(|key| (key, self.ports.random())) })
+        Ok(Wish { claimant, candidate })
     }
 
-    async fn only_waits_for(&self, job: &JobRecord, claimant: &Claimant) -> Outcome<Option<JobKey>> {
+    async fn only_waits_for(&self, job: &JobRecord, claimant: &Claimant) -> Outcome<Option<Candidate>> {
         let spec = self.spec(job).await?;
         let first = spec.dependents.get(..self.tuning.inline_promotions).unwrap_or(&spec.dependents);
         if first.is_empty() {
@@ -43,7 +50,8 @@ impl<P: Ports> Engine<P> {
                 continue;
             }
             if self.spec(&dependent).await?.labels.may_run_on(&claimant.labels, claimant.exclusive) {
-                return Ok(Some(dependent.key));
+                let JobRecord { key, pool, .. } = dependent;
+                return Ok(Some(Candidate { key, pool, random: self.ports.random() }));
             }
         }
         Ok(None)
@@ -51,9 +59,15 @@ impl<P: Ports> Engine<P> {
 
     /// Takes the dependent for the worker, after the write that ended the job it waited for.
     pub(crate) async fn grant(&self, token: &LeaseToken, wish: &Wish) -> Outcome<Option<Claimed>> {
-        let Some((key, random)) = &wish.candidate else { return Ok(None) };
-        let expect = |_| Expect::WaitingOnlyOn(token.job.index);
-        match self.take_if(&wish.claimant, key, *random, expect).await? {
+        let Some(Candidate { key, pool, random }) = &wish.candidate else { return Ok(None) };
+        let waiting = |_| Expect::WaitingOnlyOn(token.job.index);
+        // The change feed may have been faster, and have put it in its pool's list.
+        let ready = |by| Expect::Ready { pool: pool.clone(), by };
+        let job = match self.take_if(&wish.claimant, key, *random, waiting).await? {
+            None => self.take_if(&wish.claimant, key, *random, ready).await?,
+            job => job,
+        };
+        match job {
             Some(job) => {
                 let lease = LeaseToken::new(key.clone(), job.attempt, *random);
                 self.hand_out(&wish.claimant, &job, &lease).await
@@ -87,7 +101,7 @@ impl<P: Ports> Engine<P> {
 impl Wish {
     /// What the write that ends the job says of it.
     pub(crate) fn named(&self, token: &LeaseToken) -> Option<NextHold> {
-        let (key, random) = self.candidate.as_ref()?;
+        let Candidate { key, random, .. } = self.candidate.as_ref()?;
         Some(NextHold { index: key.index, masked: hex::encode(token.mask(*random)) })
     }
 }

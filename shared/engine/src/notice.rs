@@ -82,7 +82,7 @@ impl<P: Ports> Engine<P> {
     pub async fn on_errand(&self, errand: Errand, again: bool) -> Outcome<()> {
         let (run, done) = match errand {
             Errand::Walk(walk) => (walk.run.clone(), Box::pin(self.walk_step(walk)).await),
-            Errand::Timer(run) => (run.clone(), Box::pin(self.on_timer(&run, again)).await.map(drop)),
+            Errand::Timer(run) => (run.clone(), Box::pin(self.on_timer(&run, again)).await),
             Errand::Repair(repair) => (repair.run().clone(), self.on_repair(&repair).await),
         };
         match done {

@@ -1,8 +1,6 @@
 //! Bugs that a simulation plants on purpose, to show that it would find them. There are none without the feature
 //! `planted`, which only the simulator enables.
 
-#[cfg(feature = "planted")]
-use crate::Tuning;
 use crate::{Engine, ports::Ports};
 
 /// A bug.
@@ -28,14 +26,5 @@ impl<P: Ports> Engine<P> {
     #[expect(clippy::unused_self, reason = "as with the feature")]
     pub(crate) const fn has(&self, _bug: Bug) -> bool {
         false
-    }
-}
-
-#[cfg(feature = "planted")]
-impl Tuning {
-    /// With this bug.
-    #[must_use]
-    pub fn plant(self, bug: Bug) -> Self {
-        Self { planted: Some(bug), ..self }
     }
 }

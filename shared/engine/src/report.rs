@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures::future::join_all;
-use protocol::requests::Fail;
-use protocol::requests::Next;
+use protocol::requests::{Fail, Next};
 use protocol::wire::{Cause, Claimed, Heartbeat};
 use protocol::{Millis, OutputName, Outputs, limits, outputs};
 
@@ -19,7 +18,7 @@ use crate::job::{
 };
 use crate::next::Wish;
 use crate::planted::Bug;
-use crate::ports::{Consistency, Ports, Updated};
+use crate::ports::{Consistency, Ports, StoreError, Updated};
 use crate::run::{Control, RunState};
 use crate::timer::lost_report;
 
@@ -80,8 +79,8 @@ impl<P: Ports> Engine<P> {
         }
     }
 
-    /// Gives the next job, and promotes the others, which may be left to the change feed. The next job may not be left: it
-    /// may be held already, so the completion is repeated, recognised, and given the same lease.
+    /// Gives the next job, and promotes the others, which may be left to the change feed. While the store is away the next
+    /// job may not be left: it may be held already, so the completion is repeated, recognised, and given the same lease.
     async fn after_completion(
         &self,
         token: &LeaseToken,
@@ -95,7 +94,13 @@ impl<P: Ports> Engine<P> {
         if let Err(error) = self.promote_inline(job).await {
             tracing::warn!(job = %job.key, %error, "promoting after a completion; the change feed will do it");
         }
-        granted
+        match granted {
+            Err(error) if !matches!(error, EngineError::Store(StoreError::Unavailable(_))) => {
+                tracing::error!(job = %job.key, %error, "the next job could not be given");
+                Ok(None)
+            }
+            granted => granted,
+        }
     }
 
     /// Accepts a worker's report that an attempt failed: another try, or the end.

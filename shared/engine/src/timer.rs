@@ -29,17 +29,6 @@ const CANCELLING: Duration = Duration::from_mins(1);
 /// Jobs looked at together.
 const AT_ONCE: usize = 32;
 
-/// What a look did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Looked {
-    /// Attempts it ended: their lease or their time was over.
-    pub ended: usize,
-    /// Jobs it failed since nobody took them in time.
-    pub untaken: usize,
-    /// Jobs it promoted, which should have been before.
-    pub promoted: usize,
-}
-
 /// What a look has seen of the run so far.
 struct Seen {
     began: Millis,
@@ -49,7 +38,6 @@ struct Seen {
     earliest: Option<Millis>,
     poisoned_from: Option<JobIndex>,
     any_waits: bool,
-    looked: Looked,
 }
 
 /// What a record keeps in place of a report when the end of the lease ended the attempt.
@@ -66,15 +54,28 @@ impl<P: Ports> Engine<P> {
         if update.apply(control).is_none() {
             return Ok(());
         }
-        let ours = match self.ports.update_control(&control.run, update).await? {
+        self.set_timer(&control.run, due).await
+    }
+
+    async fn set_timer(&self, run: &RunKey, due: Millis) -> Outcome<()> {
+        let ours = match self.ports.update_control(run, RunUpdate::Arm { due }).await? {
             Updated::Done(_) => true,
             // Our own write, whose answer was lost; or the same by another, whose message may be.
             Updated::Refused(now) => now.is_some_and(|now| now.timer == Timer::Due(due)),
         };
         if ours {
-            self.ports.timer(&control.run, due).await?;
+            self.ports.timer(run, due).await?;
         }
         Ok(())
+    }
+
+    /// As [`Self::arm`], by whoever can't go on because the store failed, and doesn't know whether its write was done. If
+    /// this fails too, the look that is due anyway finds what is over, at most [`FURTHEST`] later.
+    pub(crate) async fn arm_in_doubt(&self, run: &RunKey, due: Millis) {
+        let due = due.min(self.ports.now() + FURTHEST);
+        if let Err(error) = self.set_timer(run, due).await {
+            tracing::warn!(%run, %error, "the timer of a lease could not be set");
+        }
     }
 
     /// As [`Self::arm`], for whoever hasn't read the control since its write.
@@ -100,19 +101,19 @@ impl<P: Ports> Engine<P> {
     ///
     /// `again`: the message was received before. Whoever did so may have stopped after it said that it looks, so it is
     /// never dropped.
-    pub async fn on_timer(&self, run: &RunKey, again: bool) -> Outcome<Looked> {
+    pub async fn on_timer(&self, run: &RunKey, again: bool) -> Outcome<()> {
         let now = self.ports.now();
         let before = match self.ports.control(run, Consistency::Strong).await? {
             Some(control) if control.state.is_active() => control,
-            _ => return Ok(Looked::default()),
+            _ => return Ok(()),
         };
         let look = RunUpdate::Look { by: (!again).then_some(now + SKEW) };
         if look.apply(&before).is_none() {
-            return Ok(Looked::default());
+            return Ok(());
         }
         let late = self.has(Bug::TimerClearedLate);
         let said = if late { Updated::Done(before.clone()) } else { self.say_that_it_looks(run, look).await? };
-        let Updated::Done(control) = said else { return Ok(Looked::default()) };
+        let Updated::Done(control) = said else { return Ok(()) };
         let mut seen = Seen::new(now, &before, &control);
         self.look(&control, &mut seen).await?;
         if late {
@@ -123,8 +124,7 @@ impl<P: Ports> Engine<P> {
         }
         self.finish_if_done(run).await?;
         let latest = self.ports.now() + if control.state == RunState::Open { FURTHEST } else { CANCELLING };
-        self.arm_after_write(run, seen.earliest.map_or(latest, |due| due.min(latest))).await?;
-        Ok(seen.looked)
+        self.arm_after_write(run, seen.earliest.map_or(latest, |due| due.min(latest))).await
     }
 
     /// Refused though it was due: somebody set the timer anew, after another looked, or after our own write, whose answer
@@ -148,9 +148,7 @@ impl<P: Ports> Engine<P> {
                 return Ok(());
             }
             for now in try_join_all(some.iter().map(|job| self.end_what_is_over(job, seen.tickets_since))).await? {
-                seen.looked.ended += now.looked.ended;
-                seen.looked.untaken += now.looked.untaken;
-                seen.see(&now.job);
+                seen.see(&now);
             }
             for job in &some {
                 self.promote_if_missed(job, seen).await?;
@@ -158,17 +156,15 @@ impl<P: Ports> Engine<P> {
         }
     }
 
-    async fn end_what_is_over(&self, job: &JobRecord, tickets_since: Millis) -> Outcome<Over> {
+    /// The job as it is then.
+    async fn end_what_is_over(&self, job: &JobRecord, tickets_since: Millis) -> Outcome<JobRecord> {
         let now = self.ports.now();
-        let mut looked = Looked::default();
         let update = match &job.phase {
             Phase::Running(hold) if hold.until <= now => {
-                looked.ended = 1;
                 let expect = Expect::HeldOver { fence: hold.fence.clone(), until: hold.until };
                 Some((expect, lease_failure(job, hold)))
             }
             Phase::Ready { until: Some(until), .. } if *until <= now => {
-                looked.untaken = 1;
                 Some((Expect::ReadyOver { now }, untaken_failure(job)))
             }
             Phase::Ready { at, .. } if *at >= tickets_since && *at <= now => {
@@ -177,14 +173,12 @@ impl<P: Ports> Engine<P> {
             }
             _ => None,
         };
-        let Some((expect, failure)) = update else { return Ok(Over { job: job.clone(), looked }) };
+        let Some((expect, failure)) = update else { return Ok(job.clone()) };
         let change = after_failure(job, self.spec(job).await?.as_ref(), failure, now);
-        let (now, looked) = match self.ports.update(&job.key, JobUpdate { expect, change }).await? {
-            Updated::Done(now) => (now, looked),
-            Updated::Refused(now) => (now.unwrap_or_else(|| job.clone()), Looked::default()),
-        };
+        let now = self.ports.update(&job.key, JobUpdate { expect, change }).await?.record();
+        let now = now.unwrap_or_else(|| job.clone());
         self.dispatch_if_ready(&now).await?;
-        Ok(Over { job: now, looked })
+        Ok(now)
     }
 
     /// `seen` knows the jobs of this run that were read before; needs come first, so only those below the run's
@@ -203,7 +197,6 @@ impl<P: Ports> Engine<P> {
         if !needs.iter().all(|need| seen.succeeded.get(need) == Some(&true)) {
             return Ok(());
         }
-        seen.looked.promoted += 1;
         if needs.is_empty() {
             self.make_ready(job).await?;
         }
@@ -212,12 +205,6 @@ impl<P: Ports> Engine<P> {
         }
         Ok(())
     }
-}
-
-/// A job after what was over in it was ended.
-struct Over {
-    job: JobRecord,
-    looked: Looked,
 }
 
 impl Seen {
@@ -234,7 +221,6 @@ impl Seen {
             earliest: None,
             poisoned_from: control.failed.then_some(0),
             any_waits: false,
-            looked: Looked::default(),
         }
     }
 

@@ -35,8 +35,12 @@ async fn work_until_none<P: Local>(engine: &Engine<P>, signals: &Signals) -> Out
     Ok(())
 }
 
-/// Looks at runs whose timer is due: at the start, at those that were due while no process ran.
+/// Looks at all open runs once, and then at each whose timer is due.
 pub async fn run_timers<P: Local>(engine: Engine<P>, signals: Arc<Signals>) {
+    while let Err(error) = engine.look_at_all().await {
+        tracing::error!(%error, "looking at the open runs; trying again");
+        sleep(AGAIN).await;
+    }
     let timer = &signals.timer;
     loop {
         timer.forget();

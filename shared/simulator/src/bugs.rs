@@ -32,14 +32,8 @@ pub enum Bug {
     FinalIsNotFinal,
     /// A heartbeat sets a lease's end, be it earlier.
     HeartbeatShortens,
-    /// A need that isn't among those that a job waits for counts as done with.
-    AbsentMeansDone,
-    /// Dependents are promoted before the write that ends what they need.
-    PromoteBeforeWrite,
-    /// A run is closed by what an eventual read shows.
-    WeakFinish,
-    /// Whoever looks at a run says so only afterwards.
-    TimerClearedLate,
+    /// One in the engine.
+    Engine(planted::Bug),
     /// The write that ends a job doesn't say which job was given with the answer.
     NextForgotten,
     /// Every try is like the first.
@@ -57,23 +51,17 @@ impl Bug {
         Self::LabelsForgottenOnRetry,
         Self::FinalIsNotFinal,
         Self::HeartbeatShortens,
-        Self::AbsentMeansDone,
-        Self::PromoteBeforeWrite,
-        Self::WeakFinish,
-        Self::TimerClearedLate,
+        Self::Engine(planted::Bug::AbsentMeansDone),
+        Self::Engine(planted::Bug::PromoteBeforeWrite),
+        Self::Engine(planted::Bug::WeakFinish),
+        Self::Engine(planted::Bug::TimerClearedLate),
         Self::NextForgotten,
         Self::TriesForgotten,
     ];
 
-    /// The engine's own name of it, if it isn't planted here.
+    /// The bug of the engine, if it isn't planted here.
     pub(crate) fn in_the_engine(self) -> Option<planted::Bug> {
-        Some(match self {
-            Self::AbsentMeansDone => planted::Bug::AbsentMeansDone,
-            Self::PromoteBeforeWrite => planted::Bug::PromoteBeforeWrite,
-            Self::WeakFinish => planted::Bug::WeakFinish,
-            Self::TimerClearedLate => planted::Bug::TimerClearedLate,
-            _ => return None,
-        })
+        if let Self::Engine(bug) = self { Some(bug) } else { None }
     }
 
     /// The change of a job as a store with this bug makes it.
@@ -129,6 +117,7 @@ impl World {
 
 impl fmt::Display for Bug {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&format!("{self:?}"))
+        let name = self.in_the_engine().map_or_else(|| format!("{self:?}"), |bug| format!("{bug:?}"));
+        f.pad(&name)
     }
 }

@@ -21,7 +21,7 @@ use crate::world::{Message, Mode, Partition, Shared, Who, World};
 /// Processes that serve requests, each with a clock of its own.
 const PROCESSES: usize = 3;
 /// So small that small graphs reach every case.
-const TUNING: Tuning = Tuning::new(2, 2, 3);
+const TUNING: Tuning = Tuning { inline_promotions: 2, walk_writes: 2, shard: 3, planted: None };
 const SWEEP_EVERY: Duration = Duration::from_mins(1);
 /// So many times as often as elsewhere a handler dies after a write, where most is to be lost.
 const AFTER_A_WRITE: f64 = 5.0;
@@ -95,7 +95,7 @@ impl Sim {
             world.say(|| line);
         }
         let shared = Arc::new(Shared::new(world));
-        let tuning = bug.and_then(Bug::in_the_engine).map_or(TUNING, |bug| TUNING.plant(bug));
+        let tuning = Tuning { planted: bug.and_then(Bug::in_the_engine), ..TUNING };
         let engines =
             (0..PROCESSES).map(|number| Engine::tuned(Process::new(Arc::clone(&shared), number), tuning)).collect();
         Self {

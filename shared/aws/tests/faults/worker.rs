@@ -52,7 +52,7 @@ impl Workers {
         let any = next.is_some();
         while let Some(claimed) = next {
             let job = claimed.job.job_id.as_str().to_owned();
-            next = self.work(claimed, tally).await.map_err(|error| format!("job {job}: {error}"))?;
+            next = Box::pin(self.work(claimed, tally)).await.map_err(|error| format!("job {job}: {error}"))?;
         }
         Ok(any)
     }

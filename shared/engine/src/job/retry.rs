@@ -95,8 +95,7 @@ fn history(record: &JobRecord, failure: &Failure, now: Millis) -> Vec<Attempt> {
 /// At most `limit` bytes, cut between characters.
 pub(crate) fn cut(mut text: String, limit: usize) -> String {
     if text.len() > limit {
-        let end = (0..=limit).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
-        text.truncate(end);
+        text.truncate(text.floor_char_boundary(limit));
         text.push('…');
     }
     text

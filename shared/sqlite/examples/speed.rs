@@ -1,6 +1,6 @@
 //! How many writes a second, alone and together. Prints figures; nothing depends on them.
 //!
-//! `cargo test --release -p workflow-graph-sqlite --test speed -- --ignored --nocapture`
+//! `cargo run --release -p workflow-graph-sqlite --example speed`, with `WFG_TEST_DISK` the folder for the files.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -89,9 +89,8 @@ async fn measure(what: &str, store: Sqlite, at_once: u32) {
     println!("{:29} {:7.0} notices a second", "", f64::from(done) / began.elapsed().as_secs_f64());
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "prints figures"]
-async fn writes_a_second() {
+#[tokio::main(worker_threads = 2)]
+async fn main() {
     for at_once in [1, 20, 200] {
         measure("in memory", Sqlite::in_memory(), at_once).await;
         let folder = tempfile::tempdir_in(std::env::var_os("WFG_TEST_DISK").unwrap_or(".".into())).expect("a folder");

@@ -1,0 +1,57 @@
+//! What a server that was stopped at a bad moment has left is found by the next one.
+
+mod common;
+
+use std::time::Duration;
+
+use common::{PATIENCE, claim};
+use engine::Engine;
+use engine::ids::LeaseToken;
+use engine::job::{Change, Expect, Hold, JobUpdate};
+use engine::memory::Memory;
+use engine::ports::{Consistency, JobStore, RunStore, Surroundings, Updated};
+use server::Server;
+use tokio::time::timeout;
+use worker::Client;
+use worker::protocol::WorkerId;
+
+const LEASE: Duration = Duration::from_secs(1);
+
+async fn serve(engine: &Engine<Memory>) -> (Server<Memory>, Client) {
+    let server = Server::start(([127, 0, 0, 1], 0).into(), engine.clone()).await.expect("a free port");
+    let client = Client::new(&server.url(), None).expect("its address");
+    (server, client)
+}
+
+#[tokio::test]
+async fn a_lease_that_was_taken_and_given_no_timer_is_over_in_time() {
+    let engine = Engine::new(Memory::new());
+    let ports = engine.ports();
+    let (first, client) = serve(&engine).await;
+    let yaml = "jobs: {build: {run: x, retry: {lost: 1}}}";
+    let id = client.submit_yaml(yaml, true, None).await.expect("a good definition").id;
+    let run = ports.workflow(&id, Consistency::Strong).await.expect("memory answers").expect("it is there").run;
+    let pool = ports.jobs_from(&run, 0, Consistency::Strong).await.expect("memory answers")[0].pool.clone();
+    let key = loop {
+        if let Some(head) = ports.ready_heads(&pool, ports.now()).await.expect("memory answers").pop() {
+            break head.job;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    };
+    drop(first);
+    let now = ports.now();
+    let hold = Hold {
+        fence: LeaseToken::new(key.clone(), 0, ports.random()).fence(),
+        worker: WorkerId::new("unlucky").expect("an id"),
+        ttl_secs: 1,
+        started_at: now,
+        until: now + LEASE,
+    };
+    let update = JobUpdate { expect: Expect::Ready { pool, by: now }, change: Change::Start(hold) };
+    assert!(matches!(ports.update(&key, update).await, Ok(Updated::Done(_))), "it was ready");
+
+    let (_second, client) = serve(&engine).await;
+    let asked = claim("lucky", "", 20);
+    let again = timeout(PATIENCE, client.claim(&asked)).await.expect("in time").expect("answered").expect("the job");
+    assert_eq!(again.job.attempt, 1);
+}
