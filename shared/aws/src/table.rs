@@ -4,7 +4,10 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::error::SdkError;
+use aws_sdk_dynamodb::config::Builder;
+use aws_sdk_dynamodb::config::retry::RetryConfig;
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::operation::batch_write_item::BatchWriteItemError;
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
@@ -228,13 +231,15 @@ impl Table {
         }
     }
 
-    /// Writes items, each by itself.
+    /// Writes items, each by itself. Of one call in doubt it fails at once: repeated by the library, its first try may be done
+    /// after the second, and undo what has happened since.
     pub(crate) async fn put_many(&self, items: Vec<Item>) -> Stored<()> {
         let request = |item| {
             let put = PutRequest::builder().set_item(Some(item)).build().map_err(|error| unavailable(&error))?;
             Ok(WriteRequest::builder().put_request(put).build())
         };
-        self.write_many(items.into_iter().map(request).collect::<Stored<_>>()?).await
+        let settings = Builder::new().retry_config(RetryConfig::disabled());
+        self.write_many(items.into_iter().map(request).collect::<Stored<_>>()?, settings).await
     }
 
     /// Deletes items, each by itself.
@@ -244,17 +249,23 @@ impl Table {
             let delete = delete.map_err(|error| unavailable(&error))?;
             Ok(WriteRequest::builder().delete_request(delete).build())
         };
-        self.write_many(keys.into_iter().map(request).collect::<Stored<_>>()?).await
+        self.write_many(keys.into_iter().map(request).collect::<Stored<_>>()?, Builder::new()).await
     }
 
-    async fn write_many(&self, requests: Vec<WriteRequest>) -> Stored<()> {
+    async fn write_many(&self, requests: Vec<WriteRequest>, settings: Builder) -> Stored<()> {
         for page in requests.chunks(WRITE_BATCH) {
             let mut left = page.to_vec();
             let mut tries = 0;
             while !left.is_empty() {
-                let call = self.client.batch_write_item().request_items(&self.name, left);
-                let answer = call.send().await.map_err(|error| unavailable(&error))?;
-                left = answer.unprocessed_items.and_then(|mut tables| tables.remove(&self.name)).unwrap_or_default();
+                let call = self.client.batch_write_item().request_items(&self.name, left.clone());
+                match call.customize().config_override(settings.clone()).send().await {
+                    Ok(answer) => {
+                        let undone = answer.unprocessed_items.and_then(|mut tables| tables.remove(&self.name));
+                        left = undone.unwrap_or_default();
+                    }
+                    Err(error) if is_throttled(&error) => {}
+                    Err(error) => return Err(unavailable(&error)),
+                }
                 if !left.is_empty() {
                     self.wait_or_give_up(&mut tries).await?;
                 }
@@ -278,6 +289,13 @@ impl Table {
         .await;
         Ok(())
     }
+}
+
+/// Whether nothing of a batch was done, for it was too much.
+fn is_throttled(error: &SdkError<BatchWriteItemError>) -> bool {
+    const THROTTLED: [&str; 3] =
+        ["ProvisionedThroughputExceededException", "ThrottlingException", "RequestLimitExceeded"];
+    error.code().is_some_and(|code| THROTTLED.contains(&code))
 }
 
 /// Which items of a cancelled transaction refused it by their condition. `None`: it failed for another reason.

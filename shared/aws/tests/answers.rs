@@ -224,6 +224,25 @@ async fn keys_that_a_batch_did_not_read_are_asked_for_again_as_freshly() {
     assert!(asked.iter().all(|asked| asked["ConsistentRead"] == true), "{asked:#?}");
 }
 
+#[tokio::test]
+async fn new_records_whose_write_is_in_doubt_are_not_written_again_and_throttled_ones_are() {
+    let broken = Stub::new(|_| (500, json!({ "__type": "InternalServerError" })));
+    let answer = broken.ports().await.put_new(definitions()).await;
+    assert!(is_unavailable(&answer), "{answer:?}");
+    assert_eq!(broken.bodies().len(), 1);
+
+    let refusals = std::sync::atomic::AtomicUsize::new(2);
+    let busy = Stub::new(move |_| {
+        use std::sync::atomic::Ordering::Relaxed;
+        let refuse = refusals.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_ok();
+        if refuse { error("ProvisionedThroughputExceededException", &[]) } else { (200, json!({})) }
+    });
+    let ports = busy.ports().await;
+    tokio::time::pause();
+    ports.put_new(definitions()).await.expect("written in the end");
+    assert_eq!(busy.bodies().len(), 3);
+}
+
 /// Sends a batch that is never done, and how long it waited between its tries.
 async fn waits_of_a_batch_never_done() -> Vec<Duration> {
     let stub = Stub::new(|body| (200, json!({ "UnprocessedItems": body["RequestItems"] })));

@@ -62,16 +62,21 @@ impl<P: Ports> Engine<P> {
 
     async fn start_again(&self, old: WorkflowRecord, only: Option<Only>) -> Outcome<()> {
         let now = self.ports.now();
-        let run = RunKey::new(self.ports.random());
-        let mut jobs = Vec::new();
-        for record in self.all_jobs(&old.run, Consistency::Strong).await? {
-            let again = self.again(&record, &run, only).await;
-            jobs.push(self.unless_deleted(&old, again).await?);
-        }
+        let records = self.all_jobs(&old.run, Consistency::Strong).await?;
+        let (records, before) = (records.as_slice(), &old);
+        let lay_out = |run: RunKey| async move {
+            let mut jobs = Vec::new();
+            for record in records {
+                let again = self.again(record, &run, only).await;
+                jobs.push(self.unless_deleted(before, again).await?);
+            }
+            self.lay_out(&run, &jobs, None, now).await?;
+            Ok(jobs)
+        };
+        let (run, jobs) = self.under_a_fresh_key(lay_out).await?;
         let new = WorkflowRecord { run: run.clone(), number: old.number + 1, ended: None, ..old.clone() };
         let control = new_control(&new, &jobs, Some(now));
         debug_assert_eq!(control.state, RunState::Open);
-        self.lay_out(&run, &jobs, None, now).await?;
         let id = new.id.clone();
         let commit = Commit { workflow: new, replaces: Some(old.run), control: control.clone(), idempotency: None };
         match self.ports.commit(commit).await? {

@@ -10,7 +10,7 @@ use crate::definition::Definition;
 use crate::error::{EngineError, Outcome};
 use crate::ids::{ReportHash, RunKey};
 use crate::plan::{self, Planned};
-use crate::ports::{Commit, Committed, Consistency, Idempotency, NewItem, Ports};
+use crate::ports::{Commit, Committed, Consistency, Idempotency, NewItem, Ports, StoreError};
 use crate::run::{Control, FURTHEST, RunState, Timer, WorkflowRecord};
 
 /// An answer is kept for a repeat with the same key for this long.
@@ -19,6 +19,8 @@ pub const KEY_KEPT: Duration = Duration::from_hours(24);
 /// Records written in one call, and calls under way at once.
 const BATCH: usize = 25;
 const BATCHES_AT_ONCE: usize = 8;
+/// Keys under which a run's records are written at the most.
+const LAYOUTS: usize = 3;
 
 /// What a client submits.
 #[derive(Clone, Debug)]
@@ -58,19 +60,23 @@ impl<P: Ports> Engine<P> {
         if let Some(earlier) = self.earlier(submission.key.as_ref(), now).await? {
             return Ok(earlier);
         }
+        let jobs = plan::planned(&submission.definition);
+        let (jobs_of, source) = (jobs.as_slice(), submission.source.as_str());
+        let lay_out = |run: RunKey| async move {
+            let source = NewItem::Definition(run.clone(), source.to_owned());
+            self.lay_out(&run, jobs_of, Some(source), now).await
+        };
+        let (run, ()) = self.under_a_fresh_key(lay_out).await?;
         let workflow = WorkflowRecord {
             id: new_workflow_id(&self.ports.random()),
             name: submission.definition.name.clone().unwrap_or(submission.default_name),
             trigger: submission.definition.trigger.clone(),
             created_at: now,
-            run: RunKey::new(self.ports.random()),
+            run: run.clone(),
             number: 1,
             ended: None,
         };
-        let jobs = plan::planned(&submission.definition);
         let control = new_control(&workflow, &jobs, if submission.run { Some(now) } else { None });
-        let source = NewItem::Definition(workflow.run.clone(), submission.source);
-        self.lay_out(&workflow.run, &jobs, Some(source), now).await?;
         let id = workflow.id.clone();
         let idempotency = submission.key.clone().map(|(key, body)| Idempotency {
             key,
@@ -79,7 +85,6 @@ impl<P: Ports> Engine<P> {
             expires: now + KEY_KEPT,
         });
         let commit = Commit { workflow, replaces: None, control: control.clone(), idempotency };
-        let run = commit.workflow.run.clone();
         match self.ports.commit(commit).await? {
             Committed::Yes => {}
             _ if self.is_current(&id, &run).await? => {}
@@ -104,6 +109,28 @@ impl<P: Ports> Engine<P> {
             None => Ok(None),
             Some(kept) if kept.body == *body => Ok(Some(Submitted { workflow: kept.workflow, repeat: true })),
             Some(_) => Err(EngineError::KeyReused { key: key.clone() }),
+        }
+    }
+
+    /// Does what writes a run's records under a key that nobody knows; under another, some times, if the store was away.
+    ///
+    /// These writes have no conditions. One whose answer was lost may be done late, and would undo what has happened to
+    /// its record since: so a run isn't committed under a key of which a write is in doubt.
+    pub(crate) async fn under_a_fresh_key<T, F>(&self, lay_out: impl Fn(RunKey) -> F + Send) -> Outcome<(RunKey, T)>
+    where
+        T: Send,
+        F: Future<Output = Outcome<T>> + Send,
+    {
+        let mut tries = 1;
+        loop {
+            let run = RunKey::new(self.ports.random());
+            match lay_out(run.clone()).await {
+                Err(EngineError::Store(StoreError::Unavailable(text))) if tries < LAYOUTS => {
+                    tracing::warn!(%run, text, tries, "laying out a run under another key");
+                    tries += 1;
+                }
+                done => return Ok((run, done?)),
+            }
         }
     }
 

@@ -27,7 +27,8 @@ pub enum Kind {
     Lost,
     /// Done twice in a row.
     Twice,
-    /// Done, and once more when others were done meanwhile. Not of a batch: its writes have no conditions.
+    /// Done, and once more when others were done meanwhile. A batch of writes, which have no conditions, is done only then:
+    /// its caller is told that the connection broke.
     Echo,
     /// Done late.
     Late,
@@ -150,7 +151,6 @@ impl Layer {
         let fault = self.fault?;
         let hit = match fault.kind {
             Kind::LeftOver => batch && seen.batches == fault.at,
-            Kind::Echo if batch => false,
             _ => seen.calls.len() == fault.at,
         };
         if !hit {
@@ -197,6 +197,10 @@ impl HttpConnector for Connector {
             }),
             Some(Kind::Echo) => {
                 *self.layer.echo.lock().unwrap_or_else(PoisonError::into_inner) = Some(copy(&request));
+                if described(&request).ends_with(".BatchWriteItem") {
+                    let broken = ConnectorError::io("the connection was closed".into());
+                    return HttpConnectorFuture::ready(Err(broken));
+                }
                 inner.call(request)
             }
             Some(kind) => HttpConnectorFuture::new(do_wrong(kind, inner, request)),

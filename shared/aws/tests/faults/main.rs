@@ -40,10 +40,11 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Nothing was repeated, swept or looked for.
-    fn is_quiet(&self) -> bool {
+    /// Nothing was repeated or looked for, nor swept, unless that may be.
+    fn is_quiet(&self, may_be_swept: bool) -> bool {
         let late = self.late.lock().expect("nobody panicked");
-        self.repeated.load(Ordering::Relaxed) + self.swept.load(Ordering::Relaxed) + late.len() == 0
+        let swept = if may_be_swept { 0 } else { self.swept.load(Ordering::Relaxed) };
+        self.repeated.load(Ordering::Relaxed) + swept + late.len() == 0
     }
 
     /// A request, notice or message had to be repeated.
