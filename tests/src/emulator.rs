@@ -63,6 +63,47 @@ impl Emulator {
         serde_json::from_str(&body).unwrap_or_default()
     }
 
+    /// The names of the stack's functions.
+    ///
+    /// # Panics
+    /// If there are none.
+    pub async fn functions(&self, http: &reqwest::Client) -> Vec<String> {
+        let list = self.lambda(http.get(format!("{}/2015-03-31/functions/", self.endpoint))).await;
+        let names = list["Functions"].as_array().into_iter().flatten().filter_map(|one| one["FunctionName"].as_str());
+        let own: Vec<String> = names.filter(|name| self.owns(name)).map(str::to_owned).collect();
+        assert!(!own.is_empty(), "no function of {}: {list}", self.stack);
+        own
+    }
+
+    /// Whether a function of this name is of the stack.
+    pub(crate) fn owns(&self, function: &str) -> bool {
+        function.strip_prefix(&self.stack).is_some_and(|rest| rest.starts_with('-'))
+    }
+
+    /// The environment variables that a function is configured with.
+    pub async fn variables(&self, http: &reqwest::Client, function: &str) -> Value {
+        let configuration = self.lambda(http.get(self.configuration(function))).await;
+        configuration["Environment"]["Variables"].clone()
+    }
+
+    /// Configures a function with these environment variables.
+    pub async fn set_variables(&self, http: &reqwest::Client, function: &str, variables: &Value) {
+        let body = json!({ "Environment": { "Variables": variables } });
+        self.lambda(http.put(self.configuration(function)).body(body.to_string())).await;
+    }
+
+    fn configuration(&self, function: &str) -> String {
+        format!("{}/2015-03-31/functions/{function}/configuration", self.endpoint)
+    }
+
+    async fn lambda(&self, request: reqwest::RequestBuilder) -> Value {
+        let answer = request.header("authorization", authorization("lambda")).send().await;
+        let answer = answer.expect("the emulator answers");
+        let (status, body) = (answer.status(), answer.text().await.expect("a body"));
+        assert!(status.is_success(), "{status}: {body}");
+        serde_json::from_str(&body).unwrap_or_else(|error| panic!("{error}: {body}"))
+    }
+
     /// All items of a workflow's current run that tell of its course: its control item, then its jobs.
     ///
     /// # Panics
@@ -138,7 +179,16 @@ impl Emulator {
 
     /// Takes a message from the queue, waited for up to 20 s; its body.
     pub async fn receive(&self, http: &reqwest::Client, queue: &str) -> Option<String> {
-        let receive = json!({ "QueueUrl": queue, "WaitTimeSeconds": 20, "MaxNumberOfMessages": 1 });
+        self.receive_within(http, queue, 20).await
+    }
+
+    /// Takes a message that the queue has, if there is one; its body.
+    pub async fn receive_at_once(&self, http: &reqwest::Client, queue: &str) -> Option<String> {
+        self.receive_within(http, queue, 0).await
+    }
+
+    async fn receive_within(&self, http: &reqwest::Client, queue: &str, secs: u8) -> Option<String> {
+        let receive = json!({ "QueueUrl": queue, "WaitTimeSeconds": secs, "MaxNumberOfMessages": 1 });
         let answer = self.call(http, "sqs", "AmazonSQS.ReceiveMessage", &receive).await;
         let message = &answer["Messages"][0];
         let body = message["Body"].as_str()?.to_owned();

@@ -12,7 +12,9 @@
 mod between;
 mod cloud;
 mod emulator;
+mod flaky;
 mod program;
+mod rough;
 mod run;
 mod target;
 mod worker;
@@ -22,9 +24,11 @@ use std::time::Duration;
 pub use between::{Between, Exchange};
 pub use cloud::{Answer, Cloud, Refused};
 pub use emulator::{Emulator, stream_event};
+pub use flaky::Flaky;
 pub use program::{Program, gone};
 pub use protocol::Status;
 pub use protocol::Status::{Cancelled, Failure, Queued, Running, Skipped, Success};
+pub use rough::{Rough, between};
 pub use run::{Run, done, graph, tries_one_job_again_and_fails};
 pub use worker::{Hold, Worker};
 

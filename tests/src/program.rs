@@ -71,9 +71,16 @@ impl Program {
     /// # Panics
     /// If it has ended.
     pub async fn terminate(&self) {
+        self.signal("TERM").await;
+    }
+
+    /// Sends a signal.
+    ///
+    /// # Panics
+    /// If it has ended.
+    pub async fn signal(&self, name: &str) {
         let id = self.child.id().expect("it runs");
-        let sent = Command::new("kill").arg("-TERM").arg(id.to_string()).status().await;
-        assert!(sent.expect("there is a `kill`").success(), "no process {id}");
+        assert!(signal(id, name).await, "no process {id}");
     }
 
     /// Waits until it has ended.
@@ -83,6 +90,13 @@ impl Program {
     pub async fn ended(&mut self) -> ExitStatus {
         eventually("the worker has ended", async || self.child.try_wait().expect("a child")).await
     }
+}
+
+/// Sends a signal to a process. Whether there is one.
+pub(crate) async fn signal(process: u32, name: &str) -> bool {
+    let mut kill = Command::new("kill");
+    kill.arg(format!("-{name}")).arg(process.to_string()).stderr(Stdio::null());
+    kill.status().await.expect("there is a `kill`").success()
 }
 
 /// Waits until a process is gone, or is a zombie, which does nothing: its parent may be gone too.
