@@ -64,7 +64,9 @@ async fn why_says_who_is_busy_with_what() {
 
 #[tokio::test]
 async fn logs_follow_a_job_to_its_end() {
-    let run = "echo one; while ! test -e go; do sleep 0.05; done; echo two >&2; printf three";
+    // What goes to two streams at once may arrive in either order.
+    let until = |file| format!("while ! test -e {file}; do sleep 0.05; done");
+    let run = format!("echo one; {}; echo two >&2; {}; printf three", until("go"), until("more"));
     let mut world = World::with("talk.yml", &format!("jobs:\n  a: {{run: '{run}'}}\n")).await;
     let id = world.submit("talk.yml").await;
     let before = world.run(&["logs", &id, "a"]).await;
@@ -75,6 +77,7 @@ async fn logs_follow_a_job_to_its_end() {
     following.until("one").await;
     world.write("go", "");
     following.until("two").await;
+    world.write("more", "");
     following.until("three").await;
     assert_eq!(following.seen, ["one", "two", "three"]);
     let (status, said) = following.end().await;

@@ -2,6 +2,8 @@
 
 mod common;
 
+use std::collections::BTreeSet;
+
 use common::World;
 use common::process::WorkerProcess;
 use worker::protocol::requests::{Claim, Complete};
@@ -25,6 +27,8 @@ async fn a_thousand_jobs_run_once_each_on_eight_workers() {
     let client = Client::new(&world.server.url(), None).expect("its address");
     let done = client.workflow(&WorkflowId::new(id).expect("an id")).await.expect("it answers");
     assert!(done.jobs.iter().all(|job| job.status == Status::Success && job.attempt == 0));
+    let by: BTreeSet<_> = done.jobs.iter().map(|job| &job.worker_id).collect();
+    assert!(by.len() > 1, "one worker did it all: {by:?}");
     for worker in workers {
         worker.signal("TERM").await;
         let (status, said) = worker.end().await;

@@ -1,8 +1,7 @@
 // A worker for Node 18 or newer, without packages: one job at a time, until SIGTERM.
 import { spawn } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
-
 const { SERVER_URL = 'http://localhost:3000', WORKER_ID, WORKER_LABELS = '', TMPDIR = '/tmp' } = process.env
 const { WORKER_LEASE_TTL = 30, WORKER_POLL = 2 } = process.env // seconds
 const [, scheme, user, host] = SERVER_URL.match(/^(.*?:\/\/)(?:(.*)@)?(.*?)\/*$/)
@@ -11,17 +10,17 @@ if (user) headers.authorization = 'Basic ' + Buffer.from(decodeURIComponent(user
 const me = { worker_id: WORKER_ID || `node-${Math.random()}`, labels: WORKER_LABELS.split(/[\s,]+/).filter(Boolean) }
 const OUTPUT = /^(?:([A-Za-z0-9_.-]+)(?:=([^\n]*)|<<([^\n]+)\n((?:[^\n]*\n)*?)\3))?(?:\n|(?![^]))/gm
 let stopping = false
-
+const ifFinal = trouble => { if (trouble.status < 500 && trouble.status !== 429) throw trouble }
 /// The answer. If there is none, or the server is in trouble, asks again until then, or else until SIGTERM.
 async function call(path, body, until) {
   for (let pause = 200 + Math.random() * 100; ; await sleep(pause), pause = Math.min(2 * pause, 10_000)) {
     try {
       const request = { method: 'POST', headers, body: JSON.stringify(body), signal: AbortSignal.timeout(20_000) }
       const answer = await fetch(scheme + host + path, request), text = await answer.text()
-      if (!answer.ok) throw Object.assign(new Error(`${answer.status} ${text}`), { status: answer.status })
-      return JSON.parse(text || 'null')
+      if (answer.ok) return JSON.parse(text || 'null')
+      throw Object.assign(new Error(`${answer.status} ${text}`), { status: answer.status })
     } catch (trouble) {
-      if (trouble.status < 429 || (until && Date.now() + pause > until)) throw trouble
+      if (ifFinal(trouble) || (until && Date.now() + pause > until)) throw trouble
       if (stopping && !until) process.exit(0)
     }
   }
@@ -30,20 +29,22 @@ async function call(path, body, until) {
 /// Runs a claimed job: renews its lease, sends its log, then reports how it ended.
 async function attempt({ job, lease }) {
   const path = `/api/jobs/${encodeURIComponent(lease.lease_id)}`, ttl = lease.ttl_secs * 1000
-  let lines = [], sequence = 0, ends = Date.now() + ttl, report, stop
+  let lines = [], chunks = [], sequence = 0, ends = Date.now() + ttl, report, stop
   const log = async (text, stream) => {
     for (const [data] of text.matchAll(/[^]{1,2048}/gu)) lines?.push({ sequence: sequence++, data, stream })
     while (lines?.length > 1000) await sleep(20)
   }
   const running = runCommand(job, log, new Promise(resolve => (stop = resolve)))
     .then(outputs => (report = ['complete', { outputs }]))
-    .catch(({ message: error, lasting, code }) => (report = ['fail', { error, retryable: !lasting, exit_code: code }]))
+    .catch(({ message: error, lasting, exit_code }) => (report = ['fail', { error, retryable: !lasting, exit_code }]))
   try {
-    while (!report || lines.length) {
+    while (!report || lines.length || chunks.length) {
       if (lines.length < 300) await Promise.race([running, sleep(300)])
-      const chunks = lines.splice(0, 300), now = Date.now()
-      if (chunks.length) await call(`${path}/logs`, { chunks }, ends)
-      if (now < ends - (ttl * 2) / 3) continue
+      const beat = ends - (ttl * 2) / 3
+      chunks.push(...lines.splice(0, 300 - chunks.length))
+      if (chunks.length) await call(`${path}/logs`, { chunks }, beat).then(() => (chunks = []), ifFinal)
+      const now = Date.now()
+      if (now < beat) continue
       if ((await call(`${path}/heartbeat`, {}, ends)).cancelled) throw new Error('it was cancelled')
       ends = now + ttl
     }
@@ -58,19 +59,18 @@ async function attempt({ job, lease }) {
 
 /// Runs the job's command with `sh -c`, in a process group of its own; the outputs that it gave.
 async function runCommand(job, log, stopped) {
-  const folder = mkdtempSync(`${TMPDIR}/workflow-graph-`), output = `${folder}/output`, given = []
-  writeFileSync(output, '')
-  writeFileSync(`${folder}/upstream.json`, JSON.stringify(job.upstream_outputs) + '\n')
-  const own = { WORKFLOW_ID: job.workflow_id, JOB_ID: job.job_id, JOB_ATTEMPT: job.attempt, WORKFLOW_OUTPUT: output }
-  const env = { ...process.env, ...own, UPSTREAM_OUTPUTS: `${folder}/upstream.json`, SERVER_URL: scheme + host }
+  const folder = mkdtempSync(`${TMPDIR}/workflow-graph-`), given = []
+  const [output, upstream, dir] = ['output', 'upstream.json', 'job'].map(name => `${folder}/${name}`)
+  mkdirSync(dir), writeFileSync(output, ''), writeFileSync(upstream, JSON.stringify(job.upstream_outputs) + '\n')
+  const env = { ...process.env, WORKFLOW_ID: job.workflow_id, JOB_ID: job.job_id, JOB_ATTEMPT: job.attempt, WORKER_SLOT: 0,
+    WORKFLOW_OUTPUT: output, UPSTREAM_OUTPUTS: upstream, JOB_DIR: dir, SERVER_URL: scheme + host }
   const child = spawn('sh', ['-c', job.command], { env, detached: true, stdio: ['ignore', 'pipe', 'pipe'] })
   const keep = line => /^::set-output /.test(line) && given.push(line.slice(13).replace(/^name=([\w.-]+)::/, '$1='))
   const read = async (stream, each, rest = '') => {
     for await (const text of child[stream].setEncoding('utf8')) {
       const lines = (rest + text).split('\n')
       rest = lines.pop().slice(0, 2 ** 21)
-      lines.forEach(each)
-      await log(text, stream)
+      lines.forEach(each), await log(text, stream)
     }
     each(rest)
   }
@@ -83,14 +83,14 @@ async function runCommand(job, log, stopped) {
     process.kill(-child.pid, 'SIGKILL')
   } catch {}
   const [[code, signal]] = await Promise.all([exited, Promise.race([readers, sleep(5000, 0, { ref: false })])])
-  if (job.outputs_from !== 'stdout') given.push(readFileSync(output, 'utf8'))
+  const file = job.outputs_from !== 'stdout' && existsSync(output) ? readFileSync(output) : Buffer.of()
   rmSync(folder, { recursive: true })
-  if (code !== 0) throw Object.assign(new Error(signal ? `killed by ${signal}` : `exit code ${code}`), { code })
-  const text = given.join('\n'), wrong = text.replace(OUTPUT, '').slice(0, 200)
+  const why = signal ? `killed by ${signal}` : `exit code ${code}`, text = [...given, file].join('\n')
+  if (code !== 0) throw Object.assign(new Error(why), { exit_code: code })
+  const wrong = file.equals(Buffer.from(file.toString())) ? text.replace(OUTPUT, '').slice(0, 200) : 'not UTF-8'
   if (wrong) throw Object.assign(new Error(`neither name=value nor name<<END: ${wrong}`), { lasting: true })
   return Object.fromEntries([...text.matchAll(OUTPUT)].filter(m => m[1]).map(m => [m[1], m[2] ?? m[4].slice(0, -1)]))
 }
-
 process.on('SIGTERM', () => (stopping = true))
 await call('/api/workers/register', me)
 while (!stopping) {

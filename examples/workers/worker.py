@@ -25,31 +25,32 @@ def call(path, body, until=None):
             with request.urlopen(asked, timeout=20) as answer: return json.loads(answer.read() or "null")
         except TROUBLE as trouble:
             if hasattr(trouble, "code"): trouble.msg = trouble.read().decode(errors="replace")
-            if getattr(trouble, "code", 500) < 429 or until and time.monotonic() + pause > until: raise
+            trouble.final = 400 <= getattr(trouble, "code", 500) < 500 and trouble.code != 429  # asking again is no use
+            if trouble.final or until and time.monotonic() + pause > until: raise
             if STOPPING and not until: raise SystemExit
         time.sleep(pause * random.uniform(0.75, 1.25))
 
 def attempt(job, lease, handler):
     """Runs a claimed job: renews its lease, sends its log, then reports how it ended."""
-    path, ttl = f"/api/jobs/{parse.quote(lease['lease_id'], '')}", lease["ttl_secs"]
+    path, ttl, chunks = f"/api/jobs/{parse.quote(lease['lease_id'], '')}", lease["ttl_secs"], []
     lines, numbers, stopped, ends = queue.Queue(1000), itertools.count(), threading.Event(), time.monotonic() + ttl
     def log(text, stream="stdout"):
-        for n in range(0, len(text), 1024):
-            lines.put({"sequence": next(numbers), "data": text[n:n + 1024], "stream": stream})
+        for n in range(0, len(text), 1024): lines.put({"sequence": next(numbers), "data": text[n:n + 1024], "stream": stream})
     running = futures.ThreadPoolExecutor().submit(handler, job, log, stopped)
     try:
-        while not running.done() or not lines.empty():
+        while not running.done() or not lines.empty() or chunks:
             futures.wait([running], 0.3 if lines.qsize() < 300 else 0)
-            if chunks := [lines.get() for _ in range(min(lines.qsize(), 300))]:
-                call(path + "/logs", {"chunks": chunks}, ends)
+            chunks += [lines.get() for _ in range(min(lines.qsize(), 300 - len(chunks)))]
+            try: chunks = chunks and [call(path + "/logs", {"chunks": chunks}, ends - ttl * 2 / 3)] and []
+            except TROUBLE as trouble:
+                if trouble.final: raise
             if (now := time.monotonic()) > ends - ttl * 2 / 3:
                 if call(path + "/heartbeat", {}, ends)["cancelled"]: raise ValueError("it was cancelled")
                 ends = now + ttl
         if problem := running.exception():  # if it is a ValueError, trying again is no use
             code, again = getattr(problem, "returncode", None), not isinstance(problem, ValueError)
             call(path + "/fail", {"error": str(problem), "retryable": again, "exit_code": code}, ends)
-        else:
-            call(path + "/complete", {"outputs": running.result() or {}}, ends)
+        else: call(path + "/complete", {"outputs": running.result() or {}}, ends)
     except TROUBLE as trouble:
         stopped.set()
         while not running.done():
@@ -61,12 +62,12 @@ def attempt(job, lease, handler):
 def run_command(job, log, stopped):
     """Runs the job's command with `sh -c`, in a process group of its own; the outputs that it gave."""
     with tempfile.TemporaryDirectory(prefix="workflow-graph-") as folder:
+        file, upstream, own = Path(folder) / "outputs", Path(folder) / "upstream", Path(folder) / "job"
         env = {"WORKFLOW_ID": job["workflow_id"], "JOB_ID": job["job_id"], "JOB_ATTEMPT": str(job["attempt"]),
-               "WORKFLOW_OUTPUT": f"{folder}/outputs", "UPSTREAM_OUTPUTS": f"{folder}/upstream", "SERVER_URL": SERVER}
-        Path(env["WORKFLOW_OUTPUT"]).touch()
-        Path(env["UPSTREAM_OUTPUTS"]).write_text(json.dumps(job["upstream_outputs"]) + "\n")
-        process = subprocess.Popen(["sh", "-c", job["command"]], env={**os.environ, **env}, start_new_session=True,
-                                   stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+               "WORKER_SLOT": "0", "WORKFLOW_OUTPUT": file, "UPSTREAM_OUTPUTS": upstream, "JOB_DIR": own}
+        own.mkdir(), file.touch(), upstream.write_text(json.dumps(job["upstream_outputs"]) + "\n")
+        how = dict(stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+        process = subprocess.Popen(["sh", "-c", job["command"]], env={**os.environ, **env, "SERVER_URL": SERVER}, **how)
         given, source = [], job.get("outputs_from")
         def read(stream):
             for line in iter(lambda: getattr(process, stream).readline(2**21), b""):
@@ -82,7 +83,7 @@ def run_command(job, log, stopped):
             os.killpg(process.pid, signal.SIGKILL)
         for reader in readers: reader.join(5)
         if process.wait(): raise subprocess.CalledProcessError(process.returncode, "sh")
-        if source != "stdout": given.append(Path(env["WORKFLOW_OUTPUT"]).read_bytes())
+        if source != "stdout" and file.exists(): given.append(file.read_bytes())
         text = b"\n".join(given).decode()
         if wrong := OUTPUT.sub("", text): raise ValueError(f"neither name=value nor name<<END: {wrong[:200]!r}")
         return {name: block[:-1] if end else value for name, value, end, block in OUTPUT.findall(text) if name}
@@ -95,5 +96,4 @@ def work(handler=run_command):
         claimed = call("/api/jobs/claim", {**WORKER, "lease_ttl_secs": TTL, "wait_secs": 5})
         attempt(**claimed, handler=handler) if claimed else time.sleep(POLL * random.uniform(0.75, 1.25))
 
-if __name__ == "__main__":
-    work()
+if __name__ == "__main__": work()

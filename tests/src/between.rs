@@ -15,6 +15,7 @@ pub struct Between {
     /// Where it listens.
     pub url: String,
     seen: watch::Receiver<Vec<Exchange>>,
+    way: Arc<Way>,
     task: JoinHandle<()>,
 }
 
@@ -36,6 +37,8 @@ struct Way {
     seen: watch::Sender<Vec<Exchange>>,
     /// The connection breaks in place of the next answer to a path with this end.
     loses: Mutex<Option<&'static str>>,
+    /// A path with this end is answered 503 and not passed on.
+    refuses: Mutex<Option<&'static str>>,
 }
 
 impl Drop for Between {
@@ -53,15 +56,25 @@ impl Between {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("bound"));
         let (sender, seen) = watch::channel(Vec::new());
-        let way = Arc::new(Way { cloud: cloud.clone(), seen: sender, loses: Mutex::new(loses) });
+        let (loses, refuses) = (Mutex::new(loses), Mutex::default());
+        let way = Arc::new(Way { cloud: cloud.clone(), seen: sender, loses, refuses });
+        let accepted = Arc::clone(&way);
         let task = tokio::spawn(async move {
             while let Ok((connection, _)) = listener.accept().await {
-                let way = Arc::clone(&way);
+                let way = Arc::clone(&accepted);
                 // What goes wrong with one connection is the program's to notice.
                 tokio::spawn(async move { way.pass(connection).await });
             }
         });
-        Self { url, seen, task }
+        Self { url, seen, way, task }
+    }
+
+    /// Answers 503 to every path with this end from now on, if any.
+    ///
+    /// # Panics
+    /// If something here did before.
+    pub fn refuses(&self, end: Option<&'static str>) {
+        *self.way.refuses.lock().expect("no panic") = end;
     }
 
     /// What has been answered so far, in this order.
@@ -98,6 +111,10 @@ impl Way {
         let header = |name: &str| head.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
         let mut body = vec![0; header("content-length:").and_then(|length| length.parse().ok()).unwrap_or(0)];
         connection.read_exact(&mut body).await?;
+        if self.refuses.lock().expect("no panic").is_some_and(|end| path.ends_with(end)) {
+            let refusal = "HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+            return connection.write_all(refusal.as_bytes()).await;
+        }
         let sent = String::from_utf8_lossy(&body).into_owned();
         let answer = self.cloud.send(&method, &path, header("content-type:").unwrap_or_default(), body).await;
         let lost = self.loses.lock().expect("no panic").take_if(|end| path.ends_with(*end));

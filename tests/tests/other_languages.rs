@@ -54,6 +54,8 @@ in_every_language!(
     sigterm_lets_the_job_finish_and_the_exit_code_is_0,
     all_of_a_long_log_arrives,
     a_token_in_the_url_is_sent_and_a_report_without_an_answer_is_repeated,
+    a_job_is_kept_while_its_log_is_not_taken_and_the_log_arrives_afterwards,
+    a_job_has_a_directory_and_may_remove_its_output_file,
 );
 
 async fn each_job_runs_where_its_labels_are_and_outputs_arrive_as_they_are(language: Language) {
@@ -236,6 +238,39 @@ async fn a_token_in_the_url_is_sent_and_a_report_without_an_answer_is_repeated(l
     assert!(seen.iter().all(|one| one.head.contains("authorization: basic dzpoawqvzgvu\r\n")), "{seen:?}");
     assert_eq!(json!(run.outputs("build").await), json!({ "url": between.url }), "no token for the job");
     assert_eq!(run.job("build").await.attempt, 0);
+}
+
+async fn a_job_is_kept_while_its_log_is_not_taken_and_the_log_arrives_afterwards(language: Language) {
+    let cloud = Cloud::connect();
+    let between = Between::start(&cloud, None).await;
+    between.refuses(Some("/logs"));
+    let worker = language.starts_for(&cloud, &between.url, "{label}");
+    let text = "jobs: {build: {labels: '{label}', run: 'echo first; until [ -e go ]; do sleep 0.1; done; echo last'}}";
+    let run = cloud.submit(text).await;
+    // More than one lease's time.
+    let beats = |seen: &[Exchange]| seen.iter().filter(|one| one.path.ends_with("/heartbeat")).count() >= 4;
+    between.until("four heartbeats", beats).await;
+    between.refuses(None);
+    std::fs::write(worker.dir().join("go"), "").expect("written");
+    run.until(Success).await;
+    assert_eq!(run.job("build").await.attempt, 0);
+    assert_eq!(run.log("build", "stdout").await, "first\nlast\n");
+}
+
+async fn a_job_has_a_directory_and_may_remove_its_output_file(language: Language) {
+    let cloud = Cloud::connect();
+    let _worker = language.starts(&cloud, "{label}");
+    let text = r#"jobs:
+  build:
+    labels: '{label}'
+    run: 'cd "$JOB_DIR" && rm "$WORKFLOW_OUTPUT" && echo "::set-output found=$(ls)$WORKER_SLOT"'
+  broken: {labels: '{label}', retries: 3, run: 'printf "a=\377\n" > "$WORKFLOW_OUTPUT"'}
+"#;
+    let run = cloud.submit(text).await;
+    run.until(Failure).await;
+    assert_eq!(json!(run.outputs("build").await), json!({ "found": "0" }));
+    let broken = run.job("broken").await;
+    assert_eq!((broken.status, broken.attempt), (Failure, 0), "{broken:?}");
 }
 
 #[tokio::test]

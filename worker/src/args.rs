@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use clap::builder::FalseyValueParser;
 use protocol::requests::Transport;
 use protocol::{LabelSet, WorkerId};
 use tokio::signal::unix::{SignalKind, signal};
@@ -29,7 +30,7 @@ pub struct WorkerArgs {
     #[arg(long, env = "WORKER_LABELS", default_value = "", value_parser = LabelSet::from_comma_separated)]
     labels: LabelSet,
     /// Take only jobs that ask for at least one of the labels
-    #[arg(long, env = "WORKER_EXCLUSIVE")]
+    #[arg(long, env = "WORKER_EXCLUSIVE", value_parser = FalseyValueParser::new())]
     exclusive: bool,
     /// How it learns of jobs: http (it asks the server), or sqs (it polls its pools' queues; needs credentials of AWS)
     #[arg(long, env = "WORKER_TRANSPORT", default_value = "http", value_parser = read_transport)]
@@ -62,13 +63,13 @@ pub struct WorkerArgs {
     #[arg(long, env = "WORKER_SHUTDOWN_GRACE", value_parser = parse_duration)]
     grace_on_shutdown: Option<Duration>,
     /// Exit after one job
-    #[arg(long, env = "WORKER_ONCE")]
+    #[arg(long, env = "WORKER_ONCE", value_parser = FalseyValueParser::new())]
     once: bool,
     /// Exit when there was nothing to do for this long
     #[arg(long, env = "WORKER_IDLE_EXIT", value_parser = parse_duration)]
     idle_exit: Option<Duration>,
     /// Exit when nothing runs and claims found nothing for 10 s
-    #[arg(long, env = "WORKER_DRAIN")]
+    #[arg(long, env = "WORKER_DRAIN", value_parser = FalseyValueParser::new())]
     drain: bool,
 }
 

@@ -43,7 +43,7 @@ pub(crate) async fn run(around: Surroundings, claimed: Claimed, slot: usize) {
     }
 }
 
-/// A job, and the earliest moment at which the server can have granted its lease.
+/// A job, and when its lease began, as far as is known here: with its claim's answer, or with the report that asked for it.
 struct Given {
     claimed: Claimed,
     at: Instant,

@@ -22,7 +22,7 @@ pub(crate) struct Hold {
 }
 
 impl Hold {
-    /// `granted` is the earliest moment at which the server can have granted it.
+    /// `granted`: when it began, as far as is known here.
     pub fn new(lease: &Lease, granted: Instant) -> Self {
         let ttl = Duration::from_secs(lease.ttl_secs.max(1).into());
         let ends = watch::Sender::new(granted + ttl);

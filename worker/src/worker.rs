@@ -356,8 +356,7 @@ impl Claiming {
         if !self.jobs.is_empty() {
             tracing::info!("taking no more jobs; {} still run", self.jobs.len());
         }
-        let limit = self.around.config.shutdown_grace.filter(|_| *self.around.stage.borrow() >= Stage::Draining);
-        let deadline = sleep(limit.unwrap_or(Duration::MAX));
+        let deadline = shutdown_deadline(self.around.stage.clone(), self.around.config.shutdown_grace);
         tokio::pin!(deadline);
         while !self.jobs.is_empty() {
             tokio::select! {
@@ -370,4 +369,13 @@ impl Claiming {
         }
         self.source.end().await;
     }
+}
+
+/// Ends when the grace is over that begins when the worker is told to end; a worker may also end without.
+async fn shutdown_deadline(mut stage: watch::Receiver<Stage>, grace: Option<Duration>) {
+    let Some(grace) = grace else { return std::future::pending().await };
+    if stage.wait_for(|stage| *stage >= Stage::Draining).await.is_err() {
+        return std::future::pending().await;
+    }
+    sleep(grace).await;
 }

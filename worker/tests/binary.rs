@@ -76,8 +76,6 @@ async fn the_second_signal_stops_the_job_and_reports_it_lost() {
     let child = worker(&server.url, dir.path()).spawn().expect("starts");
     server.until("/logs", 1).await;
     signal(&child, Signal::SIGINT);
-    // Two signals in one instant would be one.
-    tokio::time::sleep(Duration::from_millis(200)).await;
     signal(&child, Signal::SIGTERM);
     let (status, stderr) = end(child).await;
     assert!(status.success(), "{stderr}");

@@ -388,7 +388,7 @@ async fn a_worker_for_one_job_takes_one_and_releases_the_rest() {
 #[tokio::test]
 async fn a_worker_that_ends_when_there_is_nothing_asks_the_server_before_it_does() {
     let queues = Queues::start(LONG_SECOND, &["a"]).await;
-    let ends = [["--idle-exit", "8s"], ["--drain", "--once"]].map(async |arguments| {
+    let ends = [["--idle-exit", "16s"], ["--drain", "--once"]].map(async |arguments| {
         let claims = AtomicUsize::new(0);
         // Ready after the claims with which a worker begins, and without a ticket.
         let give = move |_: Option<&str>| match claims.fetch_add(1, Ordering::SeqCst) {

@@ -291,13 +291,17 @@ async fn a_job_that_outlasts_the_shutdowns_grace_is_stopped() {
     let dir = tempfile::tempdir().expect("a directory");
     let server = Fake::start(grants(9, "echo x > begun; sleep 600; true")).await;
     let grace = Some(Duration::from_millis(50));
-    let worker = Worker::new(WorkerConfig { workdir: dir.path().into(), shutdown_grace: grace, ..server.config() });
-    let shutdown = worker.shutdown();
-    let running = tokio::spawn(worker.run());
-    until_written(&dir.path().join("begun")).await;
-    shutdown.drain();
-    timeout(LONG, running).await.expect("ends").expect("no panic").expect("worked");
-    assert_eq!((server.seen("/fail").len(), server.seen("/claim").len()), (1, 1));
+    for (once, jobs) in [(false, 1), (true, 2)] {
+        let workdir = dir.path().into();
+        let worker = Worker::new(WorkerConfig { workdir, shutdown_grace: grace, once, ..server.config() });
+        let shutdown = worker.shutdown();
+        let running = tokio::spawn(worker.run());
+        until_written(&dir.path().join("begun")).await;
+        shutdown.drain();
+        timeout(LONG, running).await.expect("ends").expect("no panic").expect("worked");
+        assert_eq!((server.seen("/fail").len(), server.seen("/claim").len()), (jobs, jobs), "once: {once}");
+        std::fs::remove_file(dir.path().join("begun")).expect("it had begun");
+    }
 }
 
 #[tokio::test]

@@ -274,7 +274,7 @@ impl Table {
         Ok(())
     }
 
-    /// Full jitter over a doubling time, from 50 ms.
+    /// Full jitter over a doubling time, from 100 ms.
     async fn wait_or_give_up(&self, tries: &mut u32) -> Stored<()> {
         *tries += 1;
         if *tries > BATCH_TRIES {

@@ -51,6 +51,6 @@ impl<P: Ports> Engine<P> {
             }
         }
         let kind = WalkKind::Delete { jobs: control.jobs };
-        Ok(self.ports.walk(Walk { run: workflow.run, kind, from: 0 }).await?)
+        self.ask_for(Walk { run: workflow.run, kind, from: 0 }).await
     }
 }

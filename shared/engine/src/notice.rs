@@ -108,7 +108,7 @@ impl<P: Ports> Engine<P> {
             }
             Notice::RunCancelling(control) => {
                 let walk = Walk { run: control.run.clone(), kind: WalkKind::Cancel, from: 0 };
-                Ok(self.ports.walk(walk).await?)
+                self.ask_for(walk).await
             }
             Notice::JobEnded(job) => self.on_job_ended(job).await,
         }
@@ -123,7 +123,7 @@ impl<P: Ports> Engine<P> {
         }
         let spec = self.spec(job).await?;
         if matches!(ending.outcome, JobOutcome::Failure { .. }) && !spec.dependents.is_empty() {
-            self.ports.walk(Walk { run: run.clone(), kind: WalkKind::Skip, from: job.key.index + 1 }).await?;
+            self.ask_for(Walk { run: run.clone(), kind: WalkKind::Skip, from: job.key.index + 1 }).await?;
         }
         for page in spec.dependents.chunks(100) {
             let dependents = self.ports.jobs_at(&run, page, Consistency::Eventual).await?;

@@ -24,8 +24,8 @@ use crate::run::{Control, FURTHEST, RunState, RunUpdate, Timer};
 const SKEW: Duration = Duration::from_millis(2500);
 /// A timer that is overdue by this much has lost its message.
 const LATE: Duration = Duration::from_secs(10);
-/// How often a run that is being cancelled is looked at, in case its walk was lost.
-const CANCELLING: Duration = Duration::from_mins(1);
+/// A run in which long work was asked for is looked at after this, in case its message was lost.
+const WALKED_BY: Duration = Duration::from_mins(1);
 /// Jobs looked at together.
 const AT_ONCE: usize = 32;
 
@@ -86,6 +86,13 @@ impl<P: Ports> Engine<P> {
         }
     }
 
+    /// Asks for a step of long work, and for a look at the run in case the message is lost.
+    pub(crate) async fn ask_for(&self, walk: Walk) -> Outcome<()> {
+        let run = walk.run.clone();
+        self.ports.walk(walk).await?;
+        self.arm_after_write(&run, self.ports.now() + WALKED_BY).await
+    }
+
     /// Asks again for a look at every run whose timer is overdue: its message was lost. How many there were; in a system
     /// where nothing was lost, none.
     pub async fn sweep(&self) -> Outcome<usize> {
@@ -120,10 +127,10 @@ impl<P: Ports> Engine<P> {
             self.ports.update_control(run, look).await?;
         }
         if let (Some(from), true) = (seen.poisoned_from, seen.any_waits) {
-            self.ports.walk(Walk { run: run.clone(), kind: WalkKind::Skip, from }).await?;
+            self.ask_for(Walk { run: run.clone(), kind: WalkKind::Skip, from }).await?;
         }
         self.finish_if_done(run).await?;
-        let latest = self.ports.now() + if control.state == RunState::Open { FURTHEST } else { CANCELLING };
+        let latest = self.ports.now() + FURTHEST;
         self.arm_after_write(run, seen.earliest.map_or(latest, |due| due.min(latest))).await
     }
 
@@ -139,7 +146,7 @@ impl<P: Ports> Engine<P> {
     async fn look(&self, control: &Control, seen: &mut Seen) -> Outcome<()> {
         if control.state == RunState::Cancelling {
             let run = control.run.clone();
-            return Ok(self.ports.walk(Walk { run, kind: WalkKind::Cancel, from: 0 }).await?);
+            return self.ask_for(Walk { run, kind: WalkKind::Cancel, from: 0 }).await;
         }
         let mut jobs = self.forward(&control.run, control.done_below, Consistency::Strong);
         loop {

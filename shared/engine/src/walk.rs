@@ -41,7 +41,7 @@ impl<P: Ports> Engine<P> {
             }
         };
         if let Some(from) = next {
-            self.ports.walk(Walk { from, ..walk }).await?;
+            self.ask_for(Walk { from, ..walk }).await?;
         }
         Ok(())
     }

@@ -1,8 +1,10 @@
 //! What the change feed tells again changes nothing; what it fails to tell, the timer finds.
 
 use std::fmt::Write;
+use std::time::Duration;
 
 use common::World;
+use engine::ports::Local as _;
 use protocol::Status;
 use protocol::requests::Only;
 
@@ -157,4 +159,24 @@ async fn a_wide_fan_in_run_again_waits_only_for_what_was_not_kept() {
     ran[..2].sort();
     assert_eq!(ran, ["w201", "w3", "end"]);
     assert_eq!(world.status().await, Status::Success);
+}
+
+#[tokio::test]
+async fn long_work_whose_message_is_lost_is_done_a_minute_later() {
+    let cancelled = World::started(DIAMOND).await;
+    cancelled.tell(&cancelled.notices()).await;
+    cancelled.engine.cancel(&cancelled.id).await.expect("memory answers");
+    let failed = World::started("jobs: {bad: {run: x}, one: {run: x, needs: bad}, two: {run: x, needs: one}}").await;
+    failed.tell(&failed.notices()).await;
+    let bad = failed.claim("w").await.expect("ready");
+    failed.fail(&bad, false).await.expect("held");
+    for (world, end) in [(cancelled, Status::Cancelled), (failed, Status::Failure)] {
+        world.tell(&world.notices()).await;
+        assert!(world.engine.ports().next_walk().is_some(), "it was asked for, and is lost here");
+        world.engine.ports().pass(Duration::from_secs(61));
+        world.engine.run_timers().await.expect("memory answers");
+        world.walk().await;
+        world.tell(&world.notices()).await;
+        assert_eq!(world.status().await, end);
+    }
 }

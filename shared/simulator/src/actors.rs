@@ -91,6 +91,15 @@ fn report(lease: Held, said: Said) -> Task {
     Task::Report { lease, said, next: None }
 }
 
+impl Worker {
+    /// Does no more for its job; it may still speak of it.
+    fn lets_go(&mut self) {
+        if let Some(lease) = self.lease.take() {
+            self.old.push((lease, Said::Success(BTreeMap::new())));
+        }
+    }
+}
+
 impl Display for Worker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let labels: Vec<&str> = self.who.labels.iter().map(Label::as_str).collect();
@@ -136,7 +145,7 @@ impl Sim {
         }
         if let From::Worker(worker) = request.from {
             self.workers[worker].waits = false;
-            self.workers[worker].lease = None;
+            self.workers[worker].lets_go();
         }
         self.requests.remove(&number);
     }
@@ -173,13 +182,13 @@ impl Sim {
             }
             (Task::Heartbeat(held), Answer::Heartbeat(Ok(beat))) if mine(held, &worker.lease) => {
                 if beat.cancelled && !careless {
-                    worker.lease = None;
+                    worker.lets_go();
                 } else if let Some(lease) = &mut worker.lease {
                     lease.until = beat.lease.granted_at_ms + Duration::from_secs(beat.lease.ttl_secs.into());
                 }
             }
             (Task::Heartbeat(held), Answer::Heartbeat(Err(_))) if mine(held, &worker.lease) && !careless => {
-                worker.lease = None;
+                worker.lets_go();
             }
             (Task::Report { lease, said, .. }, _) => {
                 worker.old.push((lease.clone(), said.clone()));
@@ -364,11 +373,7 @@ impl Sim {
 
     /// All but the helper fall silent.
     pub(crate) fn workers_give_up(&mut self) {
-        for worker in &mut self.workers {
-            if let Some(lease) = worker.lease.take() {
-                worker.old.push((lease, Said::Success(BTreeMap::new())));
-            }
-        }
+        self.workers.iter_mut().for_each(Worker::lets_go);
     }
 
     pub(crate) fn start_what_is_new(&mut self) {
@@ -379,9 +384,11 @@ impl Sim {
         }
     }
 
-    /// Every holder of every lease speaks once more.
+    /// Every holder of every lease speaks once more, and every worker asks for work.
     pub(crate) fn speak_again(&mut self) {
         for place in 0..self.workers.len() {
+            let by = self.workers[place].who.clone();
+            self.spawn(Task::Claim { by, ttl_secs: 60, ticket: None }, Origin::Nobody);
             for (lease, said) in std::mem::take(&mut self.workers[place].old) {
                 self.spawn(Task::Heartbeat(lease.clone()), Origin::Nobody);
                 self.spawn(report(lease, said), Origin::Nobody);

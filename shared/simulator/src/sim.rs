@@ -425,13 +425,16 @@ impl Sim {
         world.clock = next.map_or(latest, |next| next.clamp(world.clock, latest));
     }
 
-    /// After the end: what is still under way, every holder's last word, and a claim. None of it may change anything.
+    /// After the end: what is still under way, every holder's last word, and everybody's claim. None of it may change anything.
     fn last_words(&mut self) {
         self.speak_again();
         let mut steps = 0;
-        while !self.is_idle() && !self.is_broken() && steps < DRAINED_IN {
+        while !self.is_idle() && !self.is_broken() {
             self.one();
             steps += 1;
+            if steps > DRAINED_IN {
+                return self.shared.world().broken(|_| "what was said after the end is never done with".to_owned());
+            }
             let mut world = self.shared.world();
             world.clock = world.clock + Duration::from_millis(100);
         }
