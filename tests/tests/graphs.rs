@@ -1,5 +1,7 @@
 //! Every job of a graph runs once, after all it needs.
 
+use std::time::Instant;
+
 use futures::future::join_all;
 use harness::{Cloud, Run, Success, graph};
 
@@ -12,9 +14,9 @@ async fn jobs_of(runs: &[&Run]) -> Vec<String> {
     names
 }
 
-/// Four workers do what there is: each job once, and all ended well.
-async fn every_job_runs_once(cloud: &Cloud, runs: &[&Run]) {
-    let done = cloud.worker("any").work_off(4, runs).await;
+/// These workers do what there is: each job once, and all ended well.
+async fn every_job_runs_once(cloud: &Cloud, workers: usize, runs: &[&Run]) {
+    let done = cloud.worker("any").work_off(workers, runs).await;
     assert_eq!(done, jobs_of(runs).await);
     for run in runs {
         let workflow = run.until(Success).await;
@@ -51,20 +53,24 @@ async fn a_diamonds_end_waits_for_both_sides() {
     run.until(Success).await;
 }
 
-/// `WFG_FAN` makes it more, for a soak.
-fn fan() -> usize {
-    std::env::var("WFG_FAN").map_or(200, |fan| fan.parse().expect("WFG_FAN is a number"))
+/// What a soak makes more of.
+fn number(variable: &str, usual: usize) -> usize {
+    std::env::var(variable).map_or(usual, |text| text.parse().unwrap_or_else(|_| panic!("{variable} is a number")))
 }
 
+/// `WFG_FAN` jobs side by side, `WFG_FAN_WORKERS` that do them, `WFG_FAN_TIMES`.
 #[tokio::test]
 async fn a_fan_out_and_fan_in_of_200_run_each_job_once_with_4_workers() {
-    let cloud = Cloud::connect();
-    let wide: Vec<String> = (0..fan()).map(|n| format!("w{n}")).collect();
+    let wide: Vec<String> = (0..number("WFG_FAN", 200)).map(|n| format!("w{n}")).collect();
     let jobs = wide.iter().map(|name| format!("{name}: start"));
-    let run = cloud
-        .submit(graph(["start".to_owned()].into_iter().chain(jobs).chain([format!("end: {}", wide.join(" "))])))
-        .await;
-    every_job_runs_once(&cloud, &[&run]).await;
+    let text = graph(["start".to_owned()].into_iter().chain(jobs).chain([format!("end: {}", wide.join(" "))]));
+    for time in 1..=number("WFG_FAN_TIMES", 1) {
+        let began = Instant::now();
+        let cloud = Cloud::connect();
+        let run = cloud.submit(&text).await;
+        every_job_runs_once(&cloud, number("WFG_FAN_WORKERS", 4), &[&run]).await;
+        println!("fan-out and fan-in of {}, time {time}: {:.0} s", wide.len(), began.elapsed().as_secs_f32());
+    }
 }
 
 #[tokio::test]
@@ -98,7 +104,7 @@ async fn two_workflows_at_once_run_each_job_of_each_once() {
     let text = graph(["a", "b: a", "c: a", "d: b c", "e", "f: d e", "g: f"]);
     let (one, other) = (cloud.submit(&text).await, cloud.submit(&text).await);
     assert_ne!(one.id, other.id);
-    every_job_runs_once(&cloud, &[&one, &other]).await;
+    every_job_runs_once(&cloud, 4, &[&one, &other]).await;
 }
 
 #[tokio::test]

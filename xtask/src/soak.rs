@@ -11,14 +11,18 @@ use crate::binaries::Binaries;
 use crate::cloud::Cloud;
 use crate::emulator::Kind;
 use crate::package::root;
-use crate::suite::{cargo, simulate, target};
+use crate::suite::{cargo, own_tables, simulate, target};
 
 /// Simulated worlds, of which every run of the tests plays the first 10,000.
 const SEEDS: &str = "100000";
 /// Kills of a server, of which every run of the tests does twenty.
 const KILLS: &str = "100";
-/// Jobs side by side, where the tests have 200.
-const FAN: &str = "1000";
+/// Jobs side by side, workers that do them, and how often, where the tests have 200, 4 and once.
+const FAN: [(&str, &str); 3] = [("WFG_FAN", "1000"), ("WFG_FAN_WORKERS", "16"), ("WFG_FAN_TIMES", "10")];
+/// Workflows that go through rough times, where the tests have 4.
+const ROUGH: (&str, &str) = ("WFG_ROUGH", "30");
+/// Of every kind of fault, one at every call, where the tests have one kind at each.
+const FAULTS: (&str, &str) = ("WFG_FAULTS", "all");
 
 /// Runs it all, and writes the result if all passed.
 pub fn run() -> Result<()> {
@@ -33,12 +37,18 @@ pub fn run() -> Result<()> {
     row(&format!("{KILLS} kills of wfg serve in the middle of a workflow"), "SQLite, in a file", &|| {
         cargo(&["test", "-p", "wfg", "--test", "killed"], &[("WFG_KILLS", KILLS)])
     })?;
+    let binaries = Binaries::build()?;
     for kind in Kind::ALL {
-        let cloud = Cloud::start(kind, &Binaries::build()?)?;
-        row(&format!("fan-out and fan-in of {FAN}, 4 workers"), &kind.to_string(), &|| {
-            let variables: Vec<_> = target(&cloud).into_iter().chain([("WFG_FAN", FAN)]).collect();
-            cargo(&["test", "-p", "workflow-graph-tests", "--test", "graphs"], &variables)
-        })?;
+        let cloud = Cloud::start(kind, &binaries)?;
+        let end_to_end = |test: &str, more: &[(&str, &str)]| {
+            let variables = [&target(&cloud, &binaries)?, more].concat();
+            cargo(&["test", "-p", "workflow-graph-tests", "--test", test, "--", "--nocapture"], &variables)
+        };
+        row("fan-out and fan-in of 1,000, ten times, 16 workers", &kind.to_string(), &|| end_to_end("graphs", &FAN))?;
+        row("30 workflows in rough times", &kind.to_string(), &|| end_to_end("rough", &[ROUGH]))?;
+        if kind == Kind::MiniStack {
+            row("every kind of fault at every call", &kind.to_string(), &|| own_tables(&cloud, "faults", &[FAULTS]))?;
+        }
         cloud.emulator.stop();
     }
     let text = format!(

@@ -72,9 +72,9 @@ impl Suite {
             Ok(())
         });
         let Some((cloud, binaries)) = cloud else { return };
-        self.part(&name("ports"), &kind.to_string(), || own_tables(&cloud, "ports"));
+        self.part(&name("ports"), &kind.to_string(), || own_tables(&cloud, "ports", &[]));
         if kind == Kind::MiniStack {
-            self.part(&name("one fault at every call"), &kind.to_string(), || own_tables(&cloud, "faults"));
+            self.part(&name("one fault at every call"), &kind.to_string(), || own_tables(&cloud, "faults", &[]));
         }
         self.part(&name("end-to-end suite"), &kind.to_string(), || end_to_end(&cloud, &binaries));
         self.part(&name("demo"), &kind.to_string(), || demo::show(&cloud, &binaries));
@@ -100,7 +100,7 @@ impl Suite {
 }
 
 /// A test of the ports on tables of its own.
-fn own_tables(cloud: &Cloud, test: &str) -> Result<()> {
+pub fn own_tables(cloud: &Cloud, test: &str, more: &[(&str, &str)]) -> Result<()> {
     let endpoint = cloud.emulator.endpoint();
     let variables = [
         ("WFG_TEST_AWS", endpoint),
@@ -109,7 +109,8 @@ fn own_tables(cloud: &Cloud, test: &str) -> Result<()> {
         ("AWS_ACCESS_KEY_ID", "test"),
         ("AWS_SECRET_ACCESS_KEY", "test"),
     ];
-    cargo(&["test", "-p", "workflow-graph-aws", "--test", test, "--", "--nocapture"], &variables)
+    let arguments = ["test", "-p", "workflow-graph-aws", "--test", test, "--", "--nocapture"];
+    cargo(&arguments, &[&variables, more].concat())
 }
 
 fn lint(features: &[&str]) -> Result<()> {
@@ -118,11 +119,7 @@ fn lint(features: &[&str]) -> Result<()> {
 }
 
 fn end_to_end(cloud: &Cloud, binaries: &Binaries) -> Result<()> {
-    let mut variables = target(cloud);
-    for (name, binary) in [("WFG_TEST_WORKER", "workflow-graph-worker"), ("WFG_TEST_WFG", "wfg")] {
-        variables.push((name, binaries.path(binary)?.to_str().context("the binaries' path isn't UTF-8")?));
-    }
-    test(&["-p", "workflow-graph-tests", "--no-fail-fast"], &variables)
+    test(&["-p", "workflow-graph-tests", "--no-fail-fast"], &target(cloud, binaries)?)
 }
 
 fn test(arguments: &[&str], variables: &[(&str, &str)]) -> Result<()> {
@@ -131,10 +128,13 @@ fn test(arguments: &[&str], variables: &[(&str, &str)]) -> Result<()> {
     cargo(&[&["test"], arguments].concat(), &[variables, &worker].concat())
 }
 
-/// What tells the end-to-end suite where to run.
-pub fn target(cloud: &Cloud) -> Vec<(&'static str, &str)> {
+/// What tells the end-to-end suite where to run, and with which programs.
+pub fn target<'a>(cloud: &'a Cloud, binaries: &'a Binaries) -> Result<Vec<(&'static str, &'a str)>> {
     let deployed = &cloud.deployed;
-    vec![
+    let path = |binary: &str| binaries.path(binary)?.to_str().context("the binaries' path isn't UTF-8");
+    Ok(vec![
+        ("WFG_TEST_WORKER", path("workflow-graph-worker")?),
+        ("WFG_TEST_WFG", path("wfg")?),
         ("WFG_TEST_URL", &deployed.api_url),
         ("WFG_TEST_AWS", cloud.emulator.endpoint()),
         ("WFG_TEST_EXPIRE_FUNCTION", &deployed.expire_function),
@@ -142,7 +142,7 @@ pub fn target(cloud: &Cloud) -> Vec<(&'static str, &str)> {
         ("WFG_TEST_JOBS_TABLE", &deployed.jobs_table),
         ("WFG_TEST_BUCKET", &deployed.bucket),
         ("WFG_TEST_STACK", &deployed.stack),
-    ]
+    ])
 }
 
 fn test_plugins() -> Result<()> {
