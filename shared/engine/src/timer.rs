@@ -26,12 +26,15 @@ const SKEW: Duration = Duration::from_millis(2500);
 const LATE: Duration = Duration::from_secs(10);
 /// A run in which long work was asked for is looked at after this, in case its message was lost.
 const WALKED_BY: Duration = Duration::from_mins(1);
+/// What is still open after this ends as failed: a run that nobody can finish is not looked at for ever.
+pub const OPEN_AT_MOST: Duration = Duration::from_hours(30 * 24);
 /// Jobs looked at together.
 const AT_ONCE: usize = 32;
 
 /// What a look has seen of the run so far.
 struct Seen {
     began: Millis,
+    too_old: bool,
     /// Tickets are sent for jobs that may start since then.
     tickets_since: Millis,
     succeeded: HashMap<JobIndex, bool>,
@@ -154,7 +157,7 @@ impl<P: Ports> Engine<P> {
             if some.is_empty() {
                 return Ok(());
             }
-            for now in try_join_all(some.iter().map(|job| self.end_what_is_over(job, seen.tickets_since))).await? {
+            for now in try_join_all(some.iter().map(|job| self.end_what_is_over(job, seen))).await? {
                 seen.see(&now);
             }
             for job in &some {
@@ -164,9 +167,10 @@ impl<P: Ports> Engine<P> {
     }
 
     /// The job as it is then.
-    async fn end_what_is_over(&self, job: &JobRecord, tickets_since: Millis) -> Outcome<JobRecord> {
+    async fn end_what_is_over(&self, job: &JobRecord, seen: &Seen) -> Outcome<JobRecord> {
         let now = self.ports.now();
         let update = match &job.phase {
+            Phase::Running(_) | Phase::Ready { .. } if seen.too_old => Some((Expect::NotEnded, too_old_failure(job))),
             Phase::Running(hold) if hold.until <= now => {
                 let expect = Expect::HeldOver { fence: hold.fence.clone(), until: hold.until };
                 Some((expect, lease_failure(job, hold)))
@@ -174,7 +178,7 @@ impl<P: Ports> Engine<P> {
             Phase::Ready { until: Some(until), .. } if *until <= now => {
                 Some((Expect::ReadyOver { now }, untaken_failure(job)))
             }
-            Phase::Ready { at, .. } if *at >= tickets_since && *at <= now => {
+            Phase::Ready { at, .. } if *at >= seen.tickets_since && *at <= now => {
                 self.dispatch_if_ready(job).await?;
                 None
             }
@@ -223,6 +227,7 @@ impl Seen {
         };
         Self {
             began,
+            too_old: control.opened_at.is_some_and(|at| began.since(at) >= OPEN_AT_MOST),
             tickets_since,
             succeeded: HashMap::new(),
             earliest: None,
@@ -259,6 +264,16 @@ fn lease_failure(job: &JobRecord, hold: &Hold) -> Failure {
     };
     let last_report = Some(LastReport { fence: hold.fence.clone(), report: lost_report() });
     Failure { cause, error, exit_code: None, retryable: true, last_report }
+}
+
+fn too_old_failure(job: &JobRecord) -> Failure {
+    let days = OPEN_AT_MOST.as_secs() / (24 * 60 * 60);
+    let (cause, last_report) = match job.hold() {
+        Some(hold) => (Cause::Timeout, Some(LastReport { fence: hold.fence.clone(), report: lost_report() })),
+        None => (Cause::QueueTimeout, None),
+    };
+    let error = format!("its run has been open for {days} days, the longest that one may be");
+    Failure { cause, error, exit_code: None, retryable: false, last_report }
 }
 
 fn untaken_failure(job: &JobRecord) -> Failure {

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use common::World;
 use engine::ports::Local as _;
+use engine::run::FURTHEST;
+use engine::timer::OPEN_AT_MOST;
 use protocol::Status;
 use protocol::requests::Only;
 
@@ -179,4 +181,29 @@ async fn long_work_whose_message_is_lost_is_done_a_minute_later() {
         world.tell(&world.notices()).await;
         assert_eq!(world.status().await, end);
     }
+}
+
+#[tokio::test]
+async fn a_run_that_is_open_for_30_days_ends_as_failed_and_says_why() {
+    let world =
+        World::started("jobs: {held: {run: x, retries: 9}, stuck: {run: x}, next: {run: x, needs: stuck}}").await;
+    world.tell(&world.notices()).await;
+    let held = world.claim("w").await.expect("ready");
+    world.engine.ports().pass(OPEN_AT_MOST.saturating_sub(Duration::from_secs(10)));
+    world.engine.run_timers().await.expect("memory answers");
+    assert_eq!(world.status().await, Status::Running);
+    let again = world.claim("w").await.expect("the lease was over long ago");
+    assert_ne!(held.lease.lease_id, again.lease.lease_id);
+    world.engine.ports().pass(FURTHEST);
+    world.engine.run_timers().await.expect("memory answers");
+    world.walk().await;
+    world.tell(&world.notices()).await;
+    world.walk().await;
+    let ended = world.now().await;
+    let statuses: Vec<Status> = ended.jobs.iter().map(|job| job.status).collect();
+    assert_eq!(
+        (ended.status, statuses.as_slice()),
+        (Status::Failure, &[Status::Failure, Status::Failure, Status::Skipped][..])
+    );
+    assert!(ended.jobs[1].error.as_ref().is_some_and(|error| error.contains("30 days")), "{ended:#?}");
 }
