@@ -1,9 +1,10 @@
 //! A worker that does what the protocol says, and only when the test says so.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use futures::future::join_all;
+use futures::future::{join, join_all};
 use protocol::requests::{Claim, Complete, Fail, LogPiece, Next, Register, Transport};
 use protocol::wire::{Claimed, Heartbeat, Lease, QueueInfo, QueuedJob, Stream};
 use protocol::{LabelSet, Millis, WorkerId};
@@ -161,21 +162,27 @@ impl Worker {
     /// If a completion is refused.
     pub async fn work_off(&self, count: usize, runs: &[&Run]) -> Vec<String> {
         let workers = (0..count).map(|n| Self::new(self.cloud.clone(), &format!("hand-{n}")));
-        let done = join_all(workers.map(|worker| async move {
+        let ended = AtomicBool::new(false);
+        let work = join_all(workers.map(async |worker| {
             let mut done = Vec::new();
-            loop {
+            while !ended.load(Ordering::Relaxed) {
                 if let Some(hold) = worker.claims_once().await {
                     hold.completes(&[]).await;
                     done.push(format!("{} {}", hold.job.workflow_id, hold.job.job_id));
-                } else if all_final(runs).await {
-                    return done;
                 } else {
                     sleep(Duration::from_millis(20)).await;
                 }
             }
-        }))
-        .await;
-        let mut done = done.concat();
+            done
+        }));
+        // By one and now and then: of a wide run it is a large answer.
+        let watch = async {
+            while !all_final(runs).await {
+                sleep(Duration::from_millis(200)).await;
+            }
+            ended.store(true, Ordering::Relaxed);
+        };
+        let mut done = join(work, watch).await.0.concat();
         done.sort();
         done
     }

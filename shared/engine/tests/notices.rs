@@ -186,7 +186,8 @@ async fn long_work_whose_message_is_lost_is_done_a_minute_later() {
 #[tokio::test]
 async fn a_run_that_is_open_for_30_days_ends_as_failed_and_says_why() {
     let world =
-        World::started("jobs: {held: {run: x, retries: 9}, stuck: {run: x}, next: {run: x, needs: stuck}}").await;
+        World::started("jobs: {one: {run: x, retries: 9}, two: {run: x, retries: 9}, next: {run: x, needs: two}}")
+            .await;
     world.tell(&world.notices()).await;
     let held = world.claim("w").await.expect("ready");
     world.engine.ports().pass(OPEN_AT_MOST.saturating_sub(Duration::from_secs(10)));
