@@ -82,7 +82,7 @@ async fn logs_follow_a_job_to_its_end() {
     assert_eq!(following.seen, ["one", "two", "three"]);
     let (status, said) = following.end().await;
     assert!(status.success());
-    assert!(["", "a waits: no worker is online that may take it\n"].contains(&said.as_str()), "{said}");
+    assert!(said.lines().all(|line| line.starts_with("a waits: ")), "{said}");
     assert_eq!(world.good(&["logs", &id, "a"]).await, "one\ntwo\nthree\n");
     assert_eq!(world.good(&["logs", &id, "a", "--attempt", "0"]).await, "one\ntwo\nthree\n");
     let none = world.run(&["logs", &id, "a", "--attempt", "3"]).await;
@@ -153,7 +153,7 @@ async fn attempts_that_were_lost_or_ran_too_long_say_so() {
         world.server.pass(Duration::from_secs(6)).await;
     }
     let status = world.good(&["status", &id]).await;
-    in_order(&status, &["a    queued  3 of 3", "  attempt 0: lost after 6.", "  attempt 1: timed out after 6."]);
+    in_order(&status, &["a    queued  3 of 3", "  attempt 0: lost after ", "  attempt 1: timed out after "]);
     in_order(&status, &[" on silent: the worker was lost", " on silent: it ran longer than its timeout of 5 s"]);
     let none = world.run(&["logs", &id, "a", "--attempt", "1"]).await;
     in_order(&none.err, &["a waits: ", "-- attempt 1: timed out after "]);

@@ -197,7 +197,7 @@ async fn a_second_ctrl_c_kills_what_does_not_stop() {
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn on_a_terminal_the_view_is_drawn_in_place_and_the_cursor_comes_back() {
-    let dir = place("jobs:\n  a: {run: 'echo working hard; sleep 0.5; exit 3'}\n  b: {needs: a, run: x}\n");
+    let dir = place("jobs:\n  a: {run: 'echo working hard; sleep 3; exit 3'}\n  b: {needs: a, run: x}\n");
     let mut script = Command::new("script");
     let inner = format!("stty rows 12 cols 60; {} run flow.yml", env!("CARGO_BIN_EXE_wfg"));
     script.args(["-qec", &inner, "/dev/null"]).current_dir(dir.path()).env("TERM", "xterm").env_remove("NO_COLOR");

@@ -76,7 +76,7 @@ async fn what_is_not_utf_8_is_replaced_and_the_rest_arrives() {
 
 #[tokio::test]
 async fn a_background_child_that_holds_the_output_is_ended_and_the_job_succeeds() {
-    let ran = Ran::job("(sleep 0.2; echo late) &\nsleep 600 & echo $! > pid\necho done").await;
+    let ran = Ran::job("(echo x > up; sleep 0.2; echo late) &\nsleep 600 & echo $! > pid\nuntil [ -e up ]; do sleep 0.01; done; echo done").await;
     ran.succeeded();
     let log = ran.log().await;
     assert!(log.starts_with("done\nlate\n") && log.contains("left processes running"), "{log}");

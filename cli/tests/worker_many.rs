@@ -53,6 +53,7 @@ async fn a_heartbeat_after_the_completion_changes_nothing() {
     client.heartbeat(&lease).await.expect("it lives");
     let outputs = [("v".to_owned(), "1".to_owned())].into();
     client.complete(&lease, &Complete { outputs, next: None }).await.expect("accepted");
+    world.ended(id.as_str()).await;
     let before = client.workflow(&id).await.expect("it answers");
     assert_eq!(before.status, Status::Success);
     for _ in 0..3 {

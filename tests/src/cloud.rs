@@ -103,7 +103,7 @@ impl Cloud {
         Run::new(self.clone(), id)
     }
 
-    /// A worker with this test's label, exclusive, with leases of 30 s, that speaks only when told to.
+    /// A worker with this test's label, exclusive, with leases of ten minutes, that speaks only when told to.
     #[must_use]
     pub fn worker(&self, name: &str) -> Worker {
         Worker::new(self.clone(), name)

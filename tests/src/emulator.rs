@@ -32,20 +32,16 @@ impl Emulator {
         })
     }
 
+    /// The minute's event, now, whatever becomes of it.
+    pub(crate) async fn sweep_if_it_can(&self, http: &reqwest::Client) {
+        let url = format!("{}/2015-03-31/functions/{}/invocations", self.endpoint, self.expire);
+        let request = http.post(url).header("authorization", authorization("lambda")).body(minute().to_string());
+        let _ = request.send().await;
+    }
+
     /// The minute's event, now.
     pub(crate) async fn sweep(&self, http: &reqwest::Client) {
-        let event = json!({
-            "version": "0",
-            "id": "53dc4d37-cffa-4f76-80c9-8b7d4a4d2eaa",
-            "detail-type": "Scheduled Event",
-            "source": "aws.events",
-            "account": "000000000000",
-            "time": "2026-01-01T00:00:00Z",
-            "region": "us-east-1",
-            "resources": ["arn:aws:events:us-east-1:000000000000:rule/sweep"],
-            "detail": {}
-        });
-        self.invoke(http, &self.expire, &event).await;
+        self.invoke(http, &self.expire, &minute()).await;
     }
 
     /// Gives the function that reads the stream this batch.
@@ -245,6 +241,20 @@ impl Emulator {
         }
         serde_json::from_str(&answer).unwrap_or_else(|error| panic!("{target}: {error}: {answer}"))
     }
+}
+
+fn minute() -> Value {
+    json!({
+        "version": "0",
+        "id": "53dc4d37-cffa-4f76-80c9-8b7d4a4d2eaa",
+        "detail-type": "Scheduled Event",
+        "source": "aws.events",
+        "account": "000000000000",
+        "time": "2026-01-01T00:00:00Z",
+        "region": "us-east-1",
+        "resources": ["arn:aws:events:us-east-1:000000000000:rule/sweep"],
+        "detail": {}
+    })
 }
 
 fn authorization(service: &str) -> String {

@@ -16,7 +16,7 @@ pub struct Program {
 }
 
 impl Program {
-    /// Starts it for the target, with leases of 3 s if it can be told so. `{label}` stands for the test's label.
+    /// Starts it for the target, with leases of 10 s if it can be told so. `{label}` stands for the test's label.
     ///
     /// # Panics
     /// If it doesn't start; `install` says what to do then.
@@ -36,7 +36,7 @@ impl Program {
             .env("SERVER_URL", url)
             .env("WORKER_ID", labels.replace(", ", "+"))
             .env("WORKER_LABELS", labels)
-            .env("WORKER_LEASE_TTL", "3")
+            .env("WORKER_LEASE_TTL", "10")
             .env("WORKER_POLL", "0.1")
             .env("PYTHONDONTWRITEBYTECODE", "1")
             .env_remove("NODE_OPTIONS")

@@ -60,7 +60,7 @@ impl Rough {
                 0..4 => self.killed += usize::from(kill_a_function(self.emulator).await),
                 4..7 => self.deleted += usize::from(self.emulator.receive_at_once(&http, &queue).await.is_some()),
                 // The clock's minute is shorter here.
-                _ => self.cloud.sweep().await,
+                _ => self.emulator.sweep_if_it_can(&http).await,
             }
         }
     }

@@ -31,7 +31,7 @@ impl Worker {
         let claim = Claim {
             worker_id: WorkerId::new(format!("{}-{name}", cloud.label)).expect("a worker's id"),
             labels: LabelSet::parse([cloud.label.as_str()]).expect("labels"),
-            lease_ttl_secs: 30,
+            lease_ttl_secs: 600,
             wait_secs: 0,
             exclusive: true,
             ticket: None,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use engine::ids::{LeaseToken, PoolId, Ticket};
 use futures::future::join_all;
-use harness::{Cloud, Failure, Hold, Success, graph};
+use harness::{Cloud, Failure, Hold, Success, eventually, graph};
 use protocol::{LabelSet, Millis};
 use serde_json::{Value, json};
 
@@ -129,7 +129,7 @@ async fn a_worker_that_polls_queues_finds_a_ticket_for_each_job_of_its_pools() {
     tokio::time::sleep(std::time::Duration::from_millis(1200)).await;
     run.start().await.expect("it starts");
     for job in ["first", "second"] {
-        let ticket = emulator.receive(&http, &queue.url).await.expect("a ticket");
+        let ticket = eventually("a ticket", async || emulator.receive(&http, &queue.url).await).await;
         worker.clone().holding_ticket(ticket).claims(job).await.completes(&[]).await;
     }
     run.until(Success).await;
@@ -179,10 +179,10 @@ async fn a_worker_that_wakes_after_its_lease_ended_cannot_take_the_job_back() {
 async fn a_heartbeat_keeps_the_lease_and_final_is_final() {
     let cloud = Cloud::connect();
     let run = cloud.submit(graph(["build"])).await;
-    let build = cloud.worker("w").ttl(2).claims("build").await;
+    let build = cloud.worker("w").ttl(6).claims("build").await;
     let mut granted = build.lease.granted_at_ms;
     for _ in 0..4 {
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        tokio::time::sleep(Duration::from_secs(2)).await;
         let beat = build.heartbeat().await.expect("it is held");
         assert!(!beat.cancelled && beat.lease.granted_at_ms > granted && beat.lease.lease_id == build.lease.lease_id);
         granted = beat.lease.granted_at_ms;

@@ -173,8 +173,8 @@ async fn a_cancelled_command_is_ended_with_all_its_children_and_nothing_is_repor
     labels: '{label}'
     retries: 3
     run: |
-      sh -c 'trap "" TERM; echo $$ > stubborn; for n in $(seq 600); do sleep 0.1; done' &
-      sleep 60 & echo $! > child
+      sh -c 'trap "" TERM; echo $$ > stubborn; for n in $(seq 6000); do sleep 0.1; done' &
+      sleep 600 & echo $! > child
       echo $$ > parent
       wait
 "#;

@@ -25,7 +25,7 @@ impl Real {
             labels,
             exclusive: true,
             concurrency: 2,
-            lease_ttl_secs: 3,
+            lease_ttl_secs: 10,
             poll: Duration::from_millis(50),
             log_flush: Duration::from_millis(50),
             workdir: dir.path().to_owned(),

@@ -131,8 +131,14 @@ async fn lane(cloud: &Cloud, lane: usize) -> Vec<Workflow> {
 /// A worker that is killed and paused until this is dropped; how often each.
 async fn live_dangerously(cloud: &Cloud, number: usize, [killed, paused]: &mut [usize; 2]) {
     let command = std::env::var("WFG_TEST_WORKER").unwrap_or_else(|_| panic!("{INSTALL}"));
-    let start =
-        || Program::starts(cloud, &[&command, "--poll", "100ms"], &format!("{{label}}, {{label}}-{number}"), INSTALL);
+    let start = || {
+        Program::starts(
+            cloud,
+            &[&command, "--poll", "100ms", "--lease-ttl", "3s"],
+            &format!("{{label}}, {{label}}-{number}"),
+            INSTALL,
+        )
+    };
     let mut worker = start();
     loop {
         sleep(Duration::from_millis(between(1000, 8000))).await;

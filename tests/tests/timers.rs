@@ -29,11 +29,11 @@ async fn a_lease_that_ends_without_a_report_ends_the_attempt_by_itself() {
 async fn each_cause_uses_its_own_retries_and_the_status_shows_every_attempt_with_its_cause() {
     let cloud = Cloud::connect();
     let retry = "{max: 1, lost: 1, timeout: 1}";
-    let job = format!("jobs: {{build: {{run: x, labels: '{{label}}', timeout: 2, retry: {retry}}}}}");
+    let job = format!("jobs: {{build: {{run: x, labels: '{{label}}', timeout: 6, retry: {retry}}}}}");
     let run = cloud.submit(job).await;
     let worker = cloud.worker("w");
     let first = worker.claims("build").await;
-    assert_eq!(first.job.timeout_secs, Some(2));
+    assert_eq!(first.job.timeout_secs, Some(6));
     first.fails("it broke").await;
     worker.clone().ttl(1).claims("build").await;
     run.until_ready("build").await;
@@ -48,7 +48,7 @@ async fn each_cause_uses_its_own_retries_and_the_status_shows_every_attempt_with
     let numbers: Vec<u32> = job.attempts.iter().map(|attempt| attempt.attempt).collect();
     assert_eq!(numbers, [0, 1, 2, 3]);
     let errors: Vec<&str> = job.attempts.iter().map(|attempt| attempt.error.as_str()).collect();
-    assert!(errors[1].contains("lost") && errors[2].contains("timeout of 2 s"), "{errors:?}");
+    assert!(errors[1].contains("lost") && errors[2].contains("timeout of 6 s"), "{errors:?}");
     assert_eq!((errors[0], errors[3], job.error.as_deref()), ("it broke", "it broke again", Some("it broke again")));
 }
 
@@ -66,11 +66,11 @@ async fn a_cause_without_retries_of_its_own_uses_those_of_all() {
 #[tokio::test]
 async fn a_retry_waits_for_its_delay_says_until_when_and_is_given_after_it() {
     let cloud = Cloud::connect();
-    let retry = "{max: 2, backoff: exponential, delay: 1}";
+    let retry = "{max: 2, backoff: exponential, delay: 3}";
     let run = cloud.submit(format!("jobs: {{build: {{run: x, labels: '{{label}}', retry: {retry}}}}}")).await;
     let worker = cloud.worker("w");
     let mut build = worker.claims("build").await;
-    for delay in [1000, 2000] {
+    for delay in [3000, 6000] {
         build.fails("it broke").await;
         let waiting = run.until_waits_for("build", WaitReason::Delayed).await;
         let until = waiting.until_ms.expect("it says until when");
@@ -123,14 +123,14 @@ async fn a_job_that_no_worker_takes_in_time_fails_and_its_dependents_are_skipped
 async fn a_queue_timeout_counts_from_when_the_job_may_start_and_ends_when_it_is_taken() {
     let cloud = Cloud::connect();
     let run = cloud
-        .submit("jobs: {a: {run: x, labels: '{label}'}, b: {run: x, labels: '{label}', needs: a, queue_timeout: 3}}");
+        .submit("jobs: {a: {run: x, labels: '{label}'}, b: {run: x, labels: '{label}', needs: a, queue_timeout: 8}}");
     let run = run.await;
     let worker = cloud.worker("w");
     let a = worker.claims("a").await;
-    tokio::time::sleep(Duration::from_secs(4)).await;
+    tokio::time::sleep(Duration::from_secs(9)).await;
     a.completes(&[]).await;
     let b = worker.claims("b").await;
-    tokio::time::sleep(Duration::from_secs(4)).await;
+    tokio::time::sleep(Duration::from_secs(9)).await;
     assert_eq!(run.job("b").await.status, Running);
     b.completes(&[]).await;
     run.until(Success).await;

@@ -110,7 +110,7 @@ impl World {
 
     /// Watches until the workflow has ended.
     pub async fn ended(&self, id: &str) {
-        let done = self.run(&["watch", id]).await;
+        let done = finish_within(Duration::from_mins(5), self.command(&["watch", id]), "").await;
         assert!(matches!(done.code, Some(0 | 1)), "{}\n{}", done.out, done.err);
     }
 }

@@ -64,8 +64,13 @@ pub async fn until(what: &str, condition: impl Fn() -> bool) {
 /// Waits for a line in a file that a job writes.
 pub async fn until_written(file: &Path) -> String {
     let read = || std::fs::read_to_string(file).ok().filter(|text| text.ends_with('\n'));
-    until(&format!("{} is written", file.display()), || read().is_some()).await;
-    read().expect("it was there").trim().to_owned()
+    let written = std::cell::RefCell::new(None);
+    until(&format!("{} is written", file.display()), || {
+        *written.borrow_mut() = read();
+        written.borrow().is_some()
+    })
+    .await;
+    written.into_inner().expect("it was there").trim().to_owned()
 }
 
 /// Whether the process lives; a zombie doesn't.

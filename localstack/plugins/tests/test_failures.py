@@ -24,7 +24,7 @@ class Failures(ExecutorTestCase):
         self.assertTrue(all(map(alive, pids)))
         started = time.monotonic()
         error = self.error(function, "hang")
-        self.assertTrue(1 <= time.monotonic() - started < 2)
+        self.assertTrue(1 <= time.monotonic() - started < 30)
         self.assertEqual(error["errorType"], "Sandbox.Timedout")
         self.assertEqual(
             error["errorMessage"], "RequestId: request-1 Error: Task timed out after 1.00 seconds"

@@ -79,11 +79,13 @@ class Invocations(ExecutorTestCase):
     def test_invocations_take_milliseconds(self) -> None:
         function = self.started("serve(lambda event, _: None)")
         self.answer(function)
-        started = time.monotonic()
+        fastest = 60.0
         for _ in range(20):
+            started = time.monotonic()
             self.answer(function)
+            fastest = min(fastest, time.monotonic() - started)
         # Nagle's algorithm, if it were on, would take 40 ms of each.
-        self.assertLess(time.monotonic() - started, 20 * 0.02)
+        self.assertLess(fastest, 0.02)
 
 
 def _unindented(source: str) -> str:

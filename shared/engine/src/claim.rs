@@ -126,6 +126,9 @@ impl<P: Ports> Engine<P> {
     }
 
     /// The one write that takes a job, if it is as expected; the record as it is then.
+    ///
+    /// The timer is set before, too, by what an eventual read shows: whoever stops right after the write leaves a lease that
+    /// ends in time, unless somebody looked in between.
     pub(crate) async fn take_if(
         &self,
         claimant: &Claimant,
@@ -144,6 +147,9 @@ impl<P: Ports> Engine<P> {
             started_at: now,
             until,
         };
+        if let Some(control) = self.ports.control(&job.run, Consistency::Eventual).await? {
+            self.arm(&control, until).await?;
+        }
         let update = JobUpdate { expect: expect(now), change: Change::Start(hold) };
         match self.ports.update(job, update).await {
             Ok(Updated::Done(job)) => Ok(Some(job)),
@@ -167,8 +173,9 @@ impl<P: Ports> Engine<P> {
     ) -> Outcome<Option<Claimed>> {
         let confirmed = match self.confirm(job, lease).await {
             Err(error) => {
-                let until = self.ports.now() + Duration::from_secs(claimant.ttl_secs.into());
-                self.arm_in_doubt(&job.key.run, until).await;
+                if let Some(hold) = job.hold() {
+                    self.arm_in_doubt(&job.key.run, job.deadline().map_or(hold.until, |end| end.min(hold.until))).await;
+                }
                 return Err(error);
             }
             Ok(confirmed) => confirmed,

@@ -4,7 +4,9 @@ use protocol::Millis;
 
 use crate::Engine;
 use crate::error::{EngineError, Outcome};
+use crate::ids::RunKey;
 use crate::ports::{Errand, Local, StoreError, Work};
+use crate::run::{FURTHEST, RunUpdate};
 
 impl<P: Local> Engine<P> {
     /// Does all work that is listed, until there is none. One caller at a time.
@@ -38,9 +40,24 @@ impl<P: Local> Engine<P> {
     /// timer has left a lease that no timer knows of.
     pub async fn look_at_all(&self) -> Outcome<()> {
         for run in self.ports.open_runs().await? {
-            self.on_errand(Errand::Timer(run), true).await?;
+            self.look_at(run).await?;
         }
         Ok(())
+    }
+
+    /// One whose records can't be read is left alone, so that the others go on.
+    async fn look_at(&self, run: RunKey) -> Outcome<()> {
+        match self.on_errand(Errand::Timer(run.clone()), true).await {
+            Err(EngineError::Store(error @ StoreError::Corrupt(_))) => {
+                tracing::error!(%run, %error, "giving up a look");
+                Ok(self
+                    .ports
+                    .update_control(&run, RunUpdate::Arm { due: self.ports.now() + FURTHEST })
+                    .await
+                    .map(drop)?)
+            }
+            done => done,
+        }
     }
 
     /// Looks at every run whose timer is due. When the next one will be.
@@ -51,7 +68,7 @@ impl<P: Local> Engine<P> {
                 return Ok(self.ports.next_timer().await?);
             }
             for run in due {
-                self.on_timer(&run, true).await?;
+                self.look_at(run).await?;
             }
         }
     }

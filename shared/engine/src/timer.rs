@@ -130,7 +130,7 @@ impl<P: Ports> Engine<P> {
             self.ports.update_control(run, look).await?;
         }
         if let (Some(from), true) = (seen.poisoned_from, seen.any_waits) {
-            self.ask_for(Walk { run: run.clone(), kind: WalkKind::Skip, from }).await?;
+            self.ports.walk(Walk { run: run.clone(), kind: WalkKind::Skip, from }).await?;
         }
         self.finish_if_done(run).await?;
         let latest = self.ports.now() + FURTHEST;
