@@ -34,9 +34,7 @@ impl Emulator {
 
     /// The minute's event, now, whatever becomes of it.
     pub(crate) async fn sweep_if_it_can(&self, http: &reqwest::Client) {
-        let url = format!("{}/2015-03-31/functions/{}/invocations", self.endpoint, self.expire);
-        let request = http.post(url).header("authorization", authorization("lambda")).body(minute().to_string());
-        let _ = request.send().await;
+        let _ = self.invocation(http, &self.expire, &minute()).send().await;
     }
 
     /// The minute's event, now.
@@ -49,10 +47,13 @@ impl Emulator {
         self.invoke(http, &self.schedule, batch).await
     }
 
-    async fn invoke(&self, http: &reqwest::Client, function: &str, event: &Value) -> Value {
+    fn invocation(&self, http: &reqwest::Client, function: &str, event: &Value) -> reqwest::RequestBuilder {
         let url = format!("{}/2015-03-31/functions/{function}/invocations", self.endpoint);
-        let request = http.post(url).header("authorization", authorization("lambda")).body(event.to_string());
-        let response = request.send().await.expect("the emulator answers");
+        http.post(url).header("authorization", authorization("lambda")).body(event.to_string())
+    }
+
+    async fn invoke(&self, http: &reqwest::Client, function: &str, event: &Value) -> Value {
+        let response = self.invocation(http, function, event).send().await.expect("the emulator answers");
         let (status, failed) = (response.status(), response.headers().contains_key("x-amz-function-error"));
         let body = response.text().await.expect("a body");
         assert!(status.is_success() && !failed, "{function}: {status} {body}");

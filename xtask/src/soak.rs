@@ -44,10 +44,12 @@ pub fn run() -> Result<()> {
             let variables = [&target(&cloud, &binaries)?, more].concat();
             cargo(&["test", "-p", "workflow-graph-tests", "--test", test, which, "--", "--nocapture"], &variables)
         };
-        row("30 workflows in rough times", &kind.to_string(), &|| end_to_end("rough", "", &[ROUGH]))?;
-        row("fan-out and fan-in of 1,000, ten times, 8 workers", &kind.to_string(), &|| {
-            end_to_end("graphs", "a_fan_out", &FAN)
+        row(&format!("{} workflows in rough times", ROUGH.1), &kind.to_string(), &|| {
+            end_to_end("rough", "", &[ROUGH])
         })?;
+        let [(_, jobs), (_, workers), (_, times)] = FAN;
+        let fans = format!("fan-out and fan-in of {jobs}, {times} times, {workers} workers");
+        row(&fans, &kind.to_string(), &|| end_to_end("graphs", "a_fan_out", &FAN))?;
         if kind == Kind::MiniStack {
             row("every kind of fault at every call", &kind.to_string(), &|| own_tables(&cloud, "faults", &[FAULTS]))?;
         }
