@@ -163,6 +163,18 @@ async fn keys_of_github_actions_are_told_what_to_write_instead() {
 }
 
 #[tokio::test]
+async fn a_name_that_no_list_could_show_is_refused_with_size_and_limit() {
+    let cloud = Cloud::connect();
+    let long = "n".repeat(1001);
+    let body = format!("name: {long}\non: {long}\njobs: {{a: {{run: x}}}}");
+    let refused = cloud.send("POST", "/api/workflows", YAML, body).await.error();
+    assert_eq!(refused.status, 422, "{refused:?}");
+    let problems: Vec<(String, String)> = places(&refused).into_iter().map(|(path, _, code)| (path, code)).collect();
+    assert_eq!(problems, [("name".into(), "too_long".into()), ("on".into(), "too_long".into())]);
+    assert!(refused.message.contains("1001") && refused.message.contains("1000"), "{refused:?}");
+}
+
+#[tokio::test]
 async fn a_definition_over_1_mb_and_a_body_over_the_limit_are_refused_with_size_and_limit() {
     let cloud = Cloud::connect();
     let long = format!("jobs: {{a: {{run: \"{}\"}}}}", "x".repeat(1024 * 1024));

@@ -1,6 +1,6 @@
 //! A job's log as server-sent events.
 
-use std::fmt::Write;
+use std::fmt::{self, Write};
 
 use bytes::Bytes;
 use engine::Engine;
@@ -38,7 +38,9 @@ impl LogEvents {
     ) -> Result<(Response<Body>, Option<Self>), ApiError> {
         let (workflow, job) = job_of(input)?;
         let only = input.query("attempt")?;
-        let mut events = Self { workflow, job, only, attempt: only, after: last_seen(input)?, ended: false };
+        let seen = last_seen(input)?;
+        let (attempt, after) = (only.or(seen.map(|seen| seen.attempt)), seen.map(|seen| seen.sequence));
+        let mut events = Self { workflow, job, only, attempt, after, ended: false };
         let text = format!("{RETRY}{}", events.next(engine).await?);
         let mut response = typed(StatusCode::OK, "text/event-stream", Bytes::from(text));
         response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -68,7 +70,8 @@ impl LogEvents {
         self.attempt = Some(page.attempt);
         for chunk in &page.chunks {
             let data = serde_json::to_string(chunk).unwrap_or_default();
-            let _ = write!(text, "event: log\nid: {}\ndata: {data}\n\n", chunk.sequence);
+            let id = EventId { attempt: page.attempt, sequence: chunk.sequence };
+            let _ = write!(text, "event: log\nid: {id}\ndata: {data}\n\n");
             self.after = Some(chunk.sequence);
         }
         if !page.ended || page.more {
@@ -85,11 +88,34 @@ impl LogEvents {
     }
 }
 
-fn last_seen(input: &Input) -> Result<Option<u64>, ApiError> {
+/// Sequence numbers begin again with each attempt, so from the second on an event's id names it too: `1.500`.
+#[derive(Clone, Copy)]
+struct EventId {
+    attempt: u32,
+    sequence: u64,
+}
+
+impl fmt::Display for EventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.attempt {
+            0 => write!(f, "{}", self.sequence),
+            attempt => write!(f, "{attempt}.{}", self.sequence),
+        }
+    }
+}
+
+impl EventId {
+    fn parse(text: &str) -> Option<Self> {
+        let (attempt, sequence) = text.split_once('.').unwrap_or(("0", text));
+        Some(Self { attempt: attempt.parse().ok()?, sequence: sequence.parse().ok()? })
+    }
+}
+
+fn last_seen(input: &Input) -> Result<Option<EventId>, ApiError> {
     match input.header("Last-Event-ID")? {
         None | Some("") => Ok(None),
-        Some(text) => text.parse().map(Some).map_err(|_| {
-            ApiError::bad_request("invalid_header", format!("Last-Event-ID {text:?} isn't a sequence number"))
+        Some(text) => EventId::parse(text).map(Some).ok_or_else(|| {
+            ApiError::bad_request("invalid_header", format!("Last-Event-ID {text:?} isn't the id of an event of a log"))
         }),
     }
 }

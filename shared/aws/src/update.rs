@@ -113,6 +113,13 @@ impl Expression {
         self.when(|e| format!("attribute_not_exists({})", e.name(attribute)))
     }
 
+    fn when_absent_or_later(self, attribute: &str, than: Millis) -> Self {
+        self.when(|e| {
+            let (name, than) = (e.name(attribute), e.value(number(than.0)));
+            format!("(attribute_not_exists({name}) OR {name} > {than})")
+        })
+    }
+
     /// Somebody looks, or the timer is due after that.
     fn when_timer_is_later(self, due: Millis) -> Self {
         self.when(|e| {
@@ -157,7 +164,8 @@ fn expect(expect: &Expect) -> Expression {
         Expect::WaitingOnlyOn(need) => is(e, status::WAITING).when_is("waiting_on", "=", one_number(*need)),
         Expect::WaitingOnNothing => is(e, status::WAITING).when_absent("waiting_on"),
         Expect::Ready { pool, by } => {
-            is(e, status::READY).when_is("pool", "=", string(pool.as_str())).when_is("ready_at", "<=", number(by.0))
+            let e = is(e, status::READY).when_is("pool", "=", string(pool.as_str()));
+            e.when_is("ready_at", "<=", number(by.0)).when_absent_or_later("ready_until", *by)
         }
         Expect::HeldLive { fence, now } => is(e, status::RUNNING)
             .when_is("fence", "=", string(fence.as_str()))

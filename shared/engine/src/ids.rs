@@ -208,7 +208,7 @@ impl Ticket {
     pub fn parse(text: &str) -> Option<Self> {
         let mut parts = text.splitn(3, '-');
         let (pool, run, index) = (parts.next()?, parts.next()?, parts.next()?);
-        let plain = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_hexdigit());
+        let plain = |part: &str| part.len() == 32 && part.bytes().all(|b| b.is_ascii_hexdigit());
         if !plain(pool) || !plain(run) {
             return None;
         }
@@ -251,6 +251,9 @@ mod tests {
     fn a_ticket_reads_back() {
         let ticket = Ticket { pool: PoolId::of(&LabelSet::default()), job: JobKey::new(&RunKey::new([1; 16]), 4) };
         assert_eq!(Ticket::parse(&ticket.text()), Some(ticket));
-        assert_eq!(Ticket::parse("no-ticket-x"), None);
+        let long = format!("{}-{}-4", "a".repeat(32), "b".repeat(3000));
+        for bad in ["", "no-ticket-x", "ab-cd-4", &long] {
+            assert_eq!(Ticket::parse(bad), None, "{bad}");
+        }
     }
 }

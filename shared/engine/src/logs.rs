@@ -12,6 +12,8 @@ use crate::run::RunState;
 
 /// Bytes of log in one answer.
 const PAGE: usize = 2_000_000;
+/// What else an answer says of a piece, at the most.
+const AROUND: usize = 350;
 
 /// A page of a job's log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,9 +73,11 @@ impl<P: Ports> Engine<P> {
         let job = self.job_by_id(workflow, id).await?;
         let attempt = attempt.unwrap_or(job.attempt);
         let pieces = self.ports.read(&job.key, attempt, after, PAGE).await?;
-        let size: usize = pieces.iter().map(|piece| piece.data.len()).sum();
+        let (found, read) = (pieces.len(), pieces.iter().map(|piece| piece.data.len()).sum::<usize>());
+        let shown = first_page(&pieces);
         let chunks = pieces
             .into_iter()
+            .take(shown)
             .map(|piece| LogChunk {
                 workflow_id: workflow.clone(),
                 job_id: id.clone(),
@@ -84,6 +88,16 @@ impl<P: Ports> Engine<P> {
             })
             .collect();
         let ended = job.is_ended() || attempt < job.attempt;
-        Ok(LogPage { chunks, more: size >= PAGE, ended, attempt, latest: job.attempt })
+        Ok(LogPage { chunks, more: read >= PAGE || shown < found, ended, attempt, latest: job.attempt })
     }
+}
+
+/// How many pieces fit a page, as JSON: at least one. A control character takes six bytes there.
+fn first_page(pieces: &[LogPiece]) -> usize {
+    let mut size = 0;
+    let fits = |piece: &&LogPiece| {
+        size += AROUND + serde_json::to_string(&piece.data).map_or(0, |json| json.len());
+        size <= 2 * PAGE
+    };
+    pieces.iter().take_while(fits).count().max(1)
 }

@@ -83,7 +83,7 @@ impl<P: Ports> Engine<P> {
                     }
                     assembled => assembled?,
                 };
-                size += approximate_size(&workflow);
+                size += json_size(&workflow);
                 if workflows.len() == limit || (size > limits::ANSWER * 4 / 5 && !workflows.is_empty()) {
                     return Ok(WorkflowPage { workflows, next: after });
                 }
@@ -219,9 +219,8 @@ fn open_status(state: Option<RunState>) -> Status {
     if state == Some(RunState::New) { Status::Queued } else { Status::Running }
 }
 
-fn approximate_size(workflow: &Workflow) -> usize {
-    let job = |job: &Job| 700 + job.command.len() + protocol::outputs::size(&job.outputs) + job.depends_on.len() * 20;
-    300 + workflow.jobs.iter().map(job).sum::<usize>()
+fn json_size(workflow: &Workflow) -> usize {
+    serde_json::to_vec(workflow).map_or(0, |json| json.len())
 }
 
 /// What is needed to show a run's jobs.

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 /// Longest workflow, job, worker or step id.
 pub const ID: usize = 100;
+/// Longest name of a workflow, and longest `on`: they are shown in lists.
+pub const NAME: usize = 1000;
 /// Longest label.
 pub const LABEL: usize = 64;
 /// Labels a job may require.
@@ -28,6 +30,8 @@ pub const UPSTREAM_INLINE: usize = 4_000_000;
 pub const UPSTREAM: usize = 32_000_000;
 /// An answer's body; lists and logs end early with `Link: rel="next"`.
 pub const ANSWER: usize = 5_000_000;
+/// An answer's body as a function gives it to its gateway, as text within JSON.
+pub const ANSWER_ESCAPED: usize = 6_000_000;
 /// Outputs that a status shows for one job; more is `outputs_truncated`.
 pub const OUTPUTS_IN_STATUS: usize = 4 * 1024;
 /// The error text a worker reports; the rest is cut.

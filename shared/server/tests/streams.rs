@@ -16,7 +16,7 @@ const ONE: &str = "name: one\njobs:\n  a: {retries: 1, run: x}\n";
 struct Reader(reqwest::Response, String);
 
 impl Reader {
-    async fn open(world: &World, id: &WorkflowId, last: Option<u64>) -> Self {
+    async fn open(world: &World, id: &WorkflowId, last: Option<&str>) -> Self {
         let url = format!("{}/api/workflows/{id}/jobs/a/logs/stream", world.server.url());
         let mut request = reqwest::Client::new().get(url);
         if let Some(last) = last {
@@ -78,7 +78,7 @@ async fn a_stream_goes_on_after_the_last_event_that_was_seen() {
     for (sequence, text) in ["one\n", "two\n", "three\n"].into_iter().enumerate() {
         log(&world, &claimed, sequence as u64, text).await;
     }
-    let reader = Reader::open(&world, &id, Some(1)).await;
+    let reader = Reader::open(&world, &id, Some("1")).await;
     world.complete(&claimed).await;
     let all = reader.rest().await;
     assert!(!all.contains("one") && !all.contains("two") && all.contains("three"), "{all}");
@@ -99,6 +99,30 @@ async fn a_stream_goes_on_with_the_next_try() {
     reader.until("second try").await;
     world.complete(&second).await;
     assert!(reader.rest().await.ends_with("event: end\ndata: {}\n\n"));
+}
+
+#[tokio::test]
+async fn a_stream_that_comes_back_after_a_retry_misses_nothing_of_either_try() {
+    let world = World::new().await;
+    let id = world.submit(ONE).await;
+    let first = world.client.claim(&claim("w", "", 20)).await.expect("answered").expect("the job");
+    for (sequence, text) in ["first 0\n", "first 1\n", "first 2\n"].into_iter().enumerate() {
+        log(&world, &first, sequence as u64, text).await;
+    }
+    let fail = Fail { error: "no".into(), retryable: true, exit_code: Some(1) };
+    world.client.fail(&first.lease.lease_id, &fail).await.expect("accepted");
+    let second = world.client.claim(&claim("w", "", 20)).await.expect("answered").expect("the job again");
+    for (sequence, text) in ["second 0\n", "second 1\n"].into_iter().enumerate() {
+        log(&world, &second, sequence as u64, text).await;
+    }
+    world.complete(&second).await;
+    let after_the_first = Reader::open(&world, &id, Some("1")).await.rest().await;
+    for (text, there) in [("first 1", false), ("first 2", true), ("second 0", true), ("second 1", true)] {
+        assert_eq!(after_the_first.contains(text), there, "{text}: {after_the_first}");
+    }
+    assert!(after_the_first.contains("id: 1.0\n"), "{after_the_first}");
+    let after_the_second = Reader::open(&world, &id, Some("1.0")).await.rest().await;
+    assert!(!after_the_second.contains("second 0") && after_the_second.contains("second 1"), "{after_the_second}");
 }
 
 #[tokio::test(start_paused = true)]

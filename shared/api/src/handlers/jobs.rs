@@ -54,9 +54,8 @@ pub(super) async fn logs<P: Ports>(engine: &Engine<P>, input: &Input) -> Answer 
     let page = engine.read_logs(&workflow, &job, input.query("after")?, attempt).await?;
     let response = json_answer(StatusCode::OK, &page.chunks)?;
     let Some(last) = page.chunks.last().filter(|_| page.more) else { return Ok(response) };
-    let attempt = attempt.map_or_else(String::new, |attempt| format!("&attempt={attempt}"));
     let path = format!("/api/workflows/{}/jobs/{}/logs", encode(workflow.as_str()), encode(job.as_str()));
-    Ok(link_next(response, &format!("{path}?after={}{attempt}", last.sequence)))
+    Ok(link_next(response, &format!("{path}?after={}&attempt={}", last.sequence, page.attempt)))
 }
 
 pub(crate) fn job_of(input: &Input) -> Result<(WorkflowId, JobId), ApiError> {

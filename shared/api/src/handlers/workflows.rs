@@ -7,13 +7,15 @@ use engine::ports::{ListCursor, Ports};
 use engine::submit::Submission;
 use http::{HeaderValue, StatusCode, header};
 use protocol::requests::Run;
-use protocol::wire::Workflow;
-use protocol::{Millis, Status, WorkflowId, limits};
+use protocol::wire::{Job, Workflow};
+use protocol::{LabelSet, Millis, Status, WorkflowId, limits};
+use serde::Serialize;
 use serde_json::json;
 
 use super::{Answer, empty, encode, json_answer, link_next};
 use crate::error::ApiError;
 use crate::read::{Format, Input};
+use crate::service::Body;
 
 /// Workflows in a page, unless the client asks for another number.
 const PAGE: usize = 100;
@@ -69,24 +71,57 @@ pub(super) async fn one<P: Ports>(engine: &Engine<P>, input: &Input) -> Answer {
     workflow_answer(StatusCode::OK, engine.workflow(&input.param("id")?).await?)
 }
 
-/// A workflow, less what would make the answer too large: outputs first, then commands.
-fn workflow_answer(status: StatusCode, mut workflow: Workflow) -> Answer {
-    let response = json_answer(status, &workflow)?;
-    if response.body().len() <= limits::ANSWER {
-        return Ok(response);
-    }
-    for job in &mut workflow.jobs {
+/// What an answer that is too large says less of, in this order, until it isn't.
+const LESS: [fn(&mut Job); 10] = [
+    |job| {
         job.outputs_truncated |= !job.outputs.is_empty();
         job.outputs.clear();
+    },
+    |job| job.command.clear(),
+    |job| job.attempts.clear(),
+    // The error's text once more.
+    |job| job.output = None,
+    |job| {
+        if let Some(error) = &mut job.error {
+            error.truncate(error.floor_char_boundary(SHORT_ERROR));
+        }
+    },
+    |job| {
+        for kept in [&mut job.metadata, &mut job.ports, &mut job.children, &mut job.collapsed] {
+            *kept = serde_json::Value::Null;
+        }
+    },
+    |job| job.waiting_for = None,
+    |job| job.depends_on.clear(),
+    |job| job.error = None,
+    |job| {
+        job.name.clear();
+        job.required_labels = LabelSet::default();
+    },
+];
+const SHORT_ERROR: usize = 100;
+
+/// One workflow, or several, with as much of their jobs as fits an answer.
+fn fitting<T: Serialize>(status: StatusCode, mut value: T, jobs: fn(&mut T, fn(&mut Job))) -> Answer {
+    let mut response = json_answer(status, &value)?;
+    for less in LESS {
+        if fits(response.body()) {
+            break;
+        }
+        jobs(&mut value, less);
+        response = json_answer(status, &value)?;
     }
-    let response = json_answer(status, &workflow)?;
-    if response.body().len() <= limits::ANSWER {
-        return Ok(response);
-    }
-    for job in &mut workflow.jobs {
-        job.command.clear();
-    }
-    json_answer(status, &workflow)
+    Ok(response)
+}
+
+/// A function's answer is text within JSON, where quotes and backslashes take two bytes, and may have 6 MB.
+fn fits(body: &Body) -> bool {
+    let escaped = body.len() + body.iter().filter(|byte| matches!(byte, b'"' | b'\\')).count();
+    body.len() <= limits::ANSWER && escaped <= limits::ANSWER_ESCAPED
+}
+
+fn workflow_answer(status: StatusCode, workflow: Workflow) -> Answer {
+    fitting(status, workflow, |workflow, less| workflow.jobs.iter_mut().for_each(less))
 }
 
 pub(super) async fn list<P: Ports>(engine: &Engine<P>, input: &Input) -> Answer {
@@ -106,7 +141,9 @@ pub(super) async fn list<P: Ports>(engine: &Engine<P>, input: &Input) -> Answer 
     let status = input.query::<Status>("status")?;
     let after = input.query::<String>("cursor")?.map(|text| parse_cursor(&text)).transpose()?;
     let page = engine.workflows(after, limit, skip, status).await?;
-    let response = json_answer(StatusCode::OK, &page.workflows)?;
+    let response = fitting(StatusCode::OK, page.workflows, |workflows, less| {
+        workflows.iter_mut().flat_map(|workflow| &mut workflow.jobs).for_each(less);
+    })?;
     let Some(next) = page.next else { return Ok(response) };
     let cursor = encode(&format!("{}.{}", next.created_at, next.id));
     let status = status.map_or_else(String::new, |status| format!("&status={status}"));
@@ -145,4 +182,36 @@ fn accepted(id: &WorkflowId) -> Answer {
 pub(super) async fn delete<P: Ports>(engine: &Engine<P>, input: &Input) -> Answer {
     engine.delete(&input.param("id")?).await?;
     Ok(empty(StatusCode::NO_CONTENT))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As many jobs as a workflow may have, each with all that a status says of a failed one.
+    fn all_failed() -> Workflow {
+        let job = |n: usize| {
+            json!({
+                "id": format!("job-{n}"), "name": format!("job {n}"), "status": "failure", "command": "x\n".repeat(100),
+                "depends_on": [format!("job-{}", n / 2)], "required_labels": ["gpu"], "max_retries": 0, "attempt": 0,
+                "attempts": [{ "attempt": 0, "cause": "failure", "error": "\"no\"".repeat(50), "finished_at_ms": 1 }],
+                "error": "\"no\"".repeat(300), "output": "\"no\"".repeat(300), "outputs": { "a": "b" },
+                "metadata": { "kept": "k".repeat(500) },
+            })
+        };
+        serde_json::from_value(json!({
+            "id": "wf-1", "name": "wide", "trigger": "manual", "status": "failure", "run": 1, "created_at_ms": 1,
+            "jobs": (0..limits::JOBS).map(job).collect::<Vec<_>>(),
+        }))
+        .expect("a workflow")
+    }
+
+    #[test]
+    fn a_status_fits_an_answer_however_much_there_is_to_say() {
+        let answer = workflow_answer(StatusCode::OK, all_failed()).unwrap_or_else(|_| panic!("it is answered"));
+        assert!(fits(answer.body()), "{} bytes", answer.body().len());
+        let shown: Workflow = serde_json::from_slice(answer.body()).expect("a workflow");
+        assert_eq!(shown.jobs.len(), limits::JOBS);
+        assert!(shown.jobs.iter().all(|job| job.status == Status::Failure && job.attempt == 0));
+    }
 }

@@ -72,6 +72,8 @@ impl<'a> Checker<'a> {
         let entries = self.mapping(root, path, "a mapping with `jobs`")?;
         keys::check(&mut self.report, entries, path, Level::Workflow);
         let name = keys::find(entries, "name").and_then(|entry| self.text(&entry.value, path.key("name"), "text"));
+        self.shown(keys::find(entries, "name").map(|entry| &entry.value), path.key("name"));
+        self.shown(keys::find(entries, "on").map(|entry| &entry.value), path.key("on"));
         let trigger = keys::find(entries, "on").map(|entry| self.trigger(entry));
         let env = keys::find(entries, "env");
         let env_values = env.map(|entry| self.env(&entry.value, path.key("env"), None)).unwrap_or_default();
@@ -229,6 +231,15 @@ impl<'a> Checker<'a> {
             self.wrong_type(node, path, expected);
         }
         text
+    }
+
+    /// A text that lists show must not be longer than they can.
+    pub fn shown(&mut self, node: Option<&Node>, path: Path<'_>) {
+        let Some((node, text)) = node.and_then(|node| Some((node, node.text()?))) else { return };
+        if text.len() > limits::NAME {
+            let message = format!("it is {} bytes; at most {} are allowed", text.len(), limits::NAME);
+            self.report.add("too_long", node.at, path, message);
+        }
     }
 
     /// The items of a list, with their index, or the one that stands there itself.

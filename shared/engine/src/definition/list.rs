@@ -35,6 +35,8 @@ impl<'a> Checker<'a> {
         let entries = self.mapping(root, path, "an object with `jobs`")?;
         let name = given(entries, "name").and_then(|node| self.string(node, path.key("name")));
         let trigger = given(entries, "trigger").and_then(|node| self.string(node, path.key("trigger")));
+        self.shown(given(entries, "name"), path.key("name"));
+        self.shown(given(entries, "trigger"), path.key("trigger"));
         let jobs = match given(entries, "jobs").map(|node| &node.kind) {
             Some(Kind::List(jobs)) => jobs.as_slice(),
             _ => &[],

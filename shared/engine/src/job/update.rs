@@ -24,7 +24,7 @@ pub enum Expect {
     WaitingOnlyOn(u32),
     /// It waits for nothing any more.
     WaitingOnNothing,
-    /// It is in this pool's ready list, and may start.
+    /// It is in this pool's ready list, and may start: neither is it too early nor was it not taken in time.
     Ready {
         /// The pool the claimer covers.
         pool: PoolId,
@@ -151,7 +151,9 @@ impl Expect {
             (Self::Waiting, Phase::Waiting { .. }) => true,
             (Self::WaitingOnlyOn(need), Phase::Waiting { on }) => on.len() == 1 && on.contains(need),
             (Self::WaitingOnNothing, Phase::Waiting { on }) => on.is_empty(),
-            (Self::Ready { pool, by }, Phase::Ready { at, .. }) => record.pool == *pool && at <= by,
+            (Self::Ready { pool, by }, Phase::Ready { at, until }) => {
+                record.pool == *pool && at <= by && until.is_none_or(|until| until > *by)
+            }
             (Self::HeldLive { fence, now }, Phase::Running(hold)) => hold.fence == *fence && hold.until > *now,
             (Self::HeldLiveUntil { fence, now, until }, Phase::Running(hold)) => {
                 hold.fence == *fence && hold.until > *now && hold.until <= *until
