@@ -169,8 +169,8 @@ async fn a_name_that_no_list_could_show_is_refused_with_size_and_limit() {
     let body = format!("name: {long}\non: {long}\njobs: {{a: {{run: x}}}}");
     let refused = cloud.send("POST", "/api/workflows", YAML, body).await.error();
     assert_eq!(refused.status, 422, "{refused:?}");
-    let problems: Vec<(String, String)> = places(&refused).into_iter().map(|(path, _, code)| (path, code)).collect();
-    assert_eq!(problems, [("name".into(), "too_long".into()), ("on".into(), "too_long".into())]);
+    let problems: Vec<(u64, String)> = places(&refused).into_iter().map(|(line, _, code)| (line, code)).collect();
+    assert_eq!(problems, [(1, "too_long".into()), (2, "too_long".into())]);
     assert!(refused.message.contains("1001") && refused.message.contains("1000"), "{refused:?}");
 }
 

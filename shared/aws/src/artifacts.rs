@@ -21,6 +21,8 @@ const IN_ITEM: usize = 64 * 1024;
 const PUBLISHED: Duration = Duration::from_mins(15);
 /// Items of a deleted run that one step removes.
 const DELETED_AT_ONCE: usize = 300;
+/// Pages of logs, of as many items, that one step removes on the way.
+const LOG_PAGES: usize = 20;
 
 #[derive(Serialize, Deserialize)]
 struct OutputsItem {
@@ -73,7 +75,7 @@ impl Aws {
     /// One step of removing a run: objects, then its partitions from the last to the run's own. Logs go with the job
     /// whose record names the attempts.
     pub(crate) async fn delete_some_records(&self, run: &RunKey, jobs: u32) -> Stored<bool> {
-        for prefix in ["outputs", "logs", "defs"] {
+        for prefix in ["outputs", "logs", "defs", "upstream"] {
             if self.objects.delete_some(&format!("{prefix}/{run}/")).await? {
                 return Ok(true);
             }
@@ -85,21 +87,40 @@ impl Aws {
             if items.is_empty() {
                 continue;
             }
-            for item in items.iter().filter(|item| item::text(item, "sk").is_ok_and(|sk| sk.starts_with("JOB#"))) {
-                let job = item::job_record(item.clone())?;
-                for attempt in 0..=job.attempt {
-                    self.delete_log(&logs::partition(&job.key, attempt)).await?;
+            let (mut done, mut pages) = (Vec::new(), 0);
+            for item in &items {
+                pages += self.delete_logs(item, LOG_PAGES - pages).await?;
+                if pages >= LOG_PAGES {
+                    break;
                 }
+                done.push(key_of(item)?);
             }
-            self.jobs.delete_many(items.iter().map(key_of).collect::<Stored<_>>()?).await?;
+            self.jobs.delete_many(done).await?;
             return Ok(true);
         }
         Ok(false)
     }
 
-    async fn delete_log(&self, partition: &str) -> Stored<()> {
-        let items = self.logs.query_all(Query::of(partition)).await?;
-        self.logs.delete_many(items.iter().map(key_of).collect::<Stored<_>>()?).await
+    /// Deletes the logs of a job, if the item is one, until so many pages were; how many.
+    async fn delete_logs(&self, item: &Item, at_most: usize) -> Stored<usize> {
+        if !item::text(item, "sk")?.starts_with("JOB#") {
+            return Ok(0);
+        }
+        let job = item::job_record(item.clone())?;
+        let mut pages = 0;
+        for attempt in 0..=job.attempt {
+            while pages < at_most && self.delete_log_page(&logs::partition(&job.key, attempt)).await? {
+                pages += 1;
+            }
+        }
+        Ok(pages)
+    }
+
+    /// Whether there was anything to delete.
+    async fn delete_log_page(&self, partition: &str) -> Stored<bool> {
+        let items = self.logs.query(Query { limit: Some(DELETED_AT_ONCE), ..Query::of(partition) }).await?;
+        self.logs.delete_many(items.iter().map(key_of).collect::<Stored<_>>()?).await?;
+        Ok(!items.is_empty())
     }
 }
 

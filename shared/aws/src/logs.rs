@@ -68,17 +68,22 @@ impl LogStore for Aws {
         let Some(mut from) = after.map_or(Some(0), |after| after.checked_add(1)).map(|from| sort(from, 0)) else {
             return Ok(pieces);
         };
-        loop {
+        let size = |pieces: &[LogPiece]| pieces.iter().map(|piece| piece.data.len()).sum::<usize>();
+        let mut read = size(&pieces);
+        while read < bytes {
             let query = Query { from: Some(from), limit: Some(BATCHES), ..strong() };
             let items = self.logs.query(query).await?;
             let Some(last) = items.last() else { break };
             // No sort key lies between this one and the next.
             from = format!("{} ", item::text(last, "sk")?);
             for item in &items {
-                pieces.extend(self.batch(item).await?);
-            }
-            if pieces.iter().map(|piece| piece.data.len()).sum::<usize>() >= bytes {
-                break;
+                let batch = self.batch(item).await?;
+                read += size(&batch);
+                pieces.extend(batch);
+                // What compresses well is large by now, and memory is small.
+                if read >= bytes {
+                    break;
+                }
             }
         }
         pieces.sort_by_key(|piece| piece.sequence);

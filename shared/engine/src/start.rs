@@ -1,16 +1,21 @@
 //! Starting a workflow, for the first time or again.
 
+use futures::FutureExt;
+use futures::stream::{self, StreamExt, TryStreamExt};
 use protocol::requests::Only;
 use protocol::{Status, WorkflowId};
 
 use crate::Engine;
 use crate::error::{EngineError, Outcome};
 use crate::ids::{JobKey, RunKey};
-use crate::job::{JobRecord, OutputsRef};
+use crate::job::{JobRecord, JobSpec, OutputsRef};
 use crate::plan::Planned;
 use crate::ports::{Commit, Committed, Consistency, Ports, Updated};
 use crate::run::{Control, RunState, RunUpdate, Timer, WorkflowRecord};
 use crate::submit::new_control;
+
+/// Outputs that are copied for a re-run at once.
+const COPIES_AT_ONCE: usize = 32;
 
 impl<P: Ports> Engine<P> {
     /// Starts a new workflow, or a finished one again under the next run number.
@@ -63,13 +68,14 @@ impl<P: Ports> Engine<P> {
     async fn start_again(&self, old: WorkflowRecord, only: Option<Only>) -> Outcome<()> {
         let now = self.ports.now();
         let records = self.all_jobs(&old.run, Consistency::Strong).await?;
-        let (records, before) = (records.as_slice(), &old);
+        let specs = self.specs_of(&old.run, &records).await;
+        let specs = self.unless_deleted(&old, specs).await?;
+        let (records, specs, before) = (records.as_slice(), specs.as_slice(), &old);
         let lay_out = |run: RunKey| async move {
-            let mut jobs = Vec::new();
-            for record in records {
-                let again = self.again(record, &run, only).await;
-                jobs.push(self.unless_deleted(before, again).await?);
-            }
+            let again = records.iter().zip(specs).map(|(record, spec)| self.again(record, spec, &run, only).boxed());
+            let again: Vec<_> = again.collect();
+            let again = stream::iter(again).buffered(COPIES_AT_ONCE).try_collect().await;
+            let jobs: Vec<Planned> = self.unless_deleted(before, again).await?;
             self.lay_out(&run, &jobs, None, now).await?;
             Ok(jobs)
         };
@@ -89,8 +95,7 @@ impl<P: Ports> Engine<P> {
     }
 
     /// The job as the next run begins with it. Kept outputs are copied, so that deleting one run can't touch another.
-    async fn again(&self, old: &JobRecord, run: &RunKey, only: Option<Only>) -> Outcome<Planned> {
-        let spec = self.spec(old).await?;
+    async fn again(&self, old: &JobRecord, spec: &JobSpec, run: &RunKey, only: Option<Only>) -> Outcome<Planned> {
         let kept = match (only, old.outputs()) {
             (Some(Only::Failed), Some(outputs)) => {
                 if let OutputsRef::Apart { .. } = outputs {
@@ -100,6 +105,6 @@ impl<P: Ports> Engine<P> {
             }
             _ => None,
         };
-        Ok(Planned { id: old.id.clone(), spec: spec.into_owned(), limits: old.limits, kept })
+        Ok(Planned { id: old.id.clone(), spec: spec.clone(), limits: old.limits, kept })
     }
 }

@@ -159,7 +159,8 @@ impl<P: Ports> Engine<P> {
         }
     }
 
-    async fn specs_of(&self, run: &RunKey, records: &[JobRecord]) -> Outcome<Vec<JobSpec>> {
+    /// The specs of these jobs, in their order.
+    pub(crate) async fn specs_of(&self, run: &RunKey, records: &[JobRecord]) -> Outcome<Vec<JobSpec>> {
         let apart: Vec<JobIndex> = records.iter().filter(|job| job.spec.is_none()).map(|job| job.key.index).collect();
         let mut read = HashMap::new();
         for page in apart.chunks(SPECS) {
