@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use engine::ids::{LeaseToken, PoolId, Ticket};
+use engine::ids::{Holder, LeaseToken, PoolId, Ticket};
 use futures::future::join_all;
 use harness::{Cloud, Failure, Hold, Success, eventually, graph};
 use protocol::{LabelSet, Millis};
@@ -86,7 +86,7 @@ async fn a_ticket_gives_its_own_job_to_who_has_the_labels_and_a_stale_one_gives_
     let worker = cloud.worker("w");
     let first = worker.claims("first").await;
     // What the scheduler would have written into the pool's queue.
-    let run_key = LeaseToken::parse(&first.lease.lease_id.0).expect("this server's").job.run;
+    let run_key = LeaseToken::parse(&first.lease.lease_id.0, &Holder::default()).expect("this server's").job.run;
     let pool = PoolId::of(&LabelSet::parse([cloud.label.as_str()]).expect("labels"));
     let ticket = |index| Ticket { pool: pool.clone(), job: engine::ids::JobKey::new(&run_key, index) }.text();
 

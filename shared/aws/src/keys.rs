@@ -1,7 +1,8 @@
 //! Where records are: partition keys, sort keys, and the keys of the one index.
 
 use engine::ids::{JobIndex, JobKey, PoolId, RunKey};
-use protocol::{Millis, WorkflowId};
+use engine::ports::AuditCursor;
+use protocol::{Millis, TokenName, WorkflowId};
 
 /// Jobs in one partition.
 pub(crate) const PARTITION: JobIndex = 256;
@@ -9,6 +10,10 @@ pub(crate) const PARTITION: JobIndex = 256;
 pub(crate) const POOLS: &str = "POOL";
 /// All workers.
 pub(crate) const WORKERS: &str = "WORKER";
+/// All tokens.
+pub(crate) const TOKENS: &str = "TOKEN";
+/// Who did what.
+pub(crate) const AUDIT: &str = "AUDIT";
 /// In the index: runs that are open or cancelling.
 pub(crate) const OPEN: &str = "OPEN";
 /// In the index: all workflows by age.
@@ -21,6 +26,20 @@ pub(crate) fn workflow(id: &WorkflowId) -> (String, String) {
 /// Every client of an open stack shares one name space of keys; the empty part is where a token's name goes.
 pub(crate) fn idempotency(key: &str) -> (String, String) {
     (format!("IDEM##{key}"), "IDEM".to_owned())
+}
+
+pub(crate) fn token(name: &TokenName) -> (String, String) {
+    (TOKENS.to_owned(), name.as_str().to_owned())
+}
+
+pub(crate) fn audit(entry: &AuditCursor) -> (String, String) {
+    (AUDIT.to_owned(), format!("{:013}#{}", entry.at.0, hex::encode(entry.id)))
+}
+
+/// Reads an entry's sort key back.
+pub(crate) fn parse_audit(sk: &str) -> Option<AuditCursor> {
+    let (at, id) = sk.split_once('#')?;
+    Some(AuditCursor { at: Millis(at.parse().ok()?), id: hex::decode(id).ok()?.try_into().ok()? })
 }
 
 pub(crate) fn run_partition(run: &RunKey) -> String {

@@ -3,6 +3,7 @@
 //! A job's changes are translated to DynamoDB's update expressions in [`update`]; what a record looks like as an item
 //! is in [`item`]. Nothing here decides anything: what may happen and in which order is the engine's.
 
+mod access;
 mod artifacts;
 mod config;
 mod dispatch;

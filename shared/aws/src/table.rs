@@ -8,12 +8,13 @@ use aws_sdk_dynamodb::config::Builder;
 use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::batch_write_item::BatchWriteItemError;
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{
-    DeleteRequest, KeysAndAttributes, PutRequest, ReturnValue, ReturnValuesOnConditionCheckFailure, Select,
-    WriteRequest,
+    AttributeValue, DeleteRequest, KeysAndAttributes, PutRequest, ReturnValue, ReturnValuesOnConditionCheckFailure,
+    Select, WriteRequest,
 };
 use engine::ids;
 use engine::ports::{Consistency, StoreError, Stored};
@@ -196,6 +197,31 @@ impl Table {
         let call = self.client.put_item().table_name(&self.name).set_item(Some(item));
         call.send().await.map_err(|error| unavailable(&error))?;
         Ok(())
+    }
+
+    /// Puts an item where there is none, or one that has expired by then. Whether it did.
+    pub(crate) async fn put_if_absent(&self, item: Item, now: Millis) -> Stored<bool> {
+        let call = self
+            .client
+            .put_item()
+            .table_name(&self.name)
+            .set_item(Some(item.clone()))
+            .condition_expression("attribute_not_exists(pk) OR expires_on <= :now")
+            .expression_attribute_values(":now", AttributeValue::N(now.secs().to_string()))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        match call.send().await.map_err(SdkError::into_service_error) {
+            Ok(_) => Ok(true),
+            // Ours, if the library repeated a call whose answer was lost.
+            Err(PutItemError::ConditionalCheckFailedException(refusal)) => Ok(refusal.item == Some(item)),
+            Err(other) => Err(unavailable(&other)),
+        }
+    }
+
+    /// Deletes an item. Whether there was one.
+    pub(crate) async fn delete_existing(&self, key: Key) -> Stored<bool> {
+        let call = self.client.delete_item().table_name(&self.name).set_key(Some(key_item(key)));
+        let answer = call.return_values(ReturnValue::AllOld).send().await.map_err(|error| unavailable(&error))?;
+        Ok(answer.attributes.is_some_and(|item| unexpired(&item)))
     }
 
     pub(crate) async fn delete(&self, key: Key) -> Stored<()> {

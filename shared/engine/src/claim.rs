@@ -120,7 +120,7 @@ impl<P: Ports> Engine<P> {
         let expect = |by| Expect::Ready { pool: candidate.pool, by };
         let random = self.ports.random();
         match self.take_if(claimant, &candidate.job, random, expect).await? {
-            Some(job) => self.hand_out(claimant, &job, &LeaseToken::new(candidate.job, job.attempt, random)).await,
+            Some(job) => self.hand_out(claimant, &job, &self.new_lease(candidate.job, job.attempt, random)).await,
             None => Ok(None),
         }
     }
@@ -138,7 +138,7 @@ impl<P: Ports> Engine<P> {
     ) -> Outcome<Option<JobRecord>> {
         let now = self.ports.now();
         // The attempt is part of the lease's text but not of its proof; the fence is the same for any.
-        let fence = LeaseToken::new(job.clone(), 0, random).fence();
+        let fence = self.new_lease(job.clone(), 0, random).fence();
         let until = now + Duration::from_secs(claimant.ttl_secs.into());
         let hold = Hold {
             fence: fence.clone(),

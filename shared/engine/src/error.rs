@@ -1,7 +1,7 @@
 //! What a use case refuses, and why.
 
 use protocol::outputs::OutputError;
-use protocol::{BadId, BadLabel, JobId, Status, WorkerId, WorkflowId};
+use protocol::{BadId, BadLabel, JobId, LabelSet, SecretName, Status, TokenName, WorkerId, WorkflowId};
 
 use crate::definition::Problem;
 use crate::ports::StoreError;
@@ -75,6 +75,34 @@ pub enum EngineError {
         /// The most.
         max: u64,
     },
+    /// No token, or none that is good. It isn't said which of the reasons holds.
+    #[error("the token isn't good: there is none such, or it was revoked, or it has expired")]
+    BadToken,
+    /// A token's name is taken.
+    #[error("there is a token `{0}` already; revoke it first, or take another name")]
+    TokenExists(TokenName),
+    /// No such token.
+    #[error("there is no token `{0}`")]
+    NoToken(TokenName),
+    /// A token that would allow nothing.
+    #[error("{0}")]
+    Access(&'static str),
+    /// Labels that the caller's token doesn't name.
+    #[error(
+        "the token doesn't allow {} `{}`; it allows {}",
+        if .refused.len() == 1 { "label" } else { "labels" },
+        .refused,
+        if .allowed.is_empty() { "none" } else { .allowed }
+    )]
+    LabelsNotAllowed {
+        /// Those.
+        refused: LabelSet,
+        /// What it names.
+        allowed: String,
+    },
+    /// A secret that the caller's token doesn't name.
+    #[error("the token doesn't allow secret `{0}`")]
+    SecretNotAllowed(SecretName),
     /// A store or queue didn't answer. Something may have changed; repeating the request is safe.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -135,9 +135,21 @@ fn half(hash: &[u8]) -> String {
     hex::encode(&hash[..16])
 }
 
-/// What a lease id says: where its job is, and the random part that proves the hold.
+/// Whom a lease is bound to: a token, by a hash of what is kept of it. Without tokens: everybody.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Holder(Option<[u8; 32]>);
+
+impl Holder {
+    /// The holder that is known by these bytes.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(Some(Sha256::new().chain_update("holder:").chain_update(bytes).finalize().into()))
+    }
+}
+
+/// What a lease id says: where its job is, and the random part that proves the hold; and who shows it.
 ///
-/// Written `<run key>-<index>-<attempt>-<random>`; workers treat it as opaque.
+/// Written `<run key>-<index>-<attempt>-<random>`; workers treat it as opaque. Who shows it isn't in the text.
 #[derive(Clone, PartialEq, Eq)]
 pub struct LeaseToken {
     /// The job.
@@ -146,23 +158,25 @@ pub struct LeaseToken {
     pub attempt: u32,
     /// The secret.
     random: Random,
+    holder: Holder,
 }
 
 impl LeaseToken {
     /// A fresh hold.
     #[must_use]
-    pub fn new(job: JobKey, attempt: u32, random: Random) -> Self {
-        Self { job, attempt, random }
+    pub fn new(job: JobKey, attempt: u32, random: Random, holder: Holder) -> Self {
+        Self { job, attempt, random, holder }
     }
 
-    /// Reads a lease id; `None` if it can't be one of ours.
+    /// Reads a lease id that this holder shows; `None` if it can't be one of ours.
     #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
+    pub fn parse(text: &str, holder: &Holder) -> Option<Self> {
         let mut parts = text.splitn(4, '-');
         let (run, index, attempt, random) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
         let run_bytes: Random = hex::decode(run).ok()?.try_into().ok()?;
         let job = JobKey { run: RunKey::new(run_bytes), index: index.parse().ok()? };
-        let token = Self { job, attempt: attempt.parse().ok()?, random: hex::decode(random).ok()?.try_into().ok()? };
+        let random = hex::decode(random).ok()?.try_into().ok()?;
+        let token = Self { job, attempt: attempt.parse().ok()?, random, holder: holder.clone() };
         (token.id().0 == text).then_some(token)
     }
 
@@ -180,10 +194,14 @@ impl LeaseToken {
         std::array::from_fn(|at| other[at] ^ key[at])
     }
 
-    /// What the store keeps of it.
+    /// What the store keeps of it. Shown by another holder, the same text has another fence, and holds nothing.
     #[must_use]
     pub fn fence(&self) -> Fence {
-        Fence(half(&Sha256::digest(self.random)))
+        let mut hash = Sha256::new().chain_update(self.random);
+        if let Some(holder) = self.holder.0 {
+            hash.update(holder);
+        }
+        Fence(half(&hash.finalize()))
     }
 }
 
@@ -226,15 +244,28 @@ mod tests {
 
     #[test]
     fn a_lease_id_reads_back_and_nothing_else_is_one() {
-        let token = LeaseToken::new(JobKey::new(&RunKey::new([0xab; 16]), 12), 3, [0xcd; 16]);
+        let open = Holder::default();
+        let token = LeaseToken::new(JobKey::new(&RunKey::new([0xab; 16]), 12), 3, [0xcd; 16], open.clone());
         let text = token.id().0;
-        let read = LeaseToken::parse(&text).expect("its own text");
+        let read = LeaseToken::parse(&text, &open).expect("its own text");
         assert!(read == token && read.fence() == token.fence());
         assert!(!text.contains(token.fence().as_str()), "the store's half must not be in the worker's");
         for bad in
             ["", "x", "a-b-c-d", &text[1..], &text.to_uppercase(), &format!("{text}0"), &text.replace("-12-", "-+12-")]
         {
-            assert!(LeaseToken::parse(bad).is_none(), "{bad}");
+            assert!(LeaseToken::parse(bad, &open).is_none(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_lease_shown_by_another_holder_is_another_lease() {
+        let of = |name: &str| Holder::of(name.as_bytes());
+        let token = LeaseToken::new(JobKey::new(&RunKey::new([1; 16]), 0), 0, [2; 16], of("one"));
+        let text = token.id().0;
+        let fence = |holder| LeaseToken::parse(&text, &holder).expect("a lease").fence();
+        assert_eq!(fence(of("one")), token.fence());
+        for other in [of("two"), Holder::default()] {
+            assert_ne!(fence(other), token.fence());
         }
     }
 

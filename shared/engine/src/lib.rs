@@ -4,6 +4,8 @@
 //! sequence of calls on the [`ports`], written so that stopping between any two loses nothing: each use case is a
 //! module with methods on [`Engine`]. A store, a queue and a clock are what an adapter brings; [`memory`] is one.
 
+pub mod access;
+pub mod audit;
 pub mod cancel;
 pub mod claim;
 pub mod definition;
@@ -37,15 +39,18 @@ pub mod why;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use access::{Grant, TokenRecord};
 pub use error::{EngineError, Outcome};
+use ids::{JobKey, LeaseToken, Random};
 use ports::{Pool, Ports, WorkerRecord};
-use protocol::{Millis, WorkerId};
+use protocol::{Millis, TokenName, WorkerId};
 
-/// The use cases over some ports. Cheap to clone; clones share what they know.
+/// The use cases over some ports, for a caller. Cheap to clone; clones share what they know.
 pub struct Engine<P> {
     ports: Arc<P>,
     known: Arc<Mutex<Known>>,
     tuning: Tuning,
+    caller: Arc<Grant>,
 }
 
 /// Where work is split. Smaller numbers than the usual ones let small graphs, in a simulation for one, reach every case.
@@ -82,16 +87,23 @@ struct Known {
     workers: HashMap<WorkerId, WorkerRecord>,
     fleet: Option<(Millis, Arc<fleet::Running>)>,
     names: view::Names,
+    tokens: HashMap<TokenName, (Millis, TokenRecord)>,
+    refusals: audit::Refusals,
 }
 
 impl<P> Clone for Engine<P> {
     fn clone(&self) -> Self {
-        Self { ports: Arc::clone(&self.ports), known: Arc::clone(&self.known), tuning: self.tuning }
+        Self {
+            ports: Arc::clone(&self.ports),
+            known: Arc::clone(&self.known),
+            tuning: self.tuning,
+            caller: Arc::clone(&self.caller),
+        }
     }
 }
 
 impl<P: Ports> Engine<P> {
-    /// An engine over these ports.
+    /// An engine over these ports, for callers that may do everything.
     #[must_use]
     pub fn new(ports: P) -> Self {
         Self::tuned(ports, Tuning::default())
@@ -100,7 +112,29 @@ impl<P: Ports> Engine<P> {
     /// An engine that splits work as told.
     #[must_use]
     pub fn tuned(ports: P, tuning: Tuning) -> Self {
-        Self { ports: Arc::new(ports), known: Arc::default(), tuning }
+        Self { ports: Arc::new(ports), known: Arc::default(), tuning, caller: Arc::new(Grant::open()) }
+    }
+
+    /// The same engine, for a caller that may do this.
+    #[must_use]
+    pub fn acting_for(&self, caller: Grant) -> Self {
+        Self { caller: Arc::new(caller), ..self.clone() }
+    }
+
+    /// What the caller may do.
+    #[must_use]
+    pub fn caller(&self) -> &Grant {
+        &self.caller
+    }
+
+    /// A lease of the caller's.
+    fn new_lease(&self, job: JobKey, attempt: u32, random: Random) -> LeaseToken {
+        LeaseToken::new(job, attempt, random, self.caller.holder().clone())
+    }
+
+    /// Reads a lease id that the caller shows.
+    fn lease(&self, text: &str) -> Option<LeaseToken> {
+        LeaseToken::parse(text, self.caller.holder())
     }
 
     /// The ports.

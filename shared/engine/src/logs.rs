@@ -6,7 +6,6 @@ use protocol::{JobId, Millis, WorkflowId};
 
 use crate::Engine;
 use crate::error::{EngineError, LeaseLost, Outcome};
-use crate::ids::LeaseToken;
 use crate::ports::{Consistency, Ports};
 use crate::run::RunState;
 
@@ -37,7 +36,7 @@ impl<P: Ports> Engine<P> {
     /// [`EngineError::LeaseLost`] once the attempt isn't the holder's any more, or after a cancel.
     pub async fn append_logs(&self, lease: &str, mut pieces: Vec<LogPiece>) -> Outcome<()> {
         let lost = |why| Err(EngineError::LeaseLost(why));
-        let Some(token) = LeaseToken::parse(lease) else { return lost(LeaseLost::Unknown) };
+        let Some(token) = self.lease(lease) else { return lost(LeaseLost::Unknown) };
         let control = self.ports.control(&token.job.run, Consistency::Strong).await?;
         match control.map(|control| control.state) {
             Some(RunState::Open) => {}

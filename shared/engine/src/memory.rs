@@ -2,6 +2,7 @@
 //!
 //! Every read is strong. What a change feed and a queue are elsewhere are lists here; `Engine::settle` works them off.
 
+mod access;
 mod artifacts;
 mod jobs;
 mod registry;
@@ -12,14 +13,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use protocol::access::AuditEntry;
 use protocol::requests::LogPiece;
-use protocol::{Millis, Outputs, WorkerId, WorkflowId};
+use protocol::{Millis, Outputs, TokenName, WorkerId, WorkflowId};
 
+use crate::access::TokenRecord;
 use crate::ids::{JobKey, PoolId, Random, RunKey, Ticket, Waits};
 use crate::job::{JobRecord, JobSpec};
 use crate::notice::Notice;
 use crate::ports::{
-    Dispatcher, Idempotency, Local, Pool, PoolQueue, Repair, Stored, Surroundings, Walk, Work, WorkerRecord,
+    AuditCursor, Dispatcher, Idempotency, Local, Pool, PoolQueue, Repair, Stored, Surroundings, Walk, Work,
+    WorkerRecord,
 };
 use crate::run::{Control, WorkflowRecord};
 
@@ -46,6 +50,8 @@ struct State {
     logs: BTreeMap<(JobKey, u32, u64), LogPiece>,
     pools: BTreeMap<PoolId, Pool>,
     workers: BTreeMap<WorkerId, WorkerRecord>,
+    tokens: BTreeMap<TokenName, TokenRecord>,
+    audit: BTreeMap<AuditCursor, AuditEntry>,
     feed: VecDeque<Notice>,
     walks: VecDeque<Walk>,
     repairs: VecDeque<Repair>,

@@ -69,7 +69,7 @@ impl<P: Ports> Engine<P> {
         };
         match job {
             Some(job) => {
-                let lease = LeaseToken::new(key.clone(), job.attempt, *random);
+                let lease = self.new_lease(key.clone(), job.attempt, *random);
                 self.hand_out(&wish.claimant, &job, &lease).await
             }
             None => Ok(None),
@@ -89,7 +89,7 @@ impl<P: Ports> Engine<P> {
         };
         let key = JobKey::new(&token.job.run, *index);
         let Some(job) = self.ports.job(&key, Consistency::Strong).await? else { return Ok(None) };
-        let lease = LeaseToken::new(key, job.attempt, token.mask(masked));
+        let lease = self.new_lease(key, job.attempt, token.mask(masked));
         let live = Expect::HeldLive { fence: lease.fence(), now: self.ports.now() };
         if !live.holds(&job) {
             return Ok(None);

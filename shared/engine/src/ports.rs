@@ -7,10 +7,12 @@ use std::future::Future;
 use std::time::Duration;
 
 use bytes::Bytes;
+use protocol::access::AuditEntry;
 use protocol::requests::{LogPiece, Transport};
-use protocol::{LabelSet, Millis, Outputs, WorkerId, WorkflowId};
+use protocol::{LabelSet, Millis, Outputs, TokenName, WorkerId, WorkflowId};
 use serde::{Deserialize, Serialize};
 
+use crate::access::TokenRecord;
 use crate::ids::{JobIndex, JobKey, PoolId, Random, ReportHash, RunKey, Ticket, Waits};
 use crate::job::{JobRecord, JobSpec, JobUpdate, OutputsRef};
 use crate::notice::Notice;
@@ -310,6 +312,42 @@ pub trait WorkerRegistry {
     fn remove_worker(&self, id: &WorkerId) -> impl Future<Output = Stored<()>> + Send;
 }
 
+/// Tokens.
+pub trait TokenStore {
+    /// Keeps a token, unless one with its name is there that hasn't expired. Whether it did.
+    fn put_token(&self, token: TokenRecord, now: Millis) -> impl Future<Output = Stored<bool>> + Send;
+    /// A token, at most a second old.
+    fn token(&self, name: &TokenName) -> impl Future<Output = Stored<Option<TokenRecord>>> + Send;
+    /// All tokens.
+    fn tokens(&self) -> impl Future<Output = Stored<Vec<TokenRecord>>> + Send;
+    /// Forgets a token. Whether there was one.
+    fn remove_token(&self, name: &TokenName) -> impl Future<Output = Stored<bool>> + Send;
+}
+
+/// What is kept of who did what is forgotten after this long.
+pub const AUDIT_KEPT: Duration = Duration::from_hours(90 * 24);
+
+/// Who did what.
+pub trait AuditStore {
+    /// Adds an entry, under an id that tells entries of the same moment apart.
+    fn record(&self, entry: AuditEntry, id: Random) -> impl Future<Output = Stored<()>> + Send;
+    /// Up to `limit` entries, newest first, from the one after `after` on.
+    fn entries(
+        &self,
+        after: Option<&AuditCursor>,
+        limit: usize,
+    ) -> impl Future<Output = Stored<Vec<(AuditCursor, AuditEntry)>>> + Send;
+}
+
+/// Where a list of entries goes on.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct AuditCursor {
+    /// Of the last entry seen.
+    pub at: Millis,
+    /// Its id.
+    pub id: Random,
+}
+
 /// Messages. Each is delivered at least once, at some time, in any order.
 pub trait Dispatcher {
     /// Tells the pool's queue that a job is ready.
@@ -416,11 +454,31 @@ pub trait Surroundings {
 
 /// All of them.
 pub trait Ports:
-    RunStore + JobStore + ArtifactStore + LogStore + WorkerRegistry + Dispatcher + Surroundings + Send + Sync
+    RunStore
+    + JobStore
+    + ArtifactStore
+    + LogStore
+    + WorkerRegistry
+    + TokenStore
+    + AuditStore
+    + Dispatcher
+    + Surroundings
+    + Send
+    + Sync
 {
 }
 
 impl<T> Ports for T where
-    T: RunStore + JobStore + ArtifactStore + LogStore + WorkerRegistry + Dispatcher + Surroundings + Send + Sync
+    T: RunStore
+        + JobStore
+        + ArtifactStore
+        + LogStore
+        + WorkerRegistry
+        + TokenStore
+        + AuditStore
+        + Dispatcher
+        + Surroundings
+        + Send
+        + Sync
 {
 }

@@ -44,7 +44,7 @@ impl<P: Ports> Engine<P> {
         given: BTreeMap<String, String>,
         next: Option<Next>,
     ) -> Outcome<Option<Claimed>> {
-        let token = LeaseToken::parse(lease).ok_or(EngineError::LeaseLost(LeaseLost::Unknown))?;
+        let token = self.lease(lease).ok_or(EngineError::LeaseLost(LeaseLost::Unknown))?;
         let given = checked_outputs(given)?;
         let report = LastReport { fence: token.fence(), report: success_hash(&given) };
         if !self.accepts_reports(&token, &report).await? {
@@ -108,7 +108,7 @@ impl<P: Ports> Engine<P> {
     /// # Errors
     /// As [`Engine::complete`].
     pub async fn fail(&self, lease: &str, said: Fail) -> Outcome<()> {
-        let token = LeaseToken::parse(lease).ok_or(EngineError::LeaseLost(LeaseLost::Unknown))?;
+        let token = self.lease(lease).ok_or(EngineError::LeaseLost(LeaseLost::Unknown))?;
         let report = LastReport { fence: token.fence(), report: failure_hash(&said) };
         if !self.accepts_reports(&token, &report).await? {
             return Ok(());
@@ -161,7 +161,7 @@ impl<P: Ports> Engine<P> {
     /// [`EngineError::LeaseLost`] once the attempt isn't the holder's any more.
     pub async fn heartbeat(&self, lease: &str) -> Outcome<Heartbeat> {
         let lost = EngineError::LeaseLost;
-        let token = LeaseToken::parse(lease).ok_or(lost(LeaseLost::Unknown))?;
+        let token = self.lease(lease).ok_or(lost(LeaseLost::Unknown))?;
         let control = self.control_surely(&token.job.run).await?.ok_or(lost(LeaseLost::Ended))?;
         let Some((job, hold)) = self.held(&token).await? else {
             let job = self.ports.job(&token.job, Consistency::Strong).await?;

@@ -65,6 +65,20 @@ fn check_output_name(what: &'static str, text: &str) -> Result<(), BadId> {
     })
 }
 
+fn check_token_name(what: &'static str, text: &str) -> Result<(), BadId> {
+    check(what, text, limits::TOKEN_NAME, "only A-Z a-z 0-9 _ - . are allowed", |c| {
+        c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.')
+    })
+}
+
+fn check_secret_name(what: &'static str, text: &str) -> Result<(), BadId> {
+    let allowed = "it is a variable of the job's environment: only A-Z a-z 0-9 _ are allowed, and no digit first";
+    if let Some(found) = text.chars().next().filter(char::is_ascii_digit) {
+        return Err(BadId::Character { what, text: text.to_owned(), found, allowed });
+    }
+    check(what, text, limits::SECRET_NAME, allowed, |c| c.is_ascii_alphanumeric() || c == '_')
+}
+
 fn check(
     what: &'static str,
     text: &str,
@@ -155,6 +169,10 @@ ids! {
     WorkerId, "worker id", check_id;
     /// An output's name.
     OutputName, "output name", check_output_name;
+    /// What a token is known by, chosen by who makes it.
+    TokenName, "token name", check_token_name;
+    /// A secret's name, which is also the variable that a job has it in.
+    SecretName, "secret name", check_secret_name;
 }
 
 /// A worker's hold on one attempt of a job, opaque to the worker.

@@ -3,6 +3,7 @@
 //! No I/O happens here. A worker in Rust needs only this crate and an HTTP client; one in another language needs
 //! only the JSON these types describe.
 
+pub mod access;
 pub mod ids;
 pub mod labels;
 pub mod limits;
@@ -11,7 +12,7 @@ pub mod requests;
 pub mod time;
 pub mod wire;
 
-pub use ids::{BadId, JobId, LeaseId, OutputName, WorkerId, WorkflowId};
+pub use ids::{BadId, JobId, LeaseId, OutputName, SecretName, TokenName, WorkerId, WorkflowId};
 pub use labels::{BadLabel, Label, LabelSet};
 pub use outputs::Outputs;
 pub use time::Millis;

@@ -38,6 +38,18 @@ pub const OUTPUTS_IN_STATUS: usize = 4 * 1024;
 pub const ERROR_TEXT: usize = 4 * 1024;
 /// Longest `Idempotency-Key`.
 pub const IDEMPOTENCY_KEY: usize = 255;
+/// Longest name of a token.
+pub const TOKEN_NAME: usize = 64;
+/// Labels, and secrets, that one token may name.
+pub const NAMED_PER_TOKEN: usize = 256;
+/// How long a token is good for, in seconds: from a minute to ten years.
+pub const TOKEN_SECS: std::ops::RangeInclusive<u64> = 60..=10 * 366 * 24 * 60 * 60;
+/// Longest name of a secret.
+pub const SECRET_NAME: usize = 100;
+/// Secrets a job may name.
+pub const SECRETS_PER_JOB: usize = 20;
+/// A secret's value: what the Parameter Store keeps at its usual price.
+pub const SECRET: usize = 4 * 1024;
 /// Tries a job may have on top of its first.
 pub const RETRIES: u32 = 100;
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use common::{PATIENCE, claim};
 use engine::Engine;
-use engine::ids::LeaseToken;
+use engine::ids::{Holder, LeaseToken};
 use engine::job::{Change, Expect, Hold, JobUpdate};
 use engine::memory::Memory;
 use engine::ports::{Consistency, JobStore, RunStore, Surroundings, Updated};
@@ -41,7 +41,7 @@ async fn a_lease_that_was_taken_and_given_no_timer_is_over_in_time() {
     drop(first);
     let now = ports.now();
     let hold = Hold {
-        fence: LeaseToken::new(key.clone(), 0, ports.random()).fence(),
+        fence: LeaseToken::new(key.clone(), 0, ports.random(), Holder::default()).fence(),
         worker: WorkerId::new("unlucky").expect("an id"),
         ttl_secs: 1,
         started_at: now,

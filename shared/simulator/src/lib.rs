@@ -5,6 +5,7 @@
 //!
 //! The same seed gives the same world, call by call.
 
+mod access;
 mod actors;
 mod answers;
 pub mod bugs;

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine::ids::{JobKey, LeaseToken, Ticket};
+use engine::ids::{Holder, JobKey, LeaseToken, Ticket};
 use engine::notice::Notice;
 use engine::ports::Errand;
 use engine::submit::{Submission, Submitted};
@@ -41,7 +41,8 @@ pub(crate) struct Held {
 impl Held {
     pub(crate) fn new(claimed: &Claimed) -> Self {
         let lease = &claimed.lease;
-        let token = LeaseToken::parse(&lease.lease_id.0).expect("a lease id that was given reads back");
+        let token =
+            LeaseToken::parse(&lease.lease_id.0, &Holder::default()).expect("a lease id that was given reads back");
         Self {
             id: lease.lease_id.0.clone(),
             job: token.job.clone(),

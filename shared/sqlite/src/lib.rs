@@ -6,6 +6,7 @@
 //! elsewhere. What may happen to a record is the engine's to say: a change loads it, applies the engine's own rule and
 //! stores what became of it, inside the transaction.
 
+mod access;
 mod artifacts;
 mod jobs;
 mod local;

@@ -12,7 +12,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 const APPLICATION: i32 = 0x7766_6772;
 /// The version of the tables, in `user_version`. A change of the tables or of the records in them is a new one, with
 /// a step here that brings older files up to it.
-const VERSION: i32 = 2;
+const VERSION: i32 = 3;
 /// How long a statement waits for another program that reads or writes the file, a shell for one.
 const BUSY: Duration = Duration::from_secs(10);
 /// Prepared statements that a connection keeps: all there are.
@@ -177,11 +177,15 @@ fn is_new(db: &Connection) -> rusqlite::Result<bool> {
 
 /// Changes the tables of an older version to what they are now, all or none.
 fn bring_up(db: &Connection) -> rusqlite::Result<()> {
-    if pragma(db, "user_version")? == VERSION {
+    let found = pragma(db, "user_version")?;
+    if found == VERSION {
         return Ok(());
     }
     let transaction = db.unchecked_transaction()?;
-    transaction.execute_batch(include_str!("timers.sql"))?;
+    if found < 2 {
+        transaction.execute_batch(include_str!("timers.sql"))?;
+    }
+    transaction.execute_batch(include_str!("access.sql"))?;
     transaction.pragma_update(None, "user_version", VERSION)?;
     transaction.commit()
 }
@@ -190,6 +194,7 @@ fn bring_up(db: &Connection) -> rusqlite::Result<()> {
 fn create(db: &Connection) -> rusqlite::Result<()> {
     let transaction = db.unchecked_transaction()?;
     transaction.execute_batch(include_str!("schema.sql"))?;
+    transaction.execute_batch(include_str!("access.sql"))?;
     transaction.pragma_update(None, "application_id", APPLICATION)?;
     transaction.pragma_update(None, "user_version", VERSION)?;
     transaction.commit()

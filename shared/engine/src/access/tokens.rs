@@ -1,0 +1,113 @@
+//! Making, finding, listing and revoking tokens.
+
+use std::time::Duration;
+
+use protocol::access::{CreatedToken, NewToken, TokenInfo};
+use protocol::{Millis, TokenName, limits};
+
+use super::{Grant, TokenRecord, TokenText};
+use crate::Engine;
+use crate::error::{EngineError, Outcome};
+use crate::ports::Ports;
+
+/// A token that was read is used again for this long, so that a revoked one is refused within it.
+const STAYS_KNOWN: Duration = Duration::from_secs(30);
+/// Tokens known at a time. Only those that exist are kept, so nobody can fill this from outside.
+const KNOWN: usize = 1000;
+
+impl<P: Ports> Engine<P> {
+    /// What the token allows that somebody shows.
+    ///
+    /// # Errors
+    /// [`EngineError::BadToken`] if it isn't one, was revoked, or has expired.
+    pub async fn grant_of(&self, text: &str) -> Outcome<Grant> {
+        let text = TokenText::parse(text).ok_or(EngineError::BadToken)?;
+        let record = self.token(&text.name).await?.ok_or(EngineError::BadToken)?;
+        if !record.admits(&text, self.ports.now()) {
+            return Err(EngineError::BadToken);
+        }
+        Ok(Grant::of(&record))
+    }
+
+    async fn token(&self, name: &TokenName) -> Outcome<Option<TokenRecord>> {
+        let now = self.ports.now();
+        let known = self.known().tokens.get(name).cloned();
+        if let Some((read_at, record)) = known
+            && now.since(read_at) < STAYS_KNOWN
+        {
+            return Ok(Some(record));
+        }
+        let record = self.ports.token(name).await?;
+        let mut known = self.known();
+        match &record {
+            Some(record) => {
+                if known.tokens.len() >= KNOWN {
+                    known.tokens.clear();
+                }
+                known.tokens.insert(name.clone(), (now, record.clone()));
+            }
+            None => drop(known.tokens.remove(name)),
+        }
+        Ok(record)
+    }
+
+    /// Makes a token. Its text is in the answer and nowhere else.
+    ///
+    /// # Errors
+    /// [`EngineError::TokenExists`], [`EngineError::Range`], [`EngineError::Access`] for one without scopes.
+    pub async fn create_token(&self, new: NewToken) -> Outcome<CreatedToken> {
+        check(&new)?;
+        let now = self.ports.now();
+        let text = TokenText::new(new.name, [self.ports.random(), self.ports.random()]);
+        let record = TokenRecord {
+            name: text.name.clone(),
+            hash: text.hash(),
+            scopes: new.scopes,
+            labels: new.labels,
+            secrets: new.secrets,
+            exclusive: new.exclusive,
+            created_at: now,
+            expires_at: now + Duration::from_secs(new.expires_in_secs),
+        };
+        let info = record.info();
+        if !self.ports.put_token(record, now).await? {
+            return Err(EngineError::TokenExists(text.name));
+        }
+        Ok(CreatedToken { token: text.reveal(), info })
+    }
+
+    /// All tokens by name, also those that have expired lately.
+    pub async fn tokens(&self) -> Outcome<Vec<TokenInfo>> {
+        let mut tokens: Vec<TokenInfo> = self.ports.tokens().await?.iter().map(TokenRecord::info).collect();
+        tokens.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(tokens)
+    }
+
+    /// Revokes a token: within 30 s nobody takes it any more.
+    ///
+    /// # Errors
+    /// [`EngineError::NoToken`].
+    pub async fn revoke_token(&self, name: &TokenName) -> Outcome<()> {
+        let there = self.ports.remove_token(name).await?;
+        self.known().tokens.remove(name);
+        if there { Ok(()) } else { Err(EngineError::NoToken(name.clone())) }
+    }
+
+    /// Whether there is any token. Without one, nobody gets into a server that asks for them.
+    pub async fn has_tokens(&self, now: Millis) -> Outcome<bool> {
+        Ok(self.ports.tokens().await?.iter().any(|token| now < token.expires_at))
+    }
+}
+
+fn check(new: &NewToken) -> Outcome<()> {
+    if new.scopes.is_empty() {
+        return Err(EngineError::Access("a token needs at least one scope: read, submit, work or admin"));
+    }
+    let range = |field, value: u64, min: u64, max: u64| {
+        if (min..=max).contains(&value) { Ok(()) } else { Err(EngineError::Range { field, value, min, max }) }
+    };
+    range("expires_in_secs", new.expires_in_secs, *limits::TOKEN_SECS.start(), *limits::TOKEN_SECS.end())?;
+    let most = limits::NAMED_PER_TOKEN as u64;
+    range("the number of labels", new.labels.named() as u64, 0, most)?;
+    range("the number of secrets", new.secrets.named() as u64, 0, most)
+}

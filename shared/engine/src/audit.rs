@@ -1,0 +1,81 @@
+//! Who did what: every change that people ask for, every token made or revoked, and every attempt that was refused.
+
+use protocol::Millis;
+use protocol::access::{AuditEntry, Deed};
+
+use crate::Engine;
+use crate::error::Outcome;
+use crate::ports::{AuditCursor, Ports};
+
+/// Refused attempts without a good token that one process writes down in a second. More are counted, so that a flood of
+/// them costs no more than this.
+const STRANGERS_PER_SECOND: u32 = 10;
+
+/// The second that strangers were last refused in, how many were written down in it, and how many since weren't.
+#[derive(Debug, Default)]
+pub(crate) struct Refusals {
+    second: u64,
+    written: u32,
+    unwritten: u64,
+}
+
+impl Refusals {
+    /// Whether one more is written down; with how many that weren't.
+    fn admit(&mut self, now: Millis) -> Option<u64> {
+        if self.second != now.secs() {
+            (self.second, self.written) = (now.secs(), 0);
+        }
+        if self.written == STRANGERS_PER_SECOND {
+            self.unwritten += 1;
+            return None;
+        }
+        self.written += 1;
+        Some(std::mem::take(&mut self.unwritten))
+    }
+}
+
+/// A page of entries.
+#[derive(Clone, Debug)]
+pub struct AuditPage {
+    /// Newest first.
+    pub entries: Vec<AuditEntry>,
+    /// Where the next page begins.
+    pub next: Option<AuditCursor>,
+}
+
+impl<P: Ports> Engine<P> {
+    /// Writes down what the caller did. What was done stays done if this fails: the entry is then in the process's own
+    /// log.
+    pub async fn record(&self, mut entry: AuditEntry) {
+        if entry.deed == Deed::Refused && entry.token.is_none() {
+            match self.known().refusals.admit(entry.at_ms) {
+                Some(more) => entry.more = more,
+                None => return,
+            }
+        }
+        if let Err(error) = self.ports.record(entry.clone(), self.ports.random()).await {
+            tracing::error!(%error, ?entry, "who did what could not be kept");
+        }
+    }
+
+    /// Who did what, newest first.
+    pub async fn audit(&self, after: Option<AuditCursor>, limit: usize) -> Outcome<AuditPage> {
+        let found = self.ports.entries(after.as_ref(), limit).await?;
+        let next = if found.len() < limit { None } else { found.last().map(|(cursor, _)| cursor.clone()) };
+        Ok(AuditPage { entries: found.into_iter().map(|(_, entry)| entry).collect(), next })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_of_strangers_is_counted_and_not_written() {
+        let mut refusals = Refusals::default();
+        let written = (0..100).filter(|_| refusals.admit(Millis(5_000)).is_some()).count();
+        assert_eq!(written, 10);
+        assert_eq!(refusals.admit(Millis(6_000)), Some(90), "the next says how many weren't");
+        assert_eq!(refusals.admit(Millis(6_001)), Some(0));
+    }
+}

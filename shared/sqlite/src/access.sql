@@ -1,0 +1,15 @@
+-- From version 2 to 3.
+
+CREATE TABLE tokens (
+    name TEXT PRIMARY KEY,
+    expires INTEGER NOT NULL,
+    record TEXT NOT NULL
+);
+
+-- Who did what.
+CREATE TABLE audit (
+    at INTEGER NOT NULL,
+    id TEXT NOT NULL,
+    entry TEXT NOT NULL,
+    PRIMARY KEY (at, id)
+);
