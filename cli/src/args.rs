@@ -209,9 +209,6 @@ pub struct NewTokenArgs {
     /// How long it is good for, as 12h or 90d
     #[arg(long, value_name = "TIME", default_value = "90d", value_parser = read_days)]
     pub expires: u64,
-    /// With all that it may do, as JSON
-    #[arg(long)]
-    pub json: bool,
     /// Where to make it.
     #[command(flatten)]
     pub place: TokenPlace,

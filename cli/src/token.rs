@@ -33,7 +33,7 @@ pub async fn run(
                 }
                 TokenPlace { .. } => remote()?.client.create_token(&new).await?,
             };
-            shown_once(screen, &created, args.json)
+            shown_once(screen, &created)
         }
         TokenCommand::List { json } => {
             let tokens = remote()?.client.tokens().await?;
@@ -80,10 +80,7 @@ async fn in_store<S: TokenStore + AuditStore>(store: &S, new: NewToken, how: &st
 }
 
 /// The token alone on standard output, so that a script can keep it; what it is, beside it.
-fn shown_once(screen: &Screen, created: &CreatedToken, json: bool) -> Result<(), Failure> {
-    if json {
-        return print_json(screen, created);
-    }
+fn shown_once(screen: &Screen, created: &CreatedToken) -> Result<(), Failure> {
     let TokenInfo { name, expires_at_ms, .. } = &created.info;
     screen
         .aside(&format!("token {name}, good until {}; this is the only time it is shown:", time::utc(*expires_at_ms)));

@@ -77,8 +77,8 @@ impl Cloud {
     /// Another way to the target, with the same password.
     #[must_use]
     pub fn url_through(&self, url: &str) -> String {
-        let (_, rest) = self.url.split_once("://").expect("a URL");
-        let password = rest.rsplit_once('@').map_or(String::new(), |(password, _)| format!("{password}@"));
+        let password = self.url.split_once("://").and_then(|(_, rest)| rest.rsplit_once('@'));
+        let password = password.map_or(String::new(), |(password, _)| format!("{password}@"));
         url.replacen("://", &format!("://{password}"), 1)
     }
 

@@ -84,7 +84,7 @@ impl<P: Ports> Engine<P> {
         if self.ports.tokens().await?.iter().any(can) {
             return Ok(None);
         }
-        let name = TokenName::new("admin").expect("these letters are a name");
+        let name = TokenName::new("admin")?;
         self.create_token(NewToken::for_everything(name)).await.map(Some)
     }
 }

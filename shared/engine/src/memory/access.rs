@@ -11,11 +11,11 @@ use crate::ports::{AUDIT_KEPT, AuditCursor, AuditStore, Stored, TokenStore};
 impl TokenStore for Memory {
     async fn put_token(&self, token: TokenRecord, now: Millis) -> Stored<bool> {
         let mut state = self.state();
-        let taken = state.tokens.get(&token.name).is_some_and(|other| now < other.expires_at);
-        if !taken {
+        let is_free = state.tokens.get(&token.name).is_none_or(|other| other.expires_at <= now);
+        if is_free {
             state.tokens.insert(token.name.clone(), token);
         }
-        Ok(!taken)
+        Ok(is_free)
     }
 
     async fn token(&self, name: &TokenName) -> Stored<Option<TokenRecord>> {
