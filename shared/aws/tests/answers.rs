@@ -73,6 +73,7 @@ impl Stub {
             bucket: "bucket".to_owned(),
             walks_queue: "http://localhost/walks".to_owned(),
             queue_prefix: "pool-".to_owned(),
+            require_tls: true,
             ready_shards: 1,
         };
         Aws::with_settings(config, &settings.load().await)
