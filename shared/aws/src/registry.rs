@@ -106,7 +106,10 @@ impl Aws {
         match call.send().await {
             Ok(answer) => answer.queue_url.ok_or_else(|| corrupt("SQS created a queue without a URL")),
             Err(error) if matches!(error.as_service_error(), Some(CreateQueueError::QueueNameExists(_))) => {
-                tracing::warn!(name, "the queue was made by another version; delete it to have it made as it should be");
+                tracing::warn!(
+                    name,
+                    "the queue was made by another version; delete it to have it made as it should be"
+                );
                 self.queue_url(&name).await
             }
             Err(error) => Err(unavailable(&error)),

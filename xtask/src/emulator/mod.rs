@@ -143,6 +143,11 @@ impl Emulator {
         self.process.id()
     }
 
+    /// A program of its environment, such as `python`.
+    pub fn program(&self, name: &str) -> PathBuf {
+        self.venv.program(name)
+    }
+
     /// Runs the AWS command line against it and returns what it printed.
     pub fn aws(&self, arguments: &[&str]) -> anyhow::Result<String> {
         let output = Command::new(self.venv.program("aws"))
