@@ -18,9 +18,10 @@ MARK = f"try-{uuid.uuid4().hex}"
 RUN, WORKFLOW, KEY = f"R#{MARK}", f"WF#{MARK}", f"IDEM##{MARK}"
 
 ALLOWED = {
-    "submit": [("get", RUN), ("get", KEY), ("get", "TOKEN"), ("batch_get", RUN), ("query", RUN), ("batch_put", RUN),
-               ("commit", WORKFLOW, RUN, KEY), ("update", "POOL"), ("update", RUN), ("put", "TOKEN"), ("delete", "TOKEN"),
-               ("put", "AUDIT"), ("put_object", "defs"), ("get_object", "outputs"), ("send", "walks")],
+    "submit": [("get", RUN), ("get", KEY), ("get", "TOKEN"), ("batch_get", RUN), ("query", RUN), ("query", "WORKER"),
+               ("index", "OPEN"), ("batch_put", RUN), ("commit", WORKFLOW, RUN, KEY), ("update", "POOL"), ("update", RUN),
+               ("put", "TOKEN"), ("delete", "TOKEN"), ("put", "AUDIT"), ("put_object", "defs"), ("get_object", "outputs"),
+               ("send", "walks")],
     "claim": [("get", RUN), ("get", "WORKER"), ("get", "TOKEN"), ("query", "POOL"), ("index", "READY#x#0"),
               ("batch_get", RUN), ("update", RUN), ("update", "POOL"), ("put", "WORKER"), ("delete", "WORKER"),
               ("put", "AUDIT"), ("get_object", "outputs"), ("put_object", "upstream"), ("create_queue", "pool"),
@@ -40,7 +41,7 @@ ALLOWED = {
 
 FORBIDDEN = {
     "submit": [("scan",), ("create_queue", "pool"), ("send", "pool"), ("put_log",), ("query_logs",), ("get_object", "logs"),
-               ("delete_object", "defs"), ("query", "AUDIT"), ("delete", "AUDIT"), ("put", "WORKER"), ("index", "OPEN"),
+               ("delete_object", "defs"), ("query", "AUDIT"), ("delete", "AUDIT"), ("put", "WORKER"), ("index", "WORKFLOWS"),
                ("secrets", "secrets")],
     "claim": [("scan",), ("get", WORKFLOW), ("delete", RUN), ("delete", WORKFLOW), ("put", "TOKEN"), ("delete", "TOKEN"),
               ("query", "TOKEN"), ("query", RUN), ("index", "WORKFLOWS"), ("get_object", "logs"), ("put_object", "outputs"),
