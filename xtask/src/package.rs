@@ -169,10 +169,12 @@ pub fn cache() -> Result<PathBuf> {
     Ok(base.context("neither XDG_CACHE_HOME nor HOME is set")?.join("workflow-graph"))
 }
 
-/// Checks the template with cfn-lint.
+/// Checks the template with cfn-lint, and that it keeps the rules of `infra/security`.
 pub fn lint_template() -> Result<()> {
     let tools = install_tools("lint")?;
-    run(Command::new(tools.join("bin/cfn-lint")).arg(root().join("infra/template.yaml")))
+    run(Command::new(tools.join("bin/cfn-lint")).arg(root().join("infra/template.yaml")))?;
+    let tests = ["-m", "unittest", "discover", "-s", "infra/security"];
+    run(Command::new(tools.join("bin/python")).args(tests).current_dir(root()))
 }
 
 /// Installs the target's standard library, unless the toolchain has it.

@@ -46,6 +46,7 @@ pub fn run(quick: bool) -> Result<()> {
         suite.part("LocalStack's plugins", &Kind::LocalStack.to_string(), test_plugins);
         suite.on_cloud(Kind::LocalStack);
     }
+    suite.part("what MiniStack is taught", &Kind::MiniStack.to_string(), test_ministack);
     suite.on_cloud(Kind::MiniStack);
     suite.summary()
 }
@@ -79,6 +80,10 @@ impl Suite {
         self.part(&name("end-to-end suite"), &kind.to_string(), || end_to_end(&cloud, &binaries));
         self.part(&name("demo"), &kind.to_string(), || demo::show(&cloud, &binaries));
         self.part(&name("demo of security"), &kind.to_string(), || security::show(&cloud, &binaries));
+        if kind == Kind::MiniStack {
+            // Last: it leaves a message for `wfg redrive`.
+            self.part(&name("roles"), &kind.to_string(), || try_roles(&cloud));
+        }
         if self.parts.iter().any(|part| !part.passed) {
             eprintln!("{}", cloud.emulator.log_tail());
         }
@@ -86,7 +91,8 @@ impl Suite {
     }
 
     fn summary(&self) -> Result<()> {
-        println!("\nWhat served in AWS's place is named; nothing here ran on AWS.\n");
+        println!("\nWhat served in AWS's place is named; nothing here ran on AWS.");
+        println!("MiniStack lets each function do what its role allows; LocalStack lets all do everything.\n");
         for part in &self.parts {
             let result = if part.passed { "passed" } else { "FAILED" };
             println!("{result}  {:42} {:38} {:7.1} s", part.name, part.served_by, part.secs);
@@ -98,6 +104,14 @@ impl Suite {
         }
         Ok(())
     }
+}
+
+/// That each function's role allows what the function does, and refuses what it doesn't.
+fn try_roles(cloud: &Cloud) -> Result<()> {
+    let mut python = Command::new(cloud.emulator.program("python"));
+    python.arg("infra/security/try_roles.py").current_dir(package::root());
+    python.env("WFG_TEST_AWS", cloud.emulator.endpoint()).env("WFG_TEST_STACK", &cloud.deployed.stack);
+    checked(&mut python)
 }
 
 /// A test of the ports on tables of its own.
@@ -144,6 +158,11 @@ pub fn target<'a>(cloud: &'a Cloud, binaries: &'a Binaries) -> Result<Vec<(&'sta
         ("WFG_TEST_BUCKET", &deployed.bucket),
         ("WFG_TEST_STACK", &deployed.stack),
     ])
+}
+
+fn test_ministack() -> Result<()> {
+    let mut python = Command::new(emulator::install(Kind::MiniStack)?.program("python"));
+    checked(python.args(["-m", "unittest", "discover", "-s", "localstack/ministack"]).current_dir(package::root()))
 }
 
 fn test_plugins() -> Result<()> {

@@ -15,6 +15,8 @@ pub struct Config {
     pub walks_queue: String,
     /// `WFG_QUEUE_PREFIX`: what a pool queue's name begins with.
     pub queue_prefix: String,
+    /// `WFG_REQUIRE_TLS`: whether the pools' queues refuse plain HTTP. Only emulators need it to be `false`.
+    pub require_tls: bool,
     /// `WFG_READY_SHARDS`: index partitions of each pool's ready list. An index partition takes about 1,000 writes a
     /// second. May be raised at any time, but lowered only while nothing waits.
     pub ready_shards: u32,
@@ -27,6 +29,9 @@ pub enum BadConfig {
     /// A variable isn't set.
     #[error("the environment variable {0} is not set; the template sets it")]
     Missing(&'static str),
+    /// Neither `true` nor `false`.
+    #[error("WFG_REQUIRE_TLS is {0:?}; it must be true or false")]
+    Tls(String),
     /// Not a number from 1 to 64.
     #[error("WFG_READY_SHARDS is {0:?}; it must be a number from 1 to 64")]
     Shards(String),
@@ -41,12 +46,15 @@ impl Config {
         let read = |name: &'static str| env::var(name).map_err(|_| BadConfig::Missing(name));
         let shards = env::var("WFG_READY_SHARDS").unwrap_or_else(|_| "4".to_owned());
         let ready_shards = shards.parse().ok().filter(|n| (1..=64).contains(n)).ok_or(BadConfig::Shards(shards))?;
+        let tls = env::var("WFG_REQUIRE_TLS").unwrap_or_else(|_| "true".to_owned());
+        let require_tls = tls.parse().map_err(|_| BadConfig::Tls(tls))?;
         Ok(Self {
             jobs_table: read("WFG_JOBS_TABLE")?,
             logs_table: read("WFG_LOGS_TABLE")?,
             bucket: read("WFG_BUCKET")?,
             walks_queue: read("WFG_WALKS_QUEUE_URL")?,
             queue_prefix: read("WFG_QUEUE_PREFIX")?,
+            require_tls,
             ready_shards,
         })
     }

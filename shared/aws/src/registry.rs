@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use aws_sdk_sqs::operation::create_queue::CreateQueueError;
 use aws_sdk_sqs::types::QueueAttributeName;
 use engine::ids::PoolId;
 use engine::ports::{Consistency, Pool, PoolQueue, Stored, WORKER_KEPT, WorkerRecord, WorkerRegistry};
@@ -22,6 +23,12 @@ const WANTED_EVERY: Duration = Duration::from_mins(5);
 const TICKET_HIDDEN_SECS: u32 = 30;
 /// How long a ticket that nobody receives is kept; claims over HTTP find its job without.
 const TICKET_KEPT_SECS: u32 = 24 * 3600;
+
+/// As the template says of its own queues.
+const TLS_ONLY: &str = concat!(
+    r#"{"Version":"2012-10-17","Statement":[{"Sid":"TlsOnly","Effect":"Deny","Principal":"*","#,
+    r#""Action":"sqs:*","Resource":"*","Condition":{"Bool":{"aws:SecureTransport":"false"}}}]}"#
+);
 
 #[derive(Serialize, Deserialize)]
 struct PoolItem {
@@ -85,15 +92,33 @@ impl Aws {
     }
 
     async fn create_queue(&self, pool: &Pool) -> Stored<String> {
-        let call = self
+        let name = format!("{}{}", self.config.queue_prefix, pool.id.as_str());
+        let mut call = self
             .queues
             .create_queue()
-            .queue_name(format!("{}{}", self.config.queue_prefix, pool.id.as_str()))
+            .queue_name(&name)
             .attributes(QueueAttributeName::VisibilityTimeout, TICKET_HIDDEN_SECS.to_string())
             .attributes(QueueAttributeName::MessageRetentionPeriod, TICKET_KEPT_SECS.to_string())
             .attributes(QueueAttributeName::SqsManagedSseEnabled, "true");
-        let answer = call.send().await.map_err(|error| unavailable(&error))?;
-        answer.queue_url.ok_or_else(|| corrupt("SQS created a queue without a URL"))
+        if self.config.require_tls {
+            call = call.attributes(QueueAttributeName::Policy, TLS_ONLY);
+        }
+        match call.send().await {
+            Ok(answer) => answer.queue_url.ok_or_else(|| corrupt("SQS created a queue without a URL")),
+            Err(error) if matches!(error.as_service_error(), Some(CreateQueueError::QueueNameExists(_))) => {
+                tracing::warn!(
+                    name,
+                    "the queue was made by another version; delete it to have it made as it should be"
+                );
+                self.queue_url(&name).await
+            }
+            Err(error) => Err(unavailable(&error)),
+        }
+    }
+
+    async fn queue_url(&self, name: &str) -> Stored<String> {
+        let answer = self.queues.get_queue_url().queue_name(name).send().await.map_err(|error| unavailable(&error))?;
+        answer.queue_url.ok_or_else(|| corrupt("SQS named a queue without a URL"))
     }
 }
 

@@ -14,9 +14,11 @@ use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use engine::ids::{JobKey, ReportHash, RunKey};
 use engine::job::{Change, Expect, JobUpdate};
-use engine::ports::{Commit, Committed, Consistency, Idempotency, JobStore, NewItem, RunStore, StoreError, Stored};
+use engine::ports::{
+    Commit, Committed, Consistency, Idempotency, JobStore, NewItem, Pool, RunStore, StoreError, Stored, WorkerRegistry,
+};
 use engine::run::{Control, RunState, Timer, WorkflowRecord};
-use protocol::{Millis, WorkflowId};
+use protocol::{LabelSet, Millis, WorkflowId};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -63,6 +65,10 @@ impl Stub {
     }
 
     async fn ports(&self) -> Aws {
+        self.ports_where(true).await
+    }
+
+    async fn ports_where(&self, require_tls: bool) -> Aws {
         let settings = Aws::settings()
             .region(Region::new("us-east-1"))
             .credentials_provider(Credentials::new("test", "test", None, None, "test"))
@@ -73,6 +79,7 @@ impl Stub {
             bucket: "bucket".to_owned(),
             walks_queue: "http://localhost/walks".to_owned(),
             queue_prefix: "pool-".to_owned(),
+            require_tls,
             ready_shards: 1,
         };
         Aws::with_settings(config, &settings.load().await)
@@ -274,4 +281,43 @@ async fn a_batch_that_is_never_done_is_tried_with_jitter_up_to_a_limit_and_then_
         waits_of_a_batch_never_done().await,
         "two that were throttled together must not come back together"
     );
+}
+
+/// Answers for a pool whose queue is there or not, with these attributes or others.
+fn queues(there: bool) -> Stub {
+    Stub::new(move |body| match (&body["TableName"], &body["Attributes"]) {
+        (Value::Null, Value::Object(_)) if there => (400, json!({ "__type": "com.amazonaws.sqs#QueueNameExists" })),
+        (Value::Null, _) => (200, json!({ "QueueUrl": "http://localhost/pool" })),
+        _ => (200, json!({})),
+    })
+}
+
+#[tokio::test]
+async fn a_pools_queue_is_encrypted_and_refuses_plain_http_unless_told_otherwise() {
+    let pool = Pool::of(LabelSet::default());
+    for require_tls in [true, false] {
+        let stub = queues(false);
+        let made = stub.ports_where(require_tls).await.want_queue(&pool, Millis(1)).await.expect("it is made");
+        assert_eq!(made.map(|queue| queue.url).as_deref(), Some("http://localhost/pool"));
+        let attributes = &stub.bodies()[0]["Attributes"];
+        assert_eq!(attributes["SqsManagedSseEnabled"], "true");
+        let policy = attributes["Policy"].as_str();
+        assert_eq!(policy.is_some(), require_tls, "{attributes}");
+        let Some(policy) = policy else { continue };
+        let policy: Value = serde_json::from_str(policy).expect("JSON");
+        let [denial] = policy["Statement"].as_array().map(Vec::as_slice).expect("a list") else { panic!("{policy}") };
+        assert_eq!(
+            (&denial["Effect"], &denial["Principal"], &denial["Action"]),
+            (&json!("Deny"), &json!("*"), &json!("sqs:*"))
+        );
+        assert_eq!(denial["Condition"], json!({ "Bool": { "aws:SecureTransport": "false" } }));
+    }
+}
+
+#[tokio::test]
+async fn a_queue_that_another_version_made_is_used_as_it_is() {
+    let stub = queues(true);
+    let pool = Pool::of(LabelSet::default());
+    let found = stub.ports().await.want_queue(&pool, Millis(1)).await.expect("it is there");
+    assert_eq!(found.map(|queue| queue.url).as_deref(), Some("http://localhost/pool"));
 }

@@ -29,13 +29,12 @@ pub fn command(kind: Kind, venv: &Venv, port: u16, directory: &Path, log: &Path)
     let temporary = directory.join("tmp");
     fs::create_dir(&temporary)?;
     let output = File::create(log)?;
-    let (program, arguments): (_, &[&str]) = match kind {
-        Kind::LocalStack => ("python", &["-m", "localstack.runtime.main"]),
-        Kind::MiniStack => ("ministack", &[]),
+    let mut command = Command::new(venv.program("python"));
+    match kind {
+        Kind::LocalStack => command.args(["-m", "localstack.runtime.main"]),
+        Kind::MiniStack => command.arg(super::project_root().join("localstack/ministack/run.py")),
     };
-    let mut command = Command::new(venv.program(program));
     command
-        .args(arguments)
         .env_clear()
         .envs(std::env::var_os("PATH").map(|path| ("PATH", path)))
         .env("LANG", "C.UTF-8")
@@ -84,6 +83,8 @@ fn ministack_environment(command: &mut Command, port: u16) {
         .env("GATEWAY_PORT", port.to_string())
         // Functions inherit it; without it they would call AWS.
         .env("AWS_ENDPOINT_URL", format!("http://127.0.0.1:{port}"))
+        // Each function may do what its role allows. The credentials `test` are the account's own, and may do all.
+        .env("AUTH", "true")
         .env("IOT_MTLS_ENABLED", "0");
 }
 

@@ -143,6 +143,11 @@ impl Emulator {
         self.process.id()
     }
 
+    /// A program of its environment, such as `python`.
+    pub fn program(&self, name: &str) -> PathBuf {
+        self.venv.program(name)
+    }
+
     /// Has a program that speaks to AWS speak to it, with nothing else in its environment.
     pub fn credentials<'a>(&self, command: &'a mut Command) -> &'a mut Command {
         let kept: Vec<_> =

@@ -1,0 +1,173 @@
+"""What must hold of infra/template.yaml so that nobody gets in who doesn't belong.
+
+`problems` takes the template as cfn-lint decodes it, with RequireTls as it is by default, and says what is wrong.
+"""
+
+# Calls whose partition keys AWS knows, so that a condition on them narrows the call. Of any other there are none, and
+# `ForAllValues` holds for an empty set: a role that may scan reads everything.
+KEYED = {f"dynamodb:{name}" for name in (
+    "GetItem", "BatchGetItem", "Query", "PutItem", "UpdateItem", "DeleteItem", "BatchWriteItem")}
+# The partitions of the jobs table and of its index: shared/aws/src/keys.rs.
+TABLE_KEYS = {"WF#*", "IDEM#*", "R#*", "POOL", "WORKER", "TOKEN", "AUDIT"}
+INDEX_KEYS = {"OPEN", "WORKFLOWS", "READY#*"}
+# Who may touch what a stranger would look for first.
+MAKES_TOKENS = {"SubmitRole"}
+READS_TOKENS = {"SubmitRole", "ClaimRole", "CompleteRole", "QueryRole"}
+READS_SECRETS = {"ClaimRole", "CompleteRole"}
+WRITES = {"dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem", "dynamodb:BatchWriteItem"}
+CLOSED = ("BlockPublicAcls", "BlockPublicPolicy", "IgnorePublicAcls", "RestrictPublicBuckets")
+NOTHING = {"Ref": "AWS::NoValue"}
+
+
+def problems(template):
+    """What is wrong, one sentence each; none if all is well."""
+    resources = by_default(template["Resources"])
+    found = list(_switch(template))
+    found += _roles(resources)
+    found += _storage(resources)
+    found += _plain_http(resources)
+    found += _throttling(resources)
+    return found
+
+
+def by_default(value):
+    """The value with plain HTTP refused, as without parameters."""
+    if isinstance(value, dict):
+        if set(value) == {"Fn::If"} and value["Fn::If"][0] == "TlsOnly":
+            return by_default(value["Fn::If"][1])
+        return {key: by_default(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [by_default(each) for each in value if each != NOTHING]
+    return value
+
+
+def _switch(template):
+    if template["Parameters"]["RequireTls"]["Default"] != "true":
+        yield "RequireTls is not true by default"
+    if template["Conditions"]["TlsOnly"] != {"Fn::Equals": [{"Ref": "RequireTls"}, "true"]}:
+        yield "TlsOnly doesn't follow RequireTls"
+
+
+def of_type(resources, kind):
+    """Names and properties of the resources of a type."""
+    return [(name, one.get("Properties", {})) for name, one in resources.items() if one["Type"] == kind]
+
+
+def _list(value):
+    return value if isinstance(value, list) else [value]
+
+
+def _text(resource):
+    """A resource of a statement, as text: what varies with the stack in braces."""
+    if isinstance(resource, str):
+        return resource
+    if "Fn::GetAtt" in resource:
+        return "${" + ".".join(_list(resource["Fn::GetAtt"])) + "}"
+    return resource.get("Fn::Sub", str(resource))
+
+
+def _roles(resources):
+    roles = of_type(resources, "AWS::IAM::Role")
+    used = [_text(one.get("Role", "")) for _, one in of_type(resources, "AWS::Serverless::Function")]
+    if sorted(used) != sorted("${%s.Arn}" % name for name, _ in roles):
+        yield f"each function must have a role of its own: {used}"
+    for name, role in roles:
+        for trusted in role["AssumeRolePolicyDocument"]["Statement"]:
+            if trusted["Principal"] != {"Service": "lambda.amazonaws.com"}:
+                yield f"{name} may be assumed by {trusted['Principal']}"
+        if {"Ref": "TlsOnlyPolicy"} not in role.get("ManagedPolicyArns", []):
+            yield f"{name} lacks TlsOnlyPolicy"
+        for policy in role["Policies"]:
+            yield from _statements(name, policy["PolicyDocument"])
+    for name, policy in of_type(resources, "AWS::IAM::ManagedPolicy"):
+        yield from _statements(name, policy["PolicyDocument"])
+
+
+def _statements(role, document):
+    for statement in document["Statement"]:
+        if statement["Effect"] == "Deny":
+            continue
+        if "Action" not in statement or "Resource" not in statement:
+            yield f"{role} allows all but something"
+            continue
+        actions = _list(statement["Action"])
+        places = [_text(one) for one in _list(statement["Resource"])]
+        yield from (f"{role} allows {action}" for action in actions if "*" in action)
+        # None needs it: whatever the functions call knows the resource it is about.
+        yield from (f"{role} allows {actions} on {place}" for place in places if place.endswith(("*:*", ":*")) or place == "*")
+        if any("JobsTable" in place and "/stream/" not in place and "StreamArn" not in place for place in places):
+            yield from _keys(role, actions, places, statement.get("Condition", {}))
+        elif any("LogsTable" in place for place in places):
+            yield from (f"{role} may {action} the logs" for action in actions if action not in KEYED)
+        if role not in READS_SECRETS and any(action.startswith(("ssm:", "secretsmanager:", "kms:")) for action in actions):
+            yield f"{role} may {actions}"
+
+
+def _keys(role, actions, places, condition):
+    yield from (f"{role} may {action} the jobs table" for action in actions if action not in KEYED)
+    keys = set(_list(condition.get("ForAllValues:StringLike", {}).get("dynamodb:LeadingKeys", [])))
+    if not keys:
+        yield f"{role} may {actions} any key of the jobs table"
+    known = INDEX_KEYS if all("/index/" in place for place in places) else TABLE_KEYS
+    if keys - known:
+        yield f"{role} may {actions} {sorted(keys - known)}, which nothing of ours is under"
+    if "TOKEN" in keys and (role not in READS_TOKENS or WRITES & set(actions) and role not in MAKES_TOKENS):
+        yield f"{role} may {actions} tokens"
+    if "AUDIT" in keys and role not in READS_TOKENS:
+        yield f"{role} may {actions} the record of who did what"
+
+
+def _storage(resources):
+    for name, table in of_type(resources, "AWS::DynamoDB::Table"):
+        if table.get("SSESpecification", {}).get("SSEEnabled") is not True:
+            yield f"table {name} isn't encrypted"
+    for name, queue in of_type(resources, "AWS::SQS::Queue"):
+        if queue.get("SqsManagedSseEnabled") is not True and "KmsMasterKeyId" not in queue:
+            yield f"queue {name} isn't encrypted"
+    for name, bucket in of_type(resources, "AWS::S3::Bucket"):
+        if not bucket.get("BucketEncryption", {}).get("ServerSideEncryptionConfiguration"):
+            yield f"bucket {name} isn't encrypted"
+        block = bucket.get("PublicAccessBlockConfiguration", {})
+        yield from (f"bucket {name} lacks {setting}" for setting in CLOSED if block.get(setting) is not True)
+        if not any(_refuses(one, "s3:signatureAge") for one in _policies(resources, "AWS::S3::BucketPolicy", "Bucket", name)):
+            yield f"bucket {name} takes URLs signed long ago"
+
+
+def _policies(resources, kind, field, name):
+    found = of_type(resources, kind)
+    return [one["PolicyDocument"] for _, one in found if {"Ref": name} in _list(one[field])]
+
+
+def _refuses(document, condition):
+    """Whether everyone is refused on a condition that asks for this key."""
+    denials = [one for one in document["Statement"] if one["Effect"] == "Deny" and one["Principal"] == "*"]
+    return any(condition in keys for one in denials for keys in one.get("Condition", {}).values())
+
+
+def _plain_http(resources):
+    guarded = {
+        "AWS::S3::Bucket": ("AWS::S3::BucketPolicy", "Bucket"),
+        "AWS::SQS::Queue": ("AWS::SQS::QueuePolicy", "Queues"),
+        "AWS::SNS::Topic": ("AWS::SNS::TopicPolicy", "Topics"),
+    }
+    for kind, (policy, field) in guarded.items():
+        for name, _ in of_type(resources, kind):
+            if not any(_refuses(one, "aws:SecureTransport") for one in _policies(resources, policy, field, name)):
+                yield f"{name} answers plain HTTP"
+    for name, _ in of_type(resources, "AWS::DynamoDB::Table"):
+        denied = [_text(place) for one in resources["TlsOnlyPolicy"]["Properties"]["PolicyDocument"]["Statement"]
+                  for place in _list(one["Resource"]) if one["Effect"] == "Deny"]
+        if "${%s.Arn}" % name not in denied:
+            yield f"{name} answers functions that speak plain HTTP"
+
+
+def _throttling(resources):
+    limits = ("ThrottlingRateLimit", "ThrottlingBurstLimit")
+    for name, _ in of_type(resources, "AWS::ApiGatewayV2::Api"):
+        stages = [one for _, one in of_type(resources, "AWS::ApiGatewayV2::Stage") if one["ApiId"] == {"Ref": name}]
+        if not stages or any(limit not in one.get("DefaultRouteSettings", {}) for one in stages for limit in limits):
+            yield f"{name} isn't throttled"
+    for name, api in of_type(resources, "AWS::Serverless::Api"):
+        all_of_it = [one for one in api.get("MethodSettings", []) if (one["ResourcePath"], one["HttpMethod"]) == ("/*", "*")]
+        if not any(all(limit in one for limit in limits) for one in all_of_it):
+            yield f"{name} isn't throttled"

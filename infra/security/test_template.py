@@ -1,0 +1,117 @@
+"""The template keeps every rule, and a template that breaks one is found out.
+
+Run by `cargo xtask test`, in the environment with cfn-lint: `python -m unittest discover -s infra/security`.
+"""
+
+import copy
+import pathlib
+import unittest
+
+import cfnlint.decode
+
+from rules import problems
+
+TEMPLATE, ERRORS = cfnlint.decode.decode(str(pathlib.Path(__file__).parent.parent / "template.yaml"))
+
+
+def statements(template, role):
+    return template["Resources"][role]["Properties"]["Policies"][0]["PolicyDocument"]["Statement"]
+
+
+def properties(template, name):
+    return template["Resources"][name]["Properties"]
+
+
+def allow(template, role, action, resource, **more):
+    statements(template, role).append({"Effect": "Allow", "Action": action, "Resource": resource, **more})
+
+
+def on_keys(*keys):
+    return {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": list(keys)}}
+
+
+JOBS = {"Fn::GetAtt": ["JobsTable", "Arn"]}
+
+
+class Template(unittest.TestCase):
+    def test_it_keeps_every_rule(self):
+        self.assertEqual(ERRORS, [])
+        self.assertEqual(problems(TEMPLATE), [])
+
+    def breaks(self, said, change):
+        template = copy.deepcopy(TEMPLATE)
+        change(template)
+        found = problems(template)
+        self.assertTrue(any(said in one for one in found), f"{said!r} is not said: {found}")
+
+    def test_an_action_or_a_resource_that_is_a_wildcard_is_found(self):
+        bucket = {"Fn::Sub": "${ArtifactsBucket.Arn}/defs/*"}
+        self.breaks("QueryRole allows s3:*", lambda t: allow(t, "QueryRole", "s3:*", bucket))
+        self.breaks("QueryRole allows ['s3:GetObject'] on *", lambda t: allow(t, "QueryRole", "s3:GetObject", "*"))
+        queues = {"Fn::Sub": "arn:${AWS::Partition}:sqs:${AWS::Region}:${AWS::AccountId}:*"}
+        self.breaks("QueryRole allows ['sqs:SendMessage'] on arn", lambda t: allow(t, "QueryRole", "sqs:SendMessage", queues))
+        denial = {"Effect": "Allow", "NotAction": "iam:*", "Resource": JOBS}
+        self.breaks("allows all but", lambda t: statements(t, "ClaimRole").append(denial))
+
+    def test_a_scan_or_a_call_without_keys_is_found(self):
+        scan = lambda t: allow(t, "QueryRole", "dynamodb:Scan", JOBS, Condition=on_keys("R#*"))
+        self.breaks("QueryRole may dynamodb:Scan the jobs table", scan)
+        self.breaks("any key of the jobs table", lambda t: allow(t, "QueryRole", "dynamodb:GetItem", JOBS))
+        index = {"Fn::Sub": "${JobsTable.Arn}/index/index"}
+        self.breaks("any key of the jobs table", lambda t: allow(t, "QueryRole", "dynamodb:Query", index))
+        every = lambda t: allow(t, "QueryRole", "dynamodb:GetItem", JOBS, Condition=on_keys("*"))
+        self.breaks("['*'], which nothing of ours is under", every)
+        logs = {"Fn::GetAtt": ["LogsTable", "Arn"]}
+        self.breaks("may dynamodb:Scan the logs", lambda t: allow(t, "QueryRole", "dynamodb:Scan", logs))
+
+    def test_tokens_records_and_secrets_in_the_wrong_hands_are_found(self):
+        reads = lambda t: allow(t, "ExpireRole", "dynamodb:GetItem", JOBS, Condition=on_keys("TOKEN"))
+        self.breaks("ExpireRole may ['dynamodb:GetItem'] tokens", reads)
+        writes = lambda t: allow(t, "ClaimRole", "dynamodb:PutItem", JOBS, Condition=on_keys("TOKEN"))
+        self.breaks("ClaimRole may ['dynamodb:PutItem'] tokens", writes)
+        audit = lambda t: allow(t, "ScheduleRole", "dynamodb:PutItem", JOBS, Condition=on_keys("AUDIT"))
+        self.breaks("ScheduleRole may ['dynamodb:PutItem'] the record", audit)
+        secret = {"Fn::Sub": "arn:aws:ssm:${AWS::Region}:${AWS::AccountId}:parameter/${AWS::StackName}/secrets/*"}
+        self.breaks("QueryRole may ['ssm:GetParameters']", lambda t: allow(t, "QueryRole", "ssm:GetParameters", secret))
+
+    def test_a_role_that_others_may_assume_or_share_is_found(self):
+        def opened(template):
+            document = properties(template, "QueryRole")["AssumeRolePolicyDocument"]
+            document["Statement"][0]["Principal"] = {"AWS": "*"}
+
+        self.breaks("QueryRole may be assumed by", opened)
+        shared = lambda t: properties(t, "QueryFunction").update(Role={"Fn::GetAtt": ["SubmitRole", "Arn"]})
+        self.breaks("a role of its own", shared)
+
+    def test_what_is_not_encrypted_is_found(self):
+        for name, setting in (("JobsTable", "SSESpecification"), ("LogsTable", "SSESpecification"),
+                              ("WalksQueue", "SqsManagedSseEnabled"), ("StreamDeadQueue", "SqsManagedSseEnabled"),
+                              ("ArtifactsBucket", "BucketEncryption")):
+            self.breaks(f"{name} isn't encrypted", lambda t: properties(t, name).pop(setting))
+
+    def test_an_open_bucket_is_found(self):
+        self.breaks("lacks BlockPublicAcls", lambda t: properties(t, "ArtifactsBucket").pop("PublicAccessBlockConfiguration"))
+        half = lambda t: properties(t, "ArtifactsBucket")["PublicAccessBlockConfiguration"].update(BlockPublicPolicy=False)
+        self.breaks("lacks BlockPublicPolicy", half)
+        old = lambda t: properties(t, "ArtifactsBucketPolicy")["PolicyDocument"]["Statement"].pop(0)
+        self.breaks("takes URLs signed long ago", old)
+
+    def test_what_answers_plain_http_is_found(self):
+        self.breaks("ArtifactsBucket answers", lambda t: t["Resources"].pop("ArtifactsBucketPolicy"))
+        self.breaks("WalksQueue answers", lambda t: properties(t, "QueuePolicy")["Queues"].pop(0))
+        self.breaks("Alarms answers", lambda t: properties(t, "AlarmsPolicy")["PolicyDocument"]["Statement"].pop())
+        self.breaks("ClaimRole lacks TlsOnlyPolicy", lambda t: properties(t, "ClaimRole").pop("ManagedPolicyArns"))
+        first = lambda t: properties(t, "TlsOnlyPolicy")["PolicyDocument"]["Statement"][0]["Resource"].pop(0)
+        self.breaks("JobsTable answers functions", first)
+        self.breaks("not true by default", lambda t: t["Parameters"]["RequireTls"].update(Default="false"))
+
+    def test_an_api_without_throttling_is_found(self):
+        self.breaks("HttpApi isn't throttled", lambda t: properties(t, "HttpApiStage").pop("DefaultRouteSettings"))
+        self.breaks("HttpApi isn't throttled", lambda t: t["Resources"].pop("HttpApiStage"))
+        self.breaks("RestApi isn't throttled", lambda t: properties(t, "RestApi").pop("MethodSettings"))
+        one = lambda t: properties(t, "RestApi")["MethodSettings"][0].update(ResourcePath="/api")
+        self.breaks("RestApi isn't throttled", one)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,206 @@
+"""Takes each function's own role and calls AWS with it: what the function does is allowed, what it doesn't is refused.
+
+Needs a deployed stack where IAM is enforced and the credentials may assume the roles: MiniStack with `AUTH=true`, which
+`cargo xtask test` starts. `WFG_TEST_AWS` is its address, `WFG_TEST_STACK` the stack. AWS itself would let only Lambda
+assume these roles.
+"""
+
+import os
+import sys
+import uuid
+
+import boto3
+from botocore.exceptions import ClientError
+
+REFUSED = {"AccessDenied", "AccessDeniedException"}
+# Nothing of ours is under these names, so nothing is disturbed.
+MARK = f"try-{uuid.uuid4().hex}"
+RUN, WORKFLOW, KEY = f"R#{MARK}", f"WF#{MARK}", f"IDEM##{MARK}"
+
+ALLOWED = {
+    "submit": [("get", RUN), ("get", KEY), ("get", "TOKEN"), ("batch_get", RUN), ("query", RUN), ("query", "WORKER"),
+               ("index", "OPEN"), ("batch_put", RUN), ("commit", WORKFLOW, RUN, KEY), ("update", "POOL"), ("update", RUN),
+               ("put", "TOKEN"), ("delete", "TOKEN"), ("put", "AUDIT"), ("put_object", "defs"), ("get_object", "outputs"),
+               ("send", "walks")],
+    "claim": [("get", RUN), ("get", "WORKER"), ("get", "TOKEN"), ("query", "POOL"), ("index", "READY#x#0"),
+              ("batch_get", RUN), ("update", RUN), ("update", "POOL"), ("put", "WORKER"), ("delete", "WORKER"),
+              ("put", "AUDIT"), ("get_object", "outputs"), ("put_object", "upstream"), ("create_queue", "pool"),
+              ("send", "walks"), ("secrets", "secrets")],
+    "complete": [("get", RUN), ("get", "TOKEN"), ("update", RUN), ("put", RUN), ("put", "WORKER"), ("put", "AUDIT"),
+                 ("query", "POOL"), ("put_log",), ("put_object", "logs"), ("put_object", "outputs"),
+                 ("put_object", "upstream"), ("get_object", "defs"), ("send", "walks"), ("send", "pool"),
+                 ("secrets", "secrets")],
+    "query": [("get", WORKFLOW), ("get", RUN), ("query", RUN), ("query", "TOKEN"), ("query", "AUDIT"), ("index", "OPEN"),
+              ("index", "WORKFLOWS"), ("batch_get", WORKFLOW), ("put", "AUDIT"), ("query_logs",), ("get_object", "logs")],
+    "schedule": [("get", RUN), ("update", RUN), ("update", WORKFLOW), ("query", RUN), ("query", "POOL"), ("get_object", "defs"),
+                 ("put_object", "aws/lambda"), ("send", "walks"), ("send", "pool")],
+    "expire": [("get", RUN), ("update", RUN), ("update", WORKFLOW), ("query", RUN), ("index", "OPEN"), ("batch_put", RUN),
+               ("query_logs",), ("list", "upstream/"), ("delete_object", "upstream"), ("delete_object", "logs"),
+               ("send", "pool"), ("receive", "walks")],
+}
+
+FORBIDDEN = {
+    "submit": [("scan",), ("create_queue", "pool"), ("send", "pool"), ("put_log",), ("query_logs",), ("get_object", "logs"),
+               ("delete_object", "defs"), ("query", "AUDIT"), ("delete", "AUDIT"), ("put", "WORKER"), ("index", "WORKFLOWS"),
+               ("secrets", "secrets")],
+    "claim": [("scan",), ("get", WORKFLOW), ("delete", RUN), ("delete", WORKFLOW), ("put", "TOKEN"), ("delete", "TOKEN"),
+              ("query", "TOKEN"), ("query", RUN), ("index", "WORKFLOWS"), ("get_object", "logs"), ("put_object", "outputs"),
+              ("create_queue", "other"), ("delete_queue", "pool"), ("send", "pool"), ("secrets", "elsewhere"),
+              ("secrets", "both")],
+    "complete": [("scan",), ("get", WORKFLOW), ("put", "TOKEN"), ("query", "TOKEN"), ("delete", RUN), ("query_logs",),
+                 ("get_object", "logs"), ("delete_object", "outputs"), ("receive", "pool"), ("secrets", "elsewhere")],
+    "query": [("scan",), ("put", RUN), ("update", RUN), ("delete", WORKFLOW), ("put", "TOKEN"), ("delete", "TOKEN"),
+              ("batch_put", RUN), ("put_log",), ("put_object", "logs"), ("send", "walks"), ("secrets", "secrets")],
+    "schedule": [("scan",), ("put", "TOKEN"), ("get", "TOKEN"), ("put", "AUDIT"), ("put", RUN), ("delete", RUN),
+                 ("get_object", "outputs"), ("receive", "walks"), ("index", "OPEN"), ("secrets", "secrets")],
+    "expire": [("scan",), ("get", "TOKEN"), ("query", "TOKEN"), ("query", "AUDIT"), ("put", "TOKEN"), ("batch_put", "TOKEN"),
+               ("delete", WORKFLOW), ("get_object", "outputs"), ("list", ""), ("list", "aws/lambda/"), ("put_log",),
+               ("secrets", "secrets")],
+}
+
+
+def item(pk):
+    return {"pk": {"S": pk}, "sk": {"S": MARK}}
+
+
+class Caller:
+    """Calls AWS with some credentials. Each call leaves nothing behind that `clean` doesn't remove."""
+
+    def __init__(self, stack, session):
+        self.stack = stack
+        self.dynamodb, self.s3, self.sqs, self.ssm = (
+            session.client(name, endpoint_url=os.environ["WFG_TEST_AWS"]) for name in ("dynamodb", "s3", "sqs", "ssm"))
+
+    def get(self, pk):
+        self.dynamodb.get_item(TableName=self.stack["JobsTable"], Key=item(pk))
+
+    def batch_get(self, pk):
+        self.dynamodb.batch_get_item(RequestItems={self.stack["JobsTable"]: {"Keys": [item(pk), item(f"{pk}#1")]}})
+
+    def query(self, pk, table="JobsTable", key="pk", **more):
+        name, value = {"#pk": key}, {":pk": {"S": pk}}
+        self.dynamodb.query(TableName=self.stack[table], KeyConditionExpression="#pk = :pk", Limit=1,
+                            ExpressionAttributeNames=name, ExpressionAttributeValues=value, **more)
+
+    def index(self, pk):
+        self.query(pk, key="index_pk", IndexName="index")
+
+    def scan(self):
+        self.dynamodb.scan(TableName=self.stack["JobsTable"], Limit=1)
+
+    def put(self, pk):
+        self.dynamodb.put_item(TableName=self.stack["JobsTable"], Item=item(pk))
+
+    def batch_put(self, pk):
+        self.dynamodb.batch_write_item(RequestItems={self.stack["JobsTable"]: [{"PutRequest": {"Item": item(pk)}}]})
+
+    def commit(self, *pks):
+        puts = [{"Put": {"TableName": self.stack["JobsTable"], "Item": item(pk)}} for pk in pks]
+        self.dynamodb.transact_write_items(TransactItems=puts)
+
+    def update(self, pk):
+        self.dynamodb.update_item(TableName=self.stack["JobsTable"], Key=item(pk), UpdateExpression="SET tried = :yes",
+                                  ExpressionAttributeValues={":yes": {"BOOL": True}})
+
+    def delete(self, pk):
+        self.dynamodb.delete_item(TableName=self.stack["JobsTable"], Key=item(pk))
+
+    def put_log(self):
+        self.dynamodb.put_item(TableName=self.stack["LogsTable"], Item=item(f"{MARK}#0#0"))
+
+    def query_logs(self):
+        self.query(f"{MARK}#0#0", table="LogsTable")
+
+    def put_object(self, folder):
+        self.s3.put_object(Bucket=self.stack["ArtifactsBucket"], Key=f"{folder}/{MARK}", Body=b"")
+
+    def get_object(self, folder):
+        self.s3.get_object(Bucket=self.stack["ArtifactsBucket"], Key=f"{folder}/{MARK}")
+
+    def delete_object(self, folder):
+        self.s3.delete_object(Bucket=self.stack["ArtifactsBucket"], Key=f"{folder}/{MARK}")
+
+    def list(self, prefix):
+        self.s3.list_objects_v2(Bucket=self.stack["ArtifactsBucket"], Prefix=prefix, MaxKeys=1)
+
+    def _queue(self, kind):
+        return {"walks": self.stack["WalksQueueUrl"], "pool": self.stack["Pool"]}[kind]
+
+    def create_queue(self, kind):
+        self.sqs.create_queue(QueueName={"pool": f"{self.stack['PoolQueuePrefix']}{MARK}", "other": MARK}[kind])
+
+    def delete_queue(self, kind):
+        self.sqs.delete_queue(QueueUrl=self._queue(kind))
+
+    def send(self, kind):
+        # Nobody's run: whoever gets it finds nothing to do.
+        self.sqs.send_message(QueueUrl=self._queue(kind), MessageBody='{"timer":"%s"}' % MARK)
+
+    def receive(self, kind):
+        self.sqs.receive_message(QueueUrl=self._queue(kind), VisibilityTimeout=0, WaitTimeSeconds=0)
+
+    def secrets(self, kind):
+        own, other = f"/{self.stack['name']}/secrets/", f"/{self.stack['name']}/other/"
+        names = {"secrets": [own + "a", own + "b"], "elsewhere": [other + "a"], "both": [own + "a", other + "a"]}[kind]
+        self.ssm.get_parameters(Names=names, WithDecryption=True)
+
+    def clean(self):
+        for pk in (RUN, WORKFLOW, KEY, "TOKEN", "AUDIT", "POOL", "WORKER"):
+            self.delete(pk)
+        self.dynamodb.delete_item(TableName=self.stack["LogsTable"], Key=item(f"{MARK}#0#0"))
+        for folder in ("defs", "outputs", "upstream", "logs", "aws/lambda"):
+            self.delete_object(folder)
+        self.delete_queue("pool")
+
+
+def refused(caller, call):
+    """Why a call was refused, or nothing. Another error, that there is no such object for one, isn't a refusal."""
+    try:
+        getattr(caller, call[0])(*call[1:])
+    except ClientError as error:
+        if error.response["Error"]["Code"] in REFUSED:
+            return error.response["Error"]["Message"]
+        if error.response["Error"]["Code"] != "NoSuchKey":
+            raise
+    return None
+
+
+def stack(session, name):
+    client = session.client("cloudformation", endpoint_url=os.environ["WFG_TEST_AWS"])
+    outputs = client.describe_stacks(StackName=name)["Stacks"][0]["Outputs"]
+    return {"name": name, **{one["OutputKey"]: one["OutputValue"] for one in outputs}}
+
+
+def as_function(session, own, function):
+    """A caller with the role that the function has."""
+    clients = {name: session.client(name, endpoint_url=os.environ["WFG_TEST_AWS"]) for name in ("lambda", "sts")}
+    role = clients["lambda"].get_function_configuration(FunctionName=own[f"{function.capitalize()}Function"])["Role"]
+    taken = clients["sts"].assume_role(RoleArn=role, RoleSessionName="try")["Credentials"]
+    keys = (taken[name] for name in ("AccessKeyId", "SecretAccessKey", "SessionToken"))
+    return Caller(own, boto3.Session(*keys, region_name="us-east-1"))
+
+
+def main():
+    session = boto3.Session("test", "test", region_name="us-east-1")
+    own = stack(session, os.environ["WFG_TEST_STACK"])
+    root = Caller(own, session)
+    root.create_queue("pool")
+    own["Pool"] = root.sqs.get_queue_url(QueueName=f"{own['PoolQueuePrefix']}{MARK}")["QueueUrl"]
+    wrong = []
+    try:
+        for function in ALLOWED:
+            caller = as_function(session, own, function)
+            denials = [(call, refused(caller, call)) for call in ALLOWED[function]]
+            wrong += [f"{function} is refused {call}: {why}" for call, why in denials if why]
+            passed = [call for call in FORBIDDEN[function] if not refused(caller, call)]
+            wrong += [f"{function} is allowed {call}" for call in passed]
+            allowed, kept_out = sum(not why for _, why in denials), len(FORBIDDEN[function]) - len(passed)
+            print(f"{function}: {allowed} of {len(denials)} calls that it needs are allowed, "
+                  f"{kept_out} of {len(FORBIDDEN[function])} others refused")
+    finally:
+        root.clean()
+    sys.exit("\n".join(wrong) if wrong else 0)
+
+
+if __name__ == "__main__":
+    main()

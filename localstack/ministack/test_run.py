@@ -1,0 +1,58 @@
+"""Which keys a call is taken to have."""
+
+import unittest
+
+from run import common_parameter, leading_keys
+
+
+def key_name(table, index):
+    return "index_pk" if index else "pk"
+
+
+def keys(**call):
+    return leading_keys({"TableName": "jobs", **call}, key_name)
+
+
+def item(pk):
+    return {"pk": {"S": pk}, "sk": {"S": "x"}}
+
+
+class LeadingKeys(unittest.TestCase):
+    def test_a_single_item_has_its_own(self):
+        self.assertEqual(keys(Key=item("R#1")), ["R#1"])
+        self.assertEqual(keys(Item=item("TOKEN")), ["TOKEN"])
+
+    def test_a_query_has_the_one_it_asks_for_by_name_or_placeholder(self):
+        values = {":pk": {"S": "POOL"}, ":to": {"S": "z"}}
+        self.assertEqual(keys(KeyConditionExpression="pk = :pk", ExpressionAttributeValues=values), ["POOL"])
+        call = {"KeyConditionExpression": "#sk <= :to AND #pk=:pk", "ExpressionAttributeValues": values}
+        self.assertEqual(keys(**call, ExpressionAttributeNames={"#pk": "pk", "#sk": "sk"}), ["POOL"])
+        names = {"#pk": "index_pk", "#sk": "index_sk"}
+        self.assertEqual(keys(**call, IndexName="index", ExpressionAttributeNames=names), ["POOL"])
+
+    def test_a_query_whose_key_is_not_found_has_one_that_nothing_allows(self):
+        values = {":pk": {"S": "POOL"}}
+        self.assertEqual(keys(KeyConditionExpression="other = :pk", ExpressionAttributeValues=values), [""])
+
+    def test_batches_and_transactions_have_all_of_theirs(self):
+        read = {"jobs": {"Keys": [item("a"), item("b")]}}
+        write = {"jobs": [{"PutRequest": {"Item": item("c")}}, {"DeleteRequest": {"Key": item("d")}}]}
+        self.assertEqual(leading_keys({"RequestItems": read}, key_name), ["a", "b"])
+        self.assertEqual(leading_keys({"RequestItems": write}, key_name), ["c", "d"])
+        put, delete = {"TableName": "jobs", "Item": item("e")}, {"TableName": "jobs", "Key": item("f")}
+        transaction = {"TransactItems": [{"Put": put}, {"Delete": delete}]}
+        self.assertEqual(leading_keys(transaction, key_name), ["e", "f"])
+
+    def test_a_scan_has_none(self):
+        self.assertEqual(keys(), [])
+
+
+class Parameters(unittest.TestCase):
+    def test_one_outside_a_folder_takes_the_others_out_of_it_too(self):
+        self.assertEqual(common_parameter(["/s/secrets/a", "/s/secrets/b"]), "/s/secrets/")
+        self.assertEqual(common_parameter(["/s/secrets/a", "/s/other"]), "/s/")
+        self.assertEqual(common_parameter(["top"]), "/top")
+
+
+if __name__ == "__main__":
+    unittest.main()
