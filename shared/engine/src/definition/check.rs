@@ -11,8 +11,8 @@ use super::node::{Entry, Kind, Node, Path};
 use super::report::{Report, nearest, quote};
 use super::{Definition, EnvValue, JobDefinition, Problem};
 
-/// Comparisons that suggestions for unknown needs may cost in one definition.
-const COMPARISONS: usize = 300_000;
+/// What suggestions for unknown needs may cost in one definition, in pairs of letters compared: a moment.
+const COMPARISONS: usize = 20_000_000;
 /// Jobs of a cycle that a message names.
 const CYCLE_SHOWN: usize = 40;
 /// The longest argument that Linux starts a program with, and so the longest command of `sh -c` there.

@@ -7,6 +7,7 @@ use protocol::{BadId, BadLabel, JobId, Label, LabelSet, limits};
 use serde_json::Value;
 
 use super::check::{Checker, Edge};
+use super::env::Needed;
 use super::keys::{self, Level};
 use super::node::{Entry, Kind, Node, Path};
 use super::report::quote;
@@ -36,7 +37,7 @@ impl Checker<'_> {
         let retry = self.retry(entries, path);
         let limits = self.time_limits(entries, path);
         let outputs_from = get("outputs_from").map(|node| self.outputs_from(node, path.key("outputs_from")));
-        let own = get("env").map(|node| self.env(node, path.key("env"), Some(&written(needs))));
+        let own = get("env").map(|node| self.env(node, path.key("env"), Some(&Needed::new(needs))));
         let script = self.script(entry, entries, path);
         let job = id.zip(script).map(|(id, script)| JobDefinition {
             name: name.unwrap_or(&entry.key).to_owned(),
@@ -189,15 +190,6 @@ impl Checker<'_> {
             EnvValue::Output { .. } => None,
         };
         Some(Step { title, env: env.into_iter().filter_map(text).collect(), run })
-    }
-}
-
-/// The needs as they stand there, right or wrong.
-fn written(needs: Option<&Node>) -> Vec<&str> {
-    match needs.map(|node| (&node.kind, node)) {
-        Some((Kind::List(items), _)) => items.iter().filter_map(Node::text).collect(),
-        Some((_, node)) => node.text().into_iter().collect(),
-        None => Vec::new(),
     }
 }
 

@@ -1,6 +1,7 @@
 //! What is too large, too deep or too much is named, and costs little.
 
 use std::fmt::Write;
+use std::time::{Duration, Instant};
 
 use super::super::*;
 use super::{problems, repeat, yaml};
@@ -101,4 +102,28 @@ fn messages_and_paths_stay_short_whatever_the_file_holds() {
     let problems = problems(&text);
     assert_eq!(problems.len(), 6, "{problems:#?}");
     assert!(problems.iter().all(|problem| problem.message.len() < 400 && problem.path.len() < 400), "{problems:#?}");
+}
+
+/// Each once took minutes, or all the memory of a function.
+#[test]
+fn no_definition_costs_more_than_a_moment() {
+    let dots = format!("jobs: {{a: {{run: x, env: {{A: {{from: '{}'}}}}}}}}", ".".repeat(1_000_000));
+    let needs = repeat(90_000, |n| format!("{n},"));
+    let values = repeat(20_000, |n| format!("V{n}: {{from: x}},"));
+    let references = format!("jobs: {{a: {{run: x, needs: [{needs}], env: {{{values}}}}}}}");
+    let long = |n| format!("{n:0100}");
+    let alike = repeat(4_000, |n| format!(" {}: {{run: x}}\n", long(n)));
+    let missing = repeat(4_000, |n| format!("{}x,", long(n)));
+    let slips = format!("jobs:\n last: {{run: x, needs: [{missing}]}}\n{alike}");
+    let deep: String = (0..60).map(|n| format!("{{{}{n}: ", "k".repeat(100))).collect();
+    let same = "a: ,".repeat(200_000);
+    let duplicates = format!("jobs: {{a: {{run: x, metadata: {deep}{{{same}}}{}}}}}", "}".repeat(60));
+    for (what, text) in [("dots", dots), ("references", references), ("slips", slips), ("duplicates", duplicates)] {
+        assert!(text.len() <= limits::DEFINITION, "{what}: {}", text.len());
+        let began = Instant::now();
+        let found = problems(&text);
+        assert!(began.elapsed() < Duration::from_secs(10), "{what} took {:?}", began.elapsed());
+        let size: usize = found.iter().map(|problem| problem.path.len() + problem.message.len()).sum();
+        assert!(size < 2_000_000, "{what}: {size} bytes of problems");
+    }
 }
