@@ -4,6 +4,7 @@ use bytes::Bytes;
 use engine::Engine;
 use engine::ports::Ports;
 use http::{HeaderMap, Request, Response, StatusCode, header};
+use protocol::limits;
 
 use crate::cors::{self, Origins};
 use crate::error::ApiError;
@@ -81,6 +82,11 @@ impl<P: Ports> Service<P> {
     async fn route(&self, request: Request<Bytes>) -> Result<(Response<Body>, Option<LogEvents>), ApiError> {
         let (head, body) = request.into_parts();
         let path = head.uri.path();
+        let (size, limit) = (path.len() + head.uri.query().map_or(0, |query| query.len() + 1), limits::URL);
+        if size > limit {
+            let message = format!("the path and query are {size} bytes; at most {limit} are allowed");
+            return Err(ApiError::new(StatusCode::URI_TOO_LONG, "url_too_long", message));
+        }
         match routes::find(self.only, &head.method, path) {
             Found::Route(action, params) => {
                 let input = Input::new(params, &head.uri, head.headers, body)?;

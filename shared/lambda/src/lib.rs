@@ -10,7 +10,8 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use tracing_subscriber::EnvFilter;
 
 /// What a gateway may have decoded in a path and a URI can't hold. `%` stays: it is an encoding's own.
-const UNSAFE: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>').add(b'`').add(b'{').add(b'}');
+const UNSAFE: &AsciiSet =
+    &CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>').add(b'`').add(b'{').add(b'}').add(b'?').add(b'#');
 
 /// Answers one function's routes until Lambda stops the process.
 ///

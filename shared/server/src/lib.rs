@@ -4,6 +4,7 @@
 //! What a request means and how it is answered is decided by [`api::Service`]; here is only what one process can do and
 //! a function can't: let a claim wait for a job, and hold a log's stream open.
 
+mod admission;
 mod body;
 mod requests;
 mod signals;
@@ -16,15 +17,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::Service;
-use axum::serve::ListenerExt;
 use engine::Engine;
 use engine::memory::Memory;
 use engine::ports::Local;
+use protocol::limits;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use crate::admission::{Admission, Limited};
 use crate::signals::Signals;
 
 /// How long requests may go on once the server stops.
@@ -46,6 +48,7 @@ const CLAIMS_AT_ONCE: usize = 8;
 struct Shared<P> {
     service: Service<P>,
     claims: Arc<Semaphore>,
+    admission: Arc<Admission>,
     /// If there is one, whoever calls must know it.
     secret: Option<Arc<str>>,
     signals: Arc<Signals>,
@@ -56,6 +59,7 @@ impl<P> Clone for Shared<P> {
         Self {
             service: self.service.clone(),
             claims: Arc::clone(&self.claims),
+            admission: Arc::clone(&self.admission),
             secret: self.secret.clone(),
             signals: Arc::clone(&self.signals),
         }
@@ -94,12 +98,10 @@ impl<P: Local + 'static> Server<P> {
         let address = listener.local_addr()?;
         let signals = Arc::new(Signals::default());
         let claims = Arc::new(Semaphore::new(CLAIMS_AT_ONCE));
-        let shared = Shared { service: Service::new(engine.clone()), claims, secret, signals: Arc::clone(&signals) };
+        let (service, admission) = (Service::new(engine.clone()), Arc::default());
+        let shared = Shared { service, claims, admission, secret, signals: Arc::clone(&signals) };
         let router = axum::Router::new().fallback(requests::answer::<P>).with_state(shared.clone());
-        let listener = listener.tap_io(|connection| {
-            // An answer is one small write: waiting for more to send with it would only delay it.
-            let _ = connection.set_nodelay(true);
-        });
+        let listener = Limited::new(listener, limits::CONNECTIONS);
         let stopped = signals.stopped();
         let told = Arc::clone(&signals);
         engine.ports().when_armed(Box::new(move |at| told.timer.armed(at)));

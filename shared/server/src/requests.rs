@@ -23,7 +23,11 @@ pub async fn answer<P: Local + 'static>(State(shared): State<Shared<P>>, request
     if let Some(refusal) = shared.refuses(&head.method, &head.headers) {
         return refusal.response().map(Body::from);
     }
-    let request = match body::read(&head.headers, body).await {
+    let mut held = match shared.admission.request() {
+        Ok(held) => held,
+        Err(error) => return error.response().map(Body::from),
+    };
+    let request = match body::read(&head.headers, body, &mut held).await {
         Ok(body) => http::Request::from_parts(head, body),
         Err(error) => return error.response().map(Body::from),
     };

@@ -31,6 +31,7 @@ impl Checker<'_> {
     /// Reads an `env`. `needs` are the jobs whose outputs it may take; `None` where it may take none.
     pub(super) fn env(&mut self, node: &Node, path: Path<'_>, needs: Option<&Needed<'_>>) -> Vec<(String, EnvValue)> {
         let Some(entries) = self.mapping(node, path, "a mapping of names to values") else { return Vec::new() };
+        self.at_most(entries.len(), limits::ENV, "variables", node.at, path);
         let mut env = Vec::with_capacity(entries.len());
         for Entry { key, key_at, value } in entries {
             let path = path.key(key);
@@ -52,6 +53,7 @@ impl Checker<'_> {
         match (&node.kind, needs) {
             (Kind::Scalar { text, .. }, _) => {
                 self.no_nul(text, node, path);
+                self.no_longer_than(limits::ENV_VALUE, text.len(), node.at, path);
                 Some(EnvValue::Text(text.clone()))
             }
             (Kind::Map(entries), Some(needs)) => self.reference(node, entries, path, needs),
