@@ -3,9 +3,11 @@
 mod binaries;
 mod cloud;
 mod demo;
+mod deny;
 mod deploy;
 mod emulator;
 mod foreign;
+mod fuzz;
 mod package;
 mod soak;
 mod suite;
@@ -36,6 +38,8 @@ enum Task {
     },
     /// Runs what takes too long for every day, and keeps the result in docs/soak.md.
     Soak,
+    /// Checks the dependencies' licences, sources and versions, and known vulnerabilities if their database can be had.
+    Deny,
     /// Plays the engine in simulated worlds: `--seeds N [--from A]`, `--seed N --trace`, `--bugs`; `--help` says more.
     #[command(disable_help_flag = true)]
     Sim {
@@ -67,6 +71,7 @@ fn main() -> anyhow::Result<()> {
         Task::Demo { emulator, keep } => demo::run(emulator, keep),
         Task::Test { quick } => suite::run(quick),
         Task::Soak => soak::run(),
+        Task::Deny => deny::check().map(|checked| println!("checked: {checked}")),
         Task::Sim { args } => suite::simulate(&args),
         Task::Package { arch } => package::package(arch),
         Task::Emulator(EmulatorTask::Up { kind }) => cloud::up(kind),
