@@ -10,6 +10,9 @@ const LISTED: usize = 1001;
 const LONGEST: usize = 20_000;
 
 /// Any text is a definition whose jobs can be put in order, or has problems that can be shown.
+///
+/// # Panics
+/// If that isn't so.
 pub fn definition(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     for read in [from_yaml(text), from_json(text)] {

@@ -4,6 +4,9 @@ use engine::access::TokenText;
 use engine::ids::{Holder, LeaseToken, Ticket};
 
 /// What is read from a text is that text again: no two texts are the same lease, ticket or token.
+///
+/// # Panics
+/// If that isn't so.
 pub fn lease(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     for holder in [Holder::default(), Holder::of(data)] {

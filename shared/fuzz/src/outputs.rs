@@ -8,6 +8,9 @@ use worker::shell::outputs_of;
 
 /// The worker finds the same outputs however the bytes arrive, and those that a reading line by line finds; what a file
 /// gives can be written and read again.
+///
+/// # Panics
+/// If that isn't so.
 pub fn outputs(data: &[u8]) {
     // Past this a worker leaves out what it knows to be too much.
     if data.len() > limits::OUTPUTS_PER_JOB {

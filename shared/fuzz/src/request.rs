@@ -24,6 +24,9 @@ const WORKFLOW: &str = r#"{"name": "w", "jobs": {"a": {"run": "x", "retries": 1}
 ///
 /// The input is up to eight requests, written as `METHOD /path`, lines of headers, an empty line and a body, with a line
 /// `%%` between them. A workflow runs already: `$WORKFLOW` is its id, `$LEASE` a lease on its first job.
+///
+/// # Panics
+/// If that isn't so.
 pub fn request(data: &[u8]) {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
     let runtime = RUNTIME.get_or_init(|| Builder::new_current_thread().build().expect("a runtime"));

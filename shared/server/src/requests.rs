@@ -23,11 +23,11 @@ pub async fn answer<P: Local + 'static>(State(shared): State<Shared<P>>, request
     if let Some(refusal) = shared.refuses(&head.method, &head.headers) {
         return refusal.response().map(Body::from);
     }
-    let mut held = match shared.admission.request() {
-        Ok(held) => held,
+    let mut place = match shared.admission.request() {
+        Ok(place) => place,
         Err(error) => return error.response().map(Body::from),
     };
-    let request = match body::read(&head.headers, body, &mut held).await {
+    let request = match body::read(&head.headers, body, &mut place).await {
         Ok(body) => http::Request::from_parts(head, body),
         Err(error) => return error.response().map(Body::from),
     };

@@ -112,6 +112,7 @@ fn refused(text: &str) -> (&'static str, String) {
 
 #[test]
 fn what_a_job_may_have_is_refused_over_its_limit_with_value_and_limit() {
+    type Writer<'a> = &'a dyn Fn(usize) -> String;
     let job = |rest: &str| format!("jobs: {{a: {{{rest}}}}}");
     let env = |count: usize| repeat(count, |n| format!("V{n}: x,"));
     let text = |size: usize| "x".repeat(size);
@@ -122,7 +123,7 @@ fn what_a_job_may_have_is_refused_over_its_limit_with_value_and_limit() {
     let step_named = |size: usize| job(&format!("steps: [{{run: x, name: {}}}]", text(size)));
     // With its two quotes, as JSON.
     let kept = |size: usize| job(&format!("run: x, metadata: {}", text(size - 2)));
-    let cases: [(&dyn Fn(usize) -> String, usize, &str); 6] = [
+    let cases: [(Writer, usize, &str); 6] = [
         (&steps, limits::STEPS, "too_many"),
         (&with_env, limits::ENV, "too_many"),
         (&with_value, limits::ENV_VALUE, "too_long"),
