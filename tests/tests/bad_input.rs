@@ -339,3 +339,68 @@ async fn query_values_and_headers_that_cannot_be_used_are_named() {
     assert!(refused.is(400, "invalid_header") && refused.message.contains("Last-Event-ID"), "{refused:?}");
     run.delete().await.expect("it never ran");
 }
+
+#[tokio::test]
+async fn more_than_there_may_be_is_refused_with_what_its_value_and_the_limit() {
+    let cloud = Cloud::connect();
+    let run = cloud.submit(graph(["build"])).await;
+    let build = cloud.worker("w").claims("build").await;
+    let job = |rest: &str| format!("/api/jobs/{}/{rest}", build.lease.lease_id.0);
+    let outputs: serde_json::Map<String, Value> = (0..10_001).map(|n| (format!("o{n}"), json!(""))).collect();
+    let register = |features: Value| json!({ "worker_id": cloud.label, "features": features });
+    let many: Vec<String> = (0..65).map(|n| format!("f{n}")).collect();
+    let piece = |data: String| json!({ "chunks": [{ "sequence": 3, "data": data }] });
+    let pieces: Vec<Value> = (0..50_001).map(|n| json!({ "sequence": n, "data": "" })).collect();
+    for (path, body, status, parts) in [
+        (job("complete"), json!({ "outputs": outputs }), 413, ["outputs", "10001", "10000"]),
+        (job("logs"), piece("x".repeat(1024 * 1024 + 1)), 422, ["sequence 3", "1048577", "1048576"]),
+        (job("logs"), json!({ "chunks": pieces }), 422, ["`chunks`", "50001", "50000"]),
+        ("/api/workers/register".to_owned(), register(json!(many)), 422, ["`features`", "65", "64"]),
+        ("/api/workers/register".to_owned(), register(json!(["f".repeat(65)])), 422, ["features[0]", "65", "64"]),
+    ] {
+        let refused = cloud.post(&path, body).await.error();
+        let named = parts.iter().all(|part| refused.message.contains(part));
+        assert!(refused.status == status && named, "{path}: {refused:?}");
+    }
+    assert_eq!(run.jobs().await, "build=running");
+    let log = cloud.get(&run.path("/jobs/build/logs")).await.json();
+    assert_eq!(log, json!([]), "nothing of what was refused is kept");
+    build.completes(&[]).await;
+}
+
+#[tokio::test]
+async fn a_definition_with_too_much_in_a_job_is_refused_with_place_value_and_limit() {
+    let cloud = Cloud::connect();
+    let items = |count: usize, item: fn(usize) -> String| (0..count).map(item).collect::<String>();
+    let steps = items(1001, |_| "{run: x},".to_owned());
+    let env = items(1001, |n| format!("V{n}: x,"));
+    let [value, metadata] = [128 * 1024 + 1, 256 * 1024].map(|size| "x".repeat(size));
+    for (job, place, parts) in [
+        (format!("steps: [{steps}]"), "jobs.a.steps", ["1001 steps", "1000"]),
+        (format!("run: x, env: {{{env}}}"), "jobs.a.env", ["1001 variables", "1000"]),
+        (format!("run: x, env: {{A: {value}}}"), "jobs.a.env.A", ["131073 bytes", "131072"]),
+        (format!("run: x, metadata: {metadata}"), "jobs.a.metadata", ["262146 bytes", "262144"]),
+    ] {
+        let body = format!("name: {}\njobs: {{a: {{{job}}}}}", cloud.label);
+        let refused = cloud.send("POST", "/api/workflows", YAML, body).await.error();
+        assert!(refused.is(422, "invalid_definition"), "{place}: {refused:?}");
+        assert_eq!(refused.details["problems"][0]["path"], place);
+        assert!(parts.iter().all(|part| refused.message.contains(part)), "{refused:?}");
+    }
+    nothing_was_submitted(&cloud).await;
+}
+
+#[tokio::test]
+async fn an_error_that_quotes_what_was_sent_stays_short() {
+    let cloud = Cloud::connect();
+    let long = "x".repeat(2_000_000);
+    for body in [
+        json!({ "worker_id": "w", "exclusive": long }),
+        json!({ "worker_id": "w", "labels": [format!("{long},")] }),
+        json!({ "worker_id": format!("{long} "), "labels": [] }),
+    ] {
+        let answer = cloud.post("/api/jobs/claim", body).await;
+        assert!(answer.error().is(422, "invalid_field"), "{:?}", answer.error());
+        assert!(answer.error().message.len() < 5000, "{} bytes", answer.error().message.len());
+    }
+}

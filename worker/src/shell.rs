@@ -30,6 +30,15 @@ const LEFTOVER_GRACE: Duration = Duration::from_secs(1);
 /// A longer command doesn't fit one argument on Linux (128 KiB) and is run from a file.
 const COMMAND_ARGUMENT: usize = 100_000;
 
+/// The outputs that a standard output gives which arrives in these parts: the worker's own reading, to be tried on any
+/// bytes.
+#[doc(hidden)]
+pub fn outputs_of<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Result<Outputs, Failure> {
+    let mut scanner = outputs::Scanner::new();
+    parts.into_iter().for_each(|part| scanner.push(part));
+    scanner.finish()
+}
+
 /// Runs `sh -c <command>`.
 ///
 /// The job has the worker's environment without its token, the job's `env`, and `WORKFLOW_ID`, `JOB_ID`,

@@ -3,9 +3,11 @@
 mod binaries;
 mod cloud;
 mod demo;
+mod deny;
 mod deploy;
 mod emulator;
 mod foreign;
+mod fuzz;
 mod package;
 mod security;
 mod soak;
@@ -40,6 +42,8 @@ enum Task {
     },
     /// Runs what takes too long for every day, and keeps the result in docs/soak.md.
     Soak,
+    /// Checks the dependencies' licences, sources and versions, and known vulnerabilities if their database can be had.
+    Deny,
     /// Plays the engine in simulated worlds: `--seeds N [--from A]`, `--seed N --trace`, `--bugs`; `--help` says more.
     #[command(disable_help_flag = true)]
     Sim {
@@ -71,6 +75,7 @@ fn main() -> anyhow::Result<()> {
         Task::Demo { emulator, security, keep } => demo::run(emulator, security, keep),
         Task::Test { quick } => suite::run(quick),
         Task::Soak => soak::run(),
+        Task::Deny => deny::check().map(|checked| println!("checked: {checked}")),
         Task::Sim { args } => suite::simulate(&args),
         Task::Package { arch } => package::package(arch),
         Task::Emulator(EmulatorTask::Up { kind }) => cloud::up(kind),

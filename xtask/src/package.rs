@@ -144,7 +144,7 @@ fn kilobytes(file: &Path) -> io::Result<u64> {
 }
 
 /// A virtual environment with what `infra/requirements-<name>.txt` names, kept between runs.
-fn install_tools(name: &str) -> Result<PathBuf> {
+pub fn install_tools(name: &str) -> Result<PathBuf> {
     let venv = cache()?.join(format!("venv-{name}"));
     let wanted = root().join(format!("infra/requirements-{name}.txt"));
     let installed = venv.join("installed.txt");

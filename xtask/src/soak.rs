@@ -10,6 +10,7 @@ use anyhow::{Context, Result, ensure};
 use crate::binaries::Binaries;
 use crate::cloud::Cloud;
 use crate::emulator::Kind;
+use crate::fuzz;
 use crate::package::root;
 use crate::suite::{cargo, own_tables, simulate, target};
 
@@ -37,6 +38,16 @@ pub fn run() -> Result<()> {
     row(&format!("{KILLS} kills of wfg serve in the middle of a workflow"), "SQLite, in a file", &|| {
         cargo(&["test", "-p", "wfg", "--test", "killed"], &[("WFG_KILLS", KILLS)])
     })?;
+    let secs = fuzz::secs()?;
+    let left_out = match fuzz::missing() {
+        None => {
+            for target in fuzz::TARGETS {
+                row(&format!("fuzz target `{target}`, {secs} s"), "libFuzzer", &|| fuzz::run(target, secs))?;
+            }
+            String::new()
+        }
+        Some(missing) => format!("\nLeft out: the fuzz targets, since there is {missing}.\n"),
+    };
     let binaries = Binaries::build()?;
     for kind in Kind::ALL {
         let cloud = Cloud::start(kind, &binaries)?;
@@ -57,7 +68,7 @@ pub fn run() -> Result<()> {
     }
     let text = format!(
         "# The last soak\n\n`cargo xtask soak`, {} at commit {}: all passed. Times are of the machine it ran on.\n\n\
-         | what | served by | took |\n| --- | --- | --- |\n{rows}",
+         | what | served by | took |\n| --- | --- | --- |\n{rows}{left_out}",
         said(&["date", "-u", "+%Y-%m-%d"])?,
         said(&["git", "rev-parse", "--short", "HEAD"])?,
     );

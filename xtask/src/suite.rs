@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use crate::binaries::{Binaries, FEATURES};
 use crate::cloud::Cloud;
 use crate::emulator::{self, Kind};
-use crate::{demo, foreign, package, security};
+use crate::{demo, deny, foreign, package, security};
 
 /// A part of the run, for the summary.
 struct Part {
@@ -16,6 +16,8 @@ struct Part {
     served_by: String,
     passed: bool,
     secs: f32,
+    /// What it checked, where that isn't always the same.
+    note: Option<String>,
 }
 
 #[derive(Default)]
@@ -34,6 +36,7 @@ pub fn run(quick: bool) -> Result<()> {
         lint(&FEATURES)
     });
     suite.part("template", "cfn-lint", package::lint_template);
+    suite.noted("dependencies", "cargo-deny", deny::check);
     suite.part("unit tests, and every suite in one process", "the engine in memory, real processes", || {
         test(&[&["--workspace"], &FEATURES[..]].concat(), &[])
     });
@@ -53,6 +56,15 @@ pub fn run(quick: bool) -> Result<()> {
 
 impl Suite {
     fn part(&mut self, name: &str, served_by: &str, run: impl FnOnce() -> Result<()>) {
+        self.run(name, served_by, || run().map(|()| None));
+    }
+
+    /// A part whose result says what was checked.
+    fn noted(&mut self, name: &str, served_by: &str, run: impl FnOnce() -> Result<String>) {
+        self.run(name, served_by, || run().map(Some));
+    }
+
+    fn run(&mut self, name: &str, served_by: &str, run: impl FnOnce() -> Result<Option<String>>) {
         eprintln!("\n=== {name} ({served_by})");
         let began = Instant::now();
         let result = run();
@@ -60,7 +72,8 @@ impl Suite {
             eprintln!("FAILED: {name}: {error:#}");
         }
         let secs = began.elapsed().as_secs_f32();
-        self.parts.push(Part { name: name.to_owned(), served_by: served_by.to_owned(), passed: result.is_ok(), secs });
+        let (name, served_by) = (name.to_owned(), served_by.to_owned());
+        self.parts.push(Part { name, served_by, passed: result.is_ok(), secs, note: result.ok().flatten() });
     }
 
     /// The end-to-end suite and the demo, from an empty cloud.
@@ -96,6 +109,9 @@ impl Suite {
         for part in &self.parts {
             let result = if part.passed { "passed" } else { "FAILED" };
             println!("{result}  {:42} {:38} {:7.1} s", part.name, part.served_by, part.secs);
+            if let Some(note) = &part.note {
+                println!("        {note}");
+            }
         }
         let failed = self.parts.iter().filter(|part| !part.passed).count();
         println!("\nparts: {} passed, {failed} failed", self.parts.len() - failed);

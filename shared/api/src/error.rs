@@ -60,7 +60,11 @@ impl ApiError {
 
     /// The answer.
     #[must_use]
-    pub fn response(self) -> Response<Body> {
+    pub fn response(mut self) -> Response<Body> {
+        if self.message.len() > limits::MESSAGE {
+            self.message.truncate(self.message.floor_char_boundary(limits::MESSAGE));
+            self.message.push('…');
+        }
         let body =
             ErrorBody { error: ErrorInfo { code: self.code.to_owned(), message: self.message, details: self.details } };
         let mut response = Response::new(Body::from(serde_json::to_vec(&body).unwrap_or_default()));
@@ -99,7 +103,7 @@ impl From<EngineError> for ApiError {
                 let status = if too_large { StatusCode::PAYLOAD_TOO_LARGE } else { StatusCode::UNPROCESSABLE_ENTITY };
                 Self { details: Some(json!({ "problems": problems })), ..of(status, "invalid_definition") }
             }
-            EngineError::Outputs(OutputError::TooLarge { .. }) => {
+            EngineError::Outputs(OutputError::TooLarge { .. } | OutputError::TooMany { .. }) => {
                 of(StatusCode::PAYLOAD_TOO_LARGE, "outputs_too_large")
             }
             EngineError::Outputs(_) => of(StatusCode::UNPROCESSABLE_ENTITY, "invalid_outputs"),
@@ -111,7 +115,9 @@ impl From<EngineError> for ApiError {
             EngineError::TokenExists(_) => of(StatusCode::CONFLICT, "token_exists"),
             EngineError::NoToken(_) => of(StatusCode::NOT_FOUND, "no_such_token"),
             EngineError::Access(_) => of(StatusCode::UNPROCESSABLE_ENTITY, "invalid_token"),
-            EngineError::Range { .. } => of(StatusCode::UNPROCESSABLE_ENTITY, "out_of_range"),
+            EngineError::Range { .. } | EngineError::TooMuch { .. } => {
+                of(StatusCode::UNPROCESSABLE_ENTITY, "out_of_range")
+            }
             error => {
                 tracing::error!(%error, "answered 503");
                 let message = "the store did not answer; repeating the request is safe";

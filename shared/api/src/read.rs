@@ -64,6 +64,11 @@ impl Input {
     /// A header's text.
     pub(crate) fn header(&self, name: &str) -> Result<Option<&str>, ApiError> {
         let Some(value) = self.headers.get(name) else { return Ok(None) };
+        let (size, limit) = (value.len(), limits::HEADER);
+        if size > limit {
+            let message = format!("header `{name}` is {size} bytes; at most {limit} are allowed");
+            return Err(ApiError::bad_request("invalid_header", message));
+        }
         let text = value.to_str();
         text.map(Some)
             .map_err(|_| ApiError::bad_request("invalid_header", format!("header `{name}` isn't plain ASCII text")))

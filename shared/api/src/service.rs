@@ -4,6 +4,7 @@ use bytes::Bytes;
 use engine::Engine;
 use engine::ports::Ports;
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, header};
+use protocol::limits;
 
 use crate::admission::{self, Admission};
 use crate::cors::{self, Origins};
@@ -105,6 +106,11 @@ impl<P: Ports> Service<P> {
     async fn route(&self, request: Request<Bytes>) -> Result<(Response<Body>, Option<LogEvents>), ApiError> {
         let (head, body) = request.into_parts();
         let path = head.uri.path();
+        let (size, limit) = (path.len() + head.uri.query().map_or(0, |query| query.len() + 1), limits::URL);
+        if size > limit {
+            let message = format!("the path and query are {size} bytes; at most {limit} are allowed");
+            return Err(ApiError::new(StatusCode::URI_TOO_LONG, "url_too_long", message));
+        }
         match routes::find(self.only, &head.method, path) {
             Found::Route(action, params) => {
                 let engine = admission::admit(&self.engine, &self.admission, action, &params, &head.headers).await?;

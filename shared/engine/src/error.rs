@@ -75,6 +75,16 @@ pub enum EngineError {
         /// The most.
         max: u64,
     },
+    /// More than there may be of something.
+    #[error("{what} is {value}; at most {limit} is allowed")]
+    TooMuch {
+        /// Of what, and where.
+        what: String,
+        /// What was given.
+        value: usize,
+        /// The most.
+        limit: usize,
+    },
     /// No token, or none that is good. It isn't said which of the reasons holds.
     #[error("the token isn't good: there is none such, or it was revoked, or it has expired")]
     BadToken,
@@ -124,6 +134,13 @@ pub enum LeaseLost {
     /// Not a lease id.
     #[error("this is not a lease id that this server gave")]
     Unknown,
+}
+
+impl EngineError {
+    /// Refuses a value over its limit.
+    pub(crate) fn over(what: impl FnOnce() -> String, value: usize, limit: usize) -> Outcome<()> {
+        if value > limit { Err(Self::TooMuch { what: what(), value, limit }) } else { Ok(()) }
+    }
 }
 
 fn summary(problems: &[Problem]) -> String {

@@ -18,6 +18,9 @@ use crate::ports::{Consistency, HEARD_EVERY, Pool, Ports, WorkerRecord};
 /// What runs is computed from the open runs' jobs at most this often, so that no write on the hot path pays for it.
 const RUNNING_STAYS_KNOWN: Duration = Duration::from_secs(5);
 
+/// Workers that a process keeps what it knows of. Whoever claims under a fresh id each time must not fill its memory.
+const WORKERS_KNOWN: usize = 4096;
+
 /// What runs, by worker and by pool.
 #[derive(Clone, Debug, Default)]
 pub struct Running {
@@ -45,9 +48,10 @@ impl<P: Ports> Engine<P> {
     /// have queues.
     ///
     /// # Errors
-    /// [`EngineError::Labels`] for over 64 labels, [`EngineError::LabelsNotAllowed`].
+    /// [`EngineError::Labels`] for over 64 labels, [`EngineError::LabelsNotAllowed`], [`EngineError::TooMuch`] for features.
     pub async fn register(&self, request: Register) -> Outcome<Registered> {
         request.labels.at_most(limits::LABELS_PER_WORKER)?;
+        check_features(&request.features)?;
         self.caller.check_labels(&request.labels)?;
         let now = self.ports.now();
         let before = self.ports.worker(&request.worker_id).await?;
@@ -56,7 +60,7 @@ impl<P: Ports> Engine<P> {
             labels: request.labels,
             transport: request.transport,
             exclusive: request.exclusive || self.caller.is_exclusive(),
-            features: request.features.into_iter().filter(|feature| feature.len() <= 64).take(16).collect(),
+            features: request.features,
             registered_at: before.map_or(now, |worker| worker.registered_at),
             last_seen: now,
         };
@@ -143,7 +147,7 @@ impl<P: Ports> Engine<P> {
     async fn seen_now(&self, worker: WorkerRecord) -> Outcome<WorkerRecord> {
         let now = self.ports.now();
         if now.since(worker.last_seen) < HEARD_EVERY {
-            self.known().workers.insert(worker.id.clone(), worker.clone());
+            self.know_worker(worker.clone());
             return Ok(worker);
         }
         let worker = WorkerRecord { last_seen: now, ..worker };
@@ -153,11 +157,21 @@ impl<P: Ports> Engine<P> {
 
     async fn keep_worker(&self, worker: WorkerRecord) -> Outcome<()> {
         self.ports.put_worker(worker.clone()).await?;
-        let mut known = self.known();
-        let now = worker.last_seen;
-        known.workers.retain(|_, other| now.since(other.last_seen) < HEARD_EVERY);
-        known.workers.insert(worker.id.clone(), worker);
+        self.know_worker(worker);
         Ok(())
+    }
+
+    fn know_worker(&self, worker: WorkerRecord) {
+        let now = self.ports.now();
+        let workers = &mut self.known().workers;
+        if workers.len() >= WORKERS_KNOWN {
+            workers.retain(|_, other| now.since(other.last_seen) < HEARD_EVERY);
+        }
+        if workers.len() >= WORKERS_KNOWN {
+            // All are fresh: each is read again when it next asks.
+            workers.clear();
+        }
+        workers.insert(worker.id.clone(), worker);
     }
 
     /// All pools, maybe as read a moment ago.
@@ -270,6 +284,64 @@ impl<P: Ports> Engine<P> {
     }
 }
 
+fn check_features(features: &[String]) -> Outcome<()> {
+    EngineError::over(|| "the number of `features`".to_owned(), features.len(), limits::FEATURES)?;
+    features.iter().enumerate().try_for_each(|(n, feature)| {
+        EngineError::over(|| format!("the length in bytes of `features[{n}]`"), feature.len(), limits::FEATURE)
+    })
+}
+
 fn is_online(worker: &WorkerRecord, now: Millis) -> bool {
     now.since(worker.last_seen) < limits::WORKER_SILENCE
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::requests::Claim;
+
+    use super::*;
+    use crate::memory::Memory;
+    use crate::ports::WorkerRegistry;
+
+    fn claim(worker: &str) -> Claim {
+        serde_json::from_value(serde_json::json!({ "worker_id": worker })).expect("a claim")
+    }
+
+    #[tokio::test]
+    async fn whoever_asks_under_a_fresh_id_each_time_fills_no_memory() {
+        let engine = Engine::new(Memory::new());
+        for n in 0..WORKERS_KNOWN + 500 {
+            engine.claim(claim(&format!("w{n}"))).await.expect("answered");
+            let register = serde_json::from_value(serde_json::json!({ "worker_id": format!("r{n}") }));
+            engine.register(register.expect("a registration")).await.expect("answered");
+            assert!(engine.known().workers.len() <= WORKERS_KNOWN);
+        }
+        for n in 0..1000 {
+            let id = format!("wf-{n}").parse().expect("an id");
+            let job = "a".parse().expect("an id");
+            assert!(engine.read_logs(&id, &job, None, None).await.is_err());
+        }
+        assert!(engine.known().names.is_empty(), "what isn't there isn't kept");
+    }
+
+    #[tokio::test]
+    async fn features_are_refused_over_their_limit_and_kept_whole_under_it() {
+        let engine = Engine::new(Memory::new());
+        let with = async |features: Vec<String>| {
+            let id = "w".parse().expect("an id");
+            let labels = LabelSet::default();
+            engine
+                .register(Register { worker_id: id, labels, transport: Transport::Http, exclusive: false, features })
+                .await
+                .map_err(|error| error.to_string())
+        };
+        let many = |count: usize| (0..count).map(|n| format!("feature-{n}")).collect::<Vec<_>>();
+        with(many(limits::FEATURES)).await.expect("at the limit");
+        let kept = engine.ports.worker(&"w".parse().expect("an id")).await.expect("read").expect("known");
+        assert_eq!(kept.features, many(limits::FEATURES));
+        let error = with(many(limits::FEATURES + 1)).await.expect_err("one too many");
+        assert!(error.contains("features") && error.contains("65") && error.contains("64"), "{error}");
+        let error = with(vec!["x".into(), "x".repeat(limits::FEATURE + 1)]).await.expect_err("too long");
+        assert!(error.contains("features[1]") && error.contains("65"), "{error}");
+    }
 }

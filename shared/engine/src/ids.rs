@@ -221,17 +221,18 @@ impl Ticket {
         format!("{}-{}-{}", self.pool.0, self.job.run, self.job.index)
     }
 
-    /// Reads a ticket's text; `None` if it isn't one.
+    /// Reads a ticket's text; `None` if it isn't one of ours.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let mut parts = text.splitn(3, '-');
         let (pool, run, index) = (parts.next()?, parts.next()?, parts.next()?);
-        let plain = |part: &str| part.len() == 32 && part.bytes().all(|b| b.is_ascii_hexdigit());
+        let plain = |part: &str| part.len() == 32 && part.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
         if !plain(pool) || !plain(run) {
             return None;
         }
         let job = JobKey { run: RunKey(run.to_owned()), index: index.parse().ok()? };
-        Some(Self { pool: PoolId(pool.to_owned()), job })
+        let ticket = Self { pool: PoolId(pool.to_owned()), job };
+        (ticket.text() == text).then_some(ticket)
     }
 }
 
@@ -281,9 +282,11 @@ mod tests {
     #[test]
     fn a_ticket_reads_back() {
         let ticket = Ticket { pool: PoolId::of(&LabelSet::default()), job: JobKey::new(&RunKey::new([1; 16]), 4) };
-        assert_eq!(Ticket::parse(&ticket.text()), Some(ticket));
+        assert_eq!(Ticket::parse(&ticket.text()), Some(ticket.clone()));
         let long = format!("{}-{}-4", "a".repeat(32), "b".repeat(3000));
-        for bad in ["", "no-ticket-x", "ab-cd-4", &long] {
+        let text = ticket.text();
+        let others = [text.to_uppercase(), text.replace("-4", "-+4"), text.replace("-4", "-04")];
+        for bad in ["", "no-ticket-x", "ab-cd-4", &long].into_iter().chain(others.iter().map(String::as_str)) {
             assert_eq!(Ticket::parse(bad), None, "{bad}");
         }
     }

@@ -2,7 +2,7 @@
 
 use protocol::requests::LogPiece;
 use protocol::wire::LogChunk;
-use protocol::{JobId, Millis, WorkflowId};
+use protocol::{JobId, Millis, WorkflowId, limits};
 
 use crate::Engine;
 use crate::error::{EngineError, LeaseLost, Outcome};
@@ -33,10 +33,12 @@ impl<P: Ports> Engine<P> {
     /// Keeps a piece of the log of the attempt that the lease holds.
     ///
     /// # Errors
-    /// [`EngineError::LeaseLost`] once the attempt isn't the holder's any more, or after a cancel.
+    /// [`EngineError::LeaseLost`] once the attempt isn't the holder's any more, or after a cancel;
+    /// [`EngineError::TooMuch`] for too many pieces or one that is too long.
     pub async fn append_logs(&self, lease: &str, mut pieces: Vec<LogPiece>) -> Outcome<()> {
         let lost = |why| Err(EngineError::LeaseLost(why));
         let Some(token) = self.lease(lease) else { return lost(LeaseLost::Unknown) };
+        check_pieces(&pieces)?;
         let control = self.ports.control(&token.job.run, Consistency::Strong).await?;
         match control.map(|control| control.state) {
             Some(RunState::Open) => {}
@@ -91,6 +93,14 @@ impl<P: Ports> Engine<P> {
     }
 }
 
+fn check_pieces(pieces: &[LogPiece]) -> Outcome<()> {
+    EngineError::over(|| "the number of `chunks`".to_owned(), pieces.len(), limits::LOG_PIECES)?;
+    pieces.iter().try_for_each(|piece| {
+        let what = || format!("the size in bytes of `data` of the chunk with sequence {}", piece.sequence);
+        EngineError::over(what, piece.data.len(), limits::LOG_PIECE)
+    })
+}
+
 /// How many pieces fit a page, as JSON: at least one. A control character takes six bytes there.
 fn first_page(pieces: &[LogPiece]) -> usize {
     let mut size = 0;
@@ -99,4 +109,24 @@ fn first_page(pieces: &[LogPiece]) -> usize {
         size <= 2 * PAGE
     };
     pieces.iter().take_while(fits).count().max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn too_many_pieces_and_one_too_long_are_refused_with_value_and_limit() {
+        let piece = |sequence: u64, size: usize| {
+            serde_json::from_value(serde_json::json!({ "sequence": sequence, "data": "x".repeat(size) }))
+                .expect("a piece")
+        };
+        let many = |count: u64| (0..count).map(|n| piece(n, 0)).collect::<Vec<LogPiece>>();
+        check_pieces(&many(50_000)).expect("at the limit");
+        let error = check_pieces(&many(50_001)).expect_err("one too many").to_string();
+        assert!(error.contains("`chunks`") && error.contains("50001") && error.contains("50000"), "{error}");
+        check_pieces(&[piece(0, limits::LOG_PIECE)]).expect("at the limit");
+        let error = check_pieces(&[piece(0, 1), piece(7, limits::LOG_PIECE + 1)]).expect_err("too long").to_string();
+        assert!(error.contains("sequence 7") && error.contains("1048577") && error.contains("1048576"), "{error}");
+    }
 }

@@ -10,7 +10,8 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use tracing_subscriber::EnvFilter;
 
 /// What a gateway may have decoded in a path and a URI can't hold. `%` stays: it is an encoding's own.
-const UNSAFE: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>').add(b'`').add(b'{').add(b'}');
+const UNSAFE: &AsciiSet =
+    &CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>').add(b'`').add(b'{').add(b'}').add(b'?').add(b'#');
 
 /// Answers one function's routes until Lambda stops the process.
 ///
@@ -55,4 +56,22 @@ fn plain(request: Request) -> Result<lambda_http::http::Request<Bytes>, Error> {
         _ => return Err("a body of an unknown kind".into()),
     };
     Ok(lambda_http::http::Request::from_parts(head, body))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_that_the_gateway_decoded_is_the_path_that_was_sent() {
+        for (decoded, path) in [
+            ("/api/workflows/a#b", "/api/workflows/a%23b"),
+            ("/api/workflows/a?b", "/api/workflows/a%3Fb"),
+            ("/api/workflows/é b", "/api/workflows/%C3%A9%20b"),
+            ("/api/workflows/a%2Fb", "/api/workflows/a%2Fb"),
+        ] {
+            let request = Request::new(Body::Empty).with_raw_http_path(decoded);
+            assert_eq!(plain(request).expect("a request").uri().path(), path);
+        }
+    }
 }

@@ -12,16 +12,44 @@ pub const LABEL: usize = 64;
 pub const LABELS_PER_JOB: usize = 32;
 /// Labels a worker may carry.
 pub const LABELS_PER_WORKER: usize = 64;
+/// Features a worker may name when it registers.
+pub const FEATURES: usize = 64;
+/// Longest name of a feature.
+pub const FEATURE: usize = 64;
+/// Pieces of a log in one request.
+pub const LOG_PIECES: usize = 50_000;
+/// One piece of a log.
+pub const LOG_PIECE: usize = 1024 * 1024;
 /// Longest output name.
 pub const OUTPUT_NAME: usize = 128;
 /// All output values of one job together.
 pub const OUTPUTS_PER_JOB: usize = 1024 * 1024;
+/// Outputs of one job.
+pub const OUTPUTS: usize = 10_000;
 /// A definition, in either format.
 pub const DEFINITION: usize = 1024 * 1024;
 /// Jobs in a workflow.
 pub const JOBS: usize = 10_000;
 /// Needs in a workflow, all jobs together.
 pub const NEEDS: usize = 100_000;
+/// A job's command, with its `env`, or its steps as one script.
+pub const COMMAND: usize = 1024 * 1024;
+/// Steps of a job.
+pub const STEPS: usize = 1000;
+/// Variables in one `env`.
+pub const ENV: usize = 1000;
+/// Variables of all jobs together, when the workflow's `env` is given to each.
+pub const ENV_IN_ALL: usize = 500_000;
+/// The value of a variable: Linux gives a program no longer one.
+pub const ENV_VALUE: usize = 128 * 1024;
+/// What is kept of a job as given (`metadata`, `ports`, `children`, `collapsed`), each, written as JSON.
+pub const KEPT: usize = 256 * 1024;
+/// A request's path and query, as sent.
+pub const URL: usize = 8 * 1024;
+/// A header that is read.
+pub const HEADER: usize = 8 * 1024;
+/// An error's message; the rest of a longer one, which quotes what it is about, is cut.
+pub const MESSAGE: usize = 4 * 1024;
 /// A request's body: what API Gateway and Lambda let through, less what base64 and headers take.
 pub const REQUEST_BODY: usize = 4_500_000;
 /// `upstream_outputs` that a claim carries in its answer; more goes by `upstream_outputs_url`.
@@ -61,6 +89,15 @@ pub const LIST: usize = 1000;
 pub const LEASE_TTL_SECS: std::ops::RangeInclusive<u32> = 1..=43_200;
 /// Longest a claim may wait for a job, in seconds.
 pub const WAIT_SECS: u32 = 20;
+
+/// Connections that one process holds; more wait to be taken.
+pub const CONNECTIONS: usize = 10_000;
+/// Requests that one process answers at once, those that wait for a job among them.
+pub const REQUESTS: usize = 8192;
+/// Bodies that one process holds at once, together.
+pub const BODIES: usize = 128 * 1024 * 1024;
+/// Longest a body may take to arrive.
+pub const BODY_TIME: Duration = Duration::from_mins(1);
 
 /// How often a registered worker is asked to send a heartbeat when it runs nothing.
 pub const WORKER_HEARTBEAT: Duration = Duration::from_secs(30);

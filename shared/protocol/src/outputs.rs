@@ -27,6 +27,12 @@ pub enum OutputError {
         /// The size of all.
         total: usize,
     },
+    /// Over [`limits::OUTPUTS`].
+    #[error("{count} outputs or more; a job may give {}", limits::OUTPUTS)]
+    TooMany {
+        /// How many were counted.
+        count: usize,
+    },
     /// A `::set-output` line on standard output that names nothing or has no `=`.
     #[error(
         "line {line} of the standard output is neither `::set-output name=value` nor `::set-output name=<name>::<value>`: {text:?}"
@@ -110,6 +116,7 @@ pub fn from_file(text: &str) -> Result<Outputs, OutputError> {
         let name =
             OutputName::new(name).map_err(|reason| OutputError::BadName { line, place: "output file", reason })?;
         outputs.insert(name, value);
+        check_count(&outputs)?;
     }
     Ok(outputs)
 }
@@ -120,8 +127,9 @@ pub fn size(outputs: &Outputs) -> usize {
     outputs.values().map(String::len).sum()
 }
 
-/// Refuses outputs that are too large together, naming the largest.
+/// Refuses outputs that are too many, or too large together, naming the largest.
 pub fn check_size(outputs: &Outputs) -> Result<(), OutputError> {
+    check_count(outputs)?;
     let total = size(outputs);
     match outputs.iter().max_by_key(|(_, value)| value.len()) {
         Some((name, value)) if total > limits::OUTPUTS_PER_JOB => {
@@ -129,6 +137,11 @@ pub fn check_size(outputs: &Outputs) -> Result<(), OutputError> {
         }
         _ => Ok(()),
     }
+}
+
+fn check_count(outputs: &Outputs) -> Result<(), OutputError> {
+    let count = outputs.len();
+    if count > limits::OUTPUTS { Err(OutputError::TooMany { count }) } else { Ok(()) }
 }
 
 fn cut(text: &str) -> String {
@@ -184,6 +197,15 @@ mod tests {
         assert!(error.contains("`big` is 1048576 bytes") && error.contains("1048577"), "{error}");
         outputs.remove("small");
         assert_eq!(check_size(&outputs), Ok(()));
+    }
+
+    #[test]
+    fn outputs_without_a_value_are_counted_too() {
+        let file = |count: usize| (0..count).map(|n| format!("o{n}=\n")).collect::<String>();
+        let outputs = from_file(&file(limits::OUTPUTS)).expect("at the limit");
+        assert_eq!((outputs.len(), check_size(&outputs)), (limits::OUTPUTS, Ok(())));
+        let error = from_file(&file(limits::OUTPUTS + 1)).expect_err("one too many").to_string();
+        assert!(error.contains("10001") && error.contains("10000"), "{error}");
     }
 
     proptest! {

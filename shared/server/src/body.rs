@@ -6,17 +6,30 @@ use api::error::ApiError;
 use axum::body::{Body, BodyDataStream};
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
-use http::{HeaderMap, header};
+use http::{HeaderMap, StatusCode, header};
 use protocol::limits;
 use tokio::time::timeout;
+
+use crate::capacity::Held;
 
 /// How much of a body that is too large is read and thrown away, and for how long: a client that is still sending when
 /// the connection is closed may not see why.
 const THROWN_AWAY: usize = 64 * 1024 * 1024;
 const THROWING: Duration = Duration::from_secs(5);
 
-/// The whole body, or that it is too large.
-pub async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, ApiError> {
+/// The whole body, or that it is too large or takes too long.
+pub async fn read(headers: &HeaderMap, body: Body, held: &mut Held<'_>) -> Result<Bytes, ApiError> {
+    within(limits::BODY_TIME, read_all(headers, body, held)).await
+}
+
+async fn within<T>(time: Duration, reading: impl Future<Output = Result<T, ApiError>>) -> Result<T, ApiError> {
+    timeout(time, reading).await.unwrap_or_else(|_| {
+        let message = format!("the body took over {} s to arrive; that is the most", time.as_secs());
+        Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, "body_too_slow", message))
+    })
+}
+
+async fn read_all(headers: &HeaderMap, body: Body, held: &mut Held<'_>) -> Result<Bytes, ApiError> {
     let declared = declared(headers);
     let mut chunks = body.into_data_stream();
     if let Some(size) = declared.filter(|size| *size > limits::REQUEST_BODY as u64) {
@@ -35,6 +48,7 @@ pub async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, ApiError> {
             throw_away(chunks).await;
             return Err(ApiError::body_too_large(None));
         }
+        held.grow(chunk.len())?;
         all.extend_from_slice(&chunk);
     }
     Ok(all.freeze())
@@ -56,4 +70,16 @@ async fn throw_away(mut chunks: BodyDataStream) {
     };
     // Whether it was all of it makes no difference to the answer.
     let _ = timeout(THROWING, all).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_does_not_arrive_is_refused_with_the_time_it_has() {
+        let refused = within(limits::BODY_TIME, std::future::pending::<Result<Bytes, ApiError>>()).await;
+        let refused = refused.expect_err("it never arrives");
+        assert!(refused.status == 408 && refused.message.contains("60 s"), "{refused:?}");
+    }
 }

@@ -5,6 +5,7 @@
 //! a function can't: let a claim wait for a job, and hold a log's stream open.
 
 mod body;
+mod capacity;
 mod requests;
 mod signals;
 mod stream;
@@ -17,15 +18,16 @@ use std::time::Duration;
 
 pub use api::Admission;
 use api::Service;
-use axum::serve::ListenerExt;
 use engine::Engine;
 use engine::memory::Memory;
 use engine::ports::Local;
+use protocol::limits;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use crate::capacity::{Capacity, Limited};
 use crate::signals::Signals;
 
 /// How long requests may go on once the server stops.
@@ -47,12 +49,18 @@ const CLAIMS_AT_ONCE: usize = 8;
 struct Shared<P> {
     service: Service<P>,
     claims: Arc<Semaphore>,
+    capacity: Arc<Capacity>,
     signals: Arc<Signals>,
 }
 
 impl<P> Clone for Shared<P> {
     fn clone(&self) -> Self {
-        Self { service: self.service.clone(), claims: Arc::clone(&self.claims), signals: Arc::clone(&self.signals) }
+        Self {
+            service: self.service.clone(),
+            claims: Arc::clone(&self.claims),
+            capacity: Arc::clone(&self.capacity),
+            signals: Arc::clone(&self.signals),
+        }
     }
 }
 
@@ -85,12 +93,9 @@ impl<P: Local + 'static> Server<P> {
         let signals = Arc::new(Signals::default());
         let claims = Arc::new(Semaphore::new(CLAIMS_AT_ONCE));
         let service = Service::new(engine.clone()).admitting(admission);
-        let shared = Shared { service, claims, signals: Arc::clone(&signals) };
+        let shared = Shared { service, claims, capacity: Arc::default(), signals: Arc::clone(&signals) };
         let router = axum::Router::new().fallback(requests::answer::<P>).with_state(shared.clone());
-        let listener = listener.tap_io(|connection| {
-            // An answer is one small write: waiting for more to send with it would only delay it.
-            let _ = connection.set_nodelay(true);
-        });
+        let listener = Limited::new(listener, limits::CONNECTIONS);
         let stopped = signals.stopped();
         let told = Arc::clone(&signals);
         engine.ports().when_armed(Box::new(move |at| told.timer.armed(at)));

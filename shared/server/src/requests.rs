@@ -23,11 +23,15 @@ pub async fn answer<P: Local + 'static>(State(shared): State<Shared<P>>, request
     if let Some(refusal) = shared.refuses(&head.method, &head.headers) {
         return refusal.response().map(Body::from);
     }
+    let mut place = match shared.capacity.request() {
+        Ok(place) => place,
+        Err(error) => return error.response().map(Body::from),
+    };
     // A stranger's body isn't even read.
     if let Some(refusal) = shared.service.refusal(&head.method, &head.uri, &head.headers).await {
         return refusal.map(Body::from);
     }
-    let request = match body::read(&head.headers, body).await {
+    let request = match body::read(&head.headers, body, &mut place).await {
         Ok(body) => http::Request::from_parts(head, body),
         Err(error) => return error.response().map(Body::from),
     };

@@ -101,13 +101,13 @@ impl Scanner {
             return self.fail(Failure::lasting(error));
         };
         match outputs::from_stdout_line(text, line) {
-            Ok(Some((name, value))) if self.kept < KEPT => {
+            Ok(Some((name, value))) if self.kept < KEPT && self.outputs.len() <= limits::OUTPUTS => {
                 self.kept += value.len();
                 if let Some(replaced) = self.outputs.insert(name, value) {
                     self.kept -= replaced.len();
                 }
             }
-            // More than KEPT is over the limit whatever follows, and will be refused for that.
+            // More than KEPT, or one output more than there may be, is over the limit whatever follows, and will be refused for that.
             Ok(_) => {}
             Err(error) => self.fail(Failure::lasting(error.to_string())),
         }
@@ -182,6 +182,14 @@ mod tests {
         let failure = scan(format!("ok\n::set-output big={value}{value}\n").as_bytes(), 8192).expect_err("over");
         assert!(failure.error.contains("line 2") && failure.error.contains("big="), "{}", failure.error);
         assert!(!failure.retryable && failure.error.len() < 1000);
+    }
+
+    #[test]
+    fn names_without_values_take_no_more_memory_than_there_may_be_outputs() {
+        let text: String = (0..30_000).map(|n| format!("::set-output o{n}=\n")).collect();
+        let outputs = scan(text.as_bytes(), 8192).expect("each line is good");
+        assert_eq!(outputs.len(), limits::OUTPUTS + 1);
+        assert!(outputs::check_size(&outputs).is_err());
     }
 
     #[test]

@@ -36,8 +36,8 @@ impl TokenText {
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let (name, secret) = text.strip_prefix(PREFIX)?.rsplit_once('_')?;
-        let text = Self { name: TokenName::new(name).ok()?, secret: hex::decode(secret).ok()?.try_into().ok()? };
-        Some(text)
+        let read = Self { name: TokenName::new(name).ok()?, secret: hex::decode(secret).ok()?.try_into().ok()? };
+        (read.reveal() == text).then_some(read)
     }
 
     /// The text, for its user only.
@@ -144,9 +144,17 @@ mod tests {
             assert!(read.hash().is(&text(name).hash()));
         }
         let good = text("ci").reveal();
-        for bad in
-            ["", "wfg_", "wfg_ci_", &good[1..], &good[..good.len() - 1], &format!("{good}0"), &format!("{good}zz")]
-        {
+        let upper = TokenText::new(TokenName::new("ci").expect("a name"), [[0xab; 16]; 2]).reveal().replace("ab", "AB");
+        for bad in [
+            "",
+            "wfg_",
+            "wfg_ci_",
+            &good[1..],
+            &good[..good.len() - 1],
+            &format!("{good}0"),
+            &format!("{good}zz"),
+            &upper,
+        ] {
             assert!(TokenText::parse(bad).is_none(), "{bad}");
         }
     }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use protocol::limits;
+use serde_json::Value;
 
 use super::builder::EXPANDED;
 use super::graph;
@@ -11,8 +12,8 @@ use super::node::{Entry, Kind, Node, Path};
 use super::report::{Report, nearest, quote};
 use super::{Definition, EnvValue, JobDefinition, Problem};
 
-/// Comparisons that suggestions for unknown needs may cost in one definition.
-const COMPARISONS: usize = 300_000;
+/// What suggestions for unknown needs may cost in one definition, in pairs of letters compared: a moment.
+const COMPARISONS: usize = 20_000_000;
 /// Jobs of a cycle that a message names.
 const CYCLE_SHOWN: usize = 40;
 /// The longest argument that Linux starts a program with, and so the longest command of `sh -c` there.
@@ -28,6 +29,8 @@ pub(super) struct Checker<'a> {
     /// For each job the last one that was seen to need it, so that a need given twice shows.
     needed_by: Vec<Option<usize>>,
     needs: usize,
+    /// The size of all jobs' commands so far.
+    commands: usize,
     comparisons: usize,
 }
 
@@ -54,6 +57,7 @@ impl<'a> Checker<'a> {
             names: Vec::new(),
             needed_by: Vec::new(),
             needs: 0,
+            commands: 0,
             comparisons: COMPARISONS,
         }
     }
@@ -149,6 +153,13 @@ impl<'a> Checker<'a> {
 
     fn env_fits(&mut self, entry: &Entry, env: &[(String, EnvValue)], jobs: usize) {
         let size: usize = env.iter().map(|(name, value)| name.len() + value.weight()).sum();
+        let (count, limit) = (env.len().saturating_mul(jobs), limits::ENV_IN_ALL);
+        if count > limit {
+            let message = format!(
+                "every job is given these variables, which for {jobs} jobs makes {count}; at most {limit} are allowed. Give them to the jobs that use them"
+            );
+            self.report.add("too_many", entry.key_at, "env", message);
+        }
         if size.saturating_mul(jobs) > EXPANDED {
             let message = format!(
                 "every job is given these {size} bytes, which for {jobs} jobs makes over {EXPANDED}; give them to the jobs that use them"
@@ -236,10 +247,42 @@ impl<'a> Checker<'a> {
     /// A text that lists show must not be longer than they can.
     pub fn shown(&mut self, node: Option<&Node>, path: Path<'_>) {
         let Some((node, text)) = node.and_then(|node| Some((node, node.text()?))) else { return };
-        if text.len() > limits::NAME {
-            let message = format!("it is {} bytes; at most {} are allowed", text.len(), limits::NAME);
-            self.report.add("too_long", node.at, path, message);
+        self.no_longer_than(limits::NAME, text.len(), node.at, path);
+    }
+
+    /// Whether a text of this size is allowed; reported if it isn't.
+    pub fn no_longer_than(&mut self, limit: usize, size: usize, at: super::Position, path: Path<'_>) -> bool {
+        if size > limit {
+            self.report.add("too_long", at, path, format!("it is {size} bytes; at most {limit} are allowed"));
         }
+        size <= limit
+    }
+
+    /// Reports more of something than there may be.
+    pub fn at_most(&mut self, count: usize, limit: usize, what: &str, at: super::Position, path: Path<'_>) {
+        if count > limit {
+            self.report.add("too_many", at, path, format!("{count} {what}; at most {limit} are allowed"));
+        }
+    }
+
+    /// What is kept as given, if it isn't too much to keep.
+    pub fn kept(&mut self, node: Option<&Node>, path: Path<'_>) -> Value {
+        let Some(node) = node else { return Value::Null };
+        let value = node.to_value();
+        let size = value.to_string().len();
+        if self.no_longer_than(limits::KEPT, size, node.at, path) { value } else { Value::Null }
+    }
+
+    /// Whether a job's command isn't too long to be handed out; and all of them together, to be kept.
+    pub fn command_fits(&mut self, size: usize, at: super::Position, path: Path<'_>) -> bool {
+        let before = self.commands;
+        self.commands += size;
+        if before <= EXPANDED && self.commands > EXPANDED {
+            let message =
+                format!("with this one the commands of all jobs are over {EXPANDED} bytes; split the workflow");
+            self.report.add("too_large", at, path, message);
+        }
+        self.no_longer_than(limits::COMMAND, size, at, path) && self.commands <= EXPANDED
     }
 
     /// The items of a list, with their index, or the one that stands there itself.

@@ -1,6 +1,8 @@
 //! `env`: texts as written, and on a job values from the outputs of the jobs it needs.
 
-use protocol::{JobId, OutputName};
+use std::collections::HashSet;
+
+use protocol::{JobId, OutputName, limits};
 
 use super::EnvValue;
 use super::check::Checker;
@@ -8,10 +10,28 @@ use super::keys::{self, Level};
 use super::node::{Entry, Kind, Node, Path};
 use super::report::quote;
 
+/// The needs of a job as they stand there, right or wrong.
+pub(super) struct Needed<'a> {
+    as_written: Vec<&'a str>,
+    ids: HashSet<&'a str>,
+}
+
+impl<'a> Needed<'a> {
+    pub fn new(node: Option<&'a Node>) -> Self {
+        let as_written: Vec<&str> = match node.map(|node| (&node.kind, node)) {
+            Some((Kind::List(items), _)) => items.iter().filter_map(Node::text).collect(),
+            Some((_, node)) => node.text().into_iter().collect(),
+            None => Vec::new(),
+        };
+        Self { ids: as_written.iter().copied().collect(), as_written }
+    }
+}
+
 impl Checker<'_> {
-    /// Reads an `env`. `needs` are the jobs whose outputs it may take, as written; `None` where it may take none.
-    pub(super) fn env(&mut self, node: &Node, path: Path<'_>, needs: Option<&[&str]>) -> Vec<(String, EnvValue)> {
+    /// Reads an `env`. `needs` are the jobs whose outputs it may take; `None` where it may take none.
+    pub(super) fn env(&mut self, node: &Node, path: Path<'_>, needs: Option<&Needed<'_>>) -> Vec<(String, EnvValue)> {
         let Some(entries) = self.mapping(node, path, "a mapping of names to values") else { return Vec::new() };
+        self.at_most(entries.len(), limits::ENV, "variables", node.at, path);
         let mut env = Vec::with_capacity(entries.len());
         for Entry { key, key_at, value } in entries {
             let path = path.key(key);
@@ -29,10 +49,11 @@ impl Checker<'_> {
         env
     }
 
-    fn env_value(&mut self, node: &Node, path: Path<'_>, needs: Option<&[&str]>) -> Option<EnvValue> {
+    fn env_value(&mut self, node: &Node, path: Path<'_>, needs: Option<&Needed<'_>>) -> Option<EnvValue> {
         match (&node.kind, needs) {
             (Kind::Scalar { text, .. }, _) => {
                 self.no_nul(text, node, path);
+                self.no_longer_than(limits::ENV_VALUE, text.len(), node.at, path);
                 Some(EnvValue::Text(text.clone()))
             }
             (Kind::Map(entries), Some(needs)) => self.reference(node, entries, path, needs),
@@ -47,7 +68,7 @@ impl Checker<'_> {
         }
     }
 
-    fn reference(&mut self, node: &Node, entries: &[Entry], path: Path<'_>, needs: &[&str]) -> Option<EnvValue> {
+    fn reference(&mut self, node: &Node, entries: &[Entry], path: Path<'_>, needs: &Needed<'_>) -> Option<EnvValue> {
         keys::check(&mut self.report, entries, path, Level::Reference);
         let Some(from) = keys::find(entries, "from") else {
             self.wrong_type(node, path, "text, or `from: <job>.<output>`");
@@ -65,46 +86,48 @@ impl Checker<'_> {
         }
     }
 
-    fn not_needed(&self, text: &str, needs: &[&str]) -> String {
-        let dots = text.match_indices('.').map(|(at, _)| &text[..at]);
-        if let Some(job) = dots.rev().find(|job| self.ids.contains_key(job)) {
+    fn not_needed(&self, text: &str, needs: &Needed<'_>) -> String {
+        if let Some((job, _)) = splits(text).find(|(job, _)| self.ids.contains_key(job)) {
             let job = quote(job);
             return format!(
                 "{} is an output of {job}, which this job doesn't need; add {job} to its `needs`",
                 quote(text)
             );
         }
-        let needs = match needs {
+        let needs = match needs.as_written.as_slice() {
             [] => "this job needs none".to_owned(),
-            _ if needs.len() <= 8 => {
+            needs if needs.len() <= 8 => {
                 format!("this job needs {}", needs.iter().map(|need| quote(need)).collect::<Vec<_>>().join(", "))
             }
-            _ => format!("this job needs {} jobs", needs.len()),
+            needs => format!("this job needs {} jobs", needs.len()),
         };
         format!("{} is not an output of a needed job; write `<job>.<output>` ({needs})", quote(text))
     }
 }
 
 /// Ids and output names may both have dots: the longest needed id that leaves an output name is meant.
-fn split<'a>(text: &str, needs: &[&'a str]) -> Result<(&'a str, OutputName), Option<String>> {
+fn split<'t>(text: &'t str, needs: &Needed<'_>) -> Result<(&'t str, OutputName), Option<String>> {
     let mut bad = None;
-    let mut best: Option<(&str, OutputName)> = None;
-    for need in needs {
-        let Some(rest) = text.strip_prefix(need).and_then(|rest| rest.strip_prefix('.')) else { continue };
+    for (need, rest) in splits(text).filter(|(job, _)| needs.ids.contains(job)) {
         match OutputName::new(rest) {
-            Ok(output) if best.as_ref().is_none_or(|(job, _)| job.len() < need.len()) => best = Some((need, output)),
-            Ok(_) => {}
+            Ok(output) => return Ok((need, output)),
             Err(_) => {
                 bad = Some(format!(
                     "{} is not the name of an output of {}; names are 1 to {} of A-Z a-z 0-9 _ - .",
                     quote(rest),
                     quote(need),
-                    protocol::limits::OUTPUT_NAME
+                    limits::OUTPUT_NAME
                 ));
             }
         }
     }
-    best.ok_or(bad)
+    Err(bad)
+}
+
+/// What may be a job's id, and what comes after its dot; the longest first.
+fn splits(text: &str) -> impl Iterator<Item = (&str, &str)> {
+    let ids = &text[..text.floor_char_boundary(limits::ID + 1)];
+    ids.match_indices('.').rev().map(|(at, _)| (&text[..at], &text[at + 1..]))
 }
 
 /// What a shell takes as a variable's name.

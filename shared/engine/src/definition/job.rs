@@ -7,6 +7,7 @@ use protocol::{BadId, BadLabel, JobId, Label, LabelSet, limits};
 use serde_json::Value;
 
 use super::check::{Checker, Edge};
+use super::env::Needed;
 use super::keys::{self, Level};
 use super::node::{Entry, Kind, Node, Path};
 use super::report::quote;
@@ -30,25 +31,30 @@ impl Checker<'_> {
         keys::check(&mut self.report, entries, path, Level::Job);
         let get = |key| keys::find(entries, key).map(|entry| &entry.value);
         let name = get("name").and_then(|node| self.text(node, path.key("name"), "text"));
+        self.shown(get("name"), path.key("name"));
         let needs = get("needs");
         let edges = needs.map(|node| self.needs(n, node, path.key("needs"))).unwrap_or_default();
         let labels = get("labels").map(|node| self.labels(node, path.key("labels")));
         let retry = self.retry(entries, path);
         let limits = self.time_limits(entries, path);
         let outputs_from = get("outputs_from").map(|node| self.outputs_from(node, path.key("outputs_from")));
-        let own = get("env").map(|node| self.env(node, path.key("env"), Some(&written(needs))));
+        let own = get("env").map(|node| self.env(node, path.key("env"), Some(&Needed::new(needs))));
         let script = self.script(entry, entries, path);
+        let env = over(workflow_env, own.unwrap_or_default());
+        let metadata = self.kept(get("metadata"), path.key("metadata"));
+        let size: usize = env.iter().map(|(name, value)| name.len() + value.weight()).sum();
+        let script = script.filter(|script| self.command_fits(script.len() + size, entry.key_at, path));
         let job = id.zip(script).map(|(id, script)| JobDefinition {
             name: name.unwrap_or(&entry.key).to_owned(),
             id,
             script,
-            env: over(workflow_env, own.unwrap_or_default()),
+            env,
             needs: edges.iter().map(|edge| edge.to).collect(),
             labels: labels.unwrap_or_default(),
             retry,
             limits,
             outputs_from: outputs_from.unwrap_or_default(),
-            metadata: get("metadata").map(Node::to_value).unwrap_or_default(),
+            metadata,
             ports: Value::Null,
             children: Value::Null,
             collapsed: Value::Null,
@@ -153,10 +159,13 @@ impl Checker<'_> {
         if items.is_empty() {
             self.report.add("no_steps", node.at, path, "`steps` is empty; write `- run: <command>`");
         }
+        self.at_most(items.len(), limits::STEPS, "steps", node.at, path);
         let mut ids = HashSet::new();
         let steps: Vec<_> = (0..).zip(items).map(|(n, item)| self.step(n, item, path.index(n), &mut ids)).collect();
-        let steps: Option<Vec<_>> = steps.into_iter().collect();
-        steps.map(|steps| script::steps(&steps))
+        let steps: Vec<Step> = steps.into_iter().collect::<Option<_>>()?;
+        // Quoting makes more of it, so what is too long as it stands isn't even put together.
+        let size = steps.iter().map(Step::size).sum();
+        self.no_longer_than(limits::COMMAND, size, node.at, path).then(|| script::steps(&steps))
     }
 
     fn step<'n>(&mut self, n: usize, node: &'n Node, path: Path<'_>, ids: &mut HashSet<&'n str>) -> Option<Step> {
@@ -175,6 +184,7 @@ impl Checker<'_> {
         });
         let name = get("name").and_then(|node| {
             let path = path.key("name");
+            self.shown(Some(node), path);
             self.text(node, path, "text")
         });
         let env = get("env").map(|node| self.env(node, path.key("env"), None)).unwrap_or_default();
@@ -189,15 +199,6 @@ impl Checker<'_> {
             EnvValue::Output { .. } => None,
         };
         Some(Step { title, env: env.into_iter().filter_map(text).collect(), run })
-    }
-}
-
-/// The needs as they stand there, right or wrong.
-fn written(needs: Option<&Node>) -> Vec<&str> {
-    match needs.map(|node| (&node.kind, node)) {
-        Some((Kind::List(items), _)) => items.iter().filter_map(Node::text).collect(),
-        Some((_, node)) => node.text().into_iter().collect(),
-        None => Vec::new(),
     }
 }
 

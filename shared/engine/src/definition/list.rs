@@ -91,7 +91,10 @@ impl<'a> Checker<'a> {
         let labels = given(entries, "required_labels").filter(|node| self.is_list(node, path.key("required_labels")));
         let labels = labels.map(|node| self.labels(node, path.key("required_labels"))).unwrap_or_default();
         let retries = given(entries, "max_retries").map(|node| self.retry_count(node, path.key("max_retries")));
-        let kept = |key| given(entries, key).map(Node::to_value).unwrap_or_default();
+        self.shown(given(entries, "name"), path.key("name"));
+        let mut kept = |key| self.kept(given(entries, key), path.key(key));
+        let [metadata, ports, children, collapsed] = ["metadata", "ports", "children", "collapsed"].map(&mut kept);
+        let command = command.filter(|command| self.command_fits(command.len(), node.at, path.key("command")));
         let job = id.zip(name).zip(command).map(|((id, name), command)| JobDefinition {
             id,
             name: name.to_owned(),
@@ -102,10 +105,10 @@ impl<'a> Checker<'a> {
             retry: Retry { max: retries.unwrap_or_default(), ..Retry::default() },
             limits: TimeLimits::default(),
             outputs_from: OutputsFrom::default(),
-            metadata: kept("metadata"),
-            ports: kept("ports"),
-            children: kept("children"),
-            collapsed: kept("collapsed"),
+            metadata,
+            ports,
+            children,
+            collapsed,
         });
         (job, edges)
     }

@@ -26,6 +26,13 @@ pub(super) struct Step {
     pub run: String,
 }
 
+impl Step {
+    /// Bytes of what is written in it.
+    pub fn size(&self) -> usize {
+        self.title.len() + self.run.len() + self.env.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>()
+    }
+}
+
 /// In order, stopping at the first that fails with its exit code.
 ///
 /// Each step is a `sh` of its own, so that nothing it sets, opens or leaves unfinished reaches the next: variables,

@@ -1,6 +1,7 @@
 //! What is too large, too deep or too much is named, and costs little.
 
 use std::fmt::Write;
+use std::time::{Duration, Instant};
 
 use super::super::*;
 use super::{problems, repeat, yaml};
@@ -101,4 +102,100 @@ fn messages_and_paths_stay_short_whatever_the_file_holds() {
     let problems = problems(&text);
     assert_eq!(problems.len(), 6, "{problems:#?}");
     assert!(problems.iter().all(|problem| problem.message.len() < 400 && problem.path.len() < 400), "{problems:#?}");
+}
+
+/// The code, the value and the limit that the first problem names.
+fn refused(text: &str) -> (&'static str, String) {
+    let problem = problems(text).swap_remove(0);
+    (problem.code, problem.message)
+}
+
+#[test]
+fn what_a_job_may_have_is_refused_over_its_limit_with_value_and_limit() {
+    type Writer<'a> = &'a dyn Fn(usize) -> String;
+    let job = |rest: &str| format!("jobs: {{a: {{{rest}}}}}");
+    let env = |count: usize| repeat(count, |n| format!("V{n}: x,"));
+    let text = |size: usize| "x".repeat(size);
+    let steps = |count: usize| job(&format!("steps: [{}]", repeat(count, |_| "{run: x},".to_owned())));
+    let with_env = |count: usize| job(&format!("run: x, env: {{{}}}", env(count)));
+    let with_value = |size: usize| job(&format!("run: x, env: {{A: {}}}", text(size)));
+    let named = |size: usize| job(&format!("run: x, name: {}", text(size)));
+    let step_named = |size: usize| job(&format!("steps: [{{run: x, name: {}}}]", text(size)));
+    // With its two quotes, as JSON.
+    let kept = |size: usize| job(&format!("run: x, metadata: {}", text(size - 2)));
+    let cases: [(Writer, usize, &str); 6] = [
+        (&steps, limits::STEPS, "too_many"),
+        (&with_env, limits::ENV, "too_many"),
+        (&with_value, limits::ENV_VALUE, "too_long"),
+        (&named, limits::NAME, "too_long"),
+        (&step_named, limits::NAME, "too_long"),
+        (&kept, limits::KEPT, "too_long"),
+    ];
+    for (write, limit, code) in cases {
+        assert_eq!(yaml(&write(limit)).jobs.len(), 1);
+        let (found, message) = refused(&write(limit + 1));
+        assert_eq!(found, code, "{message}");
+        assert!(message.contains(&limit.to_string()) && message.contains(&(limit + 1).to_string()), "{message}");
+    }
+    let list = format!(
+        r#"{{"jobs": [{{"id": "a", "name": "{}", "command": "x", "ports": "{}"}}]}}"#,
+        text(1001),
+        text(limits::KEPT)
+    );
+    let found = from_json(&list).expect_err("too long");
+    assert_eq!(
+        found.iter().map(|problem| problem.path.as_str()).collect::<Vec<_>>(),
+        ["jobs[0].name", "jobs[0].ports"]
+    );
+}
+
+#[test]
+fn variables_of_the_workflow_are_counted_for_every_job() {
+    let workflow = |jobs: usize| {
+        let env = repeat(100, |n| format!("V{n}: x,"));
+        format!("env: {{{env}}}\njobs:\n{}", repeat(jobs, |n| format!(" j{n}: {{run: x}}\n")))
+    };
+    assert_eq!(yaml(&workflow(5000)).jobs.len(), 5000);
+    let (code, message) = refused(&workflow(5001));
+    assert_eq!(code, "too_many", "{message}");
+    assert!(message.contains("500100") && message.contains("500000"), "{message}");
+}
+
+#[test]
+fn a_command_that_quoting_makes_too_long_is_refused() {
+    let steps = |quotes: usize| format!("jobs: {{a: {{steps: [{{run: \"{}\"}}]}}}}", "'".repeat(quotes));
+    assert_eq!(yaml(&steps(limits::COMMAND / 4 - 100)).jobs.len(), 1);
+    let (code, message) = refused(&steps(limits::COMMAND / 4));
+    assert!(code == "too_long" && message.contains("1048576"), "{message}");
+    // Short as they stand, by aliases, and long together.
+    let jobs = repeat(20, |n| format!("  j{n}: {{steps: *s}}\n"));
+    let together = format!("jobs:\n  a: {{steps: &s [{{run: \"{}\"}}]}}\n{jobs}", "'".repeat(200_000));
+    let (code, message) = refused(&together);
+    assert!(code == "too_large" && message.contains("16777216"), "{message}");
+    let raw = format!("jobs: {{a: {{steps: [{{run: &r {}}}, {{run: *r}}, {{run: *r}}]}}}}", "x".repeat(500_000));
+    assert_eq!(refused(&raw).0, "too_long");
+}
+
+/// Each once took minutes, or all the memory of a function.
+#[test]
+fn no_definition_costs_more_than_a_moment() {
+    let dots = format!("jobs: {{a: {{run: x, env: {{A: {{from: '{}'}}}}}}}}", ".".repeat(1_000_000));
+    let needs = repeat(90_000, |n| format!("{n},"));
+    let values = repeat(20_000, |n| format!("V{n}: {{from: x}},"));
+    let references = format!("jobs: {{a: {{run: x, needs: [{needs}], env: {{{values}}}}}}}");
+    let long = |n| format!("{n:0100}");
+    let alike = repeat(4_000, |n| format!(" {}: {{run: x}}\n", long(n)));
+    let missing = repeat(4_000, |n| format!("{}x,", long(n)));
+    let slips = format!("jobs:\n last: {{run: x, needs: [{missing}]}}\n{alike}");
+    let deep: String = (0..60).map(|n| format!("{{{}{n}: ", "k".repeat(100))).collect();
+    let same = "a: ,".repeat(200_000);
+    let duplicates = format!("jobs: {{a: {{run: x, metadata: {deep}{{{same}}}{}}}}}", "}".repeat(60));
+    for (what, text) in [("dots", dots), ("references", references), ("slips", slips), ("duplicates", duplicates)] {
+        assert!(text.len() <= limits::DEFINITION, "{what}: {}", text.len());
+        let began = Instant::now();
+        let found = problems(&text);
+        assert!(began.elapsed() < Duration::from_secs(10), "{what} took {:?}", began.elapsed());
+        let size: usize = found.iter().map(|problem| problem.path.len() + problem.message.len()).sum();
+        assert!(size < 2_000_000, "{what}: {size} bytes of problems");
+    }
 }

@@ -1,0 +1,48 @@
+//! What the dependencies are held to: `deny.toml`, by cargo-deny.
+
+use std::process::{Command, Output};
+
+use anyhow::{Context, Result, bail};
+
+use crate::package::{install_tools, root};
+
+/// Where the known vulnerabilities are.
+const DATABASE: &str = "https://github.com/RustSec/advisory-db";
+
+/// Licences, sources and versions; and known vulnerabilities, if their database can be had. Returns what was checked.
+pub fn check() -> Result<String> {
+    run(&["check", "bans", "licenses", "sources"])?;
+    let always = "bans, licenses, sources";
+    if !database_is_there() {
+        return Ok(format!("{always}; advisories: database not reachable, not checked"));
+    }
+    run(&["check", "advisories"])?;
+    Ok(format!("{always}, advisories"))
+}
+
+fn database_is_there() -> bool {
+    let mut git = Command::new("git");
+    git.args(["ls-remote", "--exit-code", DATABASE, "HEAD"]).env("GIT_TERMINAL_PROMPT", "0");
+    git.output().is_ok_and(|output| output.status.success())
+}
+
+fn run(arguments: &[&str]) -> Result<()> {
+    let output = deny(arguments)?;
+    let text = String::from_utf8_lossy(&output.stderr);
+    let text = text.trim_end();
+    if !output.status.success() {
+        bail!("`cargo deny {}` found something:\n{text}", arguments.join(" "));
+    }
+    // Which crates are there in two versions is worth a line, not a page for each.
+    let warnings = text.lines().filter(|line| line.starts_with("warning"));
+    warnings.for_each(|line| eprintln!("{line}"));
+    Ok(())
+}
+
+/// The lock file is what is checked, so it must not be changed by the check.
+fn deny(arguments: &[&str]) -> Result<Output> {
+    let program = install_tools("deny")?.join("bin/cargo-deny");
+    let mut deny = Command::new(&program);
+    deny.args(["--color", "never", "--all-features", "--locked"]).args(arguments).current_dir(root());
+    deny.output().with_context(|| format!("running {}", program.display()))
+}
