@@ -1,8 +1,7 @@
 //! What each action does: read the request, call the use case, shape the answer.
 
 pub(crate) mod jobs;
-mod openapi;
-mod workflows;
+pub(crate) mod workflows;
 
 use std::fmt::Write;
 
@@ -14,6 +13,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::error::ApiError;
+use crate::openapi;
 use crate::read::Input;
 use crate::routes::Action;
 use crate::service::Body;
@@ -47,7 +47,7 @@ pub(crate) async fn handle<P: Ports>(engine: &Engine<P>, action: Action, input: 
         Action::Fail => jobs::fail(engine, input).await,
         Action::AppendLogs => jobs::append_logs(engine, input).await,
         Action::Health => json_answer(StatusCode::OK, &json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION") })),
-        Action::OpenApi => json_answer(StatusCode::OK, &openapi::description()),
+        Action::OpenApi => json_answer(StatusCode::OK, openapi::description()),
     }
 }
 

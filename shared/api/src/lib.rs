@@ -6,6 +6,7 @@
 pub mod cors;
 pub mod error;
 mod handlers;
+mod openapi;
 mod read;
 pub mod routes;
 mod service;

@@ -9,6 +9,8 @@ pub mod labels;
 pub mod limits;
 pub mod outputs;
 pub mod requests;
+#[cfg(feature = "schema")]
+mod schema;
 pub mod time;
 pub mod wire;
 
