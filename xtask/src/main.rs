@@ -7,6 +7,7 @@ mod deploy;
 mod emulator;
 mod foreign;
 mod package;
+mod schemathesis;
 mod soak;
 mod suite;
 
@@ -42,6 +43,8 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
         args: Vec<String>,
     },
+    /// Compares what `wfg serve` answers, to thousands of made-up requests, with its own description.
+    Schemathesis,
     /// Builds the functions for AWS and writes target/package/<name>.zip.
     Package {
         /// arm64 or x86_64.
@@ -68,6 +71,7 @@ fn main() -> anyhow::Result<()> {
         Task::Test { quick } => suite::run(quick),
         Task::Soak => soak::run(),
         Task::Sim { args } => suite::simulate(&args),
+        Task::Schemathesis => schemathesis::run(),
         Task::Package { arch } => package::package(arch),
         Task::Emulator(EmulatorTask::Up { kind }) => cloud::up(kind),
     }

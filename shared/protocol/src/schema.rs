@@ -12,10 +12,11 @@ use crate::{JobId, Label, LabelSet, OutputName, SecretName, TokenName, WorkerId,
 
 /// White space, as Unicode has it.
 const SPACE: &str = r"\u0009-\u000d\u0020\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000";
-const CONTROL: &str = r"\u0000-\u001f\u007f-\u009f";
+/// White space and control characters.
+const UNSEEN: &str = r"\u0000-\u0020\u007f-\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000";
 
 fn id(description: &str) -> Schema {
-    let pattern = format!("^[^/?#{CONTROL}{SPACE}]{{1,{}}}$", limits::ID);
+    let pattern = format!("^[^/?#{UNSEEN}]{{1,{}}}$", limits::ID);
     json_schema!({
         "type": "string",
         "description": format!("{description} 1 to {} bytes.", limits::ID),
@@ -71,7 +72,7 @@ impl JsonSchema for Label {
     }
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let label = format!("[^,{CONTROL}{SPACE}]{{1,{}}}", limits::LABEL);
+        let label = format!("[^,{UNSEEN}]{{1,{}}}", limits::LABEL);
         let (around, how) = if generator.contract().is_serialize() {
             (String::new(), "In lower case.")
         } else {

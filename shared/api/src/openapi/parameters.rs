@@ -63,11 +63,19 @@ pub(super) fn run() -> Value {
 }
 
 pub(super) fn idempotency_key() -> Value {
-    let schema = json!({ "type": "string", "pattern": format!(r"^[\u0020-\u007e]{{1,{}}}$", limits::IDEMPOTENCY_KEY) });
+    // White space at the ends of a header doesn't count.
+    let seen = r"\u0021-\u007e";
+    let between = limits::IDEMPOTENCY_KEY - 2;
+    let pattern = format!(r"^[{seen}]([\u0009\u0020{seen}]{{0,{between}}}[{seen}])?$");
+    let schema = json!({ "type": "string", "pattern": pattern });
     header("Idempotency-Key", "The same request with the same key within 24 hours makes no second workflow.", schema)
 }
 
 pub(super) fn last_event_id() -> Value {
-    let schema = json!({ "type": "string", "pattern": r"^([0-9]{1,9}\.)?[0-9]{1,19}$" });
-    header("Last-Event-ID", "The `id` of the last event that was seen; those after it follow.", schema)
+    let schema = json!({ "type": "string", "pattern": r"^(([0-9]{1,9}\.)?[0-9]{1,19})?$" });
+    header(
+        "Last-Event-ID",
+        "The `id` of the last event that was seen; those after it follow. An empty one is the same as none.",
+        schema,
+    )
 }
