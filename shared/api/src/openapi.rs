@@ -1,6 +1,8 @@
 //! The API's description, as `OpenAPI` 3.1: made from the table of routes, what [`operations`] says of each action, and the
 //! schemas of the protocol's types.
 
+#![allow(clippy::needless_pass_by_value, reason = "a schema goes into the one it is part of")]
+
 mod answers;
 mod bodies;
 mod operations;

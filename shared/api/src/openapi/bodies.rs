@@ -7,13 +7,11 @@ use serde_json::{Map, Value, json};
 use super::schemas::Schemas;
 
 /// A body that must be there.
-#[allow(clippy::needless_pass_by_value, reason = "as `json!` takes it")]
 pub(super) fn required(schema: Value) -> Value {
     json!({ "required": true, "content": { "application/json": { "schema": schema } } })
 }
 
 /// A body that may be left out.
-#[allow(clippy::needless_pass_by_value, reason = "as `json!` takes it")]
 pub(super) fn optional(schema: Value) -> Value {
     json!({ "required": false, "content": { "application/json": { "schema": schema } } })
 }
