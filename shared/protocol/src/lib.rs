@@ -4,6 +4,7 @@
 //! only the JSON these types describe.
 
 pub mod access;
+mod errors;
 pub mod ids;
 pub mod labels;
 pub mod limits;
