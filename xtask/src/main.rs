@@ -9,6 +9,7 @@ mod emulator;
 mod foreign;
 mod fuzz;
 mod package;
+mod schemathesis;
 mod security;
 mod soak;
 mod suite;
@@ -50,6 +51,8 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
         args: Vec<String>,
     },
+    /// Compares what `wfg serve` answers, to thousands of made-up requests, with its own description.
+    Schemathesis,
     /// Builds the functions for AWS and writes target/package/<name>.zip.
     Package {
         /// arm64 or x86_64.
@@ -77,6 +80,7 @@ fn main() -> anyhow::Result<()> {
         Task::Soak => soak::run(),
         Task::Deny => deny::check().map(|checked| println!("checked: {checked}")),
         Task::Sim { args } => suite::simulate(&args),
+        Task::Schemathesis => schemathesis::run(),
         Task::Package { arch } => package::package(arch),
         Task::Emulator(EmulatorTask::Up { kind }) => cloud::up(kind),
     }

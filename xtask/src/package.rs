@@ -73,7 +73,7 @@ pub fn root() -> PathBuf {
 /// Builds the functions for AWS and writes `target/package/<name>.zip`, where the template expects them.
 pub fn package(arch: Arch) -> Result<()> {
     lint_template()?;
-    let tools = install_tools("package")?;
+    let tools = install_tools("package", "infra/requirements-package.txt")?;
     install_target(arch)?;
     let built = build(&tools, arch)?;
     let binaries = FUNCTIONS.map(|name| (name, built.join(name).join("bootstrap")));
@@ -143,22 +143,22 @@ fn kilobytes(file: &Path) -> io::Result<u64> {
     Ok(fs::metadata(file)?.len().div_ceil(1000))
 }
 
-/// A virtual environment with what `infra/requirements-<name>.txt` names, kept between runs.
-pub fn install_tools(name: &str) -> Result<PathBuf> {
+/// A virtual environment with what this file of the repository names, kept between runs.
+pub fn install_tools(name: &str, requirements: &str) -> Result<PathBuf> {
     let venv = cache()?.join(format!("venv-{name}"));
-    let wanted = root().join(format!("infra/requirements-{name}.txt"));
+    let wanted = root().join(requirements);
     let installed = venv.join("installed.txt");
-    let requirements = fs::read(&wanted).with_context(|| format!("reading {}", wanted.display()))?;
-    if fs::read(&installed).is_ok_and(|there| there == requirements) {
+    let pinned = fs::read(&wanted).with_context(|| format!("reading {}", wanted.display()))?;
+    if fs::read(&installed).is_ok_and(|there| there == pinned) {
         return Ok(venv);
     }
-    println!("Installing the tools of infra/requirements-{name}.txt ...");
+    println!("Installing the tools of {requirements} ...");
     run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv))
         .context("making a virtual environment needs Python 3 with venv (Debian: apt-get install python3-venv)")?;
     run(Command::new(venv.join("bin/pip"))
         .args(["install", "--quiet", "--disable-pip-version-check", "--requirement"])
         .arg(&wanted))?;
-    fs::write(installed, requirements)?;
+    fs::write(installed, pinned)?;
     Ok(venv)
 }
 
@@ -171,7 +171,7 @@ pub fn cache() -> Result<PathBuf> {
 
 /// Checks the template with cfn-lint, and that it keeps the rules of `infra/security`.
 pub fn lint_template() -> Result<()> {
-    let tools = install_tools("lint")?;
+    let tools = install_tools("lint", "infra/requirements-lint.txt")?;
     run(Command::new(tools.join("bin/cfn-lint")).arg(root().join("infra/template.yaml")))?;
     let tests = ["-m", "unittest", "discover", "-s", "infra/security"];
     run(Command::new(tools.join("bin/python")).args(tests).current_dir(root()))

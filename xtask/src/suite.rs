@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use crate::binaries::{Binaries, FEATURES};
 use crate::cloud::Cloud;
 use crate::emulator::{self, Kind};
-use crate::{demo, deny, foreign, package, security};
+use crate::{demo, deny, foreign, package, schemathesis, security};
 
 /// A part of the run, for the summary.
 struct Part {
@@ -45,6 +45,7 @@ pub fn run(quick: bool) -> Result<()> {
     suite.part("end-to-end suite on a file", "SQLite", || {
         test(&["-p", "workflow-graph-tests", "--no-fail-fast"], &[("WFG_TEST_STORE", "sqlite")])
     });
+    suite.part("schemathesis against wfg serve", "the engine in memory", schemathesis::run);
     if !quick {
         suite.part("LocalStack's plugins", &Kind::LocalStack.to_string(), test_plugins);
         suite.on_cloud(Kind::LocalStack);

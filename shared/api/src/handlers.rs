@@ -1,9 +1,8 @@
 //! What each action does: read the request, call the use case, shape the answer.
 
-mod access;
+pub(crate) mod access;
 pub(crate) mod jobs;
-mod openapi;
-mod workflows;
+pub(crate) mod workflows;
 
 use std::fmt::Write;
 
@@ -15,6 +14,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::error::ApiError;
+use crate::openapi;
 use crate::read::Input;
 use crate::routes::Action;
 use crate::service::Body;
@@ -52,7 +52,7 @@ pub(crate) async fn handle<P: Ports>(engine: &Engine<P>, action: Action, input: 
         Action::RevokeToken => access::revoke(engine, input).await,
         Action::Audit => access::audit(engine, input).await,
         Action::Health => json_answer(StatusCode::OK, &json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION") })),
-        Action::OpenApi => json_answer(StatusCode::OK, &openapi::description()),
+        Action::OpenApi => json_answer(StatusCode::OK, openapi::description()),
     }
 }
 

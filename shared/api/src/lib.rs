@@ -7,6 +7,7 @@ mod admission;
 pub mod cors;
 pub mod error;
 mod handlers;
+mod openapi;
 mod read;
 pub mod routes;
 mod service;

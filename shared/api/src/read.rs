@@ -74,7 +74,7 @@ impl Input {
             .map_err(|_| ApiError::bad_request("invalid_header", format!("header `{name}` isn't plain ASCII text")))
     }
 
-    /// The body as JSON.
+    /// The body as JSON: an object.
     pub(crate) fn json<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
         if self.format(Format::Json)? != Format::Json {
             return Err(unsupported("application/json"));
@@ -85,6 +85,10 @@ impl Input {
         reader.end().map_err(|error| {
             ApiError::bad_request("invalid_json", format!("the body isn't one JSON value: {error}"))
         })?;
+        if !text.trim_ascii_start().starts_with('{') {
+            // The fields in a row would be taken too, and none at all where each has a default.
+            return Err(ApiError::invalid("invalid_field", "the body is a list; it must be an object"));
+        }
         Ok(value)
     }
 

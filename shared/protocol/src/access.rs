@@ -7,10 +7,13 @@ use std::str::FromStr;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+#[cfg(feature = "schema")]
+use crate::limits::TOKEN_SECS;
 use crate::{JobId, Label, LabelSet, Millis, SecretName, TokenName, WorkflowId};
 
 /// What a token may be used for. None includes another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Scope {
     /// Look at workflows, logs, outputs, workers and pools.
@@ -132,10 +135,12 @@ impl<'de, T: Deserialize<'de> + Ord> Deserialize<'de> for Allowed<T> {
 
 /// `POST /api/tokens`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct NewToken {
     /// What it will be known by.
     pub name: TokenName,
     /// What it may be used for; at least one.
+    #[cfg_attr(feature = "schema", schemars(schema_with = "crate::schema::some_scopes"))]
     pub scopes: BTreeSet<Scope>,
     /// With `work`, the labels that workers may declare; with `submit`, those that jobs may ask for.
     #[serde(default)]
@@ -148,6 +153,7 @@ pub struct NewToken {
     pub exclusive: bool,
     /// How long it is good for.
     #[serde(default = "ninety_days")]
+    #[cfg_attr(feature = "schema", schemars(range(min = *TOKEN_SECS.start(), max = *TOKEN_SECS.end())))]
     pub expires_in_secs: u64,
 }
 
@@ -172,6 +178,7 @@ fn ninety_days() -> u64 {
 
 /// What is shown of a token: everything but the token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct TokenInfo {
     /// What it is known by.
     pub name: TokenName,
@@ -191,6 +198,7 @@ pub struct TokenInfo {
 
 /// The answer to `POST /api/tokens`: the only one that has the token's text.
 #[derive(Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct CreatedToken {
     /// To be kept by who uses it.
     pub token: String,
@@ -201,6 +209,7 @@ pub struct CreatedToken {
 
 /// What was done, or tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Deed {
     /// A workflow was submitted.
@@ -237,6 +246,7 @@ impl Deed {
 
 /// One line of who did what.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct AuditEntry {
     /// When.
     pub at_ms: Millis,

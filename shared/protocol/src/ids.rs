@@ -179,6 +179,7 @@ ids! {
 ///
 /// It is a capability: whoever has it may report for the attempt. It is not shown in logs or lists, and `Debug` hides it.
 #[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct LeaseId(pub String);
 

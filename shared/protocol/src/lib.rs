@@ -4,11 +4,14 @@
 //! only the JSON these types describe.
 
 pub mod access;
+mod errors;
 pub mod ids;
 pub mod labels;
 pub mod limits;
 pub mod outputs;
 pub mod requests;
+#[cfg(feature = "schema")]
+mod schema;
 pub mod time;
 pub mod wire;
 

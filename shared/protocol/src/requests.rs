@@ -4,11 +4,14 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "schema")]
+use crate::limits::LEASE_TTL_SECS;
 use crate::wire::Stream;
 use crate::{LabelSet, Millis, WorkerId};
 
 /// `POST /api/workers/register`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Register {
     /// Chosen by the worker; the same one again replaces what was known.
     pub worker_id: WorkerId,
@@ -31,6 +34,7 @@ pub const FEATURE_OUTPUTS_URL: &str = "outputs_url";
 
 /// How a worker learns of jobs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Transport {
     /// It asks.
@@ -42,6 +46,7 @@ pub enum Transport {
 
 /// `POST /api/jobs/claim`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Claim {
     /// Who asks. Registration isn't required.
     pub worker_id: WorkerId,
@@ -50,6 +55,7 @@ pub struct Claim {
     pub labels: LabelSet,
     /// How long the lease runs.
     #[serde(default = "default_ttl")]
+    #[cfg_attr(feature = "schema", schemars(range(min = *LEASE_TTL_SECS.start(), max = *LEASE_TTL_SECS.end())))]
     pub lease_ttl_secs: u32,
     /// A hint: one process waits this long for a job, Lambda answers at once.
     #[serde(default)]
@@ -68,9 +74,11 @@ fn default_ttl() -> u32 {
 
 /// `POST /api/jobs/{lease_id}/complete`; the body is optional.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Complete {
     /// Names and values, as given; names are checked by the engine.
     #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(with = "crate::Outputs"))]
     pub outputs: BTreeMap<String, String>,
     /// Asks for a job that this completion makes ready, to be held under the same terms as a claim's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -79,6 +87,7 @@ pub struct Complete {
 
 /// Who asks for its next job: the fields of a claim.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Next {
     /// Who asks.
     pub worker_id: WorkerId,
@@ -87,6 +96,7 @@ pub struct Next {
     pub labels: LabelSet,
     /// How long the lease runs.
     #[serde(default = "default_ttl")]
+    #[cfg_attr(feature = "schema", schemars(range(min = *LEASE_TTL_SECS.start(), max = *LEASE_TTL_SECS.end())))]
     pub lease_ttl_secs: u32,
     /// Take only jobs that ask for at least one of its labels.
     #[serde(default)]
@@ -95,6 +105,7 @@ pub struct Next {
 
 /// `POST /api/jobs/{lease_id}/fail`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Fail {
     /// For people; shown as the job's error.
     #[serde(default)]
@@ -109,6 +120,7 @@ pub struct Fail {
 
 /// `POST /api/jobs/{lease_id}/logs`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Logs {
     /// In any order.
     pub chunks: Vec<LogPiece>,
@@ -116,6 +128,7 @@ pub struct Logs {
 
 /// A piece of a log as a worker sends it. Whose it is, its lease says; ids that it may carry are ignored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct LogPiece {
     /// Counts up within an attempt; a number sent twice is shown once.
     pub sequence: u64,
@@ -135,6 +148,7 @@ fn stdout() -> Stream {
 
 /// `POST /api/workflows/{id}/run`; the body is optional.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Run {
     /// Which jobs run again; default: all.
     #[serde(default)]
@@ -143,6 +157,7 @@ pub struct Run {
 
 /// Which jobs a re-run runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Only {
     /// Those that didn't succeed; the others are kept, with their outputs.

@@ -7,10 +7,12 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use crate::errors::{ErrorBody, ErrorInfo, Problem};
 use crate::{JobId, LabelSet, LeaseId, Millis, Outputs, WorkerId, WorkflowId};
 
 /// Where a job or a workflow stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
     /// Not started: a job that waits for its needs or a worker, a workflow that wasn't run yet.
@@ -70,6 +72,7 @@ impl FromStr for Status {
 
 /// A workflow and its current run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Workflow {
     /// Chosen by the engine.
     pub id: WorkflowId,
@@ -93,6 +96,7 @@ pub struct Workflow {
 
 /// A job of a workflow, as a status shows it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Job {
     /// Chosen by the author.
     pub id: JobId,
@@ -151,6 +155,7 @@ pub struct Job {
 
 /// An attempt that failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Attempt {
     /// From 0.
     pub attempt: u32,
@@ -173,6 +178,7 @@ pub struct Attempt {
 
 /// What ended an attempt that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Cause {
     /// Its worker said that it failed.
@@ -206,6 +212,7 @@ impl fmt::Display for Cause {
 
 /// Why a queued job doesn't run yet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct WaitingFor {
     /// The reason that comes first.
     pub reason: WaitReason,
@@ -230,6 +237,7 @@ pub struct WaitingFor {
 
 /// What a queued job waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum WaitReason {
     /// Jobs it needs aren't done.
@@ -246,6 +254,7 @@ pub enum WaitReason {
 
 /// Delay between tries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum Backoff {
     /// At once.
     #[default]
@@ -266,6 +275,7 @@ pub enum Backoff {
 
 /// How a claimed job is retried.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct RetryPolicy {
     /// Tries on top of the first.
     pub max_retries: u32,
@@ -275,6 +285,7 @@ pub struct RetryPolicy {
 
 /// Where a worker looks for outputs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum OutputsFrom {
     /// Standard output and the output file.
@@ -288,6 +299,7 @@ pub enum OutputsFrom {
 
 /// A claimed job, with all a worker needs to run it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct QueuedJob {
     /// Within its workflow.
     pub job_id: JobId,
@@ -330,6 +342,7 @@ pub struct QueuedJob {
 
 /// A worker's hold on an attempt. Past `granted_at_ms + ttl_secs` it is refused everywhere, unless renewed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Lease {
     /// What every word about this attempt must carry.
     pub lease_id: LeaseId,
@@ -347,6 +360,7 @@ pub struct Lease {
 
 /// A claim's answer, when there was a job.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Claimed {
     /// What to run.
     pub job: QueuedJob,
@@ -356,6 +370,7 @@ pub struct Claimed {
 
 /// A heartbeat's answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Heartbeat {
     /// Renewed, unless `cancelled`.
     pub lease: Lease,
@@ -365,6 +380,7 @@ pub struct Heartbeat {
 
 /// The answer to `complete` and `fail`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Reported {
     /// The next job, if one was asked for and could be given.
     pub next: Option<Claimed>,
@@ -372,6 +388,7 @@ pub struct Reported {
 
 /// Where a log line came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Stream {
     /// Standard output.
@@ -382,6 +399,7 @@ pub enum Stream {
 
 /// A piece of a job's log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct LogChunk {
     /// The job's workflow.
     pub workflow_id: WorkflowId,
@@ -399,6 +417,7 @@ pub struct LogChunk {
 
 /// A pool's queue, for workers that poll SQS.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct QueueInfo {
     /// Where to receive tickets.
     pub url: String,
@@ -408,6 +427,7 @@ pub struct QueueInfo {
 
 /// The answer to a registration and to a worker's heartbeat.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Registered {
     /// The queues of the pools the worker covers, if it polls SQS.
     pub queues: Vec<QueueInfo>,
@@ -417,6 +437,7 @@ pub struct Registered {
 
 /// What a worker does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum WorkerStatus {
     /// Online and running nothing.
@@ -429,6 +450,7 @@ pub enum WorkerStatus {
 
 /// A worker, as the list shows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct WorkerInfo {
     /// Chosen by itself.
     pub worker_id: WorkerId,
@@ -446,6 +468,7 @@ pub struct WorkerInfo {
 
 /// A pool: the jobs that require one set of labels.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PoolInfo {
     /// What its jobs require.
     pub labels: LabelSet,
@@ -457,40 +480,4 @@ pub struct PoolInfo {
     pub running: u64,
     /// Online workers that cover the labels.
     pub workers_online: u64,
-}
-
-/// Every error's body.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ErrorBody {
-    /// What went wrong.
-    pub error: ErrorInfo,
-}
-
-/// What went wrong, for programs and for people.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ErrorInfo {
-    /// A word that stays the same from release to release.
-    pub code: String,
-    /// What, where, and the limit or the fix.
-    pub message: String,
-    /// More, by code: every problem of a definition, for one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub details: Option<Value>,
-}
-
-/// One problem of a definition.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Problem {
-    /// A word that stays the same from release to release.
-    pub code: String,
-    /// What is wrong, and the fix or the nearest thing that is right.
-    pub message: String,
-    /// Where: `jobs.build.needs[0]`.
-    pub path: String,
-    /// Line in the YAML source, from 1.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub line: Option<usize>,
-    /// Column in the line, in characters, from 1.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub column: Option<usize>,
 }

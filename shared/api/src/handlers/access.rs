@@ -13,7 +13,7 @@ use crate::read::Input;
 use crate::routes::Action;
 
 /// Entries in a page, unless the client asks for another number.
-const PAGE: usize = 100;
+pub(crate) const PAGE: usize = 100;
 
 pub(super) async fn tokens<P: Ports>(engine: &Engine<P>) -> Answer {
     json_answer(StatusCode::OK, &engine.tokens().await?)

@@ -21,7 +21,7 @@ use crate::routes::Action;
 use crate::service::Body;
 
 /// Workflows in a page, unless the client asks for another number.
-const PAGE: usize = 100;
+pub(crate) const PAGE: usize = 100;
 
 pub(super) async fn submit<P: Ports>(engine: &Engine<P>, input: &Input) -> Answer {
     let format = input.format(Format::Json)?;

@@ -1,0 +1,137 @@
+//! The API's description, as `OpenAPI` 3.1: made from the table of routes, what [`operations`] says of each action, and the
+//! schemas of the protocol's types.
+
+#![allow(clippy::needless_pass_by_value, reason = "a schema goes into the one it is part of")]
+
+mod answers;
+mod bodies;
+mod operations;
+mod parameters;
+mod schemas;
+
+use std::sync::LazyLock;
+
+use serde_json::{Map, Value, json};
+
+use crate::routes::{ROUTES, Route};
+use answers::Answer;
+use operations::Operation;
+use schemas::Schemas;
+
+/// Refused for these reasons, if the operation can be; every one has the same shape.
+const REFUSALS: [(u16, &str); 13] = [
+    (400, "The request can't be read."),
+    (401, "There is no token with it, or none that is good."),
+    (403, "The token doesn't allow it, or the request comes from the page of another site."),
+    (404, "There is no such thing."),
+    (405, "The path exists, for other methods; the header `Allow` names them."),
+    (408, "The body came too slowly."),
+    (409, "It doesn't fit what is there."),
+    (413, "It is too large; the message names the limit."),
+    (414, "The path and query are too long; the message names the limit."),
+    (415, "Content-Type or charset aren't supported."),
+    (422, "It can be read but isn't valid."),
+    (429, "Too many requests; later is fine."),
+    (503, "The store did not answer. Something may have changed; repeating the request is safe."),
+];
+/// What any request may be answered.
+const ALWAYS: [u16; 6] = [400, 408, 413, 414, 429, 503];
+/// What a request that needs a token may be answered besides.
+const WITH_TOKEN: [u16; 2] = [401, 403];
+
+/// The whole description.
+pub(crate) fn description() -> &'static Value {
+    static DESCRIPTION: LazyLock<Value> = LazyLock::new(describe);
+    &DESCRIPTION
+}
+
+fn describe() -> Value {
+    let mut schemas = Schemas::new();
+    let mut paths = Map::new();
+    let mut ids = Vec::new();
+    for route in &ROUTES {
+        let id = operation_id(route, &ids);
+        let item = paths.entry(route.path).or_insert_with(|| json!({}));
+        item[route.method.as_str().to_ascii_lowercase()] = operation(route, &id, &mut schemas);
+        ids.push(id);
+    }
+    let mut whole = json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "workflow-graph",
+            "version": env!("CARGO_PKG_VERSION"),
+            "description": "A DAG workflow engine. Fields that a request has and this doesn't name are ignored; an answer may get \
+                            more fields in later versions.",
+            "license": { "name": "MIT OR Apache-2.0", "identifier": env!("CARGO_PKG_LICENSE") },
+        },
+        "servers": [{ "url": "/" }],
+        "paths": paths,
+        "components": {
+            "responses": refusals(&mut schemas),
+            "schemas": schemas.into_components(),
+            "securitySchemes": {
+                "bearer": { "type": "http", "scheme": "bearer", "description": "The token." },
+                "basic": { "type": "http", "scheme": "basic", "description": "Any name, with the token as its password." },
+            },
+        },
+    });
+    schemas::tidy(&mut whole);
+    whole
+}
+
+/// The action's name; where several routes have the same action, the later ones add the end of their path.
+fn operation_id(route: &Route, taken: &[String]) -> String {
+    let name = format!("{:?}", route.action);
+    let id = name[..1].to_ascii_lowercase() + &name[1..];
+    if !taken.contains(&id) {
+        return id;
+    }
+    let end = route.path.rsplit('/').next().unwrap_or_default();
+    format!("{id}{}{}", end[..1].to_ascii_uppercase(), &end[1..])
+}
+
+fn operation(route: &Route, id: &str, schemas: &mut Schemas) -> Value {
+    let Operation { summary, parameters, body, answers, refusals } = operations::of(route.action, schemas);
+    let open = route.action.scopes().is_empty();
+    let parameters: Vec<Value> = parameters::of_path(route.path, schemas).into_iter().chain(parameters).collect();
+    let mut responses = Map::new();
+    for Answer { status, description, content, headers, links } in answers {
+        let mut response = json!({ "description": description });
+        for (key, value) in [("content", content), ("headers", headers), ("links", links)] {
+            if let Some(value) = value {
+                response[key] = value;
+            }
+        }
+        responses.insert(status.to_string(), response);
+    }
+    let with_token = if open { &[][..] } else { &WITH_TOKEN };
+    for status in ALWAYS.iter().chain(with_token).chain(refusals) {
+        responses.insert(status.to_string(), json!({ "$ref": format!("#/components/responses/{status}") }));
+    }
+    let mut operation = json!({
+        "operationId": id,
+        "summary": summary,
+        "parameters": parameters,
+        "responses": responses,
+        "security": if open { json!([]) } else { json!([{ "bearer": [] }, { "basic": [] }]) },
+    });
+    if let Some(body) = body {
+        operation["requestBody"] = body;
+    }
+    operation
+}
+
+fn refusals(schemas: &mut Schemas) -> Value {
+    let schema = schemas.answer::<protocol::wire::ErrorBody>();
+    let mut refusals = Map::new();
+    for (status, description) in REFUSALS {
+        let content = json!({ "application/json": { "schema": &schema } });
+        let mut response = json!({ "description": description, "content": content });
+        if status == 503 {
+            let schema = json!({ "type": "integer", "minimum": 0 });
+            response["headers"] = json!({ "Retry-After": { "description": "In how many seconds.", "schema": schema } });
+        }
+        refusals.insert(status.to_string(), response);
+    }
+    Value::Object(refusals)
+}

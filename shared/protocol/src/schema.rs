@@ -1,0 +1,125 @@
+//! Schemas of the types whose texts have rules of their own. Patterns mean the same in every dialect: each character
+//! that isn't allowed is written out. They count characters where the rules count bytes, so a text of other letters than
+//! ASCII may match and still be too long.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+
+use crate::access::{Allowed, Scope};
+use crate::{JobId, Label, LabelSet, OutputName, SecretName, TokenName, WorkerId, WorkflowId, limits};
+
+/// White space, as Unicode has it.
+const SPACE: &str = r"\u0009-\u000d\u0020\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000";
+/// White space and control characters.
+const UNSEEN: &str = r"\u0000-\u0020\u007f-\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000";
+
+fn id(description: &str) -> Schema {
+    let pattern = format!("^[^/?#{UNSEEN}]{{1,{}}}$", limits::ID);
+    json_schema!({
+        "type": "string",
+        "description": format!("{description} 1 to {} bytes.", limits::ID),
+        "pattern": pattern,
+        // They would disappear from a URL's path.
+        "not": { "enum": [".", ".."] },
+    })
+}
+
+fn word(description: &str, first: &str, rest: &str, limit: usize) -> Schema {
+    let pattern =
+        format!("^{first}[{rest}]{{{},{}}}$", usize::from(first.is_empty()), limit - usize::from(!first.is_empty()));
+    json_schema!({ "type": "string", "description": description, "pattern": pattern })
+}
+
+macro_rules! texts {
+    ($($name:ident => $schema:expr;)*) => {$(
+        impl JsonSchema for $name {
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn schema_id() -> Cow<'static, str> {
+                concat!(module_path!(), "::", stringify!($name)).into()
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                $schema
+            }
+        }
+    )*};
+}
+
+texts! {
+    WorkflowId => id("A workflow, chosen by the engine.");
+    JobId => id("A job within its workflow, chosen by the author.");
+    WorkerId => id("A worker, chosen by itself.");
+    OutputName => word("An output's name.", "", "A-Za-z0-9_.-", limits::OUTPUT_NAME);
+    TokenName => {
+        let mut schema = word("What a token is known by, chosen by who makes it.", "", "A-Za-z0-9_.-", limits::TOKEN_NAME);
+        schema.insert("not".to_owned(), serde_json::json!({ "enum": [".", ".."] }));
+        schema
+    };
+    SecretName => {
+        let description = "A secret's name, which is also the variable that a job has it in.";
+        word(description, "[A-Za-z_]", "A-Za-z0-9_", limits::SECRET_NAME)
+    };
+}
+
+impl JsonSchema for Label {
+    fn schema_name() -> Cow<'static, str> {
+        "Label".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let label = format!("[^,{UNSEEN}]{{1,{}}}", limits::LABEL);
+        let (around, how) = if generator.contract().is_serialize() {
+            (String::new(), "In lower case.")
+        } else {
+            (format!("[{SPACE}]*"), "Case doesn't count, nor does white space around it.")
+        };
+        json_schema!({
+            "type": "string",
+            "description": format!("One label, 1 to {} bytes. {how}", limits::LABEL),
+            "pattern": format!("^{around}{label}{around}$"),
+        })
+    }
+}
+
+impl JsonSchema for LabelSet {
+    fn schema_name() -> Cow<'static, str> {
+        "LabelSet".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let items = generator.subschema_for::<Label>();
+        if generator.contract().is_serialize() {
+            return json_schema!({ "type": "array", "items": items, "uniqueItems": true, "description": "Sorted." });
+        }
+        // The limit is on different ones, which no schema can count.
+        let description = format!("Duplicates count once. A worker may have {}.", limits::LABELS_PER_WORKER);
+        json_schema!({ "type": "array", "items": items, "description": description })
+    }
+}
+
+impl<T: JsonSchema> JsonSchema for Allowed<T> {
+    fn schema_name() -> Cow<'static, str> {
+        format!("Allowed{}", T::schema_name()).into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let items = generator.subschema_for::<T>();
+        json_schema!({
+            "description": format!("A list of at most {}, or `*` for all.", limits::NAMED_PER_TOKEN),
+            "anyOf": [{ "const": "*" }, { "type": "array", "items": items }],
+        })
+    }
+}
+
+/// At least one scope; one that is named twice counts once.
+pub(crate) fn some_scopes(generator: &mut SchemaGenerator) -> Schema {
+    let mut schema = <BTreeSet<Scope>>::json_schema(generator);
+    schema.insert("minItems".to_owned(), 1.into());
+    schema.remove("uniqueItems");
+    schema
+}

@@ -1,0 +1,69 @@
+//! `cargo xtask schemathesis`: a real server, asked thousands of made-up requests, and its answers compared with what it
+//! says of itself.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result};
+
+use crate::binaries::Binaries;
+use crate::demo::Running;
+use crate::package::{install_tools, root, run as checked};
+
+const FOLDER: &str = "xtask/schemathesis";
+/// Jobs that any worker may claim, so that most claims get one.
+const JOBS: usize = 500;
+/// That the description is one, by the standard's own schema.
+const VALIDATE: &str = "
+import sys, requests, openapi_spec_validator
+openapi_spec_validator.validate(requests.get(sys.argv[1], timeout=10).json())
+";
+
+/// Fails on any answer 500, and on any that isn't described. `schemathesis.toml` says what is asked.
+pub fn run() -> Result<()> {
+    let tools = install_tools("schemathesis", &format!("{FOLDER}/requirements.txt"))?.join("bin");
+    let binaries = Binaries::build()?;
+    let wfg = binaries.path("wfg")?;
+    let folder = tempfile::tempdir()?;
+    let (_server, url) = serve(wfg, folder.path())?;
+    give_work(wfg, &url, folder.path())?;
+    let description = format!("{url}/api/openapi.json");
+    checked(Command::new(tools.join("python")).args(["-c", VALIDATE, &description]))?;
+    let config = root().join(FOLDER).canonicalize()?;
+    let mut schemathesis = Command::new(tools.join("schemathesis"));
+    schemathesis.arg("--config-file").arg(config.join("schemathesis.toml")).args(["run", &description]);
+    // What it writes goes to the temporary folder.
+    schemathesis
+        .env("SCHEMATHESIS_HOOKS", "hooks")
+        .env("PYTHONPATH", config)
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .current_dir(&folder);
+    checked(&mut schemathesis)
+}
+
+/// Starts a server on a free port, with nothing in it; the handle ends it.
+fn serve(wfg: &Path, folder: &Path) -> Result<(Running, String)> {
+    let mut serve = Command::new(wfg);
+    serve.args(["serve", "--listen", "127.0.0.1:0"]).current_dir(folder).stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut server = Running(serve.spawn().context("starting wfg serve")?);
+    let output = server.0.stdout.take().context("wfg's output is piped")?;
+    for line in BufReader::new(output).lines() {
+        if let Some(url) = line?.strip_prefix("wfg serves ") {
+            return Ok((server, url.to_owned()));
+        }
+    }
+    anyhow::bail!("wfg serve ended without saying where it listens")
+}
+
+fn give_work(wfg: &Path, url: &str, folder: &Path) -> Result<()> {
+    let mut definition = "jobs:\n".to_owned();
+    for n in 0..JOBS {
+        writeln!(definition, "  job-{n}: {{run: 'true'}}")?;
+    }
+    let file = folder.join("work.yml");
+    fs::write(&file, definition)?;
+    checked(Command::new(wfg).args(["--server", url, "submit"]).arg(file).stdout(Stdio::null()))
+}
