@@ -17,6 +17,7 @@ mod objects;
 pub mod redrive;
 mod registry;
 mod runs;
+mod secrets;
 mod table;
 mod tickets;
 mod update;

@@ -29,6 +29,7 @@ pub mod ports;
 pub mod promote;
 pub mod report;
 pub mod run;
+mod secrets;
 pub mod start;
 pub mod submit;
 pub mod timer;

@@ -54,8 +54,9 @@ impl<P: Ports> Engine<P> {
     /// that claims don't know.
     ///
     /// # Errors
-    /// [`EngineError::KeyReused`] for a known key with another body.
+    /// [`EngineError::KeyReused`] for a known key with another body; [`EngineError::SecretNotAllowed`].
     pub async fn submit(&self, submission: Submission) -> Outcome<Submitted> {
+        self.may_name_secrets(&submission.definition)?;
         let now = self.ports.now();
         if let Some(earlier) = self.earlier(submission.key.as_ref(), now).await? {
             return Ok(earlier);

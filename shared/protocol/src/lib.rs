@@ -7,13 +7,16 @@ pub mod access;
 pub mod ids;
 pub mod labels;
 pub mod limits;
+pub mod mask;
 pub mod outputs;
 pub mod requests;
+pub mod secrets;
 pub mod time;
 pub mod wire;
 
 pub use ids::{BadId, JobId, LeaseId, OutputName, SecretName, TokenName, WorkerId, WorkflowId};
 pub use labels::{BadLabel, Label, LabelSet};
 pub use outputs::Outputs;
+pub use secrets::{BadSecret, SecretValue, Secrets};
 pub use time::Millis;
 pub use wire::Status;

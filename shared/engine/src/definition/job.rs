@@ -11,6 +11,7 @@ use super::keys::{self, Level};
 use super::node::{Entry, Kind, Node, Path};
 use super::report::quote;
 use super::script::{self, Step};
+use super::secrets::set_by_steps;
 use super::{EnvValue, JobDefinition};
 
 impl Checker<'_> {
@@ -37,14 +38,19 @@ impl Checker<'_> {
         let limits = self.time_limits(entries, path);
         let outputs_from = get("outputs_from").map(|node| self.outputs_from(node, path.key("outputs_from")));
         let own = get("env").map(|node| self.env(node, path.key("env"), Some(&written(needs))));
+        let env = over(workflow_env, own.unwrap_or_default());
+        let set: Vec<_> =
+            env.iter().map(|(name, _)| (name.as_str(), "`env`")).chain(set_by_steps(get("steps"))).collect();
+        let secrets = get("secrets").map(|node| self.secrets(node, path.key("secrets"), &set));
         let script = self.script(entry, entries, path);
         let job = id.zip(script).map(|(id, script)| JobDefinition {
             name: name.unwrap_or(&entry.key).to_owned(),
             id,
             script,
-            env: over(workflow_env, own.unwrap_or_default()),
+            env,
             needs: edges.iter().map(|edge| edge.to).collect(),
             labels: labels.unwrap_or_default(),
+            secrets: secrets.unwrap_or_default(),
             retry,
             limits,
             outputs_from: outputs_from.unwrap_or_default(),
