@@ -90,6 +90,7 @@ struct Known {
     names: view::Names,
     tokens: HashMap<TokenName, (Millis, TokenRecord)>,
     refusals: audit::Refusals,
+    secrets: secrets::Seen,
 }
 
 impl<P> Clone for Engine<P> {

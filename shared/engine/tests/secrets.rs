@@ -2,17 +2,19 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use common::World;
 use engine::access::{Grant, TokenRecord, TokenText};
 use engine::definition::from_yaml;
 use engine::memory::Memory;
-use engine::ports::{SecretSource, StoreError, Stored};
+use engine::ports::{Local as _, SecretSource, StoreError, Stored};
 use engine::submit::Submission;
 use engine::{Engine, EngineError};
 use protocol::access::{Allowed, Scope};
-use protocol::requests::{FEATURE_SECRETS, Register, Transport};
-use protocol::{LabelSet, Millis, SecretName, SecretValue, Secrets, Status, TokenName, WorkerId};
+use protocol::requests::{FEATURE_SECRETS, Fail, LogPiece, Next, Register, Transport};
+use protocol::wire::{Claimed, Stream};
+use protocol::{JobId, LabelSet, Millis, SecretName, SecretValue, Secrets, Status, TokenName, WorkerId};
 
 mod common;
 
@@ -124,7 +126,7 @@ async fn a_completion_brings_no_job_whose_secrets_the_token_may_not_have() {
                 break claimed;
             }
         };
-        let next = protocol::requests::Next {
+        let next = Next {
             worker_id: WorkerId::new("w").expect("an id"),
             labels: LabelSet::default(),
             lease_ttl_secs: 30,
@@ -166,7 +168,7 @@ async fn a_secret_that_is_not_there_fails_its_job_at_once_by_name() {
 async fn a_replaced_value_is_given_from_the_next_claim_on() {
     let kept = Kept::of(&[("KEY", "old value")]);
     let world = world(&kept, "jobs: {a: {run: x, secrets: KEY}, b: {run: x, secrets: KEY}}").await;
-    let value = |claimed: protocol::wire::Claimed| claimed.job.secrets[&name("KEY")].reveal().to_owned();
+    let value = |claimed: Claimed| claimed.job.secrets[&name("KEY")].reveal().to_owned();
     assert_eq!(value(world.claim("w").await.expect("a job")), "old value");
     kept.become_these(&[("KEY", "new value")]);
     assert_eq!(value(world.claim("w").await.expect("a job")), "new value");
@@ -208,4 +210,82 @@ async fn names_are_shown_and_values_are_not() {
     assert!(!shown.to_string().contains("hunter22"));
     let pools = world.engine.pools().await.expect("memory answers");
     assert_eq!(pools[0].secrets, [name("KEY")].into());
+}
+
+/// What is kept of a job's log, a stream's pieces together.
+async fn log(world: &World, stream: Stream) -> String {
+    let id = JobId::new("a").expect("an id");
+    let page = world.engine.read_logs(&world.id, &id, None, None).await.expect("it is there");
+    page.chunks.into_iter().filter(|chunk| chunk.stream == stream).map(|chunk| chunk.data).collect()
+}
+
+fn pieces(first: u64, texts: &[&str]) -> Vec<LogPiece> {
+    let piece = |(sequence, data): (u64, &&str)| LogPiece {
+        sequence,
+        data: (*data).to_owned(),
+        timestamp_ms: Millis(1),
+        stream: Stream::Stdout,
+    };
+    (first..).zip(texts).map(piece).collect()
+}
+
+#[tokio::test]
+async fn what_arrives_of_a_job_is_kept_without_its_secrets() {
+    let kept = Kept::of(&[("KEY", "hunter22"), ("OTHER", "swordfish")]);
+    let world = world(&kept, ONE).await;
+    let claimed = world.claim("w").await.expect("a job");
+    let lease = &claimed.lease.lease_id.0;
+    let mut sent = pieces(0, &["it is hunter22, ", "no: hunt", "er22, not swordfish\n"]);
+    sent.reverse();
+    world.engine.append_logs(lease, sent).await.expect("held");
+    assert_eq!(log(&world, Stream::Stdout).await, "it is ***, no: ***, not swordfish\n");
+    let said = Fail { error: "no good: hunter22".to_owned(), retryable: false, exit_code: None };
+    world.engine.fail(lease, said.clone()).await.expect("held");
+    world.engine.fail(lease, said).await.expect("the same report again");
+    let job = world.now().await.jobs.remove(0);
+    assert_eq!(job.error.as_deref(), Some("no good: ***"));
+    assert_eq!(job.attempts[0].error, "no good: ***");
+}
+
+#[tokio::test]
+async fn a_value_that_was_replaced_while_its_job_runs_is_still_hidden() {
+    let kept = Kept::of(&[("KEY", "old value")]);
+    let world = world(&kept, "jobs: {a: {run: x, secrets: KEY}, b: {run: x, secrets: KEY}}").await;
+    let first = world.claim("w").await.expect("a job");
+    kept.become_these(&[("KEY", "new value")]);
+    world.claim("w").await.expect("another, with the new value");
+    let lease = &first.lease.lease_id.0;
+    let said = Fail { error: "old value, new value".to_owned(), retryable: false, exit_code: None };
+    world.engine.fail(lease, said).await.expect("held");
+    let job = world.now().await.jobs.into_iter().find(|job| job.id == first.job.job_id).expect("it is there");
+    assert_eq!(job.error.as_deref(), Some("***, ***"));
+}
+
+#[tokio::test]
+async fn a_job_without_secrets_is_kept_as_it_came_and_reads_none() {
+    let kept = Kept::default();
+    let world = world(&kept, "jobs: {a: {run: deploy}}").await;
+    let claimed = world.claim("w").await.expect("no secret is read, so it does no harm that they can't be");
+    let lease = &claimed.lease.lease_id.0;
+    world.engine.append_logs(lease, pieces(0, &["hunter22\n"])).await.expect("held");
+    assert_eq!(log(&world, Stream::Stdout).await, "hunter22\n");
+    world.fail(&claimed, false).await.expect("held");
+}
+
+#[tokio::test]
+async fn a_log_is_not_kept_while_the_secrets_to_hide_in_it_can_not_be_read() {
+    let kept = Kept::of(&[("KEY", "hunter22")]);
+    let world = world(&kept, ONE).await;
+    let claimed = world.claim("w").await.expect("a job");
+    let lease = &claimed.lease.lease_id.0;
+    kept.break_down();
+    world.engine.append_logs(lease, pieces(0, &["hunter22 "])).await.expect("they are known from the claim");
+    world.engine.ports().pass(Duration::from_secs(20));
+    world.engine.heartbeat(lease).await.expect("held");
+    world.engine.ports().pass(Duration::from_secs(20));
+    let refused = world.engine.append_logs(lease, pieces(1, &["hunter22\n"])).await.expect_err("they can't be read");
+    assert!(matches!(refused, EngineError::Store(StoreError::Unavailable(_))), "{refused}");
+    kept.become_these(&[("KEY", "hunter22")]);
+    world.engine.append_logs(lease, pieces(1, &["hunter22\n"])).await.expect("sent again");
+    assert_eq!(log(&world, Stream::Stdout).await, "*** ***\n");
 }
