@@ -5,7 +5,8 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use protocol::{JobId, LabelSet, OutputName, Status, WorkflowId};
+use protocol::access::Scope;
+use protocol::{JobId, LabelSet, OutputName, SecretName, Status, TokenName, WorkflowId};
 use worker::Token;
 use worker::args::{WorkerArgs, read_token};
 use worker::config::DEFAULT_SERVER_URL;
@@ -137,6 +138,21 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Make, list and revoke tokens: who may do what
+    Token {
+        /// What to do
+        #[command(subcommand)]
+        command: TokenCommand,
+    },
+    /// Show who did what: submits, cancels, changes of tokens, and what was refused
+    Audit {
+        /// How many, the newest first
+        #[arg(long, short = 'n', default_value_t = 20, value_parser = read_limit)]
+        limit: usize,
+        /// As the server gives it
+        #[arg(long)]
+        json: bool,
+    },
     /// Put back what a stack on AWS gave up, once the cause is mended; needs credentials of AWS
     ///
     /// What failed five times goes from the queue STACK-walks-dead to STACK-walks. For each batch of the stream that
@@ -147,6 +163,69 @@ pub enum Command {
         /// The definition, YAML or JSON; `-` is standard input
         file: String,
     },
+}
+
+/// Of `token`.
+#[derive(Subcommand)]
+pub enum TokenCommand {
+    /// Make a token and print it, once
+    Create(Box<NewTokenArgs>),
+    /// List the tokens, without their texts
+    List {
+        /// As the server gives it
+        #[arg(long)]
+        json: bool,
+    },
+    /// Revoke a token: within a minute it is refused everywhere
+    Revoke {
+        /// Its name
+        name: TokenName,
+    },
+}
+
+/// Of `token create`.
+#[derive(Args)]
+pub struct NewTokenArgs {
+    /// What it will be known by
+    pub name: TokenName,
+    /// What it may be used for: read, submit, work, admin; separated by commas
+    #[arg(long, value_name = "SCOPES", value_delimiter = ',', required = true)]
+    pub scopes: Vec<Scope>,
+    /// The labels that its workers may declare, and its jobs may ask for; separated by commas [default: none]
+    #[arg(long, value_name = "LABELS", value_parser = LabelSet::from_comma_separated)]
+    pub labels: Option<LabelSet>,
+    /// All labels
+    #[arg(long, conflicts_with = "labels")]
+    pub all_labels: bool,
+    /// The secrets that its workers are given, and its jobs may name; separated by commas [default: none]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub secrets: Vec<SecretName>,
+    /// All secrets
+    #[arg(long, conflicts_with = "secrets")]
+    pub all_secrets: bool,
+    /// Its workers take only jobs that ask for a label
+    #[arg(long)]
+    pub exclusive: bool,
+    /// How long it is good for, as 12h or 90d
+    #[arg(long, value_name = "TIME", default_value = "90d", value_parser = read_days)]
+    pub expires: u64,
+    /// With all that it may do, as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Where to make it.
+    #[command(flatten)]
+    pub place: TokenPlace,
+}
+
+/// Where a token is made, if not by asking the server.
+#[derive(Args)]
+pub struct TokenPlace {
+    /// In the table of this stack on AWS, for who has deployed it; needs credentials of AWS
+    #[arg(long, value_name = "NAME", conflicts_with = "data")]
+    pub stack: Option<String>,
+    /// In this file of a `wfg serve` that isn't running
+    #[arg(long, value_name = "FILE")]
+    pub data: Option<PathBuf>,
 }
 
 /// Of `run`.
@@ -175,8 +254,11 @@ pub struct ServeArgs {
     /// Where to listen; port 0 is any free one
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:3000")]
     pub listen: SocketAddr,
-    /// Listen where other machines can connect, though whoever does may run commands on the workers
+    /// Ask for tokens on this machine too; elsewhere they are asked for anyway
     #[arg(long)]
+    pub auth: bool,
+    /// Ask nobody for a token where other machines can connect, though whoever does may run commands on the workers
+    #[arg(long, conflicts_with = "auth")]
     pub insecure_no_auth: bool,
 }
 
@@ -217,6 +299,16 @@ pub struct RedriveArgs {
     /// Only say what would be put back
     #[arg(long)]
     pub dry_run: bool,
+}
+
+/// Seconds.
+fn read_days(text: &str) -> Result<u64, String> {
+    if let Some(days) = text.strip_suffix('d').and_then(|days| days.parse::<u64>().ok()) {
+        return days.checked_mul(24 * 60 * 60).ok_or_else(|| format!("{text:?} is too long"));
+    }
+    let time =
+        worker::config::parse_duration(text).map_err(|_| format!("{text:?} is not a time such as 12h or 90d"))?;
+    Ok(time.as_secs())
 }
 
 fn read_limit(text: &str) -> Result<usize, String> {

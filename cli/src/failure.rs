@@ -31,6 +31,15 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// This program can't do it.
+    #[cfg(not(feature = "aws"))]
+    pub fn without_aws(what: &str) -> Self {
+        Self::Usage(format!(
+            "this `wfg` can't reach {what}: it was built without AWS's client library. Build it with `cargo build \
+             --release -p wfg --features aws`."
+        ))
+    }
+
     /// Says it on standard error, unless it was said or nobody is there to hear.
     pub fn report(self) -> ExitCode {
         match self {

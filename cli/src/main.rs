@@ -2,6 +2,7 @@
 
 mod args;
 mod attempts;
+mod audit;
 mod calls;
 mod failure;
 mod logs;
@@ -20,6 +21,7 @@ mod table;
 mod test_data;
 mod text;
 mod time;
+mod token;
 mod validate;
 mod watch;
 mod why;
@@ -68,5 +70,7 @@ async fn carry_out(cli: Cli) -> Result<(), Failure> {
         Command::List { status, limit, json } => show::list(&remote()?, &screen, status, limit, json).await,
         Command::Workers { json } => show::workers(&remote()?, &screen, json).await,
         Command::Pools { json } => show::pools(&remote()?, &screen, json).await,
+        Command::Token { command } => token::run(remote, &screen, command).await,
+        Command::Audit { limit, json } => audit::run(&remote()?, &screen, limit, json).await,
     }
 }

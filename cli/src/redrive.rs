@@ -11,10 +11,7 @@ pub use on_aws::run;
 #[cfg(not(feature = "aws"))]
 pub fn run(_screen: &Screen, args: &RedriveArgs) -> std::future::Ready<Result<(), Failure>> {
     let RedriveArgs { stack, dry_run: _ } = args;
-    std::future::ready(Err(Failure::Usage(format!(
-        "this `wfg` can't reach the queues of {stack}: it was built without AWS's client library. Build it with \
-         `cargo build --release -p wfg --features aws`."
-    ))))
+    std::future::ready(Err(Failure::without_aws(&format!("the queues of {stack}"))))
 }
 
 #[cfg(feature = "aws")]

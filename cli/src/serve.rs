@@ -7,20 +7,20 @@ use engine::Engine;
 use engine::memory::Memory;
 use engine::ports::Local;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use server::Server;
+use server::{Admission, Server};
 use sqlite::Sqlite;
 
 use crate::args::ServeArgs;
 use crate::failure::Failure;
 use crate::screen::{Screen, say};
 use crate::signals::Signals;
+use crate::token;
 
 /// The address that `wfg` and workers look for when they are told none.
 const DEFAULT: &str = "127.0.0.1:3000";
 
 /// Serves until SIGTERM or ctrl-C. A second one ends it at once.
 pub async fn run(screen: &Screen, args: &ServeArgs) -> Result<(), Failure> {
-    refuse_strangers(args)?;
     tell_what_goes_wrong("info");
     allow_many_connections();
     match &args.data {
@@ -34,8 +34,15 @@ pub async fn run(screen: &Screen, args: &ServeArgs) -> Result<(), Failure> {
 
 async fn serve<P: Local + 'static>(screen: &Screen, args: &ServeArgs, engine: Engine<P>) -> Result<(), Failure> {
     let mut signals = Signals::catch()?;
-    let server = Server::start(args.listen, engine).await.map_err(|error| cannot_listen(args.listen, &error))?;
+    let admission = if asks_for_tokens(args) { Admission::Tokens } else { Admission::Everybody };
+    let server = Server::admitting(args.listen, engine, admission).await;
+    let server = server.map_err(|error| cannot_listen(args.listen, &error))?;
     screen.print(&greeting(args, &server.url()))?;
+    if asks_for_tokens(args)
+        && let Some(token) = token::first(server.engine()).await?
+    {
+        screen.print(&format!("the first token, for everything, shown this once: {token}\n"))?;
+    }
     signals.next().await;
     say("stopping: what was asked is answered first");
     tokio::select! {
@@ -44,15 +51,9 @@ async fn serve<P: Local + 'static>(screen: &Screen, args: &ServeArgs, engine: En
     }
 }
 
-fn refuse_strangers(args: &ServeArgs) -> Result<(), Failure> {
-    if args.listen.ip().is_loopback() || args.insecure_no_auth {
-        return Ok(());
-    }
-    Err(Failure::Usage(format!(
-        "other machines can connect to {}, and this version has no tokens yet: whoever connects may run commands on the \
-         workers. Listen on 127.0.0.1 and let a proxy ask who it is, or accept the risk with --insecure-no-auth.",
-        args.listen
-    )))
+/// Who is on this machine may run commands on it anyway; others may only with a token.
+fn asks_for_tokens(args: &ServeArgs) -> bool {
+    args.auth || !(args.listen.ip().is_loopback() || args.insecure_no_auth)
 }
 
 fn cannot_listen(address: SocketAddr, error: &std::io::Error) -> Failure {
@@ -73,7 +74,8 @@ fn greeting(args: &ServeArgs, url: &str) -> String {
         None => "nothing is kept: it is all gone when this ends; --data ./wfg.db keeps it in a file".to_owned(),
     };
     let server = if args.listen.to_string() == DEFAULT { String::new() } else { format!("SERVER_URL={url} ") };
-    format!("wfg serves {url}\n{kept}\ntry: {server}wfg worker & {server}wfg submit FILE --watch\n")
+    let token = if asks_for_tokens(args) { "callers need a token; `wfg token create` makes one\n" } else { "" };
+    format!("wfg serves {url}\n{kept}\n{token}try: {server}wfg worker & {server}wfg submit FILE --watch\n")
 }
 
 /// What the engine and the server have to say goes to standard error; `RUST_LOG` says how much.
@@ -121,14 +123,14 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_other_machines_reach_is_refused_unless_the_risk_is_taken() {
-        for good in ["127.0.0.1:0", "127.1.2.3:80", "[::1]:3000"] {
-            assert!(refuse_strangers(&args(good)).is_ok(), "{good}");
+    fn tokens_are_asked_for_where_other_machines_can_connect_unless_the_risk_is_taken() {
+        for here in ["127.0.0.1:0", "127.1.2.3:80", "[::1]:3000"] {
+            assert!(!asks_for_tokens(&args(here)), "{here}");
+            assert!(asks_for_tokens(&ServeArgs { auth: true, ..args(here) }));
         }
-        for open in ["0.0.0.0:3000", "[::]:3000", "192.168.1.5:3000"] {
-            let refused = refuse_strangers(&args(open)).expect_err(open).to_string();
-            assert!(refused.contains("no tokens yet") && refused.contains("--insecure-no-auth"), "{refused}");
-            assert!(refuse_strangers(&ServeArgs { insecure_no_auth: true, ..args(open) }).is_ok());
+        for elsewhere in ["0.0.0.0:3000", "[::]:3000", "192.168.1.5:3000", "[::ffff:127.0.0.1]:3000"] {
+            assert!(asks_for_tokens(&args(elsewhere)), "{elsewhere}");
+            assert!(!asks_for_tokens(&ServeArgs { insecure_no_auth: true, ..args(elsewhere) }));
         }
     }
 }

@@ -92,7 +92,8 @@ pub async fn pools(remote: &Remote, screen: &Screen, json: bool) -> Result<(), F
     screen.print(&pools_text(&pools, screen.out))
 }
 
-fn print_json(screen: &Screen, value: &impl Serialize) -> Result<(), Failure> {
+/// As the server gives it, laid out for reading.
+pub fn print_json(screen: &Screen, value: &impl Serialize) -> Result<(), Failure> {
     let text = serde_json::to_string_pretty(value).map_err(|error| Failure::Output(error.into()))?;
     screen.print(&(text + "\n"))
 }

@@ -107,16 +107,21 @@ impl Way {
         }
         let mut words = head.split(' ').map(str::to_owned);
         let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-        let head = head.to_lowercase();
-        let header = |name: &str| head.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
-        let mut body = vec![0; header("content-length:").and_then(|length| length.parse().ok()).unwrap_or(0)];
+        let header = |name: &str| {
+            let mut pairs = head.lines().filter_map(|line| line.split_once(':'));
+            pairs.find(|(given, _)| given.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
+        };
+        let mut body = vec![0; header("content-length").and_then(|length| length.parse().ok()).unwrap_or(0)];
         connection.read_exact(&mut body).await?;
         if self.refuses.lock().expect("no panic").is_some_and(|end| path.ends_with(end)) {
             let refusal = "HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
             return connection.write_all(refusal.as_bytes()).await;
         }
         let sent = String::from_utf8_lossy(&body).into_owned();
-        let answer = self.cloud.send(&method, &path, header("content-type:").unwrap_or_default(), body).await;
+        let passed = ["content-type", "authorization"];
+        let passed: Vec<_> = passed.into_iter().filter_map(|name| Some((name, header(name)?))).collect();
+        let answer = self.cloud.send_with(&method, &path, &passed, body).await;
+        let head = head.to_lowercase();
         let lost = self.loses.lock().expect("no panic").take_if(|end| path.ends_with(*end));
         self.seen.send_modify(|seen| seen.push(Exchange { head, path, body: sent, status: answer.status.as_u16() }));
         if lost.is_some() {

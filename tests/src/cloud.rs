@@ -1,8 +1,12 @@
 //! The target as one test sees it, and its answers.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use std::sync::Arc;
 use std::time::Duration;
 
+use protocol::access::{Allowed, NewToken, Scope};
+use protocol::{LabelSet, TokenName};
 use reqwest::header::HeaderMap;
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
@@ -23,6 +27,8 @@ pub struct Cloud {
     pub label: String,
     /// For raw requests, and for what isn't the API.
     pub http: reqwest::Client,
+    url: String,
+    authorization: Option<String>,
     target: Option<&'static Target>,
     /// One that no other test uses.
     own: Option<Arc<Server>>,
@@ -46,15 +52,81 @@ impl Cloud {
 
     fn of(url: &str, target: Option<&'static Target>, own: Option<Arc<Server>>) -> Self {
         let client = Client::new(url, None).expect("the target's URL is one");
+        let authorization = reqwest::Url::parse(url).ok().and_then(|url| {
+            let pair = format!("{}:{}", url.username(), url.password()?);
+            Some(format!("Basic {}", STANDARD.encode(pair)))
+        });
         let http = reqwest::Client::builder().timeout(Duration::from_mins(1)).build().expect("an HTTP client");
         let random = getrandom::u64().expect("randomness");
-        Self { client, label: format!("t{random:016x}"), http, target, own }
+        Self { client, label: format!("t{random:016x}"), http, url: url.to_owned(), authorization, target, own }
     }
 
-    /// Where the API is.
+    /// Where the API is, with the password that it asks for.
     #[must_use]
     pub fn url(&self) -> &str {
-        self.client.server_url()
+        &self.url
+    }
+
+    /// As [`Self::url`], for who has another password, or none.
+    #[must_use]
+    pub fn url_for(&self, token: Option<&str>) -> String {
+        let bare = self.client.server_url();
+        token.map_or_else(|| bare.to_owned(), |token| bare.replacen("://", &format!("://w:{token}@"), 1))
+    }
+
+    /// Another way to the target, with the same password.
+    #[must_use]
+    pub fn url_through(&self, url: &str) -> String {
+        let (_, rest) = self.url.split_once("://").expect("a URL");
+        let password = rest.rsplit_once('@').map_or(String::new(), |(password, _)| format!("{password}@"));
+        url.replacen("://", &format!("://{password}"), 1)
+    }
+
+    /// A token of this test's, that names these labels, separated by commas.
+    ///
+    /// # Panics
+    /// If it can't be made.
+    pub async fn token(&self, name: &str, scopes: &[Scope], labels: &str) -> String {
+        self.token_like(name, scopes, labels, |token| token).await
+    }
+
+    /// As [`Self::token`], with more said of it.
+    ///
+    /// # Panics
+    /// If it can't be made.
+    pub async fn token_like(
+        &self,
+        name: &str,
+        scopes: &[Scope],
+        labels: &str,
+        like: impl FnOnce(NewToken) -> NewToken,
+    ) -> String {
+        let labels = LabelSet::from_comma_separated(&self.fill(labels)).expect("labels");
+        let token = NewToken {
+            name: self.token_name(name),
+            scopes: scopes.iter().copied().collect(),
+            labels: Allowed::Only(labels.iter().cloned().collect()),
+            secrets: Allowed::default(),
+            exclusive: false,
+            expires_in_secs: 3600,
+        };
+        self.client.create_token(&like(token)).await.expect("made").token
+    }
+
+    /// A name that no other test's token has.
+    ///
+    /// # Panics
+    /// If it isn't one.
+    #[must_use]
+    pub fn token_name(&self, name: &str) -> TokenName {
+        TokenName::new(format!("{}-{name}", self.label)).expect("a name")
+    }
+
+    /// The same target, asked by who has another token, or none.
+    #[must_use]
+    pub fn seen_by(&self, token: Option<&str>) -> Self {
+        let other = Self::of(&self.url_for(token), self.target, self.own.clone());
+        Self { label: self.label.clone(), ..other }
     }
 
     /// Whether the target's state is in AWS, or what stands for it.
@@ -134,9 +206,13 @@ impl Cloud {
         body: impl Into<Vec<u8>>,
     ) -> Answer {
         let method = Method::from_bytes(method.as_bytes()).expect("a method");
-        let mut request = self.http.request(method, format!("{}{path}", self.url())).body(body.into());
+        let mut request = self.http.request(method, format!("{}{path}", self.client.server_url())).body(body.into());
         for (name, value) in headers {
             request = request.header(*name, *value);
+        }
+        let given = headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("authorization"));
+        if let Some(authorization) = self.authorization.as_ref().filter(|_| !given) {
+            request = request.header("authorization", authorization);
         }
         let response = request.send().await.unwrap_or_else(|error| panic!("{path}: {error}"));
         let (status, headers) = (response.status(), response.headers().clone());

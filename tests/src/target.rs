@@ -8,7 +8,7 @@ use std::sync::{OnceLock, mpsc};
 use engine::Engine;
 use engine::memory::Memory;
 use engine::ports::Local;
-use server::Server;
+use server::{Admission, Server};
 use sqlite::Sqlite;
 
 use crate::emulator::Emulator;
@@ -64,7 +64,9 @@ fn folder_of_this_process() -> PathBuf {
 }
 
 async fn serve<P: Local + 'static>(store: P, tell: &mpsc::Sender<String>) {
-    let server = Server::start(([127, 0, 0, 1], 0).into(), Engine::new(store)).await.expect("a free port");
-    tell.send(server.url()).expect("somebody asked");
+    let engine = Engine::new(store);
+    let token = engine.first_token().await.expect("made").expect("the first").token;
+    let server = Server::admitting(([127, 0, 0, 1], 0).into(), engine, Admission::Tokens).await.expect("a free port");
+    tell.send(server.url().replacen("://", &format!("://w:{token}@"), 1)).expect("somebody asked");
     std::future::pending::<()>().await;
 }

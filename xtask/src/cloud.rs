@@ -1,9 +1,10 @@
 //! A local cloud: an emulator with the project deployed to it.
 
 use std::io::stdin;
+use std::process::Command;
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use crate::binaries::Binaries;
 use crate::deploy::{self, Deployed};
@@ -28,11 +29,28 @@ impl Cloud {
         let emulator = emulator::start(kind, &venv)?;
         let zips = binaries.packages()?;
         let aws = |arguments: &[&str]| emulator.aws(arguments);
-        let deployed = deploy::deploy(&aws, kind, emulator.endpoint(), &zips, STACK)
+        let mut deployed = deploy::deploy(&aws, kind, emulator.endpoint(), &zips, STACK)
             .with_context(|| format!("deploying to {kind}, whose log ends:\n{}", emulator.log_tail()))?;
+        let token = first_token(&emulator, binaries)?;
+        deployed.api_url = with_token(&deployed.api_url, &token);
         eprintln!("{kind} is up with the project deployed, after {:.1} s", began.elapsed().as_secs_f32());
         Ok(Self { emulator, deployed })
     }
+}
+
+/// Makes the first token as README says for AWS: nobody has one that the API would take.
+fn first_token(emulator: &Emulator, binaries: &Binaries) -> Result<String> {
+    let mut wfg = Command::new(binaries.path("wfg")?);
+    wfg.args(["token", "create", "admin", "--stack", STACK, "--scopes", "read,submit,work,admin"]);
+    let output = emulator.credentials(wfg.args(["--all-labels", "--all-secrets"])).output().context("running wfg")?;
+    ensure!(output.status.success(), "wfg token create: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+}
+
+/// An API's address for who has a token.
+pub fn with_token(url: &str, token: &str) -> String {
+    let bare = url.split_once('@').map_or(url, |(_, rest)| rest).trim_start_matches("http://");
+    format!("http://w:{token}@{bare}")
 }
 
 /// Runs a local cloud until Enter is pressed.

@@ -11,7 +11,7 @@ use engine::Engine;
 use engine::memory::Memory;
 use protocol::wire::Workflow;
 use protocol::{Status, WorkflowId};
-use server::Server;
+use server::{Admission, Server};
 
 use crate::args::RunArgs;
 use crate::calls::Remote;
@@ -41,7 +41,9 @@ pub async fn run(screen: &Screen, args: RunArgs) -> Result<(), Failure> {
     serve::tell_what_goes_wrong("off");
     let signals = Signals::catch()?;
     let secret = secret()?;
-    let server = Server::private(([127, 0, 0, 1], 0).into(), Engine::new(Memory::new()), &secret).await;
+    // Others on this machine can reach the port too.
+    let admission = Admission::Secret(secret.as_str().into());
+    let server = Server::admitting(([127, 0, 0, 1], 0).into(), Engine::new(Memory::new()), admission).await;
     let server = server.map_err(|error| Failure::Usage(format!("can't open a port for the workers: {error}.")))?;
     let remote = Remote::new(&server.url(), Some(secret.clone()))?;
     let workflow = submit::send(&remote, &source, &definition, true).await?;

@@ -41,6 +41,14 @@ impl ApiError {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, message)
     }
 
+    /// 400: a list can't be gone on with.
+    #[must_use]
+    pub fn bad_cursor() -> Self {
+        let message =
+            "query parameter `cursor` isn't one that this server gave; start without it and follow the Link header";
+        Self::bad_request("invalid_query", message)
+    }
+
     /// 413: a body over the limit, of this size if that is known.
     #[must_use]
     pub fn body_too_large(size: Option<u64>) -> Self {
@@ -61,6 +69,10 @@ impl ApiError {
         headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
         if let Some(allow) = self.allow.and_then(|allow| allow.parse().ok()) {
             headers.insert(header::ALLOW, allow);
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers
+                .insert(header::WWW_AUTHENTICATE, header::HeaderValue::from_static("Bearer realm=\"workflow-graph\""));
         }
         if self.status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(header::RETRY_AFTER, header::HeaderValue::from_static("1"));
@@ -93,6 +105,12 @@ impl From<EngineError> for ApiError {
             EngineError::Outputs(_) => of(StatusCode::UNPROCESSABLE_ENTITY, "invalid_outputs"),
             EngineError::Id(_) => of(StatusCode::UNPROCESSABLE_ENTITY, "invalid_id"),
             EngineError::Labels(_) => of(StatusCode::UNPROCESSABLE_ENTITY, "invalid_labels"),
+            EngineError::BadToken => of(StatusCode::UNAUTHORIZED, "unauthorized"),
+            EngineError::LabelsNotAllowed { .. } => of(StatusCode::FORBIDDEN, "label_not_allowed"),
+            EngineError::SecretNotAllowed(_) => of(StatusCode::FORBIDDEN, "secret_not_allowed"),
+            EngineError::TokenExists(_) => of(StatusCode::CONFLICT, "token_exists"),
+            EngineError::NoToken(_) => of(StatusCode::NOT_FOUND, "no_such_token"),
+            EngineError::Access(_) => of(StatusCode::UNPROCESSABLE_ENTITY, "invalid_token"),
             EngineError::Range { .. } => of(StatusCode::UNPROCESSABLE_ENTITY, "out_of_range"),
             error => {
                 tracing::error!(%error, "answered 503");

@@ -1,5 +1,6 @@
 //! What each action does: read the request, call the use case, shape the answer.
 
+mod access;
 pub(crate) mod jobs;
 mod openapi;
 mod workflows;
@@ -46,6 +47,10 @@ pub(crate) async fn handle<P: Ports>(engine: &Engine<P>, action: Action, input: 
         Action::Complete => jobs::complete(engine, input).await,
         Action::Fail => jobs::fail(engine, input).await,
         Action::AppendLogs => jobs::append_logs(engine, input).await,
+        Action::ListTokens => access::tokens(engine).await,
+        Action::CreateToken => access::create(engine, input).await,
+        Action::RevokeToken => access::revoke(engine, input).await,
+        Action::Audit => access::audit(engine, input).await,
         Action::Health => json_answer(StatusCode::OK, &json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION") })),
         Action::OpenApi => json_answer(StatusCode::OK, &openapi::description()),
     }

@@ -3,6 +3,7 @@
 //!
 //! [`routes`] is the table; [`Service`] answers.
 
+mod admission;
 pub mod cors;
 pub mod error;
 mod handlers;
@@ -11,6 +12,7 @@ pub mod routes;
 mod service;
 mod stream;
 
+pub use admission::Admission;
 pub use routes::Function;
 pub use service::{Body, Service};
 pub use stream::LogEvents;

@@ -51,6 +51,16 @@ impl Input {
         parsed.map(Some)
     }
 
+    /// How many of a list are asked for.
+    pub(crate) fn limit(&self, unless_asked: usize) -> Result<usize, ApiError> {
+        let limit = self.query::<usize>("limit")?.unwrap_or(unless_asked);
+        if (1..=limits::LIST).contains(&limit) {
+            return Ok(limit);
+        }
+        let message = format!("query parameter `limit` is {limit}; it must be from 1 to {}", limits::LIST);
+        Err(ApiError::bad_request("invalid_query", message))
+    }
+
     /// A header's text.
     pub(crate) fn header(&self, name: &str) -> Result<Option<&str>, ApiError> {
         let Some(value) = self.headers.get(name) else { return Ok(None) };

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use http::Method;
+use protocol::access::Scope;
 
 /// The deployable units. Each has its own binary and its own permissions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -60,10 +61,62 @@ pub enum Action {
     LogStream,
     /// `GET /api/workflows/{id}/jobs/{job_id}/outputs`
     Outputs,
+    /// `GET /api/tokens`
+    ListTokens,
+    /// `POST /api/tokens`
+    CreateToken,
+    /// `DELETE /api/tokens/{name}`
+    RevokeToken,
+    /// `GET /api/audit`
+    Audit,
     /// `GET /api/health`
     Health,
     /// `GET /api/openapi.json`
     OpenApi,
+}
+
+impl Action {
+    /// The scopes of which a caller needs one. Empty: it needs no token.
+    #[must_use]
+    pub const fn scopes(self) -> &'static [Scope] {
+        match self {
+            Self::Submit | Self::Run | Self::Cancel | Self::Delete => &[Scope::Submit],
+            Self::List
+            | Self::Workflow
+            | Self::Workers
+            | Self::Pools
+            | Self::Logs
+            | Self::LogStream
+            | Self::Outputs => &[Scope::Read],
+            Self::IsCancelled => &[Scope::Read, Scope::Work],
+            Self::Register
+            | Self::WorkerHeartbeat
+            | Self::Unregister
+            | Self::Claim
+            | Self::Heartbeat
+            | Self::Complete
+            | Self::Fail
+            | Self::AppendLogs => &[Scope::Work],
+            Self::ListTokens | Self::CreateToken | Self::RevokeToken | Self::Audit => &[Scope::Admin],
+            Self::Health | Self::OpenApi => &[],
+        }
+    }
+
+    /// Whether the path has a workflow's id.
+    #[must_use]
+    pub const fn is_of_a_workflow(self) -> bool {
+        matches!(
+            self,
+            Self::Workflow
+                | Self::Run
+                | Self::Cancel
+                | Self::Delete
+                | Self::Logs
+                | Self::LogStream
+                | Self::Outputs
+                | Self::IsCancelled
+        )
+    }
 }
 
 /// One row of the table.
@@ -84,7 +137,7 @@ const fn route(method: Method, path: &'static str, function: Function, action: A
 }
 
 /// The table.
-pub static ROUTES: [Route; 23] = [
+pub static ROUTES: [Route; 27] = [
     route(Method::POST, "/api/workflows", Function::Submit, Action::Submit),
     route(Method::GET, "/api/workflows", Function::Query, Action::List),
     route(Method::GET, "/api/workflows/{id}", Function::Query, Action::Workflow),
@@ -106,6 +159,10 @@ pub static ROUTES: [Route; 23] = [
     route(Method::POST, "/api/jobs/{lease_id}/fail", Function::Complete, Action::Fail),
     route(Method::POST, "/api/jobs/{lease_id}/logs", Function::Complete, Action::AppendLogs),
     route(Method::GET, "/api/jobs/{workflow_id}/{job_id}/cancelled", Function::Query, Action::IsCancelled),
+    route(Method::GET, "/api/tokens", Function::Query, Action::ListTokens),
+    route(Method::POST, "/api/tokens", Function::Submit, Action::CreateToken),
+    route(Method::DELETE, "/api/tokens/{name}", Function::Submit, Action::RevokeToken),
+    route(Method::GET, "/api/audit", Function::Query, Action::Audit),
     route(Method::GET, "/api/health", Function::Query, Action::Health),
     route(Method::GET, "/api/openapi.json", Function::Query, Action::OpenApi),
 ];

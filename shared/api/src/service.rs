@@ -3,8 +3,9 @@
 use bytes::Bytes;
 use engine::Engine;
 use engine::ports::Ports;
-use http::{HeaderMap, Request, Response, StatusCode, header};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, header};
 
+use crate::admission::{self, Admission};
 use crate::cors::{self, Origins};
 use crate::error::ApiError;
 use crate::handlers;
@@ -20,19 +21,31 @@ pub struct Service<P> {
     engine: Engine<P>,
     only: Option<Function>,
     origins: Origins,
+    admission: Admission,
 }
 
 impl<P> Clone for Service<P> {
     fn clone(&self) -> Self {
-        Self { engine: self.engine.clone(), only: self.only, origins: self.origins.clone() }
+        Self {
+            engine: self.engine.clone(),
+            only: self.only,
+            origins: self.origins.clone(),
+            admission: self.admission.clone(),
+        }
     }
 }
 
 impl<P: Ports> Service<P> {
-    /// Answers all routes.
+    /// Answers all routes, to everybody.
     #[must_use]
     pub fn new(engine: Engine<P>) -> Self {
-        Self { engine, only: None, origins: Origins::default() }
+        Self { engine, only: None, origins: Origins::default(), admission: Admission::Everybody }
+    }
+
+    /// Answers only who is let in.
+    #[must_use]
+    pub fn admitting(self, admission: Admission) -> Self {
+        Self { admission, ..self }
     }
 
     /// Answers the routes of one function.
@@ -59,6 +72,17 @@ impl<P: Ports> Service<P> {
         headers.contains_key(header::ORIGIN) && self.origins.allowed(headers).is_none()
     }
 
+    /// Refuses a request before its body is read: one of which what comes first says that it will be.
+    pub async fn refusal(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Option<Response<Body>> {
+        let Found::Route(action, params) = routes::find(self.only, method, uri.path()) else { return None };
+        let admitted = admission::admit(&self.engine, &self.admission, action, &params, headers).await;
+        let mut response = admitted.err()?.response();
+        if let Some(origin) = self.origins.allowed(headers) {
+            cors::allow(origin, &mut response);
+        }
+        Some(response)
+    }
+
     /// Answers one request. Never fails: what goes wrong is an answer too.
     pub async fn answer(&self, request: Request<Bytes>) -> Response<Body> {
         self.open(request).await.0
@@ -83,11 +107,18 @@ impl<P: Ports> Service<P> {
         let path = head.uri.path();
         match routes::find(self.only, &head.method, path) {
             Found::Route(action, params) => {
+                let engine = admission::admit(&self.engine, &self.admission, action, &params, &head.headers).await?;
                 let input = Input::new(params, &head.uri, head.headers, body)?;
-                if action == Action::LogStream {
-                    return LogEvents::open(&self.engine, &input).await;
+                let answer = match action {
+                    Action::LogStream => LogEvents::open(&engine, &input).await,
+                    _ => handlers::handle(&engine, action, &input).await.map(|response| (response, None)),
+                };
+                if let Err(error) = &answer
+                    && admission::is_refusal(error)
+                {
+                    admission::refused(&engine, action, &input.params, error).await;
                 }
-                Ok((handlers::handle(&self.engine, action, &input).await?, None))
+                answer
             }
             Found::OtherMethods(methods) => {
                 let allow = methods.iter().map(http::Method::as_str).collect::<Vec<_>>().join(", ");

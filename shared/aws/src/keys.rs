@@ -23,9 +23,9 @@ pub(crate) fn workflow(id: &WorkflowId) -> (String, String) {
     (format!("WF#{id}"), "META".to_owned())
 }
 
-/// Every client of an open stack shares one name space of keys; the empty part is where a token's name goes.
+/// The key begins with the name of the client's token, so each token has a name space of its own.
 pub(crate) fn idempotency(key: &str) -> (String, String) {
-    (format!("IDEM##{key}"), "IDEM".to_owned())
+    (format!("IDEM#{key}"), "IDEM".to_owned())
 }
 
 pub(crate) fn token(name: &TokenName) -> (String, String) {

@@ -3,6 +3,7 @@
 //! Who calls is part of an [`Engine`](crate::Engine): [`Engine::acting_for`](crate::Engine::acting_for) makes one that may
 //! do what a [`Grant`] says. What isn't asked for a token acts with [`Grant::open`].
 
+mod reach;
 mod token;
 mod tokens;
 
@@ -12,6 +13,7 @@ use protocol::access::{Allowed, Scope};
 use protocol::{Label, LabelSet, SecretName, TokenName};
 
 pub use token::{TokenHash, TokenRecord, TokenText};
+pub use tokens::create;
 
 use crate::error::{EngineError, Outcome};
 use crate::ids::Holder;

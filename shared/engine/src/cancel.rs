@@ -13,6 +13,7 @@ impl<P: Ports> Engine<P> {
     /// hasn't ended is shown as cancelled as the walk reaches it. A run that is final already stays as it is.
     pub async fn cancel(&self, id: &WorkflowId) -> Outcome<()> {
         let workflow = self.workflow_record(id).await?;
+        self.may_touch(&workflow).await?;
         if workflow.ended.is_none() {
             self.ports.update_control(&workflow.run, RunUpdate::Cancel { at: self.ports.now() }).await?;
         }
@@ -31,6 +32,7 @@ impl<P: Ports> Engine<P> {
     /// [`EngineError::NotNow`] while it runs.
     pub async fn delete(&self, id: &WorkflowId) -> Outcome<()> {
         let workflow = self.workflow_record(id).await?;
+        self.may_touch(&workflow).await?;
         let running = || EngineError::NotNow {
             workflow: id.clone(),
             status: Status::Running,

@@ -51,7 +51,7 @@ impl<P: Ports> Engine<P> {
     /// cancel answered before it is seen, and what was taken is given back as cancelled.
     ///
     /// # Errors
-    /// [`EngineError::Range`] for the ttl, [`EngineError::Labels`] for over 64 labels.
+    /// [`EngineError::Range`] for the ttl, [`EngineError::Labels`] for over 64 labels, [`EngineError::LabelsNotAllowed`].
     pub async fn claim(&self, request: Claim) -> Outcome<Option<Claimed>> {
         let claimant =
             self.claimant(request.worker_id, request.labels, request.exclusive, request.lease_ttl_secs).await?;
@@ -93,6 +93,8 @@ impl<P: Ports> Engine<P> {
                 max: (*limits::LEASE_TTL_SECS.end()).into(),
             });
         }
+        self.caller.check_labels(&labels)?;
+        let exclusive = exclusive || self.caller.is_exclusive();
         let known = self.heard_claiming(&id, &labels, exclusive).await?;
         let sets_secrets = known.features.iter().any(|feature| feature == FEATURE_SECRETS);
         Ok(Claimant { id, labels, exclusive: exclusive || known.exclusive, ttl_secs, sets_secrets })

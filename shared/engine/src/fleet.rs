@@ -45,16 +45,17 @@ impl<P: Ports> Engine<P> {
     /// have queues.
     ///
     /// # Errors
-    /// [`EngineError::Labels`] for over 64 labels.
+    /// [`EngineError::Labels`] for over 64 labels, [`EngineError::LabelsNotAllowed`].
     pub async fn register(&self, request: Register) -> Outcome<Registered> {
         request.labels.at_most(limits::LABELS_PER_WORKER)?;
+        self.caller.check_labels(&request.labels)?;
         let now = self.ports.now();
         let before = self.ports.worker(&request.worker_id).await?;
         let worker = WorkerRecord {
             id: request.worker_id,
             labels: request.labels,
             transport: request.transport,
-            exclusive: request.exclusive,
+            exclusive: request.exclusive || self.caller.is_exclusive(),
             features: request.features.into_iter().filter(|feature| feature.len() <= 64).take(16).collect(),
             registered_at: before.map_or(now, |worker| worker.registered_at),
             last_seen: now,

@@ -91,7 +91,7 @@ pub struct Commit {
 /// An answer kept for a repeat.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Idempotency {
-    /// As the client sent it.
+    /// The name of the client's token, `#`, and what the client sent.
     pub key: String,
     /// Of the request's body and query.
     pub body: ReportHash,

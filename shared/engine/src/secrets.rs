@@ -13,7 +13,6 @@ use protocol::wire::Stream;
 use protocol::{Millis, SecretName, SecretValue, Secrets};
 
 use crate::Engine;
-use crate::definition::Definition;
 use crate::error::Outcome;
 use crate::job::JobSpec;
 use crate::ports::{Pool, Ports, Stored};
@@ -35,11 +34,6 @@ pub(crate) struct Known {
 }
 
 impl<P: Ports> Engine<P> {
-    /// Refuses a definition that names secrets which the caller's token doesn't.
-    pub(crate) fn may_name_secrets(&self, definition: &Definition) -> Outcome<()> {
-        self.caller.check_secrets(definition.jobs.iter().flat_map(|job| &job.secrets))
-    }
-
     /// The values of these secrets, of those that there are.
     pub(crate) async fn secrets_now(&self, names: &BTreeSet<SecretName>) -> Stored<Secrets> {
         if names.is_empty() {

@@ -26,6 +26,7 @@ impl<P: Ports> Engine<P> {
     /// [`EngineError::NotNow`] while it runs, [`EngineError::NoWorkflow`], [`EngineError::Moved`].
     pub async fn start(&self, id: &WorkflowId, only: Option<Only>) -> Outcome<()> {
         let workflow = self.workflow_record(id).await?;
+        self.may_touch(&workflow).await?;
         if workflow.ended.is_some() {
             return self.start_again(workflow, only).await;
         }

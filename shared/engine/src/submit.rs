@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures::stream::{self, StreamExt, TryStreamExt};
-use protocol::{Millis, WorkflowId};
+use protocol::{Millis, TokenName, WorkflowId};
 
 use crate::Engine;
 use crate::definition::Definition;
@@ -54,9 +54,10 @@ impl<P: Ports> Engine<P> {
     /// that claims don't know.
     ///
     /// # Errors
-    /// [`EngineError::KeyReused`] for a known key with another body; [`EngineError::SecretNotAllowed`].
+    /// [`EngineError::KeyReused`] for a known key with another body, [`EngineError::LabelsNotAllowed`],
+    /// [`EngineError::SecretNotAllowed`].
     pub async fn submit(&self, submission: Submission) -> Outcome<Submitted> {
-        self.may_name_secrets(&submission.definition)?;
+        self.may_ask_for(&submission.definition)?;
         let now = self.ports.now();
         if let Some(earlier) = self.earlier(submission.key.as_ref(), now).await? {
             return Ok(earlier);
@@ -80,7 +81,7 @@ impl<P: Ports> Engine<P> {
         let control = new_control(&workflow, &jobs, if submission.run { Some(now) } else { None });
         let id = workflow.id.clone();
         let idempotency = submission.key.clone().map(|(key, body)| Idempotency {
-            key,
+            key: self.scoped(&key),
             body,
             workflow: id.clone(),
             expires: now + KEY_KEPT,
@@ -104,9 +105,14 @@ impl<P: Ports> Engine<P> {
         Ok(workflow.is_some_and(|workflow| workflow.run == *run))
     }
 
+    /// A key among those of the caller's token: another's may have the same one.
+    fn scoped(&self, key: &str) -> String {
+        format!("{}#{key}", self.caller.name().map_or("", TokenName::as_str))
+    }
+
     async fn earlier(&self, key: Option<&(String, ReportHash)>, now: Millis) -> Outcome<Option<Submitted>> {
         let Some((key, body)) = key else { return Ok(None) };
-        match self.ports.idempotency(key, now).await? {
+        match self.ports.idempotency(&self.scoped(key), now).await? {
             None => Ok(None),
             Some(kept) if kept.body == *body => Ok(Some(Submitted { workflow: kept.workflow, repeat: true })),
             Some(_) => Err(EngineError::KeyReused { key: key.clone() }),

@@ -188,7 +188,7 @@ async fn while_secrets_can_not_be_read_their_jobs_wait_and_others_are_given() {
 }
 
 #[tokio::test]
-async fn who_may_not_name_a_secret_can_not_submit_it() {
+async fn who_may_not_name_a_secret_can_neither_submit_nor_start_nor_cancel_its_job() {
     let engine = engine(&Kept::default()).acting_for(may_have(&["KEY"]));
     let submit = async |yaml: &str| {
         let definition = from_yaml(yaml).expect("good");
@@ -196,7 +196,11 @@ async fn who_may_not_name_a_secret_can_not_submit_it() {
         let submission = Submission { definition, default_name: "t".into(), source, run: true, key: None };
         engine.submit(submission).await
     };
-    assert!(submit(ONE).await.is_ok());
+    let other = engine.acting_for(may_have(&["OTHER"]));
+    let id = submit(ONE).await.expect("it may").workflow;
+    for refused in [other.cancel(&id).await, other.start(&id, None).await] {
+        assert!(matches!(refused, Err(EngineError::SecretNotAllowed(_))), "{refused:?}");
+    }
     let refused = submit("jobs: {a: {run: x, secrets: [KEY, MORE]}}").await.expect_err("not allowed");
     assert!(matches!(&refused, EngineError::SecretNotAllowed(secret) if *secret == name("MORE")), "{refused}");
 }

@@ -1,7 +1,7 @@
 //! What the Lambda functions share: set-up, and API Gateway's events to requests and back.
 
 use api::cors::Origins;
-use api::{Function, Service};
+use api::{Admission, Function, Service};
 use aws::Aws;
 use bytes::Bytes;
 use lambda_http::http::{Uri, header};
@@ -19,7 +19,7 @@ const UNSAFE: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>').add(
 pub async fn serve(function: Function) -> Result<(), Error> {
     start_logging();
     let origins = Origins::from_comma_separated(&std::env::var("WFG_CORS_ORIGINS").unwrap_or_default());
-    let service = Service::new(Aws::engine().await?).only(function).allowing(origins);
+    let service = Service::new(Aws::engine().await?).only(function).allowing(origins).admitting(Admission::Tokens);
     lambda_http::run(service_fn(|request: Request| answer(&service, request))).await
 }
 

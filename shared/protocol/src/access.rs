@@ -151,6 +151,21 @@ pub struct NewToken {
     pub expires_in_secs: u64,
 }
 
+impl NewToken {
+    /// One that may do everything, for the usual time.
+    #[must_use]
+    pub fn for_everything(name: TokenName) -> Self {
+        Self {
+            name,
+            scopes: Scope::ALL.into(),
+            labels: Allowed::All,
+            secrets: Allowed::All,
+            exclusive: false,
+            expires_in_secs: ninety_days(),
+        }
+    }
+}
+
 fn ninety_days() -> u64 {
     90 * 24 * 60 * 60
 }

@@ -15,6 +15,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use api::Admission;
 use api::Service;
 use axum::serve::ListenerExt;
 use engine::Engine;
@@ -46,19 +47,12 @@ const CLAIMS_AT_ONCE: usize = 8;
 struct Shared<P> {
     service: Service<P>,
     claims: Arc<Semaphore>,
-    /// If there is one, whoever calls must know it.
-    secret: Option<Arc<str>>,
     signals: Arc<Signals>,
 }
 
 impl<P> Clone for Shared<P> {
     fn clone(&self) -> Self {
-        Self {
-            service: self.service.clone(),
-            claims: Arc::clone(&self.claims),
-            secret: self.secret.clone(),
-            signals: Arc::clone(&self.signals),
-        }
+        Self { service: self.service.clone(), claims: Arc::clone(&self.claims), signals: Arc::clone(&self.signals) }
     }
 }
 
@@ -73,28 +67,25 @@ impl Server {
 }
 
 impl<P: Local + 'static> Server<P> {
-    /// Starts to serve an engine on this address; port 0 is any free one.
+    /// Starts to serve an engine to everybody on this address; port 0 is any free one.
     ///
     /// # Errors
     /// If the address can't be bound.
     pub async fn start(address: SocketAddr, engine: Engine<P>) -> std::io::Result<Self> {
-        Self::bind(address, engine, None).await
+        Self::admitting(address, engine, Admission::Everybody).await
     }
 
-    /// As [`Self::start`], for those who know the secret: others on this machine can reach the port too.
+    /// As [`Self::start`], for who is let in.
     ///
     /// # Errors
     /// If the address can't be bound.
-    pub async fn private(address: SocketAddr, engine: Engine<P>, secret: &str) -> std::io::Result<Self> {
-        Self::bind(address, engine, Some(secret.into())).await
-    }
-
-    async fn bind(address: SocketAddr, engine: Engine<P>, secret: Option<Arc<str>>) -> std::io::Result<Self> {
+    pub async fn admitting(address: SocketAddr, engine: Engine<P>, admission: Admission) -> std::io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
         let signals = Arc::new(Signals::default());
         let claims = Arc::new(Semaphore::new(CLAIMS_AT_ONCE));
-        let shared = Shared { service: Service::new(engine.clone()), claims, secret, signals: Arc::clone(&signals) };
+        let service = Service::new(engine.clone()).admitting(admission);
+        let shared = Shared { service, claims, signals: Arc::clone(&signals) };
         let router = axum::Router::new().fallback(requests::answer::<P>).with_state(shared.clone());
         let listener = listener.tap_io(|connection| {
             // An answer is one small write: waiting for more to send with it would only delay it.

@@ -9,7 +9,7 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use bytes::Bytes;
 use engine::ports::Local;
-use http::{HeaderMap, Method, StatusCode, header};
+use http::{HeaderMap, Method, StatusCode};
 use protocol::limits;
 use protocol::requests::Claim;
 use tokio::time::sleep;
@@ -22,6 +22,10 @@ pub async fn answer<P: Local + 'static>(State(shared): State<Shared<P>>, request
     let (head, body) = request.into_parts();
     if let Some(refusal) = shared.refuses(&head.method, &head.headers) {
         return refusal.response().map(Body::from);
+    }
+    // A stranger's body isn't even read.
+    if let Some(refusal) = shared.service.refusal(&head.method, &head.uri, &head.headers).await {
+        return refusal.map(Body::from);
     }
     let request = match body::read(&head.headers, body).await {
         Ok(body) => http::Request::from_parts(head, body),
@@ -53,14 +57,8 @@ pub async fn answer<P: Local + 'static>(State(shared): State<Shared<P>>, request
 }
 
 impl<P: Local + 'static> Shared<P> {
-    /// Who doesn't know the secret, and the pages of other sites: a browser lets any page send requests to this machine.
+    /// The pages of other sites: a browser lets any page send requests to this machine.
     fn refuses(&self, method: &Method, headers: &HeaderMap) -> Option<ApiError> {
-        if let Some(secret) = &self.secret
-            && !bearer(headers).is_some_and(|given| same(given, secret.as_bytes()))
-        {
-            let message = "this server is another program's own; it takes no requests from elsewhere";
-            return Some(ApiError::new(StatusCode::UNAUTHORIZED, "unauthorized", message));
-        }
         if !method.is_safe() && self.service.is_foreign(headers) {
             let message = "pages of this origin may not change anything here";
             return Some(ApiError::new(StatusCode::FORBIDDEN, "foreign_origin", message));
@@ -128,12 +126,3 @@ impl<P: Local + 'static> Shared<P> {
 
 /// The answer to a claim when there is no job.
 const NOTHING: &[u8] = b"null";
-
-fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
-    headers.get(header::AUTHORIZATION)?.as_bytes().strip_prefix(b"Bearer ")
-}
-
-/// In a time that doesn't say how much of it is right.
-fn same(given: &[u8], secret: &[u8]) -> bool {
-    given.len() == secret.len() && given.iter().zip(secret).fold(0, |differ, (a, b)| differ | (a ^ b)) == 0
-}

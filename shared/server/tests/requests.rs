@@ -6,7 +6,7 @@ use common::World;
 use engine::Engine;
 use engine::memory::Memory;
 use protocol::limits;
-use server::Server;
+use server::{Admission, Server};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use worker::Client;
@@ -58,7 +58,9 @@ async fn a_page_of_another_site_can_not_start_anything() {
 #[tokio::test]
 async fn a_private_server_answers_only_who_knows_its_secret() {
     let engine = Engine::new(Memory::new());
-    let server = Server::private(([127, 0, 0, 1], 0).into(), engine, "s3cret").await.expect("a free port");
+    let server = Server::admitting(([127, 0, 0, 1], 0).into(), engine, Admission::Secret("s3cret".into()))
+        .await
+        .expect("a free port");
     for (token, good) in [(None, false), (Some("s3cre"), false), (Some("s3crex"), false), (Some("s3cret"), true)] {
         let client = Client::new(&server.url(), token.map(str::to_owned)).expect("its address");
         let answer = client.submit_yaml(YAML, true, None).await;

@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use protocol::access::{AuditEntry, CreatedToken, NewToken, TokenInfo};
 use protocol::requests::{Claim, Complete, Fail, LogPiece, Only, Register, Run};
 use protocol::wire::{Claimed, Heartbeat, LogChunk, PoolInfo, Registered, Reported, WorkerInfo, Workflow};
-use protocol::{JobId, LeaseId, Outputs, Status, WorkerId, WorkflowId, limits};
+use protocol::{JobId, LeaseId, Outputs, Status, TokenName, WorkerId, WorkflowId, limits};
 use reqwest::Method;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::{Client, ClientError, Request, WHOLE};
@@ -76,17 +78,28 @@ impl Client {
         status: Option<Status>,
         cursor: Option<&str>,
     ) -> Result<Page<Workflow>, ClientError> {
+        self.pages("list", &["api", "workflows"], status, limit, cursor).await
+    }
+
+    async fn pages<T: DeserializeOwned>(
+        &self,
+        what: &'static str,
+        path: &[&str],
+        status: Option<Status>,
+        limit: usize,
+        cursor: Option<&str>,
+    ) -> Result<Page<T>, ClientError> {
         let mut page = Page { items: Vec::new(), next: cursor.map(str::to_owned) };
         loop {
             let want = (limit - page.items.len()).min(limits::LIST);
             let answer = self
-                .request(Method::GET, "list", &["api", "workflows"])
+                .request(Method::GET, what, path)
                 .query("limit", Some(want))
                 .query("status", status)
                 .query("cursor", page.next.as_deref())
                 .send()
                 .await?;
-            page.items.extend(answer.read::<Vec<Workflow>>()?);
+            page.items.extend(answer.read::<Vec<T>>()?);
             page.next = answer.next("cursor");
             if page.next.is_none() || page.items.len() >= limit {
                 return Ok(page);
@@ -113,6 +126,26 @@ impl Client {
     /// Deletes it, with its logs and outputs. Refused with 409 while it runs.
     pub async fn delete(&self, id: &WorkflowId) -> Result<(), ClientError> {
         self.request(Method::DELETE, "delete", &["api", "workflows", id.as_str()]).send().await.map(drop)
+    }
+
+    /// Makes a token; its text is in this answer only. Refused with 409 if the name is taken.
+    pub async fn create_token(&self, token: &NewToken) -> Result<CreatedToken, ClientError> {
+        self.request(Method::POST, "create_token", &["api", "tokens"]).json(token).read().await
+    }
+
+    /// The tokens, without their texts.
+    pub async fn tokens(&self) -> Result<Vec<TokenInfo>, ClientError> {
+        self.request(Method::GET, "tokens", &["api", "tokens"]).read().await
+    }
+
+    /// Revokes a token: within a minute it is refused everywhere.
+    pub async fn revoke_token(&self, name: &TokenName) -> Result<(), ClientError> {
+        self.request(Method::DELETE, "revoke_token", &["api", "tokens", name.as_str()]).send().await.map(drop)
+    }
+
+    /// Up to `limit` entries of who did what, newest first, from `cursor` on. Asks as often as it takes.
+    pub async fn audit(&self, limit: usize, cursor: Option<&str>) -> Result<Page<AuditEntry>, ClientError> {
+        self.pages("audit", &["api", "audit"], None, limit, cursor).await
     }
 
     /// The workers heard of lately.

@@ -143,23 +143,29 @@ impl Emulator {
         self.process.id()
     }
 
-    /// Runs the AWS command line against it and returns what it printed.
-    pub fn aws(&self, arguments: &[&str]) -> anyhow::Result<String> {
-        let output = Command::new(self.venv.program("aws"))
-            .args(arguments)
-            .args(["--endpoint-url", &self.endpoint])
+    /// Has a program that speaks to AWS speak to it, with nothing else in its environment.
+    pub fn credentials<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+        let kept: Vec<_> =
+            command.get_envs().filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned()))).collect();
+        command
             .env_clear()
+            .envs(kept)
             .envs(std::env::var_os("PATH").map(|path| ("PATH", path)))
-            .env("LANG", "C.UTF-8")
             .env("HOME", &self.directory)
+            .env("AWS_ENDPOINT_URL", &self.endpoint)
             .env("AWS_ACCESS_KEY_ID", "test")
             .env("AWS_SECRET_ACCESS_KEY", "test")
+            .env("AWS_REGION", "us-east-1")
             .env("AWS_DEFAULT_REGION", "us-east-1")
             .env("AWS_CONFIG_FILE", "/dev/null")
             .env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
-            .env("AWS_PAGER", "")
-            .output()
-            .context("can't run the AWS command line")?;
+    }
+
+    /// Runs the AWS command line against it and returns what it printed.
+    pub fn aws(&self, arguments: &[&str]) -> anyhow::Result<String> {
+        let mut aws = Command::new(self.venv.program("aws"));
+        aws.args(arguments).env("LANG", "C.UTF-8").env("AWS_PAGER", "");
+        let output = self.credentials(&mut aws).output().context("can't run the AWS command line")?;
         ensure!(
             output.status.success(),
             "aws {} on {}: {}\n{}",

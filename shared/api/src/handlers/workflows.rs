@@ -6,6 +6,7 @@ use engine::ids::ReportHash;
 use engine::ports::{ListCursor, Ports};
 use engine::submit::Submission;
 use http::{HeaderValue, StatusCode, header};
+use protocol::access::Deed;
 use protocol::requests::Run;
 use protocol::wire::{Job, Workflow};
 use protocol::{LabelSet, Millis, Status, WorkflowId, limits};
@@ -13,8 +14,10 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::{Answer, empty, encode, json_answer, link_next};
+use crate::admission::did;
 use crate::error::ApiError;
 use crate::read::{Format, Input};
+use crate::routes::Action;
 use crate::service::Body;
 
 /// Workflows in a page, unless the client asks for another number.
@@ -35,6 +38,9 @@ pub(super) async fn submit<P: Ports>(engine: &Engine<P>, input: &Input) -> Answe
         key: key.map(hash),
     };
     let submitted = engine.submit(submission).await?;
+    if !submitted.repeat {
+        did(engine, Action::Submit, Deed::Submit, &submitted.workflow).await;
+    }
     let workflow = engine.workflow(&submitted.workflow).await?;
     let status = if submitted.repeat { StatusCode::OK } else { StatusCode::CREATED };
     let mut response = workflow_answer(status, workflow)?;
@@ -125,11 +131,7 @@ fn workflow_answer(status: StatusCode, workflow: Workflow) -> Answer {
 }
 
 pub(super) async fn list<P: Ports>(engine: &Engine<P>, input: &Input) -> Answer {
-    let limit = input.query::<usize>("limit")?.unwrap_or(PAGE);
-    if !(1..=limits::LIST).contains(&limit) {
-        let message = format!("query parameter `limit` is {limit}; it must be from 1 to {}", limits::LIST);
-        return Err(ApiError::bad_request("invalid_query", message));
-    }
+    let limit = input.limit(PAGE)?;
     let skip = input.query::<usize>("offset")?.unwrap_or(0);
     if skip > limits::LIST {
         let message = format!(
@@ -155,23 +157,21 @@ fn parse_cursor(text: &str) -> Result<ListCursor, ApiError> {
         let created_at = Millis(created_at.parse().ok()?);
         Some(ListCursor { created_at, id: WorkflowId::new(id).ok()? })
     });
-    parsed.ok_or_else(|| {
-        let message =
-            "query parameter `cursor` isn't one that this server gave; start without it and follow the Link header";
-        ApiError::bad_request("invalid_query", message)
-    })
+    parsed.ok_or_else(ApiError::bad_cursor)
 }
 
 pub(super) async fn run<P: Ports>(engine: &Engine<P>, input: &Input) -> Answer {
     let id: WorkflowId = input.param("id")?;
     let run: Run = input.json_or_default()?;
     engine.start(&id, run.only).await?;
+    did(engine, Action::Run, Deed::Run, &id).await;
     accepted(&id)
 }
 
 pub(super) async fn cancel<P: Ports>(engine: &Engine<P>, input: &Input) -> Answer {
     let id: WorkflowId = input.param("id")?;
     engine.cancel(&id).await?;
+    did(engine, Action::Cancel, Deed::Cancel, &id).await;
     accepted(&id)
 }
 
@@ -180,7 +180,9 @@ fn accepted(id: &WorkflowId) -> Answer {
 }
 
 pub(super) async fn delete<P: Ports>(engine: &Engine<P>, input: &Input) -> Answer {
-    engine.delete(&input.param("id")?).await?;
+    let id: WorkflowId = input.param("id")?;
+    engine.delete(&id).await?;
+    did(engine, Action::Delete, Deed::Delete, &id).await;
     Ok(empty(StatusCode::NO_CONTENT))
 }
 

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use protocol::access::{CreatedToken, NewToken, TokenInfo};
+use protocol::access::{CreatedToken, NewToken, Scope, TokenInfo};
 use protocol::{Millis, TokenName, limits};
 
 use super::{Grant, TokenRecord, TokenText};
 use crate::Engine;
 use crate::error::{EngineError, Outcome};
-use crate::ports::Ports;
+use crate::ids::Random;
+use crate::ports::{Ports, TokenStore};
 
 /// A token that was read is used again for this long, so that a revoked one is refused within it.
 const STAYS_KNOWN: Duration = Duration::from_secs(30);
@@ -56,24 +57,7 @@ impl<P: Ports> Engine<P> {
     /// # Errors
     /// [`EngineError::TokenExists`], [`EngineError::Range`], [`EngineError::Access`] for one without scopes.
     pub async fn create_token(&self, new: NewToken) -> Outcome<CreatedToken> {
-        check(&new)?;
-        let now = self.ports.now();
-        let text = TokenText::new(new.name, [self.ports.random(), self.ports.random()]);
-        let record = TokenRecord {
-            name: text.name.clone(),
-            hash: text.hash(),
-            scopes: new.scopes,
-            labels: new.labels,
-            secrets: new.secrets,
-            exclusive: new.exclusive,
-            created_at: now,
-            expires_at: now + Duration::from_secs(new.expires_in_secs),
-        };
-        let info = record.info();
-        if !self.ports.put_token(record, now).await? {
-            return Err(EngineError::TokenExists(text.name));
-        }
-        Ok(CreatedToken { token: text.reveal(), info })
+        create(&*self.ports, new, self.ports.now(), [self.ports.random(), self.ports.random()]).await
     }
 
     /// All tokens by name, also those that have expired lately.
@@ -93,10 +77,45 @@ impl<P: Ports> Engine<P> {
         if there { Ok(()) } else { Err(EngineError::NoToken(name.clone())) }
     }
 
-    /// Whether there is any token. Without one, nobody gets into a server that asks for them.
-    pub async fn has_tokens(&self, now: Millis) -> Outcome<bool> {
-        Ok(self.ports.tokens().await?.iter().any(|token| now < token.expires_at))
+    /// The first token of a server that asks for tokens, named `admin`, for everything. `None`: somebody can make one.
+    pub async fn first_token(&self) -> Outcome<Option<CreatedToken>> {
+        let now = self.ports.now();
+        let can = |token: &TokenRecord| token.scopes.contains(&Scope::Admin) && now < token.expires_at;
+        if self.ports.tokens().await?.iter().any(can) {
+            return Ok(None);
+        }
+        let name = TokenName::new("admin").expect("these letters are a name");
+        self.create_token(NewToken::for_everything(name)).await.map(Some)
     }
+}
+
+/// Makes a token in a store, for who has the store itself.
+///
+/// # Errors
+/// As [`Engine::create_token`].
+pub async fn create<S: TokenStore>(
+    store: &S,
+    new: NewToken,
+    now: Millis,
+    random: [Random; 2],
+) -> Outcome<CreatedToken> {
+    check(&new)?;
+    let text = TokenText::new(new.name, random);
+    let record = TokenRecord {
+        name: text.name.clone(),
+        hash: text.hash(),
+        scopes: new.scopes,
+        labels: new.labels,
+        secrets: new.secrets,
+        exclusive: new.exclusive,
+        created_at: now,
+        expires_at: now + Duration::from_secs(new.expires_in_secs),
+    };
+    let info = record.info();
+    if !store.put_token(record, now).await? {
+        return Err(EngineError::TokenExists(text.name));
+    }
+    Ok(CreatedToken { token: text.reveal(), info })
 }
 
 fn check(new: &NewToken) -> Outcome<()> {

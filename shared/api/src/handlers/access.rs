@@ -1,0 +1,50 @@
+//! Tokens, and who did what.
+
+use engine::Engine;
+use engine::ports::{AuditCursor, Ports};
+use http::StatusCode;
+use protocol::access::{Deed, NewToken};
+use protocol::{Millis, TokenName};
+
+use super::{Answer, empty, json_answer, link_next};
+use crate::admission::did_to_token;
+use crate::error::ApiError;
+use crate::read::Input;
+use crate::routes::Action;
+
+/// Entries in a page, unless the client asks for another number.
+const PAGE: usize = 100;
+
+pub(super) async fn tokens<P: Ports>(engine: &Engine<P>) -> Answer {
+    json_answer(StatusCode::OK, &engine.tokens().await?)
+}
+
+pub(super) async fn create<P: Ports>(engine: &Engine<P>, input: &Input) -> Answer {
+    let new: NewToken = input.json()?;
+    let created = engine.create_token(new).await?;
+    did_to_token(engine, Action::CreateToken, Deed::CreateToken, &created.info.name).await;
+    json_answer(StatusCode::CREATED, &created)
+}
+
+pub(super) async fn revoke<P: Ports>(engine: &Engine<P>, input: &Input) -> Answer {
+    let name: TokenName = input.param("name")?;
+    engine.revoke_token(&name).await?;
+    did_to_token(engine, Action::RevokeToken, Deed::RevokeToken, &name).await;
+    Ok(empty(StatusCode::NO_CONTENT))
+}
+
+pub(super) async fn audit<P: Ports>(engine: &Engine<P>, input: &Input) -> Answer {
+    let limit = input.limit(PAGE)?;
+    let after = input.query::<String>("cursor")?.map(|text| parse_cursor(&text)).transpose()?;
+    let page = engine.audit(after, limit).await?;
+    let response = json_answer(StatusCode::OK, &page.entries)?;
+    let Some(AuditCursor { at, id }) = page.next else { return Ok(response) };
+    Ok(link_next(response, &format!("/api/audit?limit={limit}&cursor={at}.{}", hex::encode(id))))
+}
+
+fn parse_cursor(text: &str) -> Result<AuditCursor, ApiError> {
+    let parsed = text.split_once('.').and_then(|(at, id)| {
+        Some(AuditCursor { at: Millis(at.parse().ok()?), id: hex::decode(id).ok()?.try_into().ok()? })
+    });
+    parsed.ok_or_else(ApiError::bad_cursor)
+}

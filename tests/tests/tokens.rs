@@ -1,0 +1,369 @@
+//! Who may do what: tokens, their scopes and labels, and who did what.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use harness::{Cloud, Status, eventually};
+use protocol::access::{AuditEntry, Deed, NewToken, Scope};
+use serde_json::{Value, json};
+
+/// Scopes that open each route, as the protocol has them; any one of them does. None: no token is needed.
+const OPENED_BY: [(&str, &str); 27] = [
+    ("POST /api/workflows", "submit"),
+    ("GET /api/workflows", "read"),
+    ("GET /api/workflows/{id}", "read"),
+    ("GET /api/workflows/{id}/status", "read"),
+    ("POST /api/workflows/{id}/run", "submit"),
+    ("POST /api/workflows/{id}/cancel", "submit"),
+    ("DELETE /api/workflows/{id}", "submit"),
+    ("GET /api/workflows/{id}/jobs/{job_id}/logs", "read"),
+    ("GET /api/workflows/{id}/jobs/{job_id}/logs/stream", "read"),
+    ("GET /api/workflows/{id}/jobs/{job_id}/outputs", "read"),
+    ("GET /api/workers", "read"),
+    ("GET /api/pools", "read"),
+    ("POST /api/workers/register", "work"),
+    ("POST /api/workers/{id}/heartbeat", "work"),
+    ("DELETE /api/workers/{id}", "work"),
+    ("POST /api/jobs/claim", "work"),
+    ("POST /api/jobs/{lease_id}/heartbeat", "work"),
+    ("POST /api/jobs/{lease_id}/complete", "work"),
+    ("POST /api/jobs/{lease_id}/fail", "work"),
+    ("POST /api/jobs/{lease_id}/logs", "work"),
+    ("GET /api/jobs/{workflow_id}/{job_id}/cancelled", "read work"),
+    ("GET /api/tokens", "admin"),
+    ("POST /api/tokens", "admin"),
+    ("DELETE /api/tokens/{name}", "admin"),
+    ("GET /api/audit", "admin"),
+    ("GET /api/health", ""),
+    ("GET /api/openapi.json", ""),
+];
+
+/// Method and path, with something in place of each variable.
+fn request(route: &str) -> (&str, String) {
+    let (method, path) = route.split_once(' ').expect("method and path");
+    let segments = path.split('/').map(|part| if part.starts_with('{') { "nothing-there" } else { part });
+    (method, segments.collect::<Vec<_>>().join("/"))
+}
+
+/// What a claim gives, once the job is in its pool's list.
+async fn claims(caller: &Cloud, claim: Value) -> Value {
+    eventually("a job is given", async || {
+        let given = caller.post("/api/jobs/claim", claim.clone()).await.json();
+        (!given.is_null()).then_some(given)
+    })
+    .await
+}
+
+#[tokio::test]
+async fn the_routes_that_are_known_here_are_all_there_are() {
+    let described = Cloud::connect().get("/api/openapi.json").await.json();
+    let paths = described["paths"].as_object().expect("paths").iter();
+    let mut found: Vec<String> = paths
+        .flat_map(|(path, methods)| {
+            let methods = methods.as_object().expect("methods").keys();
+            let methods = methods.filter(|method| ["get", "post", "put", "patch", "delete"].contains(&method.as_str()));
+            methods.map(move |method| format!("{} {path}", method.to_uppercase()))
+        })
+        .collect();
+    let mut known: Vec<&str> = OPENED_BY.iter().map(|(route, _)| *route).collect();
+    found.sort();
+    known.sort_unstable();
+    assert_eq!(found, known);
+}
+
+#[tokio::test]
+async fn without_a_good_token_nothing_can_be_read_submitted_or_claimed() {
+    let cloud = Cloud::connect();
+    let good = cloud.token("reader", &[Scope::Read], "").await;
+    let changed = format!("{}{}", &good[..good.len() - 1], if good.ends_with('0') { '1' } else { '0' });
+    for token in [None, Some("nonsense"), Some(changed.as_str()), Some(&good[..good.len() - 1])] {
+        let stranger = cloud.seen_by(token);
+        for (route, scopes) in OPENED_BY {
+            let (method, path) = request(route);
+            let answer = stranger.send(method, &path, "application/json", "{}").await;
+            if scopes.is_empty() {
+                assert_eq!(answer.status, 200, "{route}");
+                continue;
+            }
+            assert!(answer.header("www-authenticate").starts_with("Bearer"), "{route}: {answer:?}");
+            let refused = answer.error();
+            assert!(refused.is(401, "unauthorized"), "{route}: {refused:?}");
+            assert!(!refused.message.contains(&good), "{refused:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn each_scope_opens_its_own_routes_and_no_others() {
+    let cloud = Cloud::connect();
+    for scope in Scope::ALL {
+        let caller = cloud.seen_by(Some(&cloud.token(scope.as_str(), &[scope], "").await));
+        for (route, scopes) in OPENED_BY {
+            let (method, path) = request(route);
+            let answer = caller.send(method, &path, "application/json", "[]").await;
+            let opened = scopes.is_empty() || scopes.split(' ').any(|other| other == scope.as_str());
+            if opened {
+                assert!(![401, 403].contains(&answer.status.as_u16()), "{scope} on {route}: {answer:?}");
+            } else {
+                let refused = answer.error();
+                assert!(refused.is(403, "forbidden"), "{scope} on {route}: {refused:?}");
+                assert!(refused.message.contains(scopes.split(' ').next().expect("one")), "{refused:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_token_comes_as_bearer_or_as_the_password_of_basic() {
+    let cloud = Cloud::connect();
+    let token = cloud.token("reader", &[Scope::Read], "").await;
+    let bearer = format!("Bearer {token}");
+    let answer = cloud.send_with("GET", "/api/pools", &[("authorization", &bearer)], "").await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(cloud.seen_by(Some(&token)).get("/api/pools").await.status, 200, "Basic");
+}
+
+#[tokio::test]
+async fn a_worker_is_given_no_job_whose_labels_its_token_does_not_name_whatever_it_asks_for() {
+    let cloud = Cloud::connect();
+    let run = cloud
+        .submit(
+            "jobs:\n  stage: {run: x, labels: '{label}-staging'}\n  deploy: {run: x, labels: '{label}-production'}\n",
+        )
+        .await;
+    let staging = cloud.seen_by(Some(&cloud.token("stage", &[Scope::Work], "{label}-staging").await));
+    let ask = |labels: Value| json!({ "worker_id": format!("{}-w", cloud.label), "labels": labels });
+    let (own, other) = (cloud.fill("{label}-staging"), cloud.fill("{label}-Production"));
+    let both = ask(json!([own, other]));
+    for path in ["/api/jobs/claim", "/api/workers/register"] {
+        for asked in [ask(json!([other])), both.clone()] {
+            let refused = staging.post(path, asked).await.error();
+            assert!(refused.is(403, "label_not_allowed"), "{path}: {refused:?}");
+            assert!(refused.message.contains(&other.to_lowercase()), "{refused:?}");
+        }
+    }
+    run.until_ready("stage").await;
+    let given = claims(&staging, ask(json!([own]))).await;
+    assert_eq!(given["job"]["job_id"], "stage");
+    let lease = given["lease"]["lease_id"].as_str().expect("a lease").to_owned();
+    let next =
+        json!({ "next": { "worker_id": format!("{}-w", cloud.label), "labels": [other], "lease_ttl_secs": 60 } });
+    let refused = staging.post(&format!("/api/jobs/{lease}/complete"), next).await.error();
+    assert!(refused.is(403, "label_not_allowed"), "{refused:?}");
+    assert_eq!(run.job("stage").await.status, Status::Running, "what was refused changed nothing");
+    assert_eq!(staging.post(&format!("/api/jobs/{lease}/complete"), json!({})).await.status, 200);
+    assert_eq!(staging.post("/api/jobs/claim", ask(json!([own]))).await.json(), Value::Null);
+    assert_eq!(run.job("deploy").await.status, Status::Queued);
+}
+
+#[tokio::test]
+async fn a_submit_token_can_neither_send_nor_touch_jobs_whose_labels_it_does_not_name() {
+    let cloud = Cloud::connect();
+    let staging = cloud.seen_by(Some(&cloud.token("pipeline", &[Scope::Submit], "{label}-staging").await));
+    let definition = |labels| {
+        let name = cloud.fill("{label}-tried");
+        json!({ "name": name, "jobs": { "a": { "run": "x" }, "b": { "run": "x", "labels": labels } } })
+    };
+    let production = json!([cloud.fill("{label}-staging"), cloud.fill("{label}-production")]);
+    let refused = staging.post("/api/workflows?run=true", definition(production)).await.error();
+    assert!(refused.is(403, "label_not_allowed"), "{refused:?}");
+    assert!(refused.message.contains(&cloud.fill("`{label}-production`")), "{refused:?}");
+    let listed = cloud.get("/api/workflows?limit=1000").await.json();
+    let names: Vec<&Value> = listed.as_array().expect("a list").iter().map(|one| &one["name"]).collect();
+    assert!(!names.contains(&&json!(cloud.fill("{label}-tried"))), "nothing was submitted");
+
+    let text = "jobs: {deploy: {run: x, labels: '{label}-production'}}";
+    let other = cloud.submit_with(text, false, None).await;
+    for (method, end) in [("POST", "/run"), ("POST", "/cancel"), ("DELETE", "")] {
+        let refused = staging.send(method, &format!("/api/workflows/{}{end}", other.id), "", "").await.error();
+        assert!(refused.is(403, "label_not_allowed"), "{method} {end}: {refused:?}");
+    }
+    assert_eq!(other.now().await.status, Status::Queued);
+    let own = staging.post("/api/workflows?run=true", definition(json!([cloud.fill("{label}-staging")]))).await;
+    assert_eq!(own.status, 201, "{own:?}");
+    let id = own.json()["id"].as_str().expect("an id").to_owned();
+    assert_eq!(staging.send("POST", &format!("/api/workflows/{id}/cancel"), "", "").await.status, 202);
+}
+
+#[tokio::test]
+async fn a_lease_is_of_no_use_to_another_token() {
+    let cloud = Cloud::connect();
+    let run = cloud.submit("jobs: {a: {run: x, labels: '{label}'}}").await;
+    let mine = cloud.seen_by(Some(&cloud.token("mine", &[Scope::Work], "{label}").await));
+    let theirs = cloud.seen_by(Some(&cloud.token("theirs", &[Scope::Work], "{label}").await));
+    run.until_ready("a").await;
+    let claim = json!({ "worker_id": format!("{}-w", cloud.label), "labels": [cloud.label], "lease_ttl_secs": 600 });
+    let given = claims(&mine, claim).await;
+    let lease = given["lease"]["lease_id"].as_str().expect("a lease");
+    let chunks = json!({ "chunks": [{ "sequence": 0, "data": "forged\n" }] });
+    for (end, body) in [("heartbeat", json!({})), ("complete", json!({})), ("fail", json!({})), ("logs", chunks)] {
+        // An administrator's too.
+        for thief in [&theirs, &cloud] {
+            let refused = thief.post(&format!("/api/jobs/{lease}/{end}"), body.clone()).await.error();
+            assert!(refused.is(409, "lease_lost"), "{end}: {refused:?}");
+        }
+    }
+    assert_eq!(mine.post(&format!("/api/jobs/{lease}/heartbeat"), json!({})).await.status, 200);
+    let status = cloud.get(&format!("/api/workflows/{}", run.id)).await.body;
+    let secret = lease.rsplit('-').next().expect("a part");
+    assert!(!status.contains(secret), "a status shows no lease: {status}");
+    assert_eq!(mine.post(&format!("/api/jobs/{lease}/complete"), json!({})).await.status, 200);
+    run.until(Status::Success).await;
+    assert_eq!(run.log("a", "stdout").await, "");
+}
+
+#[tokio::test]
+async fn a_revoked_token_is_refused_everywhere_within_a_minute() {
+    let cloud = Cloud::connect();
+    let scopes = [Scope::Read, Scope::Work, Scope::Submit];
+    let caller = cloud.seen_by(Some(&cloud.token("short", &scopes, "{label}").await));
+    // One route of each function.
+    let tries = [
+        ("GET", "/api/pools"),
+        ("POST", "/api/jobs/claim"),
+        ("POST", "/api/workflows/nothing-there/cancel"),
+        ("POST", "/api/jobs/nothing-there/heartbeat"),
+    ];
+    for (method, path) in tries {
+        assert_ne!(caller.send(method, path, "application/json", "{}").await.status, 401, "{path}");
+    }
+    let name = cloud.token_name("short");
+    assert!(cloud.client.tokens().await.expect("listed").iter().any(|token| token.name == name));
+    cloud.client.revoke_token(&name).await.expect("revoked");
+    let began = std::time::Instant::now();
+    for (method, path) in tries {
+        eventually("it is refused", async || {
+            (caller.send(method, path, "application/json", "{}").await.status == 401).then_some(())
+        })
+        .await;
+    }
+    assert!(began.elapsed() < Duration::from_mins(1));
+    assert!(cloud.client.tokens().await.expect("listed").iter().all(|token| token.name != name));
+    let again = cloud.send("DELETE", &format!("/api/tokens/{name}"), "", "").await.error();
+    assert!(again.is(404, "no_such_token"), "{again:?}");
+}
+
+#[tokio::test]
+async fn a_token_that_could_not_be_one_is_refused_and_a_name_is_used_once() {
+    let cloud = Cloud::connect();
+    let token = |field: &str, value: Value| {
+        let mut new = json!({ "name": cloud.token_name("x"), "scopes": ["read"] });
+        new[field] = value;
+        new
+    };
+    let long: Vec<String> = (0..257).map(|n| format!("l{n}")).collect();
+    for (field, value, code, says) in [
+        ("name", json!("a b"), "invalid_field", "' '"),
+        ("scopes", json!([]), "invalid_token", "at least one scope"),
+        ("scopes", json!(["root"]), "invalid_field", "root"),
+        ("labels", json!("gpu"), "invalid_field", "\"*\""),
+        ("labels", json!(long), "out_of_range", "257"),
+        ("expires_in_secs", json!(59), "out_of_range", "59"),
+        ("expires_in_secs", json!(400_000_000), "out_of_range", "400000000"),
+    ] {
+        let refused = cloud.post("/api/tokens", token(field, value)).await.error();
+        assert!(refused.is(422, code) && refused.message.contains(says), "{field}: {refused:?}");
+    }
+    assert_eq!(cloud.post("/api/tokens", token("labels", json!("*"))).await.status, 201);
+    let taken = cloud.post("/api/tokens", token("labels", json!([]))).await.error();
+    assert!(taken.is(409, "token_exists"), "{taken:?}");
+}
+
+#[tokio::test]
+async fn a_list_of_tokens_shows_what_they_may_do_and_nothing_to_use_them_by() {
+    let cloud = Cloud::connect();
+    let like = |token| NewToken { exclusive: true, ..token };
+    let text = cloud.token_like("w", &[Scope::Work], "{label}", like).await;
+    let listed = cloud.get("/api/tokens").await;
+    let secret = text.rsplit('_').next().expect("a part");
+    assert!(!listed.body.contains(secret) && !listed.body.contains("hash"), "{listed:?}");
+    let listed = cloud.client.tokens().await.expect("listed");
+    let token = listed.iter().find(|token| token.name == cloud.token_name("w")).expect("there");
+    assert_eq!(json!(token.scopes), json!(["work"]));
+    assert_eq!(json!(token.labels), json!([cloud.label]));
+    assert!(token.exclusive && token.expires_at_ms > token.created_at_ms);
+}
+
+#[tokio::test]
+async fn two_tokens_may_use_the_same_idempotency_key() {
+    let cloud = Cloud::connect();
+    let one = cloud.token("one", &[Scope::Submit], "{label}").await;
+    let two = cloud.token("two", &[Scope::Submit], "{label}").await;
+    let submit = async |token: &str| {
+        let client = worker::Client::new(&cloud.url_for(Some(token)), None).expect("a URL");
+        let text = cloud.definition("jobs: {a: {run: x, labels: '{label}'}}");
+        client.submit_yaml(&text, false, Some(&cloud.label)).await.expect("submitted").id
+    };
+    let first = submit(&one).await;
+    assert_eq!(submit(&one).await, first, "a repeat");
+    assert_ne!(submit(&two).await, first);
+}
+
+#[tokio::test]
+async fn who_did_what_is_written_down_by_name_and_never_with_a_token_or_a_lease() {
+    let cloud = Cloud::connect();
+    let text = cloud.token("pipeline", &[Scope::Submit], "{label}").await;
+    let pipeline = cloud.seen_by(Some(&text));
+    let definition = cloud.definition("jobs: {a: {run: x, labels: '{label}'}}");
+    let submitted = pipeline.send("POST", "/api/workflows?run=true", "application/yaml", definition).await.json();
+    let path = format!("/api/workflows/{}", submitted["id"].as_str().expect("an id"));
+    assert_eq!(pipeline.send("POST", &format!("{path}/cancel"), "", "").await.status, 202);
+    let production = json!({ "jobs": { "b": { "run": "x", "labels": "production" } } });
+    assert_eq!(pipeline.post("/api/workflows", production).await.status, 403);
+    assert_eq!(pipeline.post("/api/jobs/some-lease/complete", json!({})).await.status, 403);
+    assert_eq!(cloud.seen_by(Some("guessed")).get(&path).await.status, 401);
+    cloud.client.revoke_token(&cloud.token_name("pipeline")).await.expect("revoked");
+
+    let page = cloud.client.audit(1000, None).await.expect("listed");
+    let body = cloud.get("/api/audit?limit=1000").await.body;
+    for secret in [text.as_str(), text.rsplit('_').next().expect("a part"), "guessed", "some-lease"] {
+        assert!(!body.contains(secret), "{secret}");
+    }
+    let name = cloud.token_name("pipeline");
+    let by: Vec<&AuditEntry> = page.items.iter().rev().filter(|entry| entry.token.as_ref() == Some(&name)).collect();
+    let did: Vec<(Deed, &str)> = by.iter().map(|entry| (entry.deed, entry.route.as_str())).collect();
+    assert_eq!(
+        did,
+        [
+            (Deed::Submit, "POST /api/workflows"),
+            (Deed::Cancel, "POST /api/workflows/{id}/cancel"),
+            (Deed::Refused, "POST /api/workflows"),
+            (Deed::Refused, "POST /api/jobs/{lease_id}/complete"),
+        ]
+    );
+    assert_eq!(json!(by[0].workflow), submitted["id"]);
+    assert!(by[2].reason.as_ref().is_some_and(|reason| reason.contains("production")), "{by:?}");
+    let about: Vec<Deed> =
+        page.items.iter().rev().filter(|entry| entry.about.as_ref() == Some(&name)).map(|entry| entry.deed).collect();
+    assert_eq!(about, [Deed::CreateToken, Deed::RevokeToken]);
+    let stranger = |entry: &&AuditEntry| entry.token.is_none() && json!(entry.workflow) == submitted["id"];
+    assert!(page.items.iter().any(|entry| stranger(&entry) && entry.deed == Deed::Refused), "{body}");
+}
+
+#[tokio::test]
+async fn who_did_what_is_listed_in_pages_newest_first_each_entry_once() {
+    let cloud = Cloud::connect();
+    for name in ["a", "b", "c"] {
+        cloud.token(name, &[Scope::Read], "").await;
+    }
+    let mut counts = BTreeMap::new();
+    let mut cursor = None;
+    let mut times = Vec::new();
+    for _ in 0..2000 {
+        let page = cloud.client.audit(2, cursor.as_deref()).await.expect("listed");
+        for entry in &page.items {
+            times.push(entry.at_ms);
+            if let Some(about) = entry.about.as_ref().filter(|about| about.as_str().starts_with(&cloud.label)) {
+                *counts.entry(about.to_string()).or_insert(0) += 1;
+            }
+        }
+        cursor = page.next;
+        if cursor.is_none() || counts.len() == 3 {
+            break;
+        }
+    }
+    assert_eq!(counts.values().copied().collect::<Vec<_>>(), [1, 1, 1]);
+    assert!(times.is_sorted_by(|later, earlier| later >= earlier), "{times:?}");
+    let refused = cloud.get("/api/audit?cursor=1.x").await.error();
+    assert!(refused.is(400, "invalid_query"), "{refused:?}");
+}
