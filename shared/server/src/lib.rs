@@ -6,6 +6,7 @@
 
 mod body;
 mod requests;
+pub mod secrets;
 mod signals;
 mod stream;
 mod waiting;
