@@ -15,6 +15,9 @@ pub struct Config {
     pub walks_queue: String,
     /// `WFG_QUEUE_PREFIX`: what a pool queue's name begins with.
     pub queue_prefix: String,
+    /// `WFG_SECRETS_PATH`: what the name of a secret's parameter begins with. Only the functions that hand jobs out, and
+    /// those that take what is reported of them, have one.
+    pub secrets_path: Option<String>,
     /// `WFG_READY_SHARDS`: index partitions of each pool's ready list. An index partition takes about 1,000 writes a
     /// second. May be raised at any time, but lowered only while nothing waits.
     pub ready_shards: u32,
@@ -47,6 +50,7 @@ impl Config {
             bucket: read("WFG_BUCKET")?,
             walks_queue: read("WFG_WALKS_QUEUE_URL")?,
             queue_prefix: read("WFG_QUEUE_PREFIX")?,
+            secrets_path: env::var("WFG_SECRETS_PATH").ok().filter(|path| !path.is_empty()),
             ready_shards,
         })
     }

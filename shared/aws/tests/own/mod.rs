@@ -109,6 +109,7 @@ impl Own {
             bucket: self.name.clone(),
             walks_queue: self.walks_queue.clone(),
             queue_prefix: format!("{}-pool-", self.name),
+            secrets_path: None,
             ready_shards,
         }
     }
