@@ -108,8 +108,12 @@ impl From<WorkerArgs> for WorkerConfig {
 }
 
 /// Runs a worker as a program does: it says on standard error what it does (`RUST_LOG` for more or less), the first
-/// SIGTERM or SIGINT drains it, the second stops its jobs. Exit code 0 unless it couldn't work.
+/// SIGTERM or SIGINT drains it, the second stops its jobs. Exit code 0 unless it couldn't work: 2.
+///
+/// On Linux the process hides what it has in memory and environment, its token for one, from its jobs, which are the same
+/// user's: from here on only root may look.
 pub async fn run(args: WorkerArgs) -> ExitCode {
+    hide();
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
     // Fails only if the program has set up its own.
@@ -127,8 +131,15 @@ pub async fn run(args: WorkerArgs) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error}");
-            ExitCode::FAILURE
+            ExitCode::from(2)
         }
+    }
+}
+
+fn hide() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = nix::sys::prctl::set_dumpable(false) {
+        tracing::warn!("what this process keeps in memory can't be hidden from its jobs: {error}");
     }
 }
 
@@ -154,5 +165,14 @@ async fn follow_signals(shutdown: Shutdown) -> std::io::Result<()> {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    #[test]
+    fn a_worker_is_not_to_be_looked_into_by_its_jobs() {
+        super::hide();
+        assert!(!nix::sys::prctl::get_dumpable().expect("Linux says so"));
     }
 }

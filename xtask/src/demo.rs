@@ -11,17 +11,18 @@ use crate::binaries::Binaries;
 use crate::cloud::Cloud;
 use crate::emulator::Kind;
 use crate::package::root;
+use crate::security;
 
 const EXAMPLE: &str = "examples/multi-env-deploy.yml";
 /// The workers: what they are called and what they can do.
 const WORKERS: [(&str, &str); 2] = [("demo-staging", "staging"), ("demo-production", "production")];
 
-/// Runs the demo. Fails unless every job succeeded, on a worker with its labels, with the right outputs.
-pub fn run(kind: Kind, keep: bool) -> Result<()> {
+/// Runs the demo, or the one of security. Fails unless every job succeeded, on a worker with its labels, with the right outputs.
+pub fn run(kind: Kind, security: bool, keep: bool) -> Result<()> {
     let binaries = Binaries::build()?;
     let cloud = Cloud::start(kind, &binaries)?;
     println!("\nThe functions run on {kind}, which stands for AWS here.");
-    show(&cloud, &binaries)?;
+    if security { security::show(&cloud, &binaries) } else { show(&cloud, &binaries) }?;
     if keep {
         println!("\nLeft running: SERVER_URL={}", cloud.deployed.api_url);
         println!("End it with: kill {}", cloud.emulator.pid());

@@ -7,6 +7,7 @@ mod deploy;
 mod emulator;
 mod foreign;
 mod package;
+mod security;
 mod soak;
 mod suite;
 
@@ -24,6 +25,9 @@ enum Task {
         /// What stands for AWS: localstack or ministack.
         #[arg(long, default_value = "localstack")]
         emulator: Kind,
+        /// Shows who isn't let in instead.
+        #[arg(long)]
+        security: bool,
         /// Leave the cloud running afterwards, and print its address.
         #[arg(long)]
         keep: bool,
@@ -64,7 +68,7 @@ enum EmulatorTask {
 
 fn main() -> anyhow::Result<()> {
     match Task::parse() {
-        Task::Demo { emulator, keep } => demo::run(emulator, keep),
+        Task::Demo { emulator, security, keep } => demo::run(emulator, security, keep),
         Task::Test { quick } => suite::run(quick),
         Task::Soak => soak::run(),
         Task::Sim { args } => suite::simulate(&args),

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use crate::binaries::{Binaries, FEATURES};
 use crate::cloud::Cloud;
 use crate::emulator::{self, Kind};
-use crate::{demo, foreign, package};
+use crate::{demo, foreign, package, security};
 
 /// A part of the run, for the summary.
 struct Part {
@@ -78,6 +78,7 @@ impl Suite {
         }
         self.part(&name("end-to-end suite"), &kind.to_string(), || end_to_end(&cloud, &binaries));
         self.part(&name("demo"), &kind.to_string(), || demo::show(&cloud, &binaries));
+        self.part(&name("demo of security"), &kind.to_string(), || security::show(&cloud, &binaries));
         if self.parts.iter().any(|part| !part.passed) {
             eprintln!("{}", cloud.emulator.log_tail());
         }

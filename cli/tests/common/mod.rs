@@ -190,6 +190,18 @@ impl Running {
         assert!(status.success());
     }
 
+    /// Its exit, and all that it printed.
+    pub async fn ends(mut self) -> (ExitStatus, String) {
+        let all = async {
+            while let Some(line) = self.lines.next_line().await.expect("readable") {
+                self.seen.push(line);
+            }
+            self.child.wait().await.expect("it ran")
+        };
+        let status = timeout(PATIENCE, all).await.expect("wfg ends");
+        (status, self.seen.join("\n"))
+    }
+
     /// Its exit and what it said on standard error.
     pub async fn end(mut self) -> (ExitStatus, String) {
         let stderr = self.child.stderr.take();

@@ -7,6 +7,7 @@
 
 #![expect(clippy::missing_panics_doc, reason = "a check panics where the promise is broken")]
 
+pub mod access;
 pub mod change;
 pub mod commit;
 pub mod delete;
@@ -64,6 +65,8 @@ macro_rules! each_check {
             registry::a_wanted_queue_is_known_with_its_pool,
             registry::a_worker_is_kept_replaced_and_removed,
             registry::a_worker_not_heard_of_for_a_day_is_forgotten,
+            access::a_token_is_kept_under_its_name_until_it_is_removed_or_expires,
+            access::who_did_what_is_listed_newest_first_each_entry_once_from_the_cursor_on,
             delete::a_workflow_is_deleted_only_as_read_and_only_new_or_ended,
             delete::nothing_is_left_of_a_deleted_run_and_other_runs_stay,
         }

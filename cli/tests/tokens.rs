@@ -1,0 +1,93 @@
+//! `wfg serve` with tokens, and the commands that make and show them.
+
+mod common;
+
+use std::path::Path;
+
+use common::{Done, Running, finish, in_order, wfg};
+use tempfile::TempDir;
+
+const PRODUCTION: &str = "name: deploy\njobs:\n  deploy: {run: echo, labels: production}\n";
+
+/// A server on a file in a directory, and where it is.
+async fn serve(dir: &Path) -> (Running, String) {
+    let mut command = wfg(&["serve", "--auth", "--data", "wfg.db", "--listen", "127.0.0.1:0"]);
+    command.current_dir(dir);
+    let mut server = Running::start(command);
+    let line = server.until("wfg serves http://").await;
+    server.until("try: ").await;
+    (server, line.trim_start_matches("wfg serves ").to_owned())
+}
+
+/// Ends it; all that it printed.
+async fn stop(server: Running) -> String {
+    server.signal("TERM").await;
+    let (status, seen) = server.ends().await;
+    assert!(status.success());
+    seen
+}
+
+async fn with(url: &str, token: &str, dir: &Path, args: &[&str]) -> Done {
+    let mut command = wfg(args);
+    command.env("SERVER_URL", url).env("WFG_TOKEN", token).current_dir(dir);
+    finish(command, "").await
+}
+
+fn good(done: Done) -> String {
+    assert_eq!(done.code, Some(0), "{}\n{}", done.out, done.err);
+    done.out
+}
+
+#[tokio::test]
+async fn a_server_that_asks_for_tokens_shows_the_first_once_and_takes_only_what_each_may_do() {
+    let dir = TempDir::new().expect("a directory");
+    std::fs::write(dir.path().join("production.yml"), PRODUCTION).expect("written");
+    let (mut server, url) = serve(dir.path()).await;
+    let line = server.until("shown this once: ").await;
+    let admin = line.rsplit(' ').next().expect("a token").to_owned();
+    let run = async |token: &str, args: &[&str]| with(&url, token, dir.path(), args).await;
+
+    let refused = run("", &["list"]).await;
+    assert_eq!(refused.code, Some(2));
+    assert!(refused.err.contains("(401). Give a token that may do this with --token or WFG_TOKEN"), "{}", refused.err);
+
+    let create = ["token", "create", "pipeline", "--scopes", "submit", "--labels", "staging", "--expires", "2h"];
+    let made = run(&admin, &create).await;
+    assert!(made.err.contains("this is the only time it is shown"), "{}", made.err);
+    let pipeline = good(made).trim().to_owned();
+    assert!(pipeline.starts_with("wfg_pipeline_"), "alone on standard output, for a script: {pipeline}");
+    let refused = run(&pipeline, &["submit", "production.yml"]).await;
+    assert_eq!(refused.code, Some(2));
+    assert!(refused.err.contains("the token doesn't allow label `production`; it allows staging"), "{}", refused.err);
+
+    let listed = good(run(&admin, &["token", "list"]).await);
+    in_order(&listed, &["TOKEN", "admin", "pipeline"]);
+    assert!(listed.contains("staging") && listed.contains("in 1 h 59 min"), "{listed}");
+    let audit = good(run(&admin, &["audit"]).await);
+    in_order(&audit, &["AT", "refused", "`production`", "create_token"]);
+    for secret in [&admin, &pipeline] {
+        let secret = secret.rsplit('_').next().expect("a part");
+        assert!(!listed.contains(secret) && !audit.contains(secret));
+    }
+    assert!(good(run(&admin, &["token", "revoke", "pipeline"]).await).contains("revoked"));
+    assert_eq!(run(&pipeline, &["submit", "production.yml"]).await.code, Some(2));
+    stop(server).await;
+
+    let (server, url) = serve(dir.path()).await;
+    assert_eq!(with(&url, &admin, dir.path(), &["list"]).await.code, Some(0), "tokens outlive the server");
+    let seen = stop(server).await;
+    assert!(!seen.contains("shown this once"), "{seen}");
+}
+
+#[tokio::test]
+async fn who_has_the_file_makes_a_token_while_no_server_runs() {
+    let dir = TempDir::new().expect("a directory");
+    let create = ["token", "create", "ops", "--data", "wfg.db", "--scopes", "read,admin"];
+    let token = good(with("http://127.0.0.1:1", "", dir.path(), &create).await).trim().to_owned();
+    let (server, url) = serve(dir.path()).await;
+    let in_use = with(&url, "", dir.path(), &["token", "create", "x", "--data", "wfg.db", "--scopes", "read"]).await;
+    assert!(in_use.code == Some(2) && in_use.err.contains("in use"), "{}", in_use.err);
+    let audit = good(with(&url, &token, dir.path(), &["audit", "--json"]).await);
+    assert!(audit.contains("wfg token create --data"), "{audit}");
+    stop(server).await;
+}

@@ -1,0 +1,121 @@
+//! What a caller may do with the token it has.
+
+use std::time::Duration;
+
+use engine::access::Grant;
+use engine::definition;
+use engine::memory::Memory;
+use engine::ports::Local;
+use engine::submit::Submission;
+use engine::{Engine, EngineError};
+use protocol::access::{Allowed, NewToken, Scope};
+use protocol::requests::{Claim, Register};
+use protocol::wire::Claimed;
+use protocol::{LabelSet, TokenName};
+
+fn engine() -> Engine<Memory> {
+    Engine::new(Memory::new())
+}
+
+fn token(name: &str, labels: &str) -> NewToken {
+    let labels = LabelSet::from_comma_separated(labels).expect("labels");
+    NewToken {
+        name: TokenName::new(name).expect("a name"),
+        scopes: Scope::ALL.into(),
+        labels: Allowed::Only(labels.iter().cloned().collect()),
+        secrets: Allowed::All,
+        exclusive: false,
+        expires_in_secs: 3600,
+    }
+}
+
+async fn caller(engine: &Engine<Memory>, new: NewToken) -> Engine<Memory> {
+    let text = engine.create_token(new).await.expect("made").token;
+    engine.acting_for(engine.grant_of(&text).await.expect("good"))
+}
+
+async fn submit(engine: &Engine<Memory>, text: &str) {
+    let submission = Submission {
+        definition: definition::from_yaml(text).expect("good"),
+        default_name: "test".to_owned(),
+        source: text.to_owned(),
+        run: true,
+        key: None,
+    };
+    engine.submit(submission).await.expect("submitted");
+    engine.settle().await.expect("the store answers");
+}
+
+async fn claim(engine: &Engine<Memory>, labels: &str) -> Result<Option<Claimed>, EngineError> {
+    let labels: Vec<&str> = labels.split(',').filter(|label| !label.is_empty()).collect();
+    let claim: Claim =
+        serde_json::from_value(serde_json::json!({ "worker_id": "w", "labels": labels })).expect("a claim");
+    engine.claim(claim).await
+}
+
+#[tokio::test]
+async fn an_exclusive_token_is_given_only_jobs_that_ask_for_a_label_whatever_its_worker_says() {
+    let engine = engine();
+    submit(&engine, "jobs: {plain: {run: x}, special: {run: x, labels: gpu}}").await;
+    let exclusive = caller(&engine, NewToken { exclusive: true, ..token("e", "gpu") }).await;
+    let given = claim(&exclusive, "gpu").await.expect("allowed").expect("a job");
+    assert_eq!(given.job.job_id.as_str(), "special");
+    assert!(claim(&exclusive, "gpu").await.expect("allowed").is_none(), "the plain one isn't for it");
+    let register = serde_json::json!({ "worker_id": "w", "labels": ["gpu"], "exclusive": false });
+    exclusive.register(serde_json::from_value::<Register>(register).expect("a worker")).await.expect("allowed");
+    assert!(claim(&exclusive, "gpu").await.expect("allowed").is_none());
+    let plain = caller(&engine, token("p", "")).await;
+    let given = claim(&plain, "").await.expect("allowed").expect("unlabelled jobs run on any other worker");
+    assert_eq!(given.job.job_id.as_str(), "plain");
+}
+
+#[tokio::test]
+async fn a_token_is_good_until_it_expires() {
+    let engine = engine();
+    let text = engine.create_token(token("t", "")).await.expect("made").token;
+    engine.ports().pass(Duration::from_secs(3590));
+    engine.grant_of(&text).await.expect("still good");
+    engine.ports().pass(Duration::from_secs(11));
+    assert!(matches!(engine.grant_of(&text).await, Err(EngineError::BadToken)), "though it is known");
+    engine.create_token(token("t", "")).await.expect("its name is free again");
+    assert!(matches!(engine.grant_of(&text).await, Err(EngineError::BadToken)), "and it is no other's");
+}
+
+#[tokio::test]
+async fn a_process_that_was_not_told_of_a_revocation_refuses_the_token_30_s_later() {
+    let engine = engine();
+    let text = engine.create_token(token("t", "")).await.expect("made").token;
+    engine.grant_of(&text).await.expect("good");
+    // Behind the engine's back, as another process does.
+    engine::ports::TokenStore::remove_token(engine.ports(), &TokenName::new("t").expect("a name"))
+        .await
+        .expect("there");
+    engine.grant_of(&text).await.expect("known for a while");
+    engine.ports().pass(Duration::from_secs(30));
+    assert!(matches!(engine.grant_of(&text).await, Err(EngineError::BadToken)));
+}
+
+#[tokio::test]
+async fn a_token_made_again_under_the_same_name_does_not_hold_the_leases_of_the_first() {
+    let engine = engine();
+    submit(&engine, "jobs: {a: {run: x}}").await;
+    let first = caller(&engine, token("t", "")).await;
+    let lease = claim(&first, "").await.expect("allowed").expect("a job").lease.lease_id.0;
+    engine.revoke_token(&TokenName::new("t").expect("a name")).await.expect("there");
+    let second = caller(&engine, token("t", "")).await;
+    assert!(matches!(second.heartbeat(&lease).await, Err(EngineError::LeaseLost(_))));
+    assert!(matches!(engine.heartbeat(&lease).await, Err(EngineError::LeaseLost(_))), "nor does who has no token");
+    first.heartbeat(&lease).await.expect("who claimed it");
+}
+
+#[tokio::test]
+async fn the_first_token_is_made_once_and_may_do_everything() {
+    let engine = engine();
+    let first = engine.first_token().await.expect("made").expect("there was none");
+    let grant: Grant = engine.grant_of(&first.token).await.expect("good");
+    assert!(Scope::ALL.iter().all(|scope| grant.has(&[*scope])) && grant.is_unlimited());
+    assert!(engine.first_token().await.expect("asked").is_none());
+    engine.revoke_token(&first.info.name).await.expect("there");
+    engine.create_token(token("reader", "")).await.expect("made");
+    assert!(engine.first_token().await.expect("asked").is_none(), "another administrator is there");
+}
