@@ -153,6 +153,12 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Keep, list and remove secrets: values that jobs are given by name
+    Secret {
+        /// What to do
+        #[command(subcommand)]
+        command: SecretCommand,
+    },
     /// Put back what a stack on AWS gave up, once the cause is mended; needs credentials of AWS
     ///
     /// What failed five times goes from the queue STACK-walks-dead to STACK-walks. For each batch of the stream that
@@ -225,6 +231,46 @@ pub struct TokenPlace {
     pub data: Option<PathBuf>,
 }
 
+/// Of `secret`.
+#[derive(Subcommand)]
+pub enum SecretCommand {
+    /// Keep a value, read from standard input; the next job that is started is given it
+    ///
+    /// One line end at the end of the input is left out.
+    Set {
+        /// The secret's name, which is also the variable that jobs have it in
+        name: SecretName,
+        /// Where.
+        #[command(flatten)]
+        place: SecretPlace,
+    },
+    /// List the names, without the values
+    List {
+        /// Where.
+        #[command(flatten)]
+        place: SecretPlace,
+    },
+    /// Remove a secret: jobs that name it fail from then on
+    Remove {
+        /// Its name
+        name: SecretName,
+        /// Where.
+        #[command(flatten)]
+        place: SecretPlace,
+    },
+}
+
+/// Where secrets are kept.
+#[derive(Args)]
+pub struct SecretPlace {
+    /// In this file, as `wfg serve --secrets` and `wfg run --secrets` read it; made if it isn't there
+    #[arg(long, value_name = "FILE", env = "WFG_SECRETS_FILE")]
+    pub file: Option<PathBuf>,
+    /// In AWS's Parameter Store, for this stack; needs credentials of AWS
+    #[arg(long, value_name = "NAME")]
+    pub stack: Option<String>,
+}
+
 /// Of `run`.
 #[derive(Args)]
 pub struct RunArgs {
@@ -237,6 +283,9 @@ pub struct RunArgs {
     /// Jobs that each worker runs at a time [default: the number of CPUs]
     #[arg(long, value_name = "N")]
     pub concurrency: Option<NonZeroUsize>,
+    /// The secrets that jobs may name: a JSON object in a file that only you can read; `wfg secret set` makes one
+    #[arg(long, value_name = "FILE", env = "WFG_SECRETS_FILE")]
+    pub secrets: Option<PathBuf>,
     /// Print one JSON object a line for each thing that happens
     #[arg(long)]
     pub json: bool,
@@ -248,6 +297,9 @@ pub struct ServeArgs {
     /// Keep everything in this file; without it everything is gone when this ends
     #[arg(long, value_name = "FILE")]
     pub data: Option<PathBuf>,
+    /// The secrets that jobs may name: a JSON object in a file that only you can read; `wfg secret set` makes one
+    #[arg(long, value_name = "FILE", env = "WFG_SECRETS_FILE")]
+    pub secrets: Option<PathBuf>,
     /// Where to listen; port 0 is any free one
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:3000")]
     pub listen: SocketAddr,

@@ -11,6 +11,7 @@ mod progress;
 mod redrive;
 mod run;
 mod screen;
+mod secret;
 mod serve;
 mod show;
 mod signals;
@@ -55,6 +56,7 @@ async fn carry_out(cli: Cli) -> Result<(), Failure> {
         Command::Run(args) => run::run(&screen, args).await,
         Command::Serve(args) => serve::run(&screen, &args).await,
         Command::Worker(args) => unreachable!("{args:?} was carried out already"),
+        Command::Secret { command } => secret::run(&screen, command).await,
         Command::Redrive(args) => redrive::run(&screen, &args).await,
         Command::Validate { file } => validate::run(&screen, &file),
         Command::Submit(args) => submit::run(&remote()?, &screen, &args).await,

@@ -4,7 +4,6 @@ use std::io::ErrorKind;
 use std::net::SocketAddr;
 
 use engine::Engine;
-use engine::memory::Memory;
 use engine::ports::Local;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use server::{Admission, Server};
@@ -14,7 +13,7 @@ use crate::args::ServeArgs;
 use crate::failure::Failure;
 use crate::screen::{Screen, say};
 use crate::signals::Signals;
-use crate::token;
+use crate::{secret, token};
 
 /// The address that `wfg` and workers look for when they are told none.
 const DEFAULT: &str = "127.0.0.1:3000";
@@ -23,12 +22,16 @@ const DEFAULT: &str = "127.0.0.1:3000";
 pub async fn run(screen: &Screen, args: &ServeArgs) -> Result<(), Failure> {
     tell_what_goes_wrong("info");
     allow_many_connections();
+    let secrets = secret::open(args.secrets.as_deref())?;
     match &args.data {
         Some(file) => {
-            let store = Sqlite::open(file).map_err(|error| Failure::Usage(format!("{error}.")))?;
+            let mut store = Sqlite::open(file).map_err(|error| Failure::Usage(format!("{error}.")))?;
+            if let Some(secrets) = secrets {
+                store = store.with_secrets(secrets);
+            }
             serve(screen, args, Engine::new(store)).await
         }
-        None => serve(screen, args, Engine::new(Memory::new())).await,
+        None => serve(screen, args, Engine::new(secret::memory_with(secrets))).await,
     }
 }
 

@@ -12,7 +12,7 @@ use crate::calls::Remote;
 use crate::failure::Failure;
 use crate::screen::{Paint, Screen};
 use crate::table::{Cell, Table};
-use crate::text::{clean, line};
+use crate::text::{all_of, clean, line};
 use crate::time::{about, ago, duration, utc};
 use crate::why;
 
@@ -226,7 +226,7 @@ fn pools_text(pools: &[PoolInfo], paint: Paint) -> String {
     let mut table = Table::new(["LABELS", "WAITING", "OLDEST", "RUNNING", "WORKERS ONLINE"]);
     for pool in pools {
         table.row([
-            labels(&pool.labels).into(),
+            asks_for(pool).into(),
             pool.waiting.into(),
             pool.oldest_ms.map(|oldest| about(Duration::from_millis(oldest))).unwrap_or_default().into(),
             pool.running.into(),
@@ -234,6 +234,11 @@ fn pools_text(pools: &[PoolInfo], paint: Paint) -> String {
         ]);
     }
     table.render(paint)
+}
+
+fn asks_for(pool: &PoolInfo) -> String {
+    let labels = labels(&pool.labels);
+    if pool.secrets.is_empty() { labels } else { format!("{labels} with secrets {}", all_of(&pool.secrets)) }
 }
 
 fn labels(labels: &LabelSet) -> String {
@@ -256,6 +261,9 @@ fn outputs_text(outputs: &Outputs) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use protocol::SecretName;
     use protocol::wire::{Cause, WaitReason, WaitingFor};
 
     use super::*;
@@ -385,6 +393,7 @@ mod tests {
     fn pools_say_how_much_waits_and_who_could_take_it() {
         let pool = |labels, waiting, oldest_ms| PoolInfo {
             labels: data::labels(labels),
+            secrets: BTreeSet::new(),
             waiting,
             oldest_ms,
             running: 1,
@@ -398,6 +407,9 @@ mod tests {
                 "gpu, linux  12       1 min 15 s  1        2"
             ])
         );
+        let secrets = ["KEY", "TOKEN"].map(|name| SecretName::new(name).expect("a name")).into();
+        let text = pools_text(&[PoolInfo { secrets, ..pool("gpu", 0, None) }], Paint::PLAIN);
+        assert!(text.contains("\ngpu with secrets KEY and TOKEN  0"), "{text}");
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Jobs and workflows for tests of what is shown.
 
+use std::collections::BTreeSet;
+
 use protocol::wire::{Attempt, Cause, Job, WaitReason, WaitingFor, WorkerInfo, WorkerStatus, Workflow};
 use protocol::{JobId, LabelSet, Millis, OutputName, Outputs, Status, WorkerId, WorkflowId};
 use serde_json::Value;
@@ -33,6 +35,7 @@ pub fn job(id: &str, status: Status) -> Job {
         command: "true".to_owned(),
         depends_on: Vec::new(),
         required_labels: LabelSet::default(),
+        secrets: BTreeSet::new(),
         max_retries: 0,
         attempt: 0,
         attempts: Vec::new(),

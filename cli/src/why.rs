@@ -70,7 +70,9 @@ impl Place<'_> {
         };
         let since = about(self.now.since(waiting.since_ms));
         let mut text = format!("{} has waited for {since}: {}.\n", job.id, self.cause(job, waiting));
-        for fact in self.facts(job, waiting, remote) {
+        let secrets = (waiting.reason != WaitReason::Needs && !job.secrets.is_empty())
+            .then(|| format!("only a worker whose token allows its secrets takes it: {}", all_of(&job.secrets)));
+        for fact in secrets.into_iter().chain(self.facts(job, waiting, remote)) {
             let _ = writeln!(text, "  {fact}");
         }
         text

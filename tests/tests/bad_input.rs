@@ -24,7 +24,7 @@ jobs:
     steps: [{run: y}]
   late:
     run: x
-    secrets: [a]
+    secrets: [a b]
     labels: [ok, 'a,b']
   one:
     run: x
@@ -67,7 +67,7 @@ async fn every_problem_of_a_definition_is_listed_at_once_with_line_and_column() 
         (10, 27, "self_need"),
         (12, 3, "missing_run"),
         (15, 5, "run_and_steps"),
-        (18, 5, "not_supported_yet"),
+        (18, 15, "bad_secret"),
         (19, 18, "bad_label"),
         (22, 13, "cycle"),
         (26, 3, "duplicate_key"),

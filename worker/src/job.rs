@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use protocol::mask::Masker;
 use protocol::requests::{Complete, Fail, Next};
 use protocol::wire::{Claimed, Reported};
 use protocol::{Outputs, limits};
@@ -13,6 +14,7 @@ use crate::client::{Client, ClientError};
 use crate::executor::{AnyExecutor, Context, Failure, StopReason};
 use crate::lease::{self, Hold, is_lost};
 use crate::logs::Shipper;
+use crate::masks::Masks;
 use crate::retry::retry;
 use crate::task::AbortOnDrop;
 use crate::worker::Stage;
@@ -57,7 +59,9 @@ async fn run_one(around: &Surroundings, given: Given, slot: usize, may_ask: bool
     let began = Instant::now();
     let hold = Hold::new(&lease, given.at);
     let _heartbeats = AbortOnDrop::spawn(lease::keep(hold.clone(), around.client.clone()));
-    let (log, shipper) = Shipper::start(around.client.clone(), hold.clone(), around.config.log_flush);
+    let masker = Arc::new(Masker::new(job.secrets.values()));
+    let masks = Masks::new(&masker);
+    let (log, shipper) = Shipper::start(around.client.clone(), hold.clone(), around.config.log_flush, masks);
     let context = Context {
         log,
         slot,
@@ -65,7 +69,7 @@ async fn run_one(around: &Surroundings, given: Given, slot: usize, may_ask: bool
         grace: around.config.grace,
         stop: hold.stop_receiver(),
     };
-    let result = execute(around, job, context, &hold).await;
+    let result = execute(around, job, context, &hold).await.map_err(|failure| masked(failure, &masker));
     shipper.finish().await;
     let result = match hold.stop_reason() {
         None => result,
@@ -95,6 +99,11 @@ async fn run_one(around: &Surroundings, given: Given, slot: usize, may_ask: bool
         Err(error) => tracing::error!("{title}: {outcome}, but that can't be reported: {error}"),
     }
     None
+}
+
+/// What an error says goes to the server, and to the worker's own log.
+fn masked(failure: Failure, masker: &Masker) -> Failure {
+    Failure { error: masker.mask(&failure.error).into_owned(), ..failure }
 }
 
 fn describe(reason: StopReason) -> &'static str {

@@ -20,6 +20,7 @@ pub mod executor;
 mod job;
 mod lease;
 pub mod logs;
+mod masks;
 pub mod retry;
 pub mod shell;
 mod source;

@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::client::Client;
 use crate::lease::{Hold, is_lost};
+use crate::masks::Masks;
 use crate::retry::retry;
 use crate::task::AbortOnDrop;
 
@@ -75,10 +76,10 @@ pub(crate) struct Shipper {
 }
 
 impl Shipper {
-    pub fn start(client: Client, hold: Hold, flush: Duration) -> (LogSink, Self) {
+    pub fn start(client: Client, hold: Hold, flush: Duration, masks: Masks) -> (LogSink, Self) {
         let (sink, written) = LogSink::new();
         let (finish, finished) = oneshot::channel();
-        let sending = Sending { client, hold, flush, batch: Batch::default() };
+        let sending = Sending { client, hold, flush, masks, batch: Batch::default() };
         (sink, Self { finish, task: AbortOnDrop::spawn(sending.run(written.0, finished)) })
     }
 
@@ -93,6 +94,7 @@ struct Sending {
     client: Client,
     hold: Hold,
     flush: Duration,
+    masks: Masks,
     batch: Batch,
 }
 
@@ -121,7 +123,11 @@ impl Sending {
         loop {
             tokio::select! {
                 piece = written.recv() => match piece {
-                    Some(piece) => {
+                    Some(mut piece) => {
+                        piece.data = self.masks.push(piece.stream, piece.data);
+                        if piece.data.is_empty() {
+                            continue;
+                        }
                         if self.batch.pieces.is_empty() {
                             due = Instant::now() + self.flush;
                         }
@@ -130,13 +136,26 @@ impl Sending {
                             self.send().await;
                         }
                     }
-                    None => return self.send().await,
+                    None => {
+                        self.add_what_was_held_back();
+                        return self.send().await;
+                    }
                 },
                 () = sleep_until(due), if !self.batch.pieces.is_empty() => self.send().await,
                 _ = &mut finish, if !finishing => {
                     finishing = true;
                     written.close();
                 }
+            }
+        }
+    }
+
+    /// Both streams have ended.
+    fn add_what_was_held_back(&mut self) {
+        for stream in [Stream::Stdout, Stream::Stderr] {
+            let data = self.masks.finish(stream);
+            if !data.is_empty() {
+                self.batch.add(LogPiece { sequence: 0, data, timestamp_ms: Millis::now(), stream });
             }
         }
     }

@@ -9,22 +9,25 @@ mod scratch;
 use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use protocol::Outputs;
+use protocol::mask::Masker;
 use protocol::wire::{OutputsFrom, Stream};
 use tokio::process::{Child, Command};
 use tokio::sync::oneshot;
 
 use crate::executor::{Context, Executor, Failure};
+use crate::masks::Masks;
 use crate::{Job, client};
 use group::Group;
 use pump::{Pump, Pumped};
 use scratch::Scratch;
 
 /// What the worker knows and a job must not: these are not inherited.
-const SECRETS: [&str; 2] = ["WORKER_TOKEN", "WFG_TOKEN"];
+const NOT_INHERITED: [&str; 2] = ["WORKER_TOKEN", "WFG_TOKEN"];
 /// What a job leaves running when its command has ended is given this long after SIGTERM.
 const LEFTOVER_GRACE: Duration = Duration::from_secs(1);
 /// A longer command doesn't fit one argument on Linux (128 KiB) and is run from a file.
@@ -41,7 +44,7 @@ pub fn outputs_of<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Result<Outpu
 
 /// Runs `sh -c <command>`.
 ///
-/// The job has the worker's environment without its token, the job's `env`, and `WORKFLOW_ID`, `JOB_ID`,
+/// The job has the worker's environment without its token, the job's `env` and `secrets`, and `WORKFLOW_ID`, `JOB_ID`,
 /// `JOB_ATTEMPT`, `JOB_DIR` (an empty directory, removed afterwards), `WORKER_SLOT`, `UPSTREAM_OUTPUTS` (a JSON file)
 /// and `WORKFLOW_OUTPUT` (a file to write outputs to). It runs in the worker's directory, with nothing on its standard
 /// input. When the command has ended, what it left running is ended too, unless that has a process group of its own.
@@ -66,7 +69,8 @@ async fn run(job: &Job, context: &Context, scratch: &Scratch) -> Result<Outputs,
     let group = Group::of(&child);
     let (exited_sender, exited) = oneshot::channel();
     let read_stdout = job.outputs_from != OutputsFrom::File;
-    let pump = Pump::new(&mut child, context.log.clone(), read_stdout).run(exited);
+    let masks = Masks::new(&Arc::new(Masker::new(job.secrets.values())));
+    let pump = Pump::new(&mut child, context.log.clone(), masks, read_stdout).run(exited);
     let supervision = async {
         let status = supervise(&mut child, &group, context).await;
         let _ = exited_sender.send(());
@@ -95,14 +99,15 @@ fn command(job: &Job, context: &Context, scratch: &Scratch) -> Command {
         Some(script) => command.arg(script),
         None => command.arg("-c").arg(&job.command),
     };
-    for secret in SECRETS {
-        command.env_remove(secret);
+    for token in NOT_INHERITED {
+        command.env_remove(token);
     }
     if let Some(cleaned) = std::env::var("SERVER_URL").ok().and_then(|url| client::without_password(&url)) {
         command.env("SERVER_URL", cleaned);
     }
     command
         .envs(&job.env)
+        .envs(job.secrets.iter().map(|(name, value)| (name.as_str(), value.reveal())))
         .env("WORKFLOW_ID", job.workflow_id.as_str())
         .env("JOB_ID", job.job_id.as_str())
         .env("JOB_ATTEMPT", job.attempt.to_string())

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::requests::{Claim, FEATURE_OUTPUTS_URL, Register, Transport};
+use protocol::requests::{Claim, FEATURE_OUTPUTS_URL, FEATURE_SECRETS, Register, Transport};
 use protocol::wire::{Claimed, QueueInfo, Registered};
 use tokio::sync::watch;
 use tokio::task::{Id, JoinError, JoinSet};
@@ -161,7 +161,7 @@ async fn register(client: &Client, config: &WorkerConfig) -> Result<Registered, 
         labels: config.labels.clone(),
         transport: config.transport,
         exclusive: config.exclusive,
-        features: vec![FEATURE_OUTPUTS_URL.to_owned()],
+        features: vec![FEATURE_OUTPUTS_URL.to_owned(), FEATURE_SECRETS.to_owned()],
     };
     retry("registering", || None, || client.register(&register)).await
 }

@@ -59,7 +59,7 @@ async fn a_worker_registers_runs_reports_after_the_whole_log_and_says_goodbye() 
     assert!(sequences.enumerate().all(|(n, sequence)| sequence == Some(n as u64)));
     assert_eq!(server.seen("/complete")[0].json(), json!({"outputs": {"version": "1.2"}}));
     let register = server.seen("/register")[0].json();
-    assert_eq!((&register["labels"], &register["features"]), (&json!(["staging"]), &json!(["outputs_url"])));
+    assert_eq!((&register["labels"], &register["features"]), (&json!(["staging"]), &json!(["outputs_url", "secrets"])));
 }
 
 #[tokio::test]

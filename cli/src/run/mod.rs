@@ -8,7 +8,6 @@ mod live;
 use std::time::Duration;
 
 use engine::Engine;
-use engine::memory::Memory;
 use protocol::wire::Workflow;
 use protocol::{Status, WorkflowId};
 use server::{Admission, Server};
@@ -21,7 +20,7 @@ use crate::screen::Screen;
 use crate::signals::Signals;
 use crate::text::{clean, count};
 use crate::watch::{Manner, follow};
-use crate::{serve, submit};
+use crate::{secret, serve, submit};
 use crew::{Crew, Working};
 use events::Events;
 use live::{Live, Notes};
@@ -39,16 +38,18 @@ pub async fn run(screen: &Screen, args: RunArgs) -> Result<(), Failure> {
     }
     // Workers and view say what a person needs to know.
     serve::tell_what_goes_wrong("off");
+    let secrets = secret::open(args.secrets.as_deref())?;
     let signals = Signals::catch()?;
-    let secret = secret()?;
+    let password = password()?;
     // Others on this machine can reach the port too.
-    let admission = Admission::Secret(secret.as_str().into());
-    let server = Server::admitting(([127, 0, 0, 1], 0).into(), Engine::new(Memory::new()), admission).await;
+    let admission = Admission::Secret(password.as_str().into());
+    let server =
+        Server::admitting(([127, 0, 0, 1], 0).into(), Engine::new(secret::memory_with(secrets)), admission).await;
     let server = server.map_err(|error| Failure::Usage(format!("can't open a port for the workers: {error}.")))?;
-    let remote = Remote::new(&server.url(), Some(secret.clone()))?;
+    let remote = Remote::new(&server.url(), Some(password.clone()))?;
     let workflow = submit::send(&remote, &source, &definition, true).await?;
     let id = workflow.id.clone();
-    let working = crew.start(&server.url(), &secret, concurrency(&args));
+    let working = crew.start(&server.url(), &password, concurrency(&args));
     let live = Live::on(screen).filter(|_| !args.json);
     let notes = live.as_ref().map(Live::notes).unwrap_or_default();
     let mut run = Run { remote: &remote, id, working, signals, signalled: None, notes };
@@ -64,7 +65,7 @@ pub async fn run(screen: &Screen, args: RunArgs) -> Result<(), Failure> {
 }
 
 /// What only this process and its workers know: others on this machine can reach the port too.
-fn secret() -> Result<String, Failure> {
+fn password() -> Result<String, Failure> {
     let random = || getrandom::u64().map_err(|error| Failure::Usage(format!("no randomness: {error}.")));
     Ok(format!("{:016x}{:016x}", random()?, random()?))
 }

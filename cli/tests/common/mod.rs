@@ -118,7 +118,13 @@ impl World {
 /// `wfg` with an environment that says nothing to it.
 pub fn wfg(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_wfg"));
-    command.args(args).env_remove("SERVER_URL").env_remove("WFG_TOKEN").env_remove("NO_COLOR").kill_on_drop(true);
+    command
+        .args(args)
+        .env_remove("SERVER_URL")
+        .env_remove("WFG_TOKEN")
+        .env_remove("WFG_SECRETS_FILE")
+        .env_remove("NO_COLOR")
+        .kill_on_drop(true);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }

@@ -17,6 +17,9 @@ pub struct Config {
     pub queue_prefix: String,
     /// `WFG_REQUIRE_TLS`: whether the pools' queues refuse plain HTTP. Only emulators need it to be `false`.
     pub require_tls: bool,
+    /// `WFG_SECRETS_PATH`: what the name of a secret's parameter begins with. Only the functions that hand jobs out, and
+    /// those that take what is reported of them, have one.
+    pub secrets_path: Option<String>,
     /// `WFG_READY_SHARDS`: index partitions of each pool's ready list. An index partition takes about 1,000 writes a
     /// second. May be raised at any time, but lowered only while nothing waits.
     pub ready_shards: u32,
@@ -55,6 +58,7 @@ impl Config {
             walks_queue: read("WFG_WALKS_QUEUE_URL")?,
             queue_prefix: read("WFG_QUEUE_PREFIX")?,
             require_tls,
+            secrets_path: env::var("WFG_SECRETS_PATH").ok().filter(|path| !path.is_empty()),
             ready_shards,
         })
     }

@@ -55,6 +55,8 @@ pub(crate) struct JobItem {
     pub spec: Option<String>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub sharded: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub has_secrets: bool,
     pub attempt: u32,
     pub retries_used: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -120,6 +122,7 @@ pub(crate) fn new_job(job: &JobRecord) -> Stored<Item> {
         pool: job.pool.as_str().to_owned(),
         spec: job.spec.as_ref().map(serde_json::to_string).transpose().map_err(corrupt)?,
         sharded: job.sharded,
+        has_secrets: job.has_secrets,
         attempt: job.attempt,
         timeout: job.limits.timeout,
         queue_timeout: job.limits.queue_timeout,
@@ -174,6 +177,7 @@ pub(crate) fn job_record(item: Item) -> Stored<JobRecord> {
         pool: PoolId::from_stored(fields.pool),
         spec: fields.spec.as_deref().map(serde_json::from_str).transpose().map_err(corrupt)?,
         sharded: fields.sharded,
+        has_secrets: fields.has_secrets,
         attempt: fields.attempt,
         limits: TimeLimits { timeout: fields.timeout, queue_timeout: fields.queue_timeout },
         used: Used {

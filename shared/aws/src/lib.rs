@@ -1,4 +1,4 @@
-//! The engine's ports on DynamoDB, SQS and S3.
+//! The engine's ports on DynamoDB, SQS, S3 and the Parameter Store.
 //!
 //! A job's changes are translated to DynamoDB's update expressions in [`update`]; what a record looks like as an item
 //! is in [`item`]. Nothing here decides anything: what may happen and in which order is the engine's.
@@ -17,6 +17,7 @@ mod objects;
 pub mod redrive;
 mod registry;
 mod runs;
+pub mod secrets;
 mod table;
 mod tickets;
 mod update;
@@ -35,6 +36,7 @@ use engine::ports::Surroundings;
 use protocol::Millis;
 
 use crate::objects::Objects;
+use crate::secrets::Parameters;
 use crate::table::Table;
 
 /// Calls that fail in passing are tried this often, with full jitter between.
@@ -46,6 +48,8 @@ pub struct Aws {
     logs: Table,
     objects: Objects,
     queues: aws_sdk_sqs::Client,
+    /// `None`: this process hands nothing out, and may not read any.
+    secrets: Option<Parameters>,
     config: Config,
 }
 
@@ -80,6 +84,10 @@ impl Aws {
             logs: Table::new(dynamo, config.logs_table.clone()),
             objects: Objects::new(bucket_client(settings), config.bucket.clone()),
             queues: aws_sdk_sqs::Client::new(settings),
+            secrets: config
+                .secrets_path
+                .as_deref()
+                .map(|path| Parameters::new(aws_sdk_ssm::Client::new(settings), path)),
             config,
         }
     }

@@ -1,5 +1,6 @@
 //! Pools and workers on DynamoDB, and the pools' queues.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use aws_sdk_sqs::operation::create_queue::CreateQueueError;
@@ -8,7 +9,7 @@ use engine::ids::PoolId;
 use engine::ports::{Consistency, Pool, PoolQueue, Stored, WORKER_KEPT, WorkerRecord, WorkerRegistry};
 use futures::future::try_join_all;
 use protocol::requests::Transport;
-use protocol::{LabelSet, Millis, WorkerId};
+use protocol::{LabelSet, Millis, SecretName, WorkerId};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{corrupt, unavailable};
@@ -34,6 +35,8 @@ const TLS_ONLY: &str = concat!(
 struct PoolItem {
     sk: String,
     labels: LabelSet,
+    #[serde(default)]
+    secrets: BTreeSet<SecretName>,
     #[serde(default)]
     queue_url: Option<String>,
     #[serde(default)]
@@ -65,7 +68,7 @@ fn pool_record(item: Item) -> Stored<Pool> {
         (Some(url), Some(wanted_at)) => Some(PoolQueue { url, wanted_at: Millis(wanted_at) }),
         _ => None,
     };
-    Ok(Pool { id: PoolId::from_stored(fields.sk), labels: fields.labels, queue })
+    Ok(Pool { id: PoolId::from_stored(fields.sk), labels: fields.labels, secrets: fields.secrets, queue })
 }
 
 fn worker_record(item: Item) -> Stored<WorkerRecord> {
@@ -86,7 +89,10 @@ impl Aws {
     /// Adds a pool, or notes that it is used; what is known of its queue stays.
     async fn add_pool(&self, pool: Pool) -> Stored<()> {
         let labels = serde_dynamo::to_attribute_value(&pool.labels).map_err(corrupt)?;
-        let expression = Expression::conditions().set("labels", labels).set("expires_on", number(expires_on()));
+        let mut expression = Expression::conditions().set("labels", labels).set("expires_on", number(expires_on()));
+        if !pool.secrets.is_empty() {
+            expression = expression.set("secrets", serde_dynamo::to_attribute_value(&pool.secrets).map_err(corrupt)?);
+        }
         self.jobs.update(pool_key(&pool.id), expression).await?;
         Ok(())
     }

@@ -15,10 +15,11 @@ use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use engine::ids::{JobKey, ReportHash, RunKey};
 use engine::job::{Change, Expect, JobUpdate};
 use engine::ports::{
-    Commit, Committed, Consistency, Idempotency, JobStore, NewItem, Pool, RunStore, StoreError, Stored, WorkerRegistry,
+    Commit, Committed, Consistency, Idempotency, JobStore, NewItem, Pool, RunStore, SecretStore, StoreError, Stored,
+    WorkerRegistry,
 };
 use engine::run::{Control, RunState, Timer, WorkflowRecord};
-use protocol::{LabelSet, Millis, WorkflowId};
+use protocol::{LabelSet, Millis, SecretName, WorkflowId};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -80,6 +81,7 @@ impl Stub {
             walks_queue: "http://localhost/walks".to_owned(),
             queue_prefix: "pool-".to_owned(),
             require_tls,
+            secrets_path: Some("/wf/secrets/".to_owned()),
             ready_shards: 1,
         };
         Aws::with_settings(config, &settings.load().await)
@@ -320,4 +322,33 @@ async fn a_queue_that_another_version_made_is_used_as_it_is() {
     let pool = Pool::of(LabelSet::default());
     let found = stub.ports().await.want_queue(&pool, Millis(1)).await.expect("it is there");
     assert_eq!(found.map(|queue| queue.url).as_deref(), Some("http://localhost/pool"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn secrets_are_read_decrypted_ten_at_a_time_and_those_that_are_not_there_are_left_out() {
+    let stub = Stub::new(|body| {
+        let names = body["Names"].as_array().expect("names").iter().filter_map(Value::as_str);
+        let (there, not): (Vec<&str>, Vec<&str>) = names.partition(|name| !name.ends_with("/NOPE"));
+        let parameters: Vec<Value> =
+            there.iter().map(|name| json!({ "Name": name, "Value": format!("value of {name}") })).collect();
+        (200, json!({ "Parameters": parameters, "InvalidParameters": not }))
+    });
+    let name = |text: &str| SecretName::new(text).expect("a name");
+    let names = (0..19).map(|n| name(&format!("K{n}"))).chain([name("NOPE")]).collect();
+    let found = stub.ports().await.secrets(&names).await.expect("it answers");
+    assert_eq!(found.len(), 19);
+    assert_eq!(found[&name("K7")].reveal(), "value of /wf/secrets/K7");
+    let bodies = stub.bodies();
+    let counts: Vec<usize> = bodies.iter().map(|body| body["Names"].as_array().map_or(0, Vec::len)).collect();
+    assert_eq!(counts, [10, 10]);
+    assert!(bodies.iter().all(|body| body["WithDecryption"] == json!(true)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_parameter_store_that_is_away_is_tried_again_and_then_said_to_be_away() {
+    let stub = Stub::new(|_| (400, json!({ "__type": "ThrottlingException", "message": "Rate exceeded" })));
+    let names = [SecretName::new("KEY").expect("a name")].into();
+    let error = stub.ports().await.secrets(&names).await.expect_err("throttled");
+    assert!(matches!(&error, StoreError::Unavailable(text) if text.contains("ThrottlingException")), "{error}");
+    assert_eq!(stub.bodies().len(), 5);
 }

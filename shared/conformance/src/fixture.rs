@@ -11,7 +11,7 @@ use engine::job::{
 use engine::ports::{Commit, Committed, Consistency, NewItem, Ports, Stored, Updated};
 use engine::run::{Control, FURTHEST, RunState, Timer, WorkflowRecord};
 use protocol::wire::{Attempt, Backoff, Cause, OutputsFrom};
-use protocol::{JobId, LabelSet, Millis, Outputs, WorkerId, WorkflowId};
+use protocol::{JobId, LabelSet, Millis, Outputs, SecretName, WorkerId, WorkflowId};
 
 /// When it is, in checks that don't ask the store.
 pub(crate) const NOW: Millis = Millis(1_750_000_000_000);
@@ -60,6 +60,7 @@ pub(crate) fn spec(labels: &LabelSet) -> JobSpec {
         script: "echo \"::set-output a=1\"\ntrue".to_owned(),
         env: Vec::new(),
         labels: labels.clone(),
+        secrets: [SecretName::new("DEPLOY_KEY").expect("a name")].into(),
         needs: Vec::new(),
         dependents: vec![7, 9],
         max_retries: 2,
@@ -78,6 +79,7 @@ pub(crate) fn waiting(run: &RunKey, index: JobIndex, on: &[JobIndex], labels: &L
     JobRecord {
         pool: PoolId::of(labels),
         spec: Some(Box::new(spec(labels))),
+        has_secrets: index % 2 == 0,
         limits: TimeLimits { timeout: (index % 2 == 1).then_some(60), queue_timeout: (index % 3 == 1).then_some(600) },
         ..JobRecord::first(JobKey::new(run, index), id, phase)
     }

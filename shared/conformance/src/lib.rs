@@ -61,7 +61,7 @@ macro_rules! each_check {
             logs::a_log_is_read_in_order_each_piece_once_however_it_came,
             logs::a_log_goes_on_after_a_sequence_number,
             logs::a_read_of_a_log_ends_after_about_so_many_bytes,
-            registry::a_pool_is_added_once_and_keeps_its_labels,
+            registry::a_pool_is_added_once_and_keeps_its_labels_and_secrets,
             registry::a_wanted_queue_is_known_with_its_pool,
             registry::a_worker_is_kept_replaced_and_removed,
             registry::a_worker_not_heard_of_for_a_day_is_forgotten,

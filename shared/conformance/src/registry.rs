@@ -5,7 +5,7 @@ use std::sync::Arc;
 use engine::ids::Ticket;
 use engine::ports::{Pool, PoolQueue, Ports, WorkerRecord};
 use protocol::requests::Transport;
-use protocol::{LabelSet, WorkerId};
+use protocol::{LabelSet, SecretName, WorkerId};
 
 use crate::fixture::{eventually, fresh_labels, fresh_run, name, secs};
 
@@ -13,18 +13,23 @@ async fn listed(ports: &impl Ports, pool: &Pool) -> engine::ports::Stored<Vec<Po
     Ok(ports.pools().await?.into_iter().filter(|other| other.id == pool.id).collect())
 }
 
-/// Of one label and of many, added by two submissions, also at once.
-pub async fn a_pool_is_added_once_and_keeps_its_labels<P: Ports + 'static>(ports: Arc<P>) {
+/// Of one label and of many, with secrets and without, added by two submissions, also at once.
+pub async fn a_pool_is_added_once_and_keeps_its_labels_and_secrets<P: Ports + 'static>(ports: Arc<P>) {
     let few = Pool::of(fresh_labels(&*ports));
     let names: Vec<String> = (0..32).map(|_| name(&*ports, "l")).collect();
     let many = Pool::of(LabelSet::parse(names.iter().map(String::as_str)).expect("labels"));
     let third = Pool::of(fresh_labels(&*ports));
+    let named = |names: &[&str]| names.iter().map(|name| SecretName::new(*name).expect("a name")).collect();
+    let [one_secret, two_secrets] =
+        [named(&["A"]), named(&["A", "b_2"])].map(|secrets| Pool::with_secrets(few.labels.clone(), secrets));
+    ports.add_pools(vec![two_secrets.clone(), one_secret.clone()]).await.expect("the store answers");
     ports.add_pools(vec![few.clone(), many.clone()]).await.expect("the store answers");
     let (one, other) =
         tokio::join!(ports.add_pools(vec![many.clone(), third.clone()]), ports.add_pools(vec![third.clone()]));
     one.and(other).expect("the store answers");
     ports.add_pools(Vec::new()).await.expect("the store answers");
-    for pool in [few, many, third] {
+    ports.add_pools(vec![one_secret.clone()]).await.expect("the store answers");
+    for pool in [few, many, third, one_secret, two_secrets] {
         eventually(|| listed(&*ports, &pool), |found| *found == [pool.clone()]).await;
     }
 }
@@ -32,7 +37,8 @@ pub async fn a_pool_is_added_once_and_keeps_its_labels<P: Ports + 'static>(ports
 /// Where there are queues, one that a worker wants is the pool's, stays it when the pool is added again, and takes
 /// tickets.
 pub async fn a_wanted_queue_is_known_with_its_pool<P: Ports + 'static>(ports: Arc<P>) {
-    let pool = Pool::of(fresh_labels(&*ports));
+    let secrets = [SecretName::new("A").expect("a name")].into();
+    let pool = Pool::with_secrets(fresh_labels(&*ports), secrets);
     ports.add_pools(vec![pool.clone()]).await.expect("the store answers");
     let now = ports.now();
     let Some(queue) = ports.want_queue(&pool, now).await.expect("the store answers") else {

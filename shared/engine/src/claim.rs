@@ -5,19 +5,20 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::try_join_all;
-use protocol::requests::{Claim, FEATURE_OUTPUTS_URL};
+use protocol::requests::{Claim, FEATURE_OUTPUTS_URL, FEATURE_SECRETS};
 use protocol::wire::{Backoff, Cause, Claimed, Lease, QueuedJob, RetryPolicy};
-use protocol::{JobId, LabelSet, Millis, Outputs, WorkerId, limits};
+use protocol::{JobId, LabelSet, Millis, Outputs, Secrets, WorkerId, limits};
 
 use crate::Engine;
 use crate::definition::{EnvValue, command};
 use crate::error::{EngineError, Outcome};
-use crate::ids::{JobIndex, JobKey, LeaseToken, PoolId, Random, ReportHash, Ticket};
+use crate::ids::{JobIndex, JobKey, LeaseToken, Random, ReportHash, Ticket};
 use crate::job::{
     Change, End, Expect, Failure, Hold, JobRecord, JobSpec, JobUpdate, LastReport, OutputsRef, after_failure,
 };
 use crate::ports::{Consistency, Pool, Ports, ReadyHead, StoreError, Updated};
 use crate::run::{Control, RunState};
+use crate::secrets;
 
 /// A claim starts at a random one of this many heads, so that many claimers don't fight over the first.
 const SPREAD: usize = 8;
@@ -32,11 +33,13 @@ pub(crate) struct Claimant {
     pub labels: LabelSet,
     pub exclusive: bool,
     pub ttl_secs: u32,
+    /// Whether it sets a job's secrets itself.
+    pub sets_secrets: bool,
 }
 
 /// A job in a pool that the claimant covers.
-struct Candidate {
-    pool: PoolId,
+struct Candidate<'a> {
+    pool: &'a Pool,
     job: JobKey,
 }
 
@@ -54,9 +57,9 @@ impl<P: Ports> Engine<P> {
             self.claimant(request.worker_id, request.labels, request.exclusive, request.lease_ttl_secs).await?;
         let pools = self.covered(&claimant).await?;
         if let Some(ticket) = &request.ticket {
-            let ticket = Ticket::parse(ticket).filter(|ticket| pools.iter().any(|pool| pool.id == ticket.pool));
-            return match ticket {
-                Some(Ticket { pool, job }) => self.take(&claimant, Candidate { pool, job }).await,
+            let named = |ticket: Ticket| Some((pools.iter().find(|pool| pool.id == ticket.pool)?, ticket.job));
+            return match Ticket::parse(ticket).and_then(named) {
+                Some((pool, job)) => self.take(&claimant, Candidate { pool, job }).await,
                 None => Ok(None),
             };
         }
@@ -93,33 +96,37 @@ impl<P: Ports> Engine<P> {
         self.caller.check_labels(&labels)?;
         let exclusive = exclusive || self.caller.is_exclusive();
         let known = self.heard_claiming(&id, &labels, exclusive).await?;
-        Ok(Claimant { id, labels, exclusive: exclusive || known.exclusive, ttl_secs })
+        let sets_secrets = known.features.iter().any(|feature| feature == FEATURE_SECRETS);
+        Ok(Claimant { id, labels, exclusive: exclusive || known.exclusive, ttl_secs, sets_secrets })
     }
 
     async fn covered(&self, claimant: &Claimant) -> Outcome<Vec<Pool>> {
         let pools = self.known_pools().await?;
-        Ok(pools.iter().filter(|pool| pool.labels.may_run_on(&claimant.labels, claimant.exclusive)).cloned().collect())
+        let may_have = |pool: &&Pool| {
+            pool.labels.may_run_on(&claimant.labels, claimant.exclusive) && self.caller.may_have(&pool.secrets)
+        };
+        Ok(pools.iter().filter(may_have).cloned().collect())
     }
 
     /// The jobs to try: the oldest of all covered pools, from a random one of the first few on.
-    async fn candidates(&self, pools: &[Pool]) -> Outcome<Vec<Candidate>> {
+    async fn candidates<'a>(&self, pools: &'a [Pool]) -> Outcome<Vec<Candidate<'a>>> {
         let now = self.ports.now();
         let heads = try_join_all(pools.iter().map(|pool| self.ports.ready_heads(&pool.id, now))).await?;
-        let mut all: Vec<(ReadyHead, &PoolId)> = pools
-            .iter()
-            .zip(heads)
-            .flat_map(|(pool, heads)| heads.into_iter().map(move |head| (head, &pool.id)))
-            .collect();
-        all.sort();
+        let mut all: Vec<(ReadyHead, &Pool)> =
+            pools.iter().zip(heads).flat_map(|(pool, heads)| heads.into_iter().map(move |head| (head, pool))).collect();
+        all.sort_by(|(one, of), (other, of_other)| (one, &of.id).cmp(&(other, &of_other.id)));
         let spread = all.len().clamp(1, SPREAD);
         let start = usize::from(self.ports.random()[0]) % spread;
         // Towards the older ones, wrapping round, so that with few waiting all of them are tried.
         all.rotate_left(start);
-        Ok(all.into_iter().take(TRIES).map(|(head, pool)| Candidate { pool: pool.clone(), job: head.job }).collect())
+        Ok(all.into_iter().take(TRIES).map(|(head, pool)| Candidate { pool, job: head.job }).collect())
     }
 
-    async fn take(&self, claimant: &Claimant, candidate: Candidate) -> Outcome<Option<Claimed>> {
-        let expect = |by| Expect::Ready { pool: candidate.pool, by };
+    async fn take(&self, claimant: &Claimant, candidate: Candidate<'_>) -> Outcome<Option<Claimed>> {
+        if !self.has_its_secrets(candidate.pool).await {
+            return Ok(None);
+        }
+        let expect = |by| Expect::Ready { pool: candidate.pool.id.clone(), by };
         let random = self.ports.random();
         match self.take_if(claimant, &candidate.job, random, expect).await? {
             Some(job) => self.hand_out(claimant, &job, &self.new_lease(candidate.job, job.attempt, random)).await,
@@ -224,10 +231,16 @@ impl<P: Ports> Engine<P> {
                 "the outputs of the jobs it needs are {total} bytes together; at most {} are allowed",
                 limits::UPSTREAM
             );
-            return self.refuse_upstream(job, &spec, lease, text).await;
+            return self.refuse(job, &spec, lease, text).await;
+        }
+        let secrets = self.secrets_now(&spec.secrets).await?;
+        if let Some(text) = secrets::missing(&spec.secrets, &secrets) {
+            return self.refuse(job, &spec, lease, text).await;
         }
         let mut upstream = self.gather(&needs).await?;
-        let mut queued = queued_job(job, &spec, control, &upstream);
+        let in_env = if claimant.sets_secrets { &Secrets::new() } else { &secrets };
+        let mut queued = queued_job(job, &spec, control, environment(&spec, &upstream, in_env));
+        queued.secrets = secrets;
         if total > limits::UPSTREAM_INLINE {
             match self.publish(claimant, job, &upstream).await? {
                 Published::Url(url) => {
@@ -242,7 +255,7 @@ impl<P: Ports> Engine<P> {
                         limits::UPSTREAM_INLINE,
                         claimant.id
                     );
-                    return self.refuse_upstream(job, &spec, lease, text).await;
+                    return self.refuse(job, &spec, lease, text).await;
                 }
             }
         }
@@ -263,8 +276,8 @@ impl<P: Ports> Engine<P> {
         Ok(job.filter(|job| job.is_running_under(&lease.fence())))
     }
 
-    /// Outputs that no worker can be given: trying again can't help.
-    async fn refuse_upstream(
+    /// A job that no worker can be given: trying again can't help.
+    async fn refuse(
         &self,
         job: &JobRecord,
         spec: &JobSpec,
@@ -369,8 +382,7 @@ pub(crate) fn lease_of(
     }
 }
 
-fn queued_job(job: &JobRecord, spec: &JobSpec, control: &Control, upstream: &BTreeMap<JobId, Outputs>) -> QueuedJob {
-    let env = environment(spec, upstream);
+fn queued_job(job: &JobRecord, spec: &JobSpec, control: &Control, env: Vec<(String, String)>) -> QueuedJob {
     QueuedJob {
         job_id: job.id.clone(),
         workflow_id: control.workflow.clone(),
@@ -387,16 +399,18 @@ fn queued_job(job: &JobRecord, spec: &JobSpec, control: &Control, upstream: &BTr
         timeout_secs: job.limits.timeout.map(u64::from),
         outputs_from: spec.outputs_from,
         upstream_outputs_url: None,
+        secrets: Secrets::new(),
     }
 }
 
 /// The job's environment, with `{from: job.output}` put in. An output that the job didn't give is empty.
-fn environment(spec: &JobSpec, upstream: &BTreeMap<JobId, Outputs>) -> Vec<(String, String)> {
+fn environment(spec: &JobSpec, upstream: &BTreeMap<JobId, Outputs>, secrets: &Secrets) -> Vec<(String, String)> {
     let value = |value: &EnvValue| match value {
         EnvValue::Text(text) => text.clone(),
         EnvValue::Output { job, output } => {
             upstream.get(job).and_then(|outputs| outputs.get(output)).cloned().unwrap_or_default()
         }
     };
-    spec.env.iter().map(|(name, given)| (name.clone(), value(given))).collect()
+    let secrets = secrets.iter().map(|(name, value)| (name.as_str().to_owned(), value.reveal().to_owned()));
+    spec.env.iter().map(|(name, given)| (name.clone(), value(given))).chain(secrets).collect()
 }

@@ -89,7 +89,7 @@ impl<P: Ports> Engine<P> {
         if worker.transport == Transport::Sqs {
             let now = self.ports.now();
             for pool in self.ports.pools().await? {
-                if !pool.labels.may_run_on(&worker.labels, worker.exclusive) {
+                if !pool.labels.may_run_on(&worker.labels, worker.exclusive) || !self.caller.may_have(&pool.secrets) {
                     continue;
                 }
                 if let Some(queue) = self.ports.want_queue(&pool, now).await? {
@@ -265,7 +265,7 @@ impl<P: Ports> Engine<P> {
         let running = self.running().await?;
         let online = self.online().await?;
         let mut pools = self.ports.pools().await?;
-        pools.sort_by(|a, b| a.labels.cmp(&b.labels));
+        pools.sort_by(|a, b| (&a.labels, &a.secrets).cmp(&(&b.labels, &b.secrets)));
         let counts = try_join_all(pools.iter().map(|pool| self.ports.ready_count(&pool.id))).await?;
         Ok(pools
             .into_iter()
@@ -279,6 +279,7 @@ impl<P: Ports> Engine<P> {
                     .filter(|worker| pool.labels.may_run_on(&worker.labels, worker.exclusive))
                     .count() as u64,
                 labels: pool.labels,
+                secrets: pool.secrets,
             })
             .collect())
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use protocol::{LabelSet, LeaseId};
+use protocol::{LabelSet, LeaseId, SecretName};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -88,19 +88,34 @@ impl fmt::Display for JobKey {
     }
 }
 
-/// A pool: all jobs that require exactly one set of labels. 128 bits of SHA-256 over the folded, sorted set.
+/// A pool: all jobs that require exactly one set of labels and name exactly one set of secrets. 128 bits of SHA-256 over
+/// both, the labels folded.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct PoolId(String);
 
 impl PoolId {
-    /// The pool of a label set.
+    /// The pool of a label set, of jobs that name no secrets.
     #[must_use]
     pub fn of(labels: &LabelSet) -> Self {
+        Self::with_secrets(labels, &BTreeSet::new())
+    }
+
+    /// The pool of a label set, of jobs that name these secrets.
+    #[must_use]
+    pub fn with_secrets(labels: &LabelSet, secrets: &BTreeSet<SecretName>) -> Self {
         let mut hash = Sha256::new();
         for label in labels {
             // A comma can't be in a label, so no two sets give the same bytes.
             hash.update(label.as_str());
+            hash.update(",");
+        }
+        if !secrets.is_empty() {
+            // A label isn't empty, so no label set goes on with a comma.
+            hash.update(",");
+        }
+        for secret in secrets {
+            hash.update(secret.as_str());
             hash.update(",");
         }
         Self(half(&hash.finalize()))
@@ -277,6 +292,20 @@ mod tests {
         assert_ne!(of("ab"), of("a,b"));
         assert_ne!(of(""), of("a"));
         assert_eq!(of("").as_str().len(), 32);
+    }
+
+    #[test]
+    fn jobs_that_name_other_secrets_are_in_another_pool() {
+        let labels = |text: &str| LabelSet::from_comma_separated(text).expect("good");
+        let of = |text: &str, secrets: &[&str]| {
+            let secrets = secrets.iter().map(|name| SecretName::new(*name).expect("good")).collect();
+            PoolId::with_secrets(&labels(text), &secrets)
+        };
+        assert_eq!(of("a,b", &[]), PoolId::of(&labels("a,b")));
+        assert_eq!(of("a", &["X", "Y"]), of("a", &["Y", "X"]));
+        let different =
+            [of("a", &[]), of("a", &["b"]), of("a,b", &[]), of("", &["a", "b"]), of("b", &["a"]), of("", &["ab"])];
+        assert_eq!(different.iter().collect::<BTreeSet<_>>().len(), different.len());
     }
 
     #[test]

@@ -7,10 +7,11 @@
 mod retry;
 mod update;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use protocol::wire::{Attempt, Backoff, OutputsFrom};
-use protocol::{JobId, LabelSet, Millis, Outputs, Status, WorkerId};
+use protocol::{JobId, LabelSet, Millis, Outputs, SecretName, Status, WorkerId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -34,6 +35,9 @@ pub struct JobSpec {
     /// All of these a worker must have.
     #[serde(default, skip_serializing_if = "LabelSet::is_empty")]
     pub labels: LabelSet,
+    /// What it is given in its environment.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub secrets: BTreeSet<SecretName>,
     /// The jobs it directly needs, ascending.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub needs: Vec<JobIndex>,
@@ -151,12 +155,15 @@ pub struct JobRecord {
     pub key: JobKey,
     /// Chosen by the author.
     pub id: JobId,
-    /// Its labels' pool.
+    /// Of its labels and secrets.
     pub pool: PoolId,
     /// `None`: stored apart, see `JobStore::specs`.
     pub spec: Option<Box<JobSpec>>,
     /// Whether a waiting job's set holds numbers of shards of its needs instead of jobs.
     pub sharded: bool,
+    /// Whether its spec names secrets: its log is to be masked.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub has_secrets: bool,
     /// From 0.
     pub attempt: u32,
     /// How long it may take.
@@ -301,7 +308,7 @@ pub struct LastReport {
 }
 
 impl JobRecord {
-    /// A job as a run begins with it: without labels, limits or spec, unless they are set.
+    /// A job as a run begins with it: without labels, secrets, limits or spec, unless they are set.
     #[must_use]
     pub fn first(key: JobKey, id: JobId, phase: Phase) -> Self {
         Self {
@@ -310,6 +317,7 @@ impl JobRecord {
             pool: PoolId::of(&LabelSet::default()),
             spec: None,
             sharded: false,
+            has_secrets: false,
             attempt: 0,
             limits: TimeLimits::default(),
             used: Used::default(),

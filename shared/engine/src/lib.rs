@@ -29,6 +29,7 @@ pub mod ports;
 pub mod promote;
 pub mod report;
 pub mod run;
+mod secrets;
 pub mod start;
 pub mod submit;
 pub mod timer;
@@ -89,6 +90,7 @@ struct Known {
     names: view::Names,
     tokens: HashMap<TokenName, (Millis, TokenRecord)>,
     refusals: audit::Refusals,
+    secrets: secrets::Seen,
 }
 
 impl<P> Clone for Engine<P> {

@@ -8,6 +8,7 @@ use crate::Engine;
 use crate::error::{EngineError, LeaseLost, Outcome};
 use crate::ports::{Consistency, Ports};
 use crate::run::RunState;
+use crate::secrets;
 
 /// Bytes of log in one answer.
 const PAGE: usize = 2_000_000;
@@ -30,7 +31,7 @@ pub struct LogPage {
 }
 
 impl<P: Ports> Engine<P> {
-    /// Keeps a piece of the log of the attempt that the lease holds.
+    /// Keeps a piece of the log of the attempt that the lease holds, without the job's secrets.
     ///
     /// # Errors
     /// [`EngineError::LeaseLost`] once the attempt isn't the holder's any more, or after a cancel;
@@ -57,6 +58,10 @@ impl<P: Ports> Engine<P> {
             piece.timestamp_ms = now;
         }
         pieces.sort_by_key(|piece| piece.sequence);
+        if job.has_secrets {
+            let spec = self.spec(&job).await?;
+            secrets::hide(self.masker(&spec.secrets).await?, &mut pieces);
+        }
         Ok(self.ports.append(&job.key, job.attempt, pieces).await?)
     }
 

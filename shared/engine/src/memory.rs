@@ -15,15 +15,15 @@ use std::time::Duration;
 
 use protocol::access::AuditEntry;
 use protocol::requests::LogPiece;
-use protocol::{Millis, Outputs, TokenName, WorkerId, WorkflowId};
+use protocol::{Millis, Outputs, SecretName, Secrets, TokenName, WorkerId, WorkflowId};
 
 use crate::access::TokenRecord;
 use crate::ids::{JobKey, PoolId, Random, RunKey, Ticket, Waits};
 use crate::job::{JobRecord, JobSpec};
 use crate::notice::Notice;
 use crate::ports::{
-    AuditCursor, Dispatcher, Idempotency, Local, Pool, PoolQueue, Repair, Stored, Surroundings, Walk, Work,
-    WorkerRecord,
+    AuditCursor, Dispatcher, Idempotency, Local, Pool, PoolQueue, Repair, SecretSource, SecretStore, Stored,
+    Surroundings, Walk, Work, WorkerRecord,
 };
 use crate::run::{Control, WorkflowRecord};
 
@@ -33,6 +33,7 @@ pub struct Memory {
     state: Mutex<State>,
     /// Milliseconds that this store's clock is ahead of the machine's.
     ahead: AtomicU64,
+    secrets: Option<Box<dyn SecretSource>>,
 }
 
 #[derive(Default)]
@@ -66,6 +67,12 @@ impl Memory {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// The store, with secrets from there. Without, there are none.
+    #[must_use]
+    pub fn with_secrets(self, source: impl SecretSource + 'static) -> Self {
+        Self { secrets: Some(Box::new(source)), ..self }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -142,6 +149,12 @@ impl Dispatcher for Memory {
     async fn repair(&self, repair: Repair) -> Stored<()> {
         self.state().repairs.push_back(repair);
         Ok(())
+    }
+}
+
+impl SecretStore for Memory {
+    async fn secrets(&self, names: &BTreeSet<SecretName>) -> Stored<Secrets> {
+        self.secrets.as_ref().map_or_else(|| Ok(Secrets::new()), |source| source.read(names))
     }
 }
 

@@ -49,7 +49,8 @@ impl<P: Ports> Engine<P> {
             if !ready || dependent.sharded {
                 continue;
             }
-            if self.spec(&dependent).await?.labels.may_run_on(&claimant.labels, claimant.exclusive) {
+            let spec = self.spec(&dependent).await?;
+            if spec.labels.may_run_on(&claimant.labels, claimant.exclusive) && self.caller.may_have(&spec.secrets) {
                 let JobRecord { key, pool, .. } = dependent;
                 return Ok(Some(Candidate { key, pool, random: self.ports.random() }));
             }

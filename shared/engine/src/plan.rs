@@ -50,6 +50,7 @@ fn planned_job(job: &JobDefinition, place: usize, index_of: &[JobIndex]) -> Plan
         script: job.script.clone(),
         env: job.env.clone(),
         labels: job.labels.clone(),
+        secrets: job.secrets.clone(),
         needs: needs.into_iter().collect(),
         dependents: Vec::new(),
         max_retries: job.retry.max,
@@ -92,9 +93,10 @@ pub fn records(run: &RunKey, jobs: &[Planned], shard: usize, now: Millis) -> Vec
             items.push(NewItem::Spec(key.clone(), Box::new(job.spec.clone())));
         }
         items.push(NewItem::Job(Box::new(JobRecord {
-            pool: PoolId::of(&job.spec.labels),
+            pool: PoolId::with_secrets(&job.spec.labels, &job.spec.secrets),
             spec: small.then(|| Box::new(job.spec.clone())),
             sharded,
+            has_secrets: !job.spec.secrets.is_empty(),
             limits: job.limits,
             ..JobRecord::first(key, job.id.clone(), phase)
         })));
@@ -132,6 +134,6 @@ pub fn shard_of(spec: &JobSpec, need: JobIndex, shard: usize) -> Option<u32> {
 /// The pools that a graph's jobs belong to, each once.
 #[must_use]
 pub fn pools(jobs: &[Planned]) -> Vec<Pool> {
-    let sets: BTreeSet<_> = jobs.iter().map(|job| &job.spec.labels).collect();
-    sets.into_iter().cloned().map(Pool::of).collect()
+    let sets: BTreeSet<_> = jobs.iter().map(|job| (&job.spec.labels, &job.spec.secrets)).collect();
+    sets.into_iter().map(|(labels, secrets)| Pool::with_secrets(labels.clone(), secrets.clone())).collect()
 }

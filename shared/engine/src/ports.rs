@@ -3,13 +3,14 @@
 //! A write is seen by every [`Consistency::Strong`] read that begins after it was answered, and by an
 //! [`Consistency::Eventual`] one some time later. A write whose answer was lost may have happened.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::time::Duration;
 
 use bytes::Bytes;
 use protocol::access::AuditEntry;
 use protocol::requests::{LogPiece, Transport};
-use protocol::{LabelSet, Millis, Outputs, TokenName, WorkerId, WorkflowId};
+use protocol::{LabelSet, Millis, Outputs, SecretName, Secrets, TokenName, WorkerId, WorkflowId};
 use serde::{Deserialize, Serialize};
 
 use crate::access::TokenRecord;
@@ -232,22 +233,30 @@ pub trait LogStore {
     ) -> impl Future<Output = Stored<Vec<LogPiece>>> + Send;
 }
 
-/// A pool: a label set that some job requires.
+/// A pool: a label set that some job requires, with the secrets that it names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pool {
-    /// Follows from the labels.
+    /// Follows from labels and secrets.
     pub id: PoolId,
     /// What its jobs require.
     pub labels: LabelSet,
+    /// What its jobs are given; only workers whose token allows all of them get its jobs.
+    pub secrets: BTreeSet<SecretName>,
     /// Its queue, if a worker that polls SQS has registered for it.
     pub queue: Option<PoolQueue>,
 }
 
 impl Pool {
-    /// The pool of a label set, without a queue.
+    /// The pool of a label set, of jobs that name no secrets, without a queue.
     #[must_use]
     pub fn of(labels: LabelSet) -> Self {
-        Self { id: PoolId::of(&labels), labels, queue: None }
+        Self::with_secrets(labels, BTreeSet::new())
+    }
+
+    /// The pool of a label set, of jobs that name these secrets, without a queue.
+    #[must_use]
+    pub fn with_secrets(labels: LabelSet, secrets: BTreeSet<SecretName>) -> Self {
+        Self { id: PoolId::with_secrets(&labels, &secrets), labels, secrets, queue: None }
     }
 
     /// The queue, if a worker has registered for it within the hour.
@@ -346,6 +355,27 @@ pub struct AuditCursor {
     pub at: Millis,
     /// Its id.
     pub id: Random,
+}
+
+/// Secrets.
+pub trait SecretStore {
+    /// The values of those that there are.
+    fn secrets(&self, names: &BTreeSet<SecretName>) -> impl Future<Output = Stored<Secrets>> + Send;
+}
+
+/// Where a store that is local has its secrets from, such as a file.
+pub trait SecretSource: Send + Sync {
+    /// The values of those that there are.
+    ///
+    /// # Errors
+    /// If they can't be read now.
+    fn read(&self, names: &BTreeSet<SecretName>) -> Stored<Secrets>;
+}
+
+impl SecretSource for Secrets {
+    fn read(&self, names: &BTreeSet<SecretName>) -> Stored<Secrets> {
+        Ok(names.iter().filter_map(|name| Some((name.clone(), self.get(name)?.clone()))).collect())
+    }
 }
 
 /// Messages. Each is delivered at least once, at some time, in any order.
@@ -461,6 +491,7 @@ pub trait Ports:
     + WorkerRegistry
     + TokenStore
     + AuditStore
+    + SecretStore
     + Dispatcher
     + Surroundings
     + Send
@@ -476,6 +507,7 @@ impl<T> Ports for T where
         + WorkerRegistry
         + TokenStore
         + AuditStore
+        + SecretStore
         + Dispatcher
         + Surroundings
         + Send

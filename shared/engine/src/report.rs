@@ -119,10 +119,11 @@ impl<P: Ports> Engine<P> {
         };
         let spec = self.spec(&job).await;
         let spec = self.unless_lost(&token, spec).await?;
+        let error = self.without_secrets(&spec, said.error).await?;
         let now = self.ports.now();
         let failure = Failure {
             cause: Cause::Failure,
-            error: cut(said.error, limits::ERROR_TEXT),
+            error: cut(error, limits::ERROR_TEXT),
             exit_code: said.exit_code,
             retryable: said.retryable,
             last_report: Some(report.clone()),

@@ -54,7 +54,8 @@ impl<P: Ports> Engine<P> {
     /// that claims don't know.
     ///
     /// # Errors
-    /// [`EngineError::KeyReused`] for a known key with another body, [`EngineError::LabelsNotAllowed`].
+    /// [`EngineError::KeyReused`] for a known key with another body, [`EngineError::LabelsNotAllowed`],
+    /// [`EngineError::SecretNotAllowed`].
     pub async fn submit(&self, submission: Submission) -> Outcome<Submitted> {
         self.may_ask_for(&submission.definition)?;
         let now = self.ports.now();

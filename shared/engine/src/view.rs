@@ -259,6 +259,7 @@ impl View<'_> {
             command: spec.script.clone(),
             depends_on: self.ids(&spec.needs),
             required_labels: spec.labels.clone(),
+            secrets: spec.secrets.clone(),
             max_retries: spec.max_retries,
             attempt: job.attempt,
             attempts: job.failed.clone(),

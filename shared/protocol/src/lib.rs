@@ -8,15 +8,18 @@ mod errors;
 pub mod ids;
 pub mod labels;
 pub mod limits;
+pub mod mask;
 pub mod outputs;
 pub mod requests;
 #[cfg(feature = "schema")]
 mod schema;
+pub mod secrets;
 pub mod time;
 pub mod wire;
 
 pub use ids::{BadId, JobId, LeaseId, OutputName, SecretName, TokenName, WorkerId, WorkflowId};
 pub use labels::{BadLabel, Label, LabelSet};
 pub use outputs::Outputs;
+pub use secrets::{BadSecret, SecretValue, Secrets};
 pub use time::Millis;
 pub use wire::Status;

@@ -24,13 +24,17 @@ pub struct Register {
     /// Take only jobs that ask for at least one of its labels.
     #[serde(default)]
     pub exclusive: bool,
-    /// What it understands beyond the basic protocol; `outputs_url` is one. Others are ignored.
+    /// What it understands beyond the basic protocol; `outputs_url` and `secrets` are such. Others are
+    /// ignored.
     #[serde(default)]
     pub features: Vec<String>,
 }
 
 /// The feature of a worker that fetches `upstream_outputs_url`.
 pub const FEATURE_OUTPUTS_URL: &str = "outputs_url";
+
+/// The feature of a worker that takes a job's secrets from `secrets`; for others they are in `env` and `command` too.
+pub const FEATURE_SECRETS: &str = "secrets";
 
 /// How a worker learns of jobs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

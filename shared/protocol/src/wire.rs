@@ -1,6 +1,6 @@
 //! The shapes of answers. Fields an older client doesn't know are additions that it may ignore.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use crate::errors::{ErrorBody, ErrorInfo, Problem};
-use crate::{JobId, LabelSet, LeaseId, Millis, Outputs, WorkerId, WorkflowId};
+use crate::{JobId, LabelSet, LeaseId, Millis, Outputs, SecretName, Secrets, WorkerId, WorkflowId};
 
 /// Where a job or a workflow stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -110,6 +110,9 @@ pub struct Job {
     pub depends_on: Vec<JobId>,
     /// All of these a worker must have.
     pub required_labels: LabelSet,
+    /// The secrets that it is given, by name only.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub secrets: BTreeSet<SecretName>,
     /// Tries on top of the first.
     pub max_retries: u32,
     /// From 0.
@@ -297,8 +300,8 @@ pub enum OutputsFrom {
     File,
 }
 
-/// A claimed job, with all a worker needs to run it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// A claimed job, with all a worker needs to run it. `Debug` shows only which it is: its command may hold secrets.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct QueuedJob {
     /// Within its workflow.
@@ -338,6 +341,19 @@ pub struct QueuedJob {
     /// JSON, without a token, for a few minutes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upstream_outputs_url: Option<String>,
+    /// What is to be set in its environment and hidden in its log. Already in `env` and `command`, unless the worker
+    /// registered [`crate::requests::FEATURE_SECRETS`].
+    #[serde(default, skip_serializing_if = "Secrets::is_empty", with = "crate::secrets::revealed")]
+    #[cfg_attr(feature = "schema", schemars(with = "std::collections::BTreeMap<SecretName, String>"))]
+    pub secrets: Secrets,
+}
+
+impl fmt::Debug for QueuedJob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("QueuedJob");
+        shown.field("job_id", &self.job_id).field("workflow_id", &self.workflow_id).field("attempt", &self.attempt);
+        shown.finish_non_exhaustive()
+    }
 }
 
 /// A worker's hold on an attempt. Past `granted_at_ms + ttl_secs` it is refused everywhere, unless renewed.
@@ -466,18 +482,21 @@ pub struct WorkerInfo {
     pub status: WorkerStatus,
 }
 
-/// A pool: the jobs that require one set of labels.
+/// A pool: the jobs that require one set of labels and name the same secrets.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PoolInfo {
     /// What its jobs require.
     pub labels: LabelSet,
+    /// The secrets that its jobs name; a worker's token must allow all of them.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub secrets: BTreeSet<SecretName>,
     /// Jobs ready for a worker.
     pub waiting: u64,
     /// How long the oldest of them has waited.
     pub oldest_ms: Option<u64>,
     /// Jobs that run.
     pub running: u64,
-    /// Online workers that cover the labels.
+    /// Online workers that cover the labels, whatever secrets their tokens allow.
     pub workers_online: u64,
 }

@@ -7,6 +7,7 @@
 mod body;
 mod capacity;
 mod requests;
+pub mod secrets;
 mod signals;
 mod stream;
 mod waiting;

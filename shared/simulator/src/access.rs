@@ -1,10 +1,12 @@
-//! Tokens, and who did what: no part of a simulated world, where nobody is asked for any.
+//! Tokens, secrets, and who did what: no part of a simulated world, where nobody is asked for any.
+
+use std::collections::BTreeSet;
 
 use engine::access::TokenRecord;
 use engine::ids::Random;
-use engine::ports::{AuditCursor, AuditStore, Stored, TokenStore};
+use engine::ports::{AuditCursor, AuditStore, SecretStore, Stored, TokenStore};
 use protocol::access::AuditEntry;
-use protocol::{Millis, TokenName};
+use protocol::{Millis, SecretName, Secrets, TokenName};
 
 use crate::ports::Process;
 
@@ -33,5 +35,11 @@ impl AuditStore for Process {
 
     async fn entries(&self, _after: Option<&AuditCursor>, _limit: usize) -> Stored<Vec<(AuditCursor, AuditEntry)>> {
         Ok(Vec::new())
+    }
+}
+
+impl SecretStore for Process {
+    async fn secrets(&self, _names: &BTreeSet<SecretName>) -> Stored<Secrets> {
+        Ok(Secrets::new())
     }
 }

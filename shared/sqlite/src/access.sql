@@ -13,3 +13,6 @@ CREATE TABLE audit (
     entry TEXT NOT NULL,
     PRIMARY KEY (at, id)
 );
+
+-- Names of secrets, as a JSON list.
+ALTER TABLE pools ADD COLUMN secrets TEXT NOT NULL DEFAULT '[]';

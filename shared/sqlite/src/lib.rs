@@ -19,7 +19,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Sender};
@@ -28,9 +28,9 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use engine::ids::{self, PoolId, Random};
-use engine::ports::{Pool, StoreError, Stored, Surroundings};
+use engine::ports::{Pool, SecretSource, SecretStore, StoreError, Stored, Surroundings};
 use futures::channel::oneshot;
-use protocol::Millis;
+use protocol::{Millis, SecretName, Secrets};
 use rusqlite::Connection;
 
 use crate::open::OnlyHere;
@@ -48,6 +48,7 @@ pub struct Sqlite {
     ahead: AtomicU64,
     /// Who is told of a timer that was set.
     armed: Mutex<Option<Armed>>,
+    secrets: Option<Box<dyn SecretSource>>,
 }
 
 type Armed = Arc<dyn Fn(Millis) + Send + Sync>;
@@ -102,8 +103,14 @@ impl Sqlite {
         Self::of(Place::Memory(Mutex::new(writer)), BTreeMap::new(), done)
     }
 
+    /// The store, with secrets from there. Without, there are none.
+    #[must_use]
+    pub fn with_secrets(self, source: impl SecretSource + 'static) -> Self {
+        Self { secrets: Some(Box::new(source)), ..self }
+    }
+
     fn of(place: Place, pools: BTreeMap<PoolId, Pool>, done: Arc<AtomicU64>) -> Self {
-        Self { place, pools: Mutex::new(pools), done, ahead: AtomicU64::new(0), armed: Mutex::default() }
+        Self { place, pools: Mutex::new(pools), done, ahead: AtomicU64::new(0), armed: Mutex::default(), secrets: None }
     }
 
     /// Runs a read. It sees all that was answered before.
@@ -159,6 +166,12 @@ impl Drop for Files {
         {
             tracing::error!("the thread that writes had ended with a panic");
         }
+    }
+}
+
+impl SecretStore for Sqlite {
+    async fn secrets(&self, names: &BTreeSet<SecretName>) -> Stored<Secrets> {
+        self.secrets.as_ref().map_or_else(|| Ok(Secrets::new()), |source| source.read(names))
     }
 }
 

@@ -1,10 +1,10 @@
 //! Pools and workers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use engine::ids::PoolId;
 use engine::ports::{Pool, PoolQueue, Stored, Surroundings, WORKER_KEPT, WorkerRecord, WorkerRegistry};
-use protocol::{LabelSet, Millis, WorkerId};
+use protocol::{LabelSet, Millis, SecretName, WorkerId};
 use rusqlite::Connection;
 
 use crate::rows::{all, execute, failed, from_json, record, records, to_json, to_time};
@@ -12,9 +12,10 @@ use crate::{Sqlite, locked};
 
 /// All pools there are.
 pub(crate) fn stored_pools(db: &Connection) -> Stored<BTreeMap<PoolId, Pool>> {
-    let pools = all(db, "SELECT labels FROM pools", [], |row| {
+    let pools = all(db, "SELECT labels, secrets FROM pools", [], |row| {
         let labels: LabelSet = from_json(row.get_ref(0).map_err(failed)?)?;
-        Ok(Pool::of(labels))
+        let secrets: BTreeSet<SecretName> = from_json(row.get_ref(1).map_err(failed)?)?;
+        Ok(Pool::with_secrets(labels, secrets))
     })?;
     Ok(pools.into_iter().map(|pool| (pool.id.clone(), pool)).collect())
 }
@@ -30,15 +31,16 @@ impl WorkerRegistry for Sqlite {
     async fn add_pools(&self, pools: Vec<Pool>) -> Stored<()> {
         let new: Vec<Pool> = {
             let known = locked(&self.pools);
-            pools.into_iter().filter(|pool| !known.contains_key(&pool.id)).map(|pool| Pool::of(pool.labels)).collect()
+            let new = pools.into_iter().filter(|pool| !known.contains_key(&pool.id));
+            new.map(|pool| Pool::with_secrets(pool.labels, pool.secrets)).collect()
         };
         if new.is_empty() {
             return Ok(());
         }
         let added = self.write(move |db| {
             for pool in &new {
-                let text = "INSERT OR IGNORE INTO pools (id, labels) VALUES (?1, ?2)";
-                execute(db, text, (pool.id.as_str(), to_json(&pool.labels)?))?;
+                let text = "INSERT OR IGNORE INTO pools (id, labels, secrets) VALUES (?1, ?2, ?3)";
+                execute(db, text, (pool.id.as_str(), to_json(&pool.labels)?, to_json(&pool.secrets)?))?;
             }
             Ok(new)
         });

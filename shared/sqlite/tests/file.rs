@@ -11,7 +11,7 @@ use engine::ports::{
     WorkerRegistry,
 };
 use engine::run::{Control, RunState, Timer, WorkflowRecord};
-use protocol::{JobId, LabelSet, Millis, WorkflowId};
+use protocol::{JobId, LabelSet, Millis, SecretName, WorkflowId};
 use sqlite::{OpenError, Sqlite};
 use tempfile::TempDir;
 
@@ -127,6 +127,9 @@ const FIRST_VERSION: &str = r"
     ALTER TABLE jobs ADD COLUMN lease_until INTEGER;
     CREATE INDEX leases ON jobs (lease_until, run, place) WHERE lease_until IS NOT NULL;
     UPDATE jobs SET record = json_set(record, '$.retries_used', 1);
+    DROP TABLE tokens;
+    DROP TABLE audit;
+    ALTER TABLE pools DROP COLUMN secrets;
     PRAGMA user_version = 1;
 ";
 
@@ -159,6 +162,8 @@ async fn a_file_of_the_first_version_is_brought_up_and_its_open_runs_are_looked_
     let job = JobRecord::first(JobKey::new(&control.run, 0), id, Phase::Waiting { on: [].into() });
     store.put_new(vec![NewItem::Job(Box::new(job.clone()))]).await.expect("written");
     store.commit(Commit { workflow, replaces: None, control: control.clone(), idempotency: None }).await.expect("made");
+    let pool = Pool::of(LabelSet::from_comma_separated("a,b").expect("labels"));
+    store.add_pools(vec![pool.clone()]).await.expect("written");
     drop(store);
     let db = rusqlite::Connection::open(&path).expect("a file of SQLite");
     db.execute_batch(FIRST_VERSION).expect("an older file");
@@ -170,6 +175,7 @@ async fn a_file_of_the_first_version_is_brought_up_and_its_open_runs_are_looked_
     assert_eq!(read, Some(Control { timer: Timer::Looking, ..control }));
     let read = store.job(&job.key, Consistency::Strong).await.expect("read").expect("it is there");
     assert_eq!((read.used, read.limits), (Used::default(), TimeLimits::default()));
+    assert_eq!(store.pools().await.expect("read"), [pool], "its jobs name no secrets");
     drop(store);
     drop(Sqlite::open(&path).expect("it is up already"));
 }
@@ -178,11 +184,13 @@ async fn a_file_of_the_first_version_is_brought_up_and_its_open_runs_are_looked_
 async fn pools_are_known_again_after_a_restart() {
     let (_folder, path) = folder();
     let pools: Vec<Pool> =
-        ["a", "b,c", ""].map(|text| Pool::of(LabelSet::from_comma_separated(text).expect("labels"))).into();
+        [("a", [].into()), ("b,c", [].into()), ("", [].into()), ("a", [SecretName::new("A").expect("a name")].into())]
+            .map(|(text, secrets)| Pool::with_secrets(LabelSet::from_comma_separated(text).expect("labels"), secrets))
+            .into();
     let store = Sqlite::open(&path).expect("a fresh file");
     store.add_pools(pools.clone()).await.expect("written");
     let before = store.pools().await.expect("read");
-    assert_eq!(before.len(), 3);
+    assert_eq!(before.len(), 4);
     assert!(pools.iter().all(|pool| before.contains(pool)));
     drop(store);
     let store = Sqlite::open(&path).expect("its own file");

@@ -13,6 +13,7 @@ use super::lines::Lines;
 use super::outputs::Scanner;
 use crate::executor::Failure;
 use crate::logs::LogSink;
+use crate::masks::Masks;
 
 const BUFFER: usize = 32 * 1024;
 /// Once the command has exited, its output is over when it was silent for this long, though somebody holds it open;
@@ -30,6 +31,8 @@ pub(super) struct Pump {
     stderr: Source<ChildStderr>,
     scanner: Option<Scanner>,
     log: LogSink,
+    /// Also for the last line, which is cut.
+    masks: Masks,
     last_stderr: String,
     turn: Stream,
 }
@@ -84,12 +87,13 @@ struct Rest {
 }
 
 impl Pump {
-    pub fn new(child: &mut Child, log: LogSink, read_outputs: bool) -> Self {
+    pub fn new(child: &mut Child, log: LogSink, masks: Masks, read_outputs: bool) -> Self {
         Self {
             stdout: Source::new(child.stdout.take()),
             stderr: Source::new(child.stderr.take()),
             scanner: read_outputs.then(Scanner::new),
             log,
+            masks,
             last_stderr: String::new(),
             turn: Stream::Stdout,
         }
@@ -158,6 +162,7 @@ impl Pump {
             }
         };
         if let Some(lines) = lines {
+            let lines = self.masks.push(stream, lines);
             self.write(stream, lines).await;
         }
     }
@@ -169,7 +174,9 @@ impl Pump {
             self.last_stderr.clear();
             self.last_stderr.push_str(&last[..last.floor_char_boundary(LAST_LINE)]);
         }
-        self.log.write(stream, lines).await;
+        if !lines.is_empty() {
+            self.log.write(stream, lines).await;
+        }
     }
 
     async fn finish(mut self) -> Pumped {
@@ -177,9 +184,9 @@ impl Pump {
         for (stream, lines) in
             [(Stream::Stdout, self.stdout.lines.finish()), (Stream::Stderr, self.stderr.lines.finish())]
         {
-            if let Some(lines) = lines {
-                self.write(stream, lines).await;
-            }
+            let mut rest = lines.map(|lines| self.masks.push(stream, lines)).unwrap_or_default();
+            rest.push_str(&self.masks.finish(stream));
+            self.write(stream, rest).await;
         }
         let outputs = self.scanner.map_or_else(|| Ok(Outputs::new()), Scanner::finish);
         Pumped { outputs, last_stderr: self.last_stderr, cut }

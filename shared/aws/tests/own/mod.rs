@@ -110,6 +110,7 @@ impl Own {
             walks_queue: self.walks_queue.clone(),
             queue_prefix: format!("{}-pool-", self.name),
             require_tls: false,
+            secrets_path: None,
             ready_shards,
         }
     }

@@ -10,7 +10,8 @@ impl<P: Ports> Engine<P> {
     /// Refuses a definition whose jobs ask for labels that the caller's may not.
     pub(crate) fn may_ask_for(&self, definition: &Definition) -> Outcome<()> {
         let labels = definition.jobs.iter().flat_map(|job| &job.labels).cloned().collect();
-        self.caller.check_labels(&labels)
+        self.caller.check_labels(&labels)?;
+        self.caller.check_secrets(definition.jobs.iter().flat_map(|job| &job.secrets))
     }
 
     /// Refuses a workflow that the caller couldn't have submitted: else a token for staging could start a deploy to
@@ -23,6 +24,7 @@ impl<P: Ports> Engine<P> {
         let specs = self.specs_of(&workflow.run, &records).await;
         let specs = self.unless_deleted(workflow, specs).await?;
         let labels = specs.iter().flat_map(|spec| &spec.labels).cloned().collect();
-        self.caller.check_labels(&labels)
+        self.caller.check_labels(&labels)?;
+        self.caller.check_secrets(specs.iter().flat_map(|spec| &spec.secrets))
     }
 }

@@ -12,6 +12,7 @@ use super::keys::{self, Level};
 use super::node::{Entry, Kind, Node, Path};
 use super::report::quote;
 use super::script::{self, Step};
+use super::secrets::set_by_steps;
 use super::{EnvValue, JobDefinition};
 
 impl Checker<'_> {
@@ -39,8 +40,11 @@ impl Checker<'_> {
         let limits = self.time_limits(entries, path);
         let outputs_from = get("outputs_from").map(|node| self.outputs_from(node, path.key("outputs_from")));
         let own = get("env").map(|node| self.env(node, path.key("env"), Some(&Needed::new(needs))));
-        let script = self.script(entry, entries, path);
         let env = over(workflow_env, own.unwrap_or_default());
+        let set: Vec<_> =
+            env.iter().map(|(name, _)| (name.as_str(), "`env`")).chain(set_by_steps(get("steps"))).collect();
+        let secrets = get("secrets").map(|node| self.secrets(node, path.key("secrets"), &set));
+        let script = self.script(entry, entries, path);
         let metadata = self.kept(get("metadata"), path.key("metadata"));
         let size: usize = env.iter().map(|(name, value)| name.len() + value.weight()).sum();
         let script = script.filter(|script| self.command_fits(script.len() + size, entry.key_at, path));
@@ -51,6 +55,7 @@ impl Checker<'_> {
             env,
             needs: edges.iter().map(|edge| edge.to).collect(),
             labels: labels.unwrap_or_default(),
+            secrets: secrets.unwrap_or_default(),
             retry,
             limits,
             outputs_from: outputs_from.unwrap_or_default(),

@@ -32,18 +32,11 @@ impl Level {
                 "outputs_from",
                 "metadata",
                 "env",
+                "secrets",
             ],
             Self::Retry => &["max", "lost", "timeout", "backoff", "delay", "max_delay"],
             Self::Step => &["id", "name", "run", "env"],
             Self::Reference => &["from"],
-        }
-    }
-
-    /// Known, but not built: refused, so that nobody relies on what doesn't happen.
-    fn not_yet(self) -> &'static [&'static str] {
-        match self {
-            Self::Job => &["secrets"],
-            _ => &[],
         }
     }
 
@@ -69,14 +62,8 @@ pub(super) fn check(report: &mut Report, entries: &[Entry], path: Path<'_>, leve
         if level.keys().contains(&key.as_str()) {
             continue;
         }
-        let path = path.key(key);
-        if level.not_yet().contains(&key.as_str()) {
-            let message = format!("{} of {} is not supported yet; leave it out", quote(key), level.name());
-            report.add("not_supported_yet", *key_at, path, message);
-        } else {
-            let message = format!("{} is not a key of {}{}", quote(key), level.name(), advice(key, level));
-            report.add("unknown_key", *key_at, path, message);
-        }
+        let message = format!("{} is not a key of {}{}", quote(key), level.name(), advice(key, level));
+        report.add("unknown_key", *key_at, path.key(key), message);
     }
 }
 
@@ -84,11 +71,10 @@ fn advice(key: &str, level: Level) -> String {
     if let Some(advice) = instead(key, level) {
         return format!(": {advice}");
     }
-    let here = level.keys().iter().chain(level.not_yet()).copied();
-    if let Some(near) = nearest(key, here, &mut usize::MAX.clone()) {
+    if let Some(near) = nearest(key, level.keys().iter().copied(), &mut usize::MAX.clone()) {
         return format!("; did you mean `{near}`?");
     }
-    let elsewhere = Level::ALL.into_iter().find(|other| other.keys().contains(&key) || other.not_yet().contains(&key));
+    let elsewhere = Level::ALL.into_iter().find(|other| other.keys().contains(&key));
     match elsewhere {
         Some(other) => format!(", but of {}", other.name()),
         None => format!("; its keys are {}", level.keys().join(", ")),

@@ -90,6 +90,8 @@ impl<'a> Checker<'a> {
         let edges = needs.map(|node| self.needs(n, node, path.key("depends_on"))).unwrap_or_default();
         let labels = given(entries, "required_labels").filter(|node| self.is_list(node, path.key("required_labels")));
         let labels = labels.map(|node| self.labels(node, path.key("required_labels"))).unwrap_or_default();
+        let secrets = given(entries, "secrets").filter(|node| self.is_list(node, path.key("secrets")));
+        let secrets = secrets.map(|node| self.secrets(node, path.key("secrets"), &[])).unwrap_or_default();
         let retries = given(entries, "max_retries").map(|node| self.retry_count(node, path.key("max_retries")));
         self.shown(given(entries, "name"), path.key("name"));
         let mut kept = |key| self.kept(given(entries, key), path.key(key));
@@ -102,6 +104,7 @@ impl<'a> Checker<'a> {
             env: Vec::new(),
             needs: edges.iter().map(|edge| edge.to).collect(),
             labels,
+            secrets,
             retry: Retry { max: retries.unwrap_or_default(), ..Retry::default() },
             limits: TimeLimits::default(),
             outputs_from: OutputsFrom::default(),

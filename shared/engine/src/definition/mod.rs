@@ -21,15 +21,17 @@ mod node;
 mod report;
 mod retry;
 mod script;
+mod secrets;
 mod yaml;
 
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use protocol::wire::{self, Backoff, OutputsFrom};
-use protocol::{JobId, LabelSet, OutputName, limits};
+use protocol::{JobId, LabelSet, OutputName, SecretName, limits};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -69,6 +71,8 @@ pub struct JobDefinition {
     pub needs: Vec<usize>,
     /// All of these a worker must have.
     pub labels: LabelSet,
+    /// What it is given in its environment when a worker takes it; no other variable of it has such a name.
+    pub secrets: BTreeSet<SecretName>,
     /// Tries on top of the first.
     pub retry: Retry,
     /// How long it may take.

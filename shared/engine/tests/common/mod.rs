@@ -22,7 +22,11 @@ pub struct World {
 impl World {
     /// A started workflow. Nobody was told of that yet.
     pub async fn started(yaml: &str) -> Self {
-        let engine = Engine::new(Memory::new());
+        Self::started_on(Engine::new(Memory::new()), yaml).await
+    }
+
+    /// A started workflow of this engine. Nobody was told of that yet.
+    pub async fn started_on(engine: Engine<Memory>, yaml: &str) -> Self {
         let definition = from_yaml(yaml).unwrap_or_else(|problems| panic!("{problems:#?}\n{yaml}"));
         let submission =
             Submission { definition, default_name: "test".into(), source: yaml.into(), run: true, key: None };

@@ -61,10 +61,11 @@ fn problems_in_a_list_of_jobs_have_paths_instead_of_positions() {
         "name": 5,
         "jobs": [
             {"id": "a", "name": "A", "command": "x", "depends_on": ["b", "c", "a", "b"]},
-            {"id": "b", "name": "B", "command": "x", "depends_on": ["a"], "required_labels": ["a b"], "max_retries": 1000},
+            {"id": "b", "name": "B", "command": "x", "depends_on": ["a"], "required_labels": ["a b"], "max_retries": 1000,
+             "secrets": ["A", "A", "b c", "PATH"]},
             {"id": "b", "name": "B", "command": "x"},
             {"id": "d/e", "name": 1},
-            {"name": "x", "command": ["x"], "depends_on": "a", "required_labels": {}, "max_retries": "1"},
+            {"name": "x", "command": ["x"], "secrets": "A", "depends_on": "a", "required_labels": {}, "max_retries": "1"},
             "f",
         ]
     });
@@ -81,6 +82,9 @@ fn problems_in_a_list_of_jobs_have_paths_instead_of_positions() {
             "jobs[0].depends_on[3] duplicate_need",
             "jobs[1].max_retries out_of_range",
             "jobs[1].required_labels[0] bad_label",
+            "jobs[1].secrets[1] duplicate_secret",
+            "jobs[1].secrets[2] bad_secret",
+            "jobs[1].secrets[3] secret_is_set",
             "jobs[2].id duplicate_job",
             "jobs[3].command missing_field",
             "jobs[3].id bad_id",
@@ -90,6 +94,7 @@ fn problems_in_a_list_of_jobs_have_paths_instead_of_positions() {
             "jobs[4].id missing_field",
             "jobs[4].max_retries wrong_type",
             "jobs[4].required_labels wrong_type",
+            "jobs[4].secrets wrong_type",
             "jobs[5] wrong_type",
             "name wrong_type",
         ]

@@ -203,8 +203,43 @@ fn on_is_shown_and_noted_since_it_starts_nothing() {
 }
 
 #[test]
-fn a_key_that_is_not_built_yet_is_refused_and_never_ignored() {
-    assert_eq!(codes("run: x\nsecrets: [a]"), ["not_supported_yet"]);
+fn a_job_names_a_secret_or_several() {
+    let names = |secrets: &str| {
+        let definition = yaml(&format!("jobs: {{a: {{run: x, secrets: {secrets}}}}}"));
+        definition.jobs[0].secrets.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(names("DEPLOY_KEY"), "DEPLOY_KEY");
+    assert_eq!(names("[b, a_1]"), "a_1 b");
+    assert_eq!(names("[]"), "");
+}
+
+#[test]
+fn a_secret_that_can_not_be_set_is_refused() {
+    assert_eq!(
+        codes("run: x\nsecrets: [a-b, 1a, '', A, A]"),
+        ["bad_secret", "bad_secret", "bad_secret", "duplicate_secret"]
+    );
+    assert_eq!(codes("run: x\nsecrets: {A: b}"), ["wrong_type"]);
+    assert_eq!(codes("run: x\nsecrets: [PATH, JOB_ID, WORKFLOW_OUTPUT]"), ["secret_is_set"; 3]);
+    let many = repeat(21, |n| format!("A{n}, "));
+    assert_eq!(codes(&format!("run: x\nsecrets: [{many}]")), ["too_many_secrets"]);
+    let many = repeat(20, |n| format!("A{n}, "));
+    assert!(codes(&format!("run: x\nsecrets: [{many}]")).is_empty());
+}
+
+#[test]
+fn a_secret_that_an_env_sets_too_is_refused_by_name() {
+    let message = |text: &str| {
+        let found = problems(text);
+        assert_eq!((found.len(), found[0].code), (1, "secret_is_set"), "{found:#?}");
+        found[0].message.clone()
+    };
+    assert!(
+        message("env: {A: x}\njobs: {a: {run: x, secrets: [B, A]}}").contains("`A` is a secret and is set by `env`")
+    );
+    assert!(message("jobs: {a: {run: x, env: {A: x}, secrets: A}}").contains("`A`"));
+    let step = message("jobs: {a: {steps: [{run: x}, {run: y, env: {B: 1, A: x}}], secrets: A}}");
+    assert!(step.contains("the `env` of a step"), "{step}");
 }
 
 #[test]

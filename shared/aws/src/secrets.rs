@@ -1,0 +1,138 @@
+//! Secrets in AWS's Parameter Store, encrypted there: each a parameter of its own below a path that is the stack's.
+
+use std::collections::BTreeSet;
+
+use aws_sdk_ssm::types::ParameterType;
+use engine::ports::{SecretStore, Stored};
+use futures::future::try_join_all;
+use protocol::{SecretName, SecretValue, Secrets};
+
+use crate::Aws;
+use crate::error::{corrupt, unavailable};
+
+/// Names that one call takes.
+const NAMES: usize = 10;
+
+/// Where secrets are, for a process that may read them.
+pub(crate) struct Parameters {
+    client: aws_sdk_ssm::Client,
+    /// It ends with a slash; a secret's name follows.
+    path: String,
+}
+
+impl Parameters {
+    pub(crate) fn new(client: aws_sdk_ssm::Client, path: &str) -> Self {
+        Self { client, path: format!("{}/", path.trim_end_matches('/')) }
+    }
+
+    fn name(&self, secret: &SecretName) -> String {
+        format!("{}{secret}", self.path)
+    }
+
+    async fn page(&self, names: &[&SecretName]) -> Stored<Vec<(SecretName, SecretValue)>> {
+        let names = names.iter().map(|name| self.name(name)).collect();
+        // Those that aren't there are listed in the answer, and are no error.
+        let call = self.client.get_parameters().set_names(Some(names)).with_decryption(true);
+        let answer = call.send().await.map_err(|error| unavailable(&error))?;
+        let secret = |parameter: aws_sdk_ssm::types::Parameter| {
+            let name = parameter.name.unwrap_or_default();
+            let secret = name.strip_prefix(&self.path).and_then(|name| SecretName::new(name).ok());
+            let secret = secret.ok_or_else(|| corrupt(format!("a parameter that wasn't asked for: {name}")))?;
+            let value = SecretValue::new(parameter.value.unwrap_or_default());
+            let value = value.map_err(|error| corrupt(format!("the value of parameter {name}: {error}")))?;
+            Ok((secret, value))
+        };
+        answer.parameters.unwrap_or_default().into_iter().map(secret).collect()
+    }
+}
+
+impl SecretStore for Aws {
+    async fn secrets(&self, names: &BTreeSet<SecretName>) -> Stored<Secrets> {
+        let Some(parameters) = &self.secrets else { return Ok(Secrets::new()) };
+        let names: Vec<&SecretName> = names.iter().collect();
+        let pages = try_join_all(names.chunks(NAMES).map(|page| parameters.page(page))).await?;
+        Ok(pages.into_iter().flatten().collect())
+    }
+}
+
+/// The secrets of a stack, for who sets them.
+pub struct StackSecrets(Parameters);
+
+/// Why a stack's secrets can't be reached.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StackSecretsError {
+    /// Neither the environment nor the profile names a region.
+    #[error("no AWS region is set; set AWS_REGION to the one that the stack is in")]
+    NoRegion,
+    /// Anything else, with its causes: no credentials, no permission, no network.
+    #[error("{what} in AWS's Parameter Store: {error}")]
+    Failed {
+        /// What was tried.
+        what: String,
+        /// Why it failed.
+        error: String,
+    },
+}
+
+impl StackSecrets {
+    /// Those of the stack of this name.
+    ///
+    /// Credentials, region and `AWS_ENDPOINT_URL` come from the environment, the profile or the machine's role. Needs
+    /// `ssm:PutParameter`, `ssm:GetParametersByPath` and `ssm:DeleteParameter`.
+    ///
+    /// # Errors
+    /// If there is no region.
+    pub async fn of_stack(stack: &str) -> Result<Self, StackSecretsError> {
+        let settings = Aws::settings().load().await;
+        settings.region().ok_or(StackSecretsError::NoRegion)?;
+        Ok(Self(Parameters::new(aws_sdk_ssm::Client::new(&settings), &format!("/{stack}/secrets/"))))
+    }
+
+    /// Keeps a value, encrypted with the account's own key for parameters, instead of what was there.
+    ///
+    /// # Errors
+    /// If it can't be kept.
+    pub async fn set(&self, secret: &SecretName, value: &SecretValue) -> Result<(), StackSecretsError> {
+        let name = self.0.name(secret);
+        let call = self.0.client.put_parameter().name(&name).value(value.reveal());
+        let call = call.r#type(ParameterType::SecureString).overwrite(true);
+        call.send().await.map_err(|error| failed(format!("setting {name}"), &error))?;
+        Ok(())
+    }
+
+    /// All names, in order.
+    ///
+    /// # Errors
+    /// If they can't be read.
+    pub async fn names(&self) -> Result<Vec<SecretName>, StackSecretsError> {
+        let path = self.0.path.trim_end_matches('/');
+        let call = self.0.client.get_parameters_by_path().path(path).with_decryption(false);
+        let mut pages = call.into_paginator().send();
+        let mut names = BTreeSet::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|error| failed(format!("listing {path}"), &error))?;
+            for name in page.parameters.unwrap_or_default().into_iter().filter_map(|parameter| parameter.name) {
+                names.extend(name.strip_prefix(&self.0.path).and_then(|name| SecretName::new(name).ok()));
+            }
+        }
+        Ok(names.into_iter().collect())
+    }
+
+    /// Removes a secret. Whether it was there.
+    ///
+    /// # Errors
+    /// If it can't be removed.
+    pub async fn remove(&self, secret: &SecretName) -> Result<bool, StackSecretsError> {
+        let name = self.0.name(secret);
+        match self.0.client.delete_parameter().name(&name).send().await {
+            Ok(_) => Ok(true),
+            Err(error) if error.as_service_error().is_some_and(|error| error.is_parameter_not_found()) => Ok(false),
+            Err(error) => Err(failed(format!("removing {name}"), &error)),
+        }
+    }
+}
+
+fn failed(what: String, error: &(dyn std::error::Error + 'static)) -> StackSecretsError {
+    StackSecretsError::Failed { what, error: unavailable(error).to_string() }
+}

@@ -1,0 +1,92 @@
+//! `secrets`: names of values that a job is given in its environment when a worker takes it.
+
+use std::collections::BTreeSet;
+
+use protocol::{SecretName, limits};
+
+use super::check::Checker;
+use super::keys;
+use super::node::{Entry, Kind, Node, Path};
+use super::report::quote;
+
+/// Variables that the worker sets itself, or that decide how a job's shell runs.
+const RESERVED: [&str; 15] = [
+    "WORKFLOW_ID",
+    "JOB_ID",
+    "JOB_ATTEMPT",
+    "JOB_DIR",
+    "WORKER_SLOT",
+    "UPSTREAM_OUTPUTS",
+    "WORKFLOW_OUTPUT",
+    "PATH",
+    "HOME",
+    "PWD",
+    "IFS",
+    "ENV",
+    "BASH_ENV",
+    "LD_PRELOAD",
+    "LD_LIBRARY_PATH",
+];
+
+/// Who sets a variable otherwise.
+pub(super) type Setter<'a> = (&'a str, &'static str);
+
+impl Checker<'_> {
+    /// Reads `secrets`. `set` are the variables that the job has anyway.
+    pub(super) fn secrets(&mut self, node: &Node, path: Path<'_>, set: &[Setter<'_>]) -> BTreeSet<SecretName> {
+        let mut names = BTreeSet::new();
+        let items = self.one_or_many(node, path, "the name of a secret or a list of names");
+        let count = items.len();
+        for (index, item) in items {
+            let path = index.map_or(path, |index| path.index(index));
+            let Some(text) = self.text(item, path, "the name of a secret") else { continue };
+            let name = match SecretName::new(text) {
+                Ok(name) => name,
+                Err(error) => {
+                    self.report.add("bad_secret", item.at, path, error.to_string());
+                    continue;
+                }
+            };
+            if let Some(problem) = taken(text, set) {
+                self.report.add("secret_is_set", item.at, path, problem);
+            }
+            if !names.insert(name) {
+                let message = format!("the secret {} is named twice; remove one", quote(text));
+                self.report.add("duplicate_secret", item.at, path, message);
+            }
+        }
+        if count > limits::SECRETS_PER_JOB {
+            let message = format!("{count} secrets; a job may name {}", limits::SECRETS_PER_JOB);
+            self.report.add("too_many_secrets", node.at, path, message);
+        }
+        names
+    }
+}
+
+fn taken(name: &str, set: &[Setter<'_>]) -> Option<String> {
+    if RESERVED.contains(&name) {
+        return Some(format!("{} is a variable that every job has already; call the secret otherwise", quote(name)));
+    }
+    let (_, by) = set.iter().find(|(other, _)| *other == name)?;
+    Some(format!("{} is a secret and is set by {by} too; remove it from one of them", quote(name)))
+}
+
+/// The variables that the steps of a job set, right or wrong.
+pub(super) fn set_by_steps(steps: Option<&Node>) -> impl Iterator<Item = Setter<'_>> {
+    let steps = steps.map_or(&[] as &[Node], |node| match &node.kind {
+        Kind::List(steps) => steps,
+        _ => &[],
+    });
+    steps.iter().flat_map(|step| {
+        let env = map(step).and_then(|entries| keys::find(entries, "env"));
+        let names = env.and_then(|env| map(&env.value)).unwrap_or_default();
+        names.iter().map(|entry| (entry.key.as_str(), "the `env` of a step"))
+    })
+}
+
+fn map(node: &Node) -> Option<&[Entry]> {
+    match &node.kind {
+        Kind::Map(entries) => Some(entries),
+        _ => None,
+    }
+}

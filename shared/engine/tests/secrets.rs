@@ -1,0 +1,295 @@
+//! Secrets reach the jobs that name them, by workers whose token allows it, and nobody else.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use common::World;
+use engine::access::{Grant, TokenRecord, TokenText};
+use engine::definition::from_yaml;
+use engine::memory::Memory;
+use engine::ports::{Local as _, SecretSource, StoreError, Stored};
+use engine::submit::Submission;
+use engine::{Engine, EngineError};
+use protocol::access::{Allowed, Scope};
+use protocol::requests::{FEATURE_SECRETS, Fail, LogPiece, Next, Register, Transport};
+use protocol::wire::{Claimed, Stream};
+use protocol::{JobId, LabelSet, Millis, SecretName, SecretValue, Secrets, Status, TokenName, WorkerId};
+
+mod common;
+
+const ONE: &str = "jobs: {a: {run: deploy, secrets: KEY}}";
+
+/// Secrets that the test changes. `None`: they can't be read.
+#[derive(Clone, Default)]
+struct Kept(Arc<Mutex<Option<Secrets>>>);
+
+impl Kept {
+    fn of(pairs: &[(&str, &str)]) -> Self {
+        let kept = Self::default();
+        kept.become_these(pairs);
+        kept
+    }
+
+    fn become_these(&self, pairs: &[(&str, &str)]) {
+        let secrets = pairs.iter().map(|(key, value)| (name(key), SecretValue::new(*value).expect("a value")));
+        *self.0.lock().expect("no panic") = Some(secrets.collect());
+    }
+
+    fn break_down(&self) {
+        *self.0.lock().expect("no panic") = None;
+    }
+}
+
+impl SecretSource for Kept {
+    fn read(&self, names: &BTreeSet<SecretName>) -> Stored<Secrets> {
+        let kept = self.0.lock().expect("no panic");
+        kept.as_ref().ok_or_else(|| StoreError::Unavailable("the file is broken".to_owned()))?.read(names)
+    }
+}
+
+fn name(text: &str) -> SecretName {
+    SecretName::new(text).expect("a name")
+}
+
+fn engine(kept: &Kept) -> Engine<Memory> {
+    Engine::new(Memory::new().with_secrets(kept.clone()))
+}
+
+/// What a token allows that may have these secrets.
+fn may_have(secrets: &[&str]) -> Grant {
+    let token = TokenName::new("t").expect("a name");
+    Grant::of(&TokenRecord {
+        hash: TokenText::new(token.clone(), [[1; 16], [2; 16]]).hash(),
+        name: token,
+        scopes: Scope::ALL.into(),
+        labels: Allowed::All,
+        secrets: Allowed::Only(secrets.iter().copied().map(name).collect()),
+        exclusive: false,
+        created_at: Millis(0),
+        expires_at: Millis(u64::MAX),
+    })
+}
+
+/// A started workflow that workers know of.
+async fn world(kept: &Kept, yaml: &str) -> World {
+    let world = World::started_on(engine(kept), yaml).await;
+    world.tell(&world.notices()).await;
+    world.walk().await;
+    world
+}
+
+impl World {
+    /// The same world, for another caller.
+    fn for_who(&self, grant: Grant) -> Self {
+        Self { engine: self.engine.acting_for(grant), id: self.id.clone() }
+    }
+
+    async fn register(&self, worker: &str, feature: &str) {
+        let request = Register {
+            worker_id: WorkerId::new(worker).expect("an id"),
+            labels: LabelSet::default(),
+            transport: Transport::Http,
+            exclusive: false,
+            features: vec![feature.to_owned()],
+        };
+        self.engine.register(request).await.expect("memory answers");
+    }
+}
+
+#[tokio::test]
+async fn a_job_is_given_only_to_a_worker_whose_token_may_have_all_its_secrets() {
+    let kept = Kept::of(&[("KEY", "hunter22"), ("OTHER", "swordfish")]);
+    let world = world(&kept, "jobs: {a: {run: deploy, secrets: [KEY, OTHER]}}").await;
+    for few in [&[] as &[&str], &["KEY"], &["OTHER", "MORE"]] {
+        assert!(world.for_who(may_have(few)).claim("w").await.is_none(), "{few:?}");
+    }
+    let job = world.for_who(may_have(&["KEY", "OTHER"])).claim("w").await.expect("it may have both").job;
+    assert_eq!(job.secrets[&name("KEY")].reveal(), "hunter22");
+    assert_eq!(job.secrets[&name("OTHER")].reveal(), "swordfish");
+    assert!(!format!("{job:?}").contains("hunter22"));
+}
+
+#[tokio::test]
+async fn a_completion_brings_no_job_whose_secrets_the_token_may_not_have() {
+    let kept = Kept::of(&[("KEY", "hunter22")]);
+    let world = world(&kept, "jobs: {a: {run: x}, b: {run: y, needs: a, secrets: KEY}}").await;
+    for (grant, brings) in [(may_have(&["OTHER"]), false), (may_have(&["KEY"]), true)] {
+        let world = World::started_on(world.engine.clone(), "jobs: {a: {run: x}, b: {run: y, needs: a, secrets: KEY}}")
+            .await
+            .for_who(grant);
+        world.tell(&world.notices()).await;
+        world.walk().await;
+        let first = loop {
+            let claimed = world.claim("w").await.expect("it needs no secret");
+            if claimed.lease.workflow_id == world.id {
+                break claimed;
+            }
+        };
+        let next = Next {
+            worker_id: WorkerId::new("w").expect("an id"),
+            labels: LabelSet::default(),
+            lease_ttl_secs: 30,
+            exclusive: false,
+        };
+        let next = world.engine.complete(&first.lease.lease_id.0, [].into(), Some(next)).await.expect("held");
+        assert_eq!(next.map(|next| next.job.secrets.len()), brings.then_some(1));
+    }
+}
+
+#[tokio::test]
+async fn a_worker_that_sets_secrets_itself_is_given_them_apart_and_others_in_the_command() {
+    let kept = Kept::of(&[("KEY", "it's hunter22")]);
+    let yaml = "jobs: {a: {run: deploy, secrets: KEY, env: {A: b}}, b: {run: deploy, secrets: KEY, env: {A: b}}}";
+    let world = world(&kept, yaml).await;
+    world.register("knows", FEATURE_SECRETS).await;
+    let apart = world.claim("knows").await.expect("a job").job;
+    assert_eq!(apart.command, "export A='b'\ndeploy");
+    assert_eq!(apart.env.keys().collect::<Vec<_>>(), ["A"]);
+    assert_eq!(apart.secrets[&name("KEY")].reveal(), "it's hunter22");
+    world.register("other", "outputs_url").await;
+    let within = world.claim("other").await.expect("a job").job;
+    assert_eq!(within.command, "export A='b'\nexport KEY='it'\\''s hunter22'\ndeploy");
+    assert_eq!(within.env["KEY"], "it's hunter22");
+    assert_eq!(within.secrets, apart.secrets);
+}
+
+#[tokio::test]
+async fn a_secret_that_is_not_there_fails_its_job_at_once_by_name() {
+    let world = world(&Kept::of(&[("KEY", "x")]), "jobs: {a: {run: x, secrets: [KEY, NOPE], retries: 3}}").await;
+    assert!(world.claim("w").await.is_none());
+    let job = world.now().await.jobs.remove(0);
+    let error = job.error.expect("an error");
+    assert_eq!((job.status, job.attempt), (Status::Failure, 0));
+    assert!(error.contains("the secret `NOPE` ") && error.contains("wfg secret set NOPE"), "{error}");
+}
+
+#[tokio::test]
+async fn a_replaced_value_is_given_from_the_next_claim_on() {
+    let kept = Kept::of(&[("KEY", "old value")]);
+    let world = world(&kept, "jobs: {a: {run: x, secrets: KEY}, b: {run: x, secrets: KEY}}").await;
+    let value = |claimed: Claimed| claimed.job.secrets[&name("KEY")].reveal().to_owned();
+    assert_eq!(value(world.claim("w").await.expect("a job")), "old value");
+    kept.become_these(&[("KEY", "new value")]);
+    assert_eq!(value(world.claim("w").await.expect("a job")), "new value");
+}
+
+#[tokio::test]
+async fn while_secrets_can_not_be_read_their_jobs_wait_and_others_are_given() {
+    let kept = Kept::of(&[("KEY", "hunter22")]);
+    let world = world(&kept, "jobs: {a: {run: x, secrets: KEY}, b: {run: x}}").await;
+    kept.break_down();
+    assert_eq!(world.claim("w").await.expect("one needs no secret").job.job_id.as_str(), "b");
+    assert!(world.claim("w").await.is_none());
+    let waits = world.now().await.jobs.remove(0);
+    assert_eq!((waits.status, waits.attempt), (Status::Queued, 0), "no try is used");
+    kept.become_these(&[("KEY", "hunter22")]);
+    assert_eq!(world.claim("w").await.expect("it can be read again").job.job_id.as_str(), "a");
+}
+
+#[tokio::test]
+async fn who_may_not_name_a_secret_can_neither_submit_nor_start_nor_cancel_its_job() {
+    let engine = engine(&Kept::default()).acting_for(may_have(&["KEY"]));
+    let submit = async |yaml: &str| {
+        let definition = from_yaml(yaml).expect("good");
+        let source = yaml.to_owned();
+        let submission = Submission { definition, default_name: "t".into(), source, run: true, key: None };
+        engine.submit(submission).await
+    };
+    let other = engine.acting_for(may_have(&["OTHER"]));
+    let id = submit(ONE).await.expect("it may").workflow;
+    for refused in [other.cancel(&id).await, other.start(&id, None).await] {
+        assert!(matches!(refused, Err(EngineError::SecretNotAllowed(_))), "{refused:?}");
+    }
+    let refused = submit("jobs: {a: {run: x, secrets: [KEY, MORE]}}").await.expect_err("not allowed");
+    assert!(matches!(&refused, EngineError::SecretNotAllowed(secret) if *secret == name("MORE")), "{refused}");
+}
+
+#[tokio::test]
+async fn names_are_shown_and_values_are_not() {
+    let world = world(&Kept::of(&[("KEY", "hunter22")]), ONE).await;
+    world.claim("w").await.expect("a job");
+    let shown = serde_json::to_value(world.now().await).expect("JSON");
+    assert_eq!(shown["jobs"][0]["secrets"], serde_json::json!(["KEY"]));
+    assert!(!shown.to_string().contains("hunter22"));
+    let pools = world.engine.pools().await.expect("memory answers");
+    assert_eq!(pools[0].secrets, [name("KEY")].into());
+}
+
+/// What is kept of a job's log, a stream's pieces together.
+async fn log(world: &World, stream: Stream) -> String {
+    let id = JobId::new("a").expect("an id");
+    let page = world.engine.read_logs(&world.id, &id, None, None).await.expect("it is there");
+    page.chunks.into_iter().filter(|chunk| chunk.stream == stream).map(|chunk| chunk.data).collect()
+}
+
+fn pieces(first: u64, texts: &[&str]) -> Vec<LogPiece> {
+    let piece = |(sequence, data): (u64, &&str)| LogPiece {
+        sequence,
+        data: (*data).to_owned(),
+        timestamp_ms: Millis(1),
+        stream: Stream::Stdout,
+    };
+    (first..).zip(texts).map(piece).collect()
+}
+
+#[tokio::test]
+async fn what_arrives_of_a_job_is_kept_without_its_secrets() {
+    let kept = Kept::of(&[("KEY", "hunter22"), ("OTHER", "swordfish")]);
+    let world = world(&kept, ONE).await;
+    let claimed = world.claim("w").await.expect("a job");
+    let lease = &claimed.lease.lease_id.0;
+    let mut sent = pieces(0, &["it is hunter22, ", "no: hunt", "er22, not swordfish\n"]);
+    sent.reverse();
+    world.engine.append_logs(lease, sent).await.expect("held");
+    assert_eq!(log(&world, Stream::Stdout).await, "it is ***, no: ***, not swordfish\n");
+    let said = Fail { error: "no good: hunter22".to_owned(), retryable: false, exit_code: None };
+    world.engine.fail(lease, said.clone()).await.expect("held");
+    world.engine.fail(lease, said).await.expect("the same report again");
+    let job = world.now().await.jobs.remove(0);
+    assert_eq!(job.error.as_deref(), Some("no good: ***"));
+    assert_eq!(job.attempts[0].error, "no good: ***");
+}
+
+#[tokio::test]
+async fn a_value_that_was_replaced_while_its_job_runs_is_still_hidden() {
+    let kept = Kept::of(&[("KEY", "old value")]);
+    let world = world(&kept, "jobs: {a: {run: x, secrets: KEY}, b: {run: x, secrets: KEY}}").await;
+    let first = world.claim("w").await.expect("a job");
+    kept.become_these(&[("KEY", "new value")]);
+    world.claim("w").await.expect("another, with the new value");
+    let lease = &first.lease.lease_id.0;
+    let said = Fail { error: "old value, new value".to_owned(), retryable: false, exit_code: None };
+    world.engine.fail(lease, said).await.expect("held");
+    let job = world.now().await.jobs.into_iter().find(|job| job.id == first.job.job_id).expect("it is there");
+    assert_eq!(job.error.as_deref(), Some("***, ***"));
+}
+
+#[tokio::test]
+async fn a_job_without_secrets_is_kept_as_it_came_and_reads_none() {
+    let kept = Kept::default();
+    let world = world(&kept, "jobs: {a: {run: deploy}}").await;
+    let claimed = world.claim("w").await.expect("no secret is read, so it does no harm that they can't be");
+    let lease = &claimed.lease.lease_id.0;
+    world.engine.append_logs(lease, pieces(0, &["hunter22\n"])).await.expect("held");
+    assert_eq!(log(&world, Stream::Stdout).await, "hunter22\n");
+    world.fail(&claimed, false).await.expect("held");
+}
+
+#[tokio::test]
+async fn a_log_is_not_kept_while_the_secrets_to_hide_in_it_can_not_be_read() {
+    let kept = Kept::of(&[("KEY", "hunter22")]);
+    let world = world(&kept, ONE).await;
+    let claimed = world.claim("w").await.expect("a job");
+    let lease = &claimed.lease.lease_id.0;
+    kept.break_down();
+    world.engine.append_logs(lease, pieces(0, &["hunter22 "])).await.expect("they are known from the claim");
+    world.engine.ports().pass(Duration::from_secs(20));
+    world.engine.heartbeat(lease).await.expect("held");
+    world.engine.ports().pass(Duration::from_secs(20));
+    let refused = world.engine.append_logs(lease, pieces(1, &["hunter22\n"])).await.expect_err("they can't be read");
+    assert!(matches!(refused, EngineError::Store(StoreError::Unavailable(_))), "{refused}");
+    kept.become_these(&[("KEY", "hunter22")]);
+    world.engine.append_logs(lease, pieces(1, &["hunter22\n"])).await.expect("sent again");
+    assert_eq!(log(&world, Stream::Stdout).await, "*** ***\n");
+}

@@ -1,0 +1,95 @@
+//! What a worker does with a job's secrets, with real processes.
+
+use common::{Fake, Request, job, once};
+use serde_json::{Value, json};
+use workflow_graph_worker_sdk::{Context, Executor, Failure, Job, Outputs, Stream, Worker, WorkerConfig};
+
+mod common;
+
+fn with_secrets(command: &str, secrets: Value) -> Value {
+    let mut job = job(command);
+    job["secrets"] = secrets;
+    job
+}
+
+/// The log of a stream, as it arrived.
+fn log(server: &Fake, stream: &str) -> String {
+    let chunks = |request: Request| request.json()["chunks"].as_array().expect("a list").clone();
+    let all = server.seen("/logs").into_iter().flat_map(chunks).filter(|chunk| chunk["stream"] == stream);
+    all.map(|chunk| chunk["data"].as_str().expect("a text").to_owned()).collect()
+}
+
+async fn run(worker: Worker) {
+    worker.run().await.expect("it works");
+}
+
+async fn run_shell(job: &Value) -> Fake {
+    let server = Fake::start(once(job, 30)).await;
+    run(Worker::new(WorkerConfig { once: true, ..server.config() })).await;
+    server
+}
+
+#[tokio::test]
+async fn a_job_has_its_secrets_in_its_environment_and_not_in_the_command_line() {
+    let secrets = json!({"KEY": "it's hunter22", "PEM": "one1\ntwo2"});
+    let command = r#"[ "$KEY" = "it's hunter22" ] && [ "$PEM" = "$(printf 'one1\ntwo2')" ] && echo right"#;
+    let server = run_shell(&with_secrets(command, secrets.clone())).await;
+    assert_eq!(log(&server, "stdout"), "right\n");
+    let command =
+        "tr '\\0' ' ' < /proc/$$/cmdline | grep -c 'hunte[r]'; tr '\\0' ' ' < /proc/$$/environ | grep -c 'hunte[r]'";
+    let server = run_shell(&with_secrets(command, secrets)).await;
+    assert_eq!(log(&server, "stdout"), "0\n1\n");
+}
+
+#[tokio::test]
+async fn a_secret_does_not_leave_the_worker_in_a_log() {
+    let command = r#"echo "a ${KEY}b"; echo "$PEM" >&2; printf %s "$KEY" | base64
+        printf 'hunt'; sleep 0.2; echo 'er22.'; printf 'hun'"#;
+    let server = run_shell(&with_secrets(command, json!({"KEY": "hunter22", "PEM": "first\n}\nlast"}))).await;
+    assert_eq!(log(&server, "stdout"), "a ***b\n***I=\n***.\nhun\n");
+    assert_eq!(log(&server, "stderr"), "***\n");
+}
+
+#[tokio::test]
+async fn a_secret_in_a_line_of_many_kilobytes_is_hidden_wherever_the_line_is_cut() {
+    let long = "s3cr3t-".repeat(500);
+    // Of 64 KB a piece is made, so that some secret is in two.
+    let command =
+        r#"for i in 1 2 3 4 5 6 7 8 9 10; do for j in 1 2 3 4 5 6; do printf '%s|' "$LONG"; done; printf "$i"; done"#;
+    let server = run_shell(&with_secrets(command, json!({"LONG": long}))).await;
+    let expected: String = (1..=10).map(|i| "***|".repeat(6) + &i.to_string()).collect();
+    assert_eq!(log(&server, "stdout"), expected + "\n");
+}
+
+#[tokio::test]
+async fn a_secret_does_not_leave_the_worker_in_an_error() {
+    let command = r#"printf '%*s%s\n' 496 '' "-$KEY" | tr ' ' x >&2; exit 3"#;
+    let server = run_shell(&with_secrets(command, json!({"KEY": "hunter22"}))).await;
+    let error = server.seen("/fail")[0].json()["error"].as_str().expect("a text").to_owned();
+    assert!(error.starts_with("exit code 3: xxx") && !error.contains("hun"), "{error}");
+}
+
+/// Logs and fails with what it was given.
+struct Careless;
+
+impl Executor for Careless {
+    async fn execute(&self, job: Job, context: Context) -> Result<Outputs, Failure> {
+        let secret = job.secrets.values().next().expect("a secret").reveal();
+        context.log.line(Stream::Stdout, &format!("it is {secret}")).await;
+        Err(Failure::lasting(format!("no good: {secret}")))
+    }
+}
+
+#[tokio::test]
+async fn the_log_and_error_of_another_executor_are_masked_too() {
+    let server = Fake::start(once(&with_secrets("x", json!({"KEY": "hunter22"})), 30)).await;
+    run(Worker::new(WorkerConfig { once: true, ..server.config() }).with_executor(Careless)).await;
+    assert_eq!(log(&server, "stdout"), "it is ***\n");
+    assert_eq!(server.seen("/fail")[0].json()["error"], "no good: ***");
+}
+
+#[tokio::test]
+async fn a_job_without_secrets_is_logged_as_it_is() {
+    let server = run_shell(&job("printf 'hunter22'; sleep 0.1; echo ' ***'")).await;
+    assert_eq!(log(&server, "stdout"), "hunter22 ***\n");
+}
