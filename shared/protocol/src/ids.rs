@@ -50,10 +50,15 @@ pub enum BadId {
     },
 }
 
-fn check_id(what: &'static str, text: &str) -> Result<(), BadId> {
-    if matches!(text, "." | "..") {
-        return Err(BadId::Dots { what, text: text.to_owned() });
+fn check_dots(what: &'static str, text: &str) -> Result<(), BadId> {
+    match text {
+        "." | ".." => Err(BadId::Dots { what, text: text.to_owned() }),
+        _ => Ok(()),
     }
+}
+
+fn check_id(what: &'static str, text: &str) -> Result<(), BadId> {
+    check_dots(what, text)?;
     check(what, text, limits::ID, "`/ ? #`, white space and control characters are not allowed", |c| {
         !(matches!(c, '/' | '?' | '#') || c.is_whitespace() || c.is_control())
     })
@@ -66,6 +71,7 @@ fn check_output_name(what: &'static str, text: &str) -> Result<(), BadId> {
 }
 
 fn check_token_name(what: &'static str, text: &str) -> Result<(), BadId> {
+    check_dots(what, text)?;
     check(what, text, limits::TOKEN_NAME, "only A-Z a-z 0-9 _ - . are allowed", |c| {
         c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.')
     })
@@ -203,6 +209,12 @@ mod tests {
         assert!(JobId::new("x".repeat(101)).expect_err("too long").to_string().contains("101 bytes"));
         assert!(JobId::new("x".repeat(100)).is_ok());
         assert!(JobId::new("deploy-straße:1.2_é@%").is_ok());
+    }
+
+    #[test]
+    fn a_token_that_no_path_could_revoke_is_refused() {
+        assert!(TokenName::new("..").is_err() && TokenName::new(".").is_err());
+        assert!(TokenName::new("ci.2").is_ok());
     }
 
     #[test]
