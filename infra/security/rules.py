@@ -94,7 +94,7 @@ def _statements(role, document):
         places = [_text(one) for one in _list(statement["Resource"])]
         yield from (f"{role} allows {action}" for action in actions if "*" in action)
         # None needs it: whatever the functions call knows the resource it is about.
-        yield from (f"{role} allows {actions} on {place}" for place in places if place.endswith(("*:*", ":*")) or place == "*")
+        yield from (f"{role} allows {actions} on {place}" for place in places if place.endswith(":*") or place == "*")
         if any("JobsTable" in place and "/stream/" not in place and "StreamArn" not in place for place in places):
             yield from _keys(role, actions, places, statement.get("Condition", {}))
         elif any("LogsTable" in place for place in places):

@@ -285,10 +285,11 @@ async fn a_batch_that_is_never_done_is_tried_with_jitter_up_to_a_limit_and_then_
     );
 }
 
-/// Answers for a pool whose queue is there or not, with these attributes or others.
+/// Answers for a pool whose queue is there, with other attributes, or isn't. The error's name is what the library makes of
+/// SQS's header `x-amzn-query-error`.
 fn queues(there: bool) -> Stub {
     Stub::new(move |body| match (&body["TableName"], &body["Attributes"]) {
-        (Value::Null, Value::Object(_)) if there => (400, json!({ "__type": "com.amazonaws.sqs#QueueNameExists" })),
+        (Value::Null, Value::Object(_)) if there => (400, json!({ "__type": "com.amazonaws.sqs#QueueAlreadyExists" })),
         (Value::Null, _) => (200, json!({ "QueueUrl": "http://localhost/pool" })),
         _ => (200, json!({})),
     })
