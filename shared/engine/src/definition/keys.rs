@@ -74,7 +74,8 @@ pub(super) fn check(report: &mut Report, entries: &[Entry], path: Path<'_>, leve
             let message = format!("{} of {} is not supported yet; leave it out", quote(key), level.name());
             report.add("not_supported_yet", *key_at, path, message);
         } else {
-            let message = format!("{} is not a key of {}{}", quote(key), level.name(), advice(key, level));
+            let advice = if report.is_full() { String::new() } else { advice(key, level) };
+            let message = format!("{} is not a key of {}{advice}", quote(key), level.name());
             report.add("unknown_key", *key_at, path, message);
         }
     }
