@@ -62,7 +62,8 @@ pub(super) fn check(report: &mut Report, entries: &[Entry], path: Path<'_>, leve
         if level.keys().contains(&key.as_str()) {
             continue;
         }
-        let message = format!("{} is not a key of {}{}", quote(key), level.name(), advice(key, level));
+        let advice = if report.is_full() { String::new() } else { advice(key, level) };
+        let message = format!("{} is not a key of {}{advice}", quote(key), level.name());
         report.add("unknown_key", *key_at, path.key(key), message);
     }
 }

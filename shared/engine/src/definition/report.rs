@@ -40,6 +40,11 @@ impl Report {
         self.problems.is_empty()
     }
 
+    /// Whether more was found than is listed, so that what follows is hardly worth a search for advice.
+    pub fn is_full(&self) -> bool {
+        self.dropped > 0
+    }
+
     /// In the order of the file, each once, the last of too many saying how many there are.
     pub fn into_problems(mut self) -> Vec<Problem> {
         self.keep_listed();
