@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::access::{Allowed, NewToken, Scope};
-use protocol::{LabelSet, TokenName};
+use protocol::{LabelSet, SecretName, SecretValue, TokenName};
 use reqwest::header::HeaderMap;
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
@@ -120,6 +120,25 @@ impl Cloud {
     #[must_use]
     pub fn token_name(&self, name: &str) -> TokenName {
         TokenName::new(format!("{}-{name}", self.label)).expect("a name")
+    }
+
+    /// Keeps a secret of this test's, or replaces it; its name.
+    ///
+    /// # Panics
+    /// If it can't be kept.
+    pub async fn secret(&self, name: &str, value: &str) -> SecretName {
+        let name = SecretName::new(format!("{}_{name}", self.label)).expect("a name");
+        match self.target.expect("the target has secrets") {
+            Target { secrets: Some(file), .. } => {
+                let value = SecretValue::new(value).expect("a value");
+                server::secrets::change(file, |secrets| secrets.insert(name.clone(), value)).expect("one's own file");
+            }
+            Target { emulator, .. } => {
+                let emulator = emulator.as_ref().expect("an emulator has the secrets");
+                emulator.put_secret(&self.http, name.as_str(), value).await;
+            }
+        }
+        name
     }
 
     /// The same target, asked by who has another token, or none.

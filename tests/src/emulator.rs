@@ -128,6 +128,21 @@ impl Emulator {
         &self.stack
     }
 
+    /// Keeps a secret for the stack, or replaces it.
+    ///
+    /// # Panics
+    /// If the emulator doesn't take it.
+    pub async fn put_secret(&self, http: &reqwest::Client, name: &str, value: &str) {
+        let input = json!({
+            "Name": format!("/{}/secrets/{name}", self.stack),
+            "Value": value,
+            "Type": "SecureString",
+            "Overwrite": true,
+        });
+        let answer = self.call(http, "ssm", "AmazonSSM.PutParameter", &input).await;
+        assert!(answer["Version"].is_number(), "{answer}");
+    }
+
     /// Puts an object into the stack's bucket.
     pub async fn put_object(&self, http: &reqwest::Client, key: &str, body: &Value) {
         self.object(http.put(self.object_url(key)).body(body.to_string())).await;

@@ -8,6 +8,7 @@ use std::sync::{OnceLock, mpsc};
 use engine::Engine;
 use engine::memory::Memory;
 use engine::ports::Local;
+use server::secrets::SecretsFile;
 use server::{Admission, Server};
 use sqlite::Sqlite;
 
@@ -19,6 +20,8 @@ pub(crate) struct Target {
     /// Whether it keeps its state in AWS, or what stands for it: large answers go by URL, changes arrive later.
     pub on_aws: bool,
     pub emulator: Option<Emulator>,
+    /// Where it has its secrets from, if not from the emulator.
+    pub secrets: Option<PathBuf>,
 }
 
 /// The same for all tests of a process.
@@ -27,26 +30,32 @@ pub(crate) fn target() -> &'static Target {
     TARGET.get_or_init(|| match env::var("WFG_TEST_URL") {
         Ok(url) if !url.is_empty() => {
             let url = url.trim_end_matches('/').to_owned();
-            Target { url, on_aws: true, emulator: Emulator::from_env() }
+            Target { url, on_aws: true, emulator: Emulator::from_env(), secrets: None }
         }
-        _ => Target { url: serve_in_this_process(), on_aws: false, emulator: None },
+        _ => {
+            let folder = folder_of_this_process();
+            let secrets = folder.join("secrets.json");
+            server::secrets::change(&secrets, |_| ()).expect("a file");
+            let url = serve_in_this_process(folder, secrets.clone());
+            Target { url, on_aws: false, emulator: None, secrets: Some(secrets) }
+        }
     })
 }
 
 /// Each test has a runtime of its own that ends with it, so the server has a thread of its own.
-fn serve_in_this_process() -> String {
+fn serve_in_this_process(folder: PathBuf, secrets: PathBuf) -> String {
     let (tell, told) = mpsc::channel();
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         runtime.expect("a runtime").block_on(async move {
+            let secrets = SecretsFile::open(secrets).expect("one's own file");
             match env::var("WFG_TEST_STORE").as_deref() {
                 Ok("sqlite") => {
-                    let folder = folder_of_this_process();
                     let store = Sqlite::open(folder.join("wfg.db")).expect("a fresh file");
-                    serve(store, &tell).await;
+                    serve(store.with_secrets(secrets), &tell).await;
                 }
                 Ok(other) => panic!("WFG_TEST_STORE is {other:?}; there is sqlite, and memory without it"),
-                Err(_) => serve(Memory::new(), &tell).await,
+                Err(_) => serve(Memory::new().with_secrets(secrets), &tell).await,
             }
         });
     });

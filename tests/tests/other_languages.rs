@@ -2,7 +2,10 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use harness::{Between, Cancelled, Cloud, Exchange, Failure, Program, Success, gone, tries_one_job_again_and_fails};
+use harness::{
+    Between, Cancelled, Cloud, Exchange, Failure, Program, Success, gone, has_its_secret_hidden,
+    tries_one_job_again_and_fails,
+};
 use protocol::access::Scope;
 use serde_json::{Value, json};
 
@@ -56,6 +59,7 @@ in_every_language!(
     a_cancelled_command_is_ended_with_all_its_children_and_nothing_is_reported,
     sigterm_lets_the_job_finish_and_the_exit_code_is_0,
     all_of_a_long_log_arrives,
+    a_job_has_its_secret_and_its_log_does_not,
     a_token_in_the_url_is_sent_and_a_report_without_an_answer_is_repeated,
     a_job_is_kept_while_its_log_is_not_taken_and_the_log_arrives_afterwards,
     a_job_has_a_directory_and_may_remove_its_output_file,
@@ -243,6 +247,12 @@ async fn a_token_in_the_url_is_sent_and_a_report_without_an_answer_is_repeated(l
     assert!(seen.iter().all(|one| one.head.contains(&sent)), "{seen:?}");
     assert_eq!(json!(run.outputs("build").await), json!({ "url": between.url }), "no token for the job");
     assert_eq!(run.job("build").await.attempt, 0);
+}
+
+async fn a_job_has_its_secret_and_its_log_does_not(language: Language) {
+    let cloud = Cloud::connect();
+    let worker = language.starts(&cloud, "{label}");
+    has_its_secret_hidden(&cloud, worker.dir()).await;
 }
 
 async fn a_job_is_kept_while_its_log_is_not_taken_and_the_log_arrives_afterwards(language: Language) {

@@ -3,7 +3,10 @@
 //! It reads no settings but `SERVER_URL` and `WORKER_LABELS`. Its lease is 30 s; it sends a heartbeat every 10 s, and
 //! asks for a job, or whether its job is cancelled, every 2 s. It reports neither outputs nor exit codes.
 
-use harness::{Between, Cancelled, Cloud, Exchange, Failure, Program, Queued, Skipped, Success, eventually, gone};
+use harness::{
+    Between, Cancelled, Cloud, Exchange, Failure, Program, Queued, Skipped, Success, eventually, gone,
+    has_its_secret_hidden,
+};
 use protocol::wire::WaitReason;
 use serde_json::json;
 
@@ -141,4 +144,13 @@ async fn a_cancel_ends_its_command_and_the_failure_that_it_reports_then_changes_
     assert_eq!((build.status, build.attempt, build.error), (Cancelled, 0, None));
     assert_eq!(run.job("after").await.status, Cancelled);
     cloud.submit("jobs: {next: {labels: '{label}', run: 'true'}}").await.until(Success).await;
+}
+
+/// What it sends is hidden on arrival: it knows nothing of secrets.
+#[tokio::test]
+async fn its_job_has_its_secret_and_its_log_does_not() {
+    let cloud = Cloud::connect();
+    let (worker, between) = starts(&cloud, "{label}").await;
+    has_its_secret_hidden(&cloud, worker.dir()).await;
+    nothing_is_refused(&between);
 }

@@ -1,46 +1,7 @@
 //! The worker itself, with real commands, against the target.
 
-use std::time::Duration;
-
-use harness::{Cancelled, Cloud, Failure, Success, eventually, tries_one_job_again_and_fails};
-use protocol::{LabelSet, WorkerId};
+use harness::{Cancelled, Cloud, Failure, Real, Success, eventually, tries_one_job_again_and_fails};
 use serde_json::json;
-use tokio::task::JoinHandle;
-use worker::{Worker, WorkerConfig};
-
-/// A worker that runs, with a directory of its own; it is ended when this is dropped.
-struct Real {
-    task: JoinHandle<()>,
-    dir: tempfile::TempDir,
-}
-
-impl Real {
-    fn starts(cloud: &Cloud, labels: &str) -> Self {
-        let labels = LabelSet::from_comma_separated(&cloud.fill(labels)).expect("labels");
-        let dir = tempfile::tempdir().expect("a directory");
-        let config = WorkerConfig {
-            server_url: cloud.url().to_owned(),
-            worker_id: WorkerId::new(format!("{}-{}", cloud.label, labels.to_string().replace(", ", "+")))
-                .expect("an id"),
-            labels,
-            exclusive: true,
-            concurrency: 2,
-            lease_ttl_secs: 10,
-            poll: Duration::from_millis(50),
-            log_flush: Duration::from_millis(50),
-            workdir: dir.path().to_owned(),
-            ..WorkerConfig::default()
-        };
-        let task = tokio::spawn(async move { Worker::new(config).run().await.expect("it works") });
-        Self { task, dir }
-    }
-}
-
-impl Drop for Real {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
 
 #[tokio::test]
 async fn the_example_runs_each_job_where_its_labels_are_with_the_outputs_of_what_it_needs() {
@@ -150,7 +111,7 @@ async fn a_cancelled_command_is_ended_with_all_its_children() {
     let text = "jobs: {build: {labels: '{label}', run: 'sleep 600 & echo $! > child; echo $$ > parent; wait'}}";
     let run = cloud.submit(text).await;
     let pid = async |name: &str| {
-        let file = worker.dir.path().join(name);
+        let file = worker.dir().join(name);
         eventually("the command has begun", async || {
             std::fs::read_to_string(&file).ok().filter(|text| text.ends_with('\n')).map(|text| text.trim().to_owned())
         })

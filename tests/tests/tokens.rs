@@ -265,8 +265,8 @@ async fn a_token_that_could_not_be_one_is_refused_and_a_name_is_used_once() {
         assert!(refused.is(422, code) && refused.message.contains(says), "{field}: {refused:?}");
     }
     assert_eq!(cloud.post("/api/tokens", token("labels", json!("*"))).await.status, 201);
-    let taken = cloud.post("/api/tokens", token("labels", json!([]))).await.error();
-    assert!(taken.is(409, "token_exists"), "{taken:?}");
+    let again = cloud.post("/api/tokens", token("labels", json!([]))).await.error();
+    assert!(again.is(409, "token_exists"), "{again:?}");
 }
 
 #[tokio::test]

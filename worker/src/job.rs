@@ -69,7 +69,7 @@ async fn run_one(around: &Surroundings, given: Given, slot: usize, may_ask: bool
         grace: around.config.grace,
         stop: hold.stop_receiver(),
     };
-    let result = execute(around, job, context, &hold).await.map_err(|failure| masked(failure, &masker));
+    let result = execute(around, job, context, &hold).await.map_err(|failure| masked(&failure, &masker));
     shipper.finish().await;
     let result = match hold.stop_reason() {
         None => result,
@@ -102,8 +102,8 @@ async fn run_one(around: &Surroundings, given: Given, slot: usize, may_ask: bool
 }
 
 /// What an error says goes to the server, and to the worker's own log.
-fn masked(failure: Failure, masker: &Masker) -> Failure {
-    Failure { error: masker.mask(&failure.error).into_owned(), ..failure }
+fn masked(failure: &Failure, masker: &Masker) -> Failure {
+    Failure { error: masker.mask(&failure.error).into_owned(), ..failure.clone() }
 }
 
 fn describe(reason: StopReason) -> &'static str {

@@ -122,25 +122,23 @@ impl Sending {
         let mut finishing = false;
         loop {
             tokio::select! {
-                piece = written.recv() => match piece {
-                    Some(mut piece) => {
-                        piece.data = self.masks.push(piece.stream, piece.data);
-                        if piece.data.is_empty() {
-                            continue;
-                        }
-                        if self.batch.pieces.is_empty() {
-                            due = Instant::now() + self.flush;
-                        }
-                        self.batch.add(piece);
-                        if self.batch.size >= BATCH {
-                            self.send().await;
-                        }
-                    }
-                    None => {
+                piece = written.recv() => {
+                    let Some(mut piece) = piece else {
                         self.add_what_was_held_back();
                         return self.send().await;
+                    };
+                    piece.data = self.masks.push(piece.stream, piece.data);
+                    if piece.data.is_empty() {
+                        continue;
                     }
-                },
+                    if self.batch.pieces.is_empty() {
+                        due = Instant::now() + self.flush;
+                    }
+                    self.batch.add(piece);
+                    if self.batch.size >= BATCH {
+                        self.send().await;
+                    }
+                }
                 () = sleep_until(due), if !self.batch.pieces.is_empty() => self.send().await,
                 _ = &mut finish, if !finishing => {
                     finishing = true;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use aws_sdk_ssm::operation::delete_parameter::DeleteParameterError;
 use aws_sdk_ssm::types::ParameterType;
 use engine::ports::{SecretStore, Stored};
 use futures::future::try_join_all;
@@ -127,7 +128,9 @@ impl StackSecrets {
         let name = self.0.name(secret);
         match self.0.client.delete_parameter().name(&name).send().await {
             Ok(_) => Ok(true),
-            Err(error) if error.as_service_error().is_some_and(|error| error.is_parameter_not_found()) => Ok(false),
+            Err(error) if error.as_service_error().is_some_and(DeleteParameterError::is_parameter_not_found) => {
+                Ok(false)
+            }
             Err(error) => Err(failed(format!("removing {name}"), &error)),
         }
     }

@@ -79,7 +79,7 @@ pub(crate) fn waiting(run: &RunKey, index: JobIndex, on: &[JobIndex], labels: &L
     JobRecord {
         pool: PoolId::of(labels),
         spec: Some(Box::new(spec(labels))),
-        has_secrets: index % 2 == 0,
+        has_secrets: index.is_multiple_of(2),
         limits: TimeLimits { timeout: (index % 2 == 1).then_some(60), queue_timeout: (index % 3 == 1).then_some(600) },
         ..JobRecord::first(JobKey::new(run, index), id, phase)
     }

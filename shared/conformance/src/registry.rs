@@ -19,9 +19,9 @@ pub async fn a_pool_is_added_once_and_keeps_its_labels_and_secrets<P: Ports + 's
     let names: Vec<String> = (0..32).map(|_| name(&*ports, "l")).collect();
     let many = Pool::of(LabelSet::parse(names.iter().map(String::as_str)).expect("labels"));
     let third = Pool::of(fresh_labels(&*ports));
-    let named = |names: &[&str]| names.iter().map(|name| SecretName::new(*name).expect("a name")).collect();
+    let secrets_of = |given: &[&str]| given.iter().map(|name| SecretName::new(*name).expect("a name")).collect();
     let [one_secret, two_secrets] =
-        [named(&["A"]), named(&["A", "b_2"])].map(|secrets| Pool::with_secrets(few.labels.clone(), secrets));
+        [secrets_of(&["A"]), secrets_of(&["A", "b_2"])].map(|secrets| Pool::with_secrets(few.labels.clone(), secrets));
     ports.add_pools(vec![two_secrets.clone(), one_secret.clone()]).await.expect("the store answers");
     ports.add_pools(vec![few.clone(), many.clone()]).await.expect("the store answers");
     let (one, other) =
