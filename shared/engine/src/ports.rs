@@ -327,7 +327,7 @@ pub trait TokenStore {
     fn put_token(&self, token: TokenRecord, now: Millis) -> impl Future<Output = Stored<bool>> + Send;
     /// A token, at most a second old.
     fn token(&self, name: &TokenName) -> impl Future<Output = Stored<Option<TokenRecord>>> + Send;
-    /// All tokens.
+    /// All tokens that haven't expired; some that have may be among them.
     fn tokens(&self) -> impl Future<Output = Stored<Vec<TokenRecord>>> + Send;
     /// Forgets a token. Whether there was one.
     fn remove_token(&self, name: &TokenName) -> impl Future<Output = Stored<bool>> + Send;

@@ -2,7 +2,7 @@
 
 use engine::access::TokenRecord;
 use engine::ids::Random;
-use engine::ports::{AUDIT_KEPT, AuditCursor, AuditStore, Stored, TokenStore};
+use engine::ports::{AUDIT_KEPT, AuditCursor, AuditStore, Stored, Surroundings, TokenStore};
 use protocol::access::AuditEntry;
 use protocol::{Millis, TokenName};
 
@@ -26,7 +26,8 @@ impl TokenStore for Sqlite {
     }
 
     async fn tokens(&self) -> Stored<Vec<TokenRecord>> {
-        self.read(|db| records(db, "SELECT record FROM tokens", []))
+        let now = to_time(self.now());
+        self.read(|db| records(db, "SELECT record FROM tokens WHERE expires > ?1", [now]))
     }
 
     async fn remove_token(&self, name: &TokenName) -> Stored<bool> {

@@ -5,6 +5,7 @@ CREATE TABLE tokens (
     expires INTEGER NOT NULL,
     record TEXT NOT NULL
 );
+CREATE INDEX tokens_by_end ON tokens (expires);
 
 -- Who did what.
 CREATE TABLE audit (

@@ -1,7 +1,7 @@
 //! Requests' bodies. A definition has no type of its own: it is read into a tree and checked there, so its two forms are
 //! described here.
 
-use protocol::{JobId, Label, limits};
+use protocol::{JobId, Label, SecretName, limits};
 use serde_json::{Map, Value, json};
 
 use super::schemas::Schemas;
@@ -85,6 +85,7 @@ fn env(value: &Value) -> Value {
 fn job(schemas: &mut Schemas) -> Value {
     let id = schemas.given::<JobId>();
     let label = schemas.given::<Label>();
+    let secret = schemas.given::<SecretName>();
     let from = json!({
         "type": "object",
         "description": "`<job>.<output>` of a job that is needed.",
@@ -104,6 +105,7 @@ fn job(schemas: &mut Schemas) -> Value {
             "run": script,
             "steps": { "type": "array", "minItems": 1, "items": step(&script, &id) },
             "labels": one_or_many(&label),
+            "secrets": one_or_many(&secret),
             "retries": tries(),
             "retry": retry(),
             "timeout": seconds(1),
@@ -154,6 +156,7 @@ fn retry() -> Value {
 fn listed(schemas: &mut Schemas) -> Value {
     let id = schemas.given::<JobId>();
     let label = schemas.given::<Label>();
+    let secret = schemas.given::<SecretName>();
     let kept = json!({ "description": "Kept and returned as given." });
     json!({
         "type": "object",
@@ -171,6 +174,7 @@ fn listed(schemas: &mut Schemas) -> Value {
                     "command": { "type": "string", "pattern": r"^[^\u0000]*$" },
                     "depends_on": { "type": ["array", "null"], "items": id },
                     "required_labels": { "type": ["array", "null"], "items": label },
+                    "secrets": { "type": ["array", "null"], "items": secret },
                     "max_retries": { "type": ["integer", "null"], "minimum": 0, "maximum": limits::RETRIES },
                     "metadata": kept,
                     "ports": kept,
