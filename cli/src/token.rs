@@ -56,8 +56,8 @@ async fn on_stack(stack: &str, new: NewToken) -> Result<CreatedToken, Failure> {
 }
 
 #[cfg(not(feature = "aws"))]
-async fn on_stack(stack: &str, _: NewToken) -> Result<CreatedToken, Failure> {
-    Err(Failure::without_aws(&format!("the table of {stack}")))
+fn on_stack(stack: &str, _: NewToken) -> std::future::Ready<Result<CreatedToken, Failure>> {
+    std::future::ready(Err(Failure::without_aws(&format!("the table of {stack}"))))
 }
 
 /// For who has the store itself, as whoever deployed it does.
