@@ -224,10 +224,13 @@ pub struct NewTokenArgs {
 #[derive(Args)]
 pub struct TokenPlace {
     /// In the table of this stack on AWS, for who has deployed it; needs credentials of AWS
-    #[arg(long, value_name = "NAME", conflicts_with = "data")]
+    #[arg(long, value_name = "NAME", group = "place")]
     pub stack: Option<String>,
+    /// In this table on AWS, where the stack's name alone doesn't tell which it is
+    #[arg(long, value_name = "NAME", group = "place")]
+    pub table: Option<String>,
     /// In this file of a `wfg serve` that isn't running
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", group = "place")]
     pub data: Option<PathBuf>,
 }
 

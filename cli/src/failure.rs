@@ -1,5 +1,6 @@
 //! What can go wrong, in words, and the exit code it makes.
 
+use std::fmt;
 use std::io;
 use std::process::ExitCode;
 
@@ -31,6 +32,11 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// Something that was given can't be used, for a reason that has no full stop.
+    pub fn usage(reason: &dyn fmt::Display) -> Self {
+        Self::Usage(format!("{reason}."))
+    }
+
     /// This program can't do it.
     #[cfg(not(feature = "aws"))]
     pub fn without_aws(what: &str) -> Self {

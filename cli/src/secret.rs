@@ -59,7 +59,7 @@ pub fn memory_with(secrets: Option<SecretsFile>) -> Memory {
 
 #[expect(clippy::needless_pass_by_value, reason = "what `map_err` gives")]
 fn usage(error: SecretsError) -> Failure {
-    Failure::Usage(format!("{error}."))
+    Failure::usage(&error)
 }
 
 /// The value on standard input, without the line end that `echo` adds. It is no argument, which other users could see.
@@ -150,6 +150,6 @@ mod on_aws {
 
     #[expect(clippy::needless_pass_by_value, reason = "what `map_err` gives")]
     pub fn failed(error: StackSecretsError) -> Failure {
-        Failure::Usage(format!("{error}."))
+        Failure::usage(&error)
     }
 }

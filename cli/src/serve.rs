@@ -25,7 +25,7 @@ pub async fn run(screen: &Screen, args: &ServeArgs) -> Result<(), Failure> {
     let secrets = secret::open(args.secrets.as_deref())?;
     match &args.data {
         Some(file) => {
-            let mut store = Sqlite::open(file).map_err(|error| Failure::Usage(format!("{error}.")))?;
+            let mut store = Sqlite::open(file).map_err(|error| Failure::usage(&error))?;
             if let Some(secrets) = secrets {
                 store = store.with_secrets(secrets);
             }

@@ -26,9 +26,10 @@ pub async fn run(
         TokenCommand::Create(args) => {
             let new = asked_for(&args);
             let created = match &args.place {
-                TokenPlace { stack: Some(stack), .. } => on_stack(stack, new).await?,
+                TokenPlace { stack: Some(stack), .. } => on_aws::of_stack(stack, new).await?,
+                TokenPlace { table: Some(table), .. } => on_aws::of_table(table, new).await?,
                 TokenPlace { data: Some(file), .. } => {
-                    let store = Sqlite::open(file).map_err(|error| Failure::Usage(format!("{error}.")))?;
+                    let store = Sqlite::open(file).map_err(|error| Failure::usage(&error))?;
                     in_store(&store, new, "wfg token create --data").await?
                 }
                 TokenPlace { .. } => remote()?.client.create_token(&new).await?,
@@ -50,19 +51,38 @@ pub async fn run(
 }
 
 #[cfg(feature = "aws")]
-async fn on_stack(stack: &str, new: NewToken) -> Result<CreatedToken, Failure> {
-    let store = aws::access_of_stack(stack).await.map_err(|error| Failure::Usage(format!("{error}.")))?;
-    in_store(&store, new, "wfg token create --stack").await
+mod on_aws {
+    use super::{CreatedToken, Failure, NewToken, in_store};
+
+    pub async fn of_stack(stack: &str, new: NewToken) -> Result<CreatedToken, Failure> {
+        let store = aws::access_of_stack(stack).await.map_err(|error| Failure::usage(&error))?;
+        in_store(&store, new, "wfg token create --stack").await
+    }
+
+    pub async fn of_table(table: &str, new: NewToken) -> Result<CreatedToken, Failure> {
+        let store = aws::access_of_table(table).await.map_err(|error| Failure::usage(&error))?;
+        in_store(&store, new, "wfg token create --table").await
+    }
 }
 
 #[cfg(not(feature = "aws"))]
-fn on_stack(stack: &str, _: NewToken) -> std::future::Ready<Result<CreatedToken, Failure>> {
-    std::future::ready(Err(Failure::without_aws(&format!("the table of {stack}"))))
+mod on_aws {
+    use std::future::{Ready, ready};
+
+    use super::{CreatedToken, Failure, NewToken};
+
+    pub fn of_stack(stack: &str, _: NewToken) -> Ready<Result<CreatedToken, Failure>> {
+        ready(Err(Failure::without_aws(&format!("the table of {stack}"))))
+    }
+
+    pub fn of_table(table: &str, _: NewToken) -> Ready<Result<CreatedToken, Failure>> {
+        ready(Err(Failure::without_aws(&format!("the table {table}"))))
+    }
 }
 
 /// For who has the store itself, as whoever deployed it does.
 async fn in_store<S: TokenStore + AuditStore>(store: &S, new: NewToken, how: &str) -> Result<CreatedToken, Failure> {
-    let usage = |error: engine::EngineError| Failure::Usage(format!("{error}."));
+    let usage = |error: engine::EngineError| Failure::usage(&error);
     let created = access::create(store, new, Millis::now(), [random(), random()]).await.map_err(usage)?;
     let entry = AuditEntry {
         at_ms: Millis::now(),
@@ -75,7 +95,7 @@ async fn in_store<S: TokenStore + AuditStore>(store: &S, new: NewToken, how: &st
         reason: None,
         more: 0,
     };
-    store.record(entry, random()).await.map_err(|error| Failure::Usage(format!("{error}.")))?;
+    store.record(entry, random()).await.map_err(|error| Failure::usage(&error))?;
     Ok(created)
 }
 
@@ -123,6 +143,6 @@ fn list_text(tokens: &[TokenInfo], now: Millis, screen: &Screen) -> String {
 
 /// A server's first token, if nobody can make one yet.
 pub async fn first<P: Ports>(engine: &Engine<P>) -> Result<Option<String>, Failure> {
-    let created = engine.first_token().await.map_err(|error| Failure::Usage(format!("{error}.")))?;
+    let created = engine.first_token().await.map_err(|error| Failure::usage(&error))?;
     Ok(created.map(|created| created.token))
 }

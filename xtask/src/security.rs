@@ -35,7 +35,8 @@ pub fn show(cloud: &Cloud, binaries: &Binaries) -> Result<()> {
     println!("\n# A worker with the token of staging takes the job of staging, and not the one of production.");
     let submitted = good(admin.wfg(&["submit", "both.yml"])?)?;
     let id = submitted.split_whitespace().find(|word| word.starts_with("wf-")).context("wfg showed no workflow id")?;
-    good(worker.worker("staging")?)?;
+    // It asks on for ten seconds when there is nothing more for it.
+    good(worker.worker("staging", &["--idle-exit", "10s"])?)?;
     let status: Value = serde_json::from_str(&good(admin.quiet(&["status", id, "--json"])?)?)?;
     let of = |job: &str| {
         let jobs = status["jobs"].as_array().into_iter().flatten();
@@ -45,7 +46,7 @@ pub fn show(cloud: &Cloud, binaries: &Binaries) -> Result<()> {
     ensure!(of("stage") == "\"success\"" && of("deploy") == "\"queued\"", "{status:#}");
 
     println!("\n# It asks for production.");
-    let refused = bad(&worker.worker("production")?)?;
+    let refused = bad(&worker.worker("production", &["--once"])?)?;
     ensure!(refused.contains("403") && refused.contains("`production`"), "{refused}");
 
     println!("\n# A pipeline with the token of staging sends a job for production.");
@@ -60,6 +61,7 @@ pub fn show(cloud: &Cloud, binaries: &Binaries) -> Result<()> {
         let reason = at.and_then(|at| audit.lines().nth(at + 1)).unwrap_or_default();
         ensure!(reason.contains("`production`"), "the refusal of {token} isn't in the audit:\n{audit}");
     }
+    good(admin.quiet(&["cancel", id])?)?;
     println!("\nWhat a token for staging may not do was refused, and written down.");
     Ok(())
 }
@@ -92,11 +94,11 @@ impl Caller<'_> {
         Ok(told(self.quiet(arguments)?))
     }
 
-    /// A worker that runs one job, if it is let in.
-    fn worker(&self, labels: &str) -> Result<Output> {
-        println!("$ WORKER_LABELS={labels} SERVER_URL=http://w:…@… workflow-graph-worker --once");
+    /// A worker that ends by itself.
+    fn worker(&self, labels: &str, ends: &[&str]) -> Result<Output> {
+        println!("$ WORKER_LABELS={labels} SERVER_URL=http://w:…@… workflow-graph-worker {}", ends.join(" "));
         let mut worker = Command::new(self.binaries.path("workflow-graph-worker")?);
-        worker.arg("--once").env("SERVER_URL", &self.url).env("WORKER_LABELS", labels).env("RUST_LOG", "error");
+        worker.args(ends).env("SERVER_URL", &self.url).env("WORKER_LABELS", labels).env("RUST_LOG", "error");
         Ok(told(worker.current_dir(self.folder).output().context("running the worker")?))
     }
 }

@@ -60,7 +60,7 @@ pub(crate) async fn admit<P: Ports>(
         Err(error) if is_refusal(&error) => (engine.clone(), error),
         Err(error) => return Err(error),
     };
-    refused(&engine, action, params, &refusal).await;
+    failed(&engine, action, params, &refusal).await;
     Err(refusal)
 }
 
@@ -87,31 +87,45 @@ fn credential(headers: &HeaderMap) -> Option<String> {
     Some(pair.split_once(':')?.1.to_owned())
 }
 
-/// Writes down that something was refused for want of a token that may do it.
-pub(crate) async fn refused<P: Ports>(engine: &Engine<P>, action: Action, params: &Params, refusal: &ApiError) {
+/// Writes down what was refused for want of a token that may do it, and what may have been done though no answer says so.
+pub(crate) async fn failed<P: Ports>(engine: &Engine<P>, action: Action, params: &Params, error: &ApiError) {
+    if is_refusal(error) {
+        note(engine, action, Deed::Refused, params, error).await;
+    } else if let Some(deed) = action.deed()
+        && error.status == StatusCode::SERVICE_UNAVAILABLE
+    {
+        note(engine, action, deed, params, error).await;
+    }
+}
+
+async fn note<P: Ports>(engine: &Engine<P>, action: Action, deed: Deed, params: &Params, error: &ApiError) {
     let of = |name: &str| params.get(name).map(String::as_str);
     // What else a path has stays out: a lease's id is never written down.
     let workflow = of("id").or(of("workflow_id")).filter(|_| action.is_of_a_workflow());
-    let mut reason = refusal.message.clone();
+    let mut reason = error.message.clone();
     reason.truncate(reason.floor_char_boundary(REASON));
     let entry = AuditEntry {
         workflow: workflow.and_then(|id| id.parse().ok()),
         job: of("job_id").and_then(|id| id.parse().ok()),
         about: of("name").and_then(|name| name.parse().ok()),
         reason: Some(reason),
-        ..entry(engine, action, Deed::Refused)
+        ..entry(engine, action, deed)
     };
     engine.record(entry).await;
 }
 
 /// Writes down what was done to a workflow.
-pub(crate) async fn did<P: Ports>(engine: &Engine<P>, action: Action, deed: Deed, workflow: &WorkflowId) {
-    engine.record(AuditEntry { workflow: Some(workflow.clone()), ..entry(engine, action, deed) }).await;
+pub(crate) async fn did<P: Ports>(engine: &Engine<P>, action: Action, workflow: &WorkflowId) {
+    if let Some(deed) = action.deed() {
+        engine.record(AuditEntry { workflow: Some(workflow.clone()), ..entry(engine, action, deed) }).await;
+    }
 }
 
 /// Writes down what was done to a token.
-pub(crate) async fn did_to_token<P: Ports>(engine: &Engine<P>, action: Action, deed: Deed, about: &TokenName) {
-    engine.record(AuditEntry { about: Some(about.clone()), ..entry(engine, action, deed) }).await;
+pub(crate) async fn did_to_token<P: Ports>(engine: &Engine<P>, action: Action, about: &TokenName) {
+    if let Some(deed) = action.deed() {
+        engine.record(AuditEntry { about: Some(about.clone()), ..entry(engine, action, deed) }).await;
+    }
 }
 
 fn entry<P: Ports>(engine: &Engine<P>, action: Action, deed: Deed) -> AuditEntry {
@@ -130,7 +144,7 @@ fn entry<P: Ports>(engine: &Engine<P>, action: Action, deed: Deed) -> AuditEntry
 }
 
 /// Whether an answer says that the caller may not do this.
-pub(crate) fn is_refusal(error: &ApiError) -> bool {
+fn is_refusal(error: &ApiError) -> bool {
     matches!(error.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
 }
 

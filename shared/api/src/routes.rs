@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use http::Method;
-use protocol::access::Scope;
+use protocol::access::{Deed, Scope};
 
 /// The deployable units. Each has its own binary and its own permissions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -100,6 +100,20 @@ impl Action {
             Self::ListTokens | Self::CreateToken | Self::RevokeToken | Self::Audit => &[Scope::Admin],
             Self::Health | Self::OpenApi => &[],
         }
+    }
+
+    /// What is written down when this was done.
+    #[must_use]
+    pub const fn deed(self) -> Option<Deed> {
+        Some(match self {
+            Self::Submit => Deed::Submit,
+            Self::Run => Deed::Run,
+            Self::Cancel => Deed::Cancel,
+            Self::Delete => Deed::Delete,
+            Self::CreateToken => Deed::CreateToken,
+            Self::RevokeToken => Deed::RevokeToken,
+            _ => return None,
+        })
     }
 
     /// Whether the path has a workflow's id.

@@ -119,10 +119,8 @@ impl<P: Ports> Service<P> {
                     Action::LogStream => LogEvents::open(&engine, &input).await,
                     _ => handlers::handle(&engine, action, &input).await.map(|response| (response, None)),
                 };
-                if let Err(error) = &answer
-                    && admission::is_refusal(error)
-                {
-                    admission::refused(&engine, action, &input.params, error).await;
+                if let Err(error) = &answer {
+                    admission::failed(&engine, action, &input.params, error).await;
                 }
                 answer
             }

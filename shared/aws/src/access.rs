@@ -63,6 +63,17 @@ pub async fn access_of_stack(stack: &str) -> Result<impl TokenStore + AuditStore
     }
 }
 
+/// As [`access_of_stack`], of the table with this name: a stack that was deleted leaves its table, and one that is made
+/// again under its name has another.
+///
+/// # Errors
+/// If no region is set.
+pub async fn access_of_table(table: &str) -> Result<impl TokenStore + AuditStore, StackError> {
+    let shared = Aws::settings().load().await;
+    shared.region().ok_or(StackError::NoRegion)?;
+    Ok(Table::new(aws_sdk_dynamodb::Client::new(&shared), table.to_owned()))
+}
+
 /// Why a stack's table isn't found.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -72,7 +83,7 @@ pub enum StackError {
     NoRegion,
     /// None, or more than one.
     #[error(
-        "{found} tables in {region} have a name that begins with {prefix:?}; check the stack's name, the region and the account"
+        "{found} tables in {region} have a name that begins with {prefix:?}; check the stack's name, the region and the account, or name the table"
     )]
     Tables {
         /// What its name begins with.

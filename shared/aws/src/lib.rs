@@ -22,7 +22,7 @@ mod table;
 mod tickets;
 mod update;
 
-pub use access::{StackError, access_of_stack};
+pub use access::{StackError, access_of_stack, access_of_table};
 pub use config::{BadConfig, Config};
 pub use tickets::{TicketError, TicketMessage, TicketQueues};
 

@@ -168,7 +168,7 @@ impl WorkerRegistry for Aws {
     }
 
     async fn worker(&self, id: &WorkerId) -> Stored<Option<WorkerRecord>> {
-        self.jobs.get(worker_key(id), Consistency::Eventual).await?.map(worker_record).transpose()
+        self.jobs.get(worker_key(id), Consistency::Strong).await?.map(worker_record).transpose()
     }
 
     async fn workers(&self) -> Stored<Vec<WorkerRecord>> {

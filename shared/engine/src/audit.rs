@@ -1,17 +1,24 @@
 //! Who did what: every change that people ask for, every token made or revoked, and every attempt that was refused.
 
-use protocol::Millis;
+use std::collections::HashMap;
+
 use protocol::access::{AuditEntry, Deed};
+use protocol::{Millis, TokenName};
 
 use crate::Engine;
 use crate::error::Outcome;
 use crate::ports::{AuditCursor, Ports};
 
-/// Refused attempts without a good token that one process writes down in a second. More are counted, so that a flood of
-/// them costs no more than this.
-const STRANGERS_PER_SECOND: u32 = 10;
+/// Refused attempts by one token, or by all who have none that is good, that one process writes down in a second. More are
+/// counted, so that a flood of them costs no more than this.
+const REFUSALS_PER_SECOND: u32 = 10;
+/// Tokens whose refusals are told apart at a time.
+const TOLD_APART: usize = 1000;
 
-/// The second that strangers were last refused in, how many were written down in it, and how many since weren't.
+/// Refusals of late, by token.
+pub(crate) type Refused = HashMap<Option<TokenName>, Refusals>;
+
+/// The second that somebody was last refused in, how often this was written down in it, and how often since it wasn't.
 #[derive(Debug, Default)]
 pub(crate) struct Refusals {
     second: u64,
@@ -25,7 +32,7 @@ impl Refusals {
         if self.second != now.secs() {
             (self.second, self.written) = (now.secs(), 0);
         }
-        if self.written == STRANGERS_PER_SECOND {
+        if self.written == REFUSALS_PER_SECOND {
             self.unwritten += 1;
             return None;
         }
@@ -47,8 +54,12 @@ impl<P: Ports> Engine<P> {
     /// Writes down what the caller did. What was done stays done if this fails: the entry is then in the process's own
     /// log.
     pub async fn record(&self, mut entry: AuditEntry) {
-        if entry.deed == Deed::Refused && entry.token.is_none() {
-            match self.known().refusals.admit(entry.at_ms) {
+        if entry.deed == Deed::Refused {
+            let refused = &mut self.known().refused;
+            if refused.len() >= TOLD_APART {
+                refused.clear();
+            }
+            match refused.entry(entry.token.clone()).or_default().admit(entry.at_ms) {
                 Some(more) => entry.more = more,
                 None => return,
             }
@@ -71,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_flood_of_strangers_is_counted_and_not_written() {
+    fn a_flood_of_refusals_is_counted_and_not_written() {
         let mut refusals = Refusals::default();
         let written = (0..100).filter(|_| refusals.admit(Millis(5_000)).is_some()).count();
         assert_eq!(written, 10);

@@ -123,7 +123,7 @@ impl<P: Ports> Engine<P> {
     }
 
     async fn take(&self, claimant: &Claimant, candidate: Candidate<'_>) -> Outcome<Option<Claimed>> {
-        if !self.has_its_secrets(candidate.pool).await {
+        if !self.can_read(&candidate.pool.secrets).await {
             return Ok(None);
         }
         let expect = |by| Expect::Ready { pool: candidate.pool.id.clone(), by };

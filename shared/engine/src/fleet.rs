@@ -55,6 +55,7 @@ impl<P: Ports> Engine<P> {
         self.caller.check_labels(&request.labels)?;
         let now = self.ports.now();
         let before = self.ports.worker(&request.worker_id).await?;
+        before.as_ref().map_or(Ok(()), |before| self.may_be(before))?;
         let worker = WorkerRecord {
             id: request.worker_id,
             labels: request.labels,
@@ -71,17 +72,35 @@ impl<P: Ports> Engine<P> {
     /// A registered worker says that it is there.
     ///
     /// # Errors
-    /// [`EngineError::NoWorker`] if it isn't registered.
+    /// [`EngineError::NoWorker`] if it isn't registered, [`EngineError::LabelsNotAllowed`].
     pub async fn worker_heartbeat(&self, id: &WorkerId) -> Outcome<Registered> {
         let worker = self.ports.worker(id).await?.ok_or_else(|| EngineError::NoWorker(id.clone()))?;
+        self.caller.check_labels(&worker.labels)?;
         let worker = self.seen_now(worker).await?;
         self.registered(&worker).await
     }
 
     /// Forgets a worker. What it holds, it holds until the lease ends.
+    ///
+    /// # Errors
+    /// [`EngineError::LabelsNotAllowed`].
     pub async fn unregister(&self, id: &WorkerId) -> Outcome<()> {
+        if !self.caller.is_unlimited()
+            && let Some(worker) = self.ports.worker(id).await?
+        {
+            self.may_be(&worker)?;
+        }
         self.known().workers.remove(id);
         Ok(self.ports.remove_worker(id).await?)
+    }
+
+    /// Refuses to speak for a worker that is there and has labels which the caller's token doesn't name: else a machine for
+    /// staging could say that one for production can do nothing, or is gone.
+    fn may_be(&self, worker: &WorkerRecord) -> Outcome<()> {
+        if self.ports.now().since(worker.last_seen) >= limits::WORKER_SILENCE {
+            return Ok(());
+        }
+        self.caller.check_labels(&worker.labels)
     }
 
     async fn registered(&self, worker: &WorkerRecord) -> Outcome<Registered> {
@@ -89,7 +108,9 @@ impl<P: Ports> Engine<P> {
         if worker.transport == Transport::Sqs {
             let now = self.ports.now();
             for pool in self.ports.pools().await? {
-                if !pool.labels.may_run_on(&worker.labels, worker.exclusive) || !self.caller.may_have(&pool.secrets) {
+                if !pool.labels.may_run_on(&worker.labels, worker.exclusive || self.caller.is_exclusive())
+                    || !self.caller.may_have(&pool.secrets)
+                {
                     continue;
                 }
                 if let Some(queue) = self.ports.want_queue(&pool, now).await? {
@@ -116,7 +137,10 @@ impl<P: Ports> Engine<P> {
         }
         let worker = match self.ports.worker(id).await? {
             Some(worker) if worker.labels == *labels => return self.seen_now(worker).await,
-            Some(worker) => WorkerRecord { labels: labels.clone(), exclusive, last_seen: now, ..worker },
+            Some(worker) => {
+                self.may_be(&worker)?;
+                WorkerRecord { labels: labels.clone(), exclusive, last_seen: now, ..worker }
+            }
             None => WorkerRecord {
                 id: id.clone(),
                 labels: labels.clone(),

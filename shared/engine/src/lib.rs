@@ -89,7 +89,7 @@ struct Known {
     fleet: Option<(Millis, Arc<fleet::Running>)>,
     names: view::Names,
     tokens: HashMap<TokenName, (Millis, TokenRecord)>,
-    refusals: audit::Refusals,
+    refused: audit::Refused,
     secrets: secrets::Seen,
 }
 

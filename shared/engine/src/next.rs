@@ -50,7 +50,9 @@ impl<P: Ports> Engine<P> {
                 continue;
             }
             let spec = self.spec(&dependent).await?;
-            if spec.labels.may_run_on(&claimant.labels, claimant.exclusive) && self.caller.may_have(&spec.secrets) {
+            let may =
+                spec.labels.may_run_on(&claimant.labels, claimant.exclusive) && self.caller.may_have(&spec.secrets);
+            if may && self.can_read(&spec.secrets).await {
                 let JobRecord { key, pool, .. } = dependent;
                 return Ok(Some(Candidate { key, pool, random: self.ports.random() }));
             }

@@ -15,10 +15,12 @@ use protocol::{Millis, SecretName, SecretValue, Secrets};
 use crate::Engine;
 use crate::error::Outcome;
 use crate::job::JobSpec;
-use crate::ports::{Pool, Ports, Stored};
+use crate::ports::{Ports, Stored};
 
 /// To hide them, values are read again after so long.
 const STAY_KNOWN: Duration = Duration::from_secs(30);
+/// Secrets that were read can be read again for so long: claims don't ask for each job that they try.
+const CAN_BE_READ: Duration = Duration::from_secs(5);
 /// Secrets that a process knows at the most.
 const KNOWN: usize = 1000;
 
@@ -64,12 +66,10 @@ impl<P: Ports> Engine<P> {
         let since = self.ports.now() - STAY_KNOWN;
         let is_fresh = |seen: &Seen| names.iter().all(|name| seen.get(name).is_some_and(|known| known.read_at > since));
         let fresh = is_fresh(&self.known().secrets);
-        if !fresh {
-            self.secrets_now(names).await?;
-        }
+        let now = if fresh { Secrets::new() } else { self.secrets_now(names).await? };
         let seen = &self.known().secrets;
         let known = names.iter().filter_map(|name| seen.get(name));
-        Ok(Masker::new(known.flat_map(|known| known.value.iter().chain(&known.before))))
+        Ok(Masker::new(known.flat_map(|known| known.value.iter().chain(&known.before)).chain(now.values())))
     }
 
     /// What a worker says of a job, without the job's secrets.
@@ -80,10 +80,15 @@ impl<P: Ports> Engine<P> {
         Ok(self.masker(&spec.secrets).await?.mask(&text).into_owned())
     }
 
-    /// Whether jobs of this pool can be handed out: not while its secrets can't be read. A job that is taken then would
+    /// Whether jobs that name these secrets can be handed out: not while they can't be read. A job that is taken then would
     /// only be lost.
-    pub(crate) async fn has_its_secrets(&self, pool: &Pool) -> bool {
-        match self.secrets_now(&pool.secrets).await {
+    pub(crate) async fn can_read(&self, secrets: &BTreeSet<SecretName>) -> bool {
+        let since = self.ports.now() - CAN_BE_READ;
+        let read = |name| self.known().secrets.get(name).is_some_and(|known: &Known| known.read_at > since);
+        if secrets.iter().all(read) {
+            return true;
+        }
+        match self.secrets_now(secrets).await {
             Ok(_) => true,
             Err(error) => {
                 tracing::error!(%error, "jobs that name secrets wait until these can be read");

@@ -4,14 +4,15 @@ use std::time::Duration;
 
 use engine::access::Grant;
 use engine::definition;
+use engine::ids::{JobKey, Ticket};
 use engine::memory::Memory;
-use engine::ports::Local;
+use engine::ports::{JobStore, Local, Pool, Surroundings};
 use engine::submit::Submission;
 use engine::{Engine, EngineError};
 use protocol::access::{Allowed, NewToken, Scope};
 use protocol::requests::{Claim, Register};
 use protocol::wire::Claimed;
-use protocol::{LabelSet, TokenName};
+use protocol::{LabelSet, SecretName, TokenName, WorkerId};
 
 fn engine() -> Engine<Memory> {
     Engine::new(Memory::new())
@@ -118,4 +119,52 @@ async fn the_first_token_is_made_once_and_may_do_everything() {
     engine.revoke_token(&first.info.name).await.expect("there");
     engine.create_token(token("reader", "")).await.expect("made");
     assert!(engine.first_token().await.expect("asked").is_none(), "another administrator is there");
+}
+
+#[tokio::test]
+async fn a_token_can_not_speak_for_a_worker_that_has_labels_which_it_does_not_name() {
+    let engine = engine();
+    let production = caller(&engine, token("p", "production")).await;
+    let staging = caller(&engine, token("s", "staging")).await;
+    let worker = WorkerId::new("w").expect("an id");
+    let register = |labels: &[&str]| {
+        let said = serde_json::json!({ "worker_id": "w", "labels": labels });
+        serde_json::from_value::<Register>(said).expect("a worker")
+    };
+    production.register(register(&["production"])).await.expect("allowed");
+    let refused = |outcome: Result<(), EngineError>| match outcome {
+        Err(EngineError::LabelsNotAllowed { refused, .. }) => refused.to_string(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(refused(staging.register(register(&["staging"])).await.map(drop)), "production");
+    assert_eq!(refused(staging.worker_heartbeat(&worker).await.map(drop)), "production");
+    assert_eq!(refused(staging.unregister(&worker).await), "production");
+    assert_eq!(refused(claim(&staging, "staging").await.map(drop)), "production");
+    let listed = engine.workers().await.expect("listed");
+    assert_eq!(listed[0].labels.to_string(), "production");
+    // Once it is silent, its id is free.
+    engine.ports().pass(Duration::from_secs(91));
+    staging.register(register(&["staging"])).await.expect("allowed");
+}
+
+#[tokio::test]
+async fn a_ticket_of_a_job_that_is_not_for_the_token_gives_nothing() {
+    let engine = engine();
+    submit(&engine, "jobs: {deploy: {run: x, labels: production}, leak: {run: x, secrets: KEY}}").await;
+    let staging = caller(&engine, NewToken { secrets: Allowed::default(), ..token("s", "staging") }).await;
+    let production = Pool::of(LabelSet::from_comma_separated("production").expect("labels"));
+    let leak = Pool::with_secrets(LabelSet::default(), [SecretName::new("KEY").expect("a name")].into());
+    let with_ticket = |pool: &Pool, job: JobKey, labels: &[&str]| {
+        let ticket = Ticket { pool: pool.id.clone(), job }.text();
+        let claim = serde_json::json!({ "worker_id": "w", "labels": labels, "ticket": ticket });
+        serde_json::from_value::<Claim>(claim).expect("a claim")
+    };
+    for pool in [&production, &leak] {
+        let heads = engine.ports().ready_heads(&pool.id, engine.ports().now()).await.expect("the store answers");
+        let given = staging.claim(with_ticket(pool, heads[0].job.clone(), &["staging"])).await.expect("allowed");
+        assert!(given.is_none(), "{given:?}");
+    }
+    let heads = engine.ports().ready_heads(&production.id, engine.ports().now()).await.expect("the store answers");
+    let given = engine.claim(with_ticket(&production, heads[0].job.clone(), &["production"])).await.expect("allowed");
+    assert!(given.is_some(), "it is good for who may");
 }

@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use api::Service;
+use api::{Admission, Service};
 use bytes::Bytes;
 use engine::Engine;
 use engine::memory::Memory;
@@ -35,6 +35,11 @@ pub fn request(data: &[u8]) {
         for text in split(data).into_iter().take(MOST) {
             let Some(request) = world.read(text) else { continue };
             let shown = format!("{} {}", request.method(), request.uri());
+            // A server that asks for tokens reads what a stranger shows first.
+            let refusal = world.closed.refusal(request.method(), request.uri(), request.headers()).await;
+            if let Some(refusal) = refusal {
+                check(&shown, &refusal);
+            }
             let response = world.service.answer(request).await;
             check(&shown, &response);
             world.service.engine().settle().await.expect("a store in memory answers");
@@ -44,6 +49,8 @@ pub fn request(data: &[u8]) {
 
 struct World {
     service: Service<Memory>,
+    /// The same, asking for tokens.
+    closed: Service<Memory>,
     workflow: String,
     lease: String,
 }
@@ -51,7 +58,8 @@ struct World {
 impl World {
     async fn new() -> Self {
         let service = Service::new(Engine::new(Memory::new()));
-        let mut world = Self { service, workflow: String::new(), lease: String::new() };
+        let closed = service.clone().admitting(Admission::Tokens);
+        let mut world = Self { service, closed, workflow: String::new(), lease: String::new() };
         world.workflow = world.told("/api/workflows?run=true", WORKFLOW, "/id").await;
         world.service.engine().settle().await.expect("a store in memory answers");
         let claim = r#"{"worker_id": "w", "labels": ["l"]}"#;

@@ -159,6 +159,9 @@ impl MaskStream {
     }
 }
 
+/// Digits in a line, as `base64` and `openssl` write them.
+const WRAPPED: [usize; 2] = [76, 64];
+
 /// What a value may look like.
 fn forms(value: &str) -> Vec<Box<[u8]>> {
     let trimmed = value.trim();
@@ -174,9 +177,17 @@ fn forms(value: &str) -> Vec<Box<[u8]>> {
         let encoded = [value, trimmed].into_iter().flat_map(|text| (0..3).map(|before| base64(text, before)));
         let encoded: Vec<String> = encoded.filter(|text| text.len() >= SHORTEST_BASE64).collect();
         forms.extend(encoded.iter().map(|text| text.replace('+', "-").replace('/', "_")));
+        let whole = base64(value, 0);
+        forms.extend(
+            WRAPPED.iter().flat_map(|width| lines(&whole, *width)).filter(|text| text.len() >= SHORTEST_BASE64),
+        );
         forms.extend(encoded);
     }
     forms.into_iter().map(|text| text.into_bytes().into()).collect()
+}
+
+fn lines(digits: &str, width: usize) -> Vec<String> {
+    digits.as_bytes().chunks(width).map(|line| String::from_utf8_lossy(line).into_owned()).collect()
 }
 
 /// The digits that follow from the text alone when so many other bytes stand before it.
@@ -205,6 +216,17 @@ mod tests {
         let chars: Vec<char> = text.chars().collect();
         let shown: String = chars.chunks(size).map(|part| stream.push(part.iter().collect())).collect();
         shown + &stream.finish()
+    }
+
+    #[test]
+    fn a_long_value_is_hidden_in_base64_of_several_lines() {
+        let value = "0123456789abcdef".repeat(8);
+        let digits = base64(&value, 0);
+        for width in WRAPPED {
+            let wrapped = lines(&digits, width).join("\n");
+            let shown = masker(&[&value]).mask(&wrapped).into_owned();
+            assert!(shown.split('\n').all(|line| line.starts_with("***") && line.len() < 8), "{shown}");
+        }
     }
 
     #[test]

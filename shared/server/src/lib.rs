@@ -51,6 +51,8 @@ struct Shared<P> {
     service: Service<P>,
     claims: Arc<Semaphore>,
     capacity: Arc<Capacity>,
+    /// It asks for no tokens, and only this machine can connect.
+    only_here: bool,
     signals: Arc<Signals>,
 }
 
@@ -60,6 +62,7 @@ impl<P> Clone for Shared<P> {
             service: self.service.clone(),
             claims: Arc::clone(&self.claims),
             capacity: Arc::clone(&self.capacity),
+            only_here: self.only_here,
             signals: Arc::clone(&self.signals),
         }
     }
@@ -93,8 +96,9 @@ impl<P: Local + 'static> Server<P> {
         let address = listener.local_addr()?;
         let signals = Arc::new(Signals::default());
         let claims = Arc::new(Semaphore::new(CLAIMS_AT_ONCE));
+        let only_here = matches!(admission, Admission::Everybody) && address.ip().is_loopback();
         let service = Service::new(engine.clone()).admitting(admission);
-        let shared = Shared { service, claims, capacity: Arc::default(), signals: Arc::clone(&signals) };
+        let shared = Shared { service, claims, capacity: Arc::default(), only_here, signals: Arc::clone(&signals) };
         let router = axum::Router::new().fallback(requests::answer::<P>).with_state(shared.clone());
         let listener = Limited::new(listener, limits::CONNECTIONS);
         let stopped = signals.stopped();

@@ -3,14 +3,14 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use api::LogEvents;
+use api::{LogEvents, Service};
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
-use engine::Engine;
 use engine::ports::Local;
 use futures::future::BoxFuture;
 use futures::stream::unfold;
+use http::request::Parts;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -23,7 +23,9 @@ const COMMENT: &[u8] = b":\n\n";
 const PACE: Duration = Duration::from_millis(50);
 
 struct Held<P> {
-    engine: Engine<P>,
+    service: Service<P>,
+    /// What was asked, without a body: whoever asked must still be allowed to when something comes.
+    asked: Parts,
     events: LogEvents,
     changes: watch::Receiver<()>,
     stopped: BoxFuture<'static, ()>,
@@ -32,12 +34,14 @@ struct Held<P> {
 /// The answer, followed by what comes.
 pub fn held_open<P: Local + 'static>(
     shared: &Shared<P>,
+    asked: Parts,
     response: http::Response<Bytes>,
     events: LogEvents,
 ) -> Response {
     let signals = &shared.signals;
     let mut held = Held {
-        engine: shared.service.engine().clone(),
+        service: shared.service.clone(),
+        asked,
         events,
         changes: signals.changes(),
         stopped: Box::pin(signals.stopped()),
@@ -65,7 +69,11 @@ impl<P: Local> Held<P> {
                 () = sleep_until(silent_until) => return Some(Bytes::from_static(COMMENT)),
                 () = &mut self.stopped => return None,
             }
-            match self.events.next(&self.engine).await {
+            let Parts { method, uri, headers, .. } = &self.asked;
+            if self.service.refusal(method, uri, headers).await.is_some() {
+                return None;
+            }
+            match self.events.next(self.service.engine()).await {
                 Ok(text) if text.is_empty() => sleep(PACE).await,
                 Ok(text) => return Some(text.into()),
                 // The client comes again, and is told then if it is for long.

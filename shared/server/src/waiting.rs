@@ -1,20 +1,22 @@
 //! Claims that wait for a job.
 //!
-//! Claims with the same labels are alike: if one finds nothing, so would the others. So when a job may have become ready,
+//! Claims with the same labels and the same token are alike: if one finds nothing, so would the others. So when a job may have become ready,
 //! one of each kind is woken and asks; if it gets a job, the next one is woken, else all of its kind go on waiting. With a
 //! thousand workers waiting a ready job costs one question, not a thousand.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use http::HeaderValue;
 use protocol::{LabelSet, WorkerId};
 use tokio::sync::{Notify, broadcast};
 
 /// Goodbyes that a slow waiter may be behind; one further behind takes it that it was meant.
 const GOODBYES: usize = 256;
 
-/// Which claims are alike: their labels, and whether they take only jobs that ask for one of these.
-type Kind = (LabelSet, bool);
+/// Which claims are alike: their labels, whether they take only jobs that ask for one of these, and what they show to be
+/// let in.
+type Kind = (LabelSet, bool, Option<HeaderValue>);
 
 /// All claims that wait.
 pub struct Waiting {
@@ -30,8 +32,7 @@ impl Default for Waiting {
 
 impl Waiting {
     /// Takes a place *before* asking, so that what becomes ready after the answer isn't missed.
-    pub fn join(&self, labels: LabelSet, exclusive: bool) -> Place<'_> {
-        let kind = (labels, exclusive);
+    pub fn join(&self, kind: Kind) -> Place<'_> {
         let next = Arc::clone(self.kinds().entry(kind.clone()).or_default());
         Place { waiting: self, kind, next }
     }

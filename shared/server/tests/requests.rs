@@ -5,8 +5,11 @@ mod common;
 use common::World;
 use engine::Engine;
 use engine::memory::Memory;
-use protocol::limits;
+use engine::ports::Local;
+use protocol::access::{AuditEntry, Deed};
+use protocol::{Status, limits};
 use server::{Admission, Server};
+use sqlite::Sqlite;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use worker::Client;
@@ -66,5 +69,65 @@ async fn a_private_server_answers_only_who_knows_its_secret() {
         let answer = client.submit_yaml(YAML, true, None).await;
         assert_eq!(answer.is_ok(), good, "{token:?}: {answer:?}");
         assert!(good || answer.expect_err("refused").status() == Some(401));
+    }
+}
+
+/// Sends this and says nothing more; what is answered, if anybody waits for it.
+async fn raw(server: &Server<impl Local + 'static>, request: &str, wait: bool) -> String {
+    let address = server.url().trim_start_matches("http://").to_owned();
+    let mut connection = TcpStream::connect(address).await.expect("it listens");
+    connection.write_all(request.as_bytes()).await.expect("sent");
+    let mut answer = String::new();
+    if wait {
+        connection.read_to_string(&mut answer).await.expect("answered");
+    }
+    answer
+}
+
+#[tokio::test]
+async fn a_page_whose_name_was_made_to_mean_this_machine_reads_nothing() {
+    let world = World::new().await;
+    for (host, status) in [
+        ("localhost:3000", "200"),
+        ("LOCALHOST", "200"),
+        ("127.0.0.1:80", "200"),
+        ("[::1]:3000", "200"),
+        ("evil.example:3000", "403"),
+        ("localhost.evil.example", "403"),
+    ] {
+        let request = format!("GET /api/workflows HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        let answer = raw(&world.server, &request, true).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{host}: {answer}");
+    }
+}
+
+/// Without it who goes away in time is not in the list of who did what, and what follows from a delete isn't done.
+#[tokio::test]
+async fn what_was_begun_is_carried_out_and_written_down_though_the_client_goes_away() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let engine = Engine::new(Sqlite::open(dir.path().join("wfg.db")).expect("a fresh file"));
+    let token = engine.first_token().await.expect("made").expect("the first").token;
+    let server = Server::admitting(([127, 0, 0, 1], 0).into(), engine, Admission::Tokens).await.expect("a free port");
+    let client = Client::new(&server.url(), Some(token.clone())).expect("its address");
+    for _ in 0..10 {
+        let id = client.submit_yaml(YAML, true, None).await.expect("good").id;
+        let head = format!("Host: localhost\r\nAuthorization: Bearer {token}\r\nContent-Length: 0\r\n\r\n");
+        raw(&server, &format!("POST /api/workflows/{id}/cancel HTTP/1.1\r\n{head}"), false).await;
+        let cancelled = async {
+            while client.workflow(&id).await.expect("there").status != Status::Cancelled {
+                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            }
+        };
+        // A connection that was closed at once may never have been read.
+        if tokio::time::timeout(std::time::Duration::from_secs(2), cancelled).await.is_err() {
+            continue;
+        }
+        let written = async {
+            let cancel = |entry: &AuditEntry| entry.deed == Deed::Cancel && entry.workflow.as_ref() == Some(&id);
+            while !client.audit(100, None).await.expect("listed").items.iter().any(cancel) {
+                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(common::PATIENCE, written).await.expect("it is written down");
     }
 }

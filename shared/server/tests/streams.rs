@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use common::{PATIENCE, World, claim};
 use tokio::time::timeout;
+use worker::protocol::access::{NewToken, Scope};
 use worker::protocol::requests::{Fail, LogPiece};
 use worker::protocol::wire::{Claimed, Stream};
-use worker::protocol::{Millis, WorkflowId};
+use worker::protocol::{Millis, TokenName, WorkflowId};
 
 const ONE: &str = "name: one\njobs:\n  a: {retries: 1, run: x}\n";
 
@@ -17,10 +18,15 @@ struct Reader(reqwest::Response, String);
 
 impl Reader {
     async fn open(world: &World, id: &WorkflowId, last: Option<&str>) -> Self {
+        let last = last.map(|last| ("Last-Event-ID", last));
+        Self::open_with(world, id, last).await
+    }
+
+    async fn open_with(world: &World, id: &WorkflowId, header: Option<(&'static str, &str)>) -> Self {
         let url = format!("{}/api/workflows/{id}/jobs/a/logs/stream", world.server.url());
         let mut request = reqwest::Client::new().get(url);
-        if let Some(last) = last {
-            request = request.header("Last-Event-ID", last);
+        if let Some((name, value)) = header {
+            request = request.header(name, value);
         }
         let response = request.send().await.expect("answered");
         assert_eq!(response.status(), 200);
@@ -151,4 +157,22 @@ async fn a_stream_of_no_job_is_refused_as_everywhere() {
     let response = reqwest::get(url).await.expect("answered");
     assert_eq!(response.status(), 404);
     assert!(response.text().await.expect("a body").contains("no_such_workflow"));
+}
+
+#[tokio::test]
+async fn a_stream_ends_when_the_token_that_opened_it_is_revoked() {
+    let world = World::with_tokens().await;
+    let name = TokenName::new("reader").expect("a name");
+    let reader = NewToken { scopes: [Scope::Read].into(), ..NewToken::for_everything(name.clone()) };
+    let token = world.client.create_token(&reader).await.expect("made").token;
+    let id = world.submit(ONE).await;
+    let claimed = world.client.claim(&claim("w", "", 20)).await.expect("answered").expect("the job");
+    let bearer = format!("Bearer {token}");
+    let mut reader = Reader::open_with(&world, &id, Some(("Authorization", &bearer))).await;
+    log(&world, &claimed, 0, "one\n").await;
+    reader.until("one").await;
+    world.client.revoke_token(&name).await.expect("revoked");
+    log(&world, &claimed, 1, "two\n").await;
+    let all = reader.rest().await;
+    assert!(!all.contains("two") && !all.contains("event: end"), "{all}");
 }

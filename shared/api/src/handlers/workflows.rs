@@ -6,7 +6,6 @@ use engine::ids::ReportHash;
 use engine::ports::{ListCursor, Ports};
 use engine::submit::Submission;
 use http::{HeaderValue, StatusCode, header};
-use protocol::access::Deed;
 use protocol::requests::Run;
 use protocol::wire::{Job, Workflow};
 use protocol::{LabelSet, Millis, Status, WorkflowId, limits};
@@ -38,9 +37,8 @@ pub(super) async fn submit<P: Ports>(engine: &Engine<P>, input: &Input) -> Answe
         key: key.map(hash),
     };
     let submitted = engine.submit(submission).await?;
-    if !submitted.repeat {
-        did(engine, Action::Submit, Deed::Submit, &submitted.workflow).await;
-    }
+    // Of a repeat too: the first may have been cut off before this.
+    did(engine, Action::Submit, &submitted.workflow).await;
     let workflow = engine.workflow(&submitted.workflow).await?;
     let status = if submitted.repeat { StatusCode::OK } else { StatusCode::CREATED };
     let mut response = workflow_answer(status, workflow)?;
@@ -164,14 +162,14 @@ pub(super) async fn run<P: Ports>(engine: &Engine<P>, input: &Input) -> Answer {
     let id: WorkflowId = input.param("id")?;
     let run: Run = input.json_or_default()?;
     engine.start(&id, run.only).await?;
-    did(engine, Action::Run, Deed::Run, &id).await;
+    did(engine, Action::Run, &id).await;
     accepted(&id)
 }
 
 pub(super) async fn cancel<P: Ports>(engine: &Engine<P>, input: &Input) -> Answer {
     let id: WorkflowId = input.param("id")?;
     engine.cancel(&id).await?;
-    did(engine, Action::Cancel, Deed::Cancel, &id).await;
+    did(engine, Action::Cancel, &id).await;
     accepted(&id)
 }
 
@@ -182,7 +180,7 @@ fn accepted(id: &WorkflowId) -> Answer {
 pub(super) async fn delete<P: Ports>(engine: &Engine<P>, input: &Input) -> Answer {
     let id: WorkflowId = input.param("id")?;
     engine.delete(&id).await?;
-    did(engine, Action::Delete, Deed::Delete, &id).await;
+    did(engine, Action::Delete, &id).await;
     Ok(empty(StatusCode::NO_CONTENT))
 }
 

@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use server::Server;
+use engine::Engine;
+use engine::memory::Memory;
+use server::{Admission, Server};
 use tokio::time::timeout;
 use worker::Client;
 use worker::protocol::requests::{Claim, Complete};
@@ -22,6 +24,16 @@ impl World {
     pub async fn new() -> Self {
         let server = Server::in_memory(([127, 0, 0, 1], 0).into()).await.expect("a free port");
         let client = Client::new(&server.url(), None).expect("its address");
+        Self { server, client }
+    }
+
+    /// One that asks for tokens; the client has the first.
+    pub async fn with_tokens() -> Self {
+        let engine = Engine::new(Memory::new());
+        let token = engine.first_token().await.expect("made").expect("the first").token;
+        let server = Server::admitting(([127, 0, 0, 1], 0).into(), engine, Admission::Tokens).await;
+        let server = server.expect("a free port");
+        let client = Client::new(&server.url(), Some(token)).expect("its address");
         Self { server, client }
     }
 
