@@ -14,7 +14,12 @@ INDEX_KEYS = {"OPEN", "WORKFLOWS", "READY#*"}
 MAKES_TOKENS = {"SubmitRole"}
 READS_TOKENS = {"SubmitRole", "ClaimRole", "CompleteRole", "QueryRole"}
 READS_SECRETS = {"ClaimRole", "CompleteRole"}
-WRITES = {"dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem", "dynamodb:BatchWriteItem"}
+# Any other call on them is somebody changing what was recorded, or making themselves a token.
+TOKEN_READS, TOKEN_WRITES = {"dynamodb:GetItem", "dynamodb:Query"}, {"dynamodb:PutItem", "dynamodb:DeleteItem"}
+READS_AUDIT = {"QueryRole"}
+# Milliseconds. URLs are made for 15 minutes: shared/aws/src/artifacts.rs.
+OLDEST = 900_000
+SECRETS = "arn:${AWS::Partition}:ssm:${AWS::Region}:${AWS::AccountId}:parameter/${AWS::StackName}/secrets/*"
 CLOSED = ("BlockPublicAcls", "BlockPublicPolicy", "IgnorePublicAcls", "RestrictPublicBuckets")
 NOTHING = {"Ref": "AWS::NoValue"}
 
@@ -63,6 +68,8 @@ def _text(resource):
         return resource
     if "Fn::GetAtt" in resource:
         return "${" + ".".join(_list(resource["Fn::GetAtt"])) + "}"
+    if "Ref" in resource:
+        return "${%s}" % resource["Ref"]
     return resource.get("Fn::Sub", str(resource))
 
 
@@ -111,10 +118,20 @@ def _keys(role, actions, places, condition):
     known = INDEX_KEYS if all("/index/" in place for place in places) else TABLE_KEYS
     if keys - known:
         yield f"{role} may {actions} {sorted(keys - known)}, which nothing of ours is under"
-    if "TOKEN" in keys and (role not in READS_TOKENS or WRITES & set(actions) and role not in MAKES_TOKENS):
+    if "TOKEN" in keys and not set(actions) <= _on_tokens(role):
         yield f"{role} may {actions} tokens"
-    if "AUDIT" in keys and role not in READS_TOKENS:
+    if "AUDIT" in keys and not set(actions) <= _on_audit(role):
         yield f"{role} may {actions} the record of who did what"
+
+
+def _on_tokens(role):
+    return (TOKEN_READS if role in READS_TOKENS else set()) | (TOKEN_WRITES if role in MAKES_TOKENS else set())
+
+
+def _on_audit(role):
+    """Who lets somebody in records it; nobody changes a record."""
+    return ({"dynamodb:PutItem"} if role in READS_TOKENS else set()) | (
+        {"dynamodb:Query"} if role in READS_AUDIT else set())
 
 
 def _storage(resources):
@@ -129,7 +146,8 @@ def _storage(resources):
             yield f"bucket {name} isn't encrypted"
         block = bucket.get("PublicAccessBlockConfiguration", {})
         yield from (f"bucket {name} lacks {setting}" for setting in CLOSED if block.get(setting) is not True)
-        if not any(_refuses(one, "s3:signatureAge") for one in _policies(resources, "AWS::S3::BucketPolicy", "Bucket", name)):
+        policies = _policies(resources, "AWS::S3::BucketPolicy", "Bucket", name)
+        if not any(_refuses(one, {"s3:*"}, [_objects(name)], _too_old) for one in policies):
             yield f"bucket {name} takes URLs signed long ago"
 
 
@@ -138,27 +156,58 @@ def _policies(resources, kind, field, name):
     return [one["PolicyDocument"] for _, one in found if {"Ref": name} in _list(one[field])]
 
 
-def _refuses(document, condition):
-    """Whether everyone is refused on a condition that asks for this key."""
-    denials = [one for one in document["Statement"] if one["Effect"] == "Deny" and one["Principal"] == "*"]
-    return any(condition in keys for one in denials for keys in one.get("Condition", {}).values())
+def _refuses(document, actions, places, condition, everyone="*"):
+    """Whether a statement refuses all these actions at all these places to everyone, on just this condition.
+
+    In a policy of a role there is no principal: `everyone` is None.
+    """
+    return any(
+        one["Effect"] == "Deny" and one.get("Principal") == everyone and condition(one.get("Condition", {}))
+        and actions <= set(_list(one.get("Action", [])))
+        and ("*" in _places(one) or set(places) <= _places(one))
+        for one in document["Statement"])
+
+
+def _places(statement):
+    return {_text(one) for one in _list(statement.get("Resource", []))}
+
+
+def _plain(condition):
+    return condition == {"Bool": {"aws:SecureTransport": "false"}}
+
+
+def _too_old(condition):
+    """Nothing but a limit of the age, and one that isn't too high."""
+    age = condition.get("NumericGreaterThan", {}).get("s3:signatureAge")
+    return condition == {"NumericGreaterThan": {"s3:signatureAge": age}} and str(age).isdigit() and int(age) <= OLDEST
+
+
+def _arn(name):
+    return "${%s.Arn}" % name
+
+
+def _objects(name):
+    return _arn(name) + "/*"
 
 
 def _plain_http(resources):
     guarded = {
-        "AWS::S3::Bucket": ("AWS::S3::BucketPolicy", "Bucket"),
-        "AWS::SQS::Queue": ("AWS::SQS::QueuePolicy", "Queues"),
-        "AWS::SNS::Topic": ("AWS::SNS::TopicPolicy", "Topics"),
+        "AWS::S3::Bucket": ("AWS::S3::BucketPolicy", "Bucket", "s3:*", lambda name: [_arn(name), _objects(name)]),
+        "AWS::SQS::Queue": ("AWS::SQS::QueuePolicy", "Queues", "sqs:*", lambda name: [_arn(name)]),
+        "AWS::SNS::Topic": ("AWS::SNS::TopicPolicy", "Topics", "sns:Publish", lambda name: ["${%s}" % name]),
     }
-    for kind, (policy, field) in guarded.items():
+    for kind, (policy, field, action, places) in guarded.items():
         for name, _ in of_type(resources, kind):
-            if not any(_refuses(one, "aws:SecureTransport") for one in _policies(resources, policy, field, name)):
+            policies = _policies(resources, policy, field, name)
+            if not any(_refuses(one, {action}, places(name), _plain) for one in policies):
                 yield f"{name} answers plain HTTP"
-    for name, _ in of_type(resources, "AWS::DynamoDB::Table"):
-        denied = [_text(place) for one in resources["TlsOnlyPolicy"]["Properties"]["PolicyDocument"]["Statement"]
-                  for place in _list(one["Resource"]) if one["Effect"] == "Deny"]
-        if "${%s.Arn}" % name not in denied:
+    own = resources["TlsOnlyPolicy"]["Properties"]["PolicyDocument"]
+    for name, table in of_type(resources, "AWS::DynamoDB::Table"):
+        parts = [_arn(name), *([_arn(name) + "/index/*"] if "GlobalSecondaryIndexes" in table else [])]
+        if not _refuses(own, {"dynamodb:*"}, parts, _plain, everyone=None):
             yield f"{name} answers functions that speak plain HTTP"
+    if not _refuses(own, {"ssm:*"}, [SECRETS], _plain, everyone=None):
+        yield "the secrets are sent to functions that speak plain HTTP"
 
 
 def _throttling(resources):

@@ -30,7 +30,25 @@ def on_keys(*keys):
     return {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": list(keys)}}
 
 
+def denial(template, policy, action, key="aws:SecureTransport"):
+    """The statement of a policy that refuses this action on a condition with this key."""
+    for one in properties(template, policy)["PolicyDocument"]["Statement"]:
+        one = one["Fn::If"][1] if "Fn::If" in one else one
+        asked = [name for test in one.get("Condition", {}).values() for name in test]
+        if one["Effect"] == "Deny" and action in one["Action"] and key in asked:
+            return one
+    raise KeyError(policy)
+
+
 JOBS = {"Fn::GetAtt": ["JobsTable", "Arn"]}
+# What makes a refusal of plain HTTP one of something else.
+WEAKER = [
+    {"Condition": {"Bool": {"aws:SecureTransport": "true"}}},
+    {"Condition": {"Bool": {"aws:SecureTransport": "false"}, "StringEquals": {"aws:PrincipalTag/a": "b"}}},
+    {"Condition": {"BoolIfExists": {"aws:SecureTransport": "false"}}},
+    {"Principal": {"AWS": "123456789012"}},
+    {"Effect": "Allow"},
+]
 
 
 class Template(unittest.TestCase):
@@ -74,6 +92,18 @@ class Template(unittest.TestCase):
         secret = {"Fn::Sub": "arn:aws:ssm:${AWS::Region}:${AWS::AccountId}:parameter/${AWS::StackName}/secrets/*"}
         self.breaks("QueryRole may ['ssm:GetParameters']", lambda t: allow(t, "QueryRole", "ssm:GetParameters", secret))
 
+    def test_a_record_that_can_be_changed_or_a_token_that_can_be_made_is_found(self):
+        for role in ("SubmitRole", "ClaimRole", "CompleteRole", "QueryRole"):
+            for call in ("UpdateItem", "DeleteItem", "BatchWriteItem", "GetItem"):
+                change = lambda t: allow(t, role, f"dynamodb:{call}", JOBS, Condition=on_keys("R#*", "AUDIT"))
+                self.breaks(f"{role} may ['dynamodb:{call}'] the record", change)
+            if role != "QueryRole":
+                reads = lambda t: allow(t, role, "dynamodb:Query", JOBS, Condition=on_keys("AUDIT"))
+                self.breaks(f"{role} may ['dynamodb:Query'] the record", reads)
+            for call in ("UpdateItem", "BatchWriteItem") + (("PutItem", "DeleteItem") if role != "SubmitRole" else ()):
+                change = lambda t: allow(t, role, f"dynamodb:{call}", JOBS, Condition=on_keys("R#*", "TOKEN"))
+                self.breaks(f"{role} may ['dynamodb:{call}'] tokens", change)
+
     def test_a_role_that_others_may_assume_or_share_is_found(self):
         def opened(template):
             document = properties(template, "QueryRole")["AssumeRolePolicyDocument"]
@@ -96,14 +126,44 @@ class Template(unittest.TestCase):
         old = lambda t: properties(t, "ArtifactsBucketPolicy")["PolicyDocument"]["Statement"].pop(0)
         self.breaks("takes URLs signed long ago", old)
 
+    def test_urls_for_longer_are_found(self):
+        year, both = {"s3:signatureAge": "31536000000"}, {"s3:signatureAge": "900000", "s3:max-keys": "1"}
+        objects = {"Fn::Sub": "${ArtifactsBucket.Arn}/defs/*"}
+        for change in ({"Condition": {"NumericGreaterThan": year}}, {"Condition": {"NumericGreaterThan": both}},
+                       {"Condition": {"NumericLessThan": {"s3:signatureAge": "900000"}}}, {"Principal": {"AWS": "1"}},
+                       {"Effect": "Allow"}, {"Action": "s3:GetObject"}, {"Resource": objects}):
+            weaker = lambda t: denial(t, "ArtifactsBucketPolicy", "s3:*", "s3:signatureAge").update(change)
+            self.breaks("takes URLs signed long ago", weaker)
+
     def test_what_answers_plain_http_is_found(self):
         self.breaks("ArtifactsBucket answers", lambda t: t["Resources"].pop("ArtifactsBucketPolicy"))
         self.breaks("WalksQueue answers", lambda t: properties(t, "QueuePolicy")["Queues"].pop(0))
         self.breaks("Alarms answers", lambda t: properties(t, "AlarmsPolicy")["PolicyDocument"]["Statement"].pop())
         self.breaks("ClaimRole lacks TlsOnlyPolicy", lambda t: properties(t, "ClaimRole").pop("ManagedPolicyArns"))
-        first = lambda t: properties(t, "TlsOnlyPolicy")["PolicyDocument"]["Statement"][0]["Resource"].pop(0)
-        self.breaks("JobsTable answers functions", first)
+        own = ["JobsTable answers functions", "JobsTable answers functions", "LogsTable answers functions", "the secrets are"]
+        for place, said in enumerate(own):
+            less = lambda t: denial(t, "TlsOnlyPolicy", "ssm:*")["Resource"].pop(place)
+            self.breaks(said, less)
         self.breaks("not true by default", lambda t: t["Parameters"]["RequireTls"].update(Default="false"))
+
+    def test_a_refusal_of_plain_http_that_is_none_is_found(self):
+        one = {"ArtifactsBucketPolicy": ("ArtifactsBucket answers", "s3:*", "s3:GetObject"),
+               "QueuePolicy": ("WalksQueue answers", "sqs:*", "sqs:SendMessage"),
+               "StreamDeadQueuePolicy": ("StreamDeadQueue answers", "sqs:*", "sqs:SendMessage"),
+               "AlarmsPolicy": ("Alarms answers", "sns:Publish", "sns:Subscribe")}
+        for policy, (said, all_of_it, less) in one.items():
+            for change in WEAKER + [{"Action": less}, {"Resource": JOBS}]:
+                self.breaks(said, lambda t: denial(t, policy, all_of_it).update(change))
+        for place in (0, 1):
+            part = lambda t: denial(t, "ArtifactsBucketPolicy", "s3:*")["Resource"].pop(place)
+            self.breaks("ArtifactsBucket answers", part)
+
+    def test_a_refusal_of_plain_http_to_functions_that_is_none_is_found(self):
+        one = {"JobsTable answers": "dynamodb:*", "LogsTable answers": "dynamodb:*", "the secrets are": "ssm:*"}
+        for said, action in one.items():
+            for change in WEAKER:
+                self.breaks(said, lambda t: denial(t, "TlsOnlyPolicy", action).update(change))
+            self.breaks(said, lambda t: denial(t, "TlsOnlyPolicy", action)["Action"].remove(action))
 
     def test_an_api_without_throttling_is_found(self):
         self.breaks("HttpApi isn't throttled", lambda t: properties(t, "HttpApiStage").pop("DefaultRouteSettings"))

@@ -95,7 +95,7 @@ impl Suite {
         self.part(&name("demo"), &kind.to_string(), || demo::show(&cloud, &binaries));
         self.part(&name("demo of security"), &kind.to_string(), || security::show(&cloud, &binaries));
         if kind == Kind::MiniStack {
-            // Last: it leaves a message for `wfg redrive`.
+            // Last: it leaves a message in the dead queue of the stream.
             self.part(&name("roles"), &kind.to_string(), || try_roles(&cloud));
         }
         if self.parts.iter().any(|part| !part.passed) {
