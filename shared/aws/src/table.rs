@@ -221,7 +221,8 @@ impl Table {
     pub(crate) async fn delete_existing(&self, key: Key) -> Stored<bool> {
         let call = self.client.delete_item().table_name(&self.name).set_key(Some(key_item(key)));
         let answer = call.return_values(ReturnValue::AllOld).send().await.map_err(|error| unavailable(&error))?;
-        Ok(answer.attributes.is_some_and(|item| unexpired(&item)))
+        // Some stores say with an empty item that there was none.
+        Ok(answer.attributes.is_some_and(|item| !item.is_empty() && unexpired(&item)))
     }
 
     pub(crate) async fn delete(&self, key: Key) -> Stored<()> {

@@ -37,7 +37,8 @@ async fn who_asks_before_sending_too_much_is_told_before_it_has() {
     let world = World::new().await;
     let address = world.server.url().trim_start_matches("http://").to_owned();
     let mut connection = TcpStream::connect(address).await.expect("connected");
-    let head = "POST /api/workflows HTTP/1.1\r\nhost: x\r\ncontent-length: 9000000\r\nexpect: 100-continue\r\n\r\n";
+    let head =
+        "POST /api/workflows HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9000000\r\nexpect: 100-continue\r\n\r\n";
     connection.write_all(head.as_bytes()).await.expect("sent");
     let mut answer = vec![0; 64];
     let read = connection.read(&mut answer).await.expect("answered");
