@@ -4,6 +4,8 @@ use std::env;
 
 use serde_json::{Value, json};
 
+use crate::eventually;
+
 /// Where to invoke functions and read items. Emulators don't check signatures.
 pub struct Emulator {
     endpoint: String,
@@ -87,6 +89,15 @@ impl Emulator {
     pub async fn set_variables(&self, http: &reqwest::Client, function: &str, variables: &Value) {
         let body = json!({ "Environment": { "Variables": variables } });
         self.lambda(http.put(self.configuration(function)).body(body.to_string())).await;
+    }
+
+    /// Waits until a function has the configuration that it was given last.
+    pub async fn until_updated(&self, http: &reqwest::Client, function: &str) {
+        eventually("the function is configured", async || {
+            let configuration = self.lambda(http.get(self.configuration(function))).await;
+            (configuration["LastUpdateStatus"] != "InProgress").then_some(())
+        })
+        .await;
     }
 
     fn configuration(&self, function: &str) -> String {

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::cloud::Cloud;
 use crate::emulator::Emulator;
+use crate::eventually;
 use crate::flaky::Flaky;
 use crate::program::signal;
 
@@ -17,6 +18,16 @@ use crate::program::signal;
 pub fn between(least: u64, most: u64) -> u64 {
     least + getrandom::u64().expect("randomness") % (most - least + 1)
 }
+
+/// A request to each function that has routes, which changes nothing.
+const ONE_OF_EACH: [(&str, &str); 4] = [
+    ("POST", "/api/workflows"),
+    ("POST", "/api/jobs/claim"),
+    ("POST", "/api/jobs/nothing-there/heartbeat"),
+    ("GET", "/api/pools"),
+];
+/// Answers in a row after which a function is trusted: while it changes to another configuration, an emulator may answer 502.
+const CALM: usize = 10;
 
 /// Services that functions call through [`Flaky`].
 const SERVICES: [&str; 3] = ["DYNAMODB", "SQS", "S3"];
@@ -69,6 +80,21 @@ impl Rough {
     pub async fn end(self) -> String {
         for (function, variables) in &self.before {
             self.emulator.set_variables(&self.cloud.http, function, variables).await;
+        }
+        for (function, _) in &self.before {
+            self.emulator.until_updated(&self.cloud.http, function).await;
+        }
+        for (method, path) in ONE_OF_EACH {
+            eventually("a function that was configured anew answers", async || {
+                for _ in 0..CALM {
+                    let answer = self.cloud.send(method, path, "application/json", "{}").await;
+                    if answer.status.is_server_error() {
+                        return None;
+                    }
+                }
+                Some(())
+            })
+            .await;
         }
         format!(
             "{} functions killed, {} messages deleted, of the functions' calls {}",
