@@ -84,17 +84,8 @@ mod on_aws {
 async fn in_store<S: TokenStore + AuditStore>(store: &S, new: NewToken, how: &str) -> Result<CreatedToken, Failure> {
     let usage = |error: engine::EngineError| Failure::usage(&error);
     let created = access::create(store, new, Millis::now(), [random(), random()]).await.map_err(usage)?;
-    let entry = AuditEntry {
-        at_ms: Millis::now(),
-        token: None,
-        deed: Deed::CreateToken,
-        route: how.to_owned(),
-        workflow: None,
-        job: None,
-        about: Some(created.info.name.clone()),
-        reason: None,
-        more: 0,
-    };
+    let about = Some(created.info.name.clone());
+    let entry = AuditEntry { about, ..AuditEntry::new(Millis::now(), None, Deed::CreateToken, how.to_owned()) };
     store.record(entry, random()).await.map_err(|error| Failure::usage(&error))?;
     Ok(created)
 }

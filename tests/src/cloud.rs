@@ -71,7 +71,7 @@ impl Cloud {
     #[must_use]
     pub fn url_for(&self, token: Option<&str>) -> String {
         let bare = self.client.server_url();
-        token.map_or_else(|| bare.to_owned(), |token| bare.replacen("://", &format!("://w:{token}@"), 1))
+        token.map_or_else(|| bare.to_owned(), |token| with_token(bare, token))
     }
 
     /// Another way to the target, with the same password.
@@ -248,6 +248,11 @@ impl Cloud {
     pub async fn post(&self, path: &str, body: Value) -> Answer {
         self.send("POST", path, "application/json", body.to_string()).await
     }
+}
+
+/// A server's address for who has a token.
+pub(crate) fn with_token(url: &str, token: &str) -> String {
+    url.replacen("://", &format!("://w:{token}@"), 1)
 }
 
 /// An answer, whole.

@@ -12,6 +12,7 @@ use server::secrets::SecretsFile;
 use server::{Admission, Server};
 use sqlite::Sqlite;
 
+use crate::cloud::with_token;
 use crate::emulator::Emulator;
 
 /// What is tested.
@@ -76,6 +77,6 @@ async fn serve<P: Local + 'static>(store: P, tell: &mpsc::Sender<String>) {
     let engine = Engine::new(store);
     let token = engine.first_token().await.expect("made").expect("the first").token;
     let server = Server::admitting(([127, 0, 0, 1], 0).into(), engine, Admission::Tokens).await.expect("a free port");
-    tell.send(server.url().replacen("://", &format!("://w:{token}@"), 1)).expect("somebody asked");
+    tell.send(with_token(&server.url(), &token)).expect("somebody asked");
     std::future::pending::<()>().await;
 }

@@ -130,17 +130,8 @@ pub(crate) async fn did_to_token<P: Ports>(engine: &Engine<P>, action: Action, a
 
 fn entry<P: Ports>(engine: &Engine<P>, action: Action, deed: Deed) -> AuditEntry {
     let route = ROUTES.iter().find(|route| route.action == action);
-    AuditEntry {
-        at_ms: engine.ports().now(),
-        token: engine.caller().name().cloned(),
-        deed,
-        route: route.map_or_else(String::new, |route| format!("{} {}", route.method, route.path)),
-        workflow: None,
-        job: None,
-        about: None,
-        reason: None,
-        more: 0,
-    }
+    let route = route.map_or_else(String::new, |route| format!("{} {}", route.method, route.path));
+    AuditEntry::new(engine.ports().now(), engine.caller().name().cloned(), deed, route)
 }
 
 /// Whether an answer says that the caller may not do this.

@@ -114,7 +114,7 @@ impl From<EngineError> for ApiError {
             EngineError::SecretNotAllowed(_) => of(StatusCode::FORBIDDEN, "secret_not_allowed"),
             EngineError::TokenExists(_) => of(StatusCode::CONFLICT, "token_exists"),
             EngineError::NoToken(_) => of(StatusCode::NOT_FOUND, "no_such_token"),
-            EngineError::Access(_) => of(StatusCode::UNPROCESSABLE_ENTITY, "invalid_token"),
+            EngineError::NoScopes => of(StatusCode::UNPROCESSABLE_ENTITY, "invalid_token"),
             EngineError::Range { .. } | EngineError::TooMuch { .. } => {
                 of(StatusCode::UNPROCESSABLE_ENTITY, "out_of_range")
             }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{corrupt, unavailable};
 use crate::item::{Item, from_item, text, to_item};
 use crate::table::{Query, Table};
-use crate::{Aws, keys};
+use crate::{Aws, NoRegion, config, keys};
 
 #[derive(Serialize, Deserialize)]
 struct TokenItem {
@@ -45,7 +45,7 @@ fn audit_entry(item: Item) -> Stored<(AuditCursor, AuditEntry)> {
 /// If there is no such stack, or not exactly one table of it.
 pub async fn access_of_stack(stack: &str) -> Result<impl TokenStore + AuditStore, StackError> {
     let shared = Aws::settings().load().await;
-    let region = shared.region().ok_or(StackError::NoRegion)?.to_string();
+    let region = config::region(&shared)?;
     let client = aws_sdk_dynamodb::Client::new(&shared);
     // As CloudFormation names a table that the template gives no name.
     let prefix = format!("{stack}-JobsTable-");
@@ -70,7 +70,7 @@ pub async fn access_of_stack(stack: &str) -> Result<impl TokenStore + AuditStore
 /// If no region is set.
 pub async fn access_of_table(table: &str) -> Result<impl TokenStore + AuditStore, StackError> {
     let shared = Aws::settings().load().await;
-    shared.region().ok_or(StackError::NoRegion)?;
+    config::region(&shared)?;
     Ok(Table::new(aws_sdk_dynamodb::Client::new(&shared), table.to_owned()))
 }
 
@@ -78,9 +78,9 @@ pub async fn access_of_table(table: &str) -> Result<impl TokenStore + AuditStore
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StackError {
-    /// Neither the environment nor the profile names a region.
-    #[error("no AWS region is set; set AWS_REGION to the one that the stack is in")]
-    NoRegion,
+    /// No region is set.
+    #[error(transparent)]
+    NoRegion(#[from] NoRegion),
     /// None, or more than one.
     #[error(
         "{found} tables in {region} have a name that begins with {prefix:?}; check the stack's name, the region and the account, or name the table"

@@ -2,6 +2,8 @@
 
 use std::env;
 
+use aws_config::SdkConfig;
+
 /// Names of tables, queues and the bucket.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -38,6 +40,16 @@ pub enum BadConfig {
     /// Not a number from 1 to 64.
     #[error("WFG_READY_SHARDS is {0:?}; it must be a number from 1 to 64")]
     Shards(String),
+}
+
+/// Neither the environment nor the profile names a region.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("no AWS region is set; set AWS_REGION to the one that the stack is in")]
+pub struct NoRegion;
+
+/// The region that these settings name.
+pub(crate) fn region(settings: &SdkConfig) -> Result<String, NoRegion> {
+    settings.region().map(ToString::to_string).ok_or(NoRegion)
 }
 
 impl Config {

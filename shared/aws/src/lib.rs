@@ -23,7 +23,7 @@ mod tickets;
 mod update;
 
 pub use access::{StackError, access_of_stack, access_of_table};
-pub use config::{BadConfig, Config};
+pub use config::{BadConfig, Config, NoRegion};
 pub use tickets::{TicketError, TicketMessage, TicketQueues};
 
 use std::time::Duration;

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::error::unavailable;
-use crate::events;
+use crate::{NoRegion, config, events};
 
 /// What Lambda begins the names of given-up batches with.
 const BATCHES: &str = "aws/lambda/";
@@ -79,9 +79,9 @@ pub struct Left {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RedriveError {
-    /// Neither the environment nor the profile names a region.
-    #[error("no AWS region is set; set AWS_REGION to the one that the stack is in")]
-    NoRegion,
+    /// No region is set.
+    #[error(transparent)]
+    NoRegion(#[from] NoRegion),
     /// The stack is another, or elsewhere.
     #[error("there is no queue {queue} in {region}; check the stack's name, the region and the account")]
     NoQueue {
@@ -122,7 +122,7 @@ impl DeadLetters {
     /// tries.
     pub async fn of_stack(stack: &str) -> Result<Self, RedriveError> {
         let shared = aws_config::load_defaults(BehaviorVersion::v2026_01_12()).await;
-        let region = shared.region().ok_or(RedriveError::NoRegion)?.to_string();
+        let region = config::region(&shared)?;
         let sqs = aws_sdk_sqs::Client::new(&shared);
         let queue = async |part: &str| find(&sqs, format!("{stack}-{part}"), &region).await;
         let (walks, walks_dead, stream_dead) =

@@ -8,8 +8,8 @@ use engine::ports::{SecretStore, Stored};
 use futures::future::try_join_all;
 use protocol::{SecretName, SecretValue, Secrets};
 
-use crate::Aws;
 use crate::error::{corrupt, unavailable};
+use crate::{Aws, NoRegion, config};
 
 /// Names that one call takes.
 const NAMES: usize = 10;
@@ -63,9 +63,9 @@ pub struct StackSecrets(Parameters);
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StackSecretsError {
-    /// Neither the environment nor the profile names a region.
-    #[error("no AWS region is set; set AWS_REGION to the one that the stack is in")]
-    NoRegion,
+    /// No region is set.
+    #[error(transparent)]
+    NoRegion(#[from] NoRegion),
     /// Anything else, with its causes: no credentials, no permission, no network.
     #[error("{what} in AWS's Parameter Store: {error}")]
     Failed {
@@ -86,7 +86,7 @@ impl StackSecrets {
     /// If there is no region.
     pub async fn of_stack(stack: &str) -> Result<Self, StackSecretsError> {
         let settings = Aws::settings().load().await;
-        settings.region().ok_or(StackSecretsError::NoRegion)?;
+        config::region(&settings)?;
         Ok(Self(Parameters::new(aws_sdk_ssm::Client::new(&settings), &format!("/{stack}/secrets/"))))
     }
 

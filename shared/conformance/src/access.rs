@@ -61,17 +61,8 @@ pub async fn a_token_is_kept_under_its_name_until_it_is_removed_or_expires<P: Po
 }
 
 fn entry(at_ms: Millis, reason: &str) -> AuditEntry {
-    AuditEntry {
-        at_ms,
-        token: TokenName::new("ci").ok(),
-        deed: Deed::Refused,
-        route: "POST /api/jobs/claim".to_owned(),
-        workflow: None,
-        job: None,
-        about: None,
-        reason: Some(reason.to_owned()),
-        more: 3,
-    }
+    let entry = AuditEntry::new(at_ms, TokenName::new("ci").ok(), Deed::Refused, "POST /api/jobs/claim".to_owned());
+    AuditEntry { reason: Some(reason.to_owned()), more: 3, ..entry }
 }
 
 /// Also of entries of the same moment, whatever the page's length.

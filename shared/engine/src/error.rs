@@ -95,8 +95,8 @@ pub enum EngineError {
     #[error("there is no token `{0}`")]
     NoToken(TokenName),
     /// A token that would allow nothing.
-    #[error("{0}")]
-    Access(&'static str),
+    #[error("a token needs at least one scope: read, submit, work or admin")]
+    NoScopes,
     /// Labels that the caller's token doesn't name.
     #[error(
         "the token doesn't allow {} `{}`; it allows {}",

@@ -273,6 +273,14 @@ pub struct AuditEntry {
     pub more: u64,
 }
 
+impl AuditEntry {
+    /// One that says no more than that.
+    #[must_use]
+    pub fn new(at_ms: Millis, token: Option<TokenName>, deed: Deed, route: String) -> Self {
+        Self { at_ms, token, deed, route, workflow: None, job: None, about: None, reason: None, more: 0 }
+    }
+}
+
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
 fn is_zero(number: &u64) -> bool {
     *number == 0

@@ -173,6 +173,6 @@ async fn a_stream_ends_when_the_token_that_opened_it_is_revoked() {
     reader.until("one").await;
     world.client.revoke_token(&name).await.expect("revoked");
     log(&world, &claimed, 1, "two\n").await;
-    let all = reader.rest().await;
+    let all = timeout(Duration::from_secs(10), reader.rest()).await.expect("it ends");
     assert!(!all.contains("two") && !all.contains("event: end"), "{all}");
 }

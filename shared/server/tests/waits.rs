@@ -8,7 +8,9 @@ use common::{PATIENCE, World, claim};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use tokio::time::{Instant, timeout};
-use worker::protocol::WorkerId;
+use worker::Client;
+use worker::protocol::access::{Allowed, NewToken};
+use worker::protocol::{TokenName, WorkerId};
 
 const ONE: &str = "name: one\njobs:\n  a: {run: x}\n";
 
@@ -105,4 +107,25 @@ async fn a_lease_ends_on_time_and_who_waits_gets_the_job() {
     let second = world.client.claim(&claim("next", "", 20)).await.expect("answered").expect("the job, again");
     assert_eq!((first.job.attempt, second.job.attempt), (0, 1));
     assert!(began.elapsed() < Duration::from_secs(2), "it took {:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn a_job_that_those_who_wait_first_may_not_have_is_given_at_once_to_who_may() {
+    let world = World::with_tokens().await;
+    let name = TokenName::new("without").expect("a name");
+    let token = NewToken { secrets: Allowed::default(), ..NewToken::for_everything(name) };
+    let token = world.client.create_token(&token).await.expect("made").token;
+    let without = &Client::new(&world.server.url(), Some(token)).expect("its address");
+    let first: Vec<_> = (0..3).map(|n| claim(&format!("without-{n}"), "", 20)).collect();
+    let mut in_vain: FuturesUnordered<_> = first.iter().map(|asked| without.claim(asked)).collect();
+    assert!(timeout(Duration::from_millis(300), in_vain.next()).await.is_err(), "there is nothing yet");
+    let asked = claim("with", "", 20);
+    let waiting = world.client.claim(&asked);
+    tokio::pin!(waiting);
+    assert!(timeout(Duration::from_millis(100), &mut waiting).await.is_err());
+    let began = Instant::now();
+    world.submit("name: one\njobs:\n  a: {run: x, secrets: KEY}\n").await;
+    let claimed = waiting.await.expect("answered").expect("the job");
+    assert_eq!(claimed.job.job_id.as_str(), "a");
+    assert!(began.elapsed() < Duration::from_secs(5), "it took {:?}", began.elapsed());
 }

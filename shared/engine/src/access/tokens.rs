@@ -60,7 +60,7 @@ impl<P: Ports> Engine<P> {
     /// Makes a token. Its text is in the answer and nowhere else.
     ///
     /// # Errors
-    /// [`EngineError::TokenExists`], [`EngineError::Range`], [`EngineError::Access`] for one without scopes.
+    /// [`EngineError::TokenExists`], [`EngineError::Range`], [`EngineError::NoScopes`].
     pub async fn create_token(&self, new: NewToken) -> Outcome<CreatedToken> {
         create(&*self.ports, new, self.ports.now(), [self.ports.random(), self.ports.random()]).await
     }
@@ -131,7 +131,7 @@ pub async fn create<S: TokenStore>(
 
 fn check(new: &NewToken) -> Outcome<()> {
     if new.scopes.is_empty() {
-        return Err(EngineError::Access("a token needs at least one scope: read, submit, work or admin"));
+        return Err(EngineError::NoScopes);
     }
     let range = |field, value: u64, min: u64, max: u64| {
         if (min..=max).contains(&value) { Ok(()) } else { Err(EngineError::Range { field, value, min, max }) }

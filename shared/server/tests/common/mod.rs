@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use worker::Client;
 use worker::protocol::requests::{Claim, Complete};
 use worker::protocol::wire::{Claimed, Workflow};
-use worker::protocol::{LabelSet, WorkerId, WorkflowId};
+use worker::protocol::{LabelSet, SecretName, SecretValue, Secrets, WorkerId, WorkflowId};
 
 /// Nothing here takes so long unless it is broken.
 pub const PATIENCE: Duration = Duration::from_mins(1);
@@ -27,9 +27,11 @@ impl World {
         Self { server, client }
     }
 
-    /// One that asks for tokens; the client has the first.
+    /// One that asks for tokens and has the secret `KEY`; the client has the first token.
     pub async fn with_tokens() -> Self {
-        let engine = Engine::new(Memory::new());
+        let secrets =
+            Secrets::from([(SecretName::new("KEY").expect("a name"), SecretValue::new("hunter22").expect("a value"))]);
+        let engine = Engine::new(Memory::new().with_secrets(secrets));
         let token = engine.first_token().await.expect("made").expect("the first").token;
         let server = Server::admitting(([127, 0, 0, 1], 0).into(), engine, Admission::Tokens).await;
         let server = server.expect("a free port");
