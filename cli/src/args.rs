@@ -217,12 +217,12 @@ pub struct NewTokenArgs {
     pub expires: u64,
     /// Where to make it.
     #[command(flatten)]
-    pub place: TokenPlace,
+    pub place: TokenLocation,
 }
 
 /// Where a token is made, if not by asking the server.
 #[derive(Args)]
-pub struct TokenPlace {
+pub struct TokenLocation {
     /// In the table of this stack on AWS, for who has deployed it; needs credentials of AWS
     #[arg(long, value_name = "NAME", group = "place")]
     pub stack: Option<String>,
@@ -245,13 +245,13 @@ pub enum SecretCommand {
         name: SecretName,
         /// Where.
         #[command(flatten)]
-        place: SecretPlace,
+        place: SecretLocationArgs,
     },
     /// List the names, without the values
     List {
         /// Where.
         #[command(flatten)]
-        place: SecretPlace,
+        place: SecretLocationArgs,
     },
     /// Remove a secret: jobs that name it fail from then on
     Remove {
@@ -259,13 +259,13 @@ pub enum SecretCommand {
         name: SecretName,
         /// Where.
         #[command(flatten)]
-        place: SecretPlace,
+        place: SecretLocationArgs,
     },
 }
 
 /// Where secrets are kept.
 #[derive(Args)]
-pub struct SecretPlace {
+pub struct SecretLocationArgs {
     /// In this file, as `wfg serve --secrets` and `wfg run --secrets` read it; made if it isn't there
     #[arg(long, value_name = "FILE", env = "WFG_SECRETS_FILE")]
     pub file: Option<PathBuf>,

@@ -16,12 +16,12 @@ pub async fn run(remote: &Remote, screen: &Screen, limit: usize, json: bool) -> 
     if json {
         print_json(screen, &page.items)?;
     } else if page.items.is_empty() {
-        screen.aside("nothing was done yet");
+        screen.eprint("nothing was done yet");
     } else {
         screen.print(&text(&page.items, screen))?;
     }
     if page.next.is_some() {
-        screen.aside(&format!("these are the newest {limit}; --limit shows more"));
+        screen.eprint(&format!("these are the newest {limit}; --limit shows more"));
     }
     Ok(())
 }
@@ -30,18 +30,18 @@ fn text(entries: &[AuditEntry], screen: &Screen) -> String {
     let mut table = Table::new(["AT", "TOKEN", "DID", "ABOUT"]);
     for entry in entries {
         let workflow = entry.workflow.as_ref().map(ToString::to_string);
-        let about = entry.about.as_ref().map(|name| format!("token {name}"));
+        let about = entry.subject.as_ref().map(|name| format!("token {name}"));
         table.row([
             time::utc(entry.at_ms).into(),
             entry.token.as_ref().map_or("-", |name| name.as_str()).into(),
-            entry.deed.as_str().into(),
+            entry.action.as_str().into(),
             workflow.or(about).unwrap_or_else(|| entry.route.clone()).into(),
         ]);
         if let Some(reason) = &entry.reason {
             table.note(clean(reason));
         }
-        if entry.more > 0 {
-            table.note(format!("and {} more like it before", entry.more));
+        if entry.suppressed > 0 {
+            table.note(format!("and {} more like it before", entry.suppressed));
         }
     }
     table.render(screen.out)

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 use worker::config::DEFAULT_SERVER_URL;
-use worker::retry::Delays;
+use worker::retry::Backoff;
 use worker::{Client, ClientError};
 
 use crate::failure::Failure;
@@ -45,11 +45,11 @@ where
     F: Future<Output = Result<T, ClientError>>,
 {
     let began = Instant::now();
-    let mut delays = Delays::default();
+    let mut delays = Backoff::default();
     let mut told = false;
     loop {
         match call().await {
-            Err(error) if error.is_passing() && began.elapsed() < PATIENCE => {
+            Err(error) if error.is_transient() && began.elapsed() < PATIENCE => {
                 if !told {
                     told = true;
                     say(&format!("{error}; trying again for up to 2 min"));
@@ -73,10 +73,10 @@ where
     F: Future<Output = Result<T, ClientError>>,
 {
     let began = Instant::now();
-    let mut delays = Delays::default();
+    let mut delays = Backoff::default();
     loop {
         match call().await {
-            Err(error) if error.is_passing() && !never_arrived(&error) && began.elapsed() < PRESSING => {
+            Err(error) if error.is_transient() && !never_arrived(&error) && began.elapsed() < PRESSING => {
                 sleep(delays.grow()).await;
             }
             answer => return answer,

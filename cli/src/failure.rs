@@ -13,7 +13,7 @@ use crate::screen::say;
 pub enum Failure {
     /// The workflow or the definition isn't good, which was said already.
     #[error("it was said already")]
-    Told,
+    AlreadyReported,
     /// A signal ended it, which was answered already; this is the exit code.
     #[error("ended by a signal")]
     Signalled(u8),
@@ -49,7 +49,7 @@ impl Failure {
     /// Says it on standard error, unless it was said or nobody is there to hear.
     pub fn report(self) -> ExitCode {
         match self {
-            Self::Told => ExitCode::from(1),
+            Self::AlreadyReported => ExitCode::from(1),
             Self::Signalled(code) => ExitCode::from(code),
             // As a program that dies of SIGPIPE: what was asked for wasn't carried out, and nobody wants to know.
             Self::Closed => ExitCode::from(2),

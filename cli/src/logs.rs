@@ -47,7 +47,7 @@ impl Reader<'_> {
         self.read_on(Some(attempt)).await?;
         self.end()?;
         if !self.any {
-            self.screen.aside(&nothing(job, &workflow, self.args.attempt));
+            self.screen.eprint(&nothing(job, &workflow, self.args.attempt));
         }
         self.say_that_it_failed(job, attempt, None);
         Ok(())
@@ -67,7 +67,7 @@ impl Reader<'_> {
         let failed = failed.or_else(|| next.map(|_| format!("attempt {attempt} failed")));
         let next = next.map(|next| format!("; attempt {next} follows")).unwrap_or_default();
         if let Some(failed) = failed {
-            self.screen.aside(&format!("-- {failed}{next} --"));
+            self.screen.eprint(&format!("-- {failed}{next} --"));
         }
     }
 
@@ -87,7 +87,7 @@ impl Reader<'_> {
             };
             let current = *attempt.get_or_insert_with(|| self.begin(job));
             if job.status == Status::Queued && job.attempt <= current && !std::mem::replace(&mut told, true) {
-                self.screen.aside(&nothing(job, &workflow, Some(current)));
+                self.screen.eprint(&nothing(job, &workflow, Some(current)));
             }
             self.read_on(Some(current)).await?;
             if job.attempt > current || job.status.is_final() {

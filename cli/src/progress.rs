@@ -40,13 +40,13 @@ pub struct Progress {
     paint: Paint,
     run: u32,
     width: usize,
-    jobs: HashMap<JobId, Seen>,
+    jobs: HashMap<JobId, LastState>,
     told_not_started: bool,
 }
 
 /// What was seen of a job.
 #[derive(Default)]
-struct Seen {
+struct LastState {
     attempt: u32,
     started: bool,
     ended: bool,
@@ -112,11 +112,11 @@ impl Progress {
         steps
     }
 
-    fn job(&self, job: &Job, workflow: &Workflow, seen: &mut Seen, now: Millis, steps: &mut Vec<Step>) {
+    fn job(&self, job: &Job, workflow: &Workflow, seen: &mut LastState, now: Millis, steps: &mut Vec<Step>) {
         while seen.attempt < job.attempt {
             steps.push(Step::Log { job: job.id.clone(), attempt: seen.attempt, last: true });
             steps.push(self.say(job, &tried(job, seen.attempt)));
-            *seen = Seen { attempt: seen.attempt + 1, ..Seen::default() };
+            *seen = LastState { attempt: seen.attempt + 1, ..LastState::default() };
         }
         if seen.ended {
             return;
@@ -164,7 +164,7 @@ impl Progress {
     }
 
     /// Says why a job waits, once it has for long: once for each reason. What it needs is seen anyway.
-    fn wait(&self, job: &Job, workflow: &Workflow, seen: &mut Seen, now: Millis) -> Option<Step> {
+    fn wait(&self, job: &Job, workflow: &Workflow, seen: &mut LastState, now: Millis) -> Option<Step> {
         let waiting = job.waiting_for.as_ref().filter(|waiting| waiting.reason != WaitReason::Needs);
         let Some(waiting) = waiting else {
             seen.wait = None;

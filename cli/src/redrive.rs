@@ -30,7 +30,7 @@ mod on_aws {
             let done = letters.redrive(kind, args.dry_run).await.map_err(usage)?;
             screen.print(&said(kind, &done, args.dry_run))?;
             for message in &done.left {
-                screen.aside(&format!("{}: message {} stays: {}", done.from, message.id, clean(&message.reason)));
+                screen.eprint(&format!("{}: message {} stays: {}", done.from, message.id, clean(&message.reason)));
             }
             left += done.left.len();
         }
@@ -75,9 +75,9 @@ mod on_aws {
             assert_eq!(said(Kind::Walks, &done(1, 1), false), "wf-dead: 1 message put back in wf-walks\n");
             assert_eq!(said(Kind::Walks, &done(2, 2), true), "wf-dead: 2 messages would be put back in wf-walks\n");
             let stream = said(Kind::Stream, &done(1, 3), false);
-            assert_eq!(stream, "wf-dead: 1 batch put back: 3 repairs in wf-walks\n");
+            assert_eq!(stream, "wf-dead: 1 batch put back: 3 reconciles in wf-walks\n");
             let stream = said(Kind::Stream, &done(2, 5), true);
-            assert_eq!(stream, "wf-dead: 2 batches would be put back: 5 repairs in wf-walks\n");
+            assert_eq!(stream, "wf-dead: 2 batches would be put back: 5 reconciles in wf-walks\n");
         }
     }
 }

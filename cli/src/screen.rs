@@ -32,7 +32,7 @@ impl Screen {
 
     /// Says something aside, on standard error, so that standard output stays what was asked for.
     #[expect(clippy::unused_self, reason = "whoever prints has asked how it looks")]
-    pub fn aside(&self, text: &str) {
+    pub fn eprint(&self, text: &str) {
         say(text);
     }
 }

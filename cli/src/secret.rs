@@ -3,12 +3,12 @@
 use std::io::Read;
 use std::path::Path;
 
-use engine::memory::Memory;
+use memory::Memory;
 use protocol::mask::SHORTEST;
 use protocol::{SecretName, SecretValue, limits};
 use server::secrets::{self, SecretsError, SecretsFile};
 
-use crate::args::{SecretCommand, SecretPlace};
+use crate::args::{SecretCommand, SecretLocationArgs};
 use crate::failure::Failure;
 use crate::screen::Screen;
 
@@ -16,10 +16,10 @@ use crate::screen::Screen;
 pub async fn run(screen: &Screen, command: SecretCommand) -> Result<(), Failure> {
     match command {
         SecretCommand::Set { name, place } => {
-            let kept = Kept::of(place)?;
+            let kept = SecretLocation::of(place)?;
             let value = given()?;
             if value.reveal().len() < SHORTEST {
-                screen.aside(&format!(
+                screen.eprint(&format!(
                     "a value of less than {SHORTEST} bytes is not hidden in logs: it would be found in everything"
                 ));
             }
@@ -27,15 +27,15 @@ pub async fn run(screen: &Screen, command: SecretCommand) -> Result<(), Failure>
             screen.print(&format!("secret {name} is set; a job that names it is given it from its next start on\n"))
         }
         SecretCommand::List { place } => {
-            let kept = Kept::of(place)?;
+            let kept = SecretLocation::of(place)?;
             let names = kept.names().await?;
             if names.is_empty() {
-                screen.aside(&format!("there are no secrets in {}", kept.place()));
+                screen.eprint(&format!("there are no secrets in {}", kept.place()));
             }
             screen.print(&names.iter().map(|name| format!("{name}\n")).collect::<String>())
         }
         SecretCommand::Remove { name, place } => {
-            let kept = Kept::of(place)?;
+            let kept = SecretLocation::of(place)?;
             if !kept.remove(&name).await? {
                 return Err(Failure::Usage(format!("there is no secret `{name}` in {}.", kept.place())));
             }
@@ -77,21 +77,21 @@ fn given() -> Result<SecretValue, Failure> {
 }
 
 /// Where secrets are kept.
-enum Kept {
+enum SecretLocation {
     File(std::path::PathBuf),
     #[cfg(feature = "aws")]
     Stack(String),
 }
 
-impl Kept {
-    fn of(place: SecretPlace) -> Result<Self, Failure> {
+impl SecretLocation {
+    fn of(place: SecretLocationArgs) -> Result<Self, Failure> {
         match place {
             #[cfg(feature = "aws")]
-            SecretPlace { stack: Some(stack), .. } => Ok(Self::Stack(stack)),
+            SecretLocationArgs { stack: Some(stack), .. } => Ok(Self::Stack(stack)),
             #[cfg(not(feature = "aws"))]
-            SecretPlace { stack: Some(stack), .. } => Err(Failure::without_aws(&format!("the secrets of {stack}"))),
-            SecretPlace { file: Some(file), .. } => Ok(Self::File(file)),
-            SecretPlace { .. } => Err(Failure::Usage(
+            SecretLocationArgs { stack: Some(stack), .. } => Err(Failure::without_aws(&format!("the secrets of {stack}"))),
+            SecretLocationArgs { file: Some(file), .. } => Ok(Self::File(file)),
+            SecretLocationArgs { .. } => Err(Failure::Usage(
                 "where are the secrets kept? Name a file with --file or WFG_SECRETS_FILE, or a stack on AWS with --stack."
                     .to_owned(),
             )),

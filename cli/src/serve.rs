@@ -37,8 +37,8 @@ pub async fn run(screen: &Screen, args: &ServeArgs) -> Result<(), Failure> {
 
 async fn serve<P: Local + 'static>(screen: &Screen, args: &ServeArgs, engine: Engine<P>) -> Result<(), Failure> {
     let mut signals = Signals::catch()?;
-    let admission = if asks_for_tokens(args) { Admission::Tokens } else { Admission::Everybody };
-    let server = Server::admitting(args.listen, engine, admission).await;
+    let auth = if asks_for_tokens(args) { Admission::Tokens } else { Admission::Everybody };
+    let server = Server::admitting(args.listen, engine, auth).await;
     let server = server.map_err(|error| cannot_listen(args.listen, &error))?;
     screen.print(&greeting(args, &server.url()))?;
     if asks_for_tokens(args)

@@ -38,7 +38,7 @@ pub async fn outputs(
         return print_json(screen, &outputs);
     }
     if outputs.is_empty() {
-        screen.aside(&format!("{job} has given no outputs"));
+        screen.eprint(&format!("{job} has given no outputs"));
     }
     screen.print(&outputs_text(&outputs))
 }
@@ -55,12 +55,12 @@ pub async fn list(
     if json {
         print_json(screen, &page.items)?;
     } else if page.items.is_empty() {
-        screen.aside("there are no such workflows");
+        screen.eprint("there are no such workflows");
     } else {
         screen.print(&list_text(&page.items, Millis::now(), screen.out))?;
     }
     if page.next.is_some() {
-        screen.aside(&format!("these are the newest {limit}; --limit shows more"));
+        screen.eprint(&format!("these are the newest {limit}; --limit shows more"));
     }
     Ok(())
 }
@@ -73,7 +73,7 @@ pub async fn workers(remote: &Remote, screen: &Screen, json: bool) -> Result<(),
     }
     if workers.is_empty() {
         let server = remote.client.server_url();
-        screen.aside(&format!("no worker is known; start one: SERVER_URL={server} workflow-graph-worker"));
+        screen.eprint(&format!("no worker is known; start one: SERVER_URL={server} workflow-graph-worker"));
         return Ok(());
     }
     screen.print(&workers_text(&workers, Millis::now(), screen.out))
@@ -86,7 +86,7 @@ pub async fn pools(remote: &Remote, screen: &Screen, json: bool) -> Result<(), F
         return print_json(screen, &pools);
     }
     if pools.is_empty() {
-        screen.aside("there are no pools; a submission makes one for each set of labels that its jobs require");
+        screen.eprint("there are no pools; a submission makes one for each set of labels that its jobs require");
         return Ok(());
     }
     screen.print(&pools_text(&pools, screen.out))

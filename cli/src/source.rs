@@ -4,9 +4,9 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-use engine::definition::{self, Definition, Problem};
 use protocol::limits;
 use serde_json::Value;
+use workflow::{Definition, Problem};
 
 use crate::failure::Failure;
 
@@ -54,7 +54,7 @@ impl Source {
 
     /// Checks it.
     pub fn check(&self) -> Result<Definition, Vec<Problem>> {
-        if self.json { definition::from_json(&self.text) } else { definition::from_yaml(&self.text) }
+        if self.json { workflow::from_json(&self.text) } else { workflow::from_yaml(&self.text) }
     }
 
     /// What to send of a good definition: with the file's name, if it has none of its own.
@@ -65,7 +65,7 @@ impl Source {
         }
         let texts = [Some(self.text.clone()), self.named_before(), self.named_after()];
         // What is sent must mean what was checked: a text that doesn't is not sent.
-        let same = |text: &String| definition::from_yaml(text).is_ok_and(|read| read == wanted);
+        let same = |text: &String| workflow::from_yaml(text).is_ok_and(|read| read == wanted);
         if let Some(text) = texts.into_iter().flatten().find(same) {
             return Body::Yaml(text);
         }
@@ -117,7 +117,7 @@ mod tests {
 
     fn sent_name(text: &str) -> Option<String> {
         let Body::Yaml(sent) = body(text, false) else { panic!("{text} is YAML") };
-        definition::from_yaml(&sent).expect("good").name
+        workflow::from_yaml(&sent).expect("good").name
     }
 
     #[test]

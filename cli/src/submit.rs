@@ -1,10 +1,10 @@
 //! `wfg submit`, `rerun`, `cancel`, `delete`: what changes something.
 
-use engine::definition::Definition;
 use protocol::WorkflowId;
 use protocol::requests::Only;
 use protocol::wire::Workflow;
 use worker::ClientError;
+use workflow::Definition;
 
 use crate::args::SubmitArgs;
 use crate::calls::{Remote, again};
@@ -21,8 +21,8 @@ pub async fn run(remote: &Remote, screen: &Screen, args: &SubmitArgs) -> Result<
         let ClientError::Refused { details, .. } = &error else { return error.into() };
         match validate::server_refusal(details.as_ref(), &source, screen.err) {
             Some(problems) => {
-                screen.aside(&format!("{problems}, found by {}", remote.client.server_url()));
-                Failure::Told
+                screen.eprint(&format!("{problems}, found by {}", remote.client.server_url()));
+                Failure::AlreadyReported
             }
             None => error.into(),
         }
@@ -31,7 +31,7 @@ pub async fn run(remote: &Remote, screen: &Screen, args: &SubmitArgs) -> Result<
         return watch::run(remote, screen, &workflow.id).await;
     }
     screen.print(&format!("{}\n", workflow.id))?;
-    screen.aside(&next(remote, &workflow, args.no_run));
+    screen.eprint(&next(remote, &workflow, args.no_run));
     Ok(())
 }
 
@@ -39,11 +39,11 @@ pub async fn run(remote: &Remote, screen: &Screen, args: &SubmitArgs) -> Result<
 pub fn checked(screen: &Screen, file: &str, in_vain: &str) -> Result<(Source, Definition), Failure> {
     let source = Source::read(file)?;
     let definition = source.check().map_err(|problems| {
-        screen.aside(&format!("{}; {in_vain}", validate::refusal(&problems, &source, screen.err)));
-        Failure::Told
+        screen.eprint(&format!("{}; {in_vain}", validate::refusal(&problems, &source, screen.err)));
+        Failure::AlreadyReported
     })?;
     for note in &definition.notes {
-        screen.aside(&format!("note: {}:{note}", source.name));
+        screen.eprint(&format!("note: {}:{note}", source.name));
     }
     Ok((source, definition))
 }
@@ -90,7 +90,7 @@ pub async fn rerun(
     if watch {
         return watch::run(remote, screen, id).await;
     }
-    screen.aside(&format!("started {id}; {} shows it as it goes", remote.hint(&format!("watch {id}"))));
+    screen.eprint(&format!("started {id}; {} shows it as it goes", remote.hint(&format!("watch {id}"))));
     Ok(())
 }
 
@@ -99,7 +99,7 @@ pub async fn cancel(remote: &Remote, screen: &Screen, id: &WorkflowId) -> Result
     again(|| remote.client.cancel(id)).await?;
     let workflow = remote.client.workflow(id).await?;
     let status = workflow.status;
-    screen.aside(&match status {
+    screen.eprint(&match status {
         status if status.is_final() => format!("{id} has ended: {status}"),
         _ => format!("cancelling {id}: nothing more starts, and what runs is told to stop"),
     });
@@ -109,6 +109,6 @@ pub async fn cancel(remote: &Remote, screen: &Screen, id: &WorkflowId) -> Result
 /// Deletes a workflow.
 pub async fn delete(remote: &Remote, screen: &Screen, id: &WorkflowId) -> Result<(), Failure> {
     remote.client.delete(id).await?;
-    screen.aside(&format!("deleted {id}"));
+    screen.eprint(&format!("deleted {id}"));
     Ok(())
 }

@@ -5,10 +5,10 @@ use engine::access;
 use engine::ids::random;
 use engine::ports::{AuditStore, Ports, TokenStore};
 use protocol::Millis;
-use protocol::access::{Allowed, AuditEntry, CreatedToken, Deed, NewToken, TokenInfo};
+use protocol::access::{Allowed, AuditAction, AuditEntry, CreatedToken, NewToken, TokenInfo};
 use sqlite::Sqlite;
 
-use crate::args::{NewTokenArgs, TokenCommand, TokenPlace};
+use crate::args::{NewTokenArgs, TokenCommand, TokenLocation};
 use crate::calls::Remote;
 use crate::failure::Failure;
 use crate::screen::Screen;
@@ -26,13 +26,13 @@ pub async fn run(
         TokenCommand::Create(args) => {
             let new = asked_for(&args);
             let created = match &args.place {
-                TokenPlace { stack: Some(stack), .. } => on_aws::of_stack(stack, new).await?,
-                TokenPlace { table: Some(table), .. } => on_aws::of_table(table, new).await?,
-                TokenPlace { data: Some(file), .. } => {
+                TokenLocation { stack: Some(stack), .. } => on_aws::of_stack(stack, new).await?,
+                TokenLocation { table: Some(table), .. } => on_aws::of_table(table, new).await?,
+                TokenLocation { data: Some(file), .. } => {
                     let store = Sqlite::open(file).map_err(|error| Failure::usage(&error))?;
                     in_store(&store, new, "wfg token create --data").await?
                 }
-                TokenPlace { .. } => remote()?.client.create_token(&new).await?,
+                TokenLocation { .. } => remote()?.client.create_token(&new).await?,
             };
             shown_once(screen, &created)
         }
@@ -85,7 +85,8 @@ async fn in_store<S: TokenStore + AuditStore>(store: &S, new: NewToken, how: &st
     let usage = |error: engine::EngineError| Failure::usage(&error);
     let created = access::create(store, new, Millis::now(), [random(), random()]).await.map_err(usage)?;
     let about = Some(created.info.name.clone());
-    let entry = AuditEntry { about, ..AuditEntry::new(Millis::now(), None, Deed::CreateToken, how.to_owned()) };
+    let entry =
+        AuditEntry { subject: about, ..AuditEntry::new(Millis::now(), None, AuditAction::CreateToken, how.to_owned()) };
     store.record(entry, random()).await.map_err(|error| Failure::usage(&error))?;
     Ok(created)
 }
@@ -94,7 +95,7 @@ async fn in_store<S: TokenStore + AuditStore>(store: &S, new: NewToken, how: &st
 fn shown_once(screen: &Screen, created: &CreatedToken) -> Result<(), Failure> {
     let TokenInfo { name, expires_at_ms, .. } = &created.info;
     screen
-        .aside(&format!("token {name}, good until {}; this is the only time it is shown:", time::utc(*expires_at_ms)));
+        .eprint(&format!("token {name}, good until {}; this is the only time it is shown:", time::utc(*expires_at_ms)));
     screen.print(&format!("{}\n", created.token))
 }
 

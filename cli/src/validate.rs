@@ -2,13 +2,13 @@
 
 use std::fmt;
 
-use engine::definition::{Definition, Problem};
 use miette::{
     Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteError, MietteSpanContents, Severity,
     SourceCode, SourceSpan, SpanContents,
 };
 use protocol::wire;
 use serde_json::Value;
+use workflow::{Definition, Problem};
 
 use crate::failure::Failure;
 use crate::screen::{Paint, Screen};
@@ -24,8 +24,8 @@ pub fn run(screen: &Screen, file: &str) -> Result<(), Failure> {
             screen.print(&format!("{}: {}, no problems\n", source.name, text::count(definition.jobs.len(), "job")))
         }
         Err(problems) => {
-            screen.aside(&refusal(&problems, &source, screen.err));
-            Err(Failure::Told)
+            screen.eprint(&refusal(&problems, &source, screen.err));
+            Err(Failure::AlreadyReported)
         }
     }
 }

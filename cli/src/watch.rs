@@ -32,7 +32,7 @@ pub async fn run(remote: &Remote, screen: &Screen, id: &WorkflowId) -> Result<()
         let workflow = remote.client.workflow(id).await?;
         screen.print(&heading(&workflow))?;
         let progress = Progress::new(&workflow, screen.out);
-        follow(remote, screen, workflow, progress, &Manner::default()).await
+        follow(remote, screen, workflow, progress, &WatchOptions::default()).await
     };
     let interrupted = async {
         if tokio::signal::ctrl_c().await.is_err() {
@@ -43,18 +43,18 @@ pub async fn run(remote: &Remote, screen: &Screen, id: &WorkflowId) -> Result<()
     tokio::select! {
         status = watching => match status? {
             Status::Success => Ok(()),
-            _ => Err(Failure::Told),
+            _ => Err(Failure::AlreadyReported),
         },
         () = interrupted => {
             let (watch, cancel) = (remote.hint(&format!("watch {id}")), remote.hint(&format!("cancel {id}")));
-            screen.aside(&format!("\nNot watched any more; the workflow goes on. {cancel} cancels it, {watch} shows it again."));
-            Err(Failure::Told)
+            screen.eprint(&format!("\nNot watched any more; the workflow goes on. {cancel} cancels it, {watch} shows it again."));
+            Err(Failure::AlreadyReported)
         }
     }
 }
 
 /// Who tells what is seen, and how.
-pub trait Teller {
+pub trait Reporter {
     /// What is new, in its order. `now` is this machine's time.
     fn observe(&mut self, workflow: &Workflow, now: Millis) -> Vec<Step>;
     /// A line of a job's log.
@@ -71,7 +71,7 @@ pub trait Teller {
 
 /// How a workflow is watched.
 #[derive(Clone, Copy, Debug)]
-pub struct Manner {
+pub struct WatchOptions {
     /// Between looks while something happens.
     pub pace: Duration,
     /// The most between looks when nothing does.
@@ -80,7 +80,7 @@ pub struct Manner {
     pub all_outputs: bool,
 }
 
-impl Default for Manner {
+impl Default for WatchOptions {
     fn default() -> Self {
         Self { pace: Duration::from_millis(300), slowest: Duration::from_secs(2), all_outputs: false }
     }
@@ -91,18 +91,20 @@ pub async fn follow(
     remote: &Remote,
     screen: &Screen,
     workflow: Workflow,
-    teller: impl Teller,
-    manner: &Manner,
+    reporter: impl Reporter,
+    manner: &WatchOptions,
 ) -> Result<Status, Failure> {
-    Watch { remote, screen, workflow, teller, manner, logs: HashMap::new(), outputs: HashMap::new() }.until_end().await
+    Watch { remote, screen, workflow, reporter, manner, logs: HashMap::new(), outputs: HashMap::new() }
+        .until_end()
+        .await
 }
 
 struct Watch<'a, T> {
     remote: &'a Remote,
     screen: &'a Screen,
     workflow: Workflow,
-    teller: T,
-    manner: &'a Manner,
+    reporter: T,
+    manner: &'a WatchOptions,
     logs: HashMap<(JobId, u32), Place>,
     /// Those that a status doesn't show.
     outputs: HashMap<JobId, Outputs>,
@@ -116,26 +118,26 @@ struct Place {
     rest: [String; 2],
 }
 
-impl<T: Teller> Watch<'_, T> {
+impl<T: Reporter> Watch<'_, T> {
     async fn until_end(mut self) -> Result<Status, Failure> {
-        let Manner { pace: quick, slowest, .. } = *self.manner;
+        let WatchOptions { pace: quick, slowest, .. } = *self.manner;
         let mut pace = quick;
         let mut lag = 0;
         // A workflow of thousands of jobs is looked at less often.
         let mut took = Duration::ZERO;
         loop {
             let run = self.workflow.run;
-            let steps = self.teller.observe(&self.workflow, Millis::now());
+            let steps = self.reporter.observe(&self.workflow, Millis::now());
             let shown = self.show(steps).await?;
             if self.workflow.status.is_final() {
-                if self.teller.all_ended(&self.workflow) || lag == LAG {
-                    let closing = self.teller.closing(&self.workflow, Millis::now());
+                if self.reporter.all_ended(&self.workflow) || lag == LAG {
+                    let closing = self.reporter.closing(&self.workflow, Millis::now());
                     self.screen.print(&closing)?;
                     return Ok(self.workflow.status);
                 }
                 lag += 1;
             }
-            let picture = self.teller.picture(&self.workflow, Millis::now());
+            let picture = self.reporter.picture(&self.workflow, Millis::now());
             self.screen.print(&picture)?;
             pace = if shown { quick } else { (pace * 5 / 4).min(slowest) };
             sleep(pace.max((2 * took).min(LONGEST))).await;
@@ -196,20 +198,20 @@ impl<T: Teller> Watch<'_, T> {
 
     fn log_text(&mut self, job: &JobId, attempt: u32, last: bool, chunks: &[LogChunk]) -> String {
         let key = (job.clone(), attempt);
-        let teller = &mut self.teller;
+        let reporter = &mut self.reporter;
         let mut place = self.logs.remove(&key).unwrap_or_default();
         let mut text = String::new();
         for chunk in chunks {
             place.after = Some(chunk.sequence);
             let rest = &mut place.rest[usize::from(chunk.stream == Stream::Stderr)];
             for line in log_lines(rest, &chunk.data) {
-                text.push_str(&teller.log_line(job, attempt, chunk.stream, &line));
+                text.push_str(&reporter.log_line(job, attempt, chunk.stream, &line));
             }
         }
         if last {
             for (stream, rest) in [Stream::Stdout, Stream::Stderr].into_iter().zip(place.rest) {
                 if !rest.is_empty() {
-                    text.push_str(&teller.log_line(job, attempt, stream, &rest));
+                    text.push_str(&reporter.log_line(job, attempt, stream, &rest));
                 }
             }
         } else {
@@ -238,7 +240,7 @@ async fn read_log(
     }
 }
 
-impl Teller for Progress {
+impl Reporter for Progress {
     fn observe(&mut self, workflow: &Workflow, now: Millis) -> Vec<Step> {
         Progress::observe(self, workflow, now)
     }

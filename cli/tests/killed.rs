@@ -101,7 +101,7 @@ async fn submit(client: &Client, key: &str) -> WorkflowId {
     loop {
         match client.submit_yaml(&definition(), true, Some(key)).await {
             Ok(workflow) => return workflow.id,
-            Err(error) => assert!(error.is_passing(), "{error}"),
+            Err(error) => assert!(error.is_transient(), "{error}"),
         }
     }
 }
@@ -121,7 +121,7 @@ async fn work(client: Client, name: String, history: History) {
             Ok(Some(claimed)) => one_job(&client, &claimed, &history).await,
             Ok(None) => {}
             Err(error) => {
-                assert!(error.is_passing(), "{error}");
+                assert!(error.is_transient(), "{error}");
                 sleep(Duration::from_millis(20)).await;
             }
         }
@@ -161,7 +161,7 @@ where
         match say().await {
             Ok(answer) => return Some(answer),
             Err(error) if error.status() == Some(409) => return None,
-            Err(error) => assert!(error.is_passing(), "{error}"),
+            Err(error) => assert!(error.is_transient(), "{error}"),
         }
         sleep(Duration::from_millis(10)).await;
     }
@@ -172,7 +172,7 @@ async fn now(client: &Client, id: &WorkflowId) -> Workflow {
     loop {
         match client.workflow(id).await {
             Ok(workflow) => return workflow,
-            Err(error) => assert!(error.is_passing(), "{id}, whose submission was acknowledged: {error}"),
+            Err(error) => assert!(error.is_transient(), "{id}, whose submission was acknowledged: {error}"),
         }
     }
 }

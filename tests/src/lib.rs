@@ -9,30 +9,30 @@
 //! `{label}`; every job requires it, and every worker is exclusive. The few tests about jobs without labels are in one
 //! file and take turns.
 
-mod between;
+mod chaos;
 mod cloud;
 mod emulator;
-mod flaky;
+mod fault_proxy;
 mod program;
-mod real;
-mod rough;
+mod real_worker;
+mod recording_proxy;
 mod run;
 mod target;
 mod worker;
 
 use std::time::Duration;
 
-pub use between::{Between, Exchange};
+pub use chaos::{Chaos, between};
 pub use cloud::{Answer, Cloud, Refused};
 pub use emulator::{Emulator, stream_event};
-pub use flaky::Flaky;
+pub use fault_proxy::FaultProxy;
 pub use program::{Program, gone};
 pub use protocol::Status;
 pub use protocol::Status::{Cancelled, Failure, Queued, Running, Skipped, Success};
-pub use real::{Real, has_its_secret_hidden};
-pub use rough::{Rough, between};
+pub use real_worker::{RealWorker, has_its_secret_hidden};
+pub use recording_proxy::{Exchange, RecordingProxy};
 pub use run::{Run, done, graph, tries_one_job_again_and_fails};
-pub use worker::{Hold, Worker};
+pub use worker::{HeldLease, Worker};
 
 /// How long anything may take that must happen.
 const PATIENCE: Duration = Duration::from_mins(1);

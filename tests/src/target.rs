@@ -6,8 +6,8 @@ use std::process::{Command, Stdio};
 use std::sync::{OnceLock, mpsc};
 
 use engine::Engine;
-use engine::memory::Memory;
 use engine::ports::Local;
+use memory::Memory;
 use server::secrets::SecretsFile;
 use server::{Admission, Server};
 use sqlite::Sqlite;

@@ -108,7 +108,7 @@ impl Worker {
         self.cloud.client.register(&register).await.expect("registered").queues
     }
 
-    /// Says goodbye.
+    /// Says deregister.
     ///
     /// # Panics
     /// If that is refused.
@@ -120,13 +120,13 @@ impl Worker {
     ///
     /// # Panics
     /// If it is refused.
-    pub async fn claims_once(&self) -> Option<Hold> {
+    pub async fn claims_once(&self) -> Option<HeldLease> {
         let claimed = self.cloud.client.claim(&self.claim).await.expect("a claim is answered");
-        claimed.map(|Claimed { job, lease }| Hold { cloud: self.cloud.clone(), job, lease })
+        claimed.map(|Claimed { job, lease }| HeldLease { cloud: self.cloud.clone(), job, lease })
     }
 
     /// Asks until it gets a job, whichever.
-    pub async fn claims_any(&self) -> Hold {
+    pub async fn claims_any(&self) -> HeldLease {
         eventually(&format!("a job for {}", self.id()), async || self.claims_once().await).await
     }
 
@@ -134,7 +134,7 @@ impl Worker {
     ///
     /// # Panics
     /// If it gets another.
-    pub async fn claims(&self, job: &str) -> Hold {
+    pub async fn claims(&self, job: &str) -> HeldLease {
         let hold = self.claims_any().await;
         assert_eq!(hold.job.job_id.as_str(), job, "another job came first");
         hold
@@ -160,7 +160,7 @@ impl Worker {
     ///
     /// # Panics
     /// If a completion is refused.
-    pub async fn work_off(&self, count: usize, runs: &[&Run]) -> Vec<String> {
+    pub async fn process(&self, count: usize, runs: &[&Run]) -> Vec<String> {
         let workers = (0..count).map(|n| Self::new(self.cloud.clone(), &format!("hand-{n}")));
         let ended = AtomicBool::new(false);
         let work = join_all(workers.map(async |worker| {
@@ -195,7 +195,7 @@ async fn all_final(runs: &[&Run]) -> bool {
 
 /// A job and the lease on it.
 #[derive(Clone)]
-pub struct Hold {
+pub struct HeldLease {
     cloud: Cloud,
     /// The job, as the claim carried it.
     pub job: QueuedJob,
@@ -203,13 +203,13 @@ pub struct Hold {
     pub lease: Lease,
 }
 
-impl std::fmt::Debug for Hold {
+impl std::fmt::Debug for HeldLease {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} {} attempt {}", self.job.workflow_id, self.job.job_id, self.job.attempt)
     }
 }
 
-impl Hold {
+impl HeldLease {
     /// Reports success, with these outputs.
     ///
     /// # Panics
@@ -230,7 +230,11 @@ impl Hold {
     }
 
     /// Reports success, and asks for the worker's next job.
-    pub async fn complete_for_next(&self, outputs: &[(&str, &str)], worker: &Worker) -> Result<Option<Hold>, Refused> {
+    pub async fn complete_for_next(
+        &self,
+        outputs: &[(&str, &str)],
+        worker: &Worker,
+    ) -> Result<Option<HeldLease>, Refused> {
         let outputs = outputs.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
         let Claim { worker_id, labels, lease_ttl_secs, exclusive, .. } = worker.claim.clone();
         let next = Some(Next { worker_id, labels, lease_ttl_secs, exclusive });

@@ -1,7 +1,7 @@
 //! After a cancel's answer nothing starts and no report counts; a run afterwards begins clean.
 
 use futures::future::join_all;
-use harness::{Cancelled, Cloud, Failure, Hold, Queued, Success, done, graph};
+use harness::{Cancelled, Cloud, Failure, HeldLease, Queued, Success, done, graph};
 use serde_json::{Value, json};
 
 #[tokio::test]
@@ -13,7 +13,7 @@ async fn nothing_starts_after_a_cancel_is_answered() {
     let claimers = (0..6).map(|n| {
         let (worker, stopped) = (cloud.worker(&format!("w{n}")), stopped.clone());
         async move {
-            let (mut before, mut after): (Vec<Hold>, Vec<Hold>) = (Vec::new(), Vec::new());
+            let (mut before, mut after): (Vec<HeldLease>, Vec<HeldLease>) = (Vec::new(), Vec::new());
             loop {
                 // Asked before the claim is sent: what was sent before the answer may have been granted before it.
                 let cancelled = *stopped.borrow();

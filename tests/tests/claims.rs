@@ -1,10 +1,10 @@
-//! A job has one lease at a time, and only its holder is heard.
+//! A job has one lease at a time, and only its principal is heard.
 
 use std::time::Duration;
 
-use engine::ids::{Holder, LeaseToken, PoolId, Ticket};
+use engine::ids::{LeaseToken, PoolId, Principal, Ticket};
 use futures::future::join_all;
-use harness::{Cloud, Failure, Hold, Success, eventually, graph};
+use harness::{Cloud, Failure, HeldLease, Success, eventually, graph};
 use protocol::{LabelSet, Millis};
 use serde_json::{Value, json};
 
@@ -24,7 +24,7 @@ async fn twenty_claimers_race_for_ten_jobs_and_each_job_has_one_lease() {
             held
         }
     });
-    let mut held: Vec<Hold> = join_all(race).await.concat();
+    let mut held: Vec<HeldLease> = join_all(race).await.concat();
     let worker = cloud.worker("late");
     while held.len() < 10 {
         held.push(worker.claims_any().await);
@@ -52,7 +52,7 @@ jobs:
         )
         .await;
     let worker = cloud.worker("w").ttl(77);
-    let Hold { job, lease, .. } = worker.claims("build").await;
+    let HeldLease { job, lease, .. } = worker.claims("build").await;
     assert_eq!((job.name.as_str(), job.workflow_id.as_str(), job.run), ("The build", run.id.as_str(), 1));
     assert_eq!((job.attempt, job.retry_policy.max_retries, job.delayed_until_ms), (0, 2, Millis(0)));
     assert_eq!((job.env["WHO"].as_str(), job.env["QUOTE"].as_str()), ("world", "it's"));
@@ -86,7 +86,7 @@ async fn a_ticket_gives_its_own_job_to_who_has_the_labels_and_a_stale_one_gives_
     let worker = cloud.worker("w");
     let first = worker.claims("first").await;
     // What the scheduler would have written into the pool's queue.
-    let run_key = LeaseToken::parse(&first.lease.lease_id.0, &Holder::default()).expect("this server's").job.run;
+    let run_key = LeaseToken::parse(&first.lease.lease_id.0, &Principal::default()).expect("this server's").job.run;
     let pool = PoolId::of(&LabelSet::parse([cloud.label.as_str()]).expect("labels"));
     let ticket = |index| Ticket { pool: pool.clone(), job: engine::ids::JobKey::new(&run_key, index) }.text();
 

@@ -16,7 +16,7 @@ async fn jobs_of(runs: &[&Run]) -> Vec<String> {
 
 /// These workers do what there is: each job once, and all ended well.
 async fn every_job_runs_once(cloud: &Cloud, workers: usize, runs: &[&Run]) {
-    let done = cloud.worker("any").work_off(workers, runs).await;
+    let done = cloud.worker("any").process(workers, runs).await;
     assert_eq!(done, jobs_of(runs).await);
     for run in runs {
         let workflow = run.until(Success).await;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use harness::{Cloud, Failure, Hold, Success, Worker};
+use harness::{Cloud, Failure, HeldLease, Success, Worker};
 use tokio::sync::{Mutex, MutexGuard};
 
 /// A job without labels may be taken by any worker that isn't exclusive, of any test: those tests take turns, here.
@@ -235,7 +235,7 @@ async fn of_random_sets_a_claim_is_given_a_covered_job_exactly_when_there_is_one
             cloud.worker(&format!("w-{labels:?}").replace(['{', '}', ' '], "")).labelled(&text(&labels));
         let covered = |case: &Case| case.labels.is_subset(&labels);
         let ready = |case: &Case| !case.ended && case.need.is_none_or(|need| cases[need].ended);
-        let given: Option<Hold> = if cases.iter().any(|case| ready(case) && covered(case)) {
+        let given: Option<HeldLease> = if cases.iter().any(|case| ready(case) && covered(case)) {
             Some(worker.claims_any().await)
         } else {
             worker.claims_once().await

@@ -262,7 +262,7 @@ async fn a_pool_shows_what_waits_what_runs_and_who_could_take_it() {
     .await;
     assert!(pool.oldest_ms.is_some());
     held.completes(&[]).await;
-    worker.work_off(1, &[&run]).await;
+    worker.process(1, &[&run]).await;
     run.until(Success).await;
 }
 

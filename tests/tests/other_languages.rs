@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use harness::{
-    Between, Cancelled, Cloud, Exchange, Failure, Program, Success, gone, has_its_secret_hidden,
+    Cancelled, Cloud, Exchange, Failure, Program, RecordingProxy, Success, gone, has_its_secret_hidden,
     tries_one_job_again_and_fails,
 };
 use protocol::access::Scope;
@@ -233,19 +233,19 @@ async fn all_of_a_long_log_arrives(language: Language) {
 
 async fn a_token_in_the_url_is_sent_and_a_report_without_an_answer_is_repeated(language: Language) {
     let cloud = Cloud::connect();
-    let between = Between::start(&cloud, Some("/complete")).await;
+    let proxy = RecordingProxy::start(&cloud, Some("/complete")).await;
     let token = cloud.token("worker", &[Scope::Work], "{label}").await;
     // As a person may write it: `%5F` is `_`.
-    let url = between.url.replace("http://", &format!("http://w:{}@", token.replace('_', "%5F")));
+    let url = proxy.url.replace("http://", &format!("http://w:{}@", token.replace('_', "%5F")));
     let _worker = language.starts_for(&cloud, &url, "{label}");
     let text = r#"jobs: {build: {labels: '{label}', run: 'echo "::set-output url=$SERVER_URL"'}}"#;
     let run = cloud.submit(text).await;
     let twice = |seen: &[Exchange]| seen.iter().filter(|one| one.path.ends_with("/complete")).count() == 2;
-    let seen = between.until("the report is repeated", twice).await;
+    let seen = proxy.until("the report is repeated", twice).await;
     run.until(Success).await;
     let sent = format!("authorization: basic {}\r\n", STANDARD.encode(format!("w:{token}"))).to_lowercase();
     assert!(seen.iter().all(|one| one.head.contains(&sent)), "{seen:?}");
-    assert_eq!(json!(run.outputs("build").await), json!({ "url": between.url }), "no token for the job");
+    assert_eq!(json!(run.outputs("build").await), json!({ "url": proxy.url }), "no token for the job");
     assert_eq!(run.job("build").await.attempt, 0);
 }
 
@@ -257,15 +257,15 @@ async fn a_job_has_its_secret_and_its_log_does_not(language: Language) {
 
 async fn a_job_is_kept_while_its_log_is_not_taken_and_the_log_arrives_afterwards(language: Language) {
     let cloud = Cloud::connect();
-    let between = Between::start(&cloud, None).await;
-    between.refuses(Some("/logs"));
-    let worker = language.starts_for(&cloud, &between.url, "{label}");
+    let proxy = RecordingProxy::start(&cloud, None).await;
+    proxy.refuses(Some("/logs"));
+    let worker = language.starts_for(&cloud, &proxy.url, "{label}");
     let text = "jobs: {build: {labels: '{label}', run: 'echo first; until [ -e go ]; do sleep 0.1; done; echo last'}}";
     let run = cloud.submit(text).await;
     // More than one lease's time.
     let beats = |seen: &[Exchange]| seen.iter().filter(|one| one.path.ends_with("/heartbeat")).count() >= 4;
-    between.until("four heartbeats", beats).await;
-    between.refuses(None);
+    proxy.until("four heartbeats", beats).await;
+    proxy.refuses(None);
     std::fs::write(worker.dir().join("go"), "").expect("written");
     run.until(Success).await;
     assert_eq!(run.job("build").await.attempt, 0);

@@ -4,7 +4,7 @@
 //! asks for a job, or whether its job is cancelled, every 2 s. It reports neither outputs nor exit codes.
 
 use harness::{
-    Between, Cancelled, Cloud, Exchange, Failure, Program, Queued, Skipped, Success, eventually, gone,
+    Cancelled, Cloud, Exchange, Failure, Program, Queued, RecordingProxy, Skipped, Success, eventually, gone,
     has_its_secret_hidden,
 };
 use protocol::wire::WaitReason;
@@ -13,17 +13,17 @@ use serde_json::json;
 const INSTALL: &str = "`cargo xtask test` installs the published worker, and names it in WFG_TEST_PUBLISHED_WORKER.";
 
 /// Starts it, with what stands between it and the target.
-async fn starts(cloud: &Cloud, labels: &str) -> (Program, Between) {
+async fn starts(cloud: &Cloud, labels: &str) -> (Program, RecordingProxy) {
     let worker = std::env::var("WFG_TEST_PUBLISHED_WORKER").unwrap_or_else(|_| panic!("{INSTALL}"));
-    let between = Between::start(cloud, None).await;
+    let proxy = RecordingProxy::start(cloud, None).await;
     // As the target asks for it: a token is the password.
-    let url = cloud.url_through(&between.url);
-    (Program::starts_for(cloud, &url, &[&worker], labels, INSTALL), between)
+    let url = cloud.url_through(&proxy.url);
+    (Program::starts_for(cloud, &url, &[&worker], labels, INSTALL), proxy)
 }
 
 /// It passes over refusals in silence.
-fn nothing_is_refused(between: &Between) {
-    let seen = between.seen();
+fn nothing_is_refused(proxy: &RecordingProxy) {
+    let seen = proxy.seen();
     assert!(seen.iter().all(|one| one.status == 200), "{seen:#?}");
     assert!(seen.iter().all(|one| one.head.contains("authorization: basic ")), "{seen:#?}");
 }
@@ -31,7 +31,7 @@ fn nothing_is_refused(between: &Between) {
 #[tokio::test]
 async fn it_takes_only_jobs_whose_labels_it_covers_and_they_receive_outputs_in_their_environment() {
     let cloud = Cloud::connect();
-    let (general, between) = starts(&cloud, "{label}").await;
+    let (general, proxy) = starts(&cloud, "{label}").await;
     let run = cloud
         .submit(
             r#"jobs:
@@ -62,14 +62,14 @@ async fn it_takes_only_jobs_whose_labels_it_covers_and_they_receive_outputs_in_t
     assert_eq!(last.received().await, json!({ "special": {} }));
     last.completes(&[]).await;
     run.until(Success).await;
-    nothing_is_refused(&between);
+    nothing_is_refused(&proxy);
     nothing_is_refused(&between_special);
 }
 
 #[tokio::test]
 async fn its_logs_arrive_while_the_job_runs_and_its_heartbeats_are_taken() {
     let cloud = Cloud::connect();
-    let (worker, between) = starts(&cloud, "{label}").await;
+    let (worker, proxy) = starts(&cloud, "{label}").await;
     let run = cloud
         .submit(
             r"jobs:
@@ -91,41 +91,41 @@ async fn its_logs_arrive_while_the_job_runs_and_its_heartbeats_are_taken() {
     })
     .await;
     let beats = |seen: &[Exchange]| seen.iter().any(|one| one.path.ends_with("/heartbeat"));
-    between.until("it sends a heartbeat", beats).await;
+    proxy.until("it sends a heartbeat", beats).await;
     std::fs::write(worker.dir().join("go"), "").expect("written");
     run.until(Success).await;
     assert_eq!(run.log("build", "stdout").await, format!("{numbers}end\n"));
     assert_eq!(run.job("build").await.attempt, 0);
-    nothing_is_refused(&between);
+    nothing_is_refused(&proxy);
 }
 
 #[tokio::test]
 async fn a_command_of_its_that_fails_is_tried_again_as_often_as_the_job_says() {
     let cloud = Cloud::connect();
-    let (_worker, between) = starts(&cloud, "{label}").await;
+    let (_worker, proxy) = starts(&cloud, "{label}").await;
     let run = cloud
         .submit(
             r"jobs:
-  flaky: {labels: '{label}', retries: 2, run: 'if [ -e tried ]; then echo again; else echo > tried; exit 3; fi'}
-  broken: {labels: '{label}', needs: flaky, retries: 1, run: 'echo oh; exit 7'}
+  fault_proxy: {labels: '{label}', retries: 2, run: 'if [ -e tried ]; then echo again; else echo > tried; exit 3; fi'}
+  broken: {labels: '{label}', needs: fault_proxy, retries: 1, run: 'echo oh; exit 7'}
   after: {labels: '{label}', needs: broken, run: 'true'}
 ",
         )
         .await;
     run.until(Failure).await;
-    let (flaky, broken) = (run.job("flaky").await, run.job("broken").await);
-    assert_eq!((flaky.status, flaky.attempt), (Success, 1));
+    let (fault_proxy, broken) = (run.job("fault_proxy").await, run.job("broken").await);
+    assert_eq!((fault_proxy.status, fault_proxy.attempt), (Success, 1));
     assert_eq!((broken.status, broken.attempt), (Failure, 1));
     assert_eq!(broken.error.as_deref(), Some("exit code 7: oh\n"));
     assert_eq!(run.job("after").await.status, Skipped);
-    assert_eq!(run.log("flaky", "stdout").await, "again\n");
-    nothing_is_refused(&between);
+    assert_eq!(run.log("fault_proxy", "stdout").await, "again\n");
+    nothing_is_refused(&proxy);
 }
 
 #[tokio::test]
 async fn a_cancel_ends_its_command_and_the_failure_that_it_reports_then_changes_nothing() {
     let cloud = Cloud::connect();
-    let (worker, between) = starts(&cloud, "{label}").await;
+    let (worker, proxy) = starts(&cloud, "{label}").await;
     let text = r"jobs:
   build: {labels: '{label}', retries: 3, run: 'echo $$ > shell; while [ -e shell ]; do sleep 0.1; done'}
   after: {labels: '{label}', needs: build, run: 'true'}
@@ -134,7 +134,7 @@ async fn a_cancel_ends_its_command_and_the_failure_that_it_reports_then_changes_
     let shell = worker.wrote("shell").await;
     run.cancel().await;
     let reports = |seen: &[Exchange]| seen.iter().any(|one| one.path.ends_with("/fail"));
-    let seen = between.until("it reports a failure", reports).await;
+    let seen = proxy.until("it reports a failure", reports).await;
     gone(&shell).await;
     let refused: Vec<_> = seen.iter().filter(|one| one.status != 200).collect();
     assert!(refused.len() == 1 && refused[0].path.ends_with("/fail") && refused[0].status == 409, "{seen:#?}");
@@ -150,7 +150,7 @@ async fn a_cancel_ends_its_command_and_the_failure_that_it_reports_then_changes_
 #[tokio::test]
 async fn its_job_has_its_secret_and_its_log_does_not() {
     let cloud = Cloud::connect();
-    let (worker, between) = starts(&cloud, "{label}").await;
+    let (worker, proxy) = starts(&cloud, "{label}").await;
     has_its_secret_hidden(&cloud, worker.dir()).await;
-    nothing_is_refused(&between);
+    nothing_is_refused(&proxy);
 }

@@ -1,14 +1,14 @@
 //! The worker itself, with real commands, against the target.
 
-use harness::{Cancelled, Cloud, Failure, Real, Success, eventually, tries_one_job_again_and_fails};
+use harness::{Cancelled, Cloud, Failure, RealWorker, Success, eventually, tries_one_job_again_and_fails};
 use serde_json::json;
 
 #[tokio::test]
 async fn the_example_runs_each_job_where_its_labels_are_with_the_outputs_of_what_it_needs() {
     let cloud = Cloud::connect();
-    let _builder = Real::starts(&cloud, "{label}");
-    let _staging = Real::starts(&cloud, "{label}-staging");
-    let _production = Real::starts(&cloud, "{label}-production");
+    let _builder = RealWorker::starts(&cloud, "{label}");
+    let _staging = RealWorker::starts(&cloud, "{label}-staging");
+    let _production = RealWorker::starts(&cloud, "{label}-production");
     let run = cloud
         .submit(
             r#"jobs:
@@ -47,7 +47,7 @@ async fn the_example_runs_each_job_where_its_labels_are_with_the_outputs_of_what
 #[tokio::test]
 async fn several_lines_quotes_and_emoji_written_to_the_output_file_arrive_as_they_are() {
     let cloud = Cloud::connect();
-    let _worker = Real::starts(&cloud, "{label}");
+    let _worker = RealWorker::starts(&cloud, "{label}");
     let run = cloud
         .submit(
             r#"jobs:
@@ -81,15 +81,15 @@ async fn several_lines_quotes_and_emoji_written_to_the_output_file_arrive_as_the
 #[tokio::test]
 async fn a_command_that_fails_is_tried_again_and_its_exit_code_is_shown() {
     let cloud = Cloud::connect();
-    let _worker = Real::starts(&cloud, "{label}");
-    let (flaky, broken) = tries_one_job_again_and_fails(&cloud).await;
-    assert_eq!((flaky.exit_code, broken.exit_code), (Some(0), Some(7)));
+    let _worker = RealWorker::starts(&cloud, "{label}");
+    let (fault_proxy, broken) = tries_one_job_again_and_fails(&cloud).await;
+    assert_eq!((fault_proxy.exit_code, broken.exit_code), (Some(0), Some(7)));
 }
 
 #[tokio::test]
 async fn a_job_that_gives_too_much_fails_at_once_with_name_size_and_limit() {
     let cloud = Cloud::connect();
-    let _worker = Real::starts(&cloud, "{label}");
+    let _worker = RealWorker::starts(&cloud, "{label}");
     let text = r#"jobs:
   build:
     labels: '{label}'
@@ -107,7 +107,7 @@ async fn a_job_that_gives_too_much_fails_at_once_with_name_size_and_limit() {
 #[tokio::test]
 async fn a_cancelled_command_is_ended_with_all_its_children() {
     let cloud = Cloud::connect();
-    let worker = Real::starts(&cloud, "{label}");
+    let worker = RealWorker::starts(&cloud, "{label}");
     let text = "jobs: {build: {labels: '{label}', run: 'sleep 600 & echo $! > child; echo $$ > parent; wait'}}";
     let run = cloud.submit(text).await;
     let pid = async |name: &str| {

@@ -53,7 +53,7 @@ async fn what_was_given_up_is_done_once_it_is_put_back_and_what_nobody_can_use_s
     let cloud = Cloud::connect();
     let Some(emulator) = cloud.emulator() else { return };
     let (http, stack) = (&cloud.http, emulator.stack());
-    let walks = emulator.queue(http, &format!("{stack}-walks-dead")).await;
+    let batches = emulator.queue(http, &format!("{stack}-walks-dead")).await;
     let stream = emulator.queue(http, &format!("{stack}-stream-dead")).await;
     let (walked, control) = forgotten(&cloud, emulator, "walked").await;
     let (repaired, record) = forgotten(&cloud, emulator, "repaired").await;
@@ -62,7 +62,7 @@ async fn what_was_given_up_is_done_once_it_is_put_back_and_what_nobody_can_use_s
 
     let run = control["pk"]["S"].as_str().and_then(|pk| pk.strip_prefix("R#")).expect("a run's key");
     let roots = json!({ "walk": { "run": run, "kind": "roots", "from": 0 } });
-    emulator.send(http, &walks, &roots.to_string()).await;
+    emulator.send(http, &batches, &roots.to_string()).await;
     let key = format!("aws/lambda/{}/shardId-1/2026/01/01/batch", cloud.label);
     emulator.put_object(http, &key, &given_up(&stream_event(&[record]))).await;
     let told = async || (emulator.messages(http, &stream).await == 1).then_some(());
@@ -72,14 +72,14 @@ async fn what_was_given_up_is_done_once_it_is_put_back_and_what_nobody_can_use_s
     assert_eq!((looked.code, looked.err.as_str()), (Some(0), ""), "{}", looked.out);
     let would = "would be put back";
     let expected = format!(
-        "{stack}-walks-dead: 1 message {would} in {stack}-walks\n\
-         {stack}-stream-dead: 1 batch {would}: 1 repair in {stack}-walks\n"
+        "{stack}-batches-dead: 1 message {would} in {stack}-batches\n\
+         {stack}-stream-dead: 1 batch {would}: 1 reconcile in {stack}-batches\n"
     );
     assert_eq!(looked.out, expected);
-    assert_eq!(emulator.messages(http, &walks).await, 1);
+    assert_eq!(emulator.messages(http, &batches).await, 1);
     worker.finds_nothing().await;
 
-    emulator.send(http, &walks, "nobody's").await;
+    emulator.send(http, &batches, "nobody's").await;
     let done = redrive(emulator, stack, &[]).await;
     assert_eq!(done.out, expected.replace(would, "put back"));
     assert_eq!(done.code, Some(2));
@@ -91,7 +91,7 @@ async fn what_was_given_up_is_done_once_it_is_put_back_and_what_nobody_can_use_s
         run.until(Success).await;
     }
     assert_eq!(emulator.messages(http, &stream).await, 0);
-    assert_eq!(emulator.receive(http, &walks).await.as_deref(), Some("nobody's"));
+    assert_eq!(emulator.receive(http, &batches).await.as_deref(), Some("nobody's"));
     let empty = redrive(emulator, stack, &[]).await;
     assert_eq!(empty.out, format!("{stack}-walks-dead: empty\n{stack}-stream-dead: empty\n"));
     assert_eq!((empty.code, empty.err.as_str()), (Some(0), ""));

@@ -1,13 +1,13 @@
 //! Secrets: who is given them, and where they don't show.
 
-use harness::{Cloud, Real, Status, eventually, has_its_secret_hidden};
+use harness::{Cloud, RealWorker, Status, eventually, has_its_secret_hidden};
 use protocol::access::{Allowed, NewToken, Scope};
 use serde_json::{Value, json};
 
 #[tokio::test]
 async fn a_job_has_its_secret_and_its_log_does_not() {
     let cloud = Cloud::connect();
-    let worker = Real::starts(&cloud, "{label}");
+    let worker = RealWorker::starts(&cloud, "{label}");
     has_its_secret_hidden(&cloud, worker.dir()).await;
 }
 
@@ -48,7 +48,7 @@ async fn a_submit_token_that_does_not_name_the_secret_can_not_send_a_job_that_do
 #[tokio::test]
 async fn a_job_whose_secret_is_not_there_fails_at_once_and_says_which() {
     let cloud = Cloud::connect();
-    let _worker = Real::starts(&cloud, "{label}");
+    let _worker = RealWorker::starts(&cloud, "{label}");
     let run =
         cloud.submit("jobs: {deploy: {run: 'true', labels: '{label}', retries: 3, secrets: '{label}_NONE'}}").await;
     run.until(Status::Failure).await;

@@ -1,21 +1,21 @@
 //! The worker that polls its pools' queues, where there are queues.
 
-use harness::{Between, Cloud, Emulator, Exchange, Program, Run, Running, Success, eventually, graph};
+use harness::{Cloud, Emulator, Exchange, Program, RecordingProxy, Run, Running, Success, eventually, graph};
 use serde_json::Value;
 
 const INSTALL: &str = "`cargo xtask test` names the worker, built with the feature `sqs`, in WFG_TEST_WORKER.";
 
 /// Starts a worker that asks for jobs without a ticket only so often, once it has begun.
-async fn starts(cloud: &Cloud, emulator: &Emulator, labels: &str, recheck: &str) -> (Program, Between) {
+async fn starts(cloud: &Cloud, emulator: &Emulator, labels: &str, recheck: &str) -> (Program, RecordingProxy) {
     let worker = std::env::var("WFG_TEST_WORKER").unwrap_or_else(|_| panic!("{INSTALL}"));
-    let between = Between::start(cloud, None).await;
+    let proxy = RecordingProxy::start(cloud, None).await;
     let endpoint = format!("AWS_ENDPOINT_URL={}", emulator.endpoint());
     let aws = ["env", &endpoint, "AWS_REGION=us-east-1", "AWS_ACCESS_KEY_ID=test", "AWS_SECRET_ACCESS_KEY=test"];
     let worker = [&worker, "--transport", "sqs", "--exclusive", "--poll", "100ms", "--recheck", recheck];
-    let program = Program::starts_for(cloud, &between.url, &[&aws[..], &worker].concat(), labels, INSTALL);
+    let program = Program::starts_for(cloud, &proxy.url, &[&aws[..], &worker].concat(), labels, INSTALL);
     // At once, and when all functions know of its queues.
-    between.until("it has asked twice", |seen| claims(seen).len() >= 2).await;
-    (program, between)
+    proxy.until("it has asked twice", |seen| claims(seen).len() >= 2).await;
+    (program, proxy)
 }
 
 /// The tickets of the claims, in their order.
@@ -43,17 +43,17 @@ async fn jobs_are_taken_by_their_tickets_and_a_stale_one_is_thrown_away() {
     let Some(emulator) = cloud.emulator() else { return };
     let run = submits(&cloud, &graph(["one", "other"])).await;
     let queue = queue(&cloud).await;
-    let (_worker, between) = starts(&cloud, emulator, "{label}", "1h").await;
+    let (_worker, proxy) = starts(&cloud, emulator, "{label}", "1h").await;
     run.start().await.expect("it starts");
     run.until(Success).await;
-    let claimed = claims(&between.seen());
+    let claimed = claims(&proxy.seen());
     let [None, None, Some(one), Some(other)] = &claimed[..] else { panic!("{claimed:?}") };
     assert_ne!(one, other);
     let empty = async || (emulator.messages(&cloud.http, &queue).await == 0).then_some(());
     eventually("the messages are deleted", empty).await;
 
     emulator.send(&cloud.http, &queue, one).await;
-    let seen = between.until("it claims once more", |seen| claims(seen).len() > 4).await;
+    let seen = proxy.until("it claims once more", |seen| claims(seen).len() > 4).await;
     assert_eq!(claims(&seen)[4..], [Some(one.clone())]);
     eventually("the message is deleted", empty).await;
     assert_eq!(run.job("one").await.attempt + run.job("other").await.attempt, 0);
@@ -66,7 +66,7 @@ async fn a_ticket_that_is_lost_costs_a_wait_and_not_the_job() {
     let hold = "jobs: {hold: {labels: ['{label}', '{label}-hold'], run: 'echo > begun; until [ -e go ]; do sleep 0.05; done'}}";
     let (hold, run) = (submits(&cloud, hold).await, submits(&cloud, &graph(["build"])).await);
     let queue = queue(&cloud).await;
-    let (worker, between) = starts(&cloud, emulator, "{label}, {label}-hold", "3s").await;
+    let (worker, proxy) = starts(&cloud, emulator, "{label}, {label}-hold", "3s").await;
     hold.start().await.expect("it starts");
     worker.wrote("begun").await;
     run.start().await.expect("it starts");
@@ -74,7 +74,7 @@ async fn a_ticket_that_is_lost_costs_a_wait_and_not_the_job() {
     assert_eq!(hold.job("hold").await.status, Running);
     std::fs::write(worker.dir().join("go"), "").expect("written");
     run.until(Success).await;
-    assert!(!claims(&between.seen()).contains(&Some(lost)));
+    assert!(!claims(&proxy.seen()).contains(&Some(lost)));
 }
 
 #[tokio::test]
@@ -83,23 +83,23 @@ async fn a_queue_that_somebody_deletes_costs_a_wait_and_no_job() {
     let Some(emulator) = cloud.emulator() else { return };
     let run = submits(&cloud, &graph(["build", "next: build"])).await;
     let queue = queue(&cloud).await;
-    let (_worker, between) = starts(&cloud, emulator, "{label}", "3s").await;
+    let (_worker, proxy) = starts(&cloud, emulator, "{label}", "3s").await;
     emulator.delete_queue(&cloud.http, &queue).await;
     run.start().await.expect("it starts");
     run.until(Success).await;
-    assert!(claims(&between.seen()).iter().all(Option::is_none));
+    assert!(claims(&proxy.seen()).iter().all(Option::is_none));
 }
 
 #[tokio::test]
 async fn a_pool_that_appears_later_is_followed_after_the_next_heartbeat() {
     let cloud = Cloud::connect();
     let Some(emulator) = cloud.emulator() else { return };
-    let (_worker, between) = starts(&cloud, emulator, "{label}", "1h").await;
+    let (_worker, proxy) = starts(&cloud, emulator, "{label}", "1h").await;
     let run = submits(&cloud, &graph(["build"])).await;
-    between.until("it has asked twice because of the new queue", |seen| claims(seen).len() >= 4).await;
-    assert!(between.seen().iter().any(|one| one.path.starts_with("/api/workers/") && one.path.ends_with("/heartbeat")));
+    proxy.until("it has asked twice because of the new queue", |seen| claims(seen).len() >= 4).await;
+    assert!(proxy.seen().iter().any(|one| one.path.starts_with("/api/workers/") && one.path.ends_with("/heartbeat")));
     run.start().await.expect("it starts");
     run.until(Success).await;
-    let claims = claims(&between.seen());
+    let claims = claims(&proxy.seen());
     assert!(claims[..4].iter().all(Option::is_none) && claims[4..].iter().all(Option::is_some), "{claims:?}");
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use harness::{Cloud, Status, eventually};
-use protocol::access::{AuditEntry, Deed, NewToken, Scope};
+use protocol::access::{AuditAction, AuditEntry, NewToken, Scope};
 use serde_json::{Value, json};
 
 /// Scopes that open each route, as the protocol has them; any one of them does. None: no token is needed.
@@ -316,7 +316,7 @@ async fn who_did_what_is_written_down_by_name_and_never_with_a_token_or_a_lease(
         assert_eq!(cloud.seen_by(Some("guessed")).get(&path).await.status, 401);
         let page = cloud.client.audit(100, None).await.expect("listed");
         let stranger = |entry: &AuditEntry| entry.token.is_none() && json!(entry.workflow) == submitted["id"];
-        page.items.iter().any(|entry| stranger(entry) && entry.deed == Deed::Refused).then_some(())
+        page.items.iter().any(|entry| stranger(entry) && entry.action == AuditAction::Refused).then_some(())
     })
     .await;
     cloud.client.revoke_token(&cloud.token_name("pipeline")).await.expect("revoked");
@@ -328,7 +328,7 @@ async fn who_did_what_is_written_down_by_name_and_never_with_a_token_or_a_lease(
     }
     let name = cloud.token_name("pipeline");
     let by: Vec<&AuditEntry> = page.items.iter().rev().filter(|entry| entry.token.as_ref() == Some(&name)).collect();
-    let mut did: Vec<(&str, &str)> = by.iter().map(|entry| (entry.deed.as_str(), entry.route.as_str())).collect();
+    let mut did: Vec<(&str, &str)> = by.iter().map(|entry| (entry.action.as_str(), entry.route.as_str())).collect();
     // Entries of one millisecond come in any order.
     did.sort_unstable();
     assert_eq!(
@@ -340,14 +340,14 @@ async fn who_did_what_is_written_down_by_name_and_never_with_a_token_or_a_lease(
             ("submit", "POST /api/workflows"),
         ]
     );
-    let of = |deed: Deed| by.iter().filter(move |entry| entry.deed == deed);
-    assert!(of(Deed::Submit).all(|entry| json!(entry.workflow) == submitted["id"]), "{by:?}");
+    let of = |action: AuditAction| by.iter().filter(move |entry| entry.action == action);
+    assert!(of(AuditAction::Submit).all(|entry| json!(entry.workflow) == submitted["id"]), "{by:?}");
     assert!(
-        of(Deed::Refused).any(|entry| entry.reason.as_ref().is_some_and(|text| text.contains("production"))),
+        of(AuditAction::Refused).any(|entry| entry.reason.as_ref().is_some_and(|text| text.contains("production"))),
         "{by:?}"
     );
-    let about = page.items.iter().filter(|entry| entry.about.as_ref() == Some(&name));
-    let mut about: Vec<&str> = about.map(|entry| entry.deed.as_str()).collect();
+    let about = page.items.iter().filter(|entry| entry.subject.as_ref() == Some(&name));
+    let mut about: Vec<&str> = about.map(|entry| entry.action.as_str()).collect();
     about.sort_unstable();
     assert_eq!(about, ["create_token", "revoke_token"]);
 }
@@ -365,7 +365,7 @@ async fn who_did_what_is_listed_in_pages_newest_first_each_entry_once() {
         let page = cloud.client.audit(2, cursor.as_deref()).await.expect("listed");
         for entry in &page.items {
             times.push(entry.at_ms);
-            if let Some(about) = entry.about.as_ref().filter(|about| about.as_str().starts_with(&cloud.label)) {
+            if let Some(about) = entry.subject.as_ref().filter(|about| about.as_str().starts_with(&cloud.label)) {
                 *counts.entry(about.to_string()).or_insert(0) += 1;
             }
         }

@@ -75,7 +75,7 @@ impl Failure {
 
     /// One that every try would meet.
     #[must_use]
-    pub fn lasting(error: impl Into<String>) -> Self {
+    pub fn permanent(error: impl Into<String>) -> Self {
         Self { error: error.into(), retryable: false, exit_code: None }
     }
 }

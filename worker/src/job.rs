@@ -10,15 +10,15 @@ use protocol::{Outputs, limits};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::client::{Client, ClientError};
 use crate::executor::{AnyExecutor, Context, Failure, StopReason};
-use crate::lease::{self, Hold, is_lost};
+use crate::lease::{self, LeaseRecord, is_lost};
 use crate::logs::Shipper;
 use crate::masks::Masks;
 use crate::retry::retry;
 use crate::task::AbortOnDrop;
 use crate::worker::Stage;
 use crate::{Job, WorkerConfig};
+use client::{Client, ClientError};
 
 /// An executor that was told to stop gets this long on top of the job's grace.
 const BEYOND_GRACE: Duration = Duration::from_secs(5);
@@ -28,7 +28,7 @@ const IN_SUCCESSION: usize = 20;
 
 /// What all jobs of a worker share.
 #[derive(Clone)]
-pub(crate) struct Surroundings {
+pub(crate) struct Clock {
     pub config: Arc<WorkerConfig>,
     pub client: Client,
     pub executor: Arc<dyn AnyExecutor>,
@@ -36,7 +36,7 @@ pub(crate) struct Surroundings {
 }
 
 /// Runs a claimed job, and in the same slot whatever job the answer to its report brings.
-pub(crate) async fn run(around: Surroundings, claimed: Claimed, slot: usize) {
+pub(crate) async fn run(around: Clock, claimed: Claimed, slot: usize) {
     let mut given = Some(Given { claimed, at: Instant::now() });
     let mut left = if around.config.once { 0 } else { IN_SUCCESSION };
     while let Some(current) = given {
@@ -52,12 +52,12 @@ struct Given {
 }
 
 /// Runs it and reports, unless nobody wants the report any more. All logs arrive before the report.
-async fn run_one(around: &Surroundings, given: Given, slot: usize, may_ask: bool) -> Option<Given> {
+async fn run_one(around: &Clock, given: Given, slot: usize, may_ask: bool) -> Option<Given> {
     let Claimed { job, lease } = given.claimed;
     let title = format!("{} of {} (attempt {})", job.job_id, job.workflow_id, job.attempt);
     tracing::info!("{title}: started");
     let began = Instant::now();
-    let hold = Hold::new(&lease, given.at);
+    let hold = LeaseRecord::new(&lease, given.at);
     let _heartbeats = AbortOnDrop::spawn(lease::keep(hold.clone(), around.client.clone()));
     let masker = Arc::new(Masker::new(job.secrets.values()));
     let masks = Masks::new(&masker);
@@ -117,7 +117,7 @@ fn describe(reason: StopReason) -> &'static str {
 }
 
 /// Runs it until it ends, or until it must and had its time to.
-async fn execute(around: &Surroundings, job: Job, context: Context, hold: &Hold) -> Result<Outputs, Failure> {
+async fn execute(around: &Clock, job: Job, context: Context, hold: &LeaseRecord) -> Result<Outputs, Failure> {
     let time = job.timeout_secs.map_or(Duration::MAX, Duration::from_secs);
     let (client, executor, of_job) = (around.client.clone(), Arc::clone(&around.executor), hold.clone());
     let mut task = AbortOnDrop::spawn(async move {
@@ -147,7 +147,7 @@ async fn execute(around: &Surroundings, job: Job, context: Context, hold: &Hold)
     ended.unwrap_or_else(|panic| Err(Failure::retryable(format!("the executor failed: {panic}"))))
 }
 
-async fn with_upstream_outputs(mut job: Job, client: &Client, hold: &Hold) -> Result<Job, Failure> {
+async fn with_upstream_outputs(mut job: Job, client: &Client, hold: &LeaseRecord) -> Result<Job, Failure> {
     if let Some(url) = &job.upstream_outputs_url {
         let fetched = retry("upstream outputs", || Some(hold.ends()), || client.upstream_outputs(url)).await;
         job.upstream_outputs = fetched.map_err(|error| {
@@ -163,13 +163,13 @@ async fn with_upstream_outputs(mut job: Job, client: &Client, hold: &Hold) -> Re
 /// its answer lost.
 async fn report(
     client: &Client,
-    hold: &Hold,
+    hold: &LeaseRecord,
     result: Result<Outputs, Failure>,
     next: Option<Next>,
 ) -> Result<Reported, ClientError> {
     let failure = match result {
         Ok(outputs) => match complete(client, hold, outputs, next).await {
-            Err(error) if is_unacceptable(&error) => Failure::lasting(error.to_string()),
+            Err(error) if is_unacceptable(&error) => Failure::permanent(error.to_string()),
             answer => return answer,
         },
         Err(failure) => failure,
@@ -178,7 +178,12 @@ async fn report(
     retry("report", || Some(hold.ends()), || client.fail(&hold.id, &fail)).await
 }
 
-async fn complete(client: &Client, hold: &Hold, outputs: Outputs, next: Option<Next>) -> Result<Reported, ClientError> {
+async fn complete(
+    client: &Client,
+    hold: &LeaseRecord,
+    outputs: Outputs,
+    next: Option<Next>,
+) -> Result<Reported, ClientError> {
     let outputs = outputs.into_iter().map(|(name, value)| (name.into(), value)).collect();
     let complete = Complete { outputs, next };
     retry("report", || Some(hold.ends()), || client.complete(&hold.id, &complete)).await

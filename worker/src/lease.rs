@@ -7,13 +7,13 @@ use protocol::wire::Lease;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::client::{Client, ClientError};
 use crate::executor::StopReason;
-use crate::retry::Delays;
+use crate::retry::Backoff;
+use client::{Client, ClientError};
 
 /// The lease, when it ends, and whether the job must stop. Clones are the same hold.
 #[derive(Clone, Debug)]
-pub(crate) struct Hold {
+pub(crate) struct LeaseRecord {
     pub id: LeaseId,
     ttl: Duration,
     granted: Instant,
@@ -21,7 +21,7 @@ pub(crate) struct Hold {
     stop: watch::Sender<Option<StopReason>>,
 }
 
-impl Hold {
+impl LeaseRecord {
     /// `granted`: when it began, as far as is known here.
     pub fn new(lease: &Lease, granted: Instant) -> Self {
         let ttl = Duration::from_secs(lease.ttl_secs.max(1).into());
@@ -66,7 +66,7 @@ impl Hold {
 }
 
 /// Renews the lease three times in its ttl, until it is lost, it ended, or the job was cancelled.
-pub(crate) async fn keep(hold: Hold, client: Client) {
+pub(crate) async fn keep(hold: LeaseRecord, client: Client) {
     let every = hold.ttl / 3;
     let mut wait = every.saturating_sub(hold.granted.elapsed());
     loop {
@@ -79,9 +79,9 @@ pub(crate) async fn keep(hold: Hold, client: Client) {
     }
 }
 
-async fn renew(hold: &Hold, client: &Client, every: Duration) -> Result<(), StopReason> {
+async fn renew(hold: &LeaseRecord, client: &Client, every: Duration) -> Result<(), StopReason> {
     // Short against what is left of the lease, which a server that comes back late must hear of in time.
-    let mut delays = Delays::new(every / 10, every / 4);
+    let mut delays = Backoff::new(every / 10, every / 4);
     let mut told = false;
     loop {
         let sent = Instant::now();

@@ -14,7 +14,6 @@
 
 #[cfg(feature = "cli")]
 pub mod args;
-pub mod client;
 pub mod config;
 pub mod executor;
 mod job;
@@ -29,7 +28,7 @@ mod sqs;
 mod task;
 mod worker;
 
-pub use client::{Client, ClientError};
+pub use ::client::{Client, ClientError};
 pub use config::{ConfigError, Token, WorkerConfig};
 pub use executor::{Context, Executor, Failure, StopReason};
 pub use protocol::Outputs;

@@ -8,11 +8,11 @@ use protocol::wire::Stream;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
-use crate::client::Client;
-use crate::lease::{Hold, is_lost};
+use crate::lease::{LeaseRecord, is_lost};
 use crate::masks::Masks;
 use crate::retry::retry;
 use crate::task::AbortOnDrop;
+use client::Client;
 
 /// The most a job's log may have; the rest is dropped, and a line says so.
 pub const LOG_PER_JOB: usize = 64 * 1024 * 1024;
@@ -76,7 +76,7 @@ pub(crate) struct Shipper {
 }
 
 impl Shipper {
-    pub fn start(client: Client, hold: Hold, flush: Duration, masks: Masks) -> (LogSink, Self) {
+    pub fn start(client: Client, hold: LeaseRecord, flush: Duration, masks: Masks) -> (LogSink, Self) {
         let (sink, written) = LogSink::new();
         let (finish, finished) = oneshot::channel();
         let sending = Sending { client, hold, flush, masks, batch: Batch::default() };
@@ -92,7 +92,7 @@ impl Shipper {
 
 struct Sending {
     client: Client,
-    hold: Hold,
+    hold: LeaseRecord,
     flush: Duration,
     masks: Masks,
     batch: Batch,

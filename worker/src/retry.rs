@@ -4,27 +4,27 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::client::ClientError;
+use ::client::ClientError;
 
 /// The longest a server's `Retry-After` is followed.
 const LONGEST_ASKED: Duration = Duration::from_mins(1);
 
 /// Growing delays: each a random part of a bound that doubles up to a cap, so that many workers don't come back as one.
 #[derive(Clone, Debug)]
-pub struct Delays {
+pub struct Backoff {
     base: Duration,
     cap: Duration,
     bound: Duration,
 }
 
-impl Default for Delays {
+impl Default for Backoff {
     /// From 200 ms to 10 s.
     fn default() -> Self {
         Self::new(Duration::from_millis(200), Duration::from_secs(10))
     }
 }
 
-impl Delays {
+impl Backoff {
     /// Bounded by `base` at first, by `cap` in the end.
     #[must_use]
     pub fn new(base: Duration, cap: Duration) -> Self {
@@ -44,7 +44,7 @@ impl Delays {
     }
 }
 
-/// Calls until the answer is a success or a refusal that stands ([`ClientError::is_passing`]), or until the time that
+/// Calls until the answer is a success or a refusal that stands ([`ClientError::is_transient`]), or until the time that
 /// `deadline` gives, which is asked anew each time since a lease may be renewed meanwhile. `None` is for ever.
 ///
 /// The first call is made in any case, and the last error is returned.
@@ -56,12 +56,12 @@ pub async fn retry<T, F>(
 where
     F: Future<Output = Result<T, ClientError>>,
 {
-    let mut delays = Delays::default();
+    let mut delays = Backoff::default();
     let mut told = false;
     loop {
         let error = match call().await {
             Ok(answer) => return Ok(answer),
-            Err(error) if !error.is_passing() => return Err(error),
+            Err(error) if !error.is_transient() => return Err(error),
             Err(error) => error,
         };
         let now = Instant::now();
@@ -106,7 +106,7 @@ mod tests {
 
     #[test]
     fn delays_grow_to_the_cap_and_are_spread() {
-        let mut delays = Delays::new(Duration::from_secs(1), Duration::from_secs(8));
+        let mut delays = Backoff::new(Duration::from_secs(1), Duration::from_secs(8));
         let many: Vec<_> = (0..200).map(|_| delays.grow()).collect();
         assert!(many[0] <= Duration::from_secs(1));
         assert!(many.iter().all(|delay| *delay <= Duration::from_secs(8)));

@@ -19,9 +19,9 @@ use protocol::wire::{OutputsFrom, Stream};
 use tokio::process::{Child, Command};
 use tokio::sync::oneshot;
 
+use crate::Job;
 use crate::executor::{Context, Executor, Failure};
 use crate::masks::Masks;
-use crate::{Job, client};
 use group::Group;
 use pump::{Pump, Pumped};
 use scratch::Scratch;
@@ -89,7 +89,7 @@ async fn run(job: &Job, context: &Context, scratch: &Scratch) -> Result<Outputs,
     if job.outputs_from != OutputsFrom::Stdout {
         outputs.extend(outputs::read_file(scratch.outputs.clone()).await?);
     }
-    protocol::outputs::check_size(&outputs).map_err(|error| Failure::lasting(error.to_string()))?;
+    protocol::outputs::check_size(&outputs).map_err(|error| Failure::permanent(error.to_string()))?;
     Ok(outputs)
 }
 
@@ -147,7 +147,7 @@ async fn end_leftovers(group: &Group, pumped: &Pumped) -> Option<&'static str> {
 fn start_failure(error: &io::Error, context: &Context) -> Failure {
     let text = format!("can't start `sh` in {}: {error}", context.workdir.display());
     match error.kind() {
-        io::ErrorKind::InvalidInput | io::ErrorKind::ArgumentListTooLong => Failure::lasting(text),
+        io::ErrorKind::InvalidInput | io::ErrorKind::ArgumentListTooLong => Failure::permanent(text),
         _ => Failure::retryable(text),
     }
 }

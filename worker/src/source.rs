@@ -14,15 +14,15 @@ use crate::worker::WorkerError;
 
 pub(crate) type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// What tells a worker to claim. Its futures may be dropped at any point without losing an occasion.
+/// What tells a worker to claim. Its futures may be dropped at any point without losing an trigger.
 pub(crate) trait Source: Send + Sync {
     /// Resolves when a claim may bring a job. `room` slots are free, at least one.
-    fn occasion(&mut self, room: usize) -> Boxed<'_, Occasion>;
+    fn trigger(&mut self, room: usize) -> Boxed<'_, ClaimTrigger>;
 
     /// For while nothing can be taken: whatever comes goes back to where other workers find it.
     fn no_room(&mut self) -> Boxed<'_, Infallible>;
 
-    /// How long to wait after a claim that brought nothing; `None`: the next occasion will say.
+    /// How long to wait after a claim that brought nothing; `None`: the next trigger will say.
     fn pause(&self) -> Option<Duration>;
 
     /// Ends it, once nothing more is taken. What was decided is still told to the queues.
@@ -44,15 +44,15 @@ pub(crate) async fn open(
 
 /// A reason to claim.
 #[derive(Debug, Default)]
-pub(crate) struct Occasion {
+pub(crate) struct ClaimTrigger {
     /// What the claim carries.
     pub ticket: Option<String>,
-    verdict: Option<oneshot::Sender<Verdict>>,
+    verdict: Option<oneshot::Sender<ClaimResult>>,
 }
 
-/// How a claim went. An occasion that is dropped without one wasn't used.
+/// How a claim went. An trigger that is dropped without one wasn't used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum ClaimResult {
     /// It brought a job.
     Given,
     /// It was answered that there is none.
@@ -61,18 +61,18 @@ pub(crate) enum Verdict {
     Failed,
 }
 
-impl Occasion {
+impl ClaimTrigger {
     /// One whose giver wants to know how the claim went.
     #[cfg(feature = "sqs")]
-    pub fn new(ticket: Option<String>) -> (Self, oneshot::Receiver<Verdict>) {
+    pub fn new(ticket: Option<String>) -> (Self, oneshot::Receiver<ClaimResult>) {
         let (sender, receiver) = oneshot::channel();
         (Self { ticket, verdict: Some(sender) }, receiver)
     }
 
     /// Says how the claim went.
-    pub fn was(self, verdict: Verdict) {
+    pub fn was(self, verdict: ClaimResult) {
         if let Some(sender) = self.verdict {
-            // Whoever gave the occasion may have ended.
+            // Whoever gave the trigger may have ended.
             let _ = sender.send(verdict);
         }
     }
@@ -84,8 +84,8 @@ struct Asking {
 }
 
 impl Source for Asking {
-    fn occasion(&mut self, _room: usize) -> Boxed<'_, Occasion> {
-        Box::pin(ready(Occasion::default()))
+    fn trigger(&mut self, _room: usize) -> Boxed<'_, ClaimTrigger> {
+        Box::pin(ready(ClaimTrigger::default()))
     }
 
     fn no_room(&mut self) -> Boxed<'_, Infallible> {

@@ -17,8 +17,8 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::WorkerConfig;
 use crate::config::ConfigError;
-use crate::retry::Delays;
-use crate::source::{Boxed, Occasion, Source, Verdict, jittered};
+use crate::retry::Backoff;
+use crate::source::{Boxed, ClaimResult, ClaimTrigger, Source, jittered};
 use crate::task::AbortOnDrop;
 
 /// A queue that has a ticket has given it by then; only then is a free slot filled without.
@@ -44,12 +44,12 @@ pub(crate) struct Tickets {
     /// Whether a queue was new lately.
     new_queue: bool,
     /// How the last claim without a ticket went.
-    asked: Option<oneshot::Receiver<Verdict>>,
+    asked: Option<oneshot::Receiver<ClaimResult>>,
     had_room: bool,
 }
 
 enum News {
-    Ticket(Occasion),
+    Ticket(ClaimTrigger),
     NewQueue,
 }
 
@@ -82,10 +82,10 @@ impl Tickets {
     fn heed(&mut self) {
         let Some(verdict) = self.asked.take().and_then(|mut asked| asked.try_recv().ok()) else { return };
         let wait = match verdict {
-            Verdict::Failed => Duration::ZERO,
-            Verdict::Given => HEAD_START,
-            Verdict::Nothing if std::mem::take(&mut self.new_queue) => KNOWN,
-            Verdict::Nothing => jittered(self.every),
+            ClaimResult::Failed => Duration::ZERO,
+            ClaimResult::Given => HEAD_START,
+            ClaimResult::Nothing if std::mem::take(&mut self.new_queue) => KNOWN,
+            ClaimResult::Nothing => jittered(self.every),
         };
         self.due = Instant::now() + wait;
     }
@@ -95,18 +95,18 @@ impl Tickets {
         self.new_queue = true;
     }
 
-    async fn next(&mut self) -> Occasion {
+    async fn next(&mut self) -> ClaimTrigger {
         loop {
             tokio::select! {
                 biased;
                 Some(news) = self.news.recv() => match news {
-                    News::Ticket(occasion) => return occasion,
+                    News::Ticket(trigger) => return trigger,
                     News::NewQueue => self.hear_of_new_queue(),
                 },
                 () = sleep_until(self.due) => {
-                    let (occasion, asked) = Occasion::new(None);
+                    let (trigger, asked) = ClaimTrigger::new(None);
                     self.asked = Some(asked);
-                    return occasion;
+                    return trigger;
                 }
             }
         }
@@ -118,7 +118,7 @@ impl Tickets {
 }
 
 impl Source for Tickets {
-    fn occasion(&mut self, room: usize) -> Boxed<'_, Occasion> {
+    fn trigger(&mut self, room: usize) -> Boxed<'_, ClaimTrigger> {
         self.heed();
         if !std::mem::replace(&mut self.had_room, true) {
             self.due = self.due.max(Instant::now() + HEAD_START);
@@ -212,7 +212,7 @@ struct Poller {
 impl Poller {
     /// Until the queue isn't listed any more, or the worker ends.
     async fn poll(mut self, queue: QueueInfo) {
-        let mut delays = Delays::new(Duration::from_secs(1), ERROR_PAUSE);
+        let mut delays = Backoff::new(Duration::from_secs(1), ERROR_PAUSE);
         let mut told = false;
         tracing::debug!("polling the queue of pool [{}]", queue.labels);
         loop {
@@ -255,15 +255,15 @@ impl Poller {
         let offered: Vec<_> = messages
             .into_iter()
             .map(|message| {
-                let (occasion, verdict) = Occasion::new(Some(message.ticket.clone()));
-                let _ = self.tell.send(News::Ticket(occasion));
+                let (trigger, verdict) = ClaimTrigger::new(Some(message.ticket.clone()));
+                let _ = self.tell.send(News::Ticket(trigger));
                 (message, verdict)
             })
             .collect();
         for (message, verdict) in offered {
             let told = match verdict.await {
-                Ok(Verdict::Given | Verdict::Nothing) => self.queues.delete(url, &message).await,
-                Ok(Verdict::Failed) => Ok(()),
+                Ok(ClaimResult::Given | ClaimResult::Nothing) => self.queues.delete(url, &message).await,
+                Ok(ClaimResult::Failed) => Ok(()),
                 Err(_) => self.queues.release(url, &message).await,
             };
             if let Err(error) = told {

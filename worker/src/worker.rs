@@ -10,24 +10,24 @@ use tokio::sync::watch;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::client::{Client, ClientError};
 use crate::config::{ConfigError, WorkerConfig};
 use crate::executor::{AnyExecutor, Executor};
-use crate::job::{self, Surroundings};
-use crate::retry::{Delays, retry};
+use crate::job::{self, Clock};
+use crate::retry::{Backoff, retry};
 use crate::shell::ShellExecutor;
-use crate::source::{self, Occasion, Source, Verdict};
+use crate::source::{self, ClaimResult, ClaimTrigger, Source};
 use crate::task::AbortOnDrop;
+use client::{Client, ClientError};
 
 /// A draining worker ends when claims found nothing for this long.
 const DRAIN: Duration = Duration::from_secs(10);
 /// The longest pause between claims that fail.
 const ERROR_PAUSE: Duration = Duration::from_secs(30);
-/// How long the goodbye may take.
+/// How long the deregister may take.
 const UNREGISTER: Duration = Duration::from_secs(5);
 /// A worker that waits for a ticket looks this often at most whether it is time to end.
 const LOOK: Duration = Duration::from_millis(100);
-/// How long after the goodbye a claim that waits should be answered.
+/// How long after the deregister a claim that waits should be answered.
 const HEARD: Duration = Duration::from_millis(500);
 
 /// Why a worker can't work.
@@ -137,7 +137,7 @@ impl Worker {
         let every = heartbeat_time(&registered);
         let (queues, listed) = watch::channel(registered.queues);
         let heartbeats = AbortOnDrop::spawn(heartbeats(client.clone(), Arc::clone(&config), every, queues));
-        let around = Surroundings { config, client, executor: self.executor, stage };
+        let around = Clock { config, client, executor: self.executor, stage };
         let result = match source::open(&around.config, listed).await {
             Ok(source) => {
                 Claiming::new(around.clone(), self.stage, source).run().await;
@@ -146,9 +146,9 @@ impl Worker {
             Err(error) => Err(error),
         };
         drop(heartbeats);
-        let goodbye = around.client.unregister(&around.config.worker_id);
-        if !matches!(timeout(UNREGISTER, goodbye).await, Ok(Ok(()))) {
-            tracing::info!("the server didn't hear the goodbye; it will notice the silence");
+        let deregister = around.client.unregister(&around.config.worker_id);
+        if !matches!(timeout(UNREGISTER, deregister).await, Ok(Ok(()))) {
+            tracing::info!("the server didn't hear the deregister; it will notice the silence");
         }
         tracing::info!("worker {} ended", around.config.worker_id);
         result
@@ -189,7 +189,7 @@ async fn heartbeats(
                 every = heartbeat_time(&answer);
                 queues.send_replace(answer.queues);
             }
-            Err(error) if error.is_passing() => tracing::debug!("worker heartbeat: {error}"),
+            Err(error) if error.is_transient() => tracing::debug!("worker heartbeat: {error}"),
             Err(error) => tracing::warn!("worker heartbeat: {error}"),
         }
     }
@@ -197,7 +197,7 @@ async fn heartbeats(
 
 /// Takes jobs while there are free slots.
 struct Claiming {
-    around: Surroundings,
+    around: Clock,
     stage: watch::Sender<Stage>,
     source: Box<dyn Source>,
     claim: Claim,
@@ -211,7 +211,7 @@ struct Claiming {
 }
 
 impl Claiming {
-    fn new(around: Surroundings, stage: watch::Sender<Stage>, source: Box<dyn Source>) -> Self {
+    fn new(around: Clock, stage: watch::Sender<Stage>, source: Box<dyn Source>) -> Self {
         let config = &around.config;
         let asks_once = config.drain || config.idle_exit.is_some() || config.transport != Transport::Http;
         let claim = Claim {
@@ -238,21 +238,21 @@ impl Claiming {
     }
 
     async fn run(mut self) {
-        let mut delays = Delays::new(self.around.config.poll.max(Duration::from_millis(100)), ERROR_PAUSE);
+        let mut delays = Backoff::new(self.around.config.poll.max(Duration::from_millis(100)), ERROR_PAUSE);
         while self.wants_more() {
             let Some(slot) = self.free.first().copied() else {
                 self.pause(Duration::MAX).await;
                 continue;
             };
-            let Some(occasion) = self.occasion().await else { continue };
-            match self.ask(occasion.ticket.clone()).await {
+            let Some(trigger) = self.trigger().await else { continue };
+            match self.ask(trigger.ticket.clone()).await {
                 Ok(Some(claimed)) => {
-                    occasion.was(Verdict::Given);
+                    trigger.was(ClaimResult::Given);
                     delays.reset();
                     self.start(claimed, slot);
                 }
                 Ok(None) => {
-                    occasion.was(Verdict::Nothing);
+                    trigger.was(ClaimResult::Nothing);
                     delays.reset();
                     self.empty_since.get_or_insert_with(Instant::now);
                     if let Some(pause) = self.source.pause() {
@@ -260,7 +260,7 @@ impl Claiming {
                     }
                 }
                 Err(error) => {
-                    occasion.was(Verdict::Failed);
+                    trigger.was(ClaimResult::Failed);
                     self.empty_since = None;
                     let delay = delays.grow();
                     tracing::warn!("claim: {error}; the next in {:.1} s", delay.as_secs_f32());
@@ -273,11 +273,11 @@ impl Claiming {
 
     /// Waits for a reason to claim, as [`Self::pause`] does. `None`: first see what has changed, or whether it is time
     /// to end.
-    async fn occasion(&mut self) -> Option<Occasion> {
+    async fn trigger(&mut self) -> Option<ClaimTrigger> {
         tokio::select! {
             biased;
             _ = self.around.stage.changed() => None,
-            occasion = self.source.occasion(self.free.len()) => Some(occasion),
+            trigger = self.source.trigger(self.free.len()) => Some(trigger),
             Some(ended) = self.jobs.join_next_with_id() => {
                 self.ended(ended);
                 None
@@ -286,10 +286,10 @@ impl Claiming {
         }
     }
 
-    /// A claim that waits is answered early once the server has heard a goodbye. To drop it instead could lose a job that
+    /// A claim that waits is answered early once the server has heard a deregister. To drop it instead could lose a job that
     /// it was just given.
     async fn ask(&self, ticket: Option<String>) -> Result<Option<Claimed>, ClientError> {
-        let Surroundings { client, config, .. } = &self.around;
+        let Clock { client, config, .. } = &self.around;
         let claim = Claim { ticket, ..self.claim.clone() };
         let claim = client.claim(&claim);
         tokio::pin!(claim);
@@ -299,11 +299,11 @@ impl Claiming {
             _ = stage.wait_for(|stage| *stage > Stage::Working), if self.claim.wait_secs > 0 => {}
         }
         loop {
-            // The goodbye may overtake the claim, so it is said until it is heard.
-            let goodbye = timeout(UNREGISTER, client.unregister(&config.worker_id));
+            // The deregister may overtake the claim, so it is said until it is heard.
+            let deregister = timeout(UNREGISTER, client.unregister(&config.worker_id));
             tokio::select! {
                 answer = &mut claim => return answer,
-                () = async { drop(goodbye.await); sleep(HEARD).await } => {}
+                () = async { drop(deregister.await); sleep(HEARD).await } => {}
             }
         }
     }

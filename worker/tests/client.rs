@@ -100,12 +100,12 @@ async fn a_refusal_carries_the_servers_words_and_a_foreign_one_is_told_apart() {
 
     let own = error("own").await;
     assert_eq!(own.to_string(), "there is no workflow own (404 no_workflow)");
-    assert!(matches!(&own, ClientError::Refused { details: Some(_), .. }) && !own.is_passing());
+    assert!(matches!(&own, ClientError::Refused { details: Some(_), .. }) && !own.is_transient());
     assert!(error("gateway").await.to_string().contains("Forbidden by gateway (403 http_403)"));
     let busy = error("busy").await;
     assert!(matches!(&busy, ClientError::Refused { retry_after: Some(after), .. } if after.as_secs() == 7));
-    assert!(busy.is_passing());
-    assert!(error("broken").await.is_passing(), "a gateway says so of a function that broke off");
+    assert!(busy.is_transient());
+    assert!(error("broken").await.is_transient(), "a gateway says so of a function that broke off");
     assert!(error("moved").await.to_string().contains("https://new"));
     let page = error("page").await.to_string();
     assert!(page.contains("text/html") && page.contains("is this the right server?"), "{page}");
@@ -122,7 +122,7 @@ async fn a_server_that_is_not_there_is_named_without_password_or_lease() {
     let text = format!("{error} {error:?}");
     assert!(error.to_string().starts_with(&format!("can't reach http://{address}: Connection refused")), "{error}");
     assert!(!text.contains("hidden") && !text.contains("capability"), "{text}");
-    assert!(error.is_passing());
+    assert!(error.is_transient());
 }
 
 #[test]

@@ -76,7 +76,7 @@ impl Executor for Careless {
     async fn execute(&self, job: Job, context: Context) -> Result<Outputs, Failure> {
         let secret = job.secrets.values().next().expect("a secret").reveal();
         context.log.line(Stream::Stdout, &format!("it is {secret}")).await;
-        Err(Failure::lasting(format!("no good: {secret}")))
+        Err(Failure::permanent(format!("no good: {secret}")))
     }
 }
 

@@ -340,7 +340,7 @@ async fn a_worker_that_is_told_to_end_does_not_wait_for_a_queue() {
     let (status, stderr) = end(child).await;
     assert!(status.success(), "{stderr}");
     assert!(told.elapsed() < LAST_WORDS, "it waited as long as it may");
-    assert!(server.all().last().is_some_and(|request| request.method == "DELETE"), "it says goodbye");
+    assert!(server.all().last().is_some_and(|request| request.method == "DELETE"), "it says deregister");
 }
 
 #[tokio::test(flavor = "multi_thread")]

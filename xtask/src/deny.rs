@@ -11,7 +11,7 @@ const DATABASE: &str = "https://github.com/RustSec/advisory-db";
 /// A network that drops packets would hold git for minutes.
 const DATABASE_SECS: &str = "20";
 /// A workspace of its own. Nobody is given what is built there, so its licences don't matter.
-const FUZZ: [&str; 2] = ["--manifest-path", "fuzz/Cargo.toml"];
+const FUZZ: [&str; 2] = ["--manifest-path", "tests/fuzz/targets/Cargo.toml"];
 
 /// Licences, sources and versions; and known vulnerabilities, if their database can be had. Returns what was checked.
 pub fn check() -> Result<String> {

@@ -40,7 +40,7 @@ const PATIENCE: Duration = Duration::from_mins(2);
 /// Creates the stack, or updates it if it is there, from the packages in the folder `zips`.
 pub fn deploy(aws: Aws, kind: Kind, endpoint: &str, zips: &Path, stack: &str) -> Result<Deployed> {
     let bucket = format!("{stack}-packages");
-    let folder = lay_out(zips, &bucket)?;
+    let folder = stage(zips, &bucket)?;
     let folder = folder.to_str().context("the folder of the packages must have a name in UTF-8")?;
     unless_because("BucketAlready", aws(&["s3api", "create-bucket", "--bucket", &bucket]))?;
     aws(&["s3", "sync", folder, &format!("s3://{bucket}"), "--only-show-errors"])?;
@@ -59,7 +59,7 @@ const TEMPLATE: &str = "template.yaml";
 
 /// Makes a folder with what goes to the bucket: the packages, under names that change with what is in them (else an
 /// update would not notice), and the template, naming them.
-fn lay_out(zips: &Path, bucket: &str) -> Result<PathBuf> {
+fn stage(zips: &Path, bucket: &str) -> Result<PathBuf> {
     let path = root().join("infra").join(TEMPLATE);
     let mut template = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
     let folder = zips.join(bucket);

@@ -1,4 +1,4 @@
-//! The fuzz targets of `fuzz/`, for the soak.
+//! The fuzz targets of `tests/fuzz`, for the soak.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -34,16 +34,16 @@ pub fn missing() -> Option<&'static str> {
 }
 
 /// Runs a target from its corpus. What it finds worth keeping goes to a folder that is removed; what breaks a promise stays
-/// in `fuzz/artifacts`.
+/// in `tests/fuzz/targets/artifacts`.
 pub fn run(target: &str, secs: u32) -> Result<()> {
     let found = tempfile::tempdir()?;
-    let corpus = Path::new("fuzz/corpus").join(target);
+    let corpus = Path::new("tests/fuzz/targets/corpus").join(target);
     let limits = [format!("-max_total_time={secs}"), "-timeout=10".into(), "-rss_limit_mb=1024".into()];
-    let mut fuzz = cargo(&["fuzz", "run", target]);
+    let mut fuzz = cargo(&["fuzz", "run", "--fuzz-dir", "tests/fuzz/targets", target]);
     fuzz.arg(found.path()).arg(corpus).arg("--").args(limits).arg("-max_len=65536");
     let status = fuzz.status().context("running cargo fuzz")?;
     if !status.success() {
-        bail!("the fuzz target {target} ended with {status}; see above, and fuzz/artifacts/{target}");
+        bail!("the fuzz target {target} ended with {status}; see above, and tests/fuzz/targets/artifacts/{target}");
     }
     Ok(())
 }

@@ -203,8 +203,9 @@ fn build(tools: &Path, arch: Arch) -> Result<PathBuf> {
     build.args(["lambda", "build", "--release", "--locked", "--output-format", "binary"]);
     build.arg("--target").arg(format!("{}.{major}.{minor}", arch.target()));
     build.arg("--lambda-dir").arg(&out);
+    build.args(["--package", "workflow-graph-functions"]);
     for name in FUNCTIONS {
-        build.args(["--package", &format!("workflow-graph-{name}")]);
+        build.args(["--bin", name]);
     }
     // The tools' Python is where cargo-lambda finds zig.
     run(build.env("PATH", path).current_dir(root()))?;

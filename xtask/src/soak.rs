@@ -20,7 +20,7 @@ const SEEDS: &str = "100000";
 const KILLS: &str = "100";
 /// Jobs side by side, workers that do them, and how often; the tests have 200, 4 and once.
 const FAN: [(&str, &str); 3] = [("WFG_FAN", "1000"), ("WFG_FAN_WORKERS", "8"), ("WFG_FAN_TIMES", "10")];
-/// Workflows that go through rough times, where the tests have 4.
+/// Workflows that go through chaos times, where the tests have 4.
 const ROUGH: (&str, &str) = ("WFG_ROUGH", "30");
 /// Of every kind of fault, one at every call, where the tests have one kind at each.
 const FAULTS: (&str, &str) = ("WFG_FAULTS", "all");
@@ -55,8 +55,8 @@ pub fn run() -> Result<()> {
             let variables = [&target(&cloud, &binaries)?, more].concat();
             cargo(&["test", "-p", "workflow-graph-tests", "--test", test, which, "--", "--nocapture"], &variables)
         };
-        row(&format!("{} workflows in rough times", ROUGH.1), &kind.to_string(), &|| {
-            end_to_end("rough", "", &[ROUGH])
+        row(&format!("{} workflows in chaos times", ROUGH.1), &kind.to_string(), &|| {
+            end_to_end("chaos", "", &[ROUGH])
         })?;
         let [(_, jobs), (_, workers), (_, times)] = FAN;
         let fans = format!("fan-out and fan-in of {jobs}, {times} times, {workers} workers");

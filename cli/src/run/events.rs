@@ -8,15 +8,15 @@ use serde_json::{Map, Value, json};
 
 use crate::attempts;
 use crate::progress::Step;
-use crate::watch::Teller;
+use crate::watch::Reporter;
 
 /// What was told.
 #[derive(Default)]
-pub struct Events(HashMap<JobId, Told>);
+pub struct Events(HashMap<JobId, Reported>);
 
 /// What was told of a job.
 #[derive(Default)]
-struct Told {
+struct Reported {
     attempt: u32,
     started: bool,
     ended: bool,
@@ -31,7 +31,7 @@ impl Events {
     }
 }
 
-impl Teller for Events {
+impl Reporter for Events {
     fn observe(&mut self, workflow: &Workflow, _now: Millis) -> Vec<Step> {
         let mut jobs: Vec<&Job> = workflow.jobs.iter().collect();
         jobs.sort_by_key(|job| job.started_at.or(job.finished_at_ms).unwrap_or(Millis(u64::MAX)));
@@ -62,7 +62,7 @@ impl Teller for Events {
     }
 }
 
-impl Told {
+impl Reported {
     fn observe(&mut self, job: &Job, steps: &mut Vec<Step>) {
         let log = |attempt, last| Step::Log { job: job.id.clone(), attempt, last };
         while self.attempt < job.attempt {

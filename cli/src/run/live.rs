@@ -13,7 +13,7 @@ use super::frame::Moment;
 use crate::progress::Step;
 use crate::screen::{Paint, Screen, say};
 use crate::text::{clean, line};
-use crate::watch::{self, Teller};
+use crate::watch::{self, Reporter};
 
 /// Lines of a failed job's log that are shown at the end.
 const TAIL: usize = 20;
@@ -48,12 +48,12 @@ pub struct Live {
     /// Lines above the cursor that are drawn again.
     drawn: usize,
     begun: bool,
-    jobs: HashMap<JobId, Seen>,
+    jobs: HashMap<JobId, LastState>,
 }
 
 /// What was seen of a job.
 #[derive(Default)]
-struct Seen {
+struct LastState {
     attempt: u32,
     ended: bool,
     tail: VecDeque<String>,
@@ -115,7 +115,7 @@ impl Live {
     }
 }
 
-impl Teller for Live {
+impl Reporter for Live {
     fn observe(&mut self, workflow: &Workflow, _now: Millis) -> Vec<Step> {
         workflow.jobs.iter().filter_map(|job| self.jobs.entry(job.id.clone()).or_default().observe(job)).collect()
     }
@@ -145,7 +145,7 @@ impl Teller for Live {
     }
 }
 
-impl Seen {
+impl LastState {
     /// What is to be read of its log.
     fn observe(&mut self, job: &Job) -> Option<Step> {
         if self.attempt < job.attempt {

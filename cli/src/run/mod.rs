@@ -1,9 +1,9 @@
 //! `wfg run`: a workflow here and now. The engine, its workers and the view in one process; nothing is left of them.
 
-mod crew;
 mod events;
 mod frame;
 mod live;
+mod local_workers;
 
 use std::time::Duration;
 
@@ -19,11 +19,11 @@ use crate::progress::Progress;
 use crate::screen::Screen;
 use crate::signals::Signals;
 use crate::text::{clean, count};
-use crate::watch::{Manner, follow};
+use crate::watch::{WatchOptions, follow};
 use crate::{secret, serve, submit};
-use crew::{Crew, Working};
 use events::Events;
 use live::{Live, Notes};
+use local_workers::{LocalWorkers, WorkerHandles};
 
 /// Between looks: the engine is in this process, and a look costs little.
 const PACE: Duration = Duration::from_millis(100);
@@ -31,10 +31,14 @@ const PACE: Duration = Duration::from_millis(100);
 /// Runs a workflow to its end. The first ctrl-C cancels it, the second kills what still runs.
 pub async fn run(screen: &Screen, args: RunArgs) -> Result<(), Failure> {
     let (source, definition) = submit::checked(screen, &args.file, "nothing was started")?;
-    let crew = if args.workers.is_empty() { Crew::asked_for(&definition) } else { Crew::named(args.workers.clone()) };
-    if let Some(explanation) = crew.lacks(&definition) {
-        screen.aside(&explanation);
-        return Err(Failure::Told);
+    let local_workers = if args.workers.is_empty() {
+        LocalWorkers::asked_for(&definition)
+    } else {
+        LocalWorkers::named(args.workers.clone())
+    };
+    if let Some(explanation) = local_workers.lacks(&definition) {
+        screen.eprint(&explanation);
+        return Err(Failure::AlreadyReported);
     }
     // Workers and view say what a person needs to know.
     serve::tell_what_goes_wrong("off");
@@ -42,25 +46,24 @@ pub async fn run(screen: &Screen, args: RunArgs) -> Result<(), Failure> {
     let signals = Signals::catch()?;
     let password = password()?;
     // Others on this machine can reach the port too.
-    let admission = Admission::Secret(password.as_str().into());
-    let server =
-        Server::admitting(([127, 0, 0, 1], 0).into(), Engine::new(secret::memory_with(secrets)), admission).await;
+    let auth = Admission::Secret(password.as_str().into());
+    let server = Server::admitting(([127, 0, 0, 1], 0).into(), Engine::new(secret::memory_with(secrets)), auth).await;
     let server = server.map_err(|error| Failure::Usage(format!("can't open a port for the workers: {error}.")))?;
     let remote = Remote::new(&server.url(), Some(password.clone()))?;
     let workflow = submit::send(&remote, &source, &definition, true).await?;
     let id = workflow.id.clone();
-    let working = crew.start(&server.url(), &password, concurrency(&args));
+    let working = local_workers.start(&server.url(), &password, concurrency(&args));
     let live = Live::on(screen).filter(|_| !args.json);
     let notes = live.as_ref().map(Live::notes).unwrap_or_default();
     let mut run = Run { remote: &remote, id, working, signals, signalled: None, notes };
-    let shown = show(&remote, screen, &args, &crew, workflow, live);
+    let shown = show(&remote, screen, &args, &local_workers, workflow, live);
     let status = run.until_shown(shown).await;
     run.until_nobody_works().await;
     server.stop().await;
     match (run.signalled, status?) {
         (Some(code), _) => Err(Failure::Signalled(code)),
         (None, Status::Success) => Ok(()),
-        (None, _) => Err(Failure::Told),
+        (None, _) => Err(Failure::AlreadyReported),
     }
 }
 
@@ -79,20 +82,20 @@ async fn show(
     remote: &Remote,
     screen: &Screen,
     args: &RunArgs,
-    crew: &Crew,
+    local_workers: &LocalWorkers,
     workflow: Workflow,
     live: Option<Live>,
 ) -> Result<Status, Failure> {
-    let manner = Manner { pace: PACE, slowest: PACE, all_outputs: true };
+    let manner = WatchOptions { pace: PACE, slowest: PACE, all_outputs: true };
     if args.json {
         let events = Events::default();
-        screen.print(&Events::beginning(&workflow, &crew.describe(concurrency(args))))?;
+        screen.print(&Events::beginning(&workflow, &local_workers.describe(concurrency(args))))?;
         return follow(remote, screen, workflow, events, &manner).await;
     }
     if let Some(live) = live {
         return follow(remote, screen, workflow, live, &manner).await;
     }
-    let heading = format!("{}: {}, {crew}\n", clean(&workflow.name), count(workflow.jobs.len(), "job"));
+    let heading = format!("{}: {}, {local_workers}\n", clean(&workflow.name), count(workflow.jobs.len(), "job"));
     screen.print(&heading)?;
     let progress = Progress::new(&workflow, screen.out);
     follow(remote, screen, workflow, progress, &manner).await
@@ -102,7 +105,7 @@ async fn show(
 struct Run<'a> {
     remote: &'a Remote,
     id: WorkflowId,
-    working: Working,
+    working: WorkerHandles,
     signals: Signals,
     /// The first signal's exit code.
     signalled: Option<u8>,

@@ -90,11 +90,11 @@ impl From<EngineError> for ApiError {
         let message = error.to_string();
         let of = |status, code| Self::new(status, code, message.clone());
         match error {
-            EngineError::NoWorkflow(_) => of(StatusCode::NOT_FOUND, "no_such_workflow"),
+            EngineError::WorkflowNotFound(_) => of(StatusCode::NOT_FOUND, "no_such_workflow"),
             EngineError::NoJob { .. } => of(StatusCode::NOT_FOUND, "no_such_job"),
             EngineError::NoWorker(_) => of(StatusCode::NOT_FOUND, "no_such_worker"),
             EngineError::LeaseLost(why) => of(StatusCode::CONFLICT, lease_code(why)),
-            EngineError::NotNow { .. } => of(StatusCode::CONFLICT, "workflow_running"),
+            EngineError::InvalidState { .. } => of(StatusCode::CONFLICT, "workflow_running"),
             EngineError::KeyReused { .. } => of(StatusCode::CONFLICT, "idempotency_key_reused"),
             EngineError::Moved(_) => of(StatusCode::CONFLICT, "changed_meanwhile"),
             EngineError::Definition(problems) => {

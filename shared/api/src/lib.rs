@@ -3,7 +3,7 @@
 //!
 //! [`routes`] is the table; [`Service`] answers.
 
-mod admission;
+mod auth;
 pub mod cors;
 pub mod error;
 mod handlers;
@@ -13,7 +13,7 @@ pub mod routes;
 mod service;
 mod stream;
 
-pub use admission::Admission;
+pub use auth::Admission;
 pub use routes::Function;
 pub use service::{Body, Service};
 pub use stream::LogEvents;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use http::Method;
-use protocol::access::{Deed, Scope};
+use protocol::access::{AuditAction, Scope};
 
 /// The deployable units. Each has its own binary and its own permissions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -104,14 +104,14 @@ impl Action {
 
     /// What is written down when this was done.
     #[must_use]
-    pub const fn deed(self) -> Option<Deed> {
+    pub const fn audit_action(self) -> Option<AuditAction> {
         Some(match self {
-            Self::Submit => Deed::Submit,
-            Self::Run => Deed::Run,
-            Self::Cancel => Deed::Cancel,
-            Self::Delete => Deed::Delete,
-            Self::CreateToken => Deed::CreateToken,
-            Self::RevokeToken => Deed::RevokeToken,
+            Self::Submit => AuditAction::Submit,
+            Self::Run => AuditAction::Run,
+            Self::Cancel => AuditAction::Cancel,
+            Self::Delete => AuditAction::Delete,
+            Self::CreateToken => AuditAction::CreateToken,
+            Self::RevokeToken => AuditAction::RevokeToken,
             _ => return None,
         })
     }

@@ -6,7 +6,7 @@ use engine::ports::Ports;
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, header};
 use protocol::limits;
 
-use crate::admission::{self, Admission};
+use crate::auth::{self, Admission};
 use crate::cors::{self, Origins};
 use crate::error::ApiError;
 use crate::handlers;
@@ -22,17 +22,12 @@ pub struct Service<P> {
     engine: Engine<P>,
     only: Option<Function>,
     origins: Origins,
-    admission: Admission,
+    auth: Admission,
 }
 
 impl<P> Clone for Service<P> {
     fn clone(&self) -> Self {
-        Self {
-            engine: self.engine.clone(),
-            only: self.only,
-            origins: self.origins.clone(),
-            admission: self.admission.clone(),
-        }
+        Self { engine: self.engine.clone(), only: self.only, origins: self.origins.clone(), auth: self.auth.clone() }
     }
 }
 
@@ -40,13 +35,13 @@ impl<P: Ports> Service<P> {
     /// Answers all routes, to everybody.
     #[must_use]
     pub fn new(engine: Engine<P>) -> Self {
-        Self { engine, only: None, origins: Origins::default(), admission: Admission::Everybody }
+        Self { engine, only: None, origins: Origins::default(), auth: Admission::Everybody }
     }
 
     /// Answers only who is let in.
     #[must_use]
-    pub fn admitting(self, admission: Admission) -> Self {
-        Self { admission, ..self }
+    pub fn admitting(self, auth: Admission) -> Self {
+        Self { auth, ..self }
     }
 
     /// Answers the routes of one function.
@@ -76,7 +71,7 @@ impl<P: Ports> Service<P> {
     /// Refuses a request before its body is read: one of which what comes first says that it will be.
     pub async fn refusal(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Option<Response<Body>> {
         let Found::Route(action, params) = routes::find(self.only, method, uri.path()) else { return None };
-        let admitted = admission::admit(&self.engine, &self.admission, action, &params, headers).await;
+        let admitted = auth::admit(&self.engine, &self.auth, action, &params, headers).await;
         let mut response = admitted.err()?.response();
         if let Some(origin) = self.origins.allowed(headers) {
             cors::allow(origin, &mut response);
@@ -113,14 +108,14 @@ impl<P: Ports> Service<P> {
         }
         match routes::find(self.only, &head.method, path) {
             Found::Route(action, params) => {
-                let engine = admission::admit(&self.engine, &self.admission, action, &params, &head.headers).await?;
+                let engine = auth::admit(&self.engine, &self.auth, action, &params, &head.headers).await?;
                 let input = Input::new(params, &head.uri, head.headers, body)?;
                 let answer = match action {
                     Action::LogStream => LogEvents::open(&engine, &input).await,
                     _ => handlers::handle(&engine, action, &input).await.map(|response| (response, None)),
                 };
                 if let Err(error) = &answer {
-                    admission::failed(&engine, action, &input.params, error).await;
+                    auth::failed(&engine, action, &input.params, error).await;
                 }
                 answer
             }

@@ -7,11 +7,11 @@ use api::routes::ROUTES;
 use bytes::Bytes;
 use described::Described;
 use engine::Engine;
-use engine::definition::from_yaml;
-use engine::memory::Memory;
 use http::{Request, Response};
+use memory::Memory;
 use protocol::limits;
 use serde_json::{Value, json};
+use workflow::from_yaml;
 
 const DEFINITION: &str = "
 name: release
@@ -40,7 +40,7 @@ impl Api {
         let request = request.body(Bytes::from(body)).expect("a request");
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let response = self.service.answer(request).await;
-        self.service.engine().settle().await.expect("memory always answers");
+        self.service.engine().drain().await.expect("memory always answers");
         self.described.check(&method, &path, &response);
         response
     }

@@ -3,8 +3,8 @@
 use api::Service;
 use bytes::Bytes;
 use engine::Engine;
-use engine::memory::Memory;
 use http::Request;
+use memory::Memory;
 use protocol::limits;
 use protocol::wire::ErrorInfo;
 

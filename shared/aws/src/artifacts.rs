@@ -55,7 +55,7 @@ impl ArtifactStore for Aws {
     }
 
     async fn copy_outputs(&self, from: &JobKey, to: &JobKey, outputs: &OutputsRef) -> Stored<()> {
-        let OutputsRef::Apart { id, size } = outputs else { return Ok(()) };
+        let OutputsRef::External { id, size } = outputs else { return Ok(()) };
         if *size > IN_ITEM {
             return self.objects.copy(&object(from, id), &object(to, id)).await;
         }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use aws_sdk_sqs::operation::send_message::SendMessageError;
 use engine::ids::{RunKey, Ticket};
-use engine::ports::{Dispatcher, Errand, PoolQueue, Repair, Stored, Surroundings, Walk};
+use engine::ports::{BatchTask, Clock, Dispatcher, PoolQueue, QueueMessage, Reconcile, Stored};
 use protocol::Millis;
 
 use crate::Aws;
@@ -14,7 +14,7 @@ use crate::error::{corrupt, unavailable};
 const LONGEST_DELAY: i32 = 900;
 
 impl Dispatcher for Aws {
-    async fn ticket(&self, queue: &PoolQueue, ticket: Ticket) -> Stored<()> {
+    async fn send_ticket(&self, queue: &PoolQueue, ticket: Ticket) -> Stored<()> {
         match self.queues.send_message().queue_url(&queue.url).message_body(ticket.text()).send().await {
             Ok(_) => Ok(()),
             // Somebody deleted the queue. A ticket is a hint: its job is found without.
@@ -26,23 +26,23 @@ impl Dispatcher for Aws {
         }
     }
 
-    async fn walk(&self, walk: Walk) -> Stored<()> {
-        self.send(&Errand::Walk(walk), Duration::ZERO).await
+    async fn send_batch(&self, batch: BatchTask) -> Stored<()> {
+        self.send(&QueueMessage::BatchTask(batch), Duration::ZERO).await
     }
 
-    async fn timer(&self, run: &RunKey, at: Millis) -> Stored<()> {
-        self.send(&Errand::Timer(run.clone()), at.since(self.now())).await
+    async fn send_timer(&self, run: &RunKey, at: Millis) -> Stored<()> {
+        self.send(&QueueMessage::Timer(run.clone()), at.since(self.now())).await
     }
 
-    async fn repair(&self, repair: Repair) -> Stored<()> {
-        self.send(&Errand::Repair(repair), Duration::ZERO).await
+    async fn send_reconcile(&self, reconcile: Reconcile) -> Stored<()> {
+        self.send(&QueueMessage::Reconcile(reconcile), Duration::ZERO).await
     }
 }
 
 impl Aws {
     /// Delivered after `delay`, rounded up to a second: not before its time.
-    async fn send(&self, errand: &Errand, delay: Duration) -> Stored<()> {
-        let body = serde_json::to_string(errand).map_err(corrupt)?;
+    async fn send(&self, message: &QueueMessage, delay: Duration) -> Stored<()> {
+        let body = serde_json::to_string(message).map_err(corrupt)?;
         let secs =
             i32::try_from(delay.as_millis().div_ceil(1000)).map_or(LONGEST_DELAY, |secs| secs.min(LONGEST_DELAY));
         let call = self.queues.send_message().queue_url(&self.config.walks_queue).message_body(body);

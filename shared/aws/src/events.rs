@@ -1,8 +1,8 @@
 //! What the change feed and the queue of long work bring to a function.
 
 use aws_lambda_events::dynamodb::EventRecord;
-use engine::notice::Notice;
-use engine::ports::{Errand, Repair, Stored};
+use engine::change::ChangeEvent;
+use engine::ports::{QueueMessage, Reconcile, Stored};
 use engine::run::RunState;
 
 use crate::error::corrupt;
@@ -16,7 +16,7 @@ use crate::keys;
 ///
 /// # Errors
 /// If the record's image isn't what this project wrote.
-pub fn notice(record: &EventRecord) -> Stored<Option<Notice>> {
+pub fn event(record: &EventRecord) -> Stored<Option<ChangeEvent>> {
     if record.event_name == "REMOVE" {
         return Ok(None);
     }
@@ -28,8 +28,8 @@ pub fn notice(record: &EventRecord) -> Stored<Option<Notice>> {
         let before = item::text(&old, "state").ok().and_then(RunState::from_stored);
         return Ok(match control.state {
             state if before == Some(state) => None,
-            RunState::Open => Some(Notice::RunOpened(control)),
-            RunState::Cancelling => Some(Notice::RunCancelling(control)),
+            RunState::Open => Some(ChangeEvent::RunOpened(control)),
+            RunState::Cancelling => Some(ChangeEvent::RunCancelling(control)),
             RunState::New | RunState::Final => None,
         });
     }
@@ -38,17 +38,17 @@ pub fn notice(record: &EventRecord) -> Stored<Option<Notice>> {
     }
     let job = item::job_record(new)?;
     let news = job.is_ended() && item::text(&old, "status").is_ok_and(|before| before != job.status().as_str());
-    Ok(news.then(|| Notice::JobEnded(Box::new(job))))
+    Ok(news.then(|| ChangeEvent::JobEnded(Box::new(job))))
 }
 
 /// Where a record of the stream is, whether or not its image can be read; `None` if nothing could follow from it.
 #[must_use]
-pub fn place(record: &EventRecord) -> Option<Repair> {
+pub fn place(record: &EventRecord) -> Option<Reconcile> {
     let keys: Item = record.change.keys.clone().into();
     let (pk, sk) = (item::text(&keys, "pk").ok()?, item::text(&keys, "sk").ok()?);
     match sk {
-        "CTL" => keys::parse_run(pk).map(Repair::Run),
-        _ => keys::parse_job(pk, sk).map(Repair::Job),
+        "CTL" => keys::parse_run(pk).map(Reconcile::Run),
+        _ => keys::parse_job(pk, sk).map(Reconcile::Job),
     }
 }
 
@@ -56,6 +56,6 @@ pub fn place(record: &EventRecord) -> Option<Repair> {
 ///
 /// # Errors
 /// If the message isn't what this project sent.
-pub fn errand(message: &str) -> Stored<Errand> {
+pub fn message(message: &str) -> Stored<QueueMessage> {
     serde_json::from_str(message).map_err(corrupt)
 }

@@ -4,7 +4,9 @@ use std::collections::{BTreeSet, HashMap};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use engine::ids::{Fence, JobKey, PoolId, ReportHash, RunKey};
-use engine::job::{Ending, Hold, JobRecord, LastReport, NextHold, Outcome, OutputsRef, Phase, TimeLimits, Used};
+use engine::job::{
+    Completion, JobOutcome, JobRecord, LastReport, LeaseRecord, NextLease, OutputsRef, Phase, TimeLimits, Used,
+};
 use engine::ports::{StoreError, Stored};
 use engine::run::{Control, RunEnd, RunState, Timer, WorkflowRecord};
 use protocol::{JobId, Millis, Status, WorkerId, WorkflowId};
@@ -134,7 +136,7 @@ pub(crate) fn new_job(job: &JobRecord) -> Stored<Item> {
             status::WAITING.clone_into(&mut fields.status);
             fields.waiting_on.clone_from(on);
         }
-        Phase::Ended(Ending { outcome: Outcome::Success(outputs), at, .. }) => {
+        Phase::Ended(Completion { outcome: JobOutcome::Success(outputs), at, .. }) => {
             Status::Success.as_str().clone_into(&mut fields.status);
             fields.ended_at = Some(at.0);
             set_outputs(&mut fields, outputs)?;
@@ -147,7 +149,7 @@ pub(crate) fn new_job(job: &JobRecord) -> Stored<Item> {
 fn set_outputs(fields: &mut JobItem, outputs: &OutputsRef) -> Stored<()> {
     match outputs {
         OutputsRef::Inline(outputs) => fields.outputs = Some(serde_json::to_string(outputs).map_err(corrupt)?),
-        OutputsRef::Apart { id, size } => {
+        OutputsRef::External { id, size } => {
             fields.outputs_id = Some(id.clone());
             fields.outputs_size = Some(*size);
         }
@@ -168,7 +170,7 @@ pub(crate) fn job_record(item: Item) -> Stored<JobRecord> {
         _ => None,
     };
     let next = match (fields.next_index, fields.next_masked) {
-        (Some(index), Some(masked)) => Some(NextHold { index, masked }),
+        (Some(index), Some(masked)) => Some(NextLease { index, masked }),
         _ => None,
     };
     Ok(JobRecord {
@@ -207,24 +209,24 @@ fn phase(key: &JobKey, fields: &JobItem) -> Stored<Phase> {
         word => {
             let status: Status = word.parse().map_err(corrupt)?;
             let outcome = match status {
-                Status::Success => Outcome::Success(outputs(fields)?),
-                Status::Failure => Outcome::Failure { exit_code: fields.exit_code },
-                Status::Skipped => Outcome::Skipped,
-                Status::Cancelled => Outcome::Cancelled,
+                Status::Success => JobOutcome::Success(outputs(fields)?),
+                Status::Failure => JobOutcome::Failure { exit_code: fields.exit_code },
+                Status::Skipped => JobOutcome::Skipped,
+                Status::Cancelled => JobOutcome::Cancelled,
                 Status::Queued | Status::Running => return Err(lacks("a known status")),
             };
-            Phase::Ended(Ending { outcome, at: Millis(fields.ended_at.ok_or_else(|| lacks("ended_at"))?), hold })
+            Phase::Ended(Completion { outcome, at: Millis(fields.ended_at.ok_or_else(|| lacks("ended_at"))?), hold })
         }
     })
 }
 
-fn hold(fields: &JobItem) -> Stored<Option<Hold>> {
+fn hold(fields: &JobItem) -> Stored<Option<LeaseRecord>> {
     let (Some(fence), Some(worker), Some(ttl_secs), Some(started_at), Some(until)) =
         (&fields.fence, &fields.worker, fields.ttl, fields.started_at, fields.lease_until)
     else {
         return Ok(None);
     };
-    Ok(Some(Hold {
+    Ok(Some(LeaseRecord {
         fence: Fence::from_stored(fence.clone()),
         worker: WorkerId::new(worker.clone()).map_err(corrupt)?,
         ttl_secs,
@@ -236,7 +238,7 @@ fn hold(fields: &JobItem) -> Stored<Option<Hold>> {
 fn outputs(fields: &JobItem) -> Stored<OutputsRef> {
     match (&fields.outputs, &fields.outputs_id, fields.outputs_size) {
         (Some(inline), ..) => Ok(OutputsRef::Inline(serde_json::from_str(inline).map_err(corrupt)?)),
-        (None, Some(id), Some(size)) => Ok(OutputsRef::Apart { id: id.clone(), size }),
+        (None, Some(id), Some(size)) => Ok(OutputsRef::External { id: id.clone(), size }),
         _ => Err(corrupt("a job that succeeded has no outputs")),
     }
 }

@@ -110,7 +110,7 @@ impl JobStore for Aws {
         let expression = update::job(key, &update, self.config.ready_shards)?;
         Ok(match self.jobs.update(keys::job(key), expression).await? {
             Answer::Done(item) => Updated::Done(item::job_record(item)?),
-            Answer::Refused(item) => Updated::Refused(item.map(item::job_record).transpose()?),
+            Answer::Refused(item) => Updated::ConditionFailed(item.map(item::job_record).transpose()?),
         })
     }
 

@@ -32,7 +32,7 @@ use aws_config::retry::RetryConfig;
 use aws_config::{BehaviorVersion, ConfigLoader, SdkConfig};
 use engine::Engine;
 use engine::ids::{self, Random};
-use engine::ports::Surroundings;
+use engine::ports::Clock;
 use protocol::Millis;
 
 use crate::objects::Objects;
@@ -107,7 +107,7 @@ fn bucket_client(shared: &SdkConfig) -> aws_sdk_s3::Client {
     aws_sdk_s3::Client::from_conf(aws_sdk_s3::config::Builder::from(shared).force_path_style(path_style).build())
 }
 
-impl Surroundings for Aws {
+impl Clock for Aws {
     fn now(&self) -> Millis {
         Millis::now()
     }

@@ -7,7 +7,7 @@ use aws_lambda_events::dynamodb::EventRecord;
 use aws_sdk_s3::operation::get_object::GetObjectError;
 use aws_sdk_sqs::operation::get_queue_url::GetQueueUrlError;
 use aws_sdk_sqs::types::Message;
-use engine::ports::Errand;
+use engine::ports::QueueMessage;
 use futures::future::{join_all, try_join_all};
 use serde::Deserialize;
 use serde_json::Value;
@@ -32,7 +32,7 @@ const WAIT_SECS: i32 = 1;
 pub struct DeadLetters {
     sqs: aws_sdk_sqs::Client,
     s3: aws_sdk_s3::Client,
-    walks: Queue,
+    batches: Queue,
     walks_dead: Queue,
     stream_dead: Queue,
 }
@@ -45,7 +45,7 @@ struct Queue {
 /// Which dead letters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Timers, steps of long work and repairs that failed five times.
+    /// Timers, steps of long work and reconciles that failed five times.
     Walks,
     /// Batches of the stream that function `schedule` couldn't handle.
     Stream,
@@ -125,9 +125,9 @@ impl DeadLetters {
         let region = config::region(&shared)?;
         let sqs = aws_sdk_sqs::Client::new(&shared);
         let queue = async |part: &str| find(&sqs, format!("{stack}-{part}"), &region).await;
-        let (walks, walks_dead, stream_dead) =
+        let (batches, walks_dead, stream_dead) =
             (queue("walks").await?, queue("walks-dead").await?, queue("stream-dead").await?);
-        Ok(Self { s3: crate::bucket_client(&shared), walks, walks_dead, stream_dead, sqs })
+        Ok(Self { s3: crate::bucket_client(&shared), batches, walks_dead, stream_dead, sqs })
     }
 
     /// Puts back what a queue of dead letters holds: each message is deleted once all that it asks for was sent. With
@@ -137,8 +137,13 @@ impl DeadLetters {
     /// The first thing that AWS refused.
     pub async fn redrive(&self, kind: Kind, only_look: bool) -> Result<Redriven, RedriveError> {
         let queue = self.queue(kind);
-        let mut done =
-            Redriven { from: queue.name.clone(), to: self.walks.name.clone(), messages: 0, sent: 0, left: Vec::new() };
+        let mut done = Redriven {
+            from: queue.name.clone(),
+            to: self.batches.name.clone(),
+            messages: 0,
+            sent: 0,
+            left: Vec::new(),
+        };
         let mut seen = HashSet::new();
         let mut held = Vec::new();
         let result = self.redrive_all(kind, only_look, &mut done, &mut seen, &mut held).await;
@@ -192,7 +197,7 @@ impl DeadLetters {
     async fn open(&self, kind: Kind, message: &Message) -> Result<Letter, RedriveError> {
         let body = message.body().unwrap_or_default();
         match kind {
-            Kind::Walks => Ok(match events::errand(body) {
+            Kind::Walks => Ok(match events::message(body) {
                 Ok(_) => Letter { bodies: vec![body.to_owned()], stays: None },
                 Err(error) => Letter::stays(format!("it isn't a message of this project: {error}")),
             }),
@@ -211,7 +216,7 @@ impl DeadLetters {
         match self.s3.get_object().bucket(bucket).key(key).send().await {
             Ok(answer) => {
                 let batch = answer.body.collect().await.map_err(|error| failed(&error))?.to_vec();
-                Ok(repairs(&batch).unwrap_or_else(|reason| Letter::stays(format!("{place} {reason}"))))
+                Ok(reconciles(&batch).unwrap_or_else(|reason| Letter::stays(format!("{place} {reason}"))))
             }
             Err(error) if matches!(error.as_service_error(), Some(GetObjectError::NoSuchKey(_))) => {
                 Ok(Letter::stays(format!("{place} is gone; delete the message by hand")))
@@ -230,8 +235,8 @@ impl DeadLetters {
     async fn send(&self, bodies: &[String]) -> Result<(), RedriveError> {
         for some in bodies.chunks(10) {
             let calls =
-                some.iter().map(|body| self.sqs.send_message().queue_url(&self.walks.url).message_body(body).send());
-            try_join_all(calls).await.map_err(|error| failed(format!("sending to {}", self.walks.name), &error))?;
+                some.iter().map(|body| self.sqs.send_message().queue_url(&self.batches.url).message_body(body).send());
+            try_join_all(calls).await.map_err(|error| failed(format!("sending to {}", self.batches.name), &error))?;
         }
         Ok(())
     }
@@ -299,7 +304,7 @@ fn named_batch(message: &str) -> Result<(String, String), String> {
 }
 
 /// What to look at again for a batch, as Lambda wrote it: a repair for each place, once.
-fn repairs(batch: &[u8]) -> Result<Letter, String> {
+fn reconciles(batch: &[u8]) -> Result<Letter, String> {
     let unusable = |error: serde_json::Error| format!("isn't a batch that Lambda gave up: {error}");
     let mut batch: Value = serde_json::from_slice(batch).map_err(unusable)?;
     let payload = match batch["payload"].take() {
@@ -313,7 +318,7 @@ fn repairs(batch: &[u8]) -> Result<Letter, String> {
     let mut unread = 0;
     for record in records {
         match EventRecord::deserialize(record).map(|record| events::place(&record)) {
-            Ok(Some(place)) => bodies.push(serde_json::to_string(&Errand::Repair(place)).map_err(unusable)?),
+            Ok(Some(place)) => bodies.push(serde_json::to_string(&QueueMessage::Reconcile(place)).map_err(unusable)?),
             Ok(None) => {}
             Err(_) => unread += 1,
         }
@@ -347,18 +352,18 @@ mod tests {
         })
     }
 
-    fn opened(payload: &Value) -> (Vec<Errand>, Option<String>) {
+    fn opened(payload: &Value) -> (Vec<QueueMessage>, Option<String>) {
         let batch = json!({ "version": "1.0", "DDBStreamBatchInfo": { "batchSize": 3 }, "payload": payload });
-        let letter = repairs(batch.to_string().as_bytes()).expect("a batch");
-        (letter.bodies.iter().map(|body| events::errand(body).expect("an errand")).collect(), letter.stays)
+        let letter = reconciles(batch.to_string().as_bytes()).expect("a batch");
+        (letter.bodies.iter().map(|body| events::message(body).expect("an errand")).collect(), letter.stays)
     }
 
     #[test]
     fn each_place_of_a_batch_is_repaired_once() {
         use engine::ids::{JobKey, RunKey};
-        use engine::ports::Repair;
+        use engine::ports::Reconcile;
         let run = RunKey::from_stored("run".to_owned());
-        let job = Errand::Repair(Repair::Job(JobKey::new(&run, 7)));
+        let job = QueueMessage::Reconcile(Reconcile::Job(JobKey::new(&run, 7)));
         let records = [
             record("R#run#0", "JOB#00007"),
             record("R#run", "CTL"),
@@ -366,7 +371,7 @@ mod tests {
             record("POOL", "x"),
         ];
         let batch = json!({ "Records": records });
-        let expected = (vec![job, Errand::Repair(Repair::Run(run))], None);
+        let expected = (vec![job, QueueMessage::Reconcile(Reconcile::Run(run))], None);
         assert_eq!(opened(&batch), expected);
         // As Lambda writes it: as text.
         assert_eq!(opened(&Value::String(batch.to_string())), expected);
@@ -374,14 +379,14 @@ mod tests {
 
     #[test]
     fn a_record_that_can_not_be_read_keeps_the_message_and_not_the_others() {
-        let (repairs, stays) = opened(&json!({ "Records": [record("R#run", "CTL"), { "dynamodb": 7 }] }));
-        assert_eq!(repairs.len(), 1);
+        let (reconciles, stays) = opened(&json!({ "Records": [record("R#run", "CTL"), { "dynamodb": 7 }] }));
+        assert_eq!(reconciles.len(), 1);
         assert_eq!(stays.as_deref(), Some("has 1 of 2 records that can't be read"));
     }
 
     #[test]
     fn what_is_no_batch_says_what_it_lacks() {
-        let refused = |batch: &str| repairs(batch.as_bytes()).err().expect("refused");
+        let refused = |batch: &str| reconciles(batch.as_bytes()).err().expect("refused");
         assert!(refused("{").starts_with("isn't a batch that Lambda gave up: EOF"), "{}", refused("{"));
         assert_eq!(refused("{}"), "isn't a batch that Lambda gave up: it has no `payload` with `Records`");
         assert!(refused(r#"{"payload": "x"}"#).starts_with("isn't a batch that Lambda gave up: expected value"));

@@ -117,7 +117,7 @@ impl RunStore for Aws {
             Ok(_) => Ok(Committed::Yes),
             Err(error) => match refused_items(&error) {
                 Some(refused) if refused.get(2) == Some(&true) => Ok(Committed::KeyTaken),
-                Some(_) => Ok(Committed::Moved),
+                Some(_) => Ok(Committed::Superseded),
                 None => Err(unavailable(&error)),
             },
         }
@@ -183,7 +183,7 @@ impl RunStore for Aws {
     async fn update_control(&self, run: &RunKey, update: RunUpdate) -> Stored<Updated<Control>> {
         Ok(match self.jobs.update(keys::control(run), update::control(run, update)).await? {
             Answer::Done(item) => Updated::Done(item::control_record(item)?),
-            Answer::Refused(item) => Updated::Refused(item.map(item::control_record).transpose()?),
+            Answer::Refused(item) => Updated::ConditionFailed(item.map(item::control_record).transpose()?),
         })
     }
 

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use engine::ids::JobKey;
-use engine::job::{Change, End, Expect, Hold, JobUpdate, LastReport, NextHold, Outcome, OutputsRef};
+use engine::job::{Change, End, JobOutcome, JobUpdate, LastReport, LeaseRecord, NextLease, OutputsRef, Precondition};
 use engine::ports::Stored;
-use engine::run::{FURTHEST, RunUpdate};
+use engine::run::{MAX_TIMER_DELAY, RunUpdate};
 use protocol::Millis;
 
 use crate::error::corrupt;
@@ -152,34 +152,34 @@ impl Expression {
 
 /// The update of a job's item.
 pub(crate) fn job(key: &JobKey, update: &JobUpdate, shards: u32) -> Stored<Expression> {
-    let from_waiting = matches!(update.expect, Expect::WaitingOnlyOn(_));
+    let from_waiting = matches!(update.expect, Precondition::WaitingOnlyOn(_));
     change(key, &update.change, shards, from_waiting, expect(&update.expect))
 }
 
-fn expect(expect: &Expect) -> Expression {
+fn expect(expect: &Precondition) -> Expression {
     let e = Expression::of_existing();
     let is = |e: Expression, word: &str| e.when_is("status", "=", string(word));
     match expect {
-        Expect::Waiting => is(e, status::WAITING),
-        Expect::WaitingOnlyOn(need) => is(e, status::WAITING).when_is("waiting_on", "=", one_number(*need)),
-        Expect::WaitingOnNothing => is(e, status::WAITING).when_absent("waiting_on"),
-        Expect::Ready { pool, by } => {
+        Precondition::Waiting => is(e, status::WAITING),
+        Precondition::WaitingOnlyOn(need) => is(e, status::WAITING).when_is("waiting_on", "=", one_number(*need)),
+        Precondition::WaitingOnNothing => is(e, status::WAITING).when_absent("waiting_on"),
+        Precondition::Ready { pool, by } => {
             let e = is(e, status::READY).when_is("pool", "=", string(pool.as_str()));
             e.when_is("ready_at", "<=", number(by.0)).when_absent_or_later("ready_until", *by)
         }
-        Expect::HeldLive { fence, now } => is(e, status::RUNNING)
+        Precondition::HeldLive { fence, now } => is(e, status::RUNNING)
             .when_is("fence", "=", string(fence.as_str()))
             .when_is("lease_until", ">", number(now.0)),
-        Expect::HeldLiveUntil { fence, now, until } => is(e, status::RUNNING)
+        Precondition::HeldLiveUntil { fence, now, until } => is(e, status::RUNNING)
             .when_is("fence", "=", string(fence.as_str()))
             .when_is("lease_until", ">", number(now.0))
             .when_is("lease_until", "<=", number(until.0)),
-        Expect::HeldOver { fence, until } => is(e, status::RUNNING)
+        Precondition::HeldOver { fence, until } => is(e, status::RUNNING)
             .when_is("fence", "=", string(fence.as_str()))
             .when_is("lease_until", "=", number(until.0)),
-        Expect::Held { fence } => is(e, status::RUNNING).when_is("fence", "=", string(fence.as_str())),
-        Expect::ReadyOver { now } => is(e, status::READY).when_is("ready_until", "<=", number(now.0)),
-        Expect::NotEnded => e.when_one_of("status", &[status::WAITING, status::READY, status::RUNNING]),
+        Precondition::Held { fence } => is(e, status::RUNNING).when_is("fence", "=", string(fence.as_str())),
+        Precondition::ReadyOver { now } => is(e, status::READY).when_is("ready_until", "<=", number(now.0)),
+        Precondition::NotEnded => e.when_one_of("status", &[status::WAITING, status::READY, status::RUNNING]),
     }
 }
 
@@ -198,14 +198,14 @@ fn change(key: &JobKey, change: &Change, shards: u32, from_waiting: bool, e: Exp
             .set("index_sk", string(keys::ready_sort(at, key)))
     };
     Ok(match change {
-        Change::DropNeed(need) => e.delete_from_set("waiting_on", one_number(*need)),
+        Change::RemoveNeed(need) => e.delete_from_set("waiting_on", one_number(*need)),
         Change::BecomeReady { pool, at, until } => into_ready_list(e, pool, *at, *until).remove(&["waiting_on"]),
         Change::Start(hold) if from_waiting => {
             start(e, hold).set("ready_at", number(hold.started_at.0)).remove(&["waiting_on"])
         }
         Change::Start(hold) => start(e, hold).remove(&INDEX),
         Change::Renew { until } => e.set("lease_until", number(until.0)),
-        Change::TryAgain { pool, at, until, attempt, used, last_report, error, failed } => {
+        Change::Retry { pool, at, until, attempt, used, last_report, error, failed } => {
             let own = |n: u32| (n > 0).then(|| number(n));
             with_report(into_ready_list(e, pool, *at, *until), Some(last_report))
                 .set("attempt", number(*attempt))
@@ -230,13 +230,13 @@ fn ended(e: Expression, end: &End) -> Stored<Expression> {
     if let Some(failed) = &end.failed {
         e = e.set("failed", string(serde_json::to_string(failed).map_err(corrupt)?));
     }
-    if let Some(NextHold { index, masked }) = &end.next {
+    if let Some(NextLease { index, masked }) = &end.next {
         e = e.set("next_index", number(*index)).set("next_masked", string(masked.clone()));
     }
     ended_with(e, &end.outcome)
 }
 
-fn start(e: Expression, hold: &Hold) -> Expression {
+fn start(e: Expression, hold: &LeaseRecord) -> Expression {
     e.set("status", string(status::RUNNING))
         .set("fence", string(hold.fence.as_str()))
         .set("worker", string(hold.worker.as_str()))
@@ -254,16 +254,16 @@ fn with_report(e: Expression, report: Option<&LastReport>) -> Expression {
     }
 }
 
-fn ended_with(e: Expression, outcome: &Outcome) -> Stored<Expression> {
+fn ended_with(e: Expression, outcome: &JobOutcome) -> Stored<Expression> {
     Ok(match outcome {
-        Outcome::Success(OutputsRef::Inline(outputs)) => {
+        JobOutcome::Success(OutputsRef::Inline(outputs)) => {
             e.set("outputs", string(serde_json::to_string(outputs).map_err(corrupt)?))
         }
-        Outcome::Success(OutputsRef::Apart { id, size }) => {
+        JobOutcome::Success(OutputsRef::External { id, size }) => {
             e.set("outputs_id", string(id.clone())).set("outputs_size", number(*size))
         }
-        Outcome::Failure { exit_code } => e.set_some("exit_code", exit_code.map(number)),
-        Outcome::Skipped | Outcome::Cancelled => e,
+        JobOutcome::Failure { exit_code } => e.set_some("exit_code", exit_code.map(number)),
+        JobOutcome::Skipped | JobOutcome::Cancelled => e,
     })
 }
 
@@ -279,8 +279,8 @@ pub(crate) fn control(run: &engine::ids::RunKey, update: RunUpdate) -> Expressio
             .set("state", string("open"))
             .set("opened_at", number(at.0))
             .set("index_pk", string(keys::OPEN))
-            .set("timer_due", number((at + FURTHEST).0))
-            .set("index_sk", listed(at + FURTHEST)),
+            .set("timer_due", number((at + MAX_TIMER_DELAY).0))
+            .set("index_sk", listed(at + MAX_TIMER_DELAY)),
         RunUpdate::Cancel { at } => e
             .when_one_of("state", &["new", "open"])
             .set("state", string("cancelling"))

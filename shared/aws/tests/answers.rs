@@ -13,7 +13,7 @@ use aws_smithy_runtime_api::client::http::{
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use engine::ids::{JobKey, ReportHash, RunKey};
-use engine::job::{Change, Expect, JobUpdate};
+use engine::job::{Change, JobUpdate, Precondition};
 use engine::ports::{
     Commit, Committed, Consistency, Idempotency, JobStore, NewItem, Pool, RunStore, SecretStore, StoreError, Stored,
     WorkerRegistry,
@@ -157,11 +157,11 @@ fn is_unavailable<T>(answer: &Stored<T>) -> bool {
 async fn every_reason_of_a_cancelled_transaction_is_read_and_only_a_condition_refuses() {
     const NO: &str = "ConditionalCheckFailed";
     let table: [(&'static [&'static str], Option<Committed>); 8] = [
-        (&[NO, "None", "None"], Some(Committed::Moved)),
-        (&["None", NO, "None"], Some(Committed::Moved)),
+        (&[NO, "None", "None"], Some(Committed::Superseded)),
+        (&["None", NO, "None"], Some(Committed::Superseded)),
         (&["None", "None", NO], Some(Committed::KeyTaken)),
         (&["TransactionConflict", "None", NO], Some(Committed::KeyTaken)),
-        (&[NO, "TransactionConflict", "None"], Some(Committed::Moved)),
+        (&[NO, "TransactionConflict", "None"], Some(Committed::Superseded)),
         (&["TransactionConflict", "None", "None"], None),
         (&["None", "None", "TransactionConflict"], None),
         (&["None", "ThrottlingError", "ProvisionedThroughputExceeded"], None),
@@ -190,7 +190,7 @@ async fn an_update_that_met_a_transaction_or_was_throttled_is_not_taken_for_refu
         let stub = Stub::new(move |_| error(name, &[]));
         let ports = stub.ports().await;
         tokio::time::pause();
-        let update = JobUpdate { expect: Expect::Waiting, change: Change::DropNeed(0) };
+        let update = JobUpdate { expect: Precondition::Waiting, change: Change::RemoveNeed(0) };
         let answer = ports.update(&JobKey::new(&run(), 1), update).await;
         tokio::time::resume();
         assert!(is_unavailable(&answer), "{name}: {answer:?}");

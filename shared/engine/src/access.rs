@@ -3,7 +3,7 @@
 //! Who calls is part of an [`Engine`](crate::Engine): [`Engine::acting_for`](crate::Engine::acting_for) makes one that may
 //! do what a [`Grant`] says. What isn't asked for a token acts with [`Grant::open`].
 
-mod reach;
+mod authorization;
 mod token;
 mod tokens;
 
@@ -15,14 +15,14 @@ use protocol::{Label, LabelSet, SecretName, TokenName};
 pub use token::{TokenHash, TokenRecord, TokenText};
 pub use tokens::create;
 
-use crate::error::{EngineError, Outcome};
-use crate::ids::Holder;
+use crate::error::{EngineError, Result};
+use crate::ids::Principal;
 
 /// What a caller may do.
 #[derive(Clone, Debug)]
 pub struct Grant {
     name: Option<TokenName>,
-    holder: Holder,
+    principal: Principal,
     scopes: BTreeSet<Scope>,
     labels: Allowed<Label>,
     secrets: Allowed<SecretName>,
@@ -35,7 +35,7 @@ impl Grant {
     pub fn open() -> Self {
         Self {
             name: None,
-            holder: Holder::default(),
+            principal: Principal::default(),
             scopes: Scope::ALL.into(),
             labels: Allowed::All,
             secrets: Allowed::All,
@@ -48,7 +48,7 @@ impl Grant {
     pub fn of(token: &TokenRecord) -> Self {
         Self {
             name: Some(token.name.clone()),
-            holder: token.holder(),
+            principal: token.principal(),
             scopes: token.scopes.clone(),
             labels: token.labels.clone(),
             secrets: token.secrets.clone(),
@@ -64,8 +64,8 @@ impl Grant {
 
     /// What a lease is bound to that this caller is given.
     #[must_use]
-    pub fn holder(&self) -> &Holder {
-        &self.holder
+    pub fn principal(&self) -> &Principal {
+        &self.principal
     }
 
     /// Whether the caller may only take jobs that ask for a label.
@@ -96,7 +96,7 @@ impl Grant {
     ///
     /// # Errors
     /// [`EngineError::LabelsNotAllowed`], naming them.
-    pub fn check_labels(&self, labels: &LabelSet) -> Outcome<()> {
+    pub fn check_labels(&self, labels: &LabelSet) -> Result<()> {
         let refused = self.labels.refused(labels);
         if refused.is_empty() {
             return Ok(());
@@ -108,7 +108,7 @@ impl Grant {
     ///
     /// # Errors
     /// [`EngineError::SecretNotAllowed`], naming the first.
-    pub fn check_secrets<'a>(&self, mut secrets: impl Iterator<Item = &'a SecretName>) -> Outcome<()> {
+    pub fn check_secrets<'a>(&self, mut secrets: impl Iterator<Item = &'a SecretName>) -> Result<()> {
         match secrets.find(|secret| !self.secrets.has(secret)) {
             Some(secret) => Err(EngineError::SecretNotAllowed(secret.clone())),
             None => Ok(()),

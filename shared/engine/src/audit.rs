@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 
-use protocol::access::{AuditEntry, Deed};
+use protocol::access::{AuditAction, AuditEntry};
 use protocol::{Millis, TokenName};
 
 use crate::Engine;
-use crate::error::Outcome;
+use crate::error::Result;
 use crate::ports::{AuditCursor, Ports};
 
 /// Refused attempts by one token, or by all who have none that is good, that one process writes down in a second. More are
@@ -54,13 +54,13 @@ impl<P: Ports> Engine<P> {
     /// Writes down what the caller did. What was done stays done if this fails: the entry is then in the process's own
     /// log.
     pub async fn record(&self, mut entry: AuditEntry) {
-        if entry.deed == Deed::Refused {
+        if entry.action == AuditAction::Refused {
             let refused = &mut self.known().refused;
             if refused.len() >= TOLD_APART {
                 refused.clear();
             }
             match refused.entry(entry.token.clone()).or_default().admit(entry.at_ms) {
-                Some(more) => entry.more = more,
+                Some(more) => entry.suppressed = more,
                 None => return,
             }
         }
@@ -70,7 +70,7 @@ impl<P: Ports> Engine<P> {
     }
 
     /// Who did what, newest first.
-    pub async fn audit(&self, after: Option<AuditCursor>, limit: usize) -> Outcome<AuditPage> {
+    pub async fn audit(&self, after: Option<AuditCursor>, limit: usize) -> Result<AuditPage> {
         let found = self.ports.entries(after.as_ref(), limit).await?;
         let next = if found.len() < limit { None } else { found.last().map(|(cursor, _)| cursor.clone()) };
         Ok(AuditPage { entries: found.into_iter().map(|(_, entry)| entry).collect(), next })

@@ -3,15 +3,15 @@
 use protocol::{Status, WorkflowId};
 
 use crate::Engine;
-use crate::error::{EngineError, Outcome};
+use crate::error::{EngineError, Result};
 use crate::ids::RunKey;
-use crate::ports::{Consistency, Ports, StoreError, Walk, WalkKind};
+use crate::ports::{BatchKind, BatchTask, Consistency, Ports, StoreError};
 use crate::run::{RunState, RunUpdate};
 
 impl<P: Ports> Engine<P> {
     /// Cancels a workflow's current run. Once answered, nothing of it starts and no report that arrives counts; what
     /// hasn't ended is shown as cancelled as the walk reaches it. A run that is final already stays as it is.
-    pub async fn cancel(&self, id: &WorkflowId) -> Outcome<()> {
+    pub async fn cancel(&self, id: &WorkflowId) -> Result<()> {
         let workflow = self.workflow_record(id).await?;
         self.may_touch(&workflow).await?;
         if workflow.ended.is_none() {
@@ -21,7 +21,7 @@ impl<P: Ports> Engine<P> {
     }
 
     /// Whether an error only means that the run was deleted meanwhile: what is missing of it isn't.
-    pub(crate) async fn is_deleted(&self, run: &RunKey, error: &EngineError) -> Outcome<bool> {
+    pub(crate) async fn is_deleted(&self, run: &RunKey, error: &EngineError) -> Result<bool> {
         let missing = matches!(error, EngineError::Store(StoreError::Corrupt(_)));
         Ok(missing && self.ports.control(run, Consistency::Strong).await?.is_none())
     }
@@ -29,17 +29,17 @@ impl<P: Ports> Engine<P> {
     /// Deletes a workflow that isn't running. Its records, outputs and logs go afterwards, by a walk.
     ///
     /// # Errors
-    /// [`EngineError::NotNow`] while it runs.
-    pub async fn delete(&self, id: &WorkflowId) -> Outcome<()> {
+    /// [`EngineError::InvalidState`] while it runs.
+    pub async fn delete(&self, id: &WorkflowId) -> Result<()> {
         let workflow = self.workflow_record(id).await?;
         self.may_touch(&workflow).await?;
-        let running = || EngineError::NotNow {
+        let running = || EngineError::InvalidState {
             workflow: id.clone(),
             status: Status::Running,
             fix: "cancel it, wait until it has finished, then delete it",
         };
         let control = self.ports.control(&workflow.run, Consistency::Strong).await?;
-        let Some(control) = control else { return Err(EngineError::NoWorkflow(id.clone())) };
+        let Some(control) = control else { return Err(EngineError::WorkflowNotFound(id.clone())) };
         if workflow.ended.is_none() && control.state != RunState::New {
             return Err(running());
         }
@@ -52,7 +52,7 @@ impl<P: Ports> Engine<P> {
                 return Ok(());
             }
         }
-        let kind = WalkKind::Delete { jobs: control.jobs };
-        self.ask_for(Walk { run: workflow.run, kind, from: 0 }).await
+        let kind = BatchKind::Delete { jobs: control.jobs };
+        self.ask_for(BatchTask { run: workflow.run, kind, from: 0 }).await
     }
 }

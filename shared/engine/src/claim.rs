@@ -10,15 +10,16 @@ use protocol::wire::{Backoff, Cause, Claimed, Lease, QueuedJob, RetryPolicy};
 use protocol::{JobId, LabelSet, Millis, Outputs, Secrets, WorkerId, limits};
 
 use crate::Engine;
-use crate::definition::{EnvValue, command};
-use crate::error::{EngineError, Outcome};
+use crate::error::{EngineError, Result};
 use crate::ids::{JobIndex, JobKey, LeaseToken, Random, ReportHash, Ticket};
 use crate::job::{
-    Change, End, Expect, Failure, Hold, JobRecord, JobSpec, JobUpdate, LastReport, OutputsRef, after_failure,
+    Change, End, Failure, JobRecord, JobSpec, JobUpdate, LastReport, LeaseRecord, OutputsRef, Precondition,
+    after_failure,
 };
 use crate::ports::{Consistency, Pool, Ports, ReadyHead, StoreError, Updated};
 use crate::run::{Control, RunState};
 use crate::secrets;
+use workflow::{EnvValue, command};
 
 /// A claim starts at a random one of this many heads, so that many claimers don't fight over the first.
 const SPREAD: usize = 8;
@@ -28,7 +29,7 @@ const TRIES: usize = 4;
 const READS: usize = 2;
 
 /// Who claims, checked.
-pub(crate) struct Claimant {
+pub(crate) struct Claimer {
     pub id: WorkerId,
     pub labels: LabelSet,
     pub exclusive: bool,
@@ -37,7 +38,7 @@ pub(crate) struct Claimant {
     pub sets_secrets: bool,
 }
 
-/// A job in a pool that the claimant covers.
+/// A job in a pool that the claimer covers.
 struct Candidate<'a> {
     pool: &'a Pool,
     job: JobKey,
@@ -52,14 +53,14 @@ impl<P: Ports> Engine<P> {
     ///
     /// # Errors
     /// [`EngineError::Range`] for the ttl, [`EngineError::Labels`] for over 64 labels, [`EngineError::LabelsNotAllowed`].
-    pub async fn claim(&self, request: Claim) -> Outcome<Option<Claimed>> {
-        let claimant =
-            self.claimant(request.worker_id, request.labels, request.exclusive, request.lease_ttl_secs).await?;
-        let pools = self.covered(&claimant).await?;
+    pub async fn claim(&self, request: Claim) -> Result<Option<Claimed>> {
+        let claimer =
+            self.claimer(request.worker_id, request.labels, request.exclusive, request.lease_ttl_secs).await?;
+        let pools = self.covered(&claimer).await?;
         if let Some(ticket) = &request.ticket {
             let named = |ticket: Ticket| Some((pools.iter().find(|pool| pool.id == ticket.pool)?, ticket.job));
             return match Ticket::parse(ticket).and_then(named) {
-                Some((pool, job)) => self.take(&claimant, Candidate { pool, job }).await,
+                Some((pool, job)) => self.take(&claimer, Candidate { pool, job }).await,
                 None => Ok(None),
             };
         }
@@ -69,7 +70,7 @@ impl<P: Ports> Engine<P> {
                 return Ok(None);
             }
             for candidate in candidates {
-                if let Some(claimed) = self.take(&claimant, candidate).await? {
+                if let Some(claimed) = self.take(&claimer, candidate).await? {
                     return Ok(Some(claimed));
                 }
             }
@@ -77,13 +78,13 @@ impl<P: Ports> Engine<P> {
         Ok(None)
     }
 
-    pub(crate) async fn claimant(
+    pub(crate) async fn claimer(
         &self,
         id: WorkerId,
         labels: LabelSet,
         exclusive: bool,
         ttl_secs: u32,
-    ) -> Outcome<Claimant> {
+    ) -> Result<Claimer> {
         labels.at_most(limits::LABELS_PER_WORKER)?;
         if !limits::LEASE_TTL_SECS.contains(&ttl_secs) {
             return Err(EngineError::Range {
@@ -97,19 +98,19 @@ impl<P: Ports> Engine<P> {
         let exclusive = exclusive || self.caller.is_exclusive();
         let known = self.heard_claiming(&id, &labels, exclusive).await?;
         let sets_secrets = known.features.iter().any(|feature| feature == FEATURE_SECRETS);
-        Ok(Claimant { id, labels, exclusive: exclusive || known.exclusive, ttl_secs, sets_secrets })
+        Ok(Claimer { id, labels, exclusive: exclusive || known.exclusive, ttl_secs, sets_secrets })
     }
 
-    async fn covered(&self, claimant: &Claimant) -> Outcome<Vec<Pool>> {
+    async fn covered(&self, claimer: &Claimer) -> Result<Vec<Pool>> {
         let pools = self.known_pools().await?;
         let may_have = |pool: &&Pool| {
-            pool.labels.may_run_on(&claimant.labels, claimant.exclusive) && self.caller.may_have(&pool.secrets)
+            pool.labels.may_run_on(&claimer.labels, claimer.exclusive) && self.caller.may_have(&pool.secrets)
         };
         Ok(pools.iter().filter(may_have).cloned().collect())
     }
 
     /// The jobs to try: the oldest of all covered pools, from a random one of the first few on.
-    async fn candidates<'a>(&self, pools: &'a [Pool]) -> Outcome<Vec<Candidate<'a>>> {
+    async fn candidates<'a>(&self, pools: &'a [Pool]) -> Result<Vec<Candidate<'a>>> {
         let now = self.ports.now();
         let heads = try_join_all(pools.iter().map(|pool| self.ports.ready_heads(&pool.id, now))).await?;
         let mut all: Vec<(ReadyHead, &Pool)> =
@@ -122,14 +123,14 @@ impl<P: Ports> Engine<P> {
         Ok(all.into_iter().take(TRIES).map(|(head, pool)| Candidate { pool, job: head.job }).collect())
     }
 
-    async fn take(&self, claimant: &Claimant, candidate: Candidate<'_>) -> Outcome<Option<Claimed>> {
+    async fn take(&self, claimer: &Claimer, candidate: Candidate<'_>) -> Result<Option<Claimed>> {
         if !self.can_read(&candidate.pool.secrets).await {
             return Ok(None);
         }
-        let expect = |by| Expect::Ready { pool: candidate.pool.id.clone(), by };
+        let expect = |by| Precondition::Ready { pool: candidate.pool.id.clone(), by };
         let random = self.ports.random();
-        match self.take_if(claimant, &candidate.job, random, expect).await? {
-            Some(job) => self.hand_out(claimant, &job, &self.new_lease(candidate.job, job.attempt, random)).await,
+        match self.try_claim(claimer, &candidate.job, random, expect).await? {
+            Some(job) => self.finish_claim(claimer, &job, &self.new_lease(candidate.job, job.attempt, random)).await,
             None => Ok(None),
         }
     }
@@ -138,21 +139,21 @@ impl<P: Ports> Engine<P> {
     ///
     /// The timer is set before, too, by what an eventual read shows: whoever stops right after the write leaves a lease that
     /// ends in time, unless somebody looked in between.
-    pub(crate) async fn take_if(
+    pub(crate) async fn try_claim(
         &self,
-        claimant: &Claimant,
+        claimer: &Claimer,
         job: &JobKey,
         random: Random,
-        expect: impl FnOnce(Millis) -> Expect + Send,
-    ) -> Outcome<Option<JobRecord>> {
+        expect: impl FnOnce(Millis) -> Precondition + Send,
+    ) -> Result<Option<JobRecord>> {
         let now = self.ports.now();
         // The attempt is part of the lease's text but not of its proof; the fence is the same for any.
         let fence = self.new_lease(job.clone(), 0, random).fence();
-        let until = now + Duration::from_secs(claimant.ttl_secs.into());
-        let hold = Hold {
+        let until = now + Duration::from_secs(claimer.ttl_secs.into());
+        let hold = LeaseRecord {
             fence: fence.clone(),
-            worker: claimant.id.clone(),
-            ttl_secs: claimant.ttl_secs,
+            worker: claimer.id.clone(),
+            ttl_secs: claimer.ttl_secs,
             started_at: now,
             until,
         };
@@ -163,8 +164,8 @@ impl<P: Ports> Engine<P> {
         match self.ports.update(job, update).await {
             Ok(Updated::Done(job)) => Ok(Some(job)),
             // Our own write, whose answer was lost and which the client library repeated.
-            Ok(Updated::Refused(Some(job))) if job.is_running_under(&fence) => Ok(Some(job)),
-            Ok(Updated::Refused(_)) => Ok(None),
+            Ok(Updated::ConditionFailed(Some(job))) if job.is_running_under(&fence) => Ok(Some(job)),
+            Ok(Updated::ConditionFailed(_)) => Ok(None),
             Err(error) => {
                 self.arm_in_doubt(&job.run, until).await;
                 Err(error.into())
@@ -174,15 +175,15 @@ impl<P: Ports> Engine<P> {
 
     /// After the write that took a job: undoes it if the run was cancelled, else sets the timer and gives the worker
     /// what it needs.
-    pub(crate) async fn hand_out(
+    pub(crate) async fn finish_claim(
         &self,
-        claimant: &Claimant,
+        claimer: &Claimer,
         job: &JobRecord,
         lease: &LeaseToken,
-    ) -> Outcome<Option<Claimed>> {
+    ) -> Result<Option<Claimed>> {
         let confirmed = match self.confirm(job, lease).await {
             Err(error) => {
-                if let Some(hold) = job.hold() {
+                if let Some(hold) = job.lease() {
                     self.arm_in_doubt(&job.key.run, job.deadline().map_or(hold.until, |end| end.min(hold.until))).await;
                 }
                 return Err(error);
@@ -190,40 +191,40 @@ impl<P: Ports> Engine<P> {
             Ok(confirmed) => confirmed,
         };
         let Some((job, control)) = confirmed else { return Ok(None) };
-        match self.equip(claimant, &job, lease, &control).await {
+        match self.build_payload(claimer, &job, lease, &control).await {
             Err(error) if self.is_deleted(&job.key.run, &error).await? => Ok(None),
             equipped => equipped,
         }
     }
 
     /// Sees to it that the lease ends in time; `None`: the job is no longer the lease's, or the run takes no reports.
-    async fn confirm(&self, job: &JobRecord, lease: &LeaseToken) -> Outcome<Option<(JobRecord, Control)>> {
+    async fn confirm(&self, job: &JobRecord, lease: &LeaseToken) -> Result<Option<(JobRecord, Control)>> {
         let Some(job) = self.end_by_deadline(job, lease).await? else { return Ok(None) };
         let control = match self.ports.control(&job.key.run, Consistency::Strong).await? {
             Some(control) if control.state == RunState::Open => control,
             _ => {
-                let end = End::unreported(crate::job::Outcome::Cancelled, self.ports.now());
-                let expect = Expect::Held { fence: lease.fence() };
+                let end = End::unreported(crate::job::JobOutcome::Cancelled, self.ports.now());
+                let expect = Precondition::Held { fence: lease.fence() };
                 self.ports.update(&job.key, JobUpdate { expect, change: Change::End(end) }).await?;
                 return Ok(None);
             }
         };
-        if let Some(hold) = job.hold() {
+        if let Some(hold) = job.lease() {
             self.arm(&control, hold.until).await?;
         }
         Ok(Some((job, control)))
     }
 
     /// Gathers what the worker needs to run a job that it was given.
-    async fn equip(
+    async fn build_payload(
         &self,
-        claimant: &Claimant,
+        claimer: &Claimer,
         job: &JobRecord,
         lease: &LeaseToken,
         control: &Control,
-    ) -> Outcome<Option<Claimed>> {
+    ) -> Result<Option<Claimed>> {
         let spec = self.spec(job).await?;
-        debug_assert!(spec.labels.missing_from(&claimant.labels).is_empty());
+        debug_assert!(spec.labels.missing_from(&claimer.labels).is_empty());
         let needs = self.succeeded_needs(job, &spec).await?;
         let total: usize = needs.iter().filter_map(JobRecord::outputs).map(OutputsRef::size).sum();
         if total > limits::UPSTREAM {
@@ -238,11 +239,11 @@ impl<P: Ports> Engine<P> {
             return self.refuse(job, &spec, lease, text).await;
         }
         let mut upstream = self.gather(&needs).await?;
-        let in_env = if claimant.sets_secrets { &Secrets::new() } else { &secrets };
+        let in_env = if claimer.sets_secrets { &Secrets::new() } else { &secrets };
         let mut queued = queued_job(job, &spec, control, environment(&spec, &upstream, in_env));
         queued.secrets = secrets;
         if total > limits::UPSTREAM_INLINE {
-            match self.publish(claimant, job, &upstream).await? {
+            match self.publish(claimer, job, &upstream).await? {
                 Published::Url(url) => {
                     queued.upstream_outputs_url = Some(url);
                     upstream.clear();
@@ -253,24 +254,24 @@ impl<P: Ports> Engine<P> {
                         "the outputs of the jobs it needs are {total} bytes together; a claim carries at most {}, and worker {} \
                          did not register the feature {FEATURE_OUTPUTS_URL:?} to fetch more",
                         limits::UPSTREAM_INLINE,
-                        claimant.id
+                        claimer.id
                     );
                     return self.refuse(job, &spec, lease, text).await;
                 }
             }
         }
         queued.upstream_outputs = upstream;
-        let lease = lease_of(job, control, lease, claimant.ttl_secs, &claimant.id);
+        let lease = lease_of(job, control, lease, claimer.ttl_secs, &claimer.id);
         Ok(Some(Claimed { job: queued, lease }))
     }
 
     /// The lease of a job with a short timeout ends with it; `None`: it isn't the lease's any more.
-    async fn end_by_deadline(&self, job: &JobRecord, lease: &LeaseToken) -> Outcome<Option<JobRecord>> {
-        let (Some(hold), Some(deadline)) = (job.hold(), job.deadline()) else { return Ok(Some(job.clone())) };
+    async fn end_by_deadline(&self, job: &JobRecord, lease: &LeaseToken) -> Result<Option<JobRecord>> {
+        let (Some(hold), Some(deadline)) = (job.lease(), job.deadline()) else { return Ok(Some(job.clone())) };
         if hold.until <= deadline {
             return Ok(Some(job.clone()));
         }
-        let expect = Expect::Held { fence: lease.fence() };
+        let expect = Precondition::Held { fence: lease.fence() };
         let change = Change::Renew { until: deadline };
         let job = self.ports.update(&job.key, JobUpdate { expect, change }).await?.record();
         Ok(job.filter(|job| job.is_running_under(&lease.fence())))
@@ -283,17 +284,17 @@ impl<P: Ports> Engine<P> {
         spec: &JobSpec,
         lease: &LeaseToken,
         error: String,
-    ) -> Outcome<Option<Claimed>> {
+    ) -> Result<Option<Claimed>> {
         let last_report = Some(LastReport { fence: lease.fence(), report: ReportHash::of(["upstream"]) });
         let failure = Failure { cause: Cause::Failure, error, exit_code: None, retryable: false, last_report };
         let change = after_failure(job, spec, failure, self.ports.now());
-        let expect = Expect::Held { fence: lease.fence() };
+        let expect = Precondition::Held { fence: lease.fence() };
         self.ports.update(&job.key, JobUpdate { expect, change }).await?;
         Ok(None)
     }
 
     /// The records of all needs. What an eventual read doesn't show as success is read again, strongly.
-    async fn succeeded_needs(&self, job: &JobRecord, spec: &JobSpec) -> Outcome<Vec<JobRecord>> {
+    async fn succeeded_needs(&self, job: &JobRecord, spec: &JobSpec) -> Result<Vec<JobRecord>> {
         let run = &job.key.run;
         let mut needs = Vec::with_capacity(spec.needs.len());
         for page in spec.needs.chunks(100) {
@@ -316,7 +317,7 @@ impl<P: Ports> Engine<P> {
         Ok(needs)
     }
 
-    async fn gather(&self, needs: &[JobRecord]) -> Outcome<BTreeMap<JobId, Outputs>> {
+    async fn gather(&self, needs: &[JobRecord]) -> Result<BTreeMap<JobId, Outputs>> {
         let mut upstream = BTreeMap::new();
         for page in needs.chunks(16) {
             let outputs = try_join_all(page.iter().map(|need| self.outputs_of(need))).await?;
@@ -326,11 +327,11 @@ impl<P: Ports> Engine<P> {
     }
 
     /// A job's outputs, wherever they are; `{}` for a job that gave none.
-    pub(crate) async fn outputs_of(&self, job: &JobRecord) -> Outcome<Outputs> {
+    pub(crate) async fn outputs_of(&self, job: &JobRecord) -> Result<Outputs> {
         match job.outputs() {
             None => Ok(Outputs::new()),
             Some(OutputsRef::Inline(outputs)) => Ok(outputs.clone()),
-            Some(OutputsRef::Apart { id, size }) => {
+            Some(OutputsRef::External { id, size }) => {
                 for how in [Consistency::Eventual, Consistency::Strong] {
                     if let Some(outputs) = self.ports.outputs(&job.key, id, *size, how).await? {
                         return Ok(outputs);
@@ -343,15 +344,15 @@ impl<P: Ports> Engine<P> {
 
     async fn publish(
         &self,
-        claimant: &Claimant,
+        claimer: &Claimer,
         job: &JobRecord,
         upstream: &BTreeMap<JobId, Outputs>,
-    ) -> Outcome<Published> {
+    ) -> Result<Published> {
         let document = serde_json::to_vec(upstream).map_err(|error| StoreError::Corrupt(error.to_string()))?;
         let Some(url) = self.ports.publish(&job.key, Bytes::from(document)).await? else {
             return Ok(Published::AnswersMayBeLarge);
         };
-        let worker = self.ports.worker(&claimant.id).await?;
+        let worker = self.ports.worker(&claimer.id).await?;
         let can = worker.is_some_and(|worker| worker.features.iter().any(|feature| feature == FEATURE_OUTPUTS_URL));
         Ok(if can { Published::Url(url) } else { Published::WorkerCannot })
     }
@@ -371,7 +372,7 @@ pub(crate) fn lease_of(
     ttl_secs: u32,
     worker: &WorkerId,
 ) -> Lease {
-    let until = job.hold().map_or(Millis(0), |hold| hold.until);
+    let until = job.lease().map_or(Millis(0), |hold| hold.until);
     Lease {
         lease_id: token.id(),
         job_id: job.id.clone(),

@@ -3,11 +3,11 @@
 use protocol::outputs::OutputError;
 use protocol::{BadId, BadLabel, JobId, LabelSet, SecretName, Status, TokenName, WorkerId, WorkflowId};
 
-use crate::definition::Problem;
 use crate::ports::StoreError;
+use workflow::Problem;
 
 /// A use case's answer.
-pub type Outcome<T> = Result<T, EngineError>;
+pub type Result<T, E = EngineError> = std::result::Result<T, E>;
 
 /// What a use case refuses. Nothing was changed, unless it says otherwise.
 #[derive(Debug, thiserror::Error)]
@@ -15,7 +15,7 @@ pub type Outcome<T> = Result<T, EngineError>;
 pub enum EngineError {
     /// No such workflow.
     #[error("there is no workflow `{0}`")]
-    NoWorkflow(WorkflowId),
+    WorkflowNotFound(WorkflowId),
     /// No such job in the workflow.
     #[error("workflow `{workflow}` has no job `{job}`")]
     NoJob {
@@ -27,12 +27,12 @@ pub enum EngineError {
     /// No such worker.
     #[error("worker `{0}` is not registered; POST /api/workers/register first")]
     NoWorker(WorkerId),
-    /// The attempt isn't the lease holder's any more, or never was.
+    /// The attempt isn't the lease principal's any more, or never was.
     #[error("{0}")]
     LeaseLost(LeaseLost),
     /// The workflow runs.
     #[error("workflow `{workflow}` is {status}; {fix}")]
-    NotNow {
+    InvalidState {
         /// The workflow.
         workflow: WorkflowId,
         /// What it is.
@@ -138,7 +138,7 @@ pub enum LeaseLost {
 
 impl EngineError {
     /// Refuses a value over its limit.
-    pub(crate) fn over(what: impl FnOnce() -> String, value: usize, limit: usize) -> Outcome<()> {
+    pub(crate) fn over(what: impl FnOnce() -> String, value: usize, limit: usize) -> Result<()> {
         if value > limit { Err(Self::TooMuch { what: what(), value, limit }) } else { Ok(()) }
     }
 }

@@ -1,7 +1,7 @@
 //! Closing a run once all its jobs have ended.
 
 use crate::Engine;
-use crate::error::Outcome;
+use crate::error::Result;
 use crate::ids::RunKey;
 use crate::job::JobRecord;
 use crate::planted::Bug;
@@ -14,7 +14,7 @@ impl<P: Ports> Engine<P> {
     /// Each job is read about once in a run's life, since progress is kept. The workflow's record comes before the
     /// control: stopped in between, the run is still open and this is done again. The control is closed whether or not
     /// the workflow's record could be: it may have been closed before, or belong to a newer run by now.
-    pub(crate) async fn finish_if_done(&self, run: &RunKey) -> Outcome<()> {
+    pub(crate) async fn finish_if_done(&self, run: &RunKey) -> Result<()> {
         let Some(control) = self.ports.control(run, Consistency::Strong).await? else { return Ok(()) };
         if !control.state.is_active() {
             return Ok(());
@@ -35,7 +35,7 @@ impl<P: Ports> Engine<P> {
         Ok(())
     }
 
-    async fn progress(&self, run: &RunKey, mut progress: Progress, jobs: u32) -> Outcome<Progress> {
+    async fn progress(&self, run: &RunKey, mut progress: Progress, jobs: u32) -> Result<Progress> {
         if progress.done_below == jobs {
             return Ok(progress);
         }

@@ -152,13 +152,13 @@ fn half(hash: &[u8]) -> String {
 
 /// Whom a lease is bound to: a token, by a hash of what is kept of it. Without tokens: everybody.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Holder(Option<[u8; 32]>);
+pub struct Principal(Option<[u8; 32]>);
 
-impl Holder {
-    /// The holder that is known by these bytes.
+impl Principal {
+    /// The principal that is known by these bytes.
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
-        Self(Some(Sha256::new().chain_update("holder:").chain_update(bytes).finalize().into()))
+        Self(Some(Sha256::new().chain_update("principal:").chain_update(bytes).finalize().into()))
     }
 }
 
@@ -173,25 +173,25 @@ pub struct LeaseToken {
     pub attempt: u32,
     /// The secret.
     random: Random,
-    holder: Holder,
+    principal: Principal,
 }
 
 impl LeaseToken {
     /// A fresh hold.
     #[must_use]
-    pub fn new(job: JobKey, attempt: u32, random: Random, holder: Holder) -> Self {
-        Self { job, attempt, random, holder }
+    pub fn new(job: JobKey, attempt: u32, random: Random, principal: Principal) -> Self {
+        Self { job, attempt, random, principal }
     }
 
-    /// Reads a lease id that this holder shows; `None` if it can't be one of ours.
+    /// Reads a lease id that this principal shows; `None` if it can't be one of ours.
     #[must_use]
-    pub fn parse(text: &str, holder: &Holder) -> Option<Self> {
+    pub fn parse(text: &str, principal: &Principal) -> Option<Self> {
         let mut parts = text.splitn(4, '-');
         let (run, index, attempt, random) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
         let run_bytes: Random = hex::decode(run).ok()?.try_into().ok()?;
         let job = JobKey { run: RunKey::new(run_bytes), index: index.parse().ok()? };
         let random = hex::decode(random).ok()?.try_into().ok()?;
-        let token = Self { job, attempt: attempt.parse().ok()?, random, holder: holder.clone() };
+        let token = Self { job, attempt: attempt.parse().ok()?, random, principal: principal.clone() };
         (token.id().0 == text).then_some(token)
     }
 
@@ -201,7 +201,7 @@ impl LeaseToken {
         LeaseId(format!("{}-{}-{}-{}", self.job.run, self.job.index, self.attempt, hex::encode(self.random)))
     }
 
-    /// Hides the random part of another lease so that only this one's holder can read it. Masking twice is the same as
+    /// Hides the random part of another lease so that only this one's principal can read it. Masking twice is the same as
     /// not at all.
     #[must_use]
     pub fn mask(&self, other: Random) -> Random {
@@ -209,12 +209,12 @@ impl LeaseToken {
         std::array::from_fn(|at| other[at] ^ key[at])
     }
 
-    /// What the store keeps of it. Shown by another holder, the same text has another fence, and holds nothing.
+    /// What the store keeps of it. Shown by another principal, the same text has another fence, and holds nothing.
     #[must_use]
     pub fn fence(&self) -> Fence {
         let mut hash = Sha256::new().chain_update(self.random);
-        if let Some(holder) = self.holder.0 {
-            hash.update(holder);
+        if let Some(principal) = self.principal.0 {
+            hash.update(principal);
         }
         Fence(half(&hash.finalize()))
     }
@@ -260,7 +260,7 @@ mod tests {
 
     #[test]
     fn a_lease_id_reads_back_and_nothing_else_is_one() {
-        let open = Holder::default();
+        let open = Principal::default();
         let token = LeaseToken::new(JobKey::new(&RunKey::new([0xab; 16]), 12), 3, [0xcd; 16], open.clone());
         let text = token.id().0;
         let read = LeaseToken::parse(&text, &open).expect("its own text");
@@ -275,12 +275,12 @@ mod tests {
 
     #[test]
     fn a_lease_shown_by_another_holder_is_another_lease() {
-        let of = |name: &str| Holder::of(name.as_bytes());
+        let of = |name: &str| Principal::of(name.as_bytes());
         let token = LeaseToken::new(JobKey::new(&RunKey::new([1; 16]), 0), 0, [2; 16], of("one"));
         let text = token.id().0;
-        let fence = |holder| LeaseToken::parse(&text, &holder).expect("a lease").fence();
+        let fence = |principal| LeaseToken::parse(&text, &principal).expect("a lease").fence();
         assert_eq!(fence(of("one")), token.fence());
-        for other in [of("two"), Holder::default()] {
+        for other in [of("two"), Principal::default()] {
             assert_ne!(fence(other), token.fence());
         }
     }

@@ -8,7 +8,6 @@ mod retry;
 mod update;
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use protocol::wire::{Attempt, Backoff, OutputsFrom};
 use protocol::{JobId, LabelSet, Millis, Outputs, SecretName, Status, WorkerId};
@@ -17,10 +16,11 @@ use serde_json::Value;
 
 pub(crate) use self::retry::cut;
 pub use self::retry::{Failure, after_failure};
-pub use self::update::{Change, End, Expect, JobUpdate};
+pub use self::update::{Change, End, JobUpdate, Precondition};
 
-use crate::definition::EnvValue;
 use crate::ids::{Fence, JobIndex, JobKey, PoolId, ReportHash, Waits};
+use workflow::EnvValue;
+pub use workflow::{Budgets, TimeLimits};
 
 /// What a job is; never changes within a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -58,9 +58,9 @@ pub struct JobSpec {
     pub outputs_from: OutputsFrom,
     /// Its place in the definition, for display.
     pub place: u32,
-    /// Kept as submitted: `metadata`, `ports`, `children`, `collapsed`.
-    #[serde(default, skip_serializing_if = "Kept::is_empty")]
-    pub kept: Kept,
+    /// Passthrough as submitted: `metadata`, `ports`, `children`, `collapsed`.
+    #[serde(default, skip_serializing_if = "Passthrough::is_empty")]
+    pub kept: Passthrough,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
@@ -70,18 +70,6 @@ fn is_zero(n: &u32) -> bool {
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
-}
-
-/// Tries that a cause of failure has of its own; `None`: it uses those of `max_retries`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Budgets {
-    /// Of attempts whose worker was lost.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub lost: Option<u32>,
-    /// Of attempts that ran too long.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub timeout: Option<u32>,
 }
 
 /// Tries that are used, by the budget they came from.
@@ -99,35 +87,9 @@ pub struct Used {
     pub timeout: u32,
 }
 
-/// How long a job may take; kept in its record, since whoever takes it must know at once. In seconds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct TimeLimits {
-    /// Of an attempt, from when it is taken.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub timeout: Option<u32>,
-    /// In its pool's ready list, from when it may be taken.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub queue_timeout: Option<u32>,
-}
-
-impl TimeLimits {
-    /// When an attempt that began then is over.
-    #[must_use]
-    pub fn deadline(self, started_at: Millis) -> Option<Millis> {
-        self.timeout.map(|secs| started_at + Duration::from_secs(secs.into()))
-    }
-
-    /// Until when a job waits that may be taken from then on.
-    #[must_use]
-    pub fn ready_until(self, at: Millis) -> Option<Millis> {
-        self.queue_timeout.map(|secs| at + Duration::from_secs(secs.into()))
-    }
-}
-
 /// Fields that are stored and returned as given; the engine does nothing with them.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Kept {
+pub struct Passthrough {
     /// As submitted.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub metadata: Value,
@@ -142,7 +104,7 @@ pub struct Kept {
     pub collapsed: Value,
 }
 
-impl Kept {
+impl Passthrough {
     fn is_empty(&self) -> bool {
         *self == Self::default()
     }
@@ -183,7 +145,7 @@ pub struct JobRecord {
     pub ready_at: Option<Millis>,
     /// The job that was given with the answer to its completion.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub next: Option<NextHold>,
+    pub next: Option<NextLease>,
     /// Where it stands.
     pub phase: Phase,
 }
@@ -209,14 +171,14 @@ pub enum Phase {
         until: Option<Millis>,
     },
     /// A worker holds it.
-    Running(Hold),
+    Running(LeaseRecord),
     /// For good.
-    Ended(Ending),
+    Ended(Completion),
 }
 
 /// A worker's hold on an attempt.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Hold {
+pub struct LeaseRecord {
     /// Every word about the attempt must carry this.
     pub fence: Fence,
     /// Who.
@@ -231,28 +193,28 @@ pub struct Hold {
 
 /// A dependent that a completion takes for the worker that completes, named in the same write, so that a repeat finds it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NextHold {
+pub struct NextLease {
     /// Which.
     pub index: JobIndex,
-    /// The random part of its lease, as only the holder of the completed one can read it.
+    /// The random part of its lease, as only the principal of the completed one can read it.
     pub masked: String,
 }
 
 /// How a job ended.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Ending {
+pub struct Completion {
     /// Well or not.
-    pub outcome: Outcome,
+    pub outcome: JobOutcome,
     /// When.
     pub at: Millis,
     /// The last hold on it, if it was ever held.
-    pub hold: Option<Hold>,
+    pub hold: Option<LeaseRecord>,
 }
 
 /// How a job ended.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Outcome {
+pub enum JobOutcome {
     /// With outputs.
     Success(OutputsRef),
     /// With no tries left; the record's `error` says why.
@@ -272,8 +234,8 @@ pub enum Outcome {
 pub enum OutputsRef {
     /// In its record.
     Inline(Outputs),
-    /// Apart, under a random id that only this record knows.
-    Apart {
+    /// External, under a random id that only this record knows.
+    External {
         /// The id.
         id: String,
         /// Names and values together, written as JSON.
@@ -287,7 +249,7 @@ impl OutputsRef {
     pub fn size(&self) -> usize {
         match self {
             Self::Inline(outputs) => json_size(outputs),
-            Self::Apart { size, .. } => *size,
+            Self::External { size, .. } => *size,
         }
     }
 }
@@ -348,7 +310,7 @@ impl JobRecord {
 
     /// The hold on its current or last attempt.
     #[must_use]
-    pub fn hold(&self) -> Option<&Hold> {
+    pub fn lease(&self) -> Option<&LeaseRecord> {
         match &self.phase {
             Phase::Running(hold) => Some(hold),
             Phase::Ended(ending) => ending.hold.as_ref(),
@@ -360,7 +322,7 @@ impl JobRecord {
     #[must_use]
     pub fn outputs(&self) -> Option<&OutputsRef> {
         match &self.phase {
-            Phase::Ended(Ending { outcome: Outcome::Success(outputs), .. }) => Some(outputs),
+            Phase::Ended(Completion { outcome: JobOutcome::Success(outputs), .. }) => Some(outputs),
             _ => None,
         }
     }
@@ -368,13 +330,16 @@ impl JobRecord {
     /// When its attempt has run for as long as it may.
     #[must_use]
     pub fn deadline(&self) -> Option<Millis> {
-        self.hold().and_then(|hold| self.limits.deadline(hold.started_at))
+        self.lease().and_then(|hold| self.limits.deadline(hold.started_at))
     }
 
     /// Whether jobs that need it can never start: it failed or was skipped.
     #[must_use]
-    pub fn poisons(&self) -> bool {
-        matches!(&self.phase, Phase::Ended(Ending { outcome: Outcome::Failure { .. } | Outcome::Skipped, .. }))
+    pub fn blocks_dependents(&self) -> bool {
+        matches!(
+            &self.phase,
+            Phase::Ended(Completion { outcome: JobOutcome::Failure { .. } | JobOutcome::Skipped, .. })
+        )
     }
 
     /// Whether the hold under `fence` began, or ended, by a write of whoever has it.
@@ -384,7 +349,7 @@ impl JobRecord {
     }
 }
 
-impl Outcome {
+impl JobOutcome {
     /// The word for people and the wire.
     #[must_use]
     pub fn status(&self) -> Status {

@@ -6,20 +6,18 @@
 
 pub mod access;
 pub mod audit;
+pub mod batch;
 pub mod cancel;
+pub mod change;
 pub mod claim;
-pub mod definition;
 pub mod error;
 pub mod finish;
-pub mod fleet;
 mod forward;
 pub mod ids;
 pub mod job;
 pub mod local;
 pub mod logs;
-pub mod memory;
-mod next;
-pub mod notice;
+mod next_claim;
 pub mod plan;
 #[cfg(feature = "planted")]
 pub mod planted;
@@ -34,14 +32,14 @@ pub mod start;
 pub mod submit;
 pub mod timer;
 pub mod view;
-pub mod walk;
 pub mod why;
+pub mod workers;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use access::{Grant, TokenRecord};
-pub use error::{EngineError, Outcome};
+pub use error::{EngineError, Result};
 use ids::{JobKey, LeaseToken, Random};
 use ports::{Pool, Ports, WorkerRecord};
 use protocol::{Millis, TokenName, WorkerId};
@@ -49,7 +47,7 @@ use protocol::{Millis, TokenName, WorkerId};
 /// The use cases over some ports, for a caller. Cheap to clone; clones share what they know.
 pub struct Engine<P> {
     ports: Arc<P>,
-    known: Arc<Mutex<Known>>,
+    known: Arc<Mutex<Cache>>,
     tuning: Tuning,
     caller: Arc<Grant>,
 }
@@ -61,7 +59,7 @@ pub struct Tuning {
     /// Dependents promoted before a completion is answered; the change feed promotes the rest.
     pub inline_promotions: usize,
     /// Writes after which a step of long work ends and asks for the next.
-    pub walk_writes: usize,
+    pub batch_writes: usize,
     /// A job with more needs than this waits for shards of this many, so that its own record stays small.
     pub shard: usize,
     /// Broken on purpose, to show that a simulation finds it.
@@ -73,7 +71,7 @@ impl Default for Tuning {
     fn default() -> Self {
         Self {
             inline_promotions: 16,
-            walk_writes: 500,
+            batch_writes: 500,
             shard: 200,
             #[cfg(feature = "planted")]
             planted: None,
@@ -83,14 +81,14 @@ impl Default for Tuning {
 
 /// What this process has read lately and may use again.
 #[derive(Default)]
-struct Known {
+struct Cache {
     pools: Option<(Millis, Arc<Vec<Pool>>)>,
     workers: HashMap<WorkerId, WorkerRecord>,
-    fleet: Option<(Millis, Arc<fleet::Running>)>,
+    running: Option<(Millis, Arc<workers::Running>)>,
     names: view::Names,
     tokens: HashMap<TokenName, (Millis, TokenRecord)>,
     refused: audit::Refused,
-    secrets: secrets::Seen,
+    secrets: secrets::CachedSecrets,
 }
 
 impl<P> Clone for Engine<P> {
@@ -131,12 +129,12 @@ impl<P: Ports> Engine<P> {
 
     /// A lease of the caller's.
     fn new_lease(&self, job: JobKey, attempt: u32, random: Random) -> LeaseToken {
-        LeaseToken::new(job, attempt, random, self.caller.holder().clone())
+        LeaseToken::new(job, attempt, random, self.caller.principal().clone())
     }
 
     /// Reads a lease id that the caller shows.
     fn lease(&self, text: &str) -> Option<LeaseToken> {
-        LeaseToken::parse(text, self.caller.holder())
+        LeaseToken::parse(text, self.caller.principal())
     }
 
     /// The ports.
@@ -145,7 +143,7 @@ impl<P: Ports> Engine<P> {
         &self.ports
     }
 
-    fn known(&self) -> MutexGuard<'_, Known> {
+    fn known(&self) -> MutexGuard<'_, Cache> {
         // What is known is only ever a copy of something stored: a panic elsewhere can't have left it wrong.
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -3,28 +3,28 @@
 use protocol::Millis;
 
 use crate::Engine;
-use crate::error::{EngineError, Outcome};
+use crate::error::{EngineError, Result};
 use crate::ids::RunKey;
-use crate::ports::{Errand, Local, StoreError, Work};
-use crate::run::{FURTHEST, RunUpdate};
+use crate::ports::{Local, QueueMessage, StoreError, Work};
+use crate::run::{MAX_TIMER_DELAY, RunUpdate};
 
 impl<P: Local> Engine<P> {
     /// Does all work that is listed, until there is none. One caller at a time.
     ///
     /// A piece is taken off its list once it is done: stopped in between, it is done again, which does no harm. One whose
     /// records can't be read is given up, so that what is behind it goes on.
-    pub async fn settle(&self) -> Outcome<()> {
-        while self.settle_one().await? {}
+    pub async fn drain(&self) -> Result<()> {
+        while self.drain_one().await? {}
         Ok(())
     }
 
     /// Does one piece of listed work. Whether there was any.
-    pub async fn settle_one(&self) -> Outcome<bool> {
+    pub async fn drain_one(&self) -> Result<bool> {
         let Some((number, work)) = self.ports.next_work().await? else { return Ok(false) };
         let done = match &work {
-            Work::Notice(notice) => self.on_notice(notice).await,
-            Work::Walk(walk) => self.on_errand(Errand::Walk(walk.clone()), true).await,
-            Work::Repair(repair) => self.on_errand(Errand::Repair(repair.clone()), true).await,
+            Work::ChangeEvent(event) => self.on_change(event).await,
+            Work::BatchTask(batch) => self.on_message(QueueMessage::BatchTask(batch.clone()), true).await,
+            Work::Reconcile(reconcile) => self.on_message(QueueMessage::Reconcile(reconcile.clone()), true).await,
         };
         match done {
             Err(EngineError::Store(error @ StoreError::Corrupt(_))) => {
@@ -38,7 +38,7 @@ impl<P: Local> Engine<P> {
 
     /// Looks at every run that is open or being cancelled: a process that was stopped between taking a job and setting its
     /// timer has left a lease that no timer knows of.
-    pub async fn look_at_all(&self) -> Outcome<()> {
+    pub async fn look_at_all(&self) -> Result<()> {
         for run in self.ports.open_runs().await? {
             self.look_at(run).await?;
         }
@@ -46,13 +46,13 @@ impl<P: Local> Engine<P> {
     }
 
     /// One whose records can't be read is left alone, so that the others go on.
-    async fn look_at(&self, run: RunKey) -> Outcome<()> {
-        match self.on_errand(Errand::Timer(run.clone()), true).await {
+    async fn look_at(&self, run: RunKey) -> Result<()> {
+        match self.on_message(QueueMessage::Timer(run.clone()), true).await {
             Err(EngineError::Store(error @ StoreError::Corrupt(_))) => {
                 tracing::error!(%run, %error, "giving up a look");
                 Ok(self
                     .ports
-                    .update_control(&run, RunUpdate::Arm { due: self.ports.now() + FURTHEST })
+                    .update_control(&run, RunUpdate::Arm { due: self.ports.now() + MAX_TIMER_DELAY })
                     .await
                     .map(drop)?)
             }
@@ -61,7 +61,7 @@ impl<P: Local> Engine<P> {
     }
 
     /// Looks at every run whose timer is due. When the next one will be.
-    pub async fn run_timers(&self) -> Outcome<Option<Millis>> {
+    pub async fn run_timers(&self) -> Result<Option<Millis>> {
         loop {
             let due = self.ports.timers_due(self.ports.now()).await?;
             if due.is_empty() {

@@ -5,7 +5,7 @@ use protocol::wire::LogChunk;
 use protocol::{JobId, Millis, WorkflowId, limits};
 
 use crate::Engine;
-use crate::error::{EngineError, LeaseLost, Outcome};
+use crate::error::{EngineError, LeaseLost, Result};
 use crate::ports::{Consistency, Ports};
 use crate::run::RunState;
 use crate::secrets;
@@ -34,9 +34,9 @@ impl<P: Ports> Engine<P> {
     /// Keeps a piece of the log of the attempt that the lease holds, without the job's secrets.
     ///
     /// # Errors
-    /// [`EngineError::LeaseLost`] once the attempt isn't the holder's any more, or after a cancel;
+    /// [`EngineError::LeaseLost`] once the attempt isn't the principal's any more, or after a cancel;
     /// [`EngineError::TooMuch`] for too many pieces or one that is too long.
-    pub async fn append_logs(&self, lease: &str, mut pieces: Vec<LogPiece>) -> Outcome<()> {
+    pub async fn append_logs(&self, lease: &str, mut pieces: Vec<LogPiece>) -> Result<()> {
         let lost = |why| Err(EngineError::LeaseLost(why));
         let Some(token) = self.lease(lease) else { return lost(LeaseLost::Unknown) };
         check_pieces(&pieces)?;
@@ -68,14 +68,14 @@ impl<P: Ports> Engine<P> {
     /// A job's log after a sequence number, of an attempt or the latest.
     ///
     /// # Errors
-    /// [`EngineError::NoWorkflow`], [`EngineError::NoJob`].
+    /// [`EngineError::WorkflowNotFound`], [`EngineError::NoJob`].
     pub async fn read_logs(
         &self,
         workflow: &WorkflowId,
         id: &JobId,
         after: Option<u64>,
         attempt: Option<u32>,
-    ) -> Outcome<LogPage> {
+    ) -> Result<LogPage> {
         let job = self.job_by_id(workflow, id).await?;
         let attempt = attempt.unwrap_or(job.attempt);
         let pieces = self.ports.read(&job.key, attempt, after, PAGE).await?;
@@ -98,7 +98,7 @@ impl<P: Ports> Engine<P> {
     }
 }
 
-fn check_pieces(pieces: &[LogPiece]) -> Outcome<()> {
+fn check_pieces(pieces: &[LogPiece]) -> Result<()> {
     EngineError::over(|| "the number of `chunks`".to_owned(), pieces.len(), limits::LOG_PIECES)?;
     pieces.iter().try_for_each(|piece| {
         let what = || format!("the size in bytes of `data` of the chunk with sequence {}", piece.sequence);

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use protocol::Millis;
 
-use crate::definition::{Definition, JobDefinition, topological_order};
 use crate::ids::{JobIndex, JobKey, PoolId, RunKey, Waits};
-use crate::job::{Ending, JobRecord, JobSpec, Kept, OutputsRef, Phase, TimeLimits};
+use crate::job::{Completion, JobRecord, JobSpec, OutputsRef, Passthrough, Phase, TimeLimits};
 use crate::ports::{NewItem, Pool};
+use workflow::{Definition, JobDefinition, topological_order};
 
 /// A spec up to this size in JSON is kept in the job's record, so that a record stays under one write unit.
 const SMALL_SPEC: usize = 400;
@@ -58,7 +58,7 @@ fn planned_job(job: &JobDefinition, place: usize, index_of: &[JobIndex]) -> Plan
         backoff: job.retry.backoff,
         outputs_from: job.outputs_from,
         place: to_index(place),
-        kept: Kept {
+        kept: Passthrough {
             metadata: job.metadata.clone(),
             ports: job.ports.clone(),
             children: job.children.clone(),
@@ -83,9 +83,11 @@ pub fn records(run: &RunKey, jobs: &[Planned], shard: usize, now: Millis) -> Vec
         let key = JobKey::new(run, index);
         let sharded = job.spec.needs.len() > shard;
         let phase = match &job.kept {
-            Some(outputs) => {
-                Phase::Ended(Ending { outcome: crate::job::Outcome::Success(outputs.clone()), at: now, hold: None })
-            }
+            Some(outputs) => Phase::Ended(Completion {
+                outcome: crate::job::JobOutcome::Success(outputs.clone()),
+                at: now,
+                hold: None,
+            }),
             None => Phase::Waiting { on: initial_waits(&key, &job.spec, &kept, sharded.then_some(shard), &mut items) },
         };
         let small = serde_json::to_string(&job.spec).is_ok_and(|text| text.len() <= SMALL_SPEC);

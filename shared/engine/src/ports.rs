@@ -16,9 +16,9 @@ use serde::{Deserialize, Serialize};
 
 pub use access::{AUDIT_KEPT, AuditCursor, AuditStore, SecretSource, SecretStore, TokenStore};
 
+use crate::change::ChangeEvent;
 use crate::ids::{JobIndex, JobKey, PoolId, Random, ReportHash, RunKey, Ticket, Waits};
 use crate::job::{JobRecord, JobSpec, JobUpdate, OutputsRef};
-use crate::notice::Notice;
 use crate::run::{Control, RunEnd, RunUpdate, WorkflowRecord};
 
 /// Why a store or queue didn't answer.
@@ -51,7 +51,7 @@ pub enum Updated<T> {
     /// Done: the record as it is now.
     Done(T),
     /// What it expects doesn't hold: the record as it is, or `None` if there is none.
-    Refused(Option<T>),
+    ConditionFailed(Option<T>),
 }
 
 impl<T> Updated<T> {
@@ -59,7 +59,7 @@ impl<T> Updated<T> {
     pub fn record(self) -> Option<T> {
         match self {
             Self::Done(record) => Some(record),
-            Self::Refused(record) => record,
+            Self::ConditionFailed(record) => record,
         }
     }
 }
@@ -111,7 +111,7 @@ pub enum Committed {
     /// Another submission with the key came first.
     KeyTaken,
     /// The workflow is no longer as `replaces` says.
-    Moved,
+    Superseded,
 }
 
 /// Workflows and runs.
@@ -326,31 +326,31 @@ pub trait WorkerRegistry {
 /// Messages. Each is delivered at least once, at some time, in any order.
 pub trait Dispatcher {
     /// Tells the pool's queue that a job is ready.
-    fn ticket(&self, queue: &PoolQueue, ticket: Ticket) -> impl Future<Output = Stored<()>> + Send;
+    fn send_ticket(&self, queue: &PoolQueue, ticket: Ticket) -> impl Future<Output = Stored<()>> + Send;
     /// Asks for a step of long work.
-    fn walk(&self, walk: Walk) -> impl Future<Output = Stored<()>> + Send;
-    /// Asks for a look at a run at this time, at most [`crate::run::FURTHEST`] away.
-    fn timer(&self, run: &RunKey, at: Millis) -> impl Future<Output = Stored<()>> + Send;
+    fn send_batch(&self, batch: BatchTask) -> impl Future<Output = Stored<()>> + Send;
+    /// Asks for a look at a run at this time, at most [`crate::run::MAX_TIMER_DELAY`] away.
+    fn send_timer(&self, run: &RunKey, at: Millis) -> impl Future<Output = Stored<()>> + Send;
     /// Sets aside a change that could not be handled, so that those behind it go on.
-    fn repair(&self, repair: Repair) -> impl Future<Output = Stored<()>> + Send;
+    fn send_reconcile(&self, reconcile: Reconcile) -> impl Future<Output = Stored<()>> + Send;
 }
 
 /// What a queue brings.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Errand {
+pub enum QueueMessage {
     /// A step of long work.
-    Walk(Walk),
+    BatchTask(BatchTask),
     /// A look at a run.
     Timer(RunKey),
     /// A change that could not be handled when it came.
-    Repair(Repair),
+    Reconcile(Reconcile),
 }
 
 /// Where a change was that could not be handled. What is there now is what is handled then.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Repair {
+pub enum Reconcile {
     /// In a job.
     Job(JobKey),
     /// In a run's control.
@@ -359,11 +359,11 @@ pub enum Repair {
 
 /// Long work in a run, done in steps of bounded size.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Walk {
+pub struct BatchTask {
     /// The run.
     pub run: RunKey,
     /// What to do.
-    pub kind: WalkKind,
+    pub kind: BatchKind,
     /// Where the next step begins.
     pub from: JobIndex,
 }
@@ -371,7 +371,7 @@ pub struct Walk {
 /// What a walk does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum WalkKind {
+pub enum BatchKind {
     /// Makes the jobs that need nothing ready.
     Roots,
     /// Promotes the dependents of a job that succeeded; `from` counts among them.
@@ -400,9 +400,9 @@ pub trait Local: Ports {
     /// When the first timer of an open or cancelling run is due.
     fn next_timer(&self) -> impl Future<Output = Stored<Option<Millis>>> + Send;
     /// Calls this with the time of every timer that is set from now on.
-    fn when_armed(&self, tell: Box<dyn Fn(Millis) + Send + Sync>);
+    fn on_timer_set(&self, tell: Box<dyn Fn(Millis) + Send + Sync>);
     /// Moves the store's clock forward, for tests of what happens later.
-    fn pass(&self, time: Duration);
+    fn advance(&self, time: Duration);
 }
 
 /// A piece of work that a local store has listed.
@@ -410,15 +410,15 @@ pub trait Local: Ports {
 #[serde(rename_all = "snake_case")]
 pub enum Work {
     /// A change that something follows from.
-    Notice(Notice),
+    ChangeEvent(ChangeEvent),
     /// A step of long work.
-    Walk(Walk),
+    BatchTask(BatchTask),
     /// A change that could not be handled when it came.
-    Repair(Repair),
+    Reconcile(Reconcile),
 }
 
 /// Time and chance.
-pub trait Surroundings {
+pub trait Clock {
     /// What time it is.
     fn now(&self) -> Millis;
     /// Bits that nobody can guess.
@@ -438,7 +438,7 @@ pub trait Ports:
     + AuditStore
     + SecretStore
     + Dispatcher
-    + Surroundings
+    + Clock
     + Send
     + Sync
 {
@@ -454,7 +454,7 @@ impl<T> Ports for T where
         + AuditStore
         + SecretStore
         + Dispatcher
-        + Surroundings
+        + Clock
         + Send
         + Sync
 {

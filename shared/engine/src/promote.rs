@@ -3,9 +3,9 @@
 use std::borrow::Cow;
 
 use crate::Engine;
-use crate::error::{EngineError, Outcome};
+use crate::error::{EngineError, Result};
 use crate::ids::{JobIndex, JobKey, Ticket};
-use crate::job::{Change, Expect, JobRecord, JobSpec, JobUpdate, Phase};
+use crate::job::{Change, JobRecord, JobSpec, JobUpdate, Phase, Precondition};
 use crate::plan;
 use crate::planted::Bug;
 use crate::ports::{Consistency, Ports, StoreError, Updated};
@@ -27,7 +27,7 @@ impl<P: Ports> Engine<P> {
     /// Members are *removed* from a set, so that doing it twice is the same as once, and a member that is absent proves
     /// nothing: the ready step follows in any case. The ready step's condition, that the job still waits and for
     /// nothing, settles every race.
-    pub(crate) async fn promote(&self, run_job: &JobKey, need: JobIndex) -> Outcome<Promotion> {
+    pub(crate) async fn promote(&self, run_job: &JobKey, need: JobIndex) -> Result<Promotion> {
         let Some(record) = self.job_surely(run_job).await? else { return Ok(Promotion { ended: true, writes: 0 }) };
         let Phase::Waiting { on } = &record.phase else {
             self.dispatch_if_ready(&record).await?;
@@ -37,7 +37,7 @@ impl<P: Ports> Engine<P> {
             return self.promote_sharded(&record, need).await;
         }
         if on.len() == 1 && on.contains(&need) {
-            let update = JobUpdate { expect: Expect::WaitingOnlyOn(need), change: self.ready(&record) };
+            let update = JobUpdate { expect: Precondition::WaitingOnlyOn(need), change: self.ready(&record) };
             if let Updated::Done(ready) = self.ports.update(run_job, update).await? {
                 self.dispatch_if_ready(&ready).await?;
                 return Ok(Promotion { ended: false, writes: 1 });
@@ -51,7 +51,7 @@ impl<P: Ports> Engine<P> {
         self.remove_and_ready(record, need, 0).await
     }
 
-    async fn promote_sharded(&self, record: &JobRecord, need: JobIndex) -> Outcome<Promotion> {
+    async fn promote_sharded(&self, record: &JobRecord, need: JobIndex) -> Result<Promotion> {
         let spec = self.spec(record).await?;
         let shard = plan::shard_of(&spec, need, self.tuning.shard)
             .ok_or_else(|| StoreError::Corrupt(format!("job {} doesn't need {need}", record.key)))?;
@@ -72,12 +72,12 @@ impl<P: Ports> Engine<P> {
         self.remove_and_ready(record.clone(), shard, writes).await
     }
 
-    async fn remove_and_ready(&self, mut record: JobRecord, member: u32, mut writes: usize) -> Outcome<Promotion> {
+    async fn remove_and_ready(&self, mut record: JobRecord, member: u32, mut writes: usize) -> Result<Promotion> {
         if self.has(Bug::AbsentMeansDone) && matches!(&record.phase, Phase::Waiting { on } if !on.contains(&member)) {
             return Ok(Promotion { ended: false, writes });
         }
         if matches!(&record.phase, Phase::Waiting { on } if on.contains(&member)) {
-            let update = JobUpdate { expect: Expect::Waiting, change: Change::DropNeed(member) };
+            let update = JobUpdate { expect: Precondition::Waiting, change: Change::RemoveNeed(member) };
             writes += 1;
             let key = record.key.clone();
             match self.ports.update(&key, update).await?.record() {
@@ -94,8 +94,8 @@ impl<P: Ports> Engine<P> {
     }
 
     /// Makes a job that waits for nothing ready, and dispatches it; the record as it is then.
-    pub(crate) async fn make_ready(&self, record: &JobRecord) -> Outcome<Option<JobRecord>> {
-        let update = JobUpdate { expect: Expect::WaitingOnNothing, change: self.ready(record) };
+    pub(crate) async fn make_ready(&self, record: &JobRecord) -> Result<Option<JobRecord>> {
+        let update = JobUpdate { expect: Precondition::WaitingOnNothing, change: self.ready(record) };
         let record = self.ports.update(&record.key, update).await?.record();
         if let Some(record) = &record {
             self.dispatch_if_ready(record).await?;
@@ -110,7 +110,7 @@ impl<P: Ports> Engine<P> {
 
     /// Sends a ticket for a job that may start, if a worker polls its pool's queue, and sets the timer for one that may
     /// start later or not wait for ever. Also for one found ready: whoever made it so may have stopped before this.
-    pub(crate) async fn dispatch_if_ready(&self, record: &JobRecord) -> Outcome<()> {
+    pub(crate) async fn dispatch_if_ready(&self, record: &JobRecord) -> Result<()> {
         let Phase::Ready { at, until } = record.phase else { return Ok(()) };
         let delayed = at > self.ports.now();
         if let Some(due) = if delayed { Some(at) } else { until } {
@@ -123,13 +123,13 @@ impl<P: Ports> Engine<P> {
         let pool = pools.iter().find(|pool| pool.id == record.pool);
         if let Some(queue) = pool.and_then(|pool| pool.live_queue(self.ports.now())) {
             let ticket = Ticket { pool: record.pool.clone(), job: record.key.clone() };
-            self.ports.ticket(queue, ticket).await?;
+            self.ports.send_ticket(queue, ticket).await?;
         }
         Ok(())
     }
 
     /// A job, read eventually, and strongly if it isn't there.
-    async fn job_surely(&self, key: &JobKey) -> Outcome<Option<JobRecord>> {
+    async fn job_surely(&self, key: &JobKey) -> Result<Option<JobRecord>> {
         match self.ports.job(key, Consistency::Eventual).await? {
             Some(record) => Ok(Some(record)),
             None => Ok(self.ports.job(key, Consistency::Strong).await?),
@@ -137,7 +137,7 @@ impl<P: Ports> Engine<P> {
     }
 
     /// A job's spec, from its record or from where it is kept apart.
-    pub(crate) async fn spec<'a>(&self, record: &'a JobRecord) -> Outcome<Cow<'a, JobSpec>> {
+    pub(crate) async fn spec<'a>(&self, record: &'a JobRecord) -> Result<Cow<'a, JobSpec>> {
         if let Some(spec) = &record.spec {
             return Ok(Cow::Borrowed(spec));
         }

@@ -10,13 +10,13 @@ use protocol::{Millis, OutputName, Outputs, limits, outputs};
 
 use crate::Engine;
 use crate::claim::lease_of;
-use crate::error::{EngineError, LeaseLost, Outcome};
+use crate::error::{EngineError, LeaseLost, Result};
 use crate::ids::{Fence, JobKey, LeaseToken, ReportHash, RunKey};
 use crate::job::{
-    Change, End, Ending, Expect, Failure, Hold, JobRecord, JobUpdate, LastReport, Outcome as JobOutcome, OutputsRef,
-    Phase, after_failure, cut, json_size,
+    Change, Completion, End, Failure, JobOutcome, JobRecord, JobUpdate, LastReport, LeaseRecord, OutputsRef, Phase,
+    Precondition, after_failure, cut, json_size,
 };
-use crate::next::Wish;
+use crate::next_claim::NextClaim;
 use crate::planted::Bug;
 use crate::ports::{Consistency, Ports, StoreError, Updated};
 use crate::run::{Control, RunState};
@@ -43,17 +43,17 @@ impl<P: Ports> Engine<P> {
         lease: &str,
         given: BTreeMap<String, String>,
         next: Option<Next>,
-    ) -> Outcome<Option<Claimed>> {
+    ) -> Result<Option<Claimed>> {
         let token = self.lease(lease).ok_or(EngineError::LeaseLost(LeaseLost::Unknown))?;
         let given = checked_outputs(given)?;
         let report = LastReport { fence: token.fence(), report: success_hash(&given) };
         if !self.accepts_reports(&token, &report).await? {
             return Ok(None);
         }
-        let wish = match next {
+        let next_claim = match next {
             Some(next) => {
-                let wish = self.wish(&token, next).await;
-                Some(self.unless_lost(&token, wish).await?)
+                let next_claim = self.next_claim(&token, next).await;
+                Some(self.unless_lost(&token, next_claim).await?)
             }
             None => None,
         };
@@ -64,15 +64,15 @@ impl<P: Ports> Engine<P> {
             self.promote_inline(&job).await?;
         }
         let now = self.ports.now();
-        let named = wish.as_ref().and_then(|wish| wish.named(&token));
+        let named = next_claim.as_ref().and_then(|next_claim| next_claim.named(&token));
         let change = Change::End(End { next: named, ..End::success(kept, now, report.clone()) });
-        let expect = Expect::HeldLive { fence: token.fence(), now };
+        let expect = Precondition::HeldLive { fence: token.fence(), now };
         match self.ports.update(&token.job, JobUpdate { expect, change }).await? {
-            Updated::Done(job) => self.after_completion(&token, &job, wish).await,
-            Updated::Refused(job) => {
+            Updated::Done(job) => self.after_completion(&token, &job, next_claim).await,
+            Updated::ConditionFailed(job) => {
                 repeat_or_lost(job.as_ref(), &report)?;
-                match (job, wish) {
-                    (Some(job), Some(wish)) => self.grant_again(&token, &job, &wish).await,
+                match (job, next_claim) {
+                    (Some(job), Some(next_claim)) => self.grant_again(&token, &job, &next_claim).await,
                     _ => Ok(None),
                 }
             }
@@ -85,10 +85,10 @@ impl<P: Ports> Engine<P> {
         &self,
         token: &LeaseToken,
         job: &JobRecord,
-        wish: Option<Wish>,
-    ) -> Outcome<Option<Claimed>> {
-        let granted = match wish {
-            Some(wish) => self.grant(token, &wish).await,
+        next_claim: Option<NextClaim>,
+    ) -> Result<Option<Claimed>> {
+        let granted = match next_claim {
+            Some(next_claim) => self.grant(token, &next_claim).await,
             None => Ok(None),
         };
         if let Err(error) = self.promote_inline(job).await {
@@ -107,7 +107,7 @@ impl<P: Ports> Engine<P> {
     ///
     /// # Errors
     /// As [`Engine::complete`].
-    pub async fn fail(&self, lease: &str, said: Fail) -> Outcome<()> {
+    pub async fn fail(&self, lease: &str, said: Fail) -> Result<()> {
         let token = self.lease(lease).ok_or(EngineError::LeaseLost(LeaseLost::Unknown))?;
         let report = LastReport { fence: token.fence(), report: failure_hash(&said) };
         if !self.accepts_reports(&token, &report).await? {
@@ -129,15 +129,15 @@ impl<P: Ports> Engine<P> {
             last_report: Some(report.clone()),
         };
         let change = after_failure(&job, &spec, failure, now);
-        let expect = Expect::HeldLive { fence: token.fence(), now };
+        let expect = Precondition::HeldLive { fence: token.fence(), now };
         match self.ports.update(&token.job, JobUpdate { expect, change }).await? {
             Updated::Done(job) => self.dispatch_if_ready(&job).await,
-            Updated::Refused(job) => self.failed_before(job, &report).await,
+            Updated::ConditionFailed(job) => self.failed_before(job, &report).await,
         }
     }
 
     /// What was found, or that the lease went with the run that was deleted meanwhile.
-    async fn unless_lost<T: Send>(&self, token: &LeaseToken, found: Outcome<T>) -> Outcome<T> {
+    async fn unless_lost<T: Send>(&self, token: &LeaseToken, found: Result<T>) -> Result<T> {
         match found {
             Err(error) if self.is_deleted(&token.job.run, &error).await? => {
                 Err(EngineError::LeaseLost(LeaseLost::Ended))
@@ -148,7 +148,7 @@ impl<P: Ports> Engine<P> {
 
     /// For a failure that may have been accepted before: whoever wrote it may have stopped before the next try was
     /// dispatched.
-    async fn failed_before(&self, job: Option<JobRecord>, report: &LastReport) -> Outcome<()> {
+    async fn failed_before(&self, job: Option<JobRecord>, report: &LastReport) -> Result<()> {
         repeat_or_lost(job.as_ref(), report)?;
         match job {
             Some(job) => self.dispatch_if_ready(&job).await,
@@ -156,11 +156,11 @@ impl<P: Ports> Engine<P> {
         }
     }
 
-    /// Renews a lease by the ttl that was claimed, or tells its holder that the run was cancelled.
+    /// Renews a lease by the ttl that was claimed, or tells its principal that the run was cancelled.
     ///
     /// # Errors
-    /// [`EngineError::LeaseLost`] once the attempt isn't the holder's any more.
-    pub async fn heartbeat(&self, lease: &str) -> Outcome<Heartbeat> {
+    /// [`EngineError::LeaseLost`] once the attempt isn't the principal's any more.
+    pub async fn heartbeat(&self, lease: &str) -> Result<Heartbeat> {
         let lost = EngineError::LeaseLost;
         let token = self.lease(lease).ok_or(lost(LeaseLost::Unknown))?;
         let control = self.control_surely(&token.job.run).await?.ok_or(lost(LeaseLost::Ended))?;
@@ -176,12 +176,12 @@ impl<P: Ports> Engine<P> {
         let now = self.ports.now();
         let renewed = now + Duration::from_secs(hold.ttl_secs.into());
         let until = job.deadline().map_or(renewed, |deadline| deadline.min(renewed));
-        let expect = Expect::HeldLiveUntil { fence: token.fence(), now, until };
+        let expect = Precondition::HeldLiveUntil { fence: token.fence(), now, until };
         let job = match self.ports.update(&token.job, JobUpdate { expect, change: Change::Renew { until } }).await? {
             Updated::Done(job) => job,
             // It already ends later, by another clock: a heartbeat never moves the end earlier.
-            Updated::Refused(Some(job)) if is_live(&job, &token.fence(), now) => job,
-            Updated::Refused(job) => {
+            Updated::ConditionFailed(Some(job)) if is_live(&job, &token.fence(), now) => job,
+            Updated::ConditionFailed(job) => {
                 return cancelled_answer(job.as_ref(), &control, &token).ok_or(lost(LeaseLost::Ended));
             }
         };
@@ -190,7 +190,7 @@ impl<P: Ports> Engine<P> {
     }
 
     /// A run's control, maybe some seconds old, and strongly if it isn't there: the run may have begun just now.
-    pub(crate) async fn control_surely(&self, run: &RunKey) -> Outcome<Option<Control>> {
+    pub(crate) async fn control_surely(&self, run: &RunKey) -> Result<Option<Control>> {
         match self.ports.control(run, Consistency::Eventual).await? {
             Some(control) => Ok(Some(control)),
             None => Ok(self.ports.control(run, Consistency::Strong).await?),
@@ -198,7 +198,7 @@ impl<P: Ports> Engine<P> {
     }
 
     /// Whether the run takes reports. If it doesn't, but this report was accepted while it did, nothing is left to do.
-    async fn accepts_reports(&self, token: &LeaseToken, report: &LastReport) -> Outcome<bool> {
+    async fn accepts_reports(&self, token: &LeaseToken, report: &LastReport) -> Result<bool> {
         let control = self.ports.control(&token.job.run, Consistency::Strong).await?;
         match control.map(|control| control.state) {
             Some(RunState::Open) => Ok(true),
@@ -214,7 +214,7 @@ impl<P: Ports> Engine<P> {
     }
 
     /// The job, if it runs under this lease. A stale read of an earlier attempt is read again.
-    pub(crate) async fn held(&self, token: &LeaseToken) -> Outcome<Option<(JobRecord, Hold)>> {
+    pub(crate) async fn held(&self, token: &LeaseToken) -> Result<Option<(JobRecord, LeaseRecord)>> {
         for how in [Consistency::Eventual, Consistency::Strong] {
             if let Some(job) = self.ports.job(&token.job, how).await?
                 && let Phase::Running(hold) = &job.phase
@@ -227,17 +227,17 @@ impl<P: Ports> Engine<P> {
         Ok(None)
     }
 
-    async fn keep_outputs(&self, job: &JobKey, given: Outputs) -> Outcome<OutputsRef> {
+    async fn keep_outputs(&self, job: &JobKey, given: Outputs) -> Result<OutputsRef> {
         let size = json_size(&given);
         if size <= SMALL_OUTPUTS {
             return Ok(OutputsRef::Inline(given));
         }
         let id = hex::encode(self.ports.random());
         self.ports.put_outputs(job, &id, &given).await?;
-        Ok(OutputsRef::Apart { id, size })
+        Ok(OutputsRef::External { id, size })
     }
 
-    async fn promote_inline(&self, job: &JobRecord) -> Outcome<()> {
+    async fn promote_inline(&self, job: &JobRecord) -> Result<()> {
         let spec = self.spec(job).await?;
         let first = spec.dependents.iter().take(self.tuning.inline_promotions);
         let keys: Vec<JobKey> = first.map(|&dependent| JobKey::new(&job.key.run, dependent)).collect();
@@ -248,7 +248,7 @@ impl<P: Ports> Engine<P> {
     }
 }
 
-fn checked_outputs(given: BTreeMap<String, String>) -> Outcome<Outputs> {
+fn checked_outputs(given: BTreeMap<String, String>) -> Result<Outputs> {
     let mut checked = Outputs::new();
     for (name, value) in given {
         checked.insert(OutputName::new(name)?, value);
@@ -268,7 +268,7 @@ fn failure_hash(said: &Fail) -> ReportHash {
 }
 
 /// Whether the report is the one that ended the attempt; else why it is refused.
-fn repeat_or_lost(job: Option<&JobRecord>, report: &LastReport) -> Outcome<()> {
+fn repeat_or_lost(job: Option<&JobRecord>, report: &LastReport) -> Result<()> {
     let lost = |why| Err(EngineError::LeaseLost(why));
     let Some(job) = job else { return lost(LeaseLost::Ended) };
     match &job.last_report {
@@ -280,17 +280,17 @@ fn repeat_or_lost(job: Option<&JobRecord>, report: &LastReport) -> Outcome<()> {
 }
 
 fn is_live(job: &JobRecord, fence: &Fence, now: Millis) -> bool {
-    Expect::HeldLive { fence: fence.clone(), now }.holds(job)
+    Precondition::HeldLive { fence: fence.clone(), now }.holds(job)
 }
 
 fn is_cancelled_under(job: &JobRecord, fence: &Fence) -> bool {
-    matches!(&job.phase, Phase::Ended(Ending { outcome: JobOutcome::Cancelled, hold: Some(hold), .. }) if hold.fence == *fence)
+    matches!(&job.phase, Phase::Ended(Completion { outcome: JobOutcome::Cancelled, hold: Some(hold), .. }) if hold.fence == *fence)
 }
 
-/// What a holder is told whose job was cancelled under its lease.
+/// What a principal is told whose job was cancelled under its lease.
 fn cancelled_answer(job: Option<&JobRecord>, control: &Control, token: &LeaseToken) -> Option<Heartbeat> {
     let job = job.filter(|job| is_cancelled_under(job, &token.fence()))?;
-    let hold = job.hold()?;
+    let hold = job.lease()?;
     let lease = lease_of(job, control, token, hold.ttl_secs, &hold.worker);
     Some(Heartbeat { lease, cancelled: true })
 }

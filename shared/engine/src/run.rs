@@ -68,19 +68,19 @@ pub enum Timer {
     /// There is nothing to look at: the run is new or final.
     Off,
     /// Somebody looks now, or stopped before setting it anew. Whoever has a due time sets it.
-    Looking,
+    Firing,
     /// Then.
     Due(Millis),
 }
 
 /// No timer is set further ahead: what a lost message or a clock that is wrong leaves undone is found by then, and no
 /// queue delays a message longer.
-pub const FURTHEST: Duration = Duration::from_mins(15);
+pub const MAX_TIMER_DELAY: Duration = Duration::from_mins(15);
 
 impl Timer {
     /// A stored run from before there were timers is looked at.
     fn unknown() -> Self {
-        Self::Looking
+        Self::Firing
     }
 
     /// As stores keep it: 0 while somebody looks, `None` if it is off.
@@ -88,7 +88,7 @@ impl Timer {
     pub fn stored(self) -> Option<Millis> {
         match self {
             Self::Off => None,
-            Self::Looking => Some(Millis(0)),
+            Self::Firing => Some(Millis(0)),
             Self::Due(at) => Some(at),
         }
     }
@@ -98,17 +98,17 @@ impl Timer {
     pub fn from_stored(stored: Option<Millis>) -> Self {
         match stored {
             None => Self::Off,
-            Some(Millis(0)) => Self::Looking,
+            Some(Millis(0)) => Self::Firing,
             Some(at) => Self::Due(at),
         }
     }
 
     fn is_later_than(self, due: Millis) -> bool {
-        self == Self::Looking || matches!(self, Self::Due(at) if at > due)
+        self == Self::Firing || matches!(self, Self::Due(at) if at > due)
     }
 
     fn is_due(self, by: Millis) -> bool {
-        self == Self::Looking || matches!(self, Self::Due(at) if at <= by)
+        self == Self::Firing || matches!(self, Self::Due(at) if at <= by)
     }
 }
 
@@ -219,13 +219,13 @@ impl RunUpdate {
             Self::Open { at } if control.state == RunState::New => {
                 new.state = RunState::Open;
                 new.opened_at = Some(at);
-                new.timer = Timer::Due(at + FURTHEST);
+                new.timer = Timer::Due(at + MAX_TIMER_DELAY);
             }
             Self::Cancel { at } if matches!(control.state, RunState::New | RunState::Open) => {
                 new.state = RunState::Cancelling;
                 new.opened_at = control.opened_at.or(Some(at));
                 if control.timer == Timer::Off {
-                    new.timer = Timer::Looking;
+                    new.timer = Timer::Firing;
                 }
             }
             Self::Advance(progress) if control.state != RunState::Final && control.done_below < progress.done_below => {
@@ -237,7 +237,7 @@ impl RunUpdate {
                 new.timer = Timer::Due(due);
             }
             Self::Look { by } if control.state.is_active() && by.is_none_or(|by| control.timer.is_due(by)) => {
-                new.timer = Timer::Looking;
+                new.timer = Timer::Firing;
             }
             Self::Finish if control.state.is_active() => {
                 new.state = RunState::Final;

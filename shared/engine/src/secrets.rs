@@ -13,7 +13,7 @@ use protocol::wire::Stream;
 use protocol::{Millis, SecretName, SecretValue, Secrets};
 
 use crate::Engine;
-use crate::error::Outcome;
+use crate::error::Result;
 use crate::job::JobSpec;
 use crate::ports::{Ports, Stored};
 
@@ -25,10 +25,10 @@ const CAN_BE_READ: Duration = Duration::from_secs(5);
 const KNOWN: usize = 1000;
 
 /// What this process has read of secrets lately.
-pub(crate) type Seen = BTreeMap<SecretName, Known>;
+pub(crate) type CachedSecrets = BTreeMap<SecretName, CachedSecret>;
 
 /// A secret as it was read.
-pub(crate) struct Known {
+pub(crate) struct CachedSecret {
     read_at: Millis,
     value: Option<SecretValue>,
     /// What it was before: a job that was given this may still run.
@@ -56,15 +56,16 @@ impl<P: Ports> Engine<P> {
             let value = values.get(name).cloned();
             let known = seen.remove(name);
             let before = known.and_then(|known| if known.value == value { known.before } else { known.value });
-            seen.insert(name.clone(), Known { read_at, value, before });
+            seen.insert(name.clone(), CachedSecret { read_at, value, before });
         }
     }
 
     /// What hides these secrets: as they were read some seconds ago at the most, and as they were before that, if this
     /// process knows.
-    pub(crate) async fn masker(&self, names: &BTreeSet<SecretName>) -> Outcome<Masker> {
+    pub(crate) async fn masker(&self, names: &BTreeSet<SecretName>) -> Result<Masker> {
         let since = self.ports.now() - STAY_KNOWN;
-        let is_fresh = |seen: &Seen| names.iter().all(|name| seen.get(name).is_some_and(|known| known.read_at > since));
+        let is_fresh =
+            |seen: &CachedSecrets| names.iter().all(|name| seen.get(name).is_some_and(|known| known.read_at > since));
         let fresh = is_fresh(&self.known().secrets);
         let now = if fresh { Secrets::new() } else { self.secrets_now(names).await? };
         let seen = &self.known().secrets;
@@ -73,7 +74,7 @@ impl<P: Ports> Engine<P> {
     }
 
     /// What a worker says of a job, without the job's secrets.
-    pub(crate) async fn without_secrets(&self, spec: &JobSpec, text: String) -> Outcome<String> {
+    pub(crate) async fn without_secrets(&self, spec: &JobSpec, text: String) -> Result<String> {
         if spec.secrets.is_empty() {
             return Ok(text);
         }
@@ -84,7 +85,7 @@ impl<P: Ports> Engine<P> {
     /// only be lost.
     pub(crate) async fn can_read(&self, secrets: &BTreeSet<SecretName>) -> bool {
         let since = self.ports.now() - CAN_BE_READ;
-        let read = |name| self.known().secrets.get(name).is_some_and(|known: &Known| known.read_at > since);
+        let read = |name| self.known().secrets.get(name).is_some_and(|known: &CachedSecret| known.read_at > since);
         if secrets.iter().all(read) {
             return true;
         }

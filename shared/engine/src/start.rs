@@ -6,7 +6,7 @@ use protocol::requests::Only;
 use protocol::{Status, WorkflowId};
 
 use crate::Engine;
-use crate::error::{EngineError, Outcome};
+use crate::error::{EngineError, Result};
 use crate::ids::{JobKey, RunKey};
 use crate::job::{JobRecord, JobSpec, OutputsRef};
 use crate::plan::Planned;
@@ -20,11 +20,11 @@ const COPIES_AT_ONCE: usize = 32;
 impl<P: Ports> Engine<P> {
     /// Starts a new workflow, or a finished one again under the next run number.
     ///
-    /// The jobs become ready by the run's notice, not here: what is answered is that the run is open.
+    /// The jobs become ready by the run's event, not here: what is answered is that the run is open.
     ///
     /// # Errors
-    /// [`EngineError::NotNow`] while it runs, [`EngineError::NoWorkflow`], [`EngineError::Moved`].
-    pub async fn start(&self, id: &WorkflowId, only: Option<Only>) -> Outcome<()> {
+    /// [`EngineError::InvalidState`] while it runs, [`EngineError::WorkflowNotFound`], [`EngineError::Moved`].
+    pub async fn start(&self, id: &WorkflowId, only: Option<Only>) -> Result<()> {
         let workflow = self.workflow_record(id).await?;
         self.may_touch(&workflow).await?;
         if workflow.ended.is_some() {
@@ -35,12 +35,14 @@ impl<P: Ports> Engine<P> {
         match self.ports.update_control(&workflow.run, update).await? {
             Updated::Done(control) => self.first_timer(&control).await,
             // Our own write, whose answer was lost.
-            Updated::Refused(Some(control)) if control.state == RunState::Open && control.opened_at == Some(at) => {
+            Updated::ConditionFailed(Some(control))
+                if control.state == RunState::Open && control.opened_at == Some(at) =>
+            {
                 self.first_timer(&control).await;
             }
-            Updated::Refused(None) => return Err(EngineError::NoWorkflow(id.clone())),
-            Updated::Refused(Some(_)) => {
-                return Err(EngineError::NotNow {
+            Updated::ConditionFailed(None) => return Err(EngineError::WorkflowNotFound(id.clone())),
+            Updated::ConditionFailed(Some(_)) => {
+                return Err(EngineError::InvalidState {
                     workflow: id.clone(),
                     status: Status::Running,
                     fix: "wait until it has finished, or cancel it",
@@ -54,33 +56,33 @@ impl<P: Ports> Engine<P> {
     /// works, and the sweep asks again.
     pub(crate) async fn first_timer(&self, control: &Control) {
         if let Timer::Due(at) = control.timer
-            && let Err(error) = self.ports.timer(&control.run, at).await
+            && let Err(error) = self.ports.send_timer(&control.run, at).await
         {
             tracing::warn!(run = %control.run, %error, "the first timer was not set");
         }
     }
 
     /// The workflow, read strongly.
-    pub(crate) async fn workflow_record(&self, id: &WorkflowId) -> Outcome<WorkflowRecord> {
+    pub(crate) async fn workflow_record(&self, id: &WorkflowId) -> Result<WorkflowRecord> {
         let found = self.ports.workflow(id, Consistency::Strong).await?;
-        found.ok_or_else(|| EngineError::NoWorkflow(id.clone()))
+        found.ok_or_else(|| EngineError::WorkflowNotFound(id.clone()))
     }
 
-    async fn start_again(&self, old: WorkflowRecord, only: Option<Only>) -> Outcome<()> {
+    async fn start_again(&self, old: WorkflowRecord, only: Option<Only>) -> Result<()> {
         let now = self.ports.now();
         let records = self.all_jobs(&old.run, Consistency::Strong).await?;
         let specs = self.specs_of(&old.run, &records).await;
         let specs = self.unless_deleted(&old, specs).await?;
         let (records, specs, before) = (records.as_slice(), specs.as_slice(), &old);
-        let lay_out = |run: RunKey| async move {
+        let stage = |run: RunKey| async move {
             let again = records.iter().zip(specs).map(|(record, spec)| self.again(record, spec, &run, only).boxed());
             let again: Vec<_> = again.collect();
             let again = stream::iter(again).buffered(COPIES_AT_ONCE).try_collect().await;
             let jobs: Vec<Planned> = self.unless_deleted(before, again).await?;
-            self.lay_out(&run, &jobs, None, now).await?;
+            self.stage(&run, &jobs, None, now).await?;
             Ok(jobs)
         };
-        let (run, jobs) = self.under_a_fresh_key(lay_out).await?;
+        let (run, jobs) = self.under_a_fresh_key(stage).await?;
         let new = WorkflowRecord { run: run.clone(), number: old.number + 1, ended: None, ..old.clone() };
         let control = new_control(&new, &jobs, Some(now));
         debug_assert_eq!(control.state, RunState::Open);
@@ -89,17 +91,17 @@ impl<P: Ports> Engine<P> {
         match self.ports.commit(commit).await? {
             Committed::Yes => {}
             _ if self.is_current(&id, &run).await? => {}
-            Committed::KeyTaken | Committed::Moved => return Err(EngineError::Moved(id)),
+            Committed::KeyTaken | Committed::Superseded => return Err(EngineError::Moved(id)),
         }
         self.first_timer(&control).await;
         Ok(())
     }
 
-    /// The job as the next run begins with it. Kept outputs are copied, so that deleting one run can't touch another.
-    async fn again(&self, old: &JobRecord, spec: &JobSpec, run: &RunKey, only: Option<Only>) -> Outcome<Planned> {
+    /// The job as the next run begins with it. Passthrough outputs are copied, so that deleting one run can't touch another.
+    async fn again(&self, old: &JobRecord, spec: &JobSpec, run: &RunKey, only: Option<Only>) -> Result<Planned> {
         let kept = match (only, old.outputs()) {
             (Some(Only::Failed), Some(outputs)) => {
-                if let OutputsRef::Apart { .. } = outputs {
+                if let OutputsRef::External { .. } = outputs {
                     self.ports.copy_outputs(&old.key, &JobKey::new(run, old.key.index), outputs).await?;
                 }
                 Some(outputs.clone())

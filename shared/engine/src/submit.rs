@@ -6,12 +6,12 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use protocol::{Millis, TokenName, WorkflowId};
 
 use crate::Engine;
-use crate::definition::Definition;
-use crate::error::{EngineError, Outcome};
+use crate::error::{EngineError, Result};
 use crate::ids::{ReportHash, RunKey};
 use crate::plan::{self, Planned};
 use crate::ports::{Commit, Committed, Consistency, Idempotency, NewItem, Ports, StoreError};
-use crate::run::{Control, FURTHEST, RunState, Timer, WorkflowRecord};
+use crate::run::{Control, MAX_TIMER_DELAY, RunState, Timer, WorkflowRecord};
+use workflow::Definition;
 
 /// An answer is kept for a repeat with the same key for this long.
 pub const KEY_KEPT: Duration = Duration::from_hours(24);
@@ -56,7 +56,7 @@ impl<P: Ports> Engine<P> {
     /// # Errors
     /// [`EngineError::KeyReused`] for a known key with another body, [`EngineError::LabelsNotAllowed`],
     /// [`EngineError::SecretNotAllowed`].
-    pub async fn submit(&self, submission: Submission) -> Outcome<Submitted> {
+    pub async fn submit(&self, submission: Submission) -> Result<Submitted> {
         self.may_ask_for(&submission.definition)?;
         let now = self.ports.now();
         if let Some(earlier) = self.earlier(submission.key.as_ref(), now).await? {
@@ -64,11 +64,11 @@ impl<P: Ports> Engine<P> {
         }
         let jobs = plan::planned(&submission.definition);
         let (jobs_of, source) = (jobs.as_slice(), submission.source.as_str());
-        let lay_out = |run: RunKey| async move {
+        let stage = |run: RunKey| async move {
             let source = NewItem::Definition(run.clone(), source.to_owned());
-            self.lay_out(&run, jobs_of, Some(source), now).await
+            self.stage(&run, jobs_of, Some(source), now).await
         };
-        let (run, ()) = self.under_a_fresh_key(lay_out).await?;
+        let (run, ()) = self.under_a_fresh_key(stage).await?;
         let workflow = WorkflowRecord {
             id: new_workflow_id(&self.ports.random()),
             name: submission.definition.name.clone().unwrap_or(submission.default_name),
@@ -93,14 +93,14 @@ impl<P: Ports> Engine<P> {
             Committed::KeyTaken => {
                 return self.earlier(submission.key.as_ref(), now).await?.ok_or(EngineError::Moved(id));
             }
-            Committed::Moved => return Err(EngineError::Moved(id)),
+            Committed::Superseded => return Err(EngineError::Moved(id)),
         }
         self.first_timer(&control).await;
         Ok(Submitted { workflow: id, repeat: false })
     }
 
     /// Whether a refused commit was our own, made before: its answer was lost and the client library repeated it.
-    pub(crate) async fn is_current(&self, id: &WorkflowId, run: &RunKey) -> Outcome<bool> {
+    pub(crate) async fn is_current(&self, id: &WorkflowId, run: &RunKey) -> Result<bool> {
         let workflow = self.ports.workflow(id, Consistency::Strong).await?;
         Ok(workflow.is_some_and(|workflow| workflow.run == *run))
     }
@@ -110,7 +110,7 @@ impl<P: Ports> Engine<P> {
         format!("{}#{key}", self.caller.name().map_or("", TokenName::as_str))
     }
 
-    async fn earlier(&self, key: Option<&(String, ReportHash)>, now: Millis) -> Outcome<Option<Submitted>> {
+    async fn earlier(&self, key: Option<&(String, ReportHash)>, now: Millis) -> Result<Option<Submitted>> {
         let Some((key, body)) = key else { return Ok(None) };
         match self.ports.idempotency(&self.scoped(key), now).await? {
             None => Ok(None),
@@ -123,15 +123,15 @@ impl<P: Ports> Engine<P> {
     ///
     /// These writes have no conditions. One whose answer was lost may be done late, and would undo what has happened to
     /// its record since: so a run isn't committed under a key of which a write is in doubt.
-    pub(crate) async fn under_a_fresh_key<T, F>(&self, lay_out: impl Fn(RunKey) -> F + Send) -> Outcome<(RunKey, T)>
+    pub(crate) async fn under_a_fresh_key<T, F>(&self, stage: impl Fn(RunKey) -> F + Send) -> Result<(RunKey, T)>
     where
         T: Send,
-        F: Future<Output = Outcome<T>> + Send,
+        F: Future<Output = Result<T>> + Send,
     {
         let mut tries = 1;
         loop {
             let run = RunKey::new(self.ports.random());
-            match lay_out(run.clone()).await {
+            match stage(run.clone()).await {
                 Err(EngineError::Store(StoreError::Unavailable(text))) if tries < LAYOUTS => {
                     tracing::warn!(%run, text, tries, "laying out a run under another key");
                     tries += 1;
@@ -142,13 +142,13 @@ impl<P: Ports> Engine<P> {
     }
 
     /// Writes a run's records, and the pools its jobs belong to, before the commit.
-    pub(crate) async fn lay_out(
+    pub(crate) async fn stage(
         &self,
         run: &RunKey,
         jobs: &[Planned],
         source: Option<NewItem>,
         now: Millis,
-    ) -> Outcome<()> {
+    ) -> Result<()> {
         self.ports.add_pools(plan::pools(jobs)).await?;
         let mut items = plan::records(run, jobs, self.tuning.shard, now);
         items.extend(source);
@@ -173,7 +173,7 @@ pub(crate) fn new_control(workflow: &WorkflowRecord, jobs: &[Planned], opened_at
         failed: false,
         cancelled: false,
         opened_at,
-        timer: opened_at.map_or(Timer::Off, |at| Timer::Due(at + FURTHEST)),
+        timer: opened_at.map_or(Timer::Off, |at| Timer::Due(at + MAX_TIMER_DELAY)),
     }
 }
 

@@ -12,12 +12,12 @@ use protocol::Millis;
 use protocol::wire::Cause;
 
 use crate::Engine;
-use crate::error::Outcome;
+use crate::error::Result;
 use crate::ids::{JobIndex, ReportHash, RunKey};
-use crate::job::{Expect, Failure, Hold, JobRecord, JobUpdate, LastReport, Phase, after_failure};
+use crate::job::{Failure, JobRecord, JobUpdate, LastReport, LeaseRecord, Phase, Precondition, after_failure};
 use crate::planted::Bug;
-use crate::ports::{Consistency, Ports, Updated, Walk, WalkKind};
-use crate::run::{Control, FURTHEST, RunState, RunUpdate, Timer};
+use crate::ports::{BatchKind, BatchTask, Consistency, Ports, Updated};
+use crate::run::{Control, MAX_TIMER_DELAY, RunState, RunUpdate, Timer};
 
 /// Functions' clocks differ by less than this. A timer that is due within it, by the clock of whoever is told, counts as
 /// due: else the message would be dropped and no other come.
@@ -32,14 +32,14 @@ pub const OPEN_AT_MOST: Duration = Duration::from_hours(30 * 24);
 const AT_ONCE: usize = 32;
 
 /// What a look has seen of the run so far.
-struct Seen {
+struct ScanState {
     began: Millis,
     too_old: bool,
     /// Tickets are sent for jobs that may start since then.
     tickets_since: Millis,
     succeeded: HashMap<JobIndex, bool>,
     earliest: Option<Millis>,
-    poisoned_from: Option<JobIndex>,
+    blocked_from: Option<JobIndex>,
     any_waits: bool,
 }
 
@@ -51,8 +51,8 @@ pub(crate) fn lost_report() -> ReportHash {
 impl<P: Ports> Engine<P> {
     /// Sets the run's timer to `due` unless an earlier one is set. `control` was read strongly after the write that made
     /// `due` a time to look at.
-    pub(crate) async fn arm(&self, control: &Control, due: Millis) -> Outcome<()> {
-        let due = due.min(self.ports.now() + FURTHEST);
+    pub(crate) async fn arm(&self, control: &Control, due: Millis) -> Result<()> {
+        let due = due.min(self.ports.now() + MAX_TIMER_DELAY);
         let update = RunUpdate::Arm { due };
         if update.apply(control).is_none() {
             return Ok(());
@@ -60,29 +60,29 @@ impl<P: Ports> Engine<P> {
         self.set_timer(&control.run, due).await
     }
 
-    async fn set_timer(&self, run: &RunKey, due: Millis) -> Outcome<()> {
+    async fn set_timer(&self, run: &RunKey, due: Millis) -> Result<()> {
         let ours = match self.ports.update_control(run, RunUpdate::Arm { due }).await? {
             Updated::Done(_) => true,
             // Our own write, whose answer was lost; or the same by another, whose message may be.
-            Updated::Refused(now) => now.is_some_and(|now| now.timer == Timer::Due(due)),
+            Updated::ConditionFailed(now) => now.is_some_and(|now| now.timer == Timer::Due(due)),
         };
         if ours {
-            self.ports.timer(run, due).await?;
+            self.ports.send_timer(run, due).await?;
         }
         Ok(())
     }
 
     /// As [`Self::arm`], by whoever can't go on because the store failed, and doesn't know whether its write was done. If
-    /// this fails too, the look that is due anyway finds what is over, at most [`FURTHEST`] later.
+    /// this fails too, the look that is due anyway finds what is over, at most [`MAX_TIMER_DELAY`] later.
     pub(crate) async fn arm_in_doubt(&self, run: &RunKey, due: Millis) {
-        let due = due.min(self.ports.now() + FURTHEST);
+        let due = due.min(self.ports.now() + MAX_TIMER_DELAY);
         if let Err(error) = self.set_timer(run, due).await {
             tracing::warn!(%run, %error, "the timer of a lease could not be set");
         }
     }
 
     /// As [`Self::arm`], for whoever hasn't read the control since its write.
-    pub(crate) async fn arm_after_write(&self, run: &RunKey, due: Millis) -> Outcome<()> {
+    pub(crate) async fn arm_after_write(&self, run: &RunKey, due: Millis) -> Result<()> {
         match self.ports.control(run, Consistency::Strong).await? {
             Some(control) => self.arm(&control, due).await,
             None => Ok(()),
@@ -90,19 +90,19 @@ impl<P: Ports> Engine<P> {
     }
 
     /// Asks for a step of long work, and for a look at the run in case the message is lost.
-    pub(crate) async fn ask_for(&self, walk: Walk) -> Outcome<()> {
-        let run = walk.run.clone();
-        self.ports.walk(walk).await?;
+    pub(crate) async fn ask_for(&self, batch: BatchTask) -> Result<()> {
+        let run = batch.run.clone();
+        self.ports.send_batch(batch).await?;
         self.arm_after_write(&run, self.ports.now() + WALKED_BY).await
     }
 
     /// Asks again for a look at every run whose timer is overdue: its message was lost. How many there were; in a system
     /// where nothing was lost, none.
-    pub async fn sweep(&self) -> Outcome<usize> {
+    pub async fn sweep(&self) -> Result<usize> {
         let now = self.ports.now();
         let late = self.ports.timers_due(now - LATE).await?;
         for some in late.chunks(AT_ONCE) {
-            try_join_all(some.iter().map(|run| self.ports.timer(run, now))).await?;
+            try_join_all(some.iter().map(|run| self.ports.send_timer(run, now))).await?;
         }
         Ok(late.len())
     }
@@ -111,7 +111,7 @@ impl<P: Ports> Engine<P> {
     ///
     /// `again`: the message was received before. Whoever did so may have stopped after it said that it looks, so it is
     /// never dropped.
-    pub async fn on_timer(&self, run: &RunKey, again: bool) -> Outcome<()> {
+    pub async fn on_timer(&self, run: &RunKey, again: bool) -> Result<()> {
         let now = self.ports.now();
         let before = match self.ports.control(run, Consistency::Strong).await? {
             Some(control) if control.state.is_active() => control,
@@ -124,32 +124,34 @@ impl<P: Ports> Engine<P> {
         let late = self.has(Bug::TimerClearedLate);
         let said = if late { Updated::Done(before.clone()) } else { self.say_that_it_looks(run, look).await? };
         let Updated::Done(control) = said else { return Ok(()) };
-        let mut seen = Seen::new(now, &before, &control);
+        let mut seen = ScanState::new(now, &before, &control);
         self.look(&control, &mut seen).await?;
         if late {
             self.ports.update_control(run, look).await?;
         }
-        if let (Some(from), true) = (seen.poisoned_from, seen.any_waits) {
-            self.ports.walk(Walk { run: run.clone(), kind: WalkKind::Skip, from }).await?;
+        if let (Some(from), true) = (seen.blocked_from, seen.any_waits) {
+            self.ports.send_batch(BatchTask { run: run.clone(), kind: BatchKind::Skip, from }).await?;
         }
         self.finish_if_done(run).await?;
-        let latest = self.ports.now() + FURTHEST;
+        let latest = self.ports.now() + MAX_TIMER_DELAY;
         self.arm_after_write(run, seen.earliest.map_or(latest, |due| due.min(latest))).await
     }
 
     /// Refused though it was due: somebody set the timer anew, after another looked, or after our own write, whose answer
     /// was lost. In the second case nobody has looked, so it is said whatever is set.
-    async fn say_that_it_looks(&self, run: &RunKey, look: RunUpdate) -> Outcome<Updated<Control>> {
+    async fn say_that_it_looks(&self, run: &RunKey, look: RunUpdate) -> Result<Updated<Control>> {
         match self.ports.update_control(run, look).await? {
-            Updated::Refused(Some(_)) => Ok(self.ports.update_control(run, RunUpdate::Look { by: None }).await?),
+            Updated::ConditionFailed(Some(_)) => {
+                Ok(self.ports.update_control(run, RunUpdate::Look { by: None }).await?)
+            }
             said => Ok(said),
         }
     }
 
-    async fn look(&self, control: &Control, seen: &mut Seen) -> Outcome<()> {
+    async fn look(&self, control: &Control, seen: &mut ScanState) -> Result<()> {
         if control.state == RunState::Cancelling {
             let run = control.run.clone();
-            return self.ask_for(Walk { run, kind: WalkKind::Cancel, from: 0 }).await;
+            return self.ask_for(BatchTask { run, kind: BatchKind::Cancel, from: 0 }).await;
         }
         let mut jobs = self.forward(&control.run, control.done_below, Consistency::Strong);
         loop {
@@ -167,16 +169,18 @@ impl<P: Ports> Engine<P> {
     }
 
     /// The job as it is then.
-    async fn end_what_is_over(&self, job: &JobRecord, seen: &Seen) -> Outcome<JobRecord> {
+    async fn end_what_is_over(&self, job: &JobRecord, seen: &ScanState) -> Result<JobRecord> {
         let now = self.ports.now();
         let update = match &job.phase {
-            Phase::Running(_) | Phase::Ready { .. } if seen.too_old => Some((Expect::NotEnded, too_old_failure(job))),
+            Phase::Running(_) | Phase::Ready { .. } if seen.too_old => {
+                Some((Precondition::NotEnded, too_old_failure(job)))
+            }
             Phase::Running(hold) if hold.until <= now => {
-                let expect = Expect::HeldOver { fence: hold.fence.clone(), until: hold.until };
+                let expect = Precondition::HeldOver { fence: hold.fence.clone(), until: hold.until };
                 Some((expect, lease_failure(job, hold)))
             }
             Phase::Ready { until: Some(until), .. } if *until <= now => {
-                Some((Expect::ReadyOver { now }, untaken_failure(job)))
+                Some((Precondition::ReadyOver { now }, untaken_failure(job)))
             }
             Phase::Ready { at, .. } if *at >= seen.tickets_since && *at <= now => {
                 self.dispatch_if_ready(job).await?;
@@ -194,7 +198,7 @@ impl<P: Ports> Engine<P> {
 
     /// `seen` knows the jobs of this run that were read before; needs come first, so only those below the run's
     /// `done_below` are unknown.
-    async fn promote_if_missed(&self, job: &JobRecord, seen: &mut Seen) -> Outcome<()> {
+    async fn promote_if_missed(&self, job: &JobRecord, seen: &mut ScanState) -> Result<()> {
         let Phase::Waiting { on } = &job.phase else { return Ok(()) };
         let needs: Vec<JobIndex> =
             if job.sharded { self.spec(job).await?.needs.clone() } else { on.iter().copied().collect() };
@@ -218,12 +222,12 @@ impl<P: Ports> Engine<P> {
     }
 }
 
-impl Seen {
+impl ScanState {
     fn new(began: Millis, before: &Control, control: &Control) -> Self {
         let tickets_since = match before.timer {
             Timer::Due(at) => at - SKEW,
             // How long ago whoever looked before was told isn't known.
-            Timer::Looking | Timer::Off => Millis(0),
+            Timer::Firing | Timer::Off => Millis(0),
         };
         Self {
             began,
@@ -231,15 +235,15 @@ impl Seen {
             tickets_since,
             succeeded: HashMap::new(),
             earliest: None,
-            poisoned_from: control.failed.then_some(0),
+            blocked_from: control.failed.then_some(0),
             any_waits: false,
         }
     }
 
     fn see(&mut self, job: &JobRecord) {
         self.succeeded.insert(job.key.index, job.outputs().is_some());
-        if job.poisons() {
-            self.poisoned_from = self.poisoned_from.or(Some(job.key.index));
+        if job.blocks_dependents() {
+            self.blocked_from = self.blocked_from.or(Some(job.key.index));
         }
         let due = match &job.phase {
             Phase::Waiting { .. } => {
@@ -256,7 +260,7 @@ impl Seen {
 }
 
 /// How an attempt failed whose lease is over.
-fn lease_failure(job: &JobRecord, hold: &Hold) -> Failure {
+fn lease_failure(job: &JobRecord, hold: &LeaseRecord) -> Failure {
     let timed_out = job.deadline().is_some_and(|deadline| hold.until >= deadline);
     let (cause, error) = match job.limits.timeout {
         Some(secs) if timed_out => (Cause::Timeout, format!("it ran longer than its timeout of {secs} s")),
@@ -268,7 +272,7 @@ fn lease_failure(job: &JobRecord, hold: &Hold) -> Failure {
 
 fn too_old_failure(job: &JobRecord) -> Failure {
     let days = OPEN_AT_MOST.as_secs() / (24 * 60 * 60);
-    let (cause, last_report) = match job.hold() {
+    let (cause, last_report) = match job.lease() {
         Some(hold) => (Cause::Timeout, Some(LastReport { fence: hold.fence.clone(), report: lost_report() })),
         None => (Cause::QueueTimeout, None),
     };

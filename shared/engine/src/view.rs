@@ -7,13 +7,13 @@ use protocol::wire::{Job, WaitingFor, Workflow};
 use protocol::{JobId, Millis, Outputs, Status, WorkflowId, limits};
 
 use crate::Engine;
-use crate::error::{EngineError, Outcome};
-use crate::fleet::OnlineWorker;
+use crate::error::{EngineError, Result};
 use crate::ids::{JobIndex, RunKey};
-use crate::job::{JobRecord, JobSpec, Outcome as JobOutcome, OutputsRef, Phase};
+use crate::job::{JobOutcome, JobRecord, JobSpec, OutputsRef, Phase};
 use crate::ports::{Consistency, ListCursor, Ports, StoreError};
 use crate::run::{Control, RunState, WorkflowRecord};
 use crate::why::{self, Queued};
+use crate::workers::OnlineWorker;
 
 /// Specs read in one call.
 const SPECS: usize = 100;
@@ -40,8 +40,8 @@ impl<P: Ports> Engine<P> {
     /// A workflow and its current run.
     ///
     /// # Errors
-    /// [`EngineError::NoWorkflow`].
-    pub async fn workflow(&self, id: &WorkflowId) -> Outcome<Workflow> {
+    /// [`EngineError::WorkflowNotFound`].
+    pub async fn workflow(&self, id: &WorkflowId) -> Result<Workflow> {
         let record = self.workflow_record(id).await?;
         self.assemble(record, Detail::Full).await
     }
@@ -55,7 +55,7 @@ impl<P: Ports> Engine<P> {
         limit: usize,
         skip: usize,
         status: Option<Status>,
-    ) -> Outcome<WorkflowPage> {
+    ) -> Result<WorkflowPage> {
         let mut workflows = Vec::new();
         let mut skip = skip;
         let mut size = 0;
@@ -77,7 +77,7 @@ impl<P: Ports> Engine<P> {
                 }
                 let workflow = match self.assemble(record, Detail::Listed).await {
                     // It was deleted since the list was read.
-                    Err(EngineError::NoWorkflow(_)) => {
+                    Err(EngineError::WorkflowNotFound(_)) => {
                         after = Some(cursor);
                         continue;
                     }
@@ -93,7 +93,7 @@ impl<P: Ports> Engine<P> {
         }
     }
 
-    async fn status_of(&self, record: &WorkflowRecord) -> Outcome<Status> {
+    async fn status_of(&self, record: &WorkflowRecord) -> Result<Status> {
         if let Some(end) = record.ended {
             return Ok(end.status);
         }
@@ -101,9 +101,9 @@ impl<P: Ports> Engine<P> {
         Ok(open_status(control.map(|control| control.state)))
     }
 
-    async fn assemble(&self, record: WorkflowRecord, detail: Detail) -> Outcome<Workflow> {
+    async fn assemble(&self, record: WorkflowRecord, detail: Detail) -> Result<Workflow> {
         let control = self.ports.control(&record.run, Consistency::Strong).await?;
-        let control = control.ok_or_else(|| EngineError::NoWorkflow(record.id.clone()))?;
+        let control = control.ok_or_else(|| EngineError::WorkflowNotFound(record.id.clone()))?;
         let mut records = self.all_jobs(&record.run, Consistency::Eventual).await?;
         if records.len() != control.jobs as usize {
             records = self.all_jobs(&record.run, Consistency::Strong).await?;
@@ -136,8 +136,8 @@ impl<P: Ports> Engine<P> {
     }
 
     /// Reads small outputs that are kept apart; `jobs` are in the order of `records`.
-    async fn fill_outputs(&self, records: &[JobRecord], jobs: &mut [(u32, Job)]) -> Outcome<()> {
-        let small = |job: &JobRecord| matches!(job.outputs(), Some(OutputsRef::Apart { size, .. }) if *size <= limits::OUTPUTS_IN_STATUS);
+    async fn fill_outputs(&self, records: &[JobRecord], jobs: &mut [(u32, Job)]) -> Result<()> {
+        let small = |job: &JobRecord| matches!(job.outputs(), Some(OutputsRef::External { size, .. }) if *size <= limits::OUTPUTS_IN_STATUS);
         let places: Vec<usize> = (0..records.len()).filter(|&at| small(&records[at])).collect();
         for page in places.chunks(16) {
             let outputs = try_join_all(page.iter().map(|&at| self.outputs_of(&records[at]))).await?;
@@ -150,17 +150,17 @@ impl<P: Ports> Engine<P> {
     }
 
     /// What was found of a workflow's run, or that it was deleted meanwhile.
-    pub(crate) async fn unless_deleted<T: Send>(&self, workflow: &WorkflowRecord, found: Outcome<T>) -> Outcome<T> {
+    pub(crate) async fn unless_deleted<T: Send>(&self, workflow: &WorkflowRecord, found: Result<T>) -> Result<T> {
         match found {
             Err(error) if self.is_deleted(&workflow.run, &error).await? => {
-                Err(EngineError::NoWorkflow(workflow.id.clone()))
+                Err(EngineError::WorkflowNotFound(workflow.id.clone()))
             }
             found => found,
         }
     }
 
     /// The specs of these jobs, in their order.
-    pub(crate) async fn specs_of(&self, run: &RunKey, records: &[JobRecord]) -> Outcome<Vec<JobSpec>> {
+    pub(crate) async fn specs_of(&self, run: &RunKey, records: &[JobRecord]) -> Result<Vec<JobSpec>> {
         let apart: Vec<JobIndex> = records.iter().filter(|job| job.spec.is_none()).map(|job| job.key.index).collect();
         let mut read = HashMap::new();
         for page in apart.chunks(SPECS) {
@@ -176,7 +176,7 @@ impl<P: Ports> Engine<P> {
     }
 
     /// A job of a workflow's current run, by the author's name for it.
-    pub(crate) async fn job_by_id(&self, workflow: &WorkflowId, id: &JobId) -> Outcome<JobRecord> {
+    pub(crate) async fn job_by_id(&self, workflow: &WorkflowId, id: &JobId) -> Result<JobRecord> {
         let record = self.workflow_record(workflow).await?;
         let no_job = || EngineError::NoJob { workflow: workflow.clone(), job: id.clone() };
         let known = self.known().names.get(&record.run).cloned();
@@ -192,8 +192,8 @@ impl<P: Ports> Engine<P> {
     /// Whether a worker should stop a job of this workflow.
     ///
     /// # Errors
-    /// [`EngineError::NoWorkflow`], [`EngineError::NoJob`].
-    pub async fn is_cancelled(&self, workflow: &WorkflowId, id: &JobId) -> Outcome<bool> {
+    /// [`EngineError::WorkflowNotFound`], [`EngineError::NoJob`].
+    pub async fn is_cancelled(&self, workflow: &WorkflowId, id: &JobId) -> Result<bool> {
         let job = self.job_by_id(workflow, id).await?;
         if job.is_ended() {
             return Ok(job.status() == Status::Cancelled);
@@ -206,8 +206,8 @@ impl<P: Ports> Engine<P> {
     /// `{}`.
     ///
     /// # Errors
-    /// [`EngineError::NoWorkflow`], [`EngineError::NoJob`].
-    pub async fn outputs(&self, workflow: &WorkflowId, id: &JobId, attempt: Option<u32>) -> Outcome<Outputs> {
+    /// [`EngineError::WorkflowNotFound`], [`EngineError::NoJob`].
+    pub async fn outputs(&self, workflow: &WorkflowId, id: &JobId, attempt: Option<u32>) -> Result<Outputs> {
         let job = self.job_by_id(workflow, id).await?;
         if attempt.is_some_and(|attempt| attempt != job.attempt) {
             return Ok(Outputs::new());
@@ -246,7 +246,7 @@ impl View<'_> {
             }
             _ => (None, None),
         };
-        let started_at = job.hold().map(|hold| hold.started_at);
+        let started_at = job.lease().map(|hold| hold.started_at);
         let outputs = match job.outputs() {
             Some(OutputsRef::Inline(outputs)) => outputs.clone(),
             _ => Outputs::new(),
@@ -272,8 +272,8 @@ impl View<'_> {
             collapsed: spec.kept.collapsed.clone(),
             waiting_for: self.waiting_for(job, spec),
             outputs,
-            outputs_truncated: matches!(job.outputs(), Some(OutputsRef::Apart { .. })),
-            worker_id: job.hold().map(|hold| hold.worker.clone()),
+            outputs_truncated: matches!(job.outputs(), Some(OutputsRef::External { .. })),
+            worker_id: job.lease().map(|hold| hold.worker.clone()),
             exit_code,
             error: job.error.clone(),
             finished_at_ms: finished_at,
@@ -313,7 +313,7 @@ const RUNS_KNOWN: usize = 32;
 pub(crate) type Names = HashMap<RunKey, std::sync::Arc<HashMap<JobId, JobIndex>>>;
 
 impl<P: Ports> Engine<P> {
-    async fn learn_names(&self, run: &RunKey) -> Outcome<std::sync::Arc<HashMap<JobId, JobIndex>>> {
+    async fn learn_names(&self, run: &RunKey) -> Result<std::sync::Arc<HashMap<JobId, JobIndex>>> {
         let jobs = self.all_jobs(run, Consistency::Strong).await?;
         let names = std::sync::Arc::new(jobs.into_iter().map(|job| (job.id, job.key.index)).collect());
         let mut known = self.known();

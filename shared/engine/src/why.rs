@@ -3,7 +3,7 @@
 use protocol::wire::{WaitReason, WaitingFor};
 use protocol::{JobId, LabelSet, Millis};
 
-use crate::fleet::OnlineWorker;
+use crate::workers::OnlineWorker;
 
 /// Where a queued job stands.
 #[derive(Clone, Debug)]

@@ -3,12 +3,11 @@
 use std::time::Duration;
 
 use engine::access::Grant;
-use engine::definition;
 use engine::ids::{JobKey, Ticket};
-use engine::memory::Memory;
-use engine::ports::{JobStore, Local, Pool, Surroundings};
+use engine::ports::{Clock, JobStore, Local, Pool};
 use engine::submit::Submission;
 use engine::{Engine, EngineError};
+use memory::Memory;
 use protocol::access::{Allowed, NewToken, Scope};
 use protocol::requests::{Claim, Register};
 use protocol::wire::Claimed;
@@ -37,14 +36,14 @@ async fn caller(engine: &Engine<Memory>, new: NewToken) -> Engine<Memory> {
 
 async fn submit(engine: &Engine<Memory>, text: &str) {
     let submission = Submission {
-        definition: definition::from_yaml(text).expect("good"),
+        definition: workflow::from_yaml(text).expect("good"),
         default_name: "test".to_owned(),
         source: text.to_owned(),
         run: true,
         key: None,
     };
     engine.submit(submission).await.expect("submitted");
-    engine.settle().await.expect("the store answers");
+    engine.drain().await.expect("the store answers");
 }
 
 async fn claim(engine: &Engine<Memory>, labels: &str) -> Result<Option<Claimed>, EngineError> {
@@ -78,9 +77,9 @@ async fn an_exclusive_token_is_given_only_jobs_that_ask_for_a_label_whatever_its
 async fn a_token_is_good_until_it_expires() {
     let engine = engine();
     let text = engine.create_token(token("t", "")).await.expect("made").token;
-    engine.ports().pass(Duration::from_secs(3590));
+    engine.ports().advance(Duration::from_secs(3590));
     engine.grant_of(&text).await.expect("still good");
-    engine.ports().pass(Duration::from_secs(11));
+    engine.ports().advance(Duration::from_secs(11));
     assert!(matches!(engine.grant_of(&text).await, Err(EngineError::BadToken)), "though it is known");
     engine.create_token(token("t", "")).await.expect("its name is free again");
     assert!(matches!(engine.grant_of(&text).await, Err(EngineError::BadToken)), "and it is no other's");
@@ -96,7 +95,7 @@ async fn a_process_that_was_not_told_of_a_revocation_refuses_the_token_30_s_late
         .await
         .expect("there");
     engine.grant_of(&text).await.expect("known for a while");
-    engine.ports().pass(Duration::from_secs(30));
+    engine.ports().advance(Duration::from_secs(30));
     assert!(matches!(engine.grant_of(&text).await, Err(EngineError::BadToken)));
 }
 
@@ -147,7 +146,7 @@ async fn a_token_can_not_speak_for_a_worker_that_has_labels_which_it_does_not_na
     let listed = engine.workers().await.expect("listed");
     assert_eq!(listed[0].labels.to_string(), "production");
     // Once it is silent, its id is free.
-    engine.ports().pass(Duration::from_secs(91));
+    engine.ports().advance(Duration::from_secs(91));
     staging.register(register(&["staging"])).await.expect("allowed");
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use common::World;
 use engine::ports::Local as _;
-use engine::run::FURTHEST;
+use engine::run::MAX_TIMER_DELAY;
 use engine::timer::OPEN_AT_MOST;
 use protocol::Status;
 use protocol::requests::Only;
@@ -30,9 +30,9 @@ async fn a_notice_told_again_or_half_of_them_or_in_another_order_changes_nothing
     let world = World::started(DIAMOND).await;
     let mut told = Vec::new();
     for step in 0.. {
-        let new = world.notices();
+        let new = world.events();
         world.tell(&new).await;
-        world.walk().await;
+        world.send_batch().await;
         told.extend(new);
         let before = world.now().await;
         for _ in 0..2 {
@@ -41,10 +41,10 @@ async fn a_notice_told_again_or_half_of_them_or_in_another_order_changes_nothing
             told.reverse();
             world.tell(&told).await;
             told.reverse();
-            world.walk().await;
+            world.send_batch().await;
         }
         assert_eq!(world.now().await, before, "after step {step}");
-        assert!(world.notices().is_empty(), "something more happened after step {step}");
+        assert!(world.events().is_empty(), "something more happened after step {step}");
         match world.claim("w").await {
             Some(claimed) => world.complete(&claimed).await.expect("held"),
             None => break,
@@ -56,24 +56,24 @@ async fn a_notice_told_again_or_half_of_them_or_in_another_order_changes_nothing
 #[tokio::test]
 async fn an_older_notice_does_not_undo_what_came_after() {
     let world = World::started("jobs: {bad: {run: x}, next: {run: x, needs: bad}}").await;
-    let opened = world.notices();
+    let opened = world.events();
     world.tell(&opened).await;
     let bad = world.claim("w").await.expect("ready");
     world.fail(&bad, false).await.expect("held");
-    let failed = world.notices();
+    let failed = world.events();
     world.tell(&failed).await;
-    world.walk().await;
-    let rest = world.notices();
+    world.send_batch().await;
+    let rest = world.events();
     world.tell(&rest).await;
     assert_eq!(world.status().await, Status::Failure);
 
     world.engine.start(&world.id, None).await.expect("it has ended");
-    let reopened = world.notices();
+    let reopened = world.events();
     world.tell(&reopened).await;
     let fresh = world.now().await;
-    for notices in [&opened, &failed, &rest] {
-        world.tell(notices).await;
-        world.walk().await;
+    for events in [&opened, &failed, &rest] {
+        world.tell(events).await;
+        world.send_batch().await;
     }
     assert_eq!(world.now().await, fresh, "notices of an older run touched the newer one");
 }
@@ -121,13 +121,13 @@ async fn a_cancel_of_which_nobody_is_told_still_ends_the_run() {
 #[tokio::test]
 async fn a_job_taken_while_the_run_is_being_cancelled_is_given_back() {
     let world = World::started("jobs: {a: {run: x}, b: {run: x}}").await;
-    world.tell(&world.notices()).await;
+    world.tell(&world.events()).await;
     world.engine.cancel(&world.id).await.expect("memory answers");
     // The walk that cancels hasn't begun: the jobs still stand in their ready list.
     assert_eq!(world.claim("w").await, None);
     assert_eq!(world.claim("w").await, None);
-    world.tell(&world.notices()).await;
-    world.walk().await;
+    world.tell(&world.events()).await;
+    world.send_batch().await;
     assert_eq!(world.status().await, Status::Cancelled);
     assert!(world.now().await.jobs.iter().all(|job| job.status == Status::Cancelled));
 }
@@ -135,7 +135,7 @@ async fn a_job_taken_while_the_run_is_being_cancelled_is_given_back() {
 #[tokio::test]
 async fn a_wide_fan_in_run_again_waits_only_for_what_was_not_kept() {
     let world = World::started(&fan_in(450)).await;
-    world.engine.settle().await.expect("memory answers");
+    world.engine.drain().await.expect("memory answers");
     while let Some(claimed) = world.claim("w").await {
         let id = claimed.job.job_id.as_str();
         if ["w3", "w201"].contains(&id) {
@@ -143,14 +143,14 @@ async fn a_wide_fan_in_run_again_waits_only_for_what_was_not_kept() {
         } else {
             world.complete(&claimed).await.expect("held");
         }
-        world.engine.settle().await.expect("memory answers");
+        world.engine.drain().await.expect("memory answers");
     }
     assert_eq!(world.status().await, Status::Failure);
 
     world.engine.start(&world.id, Some(Only::Failed)).await.expect("it has ended");
     let mut ran = Vec::new();
     loop {
-        world.engine.settle().await.expect("memory answers");
+        world.engine.drain().await.expect("memory answers");
         let Some(claimed) = world.claim("w").await else { break };
         ran.push(claimed.job.job_id.to_string());
         if claimed.job.job_id.as_str() == "end" {
@@ -166,19 +166,19 @@ async fn a_wide_fan_in_run_again_waits_only_for_what_was_not_kept() {
 #[tokio::test]
 async fn long_work_whose_message_is_lost_is_done_a_minute_later() {
     let cancelled = World::started(DIAMOND).await;
-    cancelled.tell(&cancelled.notices()).await;
+    cancelled.tell(&cancelled.events()).await;
     cancelled.engine.cancel(&cancelled.id).await.expect("memory answers");
     let failed = World::started("jobs: {bad: {run: x}, one: {run: x, needs: bad}, two: {run: x, needs: one}}").await;
-    failed.tell(&failed.notices()).await;
+    failed.tell(&failed.events()).await;
     let bad = failed.claim("w").await.expect("ready");
     failed.fail(&bad, false).await.expect("held");
     for (world, end) in [(cancelled, Status::Cancelled), (failed, Status::Failure)] {
-        world.tell(&world.notices()).await;
-        assert!(world.engine.ports().next_walk().is_some(), "it was asked for, and is lost here");
-        world.engine.ports().pass(Duration::from_secs(61));
+        world.tell(&world.events()).await;
+        assert!(world.engine.ports().next_batch().is_some(), "it was asked for, and is lost here");
+        world.engine.ports().advance(Duration::from_secs(61));
         world.engine.run_timers().await.expect("memory answers");
-        world.walk().await;
-        world.tell(&world.notices()).await;
+        world.send_batch().await;
+        world.tell(&world.events()).await;
         assert_eq!(world.status().await, end);
     }
 }
@@ -188,18 +188,18 @@ async fn a_run_that_is_open_for_30_days_ends_as_failed_and_says_why() {
     let world =
         World::started("jobs: {one: {run: x, retries: 9}, two: {run: x, retries: 9}, next: {run: x, needs: two}}")
             .await;
-    world.tell(&world.notices()).await;
+    world.tell(&world.events()).await;
     let held = world.claim("w").await.expect("ready");
-    world.engine.ports().pass(OPEN_AT_MOST.saturating_sub(Duration::from_secs(10)));
+    world.engine.ports().advance(OPEN_AT_MOST.saturating_sub(Duration::from_secs(10)));
     world.engine.run_timers().await.expect("memory answers");
     assert_eq!(world.status().await, Status::Running);
     let again = world.claim("w").await.expect("the lease was over long ago");
     assert_ne!(held.lease.lease_id, again.lease.lease_id);
-    world.engine.ports().pass(FURTHEST);
+    world.engine.ports().advance(MAX_TIMER_DELAY);
     world.engine.run_timers().await.expect("memory answers");
-    world.walk().await;
-    world.tell(&world.notices()).await;
-    world.walk().await;
+    world.send_batch().await;
+    world.tell(&world.events()).await;
+    world.send_batch().await;
     let ended = world.now().await;
     let statuses: Vec<Status> = ended.jobs.iter().map(|job| job.status).collect();
     assert_eq!(

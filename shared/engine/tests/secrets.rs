@@ -6,15 +6,15 @@ use std::time::Duration;
 
 use common::World;
 use engine::access::{Grant, TokenRecord, TokenText};
-use engine::definition::from_yaml;
-use engine::memory::Memory;
 use engine::ports::{Local as _, SecretSource, StoreError, Stored};
 use engine::submit::Submission;
 use engine::{Engine, EngineError};
+use memory::Memory;
 use protocol::access::{Allowed, Scope};
 use protocol::requests::{FEATURE_SECRETS, Fail, LogPiece, Next, Register, Transport};
 use protocol::wire::{Claimed, Stream};
 use protocol::{JobId, LabelSet, Millis, SecretName, SecretValue, Secrets, Status, TokenName, WorkerId};
+use workflow::from_yaml;
 
 mod common;
 
@@ -74,8 +74,8 @@ fn may_have(secrets: &[&str]) -> Grant {
 /// A started workflow that workers know of.
 async fn world(kept: &Kept, yaml: &str) -> World {
     let world = World::started_on(engine(kept), yaml).await;
-    world.tell(&world.notices()).await;
-    world.walk().await;
+    world.tell(&world.events()).await;
+    world.send_batch().await;
     world
 }
 
@@ -118,8 +118,8 @@ async fn a_completion_brings_no_job_whose_secrets_the_token_may_not_have() {
         let world = World::started_on(world.engine.clone(), "jobs: {a: {run: x}, b: {run: y, needs: a, secrets: KEY}}")
             .await
             .for_who(grant);
-        world.tell(&world.notices()).await;
-        world.walk().await;
+        world.tell(&world.events()).await;
+        world.send_batch().await;
         let first = loop {
             let claimed = world.claim("w").await.expect("it needs no secret");
             if claimed.lease.workflow_id == world.id {
@@ -284,9 +284,9 @@ async fn a_log_is_not_kept_while_the_secrets_to_hide_in_it_can_not_be_read() {
     let lease = &claimed.lease.lease_id.0;
     kept.break_down();
     world.engine.append_logs(lease, pieces(0, &["hunter22 "])).await.expect("they are known from the claim");
-    world.engine.ports().pass(Duration::from_secs(20));
+    world.engine.ports().advance(Duration::from_secs(20));
     world.engine.heartbeat(lease).await.expect("held");
-    world.engine.ports().pass(Duration::from_secs(20));
+    world.engine.ports().advance(Duration::from_secs(20));
     let refused = world.engine.append_logs(lease, pieces(1, &["hunter22\n"])).await.expect_err("they can't be read");
     assert!(matches!(refused, EngineError::Store(StoreError::Unavailable(_))), "{refused}");
     kept.become_these(&[("KEY", "hunter22")]);

@@ -211,7 +211,7 @@ pub struct CreatedToken {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
-pub enum Deed {
+pub enum AuditAction {
     /// A workflow was submitted.
     Submit,
     /// A workflow was started, or started again.
@@ -228,7 +228,7 @@ pub enum Deed {
     Refused,
 }
 
-impl Deed {
+impl AuditAction {
     /// As it is written.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -253,7 +253,7 @@ pub struct AuditEntry {
     /// By which token. `null`: the server asks for none, or the one that was given isn't good.
     pub token: Option<TokenName>,
     /// What.
-    pub deed: Deed,
+    pub action: AuditAction,
     /// The route, with `{}` where a request has its own words: no lease, and nothing secret.
     pub route: String,
     /// The workflow that it was about.
@@ -264,20 +264,20 @@ pub struct AuditEntry {
     pub job: Option<JobId>,
     /// The token that was made or revoked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub about: Option<TokenName>,
+    pub subject: Option<TokenName>,
     /// Why it was refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// How many more like it were refused unwritten just before.
     #[serde(default, skip_serializing_if = "is_zero")]
-    pub more: u64,
+    pub suppressed: u64,
 }
 
 impl AuditEntry {
     /// One that says no more than that.
     #[must_use]
-    pub fn new(at_ms: Millis, token: Option<TokenName>, deed: Deed, route: String) -> Self {
-        Self { at_ms, token, deed, route, workflow: None, job: None, about: None, reason: None, more: 0 }
+    pub fn new(at_ms: Millis, token: Option<TokenName>, action: AuditAction, route: String) -> Self {
+        Self { at_ms, token, action, route, workflow: None, job: None, subject: None, reason: None, suppressed: 0 }
     }
 }
 

@@ -20,8 +20,8 @@ use std::time::Duration;
 pub use api::Admission;
 use api::Service;
 use engine::Engine;
-use engine::memory::Memory;
 use engine::ports::Local;
+use memory::Memory;
 use protocol::limits;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -52,7 +52,7 @@ struct Shared<P> {
     claims: Arc<Semaphore>,
     capacity: Arc<Capacity>,
     /// It asks for no tokens, and only this machine can connect.
-    only_here: bool,
+    loopback_only: bool,
     signals: Arc<Signals>,
 }
 
@@ -62,7 +62,7 @@ impl<P> Clone for Shared<P> {
             service: self.service.clone(),
             claims: Arc::clone(&self.claims),
             capacity: Arc::clone(&self.capacity),
-            only_here: self.only_here,
+            loopback_only: self.loopback_only,
             signals: Arc::clone(&self.signals),
         }
     }
@@ -91,26 +91,26 @@ impl<P: Local + 'static> Server<P> {
     ///
     /// # Errors
     /// If the address can't be bound.
-    pub async fn admitting(address: SocketAddr, engine: Engine<P>, admission: Admission) -> std::io::Result<Self> {
+    pub async fn admitting(address: SocketAddr, engine: Engine<P>, auth: Admission) -> std::io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
         let signals = Arc::new(Signals::default());
         let claims = Arc::new(Semaphore::new(CLAIMS_AT_ONCE));
-        let only_here = matches!(admission, Admission::Everybody) && address.ip().is_loopback();
-        let service = Service::new(engine.clone()).admitting(admission);
-        let shared = Shared { service, claims, capacity: Arc::default(), only_here, signals: Arc::clone(&signals) };
+        let loopback_only = matches!(auth, Admission::Everybody) && address.ip().is_loopback();
+        let service = Service::new(engine.clone()).admitting(auth);
+        let shared = Shared { service, claims, capacity: Arc::default(), loopback_only, signals: Arc::clone(&signals) };
         let router = axum::Router::new().fallback(requests::answer::<P>).with_state(shared.clone());
         let listener = Limited::new(listener, limits::CONNECTIONS);
         let stopped = signals.stopped();
         let told = Arc::clone(&signals);
-        engine.ports().when_armed(Box::new(move |at| told.timer.armed(at)));
+        engine.ports().on_timer_set(Box::new(move |at| told.timer.armed(at)));
         let serve = tokio::spawn(async move {
             if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(stopped).await {
                 tracing::error!(%error, "the server stopped");
             }
         });
         let others = vec![
-            tokio::spawn(work::work_off(engine.clone(), Arc::clone(&signals))),
+            tokio::spawn(work::process(engine.clone(), Arc::clone(&signals))),
             tokio::spawn(work::run_timers(engine, signals)),
         ];
         Ok(Self { address, shared, serve, others })
@@ -129,8 +129,8 @@ impl<P: Local + 'static> Server<P> {
     }
 
     /// Moves the engine's clock forward, for tests of what happens later.
-    pub async fn pass(&self, time: Duration) {
-        self.engine().ports().pass(time);
+    pub async fn advance(&self, time: Duration) {
+        self.engine().ports().advance(time);
         if let Err(error) = self.engine().run_timers().await {
             tracing::error!(%error, "looking at what is over");
         }

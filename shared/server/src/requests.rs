@@ -81,7 +81,7 @@ impl<P: Local + 'static> Shared<P> {
             && response.status().is_success()
             && let Some(worker) = params.get("id").and_then(|id| id.parse().ok())
         {
-            self.signals.waiting.goodbye(worker);
+            self.signals.waiting.deregister(worker);
         }
         self.answered(action, response.status());
         response
@@ -90,7 +90,7 @@ impl<P: Local + 'static> Shared<P> {
     /// The pages of other sites: a browser lets any page send requests to this machine, and read the answers if the page's
     /// name is made to mean this machine.
     fn refuses(&self, method: &Method, headers: &HeaderMap) -> Option<ApiError> {
-        if self.only_here && !names_this_machine(headers) {
+        if self.loopback_only && !names_this_machine(headers) {
             let message = "this server answers on this machine only; ask for it as localhost or 127.0.0.1";
             return Some(ApiError::new(StatusCode::FORBIDDEN, "foreign_host", message));
         }

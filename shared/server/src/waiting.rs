@@ -42,13 +42,13 @@ impl Waiting {
         self.kinds().values().for_each(|next| next.notify_one());
     }
 
-    /// A worker said goodbye: it wants no more jobs.
-    pub fn goodbye(&self, worker: WorkerId) {
+    /// A worker said deregister: it wants no more jobs.
+    pub fn deregister(&self, worker: WorkerId) {
         // Nobody may be waiting.
         let _ = self.goodbyes.send(worker);
     }
 
-    /// Resolves when this worker says goodbye from now on.
+    /// Resolves when this worker says deregister from now on.
     pub fn left(&self, worker: WorkerId) -> impl Future<Output = ()> + Send + use<> {
         let mut goodbyes = self.goodbyes.subscribe();
         async move { while goodbyes.recv().await.is_ok_and(|left| left != worker) {} }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use engine::ports::Local;
-use engine::{Engine, Outcome};
+use engine::{Engine, Result};
 use tokio::time::sleep;
 
 use crate::signals::Signals;
@@ -17,7 +17,7 @@ const LONGEST: Duration = Duration::from_mins(1);
 const SHORTEST: Duration = Duration::from_millis(5);
 
 /// Does what is listed, as it comes.
-pub async fn work_off<P: Local>(engine: Engine<P>, signals: Arc<Signals>) {
+pub async fn process<P: Local>(engine: Engine<P>, signals: Arc<Signals>) {
     loop {
         signals.work.notified().await;
         while let Err(error) = work_until_none(&engine, &signals).await {
@@ -27,9 +27,9 @@ pub async fn work_off<P: Local>(engine: Engine<P>, signals: Arc<Signals>) {
     }
 }
 
-/// As `Engine::settle`, but who waits is told after each piece, not after the last.
-async fn work_until_none<P: Local>(engine: &Engine<P>, signals: &Signals) -> Outcome<()> {
-    while engine.settle_one().await? {
+/// As `Engine::drain`, but who waits is told after each piece, not after the last.
+async fn work_until_none<P: Local>(engine: &Engine<P>, signals: &Signals) -> Result<()> {
+    while engine.drain_one().await? {
         signals.may_be_ready();
     }
     Ok(())

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use common::World;
 use engine::Engine;
-use engine::memory::Memory;
 use engine::ports::Local;
-use protocol::access::{AuditEntry, Deed};
+use memory::Memory;
+use protocol::access::{AuditAction, AuditEntry};
 use protocol::{Status, limits};
 use server::{Admission, Server};
 use sqlite::Sqlite;
@@ -128,7 +128,8 @@ async fn what_was_begun_is_carried_out_and_written_down_though_the_client_goes_a
         }
         begun += 1;
         let written = async {
-            let cancel = |entry: &AuditEntry| entry.deed == Deed::Cancel && entry.workflow.as_ref() == Some(&id);
+            let cancel =
+                |entry: &AuditEntry| entry.action == AuditAction::Cancel && entry.workflow.as_ref() == Some(&id);
             while !client.audit(100, None).await.expect("listed").items.iter().any(cancel) {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }

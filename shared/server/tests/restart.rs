@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use common::{PATIENCE, claim};
 use engine::Engine;
-use engine::ids::{Holder, LeaseToken};
-use engine::job::{Change, Expect, Hold, JobUpdate};
-use engine::memory::Memory;
-use engine::ports::{Consistency, JobStore, RunStore, Surroundings, Updated};
+use engine::ids::{LeaseToken, Principal};
+use engine::job::{Change, JobUpdate, LeaseRecord, Precondition};
+use engine::ports::{Clock, Consistency, JobStore, RunStore, Updated};
+use memory::Memory;
 use server::Server;
 use tokio::time::timeout;
 use worker::Client;
@@ -40,14 +40,14 @@ async fn a_lease_that_was_taken_and_given_no_timer_is_over_in_time() {
     };
     drop(first);
     let now = ports.now();
-    let hold = Hold {
-        fence: LeaseToken::new(key.clone(), 0, ports.random(), Holder::default()).fence(),
+    let hold = LeaseRecord {
+        fence: LeaseToken::new(key.clone(), 0, ports.random(), Principal::default()).fence(),
         worker: WorkerId::new("unlucky").expect("an id"),
         ttl_secs: 1,
         started_at: now,
         until: now + LEASE,
     };
-    let update = JobUpdate { expect: Expect::Ready { pool, by: now }, change: Change::Start(hold) };
+    let update = JobUpdate { expect: Precondition::Ready { pool, by: now }, change: Change::Start(hold) };
     assert!(matches!(ports.update(&key, update).await, Ok(Updated::Done(_))), "it was ready");
 
     let (_second, client) = serve(&engine).await;

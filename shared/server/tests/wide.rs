@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use common::claim;
 use engine::Engine;
-use engine::memory::Memory;
 use engine::ports::Local;
 use futures::future::join_all;
+use memory::Memory;
 use server::Server;
 use sqlite::Sqlite;
 use tokio::time::{Instant, sleep};

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use engine::ids::{Fence, JobKey, RunKey, random};
-use engine::job::{Change, End, Expect, Hold, JobRecord, JobUpdate, Outcome, OutputsRef, Phase};
-use engine::ports::{JobStore, Local, NewItem, RunStore, Surroundings, Updated};
+use engine::job::{Change, End, JobOutcome, JobRecord, JobUpdate, LeaseRecord, OutputsRef, Phase, Precondition};
+use engine::ports::{Clock, JobStore, Local, NewItem, RunStore, Updated};
 use protocol::{JobId, Outputs, WorkerId};
 use sqlite::Sqlite;
 
@@ -25,7 +25,7 @@ async fn live(store: &Sqlite, job: &JobRecord) {
     store.put_new(vec![NewItem::Job(Box::new(job.clone()))]).await.expect("written");
     let fence = Fence::from_stored(hex(random()));
     let now = store.now();
-    let hold = Hold {
+    let hold = LeaseRecord {
         fence: fence.clone(),
         worker: WorkerId::new("worker").expect("an id"),
         ttl_secs: 30,
@@ -33,11 +33,11 @@ async fn live(store: &Sqlite, job: &JobRecord) {
         until: now + Duration::from_secs(30),
     };
     let outputs = OutputsRef::Inline(Outputs::new());
-    let end = Change::End(End::unreported(Outcome::Success(outputs), now));
+    let end = Change::End(End::unreported(JobOutcome::Success(outputs), now));
     for (expect, change) in [
-        (Expect::WaitingOnNothing, Change::BecomeReady { pool: job.pool.clone(), at: now, until: None }),
-        (Expect::Ready { pool: job.pool.clone(), by: now }, Change::Start(hold)),
-        (Expect::HeldLive { fence, now }, end),
+        (Precondition::WaitingOnNothing, Change::BecomeReady { pool: job.pool.clone(), at: now, until: None }),
+        (Precondition::Ready { pool: job.pool.clone(), by: now }, Change::Start(hold)),
+        (Precondition::HeldLive { fence, now }, end),
     ] {
         if matches!(change, Change::Start(_)) {
             store.ready_heads(&job.pool, now).await.expect("read");

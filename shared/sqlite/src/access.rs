@@ -2,7 +2,7 @@
 
 use engine::access::TokenRecord;
 use engine::ids::Random;
-use engine::ports::{AUDIT_KEPT, AuditCursor, AuditStore, Stored, Surroundings, TokenStore};
+use engine::ports::{AUDIT_KEPT, AuditCursor, AuditStore, Clock, Stored, TokenStore};
 use protocol::access::AuditEntry;
 use protocol::{Millis, TokenName};
 

@@ -26,7 +26,7 @@ impl ArtifactStore for Sqlite {
     }
 
     async fn copy_outputs(&self, from: &JobKey, to: &JobKey, outputs: &OutputsRef) -> Stored<()> {
-        let OutputsRef::Apart { id, .. } = outputs else { return Ok(()) };
+        let OutputsRef::External { id, .. } = outputs else { return Ok(()) };
         let (from, to, id) = (from.clone(), to.clone(), id.clone());
         self.write(move |db| {
             let text = "INSERT OR REPLACE INTO outputs (run, place, id, outputs)

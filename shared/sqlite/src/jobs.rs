@@ -1,8 +1,8 @@
 //! Jobs.
 
+use engine::change::ChangeEvent;
 use engine::ids::{JobIndex, JobKey, PoolId, RunKey, Waits};
 use engine::job::{JobRecord, JobSpec, JobUpdate, Phase};
-use engine::notice::Notice;
 use engine::ports::{Consistency, JobStore, ReadyHead, Stored, Updated, Work};
 use protocol::Millis;
 use rusqlite::Connection;
@@ -40,7 +40,7 @@ fn replace(db: &Connection, old: &JobRecord, new: &JobRecord) -> Stored<()> {
     let text = "UPDATE jobs SET ready_at = ?3, record = ?4 WHERE run = ?1 AND place = ?2";
     execute(db, text, (new.key.run.as_str(), new.key.index, ready_at(new), to_json(new)?))?;
     if new.is_ended() && !old.is_ended() {
-        list(db, &Work::Notice(Notice::JobEnded(Box::new(new.clone()))))?;
+        list(db, &Work::ChangeEvent(ChangeEvent::JobEnded(Box::new(new.clone()))))?;
     }
     Ok(())
 }
@@ -75,8 +75,8 @@ impl JobStore for Sqlite {
     async fn update(&self, key: &JobKey, update: JobUpdate) -> Stored<Updated<JobRecord>> {
         let key = key.clone();
         self.write(move |db| {
-            let Some(job) = read_job(db, &key.run, key.index)? else { return Ok(Updated::Refused(None)) };
-            let Some(new) = update.apply(&job) else { return Ok(Updated::Refused(Some(job))) };
+            let Some(job) = read_job(db, &key.run, key.index)? else { return Ok(Updated::ConditionFailed(None)) };
+            let Some(new) = update.apply(&job) else { return Ok(Updated::ConditionFailed(Some(job))) };
             replace(db, &job, &new)?;
             Ok(Updated::Done(new))
         })

@@ -28,12 +28,12 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use engine::ids::{self, PoolId, Random};
-use engine::ports::{Pool, SecretSource, SecretStore, StoreError, Stored, Surroundings};
+use engine::ports::{Clock, Pool, SecretSource, SecretStore, StoreError, Stored};
 use futures::channel::oneshot;
 use protocol::{Millis, SecretName, Secrets};
 use rusqlite::Connection;
 
-use crate::open::OnlyHere;
+use crate::open::FileLock;
 pub use crate::open::OpenError;
 use crate::writer::{Waiting, Write, Writer};
 
@@ -66,7 +66,7 @@ struct Files {
     /// Those that nobody uses right now.
     readers: Mutex<Vec<Connection>>,
     /// Dropped last.
-    only_here: OnlyHere,
+    loopback_only: FileLock,
 }
 
 impl Sqlite {
@@ -76,18 +76,19 @@ impl Sqlite {
     /// # Errors
     /// If it can't be opened, another process has it, something else wrote it, or a newer version did.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
-        let only_here = open::only_here(path.as_ref())?;
-        let sqlite = |error| OpenError::Sqlite { path: only_here.path.clone(), error };
-        let db = open::writer(&only_here.path)?;
-        let reader = open::reader(&only_here.path).map_err(sqlite)?;
-        let record = |error| OpenError::Record { path: only_here.path.clone(), error };
+        let loopback_only = open::loopback_only(path.as_ref())?;
+        let sqlite = |error| OpenError::Sqlite { path: loopback_only.path.clone(), error };
+        let db = open::writer(&loopback_only.path)?;
+        let reader = open::reader(&loopback_only.path).map_err(sqlite)?;
+        let record = |error| OpenError::Record { path: loopback_only.path.clone(), error };
         let pools = registry::stored_pools(&db).map_err(record)?;
         let done = Arc::default();
         let writer = Writer::new(db, Arc::clone(&done));
         let (queue, waiting) = mpsc::channel();
         let thread = thread::Builder::new().name("sqlite".to_owned()).spawn(move || writer.work(&waiting));
-        let thread = thread.map_err(|error| OpenError::Io { path: only_here.path.clone(), error })?;
-        let files = Files { queue: Some(queue), thread: Some(thread), readers: Mutex::new(vec![reader]), only_here };
+        let thread = thread.map_err(|error| OpenError::Io { path: loopback_only.path.clone(), error })?;
+        let files =
+            Files { queue: Some(queue), thread: Some(thread), readers: Mutex::new(vec![reader]), loopback_only };
         Ok(Self::of(Place::File(files), pools, done))
     }
 
@@ -122,7 +123,7 @@ impl Sqlite {
                 let reader = locked(&files.readers).pop();
                 let reader = match reader {
                     Some(reader) => reader,
-                    None => open::reader(&files.only_here.path).map_err(rows::failed)?,
+                    None => open::reader(&files.loopback_only.path).map_err(rows::failed)?,
                 };
                 let result = work(&reader);
                 locked(&files.readers).push(reader);
@@ -175,7 +176,7 @@ impl SecretStore for Sqlite {
     }
 }
 
-impl Surroundings for Sqlite {
+impl Clock for Sqlite {
     fn now(&self) -> Millis {
         Millis::now() + Duration::from_millis(self.ahead.load(Ordering::Relaxed))
     }

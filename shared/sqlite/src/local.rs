@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use engine::ids::{RunKey, Ticket};
-use engine::ports::{Dispatcher, Local, PoolQueue, Repair, Stored, Walk, Work};
+use engine::ports::{BatchTask, Dispatcher, Local, PoolQueue, Reconcile, Stored, Work};
 use protocol::Millis;
 use rusqlite::Connection;
 
@@ -38,25 +38,25 @@ impl Local for Sqlite {
         self.read(|db| one(db, text, [], |row| row.get(0).map(from_time).map_err(failed)))
     }
 
-    fn when_armed(&self, tell: Box<dyn Fn(Millis) + Send + Sync>) {
+    fn on_timer_set(&self, tell: Box<dyn Fn(Millis) + Send + Sync>) {
         *locked(&self.armed) = Some(tell.into());
     }
 
-    fn pass(&self, time: Duration) {
+    fn advance(&self, time: Duration) {
         self.ahead.fetch_add(u64::try_from(time.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 }
 
 impl Dispatcher for Sqlite {
-    async fn ticket(&self, _queue: &PoolQueue, _ticket: Ticket) -> Stored<()> {
+    async fn send_ticket(&self, _queue: &PoolQueue, _ticket: Ticket) -> Stored<()> {
         Ok(())
     }
 
-    async fn walk(&self, walk: Walk) -> Stored<()> {
-        self.write(move |db| list(db, &Work::Walk(walk))).await
+    async fn send_batch(&self, batch: BatchTask) -> Stored<()> {
+        self.write(move |db| list(db, &Work::BatchTask(batch))).await
     }
 
-    async fn timer(&self, _run: &RunKey, at: Millis) -> Stored<()> {
+    async fn send_timer(&self, _run: &RunKey, at: Millis) -> Stored<()> {
         // When it is due is in the run's record; who waits for it only need be told.
         let armed = locked(&self.armed).clone();
         if let Some(tell) = armed {
@@ -65,7 +65,7 @@ impl Dispatcher for Sqlite {
         Ok(())
     }
 
-    async fn repair(&self, repair: Repair) -> Stored<()> {
-        self.write(move |db| list(db, &Work::Repair(repair))).await
+    async fn send_reconcile(&self, reconcile: Reconcile) -> Stored<()> {
+        self.write(move |db| list(db, &Work::Reconcile(reconcile))).await
     }
 }

@@ -79,7 +79,7 @@ pub enum OpenError {
 }
 
 /// A file that this process alone works on, until this is dropped.
-pub(crate) struct OnlyHere {
+pub(crate) struct FileLock {
     /// Held open: the operating system ends the lock with the process, however that ends.
     _lock: File,
     pub path: PathBuf,
@@ -88,7 +88,7 @@ pub(crate) struct OnlyHere {
 /// Makes the file if it isn't there, readable by its owner only, and locks it.
 ///
 /// The lock is on a file of its own: closing any handle of the database would drop SQLite's own locks.
-pub(crate) fn only_here(path: &Path) -> Result<OnlyHere, OpenError> {
+pub(crate) fn loopback_only(path: &Path) -> Result<FileLock, OpenError> {
     let io = |error| OpenError::Io { path: path.to_owned(), error };
     private().open(path).map_err(io)?;
     // Another name of the same file must find the same lock.
@@ -97,7 +97,7 @@ pub(crate) fn only_here(path: &Path) -> Result<OnlyHere, OpenError> {
     beside.push("-lock");
     let lock = private().open(beside).map_err(io)?;
     match lock.try_lock() {
-        Ok(()) => Ok(OnlyHere { _lock: lock, path }),
+        Ok(()) => Ok(FileLock { _lock: lock, path }),
         Err(TryLockError::WouldBlock) => Err(OpenError::InUse { path }),
         Err(TryLockError::Error(error)) => Err(io(error)),
     }
@@ -139,7 +139,7 @@ pub(crate) fn writer(path: &Path) -> Result<Connection, OpenError> {
     if is_new {
         create(&db).map_err(failed)?;
     } else {
-        bring_up(&db).map_err(failed)?;
+        migrate(&db).map_err(failed)?;
     }
     Ok(db)
 }
@@ -176,7 +176,7 @@ fn is_new(db: &Connection) -> rusqlite::Result<bool> {
 }
 
 /// Changes the tables of an older version to what they are now, all or none.
-fn bring_up(db: &Connection) -> rusqlite::Result<()> {
+fn migrate(db: &Connection) -> rusqlite::Result<()> {
     let found = pragma(db, "user_version")?;
     if found == VERSION {
         return Ok(());

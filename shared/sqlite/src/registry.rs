@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use engine::ids::PoolId;
-use engine::ports::{Pool, PoolQueue, Stored, Surroundings, WORKER_KEPT, WorkerRecord, WorkerRegistry};
+use engine::ports::{Clock, Pool, PoolQueue, Stored, WORKER_KEPT, WorkerRecord, WorkerRegistry};
 use protocol::{LabelSet, Millis, SecretName, WorkerId};
 use rusqlite::Connection;
 

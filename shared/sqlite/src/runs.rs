@@ -1,7 +1,7 @@
 //! Workflows and runs.
 
+use engine::change::ChangeEvent;
 use engine::ids::{ReportHash, RunKey};
-use engine::notice::Notice;
 use engine::ports::{
     Commit, Committed, Consistency, Idempotency, ListCursor, NewItem, RunStore, Stored, Updated, Work,
 };
@@ -64,8 +64,8 @@ fn put_control(db: &Connection, old: Option<&Control>, new: &Control) -> Stored<
         return Ok(());
     }
     match new.state {
-        RunState::Open => list(db, &Work::Notice(Notice::RunOpened(new.clone()))),
-        RunState::Cancelling => list(db, &Work::Notice(Notice::RunCancelling(new.clone()))),
+        RunState::Open => list(db, &Work::ChangeEvent(ChangeEvent::RunOpened(new.clone()))),
+        RunState::Cancelling => list(db, &Work::ChangeEvent(ChangeEvent::RunCancelling(new.clone()))),
         RunState::New | RunState::Final => Ok(()),
     }
 }
@@ -101,7 +101,7 @@ fn is_current(db: &Connection, commit: &Commit) -> Stored<bool> {
     })
 }
 
-fn make_real(db: &Connection, commit: &Commit) -> Stored<Committed> {
+fn commit_run(db: &Connection, commit: &Commit) -> Stored<Committed> {
     let now = commit.workflow.created_at;
     if let Some(new) = &commit.idempotency
         && read_key(db, &new.key, now)?.is_some()
@@ -109,7 +109,7 @@ fn make_real(db: &Connection, commit: &Commit) -> Stored<Committed> {
         return Ok(Committed::KeyTaken);
     }
     if !is_current(db, commit)? {
-        return Ok(Committed::Moved);
+        return Ok(Committed::Superseded);
     }
     if let Some(new) = &commit.idempotency {
         put_key(db, new, now)?;
@@ -125,7 +125,7 @@ impl RunStore for Sqlite {
     }
 
     async fn commit(&self, commit: Commit) -> Stored<Committed> {
-        self.write(move |db| make_real(db, &commit)).await
+        self.write(move |db| commit_run(db, &commit)).await
     }
 
     async fn idempotency(&self, key: &str, now: Millis) -> Stored<Option<Idempotency>> {
@@ -168,8 +168,8 @@ impl RunStore for Sqlite {
     async fn update_control(&self, run: &RunKey, update: RunUpdate) -> Stored<Updated<Control>> {
         let run = run.clone();
         self.write(move |db| {
-            let Some(control) = read_control(db, &run)? else { return Ok(Updated::Refused(None)) };
-            let Some(new) = update.apply(&control) else { return Ok(Updated::Refused(Some(control))) };
+            let Some(control) = read_control(db, &run)? else { return Ok(Updated::ConditionFailed(None)) };
+            let Some(new) = update.apply(&control) else { return Ok(Updated::ConditionFailed(Some(control))) };
             put_control(db, Some(&control), &new)?;
             Ok(Updated::Done(new))
         })

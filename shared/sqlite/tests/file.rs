@@ -7,7 +7,7 @@ use std::sync::Arc;
 use engine::ids::{JobKey, RunKey};
 use engine::job::{JobRecord, Phase, TimeLimits, Used};
 use engine::ports::{
-    Commit, Consistency, Dispatcher, JobStore, Local, NewItem, Pool, RunStore, Surroundings, Walk, WalkKind, Work,
+    BatchKind, BatchTask, Clock, Commit, Consistency, Dispatcher, JobStore, Local, NewItem, Pool, RunStore, Work,
     WorkerRegistry,
 };
 use engine::run::{Control, RunState, Timer, WorkflowRecord};
@@ -94,13 +94,13 @@ async fn only_its_owner_can_read_a_store() {
 async fn what_is_to_be_done_is_done_after_a_restart_and_what_is_done_is_not() {
     let (_folder, path) = folder();
     let mut store = Sqlite::open(&path).expect("a fresh file");
-    let walk = |from| Walk { run: RunKey::new([1; 16]), kind: WalkKind::Roots, from };
+    let batch = |from| BatchTask { run: RunKey::new([1; 16]), kind: BatchKind::Roots, from };
     for from in 0..4 {
-        store.walk(walk(from)).await.expect("written");
+        store.send_batch(batch(from)).await.expect("written");
     }
     for from in 0..4 {
         let (number, work) = store.next_work().await.expect("read").expect("there is work");
-        assert_eq!(work, Work::Walk(walk(from)));
+        assert_eq!(work, Work::BatchTask(batch(from)));
         if from == 1 {
             // It was under way.
             drop(store);
@@ -114,9 +114,9 @@ async fn what_is_to_be_done_is_done_after_a_restart_and_what_is_done_is_not() {
     drop(store);
     let store = Sqlite::open(&path).expect("its own file");
     assert_eq!(store.next_work().await.expect("read"), None);
-    store.walk(walk(9)).await.expect("written");
+    store.send_batch(batch(9)).await.expect("written");
     let (number, work) = store.next_work().await.expect("read").expect("there is work");
-    assert_eq!((number, work), (5, Work::Walk(walk(9))), "a number isn't used again");
+    assert_eq!((number, work), (5, Work::BatchTask(batch(9))), "a number isn't used again");
 }
 
 /// What the first version kept otherwise: no timers, an index of leases, and records without what came later.
@@ -172,7 +172,7 @@ async fn a_file_of_the_first_version_is_brought_up_and_its_open_runs_are_looked_
     let store = Sqlite::open(&path).expect("it is brought up");
     assert_eq!(store.timers_due(Millis(0)).await.expect("read"), std::slice::from_ref(&control.run));
     let read = store.control(&control.run, Consistency::Strong).await.expect("read");
-    assert_eq!(read, Some(Control { timer: Timer::Looking, ..control }));
+    assert_eq!(read, Some(Control { timer: Timer::Firing, ..control }));
     let read = store.job(&job.key, Consistency::Strong).await.expect("read").expect("it is there");
     assert_eq!((read.used, read.limits), (Used::default(), TimeLimits::default()));
     assert_eq!(store.pools().await.expect("read"), [pool], "its jobs name no secrets");

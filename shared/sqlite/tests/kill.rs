@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use engine::ids::{JobKey, RunKey};
-use engine::job::{Change, Expect, JobRecord, JobUpdate, Phase};
+use engine::job::{Change, JobRecord, JobUpdate, Phase, Precondition};
 use engine::ports::{Consistency, JobStore, NewItem, RunStore};
 use protocol::{JobId, Millis};
 use sqlite::{OpenError, Sqlite};
@@ -30,7 +30,7 @@ fn job(place: u32) -> JobRecord {
 
 fn ready(place: u32) -> JobUpdate {
     let at = Millis(place.into());
-    JobUpdate { expect: Expect::Waiting, change: Change::BecomeReady { pool: job(place).pool, at, until: None } }
+    JobUpdate { expect: Precondition::Waiting, change: Change::BecomeReady { pool: job(place).pool, at, until: None } }
 }
 
 /// Writes until it is killed, many at once, and says of each place what was answered: `p` for put, `u` for updated.

@@ -87,7 +87,7 @@ impl Scanner {
                     "line {line} of the standard output gives an output of about {size} bytes; \
                      all outputs of a job together may have {limit} bytes: {begin:.100}…"
                 );
-                self.fail(Failure::lasting(error));
+                self.fail(Failure::permanent(error));
             }
             State::Perhaps(_) | State::Ordinary => {}
         }
@@ -98,7 +98,7 @@ impl Scanner {
         let Ok(text) = std::str::from_utf8(bytes) else {
             let begin = String::from_utf8_lossy(&bytes[..bytes.len().min(100)]);
             let error = format!("line {line} of the standard output gives an output that is not UTF-8: {begin}");
-            return self.fail(Failure::lasting(error));
+            return self.fail(Failure::permanent(error));
         };
         match outputs::from_stdout_line(text, line) {
             Ok(Some((name, value))) if self.kept < KEPT && self.outputs.len() <= limits::OUTPUTS => {
@@ -109,7 +109,7 @@ impl Scanner {
             }
             // More than KEPT, or one output more than there may be, is over the limit whatever follows, and will be refused for that.
             Ok(_) => {}
-            Err(error) => self.fail(Failure::lasting(error.to_string())),
+            Err(error) => self.fail(Failure::permanent(error.to_string())),
         }
     }
 
@@ -128,8 +128,8 @@ fn begins_alike(kept: &[u8], part: &[u8]) -> bool {
 /// Reads the output file. One that the job removed gives nothing.
 pub(super) async fn read_file(path: PathBuf) -> Result<Outputs, Failure> {
     let text = tokio::task::spawn_blocking(move || read_text(&path)).await?;
-    let text = text.map_err(|error| Failure::lasting(format!("the output file can't be read: {error}")))?;
-    outputs::from_file(&text).map_err(|error| Failure::lasting(error.to_string()))
+    let text = text.map_err(|error| Failure::permanent(format!("the output file can't be read: {error}")))?;
+    outputs::from_file(&text).map_err(|error| Failure::permanent(error.to_string()))
 }
 
 fn read_text(path: &Path) -> Result<String, String> {

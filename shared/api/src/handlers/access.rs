@@ -7,7 +7,7 @@ use protocol::access::NewToken;
 use protocol::{Millis, TokenName};
 
 use super::{Answer, empty, json_answer, link_next};
-use crate::admission::did_to_token;
+use crate::auth::record_token_action;
 use crate::error::ApiError;
 use crate::read::Input;
 use crate::routes::Action;
@@ -22,14 +22,14 @@ pub(super) async fn tokens<P: Ports>(engine: &Engine<P>) -> Answer {
 pub(super) async fn create<P: Ports>(engine: &Engine<P>, input: &Input) -> Answer {
     let new: NewToken = input.json()?;
     let created = engine.create_token(new).await?;
-    did_to_token(engine, Action::CreateToken, &created.info.name).await;
+    record_token_action(engine, Action::CreateToken, &created.info.name).await;
     json_answer(StatusCode::CREATED, &created)
 }
 
 pub(super) async fn revoke<P: Ports>(engine: &Engine<P>, input: &Input) -> Answer {
     let name: TokenName = input.param("name")?;
     engine.revoke_token(&name).await?;
-    did_to_token(engine, Action::RevokeToken, &name).await;
+    record_token_action(engine, Action::RevokeToken, &name).await;
     Ok(empty(StatusCode::NO_CONTENT))
 }
 

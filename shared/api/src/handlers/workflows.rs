@@ -1,7 +1,6 @@
 //! Workflows: submit, list, show, run, cancel, delete.
 
 use engine::Engine;
-use engine::definition::{self, Definition, Problem};
 use engine::ids::ReportHash;
 use engine::ports::{ListCursor, Ports};
 use engine::submit::Submission;
@@ -11,9 +10,10 @@ use protocol::wire::{Job, Workflow};
 use protocol::{LabelSet, Millis, Status, WorkflowId, limits};
 use serde::Serialize;
 use serde_json::json;
+use workflow::{Definition, Problem};
 
 use super::{Answer, empty, encode, json_answer, link_next};
-use crate::admission::did;
+use crate::auth::record_action;
 use crate::error::ApiError;
 use crate::read::{Format, Input};
 use crate::routes::Action;
@@ -38,7 +38,7 @@ pub(super) async fn submit<P: Ports>(engine: &Engine<P>, input: &Input) -> Answe
     };
     let submitted = engine.submit(submission).await?;
     // Of a repeat too: the first may have been cut off before this.
-    did(engine, Action::Submit, &submitted.workflow).await;
+    record_action(engine, Action::Submit, &submitted.workflow).await;
     let workflow = engine.workflow(&submitted.workflow).await?;
     let status = if submitted.repeat { StatusCode::OK } else { StatusCode::CREATED };
     let mut response = workflow_answer(status, workflow)?;
@@ -61,8 +61,8 @@ fn idempotency_key(input: &Input) -> Result<Option<String>, ApiError> {
 /// A text that isn't YAML or JSON at all can't be read (400); one with problems isn't valid (422).
 fn parse(format: Format, text: &str) -> Result<Definition, ApiError> {
     let parsed = match format {
-        Format::Yaml => definition::from_yaml(text),
-        Format::Json => definition::from_json(text),
+        Format::Yaml => workflow::from_yaml(text),
+        Format::Json => workflow::from_json(text),
     };
     parsed.map_err(|problems| {
         let unreadable = problems.iter().any(|problem: &Problem| problem.code == "syntax");
@@ -162,14 +162,14 @@ pub(super) async fn run<P: Ports>(engine: &Engine<P>, input: &Input) -> Answer {
     let id: WorkflowId = input.param("id")?;
     let run: Run = input.json_or_default()?;
     engine.start(&id, run.only).await?;
-    did(engine, Action::Run, &id).await;
+    record_action(engine, Action::Run, &id).await;
     accepted(&id)
 }
 
 pub(super) async fn cancel<P: Ports>(engine: &Engine<P>, input: &Input) -> Answer {
     let id: WorkflowId = input.param("id")?;
     engine.cancel(&id).await?;
-    did(engine, Action::Cancel, &id).await;
+    record_action(engine, Action::Cancel, &id).await;
     accepted(&id)
 }
 
@@ -180,7 +180,7 @@ fn accepted(id: &WorkflowId) -> Answer {
 pub(super) async fn delete<P: Ports>(engine: &Engine<P>, input: &Input) -> Answer {
     let id: WorkflowId = input.param("id")?;
     engine.delete(&id).await?;
-    did(engine, Action::Delete, &id).await;
+    record_action(engine, Action::Delete, &id).await;
     Ok(empty(StatusCode::NO_CONTENT))
 }
 

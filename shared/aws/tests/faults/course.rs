@@ -7,15 +7,15 @@ use std::time::{Duration, Instant};
 use aws::Aws;
 use aws_config::SdkConfig;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
-use engine::definition::from_yaml;
 use engine::ids::{ReportHash, RunKey};
 use engine::job::{JobRecord, Phase};
-use engine::ports::{Consistency, JobStore, RunStore, Surroundings, WorkerRegistry};
+use engine::ports::{Clock, Consistency, JobStore, RunStore, WorkerRegistry};
 use engine::run::{RunState, Timer};
 use engine::submit::Submission;
 use engine::{Engine, EngineError};
 use futures::future::try_join_all;
 use protocol::{JobId, Outputs, WorkflowId};
+use workflow::from_yaml;
 
 use crate::feed::{Feed, Run, stuck};
 use crate::layer::{Fault, Kind, Layer, Seen};
@@ -79,7 +79,7 @@ impl Course {
     async fn all(&mut self) -> Found<()> {
         self.told = self.submit().await?;
         let keys: Vec<RunKey> = self.told.iter().map(|told| told.run.clone()).collect();
-        Box::pin(self.work_off(&keys)).await?;
+        Box::pin(self.process(&keys)).await?;
         self.check(&keys).await?;
         let unnoticed = self.tally.is_quiet(self.may_be_swept);
         expect(!self.mended || unnoticed, || format!("somebody had to mend it: {:?}", self.tally))
@@ -100,7 +100,7 @@ impl Course {
             if story.name == "chain" {
                 match repeated(&self.tally, || self.feed.engine.start(&workflow, None)).await {
                     // The request before was done, and wasn't answered.
-                    Ok(()) | Err(EngineError::NotNow { .. }) => {}
+                    Ok(()) | Err(EngineError::InvalidState { .. }) => {}
                     Err(error) => return Err(format!("start: {error}")),
                 }
             }
@@ -111,7 +111,7 @@ impl Course {
         Ok(told)
     }
 
-    async fn work_off(&self, keys: &[RunKey]) -> Found<()> {
+    async fn process(&self, keys: &[RunKey]) -> Found<()> {
         let began = Instant::now();
         loop {
             let runs = self.feed.runs(keys).await?;

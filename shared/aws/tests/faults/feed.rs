@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use aws::{Aws, events};
 use aws_sdk_sqs::types::MessageSystemAttributeName;
+use engine::change::ChangeEvent;
 use engine::ids::{JobIndex, RunKey};
 use engine::job::{JobRecord, Phase};
-use engine::notice::Notice;
-use engine::ports::{Consistency, JobStore, RunStore, StoreError, Surroundings};
+use engine::ports::{Clock, Consistency, JobStore, RunStore, StoreError};
 use engine::run::{Control, RunState, Timer};
 use engine::{Engine, EngineError};
 use protocol::Millis;
@@ -66,15 +66,15 @@ impl Feed {
     /// Tells what changed and wasn't told yet; whether there was any. What can't be handled is told again.
     pub async fn tell(&self, runs: &[Run], tally: &Tally) -> Found<bool> {
         let mut any = false;
-        for (key, notice) in runs.iter().flat_map(news) {
+        for (key, event) in runs.iter().flat_map(news) {
             if self.told.lock().expect("nobody panicked").contains(&key) {
                 continue;
             }
             any = true;
-            match self.engine.on_notice_or_repair(&notice).await {
+            match self.engine.on_change_or_reconcile(&event).await {
                 Ok(()) => drop(self.told.lock().expect("nobody panicked").insert(key)),
                 Err(EngineError::Store(StoreError::Unavailable(_))) => tally.repeated(),
-                Err(error) => return Err(format!("telling {:?}: {error}", notice.place())),
+                Err(error) => return Err(format!("telling {:?}: {error}", event.place())),
             }
         }
         Ok(any)
@@ -93,12 +93,12 @@ impl Feed {
         let any = !messages.is_empty();
         for message in messages {
             let body = message.body.unwrap_or_default();
-            let errand = events::errand(&body).map_err(|error| error.to_string())?;
+            let asked = events::message(&body).map_err(|error| error.to_string())?;
             let count = message.attributes.and_then(|attributes| {
                 attributes.get(&MessageSystemAttributeName::ApproximateReceiveCount)?.parse::<u32>().ok()
             });
             let receipt = message.receipt_handle.unwrap_or_default();
-            match self.engine.on_errand(errand, count.is_none_or(|count| count > 1)).await {
+            match self.engine.on_message(asked, count.is_none_or(|count| count > 1)).await {
                 Ok(()) => {
                     let call = self.sqs.delete_message().queue_url(&self.queue).receipt_handle(receipt);
                     call.send().await.map_err(|error| format!("{error:?}"))?;
@@ -120,7 +120,7 @@ impl Feed {
         let now = self.plain.ports().now();
         for run in runs.iter().filter(|run| run.control.state.is_active()) {
             let overdue = match run.control.timer {
-                Timer::Looking => true,
+                Timer::Firing => true,
                 Timer::Due(at) => now.since(at) > SWEPT,
                 Timer::Off => false,
             };
@@ -151,15 +151,15 @@ pub fn stuck(run: &Run) -> String {
     format!("run {:?}, timer {:?}, jobs {jobs:?}", run.control.state, run.control.timer)
 }
 
-fn news(run: &Run) -> Vec<((RunKey, News), Notice)> {
+fn news(run: &Run) -> Vec<((RunKey, News), ChangeEvent)> {
     let of = |news| (run.control.run.clone(), news);
     let mut all = Vec::new();
     match run.control.state {
-        RunState::Open => all.push((of(News::Opened), Notice::RunOpened(run.control.clone()))),
-        RunState::Cancelling => all.push((of(News::Cancelling), Notice::RunCancelling(run.control.clone()))),
+        RunState::Open => all.push((of(News::Opened), ChangeEvent::RunOpened(run.control.clone()))),
+        RunState::Cancelling => all.push((of(News::Cancelling), ChangeEvent::RunCancelling(run.control.clone()))),
         RunState::New | RunState::Final => {}
     }
     let ended = run.jobs.iter().filter(|job| job.is_ended());
-    all.extend(ended.map(|job| (of(News::Ended(job.key.index)), Notice::JobEnded(Box::new(job.clone())))));
+    all.extend(ended.map(|job| (of(News::Ended(job.key.index)), ChangeEvent::JobEnded(Box::new(job.clone())))));
     all
 }

@@ -58,7 +58,7 @@ impl Kind {
         Self::Flooded,
     ];
 
-    /// Whether it stays with the library, which tries again: nobody else may notice.
+    /// Whether it stays with the library, which tries again: nobody else may event.
     pub fn is_mended(self) -> bool {
         !self.lasts()
     }

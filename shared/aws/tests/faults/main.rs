@@ -150,7 +150,7 @@ impl std::fmt::Display for Sum {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         writeln!(
             f,
-            "{} calls, {} tried again by the library, {} requests, notices and messages repeated, {} courses swept, {} \
+            "{} calls, {} tried again by the library, {} requests, events and messages repeated, {} courses swept, {} \
              faults not reached; {} courses went on only with the look after a quarter of an hour:",
             self.calls,
             self.retries,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use aws::Aws;
 use engine::error::LeaseLost;
 use engine::ports::StoreError;
-use engine::{Engine, EngineError, Outcome};
+use engine::{Engine, EngineError, Result};
 use protocol::requests::{Claim, Fail, LogPiece, Next};
 use protocol::wire::{Claimed, Stream};
 use protocol::{LabelSet, Millis, WorkerId, WorkflowId};
@@ -141,7 +141,7 @@ impl Workers {
 }
 
 /// Sends a request until it is answered.
-pub async fn repeated<T, F: Future<Output = Outcome<T>>>(tally: &Tally, request: impl Fn() -> F) -> Outcome<T> {
+pub async fn repeated<T, F: Future<Output = Result<T>>>(tally: &Tally, request: impl Fn() -> F) -> Result<T> {
     for _ in 1..TRIES {
         match Box::pin(request()).await {
             Err(EngineError::Store(StoreError::Unavailable(_))) => tally.repeated(),
@@ -156,7 +156,7 @@ fn said<E: std::fmt::Display>(what: &'static str) -> impl Fn(E) -> String {
 }
 
 /// A lease that isn't over must not be lost. `None`: it was over.
-fn unless_over<T>(claimed: &Claimed, answer: Outcome<T>) -> Outcome<Option<T>> {
+fn unless_over<T>(claimed: &Claimed, answer: Result<T>) -> Result<Option<T>> {
     let lease = &claimed.lease;
     let until = lease.granted_at_ms + Duration::from_secs(lease.ttl_secs.into());
     match answer {

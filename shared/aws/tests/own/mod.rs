@@ -41,14 +41,14 @@ impl Own {
         let s3 = aws_sdk_s3::config::Builder::from(settings).force_path_style(path_style).build();
         let queues = aws_sdk_sqs::Client::new(settings);
         let name = format!("{purpose}-{:016x}", u128::from_be_bytes(ids::random()) >> 64);
-        let walks = queues.create_queue().queue_name(format!("{name}-walks")).send().await.expect("the queue");
+        let batches = queues.create_queue().queue_name(format!("{name}-walks")).send().await.expect("the queue");
         let own = Self {
             tables: aws_sdk_dynamodb::Client::new(settings),
             objects: aws_sdk_s3::Client::from_conf(s3),
             queues,
             region: settings.region().expect("AWS_REGION is set").to_string(),
             name,
-            walks_queue: walks.queue_url.expect("its URL"),
+            walks_queue: batches.queue_url.expect("its URL"),
         };
         own.make().await;
         own

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use crate::ids::{Holder, Random};
+use crate::ids::{Principal, Random};
 
 /// What every token begins with, so that scanners for lost secrets know one.
 const PREFIX: &str = "wfg_";
@@ -109,8 +109,8 @@ impl TokenRecord {
 
     /// What its leases are bound to: a token made again under the same name is another.
     #[must_use]
-    pub fn holder(&self) -> Holder {
-        Holder::of(self.hash.0.as_bytes())
+    pub fn principal(&self) -> Principal {
+        Principal::of(self.hash.0.as_bytes())
     }
 
     /// What is shown of it.

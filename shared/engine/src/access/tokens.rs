@@ -7,7 +7,7 @@ use protocol::{Millis, TokenName, limits};
 
 use super::{Grant, TokenRecord, TokenText};
 use crate::Engine;
-use crate::error::{EngineError, Outcome};
+use crate::error::{EngineError, Result};
 use crate::ids::Random;
 use crate::ports::{Ports, TokenStore};
 
@@ -22,7 +22,7 @@ impl<P: Ports> Engine<P> {
     ///
     /// # Errors
     /// [`EngineError::BadToken`] if it isn't one, was revoked, or has expired.
-    pub async fn grant_of(&self, text: &str) -> Outcome<Grant> {
+    pub async fn grant_of(&self, text: &str) -> Result<Grant> {
         let text = TokenText::parse(text).ok_or(EngineError::BadToken)?;
         let now = self.ports.now();
         // Another may have been made under the name since: that is looked for once a second at the most.
@@ -35,7 +35,7 @@ impl<P: Ports> Engine<P> {
         Err(EngineError::BadToken)
     }
 
-    async fn token(&self, name: &TokenName, stays_known: Duration) -> Outcome<Option<TokenRecord>> {
+    async fn token(&self, name: &TokenName, stays_known: Duration) -> Result<Option<TokenRecord>> {
         let now = self.ports.now();
         let known = self.known().tokens.get(name).cloned();
         if let Some((read_at, record)) = known
@@ -61,12 +61,12 @@ impl<P: Ports> Engine<P> {
     ///
     /// # Errors
     /// [`EngineError::TokenExists`], [`EngineError::Range`], [`EngineError::NoScopes`].
-    pub async fn create_token(&self, new: NewToken) -> Outcome<CreatedToken> {
+    pub async fn create_token(&self, new: NewToken) -> Result<CreatedToken> {
         create(&*self.ports, new, self.ports.now(), [self.ports.random(), self.ports.random()]).await
     }
 
     /// All tokens by name, also those that have expired lately.
-    pub async fn tokens(&self) -> Outcome<Vec<TokenInfo>> {
+    pub async fn tokens(&self) -> Result<Vec<TokenInfo>> {
         let mut tokens: Vec<TokenInfo> = self.ports.tokens().await?.iter().map(TokenRecord::info).collect();
         tokens.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(tokens)
@@ -76,14 +76,14 @@ impl<P: Ports> Engine<P> {
     ///
     /// # Errors
     /// [`EngineError::NoToken`].
-    pub async fn revoke_token(&self, name: &TokenName) -> Outcome<()> {
+    pub async fn revoke_token(&self, name: &TokenName) -> Result<()> {
         let there = self.ports.remove_token(name).await?;
         self.known().tokens.remove(name);
         if there { Ok(()) } else { Err(EngineError::NoToken(name.clone())) }
     }
 
     /// The first token of a server that asks for tokens, named `admin` or much like it, for everything. `None`: somebody can make one.
-    pub async fn first_token(&self) -> Outcome<Option<CreatedToken>> {
+    pub async fn first_token(&self) -> Result<Option<CreatedToken>> {
         let now = self.ports.now();
         let can = |token: &TokenRecord| token.scopes.contains(&Scope::Admin) && now < token.expires_at;
         if self.ports.tokens().await?.iter().any(can) {
@@ -104,12 +104,7 @@ impl<P: Ports> Engine<P> {
 ///
 /// # Errors
 /// As [`Engine::create_token`].
-pub async fn create<S: TokenStore>(
-    store: &S,
-    new: NewToken,
-    now: Millis,
-    random: [Random; 2],
-) -> Outcome<CreatedToken> {
+pub async fn create<S: TokenStore>(store: &S, new: NewToken, now: Millis, random: [Random; 2]) -> Result<CreatedToken> {
     check(&new)?;
     let text = TokenText::new(new.name, random);
     let record = TokenRecord {
@@ -129,7 +124,7 @@ pub async fn create<S: TokenStore>(
     Ok(CreatedToken { token: text.reveal(), info })
 }
 
-fn check(new: &NewToken) -> Outcome<()> {
+fn check(new: &NewToken) -> Result<()> {
     if new.scopes.is_empty() {
         return Err(EngineError::NoScopes);
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use protocol::Millis;
 use protocol::wire::{Attempt, Backoff, Cause};
 
-use super::{ATTEMPTS_KEPT, Change, End, JobRecord, JobSpec, LastReport, Outcome, Used};
+use super::{ATTEMPTS_KEPT, Change, End, JobOutcome, JobRecord, JobSpec, LastReport, Used};
 
 /// Of an attempt's error, what its job's history keeps, in bytes.
 const ERROR_KEPT: usize = 200;
@@ -33,7 +33,7 @@ pub fn after_failure(record: &JobRecord, spec: &JobSpec, failure: Failure, now: 
     let used = if retryable { spec.use_a_try(record.used, cause) } else { None };
     if let (Some(used), Some(last_report)) = (used, last_report.clone()) {
         let at = now + delay(spec.backoff, record.attempt);
-        return Change::TryAgain {
+        return Change::Retry {
             pool: record.pool.clone(),
             at,
             until: record.limits.ready_until(at),
@@ -44,7 +44,7 @@ pub fn after_failure(record: &JobRecord, spec: &JobSpec, failure: Failure, now: 
             failed,
         };
     }
-    let outcome = Outcome::Failure { exit_code };
+    let outcome = JobOutcome::Failure { exit_code };
     Change::End(End { last_report, error: Some(error), failed: Some(failed), ..End::unreported(outcome, now) })
 }
 
@@ -78,7 +78,7 @@ fn delay(backoff: Backoff, attempt: u32) -> Duration {
 }
 
 fn history(record: &JobRecord, failure: &Failure, now: Millis) -> Vec<Attempt> {
-    let hold = record.hold();
+    let hold = record.lease();
     let attempt = Attempt {
         attempt: record.attempt,
         cause: failure.cause,

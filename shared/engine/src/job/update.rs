@@ -3,21 +3,21 @@
 use protocol::Millis;
 use protocol::wire::Attempt;
 
-use super::{Ending, Hold, JobRecord, LastReport, NextHold, Outcome, Phase, Used};
+use super::{Completion, JobOutcome, JobRecord, LastReport, LeaseRecord, NextLease, Phase, Used};
 use crate::ids::{Fence, PoolId};
 
 /// A conditional change of one record: one write of any store.
 #[derive(Clone, Debug, PartialEq)]
 pub struct JobUpdate {
     /// What must hold. The record must exist in any case.
-    pub expect: Expect,
+    pub expect: Precondition,
     /// What then becomes.
     pub change: Change,
 }
 
 /// What must hold for a change to happen.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Expect {
+pub enum Precondition {
     /// It waits, for whatever.
     Waiting,
     /// It waits for exactly this.
@@ -72,7 +72,7 @@ pub enum Expect {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Change {
     /// One need less.
-    DropNeed(u32),
+    RemoveNeed(u32),
     /// Into its pool's ready list.
     BecomeReady {
         /// The record's pool; a store keeps its list by it.
@@ -83,14 +83,14 @@ pub enum Change {
         until: Option<Millis>,
     },
     /// A worker holds it.
-    Start(Hold),
+    Start(LeaseRecord),
     /// The hold ends at another time.
     Renew {
         /// Its new end.
         until: Millis,
     },
     /// The attempt failed; into the ready list again.
-    TryAgain {
+    Retry {
         /// The record's pool.
         pool: PoolId,
         /// Not before this.
@@ -116,7 +116,7 @@ pub enum Change {
 #[derive(Clone, Debug, PartialEq)]
 pub struct End {
     /// How.
-    pub outcome: Outcome,
+    pub outcome: JobOutcome,
     /// When.
     pub at: Millis,
     /// What ended it, if a report or the end of a lease did.
@@ -126,24 +126,24 @@ pub struct End {
     /// All failed attempts that are kept, if this adds one.
     pub failed: Option<Vec<Attempt>>,
     /// The job that the worker is given next.
-    pub next: Option<NextHold>,
+    pub next: Option<NextLease>,
 }
 
 impl End {
     /// Skipped or cancelled: by no report.
     #[must_use]
-    pub fn unreported(outcome: Outcome, at: Millis) -> Self {
+    pub fn unreported(outcome: JobOutcome, at: Millis) -> Self {
         Self { outcome, at, last_report: None, error: None, failed: None, next: None }
     }
 
     /// Well, by this report.
     #[must_use]
     pub fn success(outputs: super::OutputsRef, at: Millis, report: LastReport) -> Self {
-        Self { last_report: Some(report), ..Self::unreported(Outcome::Success(outputs), at) }
+        Self { last_report: Some(report), ..Self::unreported(JobOutcome::Success(outputs), at) }
     }
 }
 
-impl Expect {
+impl Precondition {
     /// Whether it holds of the record.
     #[must_use]
     pub fn holds(&self, record: &JobRecord) -> bool {
@@ -176,7 +176,7 @@ impl JobUpdate {
         }
         let mut new = record.clone();
         match &self.change {
-            Change::DropNeed(need) => {
+            Change::RemoveNeed(need) => {
                 if let Phase::Waiting { on } = &mut new.phase {
                     on.remove(need);
                 }
@@ -196,7 +196,7 @@ impl JobUpdate {
                     hold.until = *until;
                 }
             }
-            Change::TryAgain { at, until, attempt, used, last_report, error, failed, .. } => {
+            Change::Retry { at, until, attempt, used, last_report, error, failed, .. } => {
                 new.phase = Phase::Ready { at: *at, until: *until };
                 new.ready_at = Some(*at);
                 new.attempt = *attempt;
@@ -213,8 +213,8 @@ impl JobUpdate {
 
 impl JobRecord {
     fn end(&mut self, end: End) {
-        let hold = self.hold().cloned();
-        self.phase = Phase::Ended(Ending { outcome: end.outcome, at: end.at, hold });
+        let hold = self.lease().cloned();
+        self.phase = Phase::Ended(Completion { outcome: end.outcome, at: end.at, hold });
         self.last_report = end.last_report.or(self.last_report.take());
         self.error = end.error;
         self.failed = end.failed.unwrap_or(std::mem::take(&mut self.failed));

@@ -3,16 +3,16 @@
 
 use std::collections::BTreeMap;
 
-use engine::definition::from_yaml;
-use engine::memory::Memory;
-use engine::notice::Notice;
+use engine::change::ChangeEvent;
 use engine::ports::Local as _;
-use engine::run::FURTHEST;
+use engine::run::MAX_TIMER_DELAY;
 use engine::submit::Submission;
 use engine::{Engine, EngineError};
+use memory::Memory;
 use protocol::requests::{Claim, Fail};
 use protocol::wire::{Claimed, Workflow};
 use protocol::{LabelSet, Status, WorkerId, WorkflowId};
+use workflow::from_yaml;
 
 pub struct World {
     pub engine: Engine<Memory>,
@@ -35,30 +35,30 @@ impl World {
     }
 
     /// What the feed would tell, taken from it.
-    pub fn notices(&self) -> Vec<Notice> {
+    pub fn events(&self) -> Vec<ChangeEvent> {
         std::iter::from_fn(|| self.engine.ports().next_notice()).collect()
     }
 
-    pub async fn tell(&self, notices: &[Notice]) {
-        for notice in notices {
-            self.engine.on_notice(notice).await.expect("memory answers");
+    pub async fn tell(&self, events: &[ChangeEvent]) {
+        for event in events {
+            self.engine.on_change(event).await.expect("memory answers");
         }
     }
 
     /// Does all long work that was asked for.
-    pub async fn walk(&self) {
-        while let Some(walk) = self.engine.ports().next_walk() {
-            self.engine.walk_step(walk).await.expect("memory answers");
+    pub async fn send_batch(&self) {
+        while let Some(batch) = self.engine.ports().next_batch() {
+            self.engine.run_batch(batch).await.expect("memory answers");
         }
     }
 
     /// So much time passes that every timer is due, and what the feed had to tell in it is lost.
     pub async fn lose_and_look(&self) {
-        drop(self.notices());
-        self.engine.ports().pass(FURTHEST);
+        drop(self.events());
+        self.engine.ports().advance(MAX_TIMER_DELAY);
         self.engine.run_timers().await.expect("memory answers");
-        self.walk().await;
-        drop(self.notices());
+        self.send_batch().await;
+        drop(self.events());
     }
 
     pub async fn claim(&self, worker: &str) -> Option<Claimed> {

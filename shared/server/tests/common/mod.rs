@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use engine::Engine;
-use engine::memory::Memory;
+use memory::Memory;
 use server::{Admission, Server};
 use tokio::time::timeout;
 use worker::Client;

@@ -73,7 +73,7 @@ async fn open_run(store: &Sqlite) {
         failed: false,
         cancelled: false,
         opened_at: Some(Millis(1000)),
-        timer: Timer::Looking,
+        timer: Timer::Firing,
     };
     let commit = Commit { workflow, replaces: None, control, idempotency: None };
     assert_eq!(store.commit(commit).await.expect("written"), Committed::Yes);

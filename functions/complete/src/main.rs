@@ -1,6 +1,0 @@
-//! Takes what workers report of a lease: complete, fail, heartbeat, logs.
-
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), lambda_runtime::Error> {
-    lambda::serve(api::Function::Complete).await
-}

@@ -1,6 +1,0 @@
-//! Reads: workflows, logs, outputs, workers, pools. Also answers what no route matches.
-
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), lambda_runtime::Error> {
-    lambda::serve(api::Function::Query).await
-}

@@ -1,0 +1,6 @@
+//! Takes what workers report of a lease: complete, fail, heartbeat, logs.
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), lambda_runtime::Error> {
+    functions::serve(api::Function::Complete).await
+}

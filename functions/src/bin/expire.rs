@@ -1,0 +1,39 @@
+//! Long work in steps, timers and reconciles, from their queue; and every minute, the sweep for lost timers.
+
+use aws::{Aws, events};
+use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
+use engine::Engine;
+use lambda_runtime::{Error, LambdaEvent, service_fn};
+use serde_json::Value;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    functions::start_logging();
+    let engine = Aws::engine().await?;
+    lambda_runtime::run(service_fn(|event: LambdaEvent<Value>| handle(&engine, event.payload))).await
+}
+
+/// The queue brings records; anything else is the clock.
+async fn handle(engine: &Engine<Aws>, event: Value) -> Result<SqsBatchResponse, Error> {
+    let mut response = SqsBatchResponse::default();
+    if event.get("Records").is_none() {
+        let overdue = engine.sweep().await?;
+        tracing::info!(overdue, "swept");
+        return Ok(response);
+    }
+    for message in serde_json::from_value::<SqsEvent>(event)?.records {
+        if let Err(error) = step(engine, &message).await {
+            tracing::error!(%error, message = message.message_id, "a message of the queue failed");
+            let mut failure = BatchItemFailure::default();
+            failure.item_identifier = message.message_id.unwrap_or_default();
+            response.batch_item_failures.push(failure);
+        }
+    }
+    Ok(response)
+}
+
+async fn step(engine: &Engine<Aws>, message: &SqsMessage) -> Result<(), Error> {
+    let message = events::message(message.body.as_deref().unwrap_or_default())?;
+    let received = message.attributes.get("ApproximateReceiveCount").and_then(|count| count.parse::<u32>().ok());
+    Ok(engine.on_message(message, received.is_none_or(|count| count > 1)).await?)
+}

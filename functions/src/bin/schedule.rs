@@ -1,0 +1,44 @@
+//! Works off the change feed: promotes what became ready, skips what can't start, finishes runs. What can't be handled is
+//! set aside, so that the records behind it go on.
+
+use aws::{Aws, events};
+use aws_lambda_events::dynamodb::{Event, EventRecord};
+use aws_lambda_events::streams::{DynamoDbBatchItemFailure, DynamoDbEventResponse};
+use engine::Engine;
+use engine::ports::Dispatcher;
+use lambda_runtime::{Error, LambdaEvent, service_fn};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    functions::start_logging();
+    let engine = Aws::engine().await?;
+    lambda_runtime::run(service_fn(|event: LambdaEvent<Event>| handle(&engine, event.payload))).await
+}
+
+/// Handles records in order, up to the first that can't even be set aside: the stream gives that one and those after it
+/// again.
+async fn handle(engine: &Engine<Aws>, event: Event) -> Result<DynamoDbEventResponse, Error> {
+    let mut response = DynamoDbEventResponse::default();
+    for record in event.records {
+        if let Err(error) = Box::pin(handle_record(engine, &record)).await {
+            tracing::error!(%error, record = record.event_id, "a record of the stream failed");
+            let mut failure = DynamoDbBatchItemFailure::default();
+            failure.item_identifier = record.change.sequence_number;
+            response.batch_item_failures.push(failure);
+            break;
+        }
+    }
+    Ok(response)
+}
+
+async fn handle_record(engine: &Engine<Aws>, record: &EventRecord) -> Result<(), Error> {
+    match (events::event(record), events::place(record)) {
+        (Ok(Some(event)), _) => Ok(engine.on_change_or_reconcile(&event).await?),
+        (Err(error), Some(place)) => {
+            tracing::error!(%error, ?place, "a record of the stream can't be read; setting it aside");
+            Ok(engine.ports().send_reconcile(place).await?)
+        }
+        (Ok(None), _) => Ok(()),
+        (Err(error), None) => Err(error.into()),
+    }
+}

@@ -1,0 +1,142 @@
+use std::error::Error;
+use std::time::Duration;
+
+use protocol::wire::ErrorBody;
+use reqwest::StatusCode;
+use serde_json::Value;
+
+/// Why a call gave nothing. The text is for people.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClientError {
+    /// The server's URL or the token can't be used; nothing was sent.
+    #[error("{url} can't be used: {reason}")]
+    BadServer {
+        /// The URL, without its password.
+        url: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Something of the request can't be sent.
+    #[error("`{what}` can't be sent: {reason}")]
+    BadRequest {
+        /// What was asked.
+        what: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// No answer: no connection, a broken one, or the time was up. The request may have been carried out.
+    #[error("can't reach {url}: {}", reason(source))]
+    Unreachable {
+        /// The server.
+        url: String,
+        /// The cause. It names no path, since a path may hold a lease.
+        source: reqwest::Error,
+    },
+    /// The server answered, and not with success.
+    #[error("{message} ({status} {code})")]
+    Refused {
+        /// The HTTP status.
+        status: u16,
+        /// The server's stable word; `http_<status>` if the answer wasn't one of workflow-graph.
+        code: String,
+        /// What, where, and the limit or the fix.
+        message: String,
+        /// More, by code: every problem of a definition, for one.
+        details: Option<Value>,
+        /// How long the server asked to wait (`Retry-After`).
+        retry_after: Option<Duration>,
+    },
+    /// The server answered with success, but not with what was asked for.
+    #[error("{url} answered {status} to `{what}`, but the answer can't be read: {reason}")]
+    Unreadable {
+        /// The server.
+        url: String,
+        /// What was asked.
+        what: &'static str,
+        /// The HTTP status.
+        status: u16,
+        /// What is wrong with the answer.
+        reason: String,
+    },
+}
+
+impl ClientError {
+    pub(super) fn unreachable(url: &str, source: reqwest::Error) -> Self {
+        Self::Unreachable { url: url.to_owned(), source: source.without_url() }
+    }
+
+    pub(super) fn refused(status: StatusCode, location: Option<&str>, retry_after: Option<&str>, body: &[u8]) -> Self {
+        let retry_after = retry_after.and_then(|text| text.trim().parse().ok()).map(Duration::from_secs);
+        let status_number = status.as_u16();
+        if let Ok(ErrorBody { error }) = serde_json::from_slice(body) {
+            let protocol::wire::ErrorInfo { code, message, details } = error;
+            return Self::Refused { status: status_number, code, message, details, retry_after };
+        }
+        let message = match location {
+            Some(location) if status.is_redirection() => {
+                format!("the server sends on to {location}; use that address as the server URL")
+            }
+            _ => foreign_message(status, body),
+        };
+        Self::Refused {
+            status: status_number,
+            code: format!("http_{status_number}"),
+            message,
+            details: None,
+            retry_after,
+        }
+    }
+
+    /// The HTTP status of a refusal.
+    #[must_use]
+    pub fn status(&self) -> Option<u16> {
+        match self {
+            Self::Refused { status, .. } => Some(*status),
+            _ => None,
+        }
+    }
+
+    /// Whether the same request may succeed later: the server wasn't reached, was busy, or something before it was.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Unreachable { source, .. } => !source.is_builder(),
+            // 500 is a gateway's word for a function that broke off; the server itself says 503.
+            Self::Refused { status, code, .. } => matches!(status, 429 | 502 | 503 | 504) || code == "http_500",
+            Self::BadServer { .. } | Self::BadRequest { .. } | Self::Unreadable { .. } => false,
+        }
+    }
+}
+
+/// What a gateway or a proxy says, which has a shape of its own.
+fn foreign_message(status: StatusCode, body: &[u8]) -> String {
+    let reason = status.canonical_reason().unwrap_or("an unknown status");
+    let said = match serde_json::from_slice::<Value>(body) {
+        Ok(value) => value.get("message").and_then(Value::as_str).map(str::to_owned),
+        Err(_) => None,
+    };
+    match said {
+        Some(said) => format!("the server refused: {said}"),
+        None => format!("the server refused: {reason}"),
+    }
+}
+
+fn reason(error: &reqwest::Error) -> String {
+    if error.is_timeout() && error.is_connect() {
+        return "no connection in 5 s".to_owned();
+    }
+    if error.is_timeout() {
+        return "no answer in time".to_owned();
+    }
+    root_cause(error)
+}
+
+/// The innermost error: the outer ones only say that sending failed.
+pub(super) fn root_cause(error: &dyn Error) -> String {
+    let mut inner = error;
+    while let Some(source) = inner.source() {
+        inner = source;
+    }
+    inner.to_string()
+}

@@ -1,6 +1,0 @@
-//! The store in memory does what every store must.
-
-use engine::memory::Memory;
-
-conformance::port_tests!((Memory::new(), ()));
-conformance::local_tests!((Memory::new(), ()));

@@ -1,0 +1,321 @@
+//! Workers and pools: who there is, what they can do, what they are at.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::try_join_all;
+use protocol::requests::{Register, Transport};
+use protocol::wire::{PoolInfo, QueueInfo, Registered, WorkerInfo, WorkerStatus};
+use protocol::{JobId, LabelSet, Millis, WorkerId, limits};
+
+use crate::Engine;
+use crate::error::{EngineError, Result};
+use crate::ids::PoolId;
+use crate::job::Phase;
+use crate::ports::{Consistency, HEARD_EVERY, Pool, Ports, WorkerRecord};
+
+/// What runs is computed from the open runs' jobs at most this often, so that no write on the hot path pays for it.
+const RUNNING_STAYS_KNOWN: Duration = Duration::from_secs(5);
+
+/// Workers that a process keeps what it knows of. Whoever claims under a fresh id each time must not fill its memory.
+const WORKERS_KNOWN: usize = 4096;
+
+/// What runs, by worker and by pool.
+#[derive(Clone, Debug, Default)]
+pub struct Running {
+    /// A job that each busy worker holds.
+    pub by_worker: HashMap<WorkerId, JobId>,
+    /// Jobs that run, of each pool.
+    pub by_pool: HashMap<PoolId, u64>,
+}
+
+/// A worker that is online.
+#[derive(Clone, Debug)]
+pub struct OnlineWorker {
+    /// Who.
+    pub id: WorkerId,
+    /// What it can do.
+    pub labels: LabelSet,
+    /// Whether it takes only jobs that ask for one of its labels.
+    pub exclusive: bool,
+    /// Whether it holds a lease.
+    pub busy: bool,
+}
+
+impl<P: Ports> Engine<P> {
+    /// Registers a worker, replacing what was known of it. For a worker that polls SQS, sees that the pools it covers
+    /// have queues.
+    ///
+    /// # Errors
+    /// [`EngineError::Labels`] for over 64 labels, [`EngineError::LabelsNotAllowed`], [`EngineError::TooMuch`] for features.
+    pub async fn register(&self, request: Register) -> Result<Registered> {
+        request.labels.at_most(limits::LABELS_PER_WORKER)?;
+        check_features(&request.features)?;
+        self.caller.check_labels(&request.labels)?;
+        let now = self.ports.now();
+        let before = self.ports.worker(&request.worker_id).await?;
+        before.as_ref().map_or(Ok(()), |before| self.may_be(before))?;
+        let worker = WorkerRecord {
+            id: request.worker_id,
+            labels: request.labels,
+            transport: request.transport,
+            exclusive: request.exclusive || self.caller.is_exclusive(),
+            features: request.features,
+            registered_at: before.map_or(now, |worker| worker.registered_at),
+            last_seen: now,
+        };
+        self.keep_worker(worker.clone()).await?;
+        self.registered(&worker).await
+    }
+
+    /// A registered worker says that it is there.
+    ///
+    /// # Errors
+    /// [`EngineError::NoWorker`] if it isn't registered, [`EngineError::LabelsNotAllowed`].
+    pub async fn worker_heartbeat(&self, id: &WorkerId) -> Result<Registered> {
+        let worker = self.ports.worker(id).await?.ok_or_else(|| EngineError::NoWorker(id.clone()))?;
+        self.caller.check_labels(&worker.labels)?;
+        let worker = self.seen_now(worker).await?;
+        self.registered(&worker).await
+    }
+
+    /// Forgets a worker. What it holds, it holds until the lease ends.
+    ///
+    /// # Errors
+    /// [`EngineError::LabelsNotAllowed`].
+    pub async fn unregister(&self, id: &WorkerId) -> Result<()> {
+        if !self.caller.is_unlimited()
+            && let Some(worker) = self.ports.worker(id).await?
+        {
+            self.may_be(&worker)?;
+        }
+        self.known().workers.remove(id);
+        Ok(self.ports.remove_worker(id).await?)
+    }
+
+    /// Refuses to speak for a worker that is there and has labels which the caller's token doesn't name: else a machine for
+    /// staging could say that one for production can do nothing, or is gone.
+    fn may_be(&self, worker: &WorkerRecord) -> Result<()> {
+        if self.ports.now().since(worker.last_seen) >= limits::WORKER_SILENCE {
+            return Ok(());
+        }
+        self.caller.check_labels(&worker.labels)
+    }
+
+    async fn registered(&self, worker: &WorkerRecord) -> Result<Registered> {
+        let mut queues = Vec::new();
+        if worker.transport == Transport::Sqs {
+            let now = self.ports.now();
+            for pool in self.ports.pools().await? {
+                if !pool.labels.may_run_on(&worker.labels, worker.exclusive || self.caller.is_exclusive())
+                    || !self.caller.may_have(&pool.secrets)
+                {
+                    continue;
+                }
+                if let Some(queue) = self.ports.want_queue(&pool, now).await? {
+                    queues.push(QueueInfo { url: queue.url, labels: pool.labels });
+                }
+            }
+        }
+        Ok(Registered { queues, heartbeat_secs: limits::WORKER_HEARTBEAT.as_secs() })
+    }
+
+    /// A claim counts as being heard, and as registering for who isn't.
+    pub(crate) async fn heard_claiming(
+        &self,
+        id: &WorkerId,
+        labels: &LabelSet,
+        exclusive: bool,
+    ) -> Result<WorkerRecord> {
+        let now = self.ports.now();
+        let known = self.known().workers.get(id).cloned();
+        if let Some(worker) =
+            known.filter(|worker| worker.labels == *labels && now.since(worker.last_seen) < HEARD_EVERY)
+        {
+            return Ok(worker);
+        }
+        let worker = match self.ports.worker(id).await? {
+            Some(worker) if worker.labels == *labels => return self.seen_now(worker).await,
+            Some(worker) => {
+                self.may_be(&worker)?;
+                WorkerRecord { labels: labels.clone(), exclusive, last_seen: now, ..worker }
+            }
+            None => WorkerRecord {
+                id: id.clone(),
+                labels: labels.clone(),
+                transport: Transport::Http,
+                exclusive,
+                features: Vec::new(),
+                registered_at: now,
+                last_seen: now,
+            },
+        };
+        self.keep_worker(worker.clone()).await?;
+        Ok(worker)
+    }
+
+    /// A job's heartbeat counts as being heard, for a worker that is known.
+    pub(crate) async fn heard_running(&self, id: &WorkerId) -> Result<()> {
+        let now = self.ports.now();
+        let known = self.known().workers.get(id).cloned();
+        if known.is_some_and(|worker| now.since(worker.last_seen) < HEARD_EVERY) {
+            return Ok(());
+        }
+        if let Some(worker) = self.ports.worker(id).await? {
+            self.seen_now(worker).await?;
+        }
+        Ok(())
+    }
+
+    async fn seen_now(&self, worker: WorkerRecord) -> Result<WorkerRecord> {
+        let now = self.ports.now();
+        if now.since(worker.last_seen) < HEARD_EVERY {
+            self.know_worker(worker.clone());
+            return Ok(worker);
+        }
+        let worker = WorkerRecord { last_seen: now, ..worker };
+        self.keep_worker(worker.clone()).await?;
+        Ok(worker)
+    }
+
+    async fn keep_worker(&self, worker: WorkerRecord) -> Result<()> {
+        self.ports.put_worker(worker.clone()).await?;
+        self.know_worker(worker);
+        Ok(())
+    }
+
+    fn know_worker(&self, worker: WorkerRecord) {
+        let now = self.ports.now();
+        let workers = &mut self.known().workers;
+        if workers.len() >= WORKERS_KNOWN {
+            workers.retain(|_, other| now.since(other.last_seen) < HEARD_EVERY);
+        }
+        if workers.len() >= WORKERS_KNOWN {
+            // All are fresh: each is read again when it next asks.
+            workers.clear();
+        }
+        workers.insert(worker.id.clone(), worker);
+    }
+
+    /// All pools, maybe as read a moment ago.
+    pub(crate) async fn known_pools(&self) -> Result<Arc<Vec<Pool>>> {
+        let now = self.ports.now();
+        let known = self.known().pools.clone();
+        if let Some((read_at, pools)) = known
+            && now.since(read_at) < self.ports.pools_stay_known()
+        {
+            return Ok(pools);
+        }
+        let pools = Arc::new(self.ports.pools().await?);
+        self.known().pools = Some((now, Arc::clone(&pools)));
+        Ok(pools)
+    }
+
+    /// What runs, maybe as read a few seconds ago.
+    async fn running(&self) -> Result<Arc<Running>> {
+        let now = self.ports.now();
+        let known = self.known().running.clone();
+        if let Some((read_at, running)) = known
+            && now.since(read_at) < RUNNING_STAYS_KNOWN.min(self.ports.pools_stay_known() * 5)
+        {
+            return Ok(running);
+        }
+        let mut running = Running::default();
+        for run in self.ports.open_runs().await? {
+            let Some(control) = self.ports.control(&run, Consistency::Eventual).await? else { continue };
+            let mut jobs = self.forward(&run, control.done_below, Consistency::Eventual);
+            while let Some(job) = jobs.next().await? {
+                if let Phase::Running(hold) = &job.phase
+                    && hold.until > now
+                {
+                    running.by_worker.insert(hold.worker.clone(), job.id.clone());
+                    *running.by_pool.entry(job.pool.clone()).or_default() += 1;
+                }
+            }
+        }
+        let running = Arc::new(running);
+        self.known().running = Some((now, Arc::clone(&running)));
+        Ok(running)
+    }
+
+    /// The workers that are online.
+    pub(crate) async fn online(&self) -> Result<Vec<OnlineWorker>> {
+        let now = self.ports.now();
+        let running = self.running().await?;
+        let workers = self.ports.workers().await?;
+        Ok(workers
+            .into_iter()
+            .filter(|worker| is_online(worker, now) || running.by_worker.contains_key(&worker.id))
+            .map(|worker| OnlineWorker {
+                busy: running.by_worker.contains_key(&worker.id),
+                id: worker.id,
+                labels: worker.labels,
+                exclusive: worker.exclusive,
+            })
+            .collect())
+    }
+
+    /// All workers heard of lately, by id.
+    pub async fn workers(&self) -> Result<Vec<WorkerInfo>> {
+        let now = self.ports.now();
+        let running = self.running().await?;
+        let mut workers = self.ports.workers().await?;
+        workers.sort_by(|a, b| a.id.cmp(&b.id));
+        Ok(workers
+            .into_iter()
+            .map(|worker| {
+                let current_job = running.by_worker.get(&worker.id).cloned();
+                let status = match (&current_job, is_online(&worker, now)) {
+                    (Some(_), _) => WorkerStatus::Busy,
+                    (None, true) => WorkerStatus::Idle,
+                    (None, false) => WorkerStatus::Offline,
+                };
+                WorkerInfo {
+                    worker_id: worker.id,
+                    labels: worker.labels,
+                    registered_at_ms: worker.registered_at,
+                    last_heartbeat_ms: worker.last_seen,
+                    current_job,
+                    status,
+                }
+            })
+            .collect())
+    }
+
+    /// All pools that a workflow has asked for lately, by their labels.
+    pub async fn pools(&self) -> Result<Vec<PoolInfo>> {
+        let now = self.ports.now();
+        let running = self.running().await?;
+        let online = self.online().await?;
+        let mut pools = self.ports.pools().await?;
+        pools.sort_by(|a, b| (&a.labels, &a.secrets).cmp(&(&b.labels, &b.secrets)));
+        let counts = try_join_all(pools.iter().map(|pool| self.ports.ready_count(&pool.id))).await?;
+        Ok(pools
+            .into_iter()
+            .zip(counts)
+            .map(|(pool, (waiting, oldest))| PoolInfo {
+                waiting,
+                oldest_ms: oldest.map(|at| u64::try_from(now.since(at).as_millis()).unwrap_or(u64::MAX)),
+                running: running.by_pool.get(&pool.id).copied().unwrap_or(0),
+                workers_online: online
+                    .iter()
+                    .filter(|worker| pool.labels.may_run_on(&worker.labels, worker.exclusive))
+                    .count() as u64,
+                labels: pool.labels,
+                secrets: pool.secrets,
+            })
+            .collect())
+    }
+}
+
+fn check_features(features: &[String]) -> Result<()> {
+    EngineError::over(|| "the number of `features`".to_owned(), features.len(), limits::FEATURES)?;
+    features.iter().enumerate().try_for_each(|(n, feature)| {
+        EngineError::over(|| format!("the length in bytes of `features[{n}]`"), feature.len(), limits::FEATURE)
+    })
+}
+
+fn is_online(worker: &WorkerRecord, now: Millis) -> bool {
+    now.since(worker.last_seen) < limits::WORKER_SILENCE
+}

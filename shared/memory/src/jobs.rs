@@ -1,0 +1,88 @@
+//! Jobs in memory.
+
+use protocol::Millis;
+
+use super::{Memory, State};
+use engine::change::ChangeEvent;
+use engine::ids::{JobIndex, JobKey, PoolId, RunKey, Waits};
+use engine::job::{JobRecord, JobSpec, JobUpdate, Phase};
+use engine::ports::{Consistency, JobStore, ReadyHead, Stored, Updated};
+
+/// Jobs that one read gives, and heads of a ready list.
+const PAGE: usize = 256;
+const HEADS: usize = 32;
+
+impl State {
+    /// Replaces a job's record, keeping its pool's ready list and telling the feed of an end.
+    pub(super) fn put_job(&mut self, new: JobRecord) {
+        let key = new.key.clone();
+        let old = self.jobs.get(&key);
+        if let Some(JobRecord { pool, phase: Phase::Ready { at, .. }, .. }) = old {
+            self.ready.remove(&(pool.clone(), *at, key.clone()));
+        }
+        if let Phase::Ready { at, .. } = new.phase {
+            self.ready.insert((new.pool.clone(), at, key.clone()));
+        }
+        if new.is_ended() && old.is_some_and(|old| !old.is_ended()) {
+            self.feed.push_back(ChangeEvent::JobEnded(Box::new(new.clone())));
+        }
+        self.jobs.insert(key, new);
+    }
+
+    fn ready_range(&self, pool: &PoolId) -> impl Iterator<Item = &(PoolId, Millis, JobKey)> {
+        let first = (pool.clone(), Millis(0), JobKey::new(&RunKey::from_stored(String::new()), 0));
+        self.ready.range(first..).take_while(move |(other, ..)| other == pool)
+    }
+}
+
+impl JobStore for Memory {
+    async fn job(&self, key: &JobKey, _how: Consistency) -> Stored<Option<JobRecord>> {
+        Ok(self.state().jobs.get(key).cloned())
+    }
+
+    async fn jobs_at(&self, run: &RunKey, indexes: &[JobIndex], _how: Consistency) -> Stored<Vec<Option<JobRecord>>> {
+        let state = self.state();
+        Ok(indexes.iter().map(|&index| state.jobs.get(&JobKey::new(run, index)).cloned()).collect())
+    }
+
+    async fn jobs_from(&self, run: &RunKey, from: JobIndex, _how: Consistency) -> Stored<Vec<JobRecord>> {
+        let range = JobKey::new(run, from)..=JobKey::new(run, JobIndex::MAX);
+        Ok(self.state().jobs.range(range).take(PAGE).map(|(_, job)| job.clone()).collect())
+    }
+
+    async fn specs(&self, run: &RunKey, indexes: &[JobIndex]) -> Stored<Vec<JobSpec>> {
+        let state = self.state();
+        Ok(indexes.iter().filter_map(|&index| state.specs.get(&JobKey::new(run, index)).cloned()).collect())
+    }
+
+    async fn update(&self, key: &JobKey, update: JobUpdate) -> Stored<Updated<JobRecord>> {
+        let mut state = self.state();
+        let Some(job) = state.jobs.get(key) else { return Ok(Updated::ConditionFailed(None)) };
+        let Some(new) = update.apply(job) else { return Ok(Updated::ConditionFailed(Some(job.clone()))) };
+        state.put_job(new.clone());
+        Ok(Updated::Done(new))
+    }
+
+    async fn wait_shard(&self, key: &JobKey, shard: u32, _how: Consistency) -> Stored<Waits> {
+        Ok(self.state().shards.get(&(key.clone(), shard)).cloned().unwrap_or_default())
+    }
+
+    async fn drop_from_shard(&self, key: &JobKey, shard: u32, member: u32) -> Stored<Waits> {
+        let mut state = self.state();
+        let Some(waits) = state.shards.get_mut(&(key.clone(), shard)) else { return Ok(Waits::new()) };
+        waits.remove(&member);
+        Ok(waits.clone())
+    }
+
+    async fn ready_heads(&self, pool: &PoolId, now: Millis) -> Stored<Vec<ReadyHead>> {
+        let state = self.state();
+        let due = state.ready_range(pool).take_while(|(_, at, _)| *at <= now).take(HEADS);
+        Ok(due.map(|(_, at, job)| ReadyHead { at: *at, job: job.clone() }).collect())
+    }
+
+    async fn ready_count(&self, pool: &PoolId) -> Stored<(u64, Option<Millis>)> {
+        let state = self.state();
+        let oldest = state.ready_range(pool).next().map(|(_, at, _)| *at);
+        Ok((state.ready_range(pool).count() as u64, oldest))
+    }
+}

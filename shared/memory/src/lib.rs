@@ -1,0 +1,173 @@
+//! The ports in memory: for tests, and for a server that keeps nothing.
+//!
+//! Every read is strong. What a change feed and a queue are elsewhere are lists here; `Engine::drain` works them off.
+
+mod access;
+mod artifacts;
+mod jobs;
+mod registry;
+mod runs;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use protocol::access::AuditEntry;
+use protocol::requests::LogPiece;
+use protocol::{Millis, Outputs, SecretName, Secrets, TokenName, WorkerId, WorkflowId};
+
+use engine::access::TokenRecord;
+use engine::change::ChangeEvent;
+use engine::ids::{JobKey, PoolId, Random, RunKey, Ticket, Waits};
+use engine::job::{JobRecord, JobSpec};
+use engine::ports::{
+    AuditCursor, BatchTask, Clock, Dispatcher, Idempotency, Local, Pool, PoolQueue, Reconcile, SecretSource,
+    SecretStore, Stored, Work, WorkerRecord,
+};
+use engine::run::{Control, WorkflowRecord};
+
+/// The store, its change feed and its queues.
+#[derive(Default)]
+pub struct Memory {
+    state: Mutex<State>,
+    /// Milliseconds that this store's clock is ahead of the machine's.
+    ahead: AtomicU64,
+    secrets: Option<Box<dyn SecretSource>>,
+}
+
+#[derive(Default)]
+struct State {
+    workflows: BTreeMap<WorkflowId, WorkflowRecord>,
+    controls: HashMap<RunKey, Control>,
+    definitions: HashMap<RunKey, String>,
+    jobs: BTreeMap<JobKey, JobRecord>,
+    specs: HashMap<JobKey, JobSpec>,
+    shards: HashMap<(JobKey, u32), Waits>,
+    ready: BTreeSet<(PoolId, Millis, JobKey)>,
+    timers: BTreeSet<(Millis, RunKey)>,
+    idempotency: HashMap<String, Idempotency>,
+    outputs: HashMap<(JobKey, String), Outputs>,
+    logs: BTreeMap<(JobKey, u32, u64), LogPiece>,
+    pools: BTreeMap<PoolId, Pool>,
+    workers: BTreeMap<WorkerId, WorkerRecord>,
+    tokens: BTreeMap<TokenName, TokenRecord>,
+    audit: BTreeMap<AuditCursor, AuditEntry>,
+    feed: VecDeque<ChangeEvent>,
+    batches: VecDeque<BatchTask>,
+    reconciles: VecDeque<Reconcile>,
+    armed: Option<Armed>,
+}
+
+/// Who is told of a timer that was set.
+type Armed = std::sync::Arc<dyn Fn(Millis) + Send + Sync>;
+
+impl Memory {
+    /// An empty store.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The store, with secrets from there. Without, there are none.
+    #[must_use]
+    pub fn with_secrets(self, source: impl SecretSource + 'static) -> Self {
+        Self { secrets: Some(Box::new(source)), ..self }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Every change below is complete before anything that could panic.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next change that nobody was told of.
+    pub fn next_notice(&self) -> Option<ChangeEvent> {
+        self.state().feed.pop_front()
+    }
+
+    /// The next step of long work that was asked for.
+    pub fn next_batch(&self) -> Option<BatchTask> {
+        self.state().batches.pop_front()
+    }
+}
+
+impl Local for Memory {
+    async fn next_work(&self) -> Stored<Option<(u64, Work)>> {
+        let state = self.state();
+        let event = state.feed.front().cloned().map(|event| (EVENT, Work::ChangeEvent(event)));
+        let batch = || state.batches.front().cloned().map(|batch| (BATCH_TASK, Work::BatchTask(batch)));
+        let reconcile = || state.reconciles.front().cloned().map(|reconcile| (RECONCILE, Work::Reconcile(reconcile)));
+        Ok(event.or_else(batch).or_else(reconcile))
+    }
+
+    async fn work_done(&self, number: u64) -> Stored<()> {
+        let mut state = self.state();
+        match number {
+            EVENT => drop(state.feed.pop_front()),
+            BATCH_TASK => drop(state.batches.pop_front()),
+            _ => drop(state.reconciles.pop_front()),
+        }
+        Ok(())
+    }
+
+    async fn next_timer(&self) -> Stored<Option<Millis>> {
+        Ok(self.state().timers.first().map(|(due, _)| *due))
+    }
+
+    fn on_timer_set(&self, tell: Box<dyn Fn(Millis) + Send + Sync>) {
+        self.state().armed = Some(tell.into());
+    }
+
+    fn advance(&self, time: Duration) {
+        self.ahead.fetch_add(u64::try_from(time.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+}
+
+/// What a piece of work is known by here: only ever the first of its list, by one worker.
+const EVENT: u64 = 0;
+const BATCH_TASK: u64 = 1;
+const RECONCILE: u64 = 2;
+
+impl Dispatcher for Memory {
+    async fn send_ticket(&self, _queue: &PoolQueue, _ticket: Ticket) -> Stored<()> {
+        Ok(())
+    }
+
+    async fn send_batch(&self, batch: BatchTask) -> Stored<()> {
+        self.state().batches.push_back(batch);
+        Ok(())
+    }
+
+    async fn send_timer(&self, _run: &RunKey, at: Millis) -> Stored<()> {
+        let armed = self.state().armed.clone();
+        if let Some(tell) = armed {
+            tell(at);
+        }
+        Ok(())
+    }
+
+    async fn send_reconcile(&self, reconcile: Reconcile) -> Stored<()> {
+        self.state().reconciles.push_back(reconcile);
+        Ok(())
+    }
+}
+
+impl SecretStore for Memory {
+    async fn secrets(&self, names: &BTreeSet<SecretName>) -> Stored<Secrets> {
+        self.secrets.as_ref().map_or_else(|| Ok(Secrets::new()), |source| source.read(names))
+    }
+}
+
+impl Clock for Memory {
+    fn now(&self) -> Millis {
+        Millis::now() + Duration::from_millis(self.ahead.load(Ordering::Relaxed))
+    }
+
+    fn random(&self) -> Random {
+        engine::ids::random()
+    }
+
+    fn pools_stay_known(&self) -> Duration {
+        Duration::ZERO
+    }
+}

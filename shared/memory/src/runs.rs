@@ -1,0 +1,158 @@
+//! Workflows and runs in memory.
+
+use protocol::{Millis, WorkflowId};
+
+use super::{Memory, State};
+use engine::change::ChangeEvent;
+use engine::ids::{JobIndex, JobKey, RunKey};
+use engine::ports::{Commit, Committed, Consistency, Idempotency, ListCursor, NewItem, RunStore, Stored, Updated};
+use engine::run::{Control, RunEnd, RunState, RunUpdate, WorkflowRecord};
+
+impl State {
+    /// Replaces a control record, telling the feed of a run that was opened or began to be cancelled.
+    fn put_control(&mut self, new: Control) {
+        self.forget_timer(&new.run);
+        if let Some(due) = new.timer.stored() {
+            self.timers.insert((due, new.run.clone()));
+        }
+        let before = self.controls.get(&new.run).map(|old| old.state);
+        if before != Some(new.state) {
+            match new.state {
+                RunState::Open => self.feed.push_back(ChangeEvent::RunOpened(new.clone())),
+                RunState::Cancelling => self.feed.push_back(ChangeEvent::RunCancelling(new.clone())),
+                RunState::New | RunState::Final => {}
+            }
+        }
+        self.controls.insert(new.run.clone(), new);
+    }
+
+    fn forget_timer(&mut self, run: &RunKey) {
+        if let Some(due) = self.controls.get(run).and_then(|control| control.timer.stored()) {
+            self.timers.remove(&(due, run.clone()));
+        }
+    }
+
+    fn is_current(&self, commit: &Commit) -> bool {
+        let current = self.workflows.get(&commit.workflow.id);
+        match (&commit.replaces, current) {
+            (None, None) => true,
+            (Some(run), Some(current)) => current.run == *run && current.ended.is_some(),
+            _ => false,
+        }
+    }
+}
+
+impl RunStore for Memory {
+    async fn put_new(&self, items: Vec<NewItem>) -> Stored<()> {
+        let mut state = self.state();
+        for item in items {
+            match item {
+                NewItem::Job(job) => state.put_job(*job),
+                NewItem::Spec(key, spec) => drop(state.specs.insert(key, *spec)),
+                NewItem::WaitShard(key, shard, waits) => drop(state.shards.insert((key, shard), waits)),
+                NewItem::Definition(run, source) => drop(state.definitions.insert(run, source)),
+            }
+        }
+        Ok(())
+    }
+
+    async fn commit(&self, commit: Commit) -> Stored<Committed> {
+        let mut state = self.state();
+        if let Some(new) = &commit.idempotency
+            && state.idempotency.get(&new.key).is_some_and(|kept| kept.expires > commit.workflow.created_at)
+        {
+            return Ok(Committed::KeyTaken);
+        }
+        if !state.is_current(&commit) {
+            return Ok(Committed::Superseded);
+        }
+        if let Some(new) = commit.idempotency {
+            state.idempotency.insert(new.key.clone(), new);
+        }
+        state.workflows.insert(commit.workflow.id.clone(), commit.workflow);
+        state.put_control(commit.control);
+        Ok(Committed::Yes)
+    }
+
+    async fn idempotency(&self, key: &str, now: Millis) -> Stored<Option<Idempotency>> {
+        Ok(self.state().idempotency.get(key).filter(|kept| kept.expires > now).cloned())
+    }
+
+    async fn workflow(&self, id: &WorkflowId, _how: Consistency) -> Stored<Option<WorkflowRecord>> {
+        Ok(self.state().workflows.get(id).cloned())
+    }
+
+    async fn end_workflow(&self, id: &WorkflowId, run: &RunKey, end: RunEnd) -> Stored<bool> {
+        let mut state = self.state();
+        let current = state.workflows.get_mut(id).filter(|workflow| workflow.run == *run && workflow.ended.is_none());
+        let Some(workflow) = current else { return Ok(false) };
+        workflow.ended = Some(end);
+        Ok(true)
+    }
+
+    async fn workflows(&self, after: Option<&ListCursor>, limit: usize) -> Stored<Vec<WorkflowRecord>> {
+        let state = self.state();
+        let mut all: Vec<&WorkflowRecord> = state.workflows.values().collect();
+        all.sort_by(|a, b| (b.created_at, &b.id).cmp(&(a.created_at, &a.id)));
+        let older = |workflow: &&&WorkflowRecord| {
+            after.is_none_or(|after| (workflow.created_at, &workflow.id) < (after.created_at, &after.id))
+        };
+        Ok(all.iter().filter(older).take(limit).map(|workflow| (*workflow).clone()).collect())
+    }
+
+    async fn control(&self, run: &RunKey, _how: Consistency) -> Stored<Option<Control>> {
+        Ok(self.state().controls.get(run).cloned())
+    }
+
+    async fn update_control(&self, run: &RunKey, update: RunUpdate) -> Stored<Updated<Control>> {
+        let mut state = self.state();
+        let Some(control) = state.controls.get(run) else { return Ok(Updated::ConditionFailed(None)) };
+        let Some(new) = update.apply(control) else { return Ok(Updated::ConditionFailed(Some(control.clone()))) };
+        state.put_control(new.clone());
+        Ok(Updated::Done(new))
+    }
+
+    async fn open_runs(&self) -> Stored<Vec<RunKey>> {
+        let state = self.state();
+        Ok(state
+            .controls
+            .values()
+            .filter(|control| control.state.is_active())
+            .map(|control| control.run.clone())
+            .collect())
+    }
+
+    async fn timers_due(&self, by: Millis) -> Stored<Vec<RunKey>> {
+        let state = self.state();
+        Ok(state.timers.iter().take_while(|(due, _)| *due <= by).map(|(_, run)| run.clone()).collect())
+    }
+
+    async fn delete_workflow(&self, as_read: &WorkflowRecord) -> Stored<bool> {
+        let mut state = self.state();
+        let state_of_run = state.controls.get(&as_read.run).map(|control| control.state);
+        let deletable = as_read.ended.is_some() || state_of_run == Some(RunState::New);
+        if !deletable || state.workflows.get(&as_read.id) != Some(as_read) {
+            return Ok(false);
+        }
+        state.workflows.remove(&as_read.id);
+        state.forget_timer(&as_read.run);
+        state.controls.remove(&as_read.run);
+        Ok(true)
+    }
+
+    async fn delete_some(&self, run: &RunKey, _jobs: u32) -> Stored<bool> {
+        let mut state = self.state();
+        let all = JobKey::new(run, 0)..=JobKey::new(run, JobIndex::MAX);
+        let keys: Vec<JobKey> = state.jobs.range(all).map(|(key, _)| key.clone()).collect();
+        for key in keys {
+            state.jobs.remove(&key);
+        }
+        state.definitions.remove(run);
+        state.specs.retain(|key, _| key.run != *run);
+        state.shards.retain(|(key, _), _| key.run != *run);
+        state.outputs.retain(|(key, _), _| key.run != *run);
+        state.logs.retain(|(key, ..), _| key.run != *run);
+        state.ready.retain(|(_, _, key)| key.run != *run);
+        Ok(false)
+    }
+}

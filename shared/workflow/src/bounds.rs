@@ -1,0 +1,44 @@
+//! How often and how long a job is tried.
+
+use std::time::Duration;
+
+use protocol::Millis;
+use serde::{Deserialize, Serialize};
+
+/// Tries that a cause of failure has of its own; `None`: it uses those of `max_retries`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Budgets {
+    /// Of attempts whose worker was lost.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lost: Option<u32>,
+    /// Of attempts that ran too long.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<u32>,
+}
+
+/// How long a job may take; kept in its record, since whoever takes it must know at once. In seconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TimeLimits {
+    /// Of an attempt, from when it is taken.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<u32>,
+    /// In its pool's ready list, from when it may be taken.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queue_timeout: Option<u32>,
+}
+
+impl TimeLimits {
+    /// When an attempt that began then is over.
+    #[must_use]
+    pub fn deadline(self, started_at: Millis) -> Option<Millis> {
+        self.timeout.map(|secs| started_at + Duration::from_secs(secs.into()))
+    }
+
+    /// Until when a job waits that may be taken from then on.
+    #[must_use]
+    pub fn ready_until(self, at: Millis) -> Option<Millis> {
+        self.queue_timeout.map(|secs| at + Duration::from_secs(secs.into()))
+    }
+}

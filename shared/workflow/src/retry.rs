@@ -1,0 +1,120 @@
+//! How often a job is tried, and how long it may take.
+
+use protocol::limits;
+use protocol::wire::Backoff;
+
+use super::Retry;
+use super::check::Checker;
+use super::keys::{self, Level};
+use super::node::{Entry, Kind, Node, Path};
+use super::report::quote;
+use crate::bounds::{Budgets, TimeLimits};
+
+/// Seconds before the second try, and at the most, unless the definition says otherwise.
+const BASE: u32 = 10;
+const MOST: u32 = 5 * 60;
+
+impl Checker<'_> {
+    /// `retries`, or its long form `retry`.
+    pub(super) fn retry(&mut self, entries: &[Entry], path: Path<'_>) -> Retry {
+        let short = keys::find(entries, "retries");
+        let long = keys::find(entries, "retry");
+        if let (Some(_), Some(long)) = (short, long) {
+            let message = "`retries` and `retry` say the same thing; keep one of them";
+            self.report.add("retries_and_retry", long.key_at, path.key("retry"), message);
+        }
+        // Both are read, so that what else is wrong with them shows too.
+        let max = short.map(|entry| self.retry_count(&entry.value, path.key("retries"))).unwrap_or_default();
+        match long {
+            Some(long) => self.long_retry(&long.value, path.key("retry")),
+            None => Retry { max, ..Retry::default() },
+        }
+    }
+
+    fn long_retry(&mut self, node: &Node, path: Path<'_>) -> Retry {
+        let Some(entries) = self.mapping(node, path, "a mapping, such as `{max: 2}`") else { return Retry::default() };
+        keys::check(&mut self.report, entries, path, Level::Retry);
+        let mut count = |key| keys::find(entries, key).map(|entry| self.retry_count(&entry.value, path.key(key)));
+        let max = count("max").unwrap_or_default();
+        let budgets = Budgets { lost: count("lost"), timeout: count("timeout") };
+        Retry { max, budgets, backoff: self.backoff(entries, path) }
+    }
+
+    /// A delay alone is the same every time.
+    fn backoff(&mut self, entries: &[Entry], path: Path<'_>) -> Backoff {
+        let mut time = |key| {
+            let entry = keys::find(entries, key)?;
+            Some((entry.key_at, self.seconds(&entry.value, path.key(key), 0)?))
+        };
+        let delay = time("delay").map(|(_, secs)| secs);
+        let most = time("max_delay");
+        let kind = keys::find(entries, "backoff");
+        let word = kind.and_then(|entry| self.text(&entry.value, path.key("backoff"), "`fixed` or `exponential`"));
+        if let (Some(entry), Some(word)) = (kind, word.filter(|word| !matches!(*word, "fixed" | "exponential"))) {
+            let message = format!("the backoff is `fixed` or `exponential`, not {}", quote(word));
+            self.report.add("unknown_value", entry.value.at, path.key("backoff"), message);
+        }
+        if word == Some("exponential") {
+            let base = delay.unwrap_or(BASE);
+            let most = most.map_or(MOST.max(base), |(_, secs)| secs);
+            return Backoff::Exponential { base_secs: base.into(), max_secs: most.into() };
+        }
+        if let Some((at, _)) = most {
+            let message = "`max_delay` is the most that an exponential delay grows to; add `backoff: exponential`";
+            self.report.add("max_delay_alone", at, path.key("max_delay"), message);
+        }
+        match delay.or(word.map(|_| BASE)) {
+            None | Some(0) => Backoff::None,
+            Some(secs) => Backoff::Fixed { delay_secs: secs.into() },
+        }
+    }
+
+    /// `timeout` and `queue_timeout`.
+    pub(super) fn time_limits(&mut self, entries: &[Entry], path: Path<'_>) -> TimeLimits {
+        let mut time = |key| {
+            let entry = keys::find(entries, key)?;
+            self.seconds(&entry.value, path.key(key), 1)
+        };
+        TimeLimits { timeout: time("timeout"), queue_timeout: time("queue_timeout") }
+    }
+
+    /// A time in whole seconds: a number of them, or `90s`, `30m`, `6h`.
+    fn seconds(&mut self, node: &Node, path: Path<'_>, least: u32) -> Option<u32> {
+        let text = node.text().unwrap_or_default();
+        let (digits, unit) = match text.chars().last() {
+            Some('s') => (&text[..text.len() - 1], 1),
+            Some('m') => (&text[..text.len() - 1], 60),
+            Some('h') => (&text[..text.len() - 1], 60 * 60),
+            _ => (text, 1),
+        };
+        if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+            self.wrong_type(node, path, "a time in whole seconds, or as `90s`, `30m` or `6h`");
+            return None;
+        }
+        let secs = digits.parse::<u64>().ok().and_then(|n| n.checked_mul(unit)).and_then(|n| u32::try_from(n).ok());
+        let secs = secs.filter(|secs| (least..=limits::TIMEOUT_SECS).contains(secs));
+        if secs.is_none() {
+            let shown: String = text.chars().take(40).collect();
+            let message = format!("{shown} is out of range; {least} s to {} s are allowed", limits::TIMEOUT_SECS);
+            self.report.add("out_of_range", node.at, path, message);
+        }
+        secs
+    }
+
+    pub(super) fn retry_count(&mut self, node: &Node, path: Path<'_>) -> u32 {
+        let digits = match &node.kind {
+            Kind::Scalar { text, plain: true } => text.strip_prefix(['-', '+']).unwrap_or(text),
+            _ => "",
+        };
+        if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+            self.wrong_type(node, path, "a whole number");
+            return 0;
+        }
+        let count = node.text().and_then(|text| text.parse().ok()).filter(|&count| count <= limits::RETRIES);
+        count.unwrap_or_else(|| {
+            let message = format!("{} retries; 0 to {} are allowed", node.text().unwrap_or_default(), limits::RETRIES);
+            self.report.add("out_of_range", node.at, path, message.chars().take(200).collect::<String>());
+            0
+        })
+    }
+}

@@ -1,0 +1,304 @@
+//! Conditional changes of one record: the engine's rule, whatever language the store writes it in.
+
+use std::sync::Arc;
+
+use engine::ids::{JobKey, PoolId};
+use engine::job::{
+    Change, Completion, End, JobOutcome, JobRecord, JobUpdate, NextLease, OutputsRef, Phase, Precondition, Used,
+};
+use engine::ports::{Consistency, Ports, Updated};
+use engine::run::{Progress, RunState, RunUpdate};
+use futures::future::join_all;
+use protocol::LabelSet;
+
+use crate::fixture::{
+    NOW, become_ready, change, commit_new, control_now, failed_attempt, fence, fresh_labels, fresh_run, hold, job_now,
+    new_workflow, outputs_of, put_jobs, report, secs, waiting,
+};
+
+/// How a job gets to where it stands: what it waits for, and the changes that follow.
+struct Life {
+    what: &'static str,
+    waits: Vec<u32>,
+    /// It begins as kept by a re-run instead.
+    kept: Option<OutputsRef>,
+    then: Vec<Change>,
+}
+
+fn inline() -> OutputsRef {
+    OutputsRef::Inline(outputs_of(&[("url", "s3://b/ä?x=1&y=\"2\""), ("empty", ""), ("lines", "a\nb\r\n\t")]))
+}
+
+fn apart() -> OutputsRef {
+    OutputsRef::External { id: "0123abcd".to_owned(), size: 70_000 }
+}
+
+fn end(outcome: JobOutcome, reported: Option<u32>, error: Option<&str>) -> Change {
+    let failed =
+        matches!(outcome, JobOutcome::Failure { .. }).then(|| vec![failed_attempt(0, NOW), failed_attempt(1, NOW)]);
+    let next = matches!(outcome, JobOutcome::Success(_)).then(|| NextLease { index: 9, masked: "0a".repeat(16) });
+    let (last_report, error) = (reported.map(report), error.map(str::to_owned));
+    Change::End(End { outcome, at: NOW + secs(9), last_report, error, failed, next })
+}
+
+/// Every phase, by every way that the engine has of getting there.
+fn lives(pool: &PoolId) -> Vec<Life> {
+    let ready = |at| Change::BecomeReady { pool: pool.clone(), at, until: None };
+    let ready_until = |until| Change::BecomeReady { pool: pool.clone(), at: NOW, until: Some(until) };
+    let started = |n, until| vec![ready(NOW), Change::Start(hold(n, until))];
+    let live = || started(1, NOW + secs(30));
+    let again = || {
+        let mut changes = live();
+        changes.push(Change::Retry {
+            pool: pool.clone(),
+            at: NOW,
+            until: Some(NOW + secs(7)),
+            attempt: 1,
+            used: Used { max: 1, lost: 2, timeout: 3 },
+            last_report: report(1),
+            error: "exit code 2: \"ünlucky\"\nsecond line".to_owned(),
+            failed: vec![failed_attempt(0, NOW)],
+        });
+        changes
+    };
+    let after = |mut changes: Vec<Change>, last: Change| {
+        changes.push(last);
+        changes
+    };
+    let waiting = |what, waits: &[u32], then| Life { what, waits: waits.to_vec(), kept: None, then };
+    let from_none = |what, then| waiting(what, &[], then);
+    let success = |outputs| end(JobOutcome::Success(outputs), Some(1), None);
+    let failure = |exit_code| end(JobOutcome::Failure { exit_code }, Some(1), Some("it broke"));
+    vec![
+        waiting("waiting for two", &[1, 2], vec![]),
+        waiting("waiting for one", &[1], vec![]),
+        waiting("waiting for one that is left", &[1, 2], vec![Change::RemoveNeed(2)]),
+        waiting("waiting for two of which none was dropped", &[1, 2], vec![Change::RemoveNeed(5)]),
+        from_none("waiting for nothing", vec![]),
+        waiting("waiting for nothing any more", &[1], vec![Change::RemoveNeed(1)]),
+        waiting("ready, its only need met in the same write", &[1], vec![ready(NOW)]),
+        from_none("ready now", vec![ready(NOW)]),
+        from_none("ready later", vec![ready(NOW + secs(1))]),
+        from_none("ready until this moment", vec![ready_until(NOW)]),
+        from_none("ready for a while", vec![ready_until(NOW + secs(1))]),
+        waiting("given with the completion of its only need", &[1], vec![Change::Start(hold(1, NOW + secs(30)))]),
+        from_none("held, after it was ready for a while", vec![ready_until(NOW), Change::Start(hold(1, NOW))]),
+        from_none("held live", live()),
+        from_none("held until this moment", started(1, NOW)),
+        from_none("held by another until later", started(2, NOW + secs(60))),
+        from_none("hold renewed", after(live(), Change::Renew { until: NOW + secs(60) })),
+        from_none("tried again", again()),
+        from_none("held again", after(again(), Change::Start(hold(1, NOW + secs(30))))),
+        from_none("succeeded", after(live(), success(inline()))),
+        from_none("succeeded without outputs", after(live(), success(OutputsRef::Inline(outputs_of(&[]))))),
+        from_none("succeeded with outputs apart", after(live(), success(apart()))),
+        from_none(
+            "succeeded when tried again",
+            after(after(again(), Change::Start(hold(3, NOW + secs(30)))), success(inline())),
+        ),
+        from_none("failed", after(live(), failure(Some(-7)))),
+        from_none("failed without an exit code", after(live(), failure(None))),
+        waiting("skipped", &[1, 2], vec![end(JobOutcome::Skipped, None, None)]),
+        waiting("cancelled while waiting", &[1], vec![end(JobOutcome::Cancelled, None, None)]),
+        from_none("cancelled while ready", vec![ready(NOW), end(JobOutcome::Cancelled, None, None)]),
+        from_none("cancelled while held", after(live(), end(JobOutcome::Cancelled, None, None))),
+        from_none("cancelled before it was tried again", after(again(), end(JobOutcome::Cancelled, None, None))),
+        Life { what: "kept", waits: vec![], kept: Some(inline()), then: vec![] },
+        Life { what: "kept with outputs apart", waits: vec![], kept: Some(apart()), then: vec![] },
+    ]
+}
+
+impl Life {
+    /// The first record.
+    fn beginning(&self, key: &JobKey, labels: &LabelSet) -> JobRecord {
+        let mut job = waiting(&key.run, key.index, &self.waits, labels);
+        if let Some(outputs) = &self.kept {
+            job.phase = Phase::Ended(Completion { outcome: JobOutcome::Success(outputs.clone()), at: NOW, hold: None });
+        }
+        job
+    }
+
+    /// Lives it in the store; the record then.
+    async fn live(&self, ports: &impl Ports, key: &JobKey, labels: &LabelSet) -> JobRecord {
+        let mut job = self.beginning(key, labels);
+        put_jobs(ports, std::slice::from_ref(&job)).await;
+        for next in &self.then {
+            job = change(ports, &job, next.clone()).await;
+        }
+        job
+    }
+}
+
+fn expectations(pool: &PoolId) -> Vec<Precondition> {
+    let other = PoolId::from_stored("0".repeat(32));
+    let mut all = vec![
+        Precondition::Waiting,
+        Precondition::WaitingOnlyOn(1),
+        Precondition::WaitingOnlyOn(2),
+        Precondition::WaitingOnNothing,
+        Precondition::NotEnded,
+        Precondition::ReadyOver { now: NOW },
+        Precondition::ReadyOver { now: NOW - secs(1) },
+        Precondition::Ready { pool: other, by: NOW },
+    ];
+    for by in [NOW - secs(1), NOW, NOW + secs(1)] {
+        all.push(Precondition::Ready { pool: pool.clone(), by });
+    }
+    for principal in [1, 2] {
+        all.push(Precondition::Held { fence: fence(principal) });
+        for now in [NOW - secs(1), NOW, NOW + secs(30)] {
+            all.push(Precondition::HeldLive { fence: fence(principal), now });
+            all.push(Precondition::HeldOver { fence: fence(principal), until: now });
+            for until in [NOW + secs(29), NOW + secs(30), NOW + secs(61)] {
+                all.push(Precondition::HeldLiveUntil { fence: fence(principal), now, until });
+            }
+        }
+    }
+    all
+}
+
+/// Of every phase and every expectation: the store refuses exactly when [`Precondition::holds`] says no, with the record as
+/// it is, and leaves it.
+pub async fn a_change_happens_exactly_when_what_it_expects_holds_and_a_refusal_changes_nothing<P: Ports + 'static>(
+    ports: Arc<P>,
+) {
+    let labels = fresh_labels(&*ports);
+    let pool = PoolId::of(&labels);
+    let ports = &*ports;
+    let of_a_life = async |life: Life| {
+        let run = fresh_run(ports);
+        let mut job = life.live(ports, &JobKey::new(&run, 0), &labels).await;
+        for (index, expect) in (1..).zip(expectations(&pool)) {
+            let update = JobUpdate { expect, change: end(JobOutcome::Cancelled, None, Some("ended by a check")) };
+            let answer = ports.update(&job.key, update.clone()).await.expect("the store answers");
+            if let Some(expected) = update.apply(&job) {
+                assert_eq!(answer, Updated::Done(expected.clone()), "{}: {update:?}", life.what);
+                assert_eq!(job_now(ports, &job.key).await, Some(expected), "{}: after {update:?}", life.what);
+                job = life.live(ports, &JobKey::new(&run, index), &labels).await;
+            } else {
+                assert_eq!(answer, Updated::ConditionFailed(Some(job.clone())), "{}: {update:?}", life.what);
+                assert_eq!(job_now(ports, &job.key).await.as_ref(), Some(&job), "{}: after {update:?}", life.what);
+            }
+        }
+    };
+    for some in chunks(lives(&pool), 8) {
+        join_all(some.into_iter().map(of_a_life)).await;
+    }
+}
+
+fn chunks<T>(all: Vec<T>, size: usize) -> Vec<Vec<T>> {
+    let mut chunks: Vec<Vec<T>> = Vec::new();
+    for one in all {
+        match chunks.last_mut() {
+            Some(last) if last.len() < size => last.push(one),
+            _ => chunks.push(vec![one]),
+        }
+    }
+    chunks
+}
+
+/// After every change, in every order that the engine makes them in, a strong read gives [`JobUpdate::apply`]'s record.
+pub async fn every_change_leaves_the_record_that_the_engine_says<P: Ports + 'static>(ports: Arc<P>) {
+    let labels = fresh_labels(&*ports);
+    let run = fresh_run(&*ports);
+    for (index, life) in (0..).zip(lives(&PoolId::of(&labels))) {
+        let key = JobKey::new(&run, index);
+        let mut job = life.beginning(&key, &labels);
+        put_jobs(&*ports, std::slice::from_ref(&job)).await;
+        assert_eq!(job_now(&*ports, &key).await.as_ref(), Some(&job), "{}: as it began", life.what);
+        for next in life.then {
+            job = change(&*ports, &job, next.clone()).await;
+            assert_eq!(job_now(&*ports, &key).await.as_ref(), Some(&job), "{}: after {next:?}", life.what);
+        }
+        let page = ports.jobs_at(&run, &[index], Consistency::Strong).await.expect("the store answers");
+        assert_eq!(page, [Some(job.clone())], "{}", life.what);
+        let page = ports.jobs_from(&run, index, Consistency::Strong).await.expect("the store answers");
+        assert_eq!(page, [job], "{}", life.what);
+    }
+}
+
+/// Of every state of a run and every change of it, as [`RunUpdate::apply`] says; a refusal gives the record.
+pub async fn a_control_changes_exactly_as_the_engine_says<P: Ports + 'static>(ports: Arc<P>) {
+    let at = NOW + secs(5);
+    let to = |done_below, failed, cancelled| RunUpdate::Advance(Progress { done_below, failed, cancelled });
+    let open = RunUpdate::Open { at };
+    let cancel = RunUpdate::Cancel { at: at + secs(1) };
+    let arm = |after| RunUpdate::Arm { due: NOW + secs(after) };
+    let look = |after| RunUpdate::Look { by: Some(NOW + secs(after)) };
+    let anyway = RunUpdate::Look { by: None };
+    let lives: [&[RunUpdate]; 11] = [
+        &[open, arm(9)],
+        &[open, arm(9), look(9)],
+        &[open, anyway, arm(30), cancel],
+        &[],
+        &[open],
+        &[cancel],
+        &[open, cancel],
+        &[open, to(1, false, false)],
+        &[open, to(2, true, false), cancel],
+        &[open, to(3, true, true), RunUpdate::Finish],
+        &[cancel, to(3, false, true), RunUpdate::Finish],
+    ];
+    let updates = [
+        open,
+        cancel,
+        arm(8),
+        arm(9),
+        arm(31),
+        look(8),
+        look(9),
+        anyway,
+        to(0, true, true),
+        to(1, true, false),
+        to(2, false, true),
+        to(3, false, false),
+        RunUpdate::Finish,
+    ];
+    for life in lives {
+        for update in updates {
+            let (workflow, mut control) = new_workflow(&*ports, RunState::New);
+            commit_new(&*ports, &workflow, &control).await;
+            for step in life {
+                control = step.apply(&control).expect("a life that is possible");
+                let answer = ports.update_control(&control.run, *step).await.expect("the store answers");
+                assert_eq!(answer, Updated::Done(control.clone()), "{life:?}");
+            }
+            let answer = ports.update_control(&control.run, update).await.expect("the store answers");
+            let (expected, now) = match update.apply(&control) {
+                Some(new) => (Updated::Done(new.clone()), new),
+                None => (Updated::ConditionFailed(Some(control.clone())), control),
+            };
+            assert_eq!(answer, expected, "{life:?}, then {update:?}");
+            assert_eq!(control_now(&*ports, &now.run).await.as_ref(), Some(&now), "{life:?}, then {update:?}");
+            close(&*ports, &now.run).await;
+        }
+    }
+}
+
+/// Leaves no run open.
+async fn close(ports: &impl Ports, run: &engine::ids::RunKey) {
+    ports.update_control(run, RunUpdate::Cancel { at: NOW }).await.expect("the store answers");
+    ports.update_control(run, RunUpdate::Finish).await.expect("the store answers");
+}
+
+/// A change of a record that doesn't exist, or was deleted, is refused without one and makes none.
+pub async fn what_is_not_there_is_not_made_by_a_change<P: Ports + 'static>(ports: Arc<P>) {
+    let labels = fresh_labels(&*ports);
+    let run = fresh_run(&*ports);
+    let absent = waiting(&run, 0, &[], &labels);
+    for change in [become_ready(&absent, NOW), Change::RemoveNeed(1), end(JobOutcome::Cancelled, None, None)] {
+        for expect in [Precondition::NotEnded, Precondition::Waiting, Precondition::WaitingOnNothing] {
+            let update = JobUpdate { expect, change: change.clone() };
+            let answer = ports.update(&absent.key, update).await.expect("the store answers");
+            assert_eq!(answer, Updated::ConditionFailed(None), "{change:?}");
+        }
+    }
+    assert_eq!(job_now(&*ports, &absent.key).await, None);
+    for update in [RunUpdate::Open { at: NOW }, RunUpdate::Cancel { at: NOW }, RunUpdate::Finish] {
+        let answer = ports.update_control(&run, update).await.expect("the store answers");
+        assert_eq!(answer, Updated::ConditionFailed(None), "{update:?}");
+    }
+    assert_eq!(control_now(&*ports, &run).await, None);
+    let left = ports.drop_from_shard(&absent.key, 0, 1).await.expect("the store answers");
+    assert!(left.is_empty());
+}

@@ -1,0 +1,220 @@
+//! What the checks are made of.
+
+use std::future::Future;
+use std::time::Duration;
+
+use engine::ids::{Fence, JobIndex, JobKey, PoolId, ReportHash, RunKey};
+use engine::job::{
+    Budgets, Change, End, JobOutcome, JobRecord, JobSpec, JobUpdate, LastReport, LeaseRecord, Passthrough, Phase,
+    Precondition, TimeLimits, Used,
+};
+use engine::ports::{Commit, Committed, Consistency, NewItem, Ports, Stored, Updated};
+use engine::run::{Control, MAX_TIMER_DELAY, RunState, Timer, WorkflowRecord};
+use protocol::wire::{Attempt, Backoff, Cause, OutputsFrom};
+use protocol::{JobId, LabelSet, Millis, Outputs, SecretName, WorkerId, WorkflowId};
+
+/// When it is, in checks that don't ask the store.
+pub(crate) const NOW: Millis = Millis(1_750_000_000_000);
+/// How long "eventually" may take.
+const EVENTUALLY: Duration = Duration::from_secs(10);
+
+pub(crate) const fn secs(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+/// A name that nothing else has.
+pub(crate) fn name(ports: &impl Ports, what: &str) -> String {
+    format!("{what}-{}", &hex::encode(ports.random())[..20])
+}
+
+pub(crate) fn fresh_run(ports: &impl Ports) -> RunKey {
+    RunKey::new(ports.random())
+}
+
+/// A label set, and so a pool, that nothing else has.
+pub(crate) fn fresh_labels(ports: &impl Ports) -> LabelSet {
+    LabelSet::from_comma_separated(&name(ports, "label")).expect("a label")
+}
+
+pub(crate) fn fence(n: u32) -> Fence {
+    Fence::from_stored(format!("{n:032x}"))
+}
+
+pub(crate) fn hold(n: u32, until: Millis) -> LeaseRecord {
+    let worker = WorkerId::new(format!("worker-{n}")).expect("an id");
+    LeaseRecord { fence: fence(n), worker, ttl_secs: 30, started_at: NOW, until }
+}
+
+pub(crate) fn report(n: u32) -> LastReport {
+    LastReport { fence: fence(n), report: ReportHash::of(["report", &n.to_string()]) }
+}
+
+pub(crate) fn outputs_of(pairs: &[(&str, &str)]) -> Outputs {
+    let name = |name: &str| protocol::OutputName::new(name).expect("a name");
+    pairs.iter().map(|(key, value)| (name(key), (*value).to_owned())).collect()
+}
+
+pub(crate) fn spec(labels: &LabelSet) -> JobSpec {
+    JobSpec {
+        name: "Bäu \"all\"".to_owned(),
+        script: "echo \"::set-output a=1\"\ntrue".to_owned(),
+        env: Vec::new(),
+        labels: labels.clone(),
+        secrets: [SecretName::new("DEPLOY_KEY").expect("a name")].into(),
+        needs: Vec::new(),
+        dependents: vec![7, 9],
+        max_retries: 2,
+        budgets: Budgets { lost: Some(5), timeout: None },
+        backoff: Backoff::Exponential { base_secs: 10, max_secs: 300 },
+        outputs_from: OutputsFrom::default(),
+        place: 3,
+        kept: Passthrough { metadata: serde_json::json!({ "x": [1, null, "é"] }), ..Passthrough::default() },
+    }
+}
+
+/// A job as a run begins with it.
+pub(crate) fn waiting(run: &RunKey, index: JobIndex, on: &[JobIndex], labels: &LabelSet) -> JobRecord {
+    let id = JobId::new(format!("job-{index}")).expect("an id");
+    let phase = Phase::Waiting { on: on.iter().copied().collect() };
+    JobRecord {
+        pool: PoolId::of(labels),
+        spec: Some(Box::new(spec(labels))),
+        has_secrets: index.is_multiple_of(2),
+        limits: TimeLimits { timeout: (index % 2 == 1).then_some(60), queue_timeout: (index % 3 == 1).then_some(600) },
+        ..JobRecord::first(JobKey::new(run, index), id, phase)
+    }
+}
+
+pub(crate) async fn put_jobs(ports: &impl Ports, jobs: &[JobRecord]) {
+    let items = jobs.iter().map(|job| NewItem::Job(Box::new(job.clone()))).collect();
+    ports.put_new(items).await.expect("the store answers");
+}
+
+pub(crate) async fn job_now(ports: &impl Ports, key: &JobKey) -> Option<JobRecord> {
+    ports.job(key, Consistency::Strong).await.expect("the store answers")
+}
+
+/// Changes a job as nothing can refuse; the record must then be what the engine says.
+pub(crate) async fn change(ports: &impl Ports, record: &JobRecord, change: Change) -> JobRecord {
+    let expect = match (&change, &record.phase) {
+        // Only so does the engine start a job that waits.
+        (Change::Start(_), Phase::Waiting { on }) => {
+            Precondition::WaitingOnlyOn(*on.first().expect("it waits for one"))
+        }
+        _ => Precondition::NotEnded,
+    };
+    let update = JobUpdate { expect, change };
+    let expected = update.apply(record).expect("nothing ended it yet");
+    let answer = ports.update(&record.key, update.clone()).await.expect("the store answers");
+    assert_eq!(answer, Updated::Done(expected.clone()), "answer to {update:?}");
+    expected
+}
+
+pub(crate) fn become_ready(job: &JobRecord, at: Millis) -> Change {
+    Change::BecomeReady { pool: job.pool.clone(), at, until: None }
+}
+
+/// Its first attempt failed.
+pub(crate) fn try_again(job: &JobRecord, at: Millis) -> Change {
+    Change::Retry {
+        pool: job.pool.clone(),
+        at,
+        until: None,
+        attempt: 1,
+        used: Used { max: 1, ..Used::default() },
+        last_report: report(1),
+        error: "exit code 2: \"ünlucky\"\nsecond line".to_owned(),
+        failed: vec![failed_attempt(0, at)],
+    }
+}
+
+pub(crate) fn failed_attempt(attempt: u32, at: Millis) -> Attempt {
+    Attempt {
+        attempt,
+        cause: Cause::Lost,
+        error: "it was \"lost\"".to_owned(),
+        worker_id: WorkerId::new("worker-1").ok(),
+        exit_code: None,
+        started_at: Some(NOW),
+        finished_at_ms: at,
+    }
+}
+
+/// By nobody's report.
+pub(crate) fn end(outcome: JobOutcome) -> Change {
+    Change::End(End::unreported(outcome, NOW))
+}
+
+/// A workflow of its own, with its control, not yet committed.
+pub(crate) fn new_workflow(ports: &impl Ports, state: RunState) -> (WorkflowRecord, Control) {
+    let workflow = WorkflowRecord {
+        id: WorkflowId::new(name(ports, "wf")).expect("an id"),
+        name: "Näme, with \"all\" kinds".to_owned(),
+        trigger: "manual".to_owned(),
+        created_at: NOW,
+        run: fresh_run(ports),
+        number: 1,
+        ended: None,
+    };
+    let control = control_of(&workflow, state);
+    (workflow, control)
+}
+
+pub(crate) fn control_of(workflow: &WorkflowRecord, state: RunState) -> Control {
+    Control {
+        run: workflow.run.clone(),
+        workflow: workflow.id.clone(),
+        number: workflow.number,
+        jobs: 3,
+        state,
+        done_below: 0,
+        failed: false,
+        cancelled: false,
+        opened_at: (state != RunState::New).then_some(NOW),
+        timer: if state.is_active() { Timer::Due(NOW + MAX_TIMER_DELAY) } else { Timer::Off },
+    }
+}
+
+pub(crate) async fn commit_new(ports: &impl Ports, workflow: &WorkflowRecord, control: &Control) {
+    let commit = Commit { workflow: workflow.clone(), replaces: None, control: control.clone(), idempotency: None };
+    assert_eq!(ports.commit(commit).await.expect("the store answers"), Committed::Yes);
+}
+
+pub(crate) async fn workflow_now(ports: &impl Ports, id: &WorkflowId) -> Option<WorkflowRecord> {
+    ports.workflow(id, Consistency::Strong).await.expect("the store answers")
+}
+
+pub(crate) async fn control_now(ports: &impl Ports, run: &RunKey) -> Option<Control> {
+    ports.control(run, Consistency::Strong).await.expect("the store answers")
+}
+
+/// Asks until the answer is right, or says what it is.
+pub(crate) async fn eventually<T, F>(ask: impl Fn() -> F, right: impl Fn(&T) -> bool) -> T
+where
+    T: std::fmt::Debug,
+    F: Future<Output = Stored<T>>,
+{
+    let began = std::time::Instant::now();
+    loop {
+        let answer = ask().await.expect("the store answers");
+        if right(&answer) {
+            return answer;
+        }
+        assert!(began.elapsed() < EVENTUALLY, "still not right after {EVENTUALLY:?}: {answer:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Starts all at once, each on a task of its own.
+pub(crate) async fn at_once<T, F>(calls: impl IntoIterator<Item = F>) -> Vec<T>
+where
+    T: Send + 'static,
+    F: Future<Output = T> + Send + 'static,
+{
+    let tasks: Vec<_> = calls.into_iter().map(tokio::spawn).collect();
+    let mut answers = Vec::with_capacity(tasks.len());
+    for task in tasks {
+        answers.push(task.await.expect("the call doesn't panic"));
+    }
+    answers
+}

@@ -1,0 +1,169 @@
+//! What a store that is worked off in its own process also offers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use engine::change::ChangeEvent;
+use engine::ids::JobKey;
+use engine::job::{Change, Completion, JobOutcome, JobRecord, OutputsRef, Phase};
+use engine::ports::{BatchKind, BatchTask, Local, Ports, Reconcile, Work};
+use engine::run::{Progress, RunState, RunUpdate};
+
+use crate::fixture::{
+    NOW, become_ready, change, commit_new, end, fresh_labels, fresh_run, hold, new_workflow, outputs_of, put_jobs,
+    secs, try_again, waiting,
+};
+
+/// Takes all work off the list, seeing that each piece is given until it is done.
+async fn process(ports: &impl Local) -> Vec<Work> {
+    let mut all = Vec::new();
+    while let Some((number, work)) = ports.next_work().await.expect("the store answers") {
+        let again = ports.next_work().await.expect("the store answers");
+        assert_eq!(again, Some((number, work.clone())), "the same one until it is done");
+        ports.work_done(number).await.expect("the store answers");
+        all.push(work);
+    }
+    all
+}
+
+fn ended(job: &JobRecord) -> Work {
+    Work::ChangeEvent(ChangeEvent::JobEnded(Box::new(job.clone())))
+}
+
+async fn update(ports: &impl Ports, run: &engine::ids::RunKey, update: RunUpdate) -> engine::run::Control {
+    ports.update_control(run, update).await.expect("the store answers").record().expect("it is there")
+}
+
+/// A run opened at once or later, a cancel, and every end of a job, with the record as it was then.
+pub async fn what_something_follows_from_is_listed_in_order_until_it_is_done<P: Local + 'static>(ports: Arc<P>) {
+    assert_eq!(process(&*ports).await, []);
+    let (workflow, opened) = new_workflow(&*ports, RunState::Open);
+    commit_new(&*ports, &workflow, &opened).await;
+    let (workflow, new) = new_workflow(&*ports, RunState::New);
+    commit_new(&*ports, &workflow, &new).await;
+    let opened_later = update(&*ports, &new.run, RunUpdate::Open { at: NOW }).await;
+    let labels = fresh_labels(&*ports);
+    let skipped = waiting(&new.run, 0, &[4], &labels);
+    let run = waiting(&new.run, 1, &[], &labels);
+    put_jobs(&*ports, &[skipped.clone(), run.clone()]).await;
+    let skipped = change(&*ports, &skipped, end(JobOutcome::Skipped)).await;
+    let run = change(&*ports, &run, become_ready(&run, NOW)).await;
+    let run = change(&*ports, &run, Change::Start(hold(1, NOW))).await;
+    let success = end(JobOutcome::Success(OutputsRef::Inline(outputs_of(&[("a", "1\n\"ä\"")]))));
+    let run = change(&*ports, &run, success).await;
+    let cancelling = update(&*ports, &opened.run, RunUpdate::Cancel { at: NOW }).await;
+    let expected = [
+        Work::ChangeEvent(ChangeEvent::RunOpened(opened)),
+        Work::ChangeEvent(ChangeEvent::RunOpened(opened_later)),
+        ended(&skipped),
+        ended(&run),
+        Work::ChangeEvent(ChangeEvent::RunCancelling(cancelling)),
+    ];
+    assert_eq!(process(&*ports).await, expected);
+    assert_eq!(process(&*ports).await, [], "once done, it is off the list");
+    let last = waiting(&new.run, 2, &[], &labels);
+    put_jobs(&*ports, std::slice::from_ref(&last)).await;
+    let last = change(&*ports, &last, end(JobOutcome::Cancelled)).await;
+    assert_eq!(process(&*ports).await, [ended(&last)]);
+}
+
+/// Jobs that a run begins with, kept ones too; every change that isn't an end; refusals; progress and the end of a run.
+pub async fn nothing_is_listed_that_nothing_follows_from<P: Local + 'static>(ports: Arc<P>) {
+    let labels = fresh_labels(&*ports);
+    let run = fresh_run(&*ports);
+    let mut kept = waiting(&run, 0, &[], &labels);
+    let outcome = JobOutcome::Success(OutputsRef::Inline(outputs_of(&[])));
+    kept.phase = Phase::Ended(Completion { outcome, at: NOW, hold: None });
+    let job = waiting(&run, 1, &[8], &labels);
+    put_jobs(&*ports, &[kept, job.clone()]).await;
+    let job = change(&*ports, &job, Change::RemoveNeed(8)).await;
+    let job = change(&*ports, &job, become_ready(&job, NOW)).await;
+    let job = change(&*ports, &job, Change::Start(hold(1, NOW))).await;
+    let job = change(&*ports, &job, Change::Renew { until: NOW + secs(9) }).await;
+    let again = try_again(&job, NOW);
+    change(&*ports, &job, again).await;
+    let (workflow, new) = new_workflow(&*ports, RunState::New);
+    commit_new(&*ports, &workflow, &new).await;
+    assert_eq!(process(&*ports).await, []);
+    update(&*ports, &new.run, RunUpdate::Open { at: NOW }).await;
+    assert_eq!(process(&*ports).await.len(), 1);
+    update(&*ports, &new.run, RunUpdate::Open { at: NOW }).await;
+    let progress = Progress { done_below: 1, failed: true, cancelled: false };
+    update(&*ports, &new.run, RunUpdate::Advance(progress)).await;
+    update(&*ports, &new.run, RunUpdate::Finish).await;
+    update(&*ports, &new.run, RunUpdate::Cancel { at: NOW }).await;
+    assert_eq!(process(&*ports).await, []);
+}
+
+/// What was set aside is given until it is done.
+pub async fn a_repair_is_listed_until_it_is_done<P: Local + 'static>(ports: Arc<P>) {
+    let run = fresh_run(&*ports);
+    let reconciles = [Reconcile::Run(run.clone()), Reconcile::Job(JobKey::new(&run, 3))];
+    for reconcile in &reconciles {
+        ports.send_reconcile(reconcile.clone()).await.expect("the store answers");
+    }
+    assert_eq!(process(&*ports).await, reconciles.map(Work::Reconcile));
+}
+
+/// Of every kind, in order, also what is asked for while another piece is worked on.
+pub async fn long_work_is_listed_until_it_is_done<P: Local + 'static>(ports: Arc<P>) {
+    let run = fresh_run(&*ports);
+    let kinds = [
+        BatchKind::Roots,
+        BatchKind::Dependents { of: 3 },
+        BatchKind::Skip,
+        BatchKind::Cancel,
+        BatchKind::Delete { jobs: 10_000 },
+    ];
+    let batch = |kind, from| BatchTask { run: run.clone(), kind, from };
+    for kind in kinds {
+        ports.send_batch(batch(kind, 1)).await.expect("the store answers");
+    }
+    let (number, first) = ports.next_work().await.expect("the store answers").expect("there is work");
+    assert_eq!(first, Work::BatchTask(batch(kinds[0], 1)));
+    ports.send_batch(batch(kinds[0], 500)).await.expect("the store answers");
+    ports.work_done(number).await.expect("the store answers");
+    let mut expected: Vec<Work> = kinds[1..].iter().map(|kind| Work::BatchTask(batch(*kind, 1))).collect();
+    expected.push(Work::BatchTask(batch(kinds[0], 500)));
+    assert_eq!(process(&*ports).await, expected);
+}
+
+/// A timer is listed while its run is open or cancelling, at the time it has now, and told of when it is asked for.
+pub async fn timers_are_due_in_the_order_of_their_times<P: Local + 'static>(ports: Arc<P>) {
+    let due = async |by| ports.timers_due(by).await.expect("the store answers");
+    let next = async || ports.next_timer().await.expect("the store answers");
+    assert_eq!((due(NOW + secs(9999)).await, next().await), (vec![], None));
+    let mut runs = Vec::new();
+    for after in [30, 10, 20] {
+        let (workflow, opened) = new_workflow(&*ports, RunState::Open);
+        commit_new(&*ports, &workflow, &opened).await;
+        update(&*ports, &opened.run, RunUpdate::Arm { due: NOW + secs(after) }).await;
+        runs.push(opened.run);
+    }
+    let (workflow, new) = new_workflow(&*ports, RunState::New);
+    commit_new(&*ports, &workflow, &new).await;
+    let of = |places: &[usize]| -> Vec<_> { places.iter().map(|&place| runs[place].clone()).collect() };
+    assert_eq!((due(NOW + secs(9)).await, next().await), (vec![], Some(NOW + secs(10))));
+    assert_eq!(due(NOW + secs(10)).await, of(&[1]));
+    assert_eq!(due(NOW + secs(99)).await, of(&[1, 2, 0]));
+    update(&*ports, &runs[0], RunUpdate::Look { by: None }).await;
+    assert_eq!(due(NOW).await, of(&[0]), "one that is looked at counts as due");
+    update(&*ports, &runs[0], RunUpdate::Arm { due: NOW + secs(40) }).await;
+    update(&*ports, &runs[1], RunUpdate::Finish).await;
+    assert_eq!((due(NOW + secs(99)).await, next().await), (of(&[2, 0]), Some(NOW + secs(20))));
+    let (told, tells) = std::sync::mpsc::channel();
+    ports.on_timer_set(Box::new(move |at| told.send(at).expect("somebody listens")));
+    ports.send_timer(&runs[2], NOW + secs(20)).await.expect("the store answers");
+    assert_eq!(tells.try_recv(), Ok(NOW + secs(20)));
+}
+
+/// The clock moves on by as much.
+#[expect(clippy::unused_async, reason = "as all checks are")]
+pub async fn time_passes_when_it_is_told_to<P: Local + 'static>(ports: Arc<P>) {
+    let before = ports.now();
+    ports.advance(Duration::from_hours(1));
+    ports.advance(Duration::from_millis(1));
+    let after = ports.now();
+    assert!(after.since(before) >= Duration::from_millis(3_600_001));
+    assert!(after.since(before) < Duration::from_mins(62));
+}

@@ -1,0 +1,66 @@
+//! Outputs that don't fit a job's record.
+
+use std::sync::Arc;
+
+use engine::ids::JobKey;
+use engine::job::{OutputsRef, json_size};
+use engine::ports::{Consistency, Ports};
+use protocol::Outputs;
+
+use crate::fixture::{fresh_run, name, outputs_of};
+
+/// Bytes of one value.
+const SIZES: [usize; 4] = [100, 70_000, 900_000, 1_040_000];
+
+fn sized(bytes: usize) -> Outputs {
+    // Quotes, line ends and other letters, which a store may write in more than one byte.
+    let value: String = "ä\"\n\\\u{1F980}\r\t%25 "
+        .chars()
+        .cycle()
+        .scan(0, |size, c| {
+            *size += c.len_utf8();
+            (*size <= bytes).then_some(c)
+        })
+        .collect();
+    outputs_of(&[("value", &value), ("empty", "")])
+}
+
+async fn read(ports: &impl Ports, job: &JobKey, id: &str, size: usize) -> Option<Outputs> {
+    ports.outputs(job, id, size, Consistency::Strong).await.expect("the store answers")
+}
+
+/// From a line to the most that a job may give, each under its own job and id.
+pub async fn outputs_of_any_size_come_back_byte_for_byte<P: Ports + 'static>(ports: Arc<P>) {
+    let run = fresh_run(&*ports);
+    for (index, bytes) in (0..).zip(SIZES) {
+        let job = JobKey::new(&run, index);
+        let (outputs, id) = (sized(bytes), name(&*ports, "id"));
+        let size = json_size(&outputs);
+        assert_eq!(read(&*ports, &job, &id, size).await, None, "before it was written");
+        ports.put_outputs(&job, &id, &outputs).await.expect("the store answers");
+        assert!(read(&*ports, &job, &id, size).await.as_ref() == Some(&outputs), "{bytes} bytes came back otherwise");
+        assert_eq!(read(&*ports, &job, &name(&*ports, "id"), size).await, None, "another id");
+        assert_eq!(read(&*ports, &JobKey::new(&run, 99), &id, size).await, None, "another job");
+    }
+}
+
+/// A re-run's copy is its own.
+pub async fn copied_outputs_outlive_the_run_they_came_from<P: Ports + 'static>(ports: Arc<P>) {
+    let (old, new) = (fresh_run(&*ports), fresh_run(&*ports));
+    for bytes in SIZES {
+        let (from, to) = (JobKey::new(&old, 4), JobKey::new(&new, 2));
+        let (outputs, id) = (sized(bytes), name(&*ports, "id"));
+        let size = json_size(&outputs);
+        ports.put_outputs(&from, &id, &outputs).await.expect("the store answers");
+        let kept = OutputsRef::External { id: id.clone(), size };
+        for _ in 0..2 {
+            ports.copy_outputs(&from, &to, &kept).await.expect("the store answers");
+        }
+        while ports.delete_some(&old, 5).await.expect("the store answers") {}
+        assert_eq!(read(&*ports, &from, &id, size).await, None, "{bytes} bytes of a deleted run");
+        assert!(read(&*ports, &to, &id, size).await == Some(outputs), "{bytes} bytes came back otherwise");
+    }
+    let inline = OutputsRef::Inline(sized(100));
+    let (from, to) = (JobKey::new(&old, 4), JobKey::new(&new, 2));
+    ports.copy_outputs(&from, &to, &inline).await.expect("what is in the record needs no copy");
+}

@@ -1,0 +1,165 @@
+//! Conditional writes at once: one wins, none is lost.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use engine::ids::ReportHash;
+use engine::job::{Change, JobOutcome, JobUpdate, Phase, Precondition};
+use engine::ports::{Commit, Committed, Idempotency, Ports, StoreError, Stored, Updated};
+use engine::run::{RunEnd, RunState, RunUpdate, WorkflowRecord};
+use protocol::Status;
+
+use crate::fixture::{
+    NOW, at_once, become_ready, change, commit_new, control_now, control_of, end, fresh_labels, fresh_run, hold,
+    job_now, name, new_workflow, put_jobs, secs, waiting, workflow_now,
+};
+
+/// How many at once.
+const MANY: u32 = 20;
+
+/// A job is given to one of many claimers; every other one is shown the winner's record.
+pub async fn of_twenty_starts_at_once_one_wins_and_the_others_see_it<P: Ports + 'static>(ports: Arc<P>) {
+    let labels = fresh_labels(&*ports);
+    for index in 0..5 {
+        let job = waiting(&fresh_run(&*ports), index, &[], &labels);
+        put_jobs(&*ports, std::slice::from_ref(&job)).await;
+        let job = change(&*ports, &job, become_ready(&job, NOW)).await;
+        let answers = at_once((0..MANY).map(|n| {
+            let (ports, key) = (Arc::clone(&ports), job.key.clone());
+            let expect = Precondition::Ready { pool: job.pool.clone(), by: NOW };
+            let update = JobUpdate { expect, change: Change::Start(hold(n, NOW + secs(30))) };
+            async move { ports.update(&key, update).await.expect("the store answers") }
+        }))
+        .await;
+        let now = job_now(&*ports, &job.key).await.expect("it is there");
+        let winners: Vec<_> = answers.iter().filter(|answer| matches!(answer, Updated::Done(_))).collect();
+        assert_eq!(winners, [&Updated::Done(now.clone())]);
+        let refused = Updated::ConditionFailed(Some(now));
+        assert_eq!(answers.iter().filter(|answer| **answer == refused).count(), MANY as usize - 1);
+    }
+}
+
+/// No need that was dropped is there again because another was dropped at the same time.
+pub async fn twenty_needs_dropped_at_once_are_all_gone<P: Ports + 'static>(ports: Arc<P>) {
+    let all: Vec<u32> = (0..=MANY).collect();
+    let job = waiting(&fresh_run(&*ports), 0, &all, &fresh_labels(&*ports));
+    put_jobs(&*ports, std::slice::from_ref(&job)).await;
+    let answers = at_once((0..MANY).map(|need| {
+        let (ports, key) = (Arc::clone(&ports), job.key.clone());
+        let update = JobUpdate { expect: Precondition::Waiting, change: Change::RemoveNeed(need) };
+        async move { ports.update(&key, update).await.expect("the store answers") }
+    }))
+    .await;
+    assert!(answers.iter().all(|answer| matches!(answer, Updated::Done(_))), "{answers:?}");
+    let now = job_now(&*ports, &job.key).await.expect("it is there");
+    assert_eq!(now.phase, Phase::Waiting { on: [MANY].into() });
+}
+
+/// Commits at once may also be told to try again, on a store whose transactions get in each other's way.
+async fn commit_at_last(ports: &impl Ports, commit: Commit) -> Committed {
+    for _ in 0..100 {
+        match ports.commit(commit.clone()).await {
+            Ok(committed) => return committed,
+            Err(StoreError::Unavailable(_)) => tokio::time::sleep(Duration::from_millis(20)).await,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    panic!("a commit that is told to try again a hundred times")
+}
+
+/// Of many submissions with one key, one becomes real, and of the others nothing.
+pub async fn of_twenty_commits_under_one_key_one_wins<P: Ports + 'static>(ports: Arc<P>) {
+    let key = name(&*ports, "key");
+    let commits: Vec<Commit> = (0..MANY)
+        .map(|_| {
+            let (mut workflow, control) = new_workflow(&*ports, RunState::New);
+            workflow.created_at = ports.now();
+            let idempotency = Some(Idempotency {
+                key: key.clone(),
+                body: ReportHash::of(["body"]),
+                workflow: workflow.id.clone(),
+                expires: ports.now() + secs(24 * 3600),
+            });
+            Commit { workflow, replaces: None, control, idempotency }
+        })
+        .collect();
+    let answers = at_once(commits.clone().into_iter().map(|commit| {
+        let ports = Arc::clone(&ports);
+        async move { commit_at_last(&*ports, commit).await }
+    }))
+    .await;
+    assert_eq!(answers.iter().filter(|answer| **answer == Committed::Yes).count(), 1, "{answers:?}");
+    assert_eq!(answers.iter().filter(|answer| **answer == Committed::KeyTaken).count(), MANY as usize - 1);
+    let kept = ports.idempotency(&key, ports.now()).await.expect("the store answers").expect("it was just kept");
+    for (commit, answer) in commits.iter().zip(answers) {
+        let real = answer == Committed::Yes;
+        assert_eq!(kept.workflow == commit.workflow.id, real);
+        assert_eq!(workflow_now(&*ports, &commit.workflow.id).await.is_some(), real);
+        assert_eq!(control_now(&*ports, &commit.control.run).await.is_some(), real);
+    }
+}
+
+/// Of many re-runs at once, one is the workflow's next run.
+pub async fn of_twenty_runs_that_replace_one_a_single_one_does<P: Ports + 'static>(ports: Arc<P>) {
+    let (mut workflow, control) = new_workflow(&*ports, RunState::New);
+    workflow.ended = Some(RunEnd { status: Status::Failure, at: NOW });
+    commit_new(&*ports, &workflow, &control).await;
+    let commits: Vec<Commit> = (0..MANY)
+        .map(|_| {
+            let next = WorkflowRecord { run: fresh_run(&*ports), number: 2, ended: None, ..workflow.clone() };
+            let control = control_of(&next, RunState::New);
+            Commit { workflow: next, replaces: Some(workflow.run.clone()), control, idempotency: None }
+        })
+        .collect();
+    let answers = at_once(commits.clone().into_iter().map(|commit| {
+        let ports = Arc::clone(&ports);
+        async move { commit_at_last(&*ports, commit).await }
+    }))
+    .await;
+    assert_eq!(answers.iter().filter(|answer| **answer == Committed::Yes).count(), 1, "{answers:?}");
+    assert_eq!(answers.iter().filter(|answer| **answer == Committed::Superseded).count(), MANY as usize - 1);
+    let now = workflow_now(&*ports, &workflow.id).await.expect("it is there");
+    for (commit, answer) in commits.iter().zip(answers) {
+        let real = answer == Committed::Yes;
+        assert_eq!(now == commit.workflow, real);
+        assert_eq!(control_now(&*ports, &commit.control.run).await.is_some(), real);
+    }
+}
+
+/// A hold that ends by itself and one that a cancel ends: the job ends once.
+pub async fn a_cancel_and_an_end_at_once_have_one_winner<P: Ports + 'static>(ports: Arc<P>) {
+    let labels = fresh_labels(&*ports);
+    for _ in 0..10 {
+        let job = waiting(&fresh_run(&*ports), 0, &[], &labels);
+        put_jobs(&*ports, std::slice::from_ref(&job)).await;
+        let job = change(&*ports, &job, become_ready(&job, NOW)).await;
+        let principal = hold(1, NOW + secs(30));
+        let job = change(&*ports, &job, Change::Start(principal.clone())).await;
+        let updates = [
+            JobUpdate {
+                expect: Precondition::HeldLive { fence: principal.fence.clone(), now: NOW },
+                change: end(JobOutcome::Failure { exit_code: Some(1) }),
+            },
+            JobUpdate { expect: Precondition::NotEnded, change: end(JobOutcome::Cancelled) },
+        ];
+        let answers: Vec<Stored<Updated<_>>> = at_once(updates.map(|update| {
+            let (ports, key) = (Arc::clone(&ports), job.key.clone());
+            async move { ports.update(&key, update).await }
+        }))
+        .await;
+        let now = job_now(&*ports, &job.key).await.expect("it is there");
+        let mut answers: Vec<_> = answers.into_iter().map(|answer| answer.expect("the store answers")).collect();
+        answers.sort_by_key(|answer| matches!(answer, Updated::ConditionFailed(_)));
+        assert_eq!(answers, [Updated::Done(now.clone()), Updated::ConditionFailed(Some(now))]);
+    }
+    let (workflow, control) = new_workflow(&*ports, RunState::Open);
+    commit_new(&*ports, &workflow, &control).await;
+    let cancelled = ports.update_control(&control.run, RunUpdate::Cancel { at: NOW }).await.expect("the store answers");
+    assert!(matches!(cancelled, Updated::Done(_)));
+    let updates = at_once((0..MANY).map(|_| {
+        let (ports, run) = (Arc::clone(&ports), control.run.clone());
+        async move { ports.update_control(&run, RunUpdate::Finish).await.expect("the store answers") }
+    }))
+    .await;
+    assert_eq!(updates.iter().filter(|answer| matches!(answer, Updated::Done(_))).count(), 1);
+}

@@ -1,0 +1,111 @@
+//! Ready lists.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use engine::ids::{JobIndex, PoolId, RunKey};
+use engine::job::{Change, JobOutcome, JobRecord};
+use engine::ports::{Ports, ReadyHead};
+use protocol::{LabelSet, Millis};
+
+use crate::fixture::{
+    NOW, become_ready, change, end, eventually, fresh_labels, fresh_run, hold, put_jobs, secs, try_again, waiting,
+};
+
+async fn ready(ports: &impl Ports, run: &RunKey, index: JobIndex, labels: &LabelSet, at: Millis) -> JobRecord {
+    let job = waiting(run, index, &[], labels);
+    put_jobs(ports, std::slice::from_ref(&job)).await;
+    change(ports, &job, become_ready(&job, at)).await
+}
+
+fn head(job: &JobRecord) -> ReadyHead {
+    ReadyHead { at: job.ready_at.expect("it is ready"), job: job.key.clone() }
+}
+
+/// Asks until the list is this one.
+async fn heads_become(ports: &impl Ports, pool: &PoolId, now: Millis, jobs: &[&JobRecord]) {
+    let mut expected: Vec<ReadyHead> = jobs.iter().map(|job| head(job)).collect();
+    expected.sort();
+    let ask = async || {
+        let mut heads = ports.ready_heads(pool, now).await?;
+        // A store may keep a list in parts; who claims puts them together.
+        heads.sort();
+        Ok(heads)
+    };
+    eventually(ask, |heads| *heads == expected).await;
+}
+
+/// All that may start by now and none that may not; other pools' jobs are not among them.
+pub async fn a_ready_list_gives_the_oldest_that_may_start<P: Ports + 'static>(ports: Arc<P>) {
+    let (labels, others) = (fresh_labels(&*ports), fresh_labels(&*ports));
+    let (pool, empty) = (PoolId::of(&labels), PoolId::of(&fresh_labels(&*ports)));
+    let (run, second) = (fresh_run(&*ports), fresh_run(&*ports));
+    let late = ready(&*ports, &run, 4, &labels, NOW + Duration::from_millis(1)).await;
+    let now = ready(&*ports, &run, 3, &labels, NOW).await;
+    let old = ready(&*ports, &second, 2, &labels, NOW - secs(60)).await;
+    let same = ready(&*ports, &second, 1, &labels, NOW).await;
+    let other = ready(&*ports, &run, 0, &others, NOW - secs(90)).await;
+    put_jobs(&*ports, &[waiting(&run, 9, &[], &labels)]).await;
+    heads_become(&*ports, &pool, NOW, &[&old, &now, &same]).await;
+    heads_become(&*ports, &pool, NOW - Duration::from_millis(1), &[&old]).await;
+    heads_become(&*ports, &pool, NOW - secs(60), &[&old]).await;
+    heads_become(&*ports, &pool, NOW - secs(61), &[]).await;
+    heads_become(&*ports, &pool, NOW + secs(1), &[&old, &now, &same, &late]).await;
+    heads_become(&*ports, &PoolId::of(&others), NOW, &[&other]).await;
+    heads_become(&*ports, &empty, NOW, &[]).await;
+    let counted = (4, Some(NOW - secs(60)));
+    eventually(|| ports.ready_count(&pool), |count| *count == counted).await;
+    eventually(|| ports.ready_count(&empty), |count| *count == (0, None)).await;
+}
+
+/// Out when it starts or ends; in again, at its new time, for another try.
+pub async fn a_job_leaves_its_ready_list_when_it_starts_or_ends_and_comes_back_when_it_is_tried_again<
+    P: Ports + 'static,
+>(
+    ports: Arc<P>,
+) {
+    let labels = fresh_labels(&*ports);
+    let pool = PoolId::of(&labels);
+    let run = fresh_run(&*ports);
+    let first = ready(&*ports, &run, 0, &labels, NOW).await;
+    let second = ready(&*ports, &run, 1, &labels, NOW).await;
+    heads_become(&*ports, &pool, NOW, &[&first, &second]).await;
+    let first = change(&*ports, &first, Change::Start(hold(1, NOW + secs(30)))).await;
+    heads_become(&*ports, &pool, NOW, &[&second]).await;
+    let first = change(&*ports, &first, Change::Renew { until: NOW + secs(60) }).await;
+    heads_become(&*ports, &pool, NOW + secs(120), &[&second]).await;
+    let again = try_again(&first, NOW + secs(10));
+    let first = change(&*ports, &first, again).await;
+    heads_become(&*ports, &pool, NOW, &[&second]).await;
+    heads_become(&*ports, &pool, NOW + secs(10), &[&second, &first]).await;
+    change(&*ports, &second, end(JobOutcome::Cancelled)).await;
+    heads_become(&*ports, &pool, NOW + secs(10), &[&first]).await;
+    let first = change(&*ports, &first, Change::Start(hold(2, NOW + secs(30)))).await;
+    change(&*ports, &first, end(JobOutcome::Failure { exit_code: None })).await;
+    heads_become(&*ports, &pool, NOW + secs(10), &[]).await;
+    eventually(|| ports.ready_count(&pool), |count| *count == (0, None)).await;
+}
+
+/// However many wait, a read gives a few, the oldest of all among them.
+pub async fn the_heads_of_a_long_list_are_few<P: Ports + 'static>(ports: Arc<P>) {
+    const WAITING: u32 = 300;
+    let labels = fresh_labels(&*ports);
+    let pool = PoolId::of(&labels);
+    let run = fresh_run(&*ports);
+    let mut jobs = Vec::new();
+    for index in 0..WAITING {
+        // Not in the order of their places.
+        let at = NOW - secs(u64::from((index * 77) % WAITING));
+        jobs.push(ready(&*ports, &run, index, &labels, at).await);
+    }
+    let mut all: Vec<ReadyHead> = jobs.iter().map(head).collect();
+    all.sort();
+    let count = (u64::from(WAITING), Some(all[0].at));
+    eventually(|| ports.ready_count(&pool), |found| *found == count).await;
+    let mut heads = ports.ready_heads(&pool, NOW).await.expect("the store answers");
+    heads.sort();
+    heads.dedup();
+    assert!((8..=64).contains(&heads.len()), "{} heads", heads.len());
+    assert_eq!(heads[0], all[0], "the oldest");
+    assert!(heads.iter().all(|head| all.contains(head)));
+}

@@ -1,0 +1,380 @@
+//! The engine's ports on a simulated world: each call waits at a gate, then is one atomic operation.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use engine::ids::{JobIndex, JobKey, PoolId, Random, RunKey, Ticket, Waits};
+use engine::job::{JobRecord, JobSpec, JobUpdate, OutputsRef, Phase};
+use engine::ports::{
+    ArtifactStore, BatchTask, Clock, Commit, Committed, Consistency, Dispatcher, Idempotency, JobStore, ListCursor,
+    LogStore, NewItem, Pool, PoolQueue, QueueMessage, ReadyHead, Reconcile, RunStore, Stored, Updated, WorkerRecord,
+    WorkerRegistry,
+};
+use engine::run::{Control, RunEnd, RunUpdate, WorkflowRecord};
+use protocol::requests::LogPiece;
+use protocol::{Millis, Outputs, WorkerId, WorkflowId};
+
+use crate::gate::{Call, Kind};
+use crate::trace::{Trace, places};
+use crate::words;
+use crate::world::{Shared, World};
+
+/// Heads of a ready list that one read gives.
+const HEADS: usize = 6;
+/// Jobs that one read of a run gives, at most.
+const PAGE: usize = 4;
+/// How long a process goes on with the list of pools it has read.
+const POOLS_STAY_KNOWN: Duration = Duration::from_secs(1);
+
+/// One process's way to the world: a clock of its own, everything else shared.
+pub(crate) struct Process {
+    shared: Arc<Shared>,
+    number: usize,
+}
+
+impl Process {
+    pub(crate) fn new(shared: Arc<Shared>, number: usize) -> Self {
+        Self { shared, number }
+    }
+
+    /// `what` is put together only for who listens.
+    fn call<F>(&self, kind: Kind, what: impl FnOnce(&Trace) -> String, op: F) -> Call<'_, F> {
+        let what = self.shared.traced.then(|| what(&self.shared.world().trace));
+        Call::new(&self.shared, kind, what, op)
+    }
+
+    fn read<F>(&self, what: impl FnOnce(&Trace) -> String, op: F) -> Call<'_, F> {
+        self.call(Kind::Read, what, op)
+    }
+
+    fn write<F>(&self, what: impl FnOnce(&Trace) -> String, op: F) -> Call<'_, F> {
+        self.call(Kind::Write, what, op)
+    }
+}
+
+fn how_read(how: Consistency) -> &'static str {
+    match how {
+        Consistency::Eventual => "reads, maybe old,",
+        Consistency::Strong => "reads",
+    }
+}
+
+impl RunStore for Process {
+    async fn put_new(&self, items: Vec<NewItem>) -> Stored<()> {
+        let what = |_: &Trace| format!("writes {} new records", items.len());
+        self.write(what, |world: &mut World| {
+            items.iter().cloned().for_each(|item| world.put_new(item));
+            Ok(())
+        })
+        .await
+    }
+
+    async fn commit(&self, commit: Commit) -> Stored<Committed> {
+        let what = |trace: &Trace| format!("commits {}", trace.run(&commit.control.run));
+        self.write(what, |world: &mut World| Ok(world.commit(&commit))).await
+    }
+
+    async fn idempotency(&self, key: &str, now: Millis) -> Stored<Option<Idempotency>> {
+        let what = |_: &Trace| format!("reads the answer under {key}");
+        self.read(what, |world: &mut World| Ok(world.store.keys.get(key).filter(|kept| kept.expires > now).cloned()))
+            .await
+    }
+
+    async fn workflow(&self, id: &WorkflowId, how: Consistency) -> Stored<Option<WorkflowRecord>> {
+        let what = |trace: &Trace| format!("{} {}", how_read(how), trace.workflow(id));
+        self.read(what, |world: &mut World| Ok(world.read(how, |store| store.workflows.get(id)))).await
+    }
+
+    async fn end_workflow(&self, id: &WorkflowId, run: &RunKey, end: RunEnd) -> Stored<bool> {
+        let what = |trace: &Trace| format!("ends {} as {}", trace.workflow(id), end.status);
+        self.write(what, |world: &mut World| Ok(world.end_workflow(id, run, end))).await
+    }
+
+    async fn workflows(&self, after: Option<&ListCursor>, limit: usize) -> Stored<Vec<WorkflowRecord>> {
+        let what = |_: &Trace| "lists workflows, maybe old,".to_owned();
+        self.read(what, |world: &mut World| Ok(world.listed(after, limit))).await
+    }
+
+    async fn control(&self, run: &RunKey, how: Consistency) -> Stored<Option<Control>> {
+        let what = |trace: &Trace| format!("{} the control of {}", how_read(how), trace.run(run));
+        self.read(what, |world: &mut World| {
+            let control = world.read(how, |store| store.controls.get(run));
+            Ok(world.control_seen(control))
+        })
+        .await
+    }
+
+    async fn update_control(&self, run: &RunKey, update: RunUpdate) -> Stored<Updated<Control>> {
+        let what = |trace: &Trace| format!("{} {}", words::of_run_update(&update, trace), trace.run(run));
+        self.write(what, |world: &mut World| Ok(world.update_control(run, update))).await
+    }
+
+    async fn open_runs(&self) -> Stored<Vec<RunKey>> {
+        self.read(|_| "lists open runs, maybe old".to_owned(), |world: &mut World| Ok(world.open_runs())).await
+    }
+
+    async fn timers_due(&self, by: Millis) -> Stored<Vec<RunKey>> {
+        let what = |trace: &Trace| format!("lists runs whose timer is due by {}, maybe old", trace.at(by));
+        self.read(what, |world: &mut World| Ok(world.timers_due(by))).await
+    }
+
+    async fn delete_workflow(&self, as_read: &WorkflowRecord) -> Stored<bool> {
+        let what = |trace: &Trace| format!("deletes {}", trace.workflow(&as_read.id));
+        self.write(what, |world: &mut World| Ok(world.delete_workflow(as_read))).await
+    }
+
+    async fn delete_some(&self, run: &RunKey, _jobs: u32) -> Stored<bool> {
+        let what = |trace: &Trace| format!("deletes some of what is left of {}; is there more", trace.run(run));
+        self.write(what, |world: &mut World| Ok(world.delete_some(run))).await
+    }
+}
+
+impl JobStore for Process {
+    async fn job(&self, key: &JobKey, how: Consistency) -> Stored<Option<JobRecord>> {
+        let what = |trace: &Trace| format!("{} {}", how_read(how), trace.job(key));
+        self.read(what, |world: &mut World| Ok(world.read_job(key, how))).await
+    }
+
+    async fn jobs_at(&self, run: &RunKey, indexes: &[JobIndex], how: Consistency) -> Stored<Vec<Option<JobRecord>>> {
+        let what = |trace: &Trace| format!("{} {} {}", how_read(how), trace.run(run), places(indexes));
+        self.read(what, |world: &mut World| {
+            let keys = indexes.iter().map(|&index| JobKey::new(run, index));
+            Ok(keys.map(|key| world.read_job(&key, how)).collect())
+        })
+        .await
+    }
+
+    async fn jobs_from(&self, run: &RunKey, from: JobIndex, how: Consistency) -> Stored<Vec<JobRecord>> {
+        let what = |trace: &Trace| format!("{} {} from #{from}", how_read(how), trace.run(run));
+        self.read(what, |world: &mut World| Ok(world.jobs_from(run, from, how))).await
+    }
+
+    async fn specs(&self, run: &RunKey, indexes: &[JobIndex]) -> Stored<Vec<JobSpec>> {
+        let what = |trace: &Trace| format!("reads the specs of {} {}", trace.run(run), places(indexes));
+        self.read(what, |world: &mut World| {
+            let keys = indexes.iter().map(|&index| JobKey::new(run, index));
+            Ok(keys.filter_map(|key| world.store.specs.get(&key).cloned()).collect())
+        })
+        .await
+    }
+
+    async fn update(&self, key: &JobKey, update: JobUpdate) -> Stored<Updated<JobRecord>> {
+        let what = |trace: &Trace| format!("{} {}", words::of_job_update(&update, trace), trace.job(key));
+        self.write(what, |world: &mut World| Ok(world.update_job(key, &update))).await
+    }
+
+    async fn wait_shard(&self, key: &JobKey, shard: u32, how: Consistency) -> Stored<Waits> {
+        let what = |trace: &Trace| format!("{} shard {shard} of {}", how_read(how), trace.job(key));
+        let place = (key.clone(), shard);
+        self.read(what, |world: &mut World| Ok(world.read(how, |store| store.shards.get(&place)).unwrap_or_default()))
+            .await
+    }
+
+    async fn drop_from_shard(&self, key: &JobKey, shard: u32, member: u32) -> Stored<Waits> {
+        let what = |trace: &Trace| format!("drops #{member} from shard {shard} of {}", trace.job(key));
+        self.write(what, |world: &mut World| Ok(world.drop_from_shard(key, shard, member))).await
+    }
+
+    async fn ready_heads(&self, pool: &PoolId, now: Millis) -> Stored<Vec<ReadyHead>> {
+        let what = |_: &Trace| format!("reads the ready list of pool {:.4}, maybe old", pool.as_str());
+        self.read(what, |world: &mut World| Ok(world.ready_heads(pool, now))).await
+    }
+
+    async fn ready_count(&self, pool: &PoolId) -> Stored<(u64, Option<Millis>)> {
+        let what = |_: &Trace| format!("counts the ready list of pool {:.4}", pool.as_str());
+        self.read(what, |world: &mut World| {
+            let heads = world.ready_heads(pool, Millis(u64::MAX));
+            Ok((heads.len() as u64, heads.first().map(|head| head.at)))
+        })
+        .await
+    }
+}
+
+impl ArtifactStore for Process {
+    async fn put_outputs(&self, job: &JobKey, id: &str, outputs: &Outputs) -> Stored<()> {
+        let what = |trace: &Trace| format!("keeps outputs of {} at {id:.4}", trace.job(job));
+        let place = (job.clone(), id.to_owned());
+        self.write(what, |world: &mut World| {
+            let clock = world.clock;
+            world.store.outputs.entry(place.clone()).or_default().set(Some(outputs.clone()), clock);
+            Ok(())
+        })
+        .await
+    }
+
+    async fn outputs(&self, job: &JobKey, id: &str, _size: usize, how: Consistency) -> Stored<Option<Outputs>> {
+        let what = |trace: &Trace| format!("{} outputs of {} at {id:.4}", how_read(how), trace.job(job));
+        let place = (job.clone(), id.to_owned());
+        self.read(what, |world: &mut World| Ok(world.read(how, |store| store.outputs.get(&place)))).await
+    }
+
+    async fn copy_outputs(&self, from: &JobKey, to: &JobKey, outputs: &OutputsRef) -> Stored<()> {
+        let OutputsRef::External { id, size } = outputs else { return Ok(()) };
+        if let Some(kept) = self.outputs(from, id, *size, Consistency::Strong).await? {
+            self.put_outputs(to, id, &kept).await?;
+        }
+        Ok(())
+    }
+
+    async fn publish(&self, _job: &JobKey, _document: Bytes) -> Stored<Option<String>> {
+        Ok(None)
+    }
+}
+
+impl LogStore for Process {
+    async fn append(&self, _job: &JobKey, _attempt: u32, _pieces: Vec<LogPiece>) -> Stored<()> {
+        self.write(|_| "keeps a log".to_owned(), |_: &mut World| Ok(())).await
+    }
+
+    async fn read(&self, _job: &JobKey, _attempt: u32, _after: Option<u64>, _bytes: usize) -> Stored<Vec<LogPiece>> {
+        self.read(|_| "reads a log".to_owned(), |_: &mut World| Ok(Vec::new())).await
+    }
+}
+
+impl WorkerRegistry for Process {
+    async fn add_pools(&self, pools: Vec<Pool>) -> Stored<()> {
+        let what = |_: &Trace| format!("adds {} pools", pools.len());
+        self.write(what, |world: &mut World| {
+            for pool in &pools {
+                world.add_pool(pool);
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    async fn pools(&self) -> Stored<Vec<Pool>> {
+        self.read(|_| "lists pools, maybe old".to_owned(), |world: &mut World| Ok(world.pools())).await
+    }
+
+    async fn want_queue(&self, pool: &Pool, now: Millis) -> Stored<Option<PoolQueue>> {
+        let what = |_: &Trace| format!("wants a queue for pool {:.4}", pool.id.as_str());
+        self.write(what, |world: &mut World| Ok(Some(world.want_queue(pool, now)))).await
+    }
+
+    async fn put_worker(&self, worker: WorkerRecord) -> Stored<()> {
+        let what = |_: &Trace| format!("keeps worker {}", worker.id);
+        self.write(what, |world: &mut World| {
+            let clock = world.clock;
+            world.store.workers.entry(worker.id.clone()).or_default().set(Some(worker.clone()), clock);
+            Ok(())
+        })
+        .await
+    }
+
+    async fn worker(&self, id: &WorkerId) -> Stored<Option<WorkerRecord>> {
+        let what = |_: &Trace| format!("reads, maybe old, worker {id}");
+        self.read(what, |world: &mut World| Ok(world.read(Consistency::Eventual, |store| store.workers.get(id)))).await
+    }
+
+    async fn workers(&self) -> Stored<Vec<WorkerRecord>> {
+        self.read(
+            |_| "lists workers".to_owned(),
+            |world: &mut World| Ok(world.store.workers.values().filter_map(|cell| cell.now().cloned()).collect()),
+        )
+        .await
+    }
+
+    async fn remove_worker(&self, id: &WorkerId) -> Stored<()> {
+        self.write(
+            |_| format!("forgets worker {id}"),
+            |world: &mut World| {
+                world.store.workers.remove(id);
+                Ok(())
+            },
+        )
+        .await
+    }
+}
+
+impl Dispatcher for Process {
+    async fn send_ticket(&self, _queue: &PoolQueue, ticket: Ticket) -> Stored<()> {
+        let what = |trace: &Trace| format!("sends a ticket for {}", trace.job(&ticket.job));
+        self.call(Kind::Send, what, |world: &mut World| {
+            world.tickets.push(ticket.clone());
+            Ok(())
+        })
+        .await
+    }
+
+    async fn send_batch(&self, batch: BatchTask) -> Stored<()> {
+        self.send(QueueMessage::BatchTask(batch), Millis(0)).await
+    }
+
+    async fn send_timer(&self, run: &RunKey, at: Millis) -> Stored<()> {
+        self.send(QueueMessage::Timer(run.clone()), at).await
+    }
+
+    async fn send_reconcile(&self, reconcile: Reconcile) -> Stored<()> {
+        self.send(QueueMessage::Reconcile(reconcile), Millis(0)).await
+    }
+}
+
+impl Process {
+    /// `at` is by the clock of this process, as the delay that it asks for.
+    async fn send(&self, message: QueueMessage, at: Millis) -> Stored<()> {
+        let what = |trace: &Trace| format!("asks for {}", words::of_errand(&message, trace));
+        self.call(Kind::Send, what, |world: &mut World| {
+            let delay = at.since(world.now(self.number));
+            let at = world.clock + delay;
+            world.send(message.clone(), at);
+            Ok(())
+        })
+        .await
+    }
+}
+
+impl Clock for Process {
+    fn now(&self) -> Millis {
+        self.shared.world().now(self.number)
+    }
+
+    fn random(&self) -> Random {
+        self.shared.world().rng.random()
+    }
+
+    fn pools_stay_known(&self) -> Duration {
+        POOLS_STAY_KNOWN
+    }
+}
+
+impl World {
+    fn read_job(&mut self, key: &JobKey, how: Consistency) -> Option<JobRecord> {
+        self.read(self.how_jobs_are_read(how), |store| store.jobs.get(key))
+    }
+
+    fn jobs_from(&mut self, run: &RunKey, from: JobIndex, how: Consistency) -> Vec<JobRecord> {
+        let most = self.rng.below(PAGE) + 1;
+        let range = JobKey::new(run, from)..=JobKey::new(run, JobIndex::MAX);
+        let keys: Vec<JobKey> = self.store.jobs.range(range).map(|(key, _)| key.clone()).collect();
+        keys.iter().filter_map(|key| self.read_job(key, how)).take(most).collect()
+    }
+
+    fn ready_heads(&mut self, pool: &PoolId, now: Millis) -> Vec<ReadyHead> {
+        let listed: Vec<JobKey> = self.store.ready.get(pool).into_iter().flatten().cloned().collect();
+        let mut heads = Vec::new();
+        for job in listed {
+            let at = |record: &JobRecord| match record.phase {
+                Phase::Ready { at, .. } => Some(at),
+                _ => None,
+            };
+            let read = self.read(Consistency::Eventual, |store| store.jobs.get(&job));
+            if let Some(at) = read.as_ref().and_then(at).filter(|at| *at <= now) {
+                heads.push(ReadyHead { at, job });
+                continue;
+            }
+            let gone = self
+                .store
+                .jobs
+                .get(&job)
+                .is_none_or(|cell| cell.is_settled(self.clock) && cell.now().and_then(at).is_none());
+            if gone && let Some(listed) = self.store.ready.get_mut(pool) {
+                listed.remove(&job);
+            }
+        }
+        heads.sort();
+        heads.truncate(HEADS);
+        heads
+    }
+}

@@ -1,0 +1,190 @@
+//! What the operations behind the ports do to the world.
+
+use engine::ids::{JobKey, RunKey, Waits};
+use engine::job::{JobRecord, JobUpdate};
+use engine::ports::{Commit, Committed, Consistency, ListCursor, NewItem, Pool, PoolQueue, Updated};
+use engine::run::{Control, RunEnd, RunState, RunUpdate, WorkflowRecord};
+use protocol::{Millis, WorkflowId};
+
+use crate::cell::Cell;
+use crate::world::World;
+
+/// Records that one step of a delete removes.
+const DELETED_AT_ONCE: usize = 3;
+
+impl World {
+    pub(crate) fn put_new(&mut self, item: NewItem) {
+        match item {
+            NewItem::Job(job) => {
+                self.trace.name_run(&job.key.run);
+                self.put_job(*job);
+            }
+            NewItem::Spec(key, spec) => drop(self.store.specs.insert(key, *spec)),
+            NewItem::WaitShard(key, shard, waits) => {
+                self.store.shards.entry((key, shard)).or_default().set(Some(waits), self.clock);
+            }
+            NewItem::Definition(..) => {}
+        }
+    }
+
+    pub(crate) fn commit(&mut self, commit: &Commit) -> Committed {
+        let id = &commit.workflow.id;
+        if let Some(new) = &commit.idempotency
+            && self.store.keys.get(&new.key).is_some_and(|kept| kept.expires > commit.workflow.created_at)
+        {
+            return Committed::KeyTaken;
+        }
+        let current = self.store.workflows.get(id).and_then(Cell::now);
+        let is_current = match (&commit.replaces, current) {
+            (None, None) => true,
+            (Some(run), Some(current)) => current.run == *run && current.ended.is_some(),
+            _ => false,
+        };
+        if !is_current {
+            return Committed::Superseded;
+        }
+        self.trace.name_workflow(id);
+        self.check_commit(commit);
+        if let Some(new) = &commit.idempotency {
+            self.store.keys.insert(new.key.clone(), new.clone());
+        }
+        self.put_workflow(commit.workflow.clone());
+        self.put_control(commit.control.clone());
+        Committed::Yes
+    }
+
+    fn put_workflow(&mut self, new: WorkflowRecord) {
+        let old = self.store.workflows.get(&new.id).and_then(Cell::now).cloned();
+        self.check_workflow(old.as_ref(), &new);
+        self.store.workflows.entry(new.id.clone()).or_default().set(Some(new), self.clock);
+    }
+
+    pub(crate) fn end_workflow(&mut self, id: &WorkflowId, run: &RunKey, end: RunEnd) -> bool {
+        let current = self.store.workflows.get(id).and_then(Cell::now);
+        let Some(current) = current.filter(|workflow| workflow.run == *run && workflow.ended.is_none()) else {
+            return false;
+        };
+        self.put_workflow(WorkflowRecord { ended: Some(end), ..current.clone() });
+        true
+    }
+
+    pub(crate) fn update_control(&mut self, run: &RunKey, update: RunUpdate) -> Updated<Control> {
+        if let (RunUpdate::Cancel { .. }, Some(who)) = (update, self.who.get_mut(&self.gates.current)) {
+            who.stopped = Some(run.clone());
+        }
+        let Some(control) = self.store.control(run) else { return Updated::ConditionFailed(None) };
+        let Some(new) = update.apply(control) else { return Updated::ConditionFailed(Some(control.clone())) };
+        self.put_control(new.clone());
+        Updated::Done(new)
+    }
+
+    /// Newest first.
+    pub(crate) fn listed(&mut self, after: Option<&ListCursor>, limit: usize) -> Vec<WorkflowRecord> {
+        let ids: Vec<WorkflowId> = self.store.workflows.keys().cloned().collect();
+        let read = |id| self.read(Consistency::Eventual, |store| store.workflows.get(id));
+        let mut listed: Vec<WorkflowRecord> = ids.iter().filter_map(read).collect();
+        listed.sort_by(|a, b| (b.created_at, &b.id).cmp(&(a.created_at, &a.id)));
+        let older =
+            |one: &WorkflowRecord| after.is_none_or(|after| (one.created_at, &one.id) < (after.created_at, &after.id));
+        listed.retain(older);
+        listed.truncate(limit);
+        listed
+    }
+
+    /// Whether a workflow was submitted and never run.
+    pub(crate) fn is_new(&self, id: &WorkflowId) -> bool {
+        let workflow = self.store.workflows.get(id).and_then(Cell::now);
+        let control = workflow.and_then(|workflow| self.store.control(&workflow.run));
+        control.is_some_and(|control| control.state == RunState::New)
+    }
+
+    pub(crate) fn open_runs(&mut self) -> Vec<RunKey> {
+        let runs: Vec<RunKey> = self.store.controls.keys().cloned().collect();
+        let is_active = |world: &mut Self, run: &RunKey| {
+            let control = world.read(Consistency::Eventual, |store| store.controls.get(run));
+            control.is_some_and(|control| control.state.is_active())
+        };
+        runs.into_iter().filter(|run| is_active(self, run)).collect()
+    }
+
+    pub(crate) fn timers_due(&mut self, by: Millis) -> Vec<RunKey> {
+        let runs: Vec<RunKey> = self.store.controls.keys().cloned().collect();
+        let is_due = |world: &mut Self, run: &RunKey| {
+            let control = world.read(Consistency::Eventual, |store| store.controls.get(run));
+            control.and_then(|control| control.timer.stored()).is_some_and(|due| due <= by)
+        };
+        runs.into_iter().filter(|run| is_due(self, run)).collect()
+    }
+
+    pub(crate) fn delete_workflow(&mut self, as_read: &WorkflowRecord) -> bool {
+        let workflow = self.store.workflows.get(&as_read.id).and_then(Cell::now);
+        let state = self.store.control(&as_read.run).map(|control| control.state);
+        let deletable = (as_read.ended.is_some() && state.is_some()) || state == Some(RunState::New);
+        if !deletable || workflow != Some(as_read) {
+            // As a transaction: the client library's repeat of one is answered as the first was.
+            let handler = self.who.get(&self.gates.current);
+            return handler.is_some_and(|who| who.stopped.as_ref() == Some(&as_read.run));
+        }
+        let clock = self.clock;
+        self.store.workflows.entry(as_read.id.clone()).or_default().set(None, clock);
+        self.store.controls.entry(as_read.run.clone()).or_default().set(None, clock);
+        if let Some(who) = self.who.get_mut(&self.gates.current) {
+            who.stopped = Some(as_read.run.clone());
+        }
+        true
+    }
+
+    pub(crate) fn delete_some(&mut self, run: &RunKey) -> bool {
+        let clock = self.clock;
+        let store = &mut self.store;
+        let jobs = store.jobs.iter_mut().filter(|(key, cell)| key.run == *run && cell.now().is_some());
+        let mut left = DELETED_AT_ONCE;
+        for (_, cell) in jobs.take(left) {
+            cell.set(None, clock);
+            left -= 1;
+        }
+        if left < DELETED_AT_ONCE {
+            return true;
+        }
+        store.specs.retain(|key, _| key.run != *run);
+        store.shards.retain(|(key, _), _| key.run != *run);
+        store.outputs.retain(|(key, _), _| key.run != *run);
+        self.watch.gone.insert(run.clone());
+        false
+    }
+
+    pub(crate) fn update_job(&mut self, key: &JobKey, update: &JobUpdate) -> Updated<JobRecord> {
+        let Some(job) = self.store.job(&key.run, key.index) else { return Updated::ConditionFailed(None) };
+        let changed = self.bug.map_or_else(|| update.apply(job), |bug| bug.apply(update, job));
+        let Some(new) = changed else { return Updated::ConditionFailed(Some(job.clone())) };
+        self.put_job(new.clone());
+        Updated::Done(new)
+    }
+
+    pub(crate) fn drop_from_shard(&mut self, key: &JobKey, shard: u32, member: u32) -> Waits {
+        let Some(cell) = self.store.shards.get_mut(&(key.clone(), shard)) else { return Waits::new() };
+        let mut left = cell.now().cloned().unwrap_or_default();
+        left.remove(&member);
+        cell.set(Some(left.clone()), self.clock);
+        left
+    }
+
+    pub(crate) fn add_pool(&mut self, pool: &Pool) {
+        let cell = self.store.pools.entry(pool.id.clone()).or_default();
+        if cell.now().is_none() {
+            cell.set(Some(pool.clone()), self.clock);
+        }
+    }
+
+    pub(crate) fn pools(&mut self) -> Vec<Pool> {
+        let ids: Vec<_> = self.store.pools.keys().cloned().collect();
+        ids.iter().filter_map(|id| self.read(Consistency::Eventual, |store| store.pools.get(id))).collect()
+    }
+
+    pub(crate) fn want_queue(&mut self, pool: &Pool, now: Millis) -> PoolQueue {
+        let queue = PoolQueue { url: format!("queue:{}", pool.id.as_str()), wanted_at: now };
+        let cell = self.store.pools.entry(pool.id.clone()).or_default();
+        cell.set(Some(Pool { queue: Some(queue.clone()), ..pool.clone() }), self.clock);
+        queue
+    }
+}

@@ -1,0 +1,146 @@
+//! What stands between the functions and the emulator, and does wrong by some of their calls.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+
+use crate::chaos::between;
+
+/// Of a hundred calls, so many meet each fault.
+const EACH: u64 = 3;
+
+/// What is done wrong by a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Fault {
+    /// The connection ends before anything is done.
+    Unsent,
+    /// Done, and the connection ends in place of the answer.
+    Lost,
+    /// Refused as too much.
+    Throttled,
+    /// Done late.
+    Late,
+    /// Done twice in a row.
+    Twice,
+}
+
+const FAULTS: [Fault; 5] = [Fault::Unsent, Fault::Lost, Fault::Throttled, Fault::Late, Fault::Twice];
+
+/// Passes calls on, until it is dropped.
+pub struct FaultProxy {
+    /// Where it listens.
+    pub url: String,
+    counts: Counts,
+    task: JoinHandle<()>,
+}
+
+type Counts = Arc<Mutex<BTreeMap<Option<Fault>, usize>>>;
+
+impl Drop for FaultProxy {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl FaultProxy {
+    /// Starts to listen for calls to what answers at this URL.
+    ///
+    /// # Panics
+    /// If no port is free.
+    pub async fn start(endpoint: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let url = format!("http://{}", listener.local_addr().expect("bound"));
+        let target = endpoint.trim_start_matches("http://").to_owned();
+        let counts = Counts::default();
+        let counted = Arc::clone(&counts);
+        let task = tokio::spawn(async move {
+            while let Ok((connection, _)) = listener.accept().await {
+                let (target, counts) = (target.clone(), Arc::clone(&counted));
+                // What goes wrong with one connection is the caller's to notice.
+                tokio::spawn(async move { pass(connection, &target, &counts).await });
+            }
+        });
+        Self { url, counts, task }
+    }
+
+    /// How many calls it has done wrong by.
+    ///
+    /// # Panics
+    /// If something here did before.
+    #[must_use]
+    pub fn wronged(&self) -> usize {
+        self.counts.lock().expect("no panic").iter().filter(|(fault, _)| fault.is_some()).map(|(_, count)| count).sum()
+    }
+
+    /// How many calls met what, for people.
+    ///
+    /// # Panics
+    /// If something here did before.
+    #[must_use]
+    pub fn told(&self) -> String {
+        let counts = self.counts.lock().expect("no panic");
+        let name =
+            |fault: &Option<Fault>| fault.map_or_else(|| "as it should be".to_owned(), |fault| format!("{fault:?}"));
+        counts.iter().map(|(fault, count)| format!("{count} {}", name(fault))).collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// One call, and then the connection ends.
+async fn pass(connection: TcpStream, target: &str, counts: &Counts) -> std::io::Result<()> {
+    let mut connection = BufReader::new(connection);
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        if connection.read_line(&mut head).await? == 0 {
+            return Ok(());
+        }
+    }
+    let length = head.to_lowercase().lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse().ok());
+    let mut body = vec![0; length.unwrap_or(0)];
+    connection.read_exact(&mut body).await?;
+    let fault = usize::try_from(between(0, 99) / EACH).ok().and_then(|n| FAULTS.get(n)).copied();
+    *counts.lock().expect("no panic").entry(fault).or_default() += 1;
+    let answer = match fault {
+        Some(Fault::Unsent) => return Ok(()),
+        Some(Fault::Lost) => {
+            call(target, &head, &body).await?;
+            return Ok(());
+        }
+        Some(Fault::Throttled) => refusal(&head),
+        Some(Fault::Late) => {
+            tokio::time::sleep(Duration::from_millis(between(100, 1500))).await;
+            call(target, &head, &body).await?
+        }
+        Some(Fault::Twice) => {
+            call(target, &head, &body).await?;
+            call(target, &head, &body).await?
+        }
+        None => call(target, &head, &body).await?,
+    };
+    connection.write_all(&answer).await
+}
+
+/// The whole answer, as it came.
+async fn call(target: &str, head: &str, body: &[u8]) -> std::io::Result<Vec<u8>> {
+    let mut connection = TcpStream::connect(target).await?;
+    let (first, headers) = head.split_once("\r\n").unwrap_or((head, ""));
+    let kept = headers.split_inclusive("\r\n").filter(|line| !line.to_lowercase().starts_with("connection:"));
+    let head = format!("{first}\r\nconnection: close\r\n{}", kept.collect::<String>());
+    connection.write_all(&[head.as_bytes(), body].concat()).await?;
+    let mut answer = Vec::new();
+    connection.read_to_end(&mut answer).await?;
+    Ok(answer)
+}
+
+fn refusal(head: &str) -> Vec<u8> {
+    let (status, body) = if head.to_lowercase().contains("x-amz-target: dynamodb") {
+        ("400 Bad Request", r#"{"__type":"com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException"}"#)
+    } else {
+        ("503 Slow Down", "")
+    };
+    let head = format!("HTTP/1.1 {status}\r\nconnection: close\r\ncontent-type: application/x-amz-json-1.0\r\n");
+    format!("{head}content-length: {}\r\n\r\n{body}", body.len()).into_bytes()
+}

@@ -1,0 +1,84 @@
+//! The worker itself, in this process, with real commands.
+
+use std::path::Path;
+use std::time::Duration;
+
+use protocol::{LabelSet, Status, WorkerId};
+use tokio::task::JoinHandle;
+use worker::{Worker, WorkerConfig};
+
+use crate::cloud::Cloud;
+
+/// A job that writes its secret to the file `seen`, and to its log in every way that is hidden.
+const SPILLS: &str = r#"
+jobs:
+  spill:
+    labels: '{label}'
+    secrets: '{label}_KEY'
+    run: |
+      printf '%s' "${label}_KEY" > seen
+      echo "plain ${label}_KEY"
+      printf '%s' "${label}_KEY" | base64 >&2
+"#;
+
+/// Has a worker's job spill a secret, and sees that it had it and that none of it is in its log.
+///
+/// # Panics
+/// If it isn't so.
+pub async fn has_its_secret_hidden(cloud: &Cloud, dir: &Path) {
+    let value = "it's \"hunter\" 22 🦀 $HOME";
+    cloud.secret("KEY", value).await;
+    let run = cloud.submit(SPILLS).await;
+    run.until(Status::Success).await;
+    let seen = std::fs::read_to_string(dir.join("seen")).expect("written");
+    assert_eq!(seen, value);
+    assert_eq!(run.log("spill", "stdout").await, "plain ***\n");
+    assert_eq!(run.log("spill", "stderr").await, "***\n");
+    let everything = cloud.get(&format!("/api/workflows/{}", run.id)).await.body;
+    assert!(!everything.contains("hunter"), "{everything}");
+}
+
+/// A worker that runs, with a directory of its own; it is ended when this is dropped.
+pub struct RealWorker {
+    task: JoinHandle<()>,
+    dir: tempfile::TempDir,
+}
+
+impl RealWorker {
+    /// Starts it for the target, exclusive, with leases of 10 s.
+    ///
+    /// # Panics
+    /// If the labels aren't any.
+    #[must_use]
+    pub fn starts(cloud: &Cloud, labels: &str) -> Self {
+        let labels = LabelSet::from_comma_separated(&cloud.fill(labels)).expect("labels");
+        let dir = tempfile::tempdir().expect("a directory");
+        let config = WorkerConfig {
+            server_url: cloud.url().to_owned(),
+            worker_id: WorkerId::new(format!("{}-{}", cloud.label, labels.to_string().replace(", ", "+")))
+                .expect("an id"),
+            labels,
+            exclusive: true,
+            concurrency: 2,
+            lease_ttl_secs: 10,
+            poll: Duration::from_millis(50),
+            log_flush: Duration::from_millis(50),
+            workdir: dir.path().to_owned(),
+            ..WorkerConfig::default()
+        };
+        let task = tokio::spawn(async move { Worker::new(config).run().await.expect("it works") });
+        Self { task, dir }
+    }
+
+    /// Where its jobs run.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+}
+
+impl Drop for RealWorker {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}

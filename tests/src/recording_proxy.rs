@@ -1,0 +1,134 @@
+//! What stands between a program and the target, to see what it asks and what it is told.
+
+use std::sync::{Arc, Mutex};
+
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::PATIENCE;
+use crate::cloud::Cloud;
+
+/// Passes requests on to the target until it is dropped.
+pub struct RecordingProxy {
+    /// Where it listens.
+    pub url: String,
+    seen: watch::Receiver<Vec<Exchange>>,
+    way: Arc<Way>,
+    task: JoinHandle<()>,
+}
+
+/// A request that the target has answered.
+#[derive(Clone, Debug)]
+pub struct Exchange {
+    /// The request line and the headers, in lower case.
+    pub head: String,
+    /// The path and the query, as they came.
+    pub path: String,
+    /// What was sent.
+    pub body: String,
+    /// The answer's.
+    pub status: u16,
+}
+
+struct Way {
+    cloud: Cloud,
+    seen: watch::Sender<Vec<Exchange>>,
+    /// The connection breaks in place of the next answer to a path with this end.
+    loses: Mutex<Option<&'static str>>,
+    /// A path with this end is answered 503 and not passed on.
+    refuses: Mutex<Option<&'static str>>,
+}
+
+impl Drop for RecordingProxy {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl RecordingProxy {
+    /// Starts to listen. `loses`: the connection breaks in place of the first answer to a path with this end.
+    ///
+    /// # Panics
+    /// If no port is free.
+    pub async fn start(cloud: &Cloud, loses: Option<&'static str>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let url = format!("http://{}", listener.local_addr().expect("bound"));
+        let (sender, seen) = watch::channel(Vec::new());
+        let (loses, refuses) = (Mutex::new(loses), Mutex::default());
+        let way = Arc::new(Way { cloud: cloud.clone(), seen: sender, loses, refuses });
+        let accepted = Arc::clone(&way);
+        let task = tokio::spawn(async move {
+            while let Ok((connection, _)) = listener.accept().await {
+                let way = Arc::clone(&accepted);
+                // What goes wrong with one connection is the program's to notice.
+                tokio::spawn(async move { way.pass(connection).await });
+            }
+        });
+        Self { url, seen, way, task }
+    }
+
+    /// Answers 503 to every path with this end from now on, if any.
+    ///
+    /// # Panics
+    /// If something here did before.
+    pub fn refuses(&self, end: Option<&'static str>) {
+        *self.way.refuses.lock().expect("no panic") = end;
+    }
+
+    /// What has been answered so far, in this order.
+    #[must_use]
+    pub fn seen(&self) -> Vec<Exchange> {
+        self.seen.borrow().clone()
+    }
+
+    /// Waits until this is true of what has been answered; all of that.
+    ///
+    /// # Panics
+    /// If that takes too long.
+    pub async fn until(&self, what: &str, is: impl Fn(&[Exchange]) -> bool) -> Vec<Exchange> {
+        let mut seen = self.seen.clone();
+        let found = tokio::time::timeout(PATIENCE, seen.wait_for(|seen| is(seen))).await.map(|seen| seen.is_ok());
+        assert!(found == Ok(true), "not within {} s: {what}: {:#?}", PATIENCE.as_secs(), self.seen());
+        self.seen()
+    }
+}
+
+impl Way {
+    /// One request, and then the connection ends.
+    async fn pass(&self, connection: TcpStream) -> std::io::Result<()> {
+        let mut connection = BufReader::new(connection);
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            if connection.read_line(&mut head).await? == 0 {
+                return Ok(());
+            }
+        }
+        let mut words = head.split(' ').map(str::to_owned);
+        let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+        let header = |name: &str| {
+            let mut pairs = head.lines().filter_map(|line| line.split_once(':'));
+            pairs.find(|(given, _)| given.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
+        };
+        let mut body = vec![0; header("content-length").and_then(|length| length.parse().ok()).unwrap_or(0)];
+        connection.read_exact(&mut body).await?;
+        if self.refuses.lock().expect("no panic").is_some_and(|end| path.ends_with(end)) {
+            let refusal = "HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+            return connection.write_all(refusal.as_bytes()).await;
+        }
+        let sent = String::from_utf8_lossy(&body).into_owned();
+        let passed = ["content-type", "authorization"];
+        let passed: Vec<_> = passed.into_iter().filter_map(|name| Some((name, header(name)?))).collect();
+        let answer = self.cloud.send_with(&method, &path, &passed, body).await;
+        let head = head.to_lowercase();
+        let lost = self.loses.lock().expect("no panic").take_if(|end| path.ends_with(*end));
+        self.seen.send_modify(|seen| seen.push(Exchange { head, path, body: sent, status: answer.status.as_u16() }));
+        if lost.is_some() {
+            return Ok(());
+        }
+        let length = answer.body.len();
+        let head = format!("HTTP/1.1 {}\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n", answer.status);
+        connection.write_all((head + &answer.body).as_bytes()).await
+    }
+}
