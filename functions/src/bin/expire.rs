@@ -33,7 +33,7 @@ async fn handle(engine: &Engine<Aws>, event: Value) -> Result<SqsBatchResponse, 
 }
 
 async fn step(engine: &Engine<Aws>, message: &SqsMessage) -> Result<(), Error> {
-    let message = events::message(message.body.as_deref().unwrap_or_default())?;
+    let asked = events::message(message.body.as_deref().unwrap_or_default())?;
     let received = message.attributes.get("ApproximateReceiveCount").and_then(|count| count.parse::<u32>().ok());
-    Ok(engine.on_message(message, received.is_none_or(|count| count > 1)).await?)
+    Ok(engine.on_message(asked, received.is_none_or(|count| count > 1)).await?)
 }
