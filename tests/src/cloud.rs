@@ -11,12 +11,23 @@ use reqwest::header::HeaderMap;
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 use server::Server;
+use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use worker::{Client, ClientError};
 
 use crate::emulator::Emulator;
 use crate::run::Run;
 use crate::target::{Target, target};
 use crate::worker::Worker;
+
+/// Jobs without labels may go to any worker that isn't exclusive, also to another test's. Tests with such workers share
+/// this lock, and a test with such jobs holds it alone.
+static UNLABELLED_JOBS: RwLock<()> = RwLock::const_new(());
+
+/// Held by a test until it ends.
+enum Turn {
+    Shared { _guard: RwLockReadGuard<'static, ()> },
+    Alone { _guard: RwLockWriteGuard<'static, ()> },
+}
 
 /// The target, with a label that no other test has. Clones are the same.
 #[derive(Clone)]
@@ -32,6 +43,7 @@ pub struct Cloud {
     target: Option<&'static Target>,
     /// One that no other test uses.
     own: Option<Arc<Server>>,
+    turn: Option<Arc<Turn>>,
 }
 
 impl Cloud {
@@ -39,6 +51,18 @@ impl Cloud {
     #[must_use]
     pub fn connect() -> Self {
         Self::of(&target().url, Some(target()), None)
+    }
+
+    /// As [`Self::connect`], for a test whose workers aren't exclusive: no other test has jobs without labels meanwhile.
+    pub async fn connect_with_open_workers() -> Self {
+        let turn = Turn::Shared { _guard: UNLABELLED_JOBS.read().await };
+        Self { turn: Some(Arc::new(turn)), ..Self::connect() }
+    }
+
+    /// As [`Self::connect`], for a test that has jobs without labels: no other test has workers that take them meanwhile.
+    pub async fn connect_with_unlabelled_jobs() -> Self {
+        let turn = Turn::Alone { _guard: UNLABELLED_JOBS.write().await };
+        Self { turn: Some(Arc::new(turn)), ..Self::connect() }
     }
 
     /// A server in this process that no other test uses, whatever the target is.
@@ -58,7 +82,16 @@ impl Cloud {
         });
         let http = reqwest::Client::builder().timeout(Duration::from_mins(1)).build().expect("an HTTP client");
         let random = getrandom::u64().expect("randomness");
-        Self { client, label: format!("t{random:016x}"), http, url: url.to_owned(), authorization, target, own }
+        Self {
+            client,
+            label: format!("t{random:016x}"),
+            http,
+            url: url.to_owned(),
+            authorization,
+            target,
+            own,
+            turn: None,
+        }
     }
 
     /// Where the API is, with the password that it asks for.
@@ -145,7 +178,7 @@ impl Cloud {
     #[must_use]
     pub fn seen_by(&self, token: Option<&str>) -> Self {
         let other = Self::of(&self.url_for(token), self.target, self.own.clone());
-        Self { label: self.label.clone(), ..other }
+        Self { label: self.label.clone(), turn: self.turn.clone(), ..other }
     }
 
     /// Whether the target's state is in AWS, or what stands for it.

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::binaries::Binaries;
 use crate::cloud::Cloud;
 use crate::emulator::Kind;
-use crate::package::root;
+use crate::project::root;
 use crate::security;
 
 const EXAMPLE: &str = "examples/multi-env-deploy.yml";

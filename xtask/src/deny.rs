@@ -4,7 +4,7 @@ use std::process::{Command, Output};
 
 use anyhow::{Context, Result, bail};
 
-use crate::package::{install_tools, root};
+use crate::project::{install_tools, root};
 
 /// Where the known vulnerabilities are.
 const DATABASE: &str = "https://github.com/RustSec/advisory-db";

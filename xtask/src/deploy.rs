@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use tempfile::TempDir;
 
 use crate::emulator::Kind;
-use crate::package::{FUNCTIONS, fingerprint, root};
+use crate::package::{FUNCTIONS, fingerprint};
+use crate::project::root;
 
 /// Runs the AWS command line with these arguments against the emulator and returns what it printed. The error of a
 /// command that failed says what it printed too.
@@ -41,7 +43,7 @@ const PATIENCE: Duration = Duration::from_mins(2);
 pub fn deploy(aws: Aws, kind: Kind, endpoint: &str, zips: &Path, stack: &str) -> Result<Deployed> {
     let bucket = format!("{stack}-packages");
     let folder = stage(zips, &bucket)?;
-    let folder = folder.to_str().context("the folder of the packages must have a name in UTF-8")?;
+    let folder = folder.path().to_str().context("the folder of the packages must have a name in UTF-8")?;
     unless_because("BucketAlready", aws(&["s3api", "create-bucket", "--bucket", &bucket]))?;
     aws(&["s3", "sync", folder, &format!("s3://{bucket}"), "--only-show-errors"])?;
     put_stack(aws, kind, stack, &format!("{endpoint}/{bucket}/{TEMPLATE}"))?;
@@ -59,23 +61,20 @@ const TEMPLATE: &str = "template.yaml";
 
 /// Makes a folder with what goes to the bucket: the packages, under names that change with what is in them (else an
 /// update would not notice), and the template, naming them.
-fn stage(zips: &Path, bucket: &str) -> Result<PathBuf> {
+fn stage(zips: &Path, bucket: &str) -> Result<TempDir> {
     let path = root().join("infra").join(TEMPLATE);
     let mut template = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
-    let folder = zips.join(bucket);
-    if folder.exists() {
-        fs::remove_dir_all(&folder)?;
-    }
-    fs::create_dir_all(&folder)?;
+    // On the file system of the packages, which are linked.
+    let folder = tempfile::tempdir_in(zips)?;
     for name in FUNCTIONS {
         let zip = zips.join(format!("{name}.zip"));
         let key = format!("{name}-{}.zip", fingerprint(&zip)?);
         let local = format!("CodeUri: ../target/package/{name}.zip");
         ensure!(template.contains(&local), "{} lacks `{local}`", path.display());
         template = template.replace(&local, &format!("CodeUri: s3://{bucket}/{key}"));
-        fs::hard_link(&zip, folder.join(key))?;
+        fs::hard_link(&zip, folder.path().join(key))?;
     }
-    fs::write(folder.join(TEMPLATE), template)?;
+    fs::write(folder.path().join(TEMPLATE), template)?;
     Ok(folder)
 }
 

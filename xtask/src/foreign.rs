@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 
-use crate::package::{cache, run};
+use crate::project::{cache, run};
 
 /// The version that the tests name.
 const PUBLISHED: [&str; 4] = ["workflow-graph-worker-sdk", "--version", "1.2.11", "--locked"];

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-use crate::package::root;
+use crate::project::root;
 
 /// Every target there is.
 pub const TARGETS: [&str; 4] = ["definition", "outputs", "lease", "request"];

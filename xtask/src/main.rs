@@ -1,18 +1,34 @@
 //! `cargo xtask`: what the project needs done around the build.
 
-mod binaries;
-mod cloud;
-mod demo;
+// In this order: each uses only those above.
 mod deny;
-mod deploy;
-mod emulator;
 mod foreign;
 mod fuzz;
+mod lanes;
 mod package;
+mod project;
+mod selection;
+mod simulator;
+mod unused;
+
+mod binaries;
+mod emulator;
+
+mod deploy;
+
+mod cloud;
+
 mod schemathesis;
 mod security;
+mod tests;
+
+mod demo;
 mod soak;
+
 mod suite;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
@@ -41,8 +57,19 @@ enum Task {
         #[arg(long)]
         quick: bool,
     },
-    /// Runs what takes too long for every day, and keeps the result in docs/soak.md.
+    /// Runs one of the lanes of `cargo xtask test`.
+    #[command(hide = true)]
+    Lane {
+        /// The folder of logs, and of the list of what was built.
+        #[arg(long)]
+        logs: PathBuf,
+        /// Its name.
+        name: String,
+    },
+    /// Runs the tests that take too long for every day, and keeps the result in docs/soak.md.
     Soak,
+    /// Finds dependencies that no code uses.
+    Unused,
     /// Checks the dependencies' licences, sources and versions, and known vulnerabilities if their database can be had.
     Deny,
     /// Plays the engine in simulated worlds: `--seeds N [--from A]`, `--seed N --trace`, `--bugs`; `--help` says more.
@@ -73,15 +100,19 @@ enum EmulatorTask {
     },
 }
 
-fn main() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<ExitCode> {
     match Task::parse() {
+        // The count of parts is the last that it prints, so a failure is no error here.
+        Task::Test { quick } => return Ok(if suite::run(quick)? { ExitCode::SUCCESS } else { ExitCode::FAILURE }),
+        Task::Lane { logs, name } => suite::lane(&name, &logs),
         Task::Demo { emulator, security, keep } => demo::run(emulator, security, keep),
-        Task::Test { quick } => suite::run(quick),
         Task::Soak => soak::run(),
+        Task::Unused => unused::check(),
         Task::Deny => deny::check().map(|checked| println!("checked: {checked}")),
-        Task::Sim { args } => suite::simulate(&args),
+        Task::Sim { args } => simulator::run(&args),
         Task::Schemathesis => schemathesis::run(),
         Task::Package { arch } => package::package(arch),
         Task::Emulator(EmulatorTask::Up { kind }) => cloud::up(kind),
-    }
+    }?;
+    Ok(ExitCode::SUCCESS)
 }

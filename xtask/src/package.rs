@@ -11,6 +11,8 @@ use anyhow::{Context, Result, bail, ensure};
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
+use crate::project::{install_tools, root, run};
+
 /// The functions of `infra/template.yaml`, which are also the names of their binaries.
 pub const FUNCTIONS: [&str; 6] = ["submit", "claim", "complete", "query", "schedule", "expire"];
 
@@ -62,12 +64,6 @@ impl FromStr for Arch {
             _ => bail!("`{name}` is no architecture of Lambda's: arm64 or x86_64"),
         }
     }
-}
-
-/// The repository's folder, at run time where possible: a build may be used by several checkouts.
-pub fn root() -> PathBuf {
-    let manifest = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
-    PathBuf::from(manifest).join("..")
 }
 
 /// Builds the functions for AWS and writes `target/package/<name>.zip`, where the template expects them.
@@ -143,32 +139,6 @@ fn kilobytes(file: &Path) -> io::Result<u64> {
     Ok(fs::metadata(file)?.len().div_ceil(1000))
 }
 
-/// A virtual environment with what this file of the repository names, kept between runs.
-pub fn install_tools(name: &str, requirements: &str) -> Result<PathBuf> {
-    let venv = cache()?.join(format!("venv-{name}"));
-    let wanted = root().join(requirements);
-    let installed = venv.join("installed.txt");
-    let pinned = fs::read(&wanted).with_context(|| format!("reading {}", wanted.display()))?;
-    if fs::read(&installed).is_ok_and(|there| there == pinned) {
-        return Ok(venv);
-    }
-    println!("Installing the tools of {requirements} ...");
-    run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv))
-        .context("making a virtual environment needs Python 3 with venv (Debian: apt-get install python3-venv)")?;
-    run(Command::new(venv.join("bin/pip"))
-        .args(["install", "--quiet", "--disable-pip-version-check", "--requirement"])
-        .arg(&wanted))?;
-    fs::write(installed, pinned)?;
-    Ok(venv)
-}
-
-/// Where installed tools are kept between runs.
-pub fn cache() -> Result<PathBuf> {
-    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let base = set("XDG_CACHE_HOME").or_else(|| Some(set("HOME")?.join(".cache")));
-    Ok(base.context("neither XDG_CACHE_HOME nor HOME is set")?.join("workflow-graph"))
-}
-
 /// Checks the template with cfn-lint, and that it keeps the rules of `infra/security`.
 pub fn lint_template() -> Result<()> {
     let tools = install_tools("lint", "infra/requirements-lint.txt")?;
@@ -231,14 +201,6 @@ fn newest_glibc(binary: &[u8]) -> (u32, u32) {
         Some((numbers.next()??, numbers.next()??))
     };
     versions.filter_map(|(at, _)| version(at)).max().unwrap_or_default()
-}
-
-/// Runs a program; an error if it fails.
-pub fn run(command: &mut Command) -> Result<()> {
-    let name = command.get_program().to_string_lossy().into_owned();
-    let status = command.status().with_context(|| format!("starting {name}"))?;
-    ensure!(status.success(), "{name} failed ({status})");
-    Ok(())
 }
 
 #[cfg(test)]

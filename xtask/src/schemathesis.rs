@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 
 use crate::binaries::Binaries;
 use crate::demo::Running;
-use crate::package::{install_tools, root, run as checked};
+use crate::project::{install_tools, root, run as checked};
 
 const FOLDER: &str = "xtask/schemathesis";
 /// Jobs that any worker may claim, so that most claims get one.
@@ -22,10 +22,14 @@ import sys, requests, openapi_spec_validator
 openapi_spec_validator.validate(requests.get(sys.argv[1], timeout=10).json())
 ";
 
-/// Fails on any answer 500, and on any that isn't described. `schemathesis.toml` says what is asked.
+/// Builds what it needs, and runs the check.
 pub fn run() -> Result<()> {
+    check(&Binaries::build()?)
+}
+
+/// Fails on any answer 500, and on any that isn't described. `schemathesis.toml` says what is asked.
+pub fn check(binaries: &Binaries) -> Result<()> {
     let tools = install_tools("schemathesis", &format!("{FOLDER}/requirements.txt"))?.join("bin");
-    let binaries = Binaries::build()?;
     let wfg = binaries.path("wfg")?;
     let folder = tempfile::tempdir()?;
     let (_server, url) = serve(wfg, folder.path())?;

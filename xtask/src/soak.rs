@@ -1,4 +1,4 @@
-//! `cargo xtask soak`: what takes too long for every day. Its last result is kept in `docs/soak.md`.
+//! `cargo xtask soak`: the tests that take too long for every day. `docs/soak.md` keeps the last result, and notes by hand.
 
 use std::fmt::Write;
 use std::fs;
@@ -10,20 +10,21 @@ use anyhow::{Context, Result, ensure};
 use crate::binaries::Binaries;
 use crate::cloud::Cloud;
 use crate::emulator::Kind;
-use crate::fuzz;
-use crate::package::root;
-use crate::suite::{cargo, own_tables, simulate, target};
+use crate::project::root;
+use crate::{fuzz, simulator, tests};
 
-/// Simulated worlds, of which every run of the tests plays the first 10,000.
+/// Simulated worlds. Every run of the tests plays the first 10,000 of them.
 const SEEDS: &str = "100000";
-/// Kills of a server, of which every run of the tests does twenty.
+/// Kills of a server. Every run of the tests does twenty.
 const KILLS: &str = "100";
 /// Jobs side by side, workers that do them, and how often; the tests have 200, 4 and once.
 const FAN: [(&str, &str); 3] = [("WFG_FAN", "1000"), ("WFG_FAN_WORKERS", "8"), ("WFG_FAN_TIMES", "10")];
-/// Workflows that go through chaos times, where the tests have 4.
-const ROUGH: (&str, &str) = ("WFG_ROUGH", "30");
-/// Of every kind of fault, one at every call, where the tests have one kind at each.
+/// Workflows that run in chaos; the tests have 4.
+const CHAOS: (&str, &str) = ("WFG_CHAOS_WORKFLOWS", "30");
+/// Every kind of fault at every call; the tests have one kind at each.
 const FAULTS: (&str, &str) = ("WFG_FAULTS", "all");
+/// What stands between these lines in `docs/soak.md` is written by hand, and kept.
+const NOTES: [&str; 2] = ["<!-- notes: kept by `cargo xtask soak` -->", "<!-- end of notes -->"];
 
 /// Runs it all, and writes the result if all passed.
 pub fn run() -> Result<()> {
@@ -34,9 +35,10 @@ pub fn run() -> Result<()> {
         writeln!(rows, "| {what} | {served_by} | {:.0} s |", began.elapsed().as_secs_f32())?;
         Ok(())
     };
-    row(&format!("{SEEDS} simulated worlds"), "the simulator", &|| simulate(&["--seeds", SEEDS]))?;
+    row(&format!("{SEEDS} simulated worlds"), "the simulator", &|| simulator::run(&["--seeds", SEEDS]))?;
+    let binaries = Binaries::build()?;
     row(&format!("{KILLS} kills of wfg serve in the middle of a workflow"), "SQLite, in a file", &|| {
-        cargo(&["test", "-p", "wfg", "--test", "killed"], &[("WFG_KILLS", KILLS)])
+        binaries.test("wfg", "killed")?.run(&[], &[("WFG_KILLS", KILLS)])
     })?;
     let secs = fuzz::secs()?;
     let left_out = match fuzz::missing() {
@@ -48,37 +50,68 @@ pub fn run() -> Result<()> {
         }
         Some(missing) => format!("\nLeft out: the fuzz targets, since there is {missing}.\n"),
     };
-    let binaries = Binaries::build()?;
     for kind in Kind::ALL {
         let cloud = Cloud::start(kind, &binaries)?;
-        let end_to_end = |test: &str, which: &str, more: &[(&str, &str)]| {
-            let variables = [&target(&cloud, &binaries)?, more].concat();
-            cargo(&["test", "-p", "workflow-graph-tests", "--test", test, which, "--", "--nocapture"], &variables)
-        };
-        row(&format!("{} workflows in chaos times", ROUGH.1), &kind.to_string(), &|| {
-            end_to_end("chaos", "", &[ROUGH])
+        let served_by = kind.to_string();
+        if kind == Kind::LocalStack {
+            // On MiniStack every run of the tests does it.
+            row("the end-to-end suite", &served_by, &|| tests::end_to_end(&cloud, &binaries))?;
+        }
+        row(&format!("{} workflows in chaos", CHAOS.1), &served_by, &|| {
+            tests::end_to_end_filtered(&cloud, &binaries, "chaos::", &[CHAOS])
         })?;
         let [(_, jobs), (_, workers), (_, times)] = FAN;
-        let fans = format!("fan-out and fan-in of {jobs}, {times} times, {workers} workers");
-        row(&fans, &kind.to_string(), &|| end_to_end("graphs", "a_fan_out", &FAN))?;
+        row(&format!("fan-out and fan-in of {jobs}, {times} times, {workers} workers"), &served_by, &|| {
+            tests::end_to_end_filtered(&cloud, &binaries, "graphs::a_fan_out", &FAN)
+        })?;
         if kind == Kind::MiniStack {
-            row("every kind of fault at every call", &kind.to_string(), &|| own_tables(&cloud, "faults", &[FAULTS]))?;
+            row("every kind of fault at every call", &served_by, &|| {
+                tests::own_tables(&cloud, &binaries, "faults", &[FAULTS])
+            })?;
         }
         cloud.emulator.stop();
     }
+    let path = root().join("docs/soak.md");
     let text = format!(
         "# The last soak\n\n`cargo xtask soak`, {} at commit {}: all passed. Times are of the machine it ran on.\n\n\
-         | what | served by | took |\n| --- | --- | --- |\n{rows}{left_out}",
-        said(&["date", "-u", "+%Y-%m-%d"])?,
-        said(&["git", "rev-parse", "--short", "HEAD"])?,
+         | what | served by | took |\n| --- | --- | --- |\n{rows}{left_out}\n{}",
+        output_of(&["date", "-u", "+%Y-%m-%d"])?,
+        output_of(&["git", "rev-parse", "--short", "HEAD"])?,
+        notes(&fs::read_to_string(&path).unwrap_or_default()),
     );
-    fs::write(root().join("docs/soak.md"), &text)?;
+    fs::write(&path, &text)?;
     println!("{text}");
     Ok(())
 }
 
-fn said(command: &[&str]) -> Result<String> {
+/// The notes of the file, with the lines around them. A file without notes gets an empty place for them.
+fn notes(text: &str) -> String {
+    let [begin, end] = NOTES;
+    let kept = text.split_once(begin).and_then(|(_, rest)| Some(rest.split_once(end)?.0)).unwrap_or("\n");
+    format!("{begin}{kept}{end}\n")
+}
+
+fn output_of(command: &[&str]) -> Result<String> {
     let output = Command::new(command[0]).args(&command[1..]).current_dir(root()).output()?;
     ensure!(output.status.success(), "{command:?} failed");
     Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests_of_notes {
+    use super::*;
+
+    #[test]
+    fn notes_between_the_marks_are_kept() {
+        let [begin, end] = NOTES;
+        let kept = format!("{begin}\n\nBy hand.\n\n{end}\n");
+        assert_eq!(notes(&format!("# The last soak\n\n| old |\n\n{kept}")), kept);
+        assert_eq!(notes("nothing"), format!("{begin}\n{end}\n"));
+    }
+
+    #[test]
+    fn the_file_in_docs_has_the_marks() {
+        let text = fs::read_to_string(root().join("docs/soak.md")).unwrap();
+        assert!(text.ends_with(&notes(&text)), "docs/soak.md lacks the lines around its notes");
+    }
 }

@@ -1,211 +1,182 @@
 //! `cargo xtask test`: every check and test, and what served each.
+//!
+//! First two lanes side by side: one installs tools and checks what needs no build, the other builds. Then three lanes run
+//! the tests: in processes of this machine, on `LocalStack` and on `MiniStack`.
 
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
 use crate::binaries::{Binaries, FEATURES};
 use crate::cloud::Cloud;
 use crate::emulator::{self, Kind};
-use crate::{demo, deny, foreign, package, schemathesis, security};
+use crate::lanes::{Lane, Part, side_by_side};
+use crate::project::{cache, cargo, root, run as checked};
+use crate::{demo, deny, foreign, package, schemathesis, security, simulator, tests, unused};
 
-/// A part of the run, for the summary.
-struct Part {
-    name: String,
-    served_by: String,
-    passed: bool,
-    secs: f32,
-    /// What it checked, where that isn't always the same.
-    note: Option<String>,
+/// The lane that installs tools, and checks what needs no build.
+const TOOLS: &str = "tools";
+/// The lane that builds.
+const BUILD: &str = "build";
+/// The lane of tests in processes of this machine.
+const LOCAL: &str = "local";
+
+/// Runs everything. Returns whether all passed. `quick`: without `LocalStack`.
+pub fn run(quick: bool) -> Result<bool> {
+    let began = Instant::now();
+    let logs = logs()?;
+    let folder = logs.to_str().context("the cache's path isn't UTF-8")?;
+    let lane = ["lane", "--logs", folder];
+    let mut parts = side_by_side(&[TOOLS, BUILD], &lane, &logs)?;
+    if list_of_binaries(&logs).exists() {
+        let emulators = [Kind::MiniStack.name(), Kind::LocalStack.name()];
+        let emulators = if quick { &emulators[..1] } else { &emulators };
+        parts.extend(side_by_side(&[emulators, &[LOCAL]].concat(), &lane, &logs)?);
+    }
+    let all_passed = summary(&parts, began.elapsed().as_secs_f64());
+    if all_passed {
+        let _ = std::fs::remove_dir_all(&logs);
+    }
+    Ok(all_passed)
 }
 
-#[derive(Default)]
-struct Suite {
-    parts: Vec<Part>,
+/// An empty folder for what the parts print.
+fn logs() -> Result<PathBuf> {
+    let folder = cache()?.join("logs").join(std::process::id().to_string());
+    if folder.exists() {
+        std::fs::remove_dir_all(&folder)?;
+    }
+    std::fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
+    println!("What each part prints is in {}.", folder.display());
+    Ok(folder)
 }
 
-/// Runs everything, and fails if any part did. `quick`: without LocalStack.
-pub fn run(quick: bool) -> Result<()> {
-    let mut suite = Suite::default();
-    suite.part("packages for workers in other languages", "Debian", foreign::install_packages);
-    suite.part("the published worker", "crates.io", foreign::install_worker);
-    suite.part("formatting", "rustfmt", || cargo(&["fmt", "--all", "--check"], &[]));
-    suite.part("lints", "clippy", || {
-        lint(&[])?;
-        lint(&FEATURES)
-    });
-    suite.part("template", "cfn-lint", package::lint_template);
-    suite.noted("dependencies", "cargo-deny", deny::check);
-    suite.part("unit tests, and every suite in one process", "the engine in memory, real processes", || {
-        test(&[&["--workspace"], &FEATURES[..]].concat(), &[])
-    });
-    suite.part("10,000 simulated worlds", "the simulator", || simulate(&["--seeds", "10000"]));
-    suite.part("planted bugs are found", "the simulator", || simulate(&["--bugs"]));
-    suite.part("end-to-end suite on a file", "SQLite", || {
-        test(&["-p", "workflow-graph-tests", "--no-fail-fast"], &[("WFG_TEST_STORE", "sqlite")])
-    });
-    suite.part("schemathesis against wfg serve", "the engine in memory", schemathesis::run);
-    if !quick {
-        suite.part("LocalStack's plugins", &Kind::LocalStack.to_string(), test_plugins);
-        suite.on_cloud(Kind::LocalStack);
-    }
-    suite.part("what MiniStack is taught", &Kind::MiniStack.to_string(), test_ministack);
-    suite.on_cloud(Kind::MiniStack);
-    suite.summary()
+/// Written by the lane that builds, read by those that test.
+fn list_of_binaries(logs: &Path) -> PathBuf {
+    logs.join("binaries.json")
 }
 
-impl Suite {
-    fn part(&mut self, name: &str, served_by: &str, run: impl FnOnce() -> Result<()>) {
-        self.run(name, served_by, || run().map(|()| None));
+/// Runs one lane, in the process that [`run`] starts for it.
+pub fn lane(name: &str, logs: &Path) -> Result<()> {
+    let mut lane = Lane::begin();
+    match name {
+        TOOLS => tools(&mut lane),
+        BUILD => build(&mut lane, logs),
+        LOCAL => local(&mut lane, &Binaries::load(&list_of_binaries(logs))?),
+        emulator => on_cloud(&mut lane, emulator.parse()?, &Binaries::load(&list_of_binaries(logs))?),
     }
+    Ok(())
+}
 
-    /// A part whose result says what was checked.
-    fn noted(&mut self, name: &str, served_by: &str, run: impl FnOnce() -> Result<String>) {
-        self.run(name, served_by, || run().map(Some));
-    }
+fn tools(lane: &mut Lane) {
+    lane.part("formatting", "rustfmt", || cargo(&["fmt", "--all", "--check"], &[]));
+    lane.part("unused dependencies", "cargo-shear", unused::check);
+    lane.noted("dependencies", "cargo-deny", deny::check);
+    lane.part("template", "cfn-lint", package::lint_template);
+    lane.part("packages for workers in other languages", "Debian", foreign::install_packages);
+    lane.part("the published worker", "crates.io", foreign::install_worker);
+    lane.part("LocalStack's plugins", &Kind::LocalStack.to_string(), test_plugins);
+    lane.part("what MiniStack is taught", &Kind::MiniStack.to_string(), test_ministack);
+}
 
-    fn run(&mut self, name: &str, served_by: &str, run: impl FnOnce() -> Result<Option<String>>) {
-        eprintln!("\n=== {name} ({served_by})");
-        let began = Instant::now();
-        let result = run();
-        if let Err(error) = &result {
-            eprintln!("FAILED: {name}: {error:#}");
-        }
-        let secs = began.elapsed().as_secs_f32();
-        let (name, served_by) = (name.to_owned(), served_by.to_owned());
-        self.parts.push(Part { name, served_by, passed: result.is_ok(), secs, note: result.ok().flatten() });
-    }
+fn build(lane: &mut Lane, logs: &Path) {
+    lane.part("lints", "clippy", || {
+        lint(&["--all-targets"], &FEATURES)?;
+        // Only `wfg` and the worker differ without the features.
+        lint(&["--lib", "--bins"], &[])
+    });
+    lane.part("build", "cargo", || {
+        let binaries = Binaries::build()?;
+        binaries.packages()?;
+        binaries.save(&list_of_binaries(logs))
+    });
+    lane.part("doc tests", "rustdoc", || tests::run_doc_tests(&FEATURES));
+    lane.part("10,000 simulated worlds", "the simulator", || simulator::run(&["--seeds", "10000"]));
+    lane.part("planted bugs are found", "the simulator", || simulator::run(&["--bugs"]));
+}
 
-    /// The end-to-end suite and the demo, from an empty cloud.
-    fn on_cloud(&mut self, kind: Kind) {
-        let name = |what: &str| format!("{what} on {}", kind.name());
-        let mut cloud = None;
-        self.part(&name("deployment"), &kind.to_string(), || {
-            let binaries = Binaries::build()?;
-            cloud = Some((Cloud::start(kind, &binaries)?, binaries));
-            Ok(())
-        });
-        let Some((cloud, binaries)) = cloud else { return };
-        self.part(&name("ports"), &kind.to_string(), || own_tables(&cloud, "ports", &[]));
-        if kind == Kind::MiniStack {
-            self.part(&name("one fault at every call"), &kind.to_string(), || own_tables(&cloud, "faults", &[]));
-        }
-        self.part(&name("end-to-end suite"), &kind.to_string(), || end_to_end(&cloud, &binaries));
-        self.part(&name("demo"), &kind.to_string(), || demo::show(&cloud, &binaries));
-        self.part(&name("demo of security"), &kind.to_string(), || security::show(&cloud, &binaries));
-        if kind == Kind::MiniStack {
-            // Last: it leaves a message in the dead queue of the stream.
-            self.part(&name("roles"), &kind.to_string(), || try_roles(&cloud));
-        }
-        if self.parts.iter().any(|part| !part.passed) {
-            eprintln!("{}", cloud.emulator.log_tail());
-        }
-        cloud.emulator.stop();
-    }
+fn local(lane: &mut Lane, binaries: &Binaries) {
+    lane.part("unit tests, and every suite in one process", "the engine in memory, real processes", || {
+        tests::run_all(binaries)
+    });
+    lane.part("end-to-end suite on a file", "SQLite", || tests::end_to_end_on_a_file(binaries));
+    lane.part("schemathesis against wfg serve", "the engine in memory", || schemathesis::check(binaries));
+}
 
-    fn summary(&self) -> Result<()> {
-        println!("\nWhat served in AWS's place is named; nothing here ran on AWS.");
-        println!("MiniStack lets each function do what its role allows; LocalStack lets all do everything.\n");
-        for part in &self.parts {
-            let result = if part.passed { "passed" } else { "FAILED" };
-            println!("{result}  {:42} {:38} {:7.1} s", part.name, part.served_by, part.secs);
-            if let Some(note) = &part.note {
-                println!("        {note}");
-            }
-        }
-        let failed = self.parts.iter().filter(|part| !part.passed).count();
-        println!("\nparts: {} passed, {failed} failed", self.parts.len() - failed);
-        if failed > 0 {
-            bail!("{failed} of {} parts failed", self.parts.len());
-        }
+/// The end-to-end suite and the demo, from an empty cloud.
+fn on_cloud(lane: &mut Lane, kind: Kind, binaries: &Binaries) {
+    let name = |what: &str| format!("{what} on {}", kind.name());
+    let served_by = kind.to_string();
+    let mut cloud = None;
+    lane.part(&name("deployment"), &served_by, || {
+        cloud = Some(Cloud::start(kind, binaries)?);
         Ok(())
+    });
+    let Some(cloud) = cloud else { return };
+    lane.part(&name("ports"), &served_by, || tests::own_tables(&cloud, binaries, "ports", &[]));
+    match kind {
+        Kind::LocalStack => {
+            lane.part(&name("selected end-to-end tests"), &served_by, || tests::end_to_end_selected(&cloud, binaries));
+        }
+        Kind::MiniStack => {
+            lane.part(&name("end-to-end suite"), &served_by, || tests::end_to_end(&cloud, binaries));
+            lane.part(&name("end-to-end tests that run alone"), &served_by, || {
+                tests::end_to_end_alone(&cloud, binaries)
+            });
+            lane.part(&name("one fault at every call"), &served_by, || {
+                tests::own_tables(&cloud, binaries, "faults", &[])
+            });
+        }
     }
+    lane.part(&name("demo"), &served_by, || demo::show(&cloud, binaries));
+    lane.part(&name("demo of security"), &served_by, || security::show(&cloud, binaries));
+    if kind == Kind::MiniStack {
+        // Last: it leaves a message in the dead-letter queue of the stream.
+        lane.part(&name("roles"), &served_by, || try_roles(&cloud));
+    }
+    if !lane.all_passed() {
+        eprintln!("{}", cloud.emulator.log_tail());
+    }
+    cloud.emulator.stop();
 }
 
-/// That each function's role allows what the function does, and refuses what it doesn't.
+/// Prints what passed, how long it took, and last the count. Returns whether all passed.
+fn summary(parts: &[Part], secs: f64) -> bool {
+    println!("\nWhat served in AWS's place is named; nothing here ran on AWS.");
+    println!("MiniStack lets each function do what its role allows; LocalStack lets all do everything.\n");
+    for part in parts {
+        let result = if part.passed { "passed" } else { "FAILED" };
+        println!("{result}  {:42} {:38} {:7.1} s", part.name, part.served_by, part.secs);
+        if let Some(note) = &part.note {
+            println!("        {note}");
+        }
+    }
+    println!("\nin all {secs:.1} s, with up to three parts at once");
+    let failed = parts.iter().filter(|part| !part.passed).count();
+    println!("parts: {} passed, {failed} failed", parts.len() - failed);
+    failed == 0
+}
+
+/// Tests that each function's role allows what the function does, and refuses what it doesn't.
 fn try_roles(cloud: &Cloud) -> Result<()> {
     let mut python = Command::new(cloud.emulator.program("python"));
-    python.arg("infra/security/try_roles.py").current_dir(package::root());
+    python.arg("infra/security/try_roles.py").current_dir(root());
     python.env("WFG_TEST_AWS", cloud.emulator.endpoint()).env("WFG_TEST_STACK", &cloud.deployed.stack);
     checked(&mut python)
 }
 
-/// A test of the ports on tables of its own.
-pub fn own_tables(cloud: &Cloud, test: &str, more: &[(&str, &str)]) -> Result<()> {
-    let endpoint = cloud.emulator.endpoint();
-    let variables = [
-        ("WFG_TEST_AWS", endpoint),
-        ("AWS_ENDPOINT_URL", endpoint),
-        ("AWS_REGION", "us-east-1"),
-        ("AWS_ACCESS_KEY_ID", "test"),
-        ("AWS_SECRET_ACCESS_KEY", "test"),
-    ];
-    let arguments = ["test", "-p", "workflow-graph-aws", "--test", test, "--", "--nocapture"];
-    cargo(&arguments, &[&variables, more].concat())
-}
-
-fn lint(features: &[&str]) -> Result<()> {
-    let clippy = ["clippy", "--workspace", "--all-targets"];
-    cargo(&[&clippy, features, &["--", "-D", "warnings"]].concat(), &[])
-}
-
-fn end_to_end(cloud: &Cloud, binaries: &Binaries) -> Result<()> {
-    test(&["-p", "workflow-graph-tests", "--no-fail-fast"], &target(cloud, binaries)?)
-}
-
-fn test(arguments: &[&str], variables: &[(&str, &str)]) -> Result<()> {
-    let worker = foreign::worker()?;
-    let worker = [("WFG_TEST_PUBLISHED_WORKER", worker.to_str().context("the cache's path isn't UTF-8")?)];
-    cargo(&[&["test"], arguments].concat(), &[variables, &worker].concat())
-}
-
-/// What tells the end-to-end suite where to run, and with which programs.
-pub fn target<'a>(cloud: &'a Cloud, binaries: &'a Binaries) -> Result<Vec<(&'static str, &'a str)>> {
-    let deployed = &cloud.deployed;
-    let path = |binary: &str| binaries.path(binary)?.to_str().context("the binaries' path isn't UTF-8");
-    Ok(vec![
-        ("WFG_TEST_WORKER", path("workflow-graph-worker")?),
-        ("WFG_TEST_WFG", path("wfg")?),
-        ("WFG_TEST_URL", &deployed.api_url),
-        ("WFG_TEST_AWS", cloud.emulator.endpoint()),
-        ("WFG_TEST_EXPIRE_FUNCTION", &deployed.expire_function),
-        ("WFG_TEST_SCHEDULE_FUNCTION", &deployed.schedule_function),
-        ("WFG_TEST_JOBS_TABLE", &deployed.jobs_table),
-        ("WFG_TEST_BUCKET", &deployed.bucket),
-        ("WFG_TEST_STACK", &deployed.stack),
-    ])
+fn lint(targets: &[&str], features: &[&str]) -> Result<()> {
+    cargo(&[&["clippy", "--quiet", "--workspace"], targets, features, &["--", "-D", "warnings"]].concat(), &[])
 }
 
 fn test_ministack() -> Result<()> {
     let mut python = Command::new(emulator::install(Kind::MiniStack)?.program("python"));
-    checked(python.args(["-m", "unittest", "discover", "-s", "localstack/ministack"]).current_dir(package::root()))
+    checked(python.args(["-m", "unittest", "discover", "-s", "localstack/ministack"]).current_dir(root()))
 }
 
 fn test_plugins() -> Result<()> {
-    let venv = emulator::install(Kind::LocalStack)?;
-    let mut python = Command::new(venv.program("python"));
-    python.args(["-m", "unittest", "discover", "-s", "localstack/plugins/tests"]);
-    checked(python.current_dir(package::root()))
-}
-
-/// Runs the simulator, see `cargo xtask sim --help`.
-pub fn simulate<T: AsRef<str>>(args: &[T]) -> Result<()> {
-    let run = ["run", "--quiet", "--profile", "sim", "-p", "workflow-graph-simulator", "--"];
-    let all: Vec<&str> = run.into_iter().chain(args.iter().map(AsRef::as_ref)).collect();
-    cargo(&all, &[])
-}
-
-/// Runs cargo in the repository, with more variables set.
-pub fn cargo(arguments: &[&str], variables: &[(&str, &str)]) -> Result<()> {
-    let mut cargo = Command::new(env!("CARGO"));
-    checked(cargo.args(arguments).envs(variables.iter().copied()).current_dir(package::root()))
-}
-
-fn checked(command: &mut Command) -> Result<()> {
-    let status = command.status().with_context(|| format!("running {}", command.get_program().display()))?;
-    if !status.success() {
-        bail!("{} ended with {status}", command.get_program().display());
-    }
-    Ok(())
+    let mut python = Command::new(emulator::install(Kind::LocalStack)?.program("python"));
+    checked(python.args(["-m", "unittest", "discover", "-s", "localstack/plugins/tests"]).current_dir(root()))
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::Context;
 
 use super::{Kind, Venv};
+use crate::project::root;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// The first request loads the service.
@@ -32,7 +33,7 @@ pub fn command(kind: Kind, venv: &Venv, port: u16, directory: &Path, log: &Path)
     let mut command = Command::new(venv.program("python"));
     match kind {
         Kind::LocalStack => command.args(["-m", "localstack.runtime.main"]),
-        Kind::MiniStack => command.arg(super::project_root().join("localstack/ministack/run.py")),
+        Kind::MiniStack => command.arg(root().join("localstack/ministack/run.py")),
     };
     command
         .env_clear()

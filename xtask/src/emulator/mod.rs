@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 
+#[cfg(test)]
+use crate::project::root;
 use process::GuardedProcess;
 pub use venv::{Venv, install};
 
@@ -214,12 +216,6 @@ impl Emulator {
     }
 }
 
-/// The repository's folder, at run time where possible: a build may be used by several checkouts.
-fn project_root() -> PathBuf {
-    let manifest = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
-    PathBuf::from(manifest).join("..")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -227,7 +223,7 @@ mod tests {
     #[test]
     fn the_version_in_the_title_is_the_pinned_one() {
         for (kind, package) in [(Kind::LocalStack, "localstack-core"), (Kind::MiniStack, "ministack")] {
-            let file = project_root().join("localstack").join(format!("requirements-{}.txt", kind.name()));
+            let file = root().join("localstack").join(format!("requirements-{}.txt", kind.name()));
             let version = kind.to_string().rsplit(' ').next().unwrap().to_owned();
             let pin = format!("{package}=={version}");
             assert!(fs::read_to_string(file).unwrap().lines().any(|line| line == pin), "{pin}");

@@ -7,6 +7,7 @@ use std::process::Command;
 use anyhow::{Context, bail, ensure};
 
 use super::Kind;
+use crate::project::{cache, root};
 
 /// In this order: the versions were pinned with the first one.
 const PYTHONS: [&str; 4] = ["python3.11", "python3", "python3.12", "python3.13"];
@@ -39,7 +40,7 @@ impl Venv {
 /// the same time wait for each other.
 pub fn install(kind: Kind) -> anyhow::Result<Venv> {
     let sources = Sources::read(kind)?;
-    let cache = cache_directory()?;
+    let cache = cache()?;
     let root = cache.join(format!("venv-{}-{:08x}", kind.name(), sources.hash()));
     let venv = Venv { root };
     if venv.is_complete() {
@@ -90,14 +91,6 @@ fn run(command: &mut Command) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn cache_directory() -> anyhow::Result<PathBuf> {
-    let cache = match std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from) {
-        Some(directory) if directory.is_absolute() => directory,
-        _ => std::env::home_dir().context("neither XDG_CACHE_HOME nor HOME is set")?.join(".cache"),
-    };
-    Ok(cache.join("workflow-graph"))
-}
-
 fn find_python() -> anyhow::Result<&'static str> {
     let mut tried = Vec::new();
     for python in PYTHONS {
@@ -138,7 +131,7 @@ struct Sources {
 
 impl Sources {
     fn read(kind: Kind) -> anyhow::Result<Self> {
-        let root = super::project_root().join("localstack");
+        let root = root().join("localstack");
         let requirements = root.join(format!("requirements-{}.txt", kind.name()));
         let plugins_root = root.join("plugins");
         let plugins = match kind {

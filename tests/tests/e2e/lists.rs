@@ -60,7 +60,7 @@ async fn the_list_can_be_of_one_status() {
     let new = cloud.submit_with(format!("name: {}-new\n{}", cloud.label, graph(["build"])), false, None).await;
 
     for (status, own) in [("failure", "bad"), ("success", "good"), ("queued", "new"), ("skipped", "")] {
-        let list = cloud.get(&format!("/api/workflows?limit=100&status={status}")).await.json();
+        let list = cloud.get(&format!("/api/workflows?limit=1000&status={status}")).await.json();
         assert!(list.as_array().expect("a list").iter().all(|workflow| workflow["status"] == status), "{status}");
         let listed = names(&list);
         for name in ["bad", "good", "new"] {

@@ -3,13 +3,6 @@
 use std::collections::BTreeSet;
 
 use harness::{Cloud, Failure, HeldLease, Success, Worker};
-use tokio::sync::{Mutex, MutexGuard};
-
-/// A job without labels may be taken by any worker that isn't exclusive, of any test: those tests take turns, here.
-async fn turn() -> MutexGuard<'static, ()> {
-    static TURN: Mutex<()> = Mutex::const_new(());
-    TURN.lock().await
-}
 
 #[tokio::test]
 async fn a_worker_gets_a_job_only_with_all_its_labels_not_with_some() {
@@ -136,8 +129,7 @@ async fn too_many_labels_are_refused_with_the_limit_when_the_worker_registers() 
 
 #[tokio::test]
 async fn a_job_without_labels_is_for_any_worker_at_first_downstream_and_on_a_retry() {
-    let _turn = turn().await;
-    let cloud = Cloud::connect();
+    let cloud = Cloud::connect_with_unlabelled_jobs().await;
     let run = cloud.submit("jobs: {first: {run: x}, second: {run: x, needs: first, retries: 1}}").await;
     let bare = cloud.worker("bare").labelled("").takes_anything();
     let labelled = cloud.worker("labelled").labelled("{label}-gpu").takes_anything();
@@ -152,8 +144,7 @@ async fn a_job_without_labels_is_for_any_worker_at_first_downstream_and_on_a_ret
 
 #[tokio::test]
 async fn an_exclusive_worker_takes_only_jobs_that_ask_for_one_of_its_labels() {
-    let _turn = turn().await;
-    let cloud = Cloud::connect();
+    let cloud = Cloud::connect_with_unlabelled_jobs().await;
     let run = cloud.submit("jobs: {any: {run: x}, special: {run: x, labels: '{label}-gpu', needs: any}}").await;
     run.until_ready("any").await;
     let exclusive = cloud.worker("exclusive").labelled("{label}-gpu, {label}-big");
@@ -171,8 +162,7 @@ async fn an_exclusive_worker_takes_only_jobs_that_ask_for_one_of_its_labels() {
 
 #[tokio::test]
 async fn a_job_without_labels_that_failed_for_good_is_not_given_to_anybody_again() {
-    let _turn = turn().await;
-    let cloud = Cloud::connect();
+    let cloud = Cloud::connect_with_unlabelled_jobs().await;
     let run = cloud.submit("jobs: {only: {run: x}}").await;
     let bare = cloud.worker("bare").labelled("").takes_anything();
     bare.claims("only").await.fails("for good").await;
@@ -181,10 +171,10 @@ async fn a_job_without_labels_that_failed_for_good_is_not_given_to_anybody_again
     bare.leaves().await;
 }
 
-/// Numbers that look random and are the same every time.
-struct Dice(u64);
+/// A generator of pseudo-random numbers, the same in every run.
+struct Numbers(u64);
 
-impl Dice {
+impl Numbers {
     fn below(&mut self, limit: usize) -> usize {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         usize::try_from(self.0 >> 33).expect("31 bits") % limit
@@ -213,12 +203,12 @@ struct Case {
 #[tokio::test]
 async fn of_random_sets_a_claim_is_given_a_covered_job_exactly_when_there_is_one() {
     let cloud = Cloud::connect();
-    let mut dice = Dice(42);
+    let mut random = Numbers(42);
     let mut cases: Vec<Case> = (0..40)
         .map(|n: usize| Case {
-            labels: dice.labels(),
-            need: n.checked_sub(12).map(|below| dice.below(below + 1)),
-            retries_left: usize::from(dice.below(4) == 0),
+            labels: random.labels(),
+            need: n.checked_sub(12).map(|below| random.below(below + 1)),
+            retries_left: usize::from(random.below(4) == 0),
             ended: false,
         })
         .collect();
@@ -230,7 +220,7 @@ async fn of_random_sets_a_claim_is_given_a_covered_job_exactly_when_there_is_one
     run.until_ready("j0").await;
 
     while cases.iter().any(|case| !case.ended) {
-        let labels = dice.labels();
+        let labels = random.labels();
         let worker: Worker =
             cloud.worker(&format!("w-{labels:?}").replace(['{', '}', ' '], "")).labelled(&text(&labels));
         let covered = |case: &Case| case.labels.is_subset(&labels);

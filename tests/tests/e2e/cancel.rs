@@ -223,7 +223,7 @@ async fn a_deleted_workflow_is_gone_with_all_that_was_its() {
         assert!(refused.is(404, "no_such_workflow"), "{method} {path}: {refused:?}");
     }
     assert!(build.complete(&[("late", "")]).await.is_err_and(|refused| refused.status == 409));
-    let listed = cloud.get("/api/workflows?limit=100").await.json();
+    let listed = cloud.get("/api/workflows?limit=1000").await.json();
     let mut ids = listed.as_array().expect("a list").iter().map(|workflow: &Value| workflow["id"].clone());
     assert!(!ids.any(|id| id == json!(run.id)));
 }

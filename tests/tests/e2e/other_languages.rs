@@ -66,7 +66,7 @@ in_every_language!(
 );
 
 async fn each_job_runs_where_its_labels_are_and_outputs_arrive_as_they_are(language: Language) {
-    let cloud = Cloud::connect();
+    let cloud = Cloud::connect_with_open_workers().await;
     let _general = language.starts(&cloud, "{label}");
     let _special = language.starts(&cloud, "{label}, {label}-special");
     let run = cloud
@@ -126,7 +126,7 @@ async fn each_job_runs_where_its_labels_are_and_outputs_arrive_as_they_are(langu
 }
 
 async fn outputs_from_stdout_are_not_read_when_the_job_says_so(language: Language) {
-    let cloud = Cloud::connect();
+    let cloud = Cloud::connect_with_open_workers().await;
     let _worker = language.starts(&cloud, "{label}");
     let run = cloud
         .submit(
@@ -142,14 +142,14 @@ async fn outputs_from_stdout_are_not_read_when_the_job_says_so(language: Languag
 }
 
 async fn a_command_that_fails_is_tried_again_and_its_exit_code_is_shown(language: Language) {
-    let cloud = Cloud::connect();
+    let cloud = Cloud::connect_with_open_workers().await;
     let _worker = language.starts(&cloud, "{label}");
     let (_, broken) = tries_one_job_again_and_fails(&cloud).await;
     assert_eq!(broken.exit_code, Some(7));
 }
 
 async fn outputs_that_cannot_be_taken_fail_the_job_at_once_and_say_why(language: Language) {
-    let cloud = Cloud::connect();
+    let cloud = Cloud::connect_with_open_workers().await;
     let _worker = language.starts(&cloud, "{label}");
     let run = cloud
         .submit(
@@ -172,7 +172,7 @@ async fn outputs_that_cannot_be_taken_fail_the_job_at_once_and_say_why(language:
 }
 
 async fn a_cancelled_command_is_ended_with_all_its_children_and_nothing_is_reported(language: Language) {
-    let cloud = Cloud::connect();
+    let cloud = Cloud::connect_with_open_workers().await;
     let worker = language.starts(&cloud, "{label}");
     // One ends when it is asked to, the other has to be killed.
     let text = r#"jobs:
@@ -198,7 +198,7 @@ async fn a_cancelled_command_is_ended_with_all_its_children_and_nothing_is_repor
 }
 
 async fn sigterm_lets_the_job_finish_and_the_exit_code_is_0(language: Language) {
-    let cloud = Cloud::connect();
+    let cloud = Cloud::connect_with_open_workers().await;
     let mut worker = language.starts(&cloud, "{label}");
     let text = r#"jobs:
   long: {labels: '{label}', run: 'echo > begun; while [ -e begun ] && [ ! -e go ]; do sleep 0.02; done; echo "::set-output a=1"'}
@@ -217,7 +217,7 @@ async fn sigterm_lets_the_job_finish_and_the_exit_code_is_0(language: Language) 
 }
 
 async fn all_of_a_long_log_arrives(language: Language) {
-    let cloud = Cloud::connect();
+    let cloud = Cloud::connect_with_open_workers().await;
     let _worker = language.starts(&cloud, "{label}");
     let text = r#"jobs:
   build: {labels: '{label}', run: 'seq 5000; printf "%50000s🦀" x; printf "\\377\\000\\n"; seq 100 >&2'}
@@ -232,7 +232,7 @@ async fn all_of_a_long_log_arrives(language: Language) {
 }
 
 async fn a_token_in_the_url_is_sent_and_a_report_without_an_answer_is_repeated(language: Language) {
-    let cloud = Cloud::connect();
+    let cloud = Cloud::connect_with_open_workers().await;
     let proxy = RecordingProxy::start(&cloud, Some("/complete")).await;
     let token = cloud.token("worker", &[Scope::Work], "{label}").await;
     // As a person may write it: `%5F` is `_`.
@@ -250,13 +250,13 @@ async fn a_token_in_the_url_is_sent_and_a_report_without_an_answer_is_repeated(l
 }
 
 async fn a_job_has_its_secret_and_its_log_does_not(language: Language) {
-    let cloud = Cloud::connect();
+    let cloud = Cloud::connect_with_open_workers().await;
     let worker = language.starts(&cloud, "{label}");
     has_its_secret_hidden(&cloud, worker.dir()).await;
 }
 
 async fn a_job_is_kept_while_its_log_is_not_taken_and_the_log_arrives_afterwards(language: Language) {
-    let cloud = Cloud::connect();
+    let cloud = Cloud::connect_with_open_workers().await;
     let proxy = RecordingProxy::start(&cloud, None).await;
     proxy.refuses(Some("/logs"));
     let worker = language.starts_for(&cloud, &proxy.url, "{label}");
@@ -273,7 +273,7 @@ async fn a_job_is_kept_while_its_log_is_not_taken_and_the_log_arrives_afterwards
 }
 
 async fn a_job_has_a_directory_and_may_remove_its_output_file(language: Language) {
-    let cloud = Cloud::connect();
+    let cloud = Cloud::connect_with_open_workers().await;
     let _worker = language.starts(&cloud, "{label}");
     let text = r#"jobs:
   build:
@@ -290,7 +290,7 @@ async fn a_job_has_a_directory_and_may_remove_its_output_file(language: Language
 
 #[tokio::test]
 async fn a_python_function_runs_a_job_with_the_outputs_of_what_it_needs() {
-    let cloud = Cloud::connect();
+    let cloud = Cloud::connect_with_open_workers().await;
     let _shell = PYTHON.starts(&cloud, "{label}");
     let _handler = HANDLER.starts(&cloud, "{label}-function");
     let run = cloud

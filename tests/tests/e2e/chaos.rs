@@ -1,5 +1,5 @@
 //! Everything at once, through the real functions: their calls to AWS go wrong, they are killed, messages are deleted, and
-//! workers are killed and paused. `WFG_ROUGH` says how many workflows go through it.
+//! workers are killed and paused. `WFG_CHAOS_WORKFLOWS` says how many workflows go through it.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_mins(6);
 
 /// How many go through it.
 fn workflows() -> usize {
-    std::env::var("WFG_ROUGH").map_or(4, |text| text.parse().expect("WFG_ROUGH is a number"))
+    std::env::var("WFG_CHAOS_WORKFLOWS").map_or(4, |text| text.parse().expect("WFG_CHAOS_WORKFLOWS is a number"))
 }
 
 fn name(row: usize, place: usize) -> String {
@@ -157,7 +157,7 @@ async fn live_dangerously(cloud: &Cloud, number: usize, [killed, paused]: &mut [
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_is_killed_paused_cut_off_or_deleted_each_run_ends_and_each_job_counts_once() {
-    let cloud = Cloud::connect();
+    let cloud = Cloud::connect_with_open_workers().await;
     // In one process `cli/tests/killed.rs` does the like.
     let Some(emulator) = cloud.emulator() else { return };
     let began = Instant::now();

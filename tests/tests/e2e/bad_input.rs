@@ -49,7 +49,7 @@ fn places(refused: &Refused) -> Vec<(u64, u64, String)> {
 
 /// No workflow of this test's name.
 async fn nothing_was_submitted(cloud: &Cloud) {
-    let list = cloud.get("/api/workflows?limit=100").await.json();
+    let list = cloud.get("/api/workflows?limit=1000").await.json();
     let mut names = list.as_array().expect("a list").iter().map(|workflow| workflow["name"].clone());
     assert!(!names.any(|name| name == json!(cloud.label)));
 }

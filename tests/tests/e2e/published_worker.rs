@@ -30,7 +30,7 @@ fn nothing_is_refused(proxy: &RecordingProxy) {
 
 #[tokio::test]
 async fn it_takes_only_jobs_whose_labels_it_covers_and_they_receive_outputs_in_their_environment() {
-    let cloud = Cloud::connect();
+    let cloud = Cloud::connect_with_open_workers().await;
     let (general, proxy) = starts(&cloud, "{label}").await;
     let run = cloud
         .submit(
@@ -68,7 +68,7 @@ async fn it_takes_only_jobs_whose_labels_it_covers_and_they_receive_outputs_in_t
 
 #[tokio::test]
 async fn its_logs_arrive_while_the_job_runs_and_its_heartbeats_are_taken() {
-    let cloud = Cloud::connect();
+    let cloud = Cloud::connect_with_open_workers().await;
     let (worker, proxy) = starts(&cloud, "{label}").await;
     let run = cloud
         .submit(
@@ -101,7 +101,7 @@ async fn its_logs_arrive_while_the_job_runs_and_its_heartbeats_are_taken() {
 
 #[tokio::test]
 async fn a_command_of_its_that_fails_is_tried_again_as_often_as_the_job_says() {
-    let cloud = Cloud::connect();
+    let cloud = Cloud::connect_with_open_workers().await;
     let (_worker, proxy) = starts(&cloud, "{label}").await;
     let run = cloud
         .submit(
@@ -124,7 +124,7 @@ async fn a_command_of_its_that_fails_is_tried_again_as_often_as_the_job_says() {
 
 #[tokio::test]
 async fn a_cancel_ends_its_command_and_the_failure_that_it_reports_then_changes_nothing() {
-    let cloud = Cloud::connect();
+    let cloud = Cloud::connect_with_open_workers().await;
     let (worker, proxy) = starts(&cloud, "{label}").await;
     let text = r"jobs:
   build: {labels: '{label}', retries: 3, run: 'echo $$ > shell; while [ -e shell ]; do sleep 0.1; done'}
@@ -149,7 +149,7 @@ async fn a_cancel_ends_its_command_and_the_failure_that_it_reports_then_changes_
 /// What it sends is hidden on arrival: it knows nothing of secrets.
 #[tokio::test]
 async fn its_job_has_its_secret_and_its_log_does_not() {
-    let cloud = Cloud::connect();
+    let cloud = Cloud::connect_with_open_workers().await;
     let (worker, proxy) = starts(&cloud, "{label}").await;
     has_its_secret_hidden(&cloud, worker.dir()).await;
     nothing_is_refused(&proxy);

@@ -1,0 +1,25 @@
+//! The end-to-end suite: one program, so that everything is linked once. A module holds the tests of one subject.
+//!
+//! `chaos` and `redrive` change what all other tests share (functions, dead-letter queues), so `cargo xtask test` runs
+//! them on an emulator when nothing else runs there. `xtask/src/selection.rs` names the tests that run on `LocalStack`.
+
+mod bad_input;
+mod cancel;
+mod chaos;
+mod claims;
+mod failures;
+mod graphs;
+mod labels;
+mod lists;
+mod next;
+mod other_languages;
+mod outputs;
+mod published_worker;
+mod real_worker;
+mod redrive;
+mod repeats;
+mod secrets;
+mod sqs_transport;
+mod timers;
+mod tokens;
+mod why;

@@ -1,0 +1,138 @@
+//! Runs test binaries: all of them in this machine's processes, and those that want an emulator.
+
+use std::collections::VecDeque;
+use std::process::Output;
+use std::sync::Mutex;
+use std::thread;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::binaries::{Binaries, Binary};
+use crate::cloud::Cloud;
+use crate::foreign;
+use crate::project::cargo;
+use crate::selection;
+
+/// Test binaries that run at once. Most of them wait more than they compute.
+const AT_ONCE: usize = 2;
+/// Tests of the end-to-end suite that run at once. They wait for the target.
+const THREADS: &str = "--test-threads=4";
+/// Modules of the end-to-end suite that change what other tests share, so they run after these.
+const ALONE: [&str; 2] = ["chaos::", "redrive::"];
+
+/// The end-to-end suite.
+fn suite(binaries: &Binaries) -> Result<&Binary> {
+    binaries.test("workflow-graph-tests", "e2e")
+}
+
+/// Runs every test binary. Those that want an emulator pass over what they can't test without one.
+pub fn run_all(binaries: &Binaries) -> Result<()> {
+    let worker = published_worker()?;
+    let left: Mutex<VecDeque<&Binary>> = Mutex::new(binaries.tests().collect());
+    let failed = Mutex::new(Vec::new());
+    let next = || left.lock().ok()?.pop_front();
+    thread::scope(|scope| {
+        for _ in 0..AT_ONCE {
+            scope.spawn(|| {
+                while let Some(binary) = next() {
+                    let output = binary.command().env(worker.0, &worker.1).output();
+                    let passed = output.as_ref().is_ok_and(|output| output.status.success());
+                    let text = output.map_or_else(|error| error.to_string(), |output| printed(&output));
+                    let shown = if passed { results(&text) } else { text };
+                    println!("--- {} of {}\n{shown}", binary.name, binary.package);
+                    if !passed && let Ok(mut failed) = failed.lock() {
+                        failed.push(format!("{} of {}", binary.name, binary.package));
+                    }
+                }
+            });
+        }
+    });
+    let failed = failed.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    ensure!(failed.is_empty(), "tests failed: {}", failed.join(", "));
+    Ok(())
+}
+
+fn printed(output: &Output) -> String {
+    [output.stdout.as_slice(), &output.stderr].map(String::from_utf8_lossy).concat()
+}
+
+/// The lines that count.
+fn results(text: &str) -> String {
+    text.lines().filter(|line| line.starts_with("test result: ")).collect::<Vec<_>>().join("\n")
+}
+
+/// Runs the examples in doc comments.
+pub fn run_doc_tests(features: &[&str]) -> Result<()> {
+    cargo(&[&["test", "--quiet", "--workspace", "--doc"], features].concat(), &[])
+}
+
+/// The end-to-end suite in this process, with its store in a file.
+pub fn end_to_end_on_a_file(binaries: &Binaries) -> Result<()> {
+    run_suite(binaries, &[THREADS], &[("WFG_TEST_STORE", "sqlite")])
+}
+
+/// The end-to-end suite on an emulator, without the modules that run alone.
+pub fn end_to_end(cloud: &Cloud, binaries: &Binaries) -> Result<()> {
+    let skipped = ALONE.map(|module| ["--skip", module]).concat();
+    run_suite(binaries, &[&[THREADS], &skipped[..]].concat(), &target(cloud, binaries)?)
+}
+
+/// The modules that run alone.
+pub fn end_to_end_alone(cloud: &Cloud, binaries: &Binaries) -> Result<()> {
+    run_suite(binaries, &[&["--test-threads=1"], &ALONE[..]].concat(), &target(cloud, binaries)?)
+}
+
+/// One case of each kind of path.
+pub fn end_to_end_selected(cloud: &Cloud, binaries: &Binaries) -> Result<()> {
+    let (alone, shared): (Vec<&str>, Vec<&str>) =
+        selection::LOCALSTACK.iter().partition(|name| ALONE.iter().any(|module| name.starts_with(module)));
+    let target = target(cloud, binaries)?;
+    run_suite(binaries, &[&[THREADS, "--exact"], &shared[..]].concat(), &target)?;
+    run_suite(binaries, &[&["--test-threads=1", "--exact"], &alone[..]].concat(), &target)
+}
+
+/// Tests of the end-to-end suite whose names contain `filter`, with more variables set. They print what they measured.
+pub fn end_to_end_filtered(cloud: &Cloud, binaries: &Binaries, filter: &str, more: &[(&str, &str)]) -> Result<()> {
+    run_suite(binaries, &[filter, "--nocapture"], &[&target(cloud, binaries)?, more].concat())
+}
+
+fn run_suite(binaries: &Binaries, arguments: &[&str], variables: &[(&str, &str)]) -> Result<()> {
+    let (name, worker) = published_worker()?;
+    suite(binaries)?.run(arguments, &[variables, &[(name, &worker)]].concat())
+}
+
+/// A test of the ports, on tables of its own.
+pub fn own_tables(cloud: &Cloud, binaries: &Binaries, test: &str, more: &[(&str, &str)]) -> Result<()> {
+    let endpoint = cloud.emulator.endpoint();
+    let variables = [
+        ("WFG_TEST_AWS", endpoint),
+        ("AWS_ENDPOINT_URL", endpoint),
+        ("AWS_REGION", "us-east-1"),
+        ("AWS_ACCESS_KEY_ID", "test"),
+        ("AWS_SECRET_ACCESS_KEY", "test"),
+    ];
+    binaries.test("workflow-graph-aws", test)?.run(&["--nocapture"], &[&variables, more].concat())
+}
+
+/// The variable that names the published worker to the end-to-end suite.
+fn published_worker() -> Result<(&'static str, String)> {
+    let worker = foreign::worker()?.into_os_string().into_string().ok().context("the cache's path isn't UTF-8")?;
+    Ok(("WFG_TEST_PUBLISHED_WORKER", worker))
+}
+
+/// The variables that tell the end-to-end suite where to run, and with which programs.
+fn target<'a>(cloud: &'a Cloud, binaries: &'a Binaries) -> Result<Vec<(&'static str, &'a str)>> {
+    let deployed = &cloud.deployed;
+    let path = |binary: &str| binaries.path(binary)?.to_str().context("the binaries' path isn't UTF-8");
+    Ok(vec![
+        ("WFG_TEST_WORKER", path("workflow-graph-worker")?),
+        ("WFG_TEST_WFG", path("wfg")?),
+        ("WFG_TEST_URL", &deployed.api_url),
+        ("WFG_TEST_AWS", cloud.emulator.endpoint()),
+        ("WFG_TEST_EXPIRE_FUNCTION", &deployed.expire_function),
+        ("WFG_TEST_SCHEDULE_FUNCTION", &deployed.schedule_function),
+        ("WFG_TEST_JOBS_TABLE", &deployed.jobs_table),
+        ("WFG_TEST_BUCKET", &deployed.bucket),
+        ("WFG_TEST_STACK", &deployed.stack),
+    ])
+}
