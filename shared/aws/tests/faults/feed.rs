@@ -71,7 +71,7 @@ impl Feed {
                 continue;
             }
             any = true;
-            match self.engine.on_change_or_reconcile(&event).await {
+            match self.engine.scheduling().on_change_or_reconcile(&event).await {
                 Ok(()) => drop(self.told.lock().expect("nobody panicked").insert(key)),
                 Err(EngineError::Store(StoreError::Unavailable(_))) => tally.repeated(),
                 Err(error) => return Err(format!("telling {:?}: {error}", event.place())),
@@ -98,7 +98,7 @@ impl Feed {
                 attributes.get(&MessageSystemAttributeName::ApproximateReceiveCount)?.parse::<u32>().ok()
             });
             let receipt = message.receipt_handle.unwrap_or_default();
-            match self.engine.on_message(asked, count.is_none_or(|count| count > 1)).await {
+            match self.engine.scheduling().on_message(asked, count.is_none_or(|count| count > 1)).await {
                 Ok(()) => {
                     let call = self.sqs.delete_message().queue_url(&self.queue).receipt_handle(receipt);
                     call.send().await.map_err(|error| format!("{error:?}"))?;
@@ -126,13 +126,13 @@ impl Feed {
             };
             if overdue {
                 tally.swept();
-                self.plain.sweep().await.map_err(|error| error.to_string())?;
+                self.plain.timers().sweep().await.map_err(|error| error.to_string())?;
                 continue;
             }
             let soon = matches!(run.control.timer, Timer::Due(at) if at < now + SOON);
             if !soon && !run.jobs.iter().any(|job| is_live(job, now)) {
                 tally.looked_late(stuck(run));
-                self.plain.on_timer(&run.control.run, true).await.map_err(|error| error.to_string())?;
+                self.plain.scheduling().on_timer(&run.control.run, true).await.map_err(|error| error.to_string())?;
             }
         }
         tokio::time::sleep(A_MOMENT).await;
