@@ -8,6 +8,7 @@ mod local_workers;
 use std::time::Duration;
 
 use engine::Engine;
+use memory::Memory;
 use protocol::wire::Workflow;
 use protocol::{Status, WorkflowId};
 use server::{Admission, Server};

@@ -94,6 +94,6 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Runs<
             }
             _ => None,
         };
-        Ok(Planned { id: old.id.clone(), spec: spec.clone(), limits: old.limits, kept })
+        Ok(Planned { id: old.id.clone(), spec: spec.clone(), kept })
     }
 }

@@ -74,7 +74,11 @@ async fn an_exclusive_token_is_given_only_jobs_that_ask_for_a_label_whatever_its
     assert_eq!(given.job.job_id.as_str(), "special");
     assert!(claim(&exclusive, "gpu").await.expect("allowed").is_none(), "the plain one isn't for it");
     let register = serde_json::json!({ "worker_id": "w", "labels": ["gpu"], "exclusive": false });
-    exclusive.register(serde_json::from_value::<Register>(register).expect("a worker")).await.expect("allowed");
+    exclusive
+        .workers()
+        .register(serde_json::from_value::<Register>(register).expect("a worker"))
+        .await
+        .expect("allowed");
     assert!(claim(&exclusive, "gpu").await.expect("allowed").is_none());
     let plain = caller(&engine, token("p", "")).await;
     let given = claim_as(&plain, "other", "").await.expect("allowed").expect("unlabelled jobs run on any other worker");
@@ -115,12 +119,12 @@ async fn a_token_made_again_under_the_same_name_does_not_hold_the_leases_of_the_
     let lease = claim(&first, "").await.expect("allowed").expect("a job").lease.lease_id.0;
     engine.tokens().revoke(&TokenName::new("t").expect("a name")).await.expect("there");
     let second = caller(&engine, token("t", "")).await;
-    assert!(matches!(second.heartbeat(&lease).await, Err(EngineError::LeaseLost(_))));
+    assert!(matches!(second.reports().heartbeat(&lease).await, Err(EngineError::LeaseLost(_))));
     assert!(
         matches!(engine.reports().heartbeat(&lease).await, Err(EngineError::LeaseLost(_))),
         "nor does who has no token"
     );
-    first.heartbeat(&lease).await.expect("who claimed it");
+    first.reports().heartbeat(&lease).await.expect("who claimed it");
 }
 
 #[tokio::test]
@@ -145,20 +149,20 @@ async fn a_token_can_not_speak_for_a_worker_that_has_labels_which_it_does_not_na
         let said = serde_json::json!({ "worker_id": "w", "labels": labels });
         serde_json::from_value::<Register>(said).expect("a worker")
     };
-    production.register(register(&["production"])).await.expect("allowed");
+    production.workers().register(register(&["production"])).await.expect("allowed");
     let refused = |outcome: Result<(), EngineError>| match outcome {
         Err(EngineError::LabelsNotAllowed { refused, .. }) => refused.to_string(),
         other => panic!("{other:?}"),
     };
-    assert_eq!(refused(staging.register(register(&["staging"])).await.map(drop)), "production");
-    assert_eq!(refused(staging.worker_heartbeat(&worker).await.map(drop)), "production");
-    assert_eq!(refused(staging.unregister(&worker).await), "production");
+    assert_eq!(refused(staging.workers().register(register(&["staging"])).await.map(drop)), "production");
+    assert_eq!(refused(staging.workers().heartbeat(&worker).await.map(drop)), "production");
+    assert_eq!(refused(staging.workers().unregister(&worker).await), "production");
     assert_eq!(refused(claim(&staging, "staging").await.map(drop)), "production");
     let listed = engine.workers().list().await.expect("listed");
     assert_eq!(listed[0].labels.to_string(), "production");
     // Once it is silent, its id is free.
     clock.advance(Duration::from_secs(91));
-    staging.register(register(&["staging"])).await.expect("allowed");
+    staging.workers().register(register(&["staging"])).await.expect("allowed");
 }
 
 #[tokio::test]
@@ -175,7 +179,8 @@ async fn a_ticket_of_a_job_that_is_not_for_the_token_gives_nothing() {
     };
     for pool in [&production, &leak] {
         let heads = engine.ports().ready_heads(&pool.id, engine.now()).await.expect("the store answers");
-        let given = staging.claim(with_ticket(pool, heads[0].job.clone(), &["staging"])).await.expect("allowed");
+        let given =
+            staging.claims().claim(with_ticket(pool, heads[0].job.clone(), &["staging"])).await.expect("allowed");
         assert!(given.is_none(), "{given:?}");
     }
     let heads = engine.ports().ready_heads(&production.id, engine.now()).await.expect("the store answers");

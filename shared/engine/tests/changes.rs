@@ -4,9 +4,8 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use common::World;
-use engine::ports::Local as _;
+use engine::expire::OPEN_AT_MOST;
 use engine::run::MAX_TIMER_DELAY;
-use engine::timer::OPEN_AT_MOST;
 use protocol::Status;
 use protocol::requests::Only;
 

@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 
 use engine::ids::{Fence, JobKey, RunKey, random};
 use engine::job::{Change, End, JobOutcome, JobRecord, JobUpdate, LeaseRecord, OutputsRef, Phase, Precondition};
-use engine::ports::{Clock, JobStore, Local, NewItem, RunStore, Updated};
-use protocol::{JobId, Outputs, WorkerId};
+use engine::ports::{JobStore, LocalWork, NewItem, RunStore, Updated};
+use protocol::{JobId, Millis, Outputs, WorkerId};
 use sqlite::Sqlite;
 
 const FOR: Duration = Duration::from_secs(2);
 
 fn job(key: JobKey) -> JobRecord {
-    let spec = r#"{"name":"job","script":"cargo build --release\necho \"::set-output version=1.2.3\"","place":0}"#;
+    let spec = r#"{"settings":{"name":"job","script":"cargo build --release\necho \"::set-output version=1.2.3\""},"position":0}"#;
     let id = JobId::new(format!("job-{}", key.index)).expect("an id");
     let spec = Some(serde_json::from_str(spec).expect("a spec"));
     JobRecord { spec, ..JobRecord::first(key, id, Phase::Waiting { on: [].into() }) }
@@ -24,7 +24,7 @@ fn job(key: JobKey) -> JobRecord {
 async fn live(store: &Sqlite, job: &JobRecord) {
     store.put_new(vec![NewItem::Job(Box::new(job.clone()))]).await.expect("written");
     let fence = Fence::from_stored(hex(random()));
-    let now = store.now();
+    let now = Millis::now();
     let hold = LeaseRecord {
         fence: fence.clone(),
         worker: WorkerId::new("worker").expect("an id"),

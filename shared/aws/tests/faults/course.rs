@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 use aws::Aws;
 use aws_config::SdkConfig;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use engine::EngineError;
 use engine::ids::{ReportHash, RunKey};
 use engine::job::{JobRecord, Phase};
-use engine::ports::{Clock, Consistency, JobStore, RunStore, WorkerRegistry};
+use engine::ports::{Consistency, JobStore, RunStore, WorkerRegistry};
 use engine::run::{RunState, Timer};
 use engine::submit::Submission;
-use engine::{Engine, EngineError};
 use futures::future::try_join_all;
 use protocol::{JobId, Outputs, WorkflowId};
 use workflow::from_yaml;
@@ -151,7 +151,7 @@ impl Course {
         }
         expect(ports.open_runs().await.map_err(text)?.is_empty(), || "a run is still listed as open".to_owned())?;
         for pool in ports.pools().await.map_err(text)? {
-            let heads = ports.ready_heads(&pool.id, ports.now() + Duration::from_hours(1)).await.map_err(text)?;
+            let heads = ports.ready_heads(&pool.id, plain.now() + Duration::from_hours(1)).await.map_err(text)?;
             expect(heads.is_empty(), || format!("jobs are still listed as ready: {heads:?}"))?;
         }
         try_join_all(self.told.iter().map(|told| self.check_story(told))).await?;

@@ -9,7 +9,7 @@ use aws_sdk_sqs::types::MessageSystemAttributeName;
 use engine::change::ChangeEvent;
 use engine::ids::{JobIndex, RunKey};
 use engine::job::{JobRecord, Phase};
-use engine::ports::{Clock, Consistency, JobStore, RunStore, StoreError};
+use engine::ports::{Consistency, JobStore, RunStore, StoreError};
 use engine::run::{Control, RunState, Timer};
 use engine::{Engine, EngineError};
 use protocol::Millis;
@@ -117,7 +117,7 @@ impl Feed {
     /// Nothing is to be done now: a moment passes. Where nothing would come of it for minutes, the sweep or the look
     /// that every run gets after a quarter of an hour comes at once.
     pub async fn wait(&self, runs: &[Run], tally: &Tally) -> Found<()> {
-        let now = self.plain.ports().now();
+        let now = self.plain.now();
         for run in runs.iter().filter(|run| run.control.state.is_active()) {
             let overdue = match run.control.timer {
                 Timer::Firing => true,
