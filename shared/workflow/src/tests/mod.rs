@@ -3,6 +3,7 @@
 mod any_text;
 mod bounds;
 mod json;
+mod keys;
 
 use protocol::wire::{self, Backoff, OutputsFrom};
 use serde_json::json;
