@@ -45,7 +45,7 @@ fn about_size() -> String {
 enum Style {
     /// By people: numbers, true and false are taken as text, and one item stands for a list of one.
     Written,
-    /// By programs.
+    /// By programs: a text is a string and a list is a list. Only the items of a list may be any scalar.
     Listed,
 }
 
@@ -88,15 +88,13 @@ impl Style {
             Form::Env { references } => self.env(references),
             Form::Jobs => self.jobs(),
             Form::JobId => self.text(of::<JobId>()),
-            Form::JobIds => self.list(self.text(of::<JobId>()), &json!({ "uniqueItems": true })),
+            Form::JobIds => self.list(Self::Written.text(of::<JobId>()), &json!({ "uniqueItems": true })),
             // At most so many different ones, which no schema can count.
-            Form::Labels => self.list(self.text(of::<Label>()), &json!({})),
+            Form::Labels => self.list(Self::Written.text(of::<Label>()), &json!({})),
             Form::Secrets => {
+                // A number is no name, but `true` is one.
                 let mut name = of::<SecretName>();
-                if self == Self::Written {
-                    // A number is no name, but `true` is one.
-                    allow("boolean", &mut name);
-                }
+                allow("boolean", &mut name);
                 self.list(name, &json!({ "uniqueItems": true, "maxItems": limits::SECRETS_PER_JOB }))
             }
             Form::Script => self.text(json!({ "type": "string", "pattern": r"^[^\u0000]*[^\u0000\s][^\u0000]*$" })),
@@ -108,7 +106,7 @@ impl Style {
             Form::Retry => self.level(Level::Retry),
             Form::Time { least } => json!({ "anyOf": [
                 { "type": "integer", "minimum": least, "maximum": limits::TIMEOUT_SECS },
-                { "type": "string", "pattern": "^[0-9]+[smh]?$" },
+                { "type": "string", "pattern": "^([0-9]+|([0-9]+[smhd])+)$" },
             ] }),
             Form::Word(words) => json!({ "enum": words }),
             Form::OutputOfJob => json!({ "type": "string", "minLength": 3 }),

@@ -15,7 +15,7 @@ use super::super::*;
 fn values() -> Vec<Value> {
     let texts =
         ["", " ", "x", "b", "a.b", "a/b", "a b", "A_1", "1a", "fixed", "exponential", "stdout", "both", "b.out"];
-    let times = ["5", "90s", "30m", "6h", "s", "1.5h", "-1", "soon"];
+    let times = ["5", "90s", "30m", "6h", "1h30m", "1500ms", "1 h", "s", "1.5h", "-1", "soon"];
     let scalars = [json!(null), json!(true), json!(0), json!(1), json!(-1), json!(1.5), json!(101), json!(1_209_601)];
     let long = [limits::NAME, limits::NAME + 1, 65_537].map(|size| json!("x".repeat(size)));
     let lists = [json!([]), json!(["b"]), json!([1]), json!([true]), json!([null]), json!([[]]), json!(["b", "b"])];
@@ -248,7 +248,7 @@ fn in_words(form: Form) -> String {
         Form::Steps => format!("a list of 1 to {} steps", limits::STEPS),
         Form::Tries => format!("a whole number up to {}", limits::RETRIES),
         Form::Retry => "a mapping, see below".to_owned(),
-        Form::Time { .. } => "seconds, or `90s`, `30m`, `6h`; up to 14 days".to_owned(),
+        Form::Time { .. } => "seconds, or `90s`, `30m`, `1h30m`; up to 14 days".to_owned(),
         Form::Word(words) => words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", "),
         Form::OutputOfJob => "`<job>.<output>`".to_owned(),
         Form::Any => format!("anything, up to {} KiB as JSON", limits::KEPT / 1024),
