@@ -88,14 +88,14 @@ impl Style {
             Form::Env { references } => self.env(references),
             Form::Jobs => self.jobs(),
             Form::JobId => self.text(of::<JobId>()),
-            Form::JobIds => self.list(Self::Written.text(of::<JobId>()), &json!({ "uniqueItems": true })),
+            Form::JobIds => self.list(&Self::Written.text(of::<JobId>()), &json!({ "uniqueItems": true })),
             // At most so many different ones, which no schema can count.
-            Form::Labels => self.list(Self::Written.text(of::<Label>()), &json!({})),
+            Form::Labels => self.list(&Self::Written.text(of::<Label>()), &json!({})),
             Form::Secrets => {
                 // A number is no name, but `true` is one.
                 let mut name = of::<SecretName>();
                 allow("boolean", &mut name);
-                self.list(name, &json!({ "uniqueItems": true, "maxItems": limits::SECRETS_PER_JOB }))
+                self.list(&name, &json!({ "uniqueItems": true, "maxItems": limits::SECRETS_PER_JOB }))
             }
             Form::Script => self.text(json!({ "type": "string", "pattern": r"^[^\u0000]*[^\u0000\s][^\u0000]*$" })),
             Form::Command => self.text(json!({ "type": "string", "pattern": r"^[^\u0000]*$" })),
@@ -123,7 +123,7 @@ impl Style {
         schema
     }
 
-    fn list(self, item: Value, rules: &Value) -> Value {
+    fn list(self, item: &Value, rules: &Value) -> Value {
         let mut list = json!({ "type": "array", "items": item });
         merge(&mut list, rules);
         if self == Self::Written { json!({ "anyOf": [item, list] }) } else { list }
