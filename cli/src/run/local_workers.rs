@@ -31,7 +31,7 @@ struct Member {
 impl LocalWorkers {
     /// One for each set of labels that a job asks for; one without labels for the jobs that ask for none.
     pub fn asked_for(definition: &Definition) -> Self {
-        let sets: BTreeSet<&LabelSet> = definition.jobs.iter().map(|job| &job.labels).collect();
+        let sets: BTreeSet<&LabelSet> = definition.jobs.iter().map(|job| &job.settings.labels).collect();
         Self { members: members(sets.into_iter().cloned()), named: false }
     }
 
@@ -44,7 +44,7 @@ impl LocalWorkers {
     pub fn lacks(&self, definition: &Definition) -> Option<String> {
         let mut stuck: BTreeMap<&LabelSet, Vec<&JobId>> = BTreeMap::new();
         for job in definition.jobs.iter().filter(|job| !self.may_take(job)) {
-            stuck.entry(&job.labels).or_default().push(&job.id);
+            stuck.entry(&job.settings.labels).or_default().push(&job.id);
         }
         if stuck.is_empty() {
             return None;
@@ -68,7 +68,7 @@ impl LocalWorkers {
     }
 
     fn may_take(&self, job: &JobDefinition) -> bool {
-        self.members.iter().any(|member| job.labels.may_run_on(&member.labels, self.is_exclusive(member)))
+        self.members.iter().any(|member| job.settings.labels.may_run_on(&member.labels, self.is_exclusive(member)))
     }
 
     /// Of those that were made for the file, each does what it was made for.

@@ -389,11 +389,14 @@ fn queued_job(job: &JobRecord, spec: &JobSpec, control: &Control, env: Vec<(Stri
         workflow_id: control.workflow.clone(),
         command: command(&env, &spec.script),
         required_labels: spec.labels.clone(),
-        retry_policy: RetryPolicy { max_retries: spec.max_retries, backoff: spec.backoff },
+        retry_policy: RetryPolicy { max_retries: spec.retry.max, backoff: spec.retry.backoff },
         attempt: job.attempt,
         upstream_outputs: BTreeMap::new(),
         enqueued_at_ms: job.ready_at.unwrap_or_default(),
-        delayed_until_ms: job.ready_at.filter(|_| job.attempt > 0 && spec.backoff != Backoff::None).unwrap_or_default(),
+        delayed_until_ms: job
+            .ready_at
+            .filter(|_| job.attempt > 0 && spec.retry.backoff != Backoff::None)
+            .unwrap_or_default(),
         name: spec.name.clone(),
         run: control.number,
         env: env.into_iter().collect(),

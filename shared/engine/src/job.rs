@@ -7,60 +7,41 @@
 mod retry;
 mod update;
 
-use std::collections::BTreeSet;
+use std::ops::Deref;
 
-use protocol::wire::{Attempt, Backoff, OutputsFrom};
-use protocol::{JobId, LabelSet, Millis, Outputs, SecretName, Status, WorkerId};
+use protocol::wire::Attempt;
+use protocol::{JobId, LabelSet, Millis, Outputs, Status, WorkerId};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 pub(crate) use self::retry::cut;
 pub use self::retry::{Failure, after_failure};
 pub use self::update::{Change, End, JobUpdate, Precondition};
 
 use crate::ids::{Fence, JobIndex, JobKey, PoolId, ReportHash, Waits};
-use workflow::EnvValue;
-pub use workflow::{Budgets, TimeLimits};
+pub use workflow::{Budgets, JobSettings, Passthrough, Retry, TimeLimits};
 
-/// What a job is; never changes within a run.
+/// A job of a run: its settings and its edges in the graph. It never changes within a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct JobSpec {
-    /// For people.
-    pub name: String,
-    /// Run by a shell, after the environment was set.
-    pub script: String,
-    /// Set before the script, in this order.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub env: Vec<(String, EnvValue)>,
-    /// All of these a worker must have.
-    #[serde(default, skip_serializing_if = "LabelSet::is_empty")]
-    pub labels: LabelSet,
-    /// What it is given in its environment.
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    pub secrets: BTreeSet<SecretName>,
+    /// As the definition says.
+    pub settings: JobSettings,
     /// The jobs it directly needs, ascending.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub needs: Vec<JobIndex>,
     /// The jobs that directly need it, ascending.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub dependents: Vec<JobIndex>,
-    /// Tries on top of the first.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub max_retries: u32,
-    /// For causes that have tries of their own.
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub budgets: Budgets,
-    /// Between tries.
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub backoff: Backoff,
-    /// Where a worker looks for outputs.
-    #[serde(default)]
-    pub outputs_from: OutputsFrom,
-    /// Its place in the definition, for display.
-    pub place: u32,
-    /// Passthrough as submitted: `metadata`, `ports`, `children`, `collapsed`.
-    #[serde(default, skip_serializing_if = "Passthrough::is_empty")]
-    pub kept: Passthrough,
+    /// Its position in the definition, for display.
+    pub position: u32,
+}
+
+/// A setting of the job reads as a field of its spec.
+impl Deref for JobSpec {
+    type Target = JobSettings;
+
+    fn deref(&self) -> &JobSettings {
+        &self.settings
+    }
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
@@ -76,38 +57,15 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Used {
-    /// Of `max_retries`.
+    /// Of `retry.max`.
     #[serde(skip_serializing_if = "is_zero")]
     pub max: u32,
-    /// Of `budgets.lost`.
+    /// Of `retry.budgets.lost`.
     #[serde(skip_serializing_if = "is_zero")]
     pub lost: u32,
-    /// Of `budgets.timeout`.
+    /// Of `retry.budgets.timeout`.
     #[serde(skip_serializing_if = "is_zero")]
     pub timeout: u32,
-}
-
-/// Fields that are stored and returned as given; the engine does nothing with them.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Passthrough {
-    /// As submitted.
-    #[serde(default, skip_serializing_if = "Value::is_null")]
-    pub metadata: Value,
-    /// As submitted.
-    #[serde(default, skip_serializing_if = "Value::is_null")]
-    pub ports: Value,
-    /// As submitted.
-    #[serde(default, skip_serializing_if = "Value::is_null")]
-    pub children: Value,
-    /// As submitted.
-    #[serde(default, skip_serializing_if = "Value::is_null")]
-    pub collapsed: Value,
-}
-
-impl Passthrough {
-    fn is_empty(&self) -> bool {
-        *self == Self::default()
-    }
 }
 
 /// What changes of a job, and its spec while both together are small.
@@ -128,7 +86,7 @@ pub struct JobRecord {
     pub has_secrets: bool,
     /// From 0.
     pub attempt: u32,
-    /// How long it may take.
+    /// A copy of its spec's limits: the claim of a job must know them without reading a spec that is stored elsewhere.
     #[serde(default, skip_serializing_if = "is_default")]
     pub limits: TimeLimits,
     /// Tries used.

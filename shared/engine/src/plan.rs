@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use protocol::Millis;
 
 use crate::ids::{JobIndex, JobKey, PoolId, RunKey, Waits};
-use crate::job::{Completion, JobRecord, JobSpec, OutputsRef, Passthrough, Phase, TimeLimits};
+use crate::job::{Completion, JobRecord, JobSpec, OutputsRef, Phase};
 use crate::ports::{NewItem, Pool};
 use workflow::{Definition, JobDefinition, topological_order};
 
@@ -19,8 +19,6 @@ pub struct Planned {
     pub id: protocol::JobId,
     /// What it is.
     pub spec: JobSpec,
-    /// How long it may take.
-    pub limits: TimeLimits,
     /// For a re-run that keeps it: how it ended.
     pub kept: Option<OutputsRef>,
 }
@@ -30,11 +28,11 @@ pub struct Planned {
 pub fn planned(definition: &Definition) -> Vec<Planned> {
     let order = topological_order(&definition.jobs);
     let mut index_of = vec![0; order.len()];
-    for (index, &place) in order.iter().enumerate() {
-        index_of[place] = to_index(index);
+    for (index, &position) in order.iter().enumerate() {
+        index_of[position] = to_index(index);
     }
     let mut jobs: Vec<Planned> =
-        order.iter().map(|&place| planned_job(&definition.jobs[place], place, &index_of)).collect();
+        order.iter().map(|&position| planned_job(&definition.jobs[position], position, &index_of)).collect();
     for index in 0..jobs.len() {
         for need in jobs[index].spec.needs.clone() {
             jobs[need as usize].spec.dependents.push(to_index(index));
@@ -43,29 +41,15 @@ pub fn planned(definition: &Definition) -> Vec<Planned> {
     jobs
 }
 
-fn planned_job(job: &JobDefinition, place: usize, index_of: &[JobIndex]) -> Planned {
+fn planned_job(job: &JobDefinition, position: usize, index_of: &[JobIndex]) -> Planned {
     let needs: BTreeSet<JobIndex> = job.needs.iter().map(|&need| index_of[need]).collect();
     let spec = JobSpec {
-        name: job.name.clone(),
-        script: job.script.clone(),
-        env: job.env.clone(),
-        labels: job.labels.clone(),
-        secrets: job.secrets.clone(),
+        settings: job.settings.clone(),
         needs: needs.into_iter().collect(),
         dependents: Vec::new(),
-        max_retries: job.retry.max,
-        budgets: job.retry.budgets,
-        backoff: job.retry.backoff,
-        outputs_from: job.outputs_from,
-        place: to_index(place),
-        kept: Passthrough {
-            metadata: job.metadata.clone(),
-            ports: job.ports.clone(),
-            children: job.children.clone(),
-            collapsed: job.collapsed.clone(),
-        },
+        position: to_index(position),
     };
-    Planned { id: job.id.clone(), spec, limits: job.limits, kept: None }
+    Planned { id: job.id.clone(), spec, kept: None }
 }
 
 fn to_index(n: usize) -> JobIndex {
@@ -99,7 +83,7 @@ pub fn records(run: &RunKey, jobs: &[Planned], shard: usize, now: Millis) -> Vec
             spec: small.then(|| Box::new(job.spec.clone())),
             sharded,
             has_secrets: !job.spec.secrets.is_empty(),
-            limits: job.limits,
+            limits: job.spec.limits,
             ..JobRecord::first(key, job.id.clone(), phase)
         })));
     }

@@ -108,6 +108,6 @@ impl<P: Ports> Engine<P> {
             }
             _ => None,
         };
-        Ok(Planned { id: old.id.clone(), spec: spec.clone(), limits: old.limits, kept })
+        Ok(Planned { id: old.id.clone(), spec: spec.clone(), kept })
     }
 }

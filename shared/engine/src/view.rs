@@ -115,7 +115,7 @@ impl<P: Ports> Engine<P> {
         let ids: HashMap<JobIndex, &JobRecord> = records.iter().map(|job| (job.key.index, job)).collect();
         let view = View { control: &control, jobs: &ids, online: &online, detail, now: self.ports.now() };
         let mut jobs: Vec<(u32, Job)> =
-            records.iter().zip(&specs).map(|(job, spec)| (spec.place, view.job(job, spec))).collect();
+            records.iter().zip(&specs).map(|(job, spec)| (spec.position, view.job(job, spec))).collect();
         if detail == Detail::Full {
             let filled = self.fill_outputs(&records, &mut jobs).await;
             self.unless_deleted(&record, filled).await?;
@@ -260,16 +260,16 @@ impl View<'_> {
             depends_on: self.ids(&spec.needs),
             required_labels: spec.labels.clone(),
             secrets: spec.secrets.clone(),
-            max_retries: spec.max_retries,
+            max_retries: spec.retry.max,
             attempt: job.attempt,
             attempts: job.failed.clone(),
             duration_secs: started_at.map(|at| finished_at.unwrap_or(self.now).since(at).as_secs()),
             started_at,
             output: job.error.clone().filter(|_| failed),
-            metadata: spec.kept.metadata.clone(),
-            ports: spec.kept.ports.clone(),
-            children: spec.kept.children.clone(),
-            collapsed: spec.kept.collapsed.clone(),
+            metadata: spec.passthrough.metadata.clone(),
+            ports: spec.passthrough.ports.clone(),
+            children: spec.passthrough.children.clone(),
+            collapsed: spec.passthrough.collapsed.clone(),
             waiting_for: self.waiting_for(job, spec),
             outputs,
             outputs_truncated: matches!(job.outputs(), Some(OutputsRef::External { .. })),

@@ -14,7 +14,7 @@ use sqlite::Sqlite;
 const FOR: Duration = Duration::from_secs(2);
 
 fn job(key: JobKey) -> JobRecord {
-    let spec = r#"{"name":"job","script":"cargo build --release\necho \"::set-output version=1.2.3\"","place":0}"#;
+    let spec = r#"{"settings":{"name":"job","script":"cargo build --release\necho \"::set-output version=1.2.3\""},"position":0}"#;
     let id = JobId::new(format!("job-{}", key.index)).expect("an id");
     let spec = Some(serde_json::from_str(spec).expect("a spec"));
     JobRecord { spec, ..JobRecord::first(key, id, Phase::Waiting { on: [].into() }) }

@@ -3,9 +3,30 @@
 use std::time::Duration;
 
 use protocol::Millis;
+use protocol::wire::Backoff;
 use serde::{Deserialize, Serialize};
 
-/// Tries that a cause of failure has of its own; `None`: it uses those of `max_retries`.
+/// How often, and after what delay, a failed job is tried again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Retry {
+    /// Tries after the first.
+    #[serde(skip_serializing_if = "is_default")]
+    pub max: u32,
+    /// Tries of their own for some causes of failure.
+    #[serde(skip_serializing_if = "is_default")]
+    pub budgets: Budgets,
+    /// The delay between tries.
+    #[serde(skip_serializing_if = "is_default")]
+    pub backoff: Backoff,
+}
+
+/// Whether a field has its default value, so that it need not be stored.
+pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+/// Tries that a cause of failure has of its own; `None`: it uses those of [`Retry::max`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Budgets {

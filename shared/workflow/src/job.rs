@@ -1,19 +1,91 @@
-//! One job of a definition.
+//! One job: its settings, and how they are read from the keys of the workflow file.
+//!
+//! [`JobSettings`] is the only list of a job's settings. A run stores it and the engine reads it, so a new key needs a
+//! field here, a row in the table of [`keys`] and a line in [`Checker::job`].
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use protocol::wire::OutputsFrom;
-use protocol::{BadId, BadLabel, JobId, Label, LabelSet, limits};
+use protocol::{BadId, BadLabel, JobId, Label, LabelSet, SecretName, limits};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::bounds::{Retry, TimeLimits, is_default};
 use super::check::{Checker, Edge};
 use super::env::Needed;
 use super::keys::{self, Level};
-use super::node::{Entry, Kind, Node, Path};
+use super::node::{Entry, Node, Path};
 use super::report::quote;
-use super::script::{self, Step};
 use super::secrets::set_by_steps;
 use super::{EnvValue, JobDefinition};
+
+/// Everything that a definition says about a job, except its id and its needs.
+///
+/// Every field but `name` and `script` is left out of the stored form while it has its default value.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct JobSettings {
+    /// For people; the id, unless the definition says otherwise.
+    pub name: String,
+    /// What `sh -c` runs after the environment is set. Steps are already one script. See [`command`](super::command).
+    pub script: String,
+    /// The workflow's and the job's own variables, each name once, in this order. The `env` of a step is in the script.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub env: Vec<(String, EnvValue)>,
+    /// A worker must have all of these.
+    #[serde(default, skip_serializing_if = "LabelSet::is_empty")]
+    pub labels: LabelSet,
+    /// Secrets that the job is given in its environment when a worker takes it. No other variable has such a name.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub secrets: BTreeSet<SecretName>,
+    /// How often, and after what delay, it is tried again.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub retry: Retry,
+    /// How long it may take.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub limits: TimeLimits,
+    /// Where the worker looks for outputs.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub outputs_from: OutputsFrom,
+    /// Fields that only clients read.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub passthrough: Passthrough,
+}
+
+/// Fields that are stored and returned as given; the engine does nothing with them.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Passthrough {
+    /// As submitted.
+    #[serde(skip_serializing_if = "Value::is_null")]
+    pub metadata: Value,
+    /// As submitted.
+    #[serde(skip_serializing_if = "Value::is_null")]
+    pub ports: Value,
+    /// As submitted.
+    #[serde(skip_serializing_if = "Value::is_null")]
+    pub children: Value,
+    /// As submitted.
+    #[serde(skip_serializing_if = "Value::is_null")]
+    pub collapsed: Value,
+}
+
+impl JobSettings {
+    /// A job that runs this, with the default of every other setting.
+    #[must_use]
+    pub fn new(name: impl Into<String>, script: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            script: script.into(),
+            env: Vec::new(),
+            labels: LabelSet::default(),
+            secrets: BTreeSet::new(),
+            retry: Retry::default(),
+            limits: TimeLimits::default(),
+            outputs_from: OutputsFrom::default(),
+            passthrough: Passthrough::default(),
+        }
+    }
+}
 
 impl Checker<'_> {
     /// The job, unless something is wrong with it, and what it needs in any case.
@@ -49,20 +121,18 @@ impl Checker<'_> {
         let size: usize = env.iter().map(|(name, value)| name.len() + value.weight()).sum();
         let script = script.filter(|script| self.command_fits(script.len() + size, entry.key_at, path));
         let job = id.zip(script).map(|(id, script)| JobDefinition {
-            name: name.unwrap_or(&entry.key).to_owned(),
             id,
-            script,
-            env,
             needs: edges.iter().map(|edge| edge.to).collect(),
-            labels: labels.unwrap_or_default(),
-            secrets: secrets.unwrap_or_default(),
-            retry,
-            limits,
-            outputs_from: outputs_from.unwrap_or_default(),
-            metadata,
-            ports: Value::Null,
-            children: Value::Null,
-            collapsed: Value::Null,
+            settings: JobSettings {
+                env,
+                labels: labels.unwrap_or_default(),
+                secrets: secrets.unwrap_or_default(),
+                retry,
+                limits,
+                outputs_from: outputs_from.unwrap_or_default(),
+                passthrough: Passthrough { metadata, ..Passthrough::default() },
+                ..JobSettings::new(name.unwrap_or(&entry.key), script)
+            },
         });
         (job, edges)
     }
@@ -119,91 +189,6 @@ impl Checker<'_> {
                 OutputsFrom::Both
             }
         }
-    }
-
-    fn script(&mut self, entry: &Entry, entries: &[Entry], path: Path<'_>) -> Option<String> {
-        match (keys::find(entries, "run"), keys::find(entries, "steps")) {
-            (Some(run), None) => {
-                let script = self.run(&run.value, path.key("run"))?;
-                self.warn_if_long(script, run.key_at, path.key("run"));
-                Some(script.to_owned())
-            }
-            (None, Some(steps)) => {
-                let script = self.steps(&steps.value, path.key("steps"))?;
-                self.warn_if_long(&script, steps.key_at, path.key("steps"));
-                Some(script)
-            }
-            (Some(_), Some(steps)) => {
-                let message = format!("the job {} has both `run` and `steps`; keep one of them", quote(&entry.key));
-                self.report.add("run_and_steps", steps.key_at, path.key("steps"), message);
-                None
-            }
-            (None, None) => {
-                let message = format!("the job {} has nothing to run; write `run` or `steps`", quote(&entry.key));
-                self.report.add("missing_run", entry.key_at, path, message);
-                None
-            }
-        }
-    }
-
-    fn run<'n>(&mut self, node: &'n Node, path: Path<'_>) -> Option<&'n str> {
-        if node.is_null() || node.text().is_some_and(|text| text.trim().is_empty()) {
-            self.report.add("empty_run", node.at, path, "`run` is empty; write a command (`true` does nothing)");
-            return None;
-        }
-        let text = self.text(node, path, "a command")?;
-        self.no_nul(text, node, path);
-        Some(text)
-    }
-
-    fn steps(&mut self, node: &Node, path: Path<'_>) -> Option<String> {
-        let Kind::List(items) = &node.kind else {
-            self.wrong_type(node, path, "a list of steps, such as `- run: <command>`");
-            return None;
-        };
-        if items.is_empty() {
-            self.report.add("no_steps", node.at, path, "`steps` is empty; write `- run: <command>`");
-        }
-        self.at_most(items.len(), limits::STEPS, "steps", node.at, path);
-        let mut ids = HashSet::new();
-        let steps: Vec<_> = (0..).zip(items).map(|(n, item)| self.step(n, item, path.index(n), &mut ids)).collect();
-        let steps: Vec<Step> = steps.into_iter().collect::<Option<_>>()?;
-        // Quoting makes more of it, so what is too long as it stands isn't even put together.
-        let size = steps.iter().map(Step::size).sum();
-        self.no_longer_than(limits::COMMAND, size, node.at, path).then(|| script::steps(&steps))
-    }
-
-    fn step<'n>(&mut self, n: usize, node: &'n Node, path: Path<'_>, ids: &mut HashSet<&'n str>) -> Option<Step> {
-        let entries = self.mapping(node, path, "a step, such as `- run: <command>`")?;
-        keys::check(&mut self.report, entries, path, Level::Step);
-        let get = |key| keys::find(entries, key).map(|entry| &entry.value);
-        let id = get("id").and_then(|node| {
-            let path = path.key("id");
-            let id = self.text(node, path, "text")?;
-            self.id("step id", id, node.at, path);
-            if !ids.insert(id) {
-                let message = format!("an earlier step of this job has the id {}; choose another", quote(id));
-                self.report.add("duplicate_step", node.at, path, message);
-            }
-            Some(id)
-        });
-        let name = get("name").and_then(|node| {
-            let path = path.key("name");
-            self.shown(Some(node), path);
-            self.text(node, path, "text")
-        });
-        let env = get("env").map(|node| self.env(node, path.key("env"), None)).unwrap_or_default();
-        let Some(run) = get("run") else {
-            self.report.add("missing_run", node.at, path, "this step has nothing to run; write `run`");
-            return None;
-        };
-        let run = self.run(run, path.key("run"))?.to_owned();
-        let title = name.or(id).map_or_else(|| format!("step {}", n + 1), str::to_owned);
-        let text = |(name, value)| match value {
-            EnvValue::Text(text) => Some((name, text)),
-            EnvValue::Output { .. } => None,
-        };
-        Some(Step { title, env: env.into_iter().filter_map(text).collect(), run })
     }
 }
 

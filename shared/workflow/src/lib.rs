@@ -23,23 +23,22 @@ mod report;
 mod retry;
 mod script;
 mod secrets;
+mod steps;
 mod yaml;
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
 use std::fmt;
 
-use protocol::wire::{self, Backoff, OutputsFrom};
-use protocol::{JobId, LabelSet, OutputName, SecretName, limits};
+use protocol::wire;
+use protocol::{JobId, OutputName, limits};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
+pub use self::bounds::{Budgets, Retry, TimeLimits};
 pub use self::graph::topological_order;
+pub use self::job::{JobSettings, Passthrough};
 pub use self::script::command;
-
-pub use self::bounds::{Budgets, TimeLimits};
 
 use self::node::{Kind, Node};
 use self::report::Report;
@@ -62,43 +61,10 @@ pub struct Definition {
 pub struct JobDefinition {
     /// Unique in the definition.
     pub id: JobId,
-    /// For people; the id, unless the definition says otherwise.
-    pub name: String,
-    /// What `sh -c` runs, without `env`; steps are already one script. See [`command`].
-    pub script: String,
-    /// The workflow's and the job's own, each name once. The env of steps is in the script.
-    pub env: Vec<(String, EnvValue)>,
     /// Positions in [`Definition::jobs`], each once, without a cycle.
     pub needs: Vec<usize>,
-    /// All of these a worker must have.
-    pub labels: LabelSet,
-    /// What it is given in its environment when a worker takes it; no other variable of it has such a name.
-    pub secrets: BTreeSet<SecretName>,
-    /// Tries on top of the first.
-    pub retry: Retry,
-    /// How long it may take.
-    pub limits: TimeLimits,
-    /// Where the worker looks for outputs.
-    pub outputs_from: OutputsFrom,
-    /// Kept and returned as given.
-    pub metadata: Value,
-    /// Kept and returned as given.
-    pub ports: Value,
-    /// Kept and returned as given.
-    pub children: Value,
-    /// Kept and returned as given.
-    pub collapsed: Value,
-}
-
-/// How often, and when, a job is tried again.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Retry {
-    /// Tries on top of the first.
-    pub max: u32,
-    /// For causes that have tries of their own.
-    pub budgets: Budgets,
-    /// Between tries.
-    pub backoff: Backoff,
+    /// Everything else that the definition says about the job.
+    pub settings: JobSettings,
 }
 
 /// The value of an environment variable.

@@ -1,13 +1,10 @@
 //! The older form of a submission, `{name, trigger, jobs: [Job]}`: lenient about fields, as strict about the graph.
 
-use protocol::wire::OutputsFrom;
-
 use super::check::{Checker, Edge, manual};
 use super::keys::find;
 use super::node::{Entry, Kind, Node, Path};
 use super::report::{Report, quote};
-use super::{Definition, JobDefinition, Problem, Retry};
-use crate::bounds::TimeLimits;
+use super::{Definition, JobDefinition, JobSettings, Passthrough, Problem, Retry};
 
 /// Whether this is that form.
 pub(super) fn is_list_form(root: &Node) -> bool {
@@ -99,19 +96,14 @@ impl<'a> Checker<'a> {
         let command = command.filter(|command| self.command_fits(command.len(), node.at, path.key("command")));
         let job = id.zip(name).zip(command).map(|((id, name), command)| JobDefinition {
             id,
-            name: name.to_owned(),
-            script: command.to_owned(),
-            env: Vec::new(),
             needs: edges.iter().map(|edge| edge.to).collect(),
-            labels,
-            secrets,
-            retry: Retry { max: retries.unwrap_or_default(), ..Retry::default() },
-            limits: TimeLimits::default(),
-            outputs_from: OutputsFrom::default(),
-            metadata,
-            ports,
-            children,
-            collapsed,
+            settings: JobSettings {
+                labels,
+                secrets,
+                retry: Retry { max: retries.unwrap_or_default(), ..Retry::default() },
+                passthrough: Passthrough { metadata, ports, children, collapsed },
+                ..JobSettings::new(name, command)
+            },
         });
         (job, edges)
     }

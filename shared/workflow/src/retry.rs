@@ -3,12 +3,11 @@
 use protocol::limits;
 use protocol::wire::Backoff;
 
-use super::Retry;
 use super::check::Checker;
 use super::keys::{self, Level};
 use super::node::{Entry, Kind, Node, Path};
 use super::report::quote;
-use crate::bounds::{Budgets, TimeLimits};
+use crate::bounds::{Budgets, Retry, TimeLimits};
 
 /// Seconds before the second try, and at the most, unless the definition says otherwise.
 const BASE: u32 = 10;

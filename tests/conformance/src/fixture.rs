@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use engine::ids::{Fence, JobIndex, JobKey, PoolId, ReportHash, RunKey};
 use engine::job::{
-    Budgets, Change, End, JobOutcome, JobRecord, JobSpec, JobUpdate, LastReport, LeaseRecord, Passthrough, Phase,
-    Precondition, TimeLimits, Used,
+    Budgets, Change, End, JobOutcome, JobRecord, JobSettings, JobSpec, JobUpdate, LastReport, LeaseRecord, Passthrough,
+    Phase, Precondition, Retry, TimeLimits, Used,
 };
 use engine::ports::{Commit, Committed, Consistency, NewItem, Ports, Stored, Updated};
 use engine::run::{Control, MAX_TIMER_DELAY, RunState, Timer, WorkflowRecord};
-use protocol::wire::{Attempt, Backoff, Cause, OutputsFrom};
+use protocol::wire::{Attempt, Backoff, Cause};
 use protocol::{JobId, LabelSet, Millis, Outputs, SecretName, WorkerId, WorkflowId};
 
 /// When it is, in checks that don't ask the store.
@@ -55,21 +55,18 @@ pub(crate) fn outputs_of(pairs: &[(&str, &str)]) -> Outputs {
 }
 
 pub(crate) fn spec(labels: &LabelSet) -> JobSpec {
-    JobSpec {
-        name: "Bäu \"all\"".to_owned(),
-        script: "echo \"::set-output a=1\"\ntrue".to_owned(),
-        env: Vec::new(),
+    let settings = JobSettings {
         labels: labels.clone(),
         secrets: [SecretName::new("DEPLOY_KEY").expect("a name")].into(),
-        needs: Vec::new(),
-        dependents: vec![7, 9],
-        max_retries: 2,
-        budgets: Budgets { lost: Some(5), timeout: None },
-        backoff: Backoff::Exponential { base_secs: 10, max_secs: 300 },
-        outputs_from: OutputsFrom::default(),
-        place: 3,
-        kept: Passthrough { metadata: serde_json::json!({ "x": [1, null, "é"] }), ..Passthrough::default() },
-    }
+        retry: Retry {
+            max: 2,
+            budgets: Budgets { lost: Some(5), timeout: None },
+            backoff: Backoff::Exponential { base_secs: 10, max_secs: 300 },
+        },
+        passthrough: Passthrough { metadata: serde_json::json!({ "x": [1, null, "é"] }), ..Passthrough::default() },
+        ..JobSettings::new("Bäu \"all\"", "echo \"::set-output a=1\"\ntrue")
+    };
+    JobSpec { settings, needs: Vec::new(), dependents: vec![7, 9], position: 3 }
 }
 
 /// A job as a run begins with it.

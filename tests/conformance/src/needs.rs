@@ -12,7 +12,11 @@ use crate::fixture::{at_once, fresh_labels, fresh_run, job_now, spec, waiting};
 pub async fn a_large_spec_is_read_back_in_the_order_asked_for<P: Ports + 'static>(ports: Arc<P>) {
     let labels = fresh_labels(&*ports);
     let run = fresh_run(&*ports);
-    let sized = |bytes: usize| JobSpec { script: "é#\n".repeat(bytes / 4), ..spec(&labels) };
+    let sized = |bytes: usize| {
+        let mut spec = spec(&labels);
+        spec.settings.script = "é#\n".repeat(bytes / 4);
+        spec
+    };
     let specs: Vec<JobSpec> = [1_000, 60_000, 390_000, 1_000_000].map(sized).into();
     for (index, spec) in (0..).zip(&specs) {
         let mut job = waiting(&run, index, &[], &labels);

@@ -27,13 +27,13 @@ fn good(definition: &Definition) {
     let order = topological_order(&definition.jobs);
     assert_eq!(order.len(), definition.jobs.len(), "a checked definition has no cycle");
     for job in &definition.jobs {
-        assert!(!job.script.contains('\0'), "a shell can't be given a NUL");
-        let texts = job.env.iter().filter_map(|(name, value)| match value {
+        assert!(!job.settings.script.contains('\0'), "a shell can't be given a NUL");
+        let texts = job.settings.env.iter().filter_map(|(name, value)| match value {
             EnvValue::Text(text) => Some((name.clone(), text.clone())),
             EnvValue::Output { .. } => None,
         });
-        let whole = command(&texts.collect::<Vec<_>>(), &job.script);
-        assert!(whole.ends_with(&job.script), "the command ends with what was written");
+        let whole = command(&texts.collect::<Vec<_>>(), &job.settings.script);
+        assert!(whole.ends_with(&job.settings.script), "the command ends with what was written");
     }
 }
 

@@ -9,9 +9,9 @@ use workflow::Definition;
 impl<P: Ports> Engine<P> {
     /// Refuses a definition whose jobs ask for labels that the caller's may not.
     pub(crate) fn may_ask_for(&self, definition: &Definition) -> Result<()> {
-        let labels = definition.jobs.iter().flat_map(|job| &job.labels).cloned().collect();
+        let labels = definition.jobs.iter().flat_map(|job| &job.settings.labels).cloned().collect();
         self.caller.check_labels(&labels)?;
-        self.caller.check_secrets(definition.jobs.iter().flat_map(|job| &job.secrets))
+        self.caller.check_secrets(definition.jobs.iter().flat_map(|job| &job.settings.secrets))
     }
 
     /// Refuses a workflow that the caller couldn't have submitted: else a token for staging could start a deploy to

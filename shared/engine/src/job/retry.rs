@@ -32,7 +32,7 @@ pub fn after_failure(record: &JobRecord, spec: &JobSpec, failure: Failure, now: 
     let Failure { cause, error, exit_code, retryable, last_report } = failure;
     let used = if retryable { spec.use_a_try(record.used, cause) } else { None };
     if let (Some(used), Some(last_report)) = (used, last_report.clone()) {
-        let at = now + delay(spec.backoff, record.attempt);
+        let at = now + delay(spec.retry.backoff, record.attempt);
         return Change::Retry {
             pool: record.pool.clone(),
             at,
@@ -53,11 +53,11 @@ impl JobSpec {
     fn use_a_try(&self, mut used: Used, cause: Cause) -> Option<Used> {
         let own = match cause {
             Cause::Failure => None,
-            Cause::Lost => self.budgets.lost.map(|budget| (budget, &mut used.lost)),
-            Cause::Timeout => self.budgets.timeout.map(|budget| (budget, &mut used.timeout)),
+            Cause::Lost => self.retry.budgets.lost.map(|budget| (budget, &mut used.lost)),
+            Cause::Timeout => self.retry.budgets.timeout.map(|budget| (budget, &mut used.timeout)),
             Cause::QueueTimeout => return None,
         };
-        let (budget, of_it) = own.unwrap_or((self.max_retries, &mut used.max));
+        let (budget, of_it) = own.unwrap_or((self.retry.max, &mut used.max));
         if *of_it >= budget {
             return None;
         }

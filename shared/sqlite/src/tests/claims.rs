@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use engine::Engine;
 use engine::ids::{JobKey, PoolId, RunKey};
-use engine::job::{JobRecord, JobSpec, Phase};
+use engine::job::{JobRecord, JobSettings, JobSpec, Phase};
 use engine::ports::{Commit, Committed, NewItem, Pool, RunStore, WorkerRegistry};
 use engine::run::{Control, RunState, Timer, WorkflowRecord};
 use protocol::requests::Claim;
@@ -30,8 +30,12 @@ fn run_key() -> RunKey {
 
 /// Puts as many jobs in each pool's ready list.
 async fn fill(store: &Sqlite, from: &mut u32, jobs: impl Fn(u32) -> u32) {
-    let spec: JobSpec =
-        serde_json::from_str(r#"{"name":"job","script":"true","place":0}"#).expect("a spec as it is stored");
+    let spec = |labels: &LabelSet| JobSpec {
+        settings: JobSettings { labels: labels.clone(), ..JobSettings::new("job", "true") },
+        needs: Vec::new(),
+        dependents: Vec::new(),
+        position: 0,
+    };
     let mut items = Vec::new();
     for pool in 0..POOLS {
         let labels = labels_of(pool);
@@ -41,7 +45,7 @@ async fn fill(store: &Sqlite, from: &mut u32, jobs: impl Fn(u32) -> u32) {
             let phase = Phase::Ready { at, until: None };
             items.push(NewItem::Job(Box::new(JobRecord {
                 pool: PoolId::of(&labels),
-                spec: Some(Box::new(JobSpec { labels: labels.clone(), ..spec.clone() })),
+                spec: Some(Box::new(spec(&labels))),
                 ready_at: Some(at),
                 ..JobRecord::first(JobKey::new(&run_key(), *from), id, phase)
             })));

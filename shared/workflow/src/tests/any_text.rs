@@ -96,8 +96,8 @@ proptest! {
     fn any_text_in_quotes_is_the_value(value in "\\PC{0,30}") {
         let quoted = value.replace('\'', "''");
         let definition = from_yaml(&format!("jobs: {{a: {{run: x, env: {{A: '{quoted}'}}}}}}"));
-        prop_assert_eq!(definition.map(|d| d.jobs[0].env[0].1.clone()), Ok(EnvValue::Text(value.clone())));
+        prop_assert_eq!(definition.map(|d| d.jobs[0].settings.env[0].1.clone()), Ok(EnvValue::Text(value.clone())));
         let body = json!({"jobs": {"a": {"run": "x", "env": {"A": value}}}}).to_string();
-        prop_assert_eq!(from_json(&body).map(|d| d.jobs[0].env[0].1.clone()), Ok(EnvValue::Text(value)));
+        prop_assert_eq!(from_json(&body).map(|d| d.jobs[0].settings.env[0].1.clone()), Ok(EnvValue::Text(value)));
     }
 }

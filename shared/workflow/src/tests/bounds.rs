@@ -22,7 +22,10 @@ fn the_size_is_checked_before_anything_is_read() {
 #[test]
 fn aliases_are_followed_and_cannot_grow_without_bound() {
     let definition = yaml("jobs:\n  a: {run: &r make, labels: &l [x]}\n  b: {run: *r, labels: *l}\n");
-    assert_eq!((&definition.jobs[1].script, &definition.jobs[1].labels), (&"make".into(), &definition.jobs[0].labels));
+    assert_eq!(
+        (&definition.jobs[1].settings.script, &definition.jobs[1].settings.labels),
+        (&"make".into(), &definition.jobs[0].settings.labels)
+    );
     let mut bomb = "jobs: {a: {run: x, metadata: {a0: &a0 [x]".to_owned();
     for n in 0..30 {
         let _ = write!(bomb, ", a{}: &a{} [*a{n}, *a{n}]", n + 1, n + 1);

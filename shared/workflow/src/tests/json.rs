@@ -1,6 +1,6 @@
 //! The two forms of a JSON body.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::super::*;
 use super::{env, text};
@@ -45,14 +45,23 @@ fn a_list_of_jobs_is_read_as_clients_send_it() {
     let definition = from_json(&body.to_string()).expect("good");
     assert_eq!((definition.name.as_deref(), definition.trigger.as_str()), (Some("ci"), "push"));
     let [test, build] = &definition.jobs[..] else { panic!("two jobs") };
-    assert_eq!((test.id.as_str(), test.name.as_str(), test.script.as_str()), ("test", "Test", "make test"));
     assert_eq!(
-        (test.needs.as_slice(), test.retry.max, test.labels.to_string()),
+        (test.id.as_str(), test.settings.name.as_str(), test.settings.script.as_str()),
+        ("test", "Test", "make test")
+    );
+    assert_eq!(
+        (test.needs.as_slice(), test.settings.retry.max, test.settings.labels.to_string()),
         ([1].as_slice(), 2, "docker, gpu".into())
     );
-    assert_eq!((&test.metadata, &test.ports), (&json!({"n": [1, null]}), &json!([{"id": "in"}])));
-    assert_eq!((&test.children, &test.collapsed), (&Value::Null, &json!(true)));
-    assert_eq!((build.script.as_str(), build.retry.max, build.needs.len()), ("", 0, 0));
+    assert_eq!(
+        (&test.settings.passthrough.metadata, &test.settings.passthrough.ports),
+        (&json!({"n": [1, null]}), &json!([{"id": "in"}]))
+    );
+    assert_eq!(
+        (&test.settings.passthrough.children, &test.settings.passthrough.collapsed),
+        (&Value::Null, &json!(true))
+    );
+    assert_eq!((build.settings.script.as_str(), build.settings.retry.max, build.needs.len()), ("", 0, 0));
 }
 
 #[test]

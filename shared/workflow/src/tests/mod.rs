@@ -4,7 +4,7 @@ mod any_text;
 mod bounds;
 mod json;
 
-use protocol::wire;
+use protocol::wire::{self, Backoff, OutputsFrom};
 use serde_json::json;
 
 use super::*;
@@ -36,7 +36,7 @@ fn text(value: &str) -> EnvValue {
 }
 
 fn env<'a>(definition: &'a Definition, name: &str) -> Option<&'a EnvValue> {
-    definition.jobs[0].env.iter().find(|(key, _)| key == name).map(|(_, value)| value)
+    definition.jobs[0].settings.env.iter().find(|(key, _)| key == name).map(|(_, value)| value)
 }
 
 #[test]
@@ -46,11 +46,11 @@ fn the_example_of_the_documentation_reads_as_it_says() {
     );
     assert_eq!((definition.name, definition.trigger.as_str()), (None, "manual"));
     let [build, deploy] = &definition.jobs[..] else { panic!("two jobs") };
-    assert_eq!((build.id.as_str(), build.name.as_str()), ("build", "build"));
-    assert_eq!(build.script, "cargo build\necho done\n");
-    assert_eq!((deploy.needs.as_slice(), deploy.retry.max), ([0].as_slice(), 0));
-    assert_eq!(deploy.labels.to_string(), "staging");
-    assert_eq!(deploy.outputs_from, OutputsFrom::Both);
+    assert_eq!((build.id.as_str(), build.settings.name.as_str()), ("build", "build"));
+    assert_eq!(build.settings.script, "cargo build\necho done\n");
+    assert_eq!((deploy.needs.as_slice(), deploy.settings.retry.max), ([0].as_slice(), 0));
+    assert_eq!(deploy.settings.labels.to_string(), "staging");
+    assert_eq!(deploy.settings.outputs_from, OutputsFrom::Both);
     assert_eq!(definition.notes, []);
 }
 
@@ -156,7 +156,7 @@ fn scalars_stay_as_written() {
         assert_eq!(env(&definition, name), Some(&text(value)), "{name}");
     }
     let job = &definition.jobs[0];
-    assert_eq!((job.id.as_str(), job.name.as_str(), job.script.as_str()), ("1.10", "007", "true"));
+    assert_eq!((job.id.as_str(), job.settings.name.as_str(), job.settings.script.as_str()), ("1.10", "007", "true"));
 }
 
 #[test]
@@ -164,8 +164,8 @@ fn the_inner_env_wins_and_each_name_is_there_once() {
     let definition =
         yaml("env: {A: w, B: w}\njobs:\n  a:\n    env: {B: j, C: j}\n    steps: [{run: x, env: {C: s}}]\n");
     let pairs = [("A", "w"), ("B", "j"), ("C", "j")];
-    assert_eq!(definition.jobs[0].env, pairs.map(|(name, value)| (name.to_owned(), text(value))));
-    assert!(definition.jobs[0].script.contains("export C="), "{}", definition.jobs[0].script);
+    assert_eq!(definition.jobs[0].settings.env, pairs.map(|(name, value)| (name.to_owned(), text(value))));
+    assert!(definition.jobs[0].settings.script.contains("export C="), "{}", definition.jobs[0].settings.script);
 }
 
 #[test]
@@ -206,7 +206,7 @@ fn on_is_shown_and_noted_since_it_starts_nothing() {
 fn a_job_names_a_secret_or_several() {
     let names = |secrets: &str| {
         let definition = yaml(&format!("jobs: {{a: {{run: x, secrets: {secrets}}}}}"));
-        definition.jobs[0].secrets.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+        definition.jobs[0].settings.secrets.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
     };
     assert_eq!(names("DEPLOY_KEY"), "DEPLOY_KEY");
     assert_eq!(names("[b, a_1]"), "a_1 b");
@@ -285,7 +285,7 @@ fn labels_are_checked_one_by_one_and_counted_once() {
 
 #[test]
 fn times_are_seconds_or_have_a_unit_and_are_within_fourteen_days() {
-    let limits = |line: &str| yaml(&format!("jobs: {{a: {{run: x, {line}}}}}")).jobs[0].limits;
+    let limits = |line: &str| yaml(&format!("jobs: {{a: {{run: x, {line}}}}}")).jobs[0].settings.limits;
     for (text, secs) in [("5", 5), ("90s", 90), ("'30m'", 1800), ("6h", 21_600), ("336h", 1_209_600)] {
         let both = limits(&format!("timeout: {text}, queue_timeout: {text}"));
         assert_eq!(both, TimeLimits { timeout: Some(secs), queue_timeout: Some(secs) }, "{text}");
@@ -301,7 +301,7 @@ fn times_are_seconds_or_have_a_unit_and_are_within_fourteen_days() {
 
 #[test]
 fn a_retry_says_how_often_by_cause_and_after_what_delay() {
-    let retry = |text: &str| yaml(&format!("jobs: {{a: {{run: x, retry: {{{text}}}}}}}")).jobs[0].retry;
+    let retry = |text: &str| yaml(&format!("jobs: {{a: {{run: x, retry: {{{text}}}}}}}")).jobs[0].settings.retry;
     let budgets = Budgets { lost: Some(5), timeout: Some(1) };
     assert_eq!(retry("max: 2, lost: 5, timeout: 1"), Retry { max: 2, budgets, backoff: Backoff::None });
     for (text, backoff) in [
@@ -329,7 +329,7 @@ fn a_retry_says_how_often_by_cause_and_after_what_delay() {
 #[test]
 fn retries_are_a_whole_number_up_to_the_limit_in_either_form() {
     for (line, retries) in [("retries: 100", 100), ("retries: 0", 0), ("retry: {max: 3}", 3)] {
-        assert_eq!(yaml(&format!("jobs: {{a: {{run: x, {line}}}}}")).jobs[0].retry.max, retries);
+        assert_eq!(yaml(&format!("jobs: {{a: {{run: x, {line}}}}}")).jobs[0].settings.retry.max, retries);
     }
     for line in ["retries: 101", "retries: -1", "retry: {max: 99999999999999999999}"] {
         assert_eq!(codes(&format!("run: x\n{line}")), ["out_of_range"], "{line}");
@@ -401,13 +401,13 @@ fn the_order_keeps_the_files_order_among_the_ready() {
 fn metadata_is_kept_as_data() {
     let definition = yaml("jobs: {a: {run: x, metadata: {n: 5, f: 1.5, t: '5', b: true, z: ~, l: [007, 0x1]}}}");
     let kept = json!({"n": 5, "f": 1.5, "t": "5", "b": true, "z": null, "l": ["007", "0x1"]});
-    assert_eq!(definition.jobs[0].metadata, kept);
+    assert_eq!(definition.jobs[0].settings.passthrough.metadata, kept);
 }
 
 #[test]
 fn windows_line_ends_read_as_line_ends() {
     let definition = yaml("jobs:\r\n  a:\r\n    run: |\r\n      one\r\n      two\r\n");
-    assert_eq!(definition.jobs[0].script, "one\ntwo\n");
+    assert_eq!(definition.jobs[0].settings.script, "one\ntwo\n");
 }
 
 #[test]
