@@ -37,7 +37,7 @@ pub struct WorkerConfig {
     #[arg(long, env = "WORKER_TOKEN", hide_env_values = true)]
     pub token: Option<Token>,
     /// Id of this worker, unique among all workers [default: host name and a random suffix]
-    #[arg(id = "id", long, env = "WORKER_ID", default_value = "", hide_default_value = true, value_parser = parse_worker_id)]
+    #[arg(long = "id", env = "WORKER_ID", value_name = "ID", default_value = "", hide_default_value = true, value_parser = parse_worker_id)]
     pub worker_id: WorkerId,
     /// Labels of this worker, separated by commas, at most 64; it claims jobs whose labels are all among these [default: none]
     #[arg(long, env = "WORKER_LABELS", default_value = "", hide_default_value = true, value_parser = LabelSet::from_comma_separated)]
@@ -52,10 +52,10 @@ pub struct WorkerConfig {
     #[arg(long, env = "WORKER_CONCURRENCY", value_name = "N", default_value_t = 1)]
     pub concurrency: usize,
     /// Time to live of a job's lease: after this time without a heartbeat the job goes to another worker; heartbeats are sent every third of it
-    #[arg(id = "lease_ttl", long, env = "WORKER_LEASE_TTL", value_name = "TIME", default_value = "30s", value_parser = parse_seconds)]
+    #[arg(long = "lease-ttl", env = "WORKER_LEASE_TTL", value_name = "TIME", default_value = "30s", value_parser = parse_seconds)]
     pub lease_ttl_secs: u32,
     /// How long a claim waits at the server for a job, at most 20s; only `wfg serve` supports this. Ignored with --idle-exit and --drain
-    #[arg(id = "wait", long, env = "WORKER_WAIT", value_name = "TIME", default_value = "20s", value_parser = parse_seconds)]
+    #[arg(long = "wait", env = "WORKER_WAIT", value_name = "TIME", default_value = "20s", value_parser = parse_seconds)]
     pub wait_secs: u32,
     /// Pause between claims that found no job, varied by up to a quarter; up to 30s after errors
     #[arg(long, env = "WORKER_POLL", value_name = "TIME", default_value = "2s", value_parser = parse_duration)]
@@ -73,7 +73,7 @@ pub struct WorkerConfig {
     #[arg(long, env = "WORKER_GRACE", value_name = "TIME", default_value = "10s", value_parser = parse_duration)]
     pub grace: Duration,
     /// How long running jobs may continue after the worker's first SIGTERM or SIGINT [default: until they end]
-    #[arg(id = "grace_on_shutdown", long, env = "WORKER_SHUTDOWN_GRACE", value_name = "TIME", value_parser = parse_duration)]
+    #[arg(long = "grace-on-shutdown", env = "WORKER_SHUTDOWN_GRACE", value_name = "TIME", value_parser = parse_duration)]
     pub shutdown_grace: Option<Duration>,
     /// Exit after one job
     #[arg(long, env = "WORKER_ONCE", value_parser = FalseyValueParser::new())]
