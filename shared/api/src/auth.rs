@@ -48,7 +48,7 @@ pub(crate) async fn admit<P: Ports>(
             _ => Err(unauthorized("this server is another program's own; it takes no requests from elsewhere")),
         },
         Admission::Tokens => match credential(headers) {
-            Some(token) => engine.grant_of(&token).await.map_err(ApiError::from),
+            Some(token) => engine.tokens().grant_of(&token).await.map_err(ApiError::from),
             None => Err(unauthorized(
                 "this needs a token: send it as `Authorization: Bearer TOKEN`, or as the password in the server's URL",
             )),
@@ -117,27 +117,33 @@ async fn note<P: Ports>(
         reason: Some(reason),
         ..entry(engine, action, audit_action)
     };
-    engine.record(entry).await;
+    engine.audit().record(entry).await;
 }
 
 /// Writes down what was done to a workflow.
 pub(crate) async fn record_action<P: Ports>(engine: &Engine<P>, action: Action, workflow: &WorkflowId) {
     if let Some(audit_action) = action.audit_action() {
-        engine.record(AuditEntry { workflow: Some(workflow.clone()), ..entry(engine, action, audit_action) }).await;
+        engine
+            .audit()
+            .record(AuditEntry { workflow: Some(workflow.clone()), ..entry(engine, action, audit_action) })
+            .await;
     }
 }
 
 /// Writes down what was done to a token.
 pub(crate) async fn record_token_action<P: Ports>(engine: &Engine<P>, action: Action, subject: &TokenName) {
     if let Some(audit_action) = action.audit_action() {
-        engine.record(AuditEntry { subject: Some(subject.clone()), ..entry(engine, action, audit_action) }).await;
+        engine
+            .audit()
+            .record(AuditEntry { subject: Some(subject.clone()), ..entry(engine, action, audit_action) })
+            .await;
     }
 }
 
 fn entry<P: Ports>(engine: &Engine<P>, action: Action, audit_action: AuditAction) -> AuditEntry {
     let route = ROUTES.iter().find(|route| route.action == action);
     let route = route.map_or_else(String::new, |route| format!("{} {}", route.method, route.path));
-    AuditEntry::new(engine.ports().now(), engine.caller().name().cloned(), audit_action, route)
+    AuditEntry::new(engine.now(), engine.caller().name().cloned(), audit_action, route)
 }
 
 /// Whether an answer says that the caller may not do this.

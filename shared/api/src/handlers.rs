@@ -34,15 +34,15 @@ pub(crate) async fn handle<P: Ports>(engine: &Engine<P>, action: Action, input: 
         Action::LogStream => Ok(LogEvents::open(engine, input).await?.0),
         Action::Outputs => jobs::outputs(engine, input).await,
         Action::IsCancelled => jobs::is_cancelled(engine, input).await,
-        Action::Workers => json_answer(StatusCode::OK, &engine.workers().await?),
-        Action::Pools => json_answer(StatusCode::OK, &engine.pools().await?),
-        Action::Register => json_answer(StatusCode::OK, &engine.register(input.json()?).await?),
-        Action::WorkerHeartbeat => json_answer(StatusCode::OK, &engine.worker_heartbeat(&input.param("id")?).await?),
+        Action::Workers => json_answer(StatusCode::OK, &engine.workers().list().await?),
+        Action::Pools => json_answer(StatusCode::OK, &engine.workers().pools().await?),
+        Action::Register => json_answer(StatusCode::OK, &engine.workers().register(input.json()?).await?),
+        Action::WorkerHeartbeat => json_answer(StatusCode::OK, &engine.workers().heartbeat(&input.param("id")?).await?),
         Action::Unregister => {
-            engine.unregister(&input.param("id")?).await?;
+            engine.workers().unregister(&input.param("id")?).await?;
             Ok(empty(StatusCode::NO_CONTENT))
         }
-        Action::Claim => json_answer(StatusCode::OK, &engine.claim(input.json()?).await?),
+        Action::Claim => json_answer(StatusCode::OK, &engine.claims().claim(input.json()?).await?),
         Action::Heartbeat => jobs::heartbeat(engine, input).await,
         Action::Complete => jobs::complete(engine, input).await,
         Action::Fail => jobs::fail(engine, input).await,

@@ -16,19 +16,19 @@ use crate::routes::Action;
 pub(crate) const PAGE: usize = 100;
 
 pub(super) async fn tokens<P: Ports>(engine: &Engine<P>) -> Answer {
-    json_answer(StatusCode::OK, &engine.tokens().await?)
+    json_answer(StatusCode::OK, &engine.tokens().list().await?)
 }
 
 pub(super) async fn create<P: Ports>(engine: &Engine<P>, input: &Input) -> Answer {
     let new: NewToken = input.json()?;
-    let created = engine.create_token(new).await?;
+    let created = engine.tokens().create(new).await?;
     record_token_action(engine, Action::CreateToken, &created.info.name).await;
     json_answer(StatusCode::CREATED, &created)
 }
 
 pub(super) async fn revoke<P: Ports>(engine: &Engine<P>, input: &Input) -> Answer {
     let name: TokenName = input.param("name")?;
-    engine.revoke_token(&name).await?;
+    engine.tokens().revoke(&name).await?;
     record_token_action(engine, Action::RevokeToken, &name).await;
     Ok(empty(StatusCode::NO_CONTENT))
 }
@@ -36,7 +36,7 @@ pub(super) async fn revoke<P: Ports>(engine: &Engine<P>, input: &Input) -> Answe
 pub(super) async fn audit<P: Ports>(engine: &Engine<P>, input: &Input) -> Answer {
     let limit = input.limit(PAGE)?;
     let after = input.query::<String>("cursor")?.map(|text| parse_cursor(&text)).transpose()?;
-    let page = engine.audit(after, limit).await?;
+    let page = engine.audit().list(after, limit).await?;
     let response = json_answer(StatusCode::OK, &page.entries)?;
     let Some(AuditCursor { at, id }) = page.next else { return Ok(response) };
     Ok(link_next(response, &format!("/api/audit?limit={limit}&cursor={at}.{}", hex::encode(id))))

@@ -36,10 +36,10 @@ pub(super) async fn submit<P: Ports>(engine: &Engine<P>, input: &Input) -> Answe
         run,
         key: key.map(hash),
     };
-    let submitted = engine.submit(submission).await?;
+    let submitted = engine.submissions().submit(submission).await?;
     // Of a repeat too: the first may have been cut off before this.
     record_action(engine, Action::Submit, &submitted.workflow).await;
-    let workflow = engine.workflow(&submitted.workflow).await?;
+    let workflow = engine.queries().workflow(&submitted.workflow).await?;
     let status = if submitted.repeat { StatusCode::OK } else { StatusCode::CREATED };
     let mut response = workflow_answer(status, workflow)?;
     if let Ok(location) = HeaderValue::try_from(format!("/api/workflows/{}", encode(submitted.workflow.as_str()))) {
@@ -72,7 +72,7 @@ fn parse(format: Format, text: &str) -> Result<Definition, ApiError> {
 }
 
 pub(super) async fn one<P: Ports>(engine: &Engine<P>, input: &Input) -> Answer {
-    workflow_answer(StatusCode::OK, engine.workflow(&input.param("id")?).await?)
+    workflow_answer(StatusCode::OK, engine.queries().workflow(&input.param("id")?).await?)
 }
 
 /// What an answer that is too large says less of, in this order, until it isn't.
@@ -140,7 +140,7 @@ pub(super) async fn list<P: Ports>(engine: &Engine<P>, input: &Input) -> Answer 
     }
     let status = input.query::<Status>("status")?;
     let after = input.query::<String>("cursor")?.map(|text| parse_cursor(&text)).transpose()?;
-    let page = engine.workflows(after, limit, skip, status).await?;
+    let page = engine.queries().workflows(after, limit, skip, status).await?;
     let response = fitting(StatusCode::OK, page.workflows, |workflows, less| {
         workflows.iter_mut().flat_map(|workflow| &mut workflow.jobs).for_each(less);
     })?;
@@ -161,14 +161,14 @@ fn parse_cursor(text: &str) -> Result<ListCursor, ApiError> {
 pub(super) async fn run<P: Ports>(engine: &Engine<P>, input: &Input) -> Answer {
     let id: WorkflowId = input.param("id")?;
     let run: Run = input.json_or_default()?;
-    engine.start(&id, run.only).await?;
+    engine.runs().start(&id, run.only).await?;
     record_action(engine, Action::Run, &id).await;
     accepted(&id)
 }
 
 pub(super) async fn cancel<P: Ports>(engine: &Engine<P>, input: &Input) -> Answer {
     let id: WorkflowId = input.param("id")?;
-    engine.cancel(&id).await?;
+    engine.runs().cancel(&id).await?;
     record_action(engine, Action::Cancel, &id).await;
     accepted(&id)
 }
@@ -179,7 +179,7 @@ fn accepted(id: &WorkflowId) -> Answer {
 
 pub(super) async fn delete<P: Ports>(engine: &Engine<P>, input: &Input) -> Answer {
     let id: WorkflowId = input.param("id")?;
-    engine.delete(&id).await?;
+    engine.runs().delete(&id).await?;
     record_action(engine, Action::Delete, &id).await;
     Ok(empty(StatusCode::NO_CONTENT))
 }
