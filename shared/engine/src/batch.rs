@@ -10,7 +10,8 @@ use crate::Scheduling;
 use crate::error::Result;
 use crate::ids::{JobIndex, JobKey, RunKey};
 use crate::job::{Change, End, JobOutcome, JobRecord, JobUpdate, Phase, Precondition};
-use crate::ports::{BatchKind, BatchTask, Consistency, Dispatcher, JobStore, RunStore, WorkerRegistry};
+use crate::messages::{BatchKind, BatchTask};
+use crate::ports::{Consistency, Dispatcher, JobStore, RunStore, WorkerRegistry};
 use crate::run::RunState;
 
 /// A step ends after this long, or as many writes as [`crate::Tuning`] says, and asks for the next.

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use engine::change::ChangeEvent;
 use engine::ids::JobKey;
 use engine::job::{Change, Completion, JobOutcome, JobRecord, OutputsRef, Phase};
-use engine::ports::{BatchKind, BatchTask, Local, Ports, Reconcile, Work};
+use engine::messages::ChangeEvent;
+use engine::messages::{BatchKind, BatchTask, Reconcile, Work};
+use engine::ports::{Local, Ports};
 use engine::run::{Progress, RunState, RunUpdate};
 
 use crate::fixture::{
