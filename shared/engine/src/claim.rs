@@ -119,7 +119,7 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Claim
     }
 
     /// The jobs to try: the oldest of all covered pools, from a random one of the first few on.
-    async fn candidates<'a>(self, pools: &'a [Pool]) -> Result<Vec<Candidate<'a>>> {
+    async fn candidates(self, pools: &[Pool]) -> Result<Vec<Candidate<'_>>> {
         let now = self.engine.now();
         let heads = try_join_all(pools.iter().map(|pool| self.engine.ports.ready_heads(&pool.id, now))).await?;
         let mut all: Vec<(ReadyHead, &Pool)> =
