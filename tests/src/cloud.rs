@@ -5,6 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use std::sync::Arc;
 use std::time::Duration;
 
+use client::{Client, ClientError};
 use protocol::access::{Allowed, NewToken, Scope};
 use protocol::{LabelSet, SecretName, SecretValue, TokenName};
 use reqwest::header::HeaderMap;
@@ -12,7 +13,6 @@ use reqwest::{Method, StatusCode};
 use serde_json::Value;
 use server::Server;
 use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
-use worker::{Client, ClientError};
 
 use crate::emulator::Emulator;
 use crate::run::Run;

@@ -29,13 +29,7 @@ pub(super) async fn submit<P: Ports>(engine: &Engine<P>, input: &Input) -> Answe
     let key = idempotency_key(input)?;
     let definition = parse(format, text)?;
     let hash = |key: String| (key, ReportHash::of([text, if run { "run" } else { "" }]));
-    let submission = Submission {
-        definition,
-        default_name: "workflow".to_owned(),
-        source: text.to_owned(),
-        run,
-        key: key.map(hash),
-    };
+    let submission = Submission { definition, source: text.to_owned(), run, key: key.map(hash) };
     let submitted = engine.submissions().submit(submission).await?;
     // Of a repeat too: the first may have been cut off before this.
     record_action(engine, Action::Submit, &submitted.workflow).await;
