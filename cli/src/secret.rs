@@ -2,8 +2,9 @@
 
 use std::io::Read;
 use std::path::Path;
+use std::sync::Arc;
 
-use memory::Memory;
+use engine::Engine;
 use protocol::mask::SHORTEST;
 use protocol::{SecretName, SecretValue, limits};
 use server::secrets::{self, SecretsError, SecretsFile};
@@ -49,11 +50,11 @@ pub fn open(path: Option<&Path>) -> Result<Option<SecretsFile>, Failure> {
     path.map(SecretsFile::open).transpose().map_err(usage)
 }
 
-/// An empty store with these secrets.
-pub fn memory_with(secrets: Option<SecretsFile>) -> Memory {
+/// The engine with secrets from this file, if there is one.
+pub fn with_file<P>(engine: Engine<P>, secrets: Option<SecretsFile>) -> Engine<P> {
     match secrets {
-        Some(secrets) => Memory::new().with_secrets(secrets),
-        None => Memory::new(),
+        Some(secrets) => engine.with_secrets(Arc::new(secrets)),
+        None => engine,
     }
 }
 

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use engine::Engine;
 use engine::ports::Local;
+use memory::Memory;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use server::{Admission, Server};
 use sqlite::Sqlite;
@@ -25,13 +26,10 @@ pub async fn run(screen: &Screen, args: &ServeArgs) -> Result<(), Failure> {
     let secrets = secret::open(args.secrets.as_deref())?;
     match &args.data {
         Some(file) => {
-            let mut store = Sqlite::open(file).map_err(|error| Failure::usage(&error))?;
-            if let Some(secrets) = secrets {
-                store = store.with_secrets(secrets);
-            }
-            serve(screen, args, Engine::new(store)).await
+            let store = Sqlite::open(file).map_err(|error| Failure::usage(&error))?;
+            serve(screen, args, secret::with_file(Engine::new(store), secrets)).await
         }
-        None => serve(screen, args, Engine::new(secret::memory_with(secrets))).await,
+        None => serve(screen, args, secret::with_file(Engine::new(Memory::new()), secrets)).await,
     }
 }
 

@@ -135,6 +135,6 @@ fn list_text(tokens: &[TokenInfo], now: Millis, screen: &Screen) -> String {
 
 /// A server's first token, if nobody can make one yet.
 pub async fn first<P: Ports>(engine: &Engine<P>) -> Result<Option<String>, Failure> {
-    let created = engine.first_token().await.map_err(|error| Failure::usage(&error))?;
+    let created = engine.tokens().first().await.map_err(|error| Failure::usage(&error))?;
     Ok(created.map(|created| created.token))
 }

@@ -52,7 +52,7 @@ async fn why_says_who_is_busy_with_what() {
     watching.until("train | begun").await;
     let eval = world.submit("eval.yml").await;
     // What workers do is known to the server with a delay.
-    world.server.advance(Duration::from_secs(6)).await;
+    world.advance(Duration::from_secs(6)).await;
     let said = world.good(&["why", &eval]).await;
     in_order(&said, &[": 1 of 1 worker online with all its labels (gpu) is busy.", "  only runs train"]);
     in_order(&world.good(&["workers"]).await, &["WORKER  STATUS  LABELS  JOB", "only    busy    gpu     train"]);
@@ -150,7 +150,7 @@ async fn attempts_that_were_lost_or_ran_too_long_say_so() {
             ticket: None,
         };
         client.claim(&claim).await.expect("an answer").expect("a job");
-        world.server.advance(Duration::from_secs(6)).await;
+        world.advance(Duration::from_secs(6)).await;
     }
     let status = world.good(&["status", &id]).await;
     in_order(&status, &["a    queued  3 of 3", "  attempt 0: lost after ", "  attempt 1: timed out after "]);

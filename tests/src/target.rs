@@ -3,7 +3,7 @@
 use std::env;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::sync::{OnceLock, mpsc};
+use std::sync::{Arc, OnceLock, mpsc};
 
 use engine::Engine;
 use engine::ports::Local;
@@ -53,10 +53,10 @@ fn serve_in_this_process(folder: PathBuf, secrets: PathBuf) -> String {
             match env::var("WFG_TEST_STORE").as_deref() {
                 Ok("sqlite") => {
                     let store = Sqlite::open(folder.join("wfg.db")).expect("a fresh file");
-                    serve(store.with_secrets(secrets), &tell).await;
+                    serve(store, secrets, &tell).await;
                 }
                 Ok(other) => panic!("WFG_TEST_STORE is {other:?}; there is sqlite, and memory without it"),
-                Err(_) => serve(Memory::new().with_secrets(secrets), &tell).await,
+                Err(_) => serve(Memory::new(), secrets, &tell).await,
             }
         });
     });
@@ -73,9 +73,9 @@ fn folder_of_this_process() -> PathBuf {
     folder
 }
 
-async fn serve<P: Local + 'static>(store: P, tell: &mpsc::Sender<String>) {
-    let engine = Engine::new(store);
-    let token = engine.first_token().await.expect("made").expect("the first").token;
+async fn serve<P: Local + 'static>(store: P, secrets: SecretsFile, tell: &mpsc::Sender<String>) {
+    let engine = Engine::new(store).with_secrets(Arc::new(secrets));
+    let token = engine.tokens().first().await.expect("made").expect("the first").token;
     let server = Server::admitting(([127, 0, 0, 1], 0).into(), engine, Admission::Tokens).await.expect("a free port");
     tell.send(with_token(&server.url(), &token)).expect("somebody asked");
     std::future::pending::<()>().await;

@@ -8,6 +8,7 @@ mod local_workers;
 use std::time::Duration;
 
 use engine::Engine;
+use memory::Memory;
 use protocol::wire::Workflow;
 use protocol::{Status, WorkflowId};
 use server::{Admission, Server};
@@ -47,7 +48,9 @@ pub async fn run(screen: &Screen, args: RunArgs) -> Result<(), Failure> {
     let password = password()?;
     // Others on this machine can reach the port too.
     let auth = Admission::Secret(password.as_str().into());
-    let server = Server::admitting(([127, 0, 0, 1], 0).into(), Engine::new(secret::memory_with(secrets)), auth).await;
+    let server =
+        Server::admitting(([127, 0, 0, 1], 0).into(), secret::with_file(Engine::new(Memory::new()), secrets), auth)
+            .await;
     let server = server.map_err(|error| Failure::Usage(format!("can't open a port for the workers: {error}.")))?;
     let remote = Remote::new(&server.url(), Some(password.clone()))?;
     let workflow = submit::send(&remote, &source, &definition, true).await?;

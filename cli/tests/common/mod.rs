@@ -5,8 +5,12 @@ pub mod process;
 
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
+use engine::Engine;
+use engine::clock::ManualClock;
+use memory::Memory;
 use server::Server;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
@@ -22,6 +26,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 /// An empty engine, and a directory for what a test needs.
 pub struct World {
     pub server: Server,
+    clock: Arc<ManualClock>,
     pub dir: TempDir,
     /// Of the workers that are started next; what they run learns of a cancel within a third of it.
     pub lease_ttl_secs: u32,
@@ -36,8 +41,16 @@ impl Drop for World {
 
 impl World {
     pub async fn new() -> Self {
-        let server = Server::in_memory("127.0.0.1:0".parse().expect("an address")).await.expect("a free port");
-        Self { server, dir: TempDir::new().expect("a directory"), lease_ttl_secs: 6, workers: Vec::new() }
+        let clock = Arc::new(ManualClock::default());
+        let engine = Engine::new(Memory::new()).with_clock(clock.clone());
+        let server = Server::start("127.0.0.1:0".parse().expect("an address"), engine).await.expect("a free port");
+        Self { server, clock, dir: TempDir::new().expect("a directory"), lease_ttl_secs: 6, workers: Vec::new() }
+    }
+
+    /// Moves the engine's clock forward.
+    pub async fn advance(&self, time: Duration) {
+        self.clock.advance(time);
+        self.server.on_clock_moved().await;
     }
 
     /// With a definition in the directory.

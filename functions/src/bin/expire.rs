@@ -17,7 +17,7 @@ async fn main() -> Result<(), Error> {
 async fn handle(engine: &Engine<Aws>, event: Value) -> Result<SqsBatchResponse, Error> {
     let mut response = SqsBatchResponse::default();
     if event.get("Records").is_none() {
-        let overdue = engine.sweep().await?;
+        let overdue = engine.timers().sweep().await?;
         tracing::info!(overdue, "swept");
         return Ok(response);
     }
@@ -35,5 +35,5 @@ async fn handle(engine: &Engine<Aws>, event: Value) -> Result<SqsBatchResponse, 
 async fn step(engine: &Engine<Aws>, message: &SqsMessage) -> Result<(), Error> {
     let asked = events::message(message.body.as_deref().unwrap_or_default())?;
     let received = message.attributes.get("ApproximateReceiveCount").and_then(|count| count.parse::<u32>().ok());
-    Ok(engine.on_message(asked, received.is_none_or(|count| count > 1)).await?)
+    Ok(engine.scheduling().on_message(asked, received.is_none_or(|count| count > 1)).await?)
 }

@@ -33,7 +33,7 @@ async fn handle(engine: &Engine<Aws>, event: Event) -> Result<DynamoDbEventRespo
 
 async fn handle_record(engine: &Engine<Aws>, record: &EventRecord) -> Result<(), Error> {
     match (events::event(record), events::place(record)) {
-        (Ok(Some(event)), _) => Ok(engine.on_change_or_reconcile(&event).await?),
+        (Ok(Some(event)), _) => Ok(engine.scheduling().on_change_or_reconcile(&event).await?),
         (Err(error), Some(place)) => {
             tracing::error!(%error, ?place, "a record of the stream can't be read; setting it aside");
             Ok(engine.ports().send_reconcile(place).await?)

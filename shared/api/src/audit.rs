@@ -16,14 +16,14 @@ const REASON: usize = 1000;
 /// Records a change of a workflow.
 pub(crate) async fn record_workflow<P: Ports>(engine: &Engine<P>, route: &Route, workflow: &WorkflowId) {
     if let Some(action) = route.audit {
-        engine.record(AuditEntry { workflow: Some(workflow.clone()), ..entry(engine, route, action) }).await;
+        engine.audit().record(AuditEntry { workflow: Some(workflow.clone()), ..entry(engine, route, action) }).await;
     }
 }
 
 /// Records a change of a token.
 pub(crate) async fn record_token<P: Ports>(engine: &Engine<P>, route: &Route, subject: &TokenName) {
     if let Some(action) = route.audit {
-        engine.record(AuditEntry { subject: Some(subject.clone()), ..entry(engine, route, action) }).await;
+        engine.audit().record(AuditEntry { subject: Some(subject.clone()), ..entry(engine, route, action) }).await;
     }
 }
 
@@ -46,10 +46,10 @@ pub(crate) async fn record_failure<P: Ports>(engine: &Engine<P>, route: &Route, 
         reason: Some(reason),
         ..entry(engine, route, action)
     };
-    engine.record(entry).await;
+    engine.audit().record(entry).await;
 }
 
 fn entry<P: Ports>(engine: &Engine<P>, route: &Route, action: AuditAction) -> AuditEntry {
     let named = format!("{} {}", route.method, route.path);
-    AuditEntry::new(engine.ports().now(), engine.caller().name().cloned(), action, named)
+    AuditEntry::new(engine.now(), engine.caller().name().cloned(), action, named)
 }

@@ -60,7 +60,7 @@ async fn authenticate<P: Ports>(
             _ => Err(unauthorized("this server belongs to another program and takes only that program's requests")),
         },
         Admission::Tokens => match credential(headers) {
-            Some(token) => engine.grant_of(&token).await.map_err(ApiError::from),
+            Some(token) => engine.tokens().grant_of(&token).await.map_err(ApiError::from),
             None => Err(unauthorized(
                 "this needs a token: send it as `Authorization: Bearer TOKEN`, or as the password in the server's URL",
             )),

@@ -50,7 +50,7 @@ impl LogEvents {
     pub async fn next<P: Ports>(&mut self, engine: &Engine<P>) -> Result<String, ApiError> {
         let mut text = String::new();
         while text.is_empty() && !self.ended {
-            let page = engine.read_logs(&self.workflow, &self.job, self.after, self.attempt).await?;
+            let page = engine.queries().logs(&self.workflow, &self.job, self.after, self.attempt).await?;
             self.take(&page, &mut text);
             if !page.ended {
                 break;

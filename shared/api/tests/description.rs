@@ -40,7 +40,7 @@ impl Api {
         let request = request.body(Bytes::from(body)).expect("a request");
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let response = self.service.answer(request).await;
-        self.service.engine().drain().await.expect("memory always answers");
+        self.service.engine().scheduling().drain().await.expect("memory always answers");
         self.described.check(&method, &path, &response);
         response
     }

@@ -34,7 +34,7 @@ impl Api {
         let request = Request::builder().method(method).uri(path).header("content-type", kind);
         let request = request.body(Bytes::from(body.to_owned())).expect("a request");
         let response = self.0.answer(request).await;
-        self.0.engine().drain().await.expect("memory always answers");
+        self.0.engine().scheduling().drain().await.expect("memory always answers");
         let body = serde_json::from_slice(response.body()).unwrap_or(Value::Null);
         (response.status(), body)
     }

@@ -107,8 +107,8 @@ impl TokenStore for Aws {
         self.jobs.token(name).await
     }
 
-    async fn tokens(&self) -> Stored<Vec<TokenRecord>> {
-        self.jobs.tokens().await
+    async fn tokens(&self, now: Millis) -> Stored<Vec<TokenRecord>> {
+        self.jobs.tokens(now).await
     }
 
     async fn remove_token(&self, name: &TokenName) -> Stored<bool> {
@@ -137,7 +137,7 @@ impl TokenStore for Table {
         self.get(keys::token(name), Consistency::Strong).await?.map(token_record).transpose()
     }
 
-    async fn tokens(&self) -> Stored<Vec<TokenRecord>> {
+    async fn tokens(&self, _now: Millis) -> Stored<Vec<TokenRecord>> {
         let all = Query { how: Consistency::Strong, ..Query::of(keys::TOKENS) };
         self.query_all(all).await?.into_iter().map(token_record).collect()
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use aws_sdk_sqs::operation::send_message::SendMessageError;
 use engine::ids::{RunKey, Ticket};
-use engine::ports::{BatchTask, Clock, Dispatcher, PoolQueue, QueueMessage, Reconcile, Stored};
+use engine::ports::{BatchTask, Dispatcher, PoolQueue, QueueMessage, Reconcile, Stored};
 use protocol::Millis;
 
 use crate::Aws;
@@ -30,8 +30,8 @@ impl Dispatcher for Aws {
         self.send(&QueueMessage::BatchTask(batch), Duration::ZERO).await
     }
 
-    async fn send_timer(&self, run: &RunKey, at: Millis) -> Stored<()> {
-        self.send(&QueueMessage::Timer(run.clone()), at.since(self.now())).await
+    async fn send_timer(&self, run: &RunKey, at: Millis, now: Millis) -> Stored<()> {
+        self.send(&QueueMessage::Timer(run.clone()), at.since(now)).await
     }
 
     async fn send_reconcile(&self, reconcile: Reconcile) -> Stored<()> {

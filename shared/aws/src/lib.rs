@@ -26,14 +26,12 @@ pub use access::{StackError, access_of_stack, access_of_table};
 pub use config::{BadConfig, Config, NoRegion};
 pub use tickets::{TicketError, TicketMessage, TicketQueues};
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_config::retry::RetryConfig;
 use aws_config::{BehaviorVersion, ConfigLoader, SdkConfig};
-use engine::Engine;
-use engine::ids::{self, Random};
-use engine::ports::Clock;
-use protocol::Millis;
+use engine::{Engine, Tuning};
 
 use crate::objects::Objects;
 use crate::secrets::Parameters;
@@ -41,6 +39,8 @@ use crate::table::Table;
 
 /// Calls that fail in passing are tried this often, with full jitter between.
 const ATTEMPTS: u32 = 5;
+/// A claim reads the list of pools at most once in this time.
+const POOLS_TTL: Duration = Duration::from_secs(1);
 
 /// The ports.
 pub struct Aws {
@@ -48,8 +48,6 @@ pub struct Aws {
     logs: Table,
     objects: Objects,
     queues: aws_sdk_sqs::Client,
-    /// `None`: this process hands nothing out, and may not read any.
-    secrets: Option<Parameters>,
     config: Config,
 }
 
@@ -84,10 +82,6 @@ impl Aws {
             logs: Table::new(dynamo, config.logs_table.clone()),
             objects: Objects::new(bucket_client(settings), config.bucket.clone()),
             queues: aws_sdk_sqs::Client::new(settings),
-            secrets: config
-                .secrets_path
-                .as_deref()
-                .map(|path| Parameters::new(aws_sdk_ssm::Client::new(settings), path)),
             config,
         }
     }
@@ -97,7 +91,20 @@ impl Aws {
     /// # Errors
     /// As [`Aws::from_env`].
     pub async fn engine() -> Result<Engine<Self>, BadConfig> {
-        Ok(Engine::new(Self::from_env().await?))
+        let settings = Self::settings().load().await;
+        Ok(Self::engine_with(Config::from_env()?, &settings))
+    }
+
+    /// An engine over these tables, queues, bucket and secrets, with these settings of the AWS libraries.
+    #[must_use]
+    pub fn engine_with(config: Config, settings: &SdkConfig) -> Engine<Self> {
+        let secrets = Parameters::from_config(&config, settings);
+        let engine = Engine::new(Self::with_settings(config, settings));
+        let engine = engine.with_tuning(Tuning { pools_ttl: POOLS_TTL, ..Tuning::default() });
+        match secrets {
+            Some(secrets) => engine.with_secrets(Arc::new(secrets)),
+            None => engine,
+        }
     }
 }
 
@@ -105,18 +112,4 @@ fn bucket_client(shared: &SdkConfig) -> aws_sdk_s3::Client {
     // An emulator answers on one host, which has no name for each bucket.
     let path_style = shared.endpoint_url().is_some();
     aws_sdk_s3::Client::from_conf(aws_sdk_s3::config::Builder::from(shared).force_path_style(path_style).build())
-}
-
-impl Clock for Aws {
-    fn now(&self) -> Millis {
-        Millis::now()
-    }
-
-    fn random(&self) -> Random {
-        ids::random()
-    }
-
-    fn pools_stay_known(&self) -> Duration {
-        Duration::from_secs(1)
-    }
 }

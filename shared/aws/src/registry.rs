@@ -167,11 +167,11 @@ impl WorkerRegistry for Aws {
         self.jobs.put(to_item(key, fields)?).await
     }
 
-    async fn worker(&self, id: &WorkerId) -> Stored<Option<WorkerRecord>> {
+    async fn worker(&self, id: &WorkerId, _now: Millis) -> Stored<Option<WorkerRecord>> {
         self.jobs.get(worker_key(id), Consistency::Strong).await?.map(worker_record).transpose()
     }
 
-    async fn workers(&self) -> Stored<Vec<WorkerRecord>> {
+    async fn workers(&self, _now: Millis) -> Stored<Vec<WorkerRecord>> {
         self.jobs.query_all(Query::of(keys::WORKERS)).await?.into_iter().map(worker_record).collect()
     }
 

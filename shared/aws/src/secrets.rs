@@ -2,27 +2,35 @@
 
 use std::collections::BTreeSet;
 
+use aws_config::SdkConfig;
 use aws_sdk_ssm::operation::delete_parameter::DeleteParameterError;
 use aws_sdk_ssm::types::ParameterType;
 use engine::ports::{SecretStore, Stored};
-use futures::future::try_join_all;
+use futures::future::{BoxFuture, try_join_all};
 use protocol::{SecretName, SecretValue, Secrets};
 
 use crate::error::{corrupt, unavailable};
-use crate::{Aws, NoRegion, config};
+use crate::{Aws, Config, NoRegion, config};
 
 /// Names that one call takes.
 const NAMES: usize = 10;
 
-/// Where secrets are, for a process that may read them.
-pub(crate) struct Parameters {
+/// The secrets below one path, for a process that may read them.
+pub struct Parameters {
     client: aws_sdk_ssm::Client,
     /// It ends with a slash; a secret's name follows.
     path: String,
 }
 
 impl Parameters {
-    pub(crate) fn new(client: aws_sdk_ssm::Client, path: &str) -> Self {
+    /// The secrets below the path of this configuration. `None`: this process gives jobs to nobody, and may not read any.
+    #[must_use]
+    pub fn from_config(config: &Config, settings: &SdkConfig) -> Option<Self> {
+        let path = config.secrets_path.as_deref()?;
+        Some(Self::new(aws_sdk_ssm::Client::new(settings), path))
+    }
+
+    fn new(client: aws_sdk_ssm::Client, path: &str) -> Self {
         Self { client, path: format!("{}/", path.trim_end_matches('/')) }
     }
 
@@ -47,12 +55,13 @@ impl Parameters {
     }
 }
 
-impl SecretStore for Aws {
-    async fn secrets(&self, names: &BTreeSet<SecretName>) -> Stored<Secrets> {
-        let Some(parameters) = &self.secrets else { return Ok(Secrets::new()) };
-        let names: Vec<&SecretName> = names.iter().collect();
-        let pages = try_join_all(names.chunks(NAMES).map(|page| parameters.page(page))).await?;
-        Ok(pages.into_iter().flatten().collect())
+impl SecretStore for Parameters {
+    fn secrets<'a>(&'a self, names: &'a BTreeSet<SecretName>) -> BoxFuture<'a, Stored<Secrets>> {
+        Box::pin(async move {
+            let names: Vec<&SecretName> = names.iter().collect();
+            let pages = try_join_all(names.chunks(NAMES).map(|page| self.page(page))).await?;
+            Ok(pages.into_iter().flatten().collect())
+        })
     }
 }
 

@@ -4,7 +4,9 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use aws::secrets::Parameters;
 use aws::{Aws, Config};
+use aws_config::SdkConfig;
 use aws_sdk_dynamodb::config::{Credentials, Region};
 use aws_sdk_s3::primitives::SdkBody;
 use aws_smithy_runtime_api::client::http::{
@@ -70,11 +72,23 @@ impl Stub {
     }
 
     async fn ports_where(&self, require_tls: bool) -> Aws {
+        Aws::with_settings(Self::config(require_tls), &self.settings().await)
+    }
+
+    async fn parameters(&self) -> Parameters {
+        Parameters::from_config(&Self::config(true), &self.settings().await).expect("it has a path")
+    }
+
+    async fn settings(&self) -> SdkConfig {
         let settings = Aws::settings()
             .region(Region::new("us-east-1"))
             .credentials_provider(Credentials::new("test", "test", None, None, "test"))
             .http_client(self.clone());
-        let config = Config {
+        settings.load().await
+    }
+
+    fn config(require_tls: bool) -> Config {
+        Config {
             jobs_table: TABLE.to_owned(),
             logs_table: "logs".to_owned(),
             bucket: "bucket".to_owned(),
@@ -83,8 +97,7 @@ impl Stub {
             require_tls,
             secrets_path: Some("/wf/secrets/".to_owned()),
             ready_shards: 1,
-        };
-        Aws::with_settings(config, &settings.load().await)
+        }
     }
 
     fn bodies(&self) -> Vec<Value> {
@@ -336,7 +349,7 @@ async fn secrets_are_read_decrypted_ten_at_a_time_and_those_that_are_not_there_a
     });
     let name = |text: &str| SecretName::new(text).expect("a name");
     let names = (0..19).map(|n| name(&format!("K{n}"))).chain([name("NOPE")]).collect();
-    let found = stub.ports().await.secrets(&names).await.expect("it answers");
+    let found = stub.parameters().await.secrets(&names).await.expect("it answers");
     assert_eq!(found.len(), 19);
     assert_eq!(found[&name("K7")].reveal(), "value of /wf/secrets/K7");
     let bodies = stub.bodies();
@@ -349,7 +362,7 @@ async fn secrets_are_read_decrypted_ten_at_a_time_and_those_that_are_not_there_a
 async fn a_parameter_store_that_is_away_is_tried_again_and_then_said_to_be_away() {
     let stub = Stub::new(|_| (400, json!({ "__type": "ThrottlingException", "message": "Rate exceeded" })));
     let names = [SecretName::new("KEY").expect("a name")].into();
-    let error = stub.ports().await.secrets(&names).await.expect_err("throttled");
+    let error = stub.parameters().await.secrets(&names).await.expect_err("throttled");
     assert!(matches!(&error, StoreError::Unavailable(text) if text.contains("ThrottlingException")), "{error}");
     assert_eq!(stub.bodies().len(), 5);
 }

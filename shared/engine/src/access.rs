@@ -14,6 +14,7 @@ use protocol::{Label, LabelSet, SecretName, TokenName};
 
 pub use token::{TokenHash, TokenRecord, TokenText};
 pub use tokens::create;
+pub(crate) use tokens::{TokensCache, tokens_cache};
 
 use crate::error::{EngineError, Result};
 use crate::ids::Principal;

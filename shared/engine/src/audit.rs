@@ -1,25 +1,30 @@
 //! Who did what: every change that people ask for, every token made or revoked, and every attempt that was refused.
 
-use std::collections::HashMap;
+use std::time::Duration;
 
 use protocol::access::{AuditAction, AuditEntry};
 use protocol::{Millis, TokenName};
 
-use crate::Engine;
+use crate::Audit;
+use crate::cache::Cache;
 use crate::error::Result;
-use crate::ports::{AuditCursor, Ports};
+use crate::ports::{AuditCursor, AuditStore};
 
 /// Refused attempts by one token, or by all who have none that is good, that one process writes down in a second. More are
 /// counted, so that a flood of them costs no more than this.
 const REFUSALS_PER_SECOND: u32 = 10;
-/// Tokens whose refusals are told apart at a time.
-const TOLD_APART: usize = 1000;
+/// Tokens whose refusals are counted apart at a time.
+const TOKENS_COUNTED: usize = 1000;
 
-/// Refusals of late, by token.
-pub(crate) type Refused = HashMap<Option<TokenName>, Refusals>;
+/// Recent refusals by token; `None` counts callers without a valid token.
+pub(crate) type RefusalsCache = Cache<Option<TokenName>, Refusals>;
+
+pub(crate) fn refusals_cache() -> RefusalsCache {
+    Cache::new(Duration::MAX, TOKENS_COUNTED)
+}
 
 /// The second that somebody was last refused in, how often this was written down in it, and how often since it wasn't.
-#[derive(Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Refusals {
     second: u64,
     written: u32,
@@ -50,28 +55,30 @@ pub struct AuditPage {
     pub next: Option<AuditCursor>,
 }
 
-impl<P: Ports> Engine<P> {
+impl<P: AuditStore> Audit<'_, P> {
     /// Writes down what the caller did. What was done stays done if this fails: the entry is then in the process's own
     /// log.
-    pub async fn record(&self, mut entry: AuditEntry) {
+    pub async fn record(self, mut entry: AuditEntry) {
         if entry.action == AuditAction::Refused {
-            let refused = &mut self.known().refused;
-            if refused.len() >= TOLD_APART {
-                refused.clear();
-            }
-            match refused.entry(entry.token.clone()).or_default().admit(entry.at_ms) {
-                Some(more) => entry.suppressed = more,
+            let mut suppressed = None;
+            self.engine.caches.refusals.update(entry.token.clone(), entry.at_ms, |refusals| {
+                let mut refusals = refusals.unwrap_or_default();
+                suppressed = refusals.admit(entry.at_ms);
+                refusals
+            });
+            match suppressed {
+                Some(count) => entry.suppressed = count,
                 None => return,
             }
         }
-        if let Err(error) = self.ports.record(entry.clone(), self.ports.random()).await {
+        if let Err(error) = self.engine.ports.record(entry.clone(), self.engine.random()).await {
             tracing::error!(%error, ?entry, "who did what could not be kept");
         }
     }
 
     /// Who did what, newest first.
-    pub async fn audit(&self, after: Option<AuditCursor>, limit: usize) -> Result<AuditPage> {
-        let found = self.ports.entries(after.as_ref(), limit).await?;
+    pub async fn list(self, after: Option<AuditCursor>, limit: usize) -> Result<AuditPage> {
+        let found = self.engine.ports.entries(after.as_ref(), limit).await?;
         let next = if found.len() < limit { None } else { found.last().map(|(cursor, _)| cursor.clone()) };
         Ok(AuditPage { entries: found.into_iter().map(|(_, entry)| entry).collect(), next })
     }

@@ -6,11 +6,11 @@ use std::time::Duration;
 use futures::future::try_join_all;
 use protocol::Millis;
 
-use crate::Engine;
+use crate::Scheduling;
 use crate::error::Result;
 use crate::ids::{JobIndex, JobKey, RunKey};
 use crate::job::{Change, End, JobOutcome, JobRecord, JobUpdate, Phase, Precondition};
-use crate::ports::{BatchKind, BatchTask, Consistency, Ports};
+use crate::ports::{BatchKind, BatchTask, Consistency, Dispatcher, JobStore, RunStore, WorkerRegistry};
 use crate::run::RunState;
 
 /// A step ends after this long, or as many writes as [`crate::Tuning`] says, and asks for the next.
@@ -26,39 +26,39 @@ struct Budget {
     began: Millis,
 }
 
-impl<P: Ports> Engine<P> {
+impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Scheduling<'_, P> {
     /// Does one step of long work, and asks for the next if there is more.
-    pub async fn run_batch(&self, batch: BatchTask) -> Result<()> {
-        let mut budget = Budget { writes: 0, began: self.ports.now() };
+    pub async fn run_batch(self, batch: BatchTask) -> Result<()> {
+        let mut budget = Budget { writes: 0, began: self.engine.now() };
         let next = match batch.kind {
             BatchKind::Roots => self.batch_roots(&batch, &mut budget).await?,
             BatchKind::Dependents { of } => self.batch_dependents(&batch, of, &mut budget).await?,
             BatchKind::Skip => self.batch_skip(&batch, &mut budget).await?,
             BatchKind::Cancel => self.batch_cancel(&batch, &mut budget).await?,
             BatchKind::Delete { jobs } => {
-                let more = self.ports.delete_some(&batch.run, jobs).await?;
+                let more = self.engine.ports.delete_some(&batch.run, jobs).await?;
                 more.then_some(batch.from)
             }
         };
         if let Some(from) = next {
-            self.ask_for(BatchTask { from, ..batch }).await?;
+            self.engine.timers().ask_for(BatchTask { from, ..batch }).await?;
         }
         Ok(())
     }
 
-    fn spent(&self, budget: &Budget) -> bool {
-        budget.writes >= self.tuning.batch_writes || self.ports.now().since(budget.began) >= TIME
+    fn spent(self, budget: &Budget) -> bool {
+        budget.writes >= self.engine.tuning.batch_writes || self.engine.now().since(budget.began) >= TIME
     }
 
-    async fn state(&self, run: &RunKey) -> Result<Option<RunState>> {
-        Ok(self.ports.control(run, Consistency::Strong).await?.map(|control| control.state))
+    async fn state(self, run: &RunKey) -> Result<Option<RunState>> {
+        Ok(self.engine.ports.control(run, Consistency::Strong).await?.map(|control| control.state))
     }
 
-    async fn batch_roots(&self, batch: &BatchTask, budget: &mut Budget) -> Result<Option<JobIndex>> {
+    async fn batch_roots(self, batch: &BatchTask, budget: &mut Budget) -> Result<Option<JobIndex>> {
         if self.state(&batch.run).await? != Some(RunState::Open) {
             return Ok(None);
         }
-        let mut jobs = self.forward(&batch.run, batch.from, Consistency::Strong);
+        let mut jobs = self.engine.records().forward(&batch.run, batch.from, Consistency::Strong);
         loop {
             let some = jobs.some(AT_ONCE).await?;
             let Some(first) = some.first() else { break };
@@ -74,7 +74,7 @@ impl<P: Ports> Engine<P> {
     }
 
     /// Makes it ready if it needs nothing; how many writes that took.
-    async fn start_root(&self, job: &JobRecord) -> Result<usize> {
+    async fn start_root(self, job: &JobRecord) -> Result<usize> {
         match &job.phase {
             Phase::Waiting { on } if on.is_empty() => {
                 self.make_ready(job).await?;
@@ -85,10 +85,10 @@ impl<P: Ports> Engine<P> {
         }
     }
 
-    async fn batch_dependents(&self, batch: &BatchTask, of: JobIndex, budget: &mut Budget) -> Result<Option<JobIndex>> {
+    async fn batch_dependents(self, batch: &BatchTask, of: JobIndex, budget: &mut Budget) -> Result<Option<JobIndex>> {
         let key = JobKey::new(&batch.run, of);
-        let Some(job) = self.ports.job(&key, Consistency::Strong).await? else { return Ok(None) };
-        let spec = self.spec(&job).await?;
+        let Some(job) = self.engine.ports.job(&key, Consistency::Strong).await? else { return Ok(None) };
+        let spec = self.engine.records().spec(&job).await?;
         let open = self.state(&batch.run).await? == Some(RunState::Open);
         let mut all_ended = true;
         let rest = spec.dependents.get(batch.from as usize..).unwrap_or_default();
@@ -103,7 +103,7 @@ impl<P: Ports> Engine<P> {
                     all_ended &= promotion.ended;
                 }
             } else {
-                let records = self.ports.jobs_at(&batch.run, dependents, Consistency::Eventual).await?;
+                let records = self.engine.ports.jobs_at(&batch.run, dependents, Consistency::Eventual).await?;
                 all_ended &= records.iter().all(|record| record.as_ref().is_some_and(JobRecord::is_ended));
             }
         }
@@ -115,9 +115,9 @@ impl<P: Ports> Engine<P> {
 
     /// Skips, in order, every waiting job with a need that failed or was skipped. What another failure blocks_dependents, its own
     /// walk skips; what this walk skipped itself it knows, and what lies before its start it reads.
-    async fn batch_skip(&self, batch: &BatchTask, budget: &mut Budget) -> Result<Option<JobIndex>> {
+    async fn batch_skip(self, batch: &BatchTask, budget: &mut Budget) -> Result<Option<JobIndex>> {
         let mut blocks_dependents: HashMap<JobIndex, bool> = HashMap::new();
-        let mut jobs = self.forward(&batch.run, batch.from, Consistency::Strong);
+        let mut jobs = self.engine.records().forward(&batch.run, batch.from, Consistency::Strong);
         while let Some(job) = jobs.next().await? {
             if self.spent(budget) {
                 return Ok(Some(job.key.index));
@@ -135,12 +135,12 @@ impl<P: Ports> Engine<P> {
         Ok(None)
     }
 
-    async fn is_blocked(&self, job: &JobRecord, blocks_dependents: &mut HashMap<JobIndex, bool>) -> Result<bool> {
-        let spec = self.spec(job).await?;
+    async fn is_blocked(self, job: &JobRecord, blocks_dependents: &mut HashMap<JobIndex, bool>) -> Result<bool> {
+        let spec = self.engine.records().spec(job).await?;
         let unknown: Vec<JobIndex> =
             spec.needs.iter().copied().filter(|need| !blocks_dependents.contains_key(need)).collect();
         for page in unknown.chunks(100) {
-            let needs = self.ports.jobs_at(&job.key.run, page, Consistency::Strong).await?;
+            let needs = self.engine.ports.jobs_at(&job.key.run, page, Consistency::Strong).await?;
             for (index, need) in page.iter().zip(needs) {
                 blocks_dependents.insert(*index, need.is_some_and(|need| need.blocks_dependents()));
             }
@@ -148,8 +148,8 @@ impl<P: Ports> Engine<P> {
         Ok(spec.needs.iter().any(|need| blocks_dependents.get(need) == Some(&true)))
     }
 
-    async fn batch_cancel(&self, batch: &BatchTask, budget: &mut Budget) -> Result<Option<JobIndex>> {
-        let mut jobs = self.forward(&batch.run, batch.from, Consistency::Strong);
+    async fn batch_cancel(self, batch: &BatchTask, budget: &mut Budget) -> Result<Option<JobIndex>> {
+        let mut jobs = self.engine.records().forward(&batch.run, batch.from, Consistency::Strong);
         loop {
             let some = jobs.some(AT_ONCE).await?;
             let Some(first) = some.first() else { break };
@@ -165,23 +165,8 @@ impl<P: Ports> Engine<P> {
     }
 
     /// Ends a job if it is as expected; the record as it is then.
-    async fn end_unless(
-        &self,
-        job: &JobRecord,
-        expect: Precondition,
-        outcome: JobOutcome,
-    ) -> Result<Option<JobRecord>> {
-        let change = Change::End(End::unreported(outcome, self.ports.now()));
-        Ok(self.ports.update(&job.key, JobUpdate { expect, change }).await?.record())
-    }
-
-    /// All jobs of a run, in order.
-    pub(crate) async fn all_jobs(&self, run: &RunKey, how: Consistency) -> Result<Vec<JobRecord>> {
-        let mut jobs = Vec::new();
-        let mut forward = self.forward(run, 0, how);
-        while let Some(job) = forward.next().await? {
-            jobs.push(job);
-        }
-        Ok(jobs)
+    async fn end_unless(self, job: &JobRecord, expect: Precondition, outcome: JobOutcome) -> Result<Option<JobRecord>> {
+        let change = Change::End(End::unreported(outcome, self.engine.now()));
+        Ok(self.engine.ports.update(&job.key, JobUpdate { expect, change }).await?.record())
     }
 }

@@ -9,14 +9,16 @@ use protocol::requests::{Claim, FEATURE_OUTPUTS_URL, FEATURE_SECRETS};
 use protocol::wire::{Backoff, Cause, Claimed, Lease, QueuedJob, RetryPolicy};
 use protocol::{JobId, LabelSet, Millis, Outputs, Secrets, WorkerId, limits};
 
-use crate::Engine;
+use crate::Claims;
 use crate::error::{EngineError, Result};
 use crate::ids::{JobIndex, JobKey, LeaseToken, Random, ReportHash, Ticket};
 use crate::job::{
     Change, End, Failure, JobRecord, JobSpec, JobUpdate, LastReport, LeaseRecord, OutputsRef, Precondition,
     after_failure,
 };
-use crate::ports::{Consistency, Pool, Ports, ReadyHead, StoreError, Updated};
+use crate::ports::{
+    ArtifactStore, Consistency, Dispatcher, JobStore, Pool, ReadyHead, RunStore, StoreError, Updated, WorkerRegistry,
+};
 use crate::run::{Control, RunState};
 use crate::secrets;
 use workflow::{EnvValue, command};
@@ -44,7 +46,7 @@ struct Candidate<'a> {
     job: JobKey,
 }
 
-impl<P: Ports> Engine<P> {
+impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Claims<'_, P> {
     /// Gives the worker a ready job that its labels cover, or none.
     ///
     /// The pools it covers are found first, so the labels are enforced by which ready lists are read; the condition of
@@ -53,7 +55,7 @@ impl<P: Ports> Engine<P> {
     ///
     /// # Errors
     /// [`EngineError::Range`] for the ttl, [`EngineError::Labels`] for over 64 labels, [`EngineError::LabelsNotAllowed`].
-    pub async fn claim(&self, request: Claim) -> Result<Option<Claimed>> {
+    pub async fn claim(self, request: Claim) -> Result<Option<Claimed>> {
         let claimer =
             self.claimer(request.worker_id, request.labels, request.exclusive, request.lease_ttl_secs).await?;
         let pools = self.covered(&claimer).await?;
@@ -79,7 +81,7 @@ impl<P: Ports> Engine<P> {
     }
 
     pub(crate) async fn claimer(
-        &self,
+        self,
         id: WorkerId,
         labels: LabelSet,
         exclusive: bool,
@@ -94,43 +96,45 @@ impl<P: Ports> Engine<P> {
                 max: (*limits::LEASE_TTL_SECS.end()).into(),
             });
         }
-        self.caller.check_labels(&labels)?;
-        let exclusive = exclusive || self.caller.is_exclusive();
-        let known = self.heard_claiming(&id, &labels, exclusive).await?;
+        self.engine.caller.check_labels(&labels)?;
+        let exclusive = exclusive || self.engine.caller.is_exclusive();
+        let known = self.engine.workers().heard_claiming(&id, &labels, exclusive).await?;
         let sets_secrets = known.features.iter().any(|feature| feature == FEATURE_SECRETS);
         Ok(Claimer { id, labels, exclusive: exclusive || known.exclusive, ttl_secs, sets_secrets })
     }
 
-    async fn covered(&self, claimer: &Claimer) -> Result<Vec<Pool>> {
-        let pools = self.known_pools().await?;
+    async fn covered(self, claimer: &Claimer) -> Result<Vec<Pool>> {
+        let pools = self.engine.workers().known_pools().await?;
         let may_have = |pool: &&Pool| {
-            pool.labels.may_run_on(&claimer.labels, claimer.exclusive) && self.caller.may_have(&pool.secrets)
+            pool.labels.may_run_on(&claimer.labels, claimer.exclusive) && self.engine.caller.may_have(&pool.secrets)
         };
         Ok(pools.iter().filter(may_have).cloned().collect())
     }
 
     /// The jobs to try: the oldest of all covered pools, from a random one of the first few on.
-    async fn candidates<'a>(&self, pools: &'a [Pool]) -> Result<Vec<Candidate<'a>>> {
-        let now = self.ports.now();
-        let heads = try_join_all(pools.iter().map(|pool| self.ports.ready_heads(&pool.id, now))).await?;
+    async fn candidates<'a>(self, pools: &'a [Pool]) -> Result<Vec<Candidate<'a>>> {
+        let now = self.engine.now();
+        let heads = try_join_all(pools.iter().map(|pool| self.engine.ports.ready_heads(&pool.id, now))).await?;
         let mut all: Vec<(ReadyHead, &Pool)> =
             pools.iter().zip(heads).flat_map(|(pool, heads)| heads.into_iter().map(move |head| (head, pool))).collect();
         all.sort_by(|(one, of), (other, of_other)| (one, &of.id).cmp(&(other, &of_other.id)));
         let spread = all.len().clamp(1, SPREAD);
-        let start = usize::from(self.ports.random()[0]) % spread;
+        let start = usize::from(self.engine.random()[0]) % spread;
         // Towards the older ones, wrapping round, so that with few waiting all of them are tried.
         all.rotate_left(start);
         Ok(all.into_iter().take(TRIES).map(|(head, pool)| Candidate { pool, job: head.job }).collect())
     }
 
-    async fn take(&self, claimer: &Claimer, candidate: Candidate<'_>) -> Result<Option<Claimed>> {
-        if !self.can_read(&candidate.pool.secrets).await {
+    async fn take(self, claimer: &Claimer, candidate: Candidate<'_>) -> Result<Option<Claimed>> {
+        if !self.engine.job_secrets().can_read(&candidate.pool.secrets).await {
             return Ok(None);
         }
         let expect = |by| Precondition::Ready { pool: candidate.pool.id.clone(), by };
-        let random = self.ports.random();
+        let random = self.engine.random();
         match self.try_claim(claimer, &candidate.job, random, expect).await? {
-            Some(job) => self.finish_claim(claimer, &job, &self.new_lease(candidate.job, job.attempt, random)).await,
+            Some(job) => {
+                self.finish_claim(claimer, &job, &self.engine.new_lease(candidate.job, job.attempt, random)).await
+            }
             None => Ok(None),
         }
     }
@@ -140,15 +144,15 @@ impl<P: Ports> Engine<P> {
     /// The timer is set before, too, by what an eventual read shows: whoever stops right after the write leaves a lease that
     /// ends in time, unless somebody looked in between.
     pub(crate) async fn try_claim(
-        &self,
+        self,
         claimer: &Claimer,
         job: &JobKey,
         random: Random,
         expect: impl FnOnce(Millis) -> Precondition + Send,
     ) -> Result<Option<JobRecord>> {
-        let now = self.ports.now();
+        let now = self.engine.now();
         // The attempt is part of the lease's text but not of its proof; the fence is the same for any.
-        let fence = self.new_lease(job.clone(), 0, random).fence();
+        let fence = self.engine.new_lease(job.clone(), 0, random).fence();
         let until = now + Duration::from_secs(claimer.ttl_secs.into());
         let hold = LeaseRecord {
             fence: fence.clone(),
@@ -157,17 +161,17 @@ impl<P: Ports> Engine<P> {
             started_at: now,
             until,
         };
-        if let Some(control) = self.ports.control(&job.run, Consistency::Eventual).await? {
-            self.arm(&control, until).await?;
+        if let Some(control) = self.engine.ports.control(&job.run, Consistency::Eventual).await? {
+            self.engine.timers().arm(&control, until).await?;
         }
         let update = JobUpdate { expect: expect(now), change: Change::Start(hold) };
-        match self.ports.update(job, update).await {
+        match self.engine.ports.update(job, update).await {
             Ok(Updated::Done(job)) => Ok(Some(job)),
             // Our own write, whose answer was lost and which the client library repeated.
             Ok(Updated::ConditionFailed(Some(job))) if job.is_running_under(&fence) => Ok(Some(job)),
             Ok(Updated::ConditionFailed(_)) => Ok(None),
             Err(error) => {
-                self.arm_in_doubt(&job.run, until).await;
+                self.engine.timers().arm_in_doubt(&job.run, until).await;
                 Err(error.into())
             }
         }
@@ -176,7 +180,7 @@ impl<P: Ports> Engine<P> {
     /// After the write that took a job: undoes it if the run was cancelled, else sets the timer and gives the worker
     /// what it needs.
     pub(crate) async fn finish_claim(
-        &self,
+        self,
         claimer: &Claimer,
         job: &JobRecord,
         lease: &LeaseToken,
@@ -184,7 +188,10 @@ impl<P: Ports> Engine<P> {
         let confirmed = match self.confirm(job, lease).await {
             Err(error) => {
                 if let Some(hold) = job.lease() {
-                    self.arm_in_doubt(&job.key.run, job.deadline().map_or(hold.until, |end| end.min(hold.until))).await;
+                    self.engine
+                        .timers()
+                        .arm_in_doubt(&job.key.run, job.deadline().map_or(hold.until, |end| end.min(hold.until)))
+                        .await;
                 }
                 return Err(error);
             }
@@ -192,38 +199,38 @@ impl<P: Ports> Engine<P> {
         };
         let Some((job, control)) = confirmed else { return Ok(None) };
         match self.build_payload(claimer, &job, lease, &control).await {
-            Err(error) if self.is_deleted(&job.key.run, &error).await? => Ok(None),
+            Err(error) if self.engine.records().is_deleted(&job.key.run, &error).await? => Ok(None),
             equipped => equipped,
         }
     }
 
     /// Sees to it that the lease ends in time; `None`: the job is no longer the lease's, or the run takes no reports.
-    async fn confirm(&self, job: &JobRecord, lease: &LeaseToken) -> Result<Option<(JobRecord, Control)>> {
+    async fn confirm(self, job: &JobRecord, lease: &LeaseToken) -> Result<Option<(JobRecord, Control)>> {
         let Some(job) = self.end_by_deadline(job, lease).await? else { return Ok(None) };
-        let control = match self.ports.control(&job.key.run, Consistency::Strong).await? {
+        let control = match self.engine.ports.control(&job.key.run, Consistency::Strong).await? {
             Some(control) if control.state == RunState::Open => control,
             _ => {
-                let end = End::unreported(crate::job::JobOutcome::Cancelled, self.ports.now());
+                let end = End::unreported(crate::job::JobOutcome::Cancelled, self.engine.now());
                 let expect = Precondition::Held { fence: lease.fence() };
-                self.ports.update(&job.key, JobUpdate { expect, change: Change::End(end) }).await?;
+                self.engine.ports.update(&job.key, JobUpdate { expect, change: Change::End(end) }).await?;
                 return Ok(None);
             }
         };
         if let Some(hold) = job.lease() {
-            self.arm(&control, hold.until).await?;
+            self.engine.timers().arm(&control, hold.until).await?;
         }
         Ok(Some((job, control)))
     }
 
     /// Gathers what the worker needs to run a job that it was given.
     async fn build_payload(
-        &self,
+        self,
         claimer: &Claimer,
         job: &JobRecord,
         lease: &LeaseToken,
         control: &Control,
     ) -> Result<Option<Claimed>> {
-        let spec = self.spec(job).await?;
+        let spec = self.engine.records().spec(job).await?;
         debug_assert!(spec.labels.missing_from(&claimer.labels).is_empty());
         let needs = self.succeeded_needs(job, &spec).await?;
         let total: usize = needs.iter().filter_map(JobRecord::outputs).map(OutputsRef::size).sum();
@@ -234,7 +241,7 @@ impl<P: Ports> Engine<P> {
             );
             return self.refuse(job, &spec, lease, text).await;
         }
-        let secrets = self.secrets_now(&spec.secrets).await?;
+        let secrets = self.engine.job_secrets().secrets_now(&spec.secrets).await?;
         if let Some(text) = secrets::missing(&spec.secrets, &secrets) {
             return self.refuse(job, &spec, lease, text).await;
         }
@@ -266,20 +273,20 @@ impl<P: Ports> Engine<P> {
     }
 
     /// The lease of a job with a short timeout ends with it; `None`: it isn't the lease's any more.
-    async fn end_by_deadline(&self, job: &JobRecord, lease: &LeaseToken) -> Result<Option<JobRecord>> {
+    async fn end_by_deadline(self, job: &JobRecord, lease: &LeaseToken) -> Result<Option<JobRecord>> {
         let (Some(hold), Some(deadline)) = (job.lease(), job.deadline()) else { return Ok(Some(job.clone())) };
         if hold.until <= deadline {
             return Ok(Some(job.clone()));
         }
         let expect = Precondition::Held { fence: lease.fence() };
         let change = Change::Renew { until: deadline };
-        let job = self.ports.update(&job.key, JobUpdate { expect, change }).await?.record();
+        let job = self.engine.ports.update(&job.key, JobUpdate { expect, change }).await?.record();
         Ok(job.filter(|job| job.is_running_under(&lease.fence())))
     }
 
     /// A job that no worker can be given: trying again can't help.
     async fn refuse(
-        &self,
+        self,
         job: &JobRecord,
         spec: &JobSpec,
         lease: &LeaseToken,
@@ -287,18 +294,18 @@ impl<P: Ports> Engine<P> {
     ) -> Result<Option<Claimed>> {
         let last_report = Some(LastReport { fence: lease.fence(), report: ReportHash::of(["upstream"]) });
         let failure = Failure { cause: Cause::Failure, error, exit_code: None, retryable: false, last_report };
-        let change = after_failure(job, spec, failure, self.ports.now());
+        let change = after_failure(job, spec, failure, self.engine.now());
         let expect = Precondition::Held { fence: lease.fence() };
-        self.ports.update(&job.key, JobUpdate { expect, change }).await?;
+        self.engine.ports.update(&job.key, JobUpdate { expect, change }).await?;
         Ok(None)
     }
 
     /// The records of all needs. What an eventual read doesn't show as success is read again, strongly.
-    async fn succeeded_needs(&self, job: &JobRecord, spec: &JobSpec) -> Result<Vec<JobRecord>> {
+    async fn succeeded_needs(self, job: &JobRecord, spec: &JobSpec) -> Result<Vec<JobRecord>> {
         let run = &job.key.run;
         let mut needs = Vec::with_capacity(spec.needs.len());
         for page in spec.needs.chunks(100) {
-            let read = self.ports.jobs_at(run, page, Consistency::Eventual).await?;
+            let read = self.engine.ports.jobs_at(run, page, Consistency::Eventual).await?;
             let stale: Vec<JobIndex> = page
                 .iter()
                 .zip(&read)
@@ -307,7 +314,7 @@ impl<P: Ports> Engine<P> {
                 .collect();
             needs.extend(read.into_iter().flatten().filter(|record| record.outputs().is_some()));
             if !stale.is_empty() {
-                let again = self.ports.jobs_at(run, &stale, Consistency::Strong).await?;
+                let again = self.engine.ports.jobs_at(run, &stale, Consistency::Strong).await?;
                 needs.extend(again.into_iter().flatten().filter(|record| record.outputs().is_some()));
             }
         }
@@ -317,42 +324,26 @@ impl<P: Ports> Engine<P> {
         Ok(needs)
     }
 
-    async fn gather(&self, needs: &[JobRecord]) -> Result<BTreeMap<JobId, Outputs>> {
+    async fn gather(self, needs: &[JobRecord]) -> Result<BTreeMap<JobId, Outputs>> {
         let mut upstream = BTreeMap::new();
         for page in needs.chunks(16) {
-            let outputs = try_join_all(page.iter().map(|need| self.outputs_of(need))).await?;
+            let outputs = try_join_all(page.iter().map(|need| self.engine.records().outputs_of(need))).await?;
             upstream.extend(page.iter().map(|need| need.id.clone()).zip(outputs));
         }
         Ok(upstream)
     }
 
-    /// A job's outputs, wherever they are; `{}` for a job that gave none.
-    pub(crate) async fn outputs_of(&self, job: &JobRecord) -> Result<Outputs> {
-        match job.outputs() {
-            None => Ok(Outputs::new()),
-            Some(OutputsRef::Inline(outputs)) => Ok(outputs.clone()),
-            Some(OutputsRef::External { id, size }) => {
-                for how in [Consistency::Eventual, Consistency::Strong] {
-                    if let Some(outputs) = self.ports.outputs(&job.key, id, *size, how).await? {
-                        return Ok(outputs);
-                    }
-                }
-                Err(StoreError::Corrupt(format!("the outputs of job {} are missing", job.key)).into())
-            }
-        }
-    }
-
     async fn publish(
-        &self,
+        self,
         claimer: &Claimer,
         job: &JobRecord,
         upstream: &BTreeMap<JobId, Outputs>,
     ) -> Result<Published> {
         let document = serde_json::to_vec(upstream).map_err(|error| StoreError::Corrupt(error.to_string()))?;
-        let Some(url) = self.ports.publish(&job.key, Bytes::from(document)).await? else {
+        let Some(url) = self.engine.ports.publish(&job.key, Bytes::from(document)).await? else {
             return Ok(Published::AnswersMayBeLarge);
         };
-        let worker = self.ports.worker(&claimer.id).await?;
+        let worker = self.engine.ports.worker(&claimer.id, self.engine.now()).await?;
         let can = worker.is_some_and(|worker| worker.features.iter().any(|feature| feature == FEATURE_OUTPUTS_URL));
         Ok(if can { Published::Url(url) } else { Published::WorkerCannot })
     }

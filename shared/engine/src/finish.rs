@@ -1,51 +1,51 @@
 //! Closing a run once all its jobs have ended.
 
-use crate::Engine;
+use crate::Scheduling;
 use crate::error::Result;
 use crate::ids::RunKey;
 use crate::job::JobRecord;
 use crate::planted::Bug;
-use crate::ports::{Consistency, Ports};
+use crate::ports::{Consistency, JobStore, RunStore};
 use crate::run::{Progress, RunEnd, RunUpdate};
 
-impl<P: Ports> Engine<P> {
+impl<P: RunStore + JobStore> Scheduling<'_, P> {
     /// Reads forward from where the run was known to be done; at the end, closes it.
     ///
     /// Each job is read about once in a run's life, since progress is kept. The workflow's record comes before the
     /// control: stopped in between, the run is still open and this is done again. The control is closed whether or not
     /// the workflow's record could be: it may have been closed before, or belong to a newer run by now.
-    pub(crate) async fn finish_if_done(&self, run: &RunKey) -> Result<()> {
-        let Some(control) = self.ports.control(run, Consistency::Strong).await? else { return Ok(()) };
+    pub(crate) async fn finish_if_done(self, run: &RunKey) -> Result<()> {
+        let Some(control) = self.engine.ports.control(run, Consistency::Strong).await? else { return Ok(()) };
         if !control.state.is_active() {
             return Ok(());
         }
         let progress = self.progress(run, control.progress(), control.jobs).await?;
         if progress.done_below < control.jobs {
             if progress.done_below > control.done_below {
-                self.ports.update_control(run, RunUpdate::Advance(progress)).await?;
+                self.engine.ports.update_control(run, RunUpdate::Advance(progress)).await?;
             }
             return Ok(());
         }
-        let end = RunEnd { status: progress.status(), at: self.ports.now() };
-        self.ports.end_workflow(&control.workflow, run, end).await?;
+        let end = RunEnd { status: progress.status(), at: self.engine.now() };
+        self.engine.ports.end_workflow(&control.workflow, run, end).await?;
         if progress.done_below > control.done_below {
-            self.ports.update_control(run, RunUpdate::Advance(progress)).await?;
+            self.engine.ports.update_control(run, RunUpdate::Advance(progress)).await?;
         }
-        self.ports.update_control(run, RunUpdate::Finish).await?;
+        self.engine.ports.update_control(run, RunUpdate::Finish).await?;
         Ok(())
     }
 
-    async fn progress(&self, run: &RunKey, mut progress: Progress, jobs: u32) -> Result<Progress> {
+    async fn progress(self, run: &RunKey, mut progress: Progress, jobs: u32) -> Result<Progress> {
         if progress.done_below == jobs {
             return Ok(progress);
         }
         // Most checks stop at the first job: one small read finds that out, before a page is read.
-        let how = if self.has(Bug::WeakFinish) { Consistency::Eventual } else { Consistency::Strong };
-        let first = self.ports.jobs_at(run, &[progress.done_below], how).await?;
+        let how = if self.engine.has(Bug::WeakFinish) { Consistency::Eventual } else { Consistency::Strong };
+        let first = self.engine.ports.jobs_at(run, &[progress.done_below], how).await?;
         if !first.iter().flatten().any(JobRecord::is_ended) {
             return Ok(progress);
         }
-        let mut forward = self.forward(run, progress.done_below, how);
+        let mut forward = self.engine.records().forward(run, progress.done_below, how);
         while let Some(job) = forward.next().await? {
             if !job.is_ended() || job.key.index != progress.done_below {
                 break;

@@ -227,6 +227,11 @@ pub struct LastReport {
     pub report: ReportHash,
 }
 
+/// What a record keeps in place of a report when the end of the lease ended the attempt.
+pub(crate) fn lost_report() -> ReportHash {
+    ReportHash::of(["lost"])
+}
+
 impl JobRecord {
     /// A job as a run begins with it: without labels, secrets, limits or spec, unless they are set.
     #[must_use]

@@ -1,67 +1,95 @@
 //! The rules of workflow-graph: from a definition to a finished run.
 //!
-//! What is decided is decided by pure functions on records ([`job`], [`run`], [`plan`], [`why`]). What is done is a
-//! sequence of calls on the [`ports`], written so that stopping between any two loses nothing: each use case is a
-//! module with methods on [`Engine`]. A store, a queue and a clock are what an adapter brings; [`memory`] is one.
+//! Decisions are pure functions on records ([`job`], [`run`], [`plan`], [`why`]). A use case is a sequence of calls on the
+//! [`ports`], written so that a crash between any two loses nothing. Each use case is a type of its own, such as
+//! [`Claims`] or [`Reports`], whose bounds name the ports that it uses. [`Engine`] assembles them.
+//!
+//! The groups of modules below are layers: a module uses only those of the groups above it, the types of this file, and,
+//! through these, methods of the same layer.
 
+// Names, time, and what is kept in memory.
+mod cache;
+pub mod clock;
+pub mod ids;
+
+// Records, and the changes that they may go through: pure.
+pub mod job;
+pub mod run;
+
+// The interface to the world, and what a use case refuses.
+pub mod ports;
+
+pub mod error;
+
+// Pure decisions on several records.
+pub mod plan;
+pub mod why;
+
+#[cfg(feature = "planted")]
+pub mod planted;
+#[cfg(not(feature = "planted"))]
+mod planted;
+
+// Steps that use cases share.
+mod records;
+mod timer;
+
+mod finish;
+mod promote;
+mod secrets;
+
+// Use cases.
 pub mod access;
 pub mod audit;
 pub mod batch;
 pub mod cancel;
 pub mod change;
 pub mod claim;
-pub mod error;
-pub mod finish;
-mod forward;
-pub mod ids;
-pub mod job;
+pub mod expire;
 pub mod local;
 pub mod logs;
 mod next_claim;
-pub mod plan;
-#[cfg(feature = "planted")]
-pub mod planted;
-#[cfg(not(feature = "planted"))]
-mod planted;
-pub mod ports;
-pub mod promote;
 pub mod report;
-pub mod run;
-mod secrets;
 pub mod start;
 pub mod submit;
-pub mod timer;
 pub mod view;
-pub mod why;
 pub mod workers;
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::time::Duration;
 
-use access::{Grant, TokenRecord};
+use access::Grant;
+use clock::{Clock, OsRng, Rng, SystemClock};
 pub use error::{EngineError, Result};
 use ids::{JobKey, LeaseToken, Random};
-use ports::{Pool, Ports, WorkerRecord};
-use protocol::{Millis, TokenName, WorkerId};
+use ports::SecretStore;
+use protocol::{Millis, Secrets};
 
-/// The use cases over some ports, for a caller. Cheap to clone; clones share what they know.
+/// The use cases over some ports, for a caller. Cheap to clone; clones share their caches.
+///
+/// The ports store records and send messages. Time, randomness and secrets are given apart from them.
 pub struct Engine<P> {
     ports: Arc<P>,
-    known: Arc<Mutex<Cache>>,
+    clock: Arc<dyn Clock>,
+    rng: Arc<dyn Rng>,
+    secrets: Arc<dyn SecretStore>,
+    caches: Arc<Caches>,
     tuning: Tuning,
     caller: Arc<Grant>,
 }
 
-/// Where work is split. Smaller numbers than the usual ones let small graphs, in a simulation for one, reach every case.
-/// All who work on the same store must agree on `shard`.
+/// Where work is split, and how long lists are cached. Smaller numbers than the usual ones let small graphs, in a
+/// simulation for example, reach every case. All engines on one store must agree on `shard`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tuning {
     /// Dependents promoted before a completion is answered; the change feed promotes the rest.
     pub inline_promotions: usize,
-    /// Writes after which a step of long work ends and asks for the next.
+    /// Writes after which a batch ends and asks for the next.
     pub batch_writes: usize,
     /// A job with more needs than this waits for shards of this many, so that its own record stays small.
     pub shard: usize,
+    /// How long a list of pools is cached. Claims can miss a new pool for this long.
+    pub pools_ttl: Duration,
     /// Broken on purpose, to show that a simulation finds it.
     #[cfg(feature = "planted")]
     pub planted: Option<planted::Bug>,
@@ -73,58 +101,119 @@ impl Default for Tuning {
             inline_promotions: 16,
             batch_writes: 500,
             shard: 200,
+            pools_ttl: Duration::ZERO,
             #[cfg(feature = "planted")]
             planted: None,
         }
     }
 }
 
-/// What this process has read lately and may use again.
-#[derive(Default)]
-struct Cache {
-    pools: Option<(Millis, Arc<Vec<Pool>>)>,
-    workers: HashMap<WorkerId, WorkerRecord>,
-    running: Option<(Millis, Arc<workers::Running>)>,
-    names: view::Names,
-    tokens: HashMap<TokenName, (Millis, TokenRecord)>,
-    refused: audit::Refused,
-    secrets: secrets::CachedSecrets,
+/// Copies of stored records that this process has read.
+struct Caches {
+    pools: workers::PoolsCache,
+    workers: workers::WorkersCache,
+    running: workers::RunningCache,
+    names: records::NamesCache,
+    tokens: access::TokensCache,
+    refusals: audit::RefusalsCache,
+    secrets: secrets::SecretsCache,
+}
+
+impl Caches {
+    fn new(tuning: &Tuning) -> Self {
+        Self {
+            pools: workers::pools_cache(tuning),
+            workers: workers::workers_cache(),
+            running: workers::running_cache(tuning),
+            names: records::names_cache(),
+            tokens: access::tokens_cache(),
+            refusals: audit::refusals_cache(),
+            secrets: secrets::secrets_cache(),
+        }
+    }
 }
 
 impl<P> Clone for Engine<P> {
     fn clone(&self) -> Self {
         Self {
             ports: Arc::clone(&self.ports),
-            known: Arc::clone(&self.known),
+            clock: Arc::clone(&self.clock),
+            rng: Arc::clone(&self.rng),
+            secrets: Arc::clone(&self.secrets),
+            caches: Arc::clone(&self.caches),
             tuning: self.tuning,
             caller: Arc::clone(&self.caller),
         }
     }
 }
 
-impl<P: Ports> Engine<P> {
-    /// An engine over these ports, for callers that may do everything.
+impl<P> Engine<P> {
+    /// An engine over these ports for a caller that may do everything, with the machine's clock, the operating system's
+    /// random bits and no secrets.
     #[must_use]
     pub fn new(ports: P) -> Self {
-        Self::tuned(ports, Tuning::default())
+        let tuning = Tuning::default();
+        Self {
+            ports: Arc::new(ports),
+            clock: Arc::new(SystemClock),
+            rng: Arc::new(OsRng),
+            secrets: Arc::new(Secrets::new()),
+            caches: Arc::new(Caches::new(&tuning)),
+            tuning,
+            caller: Arc::new(Grant::open()),
+        }
     }
 
-    /// An engine that splits work as told.
+    /// The same engine with this tuning and empty caches.
     #[must_use]
-    pub fn tuned(ports: P, tuning: Tuning) -> Self {
-        Self { ports: Arc::new(ports), known: Arc::default(), tuning, caller: Arc::new(Grant::open()) }
+    pub fn with_tuning(self, tuning: Tuning) -> Self {
+        Self { tuning, caches: Arc::new(Caches::new(&tuning)), ..self }
     }
 
-    /// The same engine, for a caller that may do this.
+    /// The same engine with this clock.
+    #[must_use]
+    pub fn with_clock(self, clock: Arc<dyn Clock>) -> Self {
+        Self { clock, ..self }
+    }
+
+    /// The same engine with this source of random bits.
+    #[must_use]
+    pub fn with_rng(self, rng: Arc<dyn Rng>) -> Self {
+        Self { rng, ..self }
+    }
+
+    /// The same engine with secrets from this source.
+    #[must_use]
+    pub fn with_secrets(self, secrets: Arc<dyn SecretStore>) -> Self {
+        Self { secrets, ..self }
+    }
+
+    /// The same engine, for a caller with these permissions.
     #[must_use]
     pub fn acting_for(&self, caller: Grant) -> Self {
         Self { caller: Arc::new(caller), ..self.clone() }
     }
 
-    /// What the caller may do.
+    /// The caller's permissions.
     #[must_use]
     pub fn caller(&self) -> &Grant {
         &self.caller
+    }
+
+    /// The ports.
+    #[must_use]
+    pub fn ports(&self) -> &P {
+        &self.ports
+    }
+
+    /// The current time.
+    #[must_use]
+    pub fn now(&self) -> Millis {
+        self.clock.now()
+    }
+
+    fn random(&self) -> Random {
+        self.rng.random()
     }
 
     /// A lease of the caller's.
@@ -136,15 +225,60 @@ impl<P: Ports> Engine<P> {
     fn lease(&self, text: &str) -> Option<LeaseToken> {
         LeaseToken::parse(text, self.caller.principal())
     }
+}
 
-    /// The ports.
-    #[must_use]
-    pub fn ports(&self) -> &P {
-        &self.ports
-    }
+/// Declares the handle of each use case: a reference to the engine. Its methods are in the module of the use case, in
+/// blocks whose bounds name the ports that they use.
+macro_rules! use_cases {
+    ($($(#[$doc:meta])+ $visibility:vis $name:ident, $accessor:ident;)+) => {$(
+        $(#[$doc])+
+        $visibility struct $name<'a, P> {
+            engine: &'a Engine<P>,
+        }
 
-    fn known(&self) -> MutexGuard<'_, Cache> {
-        // What is known is only ever a copy of something stored: a panic elsewhere can't have left it wrong.
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+        impl<P> Copy for $name<'_, P> {}
+
+        impl<P> Clone for $name<'_, P> {
+            fn clone(&self) -> Self {
+                *self
+            }
+        }
+
+        impl<P> Engine<P> {
+            $(#[$doc])+
+            #[must_use]
+            $visibility fn $accessor(&self) -> $name<'_, P> {
+                $name { engine: self }
+            }
+        }
+    )+};
+}
+
+use_cases! {
+    /// Submitting workflows.
+    pub Submissions, submissions;
+    /// Starting, cancelling and deleting workflows.
+    pub Runs, runs;
+    /// Giving ready jobs to workers.
+    pub Claims, claims;
+    /// What workers report of an attempt: success, failure, a heartbeat, logs.
+    pub Reports, reports;
+    /// What follows from changes and timers: promoting, skipping, cancelling, expiring, finishing.
+    pub Scheduling, scheduling;
+    /// Setting the timers of runs.
+    pub Timers, timers;
+    /// Workers and pools.
+    pub Workers, workers;
+    /// Workflows, jobs, outputs and logs as people read them.
+    pub Queries, queries;
+    /// Making, checking, listing and revoking tokens.
+    pub Tokens, tokens;
+    /// The audit log.
+    pub Audit, audit;
+    /// Which workflows the caller may submit and change.
+    pub(crate) Authorization, authorization;
+    /// Reading and masking the secrets of jobs.
+    pub(crate) JobSecrets, job_secrets;
+    /// Reads of stored records that several use cases share.
+    pub(crate) Records, records;
 }

@@ -4,9 +4,10 @@ use protocol::requests::LogPiece;
 use protocol::wire::LogChunk;
 use protocol::{JobId, Millis, WorkflowId, limits};
 
-use crate::Engine;
+use crate::Queries;
+use crate::Reports;
 use crate::error::{EngineError, LeaseLost, Result};
-use crate::ports::{Consistency, Ports};
+use crate::ports::{Consistency, JobStore, LogStore, RunStore};
 use crate::run::RunState;
 use crate::secrets;
 
@@ -30,24 +31,24 @@ pub struct LogPage {
     pub latest: u32,
 }
 
-impl<P: Ports> Engine<P> {
+impl<P: RunStore + JobStore + LogStore> Reports<'_, P> {
     /// Keeps a piece of the log of the attempt that the lease holds, without the job's secrets.
     ///
     /// # Errors
     /// [`EngineError::LeaseLost`] once the attempt isn't the principal's any more, or after a cancel;
     /// [`EngineError::TooMuch`] for too many pieces or one that is too long.
-    pub async fn append_logs(&self, lease: &str, mut pieces: Vec<LogPiece>) -> Result<()> {
+    pub async fn append_logs(self, lease: &str, mut pieces: Vec<LogPiece>) -> Result<()> {
         let lost = |why| Err(EngineError::LeaseLost(why));
-        let Some(token) = self.lease(lease) else { return lost(LeaseLost::Unknown) };
+        let Some(token) = self.engine.lease(lease) else { return lost(LeaseLost::Unknown) };
         check_pieces(&pieces)?;
-        let control = self.ports.control(&token.job.run, Consistency::Strong).await?;
+        let control = self.engine.ports.control(&token.job.run, Consistency::Strong).await?;
         match control.map(|control| control.state) {
             Some(RunState::Open) => {}
             Some(RunState::Cancelling) => return lost(LeaseLost::Cancelled),
             _ => return lost(LeaseLost::Ended),
         }
-        let now = self.ports.now();
-        let Some((job, hold)) = self.held(&token).await? else { return lost(LeaseLost::Ended) };
+        let now = self.engine.now();
+        let Some((job, hold)) = self.engine.records().held(&token).await? else { return lost(LeaseLost::Ended) };
         if hold.until <= now {
             return lost(LeaseLost::Ended);
         }
@@ -59,26 +60,28 @@ impl<P: Ports> Engine<P> {
         }
         pieces.sort_by_key(|piece| piece.sequence);
         if job.has_secrets {
-            let spec = self.spec(&job).await?;
-            secrets::hide(self.masker(&spec.secrets).await?, &mut pieces);
+            let spec = self.engine.records().spec(&job).await?;
+            secrets::hide(self.engine.job_secrets().masker(&spec.secrets).await?, &mut pieces);
         }
-        Ok(self.ports.append(&job.key, job.attempt, pieces).await?)
+        Ok(self.engine.ports.append(&job.key, job.attempt, pieces).await?)
     }
+}
 
+impl<P: RunStore + JobStore + LogStore> Queries<'_, P> {
     /// A job's log after a sequence number, of an attempt or the latest.
     ///
     /// # Errors
     /// [`EngineError::WorkflowNotFound`], [`EngineError::NoJob`].
-    pub async fn read_logs(
-        &self,
+    pub async fn logs(
+        self,
         workflow: &WorkflowId,
         id: &JobId,
         after: Option<u64>,
         attempt: Option<u32>,
     ) -> Result<LogPage> {
-        let job = self.job_by_id(workflow, id).await?;
+        let job = self.engine.records().job_by_id(workflow, id).await?;
         let attempt = attempt.unwrap_or(job.attempt);
-        let pieces = self.ports.read(&job.key, attempt, after, PAGE).await?;
+        let pieces = self.engine.ports.read(&job.key, attempt, after, PAGE).await?;
         let (found, read) = (pieces.len(), pieces.iter().map(|piece| piece.data.len()).sum::<usize>());
         let shown = first_page(&pieces);
         let chunks = pieces

@@ -1,7 +1,7 @@
 //! Bugs that a simulation plants on purpose, to show that it would find them. There are none without the feature
 //! `planted`, which only the simulator enables.
 
-use crate::{Engine, ports::Ports};
+use crate::Engine;
 
 /// A bug.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub enum Bug {
     TimerClearedLate,
 }
 
-impl<P: Ports> Engine<P> {
+impl<P> Engine<P> {
     #[cfg(feature = "planted")]
     pub(crate) fn has(&self, bug: Bug) -> bool {
         self.tuning.planted == Some(bug)

@@ -14,10 +14,10 @@ use protocol::requests::{LogPiece, Transport};
 use protocol::{LabelSet, Millis, Outputs, SecretName, WorkerId, WorkflowId};
 use serde::{Deserialize, Serialize};
 
-pub use access::{AUDIT_KEPT, AuditCursor, AuditStore, SecretSource, SecretStore, TokenStore};
+pub use access::{AUDIT_KEPT, AuditCursor, AuditStore, SecretStore, TokenStore};
 
 use crate::change::ChangeEvent;
-use crate::ids::{JobIndex, JobKey, PoolId, Random, ReportHash, RunKey, Ticket, Waits};
+use crate::ids::{JobIndex, JobKey, PoolId, ReportHash, RunKey, Ticket, Waits};
 use crate::job::{JobRecord, JobSpec, JobUpdate, OutputsRef};
 use crate::run::{Control, RunEnd, RunUpdate, WorkflowRecord};
 
@@ -115,7 +115,7 @@ pub enum Committed {
 }
 
 /// Workflows and runs.
-pub trait RunStore {
+pub trait RunStore: Send + Sync {
     /// Writes records of a run that isn't committed yet. Not atomic: nothing reads them before the commit.
     fn put_new(&self, items: Vec<NewItem>) -> impl Future<Output = Stored<()>> + Send;
     /// Makes a run real, or changes nothing.
@@ -161,7 +161,7 @@ pub struct ListCursor {
 }
 
 /// Jobs.
-pub trait JobStore {
+pub trait JobStore: Send + Sync {
     /// A job.
     fn job(&self, key: &JobKey, how: Consistency) -> impl Future<Output = Stored<Option<JobRecord>>> + Send;
     /// Jobs at these places, in this order; up to a few hundred.
@@ -203,7 +203,7 @@ pub struct ReadyHead {
 }
 
 /// Outputs that don't fit a job's record.
-pub trait ArtifactStore {
+pub trait ArtifactStore: Send + Sync {
     /// Keeps outputs under a fresh id.
     fn put_outputs(&self, job: &JobKey, id: &str, outputs: &Outputs) -> impl Future<Output = Stored<()>> + Send;
     /// Reads outputs of this size; `None` if they aren't there (yet, for an eventual read).
@@ -222,7 +222,7 @@ pub trait ArtifactStore {
 }
 
 /// Logs.
-pub trait LogStore {
+pub trait LogStore: Send + Sync {
     /// Keeps a batch. The same batch again changes nothing.
     fn append(&self, job: &JobKey, attempt: u32, pieces: Vec<LogPiece>) -> impl Future<Output = Stored<()>> + Send;
     /// Pieces after a sequence number, ascending, each once, up to about `bytes`.
@@ -306,7 +306,7 @@ pub const HEARD_EVERY: Duration = Duration::from_secs(30);
 pub const WORKER_KEPT: Duration = Duration::from_hours(24);
 
 /// Pools and workers.
-pub trait WorkerRegistry {
+pub trait WorkerRegistry: Send + Sync {
     /// Adds pools that aren't there.
     fn add_pools(&self, pools: Vec<Pool>) -> impl Future<Output = Stored<()>> + Send;
     /// All pools, eventually.
@@ -315,22 +315,22 @@ pub trait WorkerRegistry {
     fn want_queue(&self, pool: &Pool, now: Millis) -> impl Future<Output = Stored<Option<PoolQueue>>> + Send;
     /// Keeps a worker, replacing what was known.
     fn put_worker(&self, worker: WorkerRecord) -> impl Future<Output = Stored<()>> + Send;
-    /// A worker.
-    fn worker(&self, id: &WorkerId) -> impl Future<Output = Stored<Option<WorkerRecord>>> + Send;
+    /// A worker, if it was heard of within a day.
+    fn worker(&self, id: &WorkerId, now: Millis) -> impl Future<Output = Stored<Option<WorkerRecord>>> + Send;
     /// All workers heard of within a day, eventually.
-    fn workers(&self) -> impl Future<Output = Stored<Vec<WorkerRecord>>> + Send;
+    fn workers(&self, now: Millis) -> impl Future<Output = Stored<Vec<WorkerRecord>>> + Send;
     /// Forgets a worker.
     fn remove_worker(&self, id: &WorkerId) -> impl Future<Output = Stored<()>> + Send;
 }
 
 /// Messages. Each is delivered at least once, at some time, in any order.
-pub trait Dispatcher {
+pub trait Dispatcher: Send + Sync {
     /// Tells the pool's queue that a job is ready.
     fn send_ticket(&self, queue: &PoolQueue, ticket: Ticket) -> impl Future<Output = Stored<()>> + Send;
     /// Asks for a step of long work.
     fn send_batch(&self, batch: BatchTask) -> impl Future<Output = Stored<()>> + Send;
-    /// Asks for a look at a run at this time, at most [`crate::run::MAX_TIMER_DELAY`] away.
-    fn send_timer(&self, run: &RunKey, at: Millis) -> impl Future<Output = Stored<()>> + Send;
+    /// Sends a run's timer message, to be delivered at `at`, which is at most [`crate::run::MAX_TIMER_DELAY`] after `now`.
+    fn send_timer(&self, run: &RunKey, at: Millis, now: Millis) -> impl Future<Output = Stored<()>> + Send;
     /// Sets aside a change that could not be handled, so that those behind it go on.
     fn send_reconcile(&self, reconcile: Reconcile) -> impl Future<Output = Stored<()>> + Send;
 }
@@ -390,9 +390,9 @@ pub enum BatchKind {
     },
 }
 
-/// What a store that is worked off in its own process also offers: its change feed and its queue as lists, and when its
-/// timers are due. Elsewhere streams and queues do this.
-pub trait Local: Ports {
+/// The change feed and the queues of a store that one process uses alone: they are lists that the process itself
+/// consumes. Other stores have streams and queues for this.
+pub trait LocalWork: Send + Sync {
     /// The oldest piece of work that isn't done, with the number it is known by. The same one until it is done.
     fn next_work(&self) -> impl Future<Output = Stored<Option<(u64, Work)>>> + Send;
     /// Takes a piece of work off the list.
@@ -401,8 +401,6 @@ pub trait Local: Ports {
     fn next_timer(&self) -> impl Future<Output = Stored<Option<Millis>>> + Send;
     /// Calls this with the time of every timer that is set from now on.
     fn on_timer_set(&self, tell: Box<dyn Fn(Millis) + Send + Sync>);
-    /// Moves the store's clock forward, for tests of what happens later.
-    fn advance(&self, time: Duration);
 }
 
 /// A piece of work that a local store has listed.
@@ -417,45 +415,18 @@ pub enum Work {
     Reconcile(Reconcile),
 }
 
-/// Time and chance.
-pub trait Clock {
-    /// What time it is.
-    fn now(&self) -> Millis;
-    /// Bits that nobody can guess.
-    fn random(&self) -> Random;
-    /// How long a list of pools may be used again. A pool may be missing from a claim for that long.
-    fn pools_stay_known(&self) -> Duration;
-}
-
-/// All of them.
+/// All ports. Only for callers that assemble an engine: a use case names the ports that it uses.
 pub trait Ports:
-    RunStore
-    + JobStore
-    + ArtifactStore
-    + LogStore
-    + WorkerRegistry
-    + TokenStore
-    + AuditStore
-    + SecretStore
-    + Dispatcher
-    + Clock
-    + Send
-    + Sync
+    RunStore + JobStore + ArtifactStore + LogStore + WorkerRegistry + TokenStore + AuditStore + Dispatcher
 {
 }
 
 impl<T> Ports for T where
-    T: RunStore
-        + JobStore
-        + ArtifactStore
-        + LogStore
-        + WorkerRegistry
-        + TokenStore
-        + AuditStore
-        + SecretStore
-        + Dispatcher
-        + Clock
-        + Send
-        + Sync
+    T: RunStore + JobStore + ArtifactStore + LogStore + WorkerRegistry + TokenStore + AuditStore + Dispatcher
 {
 }
+
+/// All ports of a store that one process uses alone.
+pub trait Local: Ports + LocalWork {}
+
+impl<T: Ports + LocalWork> Local for T {}

@@ -3,29 +3,28 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use futures::future::join_all;
 use protocol::requests::{Fail, Next};
 use protocol::wire::{Cause, Claimed, Heartbeat};
 use protocol::{Millis, OutputName, Outputs, limits, outputs};
 
-use crate::Engine;
+use crate::Reports;
 use crate::claim::lease_of;
 use crate::error::{EngineError, LeaseLost, Result};
-use crate::ids::{Fence, JobKey, LeaseToken, ReportHash, RunKey};
+use crate::ids::{Fence, JobKey, LeaseToken, ReportHash};
+use crate::job::lost_report;
 use crate::job::{
-    Change, Completion, End, Failure, JobOutcome, JobRecord, JobUpdate, LastReport, LeaseRecord, OutputsRef, Phase,
-    Precondition, after_failure, cut, json_size,
+    Change, Completion, End, Failure, JobOutcome, JobRecord, JobUpdate, LastReport, OutputsRef, Phase, Precondition,
+    after_failure, cut, json_size,
 };
 use crate::next_claim::NextClaim;
 use crate::planted::Bug;
-use crate::ports::{Consistency, Ports, StoreError, Updated};
+use crate::ports::{ArtifactStore, Consistency, Dispatcher, JobStore, RunStore, StoreError, Updated, WorkerRegistry};
 use crate::run::{Control, RunState};
-use crate::timer::lost_report;
 
 /// Outputs up to this size, written as JSON, are kept in the job's record.
 const SMALL_OUTPUTS: usize = 256;
 
-impl<P: Ports> Engine<P> {
+impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Reports<'_, P> {
     /// Accepts a worker's report that an attempt succeeded.
     ///
     /// Large outputs go first, under an id nobody has seen; the end state points to them and is the one write that
@@ -39,12 +38,12 @@ impl<P: Ports> Engine<P> {
     /// [`EngineError::LeaseLost`], unless this very report was accepted before; [`EngineError::Outputs`] and
     /// [`EngineError::Id`] for outputs that are too large or misnamed; those of a claim for `next`.
     pub async fn complete(
-        &self,
+        self,
         lease: &str,
         given: BTreeMap<String, String>,
         next: Option<Next>,
     ) -> Result<Option<Claimed>> {
-        let token = self.lease(lease).ok_or(EngineError::LeaseLost(LeaseLost::Unknown))?;
+        let token = self.engine.lease(lease).ok_or(EngineError::LeaseLost(LeaseLost::Unknown))?;
         let given = checked_outputs(given)?;
         let report = LastReport { fence: token.fence(), report: success_hash(&given) };
         if !self.accepts_reports(&token, &report).await? {
@@ -52,27 +51,27 @@ impl<P: Ports> Engine<P> {
         }
         let next_claim = match next {
             Some(next) => {
-                let next_claim = self.next_claim(&token, next).await;
+                let next_claim = self.engine.claims().next_claim(&token, next).await;
                 Some(self.unless_lost(&token, next_claim).await?)
             }
             None => None,
         };
         let kept = self.keep_outputs(&token.job, given).await?;
-        if self.has(Bug::PromoteBeforeWrite)
-            && let Some((job, _)) = self.held(&token).await?
+        if self.engine.has(Bug::PromoteBeforeWrite)
+            && let Some((job, _)) = self.engine.records().held(&token).await?
         {
-            self.promote_inline(&job).await?;
+            self.engine.scheduling().promote_inline(&job).await?;
         }
-        let now = self.ports.now();
+        let now = self.engine.now();
         let named = next_claim.as_ref().and_then(|next_claim| next_claim.named(&token));
         let change = Change::End(End { next: named, ..End::success(kept, now, report.clone()) });
         let expect = Precondition::HeldLive { fence: token.fence(), now };
-        match self.ports.update(&token.job, JobUpdate { expect, change }).await? {
+        match self.engine.ports.update(&token.job, JobUpdate { expect, change }).await? {
             Updated::Done(job) => self.after_completion(&token, &job, next_claim).await,
             Updated::ConditionFailed(job) => {
                 repeat_or_lost(job.as_ref(), &report)?;
                 match (job, next_claim) {
-                    (Some(job), Some(next_claim)) => self.grant_again(&token, &job, &next_claim).await,
+                    (Some(job), Some(next_claim)) => self.engine.claims().grant_again(&token, &job, &next_claim).await,
                     _ => Ok(None),
                 }
             }
@@ -82,16 +81,16 @@ impl<P: Ports> Engine<P> {
     /// Gives the next job, and promotes the others, which may be left to the change feed. While the store is away the next
     /// job may not be left: it may be held already, so the completion is repeated, recognised, and given the same lease.
     async fn after_completion(
-        &self,
+        self,
         token: &LeaseToken,
         job: &JobRecord,
         next_claim: Option<NextClaim>,
     ) -> Result<Option<Claimed>> {
         let granted = match next_claim {
-            Some(next_claim) => self.grant(token, &next_claim).await,
+            Some(next_claim) => self.engine.claims().grant(token, &next_claim).await,
             None => Ok(None),
         };
-        if let Err(error) = self.promote_inline(job).await {
+        if let Err(error) = self.engine.scheduling().promote_inline(job).await {
             tracing::warn!(job = %job.key, %error, "promoting after a completion; the change feed will do it");
         }
         match granted {
@@ -107,20 +106,20 @@ impl<P: Ports> Engine<P> {
     ///
     /// # Errors
     /// As [`Engine::complete`].
-    pub async fn fail(&self, lease: &str, said: Fail) -> Result<()> {
-        let token = self.lease(lease).ok_or(EngineError::LeaseLost(LeaseLost::Unknown))?;
+    pub async fn fail(self, lease: &str, said: Fail) -> Result<()> {
+        let token = self.engine.lease(lease).ok_or(EngineError::LeaseLost(LeaseLost::Unknown))?;
         let report = LastReport { fence: token.fence(), report: failure_hash(&said) };
         if !self.accepts_reports(&token, &report).await? {
             return Ok(());
         }
-        let Some((job, _)) = self.held(&token).await? else {
-            let job = self.ports.job(&token.job, Consistency::Strong).await?;
+        let Some((job, _)) = self.engine.records().held(&token).await? else {
+            let job = self.engine.ports.job(&token.job, Consistency::Strong).await?;
             return self.failed_before(job, &report).await;
         };
-        let spec = self.spec(&job).await;
+        let spec = self.engine.records().spec(&job).await;
         let spec = self.unless_lost(&token, spec).await?;
-        let error = self.without_secrets(&spec, said.error).await?;
-        let now = self.ports.now();
+        let error = self.engine.job_secrets().without_secrets(&spec, said.error).await?;
+        let now = self.engine.now();
         let failure = Failure {
             cause: Cause::Failure,
             error: cut(error, limits::ERROR_TEXT),
@@ -130,16 +129,16 @@ impl<P: Ports> Engine<P> {
         };
         let change = after_failure(&job, &spec, failure, now);
         let expect = Precondition::HeldLive { fence: token.fence(), now };
-        match self.ports.update(&token.job, JobUpdate { expect, change }).await? {
-            Updated::Done(job) => self.dispatch_if_ready(&job).await,
+        match self.engine.ports.update(&token.job, JobUpdate { expect, change }).await? {
+            Updated::Done(job) => self.engine.scheduling().dispatch_if_ready(&job).await,
             Updated::ConditionFailed(job) => self.failed_before(job, &report).await,
         }
     }
 
     /// What was found, or that the lease went with the run that was deleted meanwhile.
-    async fn unless_lost<T: Send>(&self, token: &LeaseToken, found: Result<T>) -> Result<T> {
+    async fn unless_lost<T: Send>(self, token: &LeaseToken, found: Result<T>) -> Result<T> {
         match found {
-            Err(error) if self.is_deleted(&token.job.run, &error).await? => {
+            Err(error) if self.engine.records().is_deleted(&token.job.run, &error).await? => {
                 Err(EngineError::LeaseLost(LeaseLost::Ended))
             }
             found => found,
@@ -148,10 +147,10 @@ impl<P: Ports> Engine<P> {
 
     /// For a failure that may have been accepted before: whoever wrote it may have stopped before the next try was
     /// dispatched.
-    async fn failed_before(&self, job: Option<JobRecord>, report: &LastReport) -> Result<()> {
+    async fn failed_before(self, job: Option<JobRecord>, report: &LastReport) -> Result<()> {
         repeat_or_lost(job.as_ref(), report)?;
         match job {
-            Some(job) => self.dispatch_if_ready(&job).await,
+            Some(job) => self.engine.scheduling().dispatch_if_ready(&job).await,
             None => Ok(()),
         }
     }
@@ -160,50 +159,43 @@ impl<P: Ports> Engine<P> {
     ///
     /// # Errors
     /// [`EngineError::LeaseLost`] once the attempt isn't the principal's any more.
-    pub async fn heartbeat(&self, lease: &str) -> Result<Heartbeat> {
+    pub async fn heartbeat(self, lease: &str) -> Result<Heartbeat> {
         let lost = EngineError::LeaseLost;
-        let token = self.lease(lease).ok_or(lost(LeaseLost::Unknown))?;
-        let control = self.control_surely(&token.job.run).await?.ok_or(lost(LeaseLost::Ended))?;
-        let Some((job, hold)) = self.held(&token).await? else {
-            let job = self.ports.job(&token.job, Consistency::Strong).await?;
+        let token = self.engine.lease(lease).ok_or(lost(LeaseLost::Unknown))?;
+        let control = self.engine.records().control_surely(&token.job.run).await?.ok_or(lost(LeaseLost::Ended))?;
+        let Some((job, hold)) = self.engine.records().held(&token).await? else {
+            let job = self.engine.ports.job(&token.job, Consistency::Strong).await?;
             return cancelled_answer(job.as_ref(), &control, &token).ok_or(lost(LeaseLost::Ended));
         };
-        self.heard_running(&hold.worker).await?;
+        self.engine.workers().heard_running(&hold.worker).await?;
         if control.state == RunState::Cancelling {
             let lease = lease_of(&job, &control, &token, hold.ttl_secs, &hold.worker);
             return Ok(Heartbeat { lease, cancelled: true });
         }
-        let now = self.ports.now();
+        let now = self.engine.now();
         let renewed = now + Duration::from_secs(hold.ttl_secs.into());
         let until = job.deadline().map_or(renewed, |deadline| deadline.min(renewed));
         let expect = Precondition::HeldLiveUntil { fence: token.fence(), now, until };
-        let job = match self.ports.update(&token.job, JobUpdate { expect, change: Change::Renew { until } }).await? {
-            Updated::Done(job) => job,
-            // It already ends later, by another clock: a heartbeat never moves the end earlier.
-            Updated::ConditionFailed(Some(job)) if is_live(&job, &token.fence(), now) => job,
-            Updated::ConditionFailed(job) => {
-                return cancelled_answer(job.as_ref(), &control, &token).ok_or(lost(LeaseLost::Ended));
-            }
-        };
+        let job =
+            match self.engine.ports.update(&token.job, JobUpdate { expect, change: Change::Renew { until } }).await? {
+                Updated::Done(job) => job,
+                // It already ends later, by another clock: a heartbeat never moves the end earlier.
+                Updated::ConditionFailed(Some(job)) if is_live(&job, &token.fence(), now) => job,
+                Updated::ConditionFailed(job) => {
+                    return cancelled_answer(job.as_ref(), &control, &token).ok_or(lost(LeaseLost::Ended));
+                }
+            };
         let lease = lease_of(&job, &control, &token, hold.ttl_secs, &hold.worker);
         Ok(Heartbeat { lease, cancelled: false })
     }
 
-    /// A run's control, maybe some seconds old, and strongly if it isn't there: the run may have begun just now.
-    pub(crate) async fn control_surely(&self, run: &RunKey) -> Result<Option<Control>> {
-        match self.ports.control(run, Consistency::Eventual).await? {
-            Some(control) => Ok(Some(control)),
-            None => Ok(self.ports.control(run, Consistency::Strong).await?),
-        }
-    }
-
     /// Whether the run takes reports. If it doesn't, but this report was accepted while it did, nothing is left to do.
-    async fn accepts_reports(&self, token: &LeaseToken, report: &LastReport) -> Result<bool> {
-        let control = self.ports.control(&token.job.run, Consistency::Strong).await?;
+    async fn accepts_reports(self, token: &LeaseToken, report: &LastReport) -> Result<bool> {
+        let control = self.engine.ports.control(&token.job.run, Consistency::Strong).await?;
         match control.map(|control| control.state) {
             Some(RunState::Open) => Ok(true),
             state => {
-                let job = self.ports.job(&token.job, Consistency::Strong).await?;
+                let job = self.engine.ports.job(&token.job, Consistency::Strong).await?;
                 match repeat_or_lost(job.as_ref(), report) {
                     Ok(()) => Ok(false),
                     Err(_) if state == Some(RunState::Cancelling) => Err(EngineError::LeaseLost(LeaseLost::Cancelled)),
@@ -213,38 +205,14 @@ impl<P: Ports> Engine<P> {
         }
     }
 
-    /// The job, if it runs under this lease. A stale read of an earlier attempt is read again.
-    pub(crate) async fn held(&self, token: &LeaseToken) -> Result<Option<(JobRecord, LeaseRecord)>> {
-        for how in [Consistency::Eventual, Consistency::Strong] {
-            if let Some(job) = self.ports.job(&token.job, how).await?
-                && let Phase::Running(hold) = &job.phase
-                && hold.fence == token.fence()
-            {
-                let hold = hold.clone();
-                return Ok(Some((job, hold)));
-            }
-        }
-        Ok(None)
-    }
-
-    async fn keep_outputs(&self, job: &JobKey, given: Outputs) -> Result<OutputsRef> {
+    async fn keep_outputs(self, job: &JobKey, given: Outputs) -> Result<OutputsRef> {
         let size = json_size(&given);
         if size <= SMALL_OUTPUTS {
             return Ok(OutputsRef::Inline(given));
         }
-        let id = hex::encode(self.ports.random());
-        self.ports.put_outputs(job, &id, &given).await?;
+        let id = hex::encode(self.engine.random());
+        self.engine.ports.put_outputs(job, &id, &given).await?;
         Ok(OutputsRef::External { id, size })
-    }
-
-    async fn promote_inline(&self, job: &JobRecord) -> Result<()> {
-        let spec = self.spec(job).await?;
-        let first = spec.dependents.iter().take(self.tuning.inline_promotions);
-        let keys: Vec<JobKey> = first.map(|&dependent| JobKey::new(&job.key.run, dependent)).collect();
-        for done in join_all(keys.iter().map(|key| self.promote(key, job.key.index))).await {
-            done?;
-        }
-        Ok(())
     }
 }
 

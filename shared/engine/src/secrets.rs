@@ -3,78 +3,80 @@
 //! A job's secrets are part of its pool, and a claim looks only at pools whose secrets the caller's token allows. Their
 //! values are read at the claim, each time, so that a value that was replaced is used from the next claim on.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::mask::{MaskStream, Masker};
 use protocol::requests::LogPiece;
 use protocol::wire::Stream;
-use protocol::{Millis, SecretName, SecretValue, Secrets};
+use protocol::{SecretName, SecretValue, Secrets};
 
-use crate::Engine;
+use crate::JobSecrets;
+use crate::cache::Cache;
 use crate::error::Result;
 use crate::job::JobSpec;
-use crate::ports::{Ports, Stored};
+use crate::ports::Stored;
 
-/// To hide them, values are read again after so long.
-const STAY_KNOWN: Duration = Duration::from_secs(30);
-/// Secrets that were read can be read again for so long: claims don't ask for each job that they try.
-const CAN_BE_READ: Duration = Duration::from_secs(5);
-/// Secrets that a process knows at the most.
-const KNOWN: usize = 1000;
+/// To mask them, values are read again after this long.
+const TTL: Duration = Duration::from_secs(30);
+/// Secrets that were read count as readable for this long: claims don't read them for each job that they try.
+const READABLE_TTL: Duration = Duration::from_secs(5);
+/// Secrets that are cached at the most.
+const SECRETS_CACHED: usize = 1000;
 
-/// What this process has read of secrets lately.
-pub(crate) type CachedSecrets = BTreeMap<SecretName, CachedSecret>;
+/// Secrets as they were last read.
+pub(crate) type SecretsCache = Cache<SecretName, CachedSecret>;
+
+pub(crate) fn secrets_cache() -> SecretsCache {
+    Cache::new(TTL, SECRETS_CACHED)
+}
 
 /// A secret as it was read.
+#[derive(Clone)]
 pub(crate) struct CachedSecret {
-    read_at: Millis,
     value: Option<SecretValue>,
     /// What it was before: a job that was given this may still run.
     before: Option<SecretValue>,
 }
 
-impl<P: Ports> Engine<P> {
+impl<P> JobSecrets<'_, P> {
     /// The values of these secrets, of those that there are.
-    pub(crate) async fn secrets_now(&self, names: &BTreeSet<SecretName>) -> Stored<Secrets> {
+    pub(crate) async fn secrets_now(self, names: &BTreeSet<SecretName>) -> Stored<Secrets> {
         if names.is_empty() {
             return Ok(Secrets::new());
         }
-        let values = self.ports.secrets(names).await?;
-        self.remember(names, &values);
+        let values = self.engine.secrets.secrets(names).await?;
+        let now = self.engine.now();
+        for name in names {
+            let value = values.get(name).cloned();
+            self.engine.caches.secrets.update(name.clone(), now, |cached| {
+                let before = cached.and_then(|cached| if cached.value == value { cached.before } else { cached.value });
+                CachedSecret { value, before }
+            });
+        }
         Ok(values)
     }
 
-    fn remember(&self, names: &BTreeSet<SecretName>, values: &Secrets) {
-        let read_at = self.ports.now();
-        let seen = &mut self.known().secrets;
-        if seen.len() + names.len() > KNOWN {
-            seen.clear();
+    /// A masker of these secrets: of the values read at most [`TTL`] ago, and of the values before those, if this process
+    /// has read them.
+    pub(crate) async fn masker(self, names: &BTreeSet<SecretName>) -> Result<Masker> {
+        let cached = || -> Vec<Option<CachedSecret>> {
+            let now = self.engine.now();
+            names.iter().map(|name| self.engine.caches.secrets.get(name, now)).collect()
+        };
+        let mut secrets = cached();
+        let mut read = Secrets::new();
+        if secrets.iter().any(Option::is_none) {
+            read = self.secrets_now(names).await?;
+            secrets = cached();
         }
-        for name in names {
-            let value = values.get(name).cloned();
-            let known = seen.remove(name);
-            let before = known.and_then(|known| if known.value == value { known.before } else { known.value });
-            seen.insert(name.clone(), CachedSecret { read_at, value, before });
-        }
-    }
-
-    /// What hides these secrets: as they were read some seconds ago at the most, and as they were before that, if this
-    /// process knows.
-    pub(crate) async fn masker(&self, names: &BTreeSet<SecretName>) -> Result<Masker> {
-        let since = self.ports.now() - STAY_KNOWN;
-        let is_fresh =
-            |seen: &CachedSecrets| names.iter().all(|name| seen.get(name).is_some_and(|known| known.read_at > since));
-        let fresh = is_fresh(&self.known().secrets);
-        let now = if fresh { Secrets::new() } else { self.secrets_now(names).await? };
-        let seen = &self.known().secrets;
-        let known = names.iter().filter_map(|name| seen.get(name));
-        Ok(Masker::new(known.flat_map(|known| known.value.iter().chain(&known.before)).chain(now.values())))
+        let values = secrets.iter().flatten().flat_map(|secret| secret.value.iter().chain(&secret.before));
+        Ok(Masker::new(values.chain(read.values())))
     }
 
     /// What a worker says of a job, without the job's secrets.
-    pub(crate) async fn without_secrets(&self, spec: &JobSpec, text: String) -> Result<String> {
+    pub(crate) async fn without_secrets(self, spec: &JobSpec, text: String) -> Result<String> {
         if spec.secrets.is_empty() {
             return Ok(text);
         }
@@ -83,10 +85,10 @@ impl<P: Ports> Engine<P> {
 
     /// Whether jobs that name these secrets can be handed out: not while they can't be read. A job that is taken then would
     /// only be lost.
-    pub(crate) async fn can_read(&self, secrets: &BTreeSet<SecretName>) -> bool {
-        let since = self.ports.now() - CAN_BE_READ;
-        let read = |name| self.known().secrets.get(name).is_some_and(|known: &CachedSecret| known.read_at > since);
-        if secrets.iter().all(read) {
+    pub(crate) async fn can_read(self, secrets: &BTreeSet<SecretName>) -> bool {
+        let now = self.engine.now();
+        let was_read = |name| self.engine.caches.secrets.get_younger(name, READABLE_TTL, now).is_some();
+        if secrets.iter().all(was_read) {
             return true;
         }
         match self.secrets_now(secrets).await {
@@ -128,6 +130,8 @@ pub(crate) fn missing(wanted: &BTreeSet<SecretName>, found: &Secrets) -> Option<
 
 #[cfg(test)]
 mod tests {
+    use protocol::Millis;
+
     use super::*;
 
     #[test]

@@ -5,40 +5,42 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use protocol::requests::Only;
 use protocol::{Status, WorkflowId};
 
-use crate::Engine;
+use crate::Runs;
 use crate::error::{EngineError, Result};
 use crate::ids::{JobKey, RunKey};
 use crate::job::{JobRecord, JobSpec, OutputsRef};
 use crate::plan::Planned;
-use crate::ports::{Commit, Committed, Consistency, Ports, Updated};
-use crate::run::{Control, RunState, RunUpdate, Timer, WorkflowRecord};
+use crate::ports::{
+    ArtifactStore, Commit, Committed, Consistency, Dispatcher, JobStore, RunStore, Updated, WorkerRegistry,
+};
+use crate::run::{RunState, RunUpdate, WorkflowRecord};
 use crate::submit::new_control;
 
 /// Outputs that are copied for a re-run at once.
 const COPIES_AT_ONCE: usize = 32;
 
-impl<P: Ports> Engine<P> {
+impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Runs<'_, P> {
     /// Starts a new workflow, or a finished one again under the next run number.
     ///
     /// The jobs become ready by the run's event, not here: what is answered is that the run is open.
     ///
     /// # Errors
     /// [`EngineError::InvalidState`] while it runs, [`EngineError::WorkflowNotFound`], [`EngineError::Moved`].
-    pub async fn start(&self, id: &WorkflowId, only: Option<Only>) -> Result<()> {
-        let workflow = self.workflow_record(id).await?;
-        self.may_touch(&workflow).await?;
+    pub async fn start(self, id: &WorkflowId, only: Option<Only>) -> Result<()> {
+        let workflow = self.engine.records().workflow_record(id).await?;
+        self.engine.authorization().may_touch(&workflow).await?;
         if workflow.ended.is_some() {
             return self.start_again(workflow, only).await;
         }
-        let at = self.ports.now();
+        let at = self.engine.now();
         let update = RunUpdate::Open { at };
-        match self.ports.update_control(&workflow.run, update).await? {
-            Updated::Done(control) => self.first_timer(&control).await,
+        match self.engine.ports.update_control(&workflow.run, update).await? {
+            Updated::Done(control) => self.engine.timers().first_timer(&control).await,
             // Our own write, whose answer was lost.
             Updated::ConditionFailed(Some(control))
                 if control.state == RunState::Open && control.opened_at == Some(at) =>
             {
-                self.first_timer(&control).await;
+                self.engine.timers().first_timer(&control).await;
             }
             Updated::ConditionFailed(None) => return Err(EngineError::WorkflowNotFound(id.clone())),
             Updated::ConditionFailed(Some(_)) => {
@@ -52,57 +54,41 @@ impl<P: Ports> Engine<P> {
         Ok(())
     }
 
-    /// Asks for the look that every run gets, if nothing else is due in it before. The run is open whether or not this
-    /// works, and the sweep asks again.
-    pub(crate) async fn first_timer(&self, control: &Control) {
-        if let Timer::Due(at) = control.timer
-            && let Err(error) = self.ports.send_timer(&control.run, at).await
-        {
-            tracing::warn!(run = %control.run, %error, "the first timer was not set");
-        }
-    }
-
-    /// The workflow, read strongly.
-    pub(crate) async fn workflow_record(&self, id: &WorkflowId) -> Result<WorkflowRecord> {
-        let found = self.ports.workflow(id, Consistency::Strong).await?;
-        found.ok_or_else(|| EngineError::WorkflowNotFound(id.clone()))
-    }
-
-    async fn start_again(&self, old: WorkflowRecord, only: Option<Only>) -> Result<()> {
-        let now = self.ports.now();
-        let records = self.all_jobs(&old.run, Consistency::Strong).await?;
-        let specs = self.specs_of(&old.run, &records).await;
-        let specs = self.unless_deleted(&old, specs).await?;
+    async fn start_again(self, old: WorkflowRecord, only: Option<Only>) -> Result<()> {
+        let now = self.engine.now();
+        let records = self.engine.records().all_jobs(&old.run, Consistency::Strong).await?;
+        let specs = self.engine.records().specs_of(&old.run, &records).await;
+        let specs = self.engine.records().unless_deleted(&old, specs).await?;
         let (records, specs, before) = (records.as_slice(), specs.as_slice(), &old);
         let stage = |run: RunKey| async move {
             let again = records.iter().zip(specs).map(|(record, spec)| self.again(record, spec, &run, only).boxed());
             let again: Vec<_> = again.collect();
             let again = stream::iter(again).buffered(COPIES_AT_ONCE).try_collect().await;
-            let jobs: Vec<Planned> = self.unless_deleted(before, again).await?;
-            self.stage(&run, &jobs, None, now).await?;
+            let jobs: Vec<Planned> = self.engine.records().unless_deleted(before, again).await?;
+            self.engine.submissions().stage(&run, &jobs, None, now).await?;
             Ok(jobs)
         };
-        let (run, jobs) = self.under_a_fresh_key(stage).await?;
+        let (run, jobs) = self.engine.submissions().under_a_fresh_key(stage).await?;
         let new = WorkflowRecord { run: run.clone(), number: old.number + 1, ended: None, ..old.clone() };
         let control = new_control(&new, &jobs, Some(now));
         debug_assert_eq!(control.state, RunState::Open);
         let id = new.id.clone();
         let commit = Commit { workflow: new, replaces: Some(old.run), control: control.clone(), idempotency: None };
-        match self.ports.commit(commit).await? {
+        match self.engine.ports.commit(commit).await? {
             Committed::Yes => {}
-            _ if self.is_current(&id, &run).await? => {}
+            _ if self.engine.submissions().is_current(&id, &run).await? => {}
             Committed::KeyTaken | Committed::Superseded => return Err(EngineError::Moved(id)),
         }
-        self.first_timer(&control).await;
+        self.engine.timers().first_timer(&control).await;
         Ok(())
     }
 
     /// The job as the next run begins with it. Passthrough outputs are copied, so that deleting one run can't touch another.
-    async fn again(&self, old: &JobRecord, spec: &JobSpec, run: &RunKey, only: Option<Only>) -> Result<Planned> {
+    async fn again(self, old: &JobRecord, spec: &JobSpec, run: &RunKey, only: Option<Only>) -> Result<Planned> {
         let kept = match (only, old.outputs()) {
             (Some(Only::Failed), Some(outputs)) => {
                 if let OutputsRef::External { .. } = outputs {
-                    self.ports.copy_outputs(&old.key, &JobKey::new(run, old.key.index), outputs).await?;
+                    self.engine.ports.copy_outputs(&old.key, &JobKey::new(run, old.key.index), outputs).await?;
                 }
                 Some(outputs.clone())
             }

@@ -5,11 +5,13 @@ use std::time::Duration;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use protocol::{Millis, TokenName, WorkflowId};
 
-use crate::Engine;
+use crate::Submissions;
 use crate::error::{EngineError, Result};
 use crate::ids::{ReportHash, RunKey};
 use crate::plan::{self, Planned};
-use crate::ports::{Commit, Committed, Consistency, Idempotency, NewItem, Ports, StoreError};
+use crate::ports::{
+    Commit, Committed, Consistency, Dispatcher, Idempotency, NewItem, RunStore, StoreError, WorkerRegistry,
+};
 use crate::run::{Control, MAX_TIMER_DELAY, RunState, Timer, WorkflowRecord};
 use workflow::Definition;
 
@@ -46,7 +48,7 @@ pub struct Submitted {
     pub repeat: bool,
 }
 
-impl<P: Ports> Engine<P> {
+impl<P: RunStore + WorkerRegistry + Dispatcher> Submissions<'_, P> {
     /// Accepts a workflow.
     ///
     /// Everything is written under a fresh run key that nobody knows, and made real by one transaction; stopped in
@@ -56,9 +58,9 @@ impl<P: Ports> Engine<P> {
     /// # Errors
     /// [`EngineError::KeyReused`] for a known key with another body, [`EngineError::LabelsNotAllowed`],
     /// [`EngineError::SecretNotAllowed`].
-    pub async fn submit(&self, submission: Submission) -> Result<Submitted> {
-        self.may_ask_for(&submission.definition)?;
-        let now = self.ports.now();
+    pub async fn submit(self, submission: Submission) -> Result<Submitted> {
+        self.engine.authorization().may_ask_for(&submission.definition)?;
+        let now = self.engine.now();
         if let Some(earlier) = self.earlier(submission.key.as_ref(), now).await? {
             return Ok(earlier);
         }
@@ -70,7 +72,7 @@ impl<P: Ports> Engine<P> {
         };
         let (run, ()) = self.under_a_fresh_key(stage).await?;
         let workflow = WorkflowRecord {
-            id: new_workflow_id(&self.ports.random()),
+            id: new_workflow_id(&self.engine.random()),
             name: submission.definition.name.clone().unwrap_or(submission.default_name),
             trigger: submission.definition.trigger.clone(),
             created_at: now,
@@ -87,7 +89,7 @@ impl<P: Ports> Engine<P> {
             expires: now + KEY_KEPT,
         });
         let commit = Commit { workflow, replaces: None, control: control.clone(), idempotency };
-        match self.ports.commit(commit).await? {
+        match self.engine.ports.commit(commit).await? {
             Committed::Yes => {}
             _ if self.is_current(&id, &run).await? => {}
             Committed::KeyTaken => {
@@ -95,24 +97,24 @@ impl<P: Ports> Engine<P> {
             }
             Committed::Superseded => return Err(EngineError::Moved(id)),
         }
-        self.first_timer(&control).await;
+        self.engine.timers().first_timer(&control).await;
         Ok(Submitted { workflow: id, repeat: false })
     }
 
     /// Whether a refused commit was our own, made before: its answer was lost and the client library repeated it.
-    pub(crate) async fn is_current(&self, id: &WorkflowId, run: &RunKey) -> Result<bool> {
-        let workflow = self.ports.workflow(id, Consistency::Strong).await?;
+    pub(crate) async fn is_current(self, id: &WorkflowId, run: &RunKey) -> Result<bool> {
+        let workflow = self.engine.ports.workflow(id, Consistency::Strong).await?;
         Ok(workflow.is_some_and(|workflow| workflow.run == *run))
     }
 
     /// A key among those of the caller's token: another's may have the same one.
-    fn scoped(&self, key: &str) -> String {
-        format!("{}#{key}", self.caller.name().map_or("", TokenName::as_str))
+    fn scoped(self, key: &str) -> String {
+        format!("{}#{key}", self.engine.caller.name().map_or("", TokenName::as_str))
     }
 
-    async fn earlier(&self, key: Option<&(String, ReportHash)>, now: Millis) -> Result<Option<Submitted>> {
+    async fn earlier(self, key: Option<&(String, ReportHash)>, now: Millis) -> Result<Option<Submitted>> {
         let Some((key, body)) = key else { return Ok(None) };
-        match self.ports.idempotency(&self.scoped(key), now).await? {
+        match self.engine.ports.idempotency(&self.scoped(key), now).await? {
             None => Ok(None),
             Some(kept) if kept.body == *body => Ok(Some(Submitted { workflow: kept.workflow, repeat: true })),
             Some(_) => Err(EngineError::KeyReused { key: key.clone() }),
@@ -123,14 +125,14 @@ impl<P: Ports> Engine<P> {
     ///
     /// These writes have no conditions. One whose answer was lost may be done late, and would undo what has happened to
     /// its record since: so a run isn't committed under a key of which a write is in doubt.
-    pub(crate) async fn under_a_fresh_key<T, F>(&self, stage: impl Fn(RunKey) -> F + Send) -> Result<(RunKey, T)>
+    pub(crate) async fn under_a_fresh_key<T, F>(self, stage: impl Fn(RunKey) -> F + Send) -> Result<(RunKey, T)>
     where
         T: Send,
         F: Future<Output = Result<T>> + Send,
     {
         let mut tries = 1;
         loop {
-            let run = RunKey::new(self.ports.random());
+            let run = RunKey::new(self.engine.random());
             match stage(run.clone()).await {
                 Err(EngineError::Store(StoreError::Unavailable(text))) if tries < LAYOUTS => {
                     tracing::warn!(%run, text, tries, "laying out a run under another key");
@@ -143,17 +145,17 @@ impl<P: Ports> Engine<P> {
 
     /// Writes a run's records, and the pools its jobs belong to, before the commit.
     pub(crate) async fn stage(
-        &self,
+        self,
         run: &RunKey,
         jobs: &[Planned],
         source: Option<NewItem>,
         now: Millis,
     ) -> Result<()> {
-        self.ports.add_pools(plan::pools(jobs)).await?;
-        let mut items = plan::records(run, jobs, self.tuning.shard, now);
+        self.engine.ports.add_pools(plan::pools(jobs)).await?;
+        let mut items = plan::records(run, jobs, self.engine.tuning.shard, now);
         items.extend(source);
         let batches: Vec<Vec<NewItem>> = items.chunks(BATCH).map(<[NewItem]>::to_vec).collect();
-        stream::iter(batches.into_iter().map(|batch| self.ports.put_new(batch)))
+        stream::iter(batches.into_iter().map(|batch| self.engine.ports.put_new(batch)))
             .buffer_unordered(BATCHES_AT_ONCE)
             .try_collect::<()>()
             .await?;

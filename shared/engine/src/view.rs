@@ -6,17 +6,14 @@ use futures::future::try_join_all;
 use protocol::wire::{Job, WaitingFor, Workflow};
 use protocol::{JobId, Millis, Outputs, Status, WorkflowId, limits};
 
-use crate::Engine;
+use crate::Queries;
 use crate::error::{EngineError, Result};
-use crate::ids::{JobIndex, RunKey};
+use crate::ids::JobIndex;
 use crate::job::{JobOutcome, JobRecord, JobSpec, OutputsRef, Phase};
-use crate::ports::{Consistency, ListCursor, Ports, StoreError};
+use crate::ports::{ArtifactStore, Consistency, JobStore, ListCursor, RunStore, WorkerRegistry};
 use crate::run::{Control, RunState, WorkflowRecord};
 use crate::why::{self, Queued};
 use crate::workers::OnlineWorker;
-
-/// Specs read in one call.
-const SPECS: usize = 100;
 
 /// A page of the list.
 #[derive(Clone, Debug)]
@@ -36,13 +33,13 @@ enum Detail {
     Listed,
 }
 
-impl<P: Ports> Engine<P> {
+impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry> Queries<'_, P> {
     /// A workflow and its current run.
     ///
     /// # Errors
     /// [`EngineError::WorkflowNotFound`].
-    pub async fn workflow(&self, id: &WorkflowId) -> Result<Workflow> {
-        let record = self.workflow_record(id).await?;
+    pub async fn workflow(self, id: &WorkflowId) -> Result<Workflow> {
+        let record = self.engine.records().workflow_record(id).await?;
         self.assemble(record, Detail::Full).await
     }
 
@@ -50,7 +47,7 @@ impl<P: Ports> Engine<P> {
     ///
     /// The page ends early once its answer would pass [`limits::ANSWER`].
     pub async fn workflows(
-        &self,
+        self,
         mut after: Option<ListCursor>,
         limit: usize,
         skip: usize,
@@ -60,7 +57,7 @@ impl<P: Ports> Engine<P> {
         let mut skip = skip;
         let mut size = 0;
         loop {
-            let page = self.ports.workflows(after.as_ref(), limit.clamp(1, 100)).await?;
+            let page = self.engine.ports.workflows(after.as_ref(), limit.clamp(1, 100)).await?;
             if page.is_empty() {
                 return Ok(WorkflowPage { workflows, next: None });
             }
@@ -93,32 +90,32 @@ impl<P: Ports> Engine<P> {
         }
     }
 
-    async fn status_of(&self, record: &WorkflowRecord) -> Result<Status> {
+    async fn status_of(self, record: &WorkflowRecord) -> Result<Status> {
         if let Some(end) = record.ended {
             return Ok(end.status);
         }
-        let control = self.ports.control(&record.run, Consistency::Eventual).await?;
+        let control = self.engine.ports.control(&record.run, Consistency::Eventual).await?;
         Ok(open_status(control.map(|control| control.state)))
     }
 
-    async fn assemble(&self, record: WorkflowRecord, detail: Detail) -> Result<Workflow> {
-        let control = self.ports.control(&record.run, Consistency::Strong).await?;
+    async fn assemble(self, record: WorkflowRecord, detail: Detail) -> Result<Workflow> {
+        let control = self.engine.ports.control(&record.run, Consistency::Strong).await?;
         let control = control.ok_or_else(|| EngineError::WorkflowNotFound(record.id.clone()))?;
-        let mut records = self.all_jobs(&record.run, Consistency::Eventual).await?;
+        let mut records = self.engine.records().all_jobs(&record.run, Consistency::Eventual).await?;
         if records.len() != control.jobs as usize {
-            records = self.all_jobs(&record.run, Consistency::Strong).await?;
+            records = self.engine.records().all_jobs(&record.run, Consistency::Strong).await?;
         }
-        let specs = self.specs_of(&record.run, &records).await;
-        let specs = self.unless_deleted(&record, specs).await?;
+        let specs = self.engine.records().specs_of(&record.run, &records).await;
+        let specs = self.engine.records().unless_deleted(&record, specs).await?;
         let waits = records.iter().any(|job| matches!(job.phase, Phase::Ready { .. }));
-        let online = if waits && detail == Detail::Full { self.online().await? } else { Vec::new() };
+        let online = if waits && detail == Detail::Full { self.engine.workers().online().await? } else { Vec::new() };
         let ids: HashMap<JobIndex, &JobRecord> = records.iter().map(|job| (job.key.index, job)).collect();
-        let view = View { control: &control, jobs: &ids, online: &online, detail, now: self.ports.now() };
+        let view = View { control: &control, jobs: &ids, online: &online, detail, now: self.engine.now() };
         let mut jobs: Vec<(u32, Job)> =
             records.iter().zip(&specs).map(|(job, spec)| (spec.position, view.job(job, spec))).collect();
         if detail == Detail::Full {
             let filled = self.fill_outputs(&records, &mut jobs).await;
-            self.unless_deleted(&record, filled).await?;
+            self.engine.records().unless_deleted(&record, filled).await?;
         }
         jobs.sort_by_key(|(place, _)| *place);
         let status = record.ended.map_or_else(|| open_status(Some(control.state)), |end| end.status);
@@ -136,11 +133,11 @@ impl<P: Ports> Engine<P> {
     }
 
     /// Reads small outputs that are kept apart; `jobs` are in the order of `records`.
-    async fn fill_outputs(&self, records: &[JobRecord], jobs: &mut [(u32, Job)]) -> Result<()> {
+    async fn fill_outputs(self, records: &[JobRecord], jobs: &mut [(u32, Job)]) -> Result<()> {
         let small = |job: &JobRecord| matches!(job.outputs(), Some(OutputsRef::External { size, .. }) if *size <= limits::OUTPUTS_IN_STATUS);
         let places: Vec<usize> = (0..records.len()).filter(|&at| small(&records[at])).collect();
         for page in places.chunks(16) {
-            let outputs = try_join_all(page.iter().map(|&at| self.outputs_of(&records[at]))).await?;
+            let outputs = try_join_all(page.iter().map(|&at| self.engine.records().outputs_of(&records[at]))).await?;
             for (&at, outputs) in page.iter().zip(outputs) {
                 jobs[at].1.outputs = outputs;
                 jobs[at].1.outputs_truncated = false;
@@ -149,56 +146,16 @@ impl<P: Ports> Engine<P> {
         Ok(())
     }
 
-    /// What was found of a workflow's run, or that it was deleted meanwhile.
-    pub(crate) async fn unless_deleted<T: Send>(&self, workflow: &WorkflowRecord, found: Result<T>) -> Result<T> {
-        match found {
-            Err(error) if self.is_deleted(&workflow.run, &error).await? => {
-                Err(EngineError::WorkflowNotFound(workflow.id.clone()))
-            }
-            found => found,
-        }
-    }
-
-    /// The specs of these jobs, in their order.
-    pub(crate) async fn specs_of(&self, run: &RunKey, records: &[JobRecord]) -> Result<Vec<JobSpec>> {
-        let apart: Vec<JobIndex> = records.iter().filter(|job| job.spec.is_none()).map(|job| job.key.index).collect();
-        let mut read = HashMap::new();
-        for page in apart.chunks(SPECS) {
-            read.extend(page.iter().copied().zip(self.ports.specs(run, page).await?));
-        }
-        let spec = |job: &JobRecord| match &job.spec {
-            Some(spec) => Ok(spec.as_ref().clone()),
-            None => {
-                read.remove(&job.key.index).ok_or_else(|| StoreError::Corrupt(format!("job {} has no spec", job.key)))
-            }
-        };
-        Ok(records.iter().map(spec).collect::<Result<_, _>>()?)
-    }
-
-    /// A job of a workflow's current run, by the author's name for it.
-    pub(crate) async fn job_by_id(&self, workflow: &WorkflowId, id: &JobId) -> Result<JobRecord> {
-        let record = self.workflow_record(workflow).await?;
-        let no_job = || EngineError::NoJob { workflow: workflow.clone(), job: id.clone() };
-        let known = self.known().names.get(&record.run).cloned();
-        let names = match known {
-            Some(names) => names,
-            None => self.learn_names(&record.run).await?,
-        };
-        let index = *names.get(id).ok_or_else(no_job)?;
-        let found = self.ports.jobs_at(&record.run, &[index], Consistency::Strong).await?.pop();
-        found.flatten().ok_or_else(no_job)
-    }
-
     /// Whether a worker should stop a job of this workflow.
     ///
     /// # Errors
     /// [`EngineError::WorkflowNotFound`], [`EngineError::NoJob`].
-    pub async fn is_cancelled(&self, workflow: &WorkflowId, id: &JobId) -> Result<bool> {
-        let job = self.job_by_id(workflow, id).await?;
+    pub async fn is_cancelled(self, workflow: &WorkflowId, id: &JobId) -> Result<bool> {
+        let job = self.engine.records().job_by_id(workflow, id).await?;
         if job.is_ended() {
             return Ok(job.status() == Status::Cancelled);
         }
-        let control = self.control_surely(&job.key.run).await?;
+        let control = self.engine.records().control_surely(&job.key.run).await?;
         Ok(control.is_none_or(|control| control.state == RunState::Cancelling))
     }
 
@@ -207,12 +164,12 @@ impl<P: Ports> Engine<P> {
     ///
     /// # Errors
     /// [`EngineError::WorkflowNotFound`], [`EngineError::NoJob`].
-    pub async fn outputs(&self, workflow: &WorkflowId, id: &JobId, attempt: Option<u32>) -> Result<Outputs> {
-        let job = self.job_by_id(workflow, id).await?;
+    pub async fn outputs(self, workflow: &WorkflowId, id: &JobId, attempt: Option<u32>) -> Result<Outputs> {
+        let job = self.engine.records().job_by_id(workflow, id).await?;
         if attempt.is_some_and(|attempt| attempt != job.attempt) {
             return Ok(Outputs::new());
         }
-        self.outputs_of(&job).await
+        self.engine.records().outputs_of(&job).await
     }
 }
 
@@ -303,24 +260,5 @@ impl View<'_> {
             _ => return None,
         };
         Some(why::waiting_for(queued, &spec.labels, self.online, self.now))
-    }
-}
-
-/// Names of runs' jobs that a process keeps, so that a look-up by name reads one record.
-const RUNS_KNOWN: usize = 32;
-
-/// Which job a name is, of some runs.
-pub(crate) type Names = HashMap<RunKey, std::sync::Arc<HashMap<JobId, JobIndex>>>;
-
-impl<P: Ports> Engine<P> {
-    async fn learn_names(&self, run: &RunKey) -> Result<std::sync::Arc<HashMap<JobId, JobIndex>>> {
-        let jobs = self.all_jobs(run, Consistency::Strong).await?;
-        let names = std::sync::Arc::new(jobs.into_iter().map(|job| (job.id, job.key.index)).collect());
-        let mut known = self.known();
-        if known.names.len() >= RUNS_KNOWN {
-            known.names.clear();
-        }
-        known.names.insert(run.clone(), std::sync::Arc::clone(&names));
-        Ok(names)
     }
 }

@@ -9,17 +9,36 @@ use protocol::requests::{Register, Transport};
 use protocol::wire::{PoolInfo, QueueInfo, Registered, WorkerInfo, WorkerStatus};
 use protocol::{JobId, LabelSet, Millis, WorkerId, limits};
 
-use crate::Engine;
+use crate::cache::Cache;
 use crate::error::{EngineError, Result};
 use crate::ids::PoolId;
 use crate::job::Phase;
-use crate::ports::{Consistency, HEARD_EVERY, Pool, Ports, WorkerRecord};
+use crate::ports::{Consistency, HEARD_EVERY, JobStore, Pool, RunStore, WorkerRecord, WorkerRegistry};
+use crate::{Tuning, Workers};
 
 /// What runs is computed from the open runs' jobs at most this often, so that no write on the hot path pays for it.
-const RUNNING_STAYS_KNOWN: Duration = Duration::from_secs(5);
+const RUNNING_TTL: Duration = Duration::from_secs(5);
+/// A client that claims under a fresh worker id each time must not fill the memory.
+const WORKERS_CACHED: usize = 4096;
 
-/// Workers that a process keeps what it knows of. Whoever claims under a fresh id each time must not fill its memory.
-const WORKERS_KNOWN: usize = 4096;
+/// All pools, as one entry.
+pub(crate) type PoolsCache = Cache<(), Arc<Vec<Pool>>>;
+/// Workers, as last written or read.
+pub(crate) type WorkersCache = Cache<WorkerId, WorkerRecord>;
+/// What runs, as one entry.
+pub(crate) type RunningCache = Cache<(), Arc<Running>>;
+
+pub(crate) fn pools_cache(tuning: &Tuning) -> PoolsCache {
+    Cache::new(tuning.pools_ttl, 1)
+}
+
+pub(crate) fn workers_cache() -> WorkersCache {
+    Cache::new(HEARD_EVERY, WORKERS_CACHED)
+}
+
+pub(crate) fn running_cache(tuning: &Tuning) -> RunningCache {
+    Cache::new(RUNNING_TTL.min(tuning.pools_ttl * 5), 1)
+}
 
 /// What runs, by worker and by pool.
 #[derive(Clone, Debug, Default)]
@@ -43,24 +62,24 @@ pub struct OnlineWorker {
     pub busy: bool,
 }
 
-impl<P: Ports> Engine<P> {
+impl<P: RunStore + JobStore + WorkerRegistry> Workers<'_, P> {
     /// Registers a worker, replacing what was known of it. For a worker that polls SQS, sees that the pools it covers
     /// have queues.
     ///
     /// # Errors
     /// [`EngineError::Labels`] for over 64 labels, [`EngineError::LabelsNotAllowed`], [`EngineError::TooMuch`] for features.
-    pub async fn register(&self, request: Register) -> Result<Registered> {
+    pub async fn register(self, request: Register) -> Result<Registered> {
         request.labels.at_most(limits::LABELS_PER_WORKER)?;
         check_features(&request.features)?;
-        self.caller.check_labels(&request.labels)?;
-        let now = self.ports.now();
-        let before = self.ports.worker(&request.worker_id).await?;
+        self.engine.caller.check_labels(&request.labels)?;
+        let now = self.engine.now();
+        let before = self.engine.ports.worker(&request.worker_id, self.engine.now()).await?;
         before.as_ref().map_or(Ok(()), |before| self.may_be(before))?;
         let worker = WorkerRecord {
             id: request.worker_id,
             labels: request.labels,
             transport: request.transport,
-            exclusive: request.exclusive || self.caller.is_exclusive(),
+            exclusive: request.exclusive || self.engine.caller.is_exclusive(),
             features: request.features,
             registered_at: before.map_or(now, |worker| worker.registered_at),
             last_seen: now,
@@ -73,9 +92,10 @@ impl<P: Ports> Engine<P> {
     ///
     /// # Errors
     /// [`EngineError::NoWorker`] if it isn't registered, [`EngineError::LabelsNotAllowed`].
-    pub async fn worker_heartbeat(&self, id: &WorkerId) -> Result<Registered> {
-        let worker = self.ports.worker(id).await?.ok_or_else(|| EngineError::NoWorker(id.clone()))?;
-        self.caller.check_labels(&worker.labels)?;
+    pub async fn heartbeat(self, id: &WorkerId) -> Result<Registered> {
+        let worker =
+            self.engine.ports.worker(id, self.engine.now()).await?.ok_or_else(|| EngineError::NoWorker(id.clone()))?;
+        self.engine.caller.check_labels(&worker.labels)?;
         let worker = self.seen_now(worker).await?;
         self.registered(&worker).await
     }
@@ -84,36 +104,36 @@ impl<P: Ports> Engine<P> {
     ///
     /// # Errors
     /// [`EngineError::LabelsNotAllowed`].
-    pub async fn unregister(&self, id: &WorkerId) -> Result<()> {
-        if !self.caller.is_unlimited()
-            && let Some(worker) = self.ports.worker(id).await?
+    pub async fn unregister(self, id: &WorkerId) -> Result<()> {
+        if !self.engine.caller.is_unlimited()
+            && let Some(worker) = self.engine.ports.worker(id, self.engine.now()).await?
         {
             self.may_be(&worker)?;
         }
-        self.known().workers.remove(id);
-        Ok(self.ports.remove_worker(id).await?)
+        self.engine.caches.workers.remove(id);
+        Ok(self.engine.ports.remove_worker(id).await?)
     }
 
     /// Refuses to speak for a worker that is there and has labels which the caller's token doesn't name: else a machine for
     /// staging could say that one for production can do nothing, or is gone.
-    fn may_be(&self, worker: &WorkerRecord) -> Result<()> {
-        if self.ports.now().since(worker.last_seen) >= limits::WORKER_SILENCE {
+    fn may_be(self, worker: &WorkerRecord) -> Result<()> {
+        if self.engine.now().since(worker.last_seen) >= limits::WORKER_SILENCE {
             return Ok(());
         }
-        self.caller.check_labels(&worker.labels)
+        self.engine.caller.check_labels(&worker.labels)
     }
 
-    async fn registered(&self, worker: &WorkerRecord) -> Result<Registered> {
+    async fn registered(self, worker: &WorkerRecord) -> Result<Registered> {
         let mut queues = Vec::new();
         if worker.transport == Transport::Sqs {
-            let now = self.ports.now();
-            for pool in self.ports.pools().await? {
-                if !pool.labels.may_run_on(&worker.labels, worker.exclusive || self.caller.is_exclusive())
-                    || !self.caller.may_have(&pool.secrets)
+            let now = self.engine.now();
+            for pool in self.engine.ports.pools().await? {
+                if !pool.labels.may_run_on(&worker.labels, worker.exclusive || self.engine.caller.is_exclusive())
+                    || !self.engine.caller.may_have(&pool.secrets)
                 {
                     continue;
                 }
-                if let Some(queue) = self.ports.want_queue(&pool, now).await? {
+                if let Some(queue) = self.engine.ports.want_queue(&pool, now).await? {
                     queues.push(QueueInfo { url: queue.url, labels: pool.labels });
                 }
             }
@@ -123,19 +143,17 @@ impl<P: Ports> Engine<P> {
 
     /// A claim counts as being heard, and as registering for who isn't.
     pub(crate) async fn heard_claiming(
-        &self,
+        self,
         id: &WorkerId,
         labels: &LabelSet,
         exclusive: bool,
     ) -> Result<WorkerRecord> {
-        let now = self.ports.now();
-        let known = self.known().workers.get(id).cloned();
-        if let Some(worker) =
-            known.filter(|worker| worker.labels == *labels && now.since(worker.last_seen) < HEARD_EVERY)
-        {
+        let now = self.engine.now();
+        let cached = self.engine.caches.workers.get(id, now);
+        if let Some(worker) = cached.filter(|worker| worker.labels == *labels && was_just_seen(worker, now)) {
             return Ok(worker);
         }
-        let worker = match self.ports.worker(id).await? {
+        let worker = match self.engine.ports.worker(id, self.engine.now()).await? {
             Some(worker) if worker.labels == *labels => return self.seen_now(worker).await,
             Some(worker) => {
                 self.may_be(&worker)?;
@@ -156,22 +174,21 @@ impl<P: Ports> Engine<P> {
     }
 
     /// A job's heartbeat counts as being heard, for a worker that is known.
-    pub(crate) async fn heard_running(&self, id: &WorkerId) -> Result<()> {
-        let now = self.ports.now();
-        let known = self.known().workers.get(id).cloned();
-        if known.is_some_and(|worker| now.since(worker.last_seen) < HEARD_EVERY) {
+    pub(crate) async fn heard_running(self, id: &WorkerId) -> Result<()> {
+        let now = self.engine.now();
+        if self.engine.caches.workers.get(id, now).is_some_and(|worker| was_just_seen(&worker, now)) {
             return Ok(());
         }
-        if let Some(worker) = self.ports.worker(id).await? {
+        if let Some(worker) = self.engine.ports.worker(id, self.engine.now()).await? {
             self.seen_now(worker).await?;
         }
         Ok(())
     }
 
-    async fn seen_now(&self, worker: WorkerRecord) -> Result<WorkerRecord> {
-        let now = self.ports.now();
-        if now.since(worker.last_seen) < HEARD_EVERY {
-            self.know_worker(worker.clone());
+    async fn seen_now(self, worker: WorkerRecord) -> Result<WorkerRecord> {
+        let now = self.engine.now();
+        if was_just_seen(&worker, now) {
+            self.engine.caches.workers.insert(worker.id.clone(), worker.clone(), now);
             return Ok(worker);
         }
         let worker = WorkerRecord { last_seen: now, ..worker };
@@ -179,52 +196,33 @@ impl<P: Ports> Engine<P> {
         Ok(worker)
     }
 
-    async fn keep_worker(&self, worker: WorkerRecord) -> Result<()> {
-        self.ports.put_worker(worker.clone()).await?;
-        self.know_worker(worker);
+    async fn keep_worker(self, worker: WorkerRecord) -> Result<()> {
+        self.engine.ports.put_worker(worker.clone()).await?;
+        self.engine.caches.workers.insert(worker.id.clone(), worker, self.engine.now());
         Ok(())
     }
 
-    fn know_worker(&self, worker: WorkerRecord) {
-        let now = self.ports.now();
-        let workers = &mut self.known().workers;
-        if workers.len() >= WORKERS_KNOWN {
-            workers.retain(|_, other| now.since(other.last_seen) < HEARD_EVERY);
-        }
-        if workers.len() >= WORKERS_KNOWN {
-            // All are fresh: each is read again when it next asks.
-            workers.clear();
-        }
-        workers.insert(worker.id.clone(), worker);
-    }
-
     /// All pools, maybe as read a moment ago.
-    pub(crate) async fn known_pools(&self) -> Result<Arc<Vec<Pool>>> {
-        let now = self.ports.now();
-        let known = self.known().pools.clone();
-        if let Some((read_at, pools)) = known
-            && now.since(read_at) < self.ports.pools_stay_known()
-        {
+    pub(crate) async fn known_pools(self) -> Result<Arc<Vec<Pool>>> {
+        let now = self.engine.now();
+        if let Some(pools) = self.engine.caches.pools.get(&(), now) {
             return Ok(pools);
         }
-        let pools = Arc::new(self.ports.pools().await?);
-        self.known().pools = Some((now, Arc::clone(&pools)));
+        let pools = Arc::new(self.engine.ports.pools().await?);
+        self.engine.caches.pools.insert((), Arc::clone(&pools), now);
         Ok(pools)
     }
 
     /// What runs, maybe as read a few seconds ago.
-    async fn running(&self) -> Result<Arc<Running>> {
-        let now = self.ports.now();
-        let known = self.known().running.clone();
-        if let Some((read_at, running)) = known
-            && now.since(read_at) < RUNNING_STAYS_KNOWN.min(self.ports.pools_stay_known() * 5)
-        {
+    async fn running(self) -> Result<Arc<Running>> {
+        let now = self.engine.now();
+        if let Some(running) = self.engine.caches.running.get(&(), now) {
             return Ok(running);
         }
         let mut running = Running::default();
-        for run in self.ports.open_runs().await? {
-            let Some(control) = self.ports.control(&run, Consistency::Eventual).await? else { continue };
-            let mut jobs = self.forward(&run, control.done_below, Consistency::Eventual);
+        for run in self.engine.ports.open_runs().await? {
+            let Some(control) = self.engine.ports.control(&run, Consistency::Eventual).await? else { continue };
+            let mut jobs = self.engine.records().forward(&run, control.done_below, Consistency::Eventual);
             while let Some(job) = jobs.next().await? {
                 if let Phase::Running(hold) = &job.phase
                     && hold.until > now
@@ -235,15 +233,15 @@ impl<P: Ports> Engine<P> {
             }
         }
         let running = Arc::new(running);
-        self.known().running = Some((now, Arc::clone(&running)));
+        self.engine.caches.running.insert((), Arc::clone(&running), now);
         Ok(running)
     }
 
     /// The workers that are online.
-    pub(crate) async fn online(&self) -> Result<Vec<OnlineWorker>> {
-        let now = self.ports.now();
+    pub(crate) async fn online(self) -> Result<Vec<OnlineWorker>> {
+        let now = self.engine.now();
         let running = self.running().await?;
-        let workers = self.ports.workers().await?;
+        let workers = self.engine.ports.workers(self.engine.now()).await?;
         Ok(workers
             .into_iter()
             .filter(|worker| is_online(worker, now) || running.by_worker.contains_key(&worker.id))
@@ -257,10 +255,10 @@ impl<P: Ports> Engine<P> {
     }
 
     /// All workers heard of lately, by id.
-    pub async fn workers(&self) -> Result<Vec<WorkerInfo>> {
-        let now = self.ports.now();
+    pub async fn list(self) -> Result<Vec<WorkerInfo>> {
+        let now = self.engine.now();
         let running = self.running().await?;
-        let mut workers = self.ports.workers().await?;
+        let mut workers = self.engine.ports.workers(self.engine.now()).await?;
         workers.sort_by(|a, b| a.id.cmp(&b.id));
         Ok(workers
             .into_iter()
@@ -284,13 +282,13 @@ impl<P: Ports> Engine<P> {
     }
 
     /// All pools that a workflow has asked for lately, by their labels.
-    pub async fn pools(&self) -> Result<Vec<PoolInfo>> {
-        let now = self.ports.now();
+    pub async fn pools(self) -> Result<Vec<PoolInfo>> {
+        let now = self.engine.now();
         let running = self.running().await?;
         let online = self.online().await?;
-        let mut pools = self.ports.pools().await?;
+        let mut pools = self.engine.ports.pools().await?;
         pools.sort_by(|a, b| (&a.labels, &a.secrets).cmp(&(&b.labels, &b.secrets)));
-        let counts = try_join_all(pools.iter().map(|pool| self.ports.ready_count(&pool.id))).await?;
+        let counts = try_join_all(pools.iter().map(|pool| self.engine.ports.ready_count(&pool.id))).await?;
         Ok(pools
             .into_iter()
             .zip(counts)
@@ -314,6 +312,11 @@ fn check_features(features: &[String]) -> Result<()> {
     features.iter().enumerate().try_for_each(|(n, feature)| {
         EngineError::over(|| format!("the length in bytes of `features[{n}]`"), feature.len(), limits::FEATURE)
     })
+}
+
+/// Whether the worker's `last_seen` needn't be rewritten yet.
+fn was_just_seen(worker: &WorkerRecord, now: Millis) -> bool {
+    now.since(worker.last_seen) < HEARD_EVERY
 }
 
 fn is_online(worker: &WorkerRecord, now: Millis) -> bool {

@@ -1,10 +1,12 @@
 //! What a caller may do with the token it has.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use engine::access::Grant;
+use engine::clock::ManualClock;
 use engine::ids::{JobKey, Ticket};
-use engine::ports::{Clock, JobStore, Local, Pool};
+use engine::ports::{JobStore, Pool};
 use engine::submit::Submission;
 use engine::{Engine, EngineError};
 use memory::Memory;
@@ -15,6 +17,12 @@ use protocol::{LabelSet, SecretName, TokenName, WorkerId};
 
 fn engine() -> Engine<Memory> {
     Engine::new(Memory::new())
+}
+
+/// An engine with a clock that the test moves.
+fn engine_with_clock() -> (Engine<Memory>, Arc<ManualClock>) {
+    let clock = Arc::new(ManualClock::default());
+    (engine().with_clock(clock.clone()), clock)
 }
 
 fn token(name: &str, labels: &str) -> NewToken {
@@ -30,8 +38,8 @@ fn token(name: &str, labels: &str) -> NewToken {
 }
 
 async fn caller(engine: &Engine<Memory>, new: NewToken) -> Engine<Memory> {
-    let text = engine.create_token(new).await.expect("made").token;
-    engine.acting_for(engine.grant_of(&text).await.expect("good"))
+    let text = engine.tokens().create(new).await.expect("made").token;
+    engine.acting_for(engine.tokens().grant_of(&text).await.expect("good"))
 }
 
 async fn submit(engine: &Engine<Memory>, text: &str) {
@@ -42,8 +50,8 @@ async fn submit(engine: &Engine<Memory>, text: &str) {
         run: true,
         key: None,
     };
-    engine.submit(submission).await.expect("submitted");
-    engine.drain().await.expect("the store answers");
+    engine.submissions().submit(submission).await.expect("submitted");
+    engine.scheduling().drain().await.expect("the store answers");
 }
 
 async fn claim(engine: &Engine<Memory>, labels: &str) -> Result<Option<Claimed>, EngineError> {
@@ -54,7 +62,7 @@ async fn claim_as(engine: &Engine<Memory>, worker: &str, labels: &str) -> Result
     let labels: Vec<&str> = labels.split(',').filter(|label| !label.is_empty()).collect();
     let claim: Claim =
         serde_json::from_value(serde_json::json!({ "worker_id": worker, "labels": labels })).expect("a claim");
-    engine.claim(claim).await
+    engine.claims().claim(claim).await
 }
 
 #[tokio::test]
@@ -66,7 +74,11 @@ async fn an_exclusive_token_is_given_only_jobs_that_ask_for_a_label_whatever_its
     assert_eq!(given.job.job_id.as_str(), "special");
     assert!(claim(&exclusive, "gpu").await.expect("allowed").is_none(), "the plain one isn't for it");
     let register = serde_json::json!({ "worker_id": "w", "labels": ["gpu"], "exclusive": false });
-    exclusive.register(serde_json::from_value::<Register>(register).expect("a worker")).await.expect("allowed");
+    exclusive
+        .workers()
+        .register(serde_json::from_value::<Register>(register).expect("a worker"))
+        .await
+        .expect("allowed");
     assert!(claim(&exclusive, "gpu").await.expect("allowed").is_none());
     let plain = caller(&engine, token("p", "")).await;
     let given = claim_as(&plain, "other", "").await.expect("allowed").expect("unlabelled jobs run on any other worker");
@@ -75,28 +87,28 @@ async fn an_exclusive_token_is_given_only_jobs_that_ask_for_a_label_whatever_its
 
 #[tokio::test]
 async fn a_token_is_good_until_it_expires() {
-    let engine = engine();
-    let text = engine.create_token(token("t", "")).await.expect("made").token;
-    engine.ports().advance(Duration::from_secs(3590));
-    engine.grant_of(&text).await.expect("still good");
-    engine.ports().advance(Duration::from_secs(11));
-    assert!(matches!(engine.grant_of(&text).await, Err(EngineError::BadToken)), "though it is known");
-    engine.create_token(token("t", "")).await.expect("its name is free again");
-    assert!(matches!(engine.grant_of(&text).await, Err(EngineError::BadToken)), "and it is no other's");
+    let (engine, clock) = engine_with_clock();
+    let text = engine.tokens().create(token("t", "")).await.expect("made").token;
+    clock.advance(Duration::from_secs(3590));
+    engine.tokens().grant_of(&text).await.expect("still good");
+    clock.advance(Duration::from_secs(11));
+    assert!(matches!(engine.tokens().grant_of(&text).await, Err(EngineError::BadToken)), "though it is known");
+    engine.tokens().create(token("t", "")).await.expect("its name is free again");
+    assert!(matches!(engine.tokens().grant_of(&text).await, Err(EngineError::BadToken)), "and it is no other's");
 }
 
 #[tokio::test]
 async fn a_process_that_was_not_told_of_a_revocation_refuses_the_token_30_s_later() {
-    let engine = engine();
-    let text = engine.create_token(token("t", "")).await.expect("made").token;
-    engine.grant_of(&text).await.expect("good");
+    let (engine, clock) = engine_with_clock();
+    let text = engine.tokens().create(token("t", "")).await.expect("made").token;
+    engine.tokens().grant_of(&text).await.expect("good");
     // Behind the engine's back, as another process does.
     engine::ports::TokenStore::remove_token(engine.ports(), &TokenName::new("t").expect("a name"))
         .await
         .expect("there");
-    engine.grant_of(&text).await.expect("known for a while");
-    engine.ports().advance(Duration::from_secs(30));
-    assert!(matches!(engine.grant_of(&text).await, Err(EngineError::BadToken)));
+    engine.tokens().grant_of(&text).await.expect("known for a while");
+    clock.advance(Duration::from_secs(30));
+    assert!(matches!(engine.tokens().grant_of(&text).await, Err(EngineError::BadToken)));
 }
 
 #[tokio::test]
@@ -105,28 +117,31 @@ async fn a_token_made_again_under_the_same_name_does_not_hold_the_leases_of_the_
     submit(&engine, "jobs: {a: {run: x}}").await;
     let first = caller(&engine, token("t", "")).await;
     let lease = claim(&first, "").await.expect("allowed").expect("a job").lease.lease_id.0;
-    engine.revoke_token(&TokenName::new("t").expect("a name")).await.expect("there");
+    engine.tokens().revoke(&TokenName::new("t").expect("a name")).await.expect("there");
     let second = caller(&engine, token("t", "")).await;
-    assert!(matches!(second.heartbeat(&lease).await, Err(EngineError::LeaseLost(_))));
-    assert!(matches!(engine.heartbeat(&lease).await, Err(EngineError::LeaseLost(_))), "nor does who has no token");
-    first.heartbeat(&lease).await.expect("who claimed it");
+    assert!(matches!(second.reports().heartbeat(&lease).await, Err(EngineError::LeaseLost(_))));
+    assert!(
+        matches!(engine.reports().heartbeat(&lease).await, Err(EngineError::LeaseLost(_))),
+        "nor does who has no token"
+    );
+    first.reports().heartbeat(&lease).await.expect("who claimed it");
 }
 
 #[tokio::test]
 async fn the_first_token_is_made_once_and_may_do_everything() {
     let engine = engine();
-    let first = engine.first_token().await.expect("made").expect("there was none");
-    let grant: Grant = engine.grant_of(&first.token).await.expect("good");
+    let first = engine.tokens().first().await.expect("made").expect("there was none");
+    let grant: Grant = engine.tokens().grant_of(&first.token).await.expect("good");
     assert!(Scope::ALL.iter().all(|scope| grant.has(&[*scope])) && grant.is_unlimited());
-    assert!(engine.first_token().await.expect("asked").is_none());
-    engine.revoke_token(&first.info.name).await.expect("there");
-    engine.create_token(token("reader", "")).await.expect("made");
-    assert!(engine.first_token().await.expect("asked").is_none(), "another administrator is there");
+    assert!(engine.tokens().first().await.expect("asked").is_none());
+    engine.tokens().revoke(&first.info.name).await.expect("there");
+    engine.tokens().create(token("reader", "")).await.expect("made");
+    assert!(engine.tokens().first().await.expect("asked").is_none(), "another administrator is there");
 }
 
 #[tokio::test]
 async fn a_token_can_not_speak_for_a_worker_that_has_labels_which_it_does_not_name() {
-    let engine = engine();
+    let (engine, clock) = engine_with_clock();
     let production = caller(&engine, token("p", "production")).await;
     let staging = caller(&engine, token("s", "staging")).await;
     let worker = WorkerId::new("w").expect("an id");
@@ -134,20 +149,20 @@ async fn a_token_can_not_speak_for_a_worker_that_has_labels_which_it_does_not_na
         let said = serde_json::json!({ "worker_id": "w", "labels": labels });
         serde_json::from_value::<Register>(said).expect("a worker")
     };
-    production.register(register(&["production"])).await.expect("allowed");
+    production.workers().register(register(&["production"])).await.expect("allowed");
     let refused = |outcome: Result<(), EngineError>| match outcome {
         Err(EngineError::LabelsNotAllowed { refused, .. }) => refused.to_string(),
         other => panic!("{other:?}"),
     };
-    assert_eq!(refused(staging.register(register(&["staging"])).await.map(drop)), "production");
-    assert_eq!(refused(staging.worker_heartbeat(&worker).await.map(drop)), "production");
-    assert_eq!(refused(staging.unregister(&worker).await), "production");
+    assert_eq!(refused(staging.workers().register(register(&["staging"])).await.map(drop)), "production");
+    assert_eq!(refused(staging.workers().heartbeat(&worker).await.map(drop)), "production");
+    assert_eq!(refused(staging.workers().unregister(&worker).await), "production");
     assert_eq!(refused(claim(&staging, "staging").await.map(drop)), "production");
-    let listed = engine.workers().await.expect("listed");
+    let listed = engine.workers().list().await.expect("listed");
     assert_eq!(listed[0].labels.to_string(), "production");
     // Once it is silent, its id is free.
-    engine.ports().advance(Duration::from_secs(91));
-    staging.register(register(&["staging"])).await.expect("allowed");
+    clock.advance(Duration::from_secs(91));
+    staging.workers().register(register(&["staging"])).await.expect("allowed");
 }
 
 #[tokio::test]
@@ -163,11 +178,13 @@ async fn a_ticket_of_a_job_that_is_not_for_the_token_gives_nothing() {
         serde_json::from_value::<Claim>(claim).expect("a claim")
     };
     for pool in [&production, &leak] {
-        let heads = engine.ports().ready_heads(&pool.id, engine.ports().now()).await.expect("the store answers");
-        let given = staging.claim(with_ticket(pool, heads[0].job.clone(), &["staging"])).await.expect("allowed");
+        let heads = engine.ports().ready_heads(&pool.id, engine.now()).await.expect("the store answers");
+        let given =
+            staging.claims().claim(with_ticket(pool, heads[0].job.clone(), &["staging"])).await.expect("allowed");
         assert!(given.is_none(), "{given:?}");
     }
-    let heads = engine.ports().ready_heads(&production.id, engine.ports().now()).await.expect("the store answers");
-    let given = engine.claim(with_ticket(&production, heads[0].job.clone(), &["production"])).await.expect("allowed");
+    let heads = engine.ports().ready_heads(&production.id, engine.now()).await.expect("the store answers");
+    let given =
+        engine.claims().claim(with_ticket(&production, heads[0].job.clone(), &["production"])).await.expect("allowed");
     assert!(given.is_some(), "it is good for who may");
 }

@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use common::World;
 use engine::access::{Grant, TokenRecord, TokenText};
-use engine::ports::{Local as _, SecretSource, StoreError, Stored};
+use engine::clock::ManualClock;
+use engine::ports::{SecretStore, StoreError, Stored};
 use engine::submit::Submission;
 use engine::{Engine, EngineError};
+use futures::future::BoxFuture;
 use memory::Memory;
 use protocol::access::{Allowed, Scope};
 use protocol::requests::{FEATURE_SECRETS, Fail, LogPiece, Next, Register, Transport};
@@ -41,10 +43,12 @@ impl Kept {
     }
 }
 
-impl SecretSource for Kept {
-    fn read(&self, names: &BTreeSet<SecretName>) -> Stored<Secrets> {
-        let kept = self.0.lock().expect("no panic");
-        kept.as_ref().ok_or_else(|| StoreError::Unavailable("the file is broken".to_owned()))?.read(names)
+impl SecretStore for Kept {
+    fn secrets<'a>(&'a self, names: &'a BTreeSet<SecretName>) -> BoxFuture<'a, Stored<Secrets>> {
+        let kept = self.0.lock().expect("no panic").clone();
+        Box::pin(async move {
+            kept.ok_or_else(|| StoreError::Unavailable("the file is broken".to_owned()))?.secrets(names).await
+        })
     }
 }
 
@@ -52,8 +56,9 @@ fn name(text: &str) -> SecretName {
     SecretName::new(text).expect("a name")
 }
 
-fn engine(kept: &Kept) -> Engine<Memory> {
-    Engine::new(Memory::new().with_secrets(kept.clone()))
+fn engine(kept: &Kept) -> (Engine<Memory>, Arc<ManualClock>) {
+    let (engine, clock) = common::engine();
+    (engine.with_secrets(Arc::new(kept.clone())), clock)
 }
 
 /// What a token allows that may have these secrets.
@@ -73,7 +78,8 @@ fn may_have(secrets: &[&str]) -> Grant {
 
 /// A started workflow that workers know of.
 async fn world(kept: &Kept, yaml: &str) -> World {
-    let world = World::started_on(engine(kept), yaml).await;
+    let (engine, clock) = engine(kept);
+    let world = World::started_on(engine, clock, yaml).await;
     world.tell(&world.events()).await;
     world.send_batch().await;
     world
@@ -82,7 +88,7 @@ async fn world(kept: &Kept, yaml: &str) -> World {
 impl World {
     /// The same world, for another caller.
     fn for_who(&self, grant: Grant) -> Self {
-        Self { engine: self.engine.acting_for(grant), id: self.id.clone() }
+        Self { engine: self.engine.acting_for(grant), clock: Arc::clone(&self.clock), id: self.id.clone() }
     }
 
     async fn register(&self, worker: &str, feature: &str) {
@@ -93,7 +99,7 @@ impl World {
             exclusive: false,
             features: vec![feature.to_owned()],
         };
-        self.engine.register(request).await.expect("memory answers");
+        self.engine.workers().register(request).await.expect("memory answers");
     }
 }
 
@@ -115,9 +121,13 @@ async fn a_completion_brings_no_job_whose_secrets_the_token_may_not_have() {
     let kept = Kept::of(&[("KEY", "hunter22")]);
     let world = world(&kept, "jobs: {a: {run: x}, b: {run: y, needs: a, secrets: KEY}}").await;
     for (grant, brings) in [(may_have(&["OTHER"]), false), (may_have(&["KEY"]), true)] {
-        let world = World::started_on(world.engine.clone(), "jobs: {a: {run: x}, b: {run: y, needs: a, secrets: KEY}}")
-            .await
-            .for_who(grant);
+        let world = World::started_on(
+            world.engine.clone(),
+            world.clock.clone(),
+            "jobs: {a: {run: x}, b: {run: y, needs: a, secrets: KEY}}",
+        )
+        .await
+        .for_who(grant);
         world.tell(&world.events()).await;
         world.send_batch().await;
         let first = loop {
@@ -132,7 +142,7 @@ async fn a_completion_brings_no_job_whose_secrets_the_token_may_not_have() {
             lease_ttl_secs: 30,
             exclusive: false,
         };
-        let next = world.engine.complete(&first.lease.lease_id.0, [].into(), Some(next)).await.expect("held");
+        let next = world.engine.reports().complete(&first.lease.lease_id.0, [].into(), Some(next)).await.expect("held");
         assert_eq!(next.map(|next| next.job.secrets.len()), brings.then_some(1));
     }
 }
@@ -189,16 +199,16 @@ async fn while_secrets_can_not_be_read_their_jobs_wait_and_others_are_given() {
 
 #[tokio::test]
 async fn who_may_not_name_a_secret_can_neither_submit_nor_start_nor_cancel_its_job() {
-    let engine = engine(&Kept::default()).acting_for(may_have(&["KEY"]));
+    let engine = engine(&Kept::default()).0.acting_for(may_have(&["KEY"]));
     let submit = async |yaml: &str| {
         let definition = from_yaml(yaml).expect("good");
         let source = yaml.to_owned();
         let submission = Submission { definition, default_name: "t".into(), source, run: true, key: None };
-        engine.submit(submission).await
+        engine.submissions().submit(submission).await
     };
     let other = engine.acting_for(may_have(&["OTHER"]));
     let id = submit(ONE).await.expect("it may").workflow;
-    for refused in [other.cancel(&id).await, other.start(&id, None).await] {
+    for refused in [other.runs().cancel(&id).await, other.runs().start(&id, None).await] {
         assert!(matches!(refused, Err(EngineError::SecretNotAllowed(_))), "{refused:?}");
     }
     let refused = submit("jobs: {a: {run: x, secrets: [KEY, MORE]}}").await.expect_err("not allowed");
@@ -212,14 +222,14 @@ async fn names_are_shown_and_values_are_not() {
     let shown = serde_json::to_value(world.now().await).expect("JSON");
     assert_eq!(shown["jobs"][0]["secrets"], serde_json::json!(["KEY"]));
     assert!(!shown.to_string().contains("hunter22"));
-    let pools = world.engine.pools().await.expect("memory answers");
+    let pools = world.engine.workers().pools().await.expect("memory answers");
     assert_eq!(pools[0].secrets, [name("KEY")].into());
 }
 
 /// What is kept of a job's log, a stream's pieces together.
 async fn log(world: &World, stream: Stream) -> String {
     let id = JobId::new("a").expect("an id");
-    let page = world.engine.read_logs(&world.id, &id, None, None).await.expect("it is there");
+    let page = world.engine.queries().logs(&world.id, &id, None, None).await.expect("it is there");
     page.chunks.into_iter().filter(|chunk| chunk.stream == stream).map(|chunk| chunk.data).collect()
 }
 
@@ -241,11 +251,11 @@ async fn what_arrives_of_a_job_is_kept_without_its_secrets() {
     let lease = &claimed.lease.lease_id.0;
     let mut sent = pieces(0, &["it is hunter22, ", "no: hunt", "er22, not swordfish\n"]);
     sent.reverse();
-    world.engine.append_logs(lease, sent).await.expect("held");
+    world.engine.reports().append_logs(lease, sent).await.expect("held");
     assert_eq!(log(&world, Stream::Stdout).await, "it is ***, no: ***, not swordfish\n");
     let said = Fail { error: "no good: hunter22".to_owned(), retryable: false, exit_code: None };
-    world.engine.fail(lease, said.clone()).await.expect("held");
-    world.engine.fail(lease, said).await.expect("the same report again");
+    world.engine.reports().fail(lease, said.clone()).await.expect("held");
+    world.engine.reports().fail(lease, said).await.expect("the same report again");
     let job = world.now().await.jobs.remove(0);
     assert_eq!(job.error.as_deref(), Some("no good: ***"));
     assert_eq!(job.attempts[0].error, "no good: ***");
@@ -260,7 +270,7 @@ async fn a_value_that_was_replaced_while_its_job_runs_is_still_hidden() {
     world.claim("w").await.expect("another, with the new value");
     let lease = &first.lease.lease_id.0;
     let said = Fail { error: "old value, new value".to_owned(), retryable: false, exit_code: None };
-    world.engine.fail(lease, said).await.expect("held");
+    world.engine.reports().fail(lease, said).await.expect("held");
     let job = world.now().await.jobs.into_iter().find(|job| job.id == first.job.job_id).expect("it is there");
     assert_eq!(job.error.as_deref(), Some("***, ***"));
 }
@@ -271,7 +281,7 @@ async fn a_job_without_secrets_is_kept_as_it_came_and_reads_none() {
     let world = world(&kept, "jobs: {a: {run: deploy}}").await;
     let claimed = world.claim("w").await.expect("no secret is read, so it does no harm that they can't be");
     let lease = &claimed.lease.lease_id.0;
-    world.engine.append_logs(lease, pieces(0, &["hunter22\n"])).await.expect("held");
+    world.engine.reports().append_logs(lease, pieces(0, &["hunter22\n"])).await.expect("held");
     assert_eq!(log(&world, Stream::Stdout).await, "hunter22\n");
     world.fail(&claimed, false).await.expect("held");
 }
@@ -283,13 +293,14 @@ async fn a_log_is_not_kept_while_the_secrets_to_hide_in_it_can_not_be_read() {
     let claimed = world.claim("w").await.expect("a job");
     let lease = &claimed.lease.lease_id.0;
     kept.break_down();
-    world.engine.append_logs(lease, pieces(0, &["hunter22 "])).await.expect("they are known from the claim");
-    world.engine.ports().advance(Duration::from_secs(20));
-    world.engine.heartbeat(lease).await.expect("held");
-    world.engine.ports().advance(Duration::from_secs(20));
-    let refused = world.engine.append_logs(lease, pieces(1, &["hunter22\n"])).await.expect_err("they can't be read");
+    world.engine.reports().append_logs(lease, pieces(0, &["hunter22 "])).await.expect("they are known from the claim");
+    world.clock.advance(Duration::from_secs(20));
+    world.engine.reports().heartbeat(lease).await.expect("held");
+    world.clock.advance(Duration::from_secs(20));
+    let refused =
+        world.engine.reports().append_logs(lease, pieces(1, &["hunter22\n"])).await.expect_err("they can't be read");
     assert!(matches!(refused, EngineError::Store(StoreError::Unavailable(_))), "{refused}");
     kept.become_these(&[("KEY", "hunter22")]);
-    world.engine.append_logs(lease, pieces(1, &["hunter22\n"])).await.expect("sent again");
+    world.engine.reports().append_logs(lease, pieces(1, &["hunter22\n"])).await.expect("sent again");
     assert_eq!(log(&world, Stream::Stdout).await, "*** ***\n");
 }

@@ -13,13 +13,14 @@ async fn features_are_refused_over_their_limit_and_kept_whole_under_it() {
         let id = "w".parse().expect("an id");
         let labels = LabelSet::default();
         engine
+            .workers()
             .register(Register { worker_id: id, labels, transport: Transport::Http, exclusive: false, features })
             .await
             .map_err(|error| error.to_string())
     };
     let many = |count: usize| (0..count).map(|n| format!("feature-{n}")).collect::<Vec<_>>();
     with(many(limits::FEATURES)).await.expect("at the limit");
-    let kept = engine.ports().worker(&"w".parse().expect("an id")).await.expect("read").expect("known");
+    let kept = engine.ports().worker(&"w".parse().expect("an id"), engine.now()).await.expect("read").expect("known");
     assert_eq!(kept.features, many(limits::FEATURES));
     let error = with(many(limits::FEATURES + 1)).await.expect_err("one too many");
     assert!(error.contains("features") && error.contains("65") && error.contains("64"), "{error}");

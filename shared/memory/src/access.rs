@@ -22,7 +22,7 @@ impl TokenStore for Memory {
         Ok(self.state().tokens.get(name).cloned())
     }
 
-    async fn tokens(&self) -> Stored<Vec<TokenRecord>> {
+    async fn tokens(&self, _now: Millis) -> Stored<Vec<TokenRecord>> {
         Ok(self.state().tokens.values().cloned().collect())
     }
 

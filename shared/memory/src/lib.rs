@@ -1,6 +1,6 @@
 //! The ports in memory: for tests, and for a server that keeps nothing.
 //!
-//! Every read is strong. What a change feed and a queue are elsewhere are lists here; `Engine::drain` works them off.
+//! Every read is strong. The change feed and the queues are lists; `Scheduling::drain` processes them.
 
 mod access;
 mod artifacts;
@@ -9,21 +9,18 @@ mod registry;
 mod runs;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use protocol::access::AuditEntry;
 use protocol::requests::LogPiece;
-use protocol::{Millis, Outputs, SecretName, Secrets, TokenName, WorkerId, WorkflowId};
+use protocol::{Millis, Outputs, TokenName, WorkerId, WorkflowId};
 
 use engine::access::TokenRecord;
 use engine::change::ChangeEvent;
-use engine::ids::{JobKey, PoolId, Random, RunKey, Ticket, Waits};
+use engine::ids::{JobKey, PoolId, RunKey, Ticket, Waits};
 use engine::job::{JobRecord, JobSpec};
 use engine::ports::{
-    AuditCursor, BatchTask, Clock, Dispatcher, Idempotency, Local, Pool, PoolQueue, Reconcile, SecretSource,
-    SecretStore, Stored, Work, WorkerRecord,
+    AuditCursor, BatchTask, Dispatcher, Idempotency, LocalWork, Pool, PoolQueue, Reconcile, Stored, Work, WorkerRecord,
 };
 use engine::run::{Control, WorkflowRecord};
 
@@ -31,9 +28,6 @@ use engine::run::{Control, WorkflowRecord};
 #[derive(Default)]
 pub struct Memory {
     state: Mutex<State>,
-    /// Milliseconds that this store's clock is ahead of the machine's.
-    ahead: AtomicU64,
-    secrets: Option<Box<dyn SecretSource>>,
 }
 
 #[derive(Default)]
@@ -59,7 +53,7 @@ struct State {
     armed: Option<Armed>,
 }
 
-/// Who is told of a timer that was set.
+/// The callback of [`LocalWork::on_timer_set`].
 type Armed = std::sync::Arc<dyn Fn(Millis) + Send + Sync>;
 
 impl Memory {
@@ -69,29 +63,23 @@ impl Memory {
         Self::default()
     }
 
-    /// The store, with secrets from there. Without, there are none.
-    #[must_use]
-    pub fn with_secrets(self, source: impl SecretSource + 'static) -> Self {
-        Self { secrets: Some(Box::new(source)), ..self }
-    }
-
     fn state(&self) -> MutexGuard<'_, State> {
         // Every change below is complete before anything that could panic.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The next change that nobody was told of.
-    pub fn next_notice(&self) -> Option<ChangeEvent> {
+    /// Takes the oldest change event off the feed.
+    pub fn next_event(&self) -> Option<ChangeEvent> {
         self.state().feed.pop_front()
     }
 
-    /// The next step of long work that was asked for.
+    /// Takes the oldest batch task off its queue.
     pub fn next_batch(&self) -> Option<BatchTask> {
         self.state().batches.pop_front()
     }
 }
 
-impl Local for Memory {
+impl LocalWork for Memory {
     async fn next_work(&self) -> Stored<Option<(u64, Work)>> {
         let state = self.state();
         let event = state.feed.front().cloned().map(|event| (EVENT, Work::ChangeEvent(event)));
@@ -117,13 +105,9 @@ impl Local for Memory {
     fn on_timer_set(&self, tell: Box<dyn Fn(Millis) + Send + Sync>) {
         self.state().armed = Some(tell.into());
     }
-
-    fn advance(&self, time: Duration) {
-        self.ahead.fetch_add(u64::try_from(time.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
-    }
 }
 
-/// What a piece of work is known by here: only ever the first of its list, by one worker.
+/// The numbers of pieces of work: each names the first of its list, which only one caller processes.
 const EVENT: u64 = 0;
 const BATCH_TASK: u64 = 1;
 const RECONCILE: u64 = 2;
@@ -138,7 +122,7 @@ impl Dispatcher for Memory {
         Ok(())
     }
 
-    async fn send_timer(&self, _run: &RunKey, at: Millis) -> Stored<()> {
+    async fn send_timer(&self, _run: &RunKey, at: Millis, _now: Millis) -> Stored<()> {
         let armed = self.state().armed.clone();
         if let Some(tell) = armed {
             tell(at);
@@ -149,25 +133,5 @@ impl Dispatcher for Memory {
     async fn send_reconcile(&self, reconcile: Reconcile) -> Stored<()> {
         self.state().reconciles.push_back(reconcile);
         Ok(())
-    }
-}
-
-impl SecretStore for Memory {
-    async fn secrets(&self, names: &BTreeSet<SecretName>) -> Stored<Secrets> {
-        self.secrets.as_ref().map_or_else(|| Ok(Secrets::new()), |source| source.read(names))
-    }
-}
-
-impl Clock for Memory {
-    fn now(&self) -> Millis {
-        Millis::now() + Duration::from_millis(self.ahead.load(Ordering::Relaxed))
-    }
-
-    fn random(&self) -> Random {
-        engine::ids::random()
-    }
-
-    fn pools_stay_known(&self) -> Duration {
-        Duration::ZERO
     }
 }

@@ -3,7 +3,7 @@
 use protocol::{Millis, WorkerId};
 
 use super::Memory;
-use engine::ports::{Clock, Pool, PoolQueue, Stored, WORKER_KEPT, WorkerRecord, WorkerRegistry};
+use engine::ports::{Pool, PoolQueue, Stored, WORKER_KEPT, WorkerRecord, WorkerRegistry};
 
 impl WorkerRegistry for Memory {
     async fn add_pools(&self, pools: Vec<Pool>) -> Stored<()> {
@@ -23,20 +23,20 @@ impl WorkerRegistry for Memory {
     }
 
     async fn put_worker(&self, worker: WorkerRecord) -> Stored<()> {
-        let forgotten = self.now() - WORKER_KEPT;
+        let forgotten = worker.last_seen - WORKER_KEPT;
         let mut state = self.state();
         state.workers.retain(|_, other| other.last_seen > forgotten);
         state.workers.insert(worker.id.clone(), worker);
         Ok(())
     }
 
-    async fn worker(&self, id: &WorkerId) -> Stored<Option<WorkerRecord>> {
-        let forgotten = self.now() - WORKER_KEPT;
+    async fn worker(&self, id: &WorkerId, now: Millis) -> Stored<Option<WorkerRecord>> {
+        let forgotten = now - WORKER_KEPT;
         Ok(self.state().workers.get(id).filter(|worker| worker.last_seen > forgotten).cloned())
     }
 
-    async fn workers(&self) -> Stored<Vec<WorkerRecord>> {
-        let forgotten = self.now() - WORKER_KEPT;
+    async fn workers(&self, now: Millis) -> Stored<Vec<WorkerRecord>> {
+        let forgotten = now - WORKER_KEPT;
         Ok(self.state().workers.values().filter(|worker| worker.last_seen > forgotten).cloned().collect())
     }
 

@@ -128,10 +128,10 @@ impl<P: Local + 'static> Server<P> {
         self.shared.service.engine()
     }
 
-    /// Moves the engine's clock forward, for tests of what happens later.
-    pub async fn advance(&self, time: Duration) {
-        self.engine().ports().advance(time);
-        if let Err(error) = self.engine().run_timers().await {
+    /// Runs the timers that are due, and makes waiting claims look again. A test calls this after it has moved the
+    /// engine's clock.
+    pub async fn on_clock_moved(&self) {
+        if let Err(error) = self.engine().scheduling().run_timers().await {
             tracing::error!(%error, "looking at what is over");
         }
         self.shared.signals.clock_moved();

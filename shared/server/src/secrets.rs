@@ -7,7 +7,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use engine::ports::{SecretSource, StoreError, Stored};
+use engine::ports::{SecretStore, StoreError, Stored};
+use futures::future::BoxFuture;
 use nix::unistd::geteuid;
 use protocol::{SecretName, SecretValue, Secrets};
 use serde_json::Value;
@@ -45,7 +46,13 @@ impl SecretsFile {
     }
 }
 
-impl SecretSource for SecretsFile {
+impl SecretStore for SecretsFile {
+    fn secrets<'a>(&'a self, names: &'a BTreeSet<SecretName>) -> BoxFuture<'a, Stored<Secrets>> {
+        Box::pin(async move { self.read(names) })
+    }
+}
+
+impl SecretsFile {
     fn read(&self, names: &BTreeSet<SecretName>) -> Stored<Secrets> {
         let unavailable = |error: SecretsError| StoreError::Unavailable(error.to_string());
         // What is known is replaced as a whole.
@@ -54,7 +61,7 @@ impl SecretSource for SecretsFile {
         if stamp(&now) != known.0 {
             *known = load(&self.path).map_err(unavailable)?;
         }
-        known.1.read(names)
+        Ok(names.iter().filter_map(|name| Some((name.clone(), known.1.get(name)?.clone()))).collect())
     }
 }
 

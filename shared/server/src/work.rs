@@ -29,7 +29,7 @@ pub async fn process<P: Local>(engine: Engine<P>, signals: Arc<Signals>) {
 
 /// As `Engine::drain`, but who waits is told after each piece, not after the last.
 async fn work_until_none<P: Local>(engine: &Engine<P>, signals: &Signals) -> Result<()> {
-    while engine.drain_one().await? {
+    while engine.scheduling().drain_one().await? {
         signals.may_be_ready();
     }
     Ok(())
@@ -37,17 +37,17 @@ async fn work_until_none<P: Local>(engine: &Engine<P>, signals: &Signals) -> Res
 
 /// Looks at all open runs once, and then at each whose timer is due.
 pub async fn run_timers<P: Local>(engine: Engine<P>, signals: Arc<Signals>) {
-    while let Err(error) = engine.look_at_all().await {
+    while let Err(error) = engine.scheduling().look_at_all().await {
         tracing::error!(%error, "looking at the open runs; trying again");
         sleep(AGAIN).await;
     }
     let timer = &signals.timer;
     loop {
         timer.forget();
-        let wait = match engine.run_timers().await {
+        let wait = match engine.scheduling().run_timers().await {
             Ok(next) => {
                 timer.set(next);
-                next.map_or(LONGEST, |at| at.since(engine.ports().now()).clamp(SHORTEST, LONGEST))
+                next.map_or(LONGEST, |at| at.since(engine.now()).clamp(SHORTEST, LONGEST))
             }
             Err(error) => {
                 tracing::error!(%error, "looking at what is over; trying again");

@@ -109,7 +109,7 @@ async fn a_page_whose_name_was_made_to_mean_this_machine_reads_nothing() {
 async fn what_was_begun_is_carried_out_and_written_down_though_the_client_goes_away() {
     let dir = tempfile::tempdir().expect("a directory");
     let engine = Engine::new(Sqlite::open(dir.path().join("wfg.db")).expect("a fresh file"));
-    let token = engine.first_token().await.expect("made").expect("the first").token;
+    let token = engine.tokens().first().await.expect("made").expect("the first").token;
     let server = Server::admitting(([127, 0, 0, 1], 0).into(), engine, Admission::Tokens).await.expect("a free port");
     let client = Client::new(&server.url(), Some(token.clone())).expect("its address");
     let mut begun = 0;

@@ -8,7 +8,7 @@ use common::{PATIENCE, claim};
 use engine::Engine;
 use engine::ids::{LeaseToken, Principal};
 use engine::job::{Change, JobUpdate, LeaseRecord, Precondition};
-use engine::ports::{Clock, Consistency, JobStore, RunStore, Updated};
+use engine::ports::{Consistency, JobStore, RunStore, Updated};
 use memory::Memory;
 use server::Server;
 use tokio::time::timeout;
@@ -33,15 +33,15 @@ async fn a_lease_that_was_taken_and_given_no_timer_is_over_in_time() {
     let run = ports.workflow(&id, Consistency::Strong).await.expect("memory answers").expect("it is there").run;
     let pool = ports.jobs_from(&run, 0, Consistency::Strong).await.expect("memory answers")[0].pool.clone();
     let key = loop {
-        if let Some(head) = ports.ready_heads(&pool, ports.now()).await.expect("memory answers").pop() {
+        if let Some(head) = ports.ready_heads(&pool, engine.now()).await.expect("memory answers").pop() {
             break head.job;
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
     };
     drop(first);
-    let now = ports.now();
+    let now = engine.now();
     let hold = LeaseRecord {
-        fence: LeaseToken::new(key.clone(), 0, ports.random(), Principal::default()).fence(),
+        fence: LeaseToken::new(key.clone(), 0, engine::ids::random(), Principal::default()).fence(),
         worker: WorkerId::new("unlucky").expect("an id"),
         ttl_secs: 1,
         started_at: now,

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use engine::ids::{Fence, JobKey, RunKey, random};
 use engine::job::{Change, End, JobOutcome, JobRecord, JobUpdate, LeaseRecord, OutputsRef, Phase, Precondition};
-use engine::ports::{Clock, JobStore, Local, NewItem, RunStore, Updated};
-use protocol::{JobId, Outputs, WorkerId};
+use engine::ports::{JobStore, LocalWork, NewItem, RunStore, Updated};
+use protocol::{JobId, Millis, Outputs, WorkerId};
 use sqlite::Sqlite;
 
 const FOR: Duration = Duration::from_secs(2);
@@ -24,7 +24,7 @@ fn job(key: JobKey) -> JobRecord {
 async fn live(store: &Sqlite, job: &JobRecord) {
     store.put_new(vec![NewItem::Job(Box::new(job.clone()))]).await.expect("written");
     let fence = Fence::from_stored(hex(random()));
-    let now = store.now();
+    let now = Millis::now();
     let hold = LeaseRecord {
         fence: fence.clone(),
         worker: WorkerId::new("worker").expect("an id"),

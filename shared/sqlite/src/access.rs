@@ -2,7 +2,7 @@
 
 use engine::access::TokenRecord;
 use engine::ids::Random;
-use engine::ports::{AUDIT_KEPT, AuditCursor, AuditStore, Clock, Stored, TokenStore};
+use engine::ports::{AUDIT_KEPT, AuditCursor, AuditStore, Stored, TokenStore};
 use protocol::access::AuditEntry;
 use protocol::{Millis, TokenName};
 
@@ -25,8 +25,8 @@ impl TokenStore for Sqlite {
         self.read(|db| record(db, "SELECT record FROM tokens WHERE name = ?1", [name.as_str()]))
     }
 
-    async fn tokens(&self) -> Stored<Vec<TokenRecord>> {
-        let now = to_time(self.now());
+    async fn tokens(&self, now: Millis) -> Stored<Vec<TokenRecord>> {
+        let now = to_time(now);
         self.read(|db| records(db, "SELECT record FROM tokens WHERE expires > ?1", [now]))
     }
 

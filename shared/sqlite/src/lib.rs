@@ -19,18 +19,17 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
 
-use engine::ids::{self, PoolId, Random};
-use engine::ports::{Clock, Pool, SecretSource, SecretStore, StoreError, Stored};
+use engine::ids::PoolId;
+use engine::ports::{Pool, StoreError, Stored};
 use futures::channel::oneshot;
-use protocol::{Millis, SecretName, Secrets};
+use protocol::Millis;
 use rusqlite::Connection;
 
 use crate::open::FileLock;
@@ -44,11 +43,8 @@ pub struct Sqlite {
     pools: Mutex<BTreeMap<PoolId, Pool>>,
     /// All work up to this number is done.
     done: Arc<AtomicU64>,
-    /// Milliseconds that this store's clock is ahead of the machine's.
-    ahead: AtomicU64,
     /// Who is told of a timer that was set.
     armed: Mutex<Option<Armed>>,
-    secrets: Option<Box<dyn SecretSource>>,
 }
 
 type Armed = Arc<dyn Fn(Millis) + Send + Sync>;
@@ -104,14 +100,8 @@ impl Sqlite {
         Self::of(Place::Memory(Mutex::new(writer)), BTreeMap::new(), done)
     }
 
-    /// The store, with secrets from there. Without, there are none.
-    #[must_use]
-    pub fn with_secrets(self, source: impl SecretSource + 'static) -> Self {
-        Self { secrets: Some(Box::new(source)), ..self }
-    }
-
     fn of(place: Place, pools: BTreeMap<PoolId, Pool>, done: Arc<AtomicU64>) -> Self {
-        Self { place, pools: Mutex::new(pools), done, ahead: AtomicU64::new(0), armed: Mutex::default(), secrets: None }
+        Self { place, pools: Mutex::new(pools), done, armed: Mutex::default() }
     }
 
     /// Runs a read. It sees all that was answered before.
@@ -167,25 +157,5 @@ impl Drop for Files {
         {
             tracing::error!("the thread that writes had ended with a panic");
         }
-    }
-}
-
-impl SecretStore for Sqlite {
-    async fn secrets(&self, names: &BTreeSet<SecretName>) -> Stored<Secrets> {
-        self.secrets.as_ref().map_or_else(|| Ok(Secrets::new()), |source| source.read(names))
-    }
-}
-
-impl Clock for Sqlite {
-    fn now(&self) -> Millis {
-        Millis::now() + Duration::from_millis(self.ahead.load(Ordering::Relaxed))
-    }
-
-    fn random(&self) -> Random {
-        ids::random()
-    }
-
-    fn pools_stay_known(&self) -> Duration {
-        Duration::ZERO
     }
 }

@@ -1,10 +1,9 @@
 //! The change feed and the queue of long work, as one list; and the runs by their timers.
 
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use engine::ids::{RunKey, Ticket};
-use engine::ports::{BatchTask, Dispatcher, Local, PoolQueue, Reconcile, Stored, Work};
+use engine::ports::{BatchTask, Dispatcher, LocalWork, PoolQueue, Reconcile, Stored, Work};
 use protocol::Millis;
 use rusqlite::Connection;
 
@@ -16,7 +15,7 @@ pub(crate) fn list(db: &Connection, work: &Work) -> Stored<()> {
     execute(db, "INSERT INTO work (work) VALUES (?1)", [to_json(work)?]).map(drop)
 }
 
-impl Local for Sqlite {
+impl LocalWork for Sqlite {
     async fn next_work(&self) -> Stored<Option<(u64, Work)>> {
         // What is done may still be in the table.
         let done = self.done.load(Ordering::Acquire).cast_signed();
@@ -41,10 +40,6 @@ impl Local for Sqlite {
     fn on_timer_set(&self, tell: Box<dyn Fn(Millis) + Send + Sync>) {
         *locked(&self.armed) = Some(tell.into());
     }
-
-    fn advance(&self, time: Duration) {
-        self.ahead.fetch_add(u64::try_from(time.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
-    }
 }
 
 impl Dispatcher for Sqlite {
@@ -56,7 +51,7 @@ impl Dispatcher for Sqlite {
         self.write(move |db| list(db, &Work::BatchTask(batch))).await
     }
 
-    async fn send_timer(&self, _run: &RunKey, at: Millis) -> Stored<()> {
+    async fn send_timer(&self, _run: &RunKey, at: Millis, _now: Millis) -> Stored<()> {
         // When it is due is in the run's record; who waits for it only need be told.
         let armed = locked(&self.armed).clone();
         if let Some(tell) = armed {

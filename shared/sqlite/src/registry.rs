@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use engine::ids::PoolId;
-use engine::ports::{Clock, Pool, PoolQueue, Stored, WORKER_KEPT, WorkerRecord, WorkerRegistry};
+use engine::ports::{Pool, PoolQueue, Stored, WORKER_KEPT, WorkerRecord, WorkerRegistry};
 use protocol::{LabelSet, Millis, SecretName, WorkerId};
 use rusqlite::Connection;
 
@@ -20,11 +20,9 @@ pub(crate) fn stored_pools(db: &Connection) -> Stored<BTreeMap<PoolId, Pool>> {
     Ok(pools.into_iter().map(|pool| (pool.id.clone(), pool)).collect())
 }
 
-impl Sqlite {
-    /// The latest time at which a worker that is forgotten now was heard of.
-    fn forgotten(&self) -> i64 {
-        to_time(self.now() - WORKER_KEPT)
-    }
+/// The latest `last_seen` of a worker that counts as absent at `now`.
+fn forgotten(now: Millis) -> i64 {
+    to_time(now - WORKER_KEPT)
 }
 
 impl WorkerRegistry for Sqlite {
@@ -58,7 +56,7 @@ impl WorkerRegistry for Sqlite {
     }
 
     async fn put_worker(&self, worker: WorkerRecord) -> Stored<()> {
-        let forgotten = self.forgotten();
+        let forgotten = forgotten(worker.last_seen);
         self.write(move |db| {
             execute(db, "DELETE FROM workers WHERE last_seen <= ?1", [forgotten])?;
             let text = "INSERT OR REPLACE INTO workers (id, last_seen, record) VALUES (?1, ?2, ?3)";
@@ -68,15 +66,15 @@ impl WorkerRegistry for Sqlite {
         .await
     }
 
-    async fn worker(&self, id: &WorkerId) -> Stored<Option<WorkerRecord>> {
-        let forgotten = self.forgotten();
+    async fn worker(&self, id: &WorkerId, now: Millis) -> Stored<Option<WorkerRecord>> {
+        let forgotten = forgotten(now);
         self.read(|db| {
             record(db, "SELECT record FROM workers WHERE id = ?1 AND last_seen > ?2", (id.as_str(), forgotten))
         })
     }
 
-    async fn workers(&self) -> Stored<Vec<WorkerRecord>> {
-        let forgotten = self.forgotten();
+    async fn workers(&self, now: Millis) -> Stored<Vec<WorkerRecord>> {
+        let forgotten = forgotten(now);
         self.read(|db| records(db, "SELECT record FROM workers WHERE last_seen > ?1", [forgotten]))
     }
 

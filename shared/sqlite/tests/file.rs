@@ -7,7 +7,7 @@ use std::sync::Arc;
 use engine::ids::{JobKey, RunKey};
 use engine::job::{JobRecord, Phase, TimeLimits, Used};
 use engine::ports::{
-    BatchKind, BatchTask, Clock, Commit, Consistency, Dispatcher, JobStore, Local, NewItem, Pool, RunStore, Work,
+    BatchKind, BatchTask, Commit, Consistency, Dispatcher, JobStore, LocalWork, NewItem, Pool, RunStore, Work,
     WorkerRegistry,
 };
 use engine::run::{Control, RunState, Timer, WorkflowRecord};
@@ -208,7 +208,7 @@ async fn dropping_a_store_ends_its_thread_and_closes_its_files() {
         let store = Arc::clone(&store);
         tokio::spawn(async move {
             for _ in 0..50 {
-                store.timers_due(store.now()).await.expect("read");
+                store.timers_due(Millis::now()).await.expect("read");
             }
         })
     });

@@ -3,21 +3,22 @@
 use std::sync::Arc;
 
 use engine::access::{TokenRecord, TokenText};
+use engine::ids;
 use engine::ports::{AuditCursor, Ports};
 use protocol::access::{Allowed, AuditAction, AuditEntry, Scope};
 use protocol::{Label, Millis, TokenName};
 
 use crate::fixture::{name, secs};
 
-fn token(ports: &impl Ports, name: &TokenName, expires_at: Millis) -> TokenRecord {
+fn token(name: &TokenName, expires_at: Millis) -> TokenRecord {
     TokenRecord {
         name: name.clone(),
-        hash: TokenText::new(name.clone(), [ports.random(), ports.random()]).hash(),
+        hash: TokenText::new(name.clone(), [ids::random(), ids::random()]).hash(),
         scopes: [Scope::Work, Scope::Read].into(),
         labels: Allowed::Only([Label::new("gpü").expect("a label")].into()),
         secrets: Allowed::All,
         exclusive: true,
-        created_at: ports.now() - secs(5),
+        created_at: Millis::now() - secs(5),
         expires_at,
     }
 }
@@ -30,17 +31,17 @@ fn told(token: &TokenRecord) -> String {
 /// A second of the same name is refused and changes nothing; once the first is removed, or has expired, it is kept. Also of
 /// ten at once a single one is.
 pub async fn a_token_is_kept_under_its_name_until_it_is_removed_or_expires<P: Ports + 'static>(ports: Arc<P>) {
-    let named = TokenName::new(name(&*ports, "token")).expect("a name");
-    let now = ports.now();
-    let first = token(&*ports, &named, now + secs(3600));
-    let second = token(&*ports, &named, now + secs(7200));
+    let named = TokenName::new(name("token")).expect("a name");
+    let now = Millis::now();
+    let first = token(&named, now + secs(3600));
+    let second = token(&named, now + secs(7200));
     assert!(ports.token(&named).await.expect("the store answers").is_none());
     assert!(!ports.remove_token(&named).await.expect("the store answers"), "there is none to remove");
     assert!(ports.put_token(first.clone(), now).await.expect("the store answers"));
     assert!(!ports.put_token(second.clone(), now).await.expect("the store answers"));
     let found = ports.token(&named).await.expect("the store answers").expect("it is there at once");
     assert_eq!(told(&found), told(&first));
-    let listed = ports.tokens().await.expect("the store answers");
+    let listed = ports.tokens(Millis::now()).await.expect("the store answers");
     assert_eq!(listed.iter().filter(|other| other.name == named).map(told).collect::<Vec<_>>(), [told(&first)]);
     assert!(ports.put_token(second.clone(), now + secs(3601)).await.expect("the store answers"), "it has expired");
     let found = ports.token(&named).await.expect("the store answers").expect("it is there at once");
@@ -49,7 +50,7 @@ pub async fn a_token_is_kept_under_its_name_until_it_is_removed_or_expires<P: Po
     assert!(ports.token(&named).await.expect("the store answers").is_none());
 
     let tries = (0..10).map(|_| {
-        let (ports, token) = (Arc::clone(&ports), token(&*ports, &named, now + secs(3600)));
+        let (ports, token) = (Arc::clone(&ports), token(&named, now + secs(3600)));
         tokio::spawn(async move { ports.put_token(token, now).await.expect("the store answers") })
     });
     let mut kept = 0;
@@ -68,13 +69,13 @@ fn entry(at_ms: Millis, reason: &str) -> AuditEntry {
 
 /// Also of entries of the same moment, whatever the page's length.
 pub async fn who_did_what_is_listed_newest_first_each_entry_once_from_the_cursor_on<P: Ports + 'static>(ports: Arc<P>) {
-    let own = name(&*ports, "why");
-    let now = ports.now();
+    let own = name("why");
+    let now = Millis::now();
     let mut expected = Vec::new();
     for n in 0..6_u64 {
         // Pairs of the same moment.
         let entry = entry(now + secs(n / 2), &own);
-        let id = ports.random();
+        let id = ids::random();
         ports.record(entry.clone(), id).await.expect("the store answers");
         expected.push((AuditCursor { at: entry.at_ms, id }, entry));
     }

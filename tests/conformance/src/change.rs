@@ -162,11 +162,11 @@ fn expectations(pool: &PoolId) -> Vec<Precondition> {
 pub async fn a_change_happens_exactly_when_what_it_expects_holds_and_a_refusal_changes_nothing<P: Ports + 'static>(
     ports: Arc<P>,
 ) {
-    let labels = fresh_labels(&*ports);
+    let labels = fresh_labels();
     let pool = PoolId::of(&labels);
     let ports = &*ports;
     let of_a_life = async |life: Life| {
-        let run = fresh_run(ports);
+        let run = fresh_run();
         let mut job = life.live(ports, &JobKey::new(&run, 0), &labels).await;
         for (index, expect) in (1..).zip(expectations(&pool)) {
             let update = JobUpdate { expect, change: end(JobOutcome::Cancelled, None, Some("ended by a check")) };
@@ -199,8 +199,8 @@ fn chunks<T>(all: Vec<T>, size: usize) -> Vec<Vec<T>> {
 
 /// After every change, in every order that the engine makes them in, a strong read gives [`JobUpdate::apply`]'s record.
 pub async fn every_change_leaves_the_record_that_the_engine_says<P: Ports + 'static>(ports: Arc<P>) {
-    let labels = fresh_labels(&*ports);
-    let run = fresh_run(&*ports);
+    let labels = fresh_labels();
+    let run = fresh_run();
     for (index, life) in (0..).zip(lives(&PoolId::of(&labels))) {
         let key = JobKey::new(&run, index);
         let mut job = life.beginning(&key, &labels);
@@ -256,7 +256,7 @@ pub async fn a_control_changes_exactly_as_the_engine_says<P: Ports + 'static>(po
     ];
     for life in lives {
         for update in updates {
-            let (workflow, mut control) = new_workflow(&*ports, RunState::New);
+            let (workflow, mut control) = new_workflow(RunState::New);
             commit_new(&*ports, &workflow, &control).await;
             for step in life {
                 control = step.apply(&control).expect("a life that is possible");
@@ -283,8 +283,8 @@ async fn close(ports: &impl Ports, run: &engine::ids::RunKey) {
 
 /// A change of a record that doesn't exist, or was deleted, is refused without one and makes none.
 pub async fn what_is_not_there_is_not_made_by_a_change<P: Ports + 'static>(ports: Arc<P>) {
-    let labels = fresh_labels(&*ports);
-    let run = fresh_run(&*ports);
+    let labels = fresh_labels();
+    let run = fresh_run();
     let absent = waiting(&run, 0, &[], &labels);
     for change in [become_ready(&absent, NOW), Change::RemoveNeed(1), end(JobOutcome::Cancelled, None, None)] {
         for expect in [Precondition::NotEnded, Precondition::Waiting, Precondition::WaitingOnNothing] {

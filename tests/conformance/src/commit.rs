@@ -9,26 +9,26 @@ use protocol::{Millis, Status};
 
 use crate::fixture::{NOW, commit_new, control_now, control_of, fresh_run, name, new_workflow, secs, workflow_now};
 
-fn key_of(ports: &impl Ports, workflow: &WorkflowRecord, expires: Millis) -> Idempotency {
+fn key_of(workflow: &WorkflowRecord, expires: Millis) -> Idempotency {
     // A store may keep whole seconds.
     let expires = Millis(expires.secs() * 1000);
-    Idempotency { key: name(ports, "key ü"), body: ReportHash::of(["a body"]), workflow: workflow.id.clone(), expires }
+    Idempotency { key: name("key ü"), body: ReportHash::of(["a body"]), workflow: workflow.id.clone(), expires }
 }
 
 /// A workflow as if it was submitted now.
-fn submitted(ports: &impl Ports) -> (WorkflowRecord, Control) {
-    let (mut workflow, control) = new_workflow(ports, RunState::New);
-    workflow.created_at = ports.now();
+fn submitted() -> (WorkflowRecord, Control) {
+    let (mut workflow, control) = new_workflow(RunState::New);
+    workflow.created_at = Millis::now();
     (workflow, control)
 }
 
 /// A commit's workflow, control and key are there when it is answered, as they were given.
 pub async fn a_commit_makes_workflow_control_and_key_real_at_once<P: Ports + 'static>(ports: Arc<P>) {
-    let (workflow, control) = submitted(&*ports);
-    let kept = key_of(&*ports, &workflow, ports.now() + secs(3600));
+    let (workflow, control) = submitted();
+    let kept = key_of(&workflow, Millis::now() + secs(3600));
     assert_eq!(workflow_now(&*ports, &workflow.id).await, None);
     assert_eq!(control_now(&*ports, &control.run).await, None);
-    assert_eq!(ports.idempotency(&kept.key, ports.now()).await.expect("the store answers"), None);
+    assert_eq!(ports.idempotency(&kept.key, Millis::now()).await.expect("the store answers"), None);
     let commit = Commit {
         workflow: workflow.clone(),
         replaces: None,
@@ -38,53 +38,50 @@ pub async fn a_commit_makes_workflow_control_and_key_real_at_once<P: Ports + 'st
     assert_eq!(ports.commit(commit).await.expect("the store answers"), Committed::Yes);
     assert_eq!(workflow_now(&*ports, &workflow.id).await, Some(workflow));
     assert_eq!(control_now(&*ports, &control.run).await, Some(control));
-    assert_eq!(ports.idempotency(&kept.key, ports.now()).await.expect("the store answers"), Some(kept));
+    assert_eq!(ports.idempotency(&kept.key, Millis::now()).await.expect("the store answers"), Some(kept));
 }
 
 /// Neither the workflow nor its control is there, and what was kept under the key stays.
 pub async fn a_commit_under_a_taken_key_changes_nothing<P: Ports + 'static>(ports: Arc<P>) {
-    let (first, control) = submitted(&*ports);
-    let kept = key_of(&*ports, &first, ports.now() + secs(3600));
+    let (first, control) = submitted();
+    let kept = key_of(&first, Millis::now() + secs(3600));
     let commit = Commit { workflow: first, replaces: None, control, idempotency: Some(kept.clone()) };
     assert_eq!(ports.commit(commit).await.expect("the store answers"), Committed::Yes);
-    let (second, control) = submitted(&*ports);
+    let (second, control) = submitted();
     let again = Idempotency { workflow: second.id.clone(), body: ReportHash::of(["another body"]), ..kept.clone() };
     let commit =
         Commit { workflow: second.clone(), replaces: None, control: control.clone(), idempotency: Some(again) };
     assert_eq!(ports.commit(commit).await.expect("the store answers"), Committed::KeyTaken);
     assert_eq!(workflow_now(&*ports, &second.id).await, None);
     assert_eq!(control_now(&*ports, &control.run).await, None);
-    assert_eq!(ports.idempotency(&kept.key, ports.now()).await.expect("the store answers"), Some(kept));
+    assert_eq!(ports.idempotency(&kept.key, Millis::now()).await.expect("the store answers"), Some(kept));
 }
 
 /// A key whose time is over is not found, and may be taken again.
 pub async fn a_key_that_expired_counts_as_absent<P: Ports + 'static>(ports: Arc<P>) {
-    let (first, control) = submitted(&*ports);
-    let kept = key_of(&*ports, &first, ports.now() - secs(3600));
+    let (first, control) = submitted();
+    let kept = key_of(&first, Millis::now() - secs(3600));
     let commit = Commit { workflow: first, replaces: None, control, idempotency: Some(kept.clone()) };
     assert_eq!(ports.commit(commit).await.expect("the store answers"), Committed::Yes);
-    assert_eq!(ports.idempotency(&kept.key, ports.now()).await.expect("the store answers"), None);
+    assert_eq!(ports.idempotency(&kept.key, Millis::now()).await.expect("the store answers"), None);
 
-    let (second, control) = submitted(&*ports);
-    let again = Idempotency {
-        workflow: second.id.clone(),
-        expires: key_of(&*ports, &second, ports.now() + secs(60)).expires,
-        ..kept
-    };
+    let (second, control) = submitted();
+    let again =
+        Idempotency { workflow: second.id.clone(), expires: key_of(&second, Millis::now() + secs(60)).expires, ..kept };
     let commit = Commit { workflow: second.clone(), replaces: None, control, idempotency: Some(again.clone()) };
     assert_eq!(ports.commit(commit).await.expect("the store answers"), Committed::Yes);
     assert!(workflow_now(&*ports, &second.id).await.is_some());
-    let found = ports.idempotency(&again.key, ports.now()).await.expect("the store answers");
+    let found = ports.idempotency(&again.key, Millis::now()).await.expect("the store answers");
     assert_eq!(found.as_ref(), Some(&again));
-    let later = ports.idempotency(&again.key, ports.now() + secs(61)).await.expect("the store answers");
+    let later = ports.idempotency(&again.key, Millis::now() + secs(61)).await.expect("the store answers");
     assert_eq!(later, None, "asked for a time after its end");
 }
 
 /// `replaces` must name the current run, and that must have ended; a workflow is made only if it isn't there.
 pub async fn a_run_is_replaced_only_once_it_has_ended_and_is_current<P: Ports + 'static>(ports: Arc<P>) {
-    let (workflow, control) = submitted(&*ports);
+    let (workflow, control) = submitted();
     let next = |from: &WorkflowRecord| WorkflowRecord {
-        run: fresh_run(&*ports),
+        run: fresh_run(),
         number: from.number + 1,
         ended: None,
         ..from.clone()
@@ -100,11 +97,11 @@ pub async fn a_run_is_replaced_only_once_it_has_ended_and_is_current<P: Ports + 
         let answer = answer.await.expect("the store answers");
         let real = answer == Committed::Yes;
         assert_eq!(control_now(&*ports, &control.run).await, real.then_some(control));
-        let found = ports.idempotency(&kept.key, ports.now()).await.expect("the store answers");
+        let found = ports.idempotency(&kept.key, Millis::now()).await.expect("the store answers");
         assert_eq!(found.as_ref(), real.then_some(kept));
         answer
     };
-    let kept = |workflow| key_of(&*ports, workflow, ports.now() + secs(3600));
+    let kept = |workflow| key_of(workflow, Millis::now() + secs(3600));
 
     let second = next(&workflow);
     assert_eq!(
@@ -134,7 +131,7 @@ pub async fn a_run_is_replaced_only_once_it_has_ended_and_is_current<P: Ports + 
 
 /// The end is set once, and only by whoever names the current run.
 pub async fn a_workflow_ends_once_and_only_in_its_current_run<P: Ports + 'static>(ports: Arc<P>) {
-    let (workflow, control) = submitted(&*ports);
+    let (workflow, control) = submitted();
     let end = |status| RunEnd { status, at: NOW + secs(7) };
     let ends = async |run: &RunKey, status: Status| {
         ports.end_workflow(&workflow.id, run, end(status)).await.expect("the store answers")
@@ -142,7 +139,7 @@ pub async fn a_workflow_ends_once_and_only_in_its_current_run<P: Ports + 'static
     assert!(!ends(&workflow.run, Status::Success).await, "it isn't there");
     assert_eq!(workflow_now(&*ports, &workflow.id).await, None);
     commit_new(&*ports, &workflow, &control).await;
-    assert!(!ends(&fresh_run(&*ports), Status::Success).await, "another run");
+    assert!(!ends(&fresh_run(), Status::Success).await, "another run");
     assert_eq!(workflow_now(&*ports, &workflow.id).await.as_ref(), Some(&workflow));
     assert!(ends(&workflow.run, Status::Cancelled).await);
     assert!(!ends(&workflow.run, Status::Success).await, "it has ended");

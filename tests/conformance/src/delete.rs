@@ -23,10 +23,10 @@ pub async fn a_workflow_is_deleted_only_as_read_and_only_new_or_ended<P: Ports +
         assert_eq!(record.is_some(), control.is_some(), "both or none");
         record.is_some()
     };
-    let (new, control) = new_workflow(&*ports, RunState::New);
+    let (new, control) = new_workflow(RunState::New);
     assert!(!delete(&new).await, "it isn't there");
     commit_new(&*ports, &new, &control).await;
-    let moved = WorkflowRecord { run: fresh_run(&*ports), ..new.clone() };
+    let moved = WorkflowRecord { run: fresh_run(), ..new.clone() };
     assert!(!delete(&moved).await, "another run is current");
     assert!(there(&new).await);
     assert!(delete(&new).await);
@@ -39,7 +39,7 @@ pub async fn a_workflow_is_deleted_only_as_read_and_only_new_or_ended<P: Ports +
     };
     eventually(listed, |listed| !listed).await;
 
-    let (open, control) = new_workflow(&*ports, RunState::Open);
+    let (open, control) = new_workflow(RunState::Open);
     commit_new(&*ports, &open, &control).await;
     assert!(!delete(&open).await, "it is open");
     assert!(there(&open).await);
@@ -50,7 +50,7 @@ pub async fn a_workflow_is_deleted_only_as_read_and_only_new_or_ended<P: Ports +
     assert!(ports.end_workflow(&open.id, &open.run, end).await.expect("the store answers"));
     assert!(!delete(&open).await, "it has ended since it was read");
     assert!(there(&open).await);
-    let again = WorkflowRecord { run: fresh_run(&*ports), number: 2, ..open.clone() };
+    let again = WorkflowRecord { run: fresh_run(), number: 2, ..open.clone() };
     let replaces = Commit {
         workflow: again.clone(),
         replaces: Some(open.run.clone()),
@@ -77,7 +77,7 @@ struct Written {
 
 /// A run with jobs, a job's second attempt, specs, shards, outputs and logs.
 async fn written(ports: &impl Ports, labels: &LabelSet) -> Written {
-    let run = fresh_run(ports);
+    let run = fresh_run();
     let mut jobs: Vec<_> = (0..JOBS).map(|index| waiting(&run, index, &[], labels)).collect();
     for some in jobs.chunks(25) {
         put_jobs(ports, some).await;
@@ -132,7 +132,7 @@ async fn left(ports: &impl Ports, written: &Written) -> (usize, usize, usize, us
 
 /// Step by step, until there is nothing left: jobs, ready lists, shards, outputs, logs. And nothing else goes.
 pub async fn nothing_is_left_of_a_deleted_run_and_other_runs_stay<P: Ports + 'static>(ports: Arc<P>) {
-    let (labels, others) = (fresh_labels(&*ports), fresh_labels(&*ports));
+    let (labels, others) = (fresh_labels(), fresh_labels());
     let (pool, other_pool) = (PoolId::of(&labels), PoolId::of(&others));
     let (gone, stays) = tokio::join!(written(&*ports, &labels), written(&*ports, &others));
     let all = (JOBS as usize, 3, 2, 3);

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use engine::ids::{Fence, JobIndex, JobKey, PoolId, ReportHash, RunKey};
+use engine::ids::{self, Fence, JobIndex, JobKey, PoolId, ReportHash, RunKey};
 use engine::job::{
     Budgets, Change, End, JobOutcome, JobRecord, JobSettings, JobSpec, JobUpdate, LastReport, LeaseRecord, Passthrough,
     Phase, Precondition, Retry, TimeLimits, Used,
@@ -23,17 +23,17 @@ pub(crate) const fn secs(n: u64) -> Duration {
 }
 
 /// A name that nothing else has.
-pub(crate) fn name(ports: &impl Ports, what: &str) -> String {
-    format!("{what}-{}", &hex::encode(ports.random())[..20])
+pub(crate) fn name(what: &str) -> String {
+    format!("{what}-{}", &hex::encode(ids::random())[..20])
 }
 
-pub(crate) fn fresh_run(ports: &impl Ports) -> RunKey {
-    RunKey::new(ports.random())
+pub(crate) fn fresh_run() -> RunKey {
+    RunKey::new(ids::random())
 }
 
 /// A label set, and so a pool, that nothing else has.
-pub(crate) fn fresh_labels(ports: &impl Ports) -> LabelSet {
-    LabelSet::from_comma_separated(&name(ports, "label")).expect("a label")
+pub(crate) fn fresh_labels() -> LabelSet {
+    LabelSet::from_comma_separated(&name("label")).expect("a label")
 }
 
 pub(crate) fn fence(n: u32) -> Fence {
@@ -143,13 +143,13 @@ pub(crate) fn end(outcome: JobOutcome) -> Change {
 }
 
 /// A workflow of its own, with its control, not yet committed.
-pub(crate) fn new_workflow(ports: &impl Ports, state: RunState) -> (WorkflowRecord, Control) {
+pub(crate) fn new_workflow(state: RunState) -> (WorkflowRecord, Control) {
     let workflow = WorkflowRecord {
-        id: WorkflowId::new(name(ports, "wf")).expect("an id"),
+        id: WorkflowId::new(name("wf")).expect("an id"),
         name: "Näme, with \"all\" kinds".to_owned(),
         trigger: "manual".to_owned(),
         created_at: NOW,
-        run: fresh_run(ports),
+        run: fresh_run(),
         number: 1,
         ended: None,
     };

@@ -85,7 +85,6 @@ macro_rules! each_local_check {
             local::long_work_is_listed_until_it_is_done,
             local::a_repair_is_listed_until_it_is_done,
             local::timers_are_due_in_the_order_of_their_times,
-            local::time_passes_when_it_is_told_to,
         }
     };
 }

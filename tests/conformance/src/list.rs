@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine::ids::{JobKey, RunKey};
+use engine::ids::{self, JobKey, RunKey};
 use engine::ports::{Consistency, ListCursor, NewItem, Ports};
 use engine::run::{RunState, RunUpdate, WorkflowRecord};
 use protocol::Millis;
@@ -19,11 +19,11 @@ fn cursor(workflow: &WorkflowRecord) -> ListCursor {
 /// Page by page, each workflow comes once, newest first, and of those of the same moment in the order of their ids.
 pub async fn workflows_are_listed_newest_first_each_once_from_the_cursor_on<P: Ports + 'static>(ports: Arc<P>) {
     // A stretch of time that no other workflow is of.
-    let [a, b, c, d, ..] = ports.random();
+    let [a, b, c, d, ..] = ids::random();
     let base = 1_000_000_000_000 + u64::from(u32::from_be_bytes([a, b, c, d])) * 100;
     let mut mine = Vec::new();
     for n in 0..25 {
-        let (mut workflow, control) = new_workflow(&*ports, RunState::New);
+        let (mut workflow, control) = new_workflow(RunState::New);
         // Three of each moment.
         workflow.created_at = Millis(base + n / 3);
         commit_new(&*ports, &workflow, &control).await;
@@ -64,7 +64,7 @@ pub async fn open_runs_are_those_that_are_open_or_cancelling<P: Ports + 'static>
     let becomes = async |run: &RunKey, open: bool| eventually(|| listed(run), |is| *is == open).await;
     let update = async |run: &RunKey, update| ports.update_control(run, update).await.expect("the store answers");
 
-    let (workflow, control) = new_workflow(&*ports, RunState::Open);
+    let (workflow, control) = new_workflow(RunState::Open);
     commit_new(&*ports, &workflow, &control).await;
     becomes(&control.run, true).await;
     update(&control.run, RunUpdate::Cancel { at: NOW }).await;
@@ -72,7 +72,7 @@ pub async fn open_runs_are_those_that_are_open_or_cancelling<P: Ports + 'static>
     update(&control.run, RunUpdate::Finish).await;
     becomes(&control.run, false).await;
 
-    let (workflow, control) = new_workflow(&*ports, RunState::New);
+    let (workflow, control) = new_workflow(RunState::New);
     commit_new(&*ports, &workflow, &control).await;
     becomes(&control.run, false).await;
     update(&control.run, RunUpdate::Open { at: NOW }).await;
@@ -80,7 +80,7 @@ pub async fn open_runs_are_those_that_are_open_or_cancelling<P: Ports + 'static>
     update(&control.run, RunUpdate::Finish).await;
     becomes(&control.run, false).await;
 
-    let (workflow, control) = new_workflow(&*ports, RunState::New);
+    let (workflow, control) = new_workflow(RunState::New);
     commit_new(&*ports, &workflow, &control).await;
     update(&control.run, RunUpdate::Cancel { at: NOW }).await;
     becomes(&control.run, true).await;
@@ -95,7 +95,7 @@ pub async fn timers_are_due_of_runs_that_are_open_or_cancelling<P: Ports + 'stat
     let listed = async |run: &RunKey, by| Ok(ports.timers_due(by).await?.iter().any(|listed| listed == run));
     let becomes = async |run: &RunKey, by, is: bool| eventually(|| listed(run, by), |now| *now == is).await;
     let update = async |run: &RunKey, update| ports.update_control(run, update).await.expect("the store answers");
-    let (workflow, control) = new_workflow(&*ports, RunState::New);
+    let (workflow, control) = new_workflow(RunState::New);
     commit_new(&*ports, &workflow, &control).await;
     becomes(&control.run, due, false).await;
     update(&control.run, RunUpdate::Open { at: NOW }).await;
@@ -116,8 +116,8 @@ pub async fn timers_are_due_of_runs_that_are_open_or_cancelling<P: Ports + 'stat
 /// never among them.
 pub async fn jobs_are_given_in_order_and_where_they_were_asked_for<P: Ports + 'static>(ports: Arc<P>) {
     const JOBS: u32 = 700;
-    let labels = fresh_labels(&*ports);
-    let (run, other) = (fresh_run(&*ports), fresh_run(&*ports));
+    let labels = fresh_labels();
+    let (run, other) = (fresh_run(), fresh_run());
     let jobs: Vec<_> = (0..JOBS).map(|index| waiting(&run, index, &[index + 1], &labels)).collect();
     put_jobs(&*ports, &[waiting(&other, 0, &[], &labels), waiting(&other, JOBS + 1, &[], &labels)]).await;
     for some in jobs.rchunks(25) {

@@ -1,7 +1,6 @@
 //! What a store that is worked off in its own process also offers.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use engine::change::ChangeEvent;
 use engine::ids::JobKey;
@@ -37,12 +36,12 @@ async fn update(ports: &impl Ports, run: &engine::ids::RunKey, update: RunUpdate
 /// A run opened at once or later, a cancel, and every end of a job, with the record as it was then.
 pub async fn what_something_follows_from_is_listed_in_order_until_it_is_done<P: Local + 'static>(ports: Arc<P>) {
     assert_eq!(process(&*ports).await, []);
-    let (workflow, opened) = new_workflow(&*ports, RunState::Open);
+    let (workflow, opened) = new_workflow(RunState::Open);
     commit_new(&*ports, &workflow, &opened).await;
-    let (workflow, new) = new_workflow(&*ports, RunState::New);
+    let (workflow, new) = new_workflow(RunState::New);
     commit_new(&*ports, &workflow, &new).await;
     let opened_later = update(&*ports, &new.run, RunUpdate::Open { at: NOW }).await;
-    let labels = fresh_labels(&*ports);
+    let labels = fresh_labels();
     let skipped = waiting(&new.run, 0, &[4], &labels);
     let run = waiting(&new.run, 1, &[], &labels);
     put_jobs(&*ports, &[skipped.clone(), run.clone()]).await;
@@ -69,8 +68,8 @@ pub async fn what_something_follows_from_is_listed_in_order_until_it_is_done<P: 
 
 /// Jobs that a run begins with, kept ones too; every change that isn't an end; refusals; progress and the end of a run.
 pub async fn nothing_is_listed_that_nothing_follows_from<P: Local + 'static>(ports: Arc<P>) {
-    let labels = fresh_labels(&*ports);
-    let run = fresh_run(&*ports);
+    let labels = fresh_labels();
+    let run = fresh_run();
     let mut kept = waiting(&run, 0, &[], &labels);
     let outcome = JobOutcome::Success(OutputsRef::Inline(outputs_of(&[])));
     kept.phase = Phase::Ended(Completion { outcome, at: NOW, hold: None });
@@ -82,7 +81,7 @@ pub async fn nothing_is_listed_that_nothing_follows_from<P: Local + 'static>(por
     let job = change(&*ports, &job, Change::Renew { until: NOW + secs(9) }).await;
     let again = try_again(&job, NOW);
     change(&*ports, &job, again).await;
-    let (workflow, new) = new_workflow(&*ports, RunState::New);
+    let (workflow, new) = new_workflow(RunState::New);
     commit_new(&*ports, &workflow, &new).await;
     assert_eq!(process(&*ports).await, []);
     update(&*ports, &new.run, RunUpdate::Open { at: NOW }).await;
@@ -97,7 +96,7 @@ pub async fn nothing_is_listed_that_nothing_follows_from<P: Local + 'static>(por
 
 /// What was set aside is given until it is done.
 pub async fn a_repair_is_listed_until_it_is_done<P: Local + 'static>(ports: Arc<P>) {
-    let run = fresh_run(&*ports);
+    let run = fresh_run();
     let reconciles = [Reconcile::Run(run.clone()), Reconcile::Job(JobKey::new(&run, 3))];
     for reconcile in &reconciles {
         ports.send_reconcile(reconcile.clone()).await.expect("the store answers");
@@ -107,7 +106,7 @@ pub async fn a_repair_is_listed_until_it_is_done<P: Local + 'static>(ports: Arc<
 
 /// Of every kind, in order, also what is asked for while another piece is worked on.
 pub async fn long_work_is_listed_until_it_is_done<P: Local + 'static>(ports: Arc<P>) {
-    let run = fresh_run(&*ports);
+    let run = fresh_run();
     let kinds = [
         BatchKind::Roots,
         BatchKind::Dependents { of: 3 },
@@ -135,12 +134,12 @@ pub async fn timers_are_due_in_the_order_of_their_times<P: Local + 'static>(port
     assert_eq!((due(NOW + secs(9999)).await, next().await), (vec![], None));
     let mut runs = Vec::new();
     for after in [30, 10, 20] {
-        let (workflow, opened) = new_workflow(&*ports, RunState::Open);
+        let (workflow, opened) = new_workflow(RunState::Open);
         commit_new(&*ports, &workflow, &opened).await;
         update(&*ports, &opened.run, RunUpdate::Arm { due: NOW + secs(after) }).await;
         runs.push(opened.run);
     }
-    let (workflow, new) = new_workflow(&*ports, RunState::New);
+    let (workflow, new) = new_workflow(RunState::New);
     commit_new(&*ports, &workflow, &new).await;
     let of = |places: &[usize]| -> Vec<_> { places.iter().map(|&place| runs[place].clone()).collect() };
     assert_eq!((due(NOW + secs(9)).await, next().await), (vec![], Some(NOW + secs(10))));
@@ -153,17 +152,6 @@ pub async fn timers_are_due_in_the_order_of_their_times<P: Local + 'static>(port
     assert_eq!((due(NOW + secs(99)).await, next().await), (of(&[2, 0]), Some(NOW + secs(20))));
     let (told, tells) = std::sync::mpsc::channel();
     ports.on_timer_set(Box::new(move |at| told.send(at).expect("somebody listens")));
-    ports.send_timer(&runs[2], NOW + secs(20)).await.expect("the store answers");
+    ports.send_timer(&runs[2], NOW + secs(20), NOW).await.expect("the store answers");
     assert_eq!(tells.try_recv(), Ok(NOW + secs(20)));
-}
-
-/// The clock moves on by as much.
-#[expect(clippy::unused_async, reason = "as all checks are")]
-pub async fn time_passes_when_it_is_told_to<P: Local + 'static>(ports: Arc<P>) {
-    let before = ports.now();
-    ports.advance(Duration::from_hours(1));
-    ports.advance(Duration::from_millis(1));
-    let after = ports.now();
-    assert!(after.since(before) >= Duration::from_millis(3_600_001));
-    assert!(after.since(before) < Duration::from_mins(62));
 }

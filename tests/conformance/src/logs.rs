@@ -29,7 +29,7 @@ async fn read(ports: &impl Ports, job: &JobKey, attempt: u32, after: Option<u64>
 
 /// Batches in any order, repeated, and overlapping; of each attempt by itself.
 pub async fn a_log_is_read_in_order_each_piece_once_however_it_came<P: Ports + 'static>(ports: Arc<P>) {
-    let run = fresh_run(&*ports);
+    let run = fresh_run();
     let (job, other) = (JobKey::new(&run, 1), JobKey::new(&run, 11));
     assert_eq!(read(&*ports, &job, 0, None).await, []);
     append(&*ports, &job, 0, pieces(20..30)).await;
@@ -50,7 +50,7 @@ pub async fn a_log_is_read_in_order_each_piece_once_however_it_came<P: Ports + '
 
 /// After any number: in the middle of a batch, between batches, after all, and for any number of 64 bits.
 pub async fn a_log_goes_on_after_a_sequence_number<P: Ports + 'static>(ports: Arc<P>) {
-    let job = JobKey::new(&fresh_run(&*ports), 0);
+    let job = JobKey::new(&fresh_run(), 0);
     append(&*ports, &job, 0, pieces(0..10)).await;
     append(&*ports, &job, 0, pieces(10..40)).await;
     append(&*ports, &job, 0, pieces([100, u64::MAX - 1, u64::MAX])).await;
@@ -64,7 +64,7 @@ pub async fn a_log_goes_on_after_a_sequence_number<P: Ports + 'static>(ports: Ar
 
 /// Page by page, each of about the size that was asked for, all of it is read.
 pub async fn a_read_of_a_log_ends_after_about_so_many_bytes<P: Ports + 'static>(ports: Arc<P>) {
-    let job = JobKey::new(&fresh_run(&*ports), 0);
+    let job = JobKey::new(&fresh_run(), 0);
     let mut all = Vec::new();
     for batch in 0..12_u64 {
         // Text that doesn't compress well, up to a piece of 200 KB.

@@ -10,8 +10,8 @@ use crate::fixture::{at_once, fresh_labels, fresh_run, job_now, spec, waiting};
 
 /// Specs from 1 KB to 1 MB, and a definition of 1 MB.
 pub async fn a_large_spec_is_read_back_in_the_order_asked_for<P: Ports + 'static>(ports: Arc<P>) {
-    let labels = fresh_labels(&*ports);
-    let run = fresh_run(&*ports);
+    let labels = fresh_labels();
+    let run = fresh_run();
     let sized = |bytes: usize| {
         let mut spec = spec(&labels);
         spec.settings.script = "é#\n".repeat(bytes / 4);
@@ -35,7 +35,7 @@ pub async fn a_large_spec_is_read_back_in_the_order_asked_for<P: Ports + 'static
 
 /// What is left is told each time; a member that is absent, and a shard that is, change nothing.
 pub async fn a_shard_loses_its_members_one_by_one_and_twice_is_once<P: Ports + 'static>(ports: Arc<P>) {
-    let run = fresh_run(&*ports);
+    let run = fresh_run();
     let key = JobKey::new(&run, 300);
     let other = JobKey::new(&run, 30);
     let members: Waits = (1000..1200).collect();

@@ -31,25 +31,25 @@ async fn read(ports: &impl Ports, job: &JobKey, id: &str, size: usize) -> Option
 
 /// From a line to the most that a job may give, each under its own job and id.
 pub async fn outputs_of_any_size_come_back_byte_for_byte<P: Ports + 'static>(ports: Arc<P>) {
-    let run = fresh_run(&*ports);
+    let run = fresh_run();
     for (index, bytes) in (0..).zip(SIZES) {
         let job = JobKey::new(&run, index);
-        let (outputs, id) = (sized(bytes), name(&*ports, "id"));
+        let (outputs, id) = (sized(bytes), name("id"));
         let size = json_size(&outputs);
         assert_eq!(read(&*ports, &job, &id, size).await, None, "before it was written");
         ports.put_outputs(&job, &id, &outputs).await.expect("the store answers");
         assert!(read(&*ports, &job, &id, size).await.as_ref() == Some(&outputs), "{bytes} bytes came back otherwise");
-        assert_eq!(read(&*ports, &job, &name(&*ports, "id"), size).await, None, "another id");
+        assert_eq!(read(&*ports, &job, &name("id"), size).await, None, "another id");
         assert_eq!(read(&*ports, &JobKey::new(&run, 99), &id, size).await, None, "another job");
     }
 }
 
 /// A re-run's copy is its own.
 pub async fn copied_outputs_outlive_the_run_they_came_from<P: Ports + 'static>(ports: Arc<P>) {
-    let (old, new) = (fresh_run(&*ports), fresh_run(&*ports));
+    let (old, new) = (fresh_run(), fresh_run());
     for bytes in SIZES {
         let (from, to) = (JobKey::new(&old, 4), JobKey::new(&new, 2));
-        let (outputs, id) = (sized(bytes), name(&*ports, "id"));
+        let (outputs, id) = (sized(bytes), name("id"));
         let size = json_size(&outputs);
         ports.put_outputs(&from, &id, &outputs).await.expect("the store answers");
         let kept = OutputsRef::External { id: id.clone(), size };

@@ -7,7 +7,7 @@ use engine::ids::ReportHash;
 use engine::job::{Change, JobOutcome, JobUpdate, Phase, Precondition};
 use engine::ports::{Commit, Committed, Idempotency, Ports, StoreError, Stored, Updated};
 use engine::run::{RunEnd, RunState, RunUpdate, WorkflowRecord};
-use protocol::Status;
+use protocol::{Millis, Status};
 
 use crate::fixture::{
     NOW, at_once, become_ready, change, commit_new, control_now, control_of, end, fresh_labels, fresh_run, hold,
@@ -19,9 +19,9 @@ const MANY: u32 = 20;
 
 /// A job is given to one of many claimers; every other one is shown the winner's record.
 pub async fn of_twenty_starts_at_once_one_wins_and_the_others_see_it<P: Ports + 'static>(ports: Arc<P>) {
-    let labels = fresh_labels(&*ports);
+    let labels = fresh_labels();
     for index in 0..5 {
-        let job = waiting(&fresh_run(&*ports), index, &[], &labels);
+        let job = waiting(&fresh_run(), index, &[], &labels);
         put_jobs(&*ports, std::slice::from_ref(&job)).await;
         let job = change(&*ports, &job, become_ready(&job, NOW)).await;
         let answers = at_once((0..MANY).map(|n| {
@@ -42,7 +42,7 @@ pub async fn of_twenty_starts_at_once_one_wins_and_the_others_see_it<P: Ports + 
 /// No need that was dropped is there again because another was dropped at the same time.
 pub async fn twenty_needs_dropped_at_once_are_all_gone<P: Ports + 'static>(ports: Arc<P>) {
     let all: Vec<u32> = (0..=MANY).collect();
-    let job = waiting(&fresh_run(&*ports), 0, &all, &fresh_labels(&*ports));
+    let job = waiting(&fresh_run(), 0, &all, &fresh_labels());
     put_jobs(&*ports, std::slice::from_ref(&job)).await;
     let answers = at_once((0..MANY).map(|need| {
         let (ports, key) = (Arc::clone(&ports), job.key.clone());
@@ -69,16 +69,16 @@ async fn commit_at_last(ports: &impl Ports, commit: Commit) -> Committed {
 
 /// Of many submissions with one key, one becomes real, and of the others nothing.
 pub async fn of_twenty_commits_under_one_key_one_wins<P: Ports + 'static>(ports: Arc<P>) {
-    let key = name(&*ports, "key");
+    let key = name("key");
     let commits: Vec<Commit> = (0..MANY)
         .map(|_| {
-            let (mut workflow, control) = new_workflow(&*ports, RunState::New);
-            workflow.created_at = ports.now();
+            let (mut workflow, control) = new_workflow(RunState::New);
+            workflow.created_at = Millis::now();
             let idempotency = Some(Idempotency {
                 key: key.clone(),
                 body: ReportHash::of(["body"]),
                 workflow: workflow.id.clone(),
-                expires: ports.now() + secs(24 * 3600),
+                expires: Millis::now() + secs(24 * 3600),
             });
             Commit { workflow, replaces: None, control, idempotency }
         })
@@ -90,7 +90,7 @@ pub async fn of_twenty_commits_under_one_key_one_wins<P: Ports + 'static>(ports:
     .await;
     assert_eq!(answers.iter().filter(|answer| **answer == Committed::Yes).count(), 1, "{answers:?}");
     assert_eq!(answers.iter().filter(|answer| **answer == Committed::KeyTaken).count(), MANY as usize - 1);
-    let kept = ports.idempotency(&key, ports.now()).await.expect("the store answers").expect("it was just kept");
+    let kept = ports.idempotency(&key, Millis::now()).await.expect("the store answers").expect("it was just kept");
     for (commit, answer) in commits.iter().zip(answers) {
         let real = answer == Committed::Yes;
         assert_eq!(kept.workflow == commit.workflow.id, real);
@@ -101,12 +101,12 @@ pub async fn of_twenty_commits_under_one_key_one_wins<P: Ports + 'static>(ports:
 
 /// Of many re-runs at once, one is the workflow's next run.
 pub async fn of_twenty_runs_that_replace_one_a_single_one_does<P: Ports + 'static>(ports: Arc<P>) {
-    let (mut workflow, control) = new_workflow(&*ports, RunState::New);
+    let (mut workflow, control) = new_workflow(RunState::New);
     workflow.ended = Some(RunEnd { status: Status::Failure, at: NOW });
     commit_new(&*ports, &workflow, &control).await;
     let commits: Vec<Commit> = (0..MANY)
         .map(|_| {
-            let next = WorkflowRecord { run: fresh_run(&*ports), number: 2, ended: None, ..workflow.clone() };
+            let next = WorkflowRecord { run: fresh_run(), number: 2, ended: None, ..workflow.clone() };
             let control = control_of(&next, RunState::New);
             Commit { workflow: next, replaces: Some(workflow.run.clone()), control, idempotency: None }
         })
@@ -128,9 +128,9 @@ pub async fn of_twenty_runs_that_replace_one_a_single_one_does<P: Ports + 'stati
 
 /// A hold that ends by itself and one that a cancel ends: the job ends once.
 pub async fn a_cancel_and_an_end_at_once_have_one_winner<P: Ports + 'static>(ports: Arc<P>) {
-    let labels = fresh_labels(&*ports);
+    let labels = fresh_labels();
     for _ in 0..10 {
-        let job = waiting(&fresh_run(&*ports), 0, &[], &labels);
+        let job = waiting(&fresh_run(), 0, &[], &labels);
         put_jobs(&*ports, std::slice::from_ref(&job)).await;
         let job = change(&*ports, &job, become_ready(&job, NOW)).await;
         let principal = hold(1, NOW + secs(30));
@@ -152,7 +152,7 @@ pub async fn a_cancel_and_an_end_at_once_have_one_winner<P: Ports + 'static>(por
         answers.sort_by_key(|answer| matches!(answer, Updated::ConditionFailed(_)));
         assert_eq!(answers, [Updated::Done(now.clone()), Updated::ConditionFailed(Some(now))]);
     }
-    let (workflow, control) = new_workflow(&*ports, RunState::Open);
+    let (workflow, control) = new_workflow(RunState::Open);
     commit_new(&*ports, &workflow, &control).await;
     let cancelled = ports.update_control(&control.run, RunUpdate::Cancel { at: NOW }).await.expect("the store answers");
     assert!(matches!(cancelled, Updated::Done(_)));

@@ -37,9 +37,9 @@ async fn heads_become(ports: &impl Ports, pool: &PoolId, now: Millis, jobs: &[&J
 
 /// All that may start by now and none that may not; other pools' jobs are not among them.
 pub async fn a_ready_list_gives_the_oldest_that_may_start<P: Ports + 'static>(ports: Arc<P>) {
-    let (labels, others) = (fresh_labels(&*ports), fresh_labels(&*ports));
-    let (pool, empty) = (PoolId::of(&labels), PoolId::of(&fresh_labels(&*ports)));
-    let (run, second) = (fresh_run(&*ports), fresh_run(&*ports));
+    let (labels, others) = (fresh_labels(), fresh_labels());
+    let (pool, empty) = (PoolId::of(&labels), PoolId::of(&fresh_labels()));
+    let (run, second) = (fresh_run(), fresh_run());
     let late = ready(&*ports, &run, 4, &labels, NOW + Duration::from_millis(1)).await;
     let now = ready(&*ports, &run, 3, &labels, NOW).await;
     let old = ready(&*ports, &second, 2, &labels, NOW - secs(60)).await;
@@ -64,9 +64,9 @@ pub async fn a_job_leaves_its_ready_list_when_it_starts_or_ends_and_comes_back_w
 >(
     ports: Arc<P>,
 ) {
-    let labels = fresh_labels(&*ports);
+    let labels = fresh_labels();
     let pool = PoolId::of(&labels);
-    let run = fresh_run(&*ports);
+    let run = fresh_run();
     let first = ready(&*ports, &run, 0, &labels, NOW).await;
     let second = ready(&*ports, &run, 1, &labels, NOW).await;
     heads_become(&*ports, &pool, NOW, &[&first, &second]).await;
@@ -89,9 +89,9 @@ pub async fn a_job_leaves_its_ready_list_when_it_starts_or_ends_and_comes_back_w
 /// However many wait, a read gives a few, the oldest of all among them.
 pub async fn the_heads_of_a_long_list_are_few<P: Ports + 'static>(ports: Arc<P>) {
     const WAITING: u32 = 300;
-    let labels = fresh_labels(&*ports);
+    let labels = fresh_labels();
     let pool = PoolId::of(&labels);
-    let run = fresh_run(&*ports);
+    let run = fresh_run();
     let mut jobs = Vec::new();
     for index in 0..WAITING {
         // Not in the order of their places.

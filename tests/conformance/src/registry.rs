@@ -5,7 +5,7 @@ use std::sync::Arc;
 use engine::ids::Ticket;
 use engine::ports::{Pool, PoolQueue, Ports, WorkerRecord};
 use protocol::requests::Transport;
-use protocol::{LabelSet, SecretName, WorkerId};
+use protocol::{LabelSet, Millis, SecretName, WorkerId};
 
 use crate::fixture::{eventually, fresh_labels, fresh_run, name, secs};
 
@@ -15,10 +15,10 @@ async fn listed(ports: &impl Ports, pool: &Pool) -> engine::ports::Stored<Vec<Po
 
 /// Of one label and of many, with secrets and without, added by two submissions, also at once.
 pub async fn a_pool_is_added_once_and_keeps_its_labels_and_secrets<P: Ports + 'static>(ports: Arc<P>) {
-    let few = Pool::of(fresh_labels(&*ports));
-    let names: Vec<String> = (0..32).map(|_| name(&*ports, "l")).collect();
+    let few = Pool::of(fresh_labels());
+    let names: Vec<String> = (0..32).map(|_| name("l")).collect();
     let many = Pool::of(LabelSet::parse(names.iter().map(String::as_str)).expect("labels"));
-    let third = Pool::of(fresh_labels(&*ports));
+    let third = Pool::of(fresh_labels());
     let secrets_of = |given: &[&str]| given.iter().map(|name| SecretName::new(*name).expect("a name")).collect();
     let [one_secret, two_secrets] =
         [secrets_of(&["A"]), secrets_of(&["A", "b_2"])].map(|secrets| Pool::with_secrets(few.labels.clone(), secrets));
@@ -38,9 +38,9 @@ pub async fn a_pool_is_added_once_and_keeps_its_labels_and_secrets<P: Ports + 's
 /// tickets.
 pub async fn a_wanted_queue_is_known_with_its_pool<P: Ports + 'static>(ports: Arc<P>) {
     let secrets = [SecretName::new("A").expect("a name")].into();
-    let pool = Pool::with_secrets(fresh_labels(&*ports), secrets);
+    let pool = Pool::with_secrets(fresh_labels(), secrets);
     ports.add_pools(vec![pool.clone()]).await.expect("the store answers");
-    let now = ports.now();
+    let now = Millis::now();
     let Some(queue) = ports.want_queue(&pool, now).await.expect("the store answers") else {
         eventually(|| listed(&*ports, &pool), |found| *found == [pool.clone()]).await;
         return;
@@ -52,33 +52,33 @@ pub async fn a_wanted_queue_is_known_with_its_pool<P: Ports + 'static>(ports: Ar
     let later = now + secs(3000);
     let again = ports.want_queue(&with_queue, later).await.expect("the store answers");
     assert_eq!(again, Some(PoolQueue { url: queue.url.clone(), wanted_at: later }), "wanted again, it is the same one");
-    let absent = Pool::of(fresh_labels(&*ports));
+    let absent = Pool::of(fresh_labels());
     assert_eq!(ports.want_queue(&absent, now).await.expect("the store answers"), None, "there is no such pool");
     assert_eq!(listed(&*ports, &absent).await.expect("the store answers"), [], "and none is made by asking");
-    let job = engine::ids::JobKey::new(&fresh_run(&*ports), 0);
+    let job = engine::ids::JobKey::new(&fresh_run(), 0);
     ports.send_ticket(&queue, Ticket { pool: pool.id, job }).await.expect("the queue takes it");
 }
 
-fn worker(ports: &impl Ports) -> WorkerRecord {
+fn worker() -> WorkerRecord {
     WorkerRecord {
-        id: WorkerId::new(name(ports, "wörker")).expect("an id"),
-        labels: fresh_labels(ports),
+        id: WorkerId::new(name("wörker")).expect("an id"),
+        labels: fresh_labels(),
         transport: Transport::Sqs,
         exclusive: true,
         features: vec!["outputs_url".to_owned()],
-        registered_at: ports.now() - secs(100),
-        last_seen: ports.now(),
+        registered_at: Millis::now() - secs(100),
+        last_seen: Millis::now(),
     }
 }
 
 async fn among(ports: &impl Ports, id: &WorkerId) -> engine::ports::Stored<Vec<WorkerRecord>> {
-    Ok(ports.workers().await?.into_iter().filter(|worker| worker.id == *id).collect())
+    Ok(ports.workers(Millis::now()).await?.into_iter().filter(|worker| worker.id == *id).collect())
 }
 
 /// As it was given; what replaces it replaces all of it; removed, it is gone, and may be removed again.
 pub async fn a_worker_is_kept_replaced_and_removed<P: Ports + 'static>(ports: Arc<P>) {
-    let first = worker(&*ports);
-    let of_id = || ports.worker(&first.id);
+    let first = worker();
+    let of_id = || ports.worker(&first.id, Millis::now());
     eventually(of_id, Option::is_none).await;
     ports.put_worker(first.clone()).await.expect("the store answers");
     eventually(of_id, |found| found.as_ref() == Some(&first)).await;
@@ -102,14 +102,14 @@ pub async fn a_worker_is_kept_replaced_and_removed<P: Ports + 'static>(ports: Ar
 
 /// A worker that was last heard of over a day ago isn't among the workers.
 pub async fn a_worker_not_heard_of_for_a_day_is_forgotten<P: Ports + 'static>(ports: Arc<P>) {
-    let old = WorkerRecord { last_seen: ports.now() - secs(25 * 3600), ..worker(&*ports) };
-    let young = WorkerRecord { last_seen: ports.now() - secs(23 * 3600), ..worker(&*ports) };
+    let old = WorkerRecord { last_seen: Millis::now() - secs(25 * 3600), ..worker() };
+    let young = WorkerRecord { last_seen: Millis::now() - secs(23 * 3600), ..worker() };
     for worker in [&young, &old] {
         ports.put_worker(worker.clone()).await.expect("the store answers");
     }
     eventually(|| among(&*ports, &young.id), |found| *found == [young.clone()]).await;
     eventually(|| among(&*ports, &old.id), Vec::is_empty).await;
-    eventually(|| ports.worker(&young.id), Option::is_some).await;
-    eventually(|| ports.worker(&old.id), Option::is_none).await;
+    eventually(|| ports.worker(&young.id, Millis::now()), Option::is_some).await;
+    eventually(|| ports.worker(&old.id, Millis::now()), Option::is_none).await;
     ports.remove_worker(&young.id).await.expect("the store answers");
 }

@@ -43,7 +43,7 @@ pub fn request(data: &[u8]) {
             let request = Request::from_parts(head, body);
             let response = world.service.answer(request).await;
             check(&shown, &response);
-            world.service.engine().drain().await.expect("a store in memory answers");
+            world.service.engine().scheduling().drain().await.expect("a store in memory answers");
         }
     });
 }
@@ -62,7 +62,7 @@ impl World {
         let closed = service.clone().admitting(Admission::Tokens);
         let mut world = Self { service, closed, workflow: String::new(), lease: String::new() };
         world.workflow = world.told("/api/workflows?run=true", WORKFLOW, "/id").await;
-        world.service.engine().drain().await.expect("a store in memory answers");
+        world.service.engine().scheduling().drain().await.expect("a store in memory answers");
         let claim = r#"{"worker_id": "w", "labels": ["l"]}"#;
         world.lease = world.told("/api/jobs/claim", claim, "/lease/lease_id").await;
         world

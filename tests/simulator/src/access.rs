@@ -1,12 +1,10 @@
-//! Tokens, secrets, and who did what: no part of a simulated world, where nobody is asked for any.
-
-use std::collections::BTreeSet;
+//! Tokens and the audit log. A simulated world has neither: it admits every caller.
 
 use engine::access::TokenRecord;
 use engine::ids::Random;
-use engine::ports::{AuditCursor, AuditStore, SecretStore, Stored, TokenStore};
+use engine::ports::{AuditCursor, AuditStore, Stored, TokenStore};
 use protocol::access::AuditEntry;
-use protocol::{Millis, SecretName, Secrets, TokenName};
+use protocol::{Millis, TokenName};
 
 use crate::ports::Process;
 
@@ -19,7 +17,7 @@ impl TokenStore for Process {
         Ok(None)
     }
 
-    async fn tokens(&self) -> Stored<Vec<TokenRecord>> {
+    async fn tokens(&self, _now: Millis) -> Stored<Vec<TokenRecord>> {
         Ok(Vec::new())
     }
 
@@ -35,11 +33,5 @@ impl AuditStore for Process {
 
     async fn entries(&self, _after: Option<&AuditCursor>, _limit: usize) -> Stored<Vec<(AuditCursor, AuditEntry)>> {
         Ok(Vec::new())
-    }
-}
-
-impl SecretStore for Process {
-    async fn secrets(&self, _names: &BTreeSet<SecretName>) -> Stored<Secrets> {
-        Ok(Secrets::new())
     }
 }

@@ -1,14 +1,14 @@
 //! The engine's ports on a simulated world: each call waits at a gate, then is one atomic operation.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
+use engine::clock::{Clock, Rng};
 use engine::ids::{JobIndex, JobKey, PoolId, Random, RunKey, Ticket, Waits};
 use engine::job::{JobRecord, JobSpec, JobUpdate, OutputsRef, Phase};
 use engine::ports::{
-    ArtifactStore, BatchTask, Clock, Commit, Committed, Consistency, Dispatcher, Idempotency, JobStore, ListCursor,
-    LogStore, NewItem, Pool, PoolQueue, QueueMessage, ReadyHead, Reconcile, RunStore, Stored, Updated, WorkerRecord,
+    ArtifactStore, BatchTask, Commit, Committed, Consistency, Dispatcher, Idempotency, JobStore, ListCursor, LogStore,
+    NewItem, Pool, PoolQueue, QueueMessage, ReadyHead, Reconcile, RunStore, Stored, Updated, WorkerRecord,
     WorkerRegistry,
 };
 use engine::run::{Control, RunEnd, RunUpdate, WorkflowRecord};
@@ -24,8 +24,6 @@ use crate::world::{Shared, World};
 const HEADS: usize = 6;
 /// Jobs that one read of a run gives, at most.
 const PAGE: usize = 4;
-/// How long a process goes on with the list of pools it has read.
-const POOLS_STAY_KNOWN: Duration = Duration::from_secs(1);
 
 /// One process's way to the world: a clock of its own, everything else shared.
 pub(crate) struct Process {
@@ -263,12 +261,12 @@ impl WorkerRegistry for Process {
         .await
     }
 
-    async fn worker(&self, id: &WorkerId) -> Stored<Option<WorkerRecord>> {
+    async fn worker(&self, id: &WorkerId, _now: Millis) -> Stored<Option<WorkerRecord>> {
         let what = |_: &Trace| format!("reads, maybe old, worker {id}");
         self.read(what, |world: &mut World| Ok(world.read(Consistency::Eventual, |store| store.workers.get(id)))).await
     }
 
-    async fn workers(&self) -> Stored<Vec<WorkerRecord>> {
+    async fn workers(&self, _now: Millis) -> Stored<Vec<WorkerRecord>> {
         self.read(
             |_| "lists workers".to_owned(),
             |world: &mut World| Ok(world.store.workers.values().filter_map(|cell| cell.now().cloned()).collect()),
@@ -302,7 +300,7 @@ impl Dispatcher for Process {
         self.send(QueueMessage::BatchTask(batch), Millis(0)).await
     }
 
-    async fn send_timer(&self, run: &RunKey, at: Millis) -> Stored<()> {
+    async fn send_timer(&self, run: &RunKey, at: Millis, _now: Millis) -> Stored<()> {
         self.send(QueueMessage::Timer(run.clone()), at).await
     }
 
@@ -329,13 +327,11 @@ impl Clock for Process {
     fn now(&self) -> Millis {
         self.shared.world().now(self.number)
     }
+}
 
+impl Rng for Process {
     fn random(&self) -> Random {
         self.shared.world().rng.random()
-    }
-
-    fn pools_stay_known(&self) -> Duration {
-        POOLS_STAY_KNOWN
     }
 }
 

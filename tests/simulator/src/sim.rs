@@ -21,7 +21,8 @@ use crate::world::{Message, Mode, Partition, Shared, Who, World};
 /// Processes that serve requests, each with a clock of its own.
 const PROCESSES: usize = 3;
 /// So small that small graphs reach every case.
-const TUNING: Tuning = Tuning { inline_promotions: 2, batch_writes: 2, shard: 3, planted: None };
+const TUNING: Tuning =
+    Tuning { inline_promotions: 2, batch_writes: 2, shard: 3, pools_ttl: Duration::from_secs(1), planted: None };
 const SWEEP_EVERY: Duration = Duration::from_mins(1);
 /// So many times as often as elsewhere a handler dies after a write, where most is to be lost.
 const AFTER_A_WRITE: f64 = 5.0;
@@ -96,8 +97,12 @@ impl Sim {
         }
         let shared = Arc::new(Shared::new(world));
         let tuning = Tuning { planted: bug.and_then(Bug::in_the_engine), ..TUNING };
-        let engines =
-            (0..PROCESSES).map(|number| Engine::tuned(Process::new(Arc::clone(&shared), number), tuning)).collect();
+        let engine = |number| {
+            let process = || Process::new(Arc::clone(&shared), number);
+            let (clock, rng) = (Arc::new(process()), Arc::new(process()));
+            Engine::new(process()).with_tuning(tuning).with_clock(clock).with_rng(rng)
+        };
+        let engines = (0..PROCESSES).map(engine).collect();
         Self {
             shared,
             engines,

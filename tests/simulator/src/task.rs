@@ -120,34 +120,40 @@ impl Task {
     pub(crate) fn begin(&self, engine: &Engine<Process>) -> Running {
         let engine = engine.clone();
         match self.clone() {
-            Self::Submit(order) => Box::pin(async move { Answer::Submitted(engine.submit(order.submission()).await) }),
+            Self::Submit(order) => {
+                Box::pin(async move { Answer::Submitted(engine.submissions().submit(order.submission()).await) })
+            }
             Self::Start { workflow, only_failed } => {
                 let only = only_failed.then_some(Only::Failed);
-                Box::pin(async move { Answer::Done(engine.start(&workflow, only).await) })
+                Box::pin(async move { Answer::Done(engine.runs().start(&workflow, only).await) })
             }
-            Self::Cancel(workflow) => Box::pin(async move { Answer::Done(engine.cancel(&workflow).await) }),
-            Self::Delete(workflow) => Box::pin(async move { Answer::Done(engine.delete(&workflow).await) }),
+            Self::Cancel(workflow) => Box::pin(async move { Answer::Done(engine.runs().cancel(&workflow).await) }),
+            Self::Delete(workflow) => Box::pin(async move { Answer::Done(engine.runs().delete(&workflow).await) }),
             Self::Look(workflow) => {
-                Box::pin(async move { Answer::Looked(engine.workflow(&workflow).await.map(Box::new)) })
+                Box::pin(async move { Answer::Looked(engine.queries().workflow(&workflow).await.map(Box::new)) })
             }
             Self::List => Box::pin(async move {
-                Answer::Listed(engine.workflows(None, 100, 0, None).await.map(|page| page.workflows))
+                Answer::Listed(engine.queries().workflows(None, 100, 0, None).await.map(|page| page.workflows))
             }),
             Self::Register(who) => {
-                Box::pin(async move { Answer::Done(engine.register(who.registration()).await.map(drop)) })
+                Box::pin(async move { Answer::Done(engine.workers().register(who.registration()).await.map(drop)) })
             }
             Self::Claim { by, ttl_secs, ticket } => {
-                Box::pin(async move { Answer::Claimed(engine.claim(by.claim(ttl_secs, ticket.as_ref())).await) })
+                Box::pin(
+                    async move { Answer::Claimed(engine.claims().claim(by.claim(ttl_secs, ticket.as_ref())).await) },
+                )
             }
-            Self::Heartbeat(lease) => Box::pin(async move { Answer::Heartbeat(engine.heartbeat(&lease.id).await) }),
+            Self::Heartbeat(lease) => {
+                Box::pin(async move { Answer::Heartbeat(engine.reports().heartbeat(&lease.id).await) })
+            }
             Self::Report { lease, said, next } => {
                 Box::pin(async move { Answer::Reported(report(&engine, &lease, said, next).await) })
             }
             Self::Batch(records) => Box::pin(async move { batch(&engine, &records).await }),
             Self::QueueMessage { message, again } => {
-                Box::pin(async move { Answer::Done(engine.on_message(message, again).await) })
+                Box::pin(async move { Answer::Done(engine.scheduling().on_message(message, again).await) })
             }
-            Self::Sweep => Box::pin(async move { Answer::Done(engine.sweep().await.map(drop)) }),
+            Self::Sweep => Box::pin(async move { Answer::Done(engine.timers().sweep().await.map(drop)) }),
         }
     }
 }
@@ -159,9 +165,11 @@ async fn report(
     next: Option<(Identity, u32)>,
 ) -> Result<Option<Claimed>> {
     match said {
-        Said::Success(outputs) => engine.complete(&lease.id, outputs, next.map(|(by, ttl)| by.next(ttl))).await,
+        Said::Success(outputs) => {
+            engine.reports().complete(&lease.id, outputs, next.map(|(by, ttl)| by.next(ttl))).await
+        }
         Said::Failure { error, retryable } => {
-            engine.fail(&lease.id, Fail { error, retryable, exit_code: Some(1) }).await.map(|()| None)
+            engine.reports().fail(&lease.id, Fail { error, retryable, exit_code: Some(1) }).await.map(|()| None)
         }
     }
 }
@@ -169,7 +177,7 @@ async fn report(
 /// In order, up to the first that fails, as the function behind the stream does it.
 async fn batch(engine: &Engine<Process>, records: &[ChangeEvent]) -> Answer {
     for (handled, record) in records.iter().enumerate() {
-        if let Err(error) = engine.on_change_or_reconcile(record).await {
+        if let Err(error) = engine.scheduling().on_change_or_reconcile(record).await {
             return Answer::Batch(handled, Err(error));
         }
     }

@@ -12,19 +12,19 @@ use crate::request::Input;
 use crate::response::{Answer, empty, json_answer, link_next};
 
 pub(crate) async fn tokens<P: Ports>(engine: &Engine<P>, _: &Input<'_>) -> Answer {
-    json_answer(StatusCode::OK, &engine.tokens().await?)
+    json_answer(StatusCode::OK, &engine.tokens().list().await?)
 }
 
 pub(crate) async fn create<P: Ports>(engine: &Engine<P>, input: &Input<'_>) -> Answer {
     let new: NewToken = input.json()?;
-    let created = engine.create_token(new).await?;
+    let created = engine.tokens().create(new).await?;
     audit::record_token(engine, input.route, &created.info.name).await;
     json_answer(StatusCode::CREATED, &created)
 }
 
 pub(crate) async fn revoke<P: Ports>(engine: &Engine<P>, input: &Input<'_>) -> Answer {
     let name: TokenName = input.param("name")?;
-    engine.revoke_token(&name).await?;
+    engine.tokens().revoke(&name).await?;
     audit::record_token(engine, input.route, &name).await;
     Ok(empty(StatusCode::NO_CONTENT))
 }
@@ -32,7 +32,7 @@ pub(crate) async fn revoke<P: Ports>(engine: &Engine<P>, input: &Input<'_>) -> A
 pub(crate) async fn audit<P: Ports>(engine: &Engine<P>, input: &Input<'_>) -> Answer {
     let limit = input.limit()?;
     let after = input.query::<String>("cursor")?.map(|text| parse_cursor(&text)).transpose()?;
-    let page = engine.audit(after, limit).await?;
+    let page = engine.audit().list(after, limit).await?;
     let response = json_answer(StatusCode::OK, &page.entries)?;
     let Some(AuditCursor { at, id }) = page.next else { return Ok(response) };
     Ok(link_next(response, &format!("/api/audit?limit={limit}&cursor={at}.{}", hex::encode(id))))

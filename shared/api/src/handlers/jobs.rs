@@ -12,27 +12,27 @@ use crate::response::{Answer, encode, json_answer, link_next};
 use crate::stream::LogEvents;
 
 pub(crate) async fn claim<P: Ports>(engine: &Engine<P>, input: &Input<'_>) -> Answer {
-    json_answer(StatusCode::OK, &engine.claim(input.json()?).await?)
+    json_answer(StatusCode::OK, &engine.claims().claim(input.json()?).await?)
 }
 
 pub(crate) async fn heartbeat<P: Ports>(engine: &Engine<P>, input: &Input<'_>) -> Answer {
-    json_answer(StatusCode::OK, &engine.heartbeat(lease(input)).await?)
+    json_answer(StatusCode::OK, &engine.reports().heartbeat(lease(input)).await?)
 }
 
 pub(crate) async fn complete<P: Ports>(engine: &Engine<P>, input: &Input<'_>) -> Answer {
     let report: Complete = input.json_or_default()?;
-    let next = engine.complete(lease(input), report.outputs, report.next).await?;
+    let next = engine.reports().complete(lease(input), report.outputs, report.next).await?;
     json_answer(StatusCode::OK, &Reported { next })
 }
 
 pub(crate) async fn fail<P: Ports>(engine: &Engine<P>, input: &Input<'_>) -> Answer {
-    engine.fail(lease(input), input.json()?).await?;
+    engine.reports().fail(lease(input), input.json()?).await?;
     json_answer(StatusCode::OK, &Reported::default())
 }
 
 pub(crate) async fn append_logs<P: Ports>(engine: &Engine<P>, input: &Input<'_>) -> Answer {
     let logs: Logs = input.json()?;
-    engine.append_logs(lease(input), logs.chunks).await?;
+    engine.reports().append_logs(lease(input), logs.chunks).await?;
     json_answer(StatusCode::OK, &json!({}))
 }
 
@@ -42,7 +42,7 @@ fn lease<'a>(input: &'a Input<'_>) -> &'a str {
 }
 
 pub(crate) async fn is_cancelled<P: Ports>(engine: &Engine<P>, input: &Input<'_>) -> Answer {
-    let cancelled = engine.is_cancelled(&input.param("workflow_id")?, &input.param("job_id")?).await?;
+    let cancelled = engine.queries().is_cancelled(&input.param("workflow_id")?, &input.param("job_id")?).await?;
     json_answer(StatusCode::OK, &cancelled)
 }
 
@@ -52,13 +52,13 @@ pub(crate) async fn log_stream<P: Ports>(engine: &Engine<P>, input: &Input<'_>) 
 
 pub(crate) async fn outputs<P: Ports>(engine: &Engine<P>, input: &Input<'_>) -> Answer {
     let (workflow, job) = input.job()?;
-    json_answer(StatusCode::OK, &engine.outputs(&workflow, &job, input.query("attempt")?).await?)
+    json_answer(StatusCode::OK, &engine.queries().outputs(&workflow, &job, input.query("attempt")?).await?)
 }
 
 pub(crate) async fn logs<P: Ports>(engine: &Engine<P>, input: &Input<'_>) -> Answer {
     let (workflow, job) = input.job()?;
     let attempt: Option<u32> = input.query("attempt")?;
-    let page = engine.read_logs(&workflow, &job, input.query("after")?, attempt).await?;
+    let page = engine.queries().logs(&workflow, &job, input.query("after")?, attempt).await?;
     let response = json_answer(StatusCode::OK, &page.chunks)?;
     let Some(last) = page.chunks.last().filter(|_| page.more) else { return Ok(response) };
     let path = format!("/api/workflows/{}/jobs/{}/logs", encode(workflow.as_str()), encode(job.as_str()));

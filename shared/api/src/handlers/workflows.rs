@@ -31,10 +31,10 @@ pub(crate) async fn submit<P: Ports>(engine: &Engine<P>, input: &Input<'_>) -> A
         run,
         key: key.map(hash),
     };
-    let submitted = engine.submit(submission).await?;
+    let submitted = engine.submissions().submit(submission).await?;
     // A repeat is recorded too: the first request may have ended before this line.
     audit::record_workflow(engine, input.route, &submitted.workflow).await;
-    let workflow = engine.workflow(&submitted.workflow).await?;
+    let workflow = engine.queries().workflow(&submitted.workflow).await?;
     let status = if submitted.repeat { StatusCode::OK } else { StatusCode::CREATED };
     let mut response = workflow_answer(status, workflow)?;
     if let Ok(location) = HeaderValue::try_from(format!("/api/workflows/{}", encode(submitted.workflow.as_str()))) {
@@ -67,7 +67,7 @@ fn parse(format: Format, text: &str) -> Result<Definition, ApiError> {
 }
 
 pub(crate) async fn one<P: Ports>(engine: &Engine<P>, input: &Input<'_>) -> Answer {
-    workflow_answer(StatusCode::OK, engine.workflow(&input.param("id")?).await?)
+    workflow_answer(StatusCode::OK, engine.queries().workflow(&input.param("id")?).await?)
 }
 
 /// What an answer that is too large says less of, in this order, until it isn't.
@@ -135,7 +135,7 @@ pub(crate) async fn list<P: Ports>(engine: &Engine<P>, input: &Input<'_>) -> Ans
     }
     let status = input.query::<Status>("status")?;
     let after = input.query::<String>("cursor")?.map(|text| parse_cursor(&text)).transpose()?;
-    let page = engine.workflows(after, limit, skip, status).await?;
+    let page = engine.queries().workflows(after, limit, skip, status).await?;
     let response = fitting(StatusCode::OK, page.workflows, |workflows, less| {
         workflows.iter_mut().flat_map(|workflow| &mut workflow.jobs).for_each(less);
     })?;
@@ -156,14 +156,14 @@ fn parse_cursor(text: &str) -> Result<ListCursor, ApiError> {
 pub(crate) async fn run<P: Ports>(engine: &Engine<P>, input: &Input<'_>) -> Answer {
     let id: WorkflowId = input.param("id")?;
     let run: Run = input.json_or_default()?;
-    engine.start(&id, run.only).await?;
+    engine.runs().start(&id, run.only).await?;
     audit::record_workflow(engine, input.route, &id).await;
     accepted(&id)
 }
 
 pub(crate) async fn cancel<P: Ports>(engine: &Engine<P>, input: &Input<'_>) -> Answer {
     let id: WorkflowId = input.param("id")?;
-    engine.cancel(&id).await?;
+    engine.runs().cancel(&id).await?;
     audit::record_workflow(engine, input.route, &id).await;
     accepted(&id)
 }
@@ -174,7 +174,7 @@ fn accepted(id: &WorkflowId) -> Answer {
 
 pub(crate) async fn delete<P: Ports>(engine: &Engine<P>, input: &Input<'_>) -> Answer {
     let id: WorkflowId = input.param("id")?;
-    engine.delete(&id).await?;
+    engine.runs().delete(&id).await?;
     audit::record_workflow(engine, input.route, &id).await;
     Ok(empty(StatusCode::NO_CONTENT))
 }

@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 use aws::Aws;
 use aws_config::SdkConfig;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use engine::EngineError;
 use engine::ids::{ReportHash, RunKey};
 use engine::job::{JobRecord, Phase};
-use engine::ports::{Clock, Consistency, JobStore, RunStore, WorkerRegistry};
+use engine::ports::{Consistency, JobStore, RunStore, WorkerRegistry};
 use engine::run::{RunState, Timer};
 use engine::submit::Submission;
-use engine::{Engine, EngineError};
 use futures::future::try_join_all;
 use protocol::{JobId, Outputs, WorkflowId};
 use workflow::from_yaml;
@@ -63,8 +63,8 @@ pub async fn run(settings: &SdkConfig, http: &SharedHttpClient, fault: Option<Fa
     let layer = Layer::new(http.clone(), fault);
     let disturbed = settings.to_builder().http_client(layer.clone()).build();
     let config = own.config(1);
-    let engine = Engine::new(Aws::with_settings(config.clone(), &disturbed));
-    let plain = Engine::new(Aws::with_settings(config.clone(), settings));
+    let engine = Aws::engine_with(config.clone(), &disturbed);
+    let plain = Aws::engine_with(config.clone(), settings);
     let feed = Feed::new(engine.clone(), plain, aws_sdk_sqs::Client::new(settings), config.walks_queue);
     let mended = fault.is_none_or(|fault| fault.kind.is_mended());
     let may_be_swept = fault.is_some_and(|fault| fault.kind == Kind::Echo);
@@ -95,10 +95,10 @@ impl Course {
                 run: story.name != "chain",
                 key: Some((story.name.to_owned(), ReportHash::of([story.definition]))),
             };
-            let submit = || self.feed.engine.submit(submission.clone());
+            let submit = || self.feed.engine.submissions().submit(submission.clone());
             let workflow = repeated(&self.tally, submit).await.map_err(|error| format!("submit: {error}"))?.workflow;
             if story.name == "chain" {
-                match repeated(&self.tally, || self.feed.engine.start(&workflow, None)).await {
+                match repeated(&self.tally, || self.feed.engine.runs().start(&workflow, None)).await {
                     // The request before was done, and wasn't answered.
                     Ok(()) | Err(EngineError::InvalidState { .. }) => {}
                     Err(error) => return Err(format!("start: {error}")),
@@ -151,7 +151,7 @@ impl Course {
         }
         expect(ports.open_runs().await.map_err(text)?.is_empty(), || "a run is still listed as open".to_owned())?;
         for pool in ports.pools().await.map_err(text)? {
-            let heads = ports.ready_heads(&pool.id, ports.now() + Duration::from_hours(1)).await.map_err(text)?;
+            let heads = ports.ready_heads(&pool.id, plain.now() + Duration::from_hours(1)).await.map_err(text)?;
             expect(heads.is_empty(), || format!("jobs are still listed as ready: {heads:?}"))?;
         }
         try_join_all(self.told.iter().map(|told| self.check_story(told))).await?;
@@ -161,7 +161,7 @@ impl Course {
     async fn check_story(&self, told: &Told) -> Found<()> {
         let plain = &self.feed.plain;
         let text = |error: EngineError| error.to_string();
-        let workflow = plain.workflow(&told.workflow).await.map_err(text)?;
+        let workflow = plain.queries().workflow(&told.workflow).await.map_err(text)?;
         let name = told.story.name;
         expect(workflow.status == told.story.ends, || format!("{name} ended as {}", workflow.status))?;
         for &(id, status) in told.story.jobs {
@@ -177,11 +177,11 @@ impl Course {
             expect(!self.mended || job.attempt == attempt, || format!("job {id} was tried {} times", job.attempt + 1))?;
             expect(accepted.len() == 1, || format!("{} completions of {id} were accepted", accepted.len()))?;
             let job_id = JobId::new(id).map_err(|error| error.to_string())?;
-            let kept = plain.outputs(&told.workflow, &job_id, None).await.map_err(text)?;
+            let kept = plain.queries().outputs(&told.workflow, &job_id, None).await.map_err(text)?;
             let lease = accepted.first().map_or("", String::as_str);
             expect(plainly(&kept) == outputs(id, lease), || format!("job {id} has other outputs than were accepted"))?;
             if id == "c" {
-                let log = plain.read_logs(&told.workflow, &job_id, None, None).await.map_err(text)?;
+                let log = plain.queries().logs(&told.workflow, &job_id, None, None).await.map_err(text)?;
                 let lines: Vec<u64> = log.chunks.iter().map(|chunk| chunk.sequence).collect();
                 expect(lines == [0, 1], || format!("the log of {id} shows {lines:?}"))?;
             }

@@ -9,7 +9,7 @@ use aws_sdk_sqs::types::MessageSystemAttributeName;
 use engine::change::ChangeEvent;
 use engine::ids::{JobIndex, RunKey};
 use engine::job::{JobRecord, Phase};
-use engine::ports::{Clock, Consistency, JobStore, RunStore, StoreError};
+use engine::ports::{Consistency, JobStore, RunStore, StoreError};
 use engine::run::{Control, RunState, Timer};
 use engine::{Engine, EngineError};
 use protocol::Millis;
@@ -71,7 +71,7 @@ impl Feed {
                 continue;
             }
             any = true;
-            match self.engine.on_change_or_reconcile(&event).await {
+            match self.engine.scheduling().on_change_or_reconcile(&event).await {
                 Ok(()) => drop(self.told.lock().expect("nobody panicked").insert(key)),
                 Err(EngineError::Store(StoreError::Unavailable(_))) => tally.repeated(),
                 Err(error) => return Err(format!("telling {:?}: {error}", event.place())),
@@ -98,7 +98,7 @@ impl Feed {
                 attributes.get(&MessageSystemAttributeName::ApproximateReceiveCount)?.parse::<u32>().ok()
             });
             let receipt = message.receipt_handle.unwrap_or_default();
-            match self.engine.on_message(asked, count.is_none_or(|count| count > 1)).await {
+            match self.engine.scheduling().on_message(asked, count.is_none_or(|count| count > 1)).await {
                 Ok(()) => {
                     let call = self.sqs.delete_message().queue_url(&self.queue).receipt_handle(receipt);
                     call.send().await.map_err(|error| format!("{error:?}"))?;
@@ -117,7 +117,7 @@ impl Feed {
     /// Nothing is to be done now: a moment passes. Where nothing would come of it for minutes, the sweep or the look
     /// that every run gets after a quarter of an hour comes at once.
     pub async fn wait(&self, runs: &[Run], tally: &Tally) -> Found<()> {
-        let now = self.plain.ports().now();
+        let now = self.plain.now();
         for run in runs.iter().filter(|run| run.control.state.is_active()) {
             let overdue = match run.control.timer {
                 Timer::Firing => true,
@@ -126,13 +126,13 @@ impl Feed {
             };
             if overdue {
                 tally.swept();
-                self.plain.sweep().await.map_err(|error| error.to_string())?;
+                self.plain.timers().sweep().await.map_err(|error| error.to_string())?;
                 continue;
             }
             let soon = matches!(run.control.timer, Timer::Due(at) if at < now + SOON);
             if !soon && !run.jobs.iter().any(|job| is_live(job, now)) {
                 tally.looked_late(stuck(run));
-                self.plain.on_timer(&run.control.run, true).await.map_err(|error| error.to_string())?;
+                self.plain.scheduling().on_timer(&run.control.run, true).await.map_err(|error| error.to_string())?;
             }
         }
         tokio::time::sleep(A_MOMENT).await;

@@ -48,7 +48,7 @@ impl Workers {
             exclusive: label == FRAIL,
             ticket: None,
         };
-        let mut next = repeated(tally, || self.engine.claim(claim.clone())).await.map_err(said("claim"))?;
+        let mut next = repeated(tally, || self.engine.claims().claim(claim.clone())).await.map_err(said("claim"))?;
         let any = next.is_some();
         while let Some(claimed) = next {
             let job = claimed.job.job_id.as_str().to_owned();
@@ -70,11 +70,11 @@ impl Workers {
             "y" => return self.cancel_under(&claimed, tally).await,
             "b" if self.first_time("failed") => {
                 let said_of = Fail { error: "it broke".into(), retryable: true, exit_code: Some(1) };
-                let answer = repeated(tally, || self.engine.fail(lease, said_of.clone())).await;
+                let answer = repeated(tally, || self.engine.reports().fail(lease, said_of.clone())).await;
                 return unless_over(&claimed, answer).map_err(said("fail")).map(|_| None);
             }
             "c" => {
-                let answer = repeated(tally, || self.engine.heartbeat(lease)).await;
+                let answer = repeated(tally, || self.engine.reports().heartbeat(lease)).await;
                 unless_over(&claimed, answer).map_err(said("heartbeat"))?;
                 let piece = |sequence| LogPiece {
                     sequence,
@@ -83,7 +83,7 @@ impl Workers {
                     stream: Stream::Stdout,
                 };
                 let pieces = vec![piece(0), piece(1)];
-                let answer = repeated(tally, || self.engine.append_logs(lease, pieces.clone())).await;
+                let answer = repeated(tally, || self.engine.reports().append_logs(lease, pieces.clone())).await;
                 unless_over(&claimed, answer).map_err(said("logs"))?;
             }
             _ => {}
@@ -94,7 +94,7 @@ impl Workers {
             lease_ttl_secs: self.ttl,
             exclusive: false,
         });
-        let answer = repeated(tally, || self.engine.complete(lease, outputs(job, lease), next.clone())).await;
+        let answer = repeated(tally, || self.engine.reports().complete(lease, outputs(job, lease), next.clone())).await;
         let Some(next) = unless_over(&claimed, answer).map_err(said("complete"))? else { return Ok(None) };
         let mut book = self.book.lock().expect("nobody panicked");
         book.accepted.entry(job.to_owned()).or_default().insert(lease.to_owned());
@@ -127,13 +127,13 @@ impl Workers {
     async fn cancel_under(&self, claimed: &Claimed, tally: &Tally) -> Found<Option<Claimed>> {
         let workflow: &WorkflowId = &claimed.job.workflow_id;
         let lease = claimed.lease.lease_id.0.as_str();
-        repeated(tally, || self.engine.cancel(workflow)).await.map_err(said("cancel"))?;
-        match repeated(tally, || self.engine.heartbeat(lease)).await {
+        repeated(tally, || self.engine.runs().cancel(workflow)).await.map_err(said("cancel"))?;
+        match repeated(tally, || self.engine.reports().heartbeat(lease)).await {
             Ok(answer) if answer.cancelled => {}
             Err(EngineError::LeaseLost(_)) => {}
             other => return Err(format!("a heartbeat after the cancel was answered: {other:?}")),
         }
-        match repeated(tally, || self.engine.complete(lease, outputs("y", lease), None)).await {
+        match repeated(tally, || self.engine.reports().complete(lease, outputs("y", lease), None)).await {
             Err(EngineError::LeaseLost(LeaseLost::Cancelled | LeaseLost::Ended)) => Ok(None),
             other => Err(format!("a completion after the cancel was answered: {:?}", other.map(drop))),
         }

@@ -6,28 +6,36 @@ use protocol::access::{CreatedToken, NewToken, Scope, TokenInfo};
 use protocol::{Millis, TokenName, limits};
 
 use super::{Grant, TokenRecord, TokenText};
-use crate::Engine;
+use crate::Tokens;
+use crate::cache::Cache;
 use crate::error::{EngineError, Result};
 use crate::ids::Random;
-use crate::ports::{Ports, TokenStore};
+use crate::ports::TokenStore;
 
 /// A token that was read is used again for this long, so that a revoked one is refused within it.
-const STAYS_KNOWN: Duration = Duration::from_secs(30);
-const LOOKS_AGAIN: Duration = Duration::from_secs(1);
-/// Tokens known at a time. Only those that exist are kept, so nobody can fill this from outside.
-const KNOWN: usize = 1000;
+const TTL: Duration = Duration::from_secs(30);
+/// A token whose secret part doesn't match is read again after this long: it may have been made again under its name.
+const MISMATCH_TTL: Duration = Duration::from_secs(1);
+/// Only tokens that exist are cached, so nobody can fill this from outside.
+const TOKENS_CACHED: usize = 1000;
 
-impl<P: Ports> Engine<P> {
+/// Tokens by name.
+pub(crate) type TokensCache = Cache<TokenName, TokenRecord>;
+
+pub(crate) fn tokens_cache() -> TokensCache {
+    Cache::new(TTL, TOKENS_CACHED)
+}
+
+impl<P: TokenStore> Tokens<'_, P> {
     /// What the token allows that somebody shows.
     ///
     /// # Errors
     /// [`EngineError::BadToken`] if it isn't one, was revoked, or has expired.
-    pub async fn grant_of(&self, text: &str) -> Result<Grant> {
+    pub async fn grant_of(self, text: &str) -> Result<Grant> {
         let text = TokenText::parse(text).ok_or(EngineError::BadToken)?;
-        let now = self.ports.now();
-        // Another may have been made under the name since: that is looked for once a second at the most.
-        for known_since in [STAYS_KNOWN, LOOKS_AGAIN] {
-            let record = self.token(&text.name, known_since).await?.ok_or(EngineError::BadToken)?;
+        let now = self.engine.now();
+        for max_age in [TTL, MISMATCH_TTL] {
+            let record = self.token(&text.name, max_age).await?.ok_or(EngineError::BadToken)?;
             if record.admits(&text, now) {
                 return Ok(Grant::of(&record));
             }
@@ -35,24 +43,15 @@ impl<P: Ports> Engine<P> {
         Err(EngineError::BadToken)
     }
 
-    async fn token(&self, name: &TokenName, stays_known: Duration) -> Result<Option<TokenRecord>> {
-        let now = self.ports.now();
-        let known = self.known().tokens.get(name).cloned();
-        if let Some((read_at, record)) = known
-            && now.since(read_at) < stays_known
-        {
+    async fn token(self, name: &TokenName, max_age: Duration) -> Result<Option<TokenRecord>> {
+        let now = self.engine.now();
+        if let Some(record) = self.engine.caches.tokens.get_younger(name, max_age, now) {
             return Ok(Some(record));
         }
-        let record = self.ports.token(name).await?;
-        let mut known = self.known();
+        let record = self.engine.ports.token(name).await?;
         match &record {
-            Some(record) => {
-                if known.tokens.len() >= KNOWN {
-                    known.tokens.clear();
-                }
-                known.tokens.insert(name.clone(), (now, record.clone()));
-            }
-            None => drop(known.tokens.remove(name)),
+            Some(record) => self.engine.caches.tokens.insert(name.clone(), record.clone(), now),
+            None => self.engine.caches.tokens.remove(name),
         }
         Ok(record)
     }
@@ -61,13 +60,14 @@ impl<P: Ports> Engine<P> {
     ///
     /// # Errors
     /// [`EngineError::TokenExists`], [`EngineError::Range`], [`EngineError::NoScopes`].
-    pub async fn create_token(&self, new: NewToken) -> Result<CreatedToken> {
-        create(&*self.ports, new, self.ports.now(), [self.ports.random(), self.ports.random()]).await
+    pub async fn create(self, new: NewToken) -> Result<CreatedToken> {
+        create(&*self.engine.ports, new, self.engine.now(), [self.engine.random(), self.engine.random()]).await
     }
 
     /// All tokens by name, also those that have expired lately.
-    pub async fn tokens(&self) -> Result<Vec<TokenInfo>> {
-        let mut tokens: Vec<TokenInfo> = self.ports.tokens().await?.iter().map(TokenRecord::info).collect();
+    pub async fn list(self) -> Result<Vec<TokenInfo>> {
+        let mut tokens: Vec<TokenInfo> =
+            self.engine.ports.tokens(self.engine.now()).await?.iter().map(TokenRecord::info).collect();
         tokens.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(tokens)
     }
@@ -76,22 +76,22 @@ impl<P: Ports> Engine<P> {
     ///
     /// # Errors
     /// [`EngineError::NoToken`].
-    pub async fn revoke_token(&self, name: &TokenName) -> Result<()> {
-        let there = self.ports.remove_token(name).await?;
-        self.known().tokens.remove(name);
+    pub async fn revoke(self, name: &TokenName) -> Result<()> {
+        let there = self.engine.ports.remove_token(name).await?;
+        self.engine.caches.tokens.remove(name);
         if there { Ok(()) } else { Err(EngineError::NoToken(name.clone())) }
     }
 
     /// The first token of a server that asks for tokens, named `admin` or much like it, for everything. `None`: somebody can make one.
-    pub async fn first_token(&self) -> Result<Option<CreatedToken>> {
-        let now = self.ports.now();
+    pub async fn first(self) -> Result<Option<CreatedToken>> {
+        let now = self.engine.now();
         let can = |token: &TokenRecord| token.scopes.contains(&Scope::Admin) && now < token.expires_at;
-        if self.ports.tokens().await?.iter().any(can) {
+        if self.engine.ports.tokens(self.engine.now()).await?.iter().any(can) {
             return Ok(None);
         }
-        let another = format!("admin-{}", hex::encode(&self.ports.random()[..4]));
+        let another = format!("admin-{}", hex::encode(&self.engine.random()[..4]));
         for name in ["admin", &another] {
-            match self.create_token(NewToken::for_everything(TokenName::new(name)?)).await {
+            match self.create(NewToken::for_everything(TokenName::new(name)?)).await {
                 Err(EngineError::TokenExists(_)) => {}
                 made => return made.map(Some),
             }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::future::Future;
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use protocol::access::AuditEntry;
 use protocol::{Millis, SecretName, Secrets, TokenName};
 
@@ -12,13 +13,13 @@ use crate::access::TokenRecord;
 use crate::ids::Random;
 
 /// Tokens.
-pub trait TokenStore {
+pub trait TokenStore: Send + Sync {
     /// Keeps a token, unless one with its name is there that hasn't expired. Whether it did.
     fn put_token(&self, token: TokenRecord, now: Millis) -> impl Future<Output = Stored<bool>> + Send;
     /// A token, as of now.
     fn token(&self, name: &TokenName) -> impl Future<Output = Stored<Option<TokenRecord>>> + Send;
     /// All tokens that haven't expired; some that have may be among them.
-    fn tokens(&self) -> impl Future<Output = Stored<Vec<TokenRecord>>> + Send;
+    fn tokens(&self, now: Millis) -> impl Future<Output = Stored<Vec<TokenRecord>>> + Send;
     /// Forgets a token. Whether there was one.
     fn remove_token(&self, name: &TokenName) -> impl Future<Output = Stored<bool>> + Send;
 }
@@ -27,7 +28,7 @@ pub trait TokenStore {
 pub const AUDIT_KEPT: Duration = Duration::from_hours(90 * 24);
 
 /// Who did what.
-pub trait AuditStore {
+pub trait AuditStore: Send + Sync {
     /// Adds an entry, under an id that tells entries of the same moment apart.
     fn record(&self, entry: AuditEntry, id: Random) -> impl Future<Output = Stored<()>> + Send;
     /// Up to `limit` entries, newest first, from the one after `after` on.
@@ -47,23 +48,16 @@ pub struct AuditCursor {
     pub id: Random,
 }
 
-/// Secrets.
-pub trait SecretStore {
-    /// The values of those that there are.
-    fn secrets(&self, names: &BTreeSet<SecretName>) -> impl Future<Output = Stored<Secrets>> + Send;
+/// A source of secrets, such as a file. The caller gives one to the engine; the other ports have none.
+pub trait SecretStore: Send + Sync {
+    /// The values of those secrets that exist.
+    fn secrets<'a>(&'a self, names: &'a BTreeSet<SecretName>) -> BoxFuture<'a, Stored<Secrets>>;
 }
 
-/// Where a store that is local has its secrets from, such as a file.
-pub trait SecretSource: Send + Sync {
-    /// The values of those that there are.
-    ///
-    /// # Errors
-    /// If they can't be read now.
-    fn read(&self, names: &BTreeSet<SecretName>) -> Stored<Secrets>;
-}
-
-impl SecretSource for Secrets {
-    fn read(&self, names: &BTreeSet<SecretName>) -> Stored<Secrets> {
-        Ok(names.iter().filter_map(|name| Some((name.clone(), self.get(name)?.clone()))).collect())
+impl SecretStore for Secrets {
+    fn secrets<'a>(&'a self, names: &'a BTreeSet<SecretName>) -> BoxFuture<'a, Stored<Secrets>> {
+        let found = names.iter().filter_map(|name| Some((name.clone(), self.get(name)?.clone())));
+        let found = Ok(found.collect());
+        Box::pin(async move { found })
     }
 }

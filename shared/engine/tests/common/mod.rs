@@ -2,9 +2,10 @@
 #![allow(dead_code, reason = "each test file uses a part")]
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use engine::change::ChangeEvent;
-use engine::ports::Local as _;
+use engine::clock::ManualClock;
 use engine::run::MAX_TIMER_DELAY;
 use engine::submit::Submission;
 use engine::{Engine, EngineError};
@@ -16,47 +17,55 @@ use workflow::from_yaml;
 
 pub struct World {
     pub engine: Engine<Memory>,
+    pub clock: Arc<ManualClock>,
     pub id: WorkflowId,
+}
+
+/// An engine on an empty store, with a clock that the test moves.
+pub fn engine() -> (Engine<Memory>, Arc<ManualClock>) {
+    let clock = Arc::new(ManualClock::default());
+    (Engine::new(Memory::new()).with_clock(clock.clone()), clock)
 }
 
 impl World {
     /// A started workflow. Nobody was told of that yet.
     pub async fn started(yaml: &str) -> Self {
-        Self::started_on(Engine::new(Memory::new()), yaml).await
+        let (engine, clock) = engine();
+        Self::started_on(engine, clock, yaml).await
     }
 
     /// A started workflow of this engine. Nobody was told of that yet.
-    pub async fn started_on(engine: Engine<Memory>, yaml: &str) -> Self {
+    pub async fn started_on(engine: Engine<Memory>, clock: Arc<ManualClock>, yaml: &str) -> Self {
         let definition = from_yaml(yaml).unwrap_or_else(|problems| panic!("{problems:#?}\n{yaml}"));
         let submission =
             Submission { definition, default_name: "test".into(), source: yaml.into(), run: true, key: None };
-        let id = engine.submit(submission).await.expect("memory answers").workflow;
-        Self { engine, id }
+        let id = engine.submissions().submit(submission).await.expect("memory answers").workflow;
+        Self { engine, clock, id }
     }
 
     /// What the feed would tell, taken from it.
     pub fn events(&self) -> Vec<ChangeEvent> {
-        std::iter::from_fn(|| self.engine.ports().next_notice()).collect()
+        std::iter::from_fn(|| self.engine.ports().next_event()).collect()
     }
 
     pub async fn tell(&self, events: &[ChangeEvent]) {
         for event in events {
-            self.engine.on_change(event).await.expect("memory answers");
+            self.engine.scheduling().on_change(event).await.expect("memory answers");
         }
     }
 
     /// Does all long work that was asked for.
     pub async fn send_batch(&self) {
         while let Some(batch) = self.engine.ports().next_batch() {
-            self.engine.run_batch(batch).await.expect("memory answers");
+            self.engine.scheduling().run_batch(batch).await.expect("memory answers");
         }
     }
 
     /// So much time passes that every timer is due, and what the feed had to tell in it is lost.
     pub async fn lose_and_look(&self) {
         drop(self.events());
-        self.engine.ports().advance(MAX_TIMER_DELAY);
-        self.engine.run_timers().await.expect("memory answers");
+        self.clock.advance(MAX_TIMER_DELAY);
+        self.engine.scheduling().run_timers().await.expect("memory answers");
         self.send_batch().await;
         drop(self.events());
     }
@@ -70,21 +79,21 @@ impl World {
             exclusive: false,
             ticket: None,
         };
-        self.engine.claim(claim).await.expect("memory answers")
+        self.engine.claims().claim(claim).await.expect("memory answers")
     }
 
     pub async fn complete(&self, claimed: &Claimed) -> Result<(), EngineError> {
         let outputs = BTreeMap::from([("by".to_owned(), claimed.job.job_id.to_string())]);
-        self.engine.complete(&claimed.lease.lease_id.0, outputs, None).await.map(drop)
+        self.engine.reports().complete(&claimed.lease.lease_id.0, outputs, None).await.map(drop)
     }
 
     pub async fn fail(&self, claimed: &Claimed, retryable: bool) -> Result<(), EngineError> {
         let said = Fail { error: "it broke".into(), retryable, exit_code: Some(1) };
-        self.engine.fail(&claimed.lease.lease_id.0, said).await
+        self.engine.reports().fail(&claimed.lease.lease_id.0, said).await
     }
 
     pub async fn now(&self) -> Workflow {
-        let mut workflow = self.engine.workflow(&self.id).await.expect("it is there");
+        let mut workflow = self.engine.queries().workflow(&self.id).await.expect("it is there");
         for job in &mut workflow.jobs {
             job.duration_secs = None;
         }

@@ -1,6 +1,7 @@
 //! A server in this process, and what asks it.
 #![allow(dead_code, reason = "each test file uses a part")]
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use engine::Engine;
@@ -31,8 +32,8 @@ impl World {
     pub async fn with_tokens() -> Self {
         let secrets =
             Secrets::from([(SecretName::new("KEY").expect("a name"), SecretValue::new("hunter22").expect("a value"))]);
-        let engine = Engine::new(Memory::new().with_secrets(secrets));
-        let token = engine.first_token().await.expect("made").expect("the first").token;
+        let engine = Engine::new(Memory::new()).with_secrets(Arc::new(secrets));
+        let token = engine.tokens().first().await.expect("made").expect("the first").token;
         let server = Server::admitting(([127, 0, 0, 1], 0).into(), engine, Admission::Tokens).await;
         let server = server.expect("a free port");
         let client = Client::new(&server.url(), Some(token)).expect("its address");

@@ -93,12 +93,12 @@ async fn claims(engine: &Engine<Sqlite>, worker: &str, labels: &LabelSet) -> (u6
         ..serde_json::from_str(r#"{"worker_id":"w","labels":[],"lease_ttl_secs":30}"#).expect("a claim")
     };
     // The first registers the worker.
-    engine.claim(request()).await.expect("answered").expect("a job");
+    engine.claims().claim(request()).await.expect("answered").expect("a job");
     let (mut fewest, mut most, mut times) = (u64::MAX, 0, Vec::new());
     for _ in 0..CLAIMS {
         steps();
         let began = Instant::now();
-        engine.claim(request()).await.expect("answered").expect("a job");
+        engine.claims().claim(request()).await.expect("answered").expect("a job");
         times.push(began.elapsed());
         let taken = steps();
         fewest = fewest.min(taken);

@@ -4,9 +4,8 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use common::World;
-use engine::ports::Local as _;
+use engine::expire::OPEN_AT_MOST;
 use engine::run::MAX_TIMER_DELAY;
-use engine::timer::OPEN_AT_MOST;
 use protocol::Status;
 use protocol::requests::Only;
 
@@ -67,7 +66,7 @@ async fn an_older_notice_does_not_undo_what_came_after() {
     world.tell(&rest).await;
     assert_eq!(world.status().await, Status::Failure);
 
-    world.engine.start(&world.id, None).await.expect("it has ended");
+    world.engine.runs().start(&world.id, None).await.expect("it has ended");
     let reopened = world.events();
     world.tell(&reopened).await;
     let fresh = world.now().await;
@@ -112,7 +111,7 @@ async fn a_cancel_of_which_nobody_is_told_still_ends_the_run() {
     let world = World::started(DIAMOND).await;
     world.lose_and_look().await;
     let top = world.claim("w").await.expect("ready");
-    world.engine.cancel(&world.id).await.expect("memory answers");
+    world.engine.runs().cancel(&world.id).await.expect("memory answers");
     assert!(world.complete(&top).await.is_err(), "a report after the cancel counts for nothing");
     world.lose_and_look().await;
     assert_eq!(world.status().await, Status::Cancelled);
@@ -122,7 +121,7 @@ async fn a_cancel_of_which_nobody_is_told_still_ends_the_run() {
 async fn a_job_taken_while_the_run_is_being_cancelled_is_given_back() {
     let world = World::started("jobs: {a: {run: x}, b: {run: x}}").await;
     world.tell(&world.events()).await;
-    world.engine.cancel(&world.id).await.expect("memory answers");
+    world.engine.runs().cancel(&world.id).await.expect("memory answers");
     // The walk that cancels hasn't begun: the jobs still stand in their ready list.
     assert_eq!(world.claim("w").await, None);
     assert_eq!(world.claim("w").await, None);
@@ -135,7 +134,7 @@ async fn a_job_taken_while_the_run_is_being_cancelled_is_given_back() {
 #[tokio::test]
 async fn a_wide_fan_in_run_again_waits_only_for_what_was_not_kept() {
     let world = World::started(&fan_in(450)).await;
-    world.engine.drain().await.expect("memory answers");
+    world.engine.scheduling().drain().await.expect("memory answers");
     while let Some(claimed) = world.claim("w").await {
         let id = claimed.job.job_id.as_str();
         if ["w3", "w201"].contains(&id) {
@@ -143,14 +142,14 @@ async fn a_wide_fan_in_run_again_waits_only_for_what_was_not_kept() {
         } else {
             world.complete(&claimed).await.expect("held");
         }
-        world.engine.drain().await.expect("memory answers");
+        world.engine.scheduling().drain().await.expect("memory answers");
     }
     assert_eq!(world.status().await, Status::Failure);
 
-    world.engine.start(&world.id, Some(Only::Failed)).await.expect("it has ended");
+    world.engine.runs().start(&world.id, Some(Only::Failed)).await.expect("it has ended");
     let mut ran = Vec::new();
     loop {
-        world.engine.drain().await.expect("memory answers");
+        world.engine.scheduling().drain().await.expect("memory answers");
         let Some(claimed) = world.claim("w").await else { break };
         ran.push(claimed.job.job_id.to_string());
         if claimed.job.job_id.as_str() == "end" {
@@ -167,7 +166,7 @@ async fn a_wide_fan_in_run_again_waits_only_for_what_was_not_kept() {
 async fn long_work_whose_message_is_lost_is_done_a_minute_later() {
     let cancelled = World::started(DIAMOND).await;
     cancelled.tell(&cancelled.events()).await;
-    cancelled.engine.cancel(&cancelled.id).await.expect("memory answers");
+    cancelled.engine.runs().cancel(&cancelled.id).await.expect("memory answers");
     let failed = World::started("jobs: {bad: {run: x}, one: {run: x, needs: bad}, two: {run: x, needs: one}}").await;
     failed.tell(&failed.events()).await;
     let bad = failed.claim("w").await.expect("ready");
@@ -175,8 +174,8 @@ async fn long_work_whose_message_is_lost_is_done_a_minute_later() {
     for (world, end) in [(cancelled, Status::Cancelled), (failed, Status::Failure)] {
         world.tell(&world.events()).await;
         assert!(world.engine.ports().next_batch().is_some(), "it was asked for, and is lost here");
-        world.engine.ports().advance(Duration::from_secs(61));
-        world.engine.run_timers().await.expect("memory answers");
+        world.clock.advance(Duration::from_secs(61));
+        world.engine.scheduling().run_timers().await.expect("memory answers");
         world.send_batch().await;
         world.tell(&world.events()).await;
         assert_eq!(world.status().await, end);
@@ -190,13 +189,13 @@ async fn a_run_that_is_open_for_30_days_ends_as_failed_and_says_why() {
             .await;
     world.tell(&world.events()).await;
     let held = world.claim("w").await.expect("ready");
-    world.engine.ports().advance(OPEN_AT_MOST.saturating_sub(Duration::from_secs(10)));
-    world.engine.run_timers().await.expect("memory answers");
+    world.clock.advance(OPEN_AT_MOST.saturating_sub(Duration::from_secs(10)));
+    world.engine.scheduling().run_timers().await.expect("memory answers");
     assert_eq!(world.status().await, Status::Running);
     let again = world.claim("w").await.expect("the lease was over long ago");
     assert_ne!(held.lease.lease_id, again.lease.lease_id);
-    world.engine.ports().advance(MAX_TIMER_DELAY);
-    world.engine.run_timers().await.expect("memory answers");
+    world.clock.advance(MAX_TIMER_DELAY);
+    world.engine.scheduling().run_timers().await.expect("memory answers");
     world.send_batch().await;
     world.tell(&world.events()).await;
     world.send_batch().await;

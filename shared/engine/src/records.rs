@@ -1,0 +1,202 @@
+//! Reads of stored records that several use cases share.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+use std::vec;
+
+use protocol::{JobId, Outputs, WorkflowId};
+
+use crate::Records;
+use crate::cache::Cache;
+use crate::error::{EngineError, Result};
+use crate::ids::{JobIndex, JobKey, LeaseToken, RunKey};
+use crate::job::{JobRecord, JobSpec, LeaseRecord, OutputsRef, Phase};
+use crate::ports::{ArtifactStore, Consistency, JobStore, RunStore, StoreError, Stored};
+use crate::run::{Control, WorkflowRecord};
+
+/// Specs read in one call.
+const SPECS: usize = 100;
+/// Runs whose job ids are cached, so that a look-up by id reads one record.
+const RUNS_CACHED: usize = 32;
+
+/// The index of each job id, by run. It never changes.
+pub(crate) type NamesCache = Cache<RunKey, Arc<HashMap<JobId, JobIndex>>>;
+
+pub(crate) fn names_cache() -> NamesCache {
+    Cache::new(Duration::MAX, RUNS_CACHED)
+}
+
+/// A run's jobs in order of their index, read a page at a time.
+pub(crate) struct Forward<'a, P> {
+    ports: &'a P,
+    run: &'a RunKey,
+    how: Consistency,
+    next: JobIndex,
+    page: vec::IntoIter<JobRecord>,
+}
+
+impl<'a, P: JobStore> Records<'a, P> {
+    /// The jobs of a run from an index on.
+    pub(crate) fn forward(self, run: &'a RunKey, from: JobIndex, how: Consistency) -> Forward<'a, P> {
+        Forward { ports: &self.engine.ports, run, how, next: from, page: Vec::new().into_iter() }
+    }
+}
+
+impl<P: JobStore> Records<'_, P> {
+    /// All jobs of a run, in order.
+    pub(crate) async fn all_jobs(self, run: &RunKey, how: Consistency) -> Result<Vec<JobRecord>> {
+        let mut jobs = Vec::new();
+        let mut forward = self.forward(run, 0, how);
+        while let Some(job) = forward.next().await? {
+            jobs.push(job);
+        }
+        Ok(jobs)
+    }
+
+    /// A job, read eventually, and strongly if it isn't there.
+    pub(crate) async fn job_surely(self, key: &JobKey) -> Result<Option<JobRecord>> {
+        match self.engine.ports.job(key, Consistency::Eventual).await? {
+            Some(record) => Ok(Some(record)),
+            None => Ok(self.engine.ports.job(key, Consistency::Strong).await?),
+        }
+    }
+
+    /// A job's spec, from its record or from where it is kept apart.
+    pub(crate) async fn spec<'a>(self, record: &'a JobRecord) -> Result<Cow<'a, JobSpec>> {
+        if let Some(spec) = &record.spec {
+            return Ok(Cow::Borrowed(spec));
+        }
+        let found = self.engine.ports.specs(&record.key.run, &[record.key.index]).await?.pop();
+        let spec = found.ok_or_else(|| StoreError::Corrupt(format!("job {} has no spec", record.key)));
+        Ok(Cow::Owned(spec.map_err(EngineError::from)?))
+    }
+
+    /// The specs of these jobs, in their order.
+    pub(crate) async fn specs_of(self, run: &RunKey, records: &[JobRecord]) -> Result<Vec<JobSpec>> {
+        let apart: Vec<JobIndex> = records.iter().filter(|job| job.spec.is_none()).map(|job| job.key.index).collect();
+        let mut read = HashMap::new();
+        for page in apart.chunks(SPECS) {
+            read.extend(page.iter().copied().zip(self.engine.ports.specs(run, page).await?));
+        }
+        let spec = |job: &JobRecord| match &job.spec {
+            Some(spec) => Ok(spec.as_ref().clone()),
+            None => {
+                read.remove(&job.key.index).ok_or_else(|| StoreError::Corrupt(format!("job {} has no spec", job.key)))
+            }
+        };
+        Ok(records.iter().map(spec).collect::<Result<_, _>>()?)
+    }
+
+    /// The job, if it runs under this lease. A stale read of an earlier attempt is read again.
+    pub(crate) async fn held(self, token: &LeaseToken) -> Result<Option<(JobRecord, LeaseRecord)>> {
+        for how in [Consistency::Eventual, Consistency::Strong] {
+            if let Some(job) = self.engine.ports.job(&token.job, how).await?
+                && let Phase::Running(hold) = &job.phase
+                && hold.fence == token.fence()
+            {
+                let hold = hold.clone();
+                return Ok(Some((job, hold)));
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl<P: RunStore> Records<'_, P> {
+    /// The workflow, read strongly.
+    pub(crate) async fn workflow_record(self, id: &WorkflowId) -> Result<WorkflowRecord> {
+        let found = self.engine.ports.workflow(id, Consistency::Strong).await?;
+        found.ok_or_else(|| EngineError::WorkflowNotFound(id.clone()))
+    }
+
+    /// A run's control, maybe some seconds old, and strongly if it isn't there: the run may have begun just now.
+    pub(crate) async fn control_surely(self, run: &RunKey) -> Result<Option<Control>> {
+        match self.engine.ports.control(run, Consistency::Eventual).await? {
+            Some(control) => Ok(Some(control)),
+            None => Ok(self.engine.ports.control(run, Consistency::Strong).await?),
+        }
+    }
+
+    /// Whether an error only means that the run was deleted meanwhile: what is missing of it isn't.
+    pub(crate) async fn is_deleted(self, run: &RunKey, error: &EngineError) -> Result<bool> {
+        let missing = matches!(error, EngineError::Store(StoreError::Corrupt(_)));
+        Ok(missing && self.engine.ports.control(run, Consistency::Strong).await?.is_none())
+    }
+
+    /// What was found of a workflow's run, or that it was deleted meanwhile.
+    pub(crate) async fn unless_deleted<T: Send>(self, workflow: &WorkflowRecord, found: Result<T>) -> Result<T> {
+        match found {
+            Err(error) if self.is_deleted(&workflow.run, &error).await? => {
+                Err(EngineError::WorkflowNotFound(workflow.id.clone()))
+            }
+            found => found,
+        }
+    }
+}
+
+impl<P: ArtifactStore> Records<'_, P> {
+    /// A job's outputs, wherever they are; `{}` for a job that gave none.
+    pub(crate) async fn outputs_of(self, job: &JobRecord) -> Result<Outputs> {
+        match job.outputs() {
+            None => Ok(Outputs::new()),
+            Some(OutputsRef::Inline(outputs)) => Ok(outputs.clone()),
+            Some(OutputsRef::External { id, size }) => {
+                for how in [Consistency::Eventual, Consistency::Strong] {
+                    if let Some(outputs) = self.engine.ports.outputs(&job.key, id, *size, how).await? {
+                        return Ok(outputs);
+                    }
+                }
+                Err(StoreError::Corrupt(format!("the outputs of job {} are missing", job.key)).into())
+            }
+        }
+    }
+}
+
+impl<P: RunStore + JobStore> Records<'_, P> {
+    /// A job of a workflow's current run, by the author's name for it.
+    pub(crate) async fn job_by_id(self, workflow: &WorkflowId, id: &JobId) -> Result<JobRecord> {
+        let record = self.workflow_record(workflow).await?;
+        let no_job = || EngineError::NoJob { workflow: workflow.clone(), job: id.clone() };
+        let names = match self.engine.caches.names.get(&record.run, self.engine.now()) {
+            Some(names) => names,
+            None => self.read_names(&record.run).await?,
+        };
+        let index = *names.get(id).ok_or_else(no_job)?;
+        let found = self.engine.ports.jobs_at(&record.run, &[index], Consistency::Strong).await?.pop();
+        found.flatten().ok_or_else(no_job)
+    }
+
+    pub(crate) async fn read_names(self, run: &RunKey) -> Result<Arc<HashMap<JobId, JobIndex>>> {
+        let jobs = self.all_jobs(run, Consistency::Strong).await?;
+        let names: Arc<HashMap<_, _>> = Arc::new(jobs.into_iter().map(|job| (job.id, job.key.index)).collect());
+        self.engine.caches.names.insert(run.clone(), Arc::clone(&names), self.engine.now());
+        Ok(names)
+    }
+}
+
+impl<P: JobStore> Forward<'_, P> {
+    /// The next job, or `None` after the last.
+    pub(crate) async fn next(&mut self) -> Stored<Option<JobRecord>> {
+        if self.page.len() == 0 {
+            self.page = self.ports.jobs_from(self.run, self.next, self.how).await?.into_iter();
+        }
+        let job = self.page.next();
+        if let Some(job) = &job {
+            self.next = job.key.index + 1;
+        }
+        Ok(job)
+    }
+
+    /// The next jobs, up to `most`; none after the last.
+    pub(crate) async fn some(&mut self, most: usize) -> Stored<Vec<JobRecord>> {
+        let mut some = Vec::with_capacity(most);
+        while some.len() < most
+            && let Some(job) = self.next().await?
+        {
+            some.push(job);
+        }
+        Ok(some)
+    }
+}
