@@ -1,4 +1,4 @@
-"""The template keeps every rule, and a template that breaks one is found out.
+"""Tests that the template satisfies every rule, and that each rule detects a template that breaks it.
 
 Run by `cargo xtask test`, in the environment with cfn-lint: `python -m unittest discover -s infra/security`.
 """
@@ -115,7 +115,7 @@ class Template(unittest.TestCase):
 
     def test_what_is_not_encrypted_is_found(self):
         for name, setting in (("JobsTable", "SSESpecification"), ("LogsTable", "SSESpecification"),
-                              ("WalksQueue", "SqsManagedSseEnabled"), ("StreamDeadQueue", "SqsManagedSseEnabled"),
+                              ("BatchesQueue", "SqsManagedSseEnabled"), ("StreamDeadQueue", "SqsManagedSseEnabled"),
                               ("ArtifactsBucket", "BucketEncryption")):
             self.breaks(f"{name} isn't encrypted", lambda t: properties(t, name).pop(setting))
 
@@ -137,7 +137,7 @@ class Template(unittest.TestCase):
 
     def test_what_answers_plain_http_is_found(self):
         self.breaks("ArtifactsBucket answers", lambda t: t["Resources"].pop("ArtifactsBucketPolicy"))
-        self.breaks("WalksQueue answers", lambda t: properties(t, "QueuePolicy")["Queues"].pop(0))
+        self.breaks("BatchesQueue answers", lambda t: properties(t, "QueuePolicy")["Queues"].pop(0))
         self.breaks("Alarms answers", lambda t: properties(t, "AlarmsPolicy")["PolicyDocument"]["Statement"].pop())
         self.breaks("ClaimRole lacks TlsOnlyPolicy", lambda t: properties(t, "ClaimRole").pop("ManagedPolicyArns"))
         own = ["JobsTable answers functions", "JobsTable answers functions", "LogsTable answers functions", "the secrets are"]
@@ -148,7 +148,7 @@ class Template(unittest.TestCase):
 
     def test_a_refusal_of_plain_http_that_is_none_is_found(self):
         one = {"ArtifactsBucketPolicy": ("ArtifactsBucket answers", "s3:*", "s3:GetObject"),
-               "QueuePolicy": ("WalksQueue answers", "sqs:*", "sqs:SendMessage"),
+               "QueuePolicy": ("BatchesQueue answers", "sqs:*", "sqs:SendMessage"),
                "StreamDeadQueuePolicy": ("StreamDeadQueue answers", "sqs:*", "sqs:SendMessage"),
                "AlarmsPolicy": ("Alarms answers", "sns:Publish", "sns:Subscribe")}
         for policy, (said, all_of_it, less) in one.items():

@@ -1,4 +1,4 @@
-"""Takes each function's own role and calls AWS with it: what the function does is allowed, what it doesn't is refused.
+"""Makes calls to AWS with each function's role. The calls that the function needs are allowed; others are refused.
 
 Needs a deployed stack where IAM is enforced and the credentials may assume the roles: MiniStack with `AUTH=true`, which
 `cargo xtask test` starts. `WFG_TEST_AWS` is its address, `WFG_TEST_STACK` the stack. AWS itself would let only Lambda
@@ -14,33 +14,33 @@ from botocore.exceptions import ClientError
 
 REFUSED = {"AccessDenied", "AccessDeniedException"}
 ABSENT = {"NoSuchKey", "ConditionalCheckFailedException"}
-# Nothing of ours is under these names.
+# No stored item has these names.
 MARK = f"try-{uuid.uuid4().hex}"
 RUN, WORKFLOW, KEY = f"R#{MARK}", f"WF#{MARK}", f"IDEM##{MARK}"
-# The functions run meanwhile, and a pool or a token of another form than theirs would stop them. So writes are of an item
-# that must be there and isn't: whether the caller may write is decided before that.
+# The functions run at the same time, and an invalid pool or token item would stop them. So every write requires an item
+# that doesn't exist. AWS checks the caller's permission before this condition.
 IF_THERE = {"ConditionExpression": "attribute_exists(pk)"}
 
 ALLOWED = {
     "submit": [("get", RUN), ("get", KEY), ("get", "TOKEN"), ("batch_get", RUN), ("query", RUN), ("query", "WORKER"),
                ("index", "OPEN"), ("batch_put", RUN), ("commit", WORKFLOW, RUN, KEY), ("update", "POOL"), ("update", RUN),
                ("put", "TOKEN"), ("delete", "TOKEN"), ("put", "AUDIT"), ("put_object", "defs"), ("get_object", "outputs"),
-               ("send", "walks")],
+               ("send", "batches")],
     "claim": [("get", RUN), ("get", "WORKER"), ("get", "TOKEN"), ("query", "POOL"), ("index", "READY#x#0"),
               ("batch_get", RUN), ("update", RUN), ("update", "POOL"), ("put", "WORKER"), ("delete", "WORKER"),
               ("put", "AUDIT"), ("get_object", "outputs"), ("put_object", "upstream"), ("create_queue", "pool"),
-              ("send", "walks"), ("secrets", "secrets")],
+              ("send", "batches"), ("secrets", "secrets")],
     "complete": [("get", RUN), ("get", "TOKEN"), ("update", RUN), ("put", RUN), ("put", "WORKER"), ("put", "AUDIT"),
                  ("query", "POOL"), ("put_log",), ("put_object", "logs"), ("put_object", "outputs"),
-                 ("put_object", "upstream"), ("get_object", "defs"), ("send", "walks"), ("send", "pool"),
+                 ("put_object", "upstream"), ("get_object", "defs"), ("send", "batches"), ("send", "pool"),
                  ("secrets", "secrets")],
     "query": [("get", WORKFLOW), ("get", RUN), ("query", RUN), ("query", "TOKEN"), ("query", "AUDIT"), ("index", "OPEN"),
               ("index", "WORKFLOWS"), ("batch_get", WORKFLOW), ("put", "AUDIT"), ("query_logs",), ("get_object", "logs")],
     "schedule": [("get", RUN), ("update", RUN), ("update", WORKFLOW), ("query", RUN), ("query", "POOL"), ("get_object", "defs"),
-                 ("put_object", "aws/lambda"), ("send", "walks"), ("send", "pool")],
+                 ("put_object", "aws/lambda"), ("send", "batches"), ("send", "pool")],
     "expire": [("get", RUN), ("update", RUN), ("update", WORKFLOW), ("query", RUN), ("index", "OPEN"), ("batch_put", RUN),
                ("query_logs",), ("list", "upstream/"), ("delete_object", "upstream"), ("delete_object", "logs"),
-               ("send", "pool"), ("receive", "walks")],
+               ("send", "pool"), ("receive", "batches")],
 }
 
 FORBIDDEN = {
@@ -56,9 +56,9 @@ FORBIDDEN = {
                  ("secrets", "elsewhere")],
     "query": [("scan",), ("delete", "AUDIT"), ("update", "AUDIT"), ("update", "TOKEN"), ("put", RUN), ("update", RUN),
               ("delete", WORKFLOW), ("put", "TOKEN"), ("delete", "TOKEN"), ("batch_put", RUN), ("put_log",),
-              ("put_object", "logs"), ("send", "walks"), ("secrets", "secrets")],
+              ("put_object", "logs"), ("send", "batches"), ("secrets", "secrets")],
     "schedule": [("scan",), ("put", "TOKEN"), ("get", "TOKEN"), ("put", "AUDIT"), ("put", RUN), ("delete", RUN),
-                 ("get_object", "outputs"), ("receive", "walks"), ("index", "OPEN"), ("secrets", "secrets")],
+                 ("get_object", "outputs"), ("receive", "batches"), ("index", "OPEN"), ("secrets", "secrets")],
     "expire": [("scan",), ("get", "TOKEN"), ("query", "TOKEN"), ("query", "AUDIT"), ("put", "TOKEN"), ("batch_put", "TOKEN"),
                ("delete", WORKFLOW), ("get_object", "outputs"), ("list", ""), ("list", "aws/lambda/"), ("put_log",),
                ("secrets", "secrets")],
@@ -134,7 +134,7 @@ class Caller:
         self.s3.list_objects_v2(Bucket=self.stack["ArtifactsBucket"], Prefix=prefix, MaxKeys=1)
 
     def _queue(self, kind):
-        return {"walks": self.stack["WalksQueueUrl"], "pool": self.stack["Pool"]}[kind]
+        return {"batches": self.stack["BatchesQueueUrl"], "pool": self.stack["Pool"]}[kind]
 
     def create_queue(self, kind):
         self.sqs.create_queue(QueueName={"pool": f"{self.stack['PoolQueuePrefix']}{MARK}", "other": MARK}[kind])
@@ -143,7 +143,7 @@ class Caller:
         self.sqs.delete_queue(QueueUrl=self._queue(kind))
 
     def send(self, kind):
-        # Nobody's run: whoever gets this message finds nothing to do.
+        # The run doesn't exist, so the message has no effect.
         self.sqs.send_message(QueueUrl=self._queue(kind), MessageBody='{"timer":"%s"}' % MARK)
 
     def receive(self, kind):

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use aws_sdk_sqs::operation::send_message::SendMessageError;
 use engine::ids::{RunKey, Ticket};
-use engine::ports::{BatchTask, Dispatcher, PoolQueue, QueueMessage, Reconcile, Stored};
+use engine::messages::{BatchTask, QueueMessage, Reconcile};
+use engine::ports::{Dispatcher, PoolQueue, Stored};
 use protocol::Millis;
 
 use crate::Aws;
@@ -45,7 +46,7 @@ impl Aws {
         let body = serde_json::to_string(message).map_err(corrupt)?;
         let secs =
             i32::try_from(delay.as_millis().div_ceil(1000)).map_or(LONGEST_DELAY, |secs| secs.min(LONGEST_DELAY));
-        let call = self.queues.send_message().queue_url(&self.config.walks_queue).message_body(body);
+        let call = self.queues.send_message().queue_url(&self.config.batches_queue).message_body(body);
         call.delay_seconds(secs).send().await.map_err(|error| unavailable(&error))?;
         Ok(())
     }

@@ -92,7 +92,7 @@ impl Stub {
             jobs_table: TABLE.to_owned(),
             logs_table: "logs".to_owned(),
             bucket: "bucket".to_owned(),
-            walks_queue: "http://localhost/walks".to_owned(),
+            batches_queue: "http://localhost/batches".to_owned(),
             queue_prefix: "pool-".to_owned(),
             require_tls,
             secrets_path: Some("/wf/secrets/".to_owned()),

@@ -1,10 +1,9 @@
 //! Workflows and runs.
 
-use engine::change::ChangeEvent;
 use engine::ids::{ReportHash, RunKey};
-use engine::ports::{
-    Commit, Committed, Consistency, Idempotency, ListCursor, NewItem, RunStore, Stored, Updated, Work,
-};
+use engine::messages::ChangeEvent;
+use engine::messages::Work;
+use engine::ports::{Commit, Committed, Consistency, Idempotency, ListCursor, NewItem, RunStore, Stored, Updated};
 use engine::run::{Control, RunEnd, RunState, RunUpdate, WorkflowRecord};
 use protocol::{Millis, WorkflowId};
 use rusqlite::Connection;

@@ -6,10 +6,8 @@ use std::sync::Arc;
 
 use engine::ids::{JobKey, RunKey};
 use engine::job::{JobRecord, Phase, TimeLimits, Used};
-use engine::ports::{
-    BatchKind, BatchTask, Commit, Consistency, Dispatcher, JobStore, LocalWork, NewItem, Pool, RunStore, Work,
-    WorkerRegistry,
-};
+use engine::messages::{BatchKind, BatchTask, Work};
+use engine::ports::{Commit, Consistency, Dispatcher, JobStore, LocalWork, NewItem, Pool, RunStore, WorkerRegistry};
 use engine::run::{Control, RunState, Timer, WorkflowRecord};
 use protocol::{JobId, LabelSet, Millis, SecretName, WorkflowId};
 use sqlite::{OpenError, Sqlite};

@@ -1,4 +1,4 @@
-//! Deletion.
+//! Checks of the deletion of workflows and runs.
 
 use std::sync::Arc;
 
@@ -107,7 +107,7 @@ async fn written(ports: &impl Ports, labels: &LabelSet) -> Written {
     Written { run, jobs, outputs, log }
 }
 
-/// What there is of a run, by kind.
+/// The number of records of a run, by kind.
 async fn left(ports: &impl Ports, written: &Written) -> (usize, usize, usize, usize) {
     let key = |index| JobKey::new(&written.run, index);
     let mut jobs = 0;

@@ -24,13 +24,7 @@ pub(crate) async fn submit<P: Ports>(engine: &Engine<P>, input: &Input<'_>) -> A
     let key = idempotency_key(input)?;
     let definition = parse(format, text)?;
     let hash = |key: String| (key, ReportHash::of([text, if run { "run" } else { "" }]));
-    let submission = Submission {
-        definition,
-        default_name: "workflow".to_owned(),
-        source: text.to_owned(),
-        run,
-        key: key.map(hash),
-    };
+    let submission = Submission { definition, source: text.to_owned(), run, key: key.map(hash) };
     let submitted = engine.submissions().submit(submission).await?;
     // A repeat is recorded too: the first request may have ended before this line.
     audit::record_workflow(engine, input.route, &submitted.workflow).await;
