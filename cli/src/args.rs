@@ -1,4 +1,4 @@
-//! The command line: commands, arguments and options.
+//! The command line: commands and options.
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -162,7 +162,7 @@ pub enum Command {
     /// Put back what a stack on AWS gave up, once the cause is mended; needs credentials of AWS
     ///
     /// What failed five times goes from the queue STACK-batches-dead to STACK-batches. For each batch of the stream that
-    /// STACK-stream-dead names, what it told of is looked at again. It asks AWS and not the server.
+    /// STACK-stream-dead names, the records that it names are processed again. It asks AWS and not the server.
     Redrive(RedriveArgs),
     /// Check a definition, without a server; shows all its problems at once
     Validate {

@@ -1,4 +1,4 @@
-//! Attempts that failed, in words.
+//! Formats the failed attempts of a job as lines of text.
 
 use protocol::wire::{Attempt, Cause, Job};
 
@@ -17,11 +17,11 @@ pub fn all(job: &Job) -> Vec<String> {
         1 => Some("attempt 0 failed too; why isn't kept".to_owned()),
         many => Some(format!("attempts 0 to {} failed too; why isn't kept", many - 1)),
     });
-    forgotten.into_iter().chain(job.attempts.iter().map(told)).collect()
+    forgotten.into_iter().chain(job.attempts.iter().map(describe)).collect()
 }
 
 /// `attempt 0: lost after 31 s on w1: the worker was lost: its lease ended without a report`.
-pub fn told(attempt: &Attempt) -> String {
+pub fn describe(attempt: &Attempt) -> String {
     let Attempt { attempt: number, error, worker_id, exit_code, started_at, finished_at_ms, .. } = attempt;
     let time = started_at.map(|started| format!(" after {}", duration(finished_at_ms.since(started))));
     let worker = worker_id.as_ref().map(|worker| format!(" on {worker}"));
@@ -51,20 +51,20 @@ mod tests {
     #[test]
     fn an_attempt_says_its_cause_its_time_its_worker_and_its_error() {
         let lost = "the worker was lost: its lease ended without a report";
-        assert_eq!(told(&failed(0, Cause::Lost, 31, lost)), format!("attempt 0: lost after 31 s on w1: {lost}"));
+        assert_eq!(describe(&failed(0, Cause::Lost, 31, lost)), format!("attempt 0: lost after 31 s on w1: {lost}"));
         let long = "it ran longer than its timeout of 90 s";
         assert_eq!(
-            told(&failed(3, Cause::Timeout, 90, long)),
+            describe(&failed(3, Cause::Timeout, 90, long)),
             format!("attempt 3: timed out after 1 min 30 s on w1: {long}")
         );
         let nobody =
             Attempt { worker_id: None, started_at: None, ..failed(1, Cause::QueueTimeout, 0, "no worker took it") };
-        assert_eq!(told(&nobody), "attempt 1: not taken in time: no worker took it");
+        assert_eq!(describe(&nobody), "attempt 1: not taken in time: no worker took it");
     }
 
     #[test]
     fn an_exit_code_is_said_once() {
-        let with = |error| told(&Attempt { exit_code: Some(7), ..failed(0, Cause::Failure, 12, error) });
+        let with = |error| describe(&Attempt { exit_code: Some(7), ..failed(0, Cause::Failure, 12, error) });
         assert_eq!(with("exit code 7"), "attempt 0: failed after 12 s on w1: exit code 7");
         assert_eq!(with("no disk\nleft\n"), "attempt 0: failed after 12 s on w1 (exit code 7): no disk\\nleft");
         assert_eq!(with(""), "attempt 0: failed after 12 s on w1 (exit code 7)");

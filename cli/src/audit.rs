@@ -1,4 +1,4 @@
-//! `wfg audit`: who did what.
+//! `wfg audit`: lists actions and refused attempts.
 
 use protocol::access::AuditEntry;
 

@@ -43,17 +43,17 @@ where
     F: Future<Output = Result<T, ClientError>>,
 {
     let began = Instant::now();
-    let mut told = false;
+    let mut reported = false;
     let left = |error: &ClientError| {
         let left = READ_RETRIES.saturating_sub(began.elapsed());
-        if !left.is_zero() && !told {
-            told = true;
+        if !left.is_zero() && !reported {
+            reported = true;
             eprint(&format!("{error}; trying again for up to 2 min"));
         }
         left
     };
     let answer = retry_for(left, call).await;
-    if told && answer.is_ok() {
+    if reported && answer.is_ok() {
         eprint("the server answers again");
     }
     answer

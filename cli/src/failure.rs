@@ -1,4 +1,4 @@
-//! Why a command fails: the message for the user and the exit code.
+//! Errors of `wfg`: text and exit code.
 
 use std::fmt;
 use std::io;
@@ -8,10 +8,10 @@ use client::ClientError;
 /// Why a command ends without success.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// The workflow failed or the definition has problems; the user was told.
+    /// The workflow failed or the definition has problems; the message was printed.
     #[error("already reported")]
     AlreadyReported,
-    /// A signal ended the command; the user was told. Holds the exit code.
+    /// A signal ended the command; the message was printed. Holds the exit code.
     #[error("ended by a signal")]
     Signalled(u8),
     /// An argument, file or setting can't be used.
@@ -52,7 +52,7 @@ impl Failure {
         }
     }
 
-    /// Whether the user must still be told. A closed output is silent, as for a program that dies of SIGPIPE.
+    /// Whether the message must still be printed. A closed output is silent, as for a program that dies of SIGPIPE.
     pub fn needs_message(&self) -> bool {
         matches!(self, Self::Usage(_) | Self::Client(_) | Self::Output(_))
     }

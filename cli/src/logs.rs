@@ -63,7 +63,7 @@ impl Reader<'_> {
 
     /// Nothing, of an attempt that isn't known to have failed and that none follows.
     fn say_that_it_failed(&self, job: &Job, attempt: u32, next: Option<u32>) {
-        let failed = attempts::find(job, attempt).map(attempts::told);
+        let failed = attempts::find(job, attempt).map(attempts::describe);
         let failed = failed.or_else(|| next.map(|_| format!("attempt {attempt} failed")));
         let next = next.map(|next| format!("; attempt {next} follows")).unwrap_or_default();
         if let Some(failed) = failed {

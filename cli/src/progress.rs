@@ -1,4 +1,4 @@
-//! What to say about a workflow that is watched: the difference between what was seen and what is. No I/O.
+//! The changes between two states of a watched workflow. No I/O.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -35,16 +35,16 @@ pub enum Step {
     },
 }
 
-/// What was seen of a run.
+/// The last observed state of a run.
 pub struct Progress {
     paint: Paint,
     run: u32,
     width: usize,
     jobs: HashMap<JobId, LastState>,
-    told_not_started: bool,
+    reported_not_started: bool,
 }
 
-/// What was seen of a job.
+/// The last observed state of a job.
 #[derive(Default)]
 struct LastState {
     attempt: u32,
@@ -53,30 +53,30 @@ struct LastState {
     wait: Option<Wait>,
 }
 
-/// A reason to wait, since when it holds, and whether it was said.
+/// A reason to wait, the time from which it holds, and whether it was printed.
 struct Wait {
     reason: Reason,
     since: Millis,
-    told: bool,
+    reported: bool,
 }
 
 /// What makes a reason to wait another one.
 type Reason = (WaitReason, Option<LabelSet>, Option<WorkerId>);
 
 impl Progress {
-    /// Nothing was seen yet of this workflow.
+    /// Starts without an observed state of this workflow.
     pub fn new(workflow: &Workflow, paint: Paint) -> Self {
         let widest = workflow.jobs.iter().map(|job| job.id.as_str().chars().count()).max();
         let width = widest.unwrap_or(0).min(WIDEST);
-        Self { paint, run: workflow.run, width, jobs: HashMap::new(), told_not_started: false }
+        Self { paint, run: workflow.run, width, jobs: HashMap::new(), reported_not_started: false }
     }
 
-    /// Whether the end of every job was seen.
+    /// Whether the end of every job was observed.
     pub fn all_ended(&self, workflow: &Workflow) -> bool {
-        workflow.jobs.iter().all(|job| self.jobs.get(&job.id).is_some_and(|seen| seen.ended))
+        workflow.jobs.iter().all(|job| self.jobs.get(&job.id).is_some_and(|last| last.ended))
     }
 
-    /// How it looks.
+    /// The colours of the output.
     pub fn paint(&self) -> Paint {
         self.paint
     }
@@ -97,7 +97,7 @@ impl Progress {
             steps.push(Step::Say(format!("run {} has begun\n", workflow.run)));
         }
         if workflow.status == Status::Queued {
-            if !std::mem::replace(&mut self.told_not_started, true) {
+            if !std::mem::replace(&mut self.reported_not_started, true) {
                 steps.push(Step::Say(format!("{} hasn't been started yet\n", line(&workflow.name))));
             }
             return steps;
@@ -105,37 +105,37 @@ impl Progress {
         let mut jobs: Vec<&Job> = workflow.jobs.iter().collect();
         jobs.sort_by_key(|job| job.started_at.or(job.finished_at_ms).unwrap_or(Millis(u64::MAX)));
         for job in jobs {
-            let mut seen = self.jobs.remove(&job.id).unwrap_or_default();
-            self.job(job, workflow, &mut seen, now, &mut steps);
-            self.jobs.insert(job.id.clone(), seen);
+            let mut last_state = self.jobs.remove(&job.id).unwrap_or_default();
+            self.job(job, workflow, &mut last_state, now, &mut steps);
+            self.jobs.insert(job.id.clone(), last_state);
         }
         steps
     }
 
-    fn job(&self, job: &Job, workflow: &Workflow, seen: &mut LastState, now: Millis, steps: &mut Vec<Step>) {
-        while seen.attempt < job.attempt {
-            steps.push(Step::Log { job: job.id.clone(), attempt: seen.attempt, last: true });
-            steps.push(self.say(job, &tried(job, seen.attempt)));
-            *seen = LastState { attempt: seen.attempt + 1, ..LastState::default() };
+    fn job(&self, job: &Job, workflow: &Workflow, last_state: &mut LastState, now: Millis, steps: &mut Vec<Step>) {
+        while last_state.attempt < job.attempt {
+            steps.push(Step::Log { job: job.id.clone(), attempt: last_state.attempt, last: true });
+            steps.push(self.say(job, &tried(job, last_state.attempt)));
+            *last_state = LastState { attempt: last_state.attempt + 1, ..LastState::default() };
         }
-        if seen.ended {
+        if last_state.ended {
             return;
         }
         if job.status == Status::Queued {
-            steps.extend(self.wait(job, workflow, seen, now));
+            steps.extend(self.wait(job, workflow, last_state, now));
             return;
         }
-        seen.wait = None;
-        if let Some(worker) = job.worker_id.as_ref().filter(|_| !seen.started) {
-            seen.started = true;
+        last_state.wait = None;
+        if let Some(worker) = job.worker_id.as_ref().filter(|_| !last_state.started) {
+            last_state.started = true;
             let again = if job.attempt > 0 { format!(", {}", nth(job, job.attempt)) } else { String::new() };
             steps.push(self.say(job, &format!("started on {worker}{again}")));
         }
-        seen.ended = job.status.is_final();
-        if seen.started {
-            steps.push(Step::Log { job: job.id.clone(), attempt: job.attempt, last: seen.ended });
+        last_state.ended = job.status.is_final();
+        if last_state.started {
+            steps.push(Step::Log { job: job.id.clone(), attempt: job.attempt, last: last_state.ended });
         }
-        if seen.ended {
+        if last_state.ended {
             steps.extend(self.ended(job, workflow));
         }
     }
@@ -163,20 +163,20 @@ impl Progress {
         steps
     }
 
-    /// Says why a job waits, once it has for long: once for each reason. What it needs is seen anyway.
-    fn wait(&self, job: &Job, workflow: &Workflow, seen: &mut LastState, now: Millis) -> Option<Step> {
+    /// Prints why a job waits, once for each reason, after the reason has held for [`LONG`]. Waiting for needed jobs is not printed.
+    fn wait(&self, job: &Job, workflow: &Workflow, last_state: &mut LastState, now: Millis) -> Option<Step> {
         let waiting = job.waiting_for.as_ref().filter(|waiting| waiting.reason != WaitReason::Needs);
         let Some(waiting) = waiting else {
-            seen.wait = None;
+            last_state.wait = None;
             return None;
         };
         let reason = (waiting.reason, waiting.missing.clone(), waiting.nearest.clone());
-        let wait = seen.wait.take().filter(|wait| wait.reason == reason);
-        let mut wait = wait.unwrap_or(Wait { reason, since: now, told: false });
-        let tell = !wait.told && now.since(wait.since) >= LONG;
-        wait.told |= tell;
-        seen.wait = Some(wait);
-        tell.then(|| self.say(job, &why::brief(job, workflow, now)))
+        let wait = last_state.wait.take().filter(|wait| wait.reason == reason);
+        let mut wait = wait.unwrap_or(Wait { reason, since: now, reported: false });
+        let due = !wait.reported && now.since(wait.since) >= LONG;
+        wait.reported |= due;
+        last_state.wait = Some(wait);
+        due.then(|| self.say(job, &why::brief(job, workflow, now)))
     }
 
     fn say(&self, job: &Job, text: &str) -> Step {
@@ -254,11 +254,11 @@ mod tests {
 
     #[test]
     fn what_happened_between_two_looks_is_said_in_its_order() {
-        let seen = workflow(
+        let observed = workflow(
             Status::Success,
             vec![started("second", Status::Success, "w2", 5), started("first", Status::Success, "w1", 8)],
         );
-        let mut progress = Progress::new(&seen, Paint::PLAIN);
+        let mut progress = Progress::new(&observed, Paint::PLAIN);
         let expected = [
             say("first    started on w1"),
             log("first", 0, true),
@@ -267,8 +267,8 @@ mod tests {
             log("second", 0, true),
             say("second   succeeded after 3.0 s"),
         ];
-        assert_eq!(progress.observe(&seen, NOW), expected);
-        assert!(progress.all_ended(&seen));
+        assert_eq!(progress.observe(&observed, NOW), expected);
+        assert!(progress.all_ended(&observed));
     }
 
     #[test]
@@ -277,10 +277,10 @@ mod tests {
             let job = tried(job, 0..attempt);
             Job { attempt, max_retries: 2, error: Some("exit code 7".to_owned()), ..job }
         };
-        let seen = running(vec![tries(0, started("a", Status::Running, "w1", 9))]);
-        let mut progress = Progress::new(&seen, Paint::PLAIN);
-        progress.observe(&seen, NOW);
-        let seen = running(vec![tries(2, started("a", Status::Failure, "w2", 4))]);
+        let observed = running(vec![tries(0, started("a", Status::Running, "w1", 9))]);
+        let mut progress = Progress::new(&observed, Paint::PLAIN);
+        progress.observe(&observed, NOW);
+        let observed = running(vec![tries(2, started("a", Status::Failure, "w2", 4))]);
         let expected = [
             log("a", 0, true),
             say("a   try 1 of 3 failed: exit code 0"),
@@ -290,7 +290,7 @@ mod tests {
             log("a", 2, true),
             say("a   failed after 2.0 s, try 3 of 3: exit code 7"),
         ];
-        assert_eq!(progress.observe(&seen, NOW), expected);
+        assert_eq!(progress.observe(&observed, NOW), expected);
     }
 
     #[test]
@@ -318,8 +318,8 @@ mod tests {
         let failed = Job { error: Some("exit code 1".to_owned()), ..started("a", Status::Failure, "w1", 9) };
         let skipped = Job { depends_on: vec![job_id("a")], ..job("b", Status::Skipped) };
         let skipped = Job { finished_at_ms: Some(before(1)), ..skipped };
-        let seen = workflow(Status::Failure, vec![skipped, failed, job("c", Status::Cancelled)]);
-        let mut progress = Progress::new(&seen, Paint::PLAIN);
+        let observed = workflow(Status::Failure, vec![skipped, failed, job("c", Status::Cancelled)]);
+        let mut progress = Progress::new(&observed, Paint::PLAIN);
         let expected = [
             say("a   started on w1"),
             log("a", 0, true),
@@ -327,14 +327,14 @@ mod tests {
             say("b   skipped, as a failed"),
             say("c   cancelled"),
         ];
-        assert_eq!(progress.observe(&seen, NOW), expected);
+        assert_eq!(progress.observe(&observed, NOW), expected);
     }
 
     #[test]
     fn a_job_that_a_rerun_keeps_is_not_told_as_if_it_ran() {
-        let seen = running(vec![Job { outputs: outputs(&[("v", "1")]), ..job("a", Status::Success) }]);
+        let observed = running(vec![Job { outputs: outputs(&[("v", "1")]), ..job("a", Status::Success) }]);
         let expected = [say("a   output v = 1"), say("a   kept from an earlier run")];
-        assert_eq!(Progress::new(&seen, Paint::PLAIN).observe(&seen, NOW), expected);
+        assert_eq!(Progress::new(&observed, Paint::PLAIN).observe(&observed, NOW), expected);
     }
 
     #[test]
@@ -349,10 +349,10 @@ mod tests {
 
     #[test]
     fn a_workflow_that_is_not_started_says_so_once() {
-        let seen = workflow(Status::Queued, vec![job("a", Status::Queued)]);
-        let mut progress = Progress::new(&seen, Paint::PLAIN);
-        assert_eq!(progress.observe(&seen, NOW), [say("deploy hasn't been started yet")]);
-        assert_eq!(progress.observe(&seen, NOW), []);
-        assert_eq!(heading(&seen), "deploy: 1 job, workflow wf-0123\n");
+        let observed = workflow(Status::Queued, vec![job("a", Status::Queued)]);
+        let mut progress = Progress::new(&observed, Paint::PLAIN);
+        assert_eq!(progress.observe(&observed, NOW), [say("deploy hasn't been started yet")]);
+        assert_eq!(progress.observe(&observed, NOW), []);
+        assert_eq!(heading(&observed), "deploy: 1 job, workflow wf-0123\n");
     }
 }

@@ -1,4 +1,4 @@
-//! `wfg redrive`: puts back what a stack on AWS gave up.
+//! `wfg redrive`: sends a stack's dead letters again.
 
 use crate::args::RedriveArgs;
 use crate::failure::Failure;

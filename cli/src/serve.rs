@@ -1,4 +1,4 @@
-//! `wfg serve`: the whole engine in this process.
+//! `wfg serve`: runs the server in this process.
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -16,7 +16,7 @@ use crate::screen::{Screen, eprint};
 use crate::signals::Signals;
 use crate::{secret, token};
 
-/// The address that `wfg` and workers look for when they are told none.
+/// The address that `wfg` and workers use by default.
 const DEFAULT: &str = "127.0.0.1:3000";
 
 /// Serves until SIGTERM or ctrl-C. A second one ends it at once.

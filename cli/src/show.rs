@@ -1,4 +1,4 @@
-//! `wfg status`, `list`, `workers`, `pools`, `outputs`: what there is, as tables.
+//! Tables of `status`, `list`, `workers`, `pools`, `outputs`.
 
 use std::fmt::Write;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The definition that a person names: read, checked, and made ready to send.
+//! Reads and checks the definition that a command names.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -95,7 +95,7 @@ impl Source {
     }
 }
 
-/// One byte over the limit is enough to be told so.
+/// One byte more than the limit is enough for the error.
 fn read_all(source: impl Read) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     source.take(limits::DEFINITION as u64 + 1).read_to_end(&mut bytes)?;

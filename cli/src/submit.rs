@@ -1,4 +1,4 @@
-//! `wfg submit`, `rerun`, `cancel`, `delete`: what changes something.
+//! Commands that change a workflow: `submit`, `rerun`, `cancel`, `delete`.
 
 use client::ClientError;
 use protocol::WorkflowId;

@@ -1,4 +1,4 @@
-//! Words and lists.
+//! Formats lists and counts, escapes control characters.
 
 use std::fmt::Display;
 

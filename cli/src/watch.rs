@@ -1,4 +1,4 @@
-//! `wfg watch`, and `--watch`: each job as it changes.
+//! `wfg watch` and `--watch`: prints each change of a workflow.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;

@@ -1,4 +1,4 @@
-//! Why a job waits, in words.
+//! Explains why a job waits.
 
 use std::fmt::Write;
 
@@ -403,8 +403,11 @@ mod tests {
                 "  b waits: no worker is online that may take it"
             ])
         );
-        let over = vec![job("a", Status::Success), job("b", Status::Success), job("c", Status::Failure)];
-        assert_eq!(all(&workflow(Status::Failure, over)), lines(&["No job of deploy waits: 2 success and 1 failure."]));
+        let ended = vec![job("a", Status::Success), job("b", Status::Success), job("c", Status::Failure)];
+        assert_eq!(
+            all(&workflow(Status::Failure, ended)),
+            lines(&["No job of deploy waits: 2 success and 1 failure."])
+        );
         assert_eq!(
             all(&workflow(Status::Queued, vec![job("a", Status::Queued)])),
             lines(&["deploy hasn't been started; `wfg --server http://engine:3000 rerun wf-0123` does."])

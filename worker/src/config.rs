@@ -101,7 +101,10 @@ impl WorkerConfig {
 
     /// Passes each variable as its flag to the parser, which doesn't read the environment itself.
     fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
-        let command = Self::augment_args(Command::new("worker"));
+        let mut command = Self::augment_args(Command::new("worker"));
+        let mut parser = command.clone().mut_args(|arg| arg.env(Resettable::Reset));
+        // Only the arguments of a built command print themselves as the parser's errors name them.
+        command.build();
         let mut flags = vec!["worker".to_owned()];
         for arg in command.get_arguments() {
             let (Some(name), Some(flag)) = (arg.get_env().and_then(|name| name.to_str()), arg.get_long()) else {
@@ -114,7 +117,6 @@ impl WorkerConfig {
                 flags.push(format!("--{flag}"));
             }
         }
-        let mut parser = command.clone().mut_args(|arg| arg.env(Resettable::Reset));
         let parsed = parser.try_get_matches_from_mut(flags).and_then(|matches| Self::from_arg_matches(&matches));
         parsed.map_err(|error| {
             let flag = error.get(ContextKind::InvalidArg).map(ToString::to_string).unwrap_or_default();
@@ -174,12 +176,9 @@ fn parse_transport(text: &str) -> Result<Transport, String> {
     }
 }
 
-/// Parses `90s`, `500ms`, `30m`, `6h`, `90d` or `1h 30m`. A number without a unit is in seconds.
+/// Reads a length of time as [`protocol::time::parse_duration`] does.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
-    let seconds = text.parse().map(Duration::from_secs);
-    seconds
-        .or_else(|_| humantime::parse_duration(text))
-        .map_err(|_| format!("{text:?} is not a time such as 90s, 500ms, 30m or 6h"))
+    protocol::time::parse_duration(text).map_err(|error| error.to_string())
 }
 
 fn parse_seconds(text: &str) -> Result<u32, String> {

@@ -1,4 +1,4 @@
-//! What happens in a run, for programs: one JSON object a line.
+//! The events of a run for programs: one JSON object for each line.
 
 use std::collections::HashMap;
 
@@ -10,11 +10,11 @@ use crate::attempts;
 use crate::progress::Step;
 use crate::watch::Reporter;
 
-/// What was told.
+/// The events that were already reported.
 #[derive(Default)]
 pub struct Events(HashMap<JobId, Reported>);
 
-/// What was told of a job.
+/// The reported state of a job.
 #[derive(Default)]
 struct Reported {
     attempt: u32,
@@ -47,7 +47,7 @@ impl Reporter for Events {
     }
 
     fn all_ended(&self, workflow: &Workflow) -> bool {
-        workflow.jobs.iter().all(|job| self.0.get(&job.id).is_some_and(|told| told.ended))
+        workflow.jobs.iter().all(|job| self.0.get(&job.id).is_some_and(|reported| reported.ended))
     }
 
     fn closing(&mut self, workflow: &Workflow, _now: Millis) -> String {
@@ -142,10 +142,10 @@ mod tests {
         let again = Job { attempt: 1, ..tried(started("a", Status::Success, "w", 5), 0..1) };
         let then = workflow(Status::Success, vec![job("b", Status::Skipped), again]);
         let expected = ["log a 0 true", "retry a", "start a", "log a 1 true", "finish a", "finish b"];
-        let told = events.observe(&then, NOW);
-        assert_eq!(said(&told), expected);
+        let steps = events.observe(&then, NOW);
+        assert_eq!(said(&steps), expected);
         let retry = r#"{"attempt":0,"cause":"failure","error":"exit code 0","event":"retry","job":"a"}"#;
-        assert_eq!(told[1], Step::Say(format!("{retry}\n")));
+        assert_eq!(steps[1], Step::Say(format!("{retry}\n")));
         assert_eq!(events.observe(&then, NOW), []);
         assert!(events.all_ended(&then));
     }

@@ -28,11 +28,11 @@ pub struct Moment<'a> {
     pub note: &'a str,
 }
 
-/// A text and how it looks.
-type Piece = (String, Look);
+/// A text and its style.
+type Piece = (String, Style);
 
 #[derive(Clone, Copy)]
-enum Look {
+enum Style {
     Plain,
     Dim,
     Bold,
@@ -51,10 +51,10 @@ impl Moment<'_> {
             lines.push(self.fit(&self.job(job, &widths, last(&job.id))));
         }
         if let Some(rest) = rest {
-            lines.push(self.fit(&[(rest, Look::Dim)]));
+            lines.push(self.fit(&[(rest, Style::Dim)]));
         }
         if !self.note.is_empty() {
-            lines.push(self.fit(&[(self.note.to_owned(), Look::Bold)]));
+            lines.push(self.fit(&[(self.note.to_owned(), Style::Bold)]));
         }
         lines.truncate(self.rows.saturating_sub(1).max(1));
         lines
@@ -71,7 +71,7 @@ impl Moment<'_> {
         }
         let end = self.workflow.finished_at_ms.unwrap_or(self.now);
         let time = self.workflow.started_at_ms.map(|from| format!("  {}", clock(end, from))).unwrap_or_default();
-        vec![(clean(&self.workflow.name), Look::Bold), (text, Look::Plain), (time, Look::Dim)]
+        vec![(clean(&self.workflow.name), Style::Bold), (text, Style::Plain), (time, Style::Dim)]
     }
 
     /// As many jobs as there is room for, in the file's order, and what there is beside them.
@@ -95,20 +95,20 @@ impl Moment<'_> {
     }
 
     fn job(&self, job: &Job, widths: &Widths, last: Option<&str>) -> Vec<Piece> {
-        let status = Look::Of(job.status);
+        let status = Style::Of(job.status);
         let time = match (job.started_at, job.status) {
             (Some(from), Status::Running) => clock(self.now, from),
             _ => show::took(job).map(duration).unwrap_or_default(),
         };
         let mut pieces =
-            vec![(format!("{} ", mark(job.status)), status), (padded(job.id.as_str(), widths.id), Look::Bold)];
+            vec![(format!("{} ", mark(job.status)), status), (padded(job.id.as_str(), widths.id), Style::Bold)];
         if !widths.narrow {
             pieces.push((format!("  {}", padded(job.status.as_str(), 9)), status));
         }
-        pieces.push((format!("  {time:>8}"), Look::Plain));
+        pieces.push((format!("  {time:>8}"), Style::Plain));
         if widths.worker > 0 {
             let worker = job.worker_id.as_ref().map_or("", |worker| worker.as_str());
-            pieces.push((format!("  {}", padded(worker, widths.worker)), Look::Dim));
+            pieces.push((format!("  {}", padded(worker, widths.worker)), Style::Dim));
         }
         let detail = match job.status {
             Status::Running => last.map(line).unwrap_or_default(),
@@ -120,7 +120,7 @@ impl Moment<'_> {
             Status::Queued => why::brief(job, self.workflow, self.now),
             Status::Cancelled => String::new(),
         };
-        pieces.push((format!("  {detail}"), Look::Dim));
+        pieces.push((format!("  {detail}"), Style::Dim));
         pieces
     }
 
@@ -137,12 +137,12 @@ impl Moment<'_> {
         if whole > self.columns { shown + "…" } else { shown.trim_end().to_owned() }
     }
 
-    fn look(&self, text: &str, look: Look) -> String {
+    fn look(&self, text: &str, look: Style) -> String {
         match look {
-            Look::Plain => text.to_owned(),
-            Look::Dim => self.paint.dim(text),
-            Look::Bold => self.paint.bold(text),
-            Look::Of(status) => self.paint.status(status, text),
+            Style::Plain => text.to_owned(),
+            Style::Dim => self.paint.dim(text),
+            Style::Bold => self.paint.bold(text),
+            Style::Of(status) => self.paint.status(status, text),
         }
     }
 }

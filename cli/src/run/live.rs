@@ -51,7 +51,7 @@ pub struct Live {
     jobs: HashMap<JobId, LastState>,
 }
 
-/// What was seen of a job.
+/// The last observed state of a job.
 #[derive(Default)]
 struct LastState {
     attempt: u32,
@@ -60,7 +60,7 @@ struct LastState {
 }
 
 impl Live {
-    /// A view, if a person looks at a terminal that can show one.
+    /// Returns a view if standard output is a terminal that can show one.
     pub fn on(screen: &Screen) -> Option<Self> {
         let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
         (screen.out.terminal && !dumb).then(|| Self::new(screen.out))
@@ -107,7 +107,7 @@ impl Live {
             let error = job.error.as_deref().map(line).unwrap_or_default();
             let title = self.paint.status(Status::Failure, &format!("{} failed: {error}", job.id));
             let _ = writeln!(text, "\n{title}");
-            for line in self.jobs.get(&job.id).into_iter().flat_map(|seen| &seen.tail) {
+            for line in self.jobs.get(&job.id).into_iter().flat_map(|last| &last.tail) {
                 let _ = writeln!(text, "  {}", clean(line));
             }
         }
@@ -130,7 +130,7 @@ impl Reporter for Live {
     }
 
     fn all_ended(&self, workflow: &Workflow) -> bool {
-        workflow.jobs.iter().all(|job| self.jobs.get(&job.id).is_some_and(|seen| seen.ended))
+        workflow.jobs.iter().all(|job| self.jobs.get(&job.id).is_some_and(|last| last.ended))
     }
 
     fn picture(&mut self, workflow: &Workflow, now: Millis) -> String {

@@ -1,4 +1,4 @@
-//! The workers of a run: who they are, whether they can do it, and their work.
+//! The workers of `wfg run`: starts them and checks that they cover the labels of all jobs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write};
@@ -144,7 +144,7 @@ impl WorkerHandles {
             match self.tasks.join_next().await {
                 Some(Ok(Err(error))) => return error.to_string(),
                 Some(Err(error)) => return error.to_string(),
-                // Those that were told to end.
+                // The workers that were asked to shut down.
                 Some(Ok(Ok(()))) => {}
                 None => std::future::pending().await,
             }

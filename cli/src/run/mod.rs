@@ -26,7 +26,7 @@ use events::Events;
 use live::{Live, Notes};
 use local_workers::{LocalWorkers, WorkerHandles};
 
-/// Between looks: the engine is in this process, and a look costs little.
+/// The interval of status queries. It is short because the engine is in this process.
 const PACE: Duration = Duration::from_millis(100);
 
 /// Runs a workflow to its end. The first ctrl-C cancels it, the second kills what still runs.
@@ -164,7 +164,7 @@ impl Run<'_> {
     }
 
     async fn cancel(&mut self) {
-        // The engine is in this process: what it can't be told now it can't be told later.
+        // The engine is in this process: a request that fails now would also fail later.
         if let Err(error) = self.remote.client.cancel(&self.id).await {
             self.notes.say(&format!("can't cancel the workflow: {error}"));
         }

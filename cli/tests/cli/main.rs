@@ -2,12 +2,12 @@
 
 mod common;
 
-mod inspect;
 mod offline;
 mod output;
 mod run;
 mod secrets;
 mod specified_example;
+mod status;
 mod tokens;
 mod watch;
 mod worker_logs;

@@ -1,4 +1,4 @@
-//! The routes, one method each.
+//! One method for each route of the API.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -1,3 +1,5 @@
+//! Errors of a call.
+
 use std::error::Error;
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What is, why it waits, and what can be done about it; against a real server with real workers.
+//! `status`, `why`, `cancel` and `rerun` against a real server.
 
 use std::time::Duration;
 

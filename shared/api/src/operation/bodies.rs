@@ -1,0 +1,27 @@
+//! Requests' bodies. The schemas of a definition come from the table of keys in the workflow crate.
+
+use serde_json::{Map, Value, json};
+
+use super::schemas::Schemas;
+
+/// A body that must be there.
+pub(crate) fn required(schema: Value) -> Value {
+    json!({ "required": true, "content": { "application/json": { "schema": schema } } })
+}
+
+/// A body that may be left out.
+pub(crate) fn optional(schema: Value) -> Value {
+    json!({ "required": false, "content": { "application/json": { "schema": schema } } })
+}
+
+/// A workflow's definition: what people write, or the form with a list of jobs.
+pub(crate) fn definition(schemas: &mut Schemas) -> Value {
+    let written = schemas.name("Definition", workflow::definition_schema());
+    let listed = schemas.name("Submission", workflow::list_schema());
+    let mut content = Map::new();
+    content.insert("application/json".to_owned(), json!({ "schema": { "oneOf": [listed, written] } }));
+    for yaml in ["application/yaml", "text/yaml", "application/x-yaml"] {
+        content.insert(yaml.to_owned(), json!({ "schema": written }));
+    }
+    json!({ "required": true, "content": content })
+}
