@@ -295,8 +295,8 @@ pub(crate) fn control(run: &engine::ids::RunKey, update: RunUpdate) -> Expressio
             .set("failed", AttributeValue::Bool(progress.failed))
             .set("cancelled", AttributeValue::Bool(progress.cancelled)),
         RunUpdate::Arm { due } => timer(active(e).when_timer_is_later(due), due),
-        RunUpdate::Look { by: Some(by) } => timer(active(e).when_is("timer_due", "<=", number(by.0)), Millis(0)),
-        RunUpdate::Look { by: None } => timer(active(e), Millis(0)),
+        RunUpdate::Fire { by: Some(by) } => timer(active(e).when_is("timer_due", "<=", number(by.0)), Millis(0)),
+        RunUpdate::Fire { by: None } => timer(active(e), Millis(0)),
         RunUpdate::Finish => active(e).set("state", string("final")).remove(&INDEX).remove(&["timer_due"]),
     }
 }

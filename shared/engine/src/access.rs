@@ -1,7 +1,7 @@
-//! Who may do what: what a token allows, and the use cases that make, find and revoke tokens.
+//! Permissions: what a token allows, and the use cases that create, check and revoke tokens.
 //!
-//! Who calls is part of an [`Engine`](crate::Engine): [`Engine::acting_for`](crate::Engine::acting_for) makes one that may
-//! do what a [`Grant`] says. What isn't asked for a token acts with [`Grant::open`].
+//! The caller is part of an [`Engine`](crate::Engine): [`Engine::acting_for`](crate::Engine::acting_for) returns an
+//! engine with the permissions of a [`Grant`]. A server without tokens acts with [`Grant::open`].
 
 mod authorization;
 mod tokens;
@@ -18,7 +18,7 @@ pub(crate) use tokens::{TokensCache, tokens_cache};
 use crate::error::{EngineError, Result};
 use crate::ids::Principal;
 
-/// What a caller may do.
+/// A caller's permissions.
 #[derive(Clone, Debug)]
 pub struct Grant {
     name: Option<TokenName>,
@@ -30,7 +30,7 @@ pub struct Grant {
 }
 
 impl Grant {
-    /// For a server that asks for no tokens: everything.
+    /// All permissions, for a server without tokens.
     #[must_use]
     pub fn open() -> Self {
         Self {
@@ -43,7 +43,7 @@ impl Grant {
         }
     }
 
-    /// What a token allows.
+    /// The permissions of a token.
     #[must_use]
     pub fn of(token: &TokenRecord) -> Self {
         Self {
@@ -62,40 +62,40 @@ impl Grant {
         self.name.as_ref()
     }
 
-    /// What a lease is bound to that this caller is given.
+    /// The principal that the caller's leases are bound to.
     #[must_use]
     pub fn principal(&self) -> &Principal {
         &self.principal
     }
 
-    /// Whether the caller may only take jobs that ask for a label.
+    /// Returns true if the caller may only claim jobs that require a label.
     #[must_use]
     pub fn is_exclusive(&self) -> bool {
         self.exclusive
     }
 
-    /// Whether the caller's jobs may ask for anything.
+    /// Returns true if the caller's jobs may use any label and secret.
     #[must_use]
     pub fn is_unlimited(&self) -> bool {
         self.labels == Allowed::All && self.secrets == Allowed::All
     }
 
-    /// Whether the caller has one of these scopes.
+    /// Returns true if the caller has one of these scopes.
     #[must_use]
     pub fn has(&self, any_of: &[Scope]) -> bool {
         any_of.iter().any(|scope| self.scopes.contains(scope))
     }
 
-    /// Whether jobs that name these secrets may be given to the caller's workers.
+    /// Returns true if the caller's workers may run jobs that name these secrets.
     #[must_use]
     pub fn may_have(&self, secrets: &BTreeSet<SecretName>) -> bool {
         secrets.iter().all(|secret| self.secrets.has(secret))
     }
 
-    /// Refuses labels that the token doesn't name, for whoever declares or asks for them.
+    /// Refuses labels that the caller's token doesn't allow.
     ///
     /// # Errors
-    /// [`EngineError::LabelsNotAllowed`], naming them.
+    /// [`EngineError::LabelsNotAllowed`], with the refused labels.
     pub fn check_labels(&self, labels: &LabelSet) -> Result<()> {
         let refused = self.labels.refused(labels);
         if refused.is_empty() {
@@ -104,10 +104,10 @@ impl Grant {
         Err(EngineError::LabelsNotAllowed { refused, allowed: self.labels.to_string() })
     }
 
-    /// Refuses secrets that the token doesn't name, for who submits a job that asks for them.
+    /// Refuses secrets that the caller's token doesn't allow, for a submission.
     ///
     /// # Errors
-    /// [`EngineError::SecretNotAllowed`], naming the first.
+    /// [`EngineError::SecretNotAllowed`], with the first refused secret.
     pub fn check_secrets<'a>(&self, mut secrets: impl Iterator<Item = &'a SecretName>) -> Result<()> {
         match secrets.find(|secret| !self.secrets.has(secret)) {
             Some(secret) => Err(EngineError::SecretNotAllowed(secret.clone())),

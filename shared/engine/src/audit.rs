@@ -1,4 +1,4 @@
-//! Who did what: every change that people ask for, every token made or revoked, and every attempt that was refused.
+//! The audit log: every change that a caller requests, every token created or revoked, and every refused request.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use crate::cache::Cache;
 use crate::error::Result;
 use crate::ports::{AuditCursor, AuditStore};
 
-/// Refused attempts by one token, or by all who have none that is good, that one process writes down in a second. More are
-/// counted, so that a flood of them costs no more than this.
+/// Refusals per second that one process records for one token, or for all callers without a valid token. Further
+/// refusals are counted but not recorded, so that a flood of them stays cheap.
 const REFUSALS_PER_SECOND: u32 = 10;
-/// Tokens whose refusals are counted apart at a time.
+/// The maximum number of tokens whose refusals are counted separately.
 const TOKENS_COUNTED: usize = 1000;
 
 /// Recent refusals by token; `None` counts callers without a valid token.
@@ -23,7 +23,8 @@ pub(crate) fn refusals_cache() -> RefusalsCache {
     Cache::new(Duration::MAX, TOKENS_COUNTED)
 }
 
-/// The second that somebody was last refused in, how often this was written down in it, and how often since it wasn't.
+/// The second of the latest refusal, the number of entries recorded in that second, and the number of refusals
+/// suppressed since the last recorded one.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Refusals {
     second: u64,
@@ -32,7 +33,7 @@ pub(crate) struct Refusals {
 }
 
 impl Refusals {
-    /// Whether one more is written down; with how many that weren't.
+    /// Decides whether one more refusal is recorded. Returns the number of refusals suppressed before it.
     fn admit(&mut self, now: Millis) -> Option<u64> {
         if self.second != now.secs() {
             (self.second, self.written) = (now.secs(), 0);
@@ -46,18 +47,18 @@ impl Refusals {
     }
 }
 
-/// A page of entries.
+/// A page of the audit log.
 #[derive(Clone, Debug)]
 pub struct AuditPage {
     /// Newest first.
     pub entries: Vec<AuditEntry>,
-    /// Where the next page begins.
+    /// The cursor of the next page.
     pub next: Option<AuditCursor>,
 }
 
 impl<P: AuditStore> Audit<'_, P> {
-    /// Writes down what the caller did. What was done stays done if this fails: the entry is then in the process's own
-    /// log.
+    /// Records an action of the caller. If this fails, the action still stands, and the entry goes to the process's
+    /// own log.
     pub async fn record(self, mut entry: AuditEntry) {
         if entry.action == AuditAction::Refused {
             let mut suppressed = None;
@@ -72,11 +73,11 @@ impl<P: AuditStore> Audit<'_, P> {
             }
         }
         if let Err(error) = self.engine.ports.record(entry.clone(), self.engine.random()).await {
-            tracing::error!(%error, ?entry, "who did what could not be kept");
+            tracing::error!(%error, ?entry, "could not record an audit entry");
         }
     }
 
-    /// Who did what, newest first.
+    /// Lists entries, newest first.
     pub async fn list(self, after: Option<AuditCursor>, limit: usize) -> Result<AuditPage> {
         let found = self.engine.ports.entries(after.as_ref(), limit).await?;
         let next = if found.len() < limit { None } else { found.last().map(|(cursor, _)| cursor.clone()) };
@@ -89,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_flood_of_refusals_is_counted_and_not_written() {
+    fn refusals_beyond_the_limit_are_counted_but_not_recorded() {
         let mut refusals = Refusals::default();
         let written = (0..100).filter(|_| refusals.admit(Millis(5_000)).is_some()).count();
         assert_eq!(written, 10);

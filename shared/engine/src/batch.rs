@@ -1,4 +1,5 @@
-//! Long work in a run, in steps of bounded size. A step that is repeated, or repeated from its start, does no harm.
+//! Batch tasks: operations on many jobs of a run, in batches of bounded size. A batch can be repeated, also from its
+//! start.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -14,21 +15,20 @@ use crate::messages::{BatchKind, BatchTask};
 use crate::ports::{Consistency, Dispatcher, JobStore, RunStore, WorkerRegistry};
 use crate::run::RunState;
 
-/// A step ends after this long, or as many writes as [`crate::Tuning`] says, and asks for the next.
+/// A batch ends after this time or after [`crate::Tuning::batch_writes`] writes, and queues the next batch.
 const TIME: Duration = Duration::from_secs(10);
 
-/// Jobs that are changed at once: each change is one write of one record, and waiting for one after the other would take
-/// most of the time.
+/// Jobs updated concurrently. Each update is one write of one record; sequential writes would take most of the time.
 const AT_ONCE: usize = 32;
 
-/// How much a step has done.
+/// The progress of a batch.
 struct Budget {
     writes: usize,
     began: Millis,
 }
 
 impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Scheduling<'_, P> {
-    /// Does one step of long work, and asks for the next if there is more.
+    /// Runs one batch of a task. Queues the next batch if work remains.
     pub async fn run_batch(self, batch: BatchTask) -> Result<()> {
         let mut budget = Budget { writes: 0, began: self.engine.now() };
         let next = match batch.kind {
@@ -69,12 +69,12 @@ impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Scheduling<'_, P> {
             let writes = try_join_all(some.iter().map(|job| self.start_root(job))).await?;
             budget.writes += writes.into_iter().sum::<usize>();
         }
-        // A re-run that keeps everything has nothing to start, and nobody else would close it.
+        // A re-run that keeps every job has no job to start. Nothing else would close such a run.
         self.finish_if_done(&batch.run).await?;
         Ok(None)
     }
 
-    /// Makes it ready if it needs nothing; how many writes that took.
+    /// Makes a job ready if it has no unmet needs. Returns the number of writes.
     async fn start_root(self, job: &JobRecord) -> Result<usize> {
         match &job.phase {
             Phase::Waiting { on } if on.is_empty() => {
@@ -114,8 +114,8 @@ impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Scheduling<'_, P> {
         Ok(None)
     }
 
-    /// Skips, in order, every waiting job with a need that failed or was skipped. Each failure has a
-    /// batch of its own. This batch remembers what it skipped, and reads the needs before its start.
+    /// Skips, in index order, every waiting job with a need that failed or was skipped. Each failed job starts a batch
+    /// of its own. The batch remembers which jobs it skipped; it reads needs with an index below its start.
     async fn batch_skip(self, batch: &BatchTask, budget: &mut Budget) -> Result<Option<JobIndex>> {
         let mut blocks_dependents: HashMap<JobIndex, bool> = HashMap::new();
         let mut jobs = self.engine.records().forward(&batch.run, batch.from, Consistency::Strong);
@@ -126,7 +126,8 @@ impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Scheduling<'_, P> {
             let mut blocks_others = job.blocks_dependents();
             if matches!(job.phase, Phase::Waiting { .. }) && self.is_blocked(&job, &mut blocks_dependents).await? {
                 budget.writes += 1;
-                // Refused, it may have been cancelled instead, and that blocks nothing.
+                // If the update was refused, the job may have been cancelled, and a cancelled job blocks no
+                // dependents.
                 let now = self.end_unless(&job, Precondition::Waiting, JobOutcome::Skipped).await?;
                 blocks_others = now.is_some_and(|job| job.blocks_dependents());
             }
@@ -165,7 +166,7 @@ impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Scheduling<'_, P> {
         Ok(None)
     }
 
-    /// Ends a job if it is as expected; the record as it is then.
+    /// Ends a job if the precondition holds. Returns the current record.
     async fn end_unless(self, job: &JobRecord, expect: Precondition, outcome: JobOutcome) -> Result<Option<JobRecord>> {
         let change = Change::End(End::unreported(outcome, self.engine.now()));
         Ok(self.engine.ports.update(&job.key, JobUpdate { expect, change }).await?.record())

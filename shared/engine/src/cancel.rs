@@ -1,4 +1,4 @@
-//! Cancelling and deleting.
+//! Cancels and deletes workflows.
 
 use protocol::{Status, WorkflowId};
 
@@ -9,8 +9,8 @@ use crate::ports::{Consistency, Dispatcher, JobStore, RunStore};
 use crate::run::{RunState, RunUpdate};
 
 impl<P: RunStore + JobStore + Dispatcher> Runs<'_, P> {
-    /// Cancels a workflow's current run. Once answered, nothing of it starts and no report that arrives counts; what
-    /// hasn't ended is shown as cancelled as the walk reaches it. A run that is final already stays as it is.
+    /// Cancels a workflow's current run. After the response, no job of the run starts and no report is accepted. A
+    /// batch task marks the remaining jobs as cancelled. A run that has ended stays as it is.
     pub async fn cancel(self, id: &WorkflowId) -> Result<()> {
         let workflow = self.engine.records().workflow_record(id).await?;
         self.engine.authorization().may_touch(&workflow).await?;
@@ -20,7 +20,7 @@ impl<P: RunStore + JobStore + Dispatcher> Runs<'_, P> {
         Ok(())
     }
 
-    /// Deletes a workflow that isn't running. Its records, outputs and logs go afterwards, by a walk.
+    /// Deletes a workflow that isn't running. A batch task removes its records, outputs and logs afterwards.
     ///
     /// # Errors
     /// [`EngineError::InvalidState`] while it runs.
@@ -41,7 +41,8 @@ impl<P: RunStore + JobStore + Dispatcher> Runs<'_, P> {
             if self.engine.ports.workflow(id, Consistency::Strong).await?.is_some() {
                 return Err(running());
             }
-            // Gone all the same: our own write, whose answer was lost, or somebody else's, of a later run.
+            // The workflow is gone: this request's own write was applied but its response was lost, or another request
+            // deleted it.
             if self.engine.ports.control(&workflow.run, Consistency::Strong).await?.is_some() {
                 return Ok(());
             }

@@ -1,5 +1,5 @@
-//! What the change feed tells, and what follows from it. The feed is the guarantee: what a request left undone is
-//! done here, and what it did is found done.
+//! Handles change events and queue messages. A request may stop halfway; the change feed guarantees that the rest of
+//! its work is done. Every handler is idempotent.
 
 use crate::Scheduling;
 use crate::error::Result;
@@ -8,14 +8,15 @@ use crate::messages::{BatchKind, BatchTask, ChangeEvent, QueueMessage, Reconcile
 use crate::ports::{Consistency, Dispatcher, JobStore, RunStore, WorkerRegistry};
 use crate::run::RunState;
 
-/// A change that can't be handled so often in succession is set aside.
+/// Attempts to handle a change event before it is queued for reconciliation.
 const TRIES: usize = 3;
 
 impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Scheduling<'_, P> {
-    /// As [`Self::on_change`]; what fails three times is set aside, so that the changes behind it go on.
+    /// Handles a change event as [`Self::on_change`] does. After three failures, queues the record for reconciliation,
+    /// so that the event doesn't block the events behind it.
     ///
     /// # Errors
-    /// If it can't even be set aside: it must be told again.
+    /// The record could not be queued either. The event must be delivered again.
     pub async fn on_change_or_reconcile(self, event: &ChangeEvent) -> Result<()> {
         for tried in 1..=TRIES {
             match self.on_change(event).await {
@@ -26,7 +27,8 @@ impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Scheduling<'_, P> {
         Ok(self.engine.ports.send_reconcile(event.place()).await?)
     }
 
-    /// Handles what was set aside, as it is now.
+    /// Reconciles a record whose change event could not be processed. Processes the record's current state, not the
+    /// state in the event.
     pub async fn on_reconcile(self, reconcile: &Reconcile) -> Result<()> {
         match reconcile {
             Reconcile::Job(key) => match self.engine.ports.job(key, Consistency::Strong).await? {
@@ -44,7 +46,7 @@ impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Scheduling<'_, P> {
         }
     }
 
-    /// Does what a queue's message asks for. `again`: it was received before.
+    /// Handles a message from a queue. `again` is true if the message was received before.
     pub async fn on_message(self, message: QueueMessage, again: bool) -> Result<()> {
         let (run, done) = match message {
             QueueMessage::BatchTask(batch) => (batch.run.clone(), Box::pin(self.run_batch(batch)).await),
@@ -57,9 +59,10 @@ impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Scheduling<'_, P> {
         }
     }
 
-    /// Does what follows from a change. Repeating it does nothing more.
+    /// Handles a change event. A repeated call has no further effect.
     pub async fn on_change(self, event: &ChangeEvent) -> Result<()> {
-        // Boxed, as below: the whole tree of futures is too deep for the compiler to lay out in one.
+        // Boxed, here and below: the compiler overflows when it computes the layout of the whole tree of futures as
+        // one type.
         match Box::pin(self.follow(event)).await {
             Err(error) if self.engine.records().is_deleted(event.place().run(), &error).await? => Ok(()),
             done => done,

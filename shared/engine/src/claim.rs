@@ -1,4 +1,4 @@
-//! Giving a ready job to a worker.
+//! Claims: gives a ready job to a worker under a lease.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -25,20 +25,21 @@ use crate::run::{Control, RunState};
 use crate::secrets;
 use workflow::{EnvValue, command};
 
-/// A claim starts at a random one of this many heads, so that many claimers don't fight over the first.
+/// A claim starts at a random one of the first jobs of the ready lists, so that concurrent claimers rarely try the
+/// same job.
 const SPREAD: usize = 8;
-/// Heads it tries before it reads again.
+/// Jobs that a claim tries before it reads the ready lists again.
 const TRIES: usize = 4;
-/// Times it reads the heads.
+/// How often a claim reads the ready lists.
 const READS: usize = 2;
 
-/// Who claims, checked.
+/// A validated claim request: worker identity, labels and lease TTL.
 pub(crate) struct Claimer {
     pub id: WorkerId,
     pub labels: LabelSet,
     pub exclusive: bool,
     pub ttl_secs: u32,
-    /// Whether it sets a job's secrets itself.
+    /// True if the worker sets a job's secrets itself.
     pub sets_secrets: bool,
 }
 
@@ -56,14 +57,15 @@ struct Candidate<'a> {
 }
 
 impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Claims<'_, P> {
-    /// Gives the worker a ready job that its labels cover, or none.
+    /// Claims a ready job that the worker's labels cover. Returns `None` if there is none.
     ///
-    /// The pools it covers are found first, so the labels are enforced by which ready lists are read; the condition of
-    /// the one write that takes a job names the pool again. The run's control is read strongly *after* that write: a
-    /// cancel answered before it is seen, and what was taken is given back as cancelled.
+    /// Only the ready lists of covered pools are read, and the precondition of the write that claims the job names the
+    /// pool again, so labels are always enforced. The run's control record is read strongly *after* that write: a
+    /// cancel that was answered earlier is seen then, and the claimed job is ended as cancelled.
     ///
     /// # Errors
-    /// [`EngineError::Range`] for the ttl, [`EngineError::Labels`] for over 64 labels, [`EngineError::LabelsNotAllowed`].
+    /// [`EngineError::Range`] for the ttl, [`EngineError::Labels`] for over 64 labels,
+    /// [`EngineError::LabelsNotAllowed`].
     pub async fn claim(self, request: Claim) -> Result<Option<Claimed>> {
         let claimer =
             self.claimer(request.worker_id, request.labels, request.exclusive, request.lease_ttl_secs).await?;
@@ -118,7 +120,7 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Claim
         Ok(pools.iter().filter(may_have).cloned().collect())
     }
 
-    /// The jobs to try: the oldest of all covered pools, from a random one of the first few on.
+    /// Returns the candidates: the oldest jobs of all covered pools, starting at a random one of the first few.
     async fn candidates(self, pools: &[Pool]) -> Result<Vec<Candidate<'_>>> {
         let now = self.engine.now();
         let heads = try_join_all(pools.iter().map(|pool| self.engine.ports.ready_heads(&pool.id, now))).await?;
@@ -127,7 +129,7 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Claim
         all.sort_by(|(one, of), (other, of_other)| (one, &of.id).cmp(&(other, &of_other.id)));
         let spread = all.len().clamp(1, SPREAD);
         let start = usize::from(self.engine.random()[0]) % spread;
-        // Towards the older ones, wrapping round, so that with few waiting all of them are tried.
+        // Towards older jobs, with wraparound, so that all jobs are tried if only a few are ready.
         all.rotate_left(start);
         Ok(all.into_iter().take(TRIES).map(|(head, pool)| Candidate { pool, job: head.job }).collect())
     }
@@ -146,10 +148,10 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Claim
         }
     }
 
-    /// The one write that takes a job, if it is as expected; the record as it is then.
+    /// Claims a job with one conditional write. Returns the job's current record.
     ///
-    /// The timer is set before, too, by what an eventual read shows: whoever stops right after the write leaves a lease that
-    /// ends in time, unless somebody looked in between.
+    /// The run's timer is armed before the write too, on the evidence of an eventual read. So a lease expires in time
+    /// even if the process stops right after the write, unless the timer fired in between.
     pub(crate) async fn try_claim(
         self,
         claimer: &Claimer,
@@ -158,10 +160,10 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Claim
         expect: impl FnOnce(Millis) -> Precondition + Send,
     ) -> Result<Option<JobRecord>> {
         let now = self.engine.now();
-        // The attempt is part of the lease's text but not of its proof; the fence is the same for any.
+        // The attempt number is part of the lease's text but not of the fence, which is the same for any attempt.
         let fence = self.engine.new_lease(job.clone(), 0, random).fence();
         let until = now + Duration::from_secs(claimer.ttl_secs.into());
-        let hold = LeaseRecord {
+        let held = LeaseRecord {
             fence: fence.clone(),
             worker: claimer.id.clone(),
             ttl_secs: claimer.ttl_secs,
@@ -171,10 +173,10 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Claim
         if let Some(control) = self.engine.ports.control(&job.run, Consistency::Eventual).await? {
             self.engine.timers().arm(&control, until).await?;
         }
-        let update = JobUpdate { expect: expect(now), change: Change::Start(hold) };
+        let update = JobUpdate { expect: expect(now), change: Change::Start(held) };
         match self.engine.ports.update(job, update).await {
             Ok(Updated::Done(job)) => Ok(Some(job)),
-            // Our own write, whose answer was lost and which the client library repeated.
+            // This claim's own write was applied, its response was lost, and the client library repeated it.
             Ok(Updated::ConditionFailed(Some(job))) if job.is_running_under(&fence) => Ok(Some(job)),
             Ok(Updated::ConditionFailed(_)) => Ok(None),
             Err(error) => {
@@ -184,8 +186,8 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Claim
         }
     }
 
-    /// After the write that took a job: undoes it if the run was cancelled, else sets the timer and gives the worker
-    /// what it needs.
+    /// Completes a claim after the write: ends the job if the run was cancelled; otherwise arms the timer and builds
+    /// the worker's payload.
     pub(crate) async fn finish_claim(
         self,
         claimer: &Claimer,
@@ -194,10 +196,10 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Claim
     ) -> Result<Option<Claimed>> {
         let confirmed = match self.confirm(job, lease).await {
             Err(error) => {
-                if let Some(hold) = job.lease() {
+                if let Some(held) = job.lease() {
                     self.engine
                         .timers()
-                        .arm_in_doubt(&job.key.run, job.deadline().map_or(hold.until, |end| end.min(hold.until)))
+                        .arm_in_doubt(&job.key.run, job.deadline().map_or(held.until, |end| end.min(held.until)))
                         .await;
                 }
                 return Err(error);
@@ -211,7 +213,8 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Claim
         }
     }
 
-    /// Sees to it that the lease ends in time; `None`: the job is no longer the lease's, or the run takes no reports.
+    /// Arms the run's timer for the lease's expiry. Returns `None` if the lease no longer holds the job or the run no
+    /// longer accepts reports.
     async fn confirm(self, job: &JobRecord, lease: &LeaseToken) -> Result<Option<(JobRecord, Control)>> {
         let Some(job) = self.end_by_deadline(job, lease).await? else { return Ok(None) };
         let control = match self.engine.ports.control(&job.key.run, Consistency::Strong).await? {
@@ -223,13 +226,13 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Claim
                 return Ok(None);
             }
         };
-        if let Some(hold) = job.lease() {
-            self.engine.timers().arm(&control, hold.until).await?;
+        if let Some(held) = job.lease() {
+            self.engine.timers().arm(&control, held.until).await?;
         }
         Ok(Some((job, control)))
     }
 
-    /// Gathers what the worker needs to run a job that it was given.
+    /// Builds the payload that the worker needs to run the claimed job.
     async fn build_payload(
         self,
         claimer: &Claimer,
@@ -279,10 +282,11 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Claim
         Ok(Some(Claimed { job: queued, lease }))
     }
 
-    /// The lease of a job with a short timeout ends with it; `None`: it isn't the lease's any more.
+    /// Shortens the lease to the job's timeout if that is earlier. Returns `None` if the lease no longer holds the
+    /// job.
     async fn end_by_deadline(self, job: &JobRecord, lease: &LeaseToken) -> Result<Option<JobRecord>> {
-        let (Some(hold), Some(deadline)) = (job.lease(), job.deadline()) else { return Ok(Some(job.clone())) };
-        if hold.until <= deadline {
+        let (Some(held), Some(deadline)) = (job.lease(), job.deadline()) else { return Ok(Some(job.clone())) };
+        if held.until <= deadline {
             return Ok(Some(job.clone()));
         }
         let expect = Precondition::Held { fence: lease.fence() };
@@ -291,7 +295,7 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Claim
         Ok(job.filter(|job| job.is_running_under(&lease.fence())))
     }
 
-    /// A job that no worker can be given: trying again can't help.
+    /// Fails a job that can't be given to any worker. A retry would not help.
     async fn refuse(
         self,
         job: &JobRecord,
@@ -307,7 +311,7 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Claim
         Ok(None)
     }
 
-    /// The records of all needs. What an eventual read doesn't show as success is read again, strongly.
+    /// Returns the records of all needs. Reads strongly those that an eventual read doesn't show as succeeded.
     async fn succeeded_needs(self, job: &JobRecord, spec: &JobSpec) -> Result<Vec<JobRecord>> {
         let run = &job.key.run;
         let mut needs = Vec::with_capacity(spec.needs.len());
@@ -356,7 +360,7 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Claim
     }
 }
 
-/// How outputs too large for an answer reach the worker.
+/// How the worker receives outputs that are too large for the response.
 enum Published {
     Url(String),
     AnswersMayBeLarge,
@@ -370,7 +374,7 @@ pub(crate) fn lease_of(
     ttl_secs: u32,
     worker: &WorkerId,
 ) -> Lease {
-    let until = job.lease().map_or(Millis(0), |hold| hold.until);
+    let until = job.lease().map_or(Millis(0), |held| held.until);
     Lease {
         lease_id: token.id(),
         job_id: job.id.clone(),
@@ -405,7 +409,7 @@ fn queued_job(job: &JobRecord, spec: &JobSpec, control: &Control, env: Vec<(Stri
     }
 }
 
-/// The job's environment, with `{from: job.output}` put in. An output that the job didn't give is empty.
+/// Builds the job's environment and resolves `{from: job.output}`. An output that the job didn't give is empty.
 fn environment(spec: &JobSpec, upstream: &BTreeMap<JobId, Outputs>, secrets: &Secrets) -> Vec<(String, String)> {
     let value = |value: &EnvValue| match value {
         EnvValue::Text(text) => text.clone(),

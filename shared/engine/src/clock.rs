@@ -1,4 +1,4 @@
-//! Time and randomness. The caller gives both to the [`Engine`](crate::Engine); stores have neither.
+//! Ports for time and randomness. The caller gives both to the [`Engine`](crate::Engine); stores use neither.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -7,15 +7,15 @@ use protocol::Millis;
 
 use crate::ids::{self, Random};
 
-/// Tells the time.
+/// Returns the time.
 pub trait Clock: Send + Sync {
     /// The current time.
     fn now(&self) -> Millis;
 }
 
-/// Makes random bits for ids, leases and tokens.
+/// Returns random bits for ids, leases and tokens.
 pub trait Rng: Send + Sync {
-    /// 128 bits that nobody can guess.
+    /// Returns 128 random bits that can't be guessed.
     fn random(&self) -> Random;
 }
 
@@ -39,10 +39,10 @@ impl Rng for OsRng {
     }
 }
 
-/// The machine's clock plus an offset that a test increases, for tests of what happens later.
+/// The machine's clock plus an offset that a test can increase.
 #[derive(Debug, Default)]
 pub struct ManualClock {
-    /// In milliseconds.
+    /// The offset in milliseconds.
     ahead: AtomicU64,
 }
 

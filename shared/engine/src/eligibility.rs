@@ -1,4 +1,5 @@
-//! Which workers may run the jobs of a pool: the one rule that claims, tickets and the explanations of waits use.
+//! The eligibility rule: which workers may run the jobs of a pool. Claims, tickets and the explanation of waits use
+//! it.
 
 use std::collections::BTreeSet;
 
@@ -7,14 +8,14 @@ use protocol::{LabelSet, SecretName};
 use crate::access::Grant;
 use crate::ports::Pool;
 
-/// A worker, as far as eligibility depends on it.
+/// The properties of a worker that eligibility depends on.
 #[derive(Clone, Copy, Debug)]
 pub struct Eligible<'a> {
     /// The worker's labels.
     pub labels: &'a LabelSet,
     /// Whether the worker takes only jobs that require one of its labels.
     pub exclusive: bool,
-    /// The permissions of the worker's token. `None`: they aren't known, and don't count.
+    /// The permissions of the worker's token. `None` if they aren't known; then they don't count.
     pub grant: Option<&'a Grant>,
 }
 
@@ -29,7 +30,7 @@ pub enum WhyNot {
     SecretsNotAllowed,
 }
 
-/// Whether a worker may run jobs that require these labels and secrets.
+/// Checks that a worker may run jobs that require these labels and secrets.
 ///
 /// # Errors
 /// The first reason why not.
@@ -48,7 +49,7 @@ pub fn admits(labels: &LabelSet, secrets: &BTreeSet<SecretName>, worker: Eligibl
 }
 
 impl Pool {
-    /// Whether a worker may run this pool's jobs.
+    /// Checks that a worker may run this pool's jobs.
     ///
     /// # Errors
     /// The first reason why not.

@@ -1,4 +1,4 @@
-//! What a use case refuses, and why.
+//! The errors of the use cases.
 
 use protocol::outputs::OutputError;
 use protocol::{BadId, BadLabel, JobId, LabelSet, SecretName, Status, TokenName, WorkerId, WorkflowId};
@@ -6,41 +6,41 @@ use protocol::{BadId, BadLabel, JobId, LabelSet, SecretName, Status, TokenName, 
 use crate::ports::StoreError;
 use workflow::Problem;
 
-/// A use case's answer.
+/// The result of a use case.
 pub type Result<T, E = EngineError> = std::result::Result<T, E>;
 
-/// What a use case refuses. Nothing was changed, unless it says otherwise.
+/// Why a use case refused a request. Nothing was changed, unless the variant says otherwise.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EngineError {
-    /// No such workflow.
+    /// The workflow doesn't exist.
     #[error("there is no workflow `{0}`")]
     WorkflowNotFound(WorkflowId),
-    /// No such job in the workflow.
+    /// The workflow has no such job.
     #[error("workflow `{workflow}` has no job `{job}`")]
     NoJob {
         /// The workflow.
         workflow: WorkflowId,
-        /// What was asked for.
+        /// The job that was requested.
         job: JobId,
     },
-    /// No such worker.
+    /// The worker isn't registered.
     #[error("worker `{0}` is not registered; POST /api/workers/register first")]
     NoWorker(WorkerId),
-    /// The attempt isn't the lease principal's any more, or never was.
+    /// The lease doesn't hold the attempt.
     #[error("{0}")]
     LeaseLost(LeaseLost),
-    /// The workflow runs.
+    /// The workflow's status doesn't allow the request.
     #[error("workflow `{workflow}` is {status}; {fix}")]
     InvalidState {
         /// The workflow.
         workflow: WorkflowId,
-        /// What it is.
+        /// The current status.
         status: Status,
-        /// What to do first.
+        /// What the caller must do first.
         fix: &'static str,
     },
-    /// An `Idempotency-Key` with another body.
+    /// The `Idempotency-Key` was used with another body.
     #[error(
         "Idempotency-Key {key:?} was used with another body within 24 hours; use a fresh key for a different submission"
     )]
@@ -48,56 +48,56 @@ pub enum EngineError {
         /// The key.
         key: String,
     },
-    /// Two requests changed the same workflow at once.
+    /// Two concurrent requests changed the same workflow.
     #[error("workflow `{0}` was changed by another request at the same time; read it and try again")]
     Moved(WorkflowId),
-    /// A definition with problems; all of them.
+    /// The definition is invalid. Carries all problems.
     #[error("{}", summary(.0))]
     Definition(Vec<Problem>),
-    /// Outputs that are too large.
+    /// The outputs are too large.
     #[error(transparent)]
     Outputs(#[from] OutputError),
-    /// An id that isn't one.
+    /// The id is malformed.
     #[error(transparent)]
     Id(#[from] BadId),
-    /// Labels that aren't.
+    /// A label is malformed.
     #[error(transparent)]
     Labels(#[from] BadLabel),
-    /// A number out of its range.
+    /// A number is out of range.
     #[error("{field} is {value}; it must be from {min} to {max}")]
     Range {
-        /// Which.
+        /// The field.
         field: &'static str,
-        /// What was given.
+        /// The value given.
         value: u64,
-        /// The least.
+        /// The minimum.
         min: u64,
-        /// The most.
+        /// The maximum.
         max: u64,
     },
-    /// More than there may be of something.
+    /// Too many or too long values.
     #[error("{what} is {value}; at most {limit} is allowed")]
     TooMuch {
-        /// Of what, and where.
+        /// The thing that is counted.
         what: String,
-        /// What was given.
+        /// The value given.
         value: usize,
-        /// The most.
+        /// The maximum.
         limit: usize,
     },
-    /// No token, or none that is good. It isn't said which of the reasons holds.
+    /// The token is missing or invalid. The response doesn't say why.
     #[error("the token isn't good: there is none such, or it was revoked, or it has expired")]
     BadToken,
-    /// A token's name is taken.
+    /// A token with this name exists.
     #[error("there is a token `{0}` already; revoke it first, or take another name")]
     TokenExists(TokenName),
-    /// No such token.
+    /// The token doesn't exist.
     #[error("there is no token `{0}`")]
     NoToken(TokenName),
-    /// A token that would allow nothing.
+    /// A token without scopes would allow nothing.
     #[error("a token needs at least one scope: read, submit, work or admin")]
     NoScopes,
-    /// Labels that the caller's token doesn't name.
+    /// The caller's token doesn't allow these labels.
     #[error(
         "the token doesn't allow {} `{}`; it allows {}",
         if .refused.len() == 1 { "label" } else { "labels" },
@@ -105,39 +105,39 @@ pub enum EngineError {
         if .allowed.is_empty() { "none" } else { .allowed }
     )]
     LabelsNotAllowed {
-        /// Those.
+        /// The labels that were refused.
         refused: LabelSet,
-        /// What it names.
+        /// The labels that the token allows.
         allowed: String,
     },
-    /// A secret that the caller's token doesn't name.
+    /// The caller's token doesn't allow this secret.
     #[error("the token doesn't allow secret `{0}`")]
     SecretNotAllowed(SecretName),
-    /// A store or queue didn't answer. Something may have changed; repeating the request is safe.
+    /// A store or queue call failed. Something may have changed. Repeating the request is safe.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// Why a report is refused.
+/// Why a lease was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LeaseLost {
-    /// Past its end, or another attempt has begun.
+    /// The lease has expired, or another attempt has begun.
     #[error("the lease is not the job's any more: it ended, or the job went on without it")]
     Ended,
     /// The workflow was cancelled.
     #[error("the workflow was cancelled; reports that arrive afterwards do not count")]
     Cancelled,
-    /// The attempt's end was reported before, differently.
+    /// The attempt was already ended by a different report.
     #[error("this attempt was already reported, with another result; the first report stands")]
     Reported,
-    /// Not a lease id.
+    /// The text isn't a lease id.
     #[error("this is not a lease id that this server gave")]
     Unknown,
 }
 
 impl EngineError {
-    /// Refuses a value over its limit.
+    /// Refuses a value above its limit.
     pub(crate) fn over(what: impl FnOnce() -> String, value: usize, limit: usize) -> Result<()> {
         if value > limit { Err(Self::TooMuch { what: what(), value, limit }) } else { Ok(()) }
     }

@@ -18,19 +18,19 @@ use crate::planted::Bug;
 use crate::ports::{Consistency, Dispatcher, JobStore, RunStore, Updated, WorkerRegistry};
 use crate::run::{Control, MAX_TIMER_DELAY, RunState, RunUpdate, Timer};
 
-/// Functions' clocks differ by less than this. A timer that is due within it, by the clock of whoever is told, counts as
-/// due: else the message would be dropped and no other come.
+/// The maximum difference between two functions' clocks. A timer that is due within this time counts as due. Otherwise
+/// the handler would drop the message, and no other message would follow.
 const SKEW: Duration = Duration::from_millis(2500);
-/// What is still open after this ends as failed: a run that nobody can finish is not looked at for ever.
+/// A run still open after this long is failed, so that its timer doesn't fire forever.
 pub const OPEN_AT_MOST: Duration = Duration::from_hours(30 * 24);
-/// Jobs that are expired at once.
+/// Jobs expired concurrently.
 const AT_ONCE: usize = 32;
 
-/// What a look has seen of the run so far.
+/// What a scan has found in the run so far.
 struct ScanState {
     began: Millis,
     too_old: bool,
-    /// Tickets are sent for jobs that may start since then.
+    /// Tickets are sent again for jobs that became ready after this time.
     tickets_since: Millis,
     succeeded: HashMap<JobIndex, bool>,
     earliest: Option<Millis>,
@@ -39,48 +39,49 @@ struct ScanState {
 }
 
 impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Scheduling<'_, P> {
-    /// Looks at a run whose timer is due: ends what is over, does what was missed, and sets the timer again.
+    /// Handles a run's timer: ends expired leases and attempts, repeats missed steps, and arms the timer again.
     ///
-    /// `again`: the message was received before. Whoever did so may have stopped after it said that it looks, so it is
-    /// never dropped.
+    /// `again` is true if the message was received before. The earlier handler may have stopped after it marked the
+    /// timer as firing, so a repeated message is never dropped.
     pub async fn on_timer(self, run: &RunKey, again: bool) -> Result<()> {
         let now = self.engine.now();
         let before = match self.engine.ports.control(run, Consistency::Strong).await? {
             Some(control) if control.state.is_active() => control,
             _ => return Ok(()),
         };
-        let look = RunUpdate::Look { by: (!again).then_some(now + SKEW) };
-        if look.apply(&before).is_none() {
+        let fire = RunUpdate::Fire { by: (!again).then_some(now + SKEW) };
+        if fire.apply(&before).is_none() {
             return Ok(());
         }
         let late = self.engine.has(Bug::TimerClearedLate);
-        let said = if late { Updated::Done(before.clone()) } else { self.say_that_it_looks(run, look).await? };
-        let Updated::Done(control) = said else { return Ok(()) };
-        let mut seen = ScanState::new(now, &before, &control);
-        self.look(&control, &mut seen).await?;
+        let marked = if late { Updated::Done(before.clone()) } else { self.mark_firing(run, fire).await? };
+        let Updated::Done(control) = marked else { return Ok(()) };
+        let mut scan = ScanState::new(now, &before, &control);
+        self.scan(&control, &mut scan).await?;
         if late {
-            self.engine.ports.update_control(run, look).await?;
+            self.engine.ports.update_control(run, fire).await?;
         }
-        if let (Some(from), true) = (seen.blocked_from, seen.any_waits) {
+        if let (Some(from), true) = (scan.blocked_from, scan.any_waits) {
             self.engine.ports.send_batch(BatchTask { run: run.clone(), kind: BatchKind::Skip, from }).await?;
         }
         self.finish_if_done(run).await?;
         let latest = self.engine.now() + MAX_TIMER_DELAY;
-        self.engine.timers().arm_after_write(run, seen.earliest.map_or(latest, |due| due.min(latest))).await
+        self.engine.timers().arm_after_write(run, scan.earliest.map_or(latest, |due| due.min(latest))).await
     }
 
-    /// Refused though it was due: somebody set the timer anew, after another looked, or after our own write, whose answer
-    /// was lost. In the second case nobody has looked, so it is said whatever is set.
-    async fn say_that_it_looks(self, run: &RunKey, look: RunUpdate) -> Result<Updated<Control>> {
-        match self.engine.ports.update_control(run, look).await? {
+    /// Marks the timer as firing. A refusal means that the timer was armed again after another handler's scan, or
+    /// after this handler's own write whose response was lost. In the second case nobody has scanned the run, so the
+    /// timer is marked unconditionally.
+    async fn mark_firing(self, run: &RunKey, fire: RunUpdate) -> Result<Updated<Control>> {
+        match self.engine.ports.update_control(run, fire).await? {
             Updated::ConditionFailed(Some(_)) => {
-                Ok(self.engine.ports.update_control(run, RunUpdate::Look { by: None }).await?)
+                Ok(self.engine.ports.update_control(run, RunUpdate::Fire { by: None }).await?)
             }
-            said => Ok(said),
+            marked => Ok(marked),
         }
     }
 
-    async fn look(self, control: &Control, seen: &mut ScanState) -> Result<()> {
+    async fn scan(self, control: &Control, scan: &mut ScanState) -> Result<()> {
         if control.state == RunState::Cancelling {
             let run = control.run.clone();
             return self.engine.timers().ask_for(BatchTask { run, kind: BatchKind::Cancel, from: 0 }).await;
@@ -91,30 +92,31 @@ impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Scheduling<'_, P> {
             if some.is_empty() {
                 return Ok(());
             }
-            for now in try_join_all(some.iter().map(|job| self.end_what_is_over(job, seen))).await? {
-                seen.see(&now);
+            for now in try_join_all(some.iter().map(|job| self.expire_job(job, scan))).await? {
+                scan.see(&now);
             }
             for job in &some {
-                self.promote_if_missed(job, seen).await?;
+                self.promote_if_missed(job, scan).await?;
             }
         }
     }
 
-    /// The job as it is then.
-    async fn end_what_is_over(self, job: &JobRecord, seen: &ScanState) -> Result<JobRecord> {
+    /// Ends or retries a job whose lease or queue timeout has expired, and sends a missed ticket. Returns the current
+    /// record.
+    async fn expire_job(self, job: &JobRecord, scan: &ScanState) -> Result<JobRecord> {
         let now = self.engine.now();
         let update = match &job.phase {
-            Phase::Running(_) | Phase::Ready { .. } if seen.too_old => {
+            Phase::Running(_) | Phase::Ready { .. } if scan.too_old => {
                 Some((Precondition::NotEnded, too_old_failure(job)))
             }
-            Phase::Running(hold) if hold.until <= now => {
-                let expect = Precondition::HeldOver { fence: hold.fence.clone(), until: hold.until };
-                Some((expect, lease_failure(job, hold)))
+            Phase::Running(lease) if lease.until <= now => {
+                let expect = Precondition::HeldOver { fence: lease.fence.clone(), until: lease.until };
+                Some((expect, lease_failure(job, lease)))
             }
             Phase::Ready { until: Some(until), .. } if *until <= now => {
                 Some((Precondition::ReadyOver { now }, untaken_failure(job)))
             }
-            Phase::Ready { at, .. } if *at >= seen.tickets_since && *at <= now => {
+            Phase::Ready { at, .. } if *at >= scan.tickets_since && *at <= now => {
                 self.dispatch_if_ready(job).await?;
                 None
             }
@@ -128,23 +130,23 @@ impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Scheduling<'_, P> {
         Ok(now)
     }
 
-    /// `seen` knows the jobs of this run that were read before; needs come first, so only those below the run's
-    /// `done_below` are unknown.
-    async fn promote_if_missed(self, job: &JobRecord, seen: &mut ScanState) -> Result<()> {
+    /// Promotes a waiting job whose needs have all succeeded. `scan` knows the jobs read so far. Needs come first in
+    /// the order, so only those below the run's `done_below` are unknown.
+    async fn promote_if_missed(self, job: &JobRecord, scan: &mut ScanState) -> Result<()> {
         let Phase::Waiting { on } = &job.phase else { return Ok(()) };
         let needs: Vec<JobIndex> = if job.sharded {
             self.engine.records().spec(job).await?.needs.clone()
         } else {
             on.iter().copied().collect()
         };
-        let unknown: Vec<JobIndex> = needs.iter().copied().filter(|need| !seen.succeeded.contains_key(need)).collect();
+        let unknown: Vec<JobIndex> = needs.iter().copied().filter(|need| !scan.succeeded.contains_key(need)).collect();
         for page in unknown.chunks(100) {
             let records = self.engine.ports.jobs_at(&job.key.run, page, Consistency::Strong).await?;
             for (index, record) in page.iter().zip(records) {
-                seen.succeeded.insert(*index, record.is_some_and(|record| record.outputs().is_some()));
+                scan.succeeded.insert(*index, record.is_some_and(|record| record.outputs().is_some()));
             }
         }
-        if !needs.iter().all(|need| seen.succeeded.get(need) == Some(&true)) {
+        if !needs.iter().all(|need| scan.succeeded.get(need) == Some(&true)) {
             return Ok(());
         }
         if needs.is_empty() {
@@ -160,7 +162,7 @@ impl ScanState {
     fn new(began: Millis, before: &Control, control: &Control) -> Self {
         let tickets_since = match before.timer {
             Timer::Due(at) => at - SKEW,
-            // How long ago whoever looked before was told isn't known.
+            // The due time of the previous scan isn't known.
             Timer::Firing | Timer::Off => Millis(0),
         };
         Self {
@@ -184,7 +186,7 @@ impl ScanState {
                 self.any_waits = true;
                 None
             }
-            Phase::Running(hold) => Some(hold.until),
+            Phase::Running(lease) => Some(lease.until),
             Phase::Ready { at, .. } if *at > self.began => Some(*at),
             Phase::Ready { until, .. } => *until,
             Phase::Ended(_) => None,
@@ -193,21 +195,21 @@ impl ScanState {
     }
 }
 
-/// How an attempt failed whose lease is over.
-fn lease_failure(job: &JobRecord, hold: &LeaseRecord) -> Failure {
-    let timed_out = job.deadline().is_some_and(|deadline| hold.until >= deadline);
+/// Builds the failure of an attempt whose lease has expired.
+fn lease_failure(job: &JobRecord, lease: &LeaseRecord) -> Failure {
+    let timed_out = job.deadline().is_some_and(|deadline| lease.until >= deadline);
     let (cause, error) = match job.limits.timeout {
         Some(secs) if timed_out => (Cause::Timeout, format!("it ran longer than its timeout of {secs} s")),
         _ => (Cause::Lost, "the worker was lost: its lease ended without a report".to_owned()),
     };
-    let last_report = Some(LastReport { fence: hold.fence.clone(), report: lost_report() });
+    let last_report = Some(LastReport { fence: lease.fence.clone(), report: lost_report() });
     Failure { cause, error, exit_code: None, retryable: true, last_report }
 }
 
 fn too_old_failure(job: &JobRecord) -> Failure {
     let days = OPEN_AT_MOST.as_secs() / (24 * 60 * 60);
     let (cause, last_report) = match job.lease() {
-        Some(hold) => (Cause::Timeout, Some(LastReport { fence: hold.fence.clone(), report: lost_report() })),
+        Some(lease) => (Cause::Timeout, Some(LastReport { fence: lease.fence.clone(), report: lost_report() })),
         None => (Cause::QueueTimeout, None),
     };
     let error = format!("its run has been open for {days} days, the longest that one may be");

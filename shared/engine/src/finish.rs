@@ -1,4 +1,4 @@
-//! Closing a run once all its jobs have ended.
+//! Closes a run after all its jobs have ended.
 
 use crate::Scheduling;
 use crate::error::Result;
@@ -9,11 +9,12 @@ use crate::ports::{Consistency, JobStore, RunStore};
 use crate::run::{Progress, RunEnd, RunUpdate};
 
 impl<P: RunStore + JobStore> Scheduling<'_, P> {
-    /// Reads forward from where the run was known to be done; at the end, closes it.
+    /// Advances the run's progress past all ended jobs. If no job is left, closes the run.
     ///
-    /// Each job is read about once in a run's life, since progress is kept. The workflow's record comes before the
-    /// control: stopped in between, the run is still open and this is done again. The control is closed whether or not
-    /// the workflow's record could be: it may have been closed before, or belong to a newer run by now.
+    /// Progress is stored, so each job is read about once in a run's life. The workflow record is written before the
+    /// control record: after a crash in between, the run is still open and this is repeated. The control record is
+    /// closed even if the update of the workflow record is refused: the workflow may already be ended, or a newer run
+    /// may be current.
     pub(crate) async fn finish_if_done(self, run: &RunKey) -> Result<()> {
         let Some(control) = self.engine.ports.control(run, Consistency::Strong).await? else { return Ok(()) };
         if !control.state.is_active() {
@@ -39,7 +40,7 @@ impl<P: RunStore + JobStore> Scheduling<'_, P> {
         if progress.done_below == jobs {
             return Ok(progress);
         }
-        // Most checks stop at the first job: one small read finds that out, before a page is read.
+        // Most checks stop at the first job. One small read finds that out before a page is read.
         let how = if self.engine.has(Bug::WeakFinish) { Consistency::Eventual } else { Consistency::Strong };
         let first = self.engine.ports.jobs_at(run, &[progress.done_below], how).await?;
         if !first.iter().flatten().any(JobRecord::is_ended) {

@@ -1,4 +1,4 @@
-//! The engine's own names: where a record lives, and what proves a hold on it.
+//! Ids: keys of stored records, and the secrets and hashes that prove a lease.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -7,13 +7,13 @@ use protocol::{LabelSet, LeaseId, SecretName};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-/// 128 bits nobody can guess.
+/// 128 random bits.
 pub type Random = [u8; 16];
 
-/// Fresh ones, from the operating system.
+/// Returns 128 random bits of the operating system.
 ///
 /// # Panics
-/// If the operating system has no randomness to give: nothing safe could follow.
+/// The operating system returns no random bits. Nothing would be safe then.
 #[must_use]
 pub fn random() -> Random {
     let mut bytes = Random::default();
@@ -21,17 +21,17 @@ pub fn random() -> Random {
     bytes
 }
 
-/// A text that a store keeps as it is.
+/// Declares a type for a text that stores keep unchanged.
 macro_rules! stored_text {
     ($($name:ident)*) => {$(
         impl $name {
-            /// Reads back what a store kept.
+            /// Wraps a stored text.
             #[must_use]
             pub fn from_stored(text: String) -> Self {
                 Self(text)
             }
 
-            /// Hexadecimal digits.
+            /// The text, in hexadecimal digits.
             #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0
@@ -42,14 +42,14 @@ macro_rules! stored_text {
 
 stored_text! { RunKey PoolId Fence ReportHash }
 
-/// One run's part of the store. Every submission and re-run writes under a fresh one, so that no record, lease or
-/// output of an older run can touch a newer.
+/// The key of one run's records. Every submission and re-run writes under a fresh key, so that no record, lease or
+/// output of an older run can affect a newer one.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct RunKey(String);
 
 impl RunKey {
-    /// A fresh key.
+    /// Creates a key.
     #[must_use]
     pub fn new(random: Random) -> Self {
         Self(hex::encode(random))
@@ -62,20 +62,20 @@ impl fmt::Display for RunKey {
     }
 }
 
-/// A job's place in a topological order of its run: whatever it needs has a smaller one.
+/// A job's position in the topological order of its run. A job's needs have smaller indexes.
 pub type JobIndex = u32;
 
-/// Where a job's record is.
+/// The key of a job's record.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct JobKey {
-    /// Its run.
+    /// The run.
     pub run: RunKey,
-    /// Its place there.
+    /// The job's index in the run.
     pub index: JobIndex,
 }
 
 impl JobKey {
-    /// Names a job.
+    /// Creates the key of a job.
     #[must_use]
     pub fn new(run: &RunKey, index: JobIndex) -> Self {
         Self { run: run.clone(), index }
@@ -88,30 +88,29 @@ impl fmt::Display for JobKey {
     }
 }
 
-/// A pool: all jobs that require exactly one set of labels and name exactly one set of secrets. 128 bits of SHA-256 over
-/// both, the labels folded.
+/// A pool's id: 128 bits of SHA-256 over the case-folded labels that its jobs require and the secrets that they name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct PoolId(String);
 
 impl PoolId {
-    /// The pool of a label set, of jobs that name no secrets.
+    /// The pool of jobs with these labels and without secrets.
     #[must_use]
     pub fn of(labels: &LabelSet) -> Self {
         Self::with_secrets(labels, &BTreeSet::new())
     }
 
-    /// The pool of a label set, of jobs that name these secrets.
+    /// The pool of jobs with these labels and secrets.
     #[must_use]
     pub fn with_secrets(labels: &LabelSet, secrets: &BTreeSet<SecretName>) -> Self {
         let mut hash = Sha256::new();
         for label in labels {
-            // A comma can't be in a label, so no two sets give the same bytes.
+            // A label can't contain a comma, so different sets hash different bytes.
             hash.update(label.as_str());
             hash.update(",");
         }
         if !secrets.is_empty() {
-            // A label isn't empty, so no label set goes on with a comma.
+            // A label isn't empty, so no label set continues with a comma.
             hash.update(",");
         }
         for secret in secrets {
@@ -122,18 +121,18 @@ impl PoolId {
     }
 }
 
-/// The hash of a lease's random part: what the store keeps, so that reading it gives no one a lease.
+/// The hash of a lease's random part. The store keeps only the hash, so reading the store doesn't reveal a lease.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Fence(String);
 
-/// A hash of what a worker reported, so that a repeat is recognised and another report isn't taken for one.
+/// The hash of a worker's report. Identifies repeats and distinguishes other reports.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ReportHash(String);
 
 impl ReportHash {
-    /// Hashes a report's parts; where one ends and the next begins counts.
+    /// Hashes the parts of a report. The boundaries between the parts count.
     #[must_use]
     pub fn of<'a>(parts: impl IntoIterator<Item = &'a str>) -> Self {
         let mut hash = Sha256::new();
@@ -145,45 +144,47 @@ impl ReportHash {
     }
 }
 
-/// The first 128 bits, as hexadecimal digits.
+/// Returns the first 128 bits in hexadecimal digits.
 fn half(hash: &[u8]) -> String {
     hex::encode(&hash[..16])
 }
 
-/// Whom a lease is bound to: a token, by a hash of what is kept of it. Without tokens: everybody.
+/// The principal that a lease is bound to: a token, identified by a hash of its stored record. Without tokens, all
+/// callers are one principal.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Principal(Option<[u8; 32]>);
 
 impl Principal {
-    /// The principal that is known by these bytes.
+    /// Creates the principal identified by these bytes.
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
         Self(Some(Sha256::new().chain_update("principal:").chain_update(bytes).finalize().into()))
     }
 }
 
-/// What a lease id says: where its job is, and the random part that proves the hold; and who shows it.
+/// A parsed lease id: the job's key, the attempt and the random part that proves the lease, and the principal that
+/// presents it.
 ///
-/// Written `<run key>-<index>-<attempt>-<random>`; workers treat it as opaque. Who shows it isn't in the text.
+/// The text is `<run key>-<index>-<attempt>-<random>`. Workers treat it as opaque. It doesn't contain the principal.
 #[derive(Clone, PartialEq, Eq)]
 pub struct LeaseToken {
     /// The job.
     pub job: JobKey,
-    /// From 0.
+    /// The attempt number, from 0.
     pub attempt: u32,
-    /// The secret.
+    /// The random part. It is secret.
     random: Random,
     principal: Principal,
 }
 
 impl LeaseToken {
-    /// A fresh hold.
+    /// Creates a lease.
     #[must_use]
     pub fn new(job: JobKey, attempt: u32, random: Random, principal: Principal) -> Self {
         Self { job, attempt, random, principal }
     }
 
-    /// Reads a lease id that this principal shows; `None` if it can't be one of ours.
+    /// Parses a lease id that this principal presents. Returns `None` if the text doesn't have a lease id's form.
     #[must_use]
     pub fn parse(text: &str, principal: &Principal) -> Option<Self> {
         let mut parts = text.splitn(4, '-');
@@ -195,21 +196,22 @@ impl LeaseToken {
         (token.id().0 == text).then_some(token)
     }
 
-    /// The text that a worker carries.
+    /// The lease id that the worker receives.
     #[must_use]
     pub fn id(&self) -> LeaseId {
         LeaseId(format!("{}-{}-{}-{}", self.job.run, self.job.index, self.attempt, hex::encode(self.random)))
     }
 
-    /// Hides the random part of another lease so that only this one's principal can read it. Masking twice is the same as
-    /// not at all.
+    /// Masks the random part of another lease, so that only this lease's principal can read it. Masking twice returns
+    /// the original.
     #[must_use]
     pub fn mask(&self, other: Random) -> Random {
         let key = Sha256::new().chain_update("next:").chain_update(self.random).finalize();
         std::array::from_fn(|at| other[at] ^ key[at])
     }
 
-    /// What the store keeps of it. Shown by another principal, the same text has another fence, and holds nothing.
+    /// Returns the fence that the store keeps. The same text presented by another principal has another fence and
+    /// proves nothing.
     #[must_use]
     pub fn fence(&self) -> Fence {
         let mut hash = Sha256::new().chain_update(self.random);
@@ -220,23 +222,23 @@ impl LeaseToken {
     }
 }
 
-/// A job waiting in a pool, as a queue's message names it. A hint: the table is the truth.
+/// A queue message: a job is ready in a pool. It is a hint; the job's record decides.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ticket {
     /// The job's pool.
     pub pool: PoolId,
-    /// The job.
+    /// The ready job.
     pub job: JobKey,
 }
 
 impl Ticket {
-    /// `<pool>-<run key>-<index>`.
+    /// The ticket's text: `<pool>-<run key>-<index>`.
     #[must_use]
     pub fn text(&self) -> String {
         format!("{}-{}-{}", self.pool.0, self.job.run, self.job.index)
     }
 
-    /// Reads a ticket's text; `None` if it isn't one of ours.
+    /// Parses a ticket. Returns `None` if the text doesn't have a ticket's form.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let mut parts = text.splitn(3, '-');
@@ -251,7 +253,7 @@ impl Ticket {
     }
 }
 
-/// Needs that a job still waits for: job indexes, or shard numbers for a job with many needs.
+/// The needs that a job still waits for: job indexes, or shard numbers for a job with many needs.
 pub type Waits = BTreeSet<u32>;
 
 #[cfg(test)]
@@ -259,7 +261,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_lease_id_reads_back_and_nothing_else_is_one() {
+    fn only_a_lease_id_parses_as_one() {
         let open = Principal::default();
         let token = LeaseToken::new(JobKey::new(&RunKey::new([0xab; 16]), 12), 3, [0xcd; 16], open.clone());
         let text = token.id().0;
@@ -274,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lease_shown_by_another_holder_is_another_lease() {
+    fn lease_presented_by_another_principal_has_another_fence() {
         let of = |name: &str| Principal::of(name.as_bytes());
         let token = LeaseToken::new(JobKey::new(&RunKey::new([1; 16]), 0), 0, [2; 16], of("one"));
         let text = token.id().0;
@@ -286,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pool_is_its_label_set_whatever_the_order_case_or_repetition() {
+    fn pool_id_ignores_order_case_and_repetition_of_labels() {
         let of = |text: &str| PoolId::of(&LabelSet::from_comma_separated(text).expect("good"));
         assert_eq!(of("a,B,a"), of("b,A"));
         assert_ne!(of("ab"), of("a,b"));
@@ -295,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn jobs_that_name_other_secrets_are_in_another_pool() {
+    fn jobs_with_other_secrets_are_in_another_pool() {
         let labels = |text: &str| LabelSet::from_comma_separated(text).expect("good");
         let of = |text: &str, secrets: &[&str]| {
             let secrets = secrets.iter().map(|name| SecretName::new(*name).expect("good")).collect();
@@ -309,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ticket_reads_back() {
+    fn ticket_parses_back() {
         let ticket = Ticket { pool: PoolId::of(&LabelSet::default()), job: JobKey::new(&RunKey::new([1; 16]), 4) };
         assert_eq!(Ticket::parse(&ticket.text()), Some(ticket.clone()));
         let long = format!("{}-{}-4", "a".repeat(32), "b".repeat(3000));

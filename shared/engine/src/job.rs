@@ -1,8 +1,8 @@
-//! A job's record, and below it every change it may go through.
+//! A job's record and the changes it can go through.
 //!
-//! A change is a value: what must hold, and what then becomes. [`JobUpdate::apply`] says what that means; a store that
-//! holds records as they are calls it, one with an update language of its own translates it. Either way the rule is
-//! written here, once.
+//! A change is a value: a precondition and the new state. [`JobUpdate::apply`] defines what a change means. A store
+//! that holds records in memory calls it; a store with an update language translates it. The rule is written once,
+//! here.
 
 mod retry;
 mod update;
@@ -23,19 +23,19 @@ pub use workflow::{Budgets, JobSettings, Passthrough, Retry, TimeLimits};
 /// A job of a run: its settings and its edges in the graph. It never changes within a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct JobSpec {
-    /// As the definition says.
+    /// The settings from the definition.
     pub settings: JobSettings,
-    /// The jobs it directly needs, ascending.
+    /// The jobs that this job directly needs, ascending.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub needs: Vec<JobIndex>,
-    /// The jobs that directly need it, ascending.
+    /// The jobs that directly need this job, ascending.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub dependents: Vec<JobIndex>,
-    /// Its position in the definition, for display.
+    /// The job's position in the definition, for display.
     pub position: u32,
 }
 
-/// A setting of the job reads as a field of its spec.
+/// Gives access to the job's settings as fields of its spec.
 impl Deref for JobSpec {
     type Target = JobSettings;
 
@@ -53,156 +53,158 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
-/// Tries that are used, by the budget they came from.
+/// The tries used, by budget.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Used {
-    /// Of `retry.max`.
+    /// Tries used of `retry.max`.
     #[serde(skip_serializing_if = "is_zero")]
     pub max: u32,
-    /// Of `retry.budgets.lost`.
+    /// Tries used of `retry.budgets.lost`.
     #[serde(skip_serializing_if = "is_zero")]
     pub lost: u32,
-    /// Of `retry.budgets.timeout`.
+    /// Tries used of `retry.budgets.timeout`.
     #[serde(skip_serializing_if = "is_zero")]
     pub timeout: u32,
 }
 
-/// What changes of a job, and its spec while both together are small.
+/// A job's stored record: its mutable state, and its spec if both together are small.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct JobRecord {
-    /// Where it is.
+    /// The record's key.
     pub key: JobKey,
-    /// Chosen by the author.
+    /// The id that the author chose.
     pub id: JobId,
-    /// Of its labels and secrets.
+    /// The pool, computed from the job's labels and secrets.
     pub pool: PoolId,
-    /// `None`: stored apart, see `JobStore::specs`.
+    /// The spec, or `None` if it is stored apart (see `JobStore::specs`).
     pub spec: Option<Box<JobSpec>>,
-    /// Whether a waiting job's set holds numbers of shards of its needs instead of jobs.
+    /// True if a waiting job's set holds shard numbers instead of job indexes.
     pub sharded: bool,
-    /// Whether its spec names secrets: its log is to be masked.
+    /// True if the spec names secrets. Then the job's log is masked.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub has_secrets: bool,
-    /// From 0.
+    /// The attempt number, from 0.
     pub attempt: u32,
-    /// A copy of its spec's limits: the claim of a job must know them without reading a spec that is stored elsewhere.
+    /// A copy of the spec's time limits, so that a claim doesn't need to read a spec that is stored apart.
     #[serde(default, skip_serializing_if = "is_default")]
     pub limits: TimeLimits,
     /// Tries used.
     #[serde(default, skip_serializing_if = "is_default")]
     pub used: Used,
-    /// The attempts that failed, the latest last: up to [`ATTEMPTS_KEPT`].
+    /// The failed attempts, latest last, at most [`ATTEMPTS_KEPT`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failed: Vec<Attempt>,
-    /// The report that ended the latest ended attempt, to recognise its repeat.
+    /// The report that ended the latest ended attempt. Identifies a repeat of it.
     pub last_report: Option<LastReport>,
-    /// Why the latest ended attempt failed.
+    /// The error text of the latest failed attempt.
     pub error: Option<String>,
-    /// When it last became ready.
+    /// When the job last became ready.
     pub ready_at: Option<Millis>,
-    /// The job that was given with the answer to its completion.
+    /// The job that its worker received with the response to the completion.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<NextLease>,
-    /// Where it stands.
+    /// The job's phase.
     pub phase: Phase,
 }
 
-/// A record keeps so many failed attempts, so that it stays small however often it is tried.
+/// The maximum number of failed attempts in a record. It keeps the record small however often the job is tried.
 pub const ATTEMPTS_KEPT: usize = 16;
 
-/// Where a job stands.
+/// The phase of a job.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
-    /// For needs. Empty is possible for a moment: the last one was removed, and the next write makes it ready.
+    /// The job waits for its needs. The set is empty for a moment between the removal of the last need and the write
+    /// that makes the job ready.
     Waiting {
-        /// Those not known to have succeeded.
+        /// The needs that are not known to have succeeded.
         on: Waits,
     },
-    /// In its pool's ready list.
+    /// The job is in its pool's ready list.
     Ready {
-        /// Since when; not before this.
+        /// When the job became ready, or the earliest start.
         at: Millis,
-        /// It fails if nobody took it by then.
+        /// The queue timeout: the job fails if no worker claimed it by then.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         until: Option<Millis>,
     },
-    /// A worker holds it.
+    /// A worker runs the job under a lease.
     Running(LeaseRecord),
-    /// For good.
+    /// The job has ended.
     Ended(Completion),
 }
 
-/// A worker's hold on an attempt.
+/// A worker's lease of an attempt.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeaseRecord {
-    /// Every word about the attempt must carry this.
+    /// Every report about the attempt must carry this fence.
     pub fence: Fence,
-    /// Who.
+    /// The worker.
     pub worker: WorkerId,
-    /// What a heartbeat renews by.
+    /// The time to live in seconds. A heartbeat extends the lease by this much.
     pub ttl_secs: u32,
     /// When the attempt began.
     pub started_at: Millis,
-    /// Past this the hold is over, whether or not anything has swept it yet.
+    /// The lease's expiry. The lease is invalid afterwards, even if no timer has ended it yet.
     pub until: Millis,
 }
 
-/// A dependent that a completion takes for the worker that completes, named in the same write, so that a repeat finds it.
+/// The dependent that a completion claims for the same worker. The write that ends the job names it, so that a
+/// repeated completion finds it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NextLease {
-    /// Which.
+    /// The dependent's index.
     pub index: JobIndex,
-    /// The random part of its lease, as only the principal of the completed one can read it.
+    /// The random part of the dependent's lease, masked so that only the principal of the completed lease can read it.
     pub masked: String,
 }
 
-/// How a job ended.
+/// The end of a job.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Completion {
-    /// Well or not.
+    /// The job's outcome.
     pub outcome: JobOutcome,
     /// When.
     pub at: Millis,
-    /// The last hold on it, if it was ever held.
-    pub hold: Option<LeaseRecord>,
+    /// The last lease of the job, or `None` if no worker ever had it.
+    pub lease: Option<LeaseRecord>,
 }
 
-/// How a job ended.
+/// The outcome of a job.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum JobOutcome {
-    /// With outputs.
+    /// The job succeeded with these outputs.
     Success(OutputsRef),
-    /// With no tries left; the record's `error` says why.
+    /// The job failed and has no tries left. The record's `error` has the error text.
     Failure {
-        /// Of the command, if the worker told.
+        /// The command's exit code, if the worker reported it.
         exit_code: Option<i32>,
     },
-    /// Something it needs failed or was skipped.
+    /// A need failed or was skipped.
     Skipped,
-    /// By a cancel.
+    /// The run was cancelled.
     Cancelled,
 }
 
-/// Where a job's outputs are.
+/// The location of a job's outputs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OutputsRef {
-    /// In its record.
+    /// In the job's record.
     Inline(Outputs),
-    /// External, under a random id that only this record knows.
+    /// Stored apart, under a random id that only this record knows.
     External {
         /// The id.
         id: String,
-        /// Names and values together, written as JSON.
+        /// The size in bytes of names and values together, as JSON.
         size: usize,
     },
 }
 
 impl OutputsRef {
-    /// Names and values together, written as JSON: what they take in an answer.
+    /// The size in bytes of names and values together, as JSON, which is their size in a response.
     #[must_use]
     pub fn size(&self) -> usize {
         match self {
@@ -212,28 +214,28 @@ impl OutputsRef {
     }
 }
 
-/// The size of outputs written as JSON.
+/// The size in bytes of outputs as JSON.
 #[must_use]
 pub fn json_size(outputs: &Outputs) -> usize {
     serde_json::to_string(outputs).map_or(0, |text| text.len())
 }
 
-/// The report that ended an attempt.
+/// Identifies the report that ended an attempt.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastReport {
-    /// The attempt's.
+    /// The attempt's fence.
     pub fence: Fence,
-    /// What was said.
+    /// The hash of the report.
     pub report: ReportHash,
 }
 
-/// What a record keeps in place of a report when the end of the lease ended the attempt.
+/// The hash stored instead of a report's when an expired lease ended the attempt.
 pub(crate) fn lost_report() -> ReportHash {
     ReportHash::of(["lost"])
 }
 
 impl JobRecord {
-    /// A job as a run begins with it: without labels, secrets, limits or spec, unless they are set.
+    /// A new job record without labels, secrets, limits and spec.
     #[must_use]
     pub fn first(key: JobKey, id: JobId, phase: Phase) -> Self {
         Self {
@@ -255,7 +257,7 @@ impl JobRecord {
         }
     }
 
-    /// The word for people and the wire.
+    /// The status in the API.
     #[must_use]
     pub fn status(&self) -> Status {
         match &self.phase {
@@ -265,23 +267,23 @@ impl JobRecord {
         }
     }
 
-    /// Whether nothing can change it any more.
+    /// Returns true if the job has ended.
     #[must_use]
     pub fn is_ended(&self) -> bool {
         matches!(self.phase, Phase::Ended(_))
     }
 
-    /// The hold on its current or last attempt.
+    /// The lease of the current or last attempt.
     #[must_use]
     pub fn lease(&self) -> Option<&LeaseRecord> {
         match &self.phase {
-            Phase::Running(hold) => Some(hold),
-            Phase::Ended(ending) => ending.hold.as_ref(),
+            Phase::Running(lease) => Some(lease),
+            Phase::Ended(ending) => ending.lease.as_ref(),
             Phase::Waiting { .. } | Phase::Ready { .. } => None,
         }
     }
 
-    /// Its outputs, if it succeeded.
+    /// The job's outputs, if it succeeded.
     #[must_use]
     pub fn outputs(&self) -> Option<&OutputsRef> {
         match &self.phase {
@@ -290,13 +292,13 @@ impl JobRecord {
         }
     }
 
-    /// When its attempt has run for as long as it may.
+    /// When the attempt's timeout expires.
     #[must_use]
     pub fn deadline(&self) -> Option<Millis> {
-        self.lease().and_then(|hold| self.limits.deadline(hold.started_at))
+        self.lease().and_then(|lease| self.limits.deadline(lease.started_at))
     }
 
-    /// Whether jobs that need it can never start: it failed or was skipped.
+    /// Returns true if the job failed or was skipped: jobs that need it can never start.
     #[must_use]
     pub fn blocks_dependents(&self) -> bool {
         matches!(
@@ -305,15 +307,15 @@ impl JobRecord {
         )
     }
 
-    /// Whether the hold under `fence` began, or ended, by a write of whoever has it.
+    /// Returns true if the job runs under `fence`.
     #[must_use]
     pub fn is_running_under(&self, fence: &Fence) -> bool {
-        matches!(&self.phase, Phase::Running(hold) if hold.fence == *fence)
+        matches!(&self.phase, Phase::Running(lease) if lease.fence == *fence)
     }
 }
 
 impl JobOutcome {
-    /// The word for people and the wire.
+    /// The status in the API.
     #[must_use]
     pub fn status(&self) -> Status {
         match self {

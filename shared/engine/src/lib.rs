@@ -1,32 +1,32 @@
 //! The rules of workflow-graph: from a definition to a finished run.
 //!
-//! Decisions are pure functions on records ([`job`], [`run`], [`plan`], [`why`]). A use case is a sequence of calls on the
-//! [`ports`], written so that a crash between any two loses nothing. Each use case is a type of its own, such as
-//! [`Claims`] or [`Reports`], whose bounds name the ports that it uses. [`Engine`] assembles them.
+//! Decisions are pure functions on records ([`job`], [`run`], [`plan`], [`why`]). A use case is a sequence of calls on
+//! the [`ports`], ordered so that a crash between any two calls loses nothing. Each use case is a type of its own,
+//! such as [`Claims`] or [`Reports`], whose bounds name the ports that it uses. [`Engine`] assembles them.
 //!
-//! The groups of modules below are layers: a module uses only those of the groups above it, the types of this file, and,
-//! through these, methods of the same layer.
+//! The groups of modules below are layers. A module uses only modules of the groups above it, the types of this file,
+//! and, through these types, methods of the same layer.
 
-// Names, time, and what is kept in memory.
+// Names, time and caches.
 mod cache;
 pub mod ids;
 
 pub mod clock;
 
-// Records, and the changes that they may go through: pure.
+// Records and their changes. Pure.
 pub mod job;
 pub mod run;
 pub mod token;
 
-// What queues and the change feed carry.
+// Messages of the queues and the change feed.
 pub mod messages;
 
-// The interface to the world, and what a use case refuses.
+// Ports and errors.
 pub mod ports;
 
 pub mod error;
 
-// Who may do what, and pure decisions on several records.
+// Permissions, and pure decisions on several records.
 pub mod access;
 pub mod plan;
 
@@ -74,9 +74,9 @@ use ids::{JobKey, LeaseToken, Random};
 use ports::SecretStore;
 use protocol::{Millis, Secrets};
 
-/// The use cases over some ports, for a caller. Cheap to clone; clones share their caches.
+/// All use cases over some ports, acting for a caller. A clone is cheap and shares the caches.
 ///
-/// The ports store records and send messages. Time, randomness and secrets are given apart from them.
+/// The ports store records and send messages. Time, randomness and secrets are separate.
 pub struct Engine<P> {
     ports: Arc<P>,
     clock: Arc<dyn Clock>,
@@ -87,19 +87,19 @@ pub struct Engine<P> {
     caller: Arc<Grant>,
 }
 
-/// Where work is split, and how long lists are cached. Smaller numbers than the usual ones let small graphs, in a
-/// simulation for example, reach every case. All engines on one store must agree on `shard`.
+/// Batch sizes and cache times. Small values let small graphs in a simulation reach every case. All engines on one
+/// store must use the same `shard`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tuning {
     /// Dependents promoted before a completion is answered; the change feed promotes the rest.
     pub inline_promotions: usize,
-    /// Writes after which a batch ends and asks for the next.
+    /// Writes after which a batch ends and queues the next.
     pub batch_writes: usize,
-    /// A job with more needs than this waits for shards of this many, so that its own record stays small.
+    /// A job with more needs than this stores them in shards of this size, so that its own record stays small.
     pub shard: usize,
-    /// How long a list of pools is cached. Claims can miss a new pool for this long.
+    /// How long the list of pools is cached. A claim can miss a new pool for this long.
     pub pools_ttl: Duration,
-    /// Broken on purpose, to show that a simulation finds it.
+    /// A planted bug, to show that the simulator finds it.
     #[cfg(feature = "planted")]
     pub planted: Option<planted::Bug>,
 }
@@ -157,8 +157,8 @@ impl<P> Clone for Engine<P> {
 }
 
 impl<P> Engine<P> {
-    /// An engine over these ports for a caller that may do everything, with the machine's clock, the operating system's
-    /// random bits and no secrets.
+    /// Creates an engine with the machine's clock, the operating system's random bits and no secrets. The caller has
+    /// all permissions.
     #[must_use]
     pub fn new(ports: P) -> Self {
         let tuning = Tuning::default();
@@ -225,19 +225,19 @@ impl<P> Engine<P> {
         self.rng.random()
     }
 
-    /// A lease of the caller's.
+    /// Creates a lease for the caller.
     fn new_lease(&self, job: JobKey, attempt: u32, random: Random) -> LeaseToken {
         LeaseToken::new(job, attempt, random, self.caller.principal().clone())
     }
 
-    /// Reads a lease id that the caller shows.
+    /// Parses a lease id that the caller presents.
     fn lease(&self, text: &str) -> Option<LeaseToken> {
         LeaseToken::parse(text, self.caller.principal())
     }
 }
 
-/// Declares the handle of each use case: a reference to the engine. Its methods are in the module of the use case, in
-/// blocks whose bounds name the ports that they use.
+/// Declares the handle of each use case: a reference to the engine. The methods of a handle are in the module of the
+/// use case, in blocks whose bounds name the ports that they use.
 macro_rules! use_cases {
     ($($(#[$doc:meta])+ $visibility:vis $name:ident, $accessor:ident;)+) => {$(
         $(#[$doc])+
@@ -270,21 +270,21 @@ use_cases! {
     pub Runs, runs;
     /// Giving ready jobs to workers.
     pub Claims, claims;
-    /// What workers report of an attempt: success, failure, a heartbeat, logs.
+    /// Accepting a worker's reports about an attempt: success, failure, heartbeat, logs.
     pub Reports, reports;
-    /// What follows from changes and timers: promoting, skipping, cancelling, expiring, finishing.
+    /// Handling changes and timers: promotes, skips, cancels, expires and finishes.
     pub Scheduling, scheduling;
-    /// Setting the timers of runs.
+    /// Arming the timers of runs.
     pub Timers, timers;
     /// Workers and pools.
     pub Workers, workers;
-    /// Workflows, jobs, outputs and logs as people read them.
+    /// Reading workflows, jobs, outputs and logs for the API.
     pub Queries, queries;
-    /// Making, checking, listing and revoking tokens.
+    /// Creating, checking, listing and revoking tokens.
     pub Tokens, tokens;
-    /// The audit log.
+    /// Recording and reading the audit log.
     pub Audit, audit;
-    /// Which workflows the caller may submit and change.
+    /// Checking which workflows the caller may submit and change.
     pub(crate) Authorization, authorization;
     /// Reading and masking the secrets of jobs.
     pub(crate) JobSecrets, job_secrets;

@@ -1,4 +1,4 @@
-//! Working off, in one process, what streams, queues and timers bring elsewhere.
+//! Processes change events, queued messages and timers in one process, for stores without streams and queues.
 
 use protocol::Millis;
 
@@ -10,16 +10,17 @@ use crate::ports::{Dispatcher, JobStore, LocalWork, RunStore, StoreError, Worker
 use crate::run::{MAX_TIMER_DELAY, RunUpdate};
 
 impl<P: LocalWork + RunStore + JobStore + WorkerRegistry + Dispatcher> Scheduling<'_, P> {
-    /// Does all work that is listed, until there is none. One caller at a time.
+    /// Processes all listed work until the list is empty. Only one caller may run this at a time.
     ///
-    /// A piece is taken off its list once it is done: stopped in between, it is done again, which does no harm. One whose
-    /// records can't be read is given up, so that what is behind it goes on.
+    /// An item is removed from the list after it is processed. If the process stops in between, the item is processed
+    /// again, which has no further effect. An item whose records can't be read is dropped, so that it doesn't block
+    /// the items behind it.
     pub async fn drain(self) -> Result<()> {
         while self.drain_one().await? {}
         Ok(())
     }
 
-    /// Does one piece of listed work. Whether there was any.
+    /// Processes one item of listed work. Returns false if the list is empty.
     pub async fn drain_one(self) -> Result<bool> {
         let Some((number, work)) = self.engine.ports.next_work().await? else { return Ok(false) };
         let done = match &work {
@@ -37,20 +38,20 @@ impl<P: LocalWork + RunStore + JobStore + WorkerRegistry + Dispatcher> Schedulin
         Ok(true)
     }
 
-    /// Looks at every run that is open or being cancelled: a process that was stopped between taking a job and setting its
-    /// timer has left a lease that no timer knows of.
-    pub async fn look_at_all(self) -> Result<()> {
+    /// Fires the timers of all open and cancelling runs. A process that stopped between claiming a job and arming the
+    /// run's timer left a lease that no timer covers.
+    pub async fn fire_all_timers(self) -> Result<()> {
         for run in self.engine.ports.open_runs().await? {
-            self.look_at(run).await?;
+            self.fire_timer(run).await?;
         }
         Ok(())
     }
 
-    /// One whose records can't be read is left alone, so that the others go on.
-    async fn look_at(self, run: RunKey) -> Result<()> {
+    /// Fires a run's timer. A run whose records can't be read is skipped, so that it doesn't block the others.
+    async fn fire_timer(self, run: RunKey) -> Result<()> {
         match self.on_message(QueueMessage::Timer(run.clone()), true).await {
             Err(EngineError::Store(error @ StoreError::Corrupt(_))) => {
-                tracing::error!(%run, %error, "giving up a look");
+                tracing::error!(%run, %error, "skipping the timer of a run");
                 Ok(self
                     .engine
                     .ports
@@ -62,7 +63,7 @@ impl<P: LocalWork + RunStore + JobStore + WorkerRegistry + Dispatcher> Schedulin
         }
     }
 
-    /// Looks at every run whose timer is due. When the next one will be.
+    /// Fires all due timers. Returns when the next timer is due.
     pub async fn run_timers(self) -> Result<Option<Millis>> {
         loop {
             let due = self.engine.ports.timers_due(self.engine.now()).await?;
@@ -70,7 +71,7 @@ impl<P: LocalWork + RunStore + JobStore + WorkerRegistry + Dispatcher> Schedulin
                 return Ok(self.engine.ports.next_timer().await?);
             }
             for run in due {
-                self.look_at(run).await?;
+                self.fire_timer(run).await?;
             }
         }
     }

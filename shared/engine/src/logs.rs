@@ -1,4 +1,4 @@
-//! Logs: what a worker sends under its lease, and what people read.
+//! Logs: appends pieces from workers and reads pages for the API.
 
 use protocol::requests::LogPiece;
 use protocol::wire::LogChunk;
@@ -11,32 +11,32 @@ use crate::ports::{Consistency, JobStore, LogStore, RunStore};
 use crate::run::RunState;
 use crate::secrets;
 
-/// Bytes of log in one answer.
+/// The maximum size of a page in bytes.
 const PAGE: usize = 2_000_000;
-/// What else an answer says of a piece, at the most.
+/// The maximum size in bytes of a piece's other fields in a response.
 const AROUND: usize = 350;
 
 /// A page of a job's log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogPage {
-    /// Ascending by sequence, each number once.
+    /// The pieces, ascending by sequence number, without duplicates.
     pub chunks: Vec<LogChunk>,
-    /// Whether there is more after the last of them right now.
+    /// True if more pieces follow the last one now.
     pub more: bool,
-    /// Whether nothing will be added: the job, or the attempt that was asked for, has ended.
+    /// True if nothing will be added because the job, or the requested attempt, has ended.
     pub ended: bool,
-    /// Whose log this is.
+    /// The attempt that this log belongs to.
     pub attempt: u32,
     /// The job's latest attempt.
     pub latest: u32,
 }
 
 impl<P: RunStore + JobStore + LogStore> Reports<'_, P> {
-    /// Keeps a piece of the log of the attempt that the lease holds, without the job's secrets.
+    /// Appends log pieces of the attempt that the lease holds, with the job's secrets masked.
     ///
     /// # Errors
-    /// [`EngineError::LeaseLost`] once the attempt isn't the principal's any more, or after a cancel;
-    /// [`EngineError::TooMuch`] for too many pieces or one that is too long.
+    /// [`EngineError::LeaseLost`] if the lease no longer holds the attempt or the run was cancelled.
+    /// [`EngineError::TooMuch`] for too many pieces or a piece that is too long.
     pub async fn append_logs(self, lease: &str, mut pieces: Vec<LogPiece>) -> Result<()> {
         let lost = |why| Err(EngineError::LeaseLost(why));
         let Some(token) = self.engine.lease(lease) else { return lost(LeaseLost::Unknown) };
@@ -48,8 +48,8 @@ impl<P: RunStore + JobStore + LogStore> Reports<'_, P> {
             _ => return lost(LeaseLost::Ended),
         }
         let now = self.engine.now();
-        let Some((job, hold)) = self.engine.records().held(&token).await? else { return lost(LeaseLost::Ended) };
-        if hold.until <= now {
+        let Some((job, held)) = self.engine.records().held(&token).await? else { return lost(LeaseLost::Ended) };
+        if held.until <= now {
             return lost(LeaseLost::Ended);
         }
         if pieces.is_empty() {
@@ -68,7 +68,7 @@ impl<P: RunStore + JobStore + LogStore> Reports<'_, P> {
 }
 
 impl<P: RunStore + JobStore + LogStore> Queries<'_, P> {
-    /// A job's log after a sequence number, of an attempt or the latest.
+    /// Returns the pieces of a job's log after a sequence number, for `attempt` or the latest attempt.
     ///
     /// # Errors
     /// [`EngineError::WorkflowNotFound`], [`EngineError::NoJob`].
@@ -109,7 +109,7 @@ fn check_pieces(pieces: &[LogPiece]) -> Result<()> {
     })
 }
 
-/// How many pieces fit a page, as JSON: at least one. A control character takes six bytes there.
+/// Returns the number of pieces that fit a page as JSON, at least one. A control character takes six bytes in JSON.
 fn first_page(pieces: &[LogPiece]) -> usize {
     let mut size = 0;
     let fits = |piece: &&LogPiece| {
@@ -124,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn too_many_pieces_and_one_too_long_are_refused_with_value_and_limit() {
+    fn too_many_or_too_long_log_pieces_are_refused_with_value_and_limit() {
         let piece = |sequence: u64, size: usize| {
             serde_json::from_value(serde_json::json!({ "sequence": sequence, "data": "x".repeat(size) }))
                 .expect("a piece")

@@ -6,11 +6,11 @@ use crate::ids::{JobIndex, JobKey, RunKey};
 use crate::job::JobRecord;
 use crate::run::Control;
 
-/// A change that something follows from. Told at least once, maybe again, in the order of changes of one record.
+/// A change that the engine must act on. Delivered at least once. Changes of one record are delivered in order.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ChangeEvent {
-    /// A job ended, with the record as it was then.
+    /// A job ended. Carries the record as of that change.
     JobEnded(Box<JobRecord>),
     /// A run was opened.
     RunOpened(Control),
@@ -19,7 +19,7 @@ pub enum ChangeEvent {
 }
 
 impl ChangeEvent {
-    /// Where it was.
+    /// Returns the changed record's address.
     #[must_use]
     pub fn place(&self) -> Reconcile {
         match self {
@@ -38,69 +38,70 @@ impl Reconcile {
     }
 }
 
-/// What a queue brings.
+/// A message from a queue.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum QueueMessage {
-    /// A step of long work.
+    /// One batch of a task.
     BatchTask(BatchTask),
-    /// A look at a run.
+    /// A run's timer.
     Timer(RunKey),
-    /// A change that could not be handled when it came.
+    /// A record whose change event could not be processed.
     Reconcile(Reconcile),
 }
 
-/// Where a change was that could not be handled. What is there now is what is handled then.
+/// The record whose change event could not be processed. A retry processes the record's current state, not the state
+/// in the event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reconcile {
-    /// In a job.
+    /// A job's record.
     Job(JobKey),
-    /// In a run's control.
+    /// A run's control record.
     Run(RunKey),
 }
 
-/// Long work in a run, done in steps of bounded size.
+/// An operation on many jobs of a run, done in batches of bounded size.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BatchTask {
     /// The run.
     pub run: RunKey,
-    /// What to do.
+    /// The operation.
     pub kind: BatchKind,
-    /// Where the next step begins.
+    /// The index at which the next batch starts.
     pub from: JobIndex,
 }
 
-/// What a walk does.
+/// The operation of a batch task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BatchKind {
-    /// Makes the jobs that need nothing ready.
+    /// Makes jobs without needs ready.
     Roots,
-    /// Promotes the dependents of a job that succeeded; `from` counts among them.
+    /// Promotes the dependents of a job that succeeded. `from` is a position in the list of dependents.
     Dependents {
         /// The job.
         of: JobIndex,
     },
-    /// Skips what can't start any more.
+    /// Skips jobs that can no longer start.
     Skip,
-    /// Cancels what hasn't ended.
+    /// Cancels jobs that haven't ended.
     Cancel,
     /// Removes all records of a deleted run.
     Delete {
-        /// How many jobs it had.
+        /// The number of jobs of the run.
         jobs: u32,
     },
 }
 
-/// A piece of work that a local store has listed.
+/// An item of work that a local store has listed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Work {
-    /// A change that something follows from.
+    /// A change that the engine must act on.
     ChangeEvent(ChangeEvent),
-    /// A step of long work.
+    /// One batch of a task.
     BatchTask(BatchTask),
-    /// A change that could not be handled when it came.
+    /// A record whose change event could not be processed.
     Reconcile(Reconcile),
 }

@@ -1,5 +1,4 @@
-//! A completion that asks for the worker's next job: a dependent that needs nothing else goes from waiting to running in
-//! one write.
+//! Claims the next job with a completion: a dependent without other needs goes from waiting to running in one write.
 
 use protocol::requests::Next;
 use protocol::wire::Claimed;
@@ -12,7 +11,7 @@ use crate::ids::{JobKey, LeaseToken, PoolId, Random};
 use crate::job::{JobRecord, NextLease, Phase, Precondition};
 use crate::ports::{ArtifactStore, Consistency, Dispatcher, JobStore, RunStore, WorkerRegistry};
 
-/// The worker, and the dependent that it may be given.
+/// A worker that asks for a next job, and the dependent that it may receive.
 pub(crate) struct NextClaim {
     pub claimer: Claimer,
     candidate: Option<Candidate>,
@@ -21,14 +20,14 @@ pub(crate) struct NextClaim {
 struct Candidate {
     key: JobKey,
     pool: PoolId,
-    /// Its lease is made of this.
+    /// The random part of the dependent's lease.
     random: Random,
 }
 
 impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Claims<'_, P> {
-    /// Checks who asks, and finds a direct dependent of the job that waits for nothing else and that the worker may run.
+    /// Validates the request and finds a direct dependent that has no other needs and that the worker may run.
     ///
-    /// What is found is a guess by eventual reads: the write that takes it decides.
+    /// The dependent is found by eventual reads, so it is only a candidate. The write that claims it decides.
     pub(crate) async fn next_claim(self, token: &LeaseToken, next: Next) -> Result<NextClaim> {
         let claimer = self.claimer(next.worker_id, next.labels, next.exclusive, next.lease_ttl_secs).await?;
         let candidate = match self.engine.records().held(token).await? {
@@ -63,11 +62,11 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Claim
         Ok(None)
     }
 
-    /// Takes the dependent for the worker, after the write that ended the job it waited for.
+    /// Claims the dependent for the worker. Runs after the write that ended its need.
     pub(crate) async fn grant(self, token: &LeaseToken, next_claim: &NextClaim) -> Result<Option<Claimed>> {
         let Some(Candidate { key, pool, random }) = &next_claim.candidate else { return Ok(None) };
         let waiting = |_| Precondition::WaitingOnlyOn(token.job.index);
-        // The change feed may have been faster, and have put it in its pool's list.
+        // The handler of the change event may have moved the job into the ready list first.
         let ready = |by| Precondition::Ready { pool: pool.clone(), by };
         let job = match self.try_claim(&next_claim.claimer, key, *random, waiting).await? {
             None => self.try_claim(&next_claim.claimer, key, *random, ready).await?,
@@ -82,7 +81,7 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Claim
         }
     }
 
-    /// For a repeated completion: what the first was given, while it is still the worker's.
+    /// Repeats the grant of a repeated completion, while the lease is still the worker's.
     pub(crate) async fn grant_again(
         self,
         token: &LeaseToken,
@@ -105,7 +104,7 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Claim
 }
 
 impl NextClaim {
-    /// What the write that ends the job says of it.
+    /// The reference that the write that ends the completed job stores.
     pub(crate) fn named(&self, token: &LeaseToken) -> Option<NextLease> {
         let Candidate { key, random, .. } = self.candidate.as_ref()?;
         Some(NextLease { index: key.index, masked: hex::encode(token.mask(*random)) })

@@ -1,4 +1,4 @@
-//! From a definition to the records of a run: pure.
+//! Plans the records of a run from a definition. Pure.
 
 use std::collections::BTreeSet;
 
@@ -9,21 +9,21 @@ use crate::job::{Completion, JobRecord, JobSpec, OutputsRef, Phase};
 use crate::ports::{NewItem, Pool};
 use workflow::{Definition, JobDefinition, topological_order};
 
-/// A spec up to this size in JSON is kept in the job's record, so that a record stays under one write unit.
+/// The maximum size in bytes, as JSON, of a spec stored in the job's record. It keeps a record within one write unit.
 const SMALL_SPEC: usize = 400;
 
-/// A job as a run begins with it.
+/// A job as planned for a run.
 #[derive(Clone, Debug)]
 pub struct Planned {
-    /// Chosen by the author.
+    /// The id that the author chose.
     pub id: protocol::JobId,
-    /// What it is.
+    /// The job's spec.
     pub spec: JobSpec,
-    /// For a re-run that keeps it: how it ended.
+    /// For a re-run that keeps the job: its outputs.
     pub kept: Option<OutputsRef>,
 }
 
-/// Puts a definition's jobs in topological order and resolves needs to indexes.
+/// Sorts a definition's jobs topologically and resolves needs to indexes.
 #[must_use]
 pub fn planned(definition: &Definition) -> Vec<Planned> {
     let order = topological_order(&definition.jobs);
@@ -56,8 +56,8 @@ fn to_index(n: usize) -> JobIndex {
     JobIndex::try_from(n).expect("a definition has at most 10,000 jobs")
 }
 
-/// The records a run begins with: all jobs waiting, or kept and ended; what waits no longer waits for what is kept. A job
-/// with over `shard` needs waits for shards of so many.
+/// Builds the initial records of a run. A kept job has ended, and no job waits for it; all other jobs wait. A job with
+/// more than `shard` needs stores them in shards of that size.
 #[must_use]
 pub fn records(run: &RunKey, jobs: &[Planned], shard: usize, now: Millis) -> Vec<NewItem> {
     let kept: BTreeSet<JobIndex> =
@@ -70,7 +70,7 @@ pub fn records(run: &RunKey, jobs: &[Planned], shard: usize, now: Millis) -> Vec
             Some(outputs) => Phase::Ended(Completion {
                 outcome: crate::job::JobOutcome::Success(outputs.clone()),
                 at: now,
-                hold: None,
+                lease: None,
             }),
             None => Phase::Waiting { on: initial_waits(&key, &job.spec, &kept, sharded.then_some(shard), &mut items) },
         };
@@ -110,14 +110,14 @@ fn initial_waits(
     shards
 }
 
-/// Which shard of a sharded job's needs holds `need`.
+/// Returns the number of the shard that holds `need`.
 #[must_use]
 pub fn shard_of(spec: &JobSpec, need: JobIndex, shard: usize) -> Option<u32> {
     let position = spec.needs.binary_search(&need).ok()?;
     u32::try_from(position / shard).ok()
 }
 
-/// The pools that a graph's jobs belong to, each once.
+/// Returns the pools of a graph's jobs, without duplicates.
 #[must_use]
 pub fn pools(jobs: &[Planned]) -> Vec<Pool> {
     let sets: BTreeSet<_> = jobs.iter().map(|job| (&job.spec.labels, &job.spec.secrets)).collect();

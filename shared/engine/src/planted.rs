@@ -1,18 +1,18 @@
-//! Bugs that a simulation plants on purpose, to show that it would find them. There are none without the feature
-//! `planted`, which only the simulator enables.
+//! Planted bugs: deliberate defects that the simulator must find. Only the simulator enables the feature `planted`;
+//! without it there are no bugs.
 
 use crate::Engine;
 
-/// A bug.
+/// A planted bug.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bug {
-    /// A need that isn't among those that a job waits for counts as done with.
+    /// A need that is absent from the needs of a waiting job counts as succeeded.
     AbsentMeansDone,
-    /// Dependents are promoted before the write that ends what they need.
+    /// Dependents are promoted before the write that ends their need.
     PromoteBeforeWrite,
-    /// A run is closed by what an eventual read shows.
+    /// A run is finished on the evidence of an eventual read.
     WeakFinish,
-    /// Whoever looks at a run says so only afterwards.
+    /// The timer is marked as firing after the scan instead of before.
     TimerClearedLate,
 }
 

@@ -1,7 +1,8 @@
-//! What the engine needs of the world. A call is *one* atomic store or queue operation; sequences are the engine's.
+//! The ports: what the engine needs from stores and queues. A call is *one* atomic operation; the engine composes
+//! sequences.
 //!
-//! A write is seen by every [`Consistency::Strong`] read that begins after it was answered, and by an
-//! [`Consistency::Eventual`] one some time later. A write whose answer was lost may have happened.
+//! A write is visible to every [`Consistency::Strong`] read that begins after the write was answered, and to
+//! [`Consistency::Eventual`] reads some time later. A write whose response was lost may have been applied.
 
 mod access;
 
@@ -21,41 +22,41 @@ use crate::job::{JobRecord, JobSpec, JobUpdate, OutputsRef};
 use crate::messages::{BatchTask, Reconcile, Work};
 use crate::run::{Control, RunEnd, RunUpdate, WorkflowRecord};
 
-/// Why a store or queue didn't answer.
+/// Why a store or queue call failed.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// Throttled, out of reach or timed out: the same call may go through later. A write may have happened.
+    /// Throttled, unreachable or timed out. A retry may succeed. A write may have been applied.
     #[error("the store did not answer: {0}")]
     Unavailable(String),
-    /// A record isn't what the engine wrote.
+    /// A record has a form that the engine doesn't write.
     #[error("a stored record can't be read: {0}")]
     Corrupt(String),
 }
 
-/// A port's answer.
+/// The result of a port call.
 pub type Stored<T> = Result<T, StoreError>;
 
 /// How fresh a read is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Consistency {
-    /// Maybe some seconds old, at half the price.
+    /// May be some seconds old. Costs half of a strong read.
     Eventual,
-    /// As of now.
+    /// Includes every write answered before the read began.
     Strong,
 }
 
-/// A conditional write's answer.
+/// The result of a conditional write.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Updated<T> {
-    /// Done: the record as it is now.
+    /// Applied. Carries the new record.
     Done(T),
-    /// What it expects doesn't hold: the record as it is, or `None` if there is none.
+    /// Not applied. Carries the current record, or `None` if there is none.
     ConditionFailed(Option<T>),
 }
 
 impl<T> Updated<T> {
-    /// The record, whatever became of the write.
+    /// Returns the current record, whether or not the write was applied.
     pub fn record(self) -> Option<T> {
         match self {
             Self::Done(record) => Some(record),
@@ -64,63 +65,63 @@ impl<T> Updated<T> {
     }
 }
 
-/// What a submission or re-run writes before anything can see it.
+/// A record that a submission or re-run writes before the commit makes it visible.
 #[derive(Clone, Debug)]
 pub enum NewItem {
-    /// A job; its spec goes in the record, or apart if it is large, as [`NewItem::Spec`].
+    /// A job. A large spec is stored apart as [`NewItem::Spec`].
     Job(Box<JobRecord>),
     /// A large spec.
     Spec(JobKey, Box<JobSpec>),
-    /// A shard of a job's many needs.
+    /// One shard of the needs of a job with many needs.
     WaitShard(JobKey, u32, Waits),
     /// The source as submitted.
     Definition(RunKey, String),
 }
 
-/// The one write that makes a run real.
+/// The transaction that makes a run visible.
 #[derive(Clone, Debug)]
 pub struct Commit {
-    /// The workflow as it will be.
+    /// The workflow's new record.
     pub workflow: WorkflowRecord,
-    /// For a re-run: the run that must still be current, and have ended.
+    /// For a re-run: the run that must still be current and must have ended.
     pub replaces: Option<RunKey>,
     /// The run's control record.
     pub control: Control,
-    /// For a submission with a key: what a repeat will find.
+    /// For a submission with an idempotency key: the response that a repeat receives.
     pub idempotency: Option<Idempotency>,
 }
 
-/// An answer kept for a repeat.
+/// A response stored for repeats of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Idempotency {
-    /// The name of the client's token, `#`, and what the client sent.
+    /// The name of the client's token, `#`, and the key that the client sent.
     pub key: String,
-    /// Of the request's body and query.
+    /// The hash of the request's body and query.
     pub body: ReportHash,
-    /// The answer.
+    /// The workflow that the request created.
     pub workflow: WorkflowId,
-    /// After this it counts as absent.
+    /// The entry counts as absent after this time.
     pub expires: Millis,
 }
 
-/// What became of a commit.
+/// The result of a commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Committed {
-    /// The run is real.
+    /// The run is visible.
     Yes,
-    /// Another submission with the key came first.
+    /// Another submission used the key first.
     KeyTaken,
-    /// The workflow is no longer as `replaces` says.
+    /// The workflow's current run is no longer the one in `replaces`.
     Superseded,
 }
 
 /// Workflows and runs.
 pub trait RunStore: Send + Sync {
-    /// Writes records of a run that isn't committed yet. Not atomic: nothing reads them before the commit.
+    /// Writes records of a run that isn't committed yet. Not atomic: nothing reads these records before the commit.
     fn put_new(&self, items: Vec<NewItem>) -> impl Future<Output = Stored<()>> + Send;
-    /// Makes a run real, or changes nothing.
+    /// Commits a run, or changes nothing.
     fn commit(&self, commit: Commit) -> impl Future<Output = Stored<Committed>> + Send;
-    /// The answer kept under a key, if it hasn't expired.
+    /// Returns the stored response of an idempotency key, if it hasn't expired.
     fn idempotency(&self, key: &str, now: Millis) -> impl Future<Output = Stored<Option<Idempotency>>> + Send;
     /// A workflow.
     fn workflow(
@@ -128,35 +129,36 @@ pub trait RunStore: Send + Sync {
         id: &WorkflowId,
         how: Consistency,
     ) -> impl Future<Output = Stored<Option<WorkflowRecord>>> + Send;
-    /// Sets a workflow's end, if `run` is still its current run and hasn't ended. Whether it did.
+    /// Sets a workflow's end if `run` is still its current run and hasn't ended. Returns true if it did.
     fn end_workflow(&self, id: &WorkflowId, run: &RunKey, end: RunEnd) -> impl Future<Output = Stored<bool>> + Send;
-    /// Up to `limit` workflows, newest first, from the one after `after` on.
+    /// Returns up to `limit` workflows, newest first, starting after `after`.
     fn workflows(
         &self,
         after: Option<&ListCursor>,
         limit: usize,
     ) -> impl Future<Output = Stored<Vec<WorkflowRecord>>> + Send;
-    /// A run's control record.
+    /// Returns a run's control record.
     fn control(&self, run: &RunKey, how: Consistency) -> impl Future<Output = Stored<Option<Control>>> + Send;
-    /// Changes it.
+    /// Updates a run's control record.
     fn update_control(&self, run: &RunKey, update: RunUpdate) -> impl Future<Output = Stored<Updated<Control>>> + Send;
-    /// All runs that are open or cancelling, eventually.
+    /// Returns all open or cancelling runs. Eventually consistent.
     fn open_runs(&self) -> impl Future<Output = Stored<Vec<RunKey>>> + Send;
-    /// Open and cancelling runs whose timer was due by then or is being looked at, the earliest first, up to a few
-    /// hundred; eventually.
+    /// Returns open or cancelling runs whose timer is firing or was due by `by`, earliest first, up to a few hundred.
+    /// Eventually consistent.
     fn timers_due(&self, by: Millis) -> impl Future<Output = Stored<Vec<RunKey>>> + Send;
-    /// Deletes a workflow and its control, if it is as read and its run is new or final. Whether it did.
+    /// Deletes a workflow and its control record, if the workflow is still as read and its run is new or final.
+    /// Returns true if it did.
     fn delete_workflow(&self, as_read: &WorkflowRecord) -> impl Future<Output = Stored<bool>> + Send;
-    /// Deletes up to a few hundred of what is left of a run, logs and outputs too. Whether anything is left.
+    /// Deletes up to a few hundred records of a run, including logs and outputs. Returns true if any are left.
     fn delete_some(&self, run: &RunKey, jobs: u32) -> impl Future<Output = Stored<bool>> + Send;
 }
 
-/// Where a list goes on.
+/// The position at which a list of workflows continues.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListCursor {
-    /// Of the last workflow seen.
+    /// The creation time of the last workflow returned.
     pub created_at: Millis,
-    /// Of the last workflow seen.
+    /// The id of the last workflow returned.
     pub id: WorkflowId,
 }
 
@@ -164,49 +166,50 @@ pub struct ListCursor {
 pub trait JobStore: Send + Sync {
     /// A job.
     fn job(&self, key: &JobKey, how: Consistency) -> impl Future<Output = Stored<Option<JobRecord>>> + Send;
-    /// Jobs at these places, in this order; up to a few hundred.
+    /// Returns the jobs with these indexes, in this order; up to a few hundred.
     fn jobs_at(
         &self,
         run: &RunKey,
         indexes: &[JobIndex],
         how: Consistency,
     ) -> impl Future<Output = Stored<Vec<Option<JobRecord>>>> + Send;
-    /// Jobs in order from `from` on: as many as one read gives. Empty: there are no more.
+    /// Returns jobs in index order, starting at `from`, as many as one read returns. An empty result means that no
+    /// jobs are left.
     fn jobs_from(
         &self,
         run: &RunKey,
         from: JobIndex,
         how: Consistency,
     ) -> impl Future<Output = Stored<Vec<JobRecord>>> + Send;
-    /// Specs stored apart, in this order.
+    /// Returns specs that are stored apart, in the order of `indexes`.
     fn specs(&self, run: &RunKey, indexes: &[JobIndex]) -> impl Future<Output = Stored<Vec<JobSpec>>> + Send;
-    /// Changes a job.
+    /// Updates a job's record.
     fn update(&self, key: &JobKey, update: JobUpdate) -> impl Future<Output = Stored<Updated<JobRecord>>> + Send;
-    /// A shard of a job's many needs; an empty or absent one is an empty set.
+    /// Returns a shard of a job's needs. An empty or absent shard is an empty set.
     fn wait_shard(&self, key: &JobKey, shard: u32, how: Consistency) -> impl Future<Output = Stored<Waits>> + Send;
-    /// Removes a member from a shard; what is left.
+    /// Removes a member from a shard. Returns the remaining members.
     fn drop_from_shard(&self, key: &JobKey, shard: u32, member: u32) -> impl Future<Output = Stored<Waits>> + Send;
-    /// The oldest jobs of a pool's ready list that may start by `now`, eventually; their number doesn't depend on how
-    /// many wait.
+    /// Returns the oldest jobs of a pool's ready list that may start by `now`. The number of results doesn't grow with
+    /// the list. Eventually consistent.
     fn ready_heads(&self, pool: &PoolId, now: Millis) -> impl Future<Output = Stored<Vec<ReadyHead>>> + Send;
-    /// How many wait in a pool's ready list, and since when the oldest does.
+    /// Returns the number of jobs in a pool's ready list, and since when the oldest is ready.
     fn ready_count(&self, pool: &PoolId) -> impl Future<Output = Stored<(u64, Option<Millis>)>> + Send;
 }
 
-/// An entry of a ready list.
+/// An entry of a pool's ready list.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ReadyHead {
-    /// Since when.
+    /// When the job became ready.
     pub at: Millis,
-    /// Which job.
+    /// The job.
     pub job: JobKey,
 }
 
-/// Outputs that don't fit a job's record.
+/// Outputs that are too large for a job's record.
 pub trait ArtifactStore: Send + Sync {
-    /// Keeps outputs under a fresh id.
+    /// Stores outputs under a fresh id.
     fn put_outputs(&self, job: &JobKey, id: &str, outputs: &Outputs) -> impl Future<Output = Stored<()>> + Send;
-    /// Reads outputs of this size; `None` if they aren't there (yet, for an eventual read).
+    /// Reads outputs of this size. Returns `None` if they aren't there (or not yet, for an eventual read).
     fn outputs(
         &self,
         job: &JobKey,
@@ -214,18 +217,19 @@ pub trait ArtifactStore: Send + Sync {
         size: usize,
         how: Consistency,
     ) -> impl Future<Output = Stored<Option<Outputs>>> + Send;
-    /// Copies kept outputs under a new run, keeping the id.
+    /// Copies external outputs to a job of a new run. The id stays the same.
     fn copy_outputs(&self, from: &JobKey, to: &JobKey, outputs: &OutputsRef)
     -> impl Future<Output = Stored<()>> + Send;
-    /// Keeps a document for a few minutes and says where a client may GET it. `None`: answers may be of any size here.
+    /// Stores a document for a few minutes and returns the URL from which a client may GET it. Returns `None` if the
+    /// store has no URLs because responses may have any size.
     fn publish(&self, job: &JobKey, document: Bytes) -> impl Future<Output = Stored<Option<String>>> + Send;
 }
 
 /// Logs.
 pub trait LogStore: Send + Sync {
-    /// Keeps a batch. The same batch again changes nothing.
+    /// Stores a batch of log pieces. A repeated call has no further effect.
     fn append(&self, job: &JobKey, attempt: u32, pieces: Vec<LogPiece>) -> impl Future<Output = Stored<()>> + Send;
-    /// Pieces after a sequence number, ascending, each once, up to about `bytes`.
+    /// Returns the pieces after a sequence number, ascending and without duplicates, up to about `bytes`.
     fn read(
         &self,
         job: &JobKey,
@@ -235,120 +239,122 @@ pub trait LogStore: Send + Sync {
     ) -> impl Future<Output = Stored<Vec<LogPiece>>> + Send;
 }
 
-/// A pool: a label set that some job requires, with the secrets that it names.
+/// A pool: the jobs that require the same labels and name the same secrets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pool {
-    /// Follows from labels and secrets.
+    /// Computed from labels and secrets.
     pub id: PoolId,
-    /// What its jobs require.
+    /// The labels that its jobs require.
     pub labels: LabelSet,
-    /// What its jobs are given; only workers whose token allows all of them get its jobs.
+    /// The secrets that its jobs name. Only workers whose token allows all of them may run its jobs.
     pub secrets: BTreeSet<SecretName>,
-    /// Its queue, if a worker that polls SQS has registered for it.
+    /// The pool's queue, if a worker that polls SQS has registered for the pool.
     pub queue: Option<PoolQueue>,
 }
 
 impl Pool {
-    /// The pool of a label set, of jobs that name no secrets, without a queue.
+    /// Creates the pool of a label set, without secrets or a queue.
     #[must_use]
     pub fn of(labels: LabelSet) -> Self {
         Self::with_secrets(labels, BTreeSet::new())
     }
 
-    /// The pool of a label set, of jobs that name these secrets, without a queue.
+    /// Creates the pool of a label set and these secrets, without a queue.
     #[must_use]
     pub fn with_secrets(labels: LabelSet, secrets: BTreeSet<SecretName>) -> Self {
         Self { id: PoolId::with_secrets(&labels, &secrets), labels, secrets, queue: None }
     }
 
-    /// The queue, if a worker has registered for it within the hour.
+    /// Returns the queue if a worker has registered for it within the last hour.
     #[must_use]
     pub fn live_queue(&self, now: Millis) -> Option<&PoolQueue> {
         self.queue.as_ref().filter(|queue| now.since(queue.wanted_at) < QUEUE_WANTED)
     }
 }
 
-/// Tickets go to a queue this long after a worker last asked for it.
+/// Tickets are sent to a queue until this long after a worker last registered for it.
 pub const QUEUE_WANTED: Duration = Duration::from_hours(1);
 
 /// A pool's queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PoolQueue {
-    /// Where.
+    /// The queue's URL.
     pub url: String,
     /// When a worker last registered for it.
     pub wanted_at: Millis,
 }
 
-/// A worker, as the registry knows it.
+/// A worker's stored record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkerRecord {
-    /// Chosen by itself.
+    /// The id that the worker chose.
     pub id: WorkerId,
-    /// What it can do.
+    /// The worker's labels.
     pub labels: LabelSet,
-    /// How it learns of jobs.
+    /// How the worker learns of jobs.
     pub transport: Transport,
-    /// Whether it takes only jobs that ask for one of its labels.
+    /// True if the worker takes only jobs that require one of its labels.
     pub exclusive: bool,
-    /// What it understands beyond the basic protocol.
+    /// Optional protocol features that the worker supports.
     pub features: Vec<String>,
-    /// When it was first heard of.
+    /// When the worker first registered.
     pub registered_at: Millis,
-    /// When it was last heard of, to within [`HEARD_EVERY`].
+    /// When the worker was last seen, accurate to [`HEARD_EVERY`].
     pub last_seen: Millis,
 }
 
-/// A worker's `last_seen` is rewritten at most this often.
+/// The minimum time between two writes of a worker's `last_seen`.
 pub const HEARD_EVERY: Duration = Duration::from_secs(30);
 
-/// A worker not heard of for this long is forgotten.
+/// A worker that isn't seen for this long is removed.
 pub const WORKER_KEPT: Duration = Duration::from_hours(24);
 
 /// Pools and workers.
 pub trait WorkerRegistry: Send + Sync {
-    /// Adds pools that aren't there.
+    /// Adds the pools that don't exist yet.
     fn add_pools(&self, pools: Vec<Pool>) -> impl Future<Output = Stored<()>> + Send;
-    /// All pools, eventually.
+    /// Returns all pools. Eventually consistent.
     fn pools(&self) -> impl Future<Output = Stored<Vec<Pool>>> + Send;
-    /// Sees that a pool has a queue, and notes that a worker wants it now. `None`: there are no queues here.
+    /// Creates the pool's queue if needed, and records that a worker wants it now. Returns `None` if the store has no
+    /// queues.
     fn want_queue(&self, pool: &Pool, now: Millis) -> impl Future<Output = Stored<Option<PoolQueue>>> + Send;
-    /// Keeps a worker, replacing what was known.
+    /// Stores a worker and replaces its earlier record.
     fn put_worker(&self, worker: WorkerRecord) -> impl Future<Output = Stored<()>> + Send;
-    /// A worker, if it was heard of within a day.
+    /// Returns a worker, if it was seen within a day.
     fn worker(&self, id: &WorkerId, now: Millis) -> impl Future<Output = Stored<Option<WorkerRecord>>> + Send;
-    /// All workers heard of within a day, eventually.
+    /// Returns all workers seen within a day. Eventually consistent.
     fn workers(&self, now: Millis) -> impl Future<Output = Stored<Vec<WorkerRecord>>> + Send;
-    /// Forgets a worker.
+    /// Removes a worker.
     fn remove_worker(&self, id: &WorkerId) -> impl Future<Output = Stored<()>> + Send;
 }
 
-/// Messages. Each is delivered at least once, at some time, in any order.
+/// Sends messages. Each is delivered at least once, at some later time, in any order.
 pub trait Dispatcher: Send + Sync {
-    /// Tells the pool's queue that a job is ready.
+    /// Sends a ticket for a ready job to the pool's queue.
     fn send_ticket(&self, queue: &PoolQueue, ticket: Ticket) -> impl Future<Output = Stored<()>> + Send;
-    /// Asks for a step of long work.
+    /// Queues a batch task.
     fn send_batch(&self, batch: BatchTask) -> impl Future<Output = Stored<()>> + Send;
     /// Sends a run's timer message, to be delivered at `at`, which is at most [`crate::run::MAX_TIMER_DELAY`] after `now`.
     fn send_timer(&self, run: &RunKey, at: Millis, now: Millis) -> impl Future<Output = Stored<()>> + Send;
-    /// Sets aside a change that could not be handled, so that those behind it go on.
+    /// Queues a record for reconciliation, so that its change event doesn't block the events behind it.
     fn send_reconcile(&self, reconcile: Reconcile) -> impl Future<Output = Stored<()>> + Send;
 }
 
-/// The change feed and the queues of a store that one process uses alone: they are lists that the process itself
-/// consumes. Other stores have streams and queues for this.
+/// The change feed and the queues of a store that one process uses alone. They are lists that the process itself
+/// consumes. Other stores have streams and queues instead.
 pub trait LocalWork: Send + Sync {
-    /// The oldest piece of work that isn't done, with the number it is known by. The same one until it is done.
+    /// Returns the oldest item of work that isn't done, with its number. Repeated calls return the same item until it
+    /// is done.
     fn next_work(&self) -> impl Future<Output = Stored<Option<(u64, Work)>>> + Send;
-    /// Takes a piece of work off the list.
+    /// Removes an item of work from the list.
     fn work_done(&self, number: u64) -> impl Future<Output = Stored<()>> + Send;
-    /// When the first timer of an open or cancelling run is due.
+    /// Returns when the first timer of an open or cancelling run is due.
     fn next_timer(&self) -> impl Future<Output = Stored<Option<Millis>>> + Send;
-    /// Calls this with the time of every timer that is set from now on.
+    /// Registers a callback that receives the due time of every timer armed after this call.
     fn on_timer_set(&self, tell: Box<dyn Fn(Millis) + Send + Sync>);
 }
 
-/// All ports. Only for callers that assemble an engine: a use case names the ports that it uses.
+/// All ports together. Only a caller that assembles an engine needs this; a use case names the ports that it uses.
 pub trait Ports:
     RunStore + JobStore + ArtifactStore + LogStore + WorkerRegistry + TokenStore + AuditStore + Dispatcher
 {

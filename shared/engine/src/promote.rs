@@ -1,4 +1,4 @@
-//! Making a job ready once its last need succeeded.
+//! Promotion: makes a job ready after its last need succeeded.
 
 use futures::future::join_all;
 
@@ -10,23 +10,24 @@ use crate::plan;
 use crate::planted::Bug;
 use crate::ports::{Consistency, Dispatcher, JobStore, RunStore, StoreError, Updated, WorkerRegistry};
 
-/// What promoting found or did.
+/// The result of a promotion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Promotion {
-    /// Whether the dependent has ended.
+    /// True if the dependent has ended.
     pub ended: bool,
-    /// Writes it took.
+    /// The number of writes.
     pub writes: usize,
 }
 
 impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Scheduling<'_, P> {
-    /// Tells the job `dependent` that `need`, of the same run, succeeded; makes it ready if that was its last.
+    /// Removes `need` from the needs of a dependent in the same run, and makes the dependent ready if that was its
+    /// last need.
     ///
-    /// Only for an open run: the caller has read its control strongly.
+    /// The caller must have read the run's control record strongly and found it open.
     ///
-    /// Members are *removed* from a set, so that doing it twice is the same as once, and a member that is absent proves
-    /// nothing: the ready step follows in any case. The ready step's condition, that the job still waits and for
-    /// nothing, settles every race.
+    /// Needs are *removed* from a set, so a repeated call has no further effect. An absent member proves nothing, so
+    /// the ready step follows in any case. The precondition of the ready step (the job is waiting and has no needs
+    /// left) resolves every race.
     pub(crate) async fn promote(self, run_job: &JobKey, need: JobIndex) -> Result<Promotion> {
         let Some(record) = self.engine.records().job_surely(run_job).await? else {
             return Ok(Promotion { ended: true, writes: 0 });
@@ -44,7 +45,7 @@ impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Scheduling<'_, P> {
                 self.dispatch_if_ready(&ready).await?;
                 return Ok(Promotion { ended: false, writes: 1 });
             }
-            // The read was stale. What is there now decides.
+            // The eventual read was stale. Decide on the current record.
             let Some(record) = self.engine.ports.job(run_job, Consistency::Strong).await? else {
                 return Ok(Promotion { ended: true, writes: 1 });
             };
@@ -67,7 +68,7 @@ impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Scheduling<'_, P> {
             writes += 1;
         }
         if !left.is_empty() {
-            // A shard proves nothing about its job, which may have been skipped or cancelled meanwhile.
+            // A shard doesn't prove that its job still waits: the job may have been skipped or cancelled.
             let record = self.engine.ports.job(&record.key, Consistency::Strong).await?;
             return Ok(Promotion { ended: record.is_none_or(|record| record.is_ended()), writes });
         }
@@ -97,7 +98,7 @@ impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Scheduling<'_, P> {
         Ok(Promotion { ended, writes: writes + 1 })
     }
 
-    /// Makes a job that waits for nothing ready, and dispatches it; the record as it is then.
+    /// Makes a waiting job without remaining needs ready, and dispatches it. Returns the current record.
     pub(crate) async fn make_ready(self, record: &JobRecord) -> Result<Option<JobRecord>> {
         let update = JobUpdate { expect: Precondition::WaitingOnNothing, change: self.ready(record) };
         let record = self.engine.ports.update(&record.key, update).await?.record();
@@ -112,8 +113,9 @@ impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Scheduling<'_, P> {
         Change::BecomeReady { pool: record.pool.clone(), at, until: record.limits.ready_until(at) }
     }
 
-    /// Sends a ticket for a job that may start, if a worker polls its pool's queue, and sets the timer for one that may
-    /// start later or not wait for ever. Also for one found ready: whoever made it so may have stopped before this.
+    /// Dispatches a ready job: sends a ticket if a worker polls the pool's queue, and arms the run's timer if the job
+    /// has a start delay or a queue timeout. Also called for jobs that are already ready, because the process that
+    /// made them ready may have stopped before this step.
     pub(crate) async fn dispatch_if_ready(self, record: &JobRecord) -> Result<()> {
         let Phase::Ready { at, until } = record.phase else { return Ok(()) };
         let delayed = at > self.engine.now();

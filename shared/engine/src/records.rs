@@ -18,17 +18,17 @@ use crate::run::{Control, WorkflowRecord};
 
 /// Specs read in one call.
 const SPECS: usize = 100;
-/// Runs whose job ids are cached, so that a look-up by id reads one record.
+/// Runs whose job ids are cached, so that a lookup by id reads one record.
 const RUNS_CACHED: usize = 32;
 
-/// The index of each job id, by run. It never changes.
+/// The index of each job id, by run. It never changes within a run.
 pub(crate) type NamesCache = Cache<RunKey, Arc<HashMap<JobId, JobIndex>>>;
 
 pub(crate) fn names_cache() -> NamesCache {
     Cache::new(Duration::MAX, RUNS_CACHED)
 }
 
-/// A run's jobs in order of their index, read a page at a time.
+/// A run's jobs in index order, read page by page.
 pub(crate) struct Forward<'a, P> {
     ports: &'a P,
     run: &'a RunKey,
@@ -38,14 +38,14 @@ pub(crate) struct Forward<'a, P> {
 }
 
 impl<'a, P: JobStore> Records<'a, P> {
-    /// The jobs of a run from an index on.
+    /// Reads the jobs of a run, starting at `from`.
     pub(crate) fn forward(self, run: &'a RunKey, from: JobIndex, how: Consistency) -> Forward<'a, P> {
         Forward { ports: &self.engine.ports, run, how, next: from, page: Vec::new().into_iter() }
     }
 }
 
 impl<P: JobStore> Records<'_, P> {
-    /// All jobs of a run, in order.
+    /// Returns all jobs of a run, in index order.
     pub(crate) async fn all_jobs(self, run: &RunKey, how: Consistency) -> Result<Vec<JobRecord>> {
         let mut jobs = Vec::new();
         let mut forward = self.forward(run, 0, how);
@@ -55,7 +55,7 @@ impl<P: JobStore> Records<'_, P> {
         Ok(jobs)
     }
 
-    /// A job, read eventually, and strongly if it isn't there.
+    /// Returns a job. Reads eventually first, then strongly if the job isn't there.
     pub(crate) async fn job_surely(self, key: &JobKey) -> Result<Option<JobRecord>> {
         match self.engine.ports.job(key, Consistency::Eventual).await? {
             Some(record) => Ok(Some(record)),
@@ -63,7 +63,7 @@ impl<P: JobStore> Records<'_, P> {
         }
     }
 
-    /// A job's spec, from its record or from where it is kept apart.
+    /// Returns a job's spec, from its record or from where it is stored apart.
     pub(crate) async fn spec(self, record: &JobRecord) -> Result<Cow<'_, JobSpec>> {
         if let Some(spec) = &record.spec {
             return Ok(Cow::Borrowed(spec));
@@ -73,7 +73,7 @@ impl<P: JobStore> Records<'_, P> {
         Ok(Cow::Owned(spec.map_err(EngineError::from)?))
     }
 
-    /// The specs of these jobs, in their order.
+    /// Returns the specs of these jobs, in their order.
     pub(crate) async fn specs_of(self, run: &RunKey, records: &[JobRecord]) -> Result<Vec<JobSpec>> {
         let apart: Vec<JobIndex> = records.iter().filter(|job| job.spec.is_none()).map(|job| job.key.index).collect();
         let mut read = HashMap::new();
@@ -89,15 +89,16 @@ impl<P: JobStore> Records<'_, P> {
         Ok(records.iter().map(spec).collect::<Result<_, _>>()?)
     }
 
-    /// The job, if it runs under this lease. A stale read of an earlier attempt is read again.
+    /// Returns the job and its lease, if the job runs under this lease. If an eventual read doesn't show that, reads
+    /// strongly.
     pub(crate) async fn held(self, token: &LeaseToken) -> Result<Option<(JobRecord, LeaseRecord)>> {
         for how in [Consistency::Eventual, Consistency::Strong] {
             if let Some(job) = self.engine.ports.job(&token.job, how).await?
-                && let Phase::Running(hold) = &job.phase
-                && hold.fence == token.fence()
+                && let Phase::Running(lease) = &job.phase
+                && lease.fence == token.fence()
             {
-                let hold = hold.clone();
-                return Ok(Some((job, hold)));
+                let lease = lease.clone();
+                return Ok(Some((job, lease)));
             }
         }
         Ok(None)
@@ -105,13 +106,14 @@ impl<P: JobStore> Records<'_, P> {
 }
 
 impl<P: RunStore> Records<'_, P> {
-    /// The workflow, read strongly.
+    /// Reads the workflow strongly.
     pub(crate) async fn workflow_record(self, id: &WorkflowId) -> Result<WorkflowRecord> {
         let found = self.engine.ports.workflow(id, Consistency::Strong).await?;
         found.ok_or_else(|| EngineError::WorkflowNotFound(id.clone()))
     }
 
-    /// A run's control, maybe some seconds old, and strongly if it isn't there: the run may have begun just now.
+    /// Returns a run's control record. Reads eventually first, then strongly if it isn't there, because the run may be
+    /// new.
     pub(crate) async fn control_surely(self, run: &RunKey) -> Result<Option<Control>> {
         match self.engine.ports.control(run, Consistency::Eventual).await? {
             Some(control) => Ok(Some(control)),
@@ -119,13 +121,13 @@ impl<P: RunStore> Records<'_, P> {
         }
     }
 
-    /// Whether an error only means that the run was deleted meanwhile: what is missing of it isn't.
+    /// Returns true if the error was caused by the concurrent deletion of the run.
     pub(crate) async fn is_deleted(self, run: &RunKey, error: &EngineError) -> Result<bool> {
         let missing = matches!(error, EngineError::Store(StoreError::Corrupt(_)));
         Ok(missing && self.engine.ports.control(run, Consistency::Strong).await?.is_none())
     }
 
-    /// What was found of a workflow's run, or that it was deleted meanwhile.
+    /// Returns `found`, or [`EngineError::WorkflowNotFound`] if the workflow was deleted concurrently.
     pub(crate) async fn unless_deleted<T: Send>(self, workflow: &WorkflowRecord, found: Result<T>) -> Result<T> {
         match found {
             Err(error) if self.is_deleted(&workflow.run, &error).await? => {
@@ -137,7 +139,7 @@ impl<P: RunStore> Records<'_, P> {
 }
 
 impl<P: ArtifactStore> Records<'_, P> {
-    /// A job's outputs, wherever they are; `{}` for a job that gave none.
+    /// Returns a job's outputs, inline or external. Returns `{}` if the job gave none.
     pub(crate) async fn outputs_of(self, job: &JobRecord) -> Result<Outputs> {
         match job.outputs() {
             None => Ok(Outputs::new()),
@@ -155,7 +157,7 @@ impl<P: ArtifactStore> Records<'_, P> {
 }
 
 impl<P: RunStore + JobStore> Records<'_, P> {
-    /// A job of a workflow's current run, by the author's name for it.
+    /// Returns a job of a workflow's current run by its id.
     pub(crate) async fn job_by_id(self, workflow: &WorkflowId, id: &JobId) -> Result<JobRecord> {
         let record = self.workflow_record(workflow).await?;
         let no_job = || EngineError::NoJob { workflow: workflow.clone(), job: id.clone() };
@@ -177,7 +179,7 @@ impl<P: RunStore + JobStore> Records<'_, P> {
 }
 
 impl<P: JobStore> Forward<'_, P> {
-    /// The next job, or `None` after the last.
+    /// Returns the next job, or `None` after the last.
     pub(crate) async fn next(&mut self) -> Stored<Option<JobRecord>> {
         if self.page.len() == 0 {
             self.page = self.ports.jobs_from(self.run, self.next, self.how).await?.into_iter();
@@ -189,7 +191,7 @@ impl<P: JobStore> Forward<'_, P> {
         Ok(job)
     }
 
-    /// The next jobs, up to `most`; none after the last.
+    /// Returns up to `most` of the next jobs, or none after the last.
     pub(crate) async fn some(&mut self, most: usize) -> Stored<Vec<JobRecord>> {
         let mut some = Vec::with_capacity(most);
         while some.len() < most

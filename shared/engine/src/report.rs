@@ -1,4 +1,4 @@
-//! What a worker says of an attempt it holds: success, failure, or that it is still at it.
+//! A worker's reports about an attempt: success, failure and heartbeat.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -21,22 +21,23 @@ use crate::planted::Bug;
 use crate::ports::{ArtifactStore, Consistency, Dispatcher, JobStore, RunStore, StoreError, Updated, WorkerRegistry};
 use crate::run::{Control, RunState};
 
-/// Outputs up to this size, written as JSON, are kept in the job's record.
+/// The maximum size in bytes, as JSON, of outputs stored in the job's record.
 const SMALL_OUTPUTS: usize = 256;
 
 impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Reports<'_, P> {
     /// Accepts a worker's report that an attempt succeeded.
     ///
-    /// Large outputs go first, under an id nobody has seen; the end state points to them and is the one write that
-    /// acknowledges. Stopped in between, they are unreachable and expire. Promotion comes last and is done again from
-    /// the change feed, so losing it here costs a moment, never a job.
+    /// External outputs are written first, under an unused id. The conditional update to the end state references them
+    /// and is the acknowledgement. After a crash in between, the outputs are unreachable and expire. Promotion runs
+    /// last; the handler of the change event repeats it, so a crash here only delays the dependents.
     ///
-    /// With `next`, a dependent that needs nothing else is given to the worker, if its labels allow: the answer has it, and
-    /// the end state names it, so that a repeat gets the same lease while it lives.
+    /// With `next`, the worker also receives a dependent that has no other needs, if the worker's labels allow it. The
+    /// response carries it, and the end state names it, so that a repeated report receives the same lease while it is
+    /// valid.
     ///
     /// # Errors
-    /// [`EngineError::LeaseLost`], unless this very report was accepted before; [`EngineError::Outputs`] and
-    /// [`EngineError::Id`] for outputs that are too large or misnamed; those of a claim for `next`.
+    /// [`EngineError::LeaseLost`], unless this same report was accepted before. [`EngineError::Outputs`] and
+    /// [`EngineError::Id`] for outputs that are too large or misnamed. The errors of a claim for `next`.
     pub async fn complete(
         self,
         lease: &str,
@@ -78,8 +79,9 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Repor
         }
     }
 
-    /// Gives the next job, and promotes the others, which may be left to the change feed. While the store is away the next
-    /// job may not be left: it may be held already, so the completion is repeated, recognised, and given the same lease.
+    /// Grants the next job and promotes the other dependents. The change feed can take over the promotion, but not the
+    /// grant: the next job may already be leased. If the store is unavailable, the caller repeats the completion,
+    /// which is recognised and receives the same lease.
     async fn after_completion(
         self,
         token: &LeaseToken,
@@ -102,7 +104,7 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Repor
         }
     }
 
-    /// Accepts a worker's report that an attempt failed: another try, or the end.
+    /// Accepts a worker's report that an attempt failed. The job is retried or ends.
     ///
     /// # Errors
     /// As [`Engine::complete`].
@@ -135,7 +137,7 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Repor
         }
     }
 
-    /// What was found, or that the lease went with the run that was deleted meanwhile.
+    /// Returns `found`, or [`LeaseLost`] if the run was deleted concurrently.
     async fn unless_lost<T: Send>(self, token: &LeaseToken, found: Result<T>) -> Result<T> {
         match found {
             Err(error) if self.engine.records().is_deleted(&token.job.run, &error).await? => {
@@ -145,8 +147,8 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Repor
         }
     }
 
-    /// For a failure that may have been accepted before: whoever wrote it may have stopped before the next try was
-    /// dispatched.
+    /// Handles a failure that may have been accepted before. The process that accepted it may have stopped before it
+    /// dispatched the next attempt.
     async fn failed_before(self, job: Option<JobRecord>, report: &LastReport) -> Result<()> {
         repeat_or_lost(job.as_ref(), report)?;
         match job {
@@ -155,41 +157,43 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Repor
         }
     }
 
-    /// Renews a lease by the ttl that was claimed, or tells its principal that the run was cancelled.
+    /// Extends a lease by its time to live, or reports that the run was cancelled.
     ///
     /// # Errors
-    /// [`EngineError::LeaseLost`] once the attempt isn't the principal's any more.
+    /// [`EngineError::LeaseLost`] if the lease no longer holds the attempt.
     pub async fn heartbeat(self, lease: &str) -> Result<Heartbeat> {
         let lost = EngineError::LeaseLost;
         let token = self.engine.lease(lease).ok_or(lost(LeaseLost::Unknown))?;
         let control = self.engine.records().control_surely(&token.job.run).await?.ok_or(lost(LeaseLost::Ended))?;
-        let Some((job, hold)) = self.engine.records().held(&token).await? else {
+        let Some((job, held)) = self.engine.records().held(&token).await? else {
             let job = self.engine.ports.job(&token.job, Consistency::Strong).await?;
             return cancelled_answer(job.as_ref(), &control, &token).ok_or(lost(LeaseLost::Ended));
         };
-        self.engine.workers().heard_running(&hold.worker).await?;
+        self.engine.workers().heard_running(&held.worker).await?;
         if control.state == RunState::Cancelling {
-            let lease = lease_of(&job, &control, &token, hold.ttl_secs, &hold.worker);
+            let lease = lease_of(&job, &control, &token, held.ttl_secs, &held.worker);
             return Ok(Heartbeat { lease, cancelled: true });
         }
         let now = self.engine.now();
-        let renewed = now + Duration::from_secs(hold.ttl_secs.into());
+        let renewed = now + Duration::from_secs(held.ttl_secs.into());
         let until = job.deadline().map_or(renewed, |deadline| deadline.min(renewed));
         let expect = Precondition::HeldLiveUntil { fence: token.fence(), now, until };
         let job =
             match self.engine.ports.update(&token.job, JobUpdate { expect, change: Change::Renew { until } }).await? {
                 Updated::Done(job) => job,
-                // It already ends later, by another clock: a heartbeat never moves the end earlier.
+                // The lease already expires later, by another process's clock. A heartbeat never moves the expiry
+                // earlier.
                 Updated::ConditionFailed(Some(job)) if is_live(&job, &token.fence(), now) => job,
                 Updated::ConditionFailed(job) => {
                     return cancelled_answer(job.as_ref(), &control, &token).ok_or(lost(LeaseLost::Ended));
                 }
             };
-        let lease = lease_of(&job, &control, &token, hold.ttl_secs, &hold.worker);
+        let lease = lease_of(&job, &control, &token, held.ttl_secs, &held.worker);
         Ok(Heartbeat { lease, cancelled: false })
     }
 
-    /// Whether the run takes reports. If it doesn't, but this report was accepted while it did, nothing is left to do.
+    /// Returns true if the run accepts reports. Returns false if it doesn't, but this report was accepted while it
+    /// did; then nothing is left to do.
     async fn accepts_reports(self, token: &LeaseToken, report: &LastReport) -> Result<bool> {
         let control = self.engine.ports.control(&token.job.run, Consistency::Strong).await?;
         match control.map(|control| control.state) {
@@ -235,7 +239,7 @@ fn failure_hash(said: &Fail) -> ReportHash {
     ReportHash::of(["failure", &said.error, if said.retryable { "again" } else { "final" }, &code])
 }
 
-/// Whether the report is the one that ended the attempt; else why it is refused.
+/// Succeeds if the report is the one that ended the attempt. Otherwise returns why the report is refused.
 fn repeat_or_lost(job: Option<&JobRecord>, report: &LastReport) -> Result<()> {
     let lost = |why| Err(EngineError::LeaseLost(why));
     let Some(job) = job else { return lost(LeaseLost::Ended) };
@@ -252,13 +256,13 @@ fn is_live(job: &JobRecord, fence: &Fence, now: Millis) -> bool {
 }
 
 fn is_cancelled_under(job: &JobRecord, fence: &Fence) -> bool {
-    matches!(&job.phase, Phase::Ended(Completion { outcome: JobOutcome::Cancelled, hold: Some(hold), .. }) if hold.fence == *fence)
+    matches!(&job.phase, Phase::Ended(Completion { outcome: JobOutcome::Cancelled, lease: Some(held), .. }) if held.fence == *fence)
 }
 
-/// What a principal is told whose job was cancelled under its lease.
+/// The heartbeat response to a principal whose job was cancelled while leased.
 fn cancelled_answer(job: Option<&JobRecord>, control: &Control, token: &LeaseToken) -> Option<Heartbeat> {
     let job = job.filter(|job| is_cancelled_under(job, &token.fence()))?;
-    let hold = job.lease()?;
-    let lease = lease_of(job, control, token, hold.ttl_secs, &hold.worker);
+    let held = job.lease()?;
+    let lease = lease_of(job, control, token, held.ttl_secs, &held.worker);
     Some(Heartbeat { lease, cancelled: true })
 }

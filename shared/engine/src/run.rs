@@ -1,4 +1,4 @@
-//! A workflow's record, a run's control record, and the changes that the control may go through.
+//! Records of workflows and runs, and the changes that a run's control record can go through.
 
 use std::time::Duration;
 
@@ -7,14 +7,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::RunKey;
 
-/// A workflow: its name and which run is current.
+/// A workflow: its name and its current run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkflowRecord {
-    /// Chosen by the engine.
+    /// The id that the engine chose.
     pub id: WorkflowId,
-    /// From the definition.
+    /// The name from the definition.
     pub name: String,
-    /// From the definition.
+    /// The trigger from the definition.
     pub trigger: String,
     /// When it was submitted.
     pub created_at: Millis,
@@ -35,55 +35,56 @@ pub struct RunEnd {
     pub at: Millis,
 }
 
-/// A run's control record: what may happen in it. Read strongly wherever a decision hangs on it.
+/// A run's control record: decides what may happen in the run. Read strongly before every decision that depends on it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Control {
-    /// Which run.
+    /// The run.
     pub run: RunKey,
-    /// Whose.
+    /// The run's workflow.
     pub workflow: WorkflowId,
-    /// Its number, from 1.
+    /// The run's number, from 1.
     pub number: u32,
-    /// How many jobs it has: indexes are below this.
+    /// The number of jobs. All indexes are smaller.
     pub jobs: u32,
-    /// What may happen.
+    /// The run's state.
     pub state: RunState,
     /// Every job with a smaller index has ended.
     pub done_below: u32,
-    /// Whether one of those failed.
+    /// True if a job below `done_below` failed.
     pub failed: bool,
-    /// Whether one of those was cancelled.
+    /// True if a job below `done_below` was cancelled.
     pub cancelled: bool,
-    /// When it was started.
+    /// When the run was started.
     pub opened_at: Option<Millis>,
-    /// When somebody looks at what is over in it.
+    /// The run's timer.
     #[serde(default = "Timer::unknown")]
     pub timer: Timer,
 }
 
-/// A run's one timer: at the earliest time that anything in it is over, or before.
+/// A run's only timer. It is due no later than the first expiry in the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Timer {
-    /// There is nothing to look at: the run is new or final.
+    /// Not armed: the run is new or final.
     Off,
-    /// Somebody looks now, or stopped before setting it anew. Whoever has a due time sets it.
+    /// A handler scans the run now, or stopped before it armed the timer again. A process that has a due time arms the
+    /// timer.
     Firing,
-    /// Then.
+    /// Armed for this time.
     Due(Millis),
 }
 
-/// No timer is set further ahead: what a lost message or a clock that is wrong leaves undone is found by then, and no
-/// queue delays a message longer.
+/// The maximum delay of a timer. Bounds the damage of a lost message or a wrong clock. No queue delays a message
+/// longer.
 pub const MAX_TIMER_DELAY: Duration = Duration::from_mins(15);
 
 impl Timer {
-    /// A stored run from before there were timers is looked at.
+    /// A stored run without a timer is treated as firing.
     fn unknown() -> Self {
         Self::Firing
     }
 
-    /// As stores keep it: 0 while somebody looks, `None` if it is off.
+    /// The timer's stored form: 0 while firing, `None` if off.
     #[must_use]
     pub fn stored(self) -> Option<Millis> {
         match self {
@@ -112,22 +113,22 @@ impl Timer {
     }
 }
 
-/// What may happen in a run.
+/// The state of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RunState {
-    /// Nothing: submitted, not started.
+    /// Submitted but not started.
     New,
-    /// Jobs start and end.
+    /// Started: jobs start and end.
     Open,
-    /// Nothing starts, no report counts; what hasn't ended is being cancelled.
+    /// Cancelled: no job starts and no report is accepted. The remaining jobs are being marked as cancelled.
     Cancelling,
-    /// Nothing ever again.
+    /// Ended: nothing changes.
     Final,
 }
 
 impl RunState {
-    /// The word that stores keep.
+    /// The state's stored name.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -138,61 +139,62 @@ impl RunState {
         }
     }
 
-    /// Reads a stored word.
+    /// Parses a stored name.
     #[must_use]
     pub fn from_stored(text: &str) -> Option<Self> {
         [Self::New, Self::Open, Self::Cancelling, Self::Final].into_iter().find(|state| state.as_str() == text)
     }
 
-    /// Whether jobs of the run may still end.
+    /// Returns true if jobs of the run may still end.
     #[must_use]
     pub fn is_active(self) -> bool {
         matches!(self, Self::Open | Self::Cancelling)
     }
 }
 
-/// A conditional change of a control record: one write of any store. What it expects is part of what it is.
+/// A conditional change of a control record. Every store applies it as one write. Each variant implies its own
+/// precondition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RunUpdate {
     /// Starts a new run.
     Open {
-        /// When.
+        /// The start time.
         at: Millis,
     },
-    /// Begins to cancel a new or open run.
+    /// Cancels a new or open run.
     Cancel {
-        /// When; a run that was never open counts as begun then.
+        /// The time of the cancel. A run that was never open counts as opened then.
         at: Millis,
     },
-    /// All below have ended; only ever forward.
+    /// Advances the progress. Progress never moves back.
     Advance(Progress),
-    /// Sets the timer of an open or cancelling run, if nothing earlier is set.
+    /// Arms the timer of an open or cancelling run, unless an earlier time is set.
     Arm {
         /// When it is due.
         due: Millis,
     },
-    /// Whoever writes this looks at what is over in an open or cancelling run.
-    Look {
-        /// Only if the timer is due by then; `None`: in any case.
+    /// Marks the timer of an open or cancelling run as firing. The writer then scans the run.
+    Fire {
+        /// Applied only if the timer is due by this time. `None`: always applied.
         by: Option<Millis>,
     },
-    /// Closes an open or cancelling run.
+    /// Makes an open or cancelling run final.
     Finish,
 }
 
-/// How far a run is.
+/// The progress of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
     /// Every job with a smaller index has ended.
     pub done_below: u32,
-    /// Whether one of those failed.
+    /// True if a job below `done_below` failed.
     pub failed: bool,
-    /// Whether one of those was cancelled.
+    /// True if a job below `done_below` was cancelled.
     pub cancelled: bool,
 }
 
 impl Progress {
-    /// What the run's status is when all have ended.
+    /// Returns the run's status after all jobs have ended.
     #[must_use]
     pub fn status(self) -> Status {
         match (self.failed, self.cancelled) {
@@ -202,7 +204,7 @@ impl Progress {
         }
     }
 
-    /// One more job has ended.
+    /// Counts one more ended job.
     pub fn pass(&mut self, status: Status) {
         self.done_below += 1;
         self.failed |= status == Status::Failure;
@@ -211,7 +213,7 @@ impl Progress {
 }
 
 impl RunUpdate {
-    /// The record after the change, or `None` if what it expects doesn't hold.
+    /// Returns the record after the change, or `None` if the precondition doesn't hold.
     #[must_use]
     pub fn apply(self, control: &Control) -> Option<Control> {
         let mut new = control.clone();
@@ -236,7 +238,7 @@ impl RunUpdate {
             Self::Arm { due } if control.state.is_active() && control.timer.is_later_than(due) => {
                 new.timer = Timer::Due(due);
             }
-            Self::Look { by } if control.state.is_active() && by.is_none_or(|by| control.timer.is_due(by)) => {
+            Self::Fire { by } if control.state.is_active() && by.is_none_or(|by| control.timer.is_due(by)) => {
                 new.timer = Timer::Firing;
             }
             Self::Finish if control.state.is_active() => {
@@ -250,7 +252,7 @@ impl RunUpdate {
 }
 
 impl Control {
-    /// How far it is, as stored.
+    /// Returns the stored progress.
     #[must_use]
     pub fn progress(&self) -> Progress {
         Progress { done_below: self.done_below, failed: self.failed, cancelled: self.cancelled }

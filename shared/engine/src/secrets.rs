@@ -1,7 +1,7 @@
-//! Secrets: read when a job is handed out, and to hide them in what arrives of it.
+//! Job secrets: reads their values at a claim, and masks them in everything that workers send.
 //!
-//! A job's secrets are part of its pool, and a claim looks only at pools whose secrets the caller's token allows. Their
-//! values are read at the claim, each time, so that a value that was replaced is used from the next claim on.
+//! A job's secrets are part of its pool. A claim reads only pools whose secrets the caller's token allows. Each claim
+//! reads the values again, so a replaced value is used from the next claim on.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -18,11 +18,11 @@ use crate::error::Result;
 use crate::job::JobSpec;
 use crate::ports::Stored;
 
-/// To mask them, values are read again after this long.
+/// Values used for masking are read again after this long.
 const TTL: Duration = Duration::from_secs(30);
-/// Secrets that were read count as readable for this long: claims don't read them for each job that they try.
+/// Secrets that were read count as readable for this long, so that a claim doesn't read them for each candidate job.
 const READABLE_TTL: Duration = Duration::from_secs(5);
-/// Secrets that are cached at the most.
+/// The maximum number of cached secrets.
 const SECRETS_CACHED: usize = 1000;
 
 /// Secrets as they were last read.
@@ -32,16 +32,16 @@ pub(crate) fn secrets_cache() -> SecretsCache {
     Cache::new(TTL, SECRETS_CACHED)
 }
 
-/// A secret as it was read.
+/// A cached secret.
 #[derive(Clone)]
 pub(crate) struct CachedSecret {
     value: Option<SecretValue>,
-    /// What it was before: a job that was given this may still run.
+    /// The previous value. A job that received it may still run.
     before: Option<SecretValue>,
 }
 
 impl<P> JobSecrets<'_, P> {
-    /// The values of these secrets, of those that there are.
+    /// Reads the values of those secrets that exist.
     pub(crate) async fn secrets_now(self, names: &BTreeSet<SecretName>) -> Stored<Secrets> {
         if names.is_empty() {
             return Ok(Secrets::new());
@@ -58,8 +58,8 @@ impl<P> JobSecrets<'_, P> {
         Ok(values)
     }
 
-    /// A masker of these secrets: of the values read at most [`TTL`] ago, and of the values before those, if this process
-    /// has read them.
+    /// Returns a masker for these secrets. It covers the values read at most [`TTL`] ago, and their previous values if
+    /// this process has read them.
     pub(crate) async fn masker(self, names: &BTreeSet<SecretName>) -> Result<Masker> {
         let cached = || -> Vec<Option<CachedSecret>> {
             let now = self.engine.now();
@@ -75,7 +75,7 @@ impl<P> JobSecrets<'_, P> {
         Ok(Masker::new(values.chain(read.values())))
     }
 
-    /// What a worker says of a job, without the job's secrets.
+    /// Masks the job's secrets in a text from a worker.
     pub(crate) async fn without_secrets(self, spec: &JobSpec, text: String) -> Result<String> {
         if spec.secrets.is_empty() {
             return Ok(text);
@@ -83,8 +83,7 @@ impl<P> JobSecrets<'_, P> {
         Ok(self.masker(&spec.secrets).await?.mask(&text).into_owned())
     }
 
-    /// Whether jobs that name these secrets can be handed out: not while they can't be read. A job that is taken then would
-    /// only be lost.
+    /// Returns true if these secrets can be read now. A job claimed while they can't be read would be lost.
     pub(crate) async fn can_read(self, secrets: &BTreeSet<SecretName>) -> bool {
         let now = self.engine.now();
         let was_read = |name| self.engine.caches.secrets.get_younger(name, READABLE_TTL, now).is_some();
@@ -101,7 +100,7 @@ impl<P> JobSecrets<'_, P> {
     }
 }
 
-/// Hides secrets in pieces that are in order, also where one begins in a piece and ends in a later one of its stream.
+/// Masks secrets in log pieces, which must be in order. Also masks a secret that spans several pieces of one stream.
 pub(crate) fn hide(masker: Masker, pieces: &mut [LogPiece]) {
     let masker = Arc::new(masker);
     for of in [Stream::Stdout, Stream::Stderr] {
@@ -116,7 +115,7 @@ pub(crate) fn hide(masker: Masker, pieces: &mut [LogPiece]) {
     }
 }
 
-/// What a job is told whose secrets aren't all there; `None`: they are.
+/// Returns the error text of a job with missing secrets, or `None` if all exist.
 pub(crate) fn missing(wanted: &BTreeSet<SecretName>, found: &Secrets) -> Option<String> {
     let missing: Vec<String> =
         wanted.iter().filter(|name| !found.contains_key(*name)).map(|name| format!("`{name}`")).collect();
@@ -135,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_secret_in_two_pieces_of_a_stream_is_hidden_and_the_other_stream_stays_apart() {
+    fn secret_split_over_two_pieces_of_one_stream_is_masked() {
         let piece = |sequence, stream, data: &str| LogPiece {
             sequence,
             data: data.to_owned(),
@@ -153,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn secrets_that_are_not_there_are_all_named() {
+    fn all_missing_secrets_are_named() {
         let name = |text: &str| SecretName::new(text).expect("a name");
         let wanted = ["A", "B", "C"].map(name).into();
         let mut found = Secrets::from([(name("B"), SecretValue::new("b").expect("a value"))]);

@@ -1,4 +1,4 @@
-//! Starting a workflow, for the first time or again.
+//! Starts a run of a workflow: the first run or a re-run.
 
 use futures::FutureExt;
 use futures::stream::{self, StreamExt, TryStreamExt};
@@ -16,13 +16,13 @@ use crate::ports::{
 use crate::run::{RunState, RunUpdate, WorkflowRecord};
 use crate::submit::new_control;
 
-/// Outputs that are copied for a re-run at once.
+/// Outputs copied concurrently for a re-run.
 const COPIES_AT_ONCE: usize = 32;
 
 impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Runs<'_, P> {
-    /// Starts a new workflow, or a finished one again under the next run number.
+    /// Starts a new workflow, or re-runs a finished one under the next run number.
     ///
-    /// The jobs become ready by the run's event, not here: what is answered is that the run is open.
+    /// The response means that the run is open. The handler of the run's change event makes the jobs ready.
     ///
     /// # Errors
     /// [`EngineError::InvalidState`] while it runs, [`EngineError::WorkflowNotFound`], [`EngineError::Moved`].
@@ -36,7 +36,7 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Runs<
         let update = RunUpdate::Open { at };
         match self.engine.ports.update_control(&workflow.run, update).await? {
             Updated::Done(control) => self.engine.timers().first_timer(&control).await,
-            // Our own write, whose answer was lost.
+            // This request's own write was applied, but its response was lost.
             Updated::ConditionFailed(Some(control))
                 if control.state == RunState::Open && control.opened_at == Some(at) =>
             {
@@ -83,7 +83,8 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Runs<
         Ok(())
     }
 
-    /// The job as the next run begins with it. Passthrough outputs are copied, so that deleting one run can't touch another.
+    /// Returns the job as planned for the next run. Its outputs are copied, so that deleting the old run can't remove
+    /// them.
     async fn again(self, old: &JobRecord, spec: &JobSpec, run: &RunKey, only: Option<Only>) -> Result<Planned> {
         let kept = match (only, old.outputs()) {
             (Some(Only::Failed), Some(outputs)) => {

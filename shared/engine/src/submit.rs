@@ -1,4 +1,4 @@
-//! Submission: from a definition to a workflow that can be run.
+//! Submission: stores a workflow from its definition.
 
 use std::time::Duration;
 
@@ -15,46 +15,46 @@ use crate::ports::{
 use crate::run::{Control, MAX_TIMER_DELAY, RunState, Timer, WorkflowRecord};
 use workflow::Definition;
 
-/// An answer is kept for a repeat with the same key for this long.
+/// How long the response to a request with an idempotency key is stored.
 pub const KEY_KEPT: Duration = Duration::from_hours(24);
 
-/// Records written in one call, and calls under way at once.
+/// Records written in one call, and concurrent calls.
 const BATCH: usize = 25;
 const BATCHES_AT_ONCE: usize = 8;
-/// Keys under which a run's records are written at the most.
+/// Attempts to write a run's records, each under a fresh run key.
 const LAYOUTS: usize = 3;
 
-/// The name of a workflow whose definition has none.
+/// The name of a workflow whose definition has no name.
 const UNNAMED: &str = "workflow";
 
-/// What a client submits.
+/// A client's submission.
 #[derive(Clone, Debug)]
 pub struct Submission {
-    /// Checked.
+    /// The validated definition.
     pub definition: Definition,
-    /// As sent, to be kept.
+    /// The definition's source, as sent.
     pub source: String,
-    /// Start it too.
+    /// True if the workflow is also started.
     pub run: bool,
-    /// The `Idempotency-Key`, and the hash of all that makes the request what it is.
+    /// The `Idempotency-Key`, and the hash of everything that distinguishes the request.
     pub key: Option<(String, ReportHash)>,
 }
 
-/// A submission's answer.
+/// The response to a submission.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Submitted {
     /// The workflow.
     pub workflow: WorkflowId,
-    /// Whether an earlier request with the same key made it.
+    /// True if an earlier request with the same key created the workflow.
     pub repeat: bool,
 }
 
 impl<P: RunStore + WorkerRegistry + Dispatcher> Submissions<'_, P> {
-    /// Accepts a workflow.
+    /// Stores a workflow.
     ///
-    /// Everything is written under a fresh run key that nobody knows, and made real by one transaction; stopped in
-    /// between, what was written is unreachable and expires. Pools come first, so that no ready job is ever in a pool
-    /// that claims don't know.
+    /// All records are written under a fresh, unknown run key, and one transaction commits the run. After a crash in
+    /// between, the records are unreachable and expire. Pools are added first, so that every ready job is in a pool
+    /// that claims know.
     ///
     /// # Errors
     /// [`EngineError::KeyReused`] for a known key with another body, [`EngineError::LabelsNotAllowed`],
@@ -102,13 +102,14 @@ impl<P: RunStore + WorkerRegistry + Dispatcher> Submissions<'_, P> {
         Ok(Submitted { workflow: id, repeat: false })
     }
 
-    /// Whether a refused commit was our own, made before: its answer was lost and the client library repeated it.
+    /// Returns true if a refused commit was already applied by this request: its response was lost, and the client
+    /// library repeated it.
     pub(crate) async fn is_current(self, id: &WorkflowId, run: &RunKey) -> Result<bool> {
         let workflow = self.engine.ports.workflow(id, Consistency::Strong).await?;
         Ok(workflow.is_some_and(|workflow| workflow.run == *run))
     }
 
-    /// A key among those of the caller's token: another's may have the same one.
+    /// Prefixes an idempotency key with the caller's token, because another token may use the same key.
     fn scoped(self, key: &str) -> String {
         format!("{}#{key}", self.engine.caller.name().map_or("", TokenName::as_str))
     }
@@ -122,10 +123,10 @@ impl<P: RunStore + WorkerRegistry + Dispatcher> Submissions<'_, P> {
         }
     }
 
-    /// Does what writes a run's records under a key that nobody knows; under another, some times, if the store was away.
+    /// Calls `stage` with a fresh run key. Retries some times, each with another key, if the store is unavailable.
     ///
-    /// These writes have no conditions. One whose answer was lost may be done late, and would undo what has happened to
-    /// its record since: so a run isn't committed under a key of which a write is in doubt.
+    /// The writes of `stage` are unconditional. A write whose response was lost may be applied late and would
+    /// overwrite later changes. So a run isn't committed under a key with a write in doubt.
     pub(crate) async fn under_a_fresh_key<T, F>(self, stage: impl Fn(RunKey) -> F + Send) -> Result<(RunKey, T)>
     where
         T: Send,
@@ -144,7 +145,7 @@ impl<P: RunStore + WorkerRegistry + Dispatcher> Submissions<'_, P> {
         }
     }
 
-    /// Writes a run's records, and the pools its jobs belong to, before the commit.
+    /// Writes a run's records, and the pools of its jobs, before the commit.
     pub(crate) async fn stage(
         self,
         run: &RunKey,
@@ -164,7 +165,7 @@ impl<P: RunStore + WorkerRegistry + Dispatcher> Submissions<'_, P> {
     }
 }
 
-/// The control record of a run: new, or open from `opened_at` on.
+/// Builds a run's control record: new, or open since `opened_at`.
 pub(crate) fn new_control(workflow: &WorkflowRecord, jobs: &[Planned], opened_at: Option<Millis>) -> Control {
     Control {
         run: workflow.run.clone(),

@@ -1,8 +1,9 @@
-//! Timers: one for each run. When it is due, somebody looks at the run and ends what is over.
+//! Run timers. Each run has one timer. When it fires, a handler scans the run and ends whatever has expired.
 //!
-//! Whoever writes a due time into a job's record reads the run's control strongly *afterwards*, and sets the timer if
-//! it isn't due by then. Whoever looks says so in the control *first*, and reads the jobs strongly afterwards. So
-//! either the one sees that somebody looks, and sets the timer again, or the other sees the due time.
+//! A process that writes a due time into a job's record reads the run's control record strongly *afterwards*, and arms
+//! the timer if it isn't due by then. A handler marks the timer as firing *first*, and reads the jobs strongly
+//! afterwards. So either the first process sees that the timer is firing and arms it again, or the handler sees the
+//! due time.
 
 use std::time::Duration;
 
@@ -18,14 +19,14 @@ use crate::run::{Control, MAX_TIMER_DELAY, RunUpdate, Timer};
 
 /// A timer that is overdue by this much has lost its message.
 const LATE: Duration = Duration::from_secs(10);
-/// A run in which long work was asked for is looked at after this, in case its message was lost.
-const WALKED_BY: Duration = Duration::from_mins(1);
-/// Messages sent at once.
+/// After a batch task is queued, the run's timer fires within this time, in case the task's message is lost.
+const BATCH_RETRY: Duration = Duration::from_mins(1);
+/// Messages sent concurrently.
 const AT_ONCE: usize = 32;
 
 impl<P: RunStore + Dispatcher> Timers<'_, P> {
-    /// Sets the run's timer to `due` unless an earlier one is set. `control` was read strongly after the write that made
-    /// `due` a time to look at.
+    /// Arms the run's timer for `due`, unless an earlier time is set. `control` must have been read strongly after the
+    /// write that set the due time.
     pub(crate) async fn arm(self, control: &Control, due: Millis) -> Result<()> {
         let due = due.min(self.engine.now() + MAX_TIMER_DELAY);
         let update = RunUpdate::Arm { due };
@@ -38,7 +39,8 @@ impl<P: RunStore + Dispatcher> Timers<'_, P> {
     async fn set_timer(self, run: &RunKey, due: Millis) -> Result<()> {
         let ours = match self.engine.ports.update_control(run, RunUpdate::Arm { due }).await? {
             Updated::Done(_) => true,
-            // Our own write, whose answer was lost; or the same by another, whose message may be.
+            // This process's own write, whose response was lost, or an equal write by another process, whose message
+            // may be lost.
             Updated::ConditionFailed(now) => now.is_some_and(|now| now.timer == Timer::Due(due)),
         };
         if ours {
@@ -47,8 +49,8 @@ impl<P: RunStore + Dispatcher> Timers<'_, P> {
         Ok(())
     }
 
-    /// As [`Self::arm`], by whoever can't go on because the store failed, and doesn't know whether its write was done. If
-    /// this fails too, the look that is due anyway finds what is over, at most [`MAX_TIMER_DELAY`] later.
+    /// Like [`Self::arm`], for a caller that failed on a store error and doesn't know whether its write was applied.
+    /// If this fails too, the run's next timer finds the expired lease, at most [`MAX_TIMER_DELAY`] later.
     pub(crate) async fn arm_in_doubt(self, run: &RunKey, due: Millis) {
         let due = due.min(self.engine.now() + MAX_TIMER_DELAY);
         if let Err(error) = self.set_timer(run, due).await {
@@ -56,7 +58,7 @@ impl<P: RunStore + Dispatcher> Timers<'_, P> {
         }
     }
 
-    /// As [`Self::arm`], for whoever hasn't read the control since its write.
+    /// Like [`Self::arm`], for a caller that hasn't read the control record since its write.
     pub(crate) async fn arm_after_write(self, run: &RunKey, due: Millis) -> Result<()> {
         match self.engine.ports.control(run, Consistency::Strong).await? {
             Some(control) => self.arm(&control, due).await,
@@ -64,15 +66,15 @@ impl<P: RunStore + Dispatcher> Timers<'_, P> {
         }
     }
 
-    /// Asks for a step of long work, and for a look at the run in case the message is lost.
+    /// Queues a batch task, and arms the run's timer in case the message is lost.
     pub(crate) async fn ask_for(self, batch: BatchTask) -> Result<()> {
         let run = batch.run.clone();
         self.engine.ports.send_batch(batch).await?;
-        self.arm_after_write(&run, self.engine.now() + WALKED_BY).await
+        self.arm_after_write(&run, self.engine.now() + BATCH_RETRY).await
     }
 
-    /// Asks again for a look at every run whose timer is overdue: its message was lost. How many there were; in a system
-    /// where nothing was lost, none.
+    /// Sends the timer message again for every run whose timer is overdue, because its message was lost. Returns the
+    /// number of such runs: 0 if no message was lost.
     pub async fn sweep(self) -> Result<usize> {
         let now = self.engine.now();
         let late = self.engine.ports.timers_due(now - LATE).await?;
@@ -82,8 +84,7 @@ impl<P: RunStore + Dispatcher> Timers<'_, P> {
         Ok(late.len())
     }
 
-    /// Asks for the look that every run gets, if nothing else is due in it before. The run is open whether or not this
-    /// works, and the sweep asks again.
+    /// Sends the first timer message of a run. The run is open even if this fails; the sweep sends the message again.
     pub(crate) async fn first_timer(self, control: &Control) {
         if let Timer::Due(at) = control.timer
             && let Err(error) = self.engine.ports.send_timer(&control.run, at, self.engine.now()).await

@@ -1,4 +1,4 @@
-//! A token's text, and what is kept of it.
+//! Token texts and stored token records.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -11,10 +11,10 @@ use subtle::ConstantTimeEq;
 
 use crate::ids::{Principal, Random};
 
-/// What every token begins with, so that scanners for lost secrets know one.
+/// The prefix of every token. Secret scanners recognise it.
 const PREFIX: &str = "wfg_";
 
-/// A token as its user has it: `wfg_<name>_<64 hexadecimal digits>`. The name says which record to compare with.
+/// A token's text: `wfg_<name>_<64 hexadecimal digits>`. The name identifies the stored record.
 #[derive(Clone)]
 pub struct TokenText {
     /// The token's name.
@@ -23,7 +23,7 @@ pub struct TokenText {
 }
 
 impl TokenText {
-    /// A fresh one.
+    /// Creates a random token.
     #[must_use]
     pub fn new(name: TokenName, [first, second]: [Random; 2]) -> Self {
         let mut secret = [0; 32];
@@ -32,7 +32,7 @@ impl TokenText {
         Self { name, secret }
     }
 
-    /// Reads one; `None` if it can't be one of ours.
+    /// Parses a token. Returns `None` if the text doesn't have a token's form.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let (name, secret) = text.strip_prefix(PREFIX)?.rsplit_once('_')?;
@@ -40,16 +40,16 @@ impl TokenText {
         (read.reveal() == text).then_some(read)
     }
 
-    /// The text, for its user only.
+    /// Returns the full text. Show it only to the token's user.
     #[must_use]
     pub fn reveal(&self) -> String {
         format!("{PREFIX}{}_{}", self.name, hex::encode(self.secret))
     }
 
-    /// What is kept of it.
+    /// Returns the hash of the secret part, which is what the store keeps.
     #[must_use]
     pub fn hash(&self) -> TokenHash {
-        // 256 random bits can't be guessed, so a plain hash is as good as a slow one.
+        // The secret part has 256 random bits, so a fast hash is sufficient.
         TokenHash(hex::encode(Sha256::new().chain_update("token:").chain_update(self.secret).finalize()))
     }
 }
@@ -66,7 +66,7 @@ impl fmt::Debug for TokenText {
 pub struct TokenHash(String);
 
 impl TokenHash {
-    /// Whether they are the same, in a time that doesn't say how much of them is.
+    /// Compares in constant time.
     #[must_use]
     pub fn is(&self, other: &Self) -> bool {
         self.0.as_bytes().ct_eq(other.0.as_bytes()).into()
@@ -79,41 +79,42 @@ impl fmt::Debug for TokenHash {
     }
 }
 
-/// A token as a store keeps it.
+/// A stored token.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct TokenRecord {
-    /// What it is known by.
+    /// The token's name.
     pub name: TokenName,
-    /// Of its secret part.
+    /// The hash of the secret part.
     pub hash: TokenHash,
-    /// What it may be used for.
+    /// The scopes that the token grants.
     pub scopes: BTreeSet<Scope>,
-    /// Which labels.
+    /// The labels that the token allows.
     pub labels: Allowed<Label>,
-    /// Which secrets.
+    /// The secrets that the token allows.
     pub secrets: Allowed<SecretName>,
-    /// Only jobs that ask for a label.
+    /// True if the token's workers may only claim jobs that require a label.
     pub exclusive: bool,
-    /// When it was made.
+    /// When the token was created.
     pub created_at: Millis,
-    /// When it ends.
+    /// When the token expires.
     pub expires_at: Millis,
 }
 
 impl TokenRecord {
-    /// Whether this is the token, and it is still good.
+    /// Returns true if the text is this token's and the token has not expired.
     #[must_use]
     pub fn admits(&self, text: &TokenText, now: Millis) -> bool {
         self.hash.is(&text.hash()) && now < self.expires_at
     }
 
-    /// What its leases are bound to: a token made again under the same name is another.
+    /// Returns the principal that the token's leases are bound to. A new token with the same name has another
+    /// principal.
     #[must_use]
     pub fn principal(&self) -> Principal {
         Principal::of(self.hash.0.as_bytes())
     }
 
-    /// What is shown of it.
+    /// Returns the token's public information.
     #[must_use]
     pub fn info(&self) -> TokenInfo {
         TokenInfo {
@@ -137,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_reads_back_whatever_its_name() {
+    fn token_with_any_name_parses_back() {
         for name in ["ci", "ci_staging", "a.b-c_", "_"] {
             let read = TokenText::parse(&text(name).reveal()).expect(name);
             assert_eq!(read.name.as_str(), name);
@@ -160,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn neither_a_token_nor_what_is_kept_of_it_shows_in_debug_output() {
+    fn debug_output_hides_the_token_and_its_hash() {
         let text = text("ci");
         let shown = format!("{text:?} {:?}", text.hash());
         assert!(!shown.contains("0101") && !shown.contains(&text.hash().0), "{shown}");

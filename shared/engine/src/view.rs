@@ -1,4 +1,4 @@
-//! Workflows and jobs as people see them.
+//! Workflows and jobs as the API shows them.
 
 use std::collections::HashMap;
 
@@ -15,26 +15,26 @@ use crate::run::{Control, RunState, WorkflowRecord};
 use crate::why::{self, Queued};
 use crate::workers::OnlineWorker;
 
-/// A page of the list.
+/// A page of the list of workflows.
 #[derive(Clone, Debug)]
 pub struct WorkflowPage {
     /// Newest first.
     pub workflows: Vec<Workflow>,
-    /// Where the next page begins.
+    /// The cursor of the next page.
     pub next: Option<ListCursor>,
 }
 
-/// How much of a job is read.
+/// How much data of a job is read.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Detail {
-    /// Also outputs kept apart, while small, and why it waits.
+    /// The record, small external outputs, and the reason why the job waits.
     Full,
-    /// What its record has.
+    /// Only the record.
     Listed,
 }
 
 impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry> Queries<'_, P> {
-    /// A workflow and its current run.
+    /// Returns a workflow with its current run.
     ///
     /// # Errors
     /// [`EngineError::WorkflowNotFound`].
@@ -43,9 +43,9 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry> Queries<'_, P> {
         self.assemble(record, Detail::Full).await
     }
 
-    /// Workflows, newest first, with this status or any.
+    /// Returns workflows, newest first, optionally only those with `status`.
     ///
-    /// The page ends early once its answer would pass [`limits::ANSWER`].
+    /// The page ends before the response would exceed [`limits::ANSWER`].
     pub async fn workflows(
         self,
         mut after: Option<ListCursor>,
@@ -73,7 +73,7 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry> Queries<'_, P> {
                     continue;
                 }
                 let workflow = match self.assemble(record, Detail::Listed).await {
-                    // It was deleted since the list was read.
+                    // The workflow was deleted after the list was read.
                     Err(EngineError::WorkflowNotFound(_)) => {
                         after = Some(cursor);
                         continue;
@@ -132,7 +132,7 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry> Queries<'_, P> {
         })
     }
 
-    /// Reads small outputs that are kept apart; `jobs` are in the order of `records`.
+    /// Reads small external outputs into `jobs`, which has the order of `records`.
     async fn fill_outputs(self, records: &[JobRecord], jobs: &mut [(u32, Job)]) -> Result<()> {
         let small = |job: &JobRecord| matches!(job.outputs(), Some(OutputsRef::External { size, .. }) if *size <= limits::OUTPUTS_IN_STATUS);
         let places: Vec<usize> = (0..records.len()).filter(|&at| small(&records[at])).collect();
@@ -146,7 +146,7 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry> Queries<'_, P> {
         Ok(())
     }
 
-    /// Whether a worker should stop a job of this workflow.
+    /// Returns true if a worker should stop a job of this workflow.
     ///
     /// # Errors
     /// [`EngineError::WorkflowNotFound`], [`EngineError::NoJob`].
@@ -159,8 +159,8 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry> Queries<'_, P> {
         Ok(control.is_none_or(|control| control.state == RunState::Cancelling))
     }
 
-    /// All outputs of a job; `{}` unless it succeeded and gave some. Of an attempt that isn't the one that succeeded,
-    /// `{}`.
+    /// Returns all outputs of a job. Returns `{}` if the job didn't succeed, gave no outputs, or succeeded in an
+    /// attempt other than `attempt`.
     ///
     /// # Errors
     /// [`EngineError::WorkflowNotFound`], [`EngineError::NoJob`].
@@ -181,7 +181,7 @@ fn json_size(workflow: &Workflow) -> usize {
     serde_json::to_vec(workflow).map_or(0, |json| json.len())
 }
 
-/// What is needed to show a run's jobs.
+/// The data needed to show the jobs of a run.
 struct View<'a> {
     control: &'a Control,
     jobs: &'a HashMap<JobIndex, &'a JobRecord>,
@@ -196,14 +196,14 @@ impl View<'_> {
             Phase::Ended(ending) => {
                 let code = match ending.outcome {
                     JobOutcome::Failure { exit_code } => exit_code,
-                    JobOutcome::Success(_) if ending.hold.is_some() => Some(0),
+                    JobOutcome::Success(_) if ending.lease.is_some() => Some(0),
                     _ => None,
                 };
                 (Some(ending.at), code)
             }
             _ => (None, None),
         };
-        let started_at = job.lease().map(|hold| hold.started_at);
+        let started_at = job.lease().map(|lease| lease.started_at);
         let outputs = match job.outputs() {
             Some(OutputsRef::Inline(outputs)) => outputs.clone(),
             _ => Outputs::new(),
@@ -230,7 +230,7 @@ impl View<'_> {
             waiting_for: self.waiting_for(job, spec),
             outputs,
             outputs_truncated: matches!(job.outputs(), Some(OutputsRef::External { .. })),
-            worker_id: job.lease().map(|hold| hold.worker.clone()),
+            worker_id: job.lease().map(|lease| lease.worker.clone()),
             exit_code,
             error: job.error.clone(),
             finished_at_ms: finished_at,
@@ -251,7 +251,7 @@ impl View<'_> {
                     |index: &&JobIndex| self.jobs.get(*index).is_none_or(|need| need.status() != Status::Success);
                 let needs: Vec<JobIndex> = spec.needs.iter().filter(undone).copied().collect();
                 if needs.is_empty() {
-                    // The write that makes it ready is under way.
+                    // The write that makes the job ready is in progress.
                     return None;
                 }
                 Queued::Waiting { needs: self.ids(&needs), since: self.control.opened_at.unwrap_or_default() }

@@ -1,4 +1,4 @@
-//! Why a queued job doesn't run yet: pure.
+//! Explains why a queued job doesn't run yet. Pure.
 
 use std::collections::BTreeSet;
 
@@ -8,24 +8,24 @@ use protocol::{JobId, LabelSet, Millis};
 use crate::eligibility::admits;
 use crate::workers::OnlineWorker;
 
-/// Where a queued job stands.
+/// The state of a queued job.
 #[derive(Clone, Debug)]
 pub enum Queued {
-    /// For needs, since the run was opened.
+    /// Waits for needs since the run was opened.
     Waiting {
-        /// Those that aren't done.
+        /// The needs that have not succeeded.
         needs: Vec<JobId>,
-        /// Since when.
+        /// When the wait began.
         since: Millis,
     },
-    /// For a worker, from `at` on.
+    /// Waits for a worker, from `at` on.
     Ready {
-        /// Since when, or from when.
+        /// When the job became ready, or the earliest start.
         at: Millis,
     },
 }
 
-/// The reason that comes first, and what a person needs to end the wait.
+/// Returns the first applicable reason, and the details that a person needs to end the wait.
 #[must_use]
 pub fn waiting_for(queued: Queued, labels: &LabelSet, online: &[OnlineWorker], now: Millis) -> WaitingFor {
     let bare = |reason, since_ms| WaitingFor {
@@ -48,7 +48,7 @@ pub fn waiting_for(queued: Queued, labels: &LabelSet, online: &[OnlineWorker], n
     let able = || online.iter().filter(|worker| admits(labels, &BTreeSet::new(), worker.eligible()).is_ok());
     if able().next().is_none() {
         let lacks = |worker: &&OnlineWorker| labels.missing_from(&worker.labels).len();
-        // A worker that lacks nothing but is exclusive isn't near: no label given to it would help.
+        // An exclusive worker that lacks no label is skipped: adding a label to it wouldn't help.
         let nearest = online.iter().filter(|worker| lacks(worker) > 0).min_by_key(|worker| (lacks(worker), &worker.id));
         let Some(nearest) = nearest else { return bare(WaitReason::NoWorker, at) };
         return WaitingFor {
@@ -79,14 +79,14 @@ mod tests {
     }
 
     #[test]
-    fn a_job_whose_needs_are_not_done_names_them() {
+    fn waiting_job_names_its_unmet_needs() {
         let needs = vec![JobId::new("build").expect("good")];
         let why = waiting_for(Queued::Waiting { needs: needs.clone(), since: Millis(3) }, &set(""), &[], Millis(9));
         assert_eq!((why.reason, why.needs, why.since_ms), (WaitReason::Needs, Some(needs), Millis(3)));
     }
 
     #[test]
-    fn a_label_that_no_worker_has_is_named_with_the_worker_that_comes_nearest() {
+    fn missing_label_is_named_with_the_nearest_worker() {
         assert_eq!(ready("gpu", &[]).reason, WaitReason::NoWorker);
         let why = ready("gpu,linux,big", &[worker("far", "mac", false), worker("near", "gpu,linux", true)]);
         assert_eq!(why.reason, WaitReason::MissingLabels);
@@ -95,13 +95,13 @@ mod tests {
     }
 
     #[test]
-    fn a_job_that_waits_for_busy_workers_says_how_many() {
+    fn job_that_waits_for_busy_workers_says_how_many() {
         let why = ready("gpu", &[worker("a", "gpu", true), worker("b", "gpu,x", true), worker("c", "", false)]);
         assert_eq!((why.reason, why.busy), (WaitReason::Busy, Some(2)));
     }
 
     #[test]
-    fn an_exclusive_worker_does_not_count_for_a_job_without_labels() {
+    fn exclusive_worker_does_not_count_for_a_job_without_labels() {
         let exclusive = OnlineWorker { exclusive: true, ..worker("a", "gpu", false) };
         assert_eq!(ready("", &[exclusive]).reason, WaitReason::NoWorker);
     }

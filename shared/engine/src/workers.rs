@@ -1,4 +1,4 @@
-//! Workers and pools: who there is, what they can do, what they are at.
+//! Workers and pools: registration, worker heartbeats, and the lists that the API shows.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,16 +17,17 @@ use crate::job::Phase;
 use crate::ports::{Consistency, HEARD_EVERY, JobStore, Pool, RunStore, WorkerRecord, WorkerRegistry};
 use crate::{Tuning, Workers};
 
-/// What runs is computed from the open runs' jobs at most this often, so that no write on the hot path pays for it.
+/// The list of running jobs is computed from the open runs at most this often, so that the hot path needs no extra
+/// write.
 const RUNNING_TTL: Duration = Duration::from_secs(5);
-/// A client that claims under a fresh worker id each time must not fill the memory.
+/// Bounds the cache: a client may claim under a fresh worker id each time.
 const WORKERS_CACHED: usize = 4096;
 
-/// All pools, as one entry.
+/// All pools, as one cache entry.
 pub(crate) type PoolsCache = Cache<(), Arc<Vec<Pool>>>;
-/// Workers, as last written or read.
+/// Worker records, as last written or read.
 pub(crate) type WorkersCache = Cache<WorkerId, WorkerRecord>;
-/// What runs, as one entry.
+/// The running jobs, as one cache entry.
 pub(crate) type RunningCache = Cache<(), Arc<Running>>;
 
 pub(crate) fn pools_cache(tuning: &Tuning) -> PoolsCache {
@@ -41,41 +42,43 @@ pub(crate) fn running_cache(tuning: &Tuning) -> RunningCache {
     Cache::new(RUNNING_TTL.min(tuning.pools_ttl * 5), 1)
 }
 
-/// What runs, by worker and by pool.
+/// The running jobs, by worker and by pool.
 #[derive(Clone, Debug, Default)]
 pub struct Running {
-    /// A job that each busy worker holds.
+    /// A job that each busy worker runs.
     pub by_worker: HashMap<WorkerId, JobId>,
-    /// Jobs that run, of each pool.
+    /// The number of running jobs of each pool.
     pub by_pool: HashMap<PoolId, u64>,
 }
 
-/// A worker that is online.
+/// An online worker.
 #[derive(Clone, Debug)]
 pub struct OnlineWorker {
-    /// Who.
+    /// The worker's id.
     pub id: WorkerId,
-    /// What it can do.
+    /// The worker's labels.
     pub labels: LabelSet,
-    /// Whether it takes only jobs that ask for one of its labels.
+    /// True if the worker takes only jobs that require one of its labels.
     pub exclusive: bool,
-    /// Whether it holds a lease.
+    /// True if the worker holds a lease.
     pub busy: bool,
 }
 
 impl OnlineWorker {
-    /// The worker as the eligibility rule sees it. The permissions of its token aren't stored with it.
+    /// The worker as the eligibility rule sees it. The permissions of its token are not stored, so they are not part
+    /// of this.
     pub(crate) fn eligible(&self) -> Eligible<'_> {
         Eligible { labels: &self.labels, exclusive: self.exclusive, grant: None }
     }
 }
 
 impl<P: RunStore + JobStore + WorkerRegistry> Workers<'_, P> {
-    /// Registers a worker, replacing what was known of it. For a worker that polls SQS, sees that the pools it covers
-    /// have queues.
+    /// Registers a worker and replaces its earlier record. If the worker polls SQS, also creates the queues of the
+    /// pools that it covers.
     ///
     /// # Errors
-    /// [`EngineError::Labels`] for over 64 labels, [`EngineError::LabelsNotAllowed`], [`EngineError::TooMuch`] for features.
+    /// [`EngineError::Labels`] for over 64 labels, [`EngineError::LabelsNotAllowed`], [`EngineError::TooMuch`] for
+    /// features.
     pub async fn register(self, request: Register) -> Result<Registered> {
         request.labels.at_most(limits::LABELS_PER_WORKER)?;
         check_features(&request.features)?;
@@ -96,7 +99,7 @@ impl<P: RunStore + JobStore + WorkerRegistry> Workers<'_, P> {
         self.registered(&worker).await
     }
 
-    /// A registered worker says that it is there.
+    /// Records a heartbeat of a registered worker.
     ///
     /// # Errors
     /// [`EngineError::NoWorker`] if it isn't registered, [`EngineError::LabelsNotAllowed`].
@@ -108,7 +111,7 @@ impl<P: RunStore + JobStore + WorkerRegistry> Workers<'_, P> {
         self.registered(&worker).await
     }
 
-    /// Forgets a worker. What it holds, it holds until the lease ends.
+    /// Removes a worker's record. Its leases stay valid until they expire.
     ///
     /// # Errors
     /// [`EngineError::LabelsNotAllowed`].
@@ -122,8 +125,8 @@ impl<P: RunStore + JobStore + WorkerRegistry> Workers<'_, P> {
         Ok(self.engine.ports.remove_worker(id).await?)
     }
 
-    /// Refuses to speak for a worker that is there and has labels which the caller's token doesn't name: else a machine for
-    /// staging could say that one for production can do nothing, or is gone.
+    /// Refuses to act for an online worker whose labels the caller's token doesn't allow. Otherwise a machine for
+    /// staging could change or remove the registration of a production worker.
     fn may_be(self, worker: &WorkerRecord) -> Result<()> {
         if self.engine.now().since(worker.last_seen) >= limits::WORKER_SILENCE {
             return Ok(());
@@ -152,7 +155,7 @@ impl<P: RunStore + JobStore + WorkerRegistry> Workers<'_, P> {
         Ok(Registered { queues, heartbeat_secs: limits::WORKER_HEARTBEAT.as_secs() })
     }
 
-    /// A claim counts as being heard, and as registering for who isn't.
+    /// Counts a claim as a heartbeat of the worker, and registers a worker that isn't registered.
     pub(crate) async fn heard_claiming(
         self,
         id: &WorkerId,
@@ -161,7 +164,7 @@ impl<P: RunStore + JobStore + WorkerRegistry> Workers<'_, P> {
     ) -> Result<WorkerRecord> {
         let now = self.engine.now();
         let cached = self.engine.caches.workers.get(id, now);
-        if let Some(worker) = cached.filter(|worker| worker.labels == *labels && was_just_seen(worker, now)) {
+        if let Some(worker) = cached.filter(|worker| worker.labels == *labels && was_seen_recently(worker, now)) {
             return Ok(worker);
         }
         let worker = match self.engine.ports.worker(id, self.engine.now()).await? {
@@ -184,10 +187,10 @@ impl<P: RunStore + JobStore + WorkerRegistry> Workers<'_, P> {
         Ok(worker)
     }
 
-    /// A job's heartbeat counts as being heard, for a worker that is known.
+    /// Counts a job's heartbeat as a heartbeat of its worker, if the worker is registered.
     pub(crate) async fn heard_running(self, id: &WorkerId) -> Result<()> {
         let now = self.engine.now();
-        if self.engine.caches.workers.get(id, now).is_some_and(|worker| was_just_seen(&worker, now)) {
+        if self.engine.caches.workers.get(id, now).is_some_and(|worker| was_seen_recently(&worker, now)) {
             return Ok(());
         }
         if let Some(worker) = self.engine.ports.worker(id, self.engine.now()).await? {
@@ -198,7 +201,7 @@ impl<P: RunStore + JobStore + WorkerRegistry> Workers<'_, P> {
 
     async fn seen_now(self, worker: WorkerRecord) -> Result<WorkerRecord> {
         let now = self.engine.now();
-        if was_just_seen(&worker, now) {
+        if was_seen_recently(&worker, now) {
             self.engine.caches.workers.insert(worker.id.clone(), worker.clone(), now);
             return Ok(worker);
         }
@@ -213,7 +216,7 @@ impl<P: RunStore + JobStore + WorkerRegistry> Workers<'_, P> {
         Ok(())
     }
 
-    /// All pools, maybe as read a moment ago.
+    /// Returns all pools, possibly from the cache.
     pub(crate) async fn known_pools(self) -> Result<Arc<Vec<Pool>>> {
         let now = self.engine.now();
         if let Some(pools) = self.engine.caches.pools.get(&(), now) {
@@ -224,7 +227,7 @@ impl<P: RunStore + JobStore + WorkerRegistry> Workers<'_, P> {
         Ok(pools)
     }
 
-    /// What runs, maybe as read a few seconds ago.
+    /// Returns the running jobs, possibly some seconds old.
     async fn running(self) -> Result<Arc<Running>> {
         let now = self.engine.now();
         if let Some(running) = self.engine.caches.running.get(&(), now) {
@@ -235,10 +238,10 @@ impl<P: RunStore + JobStore + WorkerRegistry> Workers<'_, P> {
             let Some(control) = self.engine.ports.control(&run, Consistency::Eventual).await? else { continue };
             let mut jobs = self.engine.records().forward(&run, control.done_below, Consistency::Eventual);
             while let Some(job) = jobs.next().await? {
-                if let Phase::Running(hold) = &job.phase
-                    && hold.until > now
+                if let Phase::Running(lease) = &job.phase
+                    && lease.until > now
                 {
-                    running.by_worker.insert(hold.worker.clone(), job.id.clone());
+                    running.by_worker.insert(lease.worker.clone(), job.id.clone());
                     *running.by_pool.entry(job.pool.clone()).or_default() += 1;
                 }
             }
@@ -248,7 +251,7 @@ impl<P: RunStore + JobStore + WorkerRegistry> Workers<'_, P> {
         Ok(running)
     }
 
-    /// The workers that are online.
+    /// Returns the online workers.
     pub(crate) async fn online(self) -> Result<Vec<OnlineWorker>> {
         let now = self.engine.now();
         let running = self.running().await?;
@@ -265,7 +268,7 @@ impl<P: RunStore + JobStore + WorkerRegistry> Workers<'_, P> {
             .collect())
     }
 
-    /// All workers heard of lately, by id.
+    /// Lists all workers seen within a day, by id.
     pub async fn list(self) -> Result<Vec<WorkerInfo>> {
         let now = self.engine.now();
         let running = self.running().await?;
@@ -292,7 +295,7 @@ impl<P: RunStore + JobStore + WorkerRegistry> Workers<'_, P> {
             .collect())
     }
 
-    /// All pools that a workflow has asked for lately, by their labels.
+    /// Lists all pools with recent jobs, by their labels.
     pub async fn pools(self) -> Result<Vec<PoolInfo>> {
         let now = self.engine.now();
         let running = self.running().await?;
@@ -322,8 +325,8 @@ fn check_features(features: &[String]) -> Result<()> {
     })
 }
 
-/// Whether the worker's `last_seen` needn't be rewritten yet.
-fn was_just_seen(worker: &WorkerRecord, now: Millis) -> bool {
+/// Returns true if the worker's `last_seen` is too recent to be rewritten.
+fn was_seen_recently(worker: &WorkerRecord, now: Millis) -> bool {
     now.since(worker.last_seen) < HEARD_EVERY
 }
 

@@ -1,4 +1,4 @@
-//! What a caller may do with the token it has.
+//! Tests of what a caller may do with its token.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,7 @@ fn engine() -> Engine<Memory> {
     Engine::new(Memory::new())
 }
 
-/// An engine with a clock that the test moves.
+/// An engine with a clock that the test controls.
 fn engine_with_clock() -> (Engine<Memory>, Arc<ManualClock>) {
     let clock = Arc::new(ManualClock::default());
     (engine().with_clock(clock.clone()), clock)
@@ -65,7 +65,7 @@ async fn claim_as(engine: &Engine<Memory>, worker: &str, labels: &str) -> Result
 }
 
 #[tokio::test]
-async fn an_exclusive_token_is_given_only_jobs_that_ask_for_a_label_whatever_its_worker_says() {
+async fn exclusive_token_claims_only_jobs_that_require_a_label() {
     let engine = engine();
     submit(&engine, "jobs: {plain: {run: x}, special: {run: x, labels: gpu}}").await;
     let exclusive = caller(&engine, NewToken { exclusive: true, ..token("e", "gpu") }).await;
@@ -85,7 +85,7 @@ async fn an_exclusive_token_is_given_only_jobs_that_ask_for_a_label_whatever_its
 }
 
 #[tokio::test]
-async fn a_token_is_good_until_it_expires() {
+async fn token_is_valid_until_it_expires() {
     let (engine, clock) = engine_with_clock();
     let text = engine.tokens().create(token("t", "")).await.expect("made").token;
     clock.advance(Duration::from_secs(3590));
@@ -97,11 +97,11 @@ async fn a_token_is_good_until_it_expires() {
 }
 
 #[tokio::test]
-async fn a_process_that_was_not_told_of_a_revocation_refuses_the_token_30_s_later() {
+async fn every_process_refuses_a_revoked_token_within_30_s() {
     let (engine, clock) = engine_with_clock();
     let text = engine.tokens().create(token("t", "")).await.expect("made").token;
     engine.tokens().grant_of(&text).await.expect("good");
-    // Behind the engine's back, as another process does.
+    // Removes the record directly, as another process would.
     engine::ports::TokenStore::remove_token(engine.ports(), &TokenName::new("t").expect("a name"))
         .await
         .expect("there");
@@ -111,7 +111,7 @@ async fn a_process_that_was_not_told_of_a_revocation_refuses_the_token_30_s_late
 }
 
 #[tokio::test]
-async fn a_token_made_again_under_the_same_name_does_not_hold_the_leases_of_the_first() {
+async fn recreated_token_does_not_own_the_leases_of_the_old_one() {
     let engine = engine();
     submit(&engine, "jobs: {a: {run: x}}").await;
     let first = caller(&engine, token("t", "")).await;
@@ -127,7 +127,7 @@ async fn a_token_made_again_under_the_same_name_does_not_hold_the_leases_of_the_
 }
 
 #[tokio::test]
-async fn the_first_token_is_made_once_and_may_do_everything() {
+async fn first_token_is_created_once_with_all_permissions() {
     let engine = engine();
     let first = engine.tokens().first().await.expect("made").expect("there was none");
     let grant: Grant = engine.tokens().grant_of(&first.token).await.expect("good");
@@ -139,7 +139,7 @@ async fn the_first_token_is_made_once_and_may_do_everything() {
 }
 
 #[tokio::test]
-async fn a_token_can_not_speak_for_a_worker_that_has_labels_which_it_does_not_name() {
+async fn token_can_not_act_for_a_worker_with_labels_it_does_not_allow() {
     let (engine, clock) = engine_with_clock();
     let production = caller(&engine, token("p", "production")).await;
     let staging = caller(&engine, token("s", "staging")).await;
@@ -159,13 +159,13 @@ async fn a_token_can_not_speak_for_a_worker_that_has_labels_which_it_does_not_na
     assert_eq!(refused(claim(&staging, "staging").await.map(drop)), "production");
     let listed = engine.workers().list().await.expect("listed");
     assert_eq!(listed[0].labels.to_string(), "production");
-    // Once it is silent, its id is free.
+    // An offline worker's id may be taken over.
     clock.advance(Duration::from_secs(91));
     staging.workers().register(register(&["staging"])).await.expect("allowed");
 }
 
 #[tokio::test]
-async fn a_ticket_of_a_job_that_is_not_for_the_token_gives_nothing() {
+async fn ticket_for_a_job_the_token_does_not_allow_is_refused() {
     let engine = engine();
     submit(&engine, "jobs: {deploy: {run: x, labels: production}, leak: {run: x, secrets: KEY}}").await;
     let staging = caller(&engine, NewToken { secrets: Allowed::default(), ..token("s", "staging") }).await;

@@ -1,4 +1,4 @@
-//! What the change feed tells again changes nothing; what it fails to tell, the timer finds.
+//! Tests of the change feed: repeated events change nothing, and the timer makes up for lost events.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -25,21 +25,21 @@ fn fan_in(width: usize) -> String {
 }
 
 #[tokio::test]
-async fn a_notice_told_again_or_half_of_them_or_in_another_order_changes_nothing() {
+async fn repeated_or_reordered_change_events_change_nothing() {
     let world = World::started(DIAMOND).await;
-    let mut told = Vec::new();
+    let mut events = Vec::new();
     for step in 0.. {
         let new = world.events();
         world.tell(&new).await;
         world.send_batch().await;
-        told.extend(new);
+        events.extend(new);
         let before = world.now().await;
         for _ in 0..2 {
-            world.tell(&told).await;
-            world.tell(&told[told.len() / 2..]).await;
-            told.reverse();
-            world.tell(&told).await;
-            told.reverse();
+            world.tell(&events).await;
+            world.tell(&events[events.len() / 2..]).await;
+            events.reverse();
+            world.tell(&events).await;
+            events.reverse();
             world.send_batch().await;
         }
         assert_eq!(world.now().await, before, "after step {step}");
@@ -53,7 +53,7 @@ async fn a_notice_told_again_or_half_of_them_or_in_another_order_changes_nothing
 }
 
 #[tokio::test]
-async fn an_older_notice_does_not_undo_what_came_after() {
+async fn change_event_of_an_older_run_does_not_affect_the_newer_run() {
     let world = World::started("jobs: {bad: {run: x}, next: {run: x, needs: bad}}").await;
     let opened = world.events();
     world.tell(&opened).await;
@@ -78,12 +78,12 @@ async fn an_older_notice_does_not_undo_what_came_after() {
 }
 
 #[tokio::test]
-async fn a_workflow_of_whose_changes_nobody_is_told_ends_all_the_same() {
+async fn workflow_ends_even_if_all_its_change_events_are_lost() {
     for yaml in [DIAMOND.to_owned(), fan_in(40), fan_in(450)] {
         let world = World::started(&yaml).await;
         let mut done = 0;
         for _ in 0..20 {
-            world.lose_and_look().await;
+            world.lose_events_and_fire_timers().await;
             while let Some(claimed) = world.claim("w").await {
                 world.complete(&claimed).await.expect("held");
                 done += 1;
@@ -95,34 +95,34 @@ async fn a_workflow_of_whose_changes_nobody_is_told_ends_all_the_same() {
 }
 
 #[tokio::test]
-async fn a_failure_of_which_nobody_is_told_still_skips_what_needs_it() {
+async fn failure_skips_its_dependents_even_if_its_change_event_is_lost() {
     let world = World::started("jobs: {bad: {run: x}, one: {run: x, needs: bad}, two: {run: x, needs: one}}").await;
-    world.lose_and_look().await;
+    world.lose_events_and_fire_timers().await;
     let bad = world.claim("w").await.expect("the timer found it");
     world.fail(&bad, false).await.expect("held");
-    world.lose_and_look().await;
+    world.lose_events_and_fire_timers().await;
     let statuses: Vec<Status> = world.now().await.jobs.iter().map(|job| job.status).collect();
     assert_eq!(statuses, [Status::Failure, Status::Skipped, Status::Skipped]);
     assert_eq!(world.status().await, Status::Failure);
 }
 
 #[tokio::test]
-async fn a_cancel_of_which_nobody_is_told_still_ends_the_run() {
+async fn cancel_ends_the_run_even_if_its_change_event_is_lost() {
     let world = World::started(DIAMOND).await;
-    world.lose_and_look().await;
+    world.lose_events_and_fire_timers().await;
     let top = world.claim("w").await.expect("ready");
     world.engine.runs().cancel(&world.id).await.expect("memory answers");
     assert!(world.complete(&top).await.is_err(), "a report after the cancel counts for nothing");
-    world.lose_and_look().await;
+    world.lose_events_and_fire_timers().await;
     assert_eq!(world.status().await, Status::Cancelled);
 }
 
 #[tokio::test]
-async fn a_job_taken_while_the_run_is_being_cancelled_is_given_back() {
+async fn job_claimed_while_its_run_is_cancelled_is_not_given_out() {
     let world = World::started("jobs: {a: {run: x}, b: {run: x}}").await;
     world.tell(&world.events()).await;
     world.engine.runs().cancel(&world.id).await.expect("memory answers");
-    // The walk that cancels hasn't begun: the jobs still stand in their ready list.
+    // The cancelling batch has not run: the jobs are still in their ready lists.
     assert_eq!(world.claim("w").await, None);
     assert_eq!(world.claim("w").await, None);
     world.tell(&world.events()).await;
@@ -132,7 +132,7 @@ async fn a_job_taken_while_the_run_is_being_cancelled_is_given_back() {
 }
 
 #[tokio::test]
-async fn a_wide_fan_in_run_again_waits_only_for_what_was_not_kept() {
+async fn rerun_of_a_wide_fan_in_waits_only_for_jobs_that_were_not_kept() {
     let world = World::started(&fan_in(450)).await;
     world.engine.scheduling().drain().await.expect("memory answers");
     while let Some(claimed) = world.claim("w").await {
@@ -163,7 +163,7 @@ async fn a_wide_fan_in_run_again_waits_only_for_what_was_not_kept() {
 }
 
 #[tokio::test]
-async fn long_work_whose_message_is_lost_is_done_a_minute_later() {
+async fn batch_task_whose_message_is_lost_runs_a_minute_later() {
     let cancelled = World::started(DIAMOND).await;
     cancelled.tell(&cancelled.events()).await;
     cancelled.engine.runs().cancel(&cancelled.id).await.expect("memory answers");
@@ -183,7 +183,7 @@ async fn long_work_whose_message_is_lost_is_done_a_minute_later() {
 }
 
 #[tokio::test]
-async fn a_run_that_is_open_for_30_days_ends_as_failed_and_says_why() {
+async fn run_open_for_30_days_fails_with_a_reason() {
     let world =
         World::started("jobs: {one: {run: x, retries: 9}, two: {run: x, retries: 9}, next: {run: x, needs: two}}")
             .await;

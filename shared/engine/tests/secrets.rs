@@ -1,4 +1,4 @@
-//! Secrets reach the jobs that name them, by workers whose token allows it, and nobody else.
+//! Tests of job secrets: they reach the jobs that name them, on workers whose token allows them, and nothing else.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
@@ -22,7 +22,7 @@ mod common;
 
 const ONE: &str = "jobs: {a: {run: deploy, secrets: KEY}}";
 
-/// Secrets that the test changes. `None`: they can't be read.
+/// A secret store that the test changes. `None` makes reads fail.
 #[derive(Clone, Default)]
 struct Kept(Arc<Mutex<Option<Secrets>>>);
 
@@ -61,7 +61,7 @@ fn engine(kept: &Kept) -> (Engine<Memory>, Arc<ManualClock>) {
     (engine.with_secrets(Arc::new(kept.clone())), clock)
 }
 
-/// What a token allows that may have these secrets.
+/// A grant that allows these secrets.
 fn may_have(secrets: &[&str]) -> Grant {
     let token = TokenName::new("t").expect("a name");
     Grant::of(&TokenRecord {
@@ -76,7 +76,7 @@ fn may_have(secrets: &[&str]) -> Grant {
     })
 }
 
-/// A started workflow that workers know of.
+/// A started workflow whose jobs are ready.
 async fn world(kept: &Kept, yaml: &str) -> World {
     let (engine, clock) = engine(kept);
     let world = World::started_on(engine, clock, yaml).await;
@@ -104,7 +104,7 @@ impl World {
 }
 
 #[tokio::test]
-async fn a_job_is_given_only_to_a_worker_whose_token_may_have_all_its_secrets() {
+async fn job_is_given_only_to_a_worker_whose_token_allows_all_its_secrets() {
     let kept = Kept::of(&[("KEY", "hunter22"), ("OTHER", "swordfish")]);
     let world = world(&kept, "jobs: {a: {run: deploy, secrets: [KEY, OTHER]}}").await;
     for few in [&[] as &[&str], &["KEY"], &["OTHER", "MORE"]] {
@@ -117,7 +117,7 @@ async fn a_job_is_given_only_to_a_worker_whose_token_may_have_all_its_secrets() 
 }
 
 #[tokio::test]
-async fn a_completion_brings_no_job_whose_secrets_the_token_may_not_have() {
+async fn completion_grants_no_next_job_whose_secrets_the_token_does_not_allow() {
     let kept = Kept::of(&[("KEY", "hunter22")]);
     let world = world(&kept, "jobs: {a: {run: x}, b: {run: y, needs: a, secrets: KEY}}").await;
     for (grant, brings) in [(may_have(&["OTHER"]), false), (may_have(&["KEY"]), true)] {
@@ -148,7 +148,7 @@ async fn a_completion_brings_no_job_whose_secrets_the_token_may_not_have() {
 }
 
 #[tokio::test]
-async fn a_worker_that_sets_secrets_itself_is_given_them_apart_and_others_in_the_command() {
+async fn worker_with_the_secrets_feature_receives_them_apart_and_others_in_the_command() {
     let kept = Kept::of(&[("KEY", "it's hunter22")]);
     let yaml = "jobs: {a: {run: deploy, secrets: KEY, env: {A: b}}, b: {run: deploy, secrets: KEY, env: {A: b}}}";
     let world = world(&kept, yaml).await;
@@ -165,7 +165,7 @@ async fn a_worker_that_sets_secrets_itself_is_given_them_apart_and_others_in_the
 }
 
 #[tokio::test]
-async fn a_secret_that_is_not_there_fails_its_job_at_once_by_name() {
+async fn missing_secret_fails_its_job_at_once_and_is_named() {
     let world = world(&Kept::of(&[("KEY", "x")]), "jobs: {a: {run: x, secrets: [KEY, NOPE], retries: 3}}").await;
     assert!(world.claim("w").await.is_none());
     let job = world.now().await.jobs.remove(0);
@@ -175,7 +175,7 @@ async fn a_secret_that_is_not_there_fails_its_job_at_once_by_name() {
 }
 
 #[tokio::test]
-async fn a_replaced_value_is_given_from_the_next_claim_on() {
+async fn replaced_secret_is_used_from_the_next_claim_on() {
     let kept = Kept::of(&[("KEY", "old value")]);
     let world = world(&kept, "jobs: {a: {run: x, secrets: KEY}, b: {run: x, secrets: KEY}}").await;
     let value = |claimed: Claimed| claimed.job.secrets[&name("KEY")].reveal().to_owned();
@@ -185,7 +185,7 @@ async fn a_replaced_value_is_given_from_the_next_claim_on() {
 }
 
 #[tokio::test]
-async fn while_secrets_can_not_be_read_their_jobs_wait_and_others_are_given() {
+async fn unreadable_secrets_delay_only_the_jobs_that_name_them() {
     let kept = Kept::of(&[("KEY", "hunter22")]);
     let world = world(&kept, "jobs: {a: {run: x, secrets: KEY}, b: {run: x}}").await;
     kept.break_down();
@@ -198,7 +198,7 @@ async fn while_secrets_can_not_be_read_their_jobs_wait_and_others_are_given() {
 }
 
 #[tokio::test]
-async fn who_may_not_name_a_secret_can_neither_submit_nor_start_nor_cancel_its_job() {
+async fn caller_without_a_secret_can_not_submit_start_or_cancel_its_job() {
     let engine = engine(&Kept::default()).0.acting_for(may_have(&["KEY"]));
     let submit = async |yaml: &str| {
         let definition = from_yaml(yaml).expect("good");
@@ -216,7 +216,7 @@ async fn who_may_not_name_a_secret_can_neither_submit_nor_start_nor_cancel_its_j
 }
 
 #[tokio::test]
-async fn names_are_shown_and_values_are_not() {
+async fn secret_names_are_shown_and_values_are_not() {
     let world = world(&Kept::of(&[("KEY", "hunter22")]), ONE).await;
     world.claim("w").await.expect("a job");
     let shown = serde_json::to_value(world.now().await).expect("JSON");
@@ -226,7 +226,7 @@ async fn names_are_shown_and_values_are_not() {
     assert_eq!(pools[0].secrets, [name("KEY")].into());
 }
 
-/// What is kept of a job's log, a stream's pieces together.
+/// The stored log of a job's stream, pieces joined.
 async fn log(world: &World, stream: Stream) -> String {
     let id = JobId::new("a").expect("an id");
     let page = world.engine.queries().logs(&world.id, &id, None, None).await.expect("it is there");
@@ -244,7 +244,7 @@ fn pieces(first: u64, texts: &[&str]) -> Vec<LogPiece> {
 }
 
 #[tokio::test]
-async fn what_arrives_of_a_job_is_kept_without_its_secrets() {
+async fn logs_errors_and_outputs_are_stored_with_secrets_masked() {
     let kept = Kept::of(&[("KEY", "hunter22"), ("OTHER", "swordfish")]);
     let world = world(&kept, ONE).await;
     let claimed = world.claim("w").await.expect("a job");
@@ -253,30 +253,30 @@ async fn what_arrives_of_a_job_is_kept_without_its_secrets() {
     sent.reverse();
     world.engine.reports().append_logs(lease, sent).await.expect("held");
     assert_eq!(log(&world, Stream::Stdout).await, "it is ***, no: ***, not swordfish\n");
-    let said = Fail { error: "no good: hunter22".to_owned(), retryable: false, exit_code: None };
-    world.engine.reports().fail(lease, said.clone()).await.expect("held");
-    world.engine.reports().fail(lease, said).await.expect("the same report again");
+    let report = Fail { error: "no good: hunter22".to_owned(), retryable: false, exit_code: None };
+    world.engine.reports().fail(lease, report.clone()).await.expect("held");
+    world.engine.reports().fail(lease, report).await.expect("the same report again");
     let job = world.now().await.jobs.remove(0);
     assert_eq!(job.error.as_deref(), Some("no good: ***"));
     assert_eq!(job.attempts[0].error, "no good: ***");
 }
 
 #[tokio::test]
-async fn a_value_that_was_replaced_while_its_job_runs_is_still_hidden() {
+async fn secret_replaced_while_its_job_runs_is_still_masked() {
     let kept = Kept::of(&[("KEY", "old value")]);
     let world = world(&kept, "jobs: {a: {run: x, secrets: KEY}, b: {run: x, secrets: KEY}}").await;
     let first = world.claim("w").await.expect("a job");
     kept.become_these(&[("KEY", "new value")]);
     world.claim("w").await.expect("another, with the new value");
     let lease = &first.lease.lease_id.0;
-    let said = Fail { error: "old value, new value".to_owned(), retryable: false, exit_code: None };
-    world.engine.reports().fail(lease, said).await.expect("held");
+    let report = Fail { error: "old value, new value".to_owned(), retryable: false, exit_code: None };
+    world.engine.reports().fail(lease, report).await.expect("held");
     let job = world.now().await.jobs.into_iter().find(|job| job.id == first.job.job_id).expect("it is there");
     assert_eq!(job.error.as_deref(), Some("***, ***"));
 }
 
 #[tokio::test]
-async fn a_job_without_secrets_is_kept_as_it_came_and_reads_none() {
+async fn job_without_secrets_is_stored_unchanged_and_reads_no_secrets() {
     let kept = Kept::default();
     let world = world(&kept, "jobs: {a: {run: deploy}}").await;
     let claimed = world.claim("w").await.expect("no secret is read, so it does no harm that they can't be");
@@ -287,7 +287,7 @@ async fn a_job_without_secrets_is_kept_as_it_came_and_reads_none() {
 }
 
 #[tokio::test]
-async fn a_log_is_not_kept_while_the_secrets_to_hide_in_it_can_not_be_read() {
+async fn log_is_refused_while_its_secrets_can_not_be_read() {
     let kept = Kept::of(&[("KEY", "hunter22")]);
     let world = world(&kept, ONE).await;
     let claimed = world.claim("w").await.expect("a job");

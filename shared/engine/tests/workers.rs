@@ -1,4 +1,4 @@
-//! What a worker registers.
+//! Tests of worker registration.
 
 use engine::Engine;
 use engine::ports::WorkerRegistry;
@@ -7,7 +7,7 @@ use protocol::requests::{Register, Transport};
 use protocol::{LabelSet, limits};
 
 #[tokio::test]
-async fn features_are_refused_over_their_limit_and_kept_whole_under_it() {
+async fn features_over_their_limit_are_refused_and_others_stored_whole() {
     let engine = Engine::new(Memory::new());
     let with = async |features: Vec<String>| {
         let id = "w".parse().expect("an id");

@@ -1,4 +1,4 @@
-//! Tokens, and who did what, in memory.
+//! Tokens and the audit log in memory.
 
 use protocol::access::AuditEntry;
 use protocol::{Millis, TokenName};

@@ -8,12 +8,12 @@ use engine::job::{JobRecord, JobSpec, JobUpdate, Phase};
 use engine::messages::ChangeEvent;
 use engine::ports::{Consistency, JobStore, ReadyHead, Stored, Updated};
 
-/// Jobs that one read gives, and heads of a ready list.
+/// The size of a page of jobs, and of a page of a ready list.
 const PAGE: usize = 256;
 const HEADS: usize = 32;
 
 impl State {
-    /// Replaces a job's record, keeping its pool's ready list and telling the feed of an end.
+    /// Replaces a job's record, updates its pool's ready list, and adds a change event if the job ended.
     pub(super) fn put_job(&mut self, new: JobRecord) {
         let key = new.key.clone();
         let old = self.jobs.get(&key);

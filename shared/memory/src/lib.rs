@@ -1,4 +1,4 @@
-//! The ports in memory: for tests, and for a server that keeps nothing.
+//! The ports in memory, for tests and for a server without persistence.
 //!
 //! Every read is strong. The change feed and the queues are lists; `Scheduling::drain` processes them.
 
@@ -106,7 +106,7 @@ impl LocalWork for Memory {
     }
 }
 
-/// The numbers of pieces of work: each names the first of its list, which only one caller processes.
+/// Numbers of work items: each names the first item of its list. Only one caller processes a list.
 const EVENT: u64 = 0;
 const BATCH_TASK: u64 = 1;
 const RECONCILE: u64 = 2;

@@ -9,7 +9,7 @@ use engine::ports::{Commit, Committed, Consistency, Idempotency, ListCursor, New
 use engine::run::{Control, RunEnd, RunState, RunUpdate, WorkflowRecord};
 
 impl State {
-    /// Replaces a control record, telling the feed of a run that was opened or began to be cancelled.
+    /// Replaces a control record, and adds a change event if the run was opened or cancelled.
     fn put_control(&mut self, new: Control) {
         self.forget_timer(&new.run);
         if let Some(due) = new.timer.stored() {

@@ -1,4 +1,4 @@
-//! The store in memory does what every store must.
+//! Runs the conformance suite against the store in memory.
 
 use memory::Memory;
 

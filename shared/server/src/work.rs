@@ -37,7 +37,7 @@ async fn work_until_none<P: Local>(engine: &Engine<P>, signals: &Signals) -> Res
 
 /// Looks at all open runs once, and then at each whose timer is due.
 pub async fn run_timers<P: Local>(engine: Engine<P>, signals: Arc<Signals>) {
-    while let Err(error) = engine.scheduling().look_at_all().await {
+    while let Err(error) = engine.scheduling().fire_all_timers().await {
         tracing::error!(%error, "looking at the open runs; trying again");
         sleep(AGAIN).await;
     }

@@ -24,7 +24,7 @@ fn token(name: &TokenName, expires_at: Millis) -> TokenRecord {
 }
 
 /// All that is kept of it, to compare.
-fn told(token: &TokenRecord) -> String {
+fn fields(token: &TokenRecord) -> String {
     serde_json::to_string(token).expect("JSON")
 }
 
@@ -40,12 +40,12 @@ pub async fn a_token_is_kept_under_its_name_until_it_is_removed_or_expires<P: Po
     assert!(ports.put_token(first.clone(), now).await.expect("the store answers"));
     assert!(!ports.put_token(second.clone(), now).await.expect("the store answers"));
     let found = ports.token(&named).await.expect("the store answers").expect("it is there at once");
-    assert_eq!(told(&found), told(&first));
+    assert_eq!(fields(&found), fields(&first));
     let listed = ports.tokens(Millis::now()).await.expect("the store answers");
-    assert_eq!(listed.iter().filter(|other| other.name == named).map(told).collect::<Vec<_>>(), [told(&first)]);
+    assert_eq!(listed.iter().filter(|other| other.name == named).map(fields).collect::<Vec<_>>(), [fields(&first)]);
     assert!(ports.put_token(second.clone(), now + secs(3601)).await.expect("the store answers"), "it has expired");
     let found = ports.token(&named).await.expect("the store answers").expect("it is there at once");
-    assert_eq!(told(&found), told(&second));
+    assert_eq!(fields(&found), fields(&second));
     assert!(ports.remove_token(&named).await.expect("the store answers"));
     assert!(ports.token(&named).await.expect("the store answers").is_none());
 

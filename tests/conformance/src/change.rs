@@ -12,7 +12,7 @@ use futures::future::join_all;
 use protocol::LabelSet;
 
 use crate::fixture::{
-    NOW, become_ready, change, commit_new, control_now, failed_attempt, fence, fresh_labels, fresh_run, hold, job_now,
+    NOW, become_ready, change, commit_new, control_now, failed_attempt, fence, fresh_labels, fresh_run, job_now, lease,
     new_workflow, outputs_of, put_jobs, report, secs, waiting,
 };
 
@@ -45,7 +45,7 @@ fn end(outcome: JobOutcome, reported: Option<u32>, error: Option<&str>) -> Chang
 fn lives(pool: &PoolId) -> Vec<Life> {
     let ready = |at| Change::BecomeReady { pool: pool.clone(), at, until: None };
     let ready_until = |until| Change::BecomeReady { pool: pool.clone(), at: NOW, until: Some(until) };
-    let started = |n, until| vec![ready(NOW), Change::Start(hold(n, until))];
+    let started = |n, until| vec![ready(NOW), Change::Start(lease(n, until))];
     let live = || started(1, NOW + secs(30));
     let again = || {
         let mut changes = live();
@@ -81,20 +81,20 @@ fn lives(pool: &PoolId) -> Vec<Life> {
         from_none("ready later", vec![ready(NOW + secs(1))]),
         from_none("ready until this moment", vec![ready_until(NOW)]),
         from_none("ready for a while", vec![ready_until(NOW + secs(1))]),
-        waiting("given with the completion of its only need", &[1], vec![Change::Start(hold(1, NOW + secs(30)))]),
-        from_none("held, after it was ready for a while", vec![ready_until(NOW), Change::Start(hold(1, NOW))]),
+        waiting("given with the completion of its only need", &[1], vec![Change::Start(lease(1, NOW + secs(30)))]),
+        from_none("held, after it was ready for a while", vec![ready_until(NOW), Change::Start(lease(1, NOW))]),
         from_none("held live", live()),
         from_none("held until this moment", started(1, NOW)),
         from_none("held by another until later", started(2, NOW + secs(60))),
-        from_none("hold renewed", after(live(), Change::Renew { until: NOW + secs(60) })),
+        from_none("lease renewed", after(live(), Change::Renew { until: NOW + secs(60) })),
         from_none("tried again", again()),
-        from_none("held again", after(again(), Change::Start(hold(1, NOW + secs(30))))),
+        from_none("held again", after(again(), Change::Start(lease(1, NOW + secs(30))))),
         from_none("succeeded", after(live(), success(inline()))),
         from_none("succeeded without outputs", after(live(), success(OutputsRef::Inline(outputs_of(&[]))))),
         from_none("succeeded with outputs apart", after(live(), success(apart()))),
         from_none(
             "succeeded when tried again",
-            after(after(again(), Change::Start(hold(3, NOW + secs(30)))), success(inline())),
+            after(after(again(), Change::Start(lease(3, NOW + secs(30)))), success(inline())),
         ),
         from_none("failed", after(live(), failure(Some(-7)))),
         from_none("failed without an exit code", after(live(), failure(None))),
@@ -113,7 +113,8 @@ impl Life {
     fn beginning(&self, key: &JobKey, labels: &LabelSet) -> JobRecord {
         let mut job = waiting(&key.run, key.index, &self.waits, labels);
         if let Some(outputs) = &self.kept {
-            job.phase = Phase::Ended(Completion { outcome: JobOutcome::Success(outputs.clone()), at: NOW, hold: None });
+            job.phase =
+                Phase::Ended(Completion { outcome: JobOutcome::Success(outputs.clone()), at: NOW, lease: None });
         }
         job
     }
@@ -224,8 +225,8 @@ pub async fn a_control_changes_exactly_as_the_engine_says<P: Ports + 'static>(po
     let open = RunUpdate::Open { at };
     let cancel = RunUpdate::Cancel { at: at + secs(1) };
     let arm = |after| RunUpdate::Arm { due: NOW + secs(after) };
-    let look = |after| RunUpdate::Look { by: Some(NOW + secs(after)) };
-    let anyway = RunUpdate::Look { by: None };
+    let look = |after| RunUpdate::Fire { by: Some(NOW + secs(after)) };
+    let anyway = RunUpdate::Fire { by: None };
     let lives: [&[RunUpdate]; 11] = [
         &[open, arm(9)],
         &[open, arm(9), look(9)],

@@ -11,8 +11,8 @@ use protocol::wire::Stream;
 use protocol::{LabelSet, Millis, Outputs, Status};
 
 use crate::fixture::{
-    NOW, become_ready, change, commit_new, control_now, control_of, eventually, fresh_labels, fresh_run, hold, job_now,
-    new_workflow, outputs_of, put_jobs, secs, spec, try_again, waiting, workflow_now,
+    NOW, become_ready, change, commit_new, control_now, control_of, eventually, fresh_labels, fresh_run, job_now,
+    lease, new_workflow, outputs_of, put_jobs, secs, spec, try_again, waiting, workflow_now,
 };
 
 /// Not one that is open, not one that has moved on since it was read; with its control, and from the list.
@@ -84,7 +84,7 @@ async fn written(ports: &impl Ports, labels: &LabelSet) -> Written {
     }
     for index in [3, 280] {
         let ready = change(ports, &jobs[index], become_ready(&jobs[index], NOW)).await;
-        let held = change(ports, &ready, Change::Start(hold(1, NOW + secs(30)))).await;
+        let held = change(ports, &ready, Change::Start(lease(1, NOW + secs(30)))).await;
         let again = try_again(&held, NOW);
         jobs[index] = change(ports, &held, again).await;
     }

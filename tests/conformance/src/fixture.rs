@@ -40,7 +40,7 @@ pub(crate) fn fence(n: u32) -> Fence {
     Fence::from_stored(format!("{n:032x}"))
 }
 
-pub(crate) fn hold(n: u32, until: Millis) -> LeaseRecord {
+pub(crate) fn lease(n: u32, until: Millis) -> LeaseRecord {
     let worker = WorkerId::new(format!("worker-{n}")).expect("an id");
     LeaseRecord { fence: fence(n), worker, ttl_secs: 30, started_at: NOW, until }
 }

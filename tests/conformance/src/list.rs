@@ -102,7 +102,7 @@ pub async fn timers_are_due_of_runs_that_are_open_or_cancelling<P: Ports + 'stat
     update(&control.run, RunUpdate::Arm { due }).await;
     becomes(&control.run, due, true).await;
     becomes(&control.run, due - secs(1), false).await;
-    update(&control.run, RunUpdate::Look { by: Some(due) }).await;
+    update(&control.run, RunUpdate::Fire { by: Some(due) }).await;
     becomes(&control.run, due - secs(1), true).await;
     update(&control.run, RunUpdate::Cancel { at: NOW }).await;
     update(&control.run, RunUpdate::Arm { due }).await;

@@ -10,7 +10,7 @@ use engine::ports::{Local, Ports};
 use engine::run::{Progress, RunState, RunUpdate};
 
 use crate::fixture::{
-    NOW, become_ready, change, commit_new, end, fresh_labels, fresh_run, hold, new_workflow, outputs_of, put_jobs,
+    NOW, become_ready, change, commit_new, end, fresh_labels, fresh_run, lease, new_workflow, outputs_of, put_jobs,
     secs, try_again, waiting,
 };
 
@@ -48,7 +48,7 @@ pub async fn change_events_are_listed_in_order_until_they_are_done<P: Local + 's
     put_jobs(&*ports, &[skipped.clone(), run.clone()]).await;
     let skipped = change(&*ports, &skipped, end(JobOutcome::Skipped)).await;
     let run = change(&*ports, &run, become_ready(&run, NOW)).await;
-    let run = change(&*ports, &run, Change::Start(hold(1, NOW))).await;
+    let run = change(&*ports, &run, Change::Start(lease(1, NOW))).await;
     let success = end(JobOutcome::Success(OutputsRef::Inline(outputs_of(&[("a", "1\n\"ä\"")]))));
     let run = change(&*ports, &run, success).await;
     let cancelling = update(&*ports, &opened.run, RunUpdate::Cancel { at: NOW }).await;
@@ -73,12 +73,12 @@ pub async fn updates_without_consequences_are_not_listed<P: Local + 'static>(por
     let run = fresh_run();
     let mut kept = waiting(&run, 0, &[], &labels);
     let outcome = JobOutcome::Success(OutputsRef::Inline(outputs_of(&[])));
-    kept.phase = Phase::Ended(Completion { outcome, at: NOW, hold: None });
+    kept.phase = Phase::Ended(Completion { outcome, at: NOW, lease: None });
     let job = waiting(&run, 1, &[8], &labels);
     put_jobs(&*ports, &[kept, job.clone()]).await;
     let job = change(&*ports, &job, Change::RemoveNeed(8)).await;
     let job = change(&*ports, &job, become_ready(&job, NOW)).await;
-    let job = change(&*ports, &job, Change::Start(hold(1, NOW))).await;
+    let job = change(&*ports, &job, Change::Start(lease(1, NOW))).await;
     let job = change(&*ports, &job, Change::Renew { until: NOW + secs(9) }).await;
     let again = try_again(&job, NOW);
     change(&*ports, &job, again).await;
@@ -146,7 +146,7 @@ pub async fn timers_are_due_in_the_order_of_their_times<P: Local + 'static>(port
     assert_eq!((due(NOW + secs(9)).await, next().await), (vec![], Some(NOW + secs(10))));
     assert_eq!(due(NOW + secs(10)).await, of(&[1]));
     assert_eq!(due(NOW + secs(99)).await, of(&[1, 2, 0]));
-    update(&*ports, &runs[0], RunUpdate::Look { by: None }).await;
+    update(&*ports, &runs[0], RunUpdate::Fire { by: None }).await;
     assert_eq!(due(NOW).await, of(&[0]), "one that is looked at counts as due");
     update(&*ports, &runs[0], RunUpdate::Arm { due: NOW + secs(40) }).await;
     update(&*ports, &runs[1], RunUpdate::Finish).await;

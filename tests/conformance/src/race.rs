@@ -10,8 +10,8 @@ use engine::run::{RunEnd, RunState, RunUpdate, WorkflowRecord};
 use protocol::{Millis, Status};
 
 use crate::fixture::{
-    NOW, at_once, become_ready, change, commit_new, control_now, control_of, end, fresh_labels, fresh_run, hold,
-    job_now, name, new_workflow, put_jobs, secs, waiting, workflow_now,
+    NOW, at_once, become_ready, change, commit_new, control_now, control_of, end, fresh_labels, fresh_run, job_now,
+    lease, name, new_workflow, put_jobs, secs, waiting, workflow_now,
 };
 
 /// Number of concurrent calls.
@@ -27,7 +27,7 @@ pub async fn of_twenty_starts_at_once_one_wins_and_the_others_see_it<P: Ports + 
         let answers = at_once((0..MANY).map(|n| {
             let (ports, key) = (Arc::clone(&ports), job.key.clone());
             let expect = Precondition::Ready { pool: job.pool.clone(), by: NOW };
-            let update = JobUpdate { expect, change: Change::Start(hold(n, NOW + secs(30))) };
+            let update = JobUpdate { expect, change: Change::Start(lease(n, NOW + secs(30))) };
             async move { ports.update(&key, update).await.expect("the store answers") }
         }))
         .await;
@@ -133,7 +133,7 @@ pub async fn a_cancel_and_an_end_at_once_have_one_winner<P: Ports + 'static>(por
         let job = waiting(&fresh_run(), 0, &[], &labels);
         put_jobs(&*ports, std::slice::from_ref(&job)).await;
         let job = change(&*ports, &job, become_ready(&job, NOW)).await;
-        let principal = hold(1, NOW + secs(30));
+        let principal = lease(1, NOW + secs(30));
         let job = change(&*ports, &job, Change::Start(principal.clone())).await;
         let updates = [
             JobUpdate {

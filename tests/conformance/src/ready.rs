@@ -9,7 +9,7 @@ use engine::ports::{Ports, ReadyHead};
 use protocol::{LabelSet, Millis};
 
 use crate::fixture::{
-    NOW, become_ready, change, end, eventually, fresh_labels, fresh_run, hold, put_jobs, secs, try_again, waiting,
+    NOW, become_ready, change, end, eventually, fresh_labels, fresh_run, lease, put_jobs, secs, try_again, waiting,
 };
 
 async fn ready(ports: &impl Ports, run: &RunKey, index: JobIndex, labels: &LabelSet, at: Millis) -> JobRecord {
@@ -70,7 +70,7 @@ pub async fn a_job_leaves_its_ready_list_when_it_starts_or_ends_and_comes_back_w
     let first = ready(&*ports, &run, 0, &labels, NOW).await;
     let second = ready(&*ports, &run, 1, &labels, NOW).await;
     heads_become(&*ports, &pool, NOW, &[&first, &second]).await;
-    let first = change(&*ports, &first, Change::Start(hold(1, NOW + secs(30)))).await;
+    let first = change(&*ports, &first, Change::Start(lease(1, NOW + secs(30)))).await;
     heads_become(&*ports, &pool, NOW, &[&second]).await;
     let first = change(&*ports, &first, Change::Renew { until: NOW + secs(60) }).await;
     heads_become(&*ports, &pool, NOW + secs(120), &[&second]).await;
@@ -80,7 +80,7 @@ pub async fn a_job_leaves_its_ready_list_when_it_starts_or_ends_and_comes_back_w
     heads_become(&*ports, &pool, NOW + secs(10), &[&second, &first]).await;
     change(&*ports, &second, end(JobOutcome::Cancelled)).await;
     heads_become(&*ports, &pool, NOW + secs(10), &[&first]).await;
-    let first = change(&*ports, &first, Change::Start(hold(2, NOW + secs(30)))).await;
+    let first = change(&*ports, &first, Change::Start(lease(2, NOW + secs(30)))).await;
     change(&*ports, &first, end(JobOutcome::Failure { exit_code: None })).await;
     heads_become(&*ports, &pool, NOW + secs(10), &[]).await;
     eventually(|| ports.ready_count(&pool), |count| *count == (0, None)).await;

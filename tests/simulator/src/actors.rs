@@ -130,7 +130,7 @@ impl Sim {
 
     /// A request has come to nothing: it is sent again, or given up.
     pub(crate) fn not_answered(&mut self, number: usize) {
-        let chaos = self.shared.world().is_rough();
+        let chaos = self.shared.world().has_faults();
         let Some(request) = self.requests.get_mut(&number) else { return };
         request.tries += 1;
         let patient = match request.from {
@@ -224,7 +224,7 @@ impl Sim {
         }
         match (worker.lease.clone(), worker.good) {
             (None, true) if worker.nothing && mode == Mode::Drain => false,
-            (None, _) => self.look_for_work(place),
+            (None, _) => self.ask_for_work(place),
             (Some(lease), true) => {
                 let said = self.success();
                 self.ask(From::Worker(place), report(lease, said));
@@ -234,7 +234,7 @@ impl Sim {
         }
     }
 
-    fn look_for_work(&mut self, place: usize) -> bool {
+    fn ask_for_work(&mut self, place: usize) -> bool {
         let who = self.workers[place].who.clone();
         let (ttl, ticket, registers) = {
             let mut world = self.shared.world();
@@ -347,7 +347,7 @@ impl Sim {
         } else if what < cancel {
             Task::Cancel(workflow)
         } else if what > 0.95 {
-            Task::Look(workflow)
+            Task::Status(workflow)
         } else if what > 0.92 {
             Task::List
         } else if what > 0.87 {
@@ -395,7 +395,7 @@ impl Sim {
             }
         }
         for workflow in self.workflows.clone() {
-            self.spawn(Task::Look(workflow), Origin::Nobody);
+            self.spawn(Task::Status(workflow), Origin::Nobody);
         }
         self.spawn(Task::List, Origin::Nobody);
     }

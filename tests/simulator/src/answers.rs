@@ -55,7 +55,7 @@ impl World {
             (Task::Heartbeat(lease), Answer::Heartbeat(Err(EngineError::LeaseLost(_)))) => {
                 self.check_refused(who, lease, "a heartbeat");
             }
-            (Task::Look(_), Answer::Looked(Ok(workflow))) => self.check_look(who, workflow),
+            (Task::Status(_), Answer::Status(Ok(workflow))) => self.check_status(who, workflow),
             (Task::List, Answer::Listed(Ok(workflows))) => {
                 self.counts.add("lists", 1);
                 for workflow in workflows {
@@ -71,7 +71,7 @@ impl World {
     }
 
     /// What is shown of a workflow that ended a while ago is what there is, and what its jobs gave.
-    fn check_look(&mut self, who: &Who, shown: &Workflow) {
+    fn check_status(&mut self, who: &Who, shown: &Workflow) {
         let Some(run) = self.ended_long_ago(who, shown) else { return };
         let outputs: BTreeMap<&JobId, &Outputs> = shown.jobs.iter().map(|job| (&job.id, &job.outputs)).collect();
         let none = Outputs::new();
@@ -83,7 +83,7 @@ impl World {
             self.broken(|world| format!("{} is shown with other outputs than it has", world.trace.workflow(&shown.id)));
         }
         self.check_listed(who, shown);
-        self.counts.add("ended workflows looked at", 1);
+        self.counts.add("ended workflows read", 1);
     }
 
     fn check_listed(&mut self, who: &Who, shown: &Workflow) {
@@ -242,7 +242,7 @@ impl World {
             return;
         }
         let due = |job: &JobRecord| match &job.phase {
-            Phase::Running(hold) => Some(hold.until),
+            Phase::Running(lease) => Some(lease.until),
             Phase::Ready { at, .. } if *at > self.clock + JUST => Some(*at),
             Phase::Ready { until, .. } => *until,
             Phase::Waiting { .. } | Phase::Ended(_) => None,
@@ -260,7 +260,7 @@ impl World {
                 )
             });
         }
-        self.counts.add("timers seen set in time", 1);
+        self.counts.add("timers set in time", 1);
     }
 
     fn statuses_of_needs(&self, run: &RunKey, index: u32) -> Vec<Status> {

@@ -75,7 +75,9 @@ impl Bug {
     pub(crate) fn apply(self, update: &JobUpdate, job: &JobRecord) -> Option<JobRecord> {
         let mut update = update.clone();
         match (self, &mut update.expect, &job.phase) {
-            (Self::NoFence, Precondition::HeldLive { fence, .. }, Phase::Running(hold)) => *fence = hold.fence.clone(),
+            (Self::NoFence, Precondition::HeldLive { fence, .. }, Phase::Running(lease)) => {
+                *fence = lease.fence.clone()
+            }
             (Self::NoLeaseEnd, Precondition::HeldLive { now, .. }, _) => *now = Millis(0),
             (Self::HeartbeatShortens, Precondition::HeldLiveUntil { until, .. }, _) => *until = Millis(u64::MAX),
             (Self::FinalIsNotFinal, Precondition::NotEnded, Phase::Ended(_)) => {
@@ -109,7 +111,7 @@ impl World {
     }
 
     /// A control record as a claim sees it.
-    pub(crate) fn control_seen(&self, control: Option<Control>) -> Option<Control> {
+    pub(crate) fn control_as_read(&self, control: Option<Control>) -> Option<Control> {
         let task = self.who.get(&self.gates.current).map(|who| &who.task);
         match (self.bug, task, control) {
             (Some(Bug::NoCancelBarrier), Some(Task::Claim { .. }), Some(control))

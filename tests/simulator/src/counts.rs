@@ -61,11 +61,11 @@ pub const FLOORS: &[(&str, u64)] = &[
     ("reports repeated", 400),
     ("late reports refused", 200),
     ("timers fired", 800),
-    ("timers seen set in time", 80),
+    ("timers set in time", 80),
     ("cancels answered", 70),
     ("deletes answered", 7),
     ("claims undone", 20),
-    ("ended workflows looked at", 80),
+    ("ended workflows read", 80),
     ("lists", 40),
     ("calms", 200),
 ];

@@ -49,8 +49,8 @@ pub struct Report {
 
 /// Plays one seed. `told`: keep its story.
 #[must_use]
-pub fn play(seed: u64, bug: Option<Bug>, told: bool) -> Report {
-    let mut sim = Sim::new(seed, bug, if told { Trace::told() } else { Trace::default() });
+pub fn play(seed: u64, bug: Option<Bug>, traced: bool) -> Report {
+    let mut sim = Sim::new(seed, bug, if traced { Trace::enabled() } else { Trace::default() });
     let panicked = catch_unwind(AssertUnwindSafe(|| sim.play())).is_err();
     let mut world = sim.shared.world();
     let broken = world.watch.violation.take().or(panicked.then(|| "it panicked".to_owned()));

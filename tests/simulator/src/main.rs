@@ -49,8 +49,8 @@ fn main() -> ExitCode {
     if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn one(seed: u64, told: bool, bug: Option<Bug>) -> bool {
-    let report = play(seed, bug, told);
+fn one(seed: u64, traced: bool, bug: Option<Bug>) -> bool {
+    let report = play(seed, bug, traced);
     for line in &report.story {
         println!("{line}");
     }

@@ -98,7 +98,7 @@ impl RunStore for Process {
         let what = |trace: &Trace| format!("{} the control of {}", how_read(how), trace.run(run));
         self.read(what, |world: &mut World| {
             let control = world.read(how, |store| store.controls.get(run));
-            Ok(world.control_seen(control))
+            Ok(world.control_as_read(control))
         })
         .await
     }
@@ -312,7 +312,7 @@ impl Dispatcher for Process {
 impl Process {
     /// `at` is by the clock of this process, as the delay that it asks for.
     async fn send(&self, message: QueueMessage, at: Millis) -> Stored<()> {
-        let what = |trace: &Trace| format!("asks for {}", words::of_errand(&message, trace));
+        let what = |trace: &Trace| format!("asks for {}", words::of_message(&message, trace));
         self.call(Kind::Send, what, |world: &mut World| {
             let delay = at.since(world.now(self.number));
             let at = world.clock + delay;

@@ -142,7 +142,7 @@ impl Sim {
         let future = task.begin(&self.engines[process]);
         let (arrived, began) = (world.step, world.clock);
         world.who.insert(id, Who { task, arrived, began, stopped: None, lease_until });
-        if world.trace.is_told() {
+        if world.trace.is_enabled() {
             let line = format!("{} begins in process {process}", world.handler_name(id));
             world.say(|| line);
         }
@@ -157,7 +157,7 @@ impl Sim {
         let id = self.handlers[at].id;
         let mut guard = self.shared.world();
         let world = &mut *guard;
-        let chaos = world.is_rough();
+        let chaos = world.has_faults();
         let danger = if self.handlers[at].wrote { AFTER_A_WRITE } else { 1.0 };
         if chaos && world.happens(|faults| faults.kill * danger) {
             drop(guard);
@@ -199,7 +199,7 @@ impl Sim {
         let handler = self.handlers.swap_remove(at);
         let mut world = self.shared.world();
         world.counts.add("handlers killed", 1);
-        if world.trace.is_told() {
+        if world.trace.is_enabled() {
             let before: Vec<&str> = world.gates.of(handler.id).iter().filter_map(|call| call.what.as_deref()).collect();
             let line = format!("{} DIES before it {}", world.handler_name(handler.id), before.join(", and "));
             world.say(|| line);
@@ -225,9 +225,9 @@ impl Sim {
         world.check_answer(&asked, answer);
         let unavailable = matches!(answer.error(), Some(EngineError::Store(StoreError::Unavailable(_))));
         let is_request = matches!(handler.origin, Origin::Request(_));
-        let unheard = is_request && world.is_rough() && world.happens(|faults| faults.unheard);
+        let unheard = is_request && world.has_faults() && world.happens(|faults| faults.unheard);
         world.counts.add("answers unheard", u64::from(unheard));
-        if world.trace.is_told() {
+        if world.trace.is_enabled() {
             let line = format!("{name} ends: {}{}", answer.words(), if unheard { ", which nobody hears" } else { "" });
             world.say(|| line);
         }
@@ -249,7 +249,7 @@ impl Sim {
             Origin::Queue(what) => {
                 let mut world = self.shared.world();
                 let at = world.clock + world.rng.delay(Duration::from_secs(10));
-                world.errands.push(Message { at, what, again: true });
+                world.messages.push(Message { at, what, again: true });
             }
             Origin::Nobody => {}
         }
@@ -276,7 +276,7 @@ impl Sim {
         let partition = waiting[world.rng.below(waiting.len())].clone();
         let most = 1 + world.rng.below(3);
         let records: Vec<_> = world.feed[&partition].iter().take(most).cloned().collect();
-        let twice = world.is_rough() && world.happens(|faults| faults.repeat);
+        let twice = world.has_faults() && world.happens(|faults| faults.repeat);
         world.counts.add("batches repeated", u64::from(twice));
         drop(world);
         let task = Task::Batch(Arc::new(records.clone()));
@@ -295,7 +295,7 @@ impl Sim {
             return false;
         }
         let place = ready[world.rng.below(ready.len())];
-        let message = world.errands.swap_remove(place);
+        let message = world.messages.swap_remove(place);
         world.counts.add("messages again", u64::from(message.again));
         world.counts.add("timers fired", u64::from(matches!(message.what, QueueMessage::Timer(_))));
         world.counts.add("reconciles", u64::from(matches!(message.what, QueueMessage::Reconcile(_))));
@@ -436,7 +436,7 @@ impl Sim {
         let Some(helper) = self.workers.last_mut().filter(|helper| helper.is_idle()) else { return };
         helper.asks_again();
         let mut world = self.shared.world();
-        let next = world.errands.iter().map(|message| message.at).chain([self.next_sweep]).min();
+        let next = world.messages.iter().map(|message| message.at).chain([self.next_sweep]).min();
         let latest = world.clock + Duration::from_secs(30);
         world.clock = next.map_or(latest, |next| next.clamp(world.clock, latest));
     }

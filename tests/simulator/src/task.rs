@@ -76,7 +76,7 @@ pub(crate) enum Task {
     },
     Cancel(WorkflowId),
     Delete(WorkflowId),
-    Look(WorkflowId),
+    Status(WorkflowId),
     List,
     Register(Identity),
     Claim {
@@ -106,7 +106,7 @@ pub(crate) enum Answer {
     Claimed(Result<Option<Claimed>>),
     Heartbeat(Result<Heartbeat>),
     Reported(Result<Option<Claimed>>),
-    Looked(Result<Box<Workflow>>),
+    Status(Result<Box<Workflow>>),
     Listed(Result<Vec<Workflow>>),
     /// So many records were handled, then one wasn't.
     Batch(usize, Result<()>),
@@ -129,8 +129,8 @@ impl Task {
             }
             Self::Cancel(workflow) => Box::pin(async move { Answer::Done(engine.runs().cancel(&workflow).await) }),
             Self::Delete(workflow) => Box::pin(async move { Answer::Done(engine.runs().delete(&workflow).await) }),
-            Self::Look(workflow) => {
-                Box::pin(async move { Answer::Looked(engine.queries().workflow(&workflow).await.map(Box::new)) })
+            Self::Status(workflow) => {
+                Box::pin(async move { Answer::Status(engine.queries().workflow(&workflow).await.map(Box::new)) })
             }
             Self::List => Box::pin(async move {
                 Answer::Listed(engine.queries().workflows(None, 100, 0, None).await.map(|page| page.workflows))
@@ -210,7 +210,7 @@ impl Answer {
             Self::Submitted(answer) => answer.as_ref().err(),
             Self::Heartbeat(answer) => answer.as_ref().err(),
             Self::Claimed(answer) | Self::Reported(answer) => answer.as_ref().err(),
-            Self::Looked(answer) => answer.as_ref().err(),
+            Self::Status(answer) => answer.as_ref().err(),
             Self::Listed(answer) => answer.as_ref().err(),
             Self::Done(answer) | Self::Batch(_, answer) => answer.as_ref().err(),
         }
@@ -269,7 +269,7 @@ impl Display for Task {
             Self::Start { .. } => f.write_str("run"),
             Self::Cancel(_) => f.write_str("cancel"),
             Self::Delete(_) => f.write_str("delete"),
-            Self::Look(_) => f.write_str("status"),
+            Self::Status(_) => f.write_str("status"),
             Self::List => f.write_str("list"),
             Self::Register(who) => write!(f, "register {}", who.id),
             Self::Claim { by, ticket: None, .. } => write!(f, "claim by {}", by.id),
@@ -281,9 +281,9 @@ impl Display for Task {
             Self::Report { said: Said::Success(_), .. } => f.write_str("complete"),
             Self::Report { said: Said::Failure { .. }, .. } => f.write_str("fail"),
             Self::Batch(_) => f.write_str("stream"),
-            Self::QueueMessage { message: QueueMessage::BatchTask(_), .. } => f.write_str("walk"),
+            Self::QueueMessage { message: QueueMessage::BatchTask(_), .. } => f.write_str("batch"),
             Self::QueueMessage { message: QueueMessage::Timer(_), .. } => f.write_str("timer"),
-            Self::QueueMessage { message: QueueMessage::Reconcile(_), .. } => f.write_str("repair"),
+            Self::QueueMessage { message: QueueMessage::Reconcile(_), .. } => f.write_str("reconcile"),
             Self::Sweep => f.write_str("sweep"),
         }
     }
@@ -304,10 +304,10 @@ impl Answer {
             }
             Self::Claimed(_) => "nothing to do".to_owned(),
             Self::Heartbeat(Ok(beat)) if beat.cancelled => "stop, it was cancelled".to_owned(),
-            Self::Looked(Ok(workflow)) => workflow.status.to_string(),
+            Self::Status(Ok(workflow)) => workflow.status.to_string(),
             Self::Listed(Ok(workflows)) => format!("{} workflows", workflows.len()),
             Self::Batch(handled, _) => format!("{handled} records handled"),
-            Self::Heartbeat(_) | Self::Reported(_) | Self::Looked(_) | Self::Listed(_) | Self::Done(_) => {
+            Self::Heartbeat(_) | Self::Reported(_) | Self::Status(_) | Self::Listed(_) | Self::Done(_) => {
                 "done".to_owned()
             }
         }

@@ -20,11 +20,11 @@ pub(crate) struct Trace {
 }
 
 impl Trace {
-    pub(crate) fn told() -> Self {
+    pub(crate) fn enabled() -> Self {
         Self { lines: Some(Vec::new()), ..Self::default() }
     }
 
-    pub(crate) fn is_told(&self) -> bool {
+    pub(crate) fn is_enabled(&self) -> bool {
         self.lines.is_some()
     }
 
@@ -154,8 +154,8 @@ impl Tell for JobRecord {
         let phase = match &self.phase {
             Phase::Waiting { on } => format!("waits for {}", places(on)),
             Phase::Ready { at, .. } => format!("ready from {}", trace.at(*at)),
-            Phase::Running(hold) => {
-                format!("held by {} until {} (fence {:.4})", hold.worker, trace.at(hold.until), hold.fence.as_str())
+            Phase::Running(lease) => {
+                format!("held by {} until {} (fence {:.4})", lease.worker, trace.at(lease.until), lease.fence.as_str())
             }
             Phase::Ended(ending) => match &ending.outcome {
                 JobOutcome::Success(OutputsRef::Inline(outputs)) => format!("success with {}", outputs.tell(trace)),
@@ -179,7 +179,7 @@ impl Tell for Control {
     fn tell(&self, trace: &Trace) -> String {
         let timer = match self.timer {
             Timer::Off => "no timer".to_owned(),
-            Timer::Firing => "looked at".to_owned(),
+            Timer::Firing => "firing".to_owned(),
             Timer::Due(at) => format!("timer at {}", trace.at(at)),
         };
         format!("{}, {timer}, done below #{} of {}", self.state.as_str(), self.done_below, self.jobs)

@@ -101,9 +101,9 @@ impl World {
                 self.check_needs(key);
                 self.check_ready(new);
             }
-            (Phase::Waiting { .. } | Phase::Ready { .. }, Phase::Running(hold)) => {
+            (Phase::Waiting { .. } | Phase::Ready { .. }, Phase::Running(lease)) => {
                 self.check_needs(key);
-                self.check_start(key, hold);
+                self.check_start(key, lease);
                 if matches!(&old.phase, Phase::Ready { at, .. } if *at > self.clock + self.skew()) {
                     self.broken(|world| format!("{} was tried again before its delay was over", world.name(key)));
                 }
@@ -121,7 +121,9 @@ impl World {
                     // As it is given out.
                     self.counts.add("leases cut to a timeout", 1);
                 } else if !by_its_holder {
-                    self.broken(|world| format!("the lease of {} was renewed by who doesn't hold it", world.name(key)));
+                    self.broken(|world| {
+                        format!("the lease of {} was renewed by a worker that doesn't hold it", world.name(key))
+                    });
                 } else if renewed.until < held.until {
                     self.broken(|world| format!("a heartbeat shortened the lease of {}", world.name(key)));
                 }
@@ -177,21 +179,21 @@ impl World {
         timeout.map(|secs| held.started_at + Duration::from_secs(secs.into()))
     }
 
-    fn check_start(&mut self, key: &JobKey, hold: &LeaseRecord) {
+    fn check_start(&mut self, key: &JobKey, lease: &LeaseRecord) {
         let asked = self.asked(key);
         let by = self.who.get(&self.gates.current).and_then(|who| who.task.worker());
         let fits = by.is_some_and(|by| {
             let missing = asked.labels.iter().any(|label| !by.labels.iter().any(|has| has == label));
             let stranger = by.exclusive && !asked.labels.iter().any(|label| by.labels.iter().any(|has| has == label));
-            by.id == hold.worker && !missing && !stranger
+            by.id == lease.worker && !missing && !stranger
         });
         let most = asked.allowed.most();
         if !fits {
-            self.broken(|world| format!("{} went to worker {}, which may not have it", world.name(key), hold.worker));
+            self.broken(|world| format!("{} went to worker {}, which may not have it", world.name(key), lease.worker));
         }
-        self.watch.began.insert(hold.fence.as_str().to_owned(), self.step);
+        self.watch.began.insert(lease.fence.as_str().to_owned(), self.step);
         if let Some(done) = self.who.get(&self.gates.current).and_then(|who| who.task.lease()) {
-            self.watch.next.insert(done.fence.clone(), (key.clone(), hold.fence.as_str().to_owned()));
+            self.watch.next.insert(done.fence.clone(), (key.clone(), lease.fence.as_str().to_owned()));
         }
         let tries = self.watch.tries.entry(key.clone()).or_default();
         tries.begun += 1;
@@ -462,7 +464,7 @@ impl World {
     /// When the lease under a fence will end, if it is the job's.
     pub(crate) fn lease_until(&self, job: &JobKey, fence: &str) -> Option<Millis> {
         match &self.store.job(&job.run, job.index)?.phase {
-            Phase::Running(hold) if hold.fence.as_str() == fence => Some(hold.until),
+            Phase::Running(lease) if lease.fence.as_str() == fence => Some(lease.until),
             _ => None,
         }
     }

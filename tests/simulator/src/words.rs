@@ -6,16 +6,16 @@ use engine::run::RunUpdate;
 
 use crate::trace::Trace;
 
-pub(crate) fn of_errand(message: &QueueMessage, trace: &Trace) -> String {
+pub(crate) fn of_message(message: &QueueMessage, trace: &Trace) -> String {
     match message {
-        QueueMessage::BatchTask(batch) => of_walk(batch, trace),
-        QueueMessage::Timer(run) => format!("a look at {}", trace.run(run)),
-        QueueMessage::Reconcile(Reconcile::Run(run)) => format!("a repair of {}", trace.run(run)),
-        QueueMessage::Reconcile(Reconcile::Job(job)) => format!("a repair of {}", trace.job(job)),
+        QueueMessage::BatchTask(batch) => of_batch(batch, trace),
+        QueueMessage::Timer(run) => format!("the timer of {}", trace.run(run)),
+        QueueMessage::Reconcile(Reconcile::Run(run)) => format!("a reconcile of {}", trace.run(run)),
+        QueueMessage::Reconcile(Reconcile::Job(job)) => format!("a reconcile of {}", trace.job(job)),
     }
 }
 
-fn of_walk(batch: &BatchTask, trace: &Trace) -> String {
+fn of_batch(batch: &BatchTask, trace: &Trace) -> String {
     let what = match batch.kind {
         BatchKind::Roots => "the roots".to_owned(),
         BatchKind::Dependents { of } => format!("the dependents of #{of}"),
@@ -23,7 +23,7 @@ fn of_walk(batch: &BatchTask, trace: &Trace) -> String {
         BatchKind::Cancel => "a cancel".to_owned(),
         BatchKind::Delete { .. } => "a delete".to_owned(),
     };
-    format!("a walk of {}: {what}, from #{} on", trace.run(&batch.run), batch.from)
+    format!("a batch task of {}: {what}, from #{} on", trace.run(&batch.run), batch.from)
 }
 
 pub(crate) fn of_run_update(update: &RunUpdate, trace: &Trace) -> String {
@@ -32,8 +32,8 @@ pub(crate) fn of_run_update(update: &RunUpdate, trace: &Trace) -> String {
         RunUpdate::Cancel { .. } => "begins to cancel".to_owned(),
         RunUpdate::Advance(progress) => format!("notes that all below #{} have ended, of", progress.done_below),
         RunUpdate::Arm { due } => format!("sets, if it is later, to {} the timer of", trace.at(*due)),
-        RunUpdate::Look { by: Some(by) } => format!("says, if it is due by {}, that it looks at", trace.at(*by)),
-        RunUpdate::Look { by: None } => "says that it looks at".to_owned(),
+        RunUpdate::Fire { by: Some(by) } => format!("marks, if due by {}, as firing the timer of", trace.at(*by)),
+        RunUpdate::Fire { by: None } => "marks as firing the timer of".to_owned(),
         RunUpdate::Finish => "closes".to_owned(),
     }
 }
@@ -59,8 +59,8 @@ pub(crate) fn of_job_update(update: &JobUpdate, trace: &Trace) -> String {
         Change::RemoveNeed(need) => format!("drops need #{need}"),
         Change::BecomeReady { until: Some(until), .. } => format!("makes ready, until {},", trace.at(*until)),
         Change::BecomeReady { .. } => "makes ready".to_owned(),
-        Change::Start(hold) => {
-            format!("gives {} to {} until {}", &hold.fence.as_str()[..4], hold.worker, trace.at(hold.until))
+        Change::Start(lease) => {
+            format!("gives {} to {} until {}", &lease.fence.as_str()[..4], lease.worker, trace.at(lease.until))
         }
         Change::Renew { until } => format!("renews until {}", trace.at(*until)),
         Change::Retry { attempt, error, at, .. } => {

@@ -77,7 +77,7 @@ pub(crate) struct World {
     pub(crate) skews: Vec<i64>,
     pub(crate) store: Store,
     pub(crate) feed: BTreeMap<Partition, VecDeque<ChangeEvent>>,
-    pub(crate) errands: Vec<Message>,
+    pub(crate) messages: Vec<Message>,
     pub(crate) tickets: Vec<Ticket>,
     pub(crate) gates: Gates,
     pub(crate) who: BTreeMap<u32, Who>,
@@ -131,7 +131,7 @@ impl World {
             skews,
             store: Store::default(),
             feed: BTreeMap::new(),
-            errands: Vec::new(),
+            messages: Vec::new(),
             tickets: Vec::new(),
             gates: Gates::default(),
             who: BTreeMap::new(),
@@ -147,7 +147,7 @@ impl World {
     }
 
     /// How many writes back a read looks; 0: at the newest.
-    pub(crate) fn look_back(&mut self, how: Consistency) -> usize {
+    pub(crate) fn versions_back(&mut self, how: Consistency) -> usize {
         if how == Consistency::Eventual && self.happens(|faults| faults.stale) { self.rng.below(KEPT + 1) } else { 0 }
     }
 
@@ -157,7 +157,7 @@ impl World {
         how: Consistency,
         cell: impl FnOnce(&Store) -> Option<&Cell<T>>,
     ) -> Option<T> {
-        let back = self.look_back(how);
+        let back = self.versions_back(how);
         let cell = cell(&self.store)?;
         let read = cell.back(back, self.clock).cloned();
         if read.as_ref() != cell.now() {
@@ -215,9 +215,9 @@ impl World {
         if self.mode == Mode::Play && self.happens(|faults| faults.repeat) {
             self.counts.add("messages repeated", 1);
             let later = at + self.rng.delay(Duration::from_secs(10));
-            self.errands.push(Message { at: later, what: message.clone(), again: false });
+            self.messages.push(Message { at: later, what: message.clone(), again: false });
         }
-        self.errands.push(Message { at, what: message, again: false });
+        self.messages.push(Message { at, what: message, again: false });
     }
 
     /// The messages that may be delivered now. In times of calm what was only held up comes at once; what waits for its
@@ -226,7 +226,7 @@ impl World {
         let comes = |message: &Message| {
             message.at <= self.clock || (self.mode == Mode::Calm && !matches!(message.what, QueueMessage::Timer(_)))
         };
-        (0..self.errands.len()).filter(|&place| comes(&self.errands[place])).collect()
+        (0..self.messages.len()).filter(|&place| comes(&self.messages[place])).collect()
     }
 
     /// Whether something of the faults happens now.
@@ -249,7 +249,7 @@ impl World {
     }
 
     /// Whether things go wrong now.
-    pub(crate) fn is_rough(&self) -> bool {
+    pub(crate) fn has_faults(&self) -> bool {
         self.mode == Mode::Play
     }
 }
@@ -262,7 +262,7 @@ pub(crate) struct Shared {
 
 impl Shared {
     pub(crate) fn new(world: World) -> Self {
-        Self { traced: world.trace.is_told(), world: Mutex::new(world) }
+        Self { traced: world.trace.is_enabled(), world: Mutex::new(world) }
     }
 
     pub(crate) fn world(&self) -> MutexGuard<'_, World> {

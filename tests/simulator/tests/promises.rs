@@ -9,14 +9,14 @@ const SEEDS: u64 = 300;
 const FOUND_WITHIN: u64 = 2000;
 
 #[test]
-fn whatever_is_killed_paused_lost_repeated_or_reordered_the_promises_hold_and_every_run_ends() {
+fn all_promises_hold_and_every_run_ends_under_any_faults() {
     let played = play_all(0, SEEDS, None);
     assert!(played.broken.is_empty(), "`cargo xtask sim --seed N --trace` tells the story: {:#?}", played.broken);
     assert_eq!(meaningless(&played.counts, SEEDS), Vec::<String>::new());
 }
 
 #[test]
-fn a_seed_is_the_same_world_every_time_call_by_call() {
+fn seed_determines_every_call() {
     for seed in 0..10 {
         let (first, second) = (play(seed, None, true), play(seed, None, true));
         assert!(first.story.len() > 100, "seed {seed} has a story");

@@ -46,7 +46,7 @@ async fn a_job_says_that_no_worker_is_online() {
 }
 
 #[tokio::test]
-async fn a_label_that_no_worker_has_is_named_with_the_worker_that_comes_nearest() {
+async fn missing_label_is_named_with_the_nearest_worker() {
     let cloud = Cloud::connect();
     let run = cloud.submit("jobs: {build: {run: x, labels: ['{label}', '{label}-gpu', '{label}-big']}}").await;
     cloud.worker("far").labelled("{label}").registers(&[]).await;

@@ -1,4 +1,5 @@
-//! Which workflows a caller may submit, start, cancel and delete: those that ask for nothing its token doesn't name.
+//! Authorization of workflows. A caller may submit, start, cancel and delete a workflow only if its token allows all
+//! labels and secrets of the workflow's jobs.
 
 use crate::Authorization;
 use crate::error::Result;
@@ -7,7 +8,7 @@ use crate::run::WorkflowRecord;
 use workflow::Definition;
 
 impl<P> Authorization<'_, P> {
-    /// Refuses a definition whose jobs ask for labels that the caller's may not.
+    /// Refuses a definition whose jobs require labels that the caller's token doesn't allow.
     pub(crate) fn may_ask_for(self, definition: &Definition) -> Result<()> {
         let labels = definition.jobs.iter().flat_map(|job| &job.settings.labels).cloned().collect();
         self.engine.caller.check_labels(&labels)?;
@@ -16,8 +17,8 @@ impl<P> Authorization<'_, P> {
 }
 
 impl<P: RunStore + JobStore> Authorization<'_, P> {
-    /// Refuses a workflow that the caller couldn't have submitted: else a token for staging could start a deploy to
-    /// production again, or cancel it.
+    /// Refuses a workflow that the caller couldn't have submitted. Otherwise a token for staging could start a
+    /// production deployment again, or cancel it.
     pub(crate) async fn may_touch(self, workflow: &WorkflowRecord) -> Result<()> {
         if self.engine.caller.is_unlimited() {
             return Ok(());

@@ -1,4 +1,4 @@
-//! Making, finding, listing and revoking tokens.
+//! Creates, checks, lists and revokes tokens.
 
 use std::time::Duration;
 
@@ -12,14 +12,15 @@ use crate::error::{EngineError, Result};
 use crate::ids::Random;
 use crate::ports::TokenStore;
 
-/// A token that was read is used again for this long, so that a revoked one is refused within it.
+/// A token is cached for this long. A revoked token is refused at the latest after this time.
 const TTL: Duration = Duration::from_secs(30);
-/// A token whose secret part doesn't match is read again after this long: it may have been made again under its name.
+/// After a secret didn't match, the token is read again after this long: a new token may have been created under its
+/// name.
 const MISMATCH_TTL: Duration = Duration::from_secs(1);
-/// Only tokens that exist are cached, so nobody can fill this from outside.
+/// Only existing tokens are cached, so clients can't fill the cache with invented names.
 const TOKENS_CACHED: usize = 1000;
 
-/// Tokens by name.
+/// Token records by name.
 pub(crate) type TokensCache = Cache<TokenName, TokenRecord>;
 
 pub(crate) fn tokens_cache() -> TokensCache {
@@ -27,10 +28,10 @@ pub(crate) fn tokens_cache() -> TokensCache {
 }
 
 impl<P: TokenStore> Tokens<'_, P> {
-    /// What the token allows that somebody shows.
+    /// Returns the permissions of the token that a caller presents.
     ///
     /// # Errors
-    /// [`EngineError::BadToken`] if it isn't one, was revoked, or has expired.
+    /// [`EngineError::BadToken`] if it is unknown, revoked or expired.
     pub async fn grant_of(self, text: &str) -> Result<Grant> {
         let text = TokenText::parse(text).ok_or(EngineError::BadToken)?;
         let now = self.engine.now();
@@ -56,7 +57,7 @@ impl<P: TokenStore> Tokens<'_, P> {
         Ok(record)
     }
 
-    /// Makes a token. Its text is in the answer and nowhere else.
+    /// Creates a token. The response is the only place where its text appears.
     ///
     /// # Errors
     /// [`EngineError::TokenExists`], [`EngineError::Range`], [`EngineError::NoScopes`].
@@ -64,7 +65,7 @@ impl<P: TokenStore> Tokens<'_, P> {
         create(&*self.engine.ports, new, self.engine.now(), [self.engine.random(), self.engine.random()]).await
     }
 
-    /// All tokens by name, also those that have expired lately.
+    /// Lists all tokens by name, including recently expired ones.
     pub async fn list(self) -> Result<Vec<TokenInfo>> {
         let mut tokens: Vec<TokenInfo> =
             self.engine.ports.tokens(self.engine.now()).await?.iter().map(TokenRecord::info).collect();
@@ -72,7 +73,7 @@ impl<P: TokenStore> Tokens<'_, P> {
         Ok(tokens)
     }
 
-    /// Revokes a token: within 30 s nobody takes it any more.
+    /// Revokes a token. Every process refuses it within 30 s.
     ///
     /// # Errors
     /// [`EngineError::NoToken`].
@@ -82,7 +83,8 @@ impl<P: TokenStore> Tokens<'_, P> {
         if there { Ok(()) } else { Err(EngineError::NoToken(name.clone())) }
     }
 
-    /// The first token of a server that asks for tokens, named `admin` or much like it, for everything. `None`: somebody can make one.
+    /// Creates the first token of a server that requires tokens. It has all permissions and is named `admin`, or
+    /// `admin` with a suffix. Returns `None` if a token that can create tokens exists.
     pub async fn first(self) -> Result<Option<CreatedToken>> {
         let now = self.engine.now();
         let can = |token: &TokenRecord| token.scopes.contains(&Scope::Admin) && now < token.expires_at;
@@ -100,7 +102,7 @@ impl<P: TokenStore> Tokens<'_, P> {
     }
 }
 
-/// Makes a token in a store, for who has the store itself.
+/// Creates a token directly in a store, for a caller with access to the store.
 ///
 /// # Errors
 /// As [`Engine::create_token`].

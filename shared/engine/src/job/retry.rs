@@ -1,4 +1,4 @@
-//! What an attempt's failure does to its job.
+//! The retry rule: whether a failed attempt is followed by another attempt, and when.
 
 use std::time::Duration;
 
@@ -7,25 +7,25 @@ use protocol::wire::{Attempt, Backoff, Cause};
 
 use super::{ATTEMPTS_KEPT, Change, End, JobOutcome, JobRecord, JobSpec, LastReport, Used};
 
-/// Of an attempt's error, what its job's history keeps, in bytes.
+/// Bytes of an attempt's error text that the job's history keeps.
 const ERROR_KEPT: usize = 200;
 
-/// How an attempt failed.
+/// A failed attempt.
 #[derive(Clone, Debug)]
 pub struct Failure {
-    /// What ended it.
+    /// Why the attempt ended.
     pub cause: Cause,
-    /// For people.
+    /// The error text for people.
     pub error: String,
-    /// Of the command, if it ran.
+    /// The command's exit code, if the command ran.
     pub exit_code: Option<i32>,
-    /// Whether another try could help.
+    /// True if another attempt could succeed.
     pub retryable: bool,
-    /// To recognise a repeat; of an attempt that was never taken there is none.
+    /// Identifies the report, to recognise a repeat. `None` if no worker ran the attempt.
     pub last_report: Option<LastReport>,
 }
 
-/// What an attempt's failure does to the job: another try while its cause has tries left, else the end.
+/// Returns the job's change after a failed attempt: another attempt while the cause has tries left, else the end.
 #[must_use]
 pub fn after_failure(record: &JobRecord, spec: &JobSpec, failure: Failure, now: Millis) -> Change {
     let failed = history(record, &failure, now);
@@ -49,7 +49,7 @@ pub fn after_failure(record: &JobRecord, spec: &JobSpec, failure: Failure, now: 
 }
 
 impl JobSpec {
-    /// One try more, from the cause's own budget if it has one; `None` if there is none left.
+    /// Uses one try of the cause's own budget if it has one, else of `max`. Returns `None` if no try is left.
     fn use_a_try(&self, mut used: Used, cause: Cause) -> Option<Used> {
         let own = match cause {
             Cause::Failure => None,
@@ -66,7 +66,7 @@ impl JobSpec {
     }
 }
 
-/// How long the next try waits after the attempt of this number failed.
+/// Returns the delay between the failure of attempt number `attempt` and the next attempt.
 fn delay(backoff: Backoff, attempt: u32) -> Duration {
     Duration::from_secs(match backoff {
         Backoff::None => 0,
@@ -78,21 +78,21 @@ fn delay(backoff: Backoff, attempt: u32) -> Duration {
 }
 
 fn history(record: &JobRecord, failure: &Failure, now: Millis) -> Vec<Attempt> {
-    let hold = record.lease();
+    let lease = record.lease();
     let attempt = Attempt {
         attempt: record.attempt,
         cause: failure.cause,
         error: cut(failure.error.clone(), ERROR_KEPT),
-        worker_id: hold.map(|hold| hold.worker.clone()),
+        worker_id: lease.map(|lease| lease.worker.clone()),
         exit_code: failure.exit_code,
-        started_at: hold.map(|hold| hold.started_at),
+        started_at: lease.map(|lease| lease.started_at),
         finished_at_ms: now,
     };
     let skipped = (record.failed.len() + 1).saturating_sub(ATTEMPTS_KEPT);
     record.failed.iter().skip(skipped).cloned().chain([attempt]).collect()
 }
 
-/// At most `limit` bytes, cut between characters.
+/// Truncates a text to at most `limit` bytes, at a character boundary.
 pub(crate) fn cut(mut text: String, limit: usize) -> String {
     if text.len() > limit {
         text.truncate(text.floor_char_boundary(limit));
@@ -106,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_fixed_delay_stays_and_an_exponential_one_doubles_up_to_its_most() {
+    fn fixed_delay_is_constant_and_exponential_delay_doubles_up_to_its_maximum() {
         let secs = |backoff, attempt| delay(backoff, attempt).as_secs();
         assert_eq!(secs(Backoff::None, 7), 0);
         let fixed = Backoff::Fixed { delay_secs: 5 };

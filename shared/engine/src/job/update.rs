@@ -1,4 +1,4 @@
-//! The changes that a record may go through.
+//! Conditional updates of a job's record: preconditions and changes.
 
 use protocol::Millis;
 use protocol::wire::Attempt;
@@ -6,137 +6,137 @@ use protocol::wire::Attempt;
 use super::{Completion, JobOutcome, JobRecord, LastReport, LeaseRecord, NextLease, Phase, Used};
 use crate::ids::{Fence, PoolId};
 
-/// A conditional change of one record: one write of any store.
+/// A conditional change of one record. Every store applies it as one write.
 #[derive(Clone, Debug, PartialEq)]
 pub struct JobUpdate {
-    /// What must hold. The record must exist in any case.
+    /// The precondition. The record must exist in any case.
     pub expect: Precondition,
-    /// What then becomes.
+    /// The change, applied if the precondition holds.
     pub change: Change,
 }
 
-/// What must hold for a change to happen.
+/// What must be true of the record for a change to be applied.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Precondition {
-    /// It waits, for whatever.
+    /// The job is waiting.
     Waiting,
-    /// It waits for exactly this.
+    /// The job waits for exactly this need.
     WaitingOnlyOn(u32),
-    /// It waits for nothing any more.
+    /// The job is waiting, and no need is left.
     WaitingOnNothing,
-    /// It is in this pool's ready list, and may start: neither is it too early nor was it not taken in time.
+    /// The job is in this pool's ready list, may start by `by`, and has not passed its queue timeout.
     Ready {
-        /// The pool the claimer covers.
+        /// The pool that the claimer covers.
         pool: PoolId,
-        /// The claimer's now.
+        /// The claimer's current time.
         by: Millis,
     },
-    /// It is held under this fence, and the hold isn't over.
+    /// The job runs under this fence, and the lease has not expired.
     HeldLive {
         /// The fence.
         fence: Fence,
-        /// The caller's now.
+        /// The caller's current time.
         now: Millis,
     },
-    /// As `HeldLive`, and the hold doesn't end after `until`.
+    /// Like `HeldLive`, and the lease expires no later than `until`.
     HeldLiveUntil {
         /// The fence.
         fence: Fence,
-        /// The caller's now.
+        /// The caller's current time.
         now: Millis,
-        /// The latest end that still matches.
+        /// The latest matching expiry.
         until: Millis,
     },
-    /// It is held under this fence, and the hold ends then, which is past: the caller has seen that.
+    /// The job runs under this fence, and its lease expires at exactly `until`, which the caller knows is in the past.
     HeldOver {
         /// The fence.
         fence: Fence,
-        /// The end of the hold, as the caller read it. One that was renewed since ends for another reason, or not.
+        /// The lease's expiry as the caller read it. A renewed lease has another expiry and doesn't match.
         until: Millis,
     },
-    /// It is held under this fence, live or not.
+    /// The job runs under this fence, whether or not the lease has expired.
     Held {
         /// The fence.
         fence: Fence,
     },
-    /// It is in a ready list, and nobody took it in time.
+    /// The job is in a ready list and has passed its queue timeout.
     ReadyOver {
-        /// The caller's now.
+        /// The caller's current time.
         now: Millis,
     },
-    /// Nothing ended it yet.
+    /// The job has not ended.
     NotEnded,
 }
 
-/// What a record becomes.
+/// The change of a record.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Change {
-    /// One need less.
+    /// Removes one need.
     RemoveNeed(u32),
-    /// Into its pool's ready list.
+    /// Moves the job into its pool's ready list.
     BecomeReady {
-        /// The record's pool; a store keeps its list by it.
+        /// The record's pool. A store keys its ready list by it.
         pool: PoolId,
-        /// Not before this.
+        /// The earliest start.
         at: Millis,
-        /// It fails if nobody took it by then.
+        /// The queue timeout: the job fails if no worker claimed it by then.
         until: Option<Millis>,
     },
-    /// A worker holds it.
+    /// Gives the job to a worker under this lease.
     Start(LeaseRecord),
-    /// The hold ends at another time.
+    /// Changes the lease's expiry.
     Renew {
-        /// Its new end.
+        /// The new expiry.
         until: Millis,
     },
-    /// The attempt failed; into the ready list again.
+    /// Ends the attempt as failed, and moves the job back into the ready list.
     Retry {
         /// The record's pool.
         pool: PoolId,
-        /// Not before this.
+        /// The earliest start of the next attempt.
         at: Millis,
-        /// It fails if nobody took it by then.
+        /// The queue timeout: the job fails if no worker claimed it by then.
         until: Option<Millis>,
         /// The next attempt.
         attempt: u32,
-        /// Tries used.
+        /// The tries used so far.
         used: Used,
-        /// What ended the attempt.
+        /// The report that ended the attempt.
         last_report: LastReport,
-        /// Why it failed.
+        /// The attempt's error text.
         error: String,
-        /// All failed attempts that are kept, with this one.
+        /// The job's failed attempts that are kept, including this one.
         failed: Vec<Attempt>,
     },
-    /// For good.
+    /// Ends the job.
     End(End),
 }
 
-/// How a job ends for good.
+/// How a job ends.
 #[derive(Clone, Debug, PartialEq)]
 pub struct End {
-    /// How.
+    /// The job's outcome.
     pub outcome: JobOutcome,
     /// When.
     pub at: Millis,
-    /// What ended it, if a report or the end of a lease did.
+    /// The report that ended the job, if a report or an expired lease ended it.
     pub last_report: Option<LastReport>,
-    /// Why, if it failed.
+    /// The error text, if the job failed.
     pub error: Option<String>,
-    /// All failed attempts that are kept, if this adds one.
+    /// The job's failed attempts that are kept, if this end adds one.
     pub failed: Option<Vec<Attempt>>,
-    /// The job that the worker is given next.
+    /// The job that the worker receives with the response.
     pub next: Option<NextLease>,
 }
 
 impl End {
-    /// Skipped or cancelled: by no report.
+    /// An end without a report: skipped or cancelled.
     #[must_use]
     pub fn unreported(outcome: JobOutcome, at: Millis) -> Self {
         Self { outcome, at, last_report: None, error: None, failed: None, next: None }
     }
 
-    /// Well, by this report.
+    /// An end by a report of success.
     #[must_use]
     pub fn success(outputs: super::OutputsRef, at: Millis, report: LastReport) -> Self {
         Self { last_report: Some(report), ..Self::unreported(JobOutcome::Success(outputs), at) }
@@ -144,7 +144,7 @@ impl End {
 }
 
 impl Precondition {
-    /// Whether it holds of the record.
+    /// Returns true if the precondition holds for the record.
     #[must_use]
     pub fn holds(&self, record: &JobRecord) -> bool {
         match (self, &record.phase) {
@@ -154,12 +154,12 @@ impl Precondition {
             (Self::Ready { pool, by }, Phase::Ready { at, until }) => {
                 record.pool == *pool && at <= by && until.is_none_or(|until| until > *by)
             }
-            (Self::HeldLive { fence, now }, Phase::Running(hold)) => hold.fence == *fence && hold.until > *now,
-            (Self::HeldLiveUntil { fence, now, until }, Phase::Running(hold)) => {
-                hold.fence == *fence && hold.until > *now && hold.until <= *until
+            (Self::HeldLive { fence, now }, Phase::Running(lease)) => lease.fence == *fence && lease.until > *now,
+            (Self::HeldLiveUntil { fence, now, until }, Phase::Running(lease)) => {
+                lease.fence == *fence && lease.until > *now && lease.until <= *until
             }
-            (Self::HeldOver { fence, until }, Phase::Running(hold)) => hold.fence == *fence && hold.until == *until,
-            (Self::Held { fence }, Phase::Running(hold)) => hold.fence == *fence,
+            (Self::HeldOver { fence, until }, Phase::Running(lease)) => lease.fence == *fence && lease.until == *until,
+            (Self::Held { fence }, Phase::Running(lease)) => lease.fence == *fence,
             (Self::ReadyOver { now }, Phase::Ready { until: Some(until), .. }) => until <= now,
             (Self::NotEnded, phase) => !matches!(phase, Phase::Ended(_)),
             _ => false,
@@ -168,7 +168,7 @@ impl Precondition {
 }
 
 impl JobUpdate {
-    /// The record after the change, or `None` if what it expects doesn't hold.
+    /// Returns the record after the change, or `None` if the precondition doesn't hold.
     #[must_use]
     pub fn apply(&self, record: &JobRecord) -> Option<JobRecord> {
         if !self.expect.holds(record) {
@@ -185,15 +185,15 @@ impl JobUpdate {
                 new.phase = Phase::Ready { at: *at, until: *until };
                 new.ready_at = Some(*at);
             }
-            Change::Start(hold) => {
+            Change::Start(lease) => {
                 if matches!(record.phase, Phase::Waiting { .. }) {
-                    new.ready_at = Some(hold.started_at);
+                    new.ready_at = Some(lease.started_at);
                 }
-                new.phase = Phase::Running(hold.clone());
+                new.phase = Phase::Running(lease.clone());
             }
             Change::Renew { until } => {
-                if let Phase::Running(hold) = &mut new.phase {
-                    hold.until = *until;
+                if let Phase::Running(lease) = &mut new.phase {
+                    lease.until = *until;
                 }
             }
             Change::Retry { at, until, attempt, used, last_report, error, failed, .. } => {
@@ -213,8 +213,8 @@ impl JobUpdate {
 
 impl JobRecord {
     fn end(&mut self, end: End) {
-        let hold = self.lease().cloned();
-        self.phase = Phase::Ended(Completion { outcome: end.outcome, at: end.at, hold });
+        let lease = self.lease().cloned();
+        self.phase = Phase::Ended(Completion { outcome: end.outcome, at: end.at, lease });
         self.last_report = end.last_report.or(self.last_report.take());
         self.error = end.error;
         self.failed = end.failed.unwrap_or(std::mem::take(&mut self.failed));

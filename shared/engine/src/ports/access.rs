@@ -1,4 +1,4 @@
-//! What the engine needs to know who may do what: tokens, who did what, secrets.
+//! Ports for access control: tokens, the audit log and secrets.
 
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -12,26 +12,26 @@ use super::Stored;
 use crate::ids::Random;
 use crate::token::TokenRecord;
 
-/// Tokens.
+/// Stores tokens.
 pub trait TokenStore: Send + Sync {
-    /// Keeps a token, unless one with its name is there that hasn't expired. Whether it did.
+    /// Stores a token, unless an unexpired one with the same name exists. Returns true if it did.
     fn put_token(&self, token: TokenRecord, now: Millis) -> impl Future<Output = Stored<bool>> + Send;
-    /// A token, as of now.
+    /// Returns a token. Strongly consistent.
     fn token(&self, name: &TokenName) -> impl Future<Output = Stored<Option<TokenRecord>>> + Send;
-    /// All tokens that haven't expired; some that have may be among them.
+    /// Returns all unexpired tokens. Expired ones may be among them.
     fn tokens(&self, now: Millis) -> impl Future<Output = Stored<Vec<TokenRecord>>> + Send;
-    /// Forgets a token. Whether there was one.
+    /// Removes a token. Returns true if it existed.
     fn remove_token(&self, name: &TokenName) -> impl Future<Output = Stored<bool>> + Send;
 }
 
-/// What is kept of who did what is forgotten after this long.
+/// Audit entries are removed after this long.
 pub const AUDIT_KEPT: Duration = Duration::from_hours(90 * 24);
 
-/// Who did what.
+/// Stores the audit log.
 pub trait AuditStore: Send + Sync {
-    /// Adds an entry, under an id that tells entries of the same moment apart.
+    /// Adds an entry. The id distinguishes entries of the same time.
     fn record(&self, entry: AuditEntry, id: Random) -> impl Future<Output = Stored<()>> + Send;
-    /// Up to `limit` entries, newest first, from the one after `after` on.
+    /// Returns up to `limit` entries, newest first, starting after `after`.
     fn entries(
         &self,
         after: Option<&AuditCursor>,
@@ -39,18 +39,18 @@ pub trait AuditStore: Send + Sync {
     ) -> impl Future<Output = Stored<Vec<(AuditCursor, AuditEntry)>>> + Send;
 }
 
-/// Where a list of entries goes on.
+/// The position at which a list of audit entries continues.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct AuditCursor {
-    /// Of the last entry seen.
+    /// The time of the last entry returned.
     pub at: Millis,
-    /// Its id.
+    /// The id of the last entry returned.
     pub id: Random,
 }
 
-/// A source of secrets, such as a file. The caller gives one to the engine; the other ports have none.
+/// A source of secrets, such as a file. The caller gives one to the engine. No other port returns secrets.
 pub trait SecretStore: Send + Sync {
-    /// The values of those secrets that exist.
+    /// Returns the values of those secrets that exist.
     fn secrets<'a>(&'a self, names: &'a BTreeSet<SecretName>) -> BoxFuture<'a, Stored<Secrets>>;
 }
 

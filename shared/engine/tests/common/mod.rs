@@ -1,4 +1,4 @@
-//! An engine in memory whose change feed and queues the test works off itself.
+//! Test support: an engine in memory. The test itself processes the change feed and the queues.
 #![allow(dead_code, reason = "each test file uses a part")]
 
 use std::collections::BTreeMap;
@@ -21,20 +21,20 @@ pub struct World {
     pub id: WorkflowId,
 }
 
-/// An engine on an empty store, with a clock that the test moves.
+/// An engine on an empty store, with a clock that the test controls.
 pub fn engine() -> (Engine<Memory>, Arc<ManualClock>) {
     let clock = Arc::new(ManualClock::default());
     (Engine::new(Memory::new()).with_clock(clock.clone()), clock)
 }
 
 impl World {
-    /// A started workflow. Nobody was told of that yet.
+    /// A started workflow. Its change event has not been delivered.
     pub async fn started(yaml: &str) -> Self {
         let (engine, clock) = engine();
         Self::started_on(engine, clock, yaml).await
     }
 
-    /// A started workflow of this engine. Nobody was told of that yet.
+    /// A started workflow on this engine. Its change event has not been delivered.
     pub async fn started_on(engine: Engine<Memory>, clock: Arc<ManualClock>, yaml: &str) -> Self {
         let definition = from_yaml(yaml).unwrap_or_else(|problems| panic!("{problems:#?}\n{yaml}"));
         let submission = Submission { definition, source: yaml.into(), run: true, key: None };
@@ -42,7 +42,7 @@ impl World {
         Self { engine, clock, id }
     }
 
-    /// What the feed would tell, taken from it.
+    /// Takes all events from the change feed.
     pub fn events(&self) -> Vec<ChangeEvent> {
         std::iter::from_fn(|| self.engine.ports().next_event()).collect()
     }
@@ -53,15 +53,15 @@ impl World {
         }
     }
 
-    /// Does all long work that was asked for.
+    /// Runs all queued batch tasks.
     pub async fn send_batch(&self) {
         while let Some(batch) = self.engine.ports().next_batch() {
             self.engine.scheduling().run_batch(batch).await.expect("memory answers");
         }
     }
 
-    /// So much time passes that every timer is due, and what the feed had to tell in it is lost.
-    pub async fn lose_and_look(&self) {
+    /// Drops all change events, advances the clock until every timer is due, and fires the timers.
+    pub async fn lose_events_and_fire_timers(&self) {
         drop(self.events());
         self.clock.advance(MAX_TIMER_DELAY);
         self.engine.scheduling().run_timers().await.expect("memory answers");
@@ -87,8 +87,8 @@ impl World {
     }
 
     pub async fn fail(&self, claimed: &Claimed, retryable: bool) -> Result<(), EngineError> {
-        let said = Fail { error: "it broke".into(), retryable, exit_code: Some(1) };
-        self.engine.reports().fail(&claimed.lease.lease_id.0, said).await
+        let report = Fail { error: "it broke".into(), retryable, exit_code: Some(1) };
+        self.engine.reports().fail(&claimed.lease.lease_id.0, report).await
     }
 
     pub async fn now(&self) -> Workflow {
