@@ -64,6 +64,11 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Print a workflow's definition, as submitted
+    Definition {
+        /// The workflow
+        id: WorkflowId,
+    },
     /// Say why jobs wait
     Why {
         /// The workflow
@@ -161,7 +166,7 @@ pub enum Command {
     },
     /// Put back what a stack on AWS gave up, once the cause is mended; needs credentials of AWS
     ///
-    /// What failed five times goes from the queue STACK-walks-dead to STACK-walks. For each batch of the stream that
+    /// What failed five times goes from the queue STACK-batches-dead to STACK-batches. For each batch of the stream that
     /// STACK-stream-dead names, what it told of is looked at again. It asks AWS and not the server.
     Redrive(RedriveArgs),
     /// Check a definition, without a server; shows all its problems at once

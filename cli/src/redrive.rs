@@ -26,7 +26,7 @@ mod on_aws {
         let usage = |error: RedriveError| Failure::Usage(error.to_string());
         let letters = DeadLetters::of_stack(&args.stack).await.map_err(usage)?;
         let mut left = 0;
-        for kind in [Kind::Walks, Kind::Stream] {
+        for kind in [Kind::Batches, Kind::Stream] {
             let done = letters.redrive(kind, args.dry_run).await.map_err(usage)?;
             screen.print(&said(kind, &done, args.dry_run))?;
             for message in &done.left {
@@ -50,7 +50,7 @@ mod on_aws {
         }
         let put = if dry_run { "would be put back" } else { "put back" };
         match kind {
-            Kind::Walks => format!("{from}: {} {put} in {to}\n", count(*messages, "message")),
+            Kind::Batches => format!("{from}: {} {put} in {to}\n", count(*messages, "message")),
             Kind::Stream => {
                 let batches = if *messages == 1 { "1 batch".to_owned() } else { format!("{messages} batches") };
                 format!("{from}: {batches} {put}: {} in {to}\n", count(*sent, "repair"))
@@ -66,18 +66,18 @@ mod on_aws {
         fn what_was_done_is_told_by_numbers() {
             let done = |messages, sent| Redriven {
                 from: "wf-dead".to_owned(),
-                to: "wf-walks".to_owned(),
+                to: "wf-batches".to_owned(),
                 messages,
                 sent,
                 left: Vec::new(),
             };
-            assert_eq!(said(Kind::Walks, &done(0, 0), false), "wf-dead: empty\n");
-            assert_eq!(said(Kind::Walks, &done(1, 1), false), "wf-dead: 1 message put back in wf-walks\n");
-            assert_eq!(said(Kind::Walks, &done(2, 2), true), "wf-dead: 2 messages would be put back in wf-walks\n");
+            assert_eq!(said(Kind::Batches, &done(0, 0), false), "wf-dead: empty\n");
+            assert_eq!(said(Kind::Batches, &done(1, 1), false), "wf-dead: 1 message put back in wf-batches\n");
+            assert_eq!(said(Kind::Batches, &done(2, 2), true), "wf-dead: 2 messages would be put back in wf-batches\n");
             let stream = said(Kind::Stream, &done(1, 3), false);
-            assert_eq!(stream, "wf-dead: 1 batch put back: 3 reconciles in wf-walks\n");
+            assert_eq!(stream, "wf-dead: 1 batch put back: 3 reconciles in wf-batches\n");
             let stream = said(Kind::Stream, &done(2, 5), true);
-            assert_eq!(stream, "wf-dead: 2 batches would be put back: 5 reconciles in wf-walks\n");
+            assert_eq!(stream, "wf-dead: 2 batches would be put back: 5 reconciles in wf-batches\n");
         }
     }
 }

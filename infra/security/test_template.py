@@ -104,6 +104,11 @@ class Template(unittest.TestCase):
                 change = lambda t: allow(t, role, f"dynamodb:{call}", JOBS, Condition=on_keys("R#*", "TOKEN"))
                 self.breaks(f"{role} may ['dynamodb:{call}'] tokens", change)
 
+    def test_schema_that_other_functions_may_write_is_found(self):
+        for role, call in (("ClaimRole", "PutItem"), ("SubmitRole", "UpdateItem"), ("ExpireRole", "DeleteItem")):
+            change = lambda t: allow(t, role, f"dynamodb:{call}", JOBS, Condition=on_keys("SCHEMA"))
+            self.breaks(f"{role} may ['dynamodb:{call}'] the schema", change)
+
     def test_a_role_that_others_may_assume_or_share_is_found(self):
         def opened(template):
             document = properties(template, "QueryRole")["AssumeRolePolicyDocument"]
@@ -115,7 +120,7 @@ class Template(unittest.TestCase):
 
     def test_what_is_not_encrypted_is_found(self):
         for name, setting in (("JobsTable", "SSESpecification"), ("LogsTable", "SSESpecification"),
-                              ("WalksQueue", "SqsManagedSseEnabled"), ("StreamDeadQueue", "SqsManagedSseEnabled"),
+                              ("BatchesQueue", "SqsManagedSseEnabled"), ("StreamDeadQueue", "SqsManagedSseEnabled"),
                               ("ArtifactsBucket", "BucketEncryption")):
             self.breaks(f"{name} isn't encrypted", lambda t: properties(t, name).pop(setting))
 
@@ -137,7 +142,7 @@ class Template(unittest.TestCase):
 
     def test_what_answers_plain_http_is_found(self):
         self.breaks("ArtifactsBucket answers", lambda t: t["Resources"].pop("ArtifactsBucketPolicy"))
-        self.breaks("WalksQueue answers", lambda t: properties(t, "QueuePolicy")["Queues"].pop(0))
+        self.breaks("BatchesQueue answers", lambda t: properties(t, "QueuePolicy")["Queues"].pop(0))
         self.breaks("Alarms answers", lambda t: properties(t, "AlarmsPolicy")["PolicyDocument"]["Statement"].pop())
         self.breaks("ClaimRole lacks TlsOnlyPolicy", lambda t: properties(t, "ClaimRole").pop("ManagedPolicyArns"))
         own = ["JobsTable answers functions", "JobsTable answers functions", "LogsTable answers functions", "the secrets are"]
@@ -148,7 +153,7 @@ class Template(unittest.TestCase):
 
     def test_a_refusal_of_plain_http_that_is_none_is_found(self):
         one = {"ArtifactsBucketPolicy": ("ArtifactsBucket answers", "s3:*", "s3:GetObject"),
-               "QueuePolicy": ("WalksQueue answers", "sqs:*", "sqs:SendMessage"),
+               "QueuePolicy": ("BatchesQueue answers", "sqs:*", "sqs:SendMessage"),
                "StreamDeadQueuePolicy": ("StreamDeadQueue answers", "sqs:*", "sqs:SendMessage"),
                "AlarmsPolicy": ("Alarms answers", "sns:Publish", "sns:Subscribe")}
         for policy, (said, all_of_it, less) in one.items():

@@ -22,44 +22,44 @@ RUN, WORKFLOW, KEY = f"R#{MARK}", f"WF#{MARK}", f"IDEM##{MARK}"
 IF_THERE = {"ConditionExpression": "attribute_exists(pk)"}
 
 ALLOWED = {
-    "submit": [("get", RUN), ("get", KEY), ("get", "TOKEN"), ("batch_get", RUN), ("query", RUN), ("query", "WORKER"),
+    "submit": [("get", "SCHEMA"), ("get", RUN), ("get", KEY), ("get", "TOKEN"), ("batch_get", RUN), ("query", RUN), ("query", "WORKER"),
                ("index", "OPEN"), ("batch_put", RUN), ("commit", WORKFLOW, RUN, KEY), ("update", "POOL"), ("update", RUN),
-               ("put", "TOKEN"), ("delete", "TOKEN"), ("put", "AUDIT"), ("put_object", "defs"), ("get_object", "outputs"),
-               ("send", "walks")],
-    "claim": [("get", RUN), ("get", "WORKER"), ("get", "TOKEN"), ("query", "POOL"), ("index", "READY#x#0"),
+               ("put", "SCHEMA"), ("put", "TOKEN"), ("delete", "TOKEN"), ("put", "AUDIT"), ("put_object", "defs"), ("get_object", "outputs"),
+               ("send", "batches")],
+    "claim": [("get", "SCHEMA"), ("get", RUN), ("get", "WORKER"), ("get", "TOKEN"), ("query", "POOL"), ("index", "READY#x#0"),
               ("batch_get", RUN), ("update", RUN), ("update", "POOL"), ("put", "WORKER"), ("delete", "WORKER"),
               ("put", "AUDIT"), ("get_object", "outputs"), ("put_object", "upstream"), ("create_queue", "pool"),
-              ("send", "walks"), ("secrets", "secrets")],
-    "complete": [("get", RUN), ("get", "TOKEN"), ("update", RUN), ("put", RUN), ("put", "WORKER"), ("put", "AUDIT"),
+              ("send", "batches"), ("secrets", "secrets")],
+    "complete": [("get", "SCHEMA"), ("get", RUN), ("get", "TOKEN"), ("update", RUN), ("put", RUN), ("put", "WORKER"), ("put", "AUDIT"),
                  ("query", "POOL"), ("put_log",), ("put_object", "logs"), ("put_object", "outputs"),
-                 ("put_object", "upstream"), ("get_object", "defs"), ("send", "walks"), ("send", "pool"),
+                 ("put_object", "upstream"), ("get_object", "defs"), ("send", "batches"), ("send", "pool"),
                  ("secrets", "secrets")],
-    "query": [("get", WORKFLOW), ("get", RUN), ("query", RUN), ("query", "TOKEN"), ("query", "AUDIT"), ("index", "OPEN"),
+    "query": [("get", "SCHEMA"), ("get", WORKFLOW), ("get", RUN), ("query", RUN), ("query", "TOKEN"), ("query", "AUDIT"), ("index", "OPEN"),
               ("index", "WORKFLOWS"), ("batch_get", WORKFLOW), ("put", "AUDIT"), ("query_logs",), ("get_object", "logs")],
-    "schedule": [("get", RUN), ("update", RUN), ("update", WORKFLOW), ("query", RUN), ("query", "POOL"), ("get_object", "defs"),
-                 ("put_object", "aws/lambda"), ("send", "walks"), ("send", "pool")],
-    "expire": [("get", RUN), ("update", RUN), ("update", WORKFLOW), ("query", RUN), ("index", "OPEN"), ("batch_put", RUN),
+    "schedule": [("get", "SCHEMA"), ("get", RUN), ("update", RUN), ("update", WORKFLOW), ("query", RUN), ("query", "POOL"), ("get_object", "defs"),
+                 ("put_object", "aws/lambda"), ("send", "batches"), ("send", "pool")],
+    "expire": [("get", "SCHEMA"), ("get", RUN), ("update", RUN), ("update", WORKFLOW), ("query", RUN), ("index", "OPEN"), ("batch_put", RUN),
                ("query_logs",), ("list", "upstream/"), ("delete_object", "upstream"), ("delete_object", "logs"),
-               ("send", "pool"), ("receive", "walks")],
+               ("send", "pool"), ("receive", "batches")],
 }
 
 FORBIDDEN = {
-    "submit": [("scan",), ("create_queue", "pool"), ("send", "pool"), ("put_log",), ("query_logs",), ("get_object", "logs"),
+    "submit": [("scan",), ("update", "SCHEMA"), ("delete", "SCHEMA"), ("create_queue", "pool"), ("send", "pool"), ("put_log",), ("query_logs",), ("get_object", "logs"),
                ("delete_object", "defs"), ("query", "AUDIT"), ("delete", "AUDIT"), ("update", "AUDIT"), ("update", "TOKEN"),
                ("put", "WORKER"), ("index", "WORKFLOWS"), ("secrets", "secrets")],
-    "claim": [("scan",), ("delete", "AUDIT"), ("update", "AUDIT"), ("get", WORKFLOW), ("delete", RUN), ("delete", WORKFLOW),
+    "claim": [("scan",), ("put", "SCHEMA"), ("delete", "AUDIT"), ("update", "AUDIT"), ("get", WORKFLOW), ("delete", RUN), ("delete", WORKFLOW),
               ("put", "TOKEN"), ("delete", "TOKEN"), ("query", "TOKEN"), ("query", RUN), ("index", "WORKFLOWS"),
               ("get_object", "logs"), ("put_object", "outputs"), ("create_queue", "other"), ("delete_queue", "pool"),
               ("send", "pool"), ("secrets", "elsewhere"), ("secrets", "both")],
-    "complete": [("scan",), ("delete", "AUDIT"), ("update", "AUDIT"), ("get", WORKFLOW), ("put", "TOKEN"), ("query", "TOKEN"),
+    "complete": [("scan",), ("put", "SCHEMA"), ("delete", "AUDIT"), ("update", "AUDIT"), ("get", WORKFLOW), ("put", "TOKEN"), ("query", "TOKEN"),
                  ("delete", RUN), ("query_logs",), ("get_object", "logs"), ("delete_object", "outputs"), ("receive", "pool"),
                  ("secrets", "elsewhere")],
-    "query": [("scan",), ("delete", "AUDIT"), ("update", "AUDIT"), ("update", "TOKEN"), ("put", RUN), ("update", RUN),
+    "query": [("scan",), ("put", "SCHEMA"), ("delete", "AUDIT"), ("update", "AUDIT"), ("update", "TOKEN"), ("put", RUN), ("update", RUN),
               ("delete", WORKFLOW), ("put", "TOKEN"), ("delete", "TOKEN"), ("batch_put", RUN), ("put_log",),
-              ("put_object", "logs"), ("send", "walks"), ("secrets", "secrets")],
-    "schedule": [("scan",), ("put", "TOKEN"), ("get", "TOKEN"), ("put", "AUDIT"), ("put", RUN), ("delete", RUN),
-                 ("get_object", "outputs"), ("receive", "walks"), ("index", "OPEN"), ("secrets", "secrets")],
-    "expire": [("scan",), ("get", "TOKEN"), ("query", "TOKEN"), ("query", "AUDIT"), ("put", "TOKEN"), ("batch_put", "TOKEN"),
+              ("put_object", "logs"), ("send", "batches"), ("secrets", "secrets")],
+    "schedule": [("scan",), ("put", "SCHEMA"), ("put", "TOKEN"), ("get", "TOKEN"), ("put", "AUDIT"), ("put", RUN), ("delete", RUN),
+                 ("get_object", "outputs"), ("receive", "batches"), ("index", "OPEN"), ("secrets", "secrets")],
+    "expire": [("scan",), ("put", "SCHEMA"), ("get", "TOKEN"), ("query", "TOKEN"), ("query", "AUDIT"), ("put", "TOKEN"), ("batch_put", "TOKEN"),
                ("delete", WORKFLOW), ("get_object", "outputs"), ("list", ""), ("list", "aws/lambda/"), ("put_log",),
                ("secrets", "secrets")],
 }
@@ -134,7 +134,7 @@ class Caller:
         self.s3.list_objects_v2(Bucket=self.stack["ArtifactsBucket"], Prefix=prefix, MaxKeys=1)
 
     def _queue(self, kind):
-        return {"walks": self.stack["WalksQueueUrl"], "pool": self.stack["Pool"]}[kind]
+        return {"batches": self.stack["BatchesQueueUrl"], "pool": self.stack["Pool"]}[kind]
 
     def create_queue(self, kind):
         self.sqs.create_queue(QueueName={"pool": f"{self.stack['PoolQueuePrefix']}{MARK}", "other": MARK}[kind])

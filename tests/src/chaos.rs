@@ -64,7 +64,7 @@ impl Chaos {
     /// Goes on until it is dropped.
     pub async fn go_on(&mut self) {
         let http = self.cloud.http.clone();
-        let queue = self.emulator.queue(&http, &format!("{}-walks", self.emulator.stack())).await;
+        let queue = self.emulator.queue(&http, &format!("{}-batches", self.emulator.stack())).await;
         loop {
             tokio::time::sleep(Duration::from_millis(between(100, 1000))).await;
             match between(0, 9) {

@@ -53,7 +53,7 @@ async fn what_was_given_up_is_done_once_it_is_put_back_and_what_nobody_can_use_s
     let cloud = Cloud::connect();
     let Some(emulator) = cloud.emulator() else { return };
     let (http, stack) = (&cloud.http, emulator.stack());
-    let batches = emulator.queue(http, &format!("{stack}-walks-dead")).await;
+    let batches = emulator.queue(http, &format!("{stack}-batches-dead")).await;
     let stream = emulator.queue(http, &format!("{stack}-stream-dead")).await;
     let (walked, control) = forgotten(&cloud, emulator, "walked").await;
     let (repaired, record) = forgotten(&cloud, emulator, "repaired").await;
@@ -93,7 +93,7 @@ async fn what_was_given_up_is_done_once_it_is_put_back_and_what_nobody_can_use_s
     assert_eq!(emulator.messages(http, &stream).await, 0);
     assert_eq!(emulator.receive(http, &batches).await.as_deref(), Some("nobody's"));
     let empty = redrive(emulator, stack, &[]).await;
-    assert_eq!(empty.out, format!("{stack}-walks-dead: empty\n{stack}-stream-dead: empty\n"));
+    assert_eq!(empty.out, format!("{stack}-batches-dead: empty\n{stack}-stream-dead: empty\n"));
     assert_eq!((empty.code, empty.err.as_str()), (Some(0), ""));
     emulator.delete_object(http, &key).await;
 }
@@ -105,6 +105,6 @@ async fn a_stack_that_is_not_there_is_said_by_its_queue_and_region() {
     let said = redrive(emulator, "nowhere", &[]).await;
     assert_eq!((said.code, said.out.as_str()), (Some(2), ""));
     let expected =
-        "error: there is no queue nowhere-walks in us-east-1; check the stack's name, the region and the account\n";
+        "error: there is no queue nowhere-batches in us-east-1; check the stack's name, the region and the account\n";
     assert_eq!(said.err, expected);
 }

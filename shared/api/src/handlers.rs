@@ -27,6 +27,7 @@ pub(crate) async fn handle<P: Ports>(engine: &Engine<P>, action: Action, input: 
         Action::Submit => workflows::submit(engine, input).await,
         Action::List => workflows::list(engine, input).await,
         Action::Workflow => workflows::one(engine, input).await,
+        Action::Definition => workflows::definition(engine, input).await,
         Action::Run => workflows::run(engine, input).await,
         Action::Cancel => workflows::cancel(engine, input).await,
         Action::Delete => workflows::delete(engine, input).await,

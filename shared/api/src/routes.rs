@@ -27,6 +27,8 @@ pub enum Action {
     List,
     /// `GET /api/workflows/{id}`, also `…/status`
     Workflow,
+    /// `GET /api/workflows/{id}/definition`
+    Definition,
     /// `POST /api/workflows/{id}/run`
     Run,
     /// `POST /api/workflows/{id}/cancel`
@@ -83,6 +85,7 @@ impl Action {
             Self::Submit | Self::Run | Self::Cancel | Self::Delete => &[Scope::Submit],
             Self::List
             | Self::Workflow
+            | Self::Definition
             | Self::Workers
             | Self::Pools
             | Self::Logs
@@ -122,6 +125,7 @@ impl Action {
         matches!(
             self,
             Self::Workflow
+                | Self::Definition
                 | Self::Run
                 | Self::Cancel
                 | Self::Delete
@@ -151,11 +155,12 @@ const fn route(method: Method, path: &'static str, function: Function, action: A
 }
 
 /// The table.
-pub static ROUTES: [Route; 27] = [
+pub static ROUTES: [Route; 28] = [
     route(Method::POST, "/api/workflows", Function::Submit, Action::Submit),
     route(Method::GET, "/api/workflows", Function::Query, Action::List),
     route(Method::GET, "/api/workflows/{id}", Function::Query, Action::Workflow),
     route(Method::GET, "/api/workflows/{id}/status", Function::Query, Action::Workflow),
+    route(Method::GET, "/api/workflows/{id}/definition", Function::Query, Action::Definition),
     route(Method::POST, "/api/workflows/{id}/run", Function::Submit, Action::Run),
     route(Method::POST, "/api/workflows/{id}/cancel", Function::Submit, Action::Cancel),
     route(Method::DELETE, "/api/workflows/{id}", Function::Submit, Action::Delete),

@@ -13,8 +13,8 @@ pub struct Config {
     pub logs_table: String,
     /// `WFG_BUCKET`
     pub bucket: String,
-    /// `WFG_WALKS_QUEUE_URL`
-    pub walks_queue: String,
+    /// `WFG_BATCHES_QUEUE_URL`
+    pub batches_queue: String,
     /// `WFG_QUEUE_PREFIX`: what a pool queue's name begins with.
     pub queue_prefix: String,
     /// `WFG_REQUIRE_TLS`: whether the pools' queues refuse plain HTTP. Only emulators need it to be `false`.
@@ -67,7 +67,7 @@ impl Config {
             jobs_table: read("WFG_JOBS_TABLE")?,
             logs_table: read("WFG_LOGS_TABLE")?,
             bucket: read("WFG_BUCKET")?,
-            walks_queue: read("WFG_WALKS_QUEUE_URL")?,
+            batches_queue: read("WFG_BATCHES_QUEUE_URL")?,
             queue_prefix: read("WFG_QUEUE_PREFIX")?,
             require_tls,
             secrets_path: env::var("WFG_SECRETS_PATH").ok().filter(|path| !path.is_empty()),

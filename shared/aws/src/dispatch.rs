@@ -45,7 +45,7 @@ impl Aws {
         let body = serde_json::to_string(message).map_err(corrupt)?;
         let secs =
             i32::try_from(delay.as_millis().div_ceil(1000)).map_or(LONGEST_DELAY, |secs| secs.min(LONGEST_DELAY));
-        let call = self.queues.send_message().queue_url(&self.config.walks_queue).message_body(body);
+        let call = self.queues.send_message().queue_url(&self.config.batches_queue).message_body(body);
         call.delay_seconds(secs).send().await.map_err(|error| unavailable(&error))?;
         Ok(())
     }

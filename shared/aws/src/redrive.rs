@@ -27,13 +27,13 @@ const WAIT_SECS: i32 = 1;
 /// The queues of a stack that hold what was given up.
 ///
 /// Needs `sqs:GetQueueUrl`, `sqs:ReceiveMessage`, `sqs:DeleteMessage` and `sqs:ChangeMessageVisibility` on the queues
-/// `<stack>-walks-dead` and `<stack>-stream-dead`, `sqs:GetQueueUrl` and `sqs:SendMessage` on `<stack>-walks`, and
+/// `<stack>-batches-dead` and `<stack>-stream-dead`, `sqs:GetQueueUrl` and `sqs:SendMessage` on `<stack>-batches`, and
 /// `s3:GetObject` on `aws/lambda/*` in the stack's bucket.
 pub struct DeadLetters {
     sqs: aws_sdk_sqs::Client,
     s3: aws_sdk_s3::Client,
     batches: Queue,
-    walks_dead: Queue,
+    batches_dead: Queue,
     stream_dead: Queue,
 }
 
@@ -46,7 +46,7 @@ struct Queue {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// Timers, steps of long work and reconciles that failed five times.
-    Walks,
+    Batches,
     /// Batches of the stream that function `schedule` couldn't handle.
     Stream,
 }
@@ -125,9 +125,9 @@ impl DeadLetters {
         let region = config::region(&shared)?;
         let sqs = aws_sdk_sqs::Client::new(&shared);
         let queue = async |part: &str| find(&sqs, format!("{stack}-{part}"), &region).await;
-        let (batches, walks_dead, stream_dead) =
-            (queue("walks").await?, queue("walks-dead").await?, queue("stream-dead").await?);
-        Ok(Self { s3: crate::bucket_client(&shared), batches, walks_dead, stream_dead, sqs })
+        let (batches, batches_dead, stream_dead) =
+            (queue("batches").await?, queue("batches-dead").await?, queue("stream-dead").await?);
+        Ok(Self { s3: crate::bucket_client(&shared), batches, batches_dead, stream_dead, sqs })
     }
 
     /// Puts back what a queue of dead letters holds: each message is deleted once all that it asks for was sent. With
@@ -189,7 +189,7 @@ impl DeadLetters {
 
     fn queue(&self, kind: Kind) -> &Queue {
         match kind {
-            Kind::Walks => &self.walks_dead,
+            Kind::Batches => &self.batches_dead,
             Kind::Stream => &self.stream_dead,
         }
     }
@@ -197,7 +197,7 @@ impl DeadLetters {
     async fn open(&self, kind: Kind, message: &Message) -> Result<Letter, RedriveError> {
         let body = message.body().unwrap_or_default();
         match kind {
-            Kind::Walks => Ok(match events::message(body) {
+            Kind::Batches => Ok(match events::message(body) {
                 Ok(_) => Letter { bodies: vec![body.to_owned()], stays: None },
                 Err(error) => Letter::stays(format!("it isn't a message of this project: {error}")),
             }),

@@ -73,8 +73,17 @@ pub enum NewItem {
     Spec(JobKey, Box<JobSpec>),
     /// A shard of a job's many needs.
     WaitShard(JobKey, u32, Waits),
-    /// The source as submitted.
-    Definition(RunKey, String),
+    /// The definition as submitted.
+    Definition(RunKey, Source),
+}
+
+/// A definition as submitted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// The media type, such as `application/yaml`.
+    pub content_type: String,
+    /// The text.
+    pub text: String,
 }
 
 /// The one write that makes a run real.
@@ -136,6 +145,8 @@ pub trait RunStore: Send + Sync {
         after: Option<&ListCursor>,
         limit: usize,
     ) -> impl Future<Output = Stored<Vec<WorkflowRecord>>> + Send;
+    /// The definition that a run was made from; `None` if the run has none.
+    fn definition(&self, run: &RunKey) -> impl Future<Output = Stored<Option<Source>>> + Send;
     /// A run's control record.
     fn control(&self, run: &RunKey, how: Consistency) -> impl Future<Output = Stored<Option<Control>>> + Send;
     /// Changes it.

@@ -46,7 +46,7 @@ async fn submit(engine: &Engine<Memory>, text: &str) {
     let submission = Submission {
         definition: workflow::from_yaml(text).expect("good"),
         default_name: "test".to_owned(),
-        source: text.to_owned(),
+        source: engine::ports::Source { content_type: "application/yaml".to_owned(), text: text.to_owned() },
         run: true,
         key: None,
     };

@@ -20,7 +20,8 @@ use engine::change::ChangeEvent;
 use engine::ids::{JobKey, PoolId, RunKey, Ticket, Waits};
 use engine::job::{JobRecord, JobSpec};
 use engine::ports::{
-    AuditCursor, BatchTask, Dispatcher, Idempotency, LocalWork, Pool, PoolQueue, Reconcile, Stored, Work, WorkerRecord,
+    AuditCursor, BatchTask, Dispatcher, Idempotency, LocalWork, Pool, PoolQueue, Reconcile, Source, Stored, Work,
+    WorkerRecord,
 };
 use engine::run::{Control, WorkflowRecord};
 
@@ -34,7 +35,7 @@ pub struct Memory {
 struct State {
     workflows: BTreeMap<WorkflowId, WorkflowRecord>,
     controls: HashMap<RunKey, Control>,
-    definitions: HashMap<RunKey, String>,
+    definitions: HashMap<RunKey, Source>,
     jobs: BTreeMap<JobKey, JobRecord>,
     specs: HashMap<JobKey, JobSpec>,
     shards: HashMap<(JobKey, u32), Waits>,

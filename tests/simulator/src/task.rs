@@ -223,7 +223,10 @@ impl Order {
         Submission {
             definition: self.graph.definition.clone(),
             default_name: "simulated".to_owned(),
-            source: self.graph.yaml.clone(),
+            source: engine::ports::Source {
+                content_type: "application/yaml".to_owned(),
+                text: self.graph.yaml.clone(),
+            },
             run: self.run,
             key: Some((self.key.clone(), body)),
         }

@@ -2,7 +2,7 @@
 
 use engine::Engine;
 use engine::ids::ReportHash;
-use engine::ports::{ListCursor, Ports};
+use engine::ports::{ListCursor, Ports, Source};
 use engine::submit::Submission;
 use http::{HeaderValue, StatusCode, header};
 use protocol::requests::Run;
@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde_json::json;
 use workflow::{Definition, Problem};
 
-use super::{Answer, empty, encode, json_answer, link_next};
+use super::{Answer, empty, encode, json_answer, link_next, typed};
 use crate::auth::record_action;
 use crate::error::ApiError;
 use crate::read::{Format, Input};
@@ -32,7 +32,7 @@ pub(super) async fn submit<P: Ports>(engine: &Engine<P>, input: &Input) -> Answe
     let submission = Submission {
         definition,
         default_name: "workflow".to_owned(),
-        source: text.to_owned(),
+        source: Source { content_type: format.content_type().to_owned(), text: text.to_owned() },
         run,
         key: key.map(hash),
     };
@@ -73,6 +73,12 @@ fn parse(format: Format, text: &str) -> Result<Definition, ApiError> {
 
 pub(super) async fn one<P: Ports>(engine: &Engine<P>, input: &Input) -> Answer {
     workflow_answer(StatusCode::OK, engine.queries().workflow(&input.param("id")?).await?)
+}
+
+/// The definition as submitted, with its content type.
+pub(super) async fn definition<P: Ports>(engine: &Engine<P>, input: &Input) -> Answer {
+    let source = engine.queries().definition(&input.param("id")?).await?;
+    Ok(typed(StatusCode::OK, Format::of(&source.content_type).content_type(), source.text.into()))
 }
 
 /// What an answer that is too large says less of, in this order, until it isn't.

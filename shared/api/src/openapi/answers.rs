@@ -60,6 +60,15 @@ pub(super) fn events() -> Answer {
     Answer { description, content: Some(content), ..nothing() }.with_status(200)
 }
 
+/// 200, with a definition in the format in which it was submitted.
+pub(super) fn definition() -> Answer {
+    let content = json!({
+        "application/yaml": { "schema": { "type": "string" } },
+        "application/json": { "schema": { "type": "object" } },
+    });
+    Answer { content: Some(content), description: "The text that was sent.", ..nothing() }.with_status(200)
+}
+
 /// A workflow, and where it is.
 pub(super) fn workflow_made(status: u16, description: &'static str, schemas: &mut Schemas) -> Answer {
     let location =

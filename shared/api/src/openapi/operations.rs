@@ -7,7 +7,7 @@ use protocol::wire::{Heartbeat, LogChunk, PoolInfo, Registered, Reported, Worker
 use serde_json::{Value, json};
 
 use super::answers::{
-    Answer, accepted, claimed, events, json_answer, made, nothing, of_schema, page_of, workflow_made,
+    Answer, accepted, claimed, definition, events, json_answer, made, nothing, of_schema, page_of, workflow_made,
 };
 use super::bodies::{self, optional, required};
 use super::parameters;
@@ -44,6 +44,9 @@ pub(super) fn of(action: Action, schemas: &mut Schemas) -> Operation {
             .with([parameters::page(PAGE).as_slice(), &[parameters::offset(), parameters::status(schemas)]].concat()),
         Action::Workflow => {
             Operation::new("Shows a workflow and its jobs.", json_answer::<Workflow>(schemas)).refused(&[404])
+        }
+        Action::Definition => {
+            Operation::new("Shows a workflow's definition, as submitted.", definition()).refused(&[404])
         }
         Action::Run => Operation::new("Starts a workflow, or starts it again.", accepted(schemas))
             .taking(optional(schemas.request::<Run>()))

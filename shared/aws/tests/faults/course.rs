@@ -65,7 +65,7 @@ pub async fn run(settings: &SdkConfig, http: &SharedHttpClient, fault: Option<Fa
     let config = own.config(1);
     let engine = Aws::engine_with(config.clone(), &disturbed);
     let plain = Aws::engine_with(config.clone(), settings);
-    let feed = Feed::new(engine.clone(), plain, aws_sdk_sqs::Client::new(settings), config.walks_queue);
+    let feed = Feed::new(engine.clone(), plain, aws_sdk_sqs::Client::new(settings), config.batches_queue);
     let mended = fault.is_none_or(|fault| fault.kind.is_mended());
     let may_be_swept = fault.is_some_and(|fault| fault.kind == Kind::Echo);
     let workers = Workers { engine, book: Mutex::new(Book::default()), ttl: if mended { CALM_TTL } else { TTL } };
@@ -91,7 +91,10 @@ impl Course {
             let submission = Submission {
                 definition: from_yaml(story.definition).map_err(|problems| format!("{problems:#?}"))?,
                 default_name: story.name.to_owned(),
-                source: story.definition.to_owned(),
+                source: engine::ports::Source {
+                    content_type: "application/yaml".to_owned(),
+                    text: story.definition.to_owned(),
+                },
                 run: story.name != "chain",
                 key: Some((story.name.to_owned(), ReportHash::of([story.definition]))),
             };

@@ -18,7 +18,7 @@ pub struct Own {
     queues: aws_sdk_sqs::Client,
     region: String,
     name: String,
-    walks_queue: String,
+    batches_queue: String,
 }
 
 fn key(name: &str, kind: KeyType) -> KeySchemaElement {
@@ -41,14 +41,14 @@ impl Own {
         let s3 = aws_sdk_s3::config::Builder::from(settings).force_path_style(path_style).build();
         let queues = aws_sdk_sqs::Client::new(settings);
         let name = format!("{purpose}-{:016x}", u128::from_be_bytes(ids::random()) >> 64);
-        let batches = queues.create_queue().queue_name(format!("{name}-walks")).send().await.expect("the queue");
+        let batches = queues.create_queue().queue_name(format!("{name}-batches")).send().await.expect("the queue");
         let own = Self {
             tables: aws_sdk_dynamodb::Client::new(settings),
             objects: aws_sdk_s3::Client::from_conf(s3),
             queues,
             region: settings.region().expect("AWS_REGION is set").to_string(),
             name,
-            walks_queue: batches.queue_url.expect("its URL"),
+            batches_queue: batches.queue_url.expect("its URL"),
         };
         own.make().await;
         own
@@ -107,7 +107,7 @@ impl Own {
             jobs_table: self.jobs(),
             logs_table: self.logs(),
             bucket: self.name.clone(),
-            walks_queue: self.walks_queue.clone(),
+            batches_queue: self.batches_queue.clone(),
             queue_prefix: format!("{}-pool-", self.name),
             require_tls: false,
             secrets_path: None,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use engine::change::ChangeEvent;
 use engine::clock::ManualClock;
+use engine::ports::Source;
 use engine::run::MAX_TIMER_DELAY;
 use engine::submit::Submission;
 use engine::{Engine, EngineError};
@@ -38,7 +39,7 @@ impl World {
     pub async fn started_on(engine: Engine<Memory>, clock: Arc<ManualClock>, yaml: &str) -> Self {
         let definition = from_yaml(yaml).unwrap_or_else(|problems| panic!("{problems:#?}\n{yaml}"));
         let submission =
-            Submission { definition, default_name: "test".into(), source: yaml.into(), run: true, key: None };
+            Submission { definition, default_name: "test".into(), source: yaml_source(yaml), run: true, key: None };
         let id = engine.submissions().submit(submission).await.expect("memory answers").workflow;
         Self { engine, clock, id }
     }
@@ -103,4 +104,9 @@ impl World {
     pub async fn status(&self) -> Status {
         self.now().await.status
     }
+}
+
+/// A definition as a client sends it.
+pub fn yaml_source(yaml: &str) -> Source {
+    Source { content_type: "application/yaml".into(), text: yaml.into() }
 }
