@@ -1,27 +1,27 @@
-//! What can be typed.
+//! The command line: commands, arguments and options.
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use client::{DEFAULT_SERVER_URL, Token};
 use protocol::access::Scope;
 use protocol::{JobId, LabelSet, OutputName, SecretName, Status, TokenName, WorkflowId};
-use worker::Token;
-use worker::args::{WorkerArgs, read_token};
-use worker::config::DEFAULT_SERVER_URL;
+use worker::WorkerConfig;
+use worker::config::parse_duration;
 
 const EXIT_CODES: &str = "\
-Exit code: 0 if it went well; 1 if the workflow that was run or watched didn't succeed, or a definition has problems; \
-2 if the command couldn't be carried out; 130 if `wfg run` was ended by ctrl-C.
+Exit code: 0 on success; 1 if the workflow that was run or watched didn't succeed, or a definition has problems; \
+2 if the command failed; 130 if ctrl-C ended `wfg run`.
 
-Where output is not a terminal, or NO_COLOR is set, there are no colours.";
+There are no colours if output is not a terminal or NO_COLOR is set.";
 
 /// Runs workflows here, or serves, submits and watches them, and says why they wait.
 #[derive(Parser)]
 #[command(name = "wfg", version, after_help = EXIT_CODES, disable_help_subcommand = true)]
 pub struct Cli {
-    /// The server; may hold user:password
+    /// URL of the server; may contain user:password
     #[arg(
         long,
         global = true,
@@ -32,26 +32,26 @@ pub struct Cli {
         help_heading = "Server"
     )]
     pub server: String,
-    /// Sent as `Authorization: Bearer`; better given by the environment, which other users can't see
-    #[arg(long, global = true, env = "WFG_TOKEN", hide_env_values = true, value_parser = read_token, help_heading = "Server")]
+    /// Token, sent as `Authorization: Bearer`; prefer the environment variable, which other users can't read
+    #[arg(long, global = true, env = "WFG_TOKEN", hide_env_values = true, help_heading = "Server")]
     pub token: Option<Token>,
-    /// What to do.
+    /// The command to run.
     #[command(subcommand)]
     pub command: Command,
 }
 
-/// What to do.
+/// The commands.
 #[derive(Subcommand)]
 pub enum Command {
     /// Run a workflow here and now, in this directory, without a server
     Run(RunArgs),
     /// Serve the whole engine from this process
     Serve(ServeArgs),
-    /// Take jobs from a server and run them
-    Worker(Box<WorkerArgs>),
+    /// Claim jobs from a server and run them
+    Worker(Box<WorkerConfig>),
     /// Submit a workflow and run it
     Submit(SubmitArgs),
-    /// Show each job of a workflow as it goes, until it ends
+    /// Show the progress of a workflow until it ends
     Watch {
         /// The workflow
         id: WorkflowId,
@@ -60,7 +60,7 @@ pub enum Command {
     Status {
         /// The workflow
         id: WorkflowId,
-        /// As the server gives it
+        /// Print the server's JSON
         #[arg(long)]
         json: bool,
     },
@@ -69,7 +69,7 @@ pub enum Command {
         /// The workflow
         id: WorkflowId,
     },
-    /// Say why jobs wait
+    /// Explain why jobs wait
     Why {
         /// The workflow
         id: WorkflowId,
@@ -78,27 +78,27 @@ pub enum Command {
     },
     /// Print a job's log
     Logs(LogsArgs),
-    /// Print what a job gave
+    /// Print the outputs of a job
     Outputs {
         /// The workflow
         id: WorkflowId,
         /// The job
         job: JobId,
-        /// As the server gives it, byte for byte
+        /// Print the server's JSON
         #[arg(long)]
         json: bool,
     },
     /// Inside a job: print an output of a job that it needs, byte for byte
     ///
-    /// On a terminal a line end follows, elsewhere nothing does. (`$(…)` in a shell drops line ends that the value ends
-    /// with.) It asks no server: it reads the file that `UPSTREAM_OUTPUTS` names.
+    /// On a terminal a line end follows. (`$(…)` in a shell drops line ends at the end of the value.) The command reads the
+    /// file that `UPSTREAM_OUTPUTS` names and sends no request.
     Output {
         /// A job that this one needs
         job: JobId,
         /// The output's name
         name: OutputName,
     },
-    /// Cancel a workflow: nothing of it starts any more, and what runs is told to stop
+    /// Cancel a workflow: no more of its jobs start, and running jobs are stopped
     Cancel {
         /// The workflow
         id: WorkflowId,
@@ -107,10 +107,10 @@ pub enum Command {
     Rerun {
         /// The workflow
         id: WorkflowId,
-        /// Only the jobs that didn't succeed; the others are kept, with their outputs
+        /// Run only the jobs that didn't succeed; the others keep their outputs
         #[arg(long)]
         failed: bool,
-        /// Show each job as it goes
+        /// Show progress until it ends
         #[arg(long, short)]
         watch: bool,
     },
@@ -124,43 +124,43 @@ pub enum Command {
         /// Only those that are queued, running, success, failure or cancelled
         #[arg(long)]
         status: Option<Status>,
-        /// How many
-        #[arg(long, short = 'n', default_value_t = 20, value_parser = read_limit)]
+        /// Number of workflows
+        #[arg(long, short = 'n', default_value_t = 20, value_parser = parse_limit)]
         limit: usize,
-        /// As the server gives it
+        /// Print the server's JSON
         #[arg(long)]
         json: bool,
     },
-    /// List workers, with their labels and what they do
+    /// List workers, with their labels and current jobs
     Workers {
-        /// As the server gives it
+        /// Print the server's JSON
         #[arg(long)]
         json: bool,
     },
     /// List the label sets that jobs require, and how many jobs wait in each
     Pools {
-        /// As the server gives it
+        /// Print the server's JSON
         #[arg(long)]
         json: bool,
     },
-    /// Make, list and revoke tokens: who may do what
+    /// Create, list and revoke tokens
     Token {
-        /// What to do
+        /// The subcommand
         #[command(subcommand)]
         command: TokenCommand,
     },
-    /// Show who did what: submits, cancels, changes of tokens, and what was refused
+    /// Show the audit log: submissions, cancellations, changes of tokens, and refused requests
     Audit {
-        /// How many, the newest first
-        #[arg(long, short = 'n', default_value_t = 20, value_parser = read_limit)]
+        /// Number of entries, newest first
+        #[arg(long, short = 'n', default_value_t = 20, value_parser = parse_limit)]
         limit: usize,
-        /// As the server gives it
+        /// Print the server's JSON
         #[arg(long)]
         json: bool,
     },
-    /// Keep, list and remove secrets: values that jobs are given by name
+    /// Set, list and remove secrets: values that jobs get by name
     Secret {
-        /// What to do
+        /// The subcommand
         #[command(subcommand)]
         command: SecretCommand,
     },
@@ -176,14 +176,14 @@ pub enum Command {
     },
 }
 
-/// Of `token`.
+/// Subcommands of `wfg token`.
 #[derive(Subcommand)]
 pub enum TokenCommand {
-    /// Make a token and print it, once
+    /// Create a token and print it, once
     Create(Box<NewTokenArgs>),
     /// List the tokens, without their texts
     List {
-        /// As the server gives it
+        /// Print the server's JSON
         #[arg(long)]
         json: bool,
     },
@@ -194,44 +194,44 @@ pub enum TokenCommand {
     },
 }
 
-/// Of `token create`.
+/// Arguments of `wfg token create`.
 #[derive(Args)]
 pub struct NewTokenArgs {
-    /// What it will be known by
+    /// Name of the token
     pub name: TokenName,
-    /// What it may be used for: read, submit, work, admin; separated by commas
+    /// What the token may be used for: read, submit, work, admin; separated by commas
     #[arg(long, value_name = "SCOPES", value_delimiter = ',', required = true)]
     pub scopes: Vec<Scope>,
-    /// The labels that its workers may declare, and its jobs may ask for; separated by commas [default: none]
+    /// Labels that its workers may have and its jobs may require; separated by commas [default: none]
     #[arg(long, value_name = "LABELS", value_parser = LabelSet::from_comma_separated)]
     pub labels: Option<LabelSet>,
     /// All labels
     #[arg(long, conflicts_with = "labels")]
     pub all_labels: bool,
-    /// The secrets that its workers are given, and its jobs may name; separated by commas [default: none]
+    /// Secrets that its workers get and its jobs may name; separated by commas [default: none]
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     pub secrets: Vec<SecretName>,
     /// All secrets
     #[arg(long, conflicts_with = "secrets")]
     pub all_secrets: bool,
-    /// Its workers take only jobs that ask for a label
+    /// Its workers claim only jobs that require a label
     #[arg(long)]
     pub exclusive: bool,
-    /// How long it is good for, as 12h or 90d
-    #[arg(long, value_name = "TIME", default_value = "90d", value_parser = read_days)]
+    /// How long the token is valid, such as 12h or 90d
+    #[arg(long, value_name = "TIME", default_value = "90d", value_parser = parse_expiry)]
     pub expires: u64,
-    /// Where to make it.
+    /// Where to create it.
     #[command(flatten)]
     pub place: TokenLocation,
 }
 
-/// Where a token is made, if not by asking the server.
+/// Where a token is created, if not by the server's API.
 #[derive(Args)]
 pub struct TokenLocation {
-    /// In the table of this stack on AWS, for who has deployed it; needs credentials of AWS
+    /// In the table of this stack on AWS; needs AWS credentials
     #[arg(long, value_name = "NAME", group = "place")]
     pub stack: Option<String>,
-    /// In this table on AWS, where the stack's name alone doesn't tell which it is
+    /// In this table on AWS, if the stack's name doesn't identify it
     #[arg(long, value_name = "NAME", group = "place")]
     pub table: Option<String>,
     /// In this file of a `wfg serve` that isn't running
@@ -239,14 +239,14 @@ pub struct TokenLocation {
     pub data: Option<PathBuf>,
 }
 
-/// Of `secret`.
+/// Subcommands of `wfg secret`.
 #[derive(Subcommand)]
 pub enum SecretCommand {
-    /// Keep a value, read from standard input; the next job that is started is given it
+    /// Set a secret to the value on standard input; jobs that start later get it
     ///
-    /// One line end at the end of the input is left out.
+    /// One line end at the end of the input is dropped.
     Set {
-        /// The secret's name, which is also the variable that jobs have it in
+        /// Name of the secret and of the jobs' environment variable
         name: SecretName,
         /// Where.
         #[command(flatten)]
@@ -268,63 +268,63 @@ pub enum SecretCommand {
     },
 }
 
-/// Where secrets are kept.
+/// Where secrets are stored.
 #[derive(Args)]
 pub struct SecretLocationArgs {
-    /// In this file, as `wfg serve --secrets` and `wfg run --secrets` read it; made if it isn't there
+    /// In this file, as `wfg serve --secrets` and `wfg run --secrets` read it; created if missing
     #[arg(long, value_name = "FILE", env = "WFG_SECRETS_FILE")]
     pub file: Option<PathBuf>,
-    /// In AWS's Parameter Store, for this stack; needs credentials of AWS
+    /// In AWS's Parameter Store, for this stack; needs AWS credentials
     #[arg(long, value_name = "NAME")]
     pub stack: Option<String>,
 }
 
-/// Of `run`.
+/// Arguments of `wfg run`.
 #[derive(Args)]
 pub struct RunArgs {
     /// The definition, YAML or JSON; `-` is standard input
     pub file: String,
-    /// A worker that has these labels, separated by commas; may be repeated [default: one for each set of labels that the
-    /// file asks for]
+    /// Start a worker with these labels, separated by commas; may be repeated [default: one for each label set that the
+    /// file requires]
     #[arg(long = "worker", value_name = "LABELS", value_parser = LabelSet::from_comma_separated)]
     pub workers: Vec<LabelSet>,
-    /// Jobs that each worker runs at a time [default: the number of CPUs]
+    /// Number of jobs that each worker runs at a time [default: the number of CPUs]
     #[arg(long, value_name = "N")]
     pub concurrency: Option<NonZeroUsize>,
-    /// The secrets that jobs may name: a JSON object in a file that only you can read; `wfg secret set` makes one
+    /// File of secrets that jobs may name: a JSON object, readable only by its owner; `wfg secret set` creates it
     #[arg(long, value_name = "FILE", env = "WFG_SECRETS_FILE")]
     pub secrets: Option<PathBuf>,
-    /// Print one JSON object a line for each thing that happens
+    /// Print each event as a line of JSON
     #[arg(long)]
     pub json: bool,
 }
 
-/// Of `serve`.
+/// Arguments of `wfg serve`.
 #[derive(Args)]
 pub struct ServeArgs {
-    /// Keep everything in this file; without it everything is gone when this ends
+    /// Store everything in this file; without it nothing is kept when the server ends
     #[arg(long, value_name = "FILE")]
     pub data: Option<PathBuf>,
-    /// The secrets that jobs may name: a JSON object in a file that only you can read; `wfg secret set` makes one
+    /// File of secrets that jobs may name: a JSON object, readable only by its owner; `wfg secret set` creates it
     #[arg(long, value_name = "FILE", env = "WFG_SECRETS_FILE")]
     pub secrets: Option<PathBuf>,
-    /// Where to listen; port 0 is any free one
+    /// Address to listen on; port 0 chooses a free port
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:3000")]
     pub listen: SocketAddr,
-    /// Ask for tokens on this machine too; elsewhere they are asked for anyway
+    /// Require tokens on a loopback address too; other addresses always require them
     #[arg(long)]
     pub auth: bool,
-    /// Ask nobody for a token where other machines can connect, though whoever does may run commands on the workers
+    /// Require no tokens on an address that other machines can reach: anyone who connects can run commands on the workers
     #[arg(long, conflicts_with = "auth")]
     pub insecure_no_auth: bool,
 }
 
-/// Of `submit`.
+/// Arguments of `wfg submit`.
 #[derive(Args)]
 pub struct SubmitArgs {
     /// The definition, YAML or JSON; `-` is standard input
     pub file: String,
-    /// Show each job as it goes; the exit code says whether the workflow succeeded
+    /// Show progress until it ends; the exit code says whether the workflow succeeded
     #[arg(long, short)]
     pub watch: bool,
     /// Only submit; `wfg rerun` starts it
@@ -332,43 +332,39 @@ pub struct SubmitArgs {
     pub no_run: bool,
 }
 
-/// Of `logs`.
+/// Arguments of `wfg logs`.
 #[derive(Args)]
 pub struct LogsArgs {
     /// The workflow
     pub id: WorkflowId,
     /// The job
     pub job: JobId,
-    /// Go on as the log grows, until the job ends
+    /// Follow the log until the job ends
     #[arg(long, short)]
     pub follow: bool,
-    /// Of this attempt, counted from 0 as in `JOB_ATTEMPT` [default: the latest]
+    /// The attempt, counted from 0 as in `JOB_ATTEMPT` [default: the latest]
     #[arg(long, value_name = "N")]
     pub attempt: Option<u32>,
 }
 
-/// Of `redrive`.
+/// Arguments of `wfg redrive`.
 #[derive(Args)]
 pub struct RedriveArgs {
     /// The stack's name
     #[arg(long, value_name = "NAME")]
     pub stack: String,
-    /// Only say what would be put back
+    /// Only show what would be put back
     #[arg(long)]
     pub dry_run: bool,
 }
 
-/// Seconds.
-fn read_days(text: &str) -> Result<u64, String> {
-    if let Some(days) = text.strip_suffix('d').and_then(|days| days.parse::<u64>().ok()) {
-        return days.checked_mul(24 * 60 * 60).ok_or_else(|| format!("{text:?} is too long"));
-    }
-    let time =
-        worker::config::parse_duration(text).map_err(|_| format!("{text:?} is not a time such as 12h or 90d"))?;
+/// Parses a time; returns seconds.
+fn parse_expiry(text: &str) -> Result<u64, String> {
+    let time = parse_duration(text).map_err(|_| format!("{text:?} is not a time such as 12h or 90d"))?;
     Ok(time.as_secs())
 }
 
-fn read_limit(text: &str) -> Result<usize, String> {
+fn parse_limit(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(limit) if limit > 0 => Ok(limit),
         _ => Err("expected a whole number from 1".to_owned()),
@@ -382,26 +378,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_arguments_are_consistent() {
+    fn arguments_are_consistent() {
         Cli::command().debug_assert();
     }
 
     #[test]
-    fn an_id_that_can_not_be_one_is_refused_before_anything_is_sent() {
+    fn an_invalid_id_is_refused_before_a_request_is_sent() {
         let error = Cli::try_parse_from(["wfg", "status", "a/b"]).err().expect("refused").to_string();
         assert!(error.contains("workflow id \"a/b\" has the character '/'"), "{error}");
     }
 
     #[test]
-    fn a_worker_can_be_told_its_server_before_or_after_the_command() {
+    fn the_server_of_a_worker_may_be_given_before_or_after_the_command() {
         for args in [["wfg", "--server", "http://x:1", "worker"], ["wfg", "worker", "--server", "http://x:1"]] {
             let Command::Worker(worker) = Cli::try_parse_from(args).expect("good").command else { panic!("a worker") };
-            assert_eq!(worker::WorkerConfig::from(*worker).server_url, "http://x:1");
+            assert_eq!(worker.server_url, "http://x:1");
         }
     }
 
     #[test]
-    fn watching_what_is_not_started_is_refused() {
+    fn watch_and_no_run_exclude_each_other() {
         assert!(Cli::try_parse_from(["wfg", "submit", "f", "--watch", "--no-run"]).is_err());
     }
 }

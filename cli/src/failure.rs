@@ -1,43 +1,40 @@
-//! What can go wrong, in words, and the exit code it makes.
+//! Why a command fails: the message for the user and the exit code.
 
 use std::fmt;
 use std::io;
-use std::process::ExitCode;
 
-use worker::ClientError;
-
-use crate::screen::say;
+use client::ClientError;
 
 /// Why a command ends without success.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// The workflow or the definition isn't good, which was said already.
-    #[error("it was said already")]
+    /// The workflow failed or the definition has problems; the user was told.
+    #[error("already reported")]
     AlreadyReported,
-    /// A signal ended it, which was answered already; this is the exit code.
+    /// A signal ended the command; the user was told. Holds the exit code.
     #[error("ended by a signal")]
     Signalled(u8),
-    /// Something the person gave can't be used.
+    /// An argument, file or setting can't be used.
     #[error("{0}")]
     Usage(String),
-    /// The server can't be asked, or refuses.
+    /// The server is unreachable or refused the request.
     #[error("{}", words(.0))]
     Client(#[from] ClientError),
-    /// Whoever reads the output has closed it.
-    #[error("nobody reads the output any more")]
+    /// The reader of standard output has closed it.
+    #[error("standard output is closed")]
     Closed,
-    /// The output can't be written.
+    /// Writing to standard output failed.
     #[error("can't write to standard output: {0}")]
     Output(io::Error),
 }
 
 impl Failure {
-    /// Something that was given can't be used, for a reason that has no full stop.
+    /// A usage failure with a reason that has no full stop.
     pub fn usage(reason: &dyn fmt::Display) -> Self {
         Self::Usage(format!("{reason}."))
     }
 
-    /// This program can't do it.
+    /// The command needs the feature `aws`.
     #[cfg(not(feature = "aws"))]
     pub fn without_aws(what: &str) -> Self {
         Self::Usage(format!(
@@ -46,18 +43,18 @@ impl Failure {
         ))
     }
 
-    /// Says it on standard error, unless it was said or nobody is there to hear.
-    pub fn report(self) -> ExitCode {
+    /// The exit code of the program.
+    pub fn exit_code(&self) -> u8 {
         match self {
-            Self::AlreadyReported => ExitCode::from(1),
-            Self::Signalled(code) => ExitCode::from(code),
-            // As a program that dies of SIGPIPE: what was asked for wasn't carried out, and nobody wants to know.
-            Self::Closed => ExitCode::from(2),
-            failure => {
-                say(&format!("error: {failure}"));
-                ExitCode::from(2)
-            }
+            Self::AlreadyReported => 1,
+            Self::Signalled(code) => *code,
+            Self::Usage(_) | Self::Client(_) | Self::Closed | Self::Output(_) => 2,
         }
+    }
+
+    /// Whether the user must still be told. A closed output is silent, as for a program that dies of SIGPIPE.
+    pub fn needs_message(&self) -> bool {
+        matches!(self, Self::Usage(_) | Self::Client(_) | Self::Output(_))
     }
 }
 
@@ -67,7 +64,7 @@ impl From<io::Error> for Failure {
     }
 }
 
-/// What went wrong and what to do about it.
+/// The error and what the user can do about it.
 pub fn words(error: &ClientError) -> String {
     match error {
         ClientError::Unreachable { .. } => {
@@ -119,7 +116,9 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_went_away_is_not_an_error_to_report() {
-        assert!(matches!(Failure::from(io::Error::from(io::ErrorKind::BrokenPipe)), Failure::Closed));
+    fn a_closed_output_is_not_reported() {
+        let closed = Failure::from(io::Error::from(io::ErrorKind::BrokenPipe));
+        assert!(!closed.needs_message());
+        assert_eq!(closed.exit_code(), 2);
     }
 }

@@ -7,7 +7,7 @@ use tokio::time::sleep;
 
 use crate::args::LogsArgs;
 use crate::attempts;
-use crate::calls::{Remote, patiently};
+use crate::calls::{Remote, retry_read};
 use crate::failure::Failure;
 use crate::screen::Screen;
 use crate::text::log_lines;
@@ -79,7 +79,7 @@ impl Reader<'_> {
         self.remote.client.workflow(&self.args.id).await?;
         loop {
             // First how the job stands, then its log: what has ended then is complete.
-            let workflow = patiently(|| self.remote.client.workflow(&self.args.id)).await?;
+            let workflow = retry_read(|| self.remote.client.workflow(&self.args.id)).await?;
             let job = workflow.jobs.iter().find(|job| job.id == self.args.job);
             let Some(job) = job else {
                 // The server words what is missing.
@@ -108,7 +108,7 @@ impl Reader<'_> {
     async fn read_on(&mut self, attempt: Option<u32>) -> Result<(), Failure> {
         loop {
             let call = || self.remote.client.logs(&self.args.id, &self.args.job, self.after, attempt);
-            let page = if self.args.follow { patiently(call).await? } else { call().await? };
+            let page = if self.args.follow { retry_read(call).await? } else { call().await? };
             for chunk in &page.chunks {
                 self.print(chunk)?;
             }

@@ -1,31 +1,38 @@
-//! `wfg`: runs workflows here, or serves, submits and watches them, and says why they wait.
+//! `wfg`: runs workflows here, or serves, submits, watches and explains them. Each module uses only those above it.
 
 mod args;
-mod attempts;
-mod audit;
-mod calls;
 mod failure;
-mod logs;
-mod output;
-mod progress;
-mod redrive;
-mod run;
-mod screen;
-mod secret;
-mod serve;
-mod show;
-mod signals;
-mod source;
-mod submit;
-mod table;
 #[cfg(test)]
 mod test_data;
 mod text;
 mod time;
-mod token;
+
+mod screen;
+mod signals;
+mod table;
+
+mod attempts;
+mod calls;
+mod source;
 mod validate;
-mod watch;
 mod why;
+
+mod show;
+
+mod audit;
+mod logs;
+mod output;
+mod progress;
+mod redrive;
+mod secret;
+mod token;
+
+mod serve;
+mod watch;
+
+mod submit;
+
+mod run;
 
 use std::process::ExitCode;
 
@@ -39,23 +46,24 @@ use crate::screen::Screen;
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli = Cli::parse();
-    if let Command::Worker(args) = cli.command {
-        return worker::args::run(*args).await;
+    if let Command::Worker(config) = cli.command {
+        return worker::program::run(*config).await;
     }
-    match carry_out(cli).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.report(),
+    let Err(failure) = run_command(cli).await else { return ExitCode::SUCCESS };
+    if failure.needs_message() {
+        screen::eprint(&format!("error: {failure}"));
     }
+    ExitCode::from(failure.exit_code())
 }
 
-async fn carry_out(cli: Cli) -> Result<(), Failure> {
+async fn run_command(cli: Cli) -> Result<(), Failure> {
     let screen = Screen::detect();
     let (server, token) = (cli.server, cli.token.map(|token| token.0));
     let remote = || Remote::new(&server, token.clone());
     match cli.command {
         Command::Run(args) => run::run(&screen, args).await,
         Command::Serve(args) => serve::run(&screen, &args).await,
-        Command::Worker(args) => unreachable!("{args:?} was carried out already"),
+        Command::Worker(_) => unreachable!("handled before"),
         Command::Secret { command } => secret::run(&screen, command).await,
         Command::Redrive(args) => redrive::run(&screen, &args).await,
         Command::Validate { file } => validate::run(&screen, &file),

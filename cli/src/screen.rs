@@ -1,4 +1,4 @@
-//! Where output goes, and whether in colour.
+//! Standard output and standard error, and their colours.
 
 use std::io::{self, IsTerminal, Write};
 
@@ -8,9 +8,9 @@ use crate::failure::Failure;
 
 /// Standard output and standard error.
 pub struct Screen {
-    /// How standard output looks.
+    /// The style of standard output.
     pub out: Paint,
-    /// How standard error looks.
+    /// The style of standard error.
     pub err: Paint,
 }
 
@@ -22,30 +22,30 @@ impl Screen {
         Self { out: paint(io::stdout().is_terminal()), err: paint(io::stderr().is_terminal()) }
     }
 
-    /// Writes to standard output, now.
-    #[expect(clippy::unused_self, reason = "whoever prints has asked how it looks")]
+    /// Writes to standard output and flushes it.
+    #[expect(clippy::unused_self, reason = "callers style text by `out` and `err` first")]
     pub fn print(&self, text: &str) -> Result<(), Failure> {
         let mut out = io::stdout().lock();
         out.write_all(text.as_bytes())?;
         Ok(out.flush()?)
     }
 
-    /// Says something aside, on standard error, so that standard output stays what was asked for.
-    #[expect(clippy::unused_self, reason = "whoever prints has asked how it looks")]
+    /// Writes a line to standard error: everything except the command's result.
+    #[expect(clippy::unused_self, reason = "callers style text by `out` and `err` first")]
     pub fn eprint(&self, text: &str) {
-        say(text);
+        eprint(text);
     }
 }
 
-/// A line on standard error. If nobody can hear it, nobody can be told that either.
-pub fn say(text: &str) {
+/// Writes a line to standard error and ignores failures, which can't be reported anywhere.
+pub fn eprint(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
 }
 
-/// How text looks.
+/// Styles text, if the output shows colours.
 #[derive(Clone, Copy, Debug)]
 pub struct Paint {
-    /// Whether a person looks at it now.
+    /// Whether the output is a terminal.
     pub terminal: bool,
     /// Whether colours are shown.
     pub colour: bool,
@@ -56,12 +56,12 @@ impl Paint {
     #[cfg(test)]
     pub const PLAIN: Self = Self { terminal: false, colour: false };
 
-    /// What matters less.
+    /// Text that matters less.
     pub fn dim(self, text: &str) -> String {
         self.with("2", text)
     }
 
-    /// What matters most.
+    /// Text that matters most.
     pub fn bold(self, text: &str) -> String {
         self.with("1", text)
     }

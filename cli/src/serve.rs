@@ -12,7 +12,7 @@ use sqlite::Sqlite;
 
 use crate::args::ServeArgs;
 use crate::failure::Failure;
-use crate::screen::{Screen, say};
+use crate::screen::{Screen, eprint};
 use crate::signals::Signals;
 use crate::{secret, token};
 
@@ -45,7 +45,7 @@ async fn serve<P: Local + 'static>(screen: &Screen, args: &ServeArgs, engine: En
         screen.print(&format!("the first token, for everything, shown this once: {token}\n"))?;
     }
     signals.next().await;
-    say("stopping: what was asked is answered first");
+    eprint("stopping: open requests are answered first");
     tokio::select! {
         () = server.stop() => Ok(()),
         code = signals.next() => Err(Failure::Signalled(code)),
@@ -100,7 +100,7 @@ fn allow_many_connections() {
 #[cfg(test)]
 mod tests {
     use clap::Parser;
-    use worker::config::DEFAULT_SERVER_URL;
+    use client::DEFAULT_SERVER_URL;
 
     use super::*;
     use crate::args::{Cli, Command};

@@ -1,13 +1,13 @@
 //! `wfg submit`, `rerun`, `cancel`, `delete`: what changes something.
 
+use client::ClientError;
 use protocol::WorkflowId;
 use protocol::requests::Only;
 use protocol::wire::Workflow;
-use worker::ClientError;
 use workflow::Definition;
 
 use crate::args::SubmitArgs;
-use crate::calls::{Remote, again};
+use crate::calls::{Remote, retry_write};
 use crate::failure::Failure;
 use crate::screen::Screen;
 use crate::source::{Body, Source};
@@ -65,7 +65,7 @@ pub async fn send(
             Body::Json(value) => client.submit_json(value, run, key).await,
         }
     };
-    if key.is_some() { again(send).await } else { send().await }
+    if key.is_some() { retry_write(send).await } else { send().await }
 }
 
 fn next(remote: &Remote, workflow: &Workflow, no_run: bool) -> String {
@@ -96,7 +96,7 @@ pub async fn rerun(
 
 /// Cancels a workflow.
 pub async fn cancel(remote: &Remote, screen: &Screen, id: &WorkflowId) -> Result<(), Failure> {
-    again(|| remote.client.cancel(id)).await?;
+    retry_write(|| remote.client.cancel(id)).await?;
     let workflow = remote.client.workflow(id).await?;
     let status = workflow.status;
     screen.eprint(&match status {

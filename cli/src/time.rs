@@ -1,7 +1,8 @@
-//! Times and durations for people.
+//! Formats times and durations for people.
 
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
+use humantime::format_rfc3339_seconds;
 use protocol::Millis;
 
 /// `432 ms`, `7.5 s`, `12 s`, `3 min 5 s`, `2 h 5 min`, `3 d 4 h`.
@@ -21,7 +22,7 @@ pub fn duration(time: Duration) -> String {
     }
 }
 
-/// A duration that is measured by two clocks: in whole seconds.
+/// A duration between times of two clocks, which is not exact: in whole seconds.
 pub fn about(time: Duration) -> String {
     if time.as_secs() < 10 { format!("{} s", time.as_secs()) } else { duration(time) }
 }
@@ -40,25 +41,8 @@ pub fn ago(then: Millis, now: Millis) -> String {
 
 /// `2026-01-31 23:59:59 UTC`.
 pub fn utc(time: Millis) -> String {
-    let secs = time.secs();
-    let (year, month, day) = date(secs / 86_400);
-    let (hour, minute, second) = (secs / 3600 % 24, secs / 60 % 60, secs % 60);
-    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02} UTC")
-}
-
-/// Year, month and day of a number of days since 1970.
-///
-/// Counted in years that begin in March, so that the leap day is a year's last (Hinnant, "`chrono`-Compatible Low-Level
-/// Date Algorithms").
-fn date(days: u64) -> (u64, u64, u64) {
-    let days = days + 719_468;
-    let (era, day) = (days / 146_097, days % 146_097);
-    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * day + 2) / 153;
-    let day_of_month = day - (153 * month + 2) / 5 + 1;
-    let calendar_month = if month < 10 { month + 3 } else { month - 9 };
-    (era * 400 + year + u64::from(calendar_month <= 2), calendar_month, day_of_month)
+    let time = format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(time.secs())).to_string();
+    time.replace('T', " ").replace('Z', " UTC")
 }
 
 #[cfg(test)]
@@ -87,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_that_another_clock_puts_in_the_future_is_now() {
+    fn a_time_in_the_future_counts_as_now() {
         assert_eq!(ago(Millis(5000), Millis(1000)), "just now");
         assert_eq!(ago(Millis(0), Millis(59_000)), "59 s ago");
         assert_eq!(ago(Millis(0), Millis(200_000_000)), "2 d ago");

@@ -5,13 +5,13 @@ use std::collections::hash_map::Entry;
 use std::fmt::Write;
 use std::time::Duration;
 
+use client::ClientError;
 use futures::future::try_join_all;
 use protocol::wire::{LogChunk, Stream, Workflow};
 use protocol::{JobId, Millis, Outputs, Status, WorkflowId};
 use tokio::time::{Instant, sleep};
-use worker::ClientError;
 
-use crate::calls::{Remote, patiently};
+use crate::calls::{Remote, retry_read};
 use crate::failure::Failure;
 use crate::progress::{Progress, Step, heading};
 use crate::screen::{Paint, Screen};
@@ -152,12 +152,12 @@ impl<T: Reporter> Watch<'_, T> {
 
     async fn look(&mut self) -> Result<(), Failure> {
         let (client, id) = (&self.remote.client, &self.workflow.id);
-        let mut workflow = patiently(|| client.workflow(id)).await?;
+        let mut workflow = retry_read(|| client.workflow(id)).await?;
         if self.manner.all_outputs {
             for job in workflow.jobs.iter_mut().filter(|job| job.outputs_truncated) {
                 let outputs = match self.outputs.entry(job.id.clone()) {
                     Entry::Occupied(known) => known.into_mut(),
-                    Entry::Vacant(new) => new.insert(patiently(|| client.outputs(id, &job.id)).await?),
+                    Entry::Vacant(new) => new.insert(retry_read(|| client.outputs(id, &job.id)).await?),
                 };
                 job.outputs.clone_from(outputs);
                 job.outputs_truncated = false;
@@ -231,7 +231,7 @@ async fn read_log(
     let Step::Log { job, attempt, .. } = step else { return Ok(Vec::new()) };
     let mut chunks = Vec::new();
     loop {
-        let page = patiently(|| remote.client.logs(id, job, after, Some(*attempt))).await?;
+        let page = retry_read(|| remote.client.logs(id, job, after, Some(*attempt))).await?;
         after = page.chunks.last().map(|chunk| chunk.sequence).or(after);
         chunks.extend(page.chunks);
         if !page.more {

@@ -2,6 +2,7 @@
 //!
 //! `WFG_KILLS` says how often; twenty times by default.
 
+#[path = "cli/common/mod.rs"]
 mod common;
 
 use std::collections::{BTreeMap, HashMap};
@@ -11,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use client::{Client, ClientError};
 use common::{Running, wfg};
 use futures::future::join_all;
 use tempfile::TempDir;
@@ -19,7 +21,6 @@ use tokio::time::{Instant, sleep, timeout};
 use worker::protocol::requests::{Claim, Complete, LogPiece};
 use worker::protocol::wire::{Claimed, Stream, Workflow};
 use worker::protocol::{JobId, LabelSet, Millis, Status, WorkerId, WorkflowId};
-use worker::{Client, ClientError};
 
 const JOBS: usize = 200;
 const WORKERS: usize = 8;

@@ -1,4 +1,4 @@
-//! What the Lambda functions share: set-up, and API Gateway's events to requests and back.
+//! Code that the Lambda functions share: start-up, and the conversion of API Gateway events to requests and back.
 
 use api::cors::Origins;
 use api::{Admission, Function, Service};
@@ -9,7 +9,7 @@ use lambda_http::{Body, Error, Request, RequestExt, Response, service_fn};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use tracing_subscriber::EnvFilter;
 
-/// What a gateway may have decoded in a path and a URI can't hold. `%` stays: it is an encoding's own.
+/// Characters that a gateway may have decoded in a path and that a URI can't contain. `%` is not encoded again.
 const UNSAFE: &AsciiSet =
     &CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>').add(b'`').add(b'{').add(b'}').add(b'?').add(b'#');
 
@@ -39,7 +39,7 @@ pub fn start_logging() {
 async fn answer(service: &Service<Aws>, request: Request) -> Result<Response<Body>, Error> {
     let response = Box::pin(service.answer(plain(request)?)).await;
     let (head, body) = response.into_parts();
-    // Everything this API says is text; a binary body would be sent in base64.
+    // Every body of this API is text. A binary body would be sent in base64.
     let text = String::from_utf8(body.to_vec())?;
     Ok(Response::from_parts(head, if text.is_empty() { Body::Empty } else { Body::Text(text) }))
 }

@@ -1,21 +1,21 @@
-"""What must hold of infra/template.yaml so that nobody gets in who doesn't belong.
+"""Security rules for infra/template.yaml.
 
-`problems` takes the template as cfn-lint decodes it, with RequireTls as it is by default, and says what is wrong.
+`problems` takes the template as cfn-lint decodes it, with RequireTls as it is by default, and returns the violations.
 """
 
-# Calls whose partition keys AWS knows, so that a condition on them narrows the call. Of any other there are none, and
-# `ForAllValues` holds for an empty set: a role that may scan reads everything.
+# Calls whose partition keys AWS knows, so that a condition on the keys restricts the call. Other calls have no keys, and
+# `ForAllValues` is true for an empty set: a role that may scan reads everything.
 KEYED = {f"dynamodb:{name}" for name in (
     "GetItem", "BatchGetItem", "Query", "PutItem", "UpdateItem", "DeleteItem", "BatchWriteItem")}
 # The partitions of the jobs table and of its index: shared/aws/src/keys.rs.
 TABLE_KEYS = {"WF#*", "IDEM#*", "R#*", "POOL", "WORKER", "TOKEN", "AUDIT", "SCHEMA"}
 INDEX_KEYS = {"OPEN", "WORKFLOWS", "READY#*"}
-# Who may touch what a stranger would look for first.
+# Roles that may access tokens, secrets and the audit log.
 MAKES_TOKENS = {"SubmitRole"}
 WRITES_SCHEMA = {"SubmitRole"}
 READS_TOKENS = {"SubmitRole", "ClaimRole", "CompleteRole", "QueryRole"}
 READS_SECRETS = {"ClaimRole", "CompleteRole"}
-# Any other call on them is somebody changing what was recorded, or making themselves a token.
+# Any other call on these partitions could change an audit record or create a token without one.
 TOKEN_READS, TOKEN_WRITES = {"dynamodb:GetItem", "dynamodb:Query"}, {"dynamodb:PutItem", "dynamodb:DeleteItem"}
 READS_AUDIT = {"QueryRole"}
 # Milliseconds. URLs are made for 15 minutes: shared/aws/src/artifacts.rs.
@@ -26,7 +26,7 @@ NOTHING = {"Ref": "AWS::NoValue"}
 
 
 def problems(template):
-    """What is wrong, one sentence each; none if all is well."""
+    """Returns the violations, one sentence each."""
     resources = by_default(template["Resources"])
     found = list(_switch(template))
     found += _roles(resources)
@@ -137,7 +137,7 @@ def _on_schema(role):
 
 
 def _on_audit(role):
-    """Who lets somebody in records it; nobody changes a record."""
+    """Every role that accepts tokens may add audit records, and none may change one."""
     return ({"dynamodb:PutItem"} if role in READS_TOKENS else set()) | (
         {"dynamodb:Query"} if role in READS_AUDIT else set())
 
@@ -185,7 +185,7 @@ def _plain(condition):
 
 
 def _too_old(condition):
-    """Nothing but a limit of the age, and one that isn't too high."""
+    """True if the condition is only a limit of the age, and the limit isn't too high."""
     age = condition.get("NumericGreaterThan", {}).get("s3:signatureAge")
     return condition == {"NumericGreaterThan": {"s3:signatureAge": age}} and str(age).isdigit() and int(age) <= OLDEST
 

@@ -1,4 +1,4 @@
-"""The template keeps every rule, and a template that breaks one is found out.
+"""Tests that the template satisfies every rule, and that each rule detects a template that breaks it.
 
 Run by `cargo xtask test`, in the environment with cfn-lint: `python -m unittest discover -s infra/security`.
 """

@@ -1,4 +1,4 @@
-"""Takes each function's own role and calls AWS with it: what the function does is allowed, what it doesn't is refused.
+"""Makes calls to AWS with each function's role. The calls that the function needs are allowed; others are refused.
 
 Needs a deployed stack where IAM is enforced and the credentials may assume the roles: MiniStack with `AUTH=true`, which
 `cargo xtask test` starts. `WFG_TEST_AWS` is its address, `WFG_TEST_STACK` the stack. AWS itself would let only Lambda
@@ -14,11 +14,11 @@ from botocore.exceptions import ClientError
 
 REFUSED = {"AccessDenied", "AccessDeniedException"}
 ABSENT = {"NoSuchKey", "ConditionalCheckFailedException"}
-# Nothing of ours is under these names.
+# No stored item has these names.
 MARK = f"try-{uuid.uuid4().hex}"
 RUN, WORKFLOW, KEY = f"R#{MARK}", f"WF#{MARK}", f"IDEM##{MARK}"
-# The functions run meanwhile, and a pool or a token of another form than theirs would stop them. So writes are of an item
-# that must be there and isn't: whether the caller may write is decided before that.
+# The functions run at the same time, and an invalid pool or token item would stop them. So every write requires an item
+# that doesn't exist. AWS checks the caller's permission before this condition.
 IF_THERE = {"ConditionExpression": "attribute_exists(pk)"}
 
 ALLOWED = {
@@ -143,7 +143,7 @@ class Caller:
         self.sqs.delete_queue(QueueUrl=self._queue(kind))
 
     def send(self, kind):
-        # Nobody's run: whoever gets this message finds nothing to do.
+        # The run doesn't exist, so the message has no effect.
         self.sqs.send_message(QueueUrl=self._queue(kind), MessageBody='{"timer":"%s"}' % MARK)
 
     def receive(self, kind):

@@ -1,4 +1,4 @@
-"""Runs MiniStack with two things that its IAM lacks, so that roles are enforced as the template means them.
+"""Runs MiniStack with two additions to its IAM, so that it enforces roles as AWS does.
 
 - `dynamodb:LeadingKeys`: without it, a condition on partition keys with `ForAllValues` holds for every call.
 - The parameters of `ssm:GetParameters`: MiniStack takes the call for one on all parameters, and refuses it to every

@@ -1,4 +1,4 @@
-"""Which keys a call is taken to have."""
+"""Tests which partition keys `run.py` finds in a call."""
 
 import unittest
 

@@ -5,13 +5,13 @@ use base64::engine::general_purpose::STANDARD;
 use std::sync::Arc;
 use std::time::Duration;
 
+use client::{Client, ClientError};
 use protocol::access::{Allowed, NewToken, Scope};
 use protocol::{LabelSet, SecretName, SecretValue, TokenName};
 use reqwest::header::HeaderMap;
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 use server::Server;
-use worker::{Client, ClientError};
 
 use crate::emulator::Emulator;
 use crate::run::Run;

@@ -113,7 +113,7 @@ impl Worker {
     /// # Panics
     /// If that is refused.
     pub async fn leaves(&self) {
-        self.cloud.client.unregister(self.id()).await.expect("unregistered");
+        self.cloud.client.deregister(self.id()).await.expect("unregistered");
     }
 
     /// Asks once.

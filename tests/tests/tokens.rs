@@ -290,7 +290,7 @@ async fn two_tokens_may_use_the_same_idempotency_key() {
     let one = cloud.token("one", &[Scope::Submit], "{label}").await;
     let two = cloud.token("two", &[Scope::Submit], "{label}").await;
     let submit = async |token: &str| {
-        let client = worker::Client::new(&cloud.url_for(Some(token)), None).expect("a URL");
+        let client = client::Client::new(&cloud.url_for(Some(token)), None).expect("a URL");
         let text = cloud.definition("jobs: {a: {run: x, labels: '{label}'}}");
         client.submit_yaml(&text, false, Some(&cloud.label)).await.expect("submitted").id
     };

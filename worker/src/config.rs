@@ -1,17 +1,20 @@
-//! What a worker is told: by a program, by the environment, or by flags.
+//! The worker's settings. One definition of each serves the library, the flags, the environment, `--help` and the docs.
 
-use std::fmt;
+use std::error::Error;
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
+use clap::builder::{FalseyValueParser, Resettable, TypedValueParser};
+use clap::error::ContextKind;
+use clap::{ArgAction, Args, Command, FromArgMatches};
+use client::{DEFAULT_SERVER_URL, Token};
 use protocol::requests::Transport;
 use protocol::{LabelSet, WorkerId, limits};
 
-/// Where the server is when nothing else is said.
-pub const DEFAULT_SERVER_URL: &str = "http://localhost:3000";
-
-/// What a worker does and how.
+/// The settings of a worker.
+///
+/// Each field defines its flag, environment variable, default and help text. The table in `docs/workers.md` and the
+/// comments in `infra/wfg-worker@.service` are generated from them: `BLESS=1 cargo test -p workflow-graph-worker-sdk settings`.
 ///
 /// ```
 /// use workflow_graph_worker_sdk::WorkerConfig;
@@ -24,113 +27,106 @@ pub const DEFAULT_SERVER_URL: &str = "http://localhost:3000";
 /// };
 /// # Ok::<(), workflow_graph_worker_sdk::protocol::BadLabel>(())
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Args)]
+#[command(about = None, long_about = None)]
 pub struct WorkerConfig {
-    /// May hold `user:password`. Default: [`DEFAULT_SERVER_URL`].
+    /// URL of the server; may contain user:password, sent as `Basic`
+    #[arg(id = "server", long, env = "SERVER_URL", value_name = "URL", default_value = DEFAULT_SERVER_URL, hide_env_values = true)]
     pub server_url: String,
-    /// Goes along as `Authorization: Bearer`.
+    /// Token, sent as `Authorization: Bearer`; prefer the environment variable, which other users can't read. Jobs don't inherit it
+    #[arg(long, env = "WORKER_TOKEN", hide_env_values = true)]
     pub token: Option<Token>,
-    /// Unlike any other worker's. Default: the host's name and a random suffix.
+    /// Id of this worker, unique among all workers [default: host name and a random suffix]
+    #[arg(long = "id", env = "WORKER_ID", value_name = "ID", default_value = "", hide_default_value = true, value_parser = parse_worker_id)]
     pub worker_id: WorkerId,
-    /// A job runs here if *all* its labels are among these. At most [`limits::LABELS_PER_WORKER`].
+    /// Labels of this worker, separated by commas, at most 64; it claims jobs whose labels are all among these [default: none]
+    #[arg(long, env = "WORKER_LABELS", default_value = "", hide_default_value = true, value_parser = LabelSet::from_comma_separated)]
     pub labels: LabelSet,
-    /// Take only jobs that ask for at least one of the labels.
+    /// Claim only jobs that require at least one label
+    #[arg(long, env = "WORKER_EXCLUSIVE", value_parser = FalseyValueParser::new())]
     pub exclusive: bool,
-    /// How it learns of jobs. Default: it asks. [`Transport::Sqs`] needs the feature `sqs`, a server on AWS, and
-    /// credentials as AWS's own tools find them.
+    /// How the worker learns of jobs: `http` polls the server; `sqs` polls the queues of its pools and needs AWS credentials
+    #[arg(long, env = "WORKER_TRANSPORT", default_value = "http", value_parser = parse_transport)]
     pub transport: Transport,
-    /// Jobs at a time. Default: 1.
+    /// Number of jobs to run at a time; each has its own `WORKER_SLOT`
+    #[arg(long, env = "WORKER_CONCURRENCY", value_name = "N", default_value_t = 1)]
     pub concurrency: usize,
-    /// A silent worker's job is given to another after this many seconds; a heartbeat goes out three times in each.
-    /// Default: 30; within [`limits::LEASE_TTL_SECS`].
+    /// Time to live of a job's lease: after this time without a heartbeat the job goes to another worker; heartbeats are sent every third of it
+    #[arg(long = "lease-ttl", env = "WORKER_LEASE_TTL", value_name = "TIME", default_value = "30s", value_parser = parse_seconds)]
     pub lease_ttl_secs: u32,
-    /// How long a claim asks the server to wait for a job, at most [`limits::WAIT_SECS`], the default. Not every server
-    /// can. A worker that ends when there is nothing to do (`idle_exit`, `drain`) doesn't ask for it.
+    /// How long a claim waits at the server for a job, at most 20s; only `wfg serve` supports this. Ignored with --idle-exit and --drain
+    #[arg(long = "wait", env = "WORKER_WAIT", value_name = "TIME", default_value = "20s", value_parser = parse_seconds)]
     pub wait_secs: u32,
-    /// Between claims when there was no job, give or take a quarter. Default: 2 s.
+    /// Pause between claims that found no job, varied by up to a quarter; up to 30s after errors
+    #[arg(long, env = "WORKER_POLL", value_name = "TIME", default_value = "2s", value_parser = parse_duration)]
     pub poll: Duration,
-    /// A worker that polls queues also claims this often without being told to, give or take a quarter, so that a job
-    /// whose message was lost waits no longer. Default: 1 minute.
+    /// With `sqs`: interval of claims without a queue message, varied by up to a quarter, in case a message was lost
+    #[arg(long, env = "WORKER_RECHECK", value_name = "TIME", default_value = "1m", value_parser = parse_duration)]
     pub recheck: Duration,
-    /// The longest a log line waits to be sent. Default: 500 ms.
+    /// Longest time before a log line is sent
+    #[arg(long, env = "WORKER_LOG_FLUSH", value_name = "TIME", default_value = "500ms", value_parser = parse_duration)]
     pub log_flush: Duration,
-    /// Where jobs run. Default: the current directory.
+    /// Directory in which jobs run
+    #[arg(long, env = "WORKER_WORKDIR", value_name = "DIR", default_value = ".")]
     pub workdir: PathBuf,
-    /// How long a job that is stopped has between SIGTERM and SIGKILL. Default: 10 s.
+    /// Time between SIGTERM and SIGKILL for a job that is stopped
+    #[arg(long, env = "WORKER_GRACE", value_name = "TIME", default_value = "10s", value_parser = parse_duration)]
     pub grace: Duration,
-    /// How long running jobs may go on once the worker is shutting down. Default: until they end.
+    /// How long running jobs may continue after the worker's first SIGTERM or SIGINT [default: until they end]
+    #[arg(long = "grace-on-shutdown", env = "WORKER_SHUTDOWN_GRACE", value_name = "TIME", value_parser = parse_duration)]
     pub shutdown_grace: Option<Duration>,
-    /// End after one job.
+    /// Exit after one job
+    #[arg(long, env = "WORKER_ONCE", value_parser = FalseyValueParser::new())]
     pub once: bool,
-    /// End when there was nothing to do for this long.
+    /// Exit after this time without a job [default: never]
+    #[arg(long, env = "WORKER_IDLE_EXIT", value_name = "TIME", value_parser = parse_duration)]
     pub idle_exit: Option<Duration>,
-    /// End when nothing runs and claims found nothing for 10 s.
+    /// Exit when no job runs and claims have found none for 10 s
+    #[arg(long, env = "WORKER_DRAIN", value_parser = FalseyValueParser::new())]
     pub drain: bool,
 }
 
 impl Default for WorkerConfig {
     fn default() -> Self {
-        Self {
-            server_url: DEFAULT_SERVER_URL.to_owned(),
-            token: None,
-            worker_id: default_worker_id(),
-            labels: LabelSet::default(),
-            exclusive: false,
-            transport: Transport::Http,
-            concurrency: 1,
-            lease_ttl_secs: 30,
-            wait_secs: limits::WAIT_SECS,
-            poll: Duration::from_secs(2),
-            recheck: Duration::from_mins(1),
-            log_flush: Duration::from_millis(500),
-            workdir: PathBuf::from("."),
-            grace: Duration::from_secs(10),
-            shutdown_grace: None,
-            once: false,
-            idle_exit: None,
-            drain: false,
-        }
+        Self::from_variables(|_| None).expect("every default can be parsed")
     }
 }
 
 impl WorkerConfig {
-    /// The defaults, with what the environment says: `SERVER_URL`, `WORKER_TOKEN`, `WORKER_ID`, `WORKER_LABELS`
-    /// (separated by commas), `WORKER_EXCLUSIVE`, `WORKER_TRANSPORT`, `WORKER_CONCURRENCY`, `WORKER_LEASE_TTL`,
-    /// `WORKER_WAIT`, `WORKER_POLL`, `WORKER_RECHECK`, `WORKER_LOG_FLUSH`, `WORKER_WORKDIR`, `WORKER_GRACE`,
-    /// `WORKER_SHUTDOWN_GRACE`, `WORKER_ONCE`, `WORKER_IDLE_EXIT`, `WORKER_DRAIN`. Times as [`parse_duration`] reads
-    /// them; an empty variable counts as absent. Fails at the first that can't be read.
+    /// The defaults, overridden by the environment variables that each field names. An empty variable counts as absent.
+    /// Fails at the first variable that can't be parsed.
     pub fn from_env() -> Result<Self, ConfigError> {
         Self::from_variables(|name| std::env::var(name).ok())
     }
 
+    /// Passes each variable as its flag to the parser, which doesn't read the environment itself.
     fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
-        let get = |name: &str| variable(name).filter(|value| !value.trim().is_empty());
-        let mut config = Self::default();
-        let seconds = |text: &str| parse_duration(text).and_then(whole_seconds);
-        set(&mut config.server_url, "SERVER_URL", get, |text| Ok::<_, String>(text.to_owned()))?;
-        config.token = get("WORKER_TOKEN").map(Token);
-        set(&mut config.worker_id, "WORKER_ID", get, WorkerId::from_str)?;
-        set(&mut config.labels, "WORKER_LABELS", get, LabelSet::from_comma_separated)?;
-        set(&mut config.exclusive, "WORKER_EXCLUSIVE", get, read_switch)?;
-        set(&mut config.transport, "WORKER_TRANSPORT", get, read_transport)?;
-        set(&mut config.concurrency, "WORKER_CONCURRENCY", get, usize::from_str)?;
-        set(&mut config.lease_ttl_secs, "WORKER_LEASE_TTL", get, seconds)?;
-        set(&mut config.wait_secs, "WORKER_WAIT", get, seconds)?;
-        set(&mut config.poll, "WORKER_POLL", get, parse_duration)?;
-        set(&mut config.recheck, "WORKER_RECHECK", get, parse_duration)?;
-        set(&mut config.log_flush, "WORKER_LOG_FLUSH", get, parse_duration)?;
-        set(&mut config.workdir, "WORKER_WORKDIR", get, |text| Ok::<_, String>(PathBuf::from(text)))?;
-        set(&mut config.grace, "WORKER_GRACE", get, parse_duration)?;
-        set(&mut config.shutdown_grace, "WORKER_SHUTDOWN_GRACE", get, |text| parse_duration(text).map(Some))?;
-        set(&mut config.once, "WORKER_ONCE", get, read_switch)?;
-        set(&mut config.idle_exit, "WORKER_IDLE_EXIT", get, |text| parse_duration(text).map(Some))?;
-        set(&mut config.drain, "WORKER_DRAIN", get, read_switch)?;
-        Ok(config)
+        let command = Self::augment_args(Command::new("worker"));
+        let mut flags = vec!["worker".to_owned()];
+        for arg in command.get_arguments() {
+            let (Some(name), Some(flag)) = (arg.get_env().and_then(|name| name.to_str()), arg.get_long()) else {
+                continue;
+            };
+            let Some(value) = variable(name).filter(|value| !value.trim().is_empty()) else { continue };
+            if !matches!(arg.get_action(), ArgAction::SetTrue) {
+                flags.push(format!("--{flag}={}", value.trim()));
+            } else if FalseyValueParser::new().parse_ref(&command, Some(arg), value.trim().as_ref()).unwrap_or(true) {
+                flags.push(format!("--{flag}"));
+            }
+        }
+        let mut parser = command.clone().mut_args(|arg| arg.env(Resettable::Reset));
+        let parsed = parser.try_get_matches_from_mut(flags).and_then(|matches| Self::from_arg_matches(&matches));
+        parsed.map_err(|error| {
+            let flag = error.get(ContextKind::InvalidArg).map(ToString::to_string).unwrap_or_default();
+            let named = command.get_arguments().find(|arg| arg.to_string() == flag);
+            let name = named.and_then(|arg| arg.get_env()).map_or(flag, |name| name.to_string_lossy().into_owned());
+            ConfigError { name, reason: error.source().map_or_else(|| error.to_string(), ToString::to_string) }
+        })
     }
 
-    /// Refuses what can't work, before anything is sent.
+    /// Rejects settings that can't work, before any request is sent.
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
-        let bad = |name, reason: String| Err(ConfigError { name, reason });
+        let bad = |name: &str, reason: String| Err(ConfigError { name: name.to_owned(), reason });
         if let Err(error) = self.labels.at_most(limits::LABELS_PER_WORKER) {
             return bad("labels", error.to_string());
         }
@@ -160,52 +156,17 @@ impl WorkerConfig {
     }
 }
 
-fn set<T, E: fmt::Display>(
-    field: &mut T,
-    name: &'static str,
-    get: impl Fn(&str) -> Option<String>,
-    read: impl Fn(&str) -> Result<T, E>,
-) -> Result<(), ConfigError> {
-    if let Some(text) = get(name) {
-        *field = read(text.trim()).map_err(|error| ConfigError { name, reason: error.to_string() })?;
-    }
-    Ok(())
-}
-
-/// As the flag's environment variable is read: on, unless it says no.
-#[expect(clippy::unnecessary_wraps, reason = "the shape of the other readers")]
-fn read_switch(text: &str) -> Result<bool, String> {
-    Ok(!matches!(text.to_lowercase().as_str(), "n" | "no" | "f" | "false" | "off" | "0"))
-}
-
 /// A setting that can't be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{name}: {reason}")]
 pub struct ConfigError {
     /// The setting or its environment variable.
-    pub name: &'static str,
-    /// What is wrong with it.
+    pub name: String,
+    /// Why it can't be used.
     pub reason: String,
 }
 
-/// A secret that `Debug` hides.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Token(pub String);
-
-impl fmt::Debug for Token {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Token(…)")
-    }
-}
-
-impl<T: Into<String>> From<T> for Token {
-    fn from(text: T) -> Self {
-        Self(text.into())
-    }
-}
-
-/// Reads `http` or `sqs`.
-pub fn read_transport(text: &str) -> Result<Transport, String> {
+fn parse_transport(text: &str) -> Result<Transport, String> {
     match text {
         "http" => Ok(Transport::Http),
         "sqs" => Ok(Transport::Sqs),
@@ -213,38 +174,34 @@ pub fn read_transport(text: &str) -> Result<Transport, String> {
     }
 }
 
-/// Reads `90`, `90s`, `500ms`, `30m` or `6h`; without a unit it is seconds.
+/// Parses `90s`, `500ms`, `30m`, `6h`, `90d` or `1h 30m`. A number without a unit is in seconds.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
-    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-    let (number, unit) = text.split_at(digits);
-    let millis = match unit.trim() {
-        "ms" => Some(1),
-        "" | "s" => Some(1000),
-        "m" => Some(60_000),
-        "h" => Some(3_600_000),
-        _ => None,
-    };
-    let number: Option<u64> = number.parse().ok();
-    let total = number.zip(millis).and_then(|(number, unit)| number.checked_mul(unit));
-    total.map(Duration::from_millis).ok_or_else(|| format!("{text:?} is not a time such as 90s, 500ms, 30m or 6h"))
+    let seconds = text.parse().map(Duration::from_secs);
+    seconds
+        .or_else(|_| humantime::parse_duration(text))
+        .map_err(|_| format!("{text:?} is not a time such as 90s, 500ms, 30m or 6h"))
 }
 
-pub(crate) fn whole_seconds(time: Duration) -> Result<u32, String> {
+fn parse_seconds(text: &str) -> Result<u32, String> {
+    let time = parse_duration(text)?;
     u32::try_from(time.as_secs())
         .ok()
-        .filter(|_| time.subsec_millis() == 0)
+        .filter(|_| time.subsec_nanos() == 0)
         .ok_or_else(|| format!("{time:?} is not a number of whole seconds"))
 }
 
-/// The host's name, as far as an id may hold it, and eight random digits.
-pub(crate) fn default_worker_id() -> WorkerId {
+/// An empty text gives a new id for each call: the host name, shortened to what an id may contain, and eight random digits.
+fn parse_worker_id(text: &str) -> Result<WorkerId, String> {
+    if !text.is_empty() {
+        return text.parse().map_err(|error| format!("{error}"));
+    }
     let host = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default();
     let mut host: String = host.chars().filter(|c| c.is_ascii_alphanumeric() || "-_.".contains(*c)).take(60).collect();
     if host.is_empty() {
         host.push_str("worker");
     }
-    let random = getrandom::u32().unwrap_or_else(|_| std::process::id());
-    WorkerId::new(format!("{host}-{random:08x}")).expect("letters, digits and dashes, well under the limit")
+    let random = fastrand::u32(..);
+    Ok(WorkerId::new(format!("{host}-{random:08x}")).expect("letters, digits and dashes, well under the limit"))
 }
 
 #[cfg(test)]
@@ -283,18 +240,28 @@ mod tests {
     }
 
     #[test]
+    fn a_switch_is_off_if_its_variable_says_no() {
+        let once = |value| from(&[("WORKER_ONCE", value)]).expect("good").once;
+        assert_eq!(
+            [once("1"), once("yes"), once("0"), once("No"), once("false"), once("")],
+            [true, true, false, false, false, false]
+        );
+    }
+
+    #[test]
     fn times_are_read_with_and_without_a_unit() {
         let millis = |text| parse_duration(text).map(|time| time.as_millis());
         assert_eq!(millis("90"), Ok(90_000));
         assert_eq!(millis("500ms"), Ok(500));
         assert_eq!(millis("6h"), Ok(21_600_000));
-        for bad in ["", "s", "1d", "-1s", "1.5s", "99999999999999999999s"] {
+        assert_eq!(millis("90d"), Ok(7_776_000_000));
+        for bad in ["", "s", "-1s", "1.5s", "6 hrz", "99999999999999999999s"] {
             assert!(parse_duration(bad).is_err(), "{bad}");
         }
     }
 
     #[test]
     fn two_workers_on_a_host_have_different_ids() {
-        assert_ne!(default_worker_id(), default_worker_id());
+        assert_ne!(WorkerConfig::default().worker_id, WorkerConfig::default().worker_id);
     }
 }

@@ -1,4 +1,4 @@
-//! What runs a job: a shell by default, or whatever a program brings.
+//! The interface between a worker and what runs its jobs: a shell by default, or an executor of the embedding program.
 
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -8,7 +8,8 @@ use protocol::Outputs;
 use tokio::sync::watch;
 
 use crate::Job;
-use crate::logs::{LogSink, Written};
+use crate::sink::{LogSink, Written};
+use crate::stop::StopReason;
 
 /// Runs jobs. The default is [`crate::ShellExecutor`]; another one may start containers or call Rust functions.
 ///
@@ -30,7 +31,7 @@ use crate::logs::{LogSink, Written};
 /// }
 /// ```
 pub trait Executor: Send + Sync + 'static {
-    /// Runs the job to its end and says what it gave, or why it failed. A panic is a failure too.
+    /// Runs the job to its end and returns its outputs, or why it failed. A panic counts as a failure.
     ///
     /// When [`Context::stopped`] resolves, the job must end: the future is dropped `grace` and a few seconds later.
     fn execute(&self, job: Job, context: Context) -> impl Future<Output = Result<Outputs, Failure>> + Send;
@@ -60,20 +61,20 @@ impl<E: Executor> AnyExecutor for E {
 pub struct Failure {
     /// For people; cut at [`protocol::limits::ERROR_TEXT`].
     pub error: String,
-    /// Whether another try could help.
+    /// Whether another attempt could succeed.
     pub retryable: bool,
-    /// Of the command, if there was one and it exited.
+    /// The command's exit code, if a command was run and exited.
     pub exit_code: Option<i32>,
 }
 
 impl Failure {
-    /// One that another try could mend.
+    /// A failure that another attempt could avoid.
     #[must_use]
     pub fn retryable(error: impl Into<String>) -> Self {
         Self { error: error.into(), retryable: true, exit_code: None }
     }
 
-    /// One that every try would meet.
+    /// A failure that every attempt would meet.
     #[must_use]
     pub fn permanent(error: impl Into<String>) -> Self {
         Self { error: error.into(), retryable: false, exit_code: None }
@@ -86,30 +87,14 @@ impl<E: std::error::Error> From<E> for Failure {
     }
 }
 
-/// Why a job must end before it is done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum StopReason {
-    /// Its workflow was cancelled.
-    Cancelled,
-    /// It ran for as long as its `timeout` lets it.
-    TimedOut,
-    /// Another worker has it, or the server has ended it.
-    LeaseLost,
-    /// No heartbeat got through until the lease ran out.
-    LeaseEnded,
-    /// The worker ends and can't wait for it.
-    Shutdown,
-}
-
-/// What an executor has beside the job.
+/// What an executor gets besides the job.
 #[derive(Clone, Debug)]
 pub struct Context {
     /// The job's log.
     pub log: LogSink,
-    /// From 0 to the worker's concurrency - 1; no two jobs of a worker have the same at one time.
+    /// The job's slot, from 0 to the worker's concurrency - 1; jobs that run at the same time have different slots.
     pub slot: usize,
-    /// Where the worker runs jobs.
+    /// The worker's directory for jobs.
     pub workdir: PathBuf,
     /// How long a job that is stopped may take to end.
     pub grace: Duration,
@@ -131,7 +116,7 @@ impl Context {
         let reason = stop.wait_for(Option::is_some).await.ok().and_then(|reason| *reason);
         match reason {
             Some(reason) => reason,
-            // Who could stop it is gone: it never will be.
+            // The sender is gone, so the job is never stopped.
             None => std::future::pending().await,
         }
     }
@@ -150,8 +135,8 @@ impl Detached {
         self.stop.send_replace(Some(reason));
     }
 
-    /// What was written to the log next: one or more lines, or a part of a very long one. `None` when nobody can write
-    /// any more. A job whose log isn't read comes to a halt.
+    /// The next text written to the log: one or more lines, or a part of a very long line. `None` after the last
+    /// [`LogSink`] is gone. A job whose log isn't read blocks.
     pub async fn written(&mut self) -> Option<(protocol::wire::Stream, String)> {
         self.written.next().await.map(|piece| (piece.stream, piece.data))
     }

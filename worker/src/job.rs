@@ -10,72 +10,77 @@ use protocol::{Outputs, limits};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::executor::{AnyExecutor, Context, Failure, StopReason};
-use crate::lease::{self, LeaseRecord, is_lost};
+use crate::executor::{AnyExecutor, Context, Failure};
+use crate::lease::{self, HeldLease, is_lost};
 use crate::logs::Shipper;
 use crate::masks::Masks;
-use crate::retry::retry;
+use crate::stop::{Stage, StopReason};
 use crate::task::AbortOnDrop;
-use crate::worker::Stage;
 use crate::{Job, WorkerConfig};
+use client::retry::retry;
 use client::{Client, ClientError};
 
-/// An executor that was told to stop gets this long on top of the job's grace.
+/// Time that an executor gets to stop, in addition to the job's grace.
 const BEYOND_GRACE: Duration = Duration::from_secs(5);
-/// After this many jobs that came with a completion's answer the slot takes one from the queue, so that no chain keeps a
-/// worker from what has waited longer.
+/// Number of jobs in a row that a slot takes from completion answers. Then it claims, so that a chain of jobs doesn't keep the
+/// worker from jobs that have waited longer.
 const IN_SUCCESSION: usize = 20;
 
-/// What all jobs of a worker share.
+/// What all jobs of a worker share: settings, client, executor and shutdown stage.
 #[derive(Clone)]
-pub(crate) struct Clock {
+pub(crate) struct WorkerContext {
     pub config: Arc<WorkerConfig>,
     pub client: Client,
     pub executor: Arc<dyn AnyExecutor>,
     pub stage: watch::Receiver<Stage>,
 }
 
-/// Runs a claimed job, and in the same slot whatever job the answer to its report brings.
-pub(crate) async fn run(around: Clock, claimed: Claimed, slot: usize) {
-    let mut given = Some(Given { claimed, at: Instant::now() });
-    let mut left = if around.config.once { 0 } else { IN_SUCCESSION };
-    while let Some(current) = given {
-        given = run_one(&around, current, slot, left > 0).await;
+/// Runs a claimed job, then, in the same slot, each job that the answer to a report brings.
+pub(crate) async fn run(worker: WorkerContext, claimed: Claimed, slot: usize) {
+    let mut next = Some(Assignment { claimed, at: Instant::now() });
+    let mut left = if worker.config.once { 0 } else { IN_SUCCESSION };
+    while let Some(assignment) = next {
+        next = run_one(&worker, assignment, slot, left > 0).await;
         left = left.saturating_sub(1);
     }
 }
 
-/// A job, and when its lease began, as far as is known here: with its claim's answer, or with the report that asked for it.
-struct Given {
+/// A claimed job and the time from which its lease is counted: the claim's answer, or the report that asked for the job.
+struct Assignment {
     claimed: Claimed,
     at: Instant,
 }
 
-/// Runs it and reports, unless nobody wants the report any more. All logs arrive before the report.
-async fn run_one(around: &Clock, given: Given, slot: usize, may_ask: bool) -> Option<Given> {
-    let Claimed { job, lease } = given.claimed;
+/// Runs the job and reports its result, unless the lease is lost. All logs are sent before the report.
+async fn run_one(
+    worker: &WorkerContext,
+    assignment: Assignment,
+    slot: usize,
+    may_claim_next: bool,
+) -> Option<Assignment> {
+    let Claimed { job, lease } = assignment.claimed;
     let title = format!("{} of {} (attempt {})", job.job_id, job.workflow_id, job.attempt);
     tracing::info!("{title}: started");
     let began = Instant::now();
-    let hold = LeaseRecord::new(&lease, given.at);
-    let _heartbeats = AbortOnDrop::spawn(lease::keep(hold.clone(), around.client.clone()));
+    let lease = HeldLease::new(&lease, assignment.at);
+    let _heartbeats = AbortOnDrop::spawn(lease::keep_alive(lease.clone(), worker.client.clone()));
     let masker = Arc::new(Masker::new(job.secrets.values()));
     let masks = Masks::new(&masker);
-    let (log, shipper) = Shipper::start(around.client.clone(), hold.clone(), around.config.log_flush, masks);
+    let (log, shipper) = Shipper::start(worker.client.clone(), lease.clone(), worker.config.log_flush, masks);
     let context = Context {
         log,
         slot,
-        workdir: around.config.workdir.clone(),
-        grace: around.config.grace,
-        stop: hold.stop_receiver(),
+        workdir: worker.config.workdir.clone(),
+        grace: worker.config.grace,
+        stop: lease.stop_receiver(),
     };
-    let result = execute(around, job, context, &hold).await.map_err(|failure| masked(&failure, &masker));
+    let result = execute(worker, job, context, &lease).await.map_err(|failure| masked(&failure, &masker));
     shipper.finish().await;
-    let result = match hold.stop_reason() {
+    let result = match lease.stop_reason() {
         None => result,
         Some(StopReason::Shutdown) => {
-            let worker = &around.config.worker_id;
-            Err(Failure::retryable(format!("lost: worker {worker} was shut down while it ran the job")))
+            let id = &worker.config.worker_id;
+            Err(Failure::retryable(format!("lost: worker {id} was shut down while it ran the job")))
         }
         Some(reason) => {
             tracing::warn!("{title}: {}", describe(reason));
@@ -87,13 +92,13 @@ async fn run_one(around: &Clock, given: Given, slot: usize, may_ask: bool) -> Op
         Ok(_) => format!("succeeded in {took:.1} s"),
         Err(failure) => format!("failed in {took:.1} s: {}", failure.error),
     };
-    let wants_more = may_ask && *around.stage.borrow() == Stage::Working;
-    let next = wants_more.then(|| next_for(&around.config));
+    let claims_next = may_claim_next && *worker.stage.borrow() == Stage::Working;
+    let next = claims_next.then(|| next_for(&worker.config));
     let at = Instant::now();
-    match report(&around.client, &hold, result, next).await {
+    match report(&worker.client, &lease, result, next).await {
         Ok(answer) => {
             tracing::info!("{title}: {outcome}");
-            return answer.next.map(|claimed| Given { claimed, at });
+            return answer.next.map(|claimed| Assignment { claimed, at });
         }
         Err(error) if is_lost(&error) => tracing::warn!("{title}: {outcome}, but {}", describe(StopReason::LeaseLost)),
         Err(error) => tracing::error!("{title}: {outcome}, but that can't be reported: {error}"),
@@ -101,7 +106,7 @@ async fn run_one(around: &Clock, given: Given, slot: usize, may_ask: bool) -> Op
     None
 }
 
-/// What an error says goes to the server, and to the worker's own log.
+/// Masks secrets in a failure's text, which goes to the server and to the worker's log.
 fn masked(failure: &Failure, masker: &Masker) -> Failure {
     Failure { error: masker.mask(&failure.error).into_owned(), ..failure.clone() }
 }
@@ -110,36 +115,36 @@ fn describe(reason: StopReason) -> &'static str {
     match reason {
         StopReason::Cancelled => "cancelled",
         StopReason::TimedOut => "stopped at its timeout; the server knows, so nothing is reported",
-        StopReason::LeaseLost => "the lease isn't the job's any more, so nothing is reported",
+        StopReason::LeaseLost => "the lease no longer holds the job, so nothing is reported",
         StopReason::LeaseEnded => "no heartbeat got through in time; stopped, and nothing is reported",
         StopReason::Shutdown => "stopped by the worker's shutdown",
     }
 }
 
-/// Runs it until it ends, or until it must and had its time to.
-async fn execute(around: &Clock, job: Job, context: Context, hold: &LeaseRecord) -> Result<Outputs, Failure> {
+/// Runs the executor until it ends, or until it was stopped and its grace has passed.
+async fn execute(worker: &WorkerContext, job: Job, context: Context, lease: &HeldLease) -> Result<Outputs, Failure> {
     let time = job.timeout_secs.map_or(Duration::MAX, Duration::from_secs);
-    let (client, executor, of_job) = (around.client.clone(), Arc::clone(&around.executor), hold.clone());
+    let (client, executor, of_fetch) = (worker.client.clone(), Arc::clone(&worker.executor), lease.clone());
     let mut task = AbortOnDrop::spawn(async move {
-        let job = with_upstream_outputs(job, &client, &of_job).await?;
+        let job = with_upstream_outputs(job, &client, &of_fetch).await?;
         executor.execute_boxed(job, context).await
     });
-    let mut stage = around.stage.clone();
+    let mut stage = worker.stage.clone();
     let ended = tokio::select! {
         ended = task.ended() => Some(ended),
-        () = hold.stopped() => None,
+        () = lease.stopped() => None,
         () = sleep(time) => {
-            hold.stop(StopReason::TimedOut);
+            lease.stop(StopReason::TimedOut);
             None
         }
         _ = stage.wait_for(|stage| *stage == Stage::Stopping) => {
-            hold.stop(StopReason::Shutdown);
+            lease.stop(StopReason::Shutdown);
             None
         }
     };
     let ended = match ended {
         Some(ended) => ended,
-        None => match timeout(around.config.grace + BEYOND_GRACE, task.ended()).await {
+        None => match timeout(worker.config.grace + BEYOND_GRACE, task.ended()).await {
             Ok(ended) => ended,
             Err(_) => return Err(Failure::retryable("it didn't stop when it was told to")),
         },
@@ -147,9 +152,9 @@ async fn execute(around: &Clock, job: Job, context: Context, hold: &LeaseRecord)
     ended.unwrap_or_else(|panic| Err(Failure::retryable(format!("the executor failed: {panic}"))))
 }
 
-async fn with_upstream_outputs(mut job: Job, client: &Client, hold: &LeaseRecord) -> Result<Job, Failure> {
+async fn with_upstream_outputs(mut job: Job, client: &Client, lease: &HeldLease) -> Result<Job, Failure> {
     if let Some(url) = &job.upstream_outputs_url {
-        let fetched = retry("upstream outputs", || Some(hold.ends()), || client.upstream_outputs(url)).await;
+        let fetched = retry("upstream outputs", || Some(lease.ends()), || client.upstream_outputs(url)).await;
         job.upstream_outputs = fetched.map_err(|error| {
             Failure::retryable(format!("the outputs of the jobs it needs can't be fetched: {error}"))
         })?;
@@ -157,39 +162,38 @@ async fn with_upstream_outputs(mut job: Job, client: &Client, hold: &LeaseRecord
     Ok(job)
 }
 
-/// Repeats the report, as it is, until it is answered or the lease has ended.
+/// Sends the report and retries until it is answered or the lease has ended.
 ///
-/// A heartbeat that is refused meanwhile doesn't end this: it may be refused because the report was accepted and only
-/// its answer lost.
+/// A refused heartbeat doesn't end the retries: the report may have been accepted and only its answer lost.
 async fn report(
     client: &Client,
-    hold: &LeaseRecord,
+    lease: &HeldLease,
     result: Result<Outputs, Failure>,
     next: Option<Next>,
 ) -> Result<Reported, ClientError> {
     let failure = match result {
-        Ok(outputs) => match complete(client, hold, outputs, next).await {
+        Ok(outputs) => match complete(client, lease, outputs, next).await {
             Err(error) if is_unacceptable(&error) => Failure::permanent(error.to_string()),
             answer => return answer,
         },
         Err(failure) => failure,
     };
     let fail = Fail { error: cut(failure.error), retryable: failure.retryable, exit_code: failure.exit_code };
-    retry("report", || Some(hold.ends()), || client.fail(&hold.id, &fail)).await
+    retry("report", || Some(lease.ends()), || client.fail(&lease.id, &fail)).await
 }
 
 async fn complete(
     client: &Client,
-    hold: &LeaseRecord,
+    lease: &HeldLease,
     outputs: Outputs,
     next: Option<Next>,
 ) -> Result<Reported, ClientError> {
     let outputs = outputs.into_iter().map(|(name, value)| (name.into(), value)).collect();
     let complete = Complete { outputs, next };
-    retry("report", || Some(hold.ends()), || client.complete(&hold.id, &complete)).await
+    retry("report", || Some(lease.ends()), || client.complete(&lease.id, &complete)).await
 }
 
-/// Whether the outputs themselves were refused, so that repeating the report is no use.
+/// Whether the server refused the outputs themselves, so that a retry is useless.
 fn is_unacceptable(error: &ClientError) -> bool {
     matches!(error.status(), Some(400 | 413 | 422))
 }
@@ -199,7 +203,7 @@ fn cut(mut error: String) -> String {
     error
 }
 
-/// Asks for the next job under the terms of a claim.
+/// The request for the next job, with the same terms as a claim.
 fn next_for(config: &WorkerConfig) -> Next {
     Next {
         worker_id: config.worker_id.clone(),

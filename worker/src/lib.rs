@@ -1,4 +1,4 @@
-//! The worker of workflow-graph: claims jobs whose labels it covers, runs them, reports what they gave.
+//! The worker of workflow-graph: claims jobs whose labels it has, runs them, reports their outputs.
 //!
 //! ```no_run
 //! use workflow_graph_worker_sdk::{Worker, WorkerConfig};
@@ -9,33 +9,44 @@
 //! # }
 //! ```
 //!
-//! Jobs are shell commands unless [`Worker::with_executor`] says otherwise. Several workers may live in one process.
-//! [`Client`] is the HTTP API for any program.
+//! Jobs are shell commands unless [`Worker::with_executor`] sets another executor. One process may run several workers.
+//!
+//! Each module uses only those above it.
 
-#[cfg(feature = "cli")]
-pub mod args;
 pub mod config;
-pub mod executor;
-mod job;
-mod lease;
-pub mod logs;
+mod error;
 mod masks;
-pub mod retry;
+mod sink;
+mod stop;
+mod task;
+
+mod executor;
+mod lease;
+mod logs;
 pub mod shell;
+
+mod job;
 mod source;
 #[cfg(feature = "sqs")]
 mod sqs;
-mod task;
+
 mod worker;
 
-pub use ::client::{Client, ClientError};
-pub use config::{ConfigError, Token, WorkerConfig};
-pub use executor::{Context, Executor, Failure, StopReason};
+#[cfg(feature = "cli")]
+pub mod program;
+
+pub use client::Token;
+pub use config::{ConfigError, WorkerConfig};
+pub use error::WorkerError;
+pub use executor::{Context, Detached, Executor, Failure};
+pub use logs::LOG_PER_JOB;
 pub use protocol::Outputs;
 pub use protocol::requests::Transport;
 pub use protocol::wire::{QueuedJob as Job, Stream};
 pub use shell::ShellExecutor;
-pub use worker::{Shutdown, Worker, WorkerError};
+pub use sink::LogSink;
+pub use stop::{Shutdown, StopReason};
+pub use worker::Worker;
 
 /// The wire types.
 pub use protocol;

@@ -1,4 +1,4 @@
-//! A job's log on its way to the server: a bounded queue, batches, sequence numbers, and a limit.
+//! Sends a job's log to the server: in batches, with sequence numbers, up to a limit.
 
 use std::time::Duration;
 
@@ -8,11 +8,13 @@ use protocol::wire::Stream;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
-use crate::lease::{LeaseRecord, is_lost};
+use crate::lease::{HeldLease, is_lost};
 use crate::masks::Masks;
-use crate::retry::retry;
+use crate::sink::{LogSink, PIECE};
+use crate::stop::StopReason;
 use crate::task::AbortOnDrop;
 use client::Client;
+use client::retry::retry;
 
 /// The most a job's log may have; the rest is dropped, and a line says so.
 pub const LOG_PER_JOB: usize = 64 * 1024 * 1024;
@@ -23,51 +25,6 @@ const BATCH: usize = 256 * 1024;
 const _: () = assert!((BATCH + 3 * 2 * PIECE) * 6 < protocol::limits::REQUEST_BODY);
 /// Lines are joined to chunks of about this size.
 const CHUNK: usize = 64 * 1024;
-/// A longer line is sent in pieces of about this size.
-pub(crate) const PIECE: usize = 64 * 1024;
-/// Pieces that may wait for the network; a job that writes faster waits.
-const QUEUE: usize = 16;
-
-/// A job's log. Clones write to the same one.
-///
-/// Writing waits while the network is behind, so that a flood slows the job and not the machine.
-#[derive(Clone, Debug)]
-pub struct LogSink(mpsc::Sender<LogPiece>);
-
-/// What was written to a [`LogSink`].
-#[derive(Debug)]
-pub(crate) struct Written(mpsc::Receiver<LogPiece>);
-
-impl LogSink {
-    pub(crate) fn new() -> (Self, Written) {
-        let (sender, receiver) = mpsc::channel(QUEUE);
-        (Self(sender), Written(receiver))
-    }
-
-    /// Writes a line, or several if there are line ends in it. After the job's end it is dropped.
-    pub async fn line(&self, stream: Stream, text: &str) {
-        let mut rest = text;
-        while rest.len() > PIECE {
-            let (piece, after) = rest.split_at(rest.floor_char_boundary(PIECE));
-            self.write(stream, piece.to_owned()).await;
-            rest = after;
-        }
-        self.write(stream, format!("{rest}\n")).await;
-    }
-
-    /// Writes text as it is: lines with their line ends, or a part of one.
-    pub(crate) async fn write(&self, stream: Stream, data: String) {
-        // The sequence is given when it is sent. An error means that the job is over and nobody listens.
-        let _ = self.0.send(LogPiece { sequence: 0, data, timestamp_ms: Millis::now(), stream }).await;
-    }
-}
-
-impl Written {
-    pub async fn next(&mut self) -> Option<LogPiece> {
-        self.0.recv().await
-    }
-}
-
 /// Sends a log in the background.
 #[derive(Debug)]
 pub(crate) struct Shipper {
@@ -76,10 +33,10 @@ pub(crate) struct Shipper {
 }
 
 impl Shipper {
-    pub fn start(client: Client, hold: LeaseRecord, flush: Duration, masks: Masks) -> (LogSink, Self) {
+    pub fn start(client: Client, lease: HeldLease, flush: Duration, masks: Masks) -> (LogSink, Self) {
         let (sink, written) = LogSink::new();
         let (finish, finished) = oneshot::channel();
-        let sending = Sending { client, hold, flush, masks, batch: Batch::default() };
+        let sending = Sending { client, lease, flush, masks, batch: Batch::default() };
         (sink, Self { finish, task: AbortOnDrop::spawn(sending.run(written.0, finished)) })
     }
 
@@ -92,7 +49,7 @@ impl Shipper {
 
 struct Sending {
     client: Client,
-    hold: LeaseRecord,
+    lease: HeldLease,
     flush: Duration,
     masks: Masks,
     batch: Batch,
@@ -100,13 +57,13 @@ struct Sending {
 
 impl Sending {
     async fn run(mut self, mut written: mpsc::Receiver<LogPiece>, finish: oneshot::Receiver<()>) {
-        let hold = self.hold.clone();
+        let lease = self.lease.clone();
         tokio::select! {
             biased;
-            () = hold.gone() => {}
+            () = lease.gone() => {}
             () = self.send_all(&mut written, finish) => return,
         }
-        // From here on writers don't wait any more.
+        // Writers no longer wait.
         written.close();
         let mut dropped: usize = self.batch.pieces.iter().map(|piece| piece.data.len()).sum();
         while let Some(piece) = written.recv().await {
@@ -124,7 +81,7 @@ impl Sending {
             tokio::select! {
                 piece = written.recv() => {
                     let Some(mut piece) = piece else {
-                        self.add_what_was_held_back();
+                        self.add_held_back();
                         return self.send().await;
                     };
                     piece.data = self.masks.push(piece.stream, piece.data);
@@ -148,8 +105,8 @@ impl Sending {
         }
     }
 
-    /// Both streams have ended.
-    fn add_what_was_held_back(&mut self) {
+    /// Adds the text that the masks held back, after both streams have ended.
+    fn add_held_back(&mut self) {
         for stream in [Stream::Stdout, Stream::Stderr] {
             let data = self.masks.finish(stream);
             if !data.is_empty() {
@@ -158,16 +115,16 @@ impl Sending {
         }
     }
 
-    /// Returns when the batch has arrived or can't; when the lease is lost, it stays for the count of what is dropped.
+    /// Returns when the batch has arrived or was given up. If the lease is lost it never returns; the batch is kept, so that the dropped bytes can be counted.
     async fn send(&mut self) {
         if self.batch.pieces.is_empty() {
             return;
         }
-        let (client, hold, pieces) = (&self.client, &self.hold, &self.batch.pieces);
-        let sent = retry("log", || Some(hold.ends()), || client.logs_push(&hold.id, pieces)).await;
+        let (client, lease, pieces) = (&self.client, &self.lease, &self.batch.pieces);
+        let sent = retry("log", || Some(lease.ends()), || client.logs_push(&lease.id, pieces)).await;
         match sent {
             Err(error) if is_lost(&error) => {
-                hold.stop(crate::StopReason::LeaseLost);
+                lease.stop(StopReason::LeaseLost);
                 std::future::pending::<()>().await;
             }
             Err(error) => tracing::warn!("{} bytes of the log are lost: {error}", self.batch.size),
@@ -232,33 +189,33 @@ mod tests {
     }
 
     #[test]
-    fn neighbouring_lines_of_a_stream_share_a_chunk_and_sequences_have_no_gaps() {
+    fn adjacent_lines_of_a_stream_share_a_chunk_and_sequence_numbers_have_no_gaps() {
         let mut batch = Batch::default();
         batch.add(piece(Stream::Stdout, "a\n"));
         batch.add(piece(Stream::Stdout, "b\n"));
         batch.add(piece(Stream::Stderr, "c\n"));
         batch.add(piece(Stream::Stdout, "d\n"));
-        let seen: Vec<_> = batch.pieces.iter().map(|piece| (piece.sequence, piece.data.as_str())).collect();
-        assert_eq!(seen, [(0, "a\nb\n"), (1, "c\n"), (2, "d\n")]);
+        let chunks: Vec<_> = batch.pieces.iter().map(|piece| (piece.sequence, piece.data.as_str())).collect();
+        assert_eq!(chunks, [(0, "a\nb\n"), (1, "c\n"), (2, "d\n")]);
         batch.clear();
         batch.add(piece(Stream::Stdout, "e\n"));
         assert_eq!(batch.pieces[0].sequence, 3);
     }
 
     #[test]
-    fn a_log_over_the_limit_is_cut_and_a_line_says_so() {
+    fn a_log_over_the_limit_is_cut_with_a_message() {
         let mut batch = Batch::default();
-        let (mut kept, mut last) = (0, String::new());
+        let (mut total, mut last) = (0, String::new());
         let text = "é".repeat(500_000);
         for _ in 0..100 {
             batch.add(piece(Stream::Stdout, &text));
-            kept += batch.size;
+            total += batch.size;
             if let Some(piece) = batch.pieces.last() {
                 last.clone_from(&piece.data);
             }
             batch.clear();
         }
-        assert!(kept <= LOG_PER_JOB + 100, "{kept}");
+        assert!(total <= LOG_PER_JOB + 100, "{total}");
         assert!(last.contains("64 MB"), "{last}");
     }
 }

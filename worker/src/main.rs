@@ -1,21 +1,22 @@
-//! `workflow-graph-worker`: takes jobs whose labels it covers, and runs them.
+//! The program `workflow-graph-worker`: claims jobs whose labels it has, and runs them.
 
 use std::process::ExitCode;
 
 use clap::Parser;
-use workflow_graph_worker_sdk::args::{self, WorkerArgs};
+use workflow_graph_worker_sdk::{WorkerConfig, program};
 
-/// Takes jobs whose labels are all among its own, runs them, and reports what they gave.
+/// Claims jobs whose labels are all among its own, runs them, and reports their outputs
 ///
-/// SIGTERM or SIGINT: takes nothing new, finishes what runs, exits. A second one stops what runs.
+/// SIGTERM or SIGINT: claims no more jobs, finishes running ones, exits. A second signal stops running jobs. Times are written
+/// 90s, 500ms, 30m or 6h; without a unit they are in seconds.
 #[derive(Parser)]
 #[command(version)]
 struct Cli {
     #[command(flatten)]
-    worker: WorkerArgs,
+    config: WorkerConfig,
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    args::run(Cli::parse().worker).await
+    program::run(Cli::parse().config).await
 }

@@ -1,4 +1,4 @@
-//! Hides a job's secrets in what it writes, stream by stream.
+//! Masks a job's secrets in its two output streams.
 
 use std::sync::Arc;
 
@@ -17,12 +17,12 @@ impl Masks {
         Self { stdout: stream(), stderr: stream() }
     }
 
-    /// What can be shown of the stream now that this has come of it.
+    /// Adds text of a stream; returns what can be shown of it now.
     pub fn push(&mut self, stream: Stream, data: String) -> String {
         self.of(stream).push(data)
     }
 
-    /// What was held back of the stream, now that it has ended.
+    /// Ends a stream; returns the text that was held back.
     pub fn finish(&mut self, stream: Stream) -> String {
         self.of(stream).finish()
     }

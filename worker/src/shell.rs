@@ -30,8 +30,6 @@ use scratch::Scratch;
 const NOT_INHERITED: [&str; 2] = ["WORKER_TOKEN", "WFG_TOKEN"];
 /// What a job leaves running when its command has ended is given this long after SIGTERM.
 const LEFTOVER_GRACE: Duration = Duration::from_secs(1);
-/// A longer command doesn't fit one argument on Linux (128 KiB) and is run from a file.
-const COMMAND_ARGUMENT: usize = 100_000;
 
 /// The outputs that a standard output gives which arrives in these parts: the worker's own reading, to be tried on any
 /// bytes.

@@ -1,94 +1,77 @@
-//! When to claim: at any time, or when a pool's queue says that there is something.
+//! Sources of claim triggers. This one polls the server; `sqs` polls the queues of pools.
 
 use std::convert::Infallible;
 use std::future::{pending, ready};
 use std::pin::Pin;
 use std::time::Duration;
 
-use protocol::wire::QueueInfo;
-use tokio::sync::{oneshot, watch};
-
-use crate::WorkerConfig;
-use crate::retry::random_fraction;
-use crate::worker::WorkerError;
+use client::retry::jittered;
+use tokio::sync::oneshot;
 
 pub(crate) type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// What tells a worker to claim. Its futures may be dropped at any point without losing an trigger.
+/// Tells a worker when to claim. Dropping one of its futures loses no trigger.
 pub(crate) trait Source: Send + Sync {
-    /// Resolves when a claim may bring a job. `room` slots are free, at least one.
-    fn trigger(&mut self, room: usize) -> Boxed<'_, ClaimTrigger>;
+    /// Resolves when a claim may find a job. `free` is the number of free slots, at least one.
+    fn trigger(&mut self, free: usize) -> Boxed<'_, ClaimTrigger>;
 
-    /// For while nothing can be taken: whatever comes goes back to where other workers find it.
-    fn no_room(&mut self) -> Boxed<'_, Infallible>;
+    /// Polled while no slot is free: triggers that arrive are released to other workers.
+    fn release(&mut self) -> Boxed<'_, Infallible>;
 
-    /// How long to wait after a claim that brought nothing; `None`: the next trigger will say.
+    /// Pause after a claim that found no job; `None` if the next trigger decides.
     fn pause(&self) -> Option<Duration>;
 
-    /// Ends it, once nothing more is taken. What was decided is still told to the queues.
+    /// Ends the source after the last claim. Results of claims are still reported to the queues.
     fn end(self: Box<Self>) -> Boxed<'static, ()>;
-}
-
-/// Opens what the configuration says. `queues` are those of the pools that the worker covers, and change.
-#[cfg_attr(not(feature = "sqs"), expect(unused_variables, clippy::unused_async, reason = "only queues need them"))]
-pub(crate) async fn open(
-    config: &WorkerConfig,
-    queues: watch::Receiver<Vec<QueueInfo>>,
-) -> Result<Box<dyn Source>, WorkerError> {
-    match config.transport {
-        #[cfg(feature = "sqs")]
-        protocol::requests::Transport::Sqs => Ok(Box::new(crate::sqs::Tickets::open(config, queues).await?)),
-        _ => Ok(Box::new(Asking { poll: config.poll })),
-    }
 }
 
 /// A reason to claim.
 #[derive(Debug, Default)]
 pub(crate) struct ClaimTrigger {
-    /// What the claim carries.
+    /// The ticket that the claim carries.
     pub ticket: Option<String>,
-    verdict: Option<oneshot::Sender<ClaimResult>>,
+    result: Option<oneshot::Sender<ClaimResult>>,
 }
 
-/// How a claim went. An trigger that is dropped without one wasn't used.
+/// The result of a claim. A trigger that is dropped without a result was not used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ClaimResult {
-    /// It brought a job.
-    Given,
-    /// It was answered that there is none.
-    Nothing,
-    /// It wasn't answered.
+    /// A job was claimed.
+    Claimed,
+    /// No job was available.
+    NoJob,
+    /// The claim failed.
     Failed,
 }
 
 impl ClaimTrigger {
-    /// One whose giver wants to know how the claim went.
+    /// A trigger whose source receives the result of the claim.
     #[cfg(feature = "sqs")]
     pub fn new(ticket: Option<String>) -> (Self, oneshot::Receiver<ClaimResult>) {
         let (sender, receiver) = oneshot::channel();
-        (Self { ticket, verdict: Some(sender) }, receiver)
+        (Self { ticket, result: Some(sender) }, receiver)
     }
 
-    /// Says how the claim went.
-    pub fn was(self, verdict: ClaimResult) {
-        if let Some(sender) = self.verdict {
-            // Whoever gave the trigger may have ended.
-            let _ = sender.send(verdict);
+    /// Reports the result of the claim to the source.
+    pub fn report(self, result: ClaimResult) {
+        if let Some(sender) = self.result {
+            // The source may have ended.
+            let _ = sender.send(result);
         }
     }
 }
 
-/// Claims whenever a slot is free, and pauses when there was nothing.
-struct Asking {
-    poll: Duration,
+/// Triggers a claim whenever a slot is free, with a pause after a claim that found no job.
+pub(crate) struct PollingSource {
+    pub poll: Duration,
 }
 
-impl Source for Asking {
-    fn trigger(&mut self, _room: usize) -> Boxed<'_, ClaimTrigger> {
+impl Source for PollingSource {
+    fn trigger(&mut self, _free: usize) -> Boxed<'_, ClaimTrigger> {
         Box::pin(ready(ClaimTrigger::default()))
     }
 
-    fn no_room(&mut self) -> Boxed<'_, Infallible> {
+    fn release(&mut self) -> Boxed<'_, Infallible> {
         Box::pin(pending())
     }
 
@@ -99,9 +82,4 @@ impl Source for Asking {
     fn end(self: Box<Self>) -> Boxed<'static, ()> {
         Box::pin(ready(()))
     }
-}
-
-/// Give or take a quarter, so that many workers don't ask as one.
-pub(crate) fn jittered(time: Duration) -> Duration {
-    time.mul_f64(0.75 + random_fraction() / 2.0)
 }

@@ -1,8 +1,8 @@
-//! Occasions to claim from the pools' queues on SQS: each covered pool's is polled while a slot is free.
+//! Claim triggers from the pools' queues on SQS. The queue of each covered pool is polled while a slot is free.
 //!
-//! A message is a hint. It is deleted once the claim it led to was answered, whatever the answer; left to come back if
-//! the claim failed; and released at once if there is no slot for it. Now and then, and when a queue is new, the worker
-//! also claims without a ticket, so that one that was lost costs a wait and not the job.
+//! A message is a hint. It is deleted once its claim was answered, whether or not a job was found; it becomes visible again
+//! if the claim failed; it is released at once if no slot is free. At an interval, and when a queue is new, the worker also
+//! claims without a ticket, so that a lost message delays a job but doesn't lose it.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -10,6 +10,7 @@ use std::future::pending;
 use std::time::Duration;
 
 use aws::{TicketError, TicketMessage, TicketQueues};
+use client::retry::{Backoff, jittered};
 use protocol::wire::QueueInfo;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{Id, JoinSet};
@@ -17,58 +18,57 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::WorkerConfig;
 use crate::config::ConfigError;
-use crate::retry::Backoff;
-use crate::source::{Boxed, ClaimResult, ClaimTrigger, Source, jittered};
+use crate::source::{Boxed, ClaimResult, ClaimTrigger, Source};
 use crate::task::AbortOnDrop;
 
-/// A queue that has a ticket has given it by then; only then is a free slot filled without.
+/// Delay of a claim without a ticket after a slot became free, so that a ticket that is already in a queue comes first.
 const HEAD_START: Duration = Duration::from_millis(200);
-/// The functions know of a new queue after a second. What became ready before that has no ticket.
+/// Delay of the second claim after a queue is new. The functions learn of it within a second; earlier jobs have no ticket.
 const KNOWN: Duration = Duration::from_secs(2);
-/// A draining worker ends when claims found nothing for 10 s, so several must fit.
+/// Longest interval of claims with `drain`, so that several fit in the 10 s after which the worker ends.
 const DRAINING: Duration = Duration::from_secs(2);
-/// The longest pause after a queue that can't be received from.
+/// Longest pause after a receive that failed.
 const ERROR_PAUSE: Duration = Duration::from_secs(30);
-/// How long deleting and releasing may take at the end.
-const LAST_WORDS: Duration = Duration::from_secs(5);
+/// How long deleting and releasing messages may take at shutdown.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Tickets of the queues, and claims without one when they are due.
+/// A source of triggers: tickets from the queues, and claims without a ticket when they are due.
 pub(crate) struct Tickets {
-    /// Free slots. Dropping it ends the polling.
+    /// Number of free slots. Dropping it ends the polling.
     room: watch::Sender<usize>,
-    news: mpsc::UnboundedReceiver<News>,
+    events: mpsc::UnboundedReceiver<Event>,
     following: AbortOnDrop<()>,
     every: Duration,
     /// When to claim without a ticket.
     due: Instant,
-    /// Whether a queue was new lately.
+    /// Whether a queue is new since the last claim without a ticket.
     new_queue: bool,
-    /// How the last claim without a ticket went.
+    /// The result of the last claim without a ticket.
     asked: Option<oneshot::Receiver<ClaimResult>>,
     had_room: bool,
 }
 
-enum News {
+enum Event {
     Ticket(ClaimTrigger),
     NewQueue,
 }
 
 impl Tickets {
-    /// Polls the queues that are listed, as the list changes.
+    /// Polls the listed queues and follows changes of the list.
     pub async fn open(config: &WorkerConfig, listed: watch::Receiver<Vec<QueueInfo>>) -> Result<Self, ConfigError> {
         let queues = TicketQueues::from_env().await;
-        let queues = queues.map_err(|error| ConfigError { name: "transport", reason: error.to_string() })?;
+        let queues = queues.map_err(|error| ConfigError { name: "transport".to_owned(), reason: error.to_string() })?;
         let (room, has_room) = watch::channel(0);
-        let (tell, news) = mpsc::unbounded_channel();
+        let (sender, events) = mpsc::unbounded_channel();
         let every = recheck(config);
         if listed.borrow().is_empty() {
-            tracing::info!("there is no queue to poll yet; until there is, the server is asked every {every:?}");
+            tracing::info!("no queue to poll yet; until there is one, the worker polls the server every {every:?}");
         }
         let wait = Duration::from_secs(config.wait_secs.into());
-        let poller = Poller { queues, listed, room: has_room, tell, wait, pace: config.poll };
+        let poller = Poller { queues, listed, room: has_room, events: sender, wait, pace: config.poll };
         Ok(Self {
             room,
-            news,
+            events,
             following: AbortOnDrop::spawn(follow(poller)),
             every,
             due: Instant::now(),
@@ -78,19 +78,19 @@ impl Tickets {
         })
     }
 
-    /// What the last claim without a ticket, if it was answered, says of when the next is due.
-    fn heed(&mut self) {
-        let Some(verdict) = self.asked.take().and_then(|mut asked| asked.try_recv().ok()) else { return };
-        let wait = match verdict {
+    /// Sets when the next claim without a ticket is due, from the result of the last one.
+    fn schedule_recheck(&mut self) {
+        let Some(result) = self.asked.take().and_then(|mut asked| asked.try_recv().ok()) else { return };
+        let wait = match result {
             ClaimResult::Failed => Duration::ZERO,
-            ClaimResult::Given => HEAD_START,
-            ClaimResult::Nothing if std::mem::take(&mut self.new_queue) => KNOWN,
-            ClaimResult::Nothing => jittered(self.every),
+            ClaimResult::Claimed => HEAD_START,
+            ClaimResult::NoJob if std::mem::take(&mut self.new_queue) => KNOWN,
+            ClaimResult::NoJob => jittered(self.every),
         };
         self.due = Instant::now() + wait;
     }
 
-    fn hear_of_new_queue(&mut self) {
+    fn note_new_queue(&mut self) {
         self.due = Instant::now();
         self.new_queue = true;
     }
@@ -99,9 +99,9 @@ impl Tickets {
         loop {
             tokio::select! {
                 biased;
-                Some(news) = self.news.recv() => match news {
-                    News::Ticket(trigger) => return trigger,
-                    News::NewQueue => self.hear_of_new_queue(),
+                Some(event) = self.events.recv() => match event {
+                    Event::Ticket(trigger) => return trigger,
+                    Event::NewQueue => self.note_new_queue(),
                 },
                 () = sleep_until(self.due) => {
                     let (trigger, asked) = ClaimTrigger::new(None);
@@ -119,7 +119,7 @@ impl Tickets {
 
 impl Source for Tickets {
     fn trigger(&mut self, room: usize) -> Boxed<'_, ClaimTrigger> {
-        self.heed();
+        self.schedule_recheck();
         if !std::mem::replace(&mut self.had_room, true) {
             self.due = self.due.max(Instant::now() + HEAD_START);
         }
@@ -127,14 +127,14 @@ impl Source for Tickets {
         Box::pin(self.next())
     }
 
-    fn no_room(&mut self) -> Boxed<'_, Infallible> {
+    fn release(&mut self) -> Boxed<'_, Infallible> {
         self.had_room = false;
         self.set_room(0);
         Box::pin(async {
             loop {
-                match self.news.recv().await {
-                    Some(News::Ticket(unused)) => drop(unused),
-                    Some(News::NewQueue) => self.hear_of_new_queue(),
+                match self.events.recv().await {
+                    Some(Event::Ticket(unused)) => drop(unused),
+                    Some(Event::NewQueue) => self.note_new_queue(),
                     None => pending().await,
                 }
             }
@@ -146,33 +146,33 @@ impl Source for Tickets {
     }
 
     fn end(self: Box<Self>) -> Boxed<'static, ()> {
-        let Self { room, news, mut following, .. } = *self;
+        let Self { room, events, mut following, .. } = *self;
         Box::pin(async move {
-            // What was received and not decided is released.
-            drop(news);
+            // Tickets without a result are released.
+            drop(events);
             drop(room);
-            let _ = timeout(LAST_WORDS, following.ended()).await;
+            let _ = timeout(SHUTDOWN_TIMEOUT, following.ended()).await;
         })
     }
 }
 
-/// How often to claim without a ticket. A worker that ends for want of work must have asked before it does.
+/// Interval of claims without a ticket, short enough that a worker with `idle_exit` or `drain` claims before it ends.
 fn recheck(config: &WorkerConfig) -> Duration {
     let every = config.idle_exit.map_or(config.recheck, |limit| config.recheck.min(limit / 2));
     if config.drain { every.min(DRAINING) } else { every }
 }
 
-/// Sees that each listed queue is polled, until the worker ends and all are told what was decided.
+/// Runs a poller for each listed queue until the worker ends and every message was deleted or released.
 async fn follow(mut all: Poller) {
     let mut pollers = JoinSet::new();
     let mut polled: HashMap<Id, String> = HashMap::new();
-    // At the start the worker claims in any case.
+    // The worker's first claim needs no trigger.
     let mut started = false;
     loop {
         let mut new = all.listed.borrow_and_update().clone();
         new.retain(|queue| !polled.values().any(|url| *url == queue.url));
         if started && !new.is_empty() {
-            let _ = all.tell.send(News::NewQueue);
+            let _ = all.events.send(Event::NewQueue);
         }
         started = true;
         for queue in new {
@@ -185,60 +185,60 @@ async fn follow(mut all: Poller) {
                 let id = ended.map_or_else(|error| error.id(), |(id, ())| id);
                 polled.remove(&id);
             }
-            () = over(&mut all.room) => break,
+            () = ended(&mut all.room) => break,
         }
     }
     while pollers.join_next().await.is_some() {}
 }
 
 /// Resolves when the worker ends.
-async fn over(room: &mut watch::Receiver<usize>) {
+async fn ended(room: &mut watch::Receiver<usize>) {
     while room.changed().await.is_ok() {}
 }
 
-/// What polls a queue.
+/// Polls one queue.
 #[derive(Clone)]
 struct Poller {
     queues: TicketQueues,
     listed: watch::Receiver<Vec<QueueInfo>>,
     room: watch::Receiver<usize>,
-    tell: mpsc::UnboundedSender<News>,
-    /// How long an empty queue is waited for.
+    events: mpsc::UnboundedSender<Event>,
+    /// How long a receive waits at an empty queue.
     wait: Duration,
-    /// From one receive to the next, should a queue not wait.
+    /// Shortest time between receives that found no message.
     pace: Duration,
 }
 
 impl Poller {
-    /// Until the queue isn't listed any more, or the worker ends.
+    /// Polls until the queue is no longer listed or the worker ends.
     async fn poll(mut self, queue: QueueInfo) {
         let mut delays = Backoff::new(Duration::from_secs(1), ERROR_PAUSE);
-        let mut told = false;
+        let mut warned = false;
         tracing::debug!("polling the queue of pool [{}]", queue.labels);
         loop {
             let Ok(room) = self.room.wait_for(|room| *room > 0).await.map(|room| *room) else { return };
             if !self.listed.borrow_and_update().iter().any(|listed| listed.url == queue.url) {
-                return tracing::debug!("the queue of pool [{}] isn't listed any more", queue.labels);
+                return tracing::debug!("the queue of pool [{}] is no longer listed", queue.labels);
             }
             let began = Instant::now();
             let mut room_of_all = self.room.clone();
-            // A receive that is dropped may have hidden a ticket for a while, so that is done at the very end only.
+            // Dropping a receive may leave a ticket invisible for a while, so this happens only when the worker ends.
             let answer = tokio::select! {
                 answer = self.queues.receive(&queue.url, room, self.wait) => answer,
-                () = over(&mut room_of_all) => return,
+                () = ended(&mut room_of_all) => return,
             };
             match answer {
                 Ok(messages) => {
-                    told = false;
+                    warned = false;
                     delays.reset();
-                    let came = !messages.is_empty();
+                    let empty = messages.is_empty();
                     self.hand_over(&queue.url, messages).await;
-                    if !came {
+                    if empty {
                         self.rest(self.pace.saturating_sub(began.elapsed())).await;
                     }
                 }
                 Err(error) => {
-                    if !std::mem::replace(&mut told, true) {
+                    if !std::mem::replace(&mut warned, true) {
                         tracing::warn!("the queue of pool [{}] can't be polled: {error}", queue.labels);
                     }
                     match error {
@@ -250,24 +250,24 @@ impl Poller {
         }
     }
 
-    /// Offers each ticket, and tells the queue what became of it.
+    /// Offers each ticket to the worker, then deletes or releases its message.
     async fn hand_over(&self, url: &str, messages: Vec<TicketMessage>) {
         let offered: Vec<_> = messages
             .into_iter()
             .map(|message| {
-                let (trigger, verdict) = ClaimTrigger::new(Some(message.ticket.clone()));
-                let _ = self.tell.send(News::Ticket(trigger));
-                (message, verdict)
+                let (trigger, result) = ClaimTrigger::new(Some(message.ticket.clone()));
+                let _ = self.events.send(Event::Ticket(trigger));
+                (message, result)
             })
             .collect();
-        for (message, verdict) in offered {
-            let told = match verdict.await {
-                Ok(ClaimResult::Given | ClaimResult::Nothing) => self.queues.delete(url, &message).await,
+        for (message, result) in offered {
+            let outcome = match result.await {
+                Ok(ClaimResult::Claimed | ClaimResult::NoJob) => self.queues.delete(url, &message).await,
                 Ok(ClaimResult::Failed) => Ok(()),
                 Err(_) => self.queues.release(url, &message).await,
             };
-            if let Err(error) = told {
-                tracing::debug!("{url}: {error}; the message comes back by itself");
+            if let Err(error) = outcome {
+                tracing::debug!("{url}: {error}; the message becomes visible again by itself");
             }
         }
     }
@@ -275,15 +275,15 @@ impl Poller {
     async fn rest(&mut self, time: Duration) {
         tokio::select! {
             () = sleep(time) => {}
-            () = over(&mut self.room) => {}
+            () = ended(&mut self.room) => {}
         }
     }
 
-    /// Waits for the next answer to the worker's heartbeat.
+    /// Waits for the next list of queues.
     async fn next_list(&mut self) {
         tokio::select! {
             _ = self.listed.changed() => {}
-            () = over(&mut self.room) => {}
+            () = ended(&mut self.room) => {}
         }
     }
 }

@@ -1,6 +1,8 @@
+//! Background tasks that are aborted with their owner.
+
 use tokio::task::{JoinError, JoinHandle};
 
-/// A task that ends with its owner.
+/// A task that is aborted when this is dropped.
 #[derive(Debug)]
 pub(crate) struct AbortOnDrop<T>(JoinHandle<T>);
 
@@ -9,12 +11,12 @@ impl<T: Send + 'static> AbortOnDrop<T> {
         Self(tokio::spawn(future))
     }
 
-    /// Waits for its end. May be dropped and called again.
+    /// Waits for the task to end. Cancel safe.
     pub async fn ended(&mut self) -> Result<T, JoinError> {
         (&mut self.0).await
     }
 
-    /// Waits for its end, if it has one of its own.
+    /// Waits for the task to end and logs a panic.
     pub async fn join(mut self) {
         if let Err(error) = self.ended().await {
             tracing::error!("{error}");

@@ -1,4 +1,4 @@
-//! The worker: registers, claims, runs, and ends when it is told to.
+//! The worker: registers, claims jobs, runs them, and shuts down.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -10,76 +10,29 @@ use tokio::sync::watch;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::config::{ConfigError, WorkerConfig};
+use crate::config::WorkerConfig;
+use crate::error::WorkerError;
 use crate::executor::{AnyExecutor, Executor};
-use crate::job::{self, Clock};
-use crate::retry::{Backoff, retry};
+use crate::job::{self, WorkerContext};
 use crate::shell::ShellExecutor;
-use crate::source::{self, ClaimResult, ClaimTrigger, Source};
+use crate::source::{ClaimResult, ClaimTrigger, PollingSource, Source};
+use crate::stop::{Shutdown, Stage};
 use crate::task::AbortOnDrop;
+use client::retry::{Backoff, retry};
 use client::{Client, ClientError};
 
-/// A draining worker ends when claims found nothing for this long.
+/// With `drain`, the worker ends when claims have found no job for this long.
 const DRAIN: Duration = Duration::from_secs(10);
-/// The longest pause between claims that fail.
+/// Longest pause between failing claims.
 const ERROR_PAUSE: Duration = Duration::from_secs(30);
-/// How long the deregister may take.
-const UNREGISTER: Duration = Duration::from_secs(5);
-/// A worker that waits for a ticket looks this often at most whether it is time to end.
-const LOOK: Duration = Duration::from_millis(100);
-/// How long after the deregister a claim that waits should be answered.
-const HEARD: Duration = Duration::from_millis(500);
+/// Timeout of a deregister request.
+const DEREGISTER_TIMEOUT: Duration = Duration::from_secs(5);
+/// Shortest interval at which a worker that waits for a ticket checks whether it must end.
+const MAX_IDLE: Duration = Duration::from_millis(100);
+/// Pause before the deregister is repeated while a claim still waits.
+const DEREGISTER_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Why a worker can't work.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum WorkerError {
-    /// A setting can't be used.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// The server's address can't be used.
-    #[error(transparent)]
-    Client(ClientError),
-    /// The server was reached and doesn't take this worker.
-    #[error("the server doesn't take this worker: {0}")]
-    Refused(ClientError),
-}
-
-/// How far a worker is on its way to its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Stage {
-    Working,
-    /// Takes nothing new.
-    Draining,
-    /// Stops what runs.
-    Stopping,
-}
-
-/// Ends a worker from elsewhere. Clones end the same one.
-#[derive(Clone, Debug)]
-pub struct Shutdown(watch::Sender<Stage>);
-
-impl Shutdown {
-    /// Take nothing new, finish what runs, end.
-    pub fn drain(&self) {
-        self.advance(Stage::Draining);
-    }
-
-    /// Take nothing new, stop what runs with the grace, report it as lost and retryable, end.
-    pub fn stop(&self) {
-        self.advance(Stage::Stopping);
-    }
-
-    fn advance(&self, to: Stage) {
-        self.0.send_if_modified(|stage| {
-            let later = *stage < to;
-            *stage = to.max(*stage);
-            later
-        });
-    }
-}
-
-/// A worker. Several may live in one process, each with an id of its own.
+/// A worker. One process may run several, each with its own id.
 ///
 /// ```no_run
 /// use workflow_graph_worker_sdk::{Worker, WorkerConfig};
@@ -100,7 +53,7 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// One that runs shell commands.
+    /// A worker that runs jobs as shell commands.
     #[must_use]
     pub fn new(config: WorkerConfig) -> Self {
         Self { config, executor: Arc::new(ShellExecutor), stage: watch::Sender::new(Stage::Working) }
@@ -113,19 +66,19 @@ impl Worker {
         self
     }
 
-    /// What ends it.
+    /// A handle that shuts the worker down.
     #[must_use]
     pub fn shutdown(&self) -> Shutdown {
         Shutdown(self.stage.clone())
     }
 
-    /// Works until it is shut down, or until there is nothing more to do for it (`once`, `idle_exit`, `drain`).
+    /// Runs until it is shut down or, with `once`, `idle_exit` or `drain`, until it has no more to do.
     ///
-    /// A server that isn't there, or is busy, is waited for. Fails if a setting can't be used or the server refuses to
-    /// register the worker. If the future is dropped, its jobs are killed and their leases run out.
+    /// Retries while the server is unreachable or busy. Fails if a setting can't be used or the server refuses to register
+    /// the worker. Dropping the future kills its jobs; their leases expire.
     pub async fn run(self) -> Result<(), WorkerError> {
         self.config.check()?;
-        let token = self.config.token.clone().map(|token| token.0);
+        let token = self.config.token.clone().map(|token| token.0).filter(|token| !token.is_empty());
         let client = Client::new(&self.config.server_url, token).map_err(WorkerError::Client)?;
         let config = Arc::new(self.config);
         let mut stage = self.stage.subscribe();
@@ -137,20 +90,20 @@ impl Worker {
         let every = heartbeat_time(&registered);
         let (queues, listed) = watch::channel(registered.queues);
         let heartbeats = AbortOnDrop::spawn(heartbeats(client.clone(), Arc::clone(&config), every, queues));
-        let around = Clock { config, client, executor: self.executor, stage };
-        let result = match source::open(&around.config, listed).await {
+        let context = WorkerContext { config, client, executor: self.executor, stage };
+        let result = match open_source(&context.config, listed).await {
             Ok(source) => {
-                Claiming::new(around.clone(), self.stage, source).run().await;
+                ClaimLoop::new(context.clone(), self.stage, source).run().await;
                 Ok(())
             }
             Err(error) => Err(error),
         };
         drop(heartbeats);
-        let deregister = around.client.unregister(&around.config.worker_id);
-        if !matches!(timeout(UNREGISTER, deregister).await, Ok(Ok(()))) {
-            tracing::info!("the server didn't hear the deregister; it will notice the silence");
+        let deregister = context.client.deregister(&context.config.worker_id);
+        if !matches!(timeout(DEREGISTER_TIMEOUT, deregister).await, Ok(Ok(()))) {
+            tracing::info!("the deregister didn't reach the server; it will notice missing heartbeats");
         }
-        tracing::info!("worker {} ended", around.config.worker_id);
+        tracing::info!("worker {} ended", context.config.worker_id);
         result
     }
 }
@@ -166,12 +119,12 @@ async fn register(client: &Client, config: &WorkerConfig) -> Result<Registered, 
     retry("registering", || None, || client.register(&register)).await
 }
 
-/// How often the server wants to hear from the worker.
+/// The interval between heartbeats that the server asks for.
 fn heartbeat_time(answer: &Registered) -> Duration {
     Duration::from_secs(answer.heartbeat_secs.max(1))
 }
 
-/// Each answer lists the queues anew.
+/// Sends the worker's heartbeats. Each answer contains the current list of queues.
 async fn heartbeats(
     client: Client,
     config: Arc<WorkerConfig>,
@@ -195,9 +148,22 @@ async fn heartbeats(
     }
 }
 
-/// Takes jobs while there are free slots.
-struct Claiming {
-    around: Clock,
+/// Opens the source of the configured transport. `queues` are those of the pools that the worker covers, updated by heartbeats.
+#[cfg_attr(not(feature = "sqs"), expect(unused_variables, clippy::unused_async, reason = "only `sqs` uses them"))]
+async fn open_source(
+    config: &WorkerConfig,
+    queues: watch::Receiver<Vec<QueueInfo>>,
+) -> Result<Box<dyn Source>, WorkerError> {
+    match config.transport {
+        #[cfg(feature = "sqs")]
+        protocol::requests::Transport::Sqs => Ok(Box::new(crate::sqs::Tickets::open(config, queues).await?)),
+        _ => Ok(Box::new(PollingSource { poll: config.poll })),
+    }
+}
+
+/// Claims jobs while slots are free.
+struct ClaimLoop {
+    context: WorkerContext,
     stage: watch::Sender<Stage>,
     source: Box<dyn Source>,
     claim: Claim,
@@ -205,14 +171,15 @@ struct Claiming {
     slots: HashMap<Id, usize>,
     free: BTreeSet<usize>,
     taken: usize,
-    /// Since when nothing ran, and since when claims were answered that there is nothing.
+    /// When the last job ended.
     idle_since: Instant,
+    /// When claims began to find no job.
     empty_since: Option<Instant>,
 }
 
-impl Claiming {
-    fn new(around: Clock, stage: watch::Sender<Stage>, source: Box<dyn Source>) -> Self {
-        let config = &around.config;
+impl ClaimLoop {
+    fn new(context: WorkerContext, stage: watch::Sender<Stage>, source: Box<dyn Source>) -> Self {
+        let config = &context.config;
         let asks_once = config.drain || config.idle_exit.is_some() || config.transport != Transport::Http;
         let claim = Claim {
             worker_id: config.worker_id.clone(),
@@ -224,7 +191,7 @@ impl Claiming {
         };
         let free = (0..config.concurrency).collect();
         Self {
-            around,
+            context,
             stage,
             source,
             claim,
@@ -238,21 +205,21 @@ impl Claiming {
     }
 
     async fn run(mut self) {
-        let mut delays = Backoff::new(self.around.config.poll.max(Duration::from_millis(100)), ERROR_PAUSE);
-        while self.wants_more() {
+        let mut delays = Backoff::new(self.context.config.poll.max(Duration::from_millis(100)), ERROR_PAUSE);
+        while self.wants_jobs() {
             let Some(slot) = self.free.first().copied() else {
                 self.pause(Duration::MAX).await;
                 continue;
             };
             let Some(trigger) = self.trigger().await else { continue };
-            match self.ask(trigger.ticket.clone()).await {
+            match self.claim(trigger.ticket.clone()).await {
                 Ok(Some(claimed)) => {
-                    trigger.was(ClaimResult::Given);
+                    trigger.report(ClaimResult::Claimed);
                     delays.reset();
                     self.start(claimed, slot);
                 }
                 Ok(None) => {
-                    trigger.was(ClaimResult::Nothing);
+                    trigger.report(ClaimResult::NoJob);
                     delays.reset();
                     self.empty_since.get_or_insert_with(Instant::now);
                     if let Some(pause) = self.source.pause() {
@@ -260,7 +227,7 @@ impl Claiming {
                     }
                 }
                 Err(error) => {
-                    trigger.was(ClaimResult::Failed);
+                    trigger.report(ClaimResult::Failed);
                     self.empty_since = None;
                     let delay = delays.grow();
                     tracing::warn!("claim: {error}; the next in {:.1} s", delay.as_secs_f32());
@@ -271,70 +238,70 @@ impl Claiming {
         self.finish().await;
     }
 
-    /// Waits for a reason to claim, as [`Self::pause`] does. `None`: first see what has changed, or whether it is time
-    /// to end.
+    /// Waits for a reason to claim. `None`: a job ended, the stage changed or time passed, so the loop's conditions must be
+    /// checked first.
     async fn trigger(&mut self) -> Option<ClaimTrigger> {
         tokio::select! {
             biased;
-            _ = self.around.stage.changed() => None,
+            _ = self.context.stage.changed() => None,
             trigger = self.source.trigger(self.free.len()) => Some(trigger),
             Some(ended) = self.jobs.join_next_with_id() => {
                 self.ended(ended);
                 None
             }
-            () = sleep(self.around.config.poll.max(LOOK)) => None,
+            () = sleep(self.context.config.poll.max(MAX_IDLE)) => None,
         }
     }
 
-    /// A claim that waits is answered early once the server has heard a deregister. To drop it instead could lose a job that
-    /// it was just given.
-    async fn ask(&self, ticket: Option<String>) -> Result<Option<Claimed>, ClientError> {
-        let Clock { client, config, .. } = &self.around;
+    /// Sends a claim. On shutdown a claim that waits is not dropped, since its answer may hold a job: a deregister makes the
+    /// server answer it early.
+    async fn claim(&self, ticket: Option<String>) -> Result<Option<Claimed>, ClientError> {
+        let WorkerContext { client, config, .. } = &self.context;
         let claim = Claim { ticket, ..self.claim.clone() };
         let claim = client.claim(&claim);
         tokio::pin!(claim);
-        let mut stage = self.around.stage.clone();
+        let mut stage = self.context.stage.clone();
         tokio::select! {
             answer = &mut claim => return answer,
             _ = stage.wait_for(|stage| *stage > Stage::Working), if self.claim.wait_secs > 0 => {}
         }
         loop {
-            // The deregister may overtake the claim, so it is said until it is heard.
-            let deregister = timeout(UNREGISTER, client.unregister(&config.worker_id));
+            // The deregister may overtake the claim, so it is repeated until the claim is answered.
+            let deregister = timeout(DEREGISTER_TIMEOUT, client.deregister(&config.worker_id));
             tokio::select! {
                 answer = &mut claim => return answer,
-                () = async { drop(deregister.await); sleep(HEARD).await } => {}
+                () = async { drop(deregister.await); sleep(DEREGISTER_INTERVAL).await } => {}
             }
         }
     }
 
-    fn wants_more(&self) -> bool {
-        let config = &self.around.config;
-        let over = |since: Option<Instant>, limit: Option<Duration>| {
+    fn wants_jobs(&self) -> bool {
+        let config = &self.context.config;
+        let elapsed = |since: Option<Instant>, limit: Option<Duration>| {
             self.jobs.is_empty() && since.zip(limit).is_some_and(|(since, limit)| since.elapsed() >= limit)
         };
-        let done = *self.around.stage.borrow() > Stage::Working
+        let done = *self.context.stage.borrow() > Stage::Working
             || (config.once && self.taken > 0)
-            || over(Some(self.idle_since), config.idle_exit)
-            || over(self.empty_since, config.drain.then_some(DRAIN));
+            || elapsed(Some(self.idle_since), config.idle_exit)
+            || elapsed(self.empty_since, config.drain.then_some(DRAIN));
         !done
     }
 
     fn start(&mut self, claimed: Claimed, slot: usize) {
         self.taken += 1;
         self.free.remove(&slot);
-        let task = self.jobs.spawn(job::run(self.around.clone(), claimed, slot));
+        let task = self.jobs.spawn(job::run(self.context.clone(), claimed, slot));
         self.slots.insert(task.id(), slot);
         self.empty_since = None;
     }
 
-    /// Waits, but no longer than until a job ends (which may have made others ready) or the stage changes.
+    /// Waits for `time`, or until a job ends (which may have made others ready) or the stage changes.
     async fn pause(&mut self, time: Duration) {
         tokio::select! {
             () = sleep(time) => {}
             Some(ended) = self.jobs.join_next_with_id() => self.ended(ended),
-            _ = self.around.stage.changed() => {}
-            never = self.source.no_room() => match never {},
+            _ = self.context.stage.changed() => {}
+            never = self.source.release() => match never {},
         }
     }
 
@@ -351,18 +318,18 @@ impl Claiming {
         self.empty_since = None;
     }
 
-    /// Waits for what runs; after the shutdown's own grace it is stopped.
+    /// Waits for running jobs; stops them when the shutdown grace has passed.
     async fn finish(mut self) {
         if !self.jobs.is_empty() {
-            tracing::info!("taking no more jobs; {} still run", self.jobs.len());
+            tracing::info!("claiming no more jobs; {} still run", self.jobs.len());
         }
-        let deadline = shutdown_deadline(self.around.stage.clone(), self.around.config.shutdown_grace);
+        let deadline = shutdown_deadline(self.context.stage.clone(), self.context.config.shutdown_grace);
         tokio::pin!(deadline);
         while !self.jobs.is_empty() {
             tokio::select! {
                 Some(ended) = self.jobs.join_next_with_id() => self.ended(ended),
-                never = self.source.no_room() => match never {},
-                () = &mut deadline, if *self.around.stage.borrow() < Stage::Stopping => {
+                never = self.source.release() => match never {},
+                () = &mut deadline, if *self.context.stage.borrow() < Stage::Stopping => {
                     Shutdown(self.stage.clone()).stop();
                 }
             }
@@ -371,7 +338,7 @@ impl Claiming {
     }
 }
 
-/// Ends when the grace is over that begins when the worker is told to end; a worker may also end without.
+/// Resolves when the grace, which starts with the shutdown, has passed. Pending if there is no grace or no shutdown.
 async fn shutdown_deadline(mut stage: watch::Receiver<Stage>, grace: Option<Duration>) {
     let Some(grace) = grace else { return std::future::pending().await };
     if stage.wait_for(|stage| *stage >= Stage::Draining).await.is_err() {

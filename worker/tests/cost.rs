@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use common::{Answer, Fake, job, once};
 
+#[path = "worker/common/mod.rs"]
 mod common;
 
 /// The unit of the times in `/proc/<pid>/stat`, which on Linux is this for every program.
@@ -68,7 +69,7 @@ async fn a_job_that_writes_without_end_costs_little_memory_and_its_log_is_cut_wi
     let chunks = logs.iter().flat_map(|request| request.json()["chunks"].as_array().expect("a list").clone());
     let data: Vec<String> = chunks.map(|chunk| chunk["data"].as_str().expect("a text").to_owned()).collect();
     let size: usize = data.iter().map(String::len).sum();
-    let limit = workflow_graph_worker_sdk::logs::LOG_PER_JOB;
+    let limit = workflow_graph_worker_sdk::LOG_PER_JOB;
     assert!((limit..limit + 100).contains(&size), "{size}");
     assert_eq!(data.last().expect("a chunk"), "\n[cut here: a job's log may have 64 MB]\n");
     assert!(logs.iter().all(|request| request.body.len() < 1_000_000));

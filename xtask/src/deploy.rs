@@ -22,7 +22,7 @@ pub struct Deployed {
     pub api_url: String,
     /// Name of the function that reads the stream.
     pub schedule_function: String,
-    /// Name of the function that timers, batches and the sweep call.
+    /// Name of the function that timers, batch tasks and the sweep call.
     pub expire_function: String,
     /// Name of the table of workflows, runs, jobs, pools and workers.
     pub jobs_table: String,

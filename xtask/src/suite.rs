@@ -191,7 +191,7 @@ fn test_plugins() -> Result<()> {
 
 /// Runs the simulator, see `cargo xtask sim --help`.
 pub fn simulate<T: AsRef<str>>(args: &[T]) -> Result<()> {
-    let run = ["run", "--quiet", "--profile", "sim", "-p", "workflow-graph-simulator", "--"];
+    let run = ["run", "--quiet", "--profile", "sim", "-p", "workflow-graph-simulator", "--features", "planted", "--"];
     let all: Vec<&str> = run.into_iter().chain(args.iter().map(AsRef::as_ref)).collect();
     cargo(&all, &[])
 }

@@ -11,7 +11,7 @@ use terminal_size::{Height, Width, terminal_size};
 
 use super::frame::Moment;
 use crate::progress::Step;
-use crate::screen::{Paint, Screen, say};
+use crate::screen::{Paint, Screen, eprint};
 use crate::text::{clean, line};
 use crate::watch::{self, Reporter};
 
@@ -32,7 +32,7 @@ impl Notes {
     pub fn say(&self, text: &str) {
         match &self.0 {
             Some(note) => text.clone_into(&mut note.lock().unwrap_or_else(PoisonError::into_inner)),
-            None => say(text),
+            None => eprint(text),
         }
     }
 

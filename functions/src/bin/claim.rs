@@ -1,4 +1,4 @@
-//! Knows workers and hands out jobs: register, heartbeat, claim.
+//! Function `claim`: registers workers, takes their heartbeats, and leases jobs to them.
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_runtime::Error> {

@@ -1,4 +1,5 @@
-//! Long work in steps, timers and reconciles, from their queue; and every minute, the sweep for lost timers.
+//! Function `expire`: processes timers, batch tasks and reconciles from the queue `batches`, and sweeps once a minute for
+//! overdue timers.
 
 use aws::{Aws, events};
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
@@ -13,7 +14,7 @@ async fn main() -> Result<(), Error> {
     lambda_runtime::run(service_fn(|event: LambdaEvent<Value>| handle(&engine, event.payload))).await
 }
 
-/// The queue brings records; anything else is the clock.
+/// An event with records comes from the queue. Any other event comes from the schedule.
 async fn handle(engine: &Engine<Aws>, event: Value) -> Result<SqsBatchResponse, Error> {
     let mut response = SqsBatchResponse::default();
     if event.get("Records").is_none() {

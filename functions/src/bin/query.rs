@@ -1,4 +1,4 @@
-//! Reads: workflows, logs, outputs, workers, pools. Also answers what no route matches.
+//! Function `query`: answers reads of workflows, logs, outputs, workers and pools, and requests that match no route.
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_runtime::Error> {

@@ -1,5 +1,5 @@
-//! Works off the change feed: promotes what became ready, skips what can't start, finishes runs. What can't be handled is
-//! set aside, so that the records behind it go on.
+//! Function `schedule`: consumes the table's stream. It promotes ready jobs, skips blocked ones and finishes runs. A record that
+//! fails is queued for reconciliation so that it doesn't block the shard.
 
 use aws::{Aws, events};
 use aws_lambda_events::dynamodb::{Event, EventRecord};
@@ -15,8 +15,8 @@ async fn main() -> Result<(), Error> {
     lambda_runtime::run(service_fn(|event: LambdaEvent<Event>| handle(&engine, event.payload))).await
 }
 
-/// Handles records in order, up to the first that can't even be set aside: the stream gives that one and those after it
-/// again.
+/// Processes the records in order and stops at the first that fails and can't be queued for reconciliation either. The
+/// stream delivers that record and those after it again.
 async fn handle(engine: &Engine<Aws>, event: Event) -> Result<DynamoDbEventResponse, Error> {
     let mut response = DynamoDbEventResponse::default();
     for record in event.records {
@@ -35,7 +35,7 @@ async fn handle_record(engine: &Engine<Aws>, record: &EventRecord) -> Result<(),
     match (events::event(record), events::place(record)) {
         (Ok(Some(event)), _) => Ok(engine.scheduling().on_change_or_reconcile(&event).await?),
         (Err(error), Some(place)) => {
-            tracing::error!(%error, ?place, "a record of the stream can't be read; setting it aside");
+            tracing::error!(%error, ?place, "a record of the stream can't be read; queueing it for reconciliation");
             Ok(engine.ports().send_reconcile(place).await?)
         }
         (Ok(None), _) => Ok(()),

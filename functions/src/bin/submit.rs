@@ -1,4 +1,4 @@
-//! Accepts workflows: submit, run, cancel, delete.
+//! Function `submit`: submits, runs, cancels and deletes workflows, and creates and revokes tokens.
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_runtime::Error> {

@@ -1,8 +1,8 @@
 """DynamoDB and its streams for LocalStack, served by moto.
 
 LocalStack depends on moto already. Its own providers run DynamoDB Local, a Java program under its
-vendor's terms. What moto gets wrong, and a program that relies on conditional writes and streams would
-notice, is mended here and in `moto_patches`.
+vendor's terms. This file and `moto_patches` fix the errors of moto that affect conditional writes and
+streams.
 """
 
 import threading

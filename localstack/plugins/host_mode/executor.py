@@ -24,7 +24,7 @@ LOG = logging.getLogger(__name__)
 
 # Lambda's own limit.
 INIT_SECONDS = 10.0
-# How much of the log is told with an init error; as much as Lambda gives with `LogType=Tail`.
+# Bytes of the log in an init error; as many as Lambda returns with `LogType=Tail`.
 _LOG_TAIL = 4096
 
 
@@ -42,7 +42,7 @@ class NativeExecutor(RuntimeExecutor):
         self._logged = 0
 
     def start(self, env_vars: dict[str, str]) -> None:
-        """Starts the function; one that can't start is told to the caller as an error of the function."""
+        """Starts the function; if it can't start, the caller gets an error of the function."""
         code = self._code()
         self._environment = {
             "PATH": os.environ.get("PATH", os.defpath),

@@ -1,11 +1,11 @@
-"""Mends moto's DynamoDB where it differs from DynamoDB in what a stream's reader sees.
+"""Fixes differences between moto and DynamoDB that a reader of a stream sees.
 
 - A cancelled transaction replaced the table by a copy made before, at the cost of copying all of it, and
-  with a stream of its own: who was reading the stream saw nothing any more.
+  with a new stream: readers of the old stream received no more records.
 - An update that changed nothing wrote a stream record.
 - An update that created an item wrote two: one with the key alone, and one with the whole item.
 
-All of this runs under the lock in `dynamodb`, so that nobody sees the states in between.
+All of this runs under the lock in `dynamodb`, so that no reader sees an intermediate state.
 """
 
 import copy

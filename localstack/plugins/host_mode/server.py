@@ -1,6 +1,6 @@
 """LocalStack's HTTP server, on the address it was told to listen on.
 
-LocalStack's own takes the port of `GATEWAY_LISTEN` and listens on every interface, so that whoever reaches
+LocalStack's own takes the port of `GATEWAY_LISTEN` and listens on every interface, so that anyone who can reach
 the machine could run functions on it.
 """
 

@@ -1,4 +1,4 @@
-"""What the tests share: functions written in Python, and the little of LocalStack that an executor sees."""
+"""Helpers of the tests: functions written in Python, and stand-ins for the parts of LocalStack that an executor uses."""
 
 import json
 import sys

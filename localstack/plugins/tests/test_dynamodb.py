@@ -1,4 +1,4 @@
-"""DynamoDB's promises that moto alone doesn't keep."""
+"""Tests the guarantees of DynamoDB that moto alone doesn't give."""
 
 import threading
 import time

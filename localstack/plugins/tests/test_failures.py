@@ -1,4 +1,4 @@
-"""Functions that hang, crash or don't start: reported as Lambda does, and nothing is left behind."""
+"""Tests functions that hang, crash or don't start: errors are reported as by Lambda, and no process is left."""
 
 import json
 import time

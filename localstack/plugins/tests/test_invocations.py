@@ -1,4 +1,4 @@
-"""What a function gets and gives while all goes well, or while only its handler fails."""
+"""Tests the input and output of invocations that succeed or whose handler fails."""
 
 import json
 import time

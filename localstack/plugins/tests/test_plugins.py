@@ -1,4 +1,4 @@
-"""LocalStack finds the plugins, and listens only where it's told to."""
+"""Tests that LocalStack finds the plugins, and listens only on the configured address."""
 
 import socket
 import unittest

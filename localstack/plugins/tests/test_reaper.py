@@ -1,4 +1,4 @@
-"""The emulator is killed: its functions must go too."""
+"""Tests that functions end when the emulator is killed."""
 
 import os
 import signal

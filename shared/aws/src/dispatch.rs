@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use aws_sdk_sqs::operation::send_message::SendMessageError;
 use engine::ids::{RunKey, Ticket};
-use engine::ports::{BatchTask, Dispatcher, PoolQueue, QueueMessage, Reconcile, Stored};
+use engine::messages::{BatchTask, QueueMessage, Reconcile};
+use engine::ports::{Dispatcher, PoolQueue, Stored};
 use protocol::Millis;
 
 use crate::Aws;

@@ -1,8 +1,9 @@
 //! What the change feed and the queue of long work bring to a function.
 
 use aws_lambda_events::dynamodb::EventRecord;
-use engine::change::ChangeEvent;
-use engine::ports::{QueueMessage, Reconcile, Stored};
+use engine::messages::ChangeEvent;
+use engine::messages::{QueueMessage, Reconcile};
+use engine::ports::Stored;
 use engine::run::RunState;
 
 use crate::error::corrupt;

@@ -7,7 +7,7 @@ use aws_lambda_events::dynamodb::EventRecord;
 use aws_sdk_s3::operation::get_object::GetObjectError;
 use aws_sdk_sqs::operation::get_queue_url::GetQueueUrlError;
 use aws_sdk_sqs::types::Message;
-use engine::ports::QueueMessage;
+use engine::messages::QueueMessage;
 use futures::future::{join_all, try_join_all};
 use serde::Deserialize;
 use serde_json::Value;
@@ -361,7 +361,7 @@ mod tests {
     #[test]
     fn each_place_of_a_batch_is_repaired_once() {
         use engine::ids::{JobKey, RunKey};
-        use engine::ports::Reconcile;
+        use engine::messages::Reconcile;
         let run = RunKey::from_stored("run".to_owned());
         let job = QueueMessage::Reconcile(Reconcile::Job(JobKey::new(&run, 7)));
         let records = [

@@ -205,8 +205,8 @@ impl Client {
     }
 
     /// Says that the worker ends.
-    pub async fn unregister(&self, id: &WorkerId) -> Result<(), ClientError> {
-        self.request(Method::DELETE, "unregister", &["api", "workers", id.as_str()]).send().await.map(drop)
+    pub async fn deregister(&self, id: &WorkerId) -> Result<(), ClientError> {
+        self.request(Method::DELETE, "deregister", &["api", "workers", id.as_str()]).send().await.map(drop)
     }
 
     /// Asks for a job. `None`: there is none for these labels. May take `wait_secs` longer than other calls.

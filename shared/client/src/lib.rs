@@ -1,7 +1,10 @@
-//! The HTTP API, typed. One request for each call; trying again is the business of [`worker::retry`].
+//! The HTTP client of the API: one method for each route, one request for each call. [`retry`] repeats calls.
+
+mod error;
+pub mod retry;
+mod token;
 
 mod calls;
-mod error;
 
 use std::fmt;
 use std::sync::Once;
@@ -16,6 +19,10 @@ use serde::de::DeserializeOwned;
 
 pub use calls::{Logs, Page};
 pub use error::ClientError;
+pub use token::Token;
+
+/// The URL of the server if none is given.
+pub const DEFAULT_SERVER_URL: &str = "http://localhost:3000";
 
 /// How long a connection may take.
 const CONNECT: Duration = Duration::from_secs(5);

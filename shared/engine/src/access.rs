@@ -4,7 +4,6 @@
 //! do what a [`Grant`] says. What isn't asked for a token acts with [`Grant::open`].
 
 mod authorization;
-mod token;
 mod tokens;
 
 use std::collections::BTreeSet;
@@ -12,7 +11,7 @@ use std::collections::BTreeSet;
 use protocol::access::{Allowed, Scope};
 use protocol::{Label, LabelSet, SecretName, TokenName};
 
-pub use token::{TokenHash, TokenRecord, TokenText};
+pub use crate::token::{TokenHash, TokenRecord, TokenText};
 pub use tokens::create;
 pub(crate) use tokens::{TokensCache, tokens_cache};
 

@@ -10,7 +10,8 @@ use crate::Scheduling;
 use crate::error::Result;
 use crate::ids::{JobIndex, JobKey, RunKey};
 use crate::job::{Change, End, JobOutcome, JobRecord, JobUpdate, Phase, Precondition};
-use crate::ports::{BatchKind, BatchTask, Consistency, Dispatcher, JobStore, RunStore, WorkerRegistry};
+use crate::messages::{BatchKind, BatchTask};
+use crate::ports::{Consistency, Dispatcher, JobStore, RunStore, WorkerRegistry};
 use crate::run::RunState;
 
 /// A step ends after this long, or as many writes as [`crate::Tuning`] says, and asks for the next.
@@ -113,8 +114,8 @@ impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Scheduling<'_, P> {
         Ok(None)
     }
 
-    /// Skips, in order, every waiting job with a need that failed or was skipped. What another failure blocks_dependents, its own
-    /// walk skips; what this walk skipped itself it knows, and what lies before its start it reads.
+    /// Skips, in order, every waiting job with a need that failed or was skipped. Each failure has a
+    /// batch of its own. This batch remembers what it skipped, and reads the needs before its start.
     async fn batch_skip(self, batch: &BatchTask, budget: &mut Budget) -> Result<Option<JobIndex>> {
         let mut blocks_dependents: HashMap<JobIndex, bool> = HashMap::new();
         let mut jobs = self.engine.records().forward(&batch.run, batch.from, Consistency::Strong);
@@ -125,7 +126,7 @@ impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Scheduling<'_, P> {
             let mut blocks_others = job.blocks_dependents();
             if matches!(job.phase, Phase::Waiting { .. }) && self.is_blocked(&job, &mut blocks_dependents).await? {
                 budget.writes += 1;
-                // Refused, it may have been cancelled instead, and that blocks_dependents nothing.
+                // Refused, it may have been cancelled instead, and that blocks nothing.
                 let now = self.end_unless(&job, Precondition::Waiting, JobOutcome::Skipped).await?;
                 blocks_others = now.is_some_and(|job| job.blocks_dependents());
             }

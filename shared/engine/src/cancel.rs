@@ -4,7 +4,8 @@ use protocol::{Status, WorkflowId};
 
 use crate::Runs;
 use crate::error::{EngineError, Result};
-use crate::ports::{BatchKind, BatchTask, Consistency, Dispatcher, JobStore, RunStore};
+use crate::messages::{BatchKind, BatchTask};
+use crate::ports::{Consistency, Dispatcher, JobStore, RunStore};
 use crate::run::{RunState, RunUpdate};
 
 impl<P: RunStore + JobStore + Dispatcher> Runs<'_, P> {

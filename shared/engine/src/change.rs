@@ -1,51 +1,15 @@
 //! What the change feed tells, and what follows from it. The feed is the guarantee: what a request left undone is
 //! done here, and what it did is found done.
 
-use serde::{Deserialize, Serialize};
-
 use crate::Scheduling;
 use crate::error::Result;
-use crate::ids::RunKey;
 use crate::job::{JobOutcome, JobRecord, Phase};
-use crate::ports::{
-    BatchKind, BatchTask, Consistency, Dispatcher, JobStore, QueueMessage, Reconcile, RunStore, WorkerRegistry,
-};
-use crate::run::{Control, RunState};
+use crate::messages::{BatchKind, BatchTask, ChangeEvent, QueueMessage, Reconcile};
+use crate::ports::{Consistency, Dispatcher, JobStore, RunStore, WorkerRegistry};
+use crate::run::RunState;
 
 /// A change that can't be handled so often in succession is set aside.
 const TRIES: usize = 3;
-
-/// A change that something follows from. Told at least once, maybe again, in the order of changes of one record.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ChangeEvent {
-    /// A job ended, with the record as it was then.
-    JobEnded(Box<JobRecord>),
-    /// A run was opened.
-    RunOpened(Control),
-    /// A run began to be cancelled.
-    RunCancelling(Control),
-}
-
-impl ChangeEvent {
-    /// Where it was.
-    #[must_use]
-    pub fn place(&self) -> Reconcile {
-        match self {
-            Self::JobEnded(job) => Reconcile::Job(job.key.clone()),
-            Self::RunOpened(control) | Self::RunCancelling(control) => Reconcile::Run(control.run.clone()),
-        }
-    }
-}
-
-impl Reconcile {
-    fn run(&self) -> &RunKey {
-        match self {
-            Self::Job(key) => &key.run,
-            Self::Run(run) => run,
-        }
-    }
-}
 
 impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Scheduling<'_, P> {
     /// As [`Self::on_change`]; what fails three times is set aside, so that the changes behind it go on.

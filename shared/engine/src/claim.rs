@@ -10,6 +10,8 @@ use protocol::wire::{Backoff, Cause, Claimed, Lease, QueuedJob, RetryPolicy};
 use protocol::{JobId, LabelSet, Millis, Outputs, Secrets, WorkerId, limits};
 
 use crate::Claims;
+use crate::access::Grant;
+use crate::eligibility::Eligible;
 use crate::error::{EngineError, Result};
 use crate::ids::{JobIndex, JobKey, LeaseToken, Random, ReportHash, Ticket};
 use crate::job::{
@@ -38,6 +40,13 @@ pub(crate) struct Claimer {
     pub ttl_secs: u32,
     /// Whether it sets a job's secrets itself.
     pub sets_secrets: bool,
+}
+
+impl Claimer {
+    /// The claimer as the eligibility rule sees it, with the permissions of its caller.
+    pub(crate) fn eligible<'a>(&'a self, grant: &'a Grant) -> Eligible<'a> {
+        Eligible { labels: &self.labels, exclusive: self.exclusive, grant: Some(grant) }
+    }
 }
 
 /// A job in a pool that the claimer covers.
@@ -105,14 +114,12 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Claim
 
     async fn covered(self, claimer: &Claimer) -> Result<Vec<Pool>> {
         let pools = self.engine.workers().known_pools().await?;
-        let may_have = |pool: &&Pool| {
-            pool.labels.may_run_on(&claimer.labels, claimer.exclusive) && self.engine.caller.may_have(&pool.secrets)
-        };
+        let may_have = |pool: &&Pool| pool.admits(claimer.eligible(&self.engine.caller)).is_ok();
         Ok(pools.iter().filter(may_have).cloned().collect())
     }
 
     /// The jobs to try: the oldest of all covered pools, from a random one of the first few on.
-    async fn candidates<'a>(self, pools: &'a [Pool]) -> Result<Vec<Candidate<'a>>> {
+    async fn candidates(self, pools: &[Pool]) -> Result<Vec<Candidate<'_>>> {
         let now = self.engine.now();
         let heads = try_join_all(pools.iter().map(|pool| self.engine.ports.ready_heads(&pool.id, now))).await?;
         let mut all: Vec<(ReadyHead, &Pool)> =

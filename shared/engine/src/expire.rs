@@ -13,8 +13,9 @@ use crate::ids::{JobIndex, RunKey};
 use crate::job::{
     Failure, JobRecord, JobUpdate, LastReport, LeaseRecord, Phase, Precondition, after_failure, lost_report,
 };
+use crate::messages::{BatchKind, BatchTask};
 use crate::planted::Bug;
-use crate::ports::{BatchKind, BatchTask, Consistency, Dispatcher, JobStore, RunStore, Updated, WorkerRegistry};
+use crate::ports::{Consistency, Dispatcher, JobStore, RunStore, Updated, WorkerRegistry};
 use crate::run::{Control, MAX_TIMER_DELAY, RunState, RunUpdate, Timer};
 
 /// Functions' clocks differ by less than this. A timer that is due within it, by the clock of whoever is told, counts as

@@ -9,21 +9,28 @@
 
 // Names, time, and what is kept in memory.
 mod cache;
-pub mod clock;
 pub mod ids;
+
+pub mod clock;
 
 // Records, and the changes that they may go through: pure.
 pub mod job;
 pub mod run;
+pub mod token;
+
+// What queues and the change feed carry.
+pub mod messages;
 
 // The interface to the world, and what a use case refuses.
 pub mod ports;
 
 pub mod error;
 
-// Pure decisions on several records.
+// Who may do what, and pure decisions on several records.
+pub mod access;
 pub mod plan;
-pub mod why;
+
+pub mod eligibility;
 
 #[cfg(feature = "planted")]
 pub mod planted;
@@ -32,14 +39,13 @@ mod planted;
 
 // Steps that use cases share.
 mod records;
+mod secrets;
 mod timer;
 
 mod finish;
 mod promote;
-mod secrets;
 
 // Use cases.
-pub mod access;
 pub mod audit;
 pub mod batch;
 pub mod cancel;
@@ -47,13 +53,16 @@ pub mod change;
 pub mod claim;
 pub mod expire;
 pub mod local;
-pub mod logs;
-mod next_claim;
-pub mod report;
-pub mod start;
 pub mod submit;
-pub mod view;
 pub mod workers;
+
+mod next_claim;
+pub mod start;
+pub mod why;
+
+pub mod logs;
+pub mod report;
+pub mod view;
 
 use std::sync::Arc;
 use std::time::Duration;

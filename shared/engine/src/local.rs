@@ -5,7 +5,8 @@ use protocol::Millis;
 use crate::Scheduling;
 use crate::error::{EngineError, Result};
 use crate::ids::RunKey;
-use crate::ports::{Dispatcher, JobStore, LocalWork, QueueMessage, RunStore, StoreError, Work, WorkerRegistry};
+use crate::messages::{QueueMessage, Work};
+use crate::ports::{Dispatcher, JobStore, LocalWork, RunStore, StoreError, WorkerRegistry};
 use crate::run::{MAX_TIMER_DELAY, RunUpdate};
 
 impl<P: LocalWork + RunStore + JobStore + WorkerRegistry + Dispatcher> Scheduling<'_, P> {

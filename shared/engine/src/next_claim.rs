@@ -6,6 +6,7 @@ use protocol::wire::Claimed;
 
 use crate::Claims;
 use crate::claim::Claimer;
+use crate::eligibility;
 use crate::error::Result;
 use crate::ids::{JobKey, LeaseToken, PoolId, Random};
 use crate::job::{JobRecord, NextLease, Phase, Precondition};
@@ -52,8 +53,8 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Claim
                 continue;
             }
             let spec = self.engine.records().spec(&dependent).await?;
-            let may = spec.labels.may_run_on(&claimer.labels, claimer.exclusive)
-                && self.engine.caller.may_have(&spec.secrets);
+            let worker = claimer.eligible(&self.engine.caller);
+            let may = eligibility::admits(&spec.labels, &spec.secrets, worker).is_ok();
             if may && self.engine.job_secrets().can_read(&spec.secrets).await {
                 let JobRecord { key, pool, .. } = dependent;
                 return Ok(Some(Candidate { key, pool, random: self.engine.random() }));

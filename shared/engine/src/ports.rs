@@ -16,9 +16,9 @@ use serde::{Deserialize, Serialize};
 
 pub use access::{AUDIT_KEPT, AuditCursor, AuditStore, SecretStore, TokenStore};
 
-use crate::change::ChangeEvent;
 use crate::ids::{JobIndex, JobKey, PoolId, ReportHash, RunKey, Ticket, Waits};
 use crate::job::{JobRecord, JobSpec, JobUpdate, OutputsRef};
+use crate::messages::{BatchTask, Reconcile, Work};
 use crate::run::{Control, RunEnd, RunUpdate, WorkflowRecord};
 
 /// Why a store or queue didn't answer.
@@ -346,61 +346,6 @@ pub trait Dispatcher: Send + Sync {
     fn send_reconcile(&self, reconcile: Reconcile) -> impl Future<Output = Stored<()>> + Send;
 }
 
-/// What a queue brings.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum QueueMessage {
-    /// A step of long work.
-    BatchTask(BatchTask),
-    /// A look at a run.
-    Timer(RunKey),
-    /// A change that could not be handled when it came.
-    Reconcile(Reconcile),
-}
-
-/// Where a change was that could not be handled. What is there now is what is handled then.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Reconcile {
-    /// In a job.
-    Job(JobKey),
-    /// In a run's control.
-    Run(RunKey),
-}
-
-/// Long work in a run, done in steps of bounded size.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BatchTask {
-    /// The run.
-    pub run: RunKey,
-    /// What to do.
-    pub kind: BatchKind,
-    /// Where the next step begins.
-    pub from: JobIndex,
-}
-
-/// What a walk does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum BatchKind {
-    /// Makes the jobs that need nothing ready.
-    Roots,
-    /// Promotes the dependents of a job that succeeded; `from` counts among them.
-    Dependents {
-        /// The job.
-        of: JobIndex,
-    },
-    /// Skips what can't start any more.
-    Skip,
-    /// Cancels what hasn't ended.
-    Cancel,
-    /// Removes all records of a deleted run.
-    Delete {
-        /// How many jobs it had.
-        jobs: u32,
-    },
-}
-
 /// The change feed and the queues of a store that one process uses alone: they are lists that the process itself
 /// consumes. Other stores have streams and queues for this.
 pub trait LocalWork: Send + Sync {
@@ -412,18 +357,6 @@ pub trait LocalWork: Send + Sync {
     fn next_timer(&self) -> impl Future<Output = Stored<Option<Millis>>> + Send;
     /// Calls this with the time of every timer that is set from now on.
     fn on_timer_set(&self, tell: Box<dyn Fn(Millis) + Send + Sync>);
-}
-
-/// A piece of work that a local store has listed.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Work {
-    /// A change that something follows from.
-    ChangeEvent(ChangeEvent),
-    /// A step of long work.
-    BatchTask(BatchTask),
-    /// A change that could not be handled when it came.
-    Reconcile(Reconcile),
 }
 
 /// All ports. Only for callers that assemble an engine: a use case names the ports that it uses.

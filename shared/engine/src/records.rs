@@ -64,7 +64,7 @@ impl<P: JobStore> Records<'_, P> {
     }
 
     /// A job's spec, from its record or from where it is kept apart.
-    pub(crate) async fn spec<'a>(self, record: &'a JobRecord) -> Result<Cow<'a, JobSpec>> {
+    pub(crate) async fn spec(self, record: &JobRecord) -> Result<Cow<'_, JobSpec>> {
         if let Some(spec) = &record.spec {
             return Ok(Cow::Borrowed(spec));
         }

@@ -24,13 +24,14 @@ const BATCHES_AT_ONCE: usize = 8;
 /// Keys under which a run's records are written at the most.
 const LAYOUTS: usize = 3;
 
+/// The name of a workflow whose definition has none.
+const UNNAMED: &str = "workflow";
+
 /// What a client submits.
 #[derive(Clone, Debug)]
 pub struct Submission {
     /// Checked.
     pub definition: Definition,
-    /// If the definition has none.
-    pub default_name: String,
     /// As sent, to be kept.
     pub source: Source,
     /// Start it too.
@@ -70,7 +71,7 @@ impl<P: RunStore + WorkerRegistry + Dispatcher> Submissions<'_, P> {
         let (run, ()) = self.under_a_fresh_key(stage).await?;
         let workflow = WorkflowRecord {
             id: new_workflow_id(&self.engine.random()),
-            name: submission.definition.name.clone().unwrap_or(submission.default_name),
+            name: submission.definition.name.clone().unwrap_or_else(|| UNNAMED.to_owned()),
             trigger: submission.definition.trigger.clone(),
             created_at: now,
             run: run.clone(),

@@ -12,7 +12,8 @@ use protocol::Millis;
 use crate::Timers;
 use crate::error::Result;
 use crate::ids::RunKey;
-use crate::ports::{BatchTask, Consistency, Dispatcher, RunStore, Updated};
+use crate::messages::BatchTask;
+use crate::ports::{Consistency, Dispatcher, RunStore, Updated};
 use crate::run::{Control, MAX_TIMER_DELAY, RunUpdate, Timer};
 
 /// A timer that is overdue by this much has lost its message.

@@ -1,8 +1,11 @@
 //! Why a queued job doesn't run yet: pure.
 
+use std::collections::BTreeSet;
+
 use protocol::wire::{WaitReason, WaitingFor};
 use protocol::{JobId, LabelSet, Millis};
 
+use crate::eligibility::admits;
 use crate::workers::OnlineWorker;
 
 /// Where a queued job stands.
@@ -42,7 +45,7 @@ pub fn waiting_for(queued: Queued, labels: &LabelSet, online: &[OnlineWorker], n
     if online.is_empty() {
         return bare(WaitReason::NoWorker, at);
     }
-    let able = || online.iter().filter(|worker| labels.may_run_on(&worker.labels, worker.exclusive));
+    let able = || online.iter().filter(|worker| admits(labels, &BTreeSet::new(), worker.eligible()).is_ok());
     if able().next().is_none() {
         let lacks = |worker: &&OnlineWorker| labels.missing_from(&worker.labels).len();
         // A worker that lacks nothing but is exclusive isn't near: no label given to it would help.

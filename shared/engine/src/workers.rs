@@ -10,6 +10,7 @@ use protocol::wire::{PoolInfo, QueueInfo, Registered, WorkerInfo, WorkerStatus};
 use protocol::{JobId, LabelSet, Millis, WorkerId, limits};
 
 use crate::cache::Cache;
+use crate::eligibility::Eligible;
 use crate::error::{EngineError, Result};
 use crate::ids::PoolId;
 use crate::job::Phase;
@@ -60,6 +61,13 @@ pub struct OnlineWorker {
     pub exclusive: bool,
     /// Whether it holds a lease.
     pub busy: bool,
+}
+
+impl OnlineWorker {
+    /// The worker as the eligibility rule sees it. The permissions of its token aren't stored with it.
+    pub(crate) fn eligible(&self) -> Eligible<'_> {
+        Eligible { labels: &self.labels, exclusive: self.exclusive, grant: None }
+    }
 }
 
 impl<P: RunStore + JobStore + WorkerRegistry> Workers<'_, P> {
@@ -127,10 +135,13 @@ impl<P: RunStore + JobStore + WorkerRegistry> Workers<'_, P> {
         let mut queues = Vec::new();
         if worker.transport == Transport::Sqs {
             let now = self.engine.now();
+            let eligible = Eligible {
+                labels: &worker.labels,
+                exclusive: worker.exclusive || self.engine.caller.is_exclusive(),
+                grant: Some(&self.engine.caller),
+            };
             for pool in self.engine.ports.pools().await? {
-                if !pool.labels.may_run_on(&worker.labels, worker.exclusive || self.engine.caller.is_exclusive())
-                    || !self.engine.caller.may_have(&pool.secrets)
-                {
+                if pool.admits(eligible).is_err() {
                     continue;
                 }
                 if let Some(queue) = self.engine.ports.want_queue(&pool, now).await? {
@@ -296,10 +307,7 @@ impl<P: RunStore + JobStore + WorkerRegistry> Workers<'_, P> {
                 waiting,
                 oldest_ms: oldest.map(|at| u64::try_from(now.since(at).as_millis()).unwrap_or(u64::MAX)),
                 running: running.by_pool.get(&pool.id).copied().unwrap_or(0),
-                workers_online: online
-                    .iter()
-                    .filter(|worker| pool.labels.may_run_on(&worker.labels, worker.exclusive))
-                    .count() as u64,
+                workers_online: online.iter().filter(|worker| pool.admits(worker.eligible()).is_ok()).count() as u64,
                 labels: pool.labels,
                 secrets: pool.secrets,
             })

@@ -203,7 +203,7 @@ async fn who_may_not_name_a_secret_can_neither_submit_nor_start_nor_cancel_its_j
     let submit = async |yaml: &str| {
         let definition = from_yaml(yaml).expect("good");
         let source = engine::ports::Source { content_type: "application/yaml".to_owned(), text: yaml.to_owned() };
-        let submission = Submission { definition, default_name: "t".into(), source, run: true, key: None };
+        let submission = Submission { definition, source, run: true, key: None };
         engine.submissions().submit(submission).await
     };
     let other = engine.acting_for(may_have(&["OTHER"]));

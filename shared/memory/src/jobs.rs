@@ -3,9 +3,9 @@
 use protocol::Millis;
 
 use super::{Memory, State};
-use engine::change::ChangeEvent;
 use engine::ids::{JobIndex, JobKey, PoolId, RunKey, Waits};
 use engine::job::{JobRecord, JobSpec, JobUpdate, Phase};
+use engine::messages::ChangeEvent;
 use engine::ports::{Consistency, JobStore, ReadyHead, Stored, Updated};
 
 /// Jobs that one read gives, and heads of a ready list.

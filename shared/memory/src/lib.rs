@@ -16,13 +16,11 @@ use protocol::requests::LogPiece;
 use protocol::{Millis, Outputs, TokenName, WorkerId, WorkflowId};
 
 use engine::access::TokenRecord;
-use engine::change::ChangeEvent;
 use engine::ids::{JobKey, PoolId, RunKey, Ticket, Waits};
 use engine::job::{JobRecord, JobSpec};
-use engine::ports::{
-    AuditCursor, BatchTask, Dispatcher, Idempotency, LocalWork, Pool, PoolQueue, Reconcile, Source, Stored, Work,
-    WorkerRecord,
-};
+use engine::messages::ChangeEvent;
+use engine::messages::{BatchTask, Reconcile, Work};
+use engine::ports::{AuditCursor, Dispatcher, Idempotency, LocalWork, Pool, PoolQueue, Source, Stored, WorkerRecord};
 use engine::run::{Control, WorkflowRecord};
 
 /// The store, its change feed and its queues.

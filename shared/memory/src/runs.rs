@@ -3,8 +3,8 @@
 use protocol::{Millis, WorkflowId};
 
 use super::{Memory, State};
-use engine::change::ChangeEvent;
 use engine::ids::{JobIndex, JobKey, RunKey};
+use engine::messages::ChangeEvent;
 use engine::ports::{
     Commit, Committed, Consistency, Idempotency, ListCursor, NewItem, RunStore, Source, Stored, Updated,
 };

@@ -4,6 +4,7 @@ mod common;
 
 use std::time::Duration;
 
+use client::Client;
 use common::World;
 use engine::Engine;
 use engine::ports::Local;
@@ -14,7 +15,6 @@ use server::{Admission, Server};
 use sqlite::Sqlite;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use worker::Client;
 
 const YAML: &str = "name: one\njobs:\n  a: {run: x}\n";
 

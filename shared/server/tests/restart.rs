@@ -4,6 +4,7 @@ mod common;
 
 use std::time::Duration;
 
+use client::Client;
 use common::{PATIENCE, claim};
 use engine::Engine;
 use engine::ids::{LeaseToken, Principal};
@@ -12,7 +13,6 @@ use engine::ports::{Consistency, JobStore, RunStore, Updated};
 use memory::Memory;
 use server::Server;
 use tokio::time::timeout;
-use worker::Client;
 use worker::protocol::WorkerId;
 
 const LEASE: Duration = Duration::from_secs(1);

@@ -4,11 +4,11 @@ mod common;
 
 use std::time::Duration;
 
+use client::Client;
 use common::{PATIENCE, World, claim};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use tokio::time::{Instant, timeout};
-use worker::Client;
 use worker::protocol::access::{Allowed, NewToken};
 use worker::protocol::{TokenName, WorkerId};
 
@@ -78,7 +78,7 @@ async fn a_worker_that_says_goodbye_is_not_kept_waiting() {
     let waiting = world.client.claim(&asked);
     tokio::pin!(waiting);
     assert!(timeout(Duration::from_millis(100), &mut waiting).await.is_err());
-    world.client.unregister(&WorkerId::new("w").expect("an id")).await.expect("heard");
+    world.client.deregister(&WorkerId::new("w").expect("an id")).await.expect("heard");
     let answer = timeout(Duration::from_secs(5), waiting).await.expect("at once");
     assert!(answer.expect("answered").is_none());
 }

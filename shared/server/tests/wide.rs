@@ -6,6 +6,7 @@ mod common;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use client::Client;
 use common::claim;
 use engine::Engine;
 use engine::ports::Local;
@@ -14,7 +15,6 @@ use memory::Memory;
 use server::Server;
 use sqlite::Sqlite;
 use tokio::time::{Instant, sleep};
-use worker::Client;
 use worker::protocol::requests::{Complete, Fail};
 use worker::protocol::wire::Workflow;
 use worker::protocol::{Status, WorkflowId};

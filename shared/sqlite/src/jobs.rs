@@ -1,9 +1,10 @@
 //! Jobs.
 
-use engine::change::ChangeEvent;
 use engine::ids::{JobIndex, JobKey, PoolId, RunKey, Waits};
 use engine::job::{JobRecord, JobSpec, JobUpdate, Phase};
-use engine::ports::{Consistency, JobStore, ReadyHead, Stored, Updated, Work};
+use engine::messages::ChangeEvent;
+use engine::messages::Work;
+use engine::ports::{Consistency, JobStore, ReadyHead, Stored, Updated};
 use protocol::Millis;
 use rusqlite::Connection;
 

@@ -3,7 +3,8 @@
 use std::sync::atomic::Ordering;
 
 use engine::ids::{RunKey, Ticket};
-use engine::ports::{BatchTask, Dispatcher, LocalWork, PoolQueue, Reconcile, Stored, Work};
+use engine::messages::{BatchTask, Reconcile, Work};
+use engine::ports::{Dispatcher, LocalWork, PoolQueue, Stored};
 use protocol::Millis;
 use rusqlite::Connection;
 

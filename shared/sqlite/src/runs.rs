@@ -1,9 +1,10 @@
 //! Workflows and runs.
 
-use engine::change::ChangeEvent;
 use engine::ids::{ReportHash, RunKey};
+use engine::messages::ChangeEvent;
+use engine::messages::Work;
 use engine::ports::{
-    Commit, Committed, Consistency, Idempotency, ListCursor, NewItem, RunStore, Source, Stored, Updated, Work,
+    Commit, Committed, Consistency, Idempotency, ListCursor, NewItem, RunStore, Source, Stored, Updated,
 };
 use engine::run::{Control, RunEnd, RunState, RunUpdate, WorkflowRecord};
 use protocol::{Millis, WorkflowId};

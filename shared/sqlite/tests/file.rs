@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use engine::ids::RunKey;
-use engine::ports::{BatchKind, BatchTask, Dispatcher, LocalWork, Pool, RunStore, Work, WorkerRegistry};
+use engine::messages::{BatchKind, BatchTask, Work};
+use engine::ports::{Dispatcher, LocalWork, Pool, RunStore, WorkerRegistry};
 use protocol::{LabelSet, Millis, SecretName};
 use sqlite::{OpenError, Sqlite};
 use tempfile::TempDir;

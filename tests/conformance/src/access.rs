@@ -1,4 +1,4 @@
-//! Tokens, and who did what.
+//! Checks of token records and the audit log.
 
 use std::sync::Arc;
 
@@ -68,7 +68,7 @@ fn entry(at_ms: Millis, reason: &str) -> AuditEntry {
 }
 
 /// Also of entries of the same moment, whatever the page's length.
-pub async fn who_did_what_is_listed_newest_first_each_entry_once_from_the_cursor_on<P: Ports + 'static>(ports: Arc<P>) {
+pub async fn audit_entries_are_listed_newest_first_each_once_from_the_cursor_on<P: Ports + 'static>(ports: Arc<P>) {
     let own = name("why");
     let now = Millis::now();
     let mut expected = Vec::new();

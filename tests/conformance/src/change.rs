@@ -1,4 +1,4 @@
-//! Conditional changes of one record: the engine's rule, whatever language the store writes it in.
+//! Checks of conditional updates: every store applies `JobUpdate` and `RunUpdate` exactly as the engine does.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::fixture::{
     new_workflow, outputs_of, put_jobs, report, secs, waiting,
 };
 
-/// How a job gets to where it stands: what it waits for, and the changes that follow.
+/// The history of a job: the needs it waits for, and the changes that follow.
 struct Life {
     what: &'static str,
     waits: Vec<u32>,
@@ -159,7 +159,7 @@ fn expectations(pool: &PoolId) -> Vec<Precondition> {
 
 /// Of every phase and every expectation: the store refuses exactly when [`Precondition::holds`] says no, with the record as
 /// it is, and leaves it.
-pub async fn a_change_happens_exactly_when_what_it_expects_holds_and_a_refusal_changes_nothing<P: Ports + 'static>(
+pub async fn an_update_applies_exactly_when_its_precondition_holds_and_a_refusal_changes_nothing<P: Ports + 'static>(
     ports: Arc<P>,
 ) {
     let labels = fresh_labels();
@@ -282,7 +282,7 @@ async fn close(ports: &impl Ports, run: &engine::ids::RunKey) {
 }
 
 /// A change of a record that doesn't exist, or was deleted, is refused without one and makes none.
-pub async fn what_is_not_there_is_not_made_by_a_change<P: Ports + 'static>(ports: Arc<P>) {
+pub async fn an_update_of_a_missing_record_is_refused_and_creates_none<P: Ports + 'static>(ports: Arc<P>) {
     let labels = fresh_labels();
     let run = fresh_run();
     let absent = waiting(&run, 0, &[], &labels);

@@ -1,4 +1,4 @@
-//! The one write that makes a run real.
+//! Checks of the transaction that commits a submission or a re-run.
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ fn submitted() -> (WorkflowRecord, Control) {
 }
 
 /// A commit's workflow, control and key are there when it is answered, as they were given.
-pub async fn a_commit_makes_workflow_control_and_key_real_at_once<P: Ports + 'static>(ports: Arc<P>) {
+pub async fn a_commit_writes_workflow_control_and_key_at_once<P: Ports + 'static>(ports: Arc<P>) {
     let (workflow, control) = submitted();
     let kept = key_of(&workflow, Millis::now() + secs(3600));
     assert_eq!(workflow_now(&*ports, &workflow.id).await, None);
@@ -59,7 +59,7 @@ pub async fn a_commit_under_a_taken_key_changes_nothing<P: Ports + 'static>(port
     assert_eq!(ports.idempotency(&kept.key, Millis::now()).await.expect("the store answers"), Some(kept));
 }
 
-/// A key whose time is over is not found, and may be taken again.
+/// An expired key is not found, and may be taken again.
 pub async fn a_key_that_expired_counts_as_absent<P: Ports + 'static>(ports: Arc<P>) {
     let (first, control) = submitted();
     let kept = key_of(&first, Millis::now() - secs(3600));

@@ -1,4 +1,4 @@
-//! Deletion.
+//! Checks of the deletion of workflows and runs.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What the checks are made of.
+//! Records and helpers that the checks share.
 
 use std::future::Future;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use engine::run::{Control, MAX_TIMER_DELAY, RunState, Timer, WorkflowRecord};
 use protocol::wire::{Attempt, Backoff, Cause};
 use protocol::{JobId, LabelSet, Millis, Outputs, SecretName, WorkerId, WorkflowId};
 
-/// When it is, in checks that don't ask the store.
+/// The current time in checks that don't ask the store.
 pub(crate) const NOW: Millis = Millis(1_750_000_000_000);
 /// How long "eventually" may take.
 const EVENTUALLY: Duration = Duration::from_secs(10);
@@ -22,7 +22,7 @@ pub(crate) const fn secs(n: u64) -> Duration {
     Duration::from_secs(n)
 }
 
-/// A name that nothing else has.
+/// A unique name.
 pub(crate) fn name(what: &str) -> String {
     format!("{what}-{}", &hex::encode(ids::random())[..20])
 }
@@ -31,7 +31,7 @@ pub(crate) fn fresh_run() -> RunKey {
     RunKey::new(ids::random())
 }
 
-/// A label set, and so a pool, that nothing else has.
+/// A unique label set, and so a unique pool.
 pub(crate) fn fresh_labels() -> LabelSet {
     LabelSet::from_comma_separated(&name("label")).expect("a label")
 }
@@ -137,7 +137,7 @@ pub(crate) fn failed_attempt(attempt: u32, at: Millis) -> Attempt {
     }
 }
 
-/// By nobody's report.
+/// An end without a report.
 pub(crate) fn end(outcome: JobOutcome) -> Change {
     Change::End(End::unreported(outcome, NOW))
 }
@@ -185,7 +185,7 @@ pub(crate) async fn control_now(ports: &impl Ports, run: &RunKey) -> Option<Cont
     ports.control(run, Consistency::Strong).await.expect("the store answers")
 }
 
-/// Asks until the answer is right, or says what it is.
+/// Repeats `ask` until the answer is right; panics with the last answer.
 pub(crate) async fn eventually<T, F>(ask: impl Fn() -> F, right: impl Fn(&T) -> bool) -> T
 where
     T: std::fmt::Debug,
@@ -202,7 +202,7 @@ where
     }
 }
 
-/// Starts all at once, each on a task of its own.
+/// Runs all calls concurrently, each on its own task.
 pub(crate) async fn at_once<T, F>(calls: impl IntoIterator<Item = F>) -> Vec<T>
 where
     T: Send + 'static,

@@ -1,5 +1,5 @@
-//! What every store must do, as checks that run against any of them: the promises of [`engine::ports`], one function
-//! each, named after the promise.
+//! The conformance suite of the stores: one check for each promise of [`engine::ports`], named after the promise. Every store
+//! runs all of them.
 //!
 //! [`port_tests!`](crate::port_tests) makes a test of each check, with a store of its own. [`failures`] runs all of
 //! them against one store, which may hold other data: what a check writes, it writes under random names, and what a
@@ -26,23 +26,23 @@ use std::time::Instant;
 
 use engine::ports::Ports;
 
-/// Hands the list of checks of [`engine::ports::Ports`] to a macro.
+/// Passes the list of checks of [`engine::ports::Ports`] to a macro.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! each_check {
     ([$($then:tt)+] $($with:tt)*) => {
         $($then)+! {
             [$($with)*]
-            change::a_change_happens_exactly_when_what_it_expects_holds_and_a_refusal_changes_nothing,
+            change::an_update_applies_exactly_when_its_precondition_holds_and_a_refusal_changes_nothing,
             change::every_change_leaves_the_record_that_the_engine_says,
             change::a_control_changes_exactly_as_the_engine_says,
-            change::what_is_not_there_is_not_made_by_a_change,
+            change::an_update_of_a_missing_record_is_refused_and_creates_none,
             race::of_twenty_starts_at_once_one_wins_and_the_others_see_it,
             race::twenty_needs_dropped_at_once_are_all_gone,
             race::of_twenty_commits_under_one_key_one_wins,
             race::of_twenty_runs_that_replace_one_a_single_one_does,
             race::a_cancel_and_an_end_at_once_have_one_winner,
-            commit::a_commit_makes_workflow_control_and_key_real_at_once,
+            commit::a_commit_writes_workflow_control_and_key_at_once,
             commit::a_commit_under_a_taken_key_changes_nothing,
             commit::a_key_that_expired_counts_as_absent,
             commit::a_run_is_replaced_only_once_it_has_ended_and_is_current,
@@ -67,24 +67,24 @@ macro_rules! each_check {
             registry::a_worker_is_kept_replaced_and_removed,
             registry::a_worker_not_heard_of_for_a_day_is_forgotten,
             access::a_token_is_kept_under_its_name_until_it_is_removed_or_expires,
-            access::who_did_what_is_listed_newest_first_each_entry_once_from_the_cursor_on,
+            access::audit_entries_are_listed_newest_first_each_once_from_the_cursor_on,
             delete::a_workflow_is_deleted_only_as_read_and_only_new_or_ended,
             delete::nothing_is_left_of_a_deleted_run_and_other_runs_stay,
         }
     };
 }
 
-/// Hands the list of checks of [`engine::ports::Local`] to a macro.
+/// Passes the list of checks of [`engine::ports::Local`] to a macro.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! each_local_check {
     ([$($then:tt)+] $($with:tt)*) => {
         $($then)+! {
             [$($with)*]
-            local::what_something_follows_from_is_listed_in_order_until_it_is_done,
-            local::nothing_is_listed_that_nothing_follows_from,
-            local::long_work_is_listed_until_it_is_done,
-            local::a_repair_is_listed_until_it_is_done,
+            local::change_events_are_listed_in_order_until_they_are_done,
+            local::updates_without_consequences_are_not_listed,
+            local::a_batch_task_is_listed_until_it_is_done,
+            local::a_reconcile_is_listed_until_it_is_done,
             local::timers_are_due_in_the_order_of_their_times,
         }
     };

@@ -1,4 +1,4 @@
-//! Lists: workflows, open runs, jobs.
+//! Checks of the lists of workflows, open runs, due timers and jobs.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -88,7 +88,7 @@ pub async fn open_runs_are_those_that_are_open_or_cancelling<P: Ports + 'static>
     becomes(&control.run, false).await;
 }
 
-/// By the time it is due, and from then on; also while it is looked at.
+/// By the time it is due, and from then on; also while it is firing.
 pub async fn timers_are_due_of_runs_that_are_open_or_cancelling<P: Ports + 'static>(ports: Arc<P>) {
     // Before anything that other checks leave, so that it is among the first.
     let due = NOW - Duration::from_hours(1000);

@@ -1,11 +1,12 @@
-//! What a store that is worked off in its own process also offers.
+//! Checks of the port `Local`: the change feed, the queue and the timers of a store in one process.
 
 use std::sync::Arc;
 
-use engine::change::ChangeEvent;
 use engine::ids::JobKey;
 use engine::job::{Change, Completion, JobOutcome, JobRecord, OutputsRef, Phase};
-use engine::ports::{BatchKind, BatchTask, Local, Ports, Reconcile, Work};
+use engine::messages::ChangeEvent;
+use engine::messages::{BatchKind, BatchTask, Reconcile, Work};
+use engine::ports::{Local, Ports};
 use engine::run::{Progress, RunState, RunUpdate};
 
 use crate::fixture::{
@@ -13,7 +14,7 @@ use crate::fixture::{
     secs, try_again, waiting,
 };
 
-/// Takes all work off the list, seeing that each piece is given until it is done.
+/// Processes the whole list, and checks that each entry is listed until it is done.
 async fn process(ports: &impl Local) -> Vec<Work> {
     let mut all = Vec::new();
     while let Some((number, work)) = ports.next_work().await.expect("the store answers") {
@@ -34,7 +35,7 @@ async fn update(ports: &impl Ports, run: &engine::ids::RunKey, update: RunUpdate
 }
 
 /// A run opened at once or later, a cancel, and every end of a job, with the record as it was then.
-pub async fn what_something_follows_from_is_listed_in_order_until_it_is_done<P: Local + 'static>(ports: Arc<P>) {
+pub async fn change_events_are_listed_in_order_until_they_are_done<P: Local + 'static>(ports: Arc<P>) {
     assert_eq!(process(&*ports).await, []);
     let (workflow, opened) = new_workflow(RunState::Open);
     commit_new(&*ports, &workflow, &opened).await;
@@ -67,7 +68,7 @@ pub async fn what_something_follows_from_is_listed_in_order_until_it_is_done<P: 
 }
 
 /// Jobs that a run begins with, kept ones too; every change that isn't an end; refusals; progress and the end of a run.
-pub async fn nothing_is_listed_that_nothing_follows_from<P: Local + 'static>(ports: Arc<P>) {
+pub async fn updates_without_consequences_are_not_listed<P: Local + 'static>(ports: Arc<P>) {
     let labels = fresh_labels();
     let run = fresh_run();
     let mut kept = waiting(&run, 0, &[], &labels);
@@ -94,8 +95,8 @@ pub async fn nothing_is_listed_that_nothing_follows_from<P: Local + 'static>(por
     assert_eq!(process(&*ports).await, []);
 }
 
-/// What was set aside is given until it is done.
-pub async fn a_repair_is_listed_until_it_is_done<P: Local + 'static>(ports: Arc<P>) {
+/// A queued reconcile is listed until it is done.
+pub async fn a_reconcile_is_listed_until_it_is_done<P: Local + 'static>(ports: Arc<P>) {
     let run = fresh_run();
     let reconciles = [Reconcile::Run(run.clone()), Reconcile::Job(JobKey::new(&run, 3))];
     for reconcile in &reconciles {
@@ -105,7 +106,7 @@ pub async fn a_repair_is_listed_until_it_is_done<P: Local + 'static>(ports: Arc<
 }
 
 /// Of every kind, in order, also what is asked for while another piece is worked on.
-pub async fn long_work_is_listed_until_it_is_done<P: Local + 'static>(ports: Arc<P>) {
+pub async fn a_batch_task_is_listed_until_it_is_done<P: Local + 'static>(ports: Arc<P>) {
     let run = fresh_run();
     let kinds = [
         BatchKind::Roots,

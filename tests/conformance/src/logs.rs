@@ -1,4 +1,4 @@
-//! Logs.
+//! Checks of log storage.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What is stored apart from a job's record, since it is large: its spec, and the shards of its many needs.
+//! Checks of data that is stored beside a job's record because it is large: specs, and shards of many needs.
 
 use std::sync::Arc;
 

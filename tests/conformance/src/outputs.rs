@@ -1,4 +1,4 @@
-//! Outputs that don't fit a job's record.
+//! Checks of outputs that are too large for a job's record.
 
 use std::sync::Arc;
 

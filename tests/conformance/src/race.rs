@@ -1,4 +1,4 @@
-//! Conditional writes at once: one wins, none is lost.
+//! Checks of concurrent conditional writes: exactly one wins, and no update is lost.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::fixture::{
     job_now, name, new_workflow, put_jobs, secs, waiting, workflow_now,
 };
 
-/// How many at once.
+/// Number of concurrent calls.
 const MANY: u32 = 20;
 
 /// A job is given to one of many claimers; every other one is shown the winner's record.
@@ -67,7 +67,7 @@ async fn commit_at_last(ports: &impl Ports, commit: Commit) -> Committed {
     panic!("a commit that is told to try again a hundred times")
 }
 
-/// Of many submissions with one key, one becomes real, and of the others nothing.
+/// Of many submissions with one key, exactly one is committed.
 pub async fn of_twenty_commits_under_one_key_one_wins<P: Ports + 'static>(ports: Arc<P>) {
     let key = name("key");
     let commits: Vec<Commit> = (0..MANY)
@@ -126,7 +126,7 @@ pub async fn of_twenty_runs_that_replace_one_a_single_one_does<P: Ports + 'stati
     }
 }
 
-/// A hold that ends by itself and one that a cancel ends: the job ends once.
+/// A lease that ends by itself and one that a cancel ends: the job ends once.
 pub async fn a_cancel_and_an_end_at_once_have_one_winner<P: Ports + 'static>(ports: Arc<P>) {
     let labels = fresh_labels();
     for _ in 0..10 {

@@ -1,4 +1,4 @@
-//! Ready lists.
+//! Checks of the pools' ready lists.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,13 +22,13 @@ fn head(job: &JobRecord) -> ReadyHead {
     ReadyHead { at: job.ready_at.expect("it is ready"), job: job.key.clone() }
 }
 
-/// Asks until the list is this one.
+/// Reads the list until it is this one.
 async fn heads_become(ports: &impl Ports, pool: &PoolId, now: Millis, jobs: &[&JobRecord]) {
     let mut expected: Vec<ReadyHead> = jobs.iter().map(|job| head(job)).collect();
     expected.sort();
     let ask = async || {
         let mut heads = ports.ready_heads(pool, now).await?;
-        // A store may keep a list in parts; who claims puts them together.
+        // A store may keep a list in parts; a claim merges them.
         heads.sort();
         Ok(heads)
     };

@@ -1,4 +1,4 @@
-//! Pools and workers.
+//! Checks of the records of pools and workers.
 
 use std::sync::Arc;
 

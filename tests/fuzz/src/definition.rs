@@ -1,4 +1,4 @@
-//! Definitions, in both formats.
+//! Fuzz target `definition`: arbitrary text as a workflow file, in YAML and in JSON.
 
 use std::fmt::Write;
 

@@ -1,4 +1,4 @@
-//! Texts that name a hold, a job or a caller.
+//! Fuzz target `lease`: arbitrary text as a lease, a ticket or a token.
 
 use engine::access::TokenText;
 use engine::ids::{LeaseToken, Principal, Ticket};

@@ -1,7 +1,7 @@
-//! What must hold whatever comes in. Each function is the body of the fuzz target of its name in `fuzz/`, and the test
-//! in `tests/corpus.rs` runs every file of that target's corpus through it.
+//! Properties that hold for arbitrary input. Each function is the body of the fuzz target of its name in `targets/`. The
+//! test `tests/corpus.rs` runs every file of that target's corpus through it.
 //!
-//! They panic where a promise is broken, and return where it isn't.
+//! A function panics if a property is broken.
 
 mod definition;
 mod lease;

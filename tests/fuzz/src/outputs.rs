@@ -1,4 +1,4 @@
-//! Outputs as a job gives them.
+//! Fuzz target `outputs`: arbitrary bytes as a job's standard output and output file.
 
 use std::fmt::Write;
 

@@ -1,4 +1,4 @@
-//! Requests to the whole API, over an engine in memory.
+//! Fuzz target `request`: arbitrary requests to the API, on an engine in memory.
 
 use std::sync::OnceLock;
 

@@ -5,6 +5,7 @@ use std::fmt;
 
 use engine::ids::PoolId;
 use engine::job::{Change, JobRecord, JobUpdate, Phase, Precondition, Used};
+#[cfg(feature = "planted")]
 use engine::planted;
 use engine::ports::Consistency;
 use engine::run::{Control, RunState};
@@ -32,7 +33,8 @@ pub enum Bug {
     FinalIsNotFinal,
     /// A heartbeat sets a lease's end, be it earlier.
     HeartbeatShortens,
-    /// One in the engine.
+    /// One in the engine. Only an engine with the feature `planted` has them.
+    #[cfg(feature = "planted")]
     Engine(planted::Bug),
     /// The write that ends a job doesn't say which job was given with the answer.
     NextForgotten,
@@ -42,7 +44,7 @@ pub enum Bug {
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: &[Self] = &[
         Self::NoFence,
         Self::NoLeaseEnd,
         Self::Counter,
@@ -51,15 +53,20 @@ impl Bug {
         Self::LabelsForgottenOnRetry,
         Self::FinalIsNotFinal,
         Self::HeartbeatShortens,
+        #[cfg(feature = "planted")]
         Self::Engine(planted::Bug::AbsentMeansDone),
+        #[cfg(feature = "planted")]
         Self::Engine(planted::Bug::PromoteBeforeWrite),
+        #[cfg(feature = "planted")]
         Self::Engine(planted::Bug::WeakFinish),
+        #[cfg(feature = "planted")]
         Self::Engine(planted::Bug::TimerClearedLate),
         Self::NextForgotten,
         Self::TriesForgotten,
     ];
 
     /// The bug of the engine, if it isn't planted here.
+    #[cfg(feature = "planted")]
     pub(crate) fn in_the_engine(self) -> Option<planted::Bug> {
         if let Self::Engine(bug) = self { Some(bug) } else { None }
     }
@@ -117,7 +124,11 @@ impl World {
 
 impl fmt::Display for Bug {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = self.in_the_engine().map_or_else(|| format!("{self:?}"), |bug| format!("{bug:?}"));
+        let name = match self {
+            #[cfg(feature = "planted")]
+            Self::Engine(bug) => format!("{bug:?}"),
+            bug => format!("{bug:?}"),
+        };
         f.pad(&name)
     }
 }

@@ -35,7 +35,7 @@ struct Args {
 
 fn bug(name: &str) -> Result<Bug, String> {
     let names: Vec<String> = Bug::ALL.iter().map(Bug::to_string).collect();
-    let found = Bug::ALL.into_iter().find(|bug| bug.to_string() == name);
+    let found = Bug::ALL.iter().copied().find(|bug| bug.to_string() == name);
     found.ok_or_else(|| format!("there is no bug of this name; there are {}", names.join(", ")))
 }
 
@@ -87,7 +87,7 @@ fn many(from: u64, seeds: u64, bug: Option<Bug>) -> bool {
 
 fn bugs(from: u64) -> bool {
     let mut good = true;
-    for bug in Bug::ALL {
+    for &bug in Bug::ALL {
         if let Some(report) = find(bug, from, FOUND_WITHIN) {
             let broken = report.broken.unwrap_or_default();
             println!("{bug:24} found within {:4} seeds, by {}: {broken}", report.seed - from + 1, report.seed);

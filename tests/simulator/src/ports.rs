@@ -6,10 +6,10 @@ use bytes::Bytes;
 use engine::clock::{Clock, Rng};
 use engine::ids::{JobIndex, JobKey, PoolId, Random, RunKey, Ticket, Waits};
 use engine::job::{JobRecord, JobSpec, JobUpdate, OutputsRef, Phase};
+use engine::messages::{BatchTask, QueueMessage, Reconcile};
 use engine::ports::{
-    ArtifactStore, BatchTask, Commit, Committed, Consistency, Dispatcher, Idempotency, JobStore, ListCursor, LogStore,
-    NewItem, Pool, PoolQueue, QueueMessage, ReadyHead, Reconcile, RunStore, Source, Stored, Updated, WorkerRecord,
-    WorkerRegistry,
+    ArtifactStore, Commit, Committed, Consistency, Dispatcher, Idempotency, JobStore, ListCursor, LogStore, NewItem,
+    Pool, PoolQueue, ReadyHead, RunStore, Source, Stored, Updated, WorkerRecord, WorkerRegistry,
 };
 use engine::run::{Control, RunEnd, RunUpdate, WorkflowRecord};
 use protocol::requests::LogPiece;

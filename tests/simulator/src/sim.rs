@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
-use engine::ports::{QueueMessage, StoreError};
+use engine::messages::QueueMessage;
+use engine::ports::StoreError;
 use engine::{Engine, EngineError, Tuning};
 use protocol::{Millis, WorkflowId};
 
@@ -21,8 +22,18 @@ use crate::world::{Message, Mode, Partition, Shared, Who, World};
 /// Processes that serve requests, each with a clock of its own.
 const PROCESSES: usize = 3;
 /// So small that small graphs reach every case.
-const TUNING: Tuning =
-    Tuning { inline_promotions: 2, batch_writes: 2, shard: 3, pools_ttl: Duration::from_secs(1), planted: None };
+#[cfg_attr(not(feature = "planted"), expect(unused_variables, reason = "an engine without bugs"))]
+fn tuning(bug: Option<Bug>) -> Tuning {
+    Tuning {
+        inline_promotions: 2,
+        batch_writes: 2,
+        shard: 3,
+        pools_ttl: Duration::from_secs(1),
+        #[cfg(feature = "planted")]
+        planted: bug.and_then(Bug::in_the_engine),
+    }
+}
+
 const SWEEP_EVERY: Duration = Duration::from_mins(1);
 /// So many times as often as elsewhere a handler dies after a write, where most is to be lost.
 const AFTER_A_WRITE: f64 = 5.0;
@@ -96,7 +107,7 @@ impl Sim {
             world.say(|| line);
         }
         let shared = Arc::new(Shared::new(world));
-        let tuning = Tuning { planted: bug.and_then(Bug::in_the_engine), ..TUNING };
+        let tuning = tuning(bug);
         let engine = |number| {
             let process = || Process::new(Arc::clone(&shared), number);
             let (clock, rng) = (Arc::new(process()), Arc::new(process()));

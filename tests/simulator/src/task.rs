@@ -6,9 +6,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine::change::ChangeEvent;
 use engine::ids::{JobKey, LeaseToken, Principal, Ticket};
-use engine::ports::QueueMessage;
+use engine::messages::ChangeEvent;
+use engine::messages::QueueMessage;
 use engine::submit::{Submission, Submitted};
 use engine::{Engine, EngineError, Result};
 use protocol::requests::{Claim, Fail, Next, Only, Register, Transport};
@@ -222,7 +222,6 @@ impl Order {
         let body = engine::ids::ReportHash::of([self.graph.yaml.as_str(), if self.run { "run" } else { "" }]);
         Submission {
             definition: self.graph.definition.clone(),
-            default_name: "simulated".to_owned(),
             source: engine::ports::Source {
                 content_type: "application/yaml".to_owned(),
                 text: self.graph.yaml.clone(),

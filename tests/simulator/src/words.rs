@@ -1,7 +1,7 @@
 //! Changes in words, for the story.
 
 use engine::job::{Change, JobOutcome, JobUpdate, Precondition};
-use engine::ports::{BatchKind, BatchTask, QueueMessage, Reconcile};
+use engine::messages::{BatchKind, BatchTask, QueueMessage, Reconcile};
 use engine::run::RunUpdate;
 
 use crate::trace::Trace;

@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use engine::change::ChangeEvent;
 use engine::ids::{JobKey, PoolId, RunKey, Ticket, Waits};
 use engine::job::{JobRecord, JobSpec, Phase};
-use engine::ports::{Consistency, Idempotency, Pool, QueueMessage, WorkerRecord};
+use engine::messages::ChangeEvent;
+use engine::messages::QueueMessage;
+use engine::ports::{Consistency, Idempotency, Pool, WorkerRecord};
 use engine::run::{Control, RunState, WorkflowRecord};
 use protocol::{Millis, Outputs, WorkerId, WorkflowId};
 

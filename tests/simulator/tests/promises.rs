@@ -26,7 +26,7 @@ fn a_seed_is_the_same_world_every_time_call_by_call() {
 
 #[test]
 fn every_planted_bug_is_found() {
-    for bug in Bug::ALL {
+    for &bug in Bug::ALL {
         assert!(find(bug, 0, FOUND_WITHIN).is_some(), "{bug} was not found within {FOUND_WITHIN} seeds");
     }
 }

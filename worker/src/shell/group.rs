@@ -1,3 +1,5 @@
+//! The process group of a job: signals it and waits for its end.
+
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, killpg};
@@ -5,8 +7,8 @@ use nix::unistd::Pid;
 use tokio::process::Child;
 use tokio::time::{Instant, sleep};
 
-/// How often an ending group is looked at.
-const LOOK: Duration = Duration::from_millis(20);
+/// Interval at which it checks whether an ending group is gone.
+const CHECK_INTERVAL: Duration = Duration::from_millis(20);
 
 /// The processes of a job. Killed when this is dropped.
 #[derive(Debug)]
@@ -32,7 +34,7 @@ impl Group {
                 self.signal(Signal::SIGKILL);
                 return;
             }
-            sleep(LOOK).await;
+            sleep(CHECK_INTERVAL).await;
         }
     }
 

@@ -1,4 +1,6 @@
-use crate::logs::PIECE;
+//! Splits a byte stream into text that ends with a line end, with a limit on the length of a piece.
+
+use crate::sink::PIECE;
 
 /// Cuts a stream of bytes into whole lines; a line longer than [`PIECE`] into parts.
 #[derive(Debug, Default)]

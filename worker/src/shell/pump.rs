@@ -1,3 +1,5 @@
+//! Reads a command's two output streams: masks them, logs them, finds outputs in them.
+
 use std::io;
 use std::pin::pin;
 use std::time::Duration;
@@ -12,8 +14,8 @@ use tokio::time::{Instant, timeout};
 use super::lines::Lines;
 use super::outputs::Scanner;
 use crate::executor::Failure;
-use crate::logs::LogSink;
 use crate::masks::Masks;
+use crate::sink::LogSink;
 
 const BUFFER: usize = 32 * 1024;
 /// Once the command has exited, its output is over when it was silent for this long, though somebody holds it open;

@@ -1,3 +1,5 @@
+//! The directory with a job's files.
+
 use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -5,8 +7,10 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use super::COMMAND_ARGUMENT;
 use crate::Job;
+
+/// A longer command doesn't fit one argument on Linux (128 KiB) and is run from a file.
+const MAX_COMMAND_ARGUMENT: usize = 100_000;
 
 /// A job's files, in a directory that only the worker's user can enter.
 #[derive(Debug)]
@@ -31,7 +35,7 @@ impl Scratch {
         // With a line end, as text files have: `cat` of it must not run into what the job prints next.
         fs::write(&upstream, serde_json::to_string(&job.upstream_outputs)? + "\n")?;
         fs::write(&outputs, "")?;
-        let script = (job.command.len() > COMMAND_ARGUMENT).then(|| path("command.sh"));
+        let script = (job.command.len() > MAX_COMMAND_ARGUMENT).then(|| path("command.sh"));
         if let Some(script) = &script {
             fs::write(script, &job.command)?;
         }

@@ -31,7 +31,6 @@ pub(super) async fn submit<P: Ports>(engine: &Engine<P>, input: &Input) -> Answe
     let hash = |key: String| (key, ReportHash::of([text, if run { "run" } else { "" }]));
     let submission = Submission {
         definition,
-        default_name: "workflow".to_owned(),
         source: Source { content_type: format.content_type().to_owned(), text: text.to_owned() },
         run,
         key: key.map(hash),

@@ -90,7 +90,6 @@ impl Course {
         for story in &STORIES {
             let submission = Submission {
                 definition: from_yaml(story.definition).map_err(|problems| format!("{problems:#?}"))?,
-                default_name: story.name.to_owned(),
                 source: engine::ports::Source {
                     content_type: "application/yaml".to_owned(),
                     text: story.definition.to_owned(),

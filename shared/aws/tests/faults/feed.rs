@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use aws::{Aws, events};
 use aws_sdk_sqs::types::MessageSystemAttributeName;
-use engine::change::ChangeEvent;
 use engine::ids::{JobIndex, RunKey};
 use engine::job::{JobRecord, Phase};
+use engine::messages::ChangeEvent;
 use engine::ports::{Consistency, JobStore, RunStore, StoreError};
 use engine::run::{Control, RunState, Timer};
 use engine::{Engine, EngineError};

@@ -9,8 +9,8 @@ use protocol::access::AuditEntry;
 use protocol::{Millis, SecretName, Secrets, TokenName};
 
 use super::Stored;
-use crate::access::TokenRecord;
 use crate::ids::Random;
+use crate::token::TokenRecord;
 
 /// Tokens.
 pub trait TokenStore: Send + Sync {

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use engine::change::ChangeEvent;
 use engine::clock::ManualClock;
+use engine::messages::ChangeEvent;
 use engine::ports::Source;
 use engine::run::MAX_TIMER_DELAY;
 use engine::submit::Submission;
@@ -38,8 +38,7 @@ impl World {
     /// A started workflow of this engine. Nobody was told of that yet.
     pub async fn started_on(engine: Engine<Memory>, clock: Arc<ManualClock>, yaml: &str) -> Self {
         let definition = from_yaml(yaml).unwrap_or_else(|problems| panic!("{problems:#?}\n{yaml}"));
-        let submission =
-            Submission { definition, default_name: "test".into(), source: yaml_source(yaml), run: true, key: None };
+        let submission = Submission { definition, source: yaml_source(yaml), run: true, key: None };
         let id = engine.submissions().submit(submission).await.expect("memory answers").workflow;
         Self { engine, clock, id }
     }

@@ -4,11 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use client::Client;
 use engine::Engine;
 use memory::Memory;
 use server::{Admission, Server};
 use tokio::time::timeout;
-use worker::Client;
 use worker::protocol::requests::{Claim, Complete};
 use worker::protocol::wire::{Claimed, Workflow};
 use worker::protocol::{LabelSet, SecretName, SecretValue, Secrets, WorkerId, WorkflowId};

@@ -1,14 +1,12 @@
 //! What becomes of jobs when they, their worker or their server are ended; all three as they are in use.
 
-mod common;
-
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use common::process::{WorkerProcess, lives, until, until_written};
-use common::{Running, World, wfg};
+use crate::common::process::{WorkerProcess, lives, until, until_written};
+use crate::common::{Running, World, wfg};
+use client::Client;
 use tempfile::TempDir;
 use tokio::time::{sleep, timeout};
-use worker::Client;
 use worker::protocol::wire::{Job, Workflow};
 use worker::protocol::{JobId, Status, WorkflowId};
 

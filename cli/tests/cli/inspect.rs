@@ -1,11 +1,9 @@
 //! What is, why it waits, and what can be done about it; against a real server with real workers.
 
-mod common;
-
 use std::time::Duration;
 
-use common::{Running, World, in_order};
-use worker::Client;
+use crate::common::{Running, World, in_order};
+use client::Client;
 use worker::protocol::requests::Claim;
 use worker::protocol::{LabelSet, WorkerId};
 

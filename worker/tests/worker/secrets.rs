@@ -1,10 +1,8 @@
 //! What a worker does with a job's secrets, with real processes.
 
-use common::{Fake, Request, job, once};
+use crate::common::{Fake, Request, job, once};
 use serde_json::{Value, json};
 use workflow_graph_worker_sdk::{Context, Executor, Failure, Job, Outputs, Stream, Worker, WorkerConfig};
-
-mod common;
 
 fn with_secrets(command: &str, secrets: Value) -> Value {
     let mut job = job(command);

@@ -1,8 +1,6 @@
 //! What works, or fails well, without a server.
 
-mod common;
-
-use common::{Done, finish, in_order, wfg};
+use crate::common::{Done, finish, in_order, wfg};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 

@@ -4,14 +4,12 @@ use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use common::{Answer, Fake, job, lease, once};
+use crate::common::{Answer, Fake, job, lease, once};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::json;
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
-
-mod common;
 
 fn worker(server: &str, dir: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_workflow-graph-worker"));

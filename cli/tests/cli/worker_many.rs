@@ -1,14 +1,12 @@
 //! Each job is done once: by many workers, each a process of its own, and whatever is said after its end.
 
-mod common;
-
 use std::collections::BTreeSet;
 
-use common::World;
-use common::process::WorkerProcess;
+use crate::common::World;
+use crate::common::process::WorkerProcess;
+use client::{Client, ClientError};
 use worker::protocol::requests::{Claim, Complete};
 use worker::protocol::{LabelSet, Status, WorkerId, WorkflowId};
-use worker::{Client, ClientError};
 
 const JOBS: usize = 1000;
 const WORKERS: usize = 8;

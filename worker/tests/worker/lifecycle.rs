@@ -4,14 +4,12 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use common::{Answer, Fake, job, lease, once, refuse};
+use crate::common::{Answer, Fake, job, lease, once, refuse};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout};
 use workflow_graph_worker_sdk::{
     Context, Executor, Failure, Job, Outputs, Stream, Token, Worker, WorkerConfig, WorkerError,
 };
-
-mod common;
 
 const LONG: Duration = Duration::from_secs(30);
 
@@ -51,7 +49,7 @@ async fn a_worker_registers_runs_reports_after_the_whole_log_and_says_goodbye() 
     assert!((1..10).contains(&logs) && calls[2..2 + logs].iter().all(|call| call == "POST /api/jobs/L1/logs"));
     assert_eq!(calls[2 + logs..], ["POST /api/jobs/L1/complete", "DELETE /api/workers/w1"]);
 
-    let expected: String = common::numbered("", 1..3001);
+    let expected: String = crate::common::numbered("", 1..3001);
     assert_eq!(log_text(&server), expected + "::set-output version=1.2\nlast\n");
     let sequences = server.seen("/logs").into_iter().flat_map(|request| {
         request.json()["chunks"].as_array().expect("a list").iter().map(|c| c["sequence"].as_u64()).collect::<Vec<_>>()
@@ -233,7 +231,7 @@ async fn an_executor_in_rust_gets_the_upstream_outputs_and_its_panic_fails_the_j
 }
 
 /// Grants every claim a job with an id of its own, `count` in all.
-fn grants(count: usize, command: &'static str) -> impl Fn(&common::Request) -> Option<Answer> {
+fn grants(count: usize, command: &'static str) -> impl Fn(&crate::common::Request) -> Option<Answer> {
     let granted = AtomicUsize::new(0);
     move |request| {
         let n = request.is("/claim").then(|| granted.fetch_add(1, Ordering::SeqCst)).filter(|n| *n < count)?;

@@ -1,15 +1,15 @@
-//! Trying again: exponential delays with full jitter, until a deadline.
+//! Retries: exponential delays with full jitter, until a deadline.
 
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
-use ::client::ClientError;
+use crate::ClientError;
 
-/// The longest a server's `Retry-After` is followed.
-const LONGEST_ASKED: Duration = Duration::from_mins(1);
+/// The longest `Retry-After` of a server that is honoured.
+const MAX_RETRY_AFTER: Duration = Duration::from_mins(1);
 
-/// Growing delays: each a random part of a bound that doubles up to a cap, so that many workers don't come back as one.
+/// Growing delays. Each is a random part of a bound that doubles up to a cap, so that many clients don't retry in step.
 #[derive(Clone, Debug)]
 pub struct Backoff {
     base: Duration,
@@ -25,7 +25,7 @@ impl Default for Backoff {
 }
 
 impl Backoff {
-    /// Bounded by `base` at first, by `cap` in the end.
+    /// The first delay is at most `base`, every delay at most `cap`.
     #[must_use]
     pub fn new(base: Duration, cap: Duration) -> Self {
         Self { base, cap, bound: base }
@@ -33,64 +33,78 @@ impl Backoff {
 
     /// The next delay.
     pub fn grow(&mut self) -> Duration {
-        let delay = self.bound.mul_f64(random_fraction());
+        let delay = self.bound.mul_f64(fastrand::f64());
         self.bound = (self.bound * 2).min(self.cap);
         delay
     }
 
-    /// Begins again at the base, after a success.
+    /// Starts again at the base, after a success.
     pub fn reset(&mut self) {
         self.bound = self.base;
     }
 }
 
-/// Calls until the answer is a success or a refusal that stands ([`ClientError::is_transient`]), or until the time that
-/// `deadline` gives, which is asked anew each time since a lease may be renewed meanwhile. `None` is for ever.
+/// Varies a time by up to a quarter, so that many clients don't poll in step.
+#[must_use]
+pub fn jittered(time: Duration) -> Duration {
+    time.mul_f64(0.75 + fastrand::f64() / 2.0)
+}
+
+/// Repeats a call until it succeeds, fails with an error that isn't transient ([`ClientError::is_transient`]), or `deadline`
+/// has passed. The deadline is read after each failure, since a lease may have been renewed meanwhile; `None` means no deadline.
 ///
-/// The first call is made in any case, and the last error is returned.
+/// At least one call is made, the last one at the deadline, and the last error is returned.
 pub async fn retry<T, F>(
     what: &str,
     deadline: impl Fn() -> Option<Instant>,
+    call: impl FnMut() -> F,
+) -> Result<T, ClientError>
+where
+    F: Future<Output = Result<T, ClientError>>,
+{
+    let mut warned = false;
+    let left = |error: &ClientError| {
+        let left = deadline().map_or(Duration::MAX, |deadline| deadline.saturating_duration_since(Instant::now()));
+        if !left.is_zero() && !warned {
+            warned = true;
+            tracing::warn!("{what}: {error}; trying again");
+        }
+        left
+    };
+    retry_for(left, call).await
+}
+
+/// Repeats a call until it succeeds, fails with an error that isn't transient, or `left` returns zero. `left` gets each
+/// transient error and returns the time that is left.
+///
+/// Between calls it waits for the backoff or for the server's `Retry-After`, whichever is longer, but not longer than the
+/// time left.
+pub async fn retry_for<T, F>(
+    mut left: impl FnMut(&ClientError) -> Duration,
     mut call: impl FnMut() -> F,
 ) -> Result<T, ClientError>
 where
     F: Future<Output = Result<T, ClientError>>,
 {
-    let mut delays = Backoff::default();
-    let mut told = false;
+    let mut backoff = Backoff::default();
     loop {
         let error = match call().await {
-            Ok(answer) => return Ok(answer),
-            Err(error) if !error.is_transient() => return Err(error),
-            Err(error) => error,
+            Err(error) if error.is_transient() => error,
+            answer => return answer,
         };
-        let now = Instant::now();
-        let left = deadline().map_or(Duration::MAX, |deadline| deadline.saturating_duration_since(now));
+        let left = left(&error);
         if left.is_zero() {
             return Err(error);
         }
-        // The last try is made at the deadline, whatever the delay would have been.
-        let delay = delays.grow().max(asked_delay(&error)).min(left);
-        if !told {
-            told = true;
-            tracing::warn!("{what}: {error}; trying again");
-        }
-        tokio::time::sleep(delay).await;
+        sleep(backoff.grow().max(retry_after(&error)).min(left)).await;
     }
 }
 
-fn asked_delay(error: &ClientError) -> Duration {
+fn retry_after(error: &ClientError) -> Duration {
     match error {
-        ClientError::Refused { retry_after: Some(delay), .. } => (*delay).min(LONGEST_ASKED),
+        ClientError::Refused { retry_after: Some(delay), .. } => (*delay).min(MAX_RETRY_AFTER),
         _ => Duration::ZERO,
     }
-}
-
-/// Evenly spread between 0 and 1.
-pub(crate) fn random_fraction() -> f64 {
-    // Without randomness the delays only lose their jitter.
-    let random = getrandom::u32().unwrap_or(u32::MAX / 2);
-    f64::from(random) / f64::from(u32::MAX)
 }
 
 #[cfg(test)]
@@ -105,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn delays_grow_to_the_cap_and_are_spread() {
+    fn delays_grow_to_the_cap_and_vary() {
         let mut delays = Backoff::new(Duration::from_secs(1), Duration::from_secs(8));
         let many: Vec<_> = (0..200).map(|_| delays.grow()).collect();
         assert!(many[0] <= Duration::from_secs(1));
@@ -115,7 +129,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_passes_is_tried_again_and_what_stands_is_returned_at_once() {
+    async fn transient_errors_are_retried_and_others_returned_at_once() {
         let calls = Cell::new(0);
         let answer = retry(
             "test",
@@ -141,11 +155,11 @@ mod tests {
                 async { Err::<(), _>(refused(409)) }
             },
         );
-        assert_eq!((answer.await.expect_err("stands").status(), calls.get()), (Some(409), 1));
+        assert_eq!((answer.await.expect_err("final").status(), calls.get()), (Some(409), 1));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_deadline_ends_the_tries_and_may_move() {
+    async fn retries_end_at_the_deadline_which_may_move() {
         let began = Instant::now();
         let deadline = Cell::new(began + Duration::from_secs(5));
         let answer = retry("test", || Some(deadline.get()), || async { Err::<(), _>(refused(503)) });

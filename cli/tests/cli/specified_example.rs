@@ -2,13 +2,11 @@
 //!
 //! Port 3000 is the one fixed port among all tests; nothing else may listen there.
 
-mod common;
-
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use common::{Running, finish_within, in_order, wfg};
+use crate::common::{Running, finish_within, in_order, wfg};
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 use tokio::time::timeout;

@@ -3,12 +3,10 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use common::{Answer, Fake, Request, job, lease};
+use crate::common::{Answer, Fake, Request, job, lease};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 use workflow_graph_worker_sdk::{Worker, WorkerConfig};
-
-mod common;
 
 const LONG: Duration = Duration::from_secs(30);
 

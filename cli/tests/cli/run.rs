@@ -1,11 +1,9 @@
 //! `wfg run`: a workflow without a server, to its end and without a trace.
 
-mod common;
-
 use std::path::Path;
 use std::time::Duration;
 
-use common::{Done, Running, finish, in_order, wfg};
+use crate::common::{Done, Running, finish, in_order, wfg};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::process::Command;

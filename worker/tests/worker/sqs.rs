@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
-use common::queues::Queues;
-use common::{Answer, Fake, job, lease};
+use crate::common::queues::Queues;
+use crate::common::{Answer, Fake, job, lease};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
@@ -15,8 +15,6 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
-
-mod common;
 
 /// A receive of 20 s waits half a second.
 const SECOND: Duration = Duration::from_millis(25);
@@ -162,7 +160,7 @@ async fn the_message_of_a_claim_that_is_not_answered_comes_back() {
             }
             "/api/jobs/claim" if request.json()["ticket"].is_string() => match claims.fetch_add(1, Ordering::SeqCst) {
                 0 => Some(Answer::Drop),
-                1 => common::refuse(503),
+                1 => crate::common::refuse(503),
                 _ => Some(Answer::Json(200, granted("true"))),
             },
             _ => None,

@@ -1,9 +1,7 @@
 //! `wfg output`, in a job and out of one.
 
-mod common;
-
-use common::process::WorkerProcess;
-use common::{World, finish, wfg};
+use crate::common::process::WorkerProcess;
+use crate::common::{World, finish, wfg};
 
 #[tokio::test]
 async fn a_job_reads_what_it_needs_byte_for_byte() {

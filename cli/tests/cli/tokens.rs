@@ -1,10 +1,8 @@
 //! `wfg serve` with tokens, and the commands that make and show them.
 
-mod common;
-
 use std::path::Path;
 
-use common::{Done, Running, finish, in_order, wfg};
+use crate::common::{Done, Running, finish, in_order, wfg};
 use tempfile::TempDir;
 
 const PRODUCTION: &str = "name: deploy\njobs:\n  deploy: {run: echo, labels: production}\n";

@@ -5,10 +5,8 @@ use std::time::Duration;
 
 use serde_json::json;
 use tokio::time::{Instant, sleep};
-use workflow_graph_worker_sdk::executor::Detached;
+use workflow_graph_worker_sdk::Detached;
 use workflow_graph_worker_sdk::{Context, Executor, Failure, Job, Outputs, ShellExecutor, StopReason, Stream};
-
-mod common;
 
 struct Ran {
     result: Result<Outputs, Failure>,
@@ -32,11 +30,11 @@ impl Ran {
 }
 
 fn job(command: &str) -> Job {
-    serde_json::from_value(common::job(command)).expect("a job")
+    serde_json::from_value(crate::common::job(command)).expect("a job")
 }
 
 fn job_with(command: &str, outputs_from: &str) -> Job {
-    let mut job = common::job(command);
+    let mut job = crate::common::job(command);
     job["outputs_from"] = json!(outputs_from);
     serde_json::from_value(job).expect("a job")
 }
@@ -173,7 +171,7 @@ async fn a_job_that_closes_its_output_is_waited_for() {
 #[tokio::test]
 async fn many_lines_keep_their_order() {
     let ran = run("i=0; while [ $i -lt 50000 ]; do echo line $i; i=$((i+1)); done").await;
-    let expected: String = common::numbered("line ", 0..50_000);
+    let expected: String = crate::common::numbered("line ", 0..50_000);
     assert!(ran.text(Stream::Stdout) == expected);
     assert!(ran.log.len() < 25_000, "many lines share a chunk");
 }

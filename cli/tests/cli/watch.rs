@@ -1,8 +1,6 @@
 //! Submitting and watching, against a real server with real workers.
 
-mod common;
-
-use common::{Running, World, finish, in_order};
+use crate::common::{Running, World, finish, in_order};
 
 const DEPLOY: &str = r#"
 jobs:

@@ -1,11 +1,9 @@
 //! What the client sends, and how it reads what it gets.
 
-use common::{Answer, Fake};
+use crate::common::{Answer, Fake};
+use client::{Client, ClientError};
 use serde_json::{Value, json};
 use workflow_graph_worker_sdk::protocol::{JobId, Status, WorkflowId};
-use workflow_graph_worker_sdk::{Client, ClientError};
-
-mod common;
 
 fn workflow(id: &str) -> Value {
     json!({"id": id, "name": "n", "trigger": "", "jobs": [], "status": "queued", "run": 1, "created_at_ms": 1,

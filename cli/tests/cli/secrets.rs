@@ -1,13 +1,11 @@
 //! Secrets in a file: set, listed and removed, given to jobs, and hidden in what these write.
 
-mod common;
-
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use common::process::{WorkerProcess, until_written};
-use common::{Done, Running, finish, wfg};
+use crate::common::process::{WorkerProcess, until_written};
+use crate::common::{Done, Running, finish, wfg};
 use tempfile::TempDir;
 
 const FLOW: &str = r#"

@@ -1,11 +1,9 @@
 //! What a job writes arrives, whatever it writes; with the worker as a process of its own.
 
-mod common;
-
 use std::fmt::Write;
 
-use common::World;
-use common::process::{WorkerProcess, lives, until, until_written};
+use crate::common::World;
+use crate::common::process::{WorkerProcess, lives, until, until_written};
 
 struct Ran {
     world: World,

@@ -1,0 +1,15 @@
+//! `wfg` as a user runs it: the program, real servers and real workers. One test program, so that little is linked.
+
+mod common;
+
+mod inspect;
+mod offline;
+mod output;
+mod run;
+mod secrets;
+mod specified_example;
+mod tokens;
+mod watch;
+mod worker_logs;
+mod worker_many;
+mod worker_shutdown;

@@ -1,0 +1,13 @@
+//! The worker against a scripted server: the library, the program, and the docs of its settings.
+
+mod common;
+
+mod client;
+mod lifecycle;
+mod next;
+mod program;
+mod secrets;
+mod settings;
+mod shell;
+#[cfg(feature = "sqs")]
+mod sqs;
