@@ -174,12 +174,9 @@ fn parse_transport(text: &str) -> Result<Transport, String> {
     }
 }
 
-/// Parses `90s`, `500ms`, `30m`, `6h`, `90d` or `1h 30m`. A number without a unit is in seconds.
+/// Reads a length of time as [`protocol::time::parse_duration`] does.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
-    let seconds = text.parse().map(Duration::from_secs);
-    seconds
-        .or_else(|_| humantime::parse_duration(text))
-        .map_err(|_| format!("{text:?} is not a time such as 90s, 500ms, 30m or 6h"))
+    protocol::time::parse_duration(text).map_err(|error| error.to_string())
 }
 
 fn parse_seconds(text: &str) -> Result<u32, String> {

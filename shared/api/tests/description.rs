@@ -11,7 +11,6 @@ use http::{Request, Response};
 use memory::Memory;
 use protocol::limits;
 use serde_json::{Value, json};
-use workflow::from_yaml;
 
 const DEFINITION: &str = "
 name: release
@@ -171,29 +170,4 @@ async fn a_list_in_place_of_an_object_is_refused() {
     let refused = json_of(&api.send(Request::post(&run), " []".to_owned()).await, 422);
     assert_eq!(refused["error"]["message"], "the body is a list; it must be an object");
     assert_eq!(api.send(Request::post(&run), String::new()).await.status(), 202, "no body at all is fine");
-}
-
-/// What a definition may say is checked by hand, so nothing else keeps its description up to date.
-#[tokio::test]
-async fn the_keys_of_a_definition_are_those_that_are_described() {
-    let api = Api::new().await;
-    let keys = |definition: &str| -> Vec<String> {
-        let problems = from_yaml(definition).expect_err("there is no key of 26 letters");
-        let (_, keys) = problems[0].message.split_once("; its keys are ").expect("they are named");
-        keys.split(", ").map(str::to_owned).collect()
-    };
-    let unknown = "abcdefghijklmnopqrstuvwxyz";
-    for (definition, pointer) in [
-        (format!("{{{unknown}: 1, jobs: {{a: {{run: x}}}}}}"), "/Definition/properties"),
-        (format!("jobs: {{a: {{run: x, {unknown}: 1}}}}"), "/DefinitionJob/properties"),
-        (format!("jobs: {{a: {{run: x, retry: {{{unknown}: 1}}}}}}"), "/DefinitionJob/properties/retry/properties"),
-        (
-            format!("jobs: {{a: {{steps: [{{run: x, {unknown}: 1}}]}}}}"),
-            "/DefinitionJob/properties/steps/items/properties",
-        ),
-    ] {
-        let mut keys = keys(&definition);
-        keys.sort();
-        assert_eq!(keys, api.described.names(pointer), "{pointer}");
-    }
 }

@@ -1,4 +1,4 @@
-//! Points in time as the protocol writes them.
+//! Points in time as the protocol writes them, and lengths of time as people write them.
 
 use std::fmt;
 use std::ops::{Add, Sub};
@@ -51,8 +51,59 @@ impl Sub<Duration> for Millis {
     }
 }
 
+/// Why a text is not a length of time.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadDuration {
+    /// It is something else.
+    #[error("{0:?} is not a time such as 90s, 500ms, 30m, 1h30m or 2d")]
+    Syntax(String),
+    /// It is a time, and too long to count.
+    #[error("{0:?} is too long")]
+    TooLong(String),
+}
+
+/// Reads a length of time: whole seconds, or numbers with the units `ms`, `s`, `m`, `h` and `d`, such as `90s` or `1h30m`.
+///
+/// # Errors
+/// If it is neither, or too long.
+pub fn parse_duration(text: &str) -> Result<Duration, BadDuration> {
+    let syntax = || BadDuration::Syntax(text.to_owned());
+    // humantime reads other words too: `1M` is a month.
+    if text.is_empty() || !text.chars().all(|c| c.is_ascii_digit() || "mshd".contains(c)) {
+        return Err(syntax());
+    }
+    if text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return text.parse().map(Duration::from_secs).map_err(|_| BadDuration::TooLong(text.to_owned()));
+    }
+    humantime::parse_duration(text).map_err(|error| match error {
+        humantime::DurationError::NumberOverflow => BadDuration::TooLong(text.to_owned()),
+        _ => syntax(),
+    })
+}
+
 impl fmt::Display for Millis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_length_of_time_is_seconds_or_has_units() {
+        let millis = |text| parse_duration(text).map(|time| time.as_millis());
+        for (text, expected) in
+            [("90", 90_000), ("0", 0), ("500ms", 500), ("6h", 21_600_000), ("1h30m", 5_400_000), ("2d", 172_800_000)]
+        {
+            assert_eq!(millis(text), Ok(expected), "{text}");
+        }
+        for bad in ["", "s", "-1s", "1.5s", "1 h", "1M", "2weeks", "1h30", "ms", "soon"] {
+            assert_eq!(millis(bad), Err(BadDuration::Syntax(bad.to_owned())), "{bad}");
+        }
+        for long in ["99999999999999999999", "99999999999999999999s", "18446744073709551615d"] {
+            assert_eq!(millis(long), Err(BadDuration::TooLong(long.to_owned())), "{long}");
+        }
     }
 }

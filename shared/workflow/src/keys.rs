@@ -1,9 +1,13 @@
-//! Which keys there are, and what to say about the others.
+//! The table of keys: every key of a workflow file and of the list form, what it accepts and what it means.
+//!
+//! The parser refuses a key that is not here. The JSON Schema, the body in the OpenAPI description and the table in
+//! `docs/workflow-file.md` are made from it, and a test feeds the parser and the schema the same documents.
 
+use super::advice::advice;
 use super::node::{Entry, Path};
-use super::report::{Report, nearest, quote};
+use super::report::{Report, quote};
 
-/// A place with keys of its own.
+/// A mapping of the file that has keys of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Level {
     Workflow,
@@ -11,39 +15,166 @@ pub(super) enum Level {
     Retry,
     Step,
     Reference,
+    /// The workflow of the list form, which only programs write. Unknown keys are ignored there.
+    ListedWorkflow,
+    /// A job of the list form.
+    ListedJob,
 }
 
-impl Level {
-    const ALL: [Self; 5] = [Self::Workflow, Self::Job, Self::Retry, Self::Step, Self::Reference];
+/// One key.
+pub(super) struct Key {
+    pub name: &'static str,
+    pub form: Form,
+    pub required: bool,
+    /// What it means: one or two sentences of Markdown.
+    pub about: &'static str,
+}
 
-    fn keys(self) -> &'static [&'static str] {
+/// What a key accepts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// A text that lists show, up to `limits::NAME`.
+    Shown,
+    /// Anything; its words are shown as the trigger.
+    Trigger,
+    /// Variables; with `references`, a value may come from the output of a needed job.
+    Env {
+        references: bool,
+    },
+    /// At least one job: a mapping of ids to jobs, or the list of the list form.
+    Jobs,
+    JobId,
+    JobIds,
+    Labels,
+    Secrets,
+    /// A shell script with something in it.
+    Script,
+    /// A shell script, which may be empty.
+    Command,
+    Steps,
+    /// How many tries: 0 to `limits::RETRIES`.
+    Tries,
+    Retry,
+    /// A time in whole seconds, from `least` to `limits::TIMEOUT_SECS`.
+    Time {
+        least: u32,
+    },
+    /// One of these words.
+    Word(&'static [&'static str]),
+    /// `<job>.<output>`.
+    OutputOfJob,
+    /// Any value, up to `limits::KEPT` as JSON.
+    Any,
+}
+
+const fn key(name: &'static str, form: Form, about: &'static str) -> Key {
+    Key { name, form, required: false, about }
+}
+
+const fn required(name: &'static str, form: Form, about: &'static str) -> Key {
+    Key { name, form, required: true, about }
+}
+
+const WORKFLOW: &[Key] = &[
+    key("name", Form::Shown, "The workflow's name in lists. Default: the name of the file."),
+    key("on", Form::Trigger, "Shown as the workflow's trigger. It starts nothing."),
+    key("env", Form::Env { references: false }, "Environment variables of every job."),
+    required("jobs", Form::Jobs, "The jobs, by id."),
+];
+
+const JOB: &[Key] = &[
+    key("name", Form::Shown, "The job's name for people. Default: its id."),
+    key("needs", Form::JobIds, "Jobs that must succeed before this one starts."),
+    key("run", Form::Script, "A script that `sh` runs in the worker's directory. A job has either `run` or `steps`."),
+    key(
+        "labels",
+        Form::Labels,
+        "A worker must have *all* of these labels. Without labels any worker may take the job.",
+    ),
+    key("retries", Form::Tries, "Tries after the first. Short for `retry: {max: ...}`."),
+    key("retry", Form::Retry, "How often, and after what delay, a failed job is tried again."),
+    key("timeout", Form::Time { least: 1 }, "Longest time of one attempt. The engine ends a longer one itself."),
+    key("queue_timeout", Form::Time { least: 1 }, "The job fails if no worker takes it for so long."),
+    key("steps", Form::Steps, "Scripts that run in this order until one fails."),
+    key("outputs_from", Form::Word(&["both", "stdout", "file"]), "Where the worker looks for outputs. Default: both."),
+    key("metadata", Form::Any, "Stored and returned as given."),
+    key("env", Form::Env { references: true }, "Environment variables. They win over those of the workflow."),
+    key("secrets", Form::Secrets, "Secrets that the job is given as environment variables of the same names."),
+];
+
+const RETRY: &[Key] = &[
+    key("max", Form::Tries, "Tries after the first."),
+    key("lost", Form::Tries, "Tries after a lost worker, counted apart from `max`."),
+    key("timeout", Form::Tries, "Tries after a timeout, counted apart from `max`."),
+    key("backoff", Form::Word(&["fixed", "exponential"]), "Whether the delay stays the same or doubles with each try."),
+    key(
+        "delay",
+        Form::Time { least: 0 },
+        "Delay before the second try. Default: 10 s if `backoff` is given, else none.",
+    ),
+    key("max_delay", Form::Time { least: 0 }, "Longest delay; only with `backoff: exponential`. Default: 5 m."),
+];
+
+const STEP: &[Key] = &[
+    key("id", Form::JobId, "Unique in its job; the step's title if it has no name."),
+    key("name", Form::Shown, "The step's title in the log."),
+    required("run", Form::Script, "A script that `sh` runs."),
+    key("env", Form::Env { references: false }, "Environment variables. They win over those of the job."),
+];
+
+const REFERENCE: &[Key] =
+    &[required("from", Form::OutputOfJob, "The job that gives the value, which must be needed, and its output.")];
+
+const LISTED_WORKFLOW: &[Key] = &[
+    key("name", Form::Shown, "The workflow's name in lists."),
+    key("trigger", Form::Shown, "Shown as the workflow's trigger. It starts nothing."),
+    required("jobs", Form::Jobs, "The jobs."),
+];
+
+const LISTED_JOB: &[Key] = &[
+    required("id", Form::JobId, "Unique in the workflow."),
+    required("name", Form::Shown, "The job's name for people."),
+    required("command", Form::Command, "A script that `sh` runs."),
+    key("depends_on", Form::JobIds, "Jobs that must succeed before this one starts."),
+    key("required_labels", Form::Labels, "A worker must have all of these labels."),
+    key("secrets", Form::Secrets, "Secrets that the job is given as environment variables of the same names."),
+    key("max_retries", Form::Tries, "Tries after the first."),
+    key("metadata", Form::Any, "Stored and returned as given."),
+    key("ports", Form::Any, "Stored and returned as given."),
+    key("children", Form::Any, "Stored and returned as given."),
+    key("collapsed", Form::Any, "Stored and returned as given."),
+];
+
+impl Level {
+    /// Those of the file that people write.
+    pub const WRITTEN: [Self; 5] = [Self::Workflow, Self::Job, Self::Retry, Self::Step, Self::Reference];
+
+    /// In the order of messages and documentation.
+    pub fn keys(self) -> &'static [Key] {
         match self {
-            Self::Workflow => &["name", "on", "env", "jobs"],
-            Self::Job => &[
-                "name",
-                "needs",
-                "run",
-                "labels",
-                "retries",
-                "retry",
-                "timeout",
-                "queue_timeout",
-                "steps",
-                "outputs_from",
-                "metadata",
-                "env",
-                "secrets",
-            ],
-            Self::Retry => &["max", "lost", "timeout", "backoff", "delay", "max_delay"],
-            Self::Step => &["id", "name", "run", "env"],
-            Self::Reference => &["from"],
+            Self::Workflow => WORKFLOW,
+            Self::Job => JOB,
+            Self::Retry => RETRY,
+            Self::Step => STEP,
+            Self::Reference => REFERENCE,
+            Self::ListedWorkflow => LISTED_WORKFLOW,
+            Self::ListedJob => LISTED_JOB,
         }
     }
 
-    fn name(self) -> &'static str {
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        self.keys().iter().map(|key| key.name)
+    }
+
+    pub fn has(self, name: &str) -> bool {
+        self.names().any(|key| key == name)
+    }
+
+    /// For messages.
+    pub fn name(self) -> &'static str {
         match self {
-            Self::Workflow => "a workflow",
-            Self::Job => "a job",
+            Self::Workflow | Self::ListedWorkflow => "a workflow",
+            Self::Job | Self::ListedJob => "a job",
             Self::Retry => "`retry`",
             Self::Step => "a step",
             Self::Reference => "a value from an output",
@@ -51,7 +182,7 @@ impl Level {
     }
 }
 
-/// The value of a key, with its place.
+/// The entry of a key, with its position.
 pub(super) fn find<'a>(entries: &'a [Entry], key: &str) -> Option<&'a Entry> {
     entries.iter().find(|entry| entry.key == key)
 }
@@ -59,76 +190,11 @@ pub(super) fn find<'a>(entries: &'a [Entry], key: &str) -> Option<&'a Entry> {
 /// Reports every key that isn't one of `level`.
 pub(super) fn check(report: &mut Report, entries: &[Entry], path: Path<'_>, level: Level) {
     for Entry { key, key_at, .. } in entries {
-        if level.keys().contains(&key.as_str()) {
+        if level.has(key) {
             continue;
         }
         let advice = if report.is_full() { String::new() } else { advice(key, level) };
         let message = format!("{} is not a key of {}{advice}", quote(key), level.name());
         report.add("unknown_key", *key_at, path.key(key), message);
     }
-}
-
-fn advice(key: &str, level: Level) -> String {
-    if let Some(advice) = instead(key, level) {
-        return format!(": {advice}");
-    }
-    if let Some(near) = nearest(key, level.keys().iter().copied(), &mut usize::MAX.clone()) {
-        return format!("; did you mean `{near}`?");
-    }
-    let elsewhere = Level::ALL.into_iter().find(|other| other.keys().contains(&key));
-    match elsewhere {
-        Some(other) => format!(", but of {}", other.name()),
-        None => format!("; its keys are {}", level.keys().join(", ")),
-    }
-}
-
-/// For keys that people bring from other systems: what to write, or that there is no such thing.
-fn instead(key: &str, level: Level) -> Option<&'static str> {
-    Some(match key {
-        "id" if level == Level::Job => "a job's id is its key under `jobs`",
-        "<<" => "merge keys are not supported; write the keys out",
-        "true" if level == Level::Workflow => "write `on`",
-        "runs-on" | "runs_on" | "tags" | "required_labels" | "agents" | "pool" => {
-            "write `labels`, a list; a worker must have all of them"
-        }
-        "depends_on" | "depends-on" | "dependsOn" | "dependencies" | "requires" | "after" | "stage" => {
-            "write `needs`, a list of jobs"
-        }
-        "command" | "commands" | "cmd" | "script" | "before_script" | "after_script" => "write `run`",
-        "uses" => "there are no actions; write what it does as `run`",
-        "with" | "inputs" | "args" => "there are no inputs; give values in `env`",
-        "if" | "when" | "only" | "except" | "rules" => {
-            "there are no conditions; a job runs when all it needs succeeded, and may test more in its `run`"
-        }
-        "strategy" | "matrix" | "fail-fast" | "max-parallel" | "parallel" => {
-            "there is no matrix; write a job for each combination"
-        }
-        "timeout-minutes" | "timeout_minutes" => "write `timeout`, in seconds or as `90s`, `30m` or `6h`",
-        "permissions" | "id-token" => "there are no permissions; a job has those of its worker",
-        "continue-on-error" | "allow_failure" | "ignore_errors" => {
-            "a failed job always stops those that need it; end its command with `|| true`"
-        }
-        "container" | "image" | "services" | "docker" => {
-            "there are no containers; start them in `run`, and require a label of workers that can"
-        }
-        "working-directory" | "working_directory" | "workdir" | "cwd" => "write `cd` in `run`",
-        "shell" | "defaults" => "every `run` is read by `sh`; to use another shell, call it there",
-        "concurrency" | "resource_group" => "limits on runs at the same time are not supported",
-        "environment" | "variables" | "vars" => "write `env`",
-        "outputs" | "artifacts" => {
-            "outputs aren't declared; print `::set-output name=value`, and a job that needs this one receives them"
-        }
-        "cache" => "there is no cache; a job runs in its worker's directory, which stays",
-        "retries" | "max_retries" | "max_attempts" if level != Level::Retry => {
-            if level == Level::Job {
-                "write `retries`"
-            } else {
-                "write `retries` on the job"
-            }
-        }
-        "run-name" | "title" => "write `name`",
-        "triggers" | "trigger" => "write `on`",
-        "branches" | "stages" | "workflow" | "version" => "there is no such thing; leave it out",
-        _ => return None,
-    })
 }

@@ -9,6 +9,7 @@
 //! from_json ─ json ─┘                └─ list                     (jobs: a list)
 //! ```
 
+mod advice;
 mod bounds;
 mod builder;
 mod check;
@@ -21,6 +22,7 @@ mod list;
 mod node;
 mod report;
 mod retry;
+mod schema;
 mod script;
 mod secrets;
 mod steps;
@@ -38,6 +40,7 @@ use serde::{Deserialize, Serialize};
 pub use self::bounds::{Budgets, Retry, TimeLimits};
 pub use self::graph::topological_order;
 pub use self::job::{JobSettings, Passthrough};
+pub use self::schema::{definition_schema, json_schema, list_schema};
 pub use self::script::command;
 
 use self::node::{Kind, Node};

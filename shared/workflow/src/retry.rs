@@ -1,6 +1,7 @@
 //! How often a job is tried, and how long it may take.
 
 use protocol::limits;
+use protocol::time::{BadDuration, parse_duration};
 use protocol::wire::Backoff;
 
 use super::check::Checker;
@@ -77,20 +78,17 @@ impl Checker<'_> {
         TimeLimits { timeout: time("timeout"), queue_timeout: time("queue_timeout") }
     }
 
-    /// A time in whole seconds: a number of them, or `90s`, `30m`, `6h`.
+    /// A time in whole seconds: a number of them, or `90s`, `30m`, `1h30m`.
     fn seconds(&mut self, node: &Node, path: Path<'_>, least: u32) -> Option<u32> {
         let text = node.text().unwrap_or_default();
-        let (digits, unit) = match text.chars().last() {
-            Some('s') => (&text[..text.len() - 1], 1),
-            Some('m') => (&text[..text.len() - 1], 60),
-            Some('h') => (&text[..text.len() - 1], 60 * 60),
-            _ => (text, 1),
+        let secs = match parse_duration(text) {
+            Ok(time) if !text.contains("ms") => u32::try_from(time.as_secs()).ok(),
+            Err(BadDuration::TooLong(_)) => None,
+            _ => {
+                self.wrong_type(node, path, "a time in whole seconds, or as `90s`, `30m` or `1h30m`");
+                return None;
+            }
         };
-        if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-            self.wrong_type(node, path, "a time in whole seconds, or as `90s`, `30m` or `6h`");
-            return None;
-        }
-        let secs = digits.parse::<u64>().ok().and_then(|n| n.checked_mul(unit)).and_then(|n| u32::try_from(n).ok());
         let secs = secs.filter(|secs| (least..=limits::TIMEOUT_SECS).contains(secs));
         if secs.is_none() {
             let shown: String = text.chars().take(40).collect();

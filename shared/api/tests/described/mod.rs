@@ -30,12 +30,6 @@ impl Described {
         paths.values().flat_map(|methods| methods.as_object().expect("methods").values()).collect()
     }
 
-    /// The names of an object in a schema.
-    pub fn names(&self, pointer: &str) -> Vec<String> {
-        let schemas = &self.0["components"]["schemas"];
-        schemas.pointer(pointer).and_then(Value::as_object).expect("an object").keys().cloned().collect()
-    }
-
     /// That the answer has a described status, type, body and headers.
     pub fn check(&self, method: &Method, path: &str, response: &Response<Bytes>) {
         let operation = self.operation(method, self.template(method, path));

@@ -3,6 +3,7 @@
 mod any_text;
 mod bounds;
 mod json;
+mod keys;
 
 use protocol::wire::{self, Backoff, OutputsFrom};
 use serde_json::json;
@@ -286,7 +287,9 @@ fn labels_are_checked_one_by_one_and_counted_once() {
 #[test]
 fn times_are_seconds_or_have_a_unit_and_are_within_fourteen_days() {
     let limits = |line: &str| yaml(&format!("jobs: {{a: {{run: x, {line}}}}}")).jobs[0].settings.limits;
-    for (text, secs) in [("5", 5), ("90s", 90), ("'30m'", 1800), ("6h", 21_600), ("336h", 1_209_600)] {
+    for (text, secs) in
+        [("5", 5), ("90s", 90), ("'30m'", 1800), ("6h", 21_600), ("1h30m", 5400), ("5d", 432_000), ("336h", 1_209_600)]
+    {
         let both = limits(&format!("timeout: {text}, queue_timeout: {text}"));
         assert_eq!(both, TimeLimits { timeout: Some(secs), queue_timeout: Some(secs) }, "{text}");
     }
@@ -294,7 +297,7 @@ fn times_are_seconds_or_have_a_unit_and_are_within_fourteen_days() {
     for text in ["0", "0s", "337h", "1209601", "99999999999999999999h"] {
         assert_eq!(codes(&format!("run: x\ntimeout: {text}")), ["out_of_range"], "{text}");
     }
-    for text in ["", "soon", "1.5h", "-1", "5d", "1h30m", "[1]", "s", "ä"] {
+    for text in ["", "soon", "1.5h", "-1", "1500ms", "1w", "[1]", "s", "ä"] {
         assert_eq!(codes(&format!("run: x\nqueue_timeout: {text}")), ["wrong_type"], "{text}");
     }
 }

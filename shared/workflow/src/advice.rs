@@ -1,0 +1,70 @@
+//! Advice on a key that the file must not have.
+
+use super::keys::Level;
+use super::report::nearest;
+
+/// What to add to the message about an unknown key: what to write instead, or which keys there are.
+pub(super) fn advice(key: &str, level: Level) -> String {
+    if let Some(advice) = instead(key, level) {
+        return format!(": {advice}");
+    }
+    if let Some(near) = nearest(key, level.names(), &mut usize::MAX.clone()) {
+        return format!("; did you mean `{near}`?");
+    }
+    let elsewhere = Level::WRITTEN.into_iter().find(|other| other.has(key));
+    match elsewhere {
+        Some(other) => format!(", but of {}", other.name()),
+        None => format!("; its keys are {}", level.names().collect::<Vec<_>>().join(", ")),
+    }
+}
+
+/// For keys that people bring from other systems: what to write, or that there is no such thing.
+fn instead(key: &str, level: Level) -> Option<&'static str> {
+    Some(match key {
+        "id" if level == Level::Job => "a job's id is its key under `jobs`",
+        "<<" => "merge keys are not supported; write the keys out",
+        "true" if level == Level::Workflow => "write `on`",
+        "runs-on" | "runs_on" | "tags" | "required_labels" | "agents" | "pool" => {
+            "write `labels`, a list; a worker must have all of them"
+        }
+        "depends_on" | "depends-on" | "dependsOn" | "dependencies" | "requires" | "after" | "stage" => {
+            "write `needs`, a list of jobs"
+        }
+        "command" | "commands" | "cmd" | "script" | "before_script" | "after_script" => "write `run`",
+        "uses" => "there are no actions; write what it does as `run`",
+        "with" | "inputs" | "args" => "there are no inputs; give values in `env`",
+        "if" | "when" | "only" | "except" | "rules" => {
+            "there are no conditions; a job runs when all it needs succeeded, and may test more in its `run`"
+        }
+        "strategy" | "matrix" | "fail-fast" | "max-parallel" | "parallel" => {
+            "there is no matrix; write a job for each combination"
+        }
+        "timeout-minutes" | "timeout_minutes" => "write `timeout`, in seconds or as `90s`, `30m` or `6h`",
+        "permissions" | "id-token" => "there are no permissions; a job has those of its worker",
+        "continue-on-error" | "allow_failure" | "ignore_errors" => {
+            "a failed job always stops those that need it; end its command with `|| true`"
+        }
+        "container" | "image" | "services" | "docker" => {
+            "there are no containers; start them in `run`, and require a label of workers that can"
+        }
+        "working-directory" | "working_directory" | "workdir" | "cwd" => "write `cd` in `run`",
+        "shell" | "defaults" => "every `run` is read by `sh`; to use another shell, call it there",
+        "concurrency" | "resource_group" => "limits on runs at the same time are not supported",
+        "environment" | "variables" | "vars" => "write `env`",
+        "outputs" | "artifacts" => {
+            "outputs aren't declared; print `::set-output name=value`, and a job that needs this one receives them"
+        }
+        "cache" => "there is no cache; a job runs in its worker's directory, which stays",
+        "retries" | "max_retries" | "max_attempts" if level != Level::Retry => {
+            if level == Level::Job {
+                "write `retries`"
+            } else {
+                "write `retries` on the job"
+            }
+        }
+        "run-name" | "title" => "write `name`",
+        "triggers" | "trigger" => "write `on`",
+        "branches" | "stages" | "workflow" | "version" => "there is no such thing; leave it out",
+        _ => return None,
+    })
+}

@@ -1,0 +1,204 @@
+//! The JSON Schema of a workflow file, made from the table of keys.
+//!
+//! A schema cannot say everything that the parser checks: ids that must exist, cycles, sizes in bytes, and numbers that
+//! are written as text.
+
+use protocol::{JobId, Label, SecretName, limits};
+use schemars::generate::SchemaSettings;
+use schemars::{JsonSchema, SchemaGenerator};
+use serde_json::{Map, Value, json};
+
+use super::keys::{Form, Key, Level};
+
+/// The JSON Schema of the file that people write, as an editor reads it.
+#[must_use]
+pub fn json_schema() -> Value {
+    let mut schema = definition_schema();
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema".into();
+    schema["title"] = "workflow-graph workflow".into();
+    schema
+}
+
+/// The schema of [`json_schema`], to be part of another: `jobs` is a mapping, and unknown keys are refused.
+#[must_use]
+pub fn definition_schema() -> Value {
+    let mut schema = Style::Written.level(Level::Workflow);
+    schema["description"] = about_size().into();
+    schema
+}
+
+/// The schema of the form that programs send: `jobs` is a list, unknown fields are ignored, and null is the same as
+/// nothing.
+#[must_use]
+pub fn list_schema() -> Value {
+    let mut schema = Style::Listed.level(Level::ListedWorkflow);
+    schema["description"] = about_size().into();
+    schema
+}
+
+fn about_size() -> String {
+    format!("A workflow, at most {} bytes of text.", limits::DEFINITION)
+}
+
+/// How strictly a form is read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Style {
+    /// By people: numbers, true and false are taken as text, and one item stands for a list of one.
+    Written,
+    /// By programs: a text is a string and a list is a list. Only the items of a list may be any scalar.
+    Listed,
+}
+
+impl Style {
+    fn level(self, level: Level) -> Value {
+        let required: Vec<&str> = level.keys().iter().filter(|key| key.required).map(|key| key.name).collect();
+        let properties: Map<String, Value> =
+            level.keys().iter().map(|key| (key.name.to_owned(), self.key(key))).collect();
+        let mut schema = json!({ "type": "object", "properties": properties });
+        if self == Self::Written {
+            schema["additionalProperties"] = false.into();
+        }
+        if !required.is_empty() {
+            schema["required"] = required.into();
+        }
+        rules_between_keys(level, &mut schema);
+        schema
+    }
+
+    fn key(self, key: &Key) -> Value {
+        let mut schema = self.form(key.form);
+        if self == Self::Listed && !key.required {
+            allow("null", &mut schema);
+        }
+        schema["description"] = key.about.into();
+        schema
+    }
+
+    fn form(self, form: Form) -> Value {
+        match form {
+            Form::Shown => {
+                let mut schema = self.text(json!({ "type": "string" }));
+                schema["maxLength"] = limits::NAME.into();
+                schema
+            }
+            Form::Trigger => {
+                let text = self.form(Form::Shown);
+                json!({ "anyOf": [text, { "type": "array", "items": self.text(json!({ "type": "string" })) }, { "type": "object" }] })
+            }
+            Form::Env { references } => self.env(references),
+            Form::Jobs => self.jobs(),
+            Form::JobId => self.text(of::<JobId>()),
+            Form::JobIds => self.list(&Self::Written.text(of::<JobId>()), &json!({ "uniqueItems": true })),
+            // At most so many different ones, which no schema can count.
+            Form::Labels => self.list(&Self::Written.text(of::<Label>()), &json!({})),
+            Form::Secrets => {
+                // A number is no name, but `true` is one.
+                let mut name = of::<SecretName>();
+                allow("boolean", &mut name);
+                self.list(&name, &json!({ "uniqueItems": true, "maxItems": limits::SECRETS_PER_JOB }))
+            }
+            Form::Script => self.text(json!({ "type": "string", "pattern": r"^[^\u0000]*[^\u0000\s][^\u0000]*$" })),
+            Form::Command => self.text(json!({ "type": "string", "pattern": r"^[^\u0000]*$" })),
+            Form::Steps => {
+                json!({ "type": "array", "minItems": 1, "maxItems": limits::STEPS, "items": self.level(Level::Step) })
+            }
+            Form::Tries => json!({ "type": "integer", "minimum": 0, "maximum": limits::RETRIES }),
+            Form::Retry => self.level(Level::Retry),
+            Form::Time { least } => json!({ "anyOf": [
+                { "type": "integer", "minimum": least, "maximum": limits::TIMEOUT_SECS },
+                { "type": "string", "pattern": "^([0-9]+|([0-9]+[smhd])+)$" },
+            ] }),
+            Form::Word(words) => json!({ "enum": words }),
+            Form::OutputOfJob => json!({ "type": "string", "minLength": 3 }),
+            Form::Any => json!({}),
+        }
+    }
+
+    /// A schema of texts, and where people write, of the other scalars that are taken as texts.
+    fn text(self, mut schema: Value) -> Value {
+        if self == Self::Written {
+            allow("number", &mut schema);
+            allow("boolean", &mut schema);
+        }
+        schema
+    }
+
+    fn list(self, item: &Value, rules: &Value) -> Value {
+        let mut list = json!({ "type": "array", "items": item });
+        merge(&mut list, rules);
+        if self == Self::Written { json!({ "anyOf": [item, list] }) } else { list }
+    }
+
+    fn jobs(self) -> Value {
+        match self {
+            Self::Written => json!({
+                "type": "object",
+                "minProperties": 1,
+                "maxProperties": limits::JOBS,
+                "propertyNames": of::<JobId>(),
+                "additionalProperties": self.level(Level::Job),
+            }),
+            Self::Listed => json!({
+                "type": "array",
+                "minItems": 1,
+                "maxItems": limits::JOBS,
+                "items": self.level(Level::ListedJob),
+            }),
+        }
+    }
+
+    fn env(self, references: bool) -> Value {
+        let text = json!({
+            "type": ["string", "number", "boolean", "null"],
+            "pattern": r"^[^\u0000]*$",
+            "maxLength": limits::ENV_VALUE,
+        });
+        let value = if references { json!({ "anyOf": [text, self.level(Level::Reference)] }) } else { text };
+        json!({
+            "type": "object",
+            "maxProperties": limits::ENV,
+            "propertyNames": { "pattern": "^[A-Za-z_][A-Za-z0-9_]*$" },
+            "additionalProperties": value,
+        })
+    }
+}
+
+/// What keys of one mapping say about one another.
+fn rules_between_keys(level: Level, schema: &mut Value) {
+    match level {
+        Level::Job => merge(
+            schema,
+            &json!({
+                "oneOf": [{ "required": ["run"] }, { "required": ["steps"] }],
+                "not": { "required": ["retries", "retry"] },
+            }),
+        ),
+        Level::Retry => {
+            let exponential =
+                json!({ "required": ["backoff"], "properties": { "backoff": { "const": "exponential" } } });
+            merge(schema, &json!({ "dependentSchemas": { "max_delay": exponential } }));
+        }
+        _ => {}
+    }
+}
+
+/// The schema of a type of the protocol as it is read.
+fn of<T: JsonSchema>() -> Value {
+    let settings = SchemaSettings::draft2020_12().for_deserialize().with(|settings| settings.inline_subschemas = true);
+    T::json_schema(&mut SchemaGenerator::new(settings)).to_value()
+}
+
+fn merge(schema: &mut Value, rules: &Value) {
+    for (name, rule) in rules.as_object().into_iter().flatten() {
+        schema[name] = rule.clone();
+    }
+}
+
+/// Allows one more type, where the schema limits the types.
+fn allow(kind: &str, schema: &mut Value) {
+    match schema.get_mut("type") {
+        Some(Value::Array(kinds)) => kinds.push(kind.into()),
+        Some(one) => *one = json!([one.take(), kind]),
+        None => {}
+    }
+}

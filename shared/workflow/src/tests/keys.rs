@@ -1,0 +1,256 @@
+//! The table of keys, the parser and the schema agree, and what is generated from the table is up to date.
+
+use std::fmt::Write;
+use std::path::Path;
+use std::{env, fs};
+
+use jsonschema::Validator;
+use protocol::limits;
+use serde_json::{Value, json};
+
+use super::super::keys::{Form, Key, Level};
+use super::super::*;
+
+/// Values of every type, and texts that some key accepts and another refuses.
+fn values() -> Vec<Value> {
+    let texts =
+        ["", " ", "x", "b", "a.b", "a/b", "a b", "A_1", "1a", "fixed", "exponential", "stdout", "both", "b.out"];
+    let times = ["5", "90s", "30m", "6h", "1h30m", "1500ms", "1 h", "s", "1.5h", "-1", "soon"];
+    let scalars = [json!(null), json!(true), json!(0), json!(1), json!(-1), json!(1.5), json!(101), json!(1_209_601)];
+    let long = [limits::NAME, limits::NAME + 1, 65_537].map(|size| json!("x".repeat(size)));
+    let lists = [json!([]), json!(["b"]), json!([1]), json!([true]), json!([null]), json!([[]]), json!(["b", "b"])];
+    let objects = [
+        json!({}),
+        json!({ "x": 1 }),
+        json!({ "A": null, "B": "x" }),
+        json!({ "A": [] }),
+        json!({ "1a": "x" }),
+        json!({ "A": { "from": "b.out" } }),
+        json!({ "A": { "from": 1 } }),
+        json!({ "A": { "form": "b.out" } }),
+        json!({ "max": 1, "lost": 0, "timeout": 2, "backoff": "exponential", "delay": 5, "max_delay": "1m" }),
+        json!({ "max_delay": 5 }),
+        json!({ "backoff": "fixed", "max_delay": 5 }),
+        json!({ "max": "1" }),
+        json!({ "z": { "run": "x" } }),
+        json!({ "z": { "run": "x", "runs": "x" } }),
+        json!({ "z": { "run": "x", "steps": [{ "run": "x" }] } }),
+        json!({ "z": { "run": "x", "retries": 1, "retry": {} } }),
+        json!({ "z": {} }),
+        json!({ "a/b": { "run": "x" } }),
+        json!([{ "run": "x" }]),
+        json!([{ "run": "x", "id": "s", "name": 1, "env": { "A": 1 } }]),
+        json!([{ "id": "s" }]),
+        json!([{ "run": "x", "if": true }]),
+        json!([{ "id": "z", "name": "z", "command": "" }]),
+        json!([{ "id": "z", "name": "z" }]),
+        json!([{ "id": 1, "name": "z", "command": "" }]),
+    ];
+    let texts = texts.iter().chain(&times).map(|text| json!(text));
+    texts.chain(scalars).chain(long).chain(lists).chain(objects).collect()
+}
+
+/// A good document in which one value of `key` is replaced.
+fn document(level: Level, key: &str, value: Value) -> Value {
+    let mut job = json!({ "run": "x", "needs": "b" });
+    let mut workflow = json!({ "jobs": { "b": { "run": "x" } } });
+    let mut listed = json!({ "id": "a", "name": "a", "command": "x" });
+    match level {
+        Level::Workflow => {
+            workflow[key] = value;
+            return workflow;
+        }
+        Level::ListedWorkflow => {
+            let mut workflow = json!({ "jobs": [listed] });
+            workflow[key] = value;
+            return workflow;
+        }
+        Level::ListedJob => {
+            listed[key] = value;
+            let b = json!({ "id": "b", "name": "b", "command": "x" });
+            return json!({ "jobs": [listed, b] });
+        }
+        Level::Job => {
+            if key == "steps" {
+                job = json!({});
+            }
+            job[key] = value;
+        }
+        Level::Retry => {
+            job["retry"] = json!({ "backoff": "exponential" });
+            job["retry"][key] = value;
+        }
+        Level::Step => {
+            job = json!({ "steps": [{ "run": "x" }] });
+            job["steps"][0][key] = value;
+        }
+        Level::Reference => job["env"] = json!({ "A": { key: value } }),
+    }
+    workflow["jobs"]["a"] = job;
+    workflow
+}
+
+/// Codes of rules that a schema cannot express: about other parts of the document, or numbers written as text.
+const BEYOND_A_SCHEMA: [&str; 6] =
+    ["unknown_need", "self_need", "bad_reference", "secret_is_set", "duplicate_job", "duplicate_need"];
+
+/// Whether the parser accepts a document; `None` where it refuses it only by a rule that a schema cannot express.
+fn accepts(document: &Value) -> Option<bool> {
+    let Err(problems) = from_json(&document.to_string()) else { return Some(true) };
+    problems.iter().any(|problem| !BEYOND_A_SCHEMA.contains(&problem.code)).then_some(false)
+}
+
+fn validators() -> [Validator; 2] {
+    [json_schema(), list_schema()].map(|schema| jsonschema::draft202012::new(&schema).expect("a schema"))
+}
+
+fn levels() -> impl Iterator<Item = Level> {
+    Level::WRITTEN.into_iter().chain([Level::ListedWorkflow, Level::ListedJob])
+}
+
+fn is_listed(level: Level) -> bool {
+    matches!(level, Level::ListedWorkflow | Level::ListedJob)
+}
+
+#[test]
+fn the_parser_and_the_schema_accept_the_same_values_of_every_key() {
+    let [written, listed] = validators();
+    for level in levels() {
+        for Key { name, .. } in level.keys() {
+            let mut outcomes = [0, 0];
+            for value in values() {
+                let document = document(level, name, value.clone());
+                // A list of jobs is the other form, whatever else the document says.
+                if document["jobs"].is_array() != is_listed(level) {
+                    continue;
+                }
+                let Some(accepted) = accepts(&document) else { continue };
+                let schema = if is_listed(level) { &listed } else { &written };
+                let problems = from_json(&document.to_string()).err();
+                assert_eq!(accepted, schema.is_valid(&document), "{level:?} {name} {value:.200}: {problems:?}");
+                outcomes[usize::from(accepted)] += 1;
+            }
+            assert!(outcomes[1] > 0, "{level:?} {name}: no value was accepted, so nothing was compared");
+        }
+    }
+}
+
+/// A key in the table that the parser never reads would accept any value.
+#[test]
+fn every_key_of_the_table_is_read_by_the_parser() {
+    for level in levels() {
+        for Key { name, form, .. } in level.keys().iter().filter(|key| key.form != Form::Any) {
+            let refused = values().into_iter().any(|value| accepts(&document(level, name, value)) == Some(false));
+            assert!(refused, "{level:?} {name}: {form:?} is in the table, but the parser accepts any value");
+        }
+    }
+    let kept = document(Level::Job, "metadata", json!("x".repeat(limits::KEPT)));
+    assert_eq!(accepts(&kept), Some(false), "metadata is read");
+}
+
+#[test]
+fn a_key_that_is_not_in_the_table_is_refused_by_both() {
+    let [written, _] = validators();
+    for level in Level::WRITTEN {
+        let unknown = document(level, "unheard_of", json!("x"));
+        assert_eq!(accepts(&unknown), Some(false), "{level:?}");
+        assert!(!written.is_valid(&unknown), "{level:?}");
+    }
+}
+
+#[test]
+fn a_document_without_a_required_key_is_refused_by_both() {
+    let [written, listed] = validators();
+    for level in [Level::Workflow, Level::Step, Level::Reference, Level::ListedJob] {
+        for key in level.keys().iter().filter(|key| key.required) {
+            let whole = document(level, "name", json!("n")).to_string();
+            let without: Value = match level {
+                Level::Workflow => json!({ "name": "n" }),
+                Level::Step => json!({ "jobs": { "a": { "steps": [{ "name": "n" }] } } }),
+                Level::Reference => json!({ "jobs": { "a": { "run": "x", "env": { "A": {} } } } }),
+                _ => {
+                    let mut document: Value = serde_json::from_str(&whole).expect("JSON");
+                    document["jobs"][0].as_object_mut().expect("a job").remove(key.name);
+                    document
+                }
+            };
+            let schema = if is_listed(level) { &listed } else { &written };
+            assert_eq!(accepts(&without), Some(false), "{level:?} {}", key.name);
+            assert!(!schema.is_valid(&without), "{level:?} {}", key.name);
+        }
+    }
+}
+
+#[test]
+fn the_schema_file_in_docs_is_the_schema() {
+    let text = serde_json::to_string_pretty(&json_schema()).expect("JSON") + "\n";
+    up_to_date("workflow.schema.json", |_| text.clone());
+}
+
+#[test]
+fn the_table_of_keys_in_docs_is_the_table() {
+    const BEGIN: &str = "<!-- keys: begin (generated; BLESS=1 cargo test -p workflow-graph-workflow) -->\n";
+    const END: &str = "<!-- keys: end -->";
+    up_to_date("workflow-file.md", |text| {
+        let (before, rest) = text.split_once(BEGIN).expect("the marker at the table's begin");
+        let (_, after) = rest.split_once(END).expect("the marker at the table's end");
+        format!("{before}{BEGIN}{}{END}{after}", table())
+    });
+}
+
+/// Compares a file in `docs/` with what it should be; with `BLESS=1` in the environment, writes it.
+fn up_to_date(file: &str, expected: impl Fn(&str) -> String) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs").join(file);
+    let text = fs::read_to_string(&path).unwrap_or_default();
+    let expected = expected(&text);
+    if env::var_os("BLESS").is_some_and(|value| value == "1") {
+        fs::write(&path, expected).expect("the file can be written");
+    } else {
+        assert!(
+            text == expected,
+            "docs/{file} is not up to date; write it with `BLESS=1 cargo test -p workflow-graph-workflow`"
+        );
+    }
+}
+
+fn table() -> String {
+    let mut text = String::new();
+    for (level, title) in [
+        (Level::Workflow, "The workflow"),
+        (Level::Job, "A job: `jobs.<id>`"),
+        (Level::Retry, "Retry: `jobs.<id>.retry`"),
+        (Level::Step, "A step: `jobs.<id>.steps[]`"),
+        (Level::Reference, "A value from an output: `jobs.<id>.env.<NAME>`"),
+    ] {
+        let _ = write!(text, "\n### {title}\n\n| key | accepts | meaning |\n| --- | --- | --- |\n");
+        for Key { name, form, required, about } in level.keys() {
+            let required = if *required { " (required)" } else { "" };
+            let _ = writeln!(text, "| `{name}`{required} | {} | {about} |", in_words(*form));
+        }
+    }
+    text + "\n"
+}
+
+fn in_words(form: Form) -> String {
+    match form {
+        Form::Shown => format!("text, up to {} bytes", limits::NAME),
+        Form::Trigger => "text, a list of texts, or a mapping".to_owned(),
+        Form::Env { references: false } => format!("up to {} names with texts", limits::ENV),
+        Form::Env { references: true } => {
+            format!("up to {} names with texts or `{{from: <job>.<output>}}`", limits::ENV)
+        }
+        Form::Jobs => format!("1 to {} jobs, by id", limits::JOBS),
+        Form::JobId => format!("text, 1 to {} bytes without `/?#` and white space", limits::ID),
+        Form::JobIds => "a job's id or a list of ids".to_owned(),
+        Form::Labels => format!("a label or a list of up to {}", limits::LABELS_PER_JOB),
+        Form::Secrets => format!("a secret's name or a list of up to {}", limits::SECRETS_PER_JOB),
+        Form::Script | Form::Command => "a shell script".to_owned(),
+        Form::Steps => format!("a list of 1 to {} steps", limits::STEPS),
+        Form::Tries => format!("a whole number up to {}", limits::RETRIES),
+        Form::Retry => "a mapping, see below".to_owned(),
+        Form::Time { .. } => "seconds, or `90s`, `30m`, `1h30m`; up to 14 days".to_owned(),
+        Form::Word(words) => words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", "),
+        Form::OutputOfJob => "`<job>.<output>`".to_owned(),
+        Form::Any => format!("anything, up to {} KiB as JSON", limits::KEPT / 1024),
+    }
+}
