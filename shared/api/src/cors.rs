@@ -1,12 +1,13 @@
 //! Cross-origin requests: an allow-list of origins, empty by default.
 
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
+use std::sync::Arc;
 
-use crate::service::Body;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 
 /// The origins whose pages may call this API.
 #[derive(Clone, Debug, Default)]
-pub struct Origins(Vec<String>);
+pub struct Origins(Arc<[String]>);
 
 impl Origins {
     /// Reads origins separated by commas, each as a browser sends it: `https://ci.example.com`.
@@ -23,19 +24,19 @@ impl Origins {
     }
 }
 
-/// The answer to a browser's question whether it may send a request.
+/// Answers a browser's preflight request; `None` if the request isn't one.
 #[must_use]
-pub fn preflight(method: &Method, headers: &HeaderMap) -> Option<Response<Body>> {
-    let asks = *method == Method::OPTIONS && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
-    asks.then(|| {
-        let mut response = Response::new(Body::new());
+pub fn preflight(method: &Method, headers: &HeaderMap) -> Option<Response<Bytes>> {
+    let is_preflight = *method == Method::OPTIONS && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+    is_preflight.then(|| {
+        let mut response = Response::new(Bytes::new());
         *response.status_mut() = StatusCode::NO_CONTENT;
         response
     })
 }
 
-/// Adds what lets a page of an allowed origin read the answer.
-pub fn allow(origin: HeaderValue, response: &mut Response<Body>) {
+/// Adds the headers that let a page of an allowed origin read the response.
+pub fn allow(origin: HeaderValue, response: &mut Response<Bytes>) {
     let headers = response.headers_mut();
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
     headers.insert(header::VARY, HeaderValue::from_static("Origin"));

@@ -1,5 +1,6 @@
-//! What a refused request is answered: a status and one JSON shape, never an empty body.
+//! Error responses: a status and one JSON shape, never an empty body.
 
+use bytes::Bytes;
 use engine::EngineError;
 use engine::error::LeaseLost;
 use http::{Response, StatusCode, header};
@@ -8,40 +9,38 @@ use protocol::outputs::OutputError;
 use protocol::wire::{ErrorBody, ErrorInfo, Problem};
 use serde_json::{Value, json};
 
-use crate::service::Body;
-
-/// A refusal.
+/// An error that is answered to the client.
 #[derive(Debug)]
 pub struct ApiError {
     /// The status.
     pub status: StatusCode,
-    /// A word that stays the same.
+    /// A word for programs, the same in every release.
     pub code: &'static str,
-    /// What, where, and the limit or the fix.
+    /// A sentence for people: what is wrong, where, and the limit or the fix.
     pub message: String,
-    /// More, by code.
+    /// Details, whose shape depends on the code.
     pub details: Option<Value>,
     /// For 405: the methods that are allowed.
     pub allow: Option<String>,
 }
 
 impl ApiError {
-    /// A refusal without details.
+    /// An error without details.
     pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
         Self { status, code, message: message.into(), details: None, allow: None }
     }
 
-    /// 400: not readable.
+    /// 400: the request can't be read.
     pub fn bad_request(code: &'static str, message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, code, message)
     }
 
-    /// 422: readable but not valid.
+    /// 422: the request can be read but isn't valid.
     pub fn invalid(code: &'static str, message: impl Into<String>) -> Self {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, message)
     }
 
-    /// 400: a list can't be gone on with.
+    /// 400: a list can't continue at this cursor.
     #[must_use]
     pub fn bad_cursor() -> Self {
         let message =
@@ -49,7 +48,7 @@ impl ApiError {
         Self::bad_request("invalid_query", message)
     }
 
-    /// 413: a body over the limit, of this size if that is known.
+    /// 413: the body is over the limit; its size, if known.
     #[must_use]
     pub fn body_too_large(size: Option<u64>) -> Self {
         let limit = limits::REQUEST_BODY;
@@ -58,16 +57,21 @@ impl ApiError {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", message)
     }
 
-    /// The answer.
+    /// Whether the caller lacks the permission.
+    pub(crate) fn is_refusal(&self) -> bool {
+        matches!(self.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
+    }
+
+    /// The response.
     #[must_use]
-    pub fn response(mut self) -> Response<Body> {
+    pub fn response(mut self) -> Response<Bytes> {
         if self.message.len() > limits::MESSAGE {
             self.message.truncate(self.message.floor_char_boundary(limits::MESSAGE));
             self.message.push('…');
         }
         let body =
             ErrorBody { error: ErrorInfo { code: self.code.to_owned(), message: self.message, details: self.details } };
-        let mut response = Response::new(Body::from(serde_json::to_vec(&body).unwrap_or_default()));
+        let mut response = Response::new(Bytes::from(serde_json::to_vec(&body).unwrap_or_default()));
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));

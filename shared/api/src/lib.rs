@@ -1,19 +1,32 @@
-//! The HTTP API: a request in, a response out. What the routes are, how bodies are read, which limits hold and what an
-//! error looks like is decided here, for the Lambda functions and for the server in one process alike.
+//! The HTTP API: routes, authorization, request to use case to response, the `OpenAPI` document. The Lambda functions and the
+//! server in one process share it.
 //!
-//! [`routes`] is the table; [`Service`] answers.
+//! [`Service`] answers requests; [`routes`] is the table. Modules are listed so that each uses only those above it.
 
-mod auth;
 pub mod cors;
 pub mod error;
-mod handlers;
+mod operation;
+pub mod route;
+
+mod request;
+mod response;
+
+mod audit;
+mod auth;
+
 mod openapi;
-mod read;
-pub mod routes;
-mod service;
 mod stream;
 
+mod handlers;
+
+mod routes;
+
+mod router;
+
+mod service;
+
 pub use auth::Admission;
-pub use routes::Function;
-pub use service::{Body, Service};
+pub use route::Function;
+pub use routes::routes;
+pub use service::{Accepted, Matched, Service};
 pub use stream::LogEvents;

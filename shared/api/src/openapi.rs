@@ -1,24 +1,12 @@
-//! The API's description, as `OpenAPI` 3.1: made from the table of routes, what [`operations`] says of each action, and the
-//! schemas of the protocol's types.
-
-#![allow(clippy::needless_pass_by_value, reason = "a schema goes into the one it is part of")]
-
-mod answers;
-mod bodies;
-mod operations;
-mod parameters;
-mod schemas;
-
-use std::sync::LazyLock;
+//! The `OpenAPI` 3.1 document, made from the route table and the schemas of the protocol's types.
 
 use serde_json::{Map, Value, json};
 
-use crate::routes::{ROUTES, Route};
-use answers::Answer;
-use operations::Operation;
-use schemas::Schemas;
+use crate::operation::answers::Described;
+use crate::operation::{Operation, Schemas, parameters, tidy};
+use crate::route::Route;
 
-/// Refused for these reasons, if the operation can be; every one has the same shape.
+/// The statuses of refusals. All have the same shape of body.
 const REFUSALS: [(u16, &str); 13] = [
     (400, "The request can't be read."),
     (401, "There is no token with it, or none that is good."),
@@ -34,26 +22,18 @@ const REFUSALS: [(u16, &str); 13] = [
     (429, "Too many requests; later is fine."),
     (503, "The store did not answer. Something may have changed; repeating the request is safe."),
 ];
-/// What any request may be answered.
+/// Refusals of every operation.
 const ALWAYS: [u16; 6] = [400, 408, 413, 414, 429, 503];
-/// What a request that needs a token may be answered besides.
+/// Further refusals of operations that need a token.
 const WITH_TOKEN: [u16; 2] = [401, 403];
 
-/// The whole description.
-pub(crate) fn description() -> &'static Value {
-    static DESCRIPTION: LazyLock<Value> = LazyLock::new(describe);
-    &DESCRIPTION
-}
-
-fn describe() -> Value {
+/// The whole document.
+pub(crate) fn document(routes: &[Route]) -> Value {
     let mut schemas = Schemas::new();
     let mut paths = Map::new();
-    let mut ids = Vec::new();
-    for route in &ROUTES {
-        let id = operation_id(route, &ids);
+    for route in routes {
         let item = paths.entry(route.path).or_insert_with(|| json!({}));
-        item[route.method.as_str().to_ascii_lowercase()] = operation(route, &id, &mut schemas);
-        ids.push(id);
+        item[route.method.as_str().to_ascii_lowercase()] = operation(route, &mut schemas);
     }
     let mut whole = json!({
         "openapi": "3.1.0",
@@ -75,27 +55,16 @@ fn describe() -> Value {
             },
         },
     });
-    schemas::tidy(&mut whole);
+    tidy(&mut whole);
     whole
 }
 
-/// The action's name; where several routes have the same action, the later ones add the end of their path.
-fn operation_id(route: &Route, taken: &[String]) -> String {
-    let name = format!("{:?}", route.action);
-    let id = name[..1].to_ascii_lowercase() + &name[1..];
-    if !taken.contains(&id) {
-        return id;
-    }
-    let end = route.path.rsplit('/').next().unwrap_or_default();
-    format!("{id}{}{}", end[..1].to_ascii_uppercase(), &end[1..])
-}
-
-fn operation(route: &Route, id: &str, schemas: &mut Schemas) -> Value {
-    let Operation { summary, parameters, body, answers, refusals } = operations::of(route.action, schemas);
-    let open = route.action.scopes().is_empty();
+fn operation(route: &Route, schemas: &mut Schemas) -> Value {
+    let Operation { parameters, body, answers, refusals } = (route.describe)(schemas);
+    let open = !route.needs_token();
     let parameters: Vec<Value> = parameters::of_path(route.path, schemas).into_iter().chain(parameters).collect();
     let mut responses = Map::new();
-    for Answer { status, description, content, headers, links } in answers {
+    for Described { status, description, content, headers, links } in answers {
         let mut response = json!({ "description": description });
         for (key, value) in [("content", content), ("headers", headers), ("links", links)] {
             if let Some(value) = value {
@@ -109,8 +78,8 @@ fn operation(route: &Route, id: &str, schemas: &mut Schemas) -> Value {
         responses.insert(status.to_string(), json!({ "$ref": format!("#/components/responses/{status}") }));
     }
     let mut operation = json!({
-        "operationId": id,
-        "summary": summary,
+        "operationId": route.id,
+        "summary": route.summary,
         "parameters": parameters,
         "responses": responses,
         "security": if open { json!([]) } else { json!([{ "bearer": [] }, { "basic": [] }]) },

@@ -1,302 +1,432 @@
-//! Every route, once: its method, its path, and the function that answers it.
+//! The route table: each route once, with what it needs, what it causes, how it is described and which handler answers.
+//! A new route is a row here and a handler.
 
-use std::collections::HashMap;
+use std::pin::Pin;
+use std::sync::OnceLock;
 
-use http::Method;
-use protocol::access::{AuditAction, Scope};
+use engine::Engine;
+use engine::ports::Ports;
+use http::{Method, StatusCode};
+use protocol::Outputs;
+use protocol::access::{AuditAction, AuditEntry, CreatedToken, NewToken, Scope, TokenInfo};
+use protocol::requests::{Claim, Complete, Fail, Logs, Register, Run};
+use protocol::wire::{Heartbeat, LogChunk, PoolInfo, Registered, Reported, WorkerInfo, Workflow};
+use serde_json::Value;
 
-/// The deployable units. Each has its own binary and its own permissions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Function {
-    /// Writes workflows and runs.
-    Submit,
-    /// Knows workers and hands out jobs.
-    Claim,
-    /// Takes what workers report.
-    Complete,
-    /// Reads.
-    Query,
+use crate::handlers::{access, jobs, status, workers, workflows};
+use crate::openapi;
+use crate::operation::answers::{
+    accepted, any_object, claimed, definition, events, health, json_body, made, no_content, page_of, workflow_made,
+};
+use crate::operation::bodies::{self, optional, required};
+use crate::operation::{Operation, parameters};
+use crate::request::Input;
+use crate::response::{Answer, json_answer};
+use crate::route::{Effect, Function, Route};
+
+const READ: &[Scope] = &[Scope::Read];
+const SUBMIT: &[Scope] = &[Scope::Submit];
+const WORK: &[Scope] = &[Scope::Work];
+const ADMIN: &[Scope] = &[Scope::Admin];
+
+/// How a request with a JSON body may be refused.
+const BODY: &[u16] = &[415, 422];
+/// How a report under a lease may be refused.
+const REPORT: &[u16] = &[409, 415, 422];
+
+/// Answers the requests of one route.
+pub(crate) type Handler<P> =
+    for<'a> fn(&'a Engine<P>, &'a Input<'a>) -> Pin<Box<dyn Future<Output = Answer> + Send + 'a>>;
+
+/// A route and its handler.
+pub(crate) struct Row<P> {
+    pub route: Route,
+    pub handler: Handler<P>,
 }
 
-/// What a route does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Action {
-    /// `POST /api/workflows`
-    Submit,
-    /// `GET /api/workflows`
-    List,
-    /// `GET /api/workflows/{id}`, also `…/status`
-    Workflow,
-    /// `GET /api/workflows/{id}/definition`
-    Definition,
-    /// `POST /api/workflows/{id}/run`
-    Run,
-    /// `POST /api/workflows/{id}/cancel`
-    Cancel,
-    /// `DELETE /api/workflows/{id}`
-    Delete,
-    /// `GET /api/workers`
-    Workers,
-    /// `GET /api/pools`
-    Pools,
-    /// `POST /api/workers/register`
-    Register,
-    /// `POST /api/workers/{id}/heartbeat`
-    WorkerHeartbeat,
-    /// `DELETE /api/workers/{id}`
-    Unregister,
-    /// `POST /api/jobs/claim`
-    Claim,
-    /// `POST /api/jobs/{lease_id}/heartbeat`
-    Heartbeat,
-    /// `POST /api/jobs/{lease_id}/complete`
-    Complete,
-    /// `POST /api/jobs/{lease_id}/fail`
-    Fail,
-    /// `POST /api/jobs/{lease_id}/logs`
-    AppendLogs,
-    /// `GET /api/jobs/{workflow_id}/{job_id}/cancelled`
-    IsCancelled,
-    /// `GET /api/workflows/{id}/jobs/{job_id}/logs`
-    Logs,
-    /// `GET /api/workflows/{id}/jobs/{job_id}/logs/stream`
-    LogStream,
-    /// `GET /api/workflows/{id}/jobs/{job_id}/outputs`
-    Outputs,
-    /// `GET /api/tokens`
-    ListTokens,
-    /// `POST /api/tokens`
-    CreateToken,
-    /// `DELETE /api/tokens/{name}`
-    RevokeToken,
-    /// `GET /api/audit`
-    Audit,
-    /// `GET /api/health`
-    Health,
-    /// `GET /api/openapi.json`
-    OpenApi,
-}
-
-impl Action {
-    /// The scopes of which a caller needs one. Empty: it needs no token.
-    #[must_use]
-    pub const fn scopes(self) -> &'static [Scope] {
-        match self {
-            Self::Submit | Self::Run | Self::Cancel | Self::Delete => &[Scope::Submit],
-            Self::List
-            | Self::Workflow
-            | Self::Definition
-            | Self::Workers
-            | Self::Pools
-            | Self::Logs
-            | Self::LogStream
-            | Self::Outputs => &[Scope::Read],
-            Self::IsCancelled => &[Scope::Read, Scope::Work],
-            Self::Register
-            | Self::WorkerHeartbeat
-            | Self::Unregister
-            | Self::Claim
-            | Self::Heartbeat
-            | Self::Complete
-            | Self::Fail
-            | Self::AppendLogs => &[Scope::Work],
-            Self::ListTokens | Self::CreateToken | Self::RevokeToken | Self::Audit => &[Scope::Admin],
-            Self::Health | Self::OpenApi => &[],
-        }
-    }
-
-    /// What is written down when this was done.
-    #[must_use]
-    pub const fn audit_action(self) -> Option<AuditAction> {
-        Some(match self {
-            Self::Submit => AuditAction::Submit,
-            Self::Run => AuditAction::Run,
-            Self::Cancel => AuditAction::Cancel,
-            Self::Delete => AuditAction::Delete,
-            Self::CreateToken => AuditAction::CreateToken,
-            Self::RevokeToken => AuditAction::RevokeToken,
-            _ => return None,
-        })
-    }
-
-    /// Whether the path has a workflow's id.
-    #[must_use]
-    pub const fn is_of_a_workflow(self) -> bool {
-        matches!(
-            self,
-            Self::Workflow
-                | Self::Definition
-                | Self::Run
-                | Self::Cancel
-                | Self::Delete
-                | Self::Logs
-                | Self::LogStream
-                | Self::Outputs
-                | Self::IsCancelled
-        )
+impl<P> Clone for Row<P> {
+    fn clone(&self) -> Self {
+        Self { route: self.route.clone(), handler: self.handler }
     }
 }
 
-/// One row of the table.
-#[derive(Clone, Debug)]
-pub struct Route {
-    /// The HTTP method.
-    pub method: Method,
-    /// The path; `{name}` stands for one segment.
-    pub path: &'static str,
-    /// Who answers.
-    pub function: Function,
-    /// What it does.
-    pub action: Action,
-}
-
-const fn route(method: Method, path: &'static str, function: Function, action: Action) -> Route {
-    Route { method, path, function, action }
-}
-
-/// The table.
-pub static ROUTES: [Route; 28] = [
-    route(Method::POST, "/api/workflows", Function::Submit, Action::Submit),
-    route(Method::GET, "/api/workflows", Function::Query, Action::List),
-    route(Method::GET, "/api/workflows/{id}", Function::Query, Action::Workflow),
-    route(Method::GET, "/api/workflows/{id}/status", Function::Query, Action::Workflow),
-    route(Method::GET, "/api/workflows/{id}/definition", Function::Query, Action::Definition),
-    route(Method::POST, "/api/workflows/{id}/run", Function::Submit, Action::Run),
-    route(Method::POST, "/api/workflows/{id}/cancel", Function::Submit, Action::Cancel),
-    route(Method::DELETE, "/api/workflows/{id}", Function::Submit, Action::Delete),
-    route(Method::GET, "/api/workflows/{id}/jobs/{job_id}/logs", Function::Query, Action::Logs),
-    route(Method::GET, "/api/workflows/{id}/jobs/{job_id}/logs/stream", Function::Query, Action::LogStream),
-    route(Method::GET, "/api/workflows/{id}/jobs/{job_id}/outputs", Function::Query, Action::Outputs),
-    route(Method::GET, "/api/workers", Function::Query, Action::Workers),
-    route(Method::GET, "/api/pools", Function::Query, Action::Pools),
-    route(Method::POST, "/api/workers/register", Function::Claim, Action::Register),
-    route(Method::POST, "/api/workers/{id}/heartbeat", Function::Claim, Action::WorkerHeartbeat),
-    route(Method::DELETE, "/api/workers/{id}", Function::Claim, Action::Unregister),
-    route(Method::POST, "/api/jobs/claim", Function::Claim, Action::Claim),
-    route(Method::POST, "/api/jobs/{lease_id}/heartbeat", Function::Complete, Action::Heartbeat),
-    route(Method::POST, "/api/jobs/{lease_id}/complete", Function::Complete, Action::Complete),
-    route(Method::POST, "/api/jobs/{lease_id}/fail", Function::Complete, Action::Fail),
-    route(Method::POST, "/api/jobs/{lease_id}/logs", Function::Complete, Action::AppendLogs),
-    route(Method::GET, "/api/jobs/{workflow_id}/{job_id}/cancelled", Function::Query, Action::IsCancelled),
-    route(Method::GET, "/api/tokens", Function::Query, Action::ListTokens),
-    route(Method::POST, "/api/tokens", Function::Submit, Action::CreateToken),
-    route(Method::DELETE, "/api/tokens/{name}", Function::Submit, Action::RevokeToken),
-    route(Method::GET, "/api/audit", Function::Query, Action::Audit),
-    route(Method::GET, "/api/health", Function::Query, Action::Health),
-    route(Method::GET, "/api/openapi.json", Function::Query, Action::OpenApi),
-];
-
-/// What a path's variables stand for, decoded.
-pub type Params = HashMap<&'static str, String>;
-
-/// What the table says of a request.
-#[derive(Debug)]
-pub enum Found {
-    /// The action and the path's variables.
-    Route(Action, Params),
-    /// The path exists, for these methods.
-    OtherMethods(Vec<Method>),
-    /// No such path.
-    Nothing,
-    /// A segment isn't percent-encoded UTF-8.
-    BadEncoding(String),
-}
-
-/// Looks a request up, among the routes of `only` or all.
+/// Every route, for tests and generators.
 #[must_use]
-pub fn find(only: Option<Function>, method: &Method, path: &str) -> Found {
-    let segments: Vec<&str> = path.trim_end_matches('/').split('/').collect();
-    let mut methods = Vec::new();
-    for route in &ROUTES {
-        let Some(raw) = matches(route.path, &segments) else { continue };
-        if route.method != *method {
-            methods.push(route.method.clone());
-            continue;
-        }
-        // A gateway sends what it knows to the right function; the one that catches all answers for the rest.
-        if only.is_some_and(|only| only != route.function) {
-            return Found::Nothing;
-        }
-        let mut params = Params::new();
-        for (name, value) in raw {
-            match decode(value) {
-                Some(value) => params.insert(name, value),
-                None => return Found::BadEncoding(value.to_owned()),
-            };
-        }
-        return Found::Route(route.action, params);
-    }
-    if methods.is_empty() { Found::Nothing } else { Found::OtherMethods(methods) }
+pub fn routes<P: Ports>() -> Vec<Route> {
+    rows::<P>().into_iter().map(|row| row.route).collect()
 }
 
-fn matches<'a>(pattern: &'static str, segments: &[&'a str]) -> Option<Vec<(&'static str, &'a str)>> {
-    let mut params = Vec::new();
-    let mut given = segments.iter();
-    for part in pattern.split('/') {
-        let segment = given.next()?;
-        if let Some(name) = part.strip_prefix('{').and_then(|part| part.strip_suffix('}')) {
-            if segment.is_empty() {
-                return None;
-            }
-            params.push((name, *segment));
-        } else if part != *segment {
-            return None;
-        }
-    }
-    given.next().is_none().then_some(params)
+/// A row of the table: the route, then the handler.
+macro_rules! row {
+    ($route:expr, $handler:path) => {
+        Row { route: $route, handler: |engine, input| Box::pin($handler(engine, input)) }
+    };
 }
 
-/// Decodes `%XX`; `None` if it isn't well formed or not UTF-8.
-#[must_use]
-pub fn decode(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        if byte == b'%' {
-            let high = char::from(rest.next()?).to_digit(16)?;
-            let low = char::from(rest.next()?).to_digit(16)?;
-            bytes.push(u8::try_from(high * 16 + low).ok()?);
-        } else {
-            bytes.push(byte);
-        }
-    }
-    String::from_utf8(bytes).ok()
+pub(crate) fn rows<P: Ports>() -> Vec<Row<P>> {
+    [workflow_rows(), job_rows(), worker_rows(), report_rows(), access_rows(), status_rows()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+fn workflow_rows<P: Ports>() -> Vec<Row<P>> {
+    vec![
+        row!(
+            Route::new("submit", Method::POST, "/api/workflows", Function::Submit, "Submits a workflow.", |s| {
+                Operation::new(workflow_made(201, "The workflow was created.", s))
+                    .or(workflow_made(200, "A request with the same key created it before.", s))
+                    .with(vec![parameters::run(), parameters::idempotency_key()])
+                    .taking(bodies::definition(s))
+                    .refused(&[404, 409, 415, 422])
+            })
+            .scopes(SUBMIT)
+            .audited(AuditAction::Submit)
+            .effect(Effect::Changes),
+            workflows::submit
+        ),
+        row!(
+            Route::new("list", Method::GET, "/api/workflows", Function::Query, "Lists workflows, newest first.", |s| {
+                Operation::new(page_of::<Workflow>(s))
+                    .with([&parameters::page()[..], &[parameters::offset(), parameters::status(s)]].concat())
+            })
+            .scopes(READ),
+            workflows::list
+        ),
+        row!(one_workflow("workflow", "/api/workflows/{id}"), workflows::one),
+        row!(one_workflow("workflowStatus", "/api/workflows/{id}/status"), workflows::one),
+        row!(
+            Route::new(
+                "definition",
+                Method::GET,
+                "/api/workflows/{id}/definition",
+                Function::Query,
+                "Shows a workflow's definition, as submitted.",
+                |_| { Operation::new(definition()).refused(&[404]) }
+            )
+            .scopes(READ),
+            workflows::definition
+        ),
+        row!(
+            Route::new(
+                "run",
+                Method::POST,
+                "/api/workflows/{id}/run",
+                Function::Submit,
+                "Starts or restarts a workflow.",
+                |s| { Operation::new(accepted(s)).taking(optional(s.request::<Run>())).refused(&[404, 409, 415, 422]) }
+            )
+            .scopes(SUBMIT)
+            .audited(AuditAction::Run)
+            .effect(Effect::Changes),
+            workflows::run
+        ),
+        row!(
+            Route::new(
+                "cancel",
+                Method::POST,
+                "/api/workflows/{id}/cancel",
+                Function::Submit,
+                "Cancels the unfinished jobs of a workflow.",
+                |s| { Operation::new(accepted(s)).refused(&[404, 409]) }
+            )
+            .scopes(SUBMIT)
+            .audited(AuditAction::Cancel)
+            .effect(Effect::Changes),
+            workflows::cancel
+        ),
+        row!(
+            Route::new(
+                "delete",
+                Method::DELETE,
+                "/api/workflows/{id}",
+                Function::Submit,
+                "Deletes a workflow that isn't running.",
+                |_| { Operation::new(no_content()).refused(&[404, 409]) }
+            )
+            .scopes(SUBMIT)
+            .audited(AuditAction::Delete)
+            .effect(Effect::Changes),
+            workflows::delete
+        ),
+    ]
+}
 
-    #[test]
-    fn a_literal_segment_wins_over_a_variable() {
-        assert!(matches!(find(None, &Method::POST, "/api/jobs/claim"), Found::Route(Action::Claim, _)));
-        assert!(matches!(find(None, &Method::POST, "/api/workers/register"), Found::Route(Action::Register, _)));
-    }
+fn one_workflow(id: &'static str, path: &'static str) -> Route {
+    Route::new(id, Method::GET, path, Function::Query, "Shows a workflow and its jobs.", |s| {
+        Operation::new(json_body::<Workflow>(s)).refused(&[404])
+    })
+    .scopes(READ)
+}
 
-    #[test]
-    fn variables_are_decoded_and_bad_encodings_are_found() {
-        let Found::Route(Action::Outputs, params) =
-            find(None, &Method::GET, "/api/workflows/w/jobs/a%20%C3%A9/outputs")
-        else {
-            panic!("no route")
-        };
-        assert_eq!(params["job_id"], "a é");
-        for bad in ["%zz", "%e", "%ff"] {
-            let path = format!("/api/workflows/{bad}");
-            assert!(matches!(find(None, &Method::GET, &path), Found::BadEncoding(_)), "{bad}");
-        }
-    }
+fn job_rows<P: Ports>() -> Vec<Row<P>> {
+    vec![
+        row!(
+            Route::new(
+                "logs",
+                Method::GET,
+                "/api/workflows/{id}/jobs/{job_id}/logs",
+                Function::Query,
+                "Shows a job's log.",
+                |s| {
+                    Operation::new(page_of::<LogChunk>(s))
+                        .with(vec![parameters::after(s), parameters::attempt(s)])
+                        .refused(&[404])
+                }
+            )
+            .scopes(READ),
+            jobs::logs
+        ),
+        row!(
+            Route::new(
+                "logStream",
+                Method::GET,
+                "/api/workflows/{id}/jobs/{job_id}/logs/stream",
+                Function::Query,
+                "Follows a job's log.",
+                |s| {
+                    Operation::new(events())
+                        .with(vec![parameters::attempt(s), parameters::last_event_id()])
+                        .refused(&[404])
+                }
+            )
+            .scopes(READ),
+            jobs::log_stream
+        ),
+        row!(
+            Route::new(
+                "outputs",
+                Method::GET,
+                "/api/workflows/{id}/jobs/{job_id}/outputs",
+                Function::Query,
+                "Shows a job's outputs.",
+                |s| { Operation::new(json_body::<Outputs>(s)).with(vec![parameters::attempt(s)]).refused(&[404]) }
+            )
+            .scopes(READ),
+            jobs::outputs
+        ),
+        row!(
+            Route::new(
+                "isCancelled",
+                Method::GET,
+                "/api/jobs/{workflow_id}/{job_id}/cancelled",
+                Function::Query,
+                "Tells whether a job was cancelled.",
+                |s| { Operation::new(json_body::<bool>(s)).refused(&[404]) }
+            )
+            .scopes(&[Scope::Read, Scope::Work]),
+            jobs::is_cancelled
+        ),
+    ]
+}
 
-    #[test]
-    fn a_known_path_with_another_method_names_the_methods() {
-        let Found::OtherMethods(methods) = find(None, &Method::PUT, "/api/workflows") else { panic!("found") };
-        assert_eq!(methods, [Method::POST, Method::GET]);
-        assert!(matches!(find(None, &Method::GET, "/api/nothing"), Found::Nothing));
-    }
+fn worker_rows<P: Ports>() -> Vec<Row<P>> {
+    vec![
+        row!(
+            Route::new("workers", Method::GET, "/api/workers", Function::Query, "Lists workers.", |s| {
+                Operation::new(json_body::<Vec<WorkerInfo>>(s))
+            })
+            .scopes(READ),
+            workers::list
+        ),
+        row!(
+            Route::new(
+                "pools",
+                Method::GET,
+                "/api/pools",
+                Function::Query,
+                "Lists pools: waiting and running jobs by labels.",
+                |s| { Operation::new(json_body::<Vec<PoolInfo>>(s)) }
+            )
+            .scopes(READ),
+            workers::pools
+        ),
+        row!(
+            Route::new(
+                "register",
+                Method::POST,
+                "/api/workers/register",
+                Function::Claim,
+                "Registers a worker.",
+                |s| {
+                    Operation::new(json_body::<Registered>(s)).taking(required(s.request::<Register>())).refused(BODY)
+                }
+            )
+            .scopes(WORK),
+            workers::register
+        ),
+        row!(
+            Route::new(
+                "workerHeartbeat",
+                Method::POST,
+                "/api/workers/{id}/heartbeat",
+                Function::Claim,
+                "Reports that a registered worker is online.",
+                |s| { Operation::new(json_body::<Registered>(s)).refused(&[404]) }
+            )
+            .scopes(WORK),
+            workers::heartbeat
+        ),
+        row!(
+            Route::new("unregister", Method::DELETE, "/api/workers/{id}", Function::Claim, "Removes a worker.", |_| {
+                Operation::new(no_content())
+            })
+            .scopes(WORK)
+            .effect(Effect::WorkerLeaves),
+            workers::unregister
+        ),
+    ]
+}
 
-    #[test]
-    fn a_function_answers_only_its_own_routes() {
-        assert!(matches!(find(Some(Function::Query), &Method::POST, "/api/jobs/claim"), Found::Nothing));
-        assert!(matches!(find(Some(Function::Claim), &Method::POST, "/api/jobs/claim"), Found::Route(..)));
-    }
+fn report_rows<P: Ports>() -> Vec<Row<P>> {
+    vec![
+        row!(
+            Route::new(
+                "claim",
+                Method::POST,
+                "/api/jobs/claim",
+                Function::Claim,
+                "Leases a job to the worker, if one is ready.",
+                |s| { Operation::new(claimed(s)).taking(required(s.request::<Claim>())).refused(BODY) }
+            )
+            .scopes(WORK)
+            .effect(Effect::Claims),
+            jobs::claim
+        ),
+        row!(
+            Route::new(
+                "heartbeat",
+                Method::POST,
+                "/api/jobs/{lease_id}/heartbeat",
+                Function::Complete,
+                "Renews a lease and tells of a cancellation.",
+                |s| { Operation::new(json_body::<Heartbeat>(s)).refused(&[409]) }
+            )
+            .scopes(WORK),
+            jobs::heartbeat
+        ),
+        row!(
+            Route::new(
+                "complete",
+                Method::POST,
+                "/api/jobs/{lease_id}/complete",
+                Function::Complete,
+                "Reports that a job succeeded.",
+                |s| {
+                    Operation::new(json_body::<Reported>(s)).taking(optional(s.request::<Complete>())).refused(REPORT)
+                }
+            )
+            .scopes(WORK)
+            .effect(Effect::MayReadyJobs),
+            jobs::complete
+        ),
+        row!(
+            Route::new(
+                "fail",
+                Method::POST,
+                "/api/jobs/{lease_id}/fail",
+                Function::Complete,
+                "Reports that a job failed.",
+                |s| { Operation::new(json_body::<Reported>(s)).taking(required(s.request::<Fail>())).refused(REPORT) }
+            )
+            .scopes(WORK)
+            .effect(Effect::MayReadyJobs),
+            jobs::fail
+        ),
+        row!(
+            Route::new(
+                "appendLogs",
+                Method::POST,
+                "/api/jobs/{lease_id}/logs",
+                Function::Complete,
+                "Appends to a job's log.",
+                |s| { Operation::new(any_object()).taking(required(s.request::<Logs>())).refused(REPORT) }
+            )
+            .scopes(WORK)
+            .effect(Effect::Changes),
+            jobs::append_logs
+        ),
+    ]
+}
+
+fn access_rows<P: Ports>() -> Vec<Row<P>> {
+    vec![
+        row!(
+            Route::new(
+                "listTokens",
+                Method::GET,
+                "/api/tokens",
+                Function::Query,
+                "Lists tokens, without their texts.",
+                |s| { Operation::new(json_body::<Vec<TokenInfo>>(s)) }
+            )
+            .scopes(ADMIN),
+            access::tokens
+        ),
+        row!(
+            Route::new(
+                "createToken",
+                Method::POST,
+                "/api/tokens",
+                Function::Submit,
+                "Creates a token and shows it once.",
+                |s| {
+                    Operation::new(made::<CreatedToken>(s))
+                        .taking(required(s.request::<NewToken>()))
+                        .refused(&[409, 415, 422])
+                }
+            )
+            .scopes(ADMIN)
+            .audited(AuditAction::CreateToken),
+            access::create
+        ),
+        row!(
+            Route::new(
+                "revokeToken",
+                Method::DELETE,
+                "/api/tokens/{name}",
+                Function::Submit,
+                "Revokes a token.",
+                |_| { Operation::new(no_content()).refused(&[404]) }
+            )
+            .scopes(ADMIN)
+            .audited(AuditAction::RevokeToken),
+            access::revoke
+        ),
+        row!(
+            Route::new(
+                "audit",
+                Method::GET,
+                "/api/audit",
+                Function::Query,
+                "Lists audit entries, newest first.",
+                |s| { Operation::new(page_of::<AuditEntry>(s)).with(parameters::page().to_vec()) }
+            )
+            .scopes(ADMIN),
+            access::audit
+        ),
+    ]
+}
+
+fn status_rows<P: Ports>() -> Vec<Row<P>> {
+    vec![
+        row!(
+            Route::new("health", Method::GET, "/api/health", Function::Query, "Tells that the API answers.", |_| {
+                Operation::new(health())
+            }),
+            status::health
+        ),
+        row!(
+            Route::new("openApi", Method::GET, "/api/openapi.json", Function::Query, "Returns this document.", |_| {
+                Operation::new(any_object())
+            }),
+            openapi_document
+        ),
+    ]
+}
+
+async fn openapi_document<P: Ports>(_: &Engine<P>, _: &Input<'_>) -> Answer {
+    // The routes are the same for every `P`.
+    static DOCUMENT: OnceLock<Value> = OnceLock::new();
+    json_answer(StatusCode::OK, DOCUMENT.get_or_init(|| openapi::document(&routes::<P>())))
 }

@@ -1,25 +1,30 @@
-//! From a request to an answer.
+//! From a request to a response, in three steps: [`Service::find`] matches the route, [`Matched::admit`] authorizes the caller,
+//! [`Accepted::run`] calls the handler. The first two need only the head, so that a server can refuse a request before it reads
+//! the body.
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 use engine::Engine;
 use engine::ports::Ports;
-use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, header};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use protocol::limits;
 
+use crate::audit;
 use crate::auth::{self, Admission};
 use crate::cors::{self, Origins};
 use crate::error::ApiError;
-use crate::handlers;
-use crate::read::Input;
-use crate::routes::{self, Action, Found, Function};
-use crate::stream::LogEvents;
-
-/// A body, whole.
-pub type Body = Bytes;
+use crate::request::{Input, Params};
+use crate::response::Answer;
+use crate::route::{Function, Route};
+use crate::router::RouteTable;
+use crate::routes::Row;
 
 /// Answers requests, for one function or for all.
 pub struct Service<P> {
     engine: Engine<P>,
+    routes: Arc<RouteTable<P>>,
     only: Option<Function>,
     origins: Origins,
     auth: Admission,
@@ -27,24 +32,31 @@ pub struct Service<P> {
 
 impl<P> Clone for Service<P> {
     fn clone(&self) -> Self {
-        Self { engine: self.engine.clone(), only: self.only, origins: self.origins.clone(), auth: self.auth.clone() }
+        Self {
+            engine: self.engine.clone(),
+            routes: Arc::clone(&self.routes),
+            only: self.only,
+            origins: self.origins.clone(),
+            auth: self.auth.clone(),
+        }
     }
 }
 
 impl<P: Ports> Service<P> {
-    /// Answers all routes, to everybody.
+    /// Answers all routes and admits everybody.
     #[must_use]
     pub fn new(engine: Engine<P>) -> Self {
-        Self { engine, only: None, origins: Origins::default(), auth: Admission::Everybody }
+        let routes = Arc::new(RouteTable::new());
+        Self { engine, routes, only: None, origins: Origins::default(), auth: Admission::Everybody }
     }
 
-    /// Answers only who is let in.
+    /// Admits only these callers.
     #[must_use]
     pub fn admitting(self, auth: Admission) -> Self {
         Self { auth, ..self }
     }
 
-    /// Answers the routes of one function.
+    /// Answers only the routes of one function.
     #[must_use]
     pub fn only(self, function: Function) -> Self {
         Self { only: Some(function), ..self }
@@ -56,83 +68,156 @@ impl<P: Ports> Service<P> {
         Self { origins, ..self }
     }
 
-    /// The engine behind it.
+    /// The engine that is served.
     #[must_use]
     pub fn engine(&self) -> &Engine<P> {
         &self.engine
     }
 
-    /// Whether a page calls whose origin isn't on the list.
+    /// Whether the request has an `Origin` header that is not allowed.
     #[must_use]
     pub fn is_foreign(&self, headers: &HeaderMap) -> bool {
         headers.contains_key(header::ORIGIN) && self.origins.allowed(headers).is_none()
     }
 
-    /// Refuses a request before its body is read: one of which what comes first says that it will be.
-    pub async fn refusal(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Option<Response<Body>> {
-        let Found::Route(action, params) = routes::find(self.only, method, uri.path()) else { return None };
-        let admitted = auth::admit(&self.engine, &self.auth, action, &params, headers).await;
-        let mut response = admitted.err()?.response();
-        if let Some(origin) = self.origins.allowed(headers) {
-            cors::allow(origin, &mut response);
-        }
-        Some(response)
-    }
-
-    /// Answers one request. Never fails: what goes wrong is an answer too.
-    pub async fn answer(&self, request: Request<Bytes>) -> Response<Body> {
-        self.open(request).await.0
-    }
-
-    /// As [`Self::answer`]. With an answer that can go on where connections are held open: what follows it.
-    pub async fn open(&self, request: Request<Bytes>) -> (Response<Body>, Option<LogEvents>) {
-        let origin = self.origins.allowed(request.headers());
-        let preflight = origin.as_ref().and_then(|_| cors::preflight(request.method(), request.headers()));
-        let (mut response, more) = match preflight {
-            Some(response) => (response, None),
-            None => self.route(request).await.unwrap_or_else(|error| (error.response(), None)),
-        };
-        if let Some(origin) = origin {
-            cors::allow(origin, &mut response);
-        }
-        (response, more)
-    }
-
-    async fn route(&self, request: Request<Bytes>) -> Result<(Response<Body>, Option<LogEvents>), ApiError> {
+    /// Answers one request. An error is a response too.
+    pub async fn answer(&self, request: Request<Bytes>) -> Response<Bytes> {
         let (head, body) = request.into_parts();
-        let path = head.uri.path();
-        let (size, limit) = (path.len() + head.uri.query().map_or(0, |query| query.len() + 1), limits::URL);
-        if size > limit {
-            let message = format!("the path and query are {size} bytes; at most {limit} are allowed");
-            return Err(ApiError::new(StatusCode::URI_TOO_LONG, "url_too_long", message));
+        match self.accept(head).await {
+            Ok(accepted) => accepted.run(body).await,
+            Err(refusal) => refusal,
         }
-        match routes::find(self.only, &head.method, path) {
-            Found::Route(action, params) => {
-                let engine = auth::admit(&self.engine, &self.auth, action, &params, &head.headers).await?;
-                let input = Input::new(params, &head.uri, head.headers, body)?;
-                let answer = match action {
-                    Action::LogStream => LogEvents::open(&engine, &input).await,
-                    _ => handlers::handle(&engine, action, &input).await.map(|response| (response, None)),
-                };
-                if let Err(error) = &answer {
-                    auth::failed(&engine, action, &input.params, error).await;
-                }
-                answer
-            }
-            Found::OtherMethods(methods) => {
-                let allow = methods.iter().map(http::Method::as_str).collect::<Vec<_>>().join(", ");
-                let message = format!("{} isn't allowed on {path}; it takes {allow}", head.method);
-                let error = ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message);
-                Err(ApiError { allow: Some(allow), ..error })
-            }
-            Found::Nothing => {
-                let message = format!("there is nothing at {path}; GET /api/openapi.json lists what there is");
-                Err(ApiError::new(StatusCode::NOT_FOUND, "no_such_route", message))
-            }
-            Found::BadEncoding(segment) => {
-                let message = format!("path segment {segment:?} isn't percent-encoded UTF-8");
-                Err(ApiError::bad_request("invalid_path", message))
-            }
+    }
+
+    /// Matches the route and admits the caller, from the head alone.
+    ///
+    /// # Errors
+    /// The response to a request that has no route or whose caller isn't admitted.
+    pub async fn accept(&self, head: Parts) -> Result<Accepted<P>, Response<Bytes>> {
+        self.find(head)?.admit().await
+    }
+
+    /// Matches the route of a request. Reads no store.
+    ///
+    /// # Errors
+    /// The response to a request that has no route: 404, 405, 414, or the answer to a browser's preflight request.
+    #[allow(clippy::result_large_err, reason = "a response is what the caller sends next")]
+    pub fn find(&self, head: Parts) -> Result<Matched<P>, Response<Bytes>> {
+        let origin = self.origins.allowed(&head.headers);
+        if let Some(response) = origin.as_ref().and_then(|_| cors::preflight(&head.method, &head.headers)) {
+            return Err(allowing(origin.as_ref(), response));
         }
+        let found = check_size(&head).and_then(|()| self.routes.find(self.only, &head.method, head.uri.path()));
+        match found {
+            Ok((row, params)) => Ok(Matched { row: row.clone(), params, service: self.clone(), head, origin }),
+            Err(error) => Err(allowing(origin.as_ref(), error.response())),
+        }
+    }
+}
+
+fn check_size(head: &Parts) -> Result<(), ApiError> {
+    let query = head.uri.query().map_or(0, |query| query.len() + 1);
+    let (size, limit) = (head.uri.path().len() + query, limits::URL);
+    if size <= limit {
+        return Ok(());
+    }
+    let message = format!("the path and query are {size} bytes; at most {limit} are allowed");
+    Err(ApiError::new(StatusCode::URI_TOO_LONG, "url_too_long", message))
+}
+
+fn allowing(origin: Option<&HeaderValue>, mut response: Response<Bytes>) -> Response<Bytes> {
+    if let Some(origin) = origin {
+        cors::allow(origin.clone(), &mut response);
+    }
+    response
+}
+
+/// A request whose route is known, and whose caller isn't yet.
+pub struct Matched<P> {
+    service: Service<P>,
+    row: Row<P>,
+    params: Params,
+    head: Parts,
+    origin: Option<HeaderValue>,
+}
+
+impl<P: Ports> Matched<P> {
+    /// The request's route.
+    #[must_use]
+    pub fn route(&self) -> &Route {
+        &self.row.route
+    }
+
+    /// Admits the caller. A refusal is recorded.
+    ///
+    /// # Errors
+    /// The response to a caller that isn't admitted.
+    pub async fn admit(self) -> Result<Accepted<P>, Response<Bytes>> {
+        match self.authorize().await {
+            Ok(engine) => Ok(Accepted { engine, request: self }),
+            Err(error) => Err(allowing(self.origin.as_ref(), error.response())),
+        }
+    }
+
+    async fn authorize(&self) -> Result<Engine<P>, ApiError> {
+        let Service { engine, auth, .. } = &self.service;
+        auth::admit(engine, auth, &self.row.route, &self.params, &self.head.headers).await
+    }
+}
+
+/// A request whose route is known and whose caller is admitted. Its body isn't read yet.
+pub struct Accepted<P> {
+    request: Matched<P>,
+    /// Acts with the caller's permissions.
+    engine: Engine<P>,
+}
+
+impl<P: Ports> Accepted<P> {
+    /// The request's route.
+    #[must_use]
+    pub fn route(&self) -> &Route {
+        self.request.route()
+    }
+
+    /// The request's headers.
+    #[must_use]
+    pub fn headers(&self) -> &HeaderMap {
+        &self.request.head.headers
+    }
+
+    /// A variable of the path, decoded.
+    #[must_use]
+    pub fn param(&self, name: &str) -> Option<&str> {
+        self.request.params.get(name).map(String::as_str)
+    }
+
+    /// Admits the caller again, for a request that goes on for long: its token may have been revoked.
+    ///
+    /// # Errors
+    /// The response to a caller that isn't admitted any more.
+    pub async fn readmit(&mut self) -> Result<(), Response<Bytes>> {
+        match self.request.authorize().await {
+            Ok(engine) => {
+                self.engine = engine;
+                Ok(())
+            }
+            Err(error) => Err(allowing(self.request.origin.as_ref(), error.response())),
+        }
+    }
+
+    /// Carries the request out. An error is a response too.
+    pub async fn run(&self, body: Bytes) -> Response<Bytes> {
+        let Matched { row, params, origin, .. } = &self.request;
+        let answer = self.handle(body).await;
+        if let Err(error) = &answer {
+            audit::record_failure(&self.engine, &row.route, params, error).await;
+        }
+        allowing(origin.as_ref(), answer.unwrap_or_else(ApiError::response))
+    }
+
+    async fn handle(&self, body: Bytes) -> Answer {
+        let Matched { row, params, head, .. } = &self.request;
+        let input = Input::new(&row.route, params, &head.uri, &head.headers, body)?;
+        (row.handler)(&self.engine, &input).await
     }
 }

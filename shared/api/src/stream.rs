@@ -6,24 +6,22 @@ use bytes::Bytes;
 use engine::Engine;
 use engine::logs::LogPage;
 use engine::ports::Ports;
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderValue, StatusCode, header};
 use protocol::{JobId, WorkflowId};
 
 use crate::error::ApiError;
-use crate::handlers::jobs::job_of;
-use crate::handlers::typed;
-use crate::read::Input;
-use crate::service::Body;
+use crate::request::Input;
+use crate::response::{Answer, typed};
 
-/// What the client does when the connection ends: comes again after a second, with the last id it saw.
+/// Tells the client to reconnect after a second when the connection ends. It then sends the last id it received.
 const RETRY: &str = "retry: 1000\n\n";
 
-/// Where the reader of a job's log is.
+/// A reader's position in a job's log.
 #[derive(Clone, Debug)]
 pub struct LogEvents {
     workflow: WorkflowId,
     job: JobId,
-    /// The one attempt that was asked for; without, the latest and those after it.
+    /// The attempt that was asked for; without one, the latest and those after it.
     only: Option<u32>,
     attempt: Option<u32>,
     after: Option<u64>,
@@ -31,12 +29,10 @@ pub struct LogEvents {
 }
 
 impl LogEvents {
-    /// Answers with what there is now, and says where to go on if more may come.
-    pub(crate) async fn open<P: Ports>(
-        engine: &Engine<P>,
-        input: &Input,
-    ) -> Result<(Response<Body>, Option<Self>), ApiError> {
-        let (workflow, job) = job_of(input)?;
+    /// Answers with the log so far. If more may come, the response carries the reader of the rest as an extension, for servers
+    /// that hold the connection open.
+    pub(crate) async fn open<P: Ports>(engine: &Engine<P>, input: &Input<'_>) -> Answer {
+        let (workflow, job) = input.job()?;
         let only = input.query("attempt")?;
         let seen = last_seen(input)?;
         let (attempt, after) = (only.or(seen.map(|seen| seen.attempt)), seen.map(|seen| seen.sequence));
@@ -44,10 +40,13 @@ impl LogEvents {
         let text = format!("{RETRY}{}", events.next(engine).await?);
         let mut response = typed(StatusCode::OK, "text/event-stream", Bytes::from(text));
         response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        Ok((response, (!events.ended).then_some(events)))
+        if !events.ended {
+            response.extensions_mut().insert(events);
+        }
+        Ok(response)
     }
 
-    /// What has come since the last call, up to about two megabytes; empty if nothing has.
+    /// The events since the last call, up to about two megabytes; empty if there are none.
     pub async fn next<P: Ports>(&mut self, engine: &Engine<P>) -> Result<String, ApiError> {
         let mut text = String::new();
         while text.is_empty() && !self.ended {
@@ -78,7 +77,7 @@ impl LogEvents {
             return;
         }
         if self.only.is_none() && page.attempt < page.latest {
-            // Another try has begun, and its log counts from the beginning.
+            // The next attempt has begun; its sequence numbers start again.
             self.attempt = Some(page.attempt + 1);
             self.after = None;
         } else {
@@ -111,7 +110,7 @@ impl EventId {
     }
 }
 
-fn last_seen(input: &Input) -> Result<Option<EventId>, ApiError> {
+fn last_seen(input: &Input<'_>) -> Result<Option<EventId>, ApiError> {
     match input.header("Last-Event-ID")? {
         None | Some("") => Ok(None),
         Some(text) => EventId::parse(text).map(Some).ok_or_else(|| {

@@ -83,7 +83,9 @@ pub const RETRIES: u32 = 100;
 
 /// The longest timeout or delay of a job, in seconds: 14 days.
 pub const TIMEOUT_SECS: u32 = 14 * 24 * 60 * 60;
-/// Workflows in one page of a list.
+/// Entries in one page of a list, unless the client asks for another number.
+pub const PAGE: usize = 100;
+/// Most entries in one page of a list.
 pub const LIST: usize = 1000;
 /// Shortest and longest lease, in seconds.
 pub const LEASE_TTL_SECS: std::ops::RangeInclusive<u32> = 1..=43_200;

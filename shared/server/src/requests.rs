@@ -1,17 +1,17 @@
-//! From a connection's request to the API's, and its answer back.
+//! From a connection's request to the API's, and the response back.
 
 use std::net::IpAddr;
 use std::time::Duration;
 
 use api::error::ApiError;
-use api::routes::{self, Action, Found, Params};
+use api::route::Effect;
+use api::{Accepted, LogEvents};
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use bytes::Bytes;
 use engine::ports::Local;
 use http::header::{AUTHORIZATION, HOST};
-use http::request::Parts;
 use http::{HeaderMap, Method, StatusCode};
 use protocol::limits;
 use protocol::requests::Claim;
@@ -22,114 +22,87 @@ use crate::{Shared, body, stream};
 
 /// Answers one request.
 pub async fn answer<P: Local + 'static>(State(shared): State<Shared<P>>, request: Request) -> Response {
-    let (head, body) = request.into_parts();
-    if let Some(refusal) = shared.refuses(&head.method, &head.headers) {
-        return refusal.response().map(Body::from);
-    }
-    // What nobody with a token asked for has no body that anybody reads.
-    if !reads_a_body(&head) {
-        return shared.service.answer(http::Request::from_parts(head, Bytes::new())).await.map(Body::from);
-    }
-    let mut place = match shared.capacity.request() {
-        Ok(place) => place,
-        Err(error) => return error.response().map(Body::from),
-    };
-    // A stranger's body isn't even read.
-    if let Some(refusal) = shared.service.refusal(&head.method, &head.uri, &head.headers).await {
-        return refusal.map(Body::from);
-    }
-    let request = match body::read(&head.headers, body, &mut place).await {
-        Ok(body) => http::Request::from_parts(head, body),
-        Err(error) => return error.response().map(Body::from),
-    };
-    let Found::Route(action, params) = routes::find(None, request.method(), request.uri().path()) else {
-        return shared.service.answer(request).await.map(Body::from);
-    };
-    match action {
-        Action::Claim => shared.claim(request).await.map(Body::from),
-        Action::LogStream => {
-            let (asked, body) = request.into_parts();
-            let (response, more) = shared.service.open(http::Request::from_parts(asked.clone(), body)).await;
-            match more {
-                Some(events) => stream::held_open(&shared, asked, response, events),
-                None => response.map(Body::from),
-            }
-        }
-        _ => {
-            // A client that goes away doesn't stop what it has begun: what follows from it, and that it is written down.
-            let own = shared.clone();
-            let done = tokio::spawn(async move { own.carry_out(action, &params, request).await });
-            let failed = |error| {
-                tracing::error!(%error, "a request was not carried out");
-                ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the request failed").response()
-            };
-            done.await.unwrap_or_else(failed).map(Body::from)
-        }
-    }
+    shared.respond(request).await.unwrap_or_else(|refusal| refusal.map(Body::from))
 }
 
-/// Whether a route takes what a request carries, and only from who may use it.
-fn reads_a_body(head: &Parts) -> bool {
-    let found = routes::find(None, &head.method, head.uri.path());
-    matches!(found, Found::Route(action, _) if !action.scopes().is_empty())
-}
+/// The response to a request that is refused.
+type Refusal = http::Response<Bytes>;
 
 impl<P: Local + 'static> Shared<P> {
-    async fn carry_out(&self, action: Action, params: &Params, request: http::Request<Bytes>) -> http::Response<Bytes> {
-        let response = self.service.answer(request).await;
-        if action == Action::Unregister
-            && response.status().is_success()
-            && let Some(worker) = params.get("id").and_then(|id| id.parse().ok())
-        {
-            self.signals.waiting.deregister(worker);
+    /// Matches the route, admits the caller, reads the body and runs the handler, in this order: each step is cheaper than the
+    /// next, and a caller without a token can't make the server read a body.
+    async fn respond(&self, request: Request) -> Result<Response, Refusal> {
+        let (head, body) = request.into_parts();
+        self.check_origin(&head.method, &head.headers).map_err(ApiError::response)?;
+        let matched = self.service.find(head)?;
+        if !matched.route().needs_token() {
+            return Ok(matched.admit().await?.run(Bytes::new()).await.map(Body::from));
         }
-        self.answered(action, response.status());
+        let mut place = self.capacity.request().map_err(ApiError::response)?;
+        let accepted = matched.admit().await?;
+        let body = body::read(accepted.headers(), body, &mut place).await.map_err(ApiError::response)?;
+        if accepted.route().effect == Effect::Claims {
+            return Ok(self.claim(accepted, body).await.map(Body::from));
+        }
+        // The request is carried out and recorded even if the client goes away.
+        let own = self.clone();
+        let task = tokio::spawn(async move { (own.carry_out(&accepted, body).await, accepted) });
+        let (mut response, accepted) = task.await.map_err(|error| {
+            tracing::error!(%error, "a request was not carried out");
+            ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the request failed").response()
+        })?;
+        Ok(match response.extensions_mut().remove::<LogEvents>() {
+            Some(events) => stream::held_open(self, accepted, response, events),
+            None => response.map(Body::from),
+        })
+    }
+
+    async fn carry_out(&self, accepted: &Accepted<P>, body: Bytes) -> http::Response<Bytes> {
+        let response = accepted.run(body).await;
+        let succeeded = response.status().is_success();
+        // A request that failed may have changed something too.
+        match accepted.route().effect {
+            Effect::MayReadyJobs if succeeded => self.signals.may_be_ready(),
+            Effect::MayReadyJobs | Effect::Changes => self.signals.changed(),
+            Effect::WorkerLeaves if succeeded => {
+                if let Some(worker) = accepted.param("id").and_then(|id| id.parse().ok()) {
+                    self.signals.waiting.deregister(worker);
+                }
+            }
+            Effect::WorkerLeaves | Effect::Claims | Effect::None => {}
+        }
         response
     }
 
-    /// The pages of other sites: a browser lets any page send requests to this machine, and read the answers if the page's
-    /// name is made to mean this machine.
-    fn refuses(&self, method: &Method, headers: &HeaderMap) -> Option<ApiError> {
+    /// Refuses requests from pages of other sites. A browser lets any page send requests to this machine, and read the answers
+    /// if the page's host name is made to resolve to this machine (DNS rebinding).
+    fn check_origin(&self, method: &Method, headers: &HeaderMap) -> Result<(), ApiError> {
         if self.loopback_only && !names_this_machine(headers) {
             let message = "this server answers on this machine only; ask for it as localhost or 127.0.0.1";
-            return Some(ApiError::new(StatusCode::FORBIDDEN, "foreign_host", message));
+            return Err(ApiError::new(StatusCode::FORBIDDEN, "foreign_host", message));
         }
         if !method.is_safe() && self.service.is_foreign(headers) {
             let message = "pages of this origin may not change anything here";
-            return Some(ApiError::new(StatusCode::FORBIDDEN, "foreign_origin", message));
+            return Err(ApiError::new(StatusCode::FORBIDDEN, "foreign_origin", message));
         }
-        None
+        Ok(())
     }
 
-    /// Tells who waits for what this request may have done. A request that was refused may have done something too.
-    fn answered(&self, action: Action, status: StatusCode) {
-        match action {
-            Action::Complete | Action::Fail if status.is_success() => self.signals.may_be_ready(),
-            Action::Complete
-            | Action::Fail
-            | Action::AppendLogs
-            | Action::Submit
-            | Action::Run
-            | Action::Cancel
-            | Action::Delete => self.signals.changed(),
-            _ => {}
-        }
-    }
-
-    /// A claim that may wait asks again whenever a job may have become ready, and gives the last answer.
-    async fn claim(&self, request: http::Request<Bytes>) -> http::Response<Bytes> {
-        let waits = serde_json::from_slice::<Claim>(request.body()).ok();
-        let waits = waits.filter(|claim| claim.wait_secs > 0 && claim.ticket.is_none());
-        let Some(claim) = waits else { return self.ask(request).await };
+    /// Answers a claim. One that may wait asks again whenever a job may have become ready, until its time is over.
+    async fn claim(&self, mut accepted: Accepted<P>, body: Bytes) -> http::Response<Bytes> {
+        let claim = serde_json::from_slice::<Claim>(&body).ok();
+        let Some(claim) = claim.filter(|claim| claim.wait_secs > 0 && claim.ticket.is_none()) else {
+            return self.try_claim(&accepted, body).await;
+        };
         let signals = &self.signals;
         let over = sleep(Duration::from_secs(claim.wait_secs.min(limits::WAIT_SECS).into()));
         let (left, stopped) = (signals.waiting.left(claim.worker_id), signals.stopped());
         tokio::pin!(over, left, stopped);
-        let place =
-            signals.waiting.join((claim.labels, claim.exclusive, request.headers().get(AUTHORIZATION).cloned()));
+        let credential = accepted.headers().get(AUTHORIZATION).cloned();
+        let place = signals.waiting.join((claim.labels, claim.exclusive, credential));
         let mut turn = None;
         loop {
-            let response = self.ask(request.clone()).await;
+            let response = self.try_claim(&accepted, body.clone()).await;
             if response.status() != StatusCode::OK || *response.body() != NOTHING {
                 return response;
             }
@@ -142,20 +115,23 @@ impl<P: Local + 'static> Shared<P> {
                 () = &mut left => return response,
                 () = &mut stopped => return response,
             }
+            if let Err(refusal) = accepted.readmit().await {
+                return refusal;
+            }
         }
     }
 
-    async fn ask(&self, request: http::Request<Bytes>) -> http::Response<Bytes> {
-        let turn = self.claims.acquire().await;
-        let response = self.service.answer(request).await;
-        drop(turn);
-        if response.status() != StatusCode::OK || *response.body() == NOTHING {
-            // What was taken and had to be given back is listed as work.
+    async fn try_claim(&self, accepted: &Accepted<P>, body: Bytes) -> http::Response<Bytes> {
+        let permit = self.claims.acquire().await;
+        let response = accepted.run(body).await;
+        drop(permit);
+        if response.status() == StatusCode::OK && *response.body() != NOTHING {
+            // There may be more ready jobs where this one came from.
+            self.signals.may_be_ready();
+        } else {
+            // A job that was leased and had to be released is listed as work.
             self.signals.work.notify_one();
-            return response;
         }
-        // There may be more where this came from.
-        self.signals.may_be_ready();
         response
     }
 }

@@ -35,11 +35,12 @@ pub fn request(data: &[u8]) {
         for text in split(data).into_iter().take(MOST) {
             let Some(request) = world.read(text) else { continue };
             let shown = format!("{} {}", request.method(), request.uri());
-            // A server that asks for tokens reads what a stranger shows first.
-            let refusal = world.closed.refusal(request.method(), request.uri(), request.headers()).await;
-            if let Some(refusal) = refusal {
+            // A server that needs tokens refuses a stranger from the head alone.
+            let (head, body) = request.into_parts();
+            if let Err(refusal) = world.closed.accept(head.clone()).await {
                 check(&shown, &refusal);
             }
+            let request = Request::from_parts(head, body);
             let response = world.service.answer(request).await;
             check(&shown, &response);
             world.service.engine().scheduling().drain().await.expect("a store in memory answers");

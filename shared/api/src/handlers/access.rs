@@ -1,4 +1,4 @@
-//! Tokens, and who did what.
+//! Handlers for tokens and the audit record.
 
 use engine::Engine;
 use engine::ports::{AuditCursor, Ports};
@@ -6,35 +6,31 @@ use http::StatusCode;
 use protocol::access::NewToken;
 use protocol::{Millis, TokenName};
 
-use super::{Answer, empty, json_answer, link_next};
-use crate::auth::record_token_action;
+use crate::audit;
 use crate::error::ApiError;
-use crate::read::Input;
-use crate::routes::Action;
+use crate::request::Input;
+use crate::response::{Answer, empty, json_answer, link_next};
 
-/// Entries in a page, unless the client asks for another number.
-pub(crate) const PAGE: usize = 100;
-
-pub(super) async fn tokens<P: Ports>(engine: &Engine<P>) -> Answer {
+pub(crate) async fn tokens<P: Ports>(engine: &Engine<P>, _: &Input<'_>) -> Answer {
     json_answer(StatusCode::OK, &engine.tokens().list().await?)
 }
 
-pub(super) async fn create<P: Ports>(engine: &Engine<P>, input: &Input) -> Answer {
+pub(crate) async fn create<P: Ports>(engine: &Engine<P>, input: &Input<'_>) -> Answer {
     let new: NewToken = input.json()?;
     let created = engine.tokens().create(new).await?;
-    record_token_action(engine, Action::CreateToken, &created.info.name).await;
+    audit::record_token(engine, input.route, &created.info.name).await;
     json_answer(StatusCode::CREATED, &created)
 }
 
-pub(super) async fn revoke<P: Ports>(engine: &Engine<P>, input: &Input) -> Answer {
+pub(crate) async fn revoke<P: Ports>(engine: &Engine<P>, input: &Input<'_>) -> Answer {
     let name: TokenName = input.param("name")?;
     engine.tokens().revoke(&name).await?;
-    record_token_action(engine, Action::RevokeToken, &name).await;
+    audit::record_token(engine, input.route, &name).await;
     Ok(empty(StatusCode::NO_CONTENT))
 }
 
-pub(super) async fn audit<P: Ports>(engine: &Engine<P>, input: &Input) -> Answer {
-    let limit = input.limit(PAGE)?;
+pub(crate) async fn audit<P: Ports>(engine: &Engine<P>, input: &Input<'_>) -> Answer {
+    let limit = input.limit()?;
     let after = input.query::<String>("cursor")?.map(|text| parse_cursor(&text)).transpose()?;
     let page = engine.audit().list(after, limit).await?;
     let response = json_answer(StatusCode::OK, &page.entries)?;

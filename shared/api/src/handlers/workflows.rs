@@ -1,4 +1,4 @@
-//! Workflows: submit, list, show, run, cancel, delete.
+//! Handlers for workflows: submit, list, show, run, cancel, delete.
 
 use engine::Engine;
 use engine::ids::ReportHash;
@@ -12,32 +12,23 @@ use serde::Serialize;
 use serde_json::json;
 use workflow::{Definition, Problem};
 
-use super::{Answer, empty, encode, json_answer, link_next, typed};
-use crate::auth::record_action;
+use crate::audit;
 use crate::error::ApiError;
-use crate::read::{Format, Input};
-use crate::routes::Action;
-use crate::service::Body;
+use crate::request::{Format, Input};
+use crate::response::{Answer, empty, encode, json_answer, link_next, typed};
 
-/// Workflows in a page, unless the client asks for another number.
-pub(crate) const PAGE: usize = 100;
-
-pub(super) async fn submit<P: Ports>(engine: &Engine<P>, input: &Input) -> Answer {
+pub(crate) async fn submit<P: Ports>(engine: &Engine<P>, input: &Input<'_>) -> Answer {
     let format = input.format(Format::Json)?;
     let text = input.text()?;
     let run = input.query::<bool>("run")?.unwrap_or(false);
     let key = idempotency_key(input)?;
     let definition = parse(format, text)?;
     let hash = |key: String| (key, ReportHash::of([text, if run { "run" } else { "" }]));
-    let submission = Submission {
-        definition,
-        source: Source { content_type: format.content_type().to_owned(), text: text.to_owned() },
-        run,
-        key: key.map(hash),
-    };
+    let source = Source { content_type: format.content_type().to_owned(), text: text.to_owned() };
+    let submission = Submission { definition, source, run, key: key.map(hash) };
     let submitted = engine.submissions().submit(submission).await?;
-    // Of a repeat too: the first may have been cut off before this.
-    record_action(engine, Action::Submit, &submitted.workflow).await;
+    // A repeat is recorded too: the first request may have ended before this line.
+    audit::record_workflow(engine, input.route, &submitted.workflow).await;
     let workflow = engine.queries().workflow(&submitted.workflow).await?;
     let status = if submitted.repeat { StatusCode::OK } else { StatusCode::CREATED };
     let mut response = workflow_answer(status, workflow)?;
@@ -47,7 +38,7 @@ pub(super) async fn submit<P: Ports>(engine: &Engine<P>, input: &Input) -> Answe
     Ok(response)
 }
 
-fn idempotency_key(input: &Input) -> Result<Option<String>, ApiError> {
+fn idempotency_key(input: &Input<'_>) -> Result<Option<String>, ApiError> {
     let Some(key) = input.header("Idempotency-Key")? else { return Ok(None) };
     if key.is_empty() || key.len() > limits::IDEMPOTENCY_KEY {
         let message =
@@ -70,12 +61,12 @@ fn parse(format: Format, text: &str) -> Result<Definition, ApiError> {
     })
 }
 
-pub(super) async fn one<P: Ports>(engine: &Engine<P>, input: &Input) -> Answer {
+pub(crate) async fn one<P: Ports>(engine: &Engine<P>, input: &Input<'_>) -> Answer {
     workflow_answer(StatusCode::OK, engine.queries().workflow(&input.param("id")?).await?)
 }
 
 /// The definition as submitted, with its content type.
-pub(super) async fn definition<P: Ports>(engine: &Engine<P>, input: &Input) -> Answer {
+pub(crate) async fn definition<P: Ports>(engine: &Engine<P>, input: &Input<'_>) -> Answer {
     let source = engine.queries().definition(&input.param("id")?).await?;
     Ok(typed(StatusCode::OK, Format::of(&source.content_type).content_type(), source.text.into()))
 }
@@ -124,7 +115,7 @@ fn fitting<T: Serialize>(status: StatusCode, mut value: T, jobs: fn(&mut T, fn(&
 }
 
 /// A function's answer is text within JSON, where quotes and backslashes take two bytes, and may have 6 MB.
-fn fits(body: &Body) -> bool {
+fn fits(body: &[u8]) -> bool {
     let escaped = body.len() + body.iter().filter(|byte| matches!(byte, b'"' | b'\\')).count();
     body.len() <= limits::ANSWER && escaped <= limits::ANSWER_ESCAPED
 }
@@ -133,8 +124,8 @@ fn workflow_answer(status: StatusCode, workflow: Workflow) -> Answer {
     fitting(status, workflow, |workflow, less| workflow.jobs.iter_mut().for_each(less))
 }
 
-pub(super) async fn list<P: Ports>(engine: &Engine<P>, input: &Input) -> Answer {
-    let limit = input.limit(PAGE)?;
+pub(crate) async fn list<P: Ports>(engine: &Engine<P>, input: &Input<'_>) -> Answer {
+    let limit = input.limit()?;
     let skip = input.query::<usize>("offset")?.unwrap_or(0);
     if skip > limits::LIST {
         let message = format!(
@@ -163,18 +154,18 @@ fn parse_cursor(text: &str) -> Result<ListCursor, ApiError> {
     parsed.ok_or_else(ApiError::bad_cursor)
 }
 
-pub(super) async fn run<P: Ports>(engine: &Engine<P>, input: &Input) -> Answer {
+pub(crate) async fn run<P: Ports>(engine: &Engine<P>, input: &Input<'_>) -> Answer {
     let id: WorkflowId = input.param("id")?;
     let run: Run = input.json_or_default()?;
     engine.runs().start(&id, run.only).await?;
-    record_action(engine, Action::Run, &id).await;
+    audit::record_workflow(engine, input.route, &id).await;
     accepted(&id)
 }
 
-pub(super) async fn cancel<P: Ports>(engine: &Engine<P>, input: &Input) -> Answer {
+pub(crate) async fn cancel<P: Ports>(engine: &Engine<P>, input: &Input<'_>) -> Answer {
     let id: WorkflowId = input.param("id")?;
     engine.runs().cancel(&id).await?;
-    record_action(engine, Action::Cancel, &id).await;
+    audit::record_workflow(engine, input.route, &id).await;
     accepted(&id)
 }
 
@@ -182,10 +173,10 @@ fn accepted(id: &WorkflowId) -> Answer {
     json_answer(StatusCode::ACCEPTED, &json!({ "id": id }))
 }
 
-pub(super) async fn delete<P: Ports>(engine: &Engine<P>, input: &Input) -> Answer {
+pub(crate) async fn delete<P: Ports>(engine: &Engine<P>, input: &Input<'_>) -> Answer {
     let id: WorkflowId = input.param("id")?;
     engine.runs().delete(&id).await?;
-    record_action(engine, Action::Delete, &id).await;
+    audit::record_workflow(engine, input.route, &id).await;
     Ok(empty(StatusCode::NO_CONTENT))
 }
 

@@ -9,14 +9,14 @@ use serde_json::{Map, Value, json};
 ///
 /// What an answer has and what a request may have differ for one type: a field with a default is always in an answer. So
 /// answers refer to shared schemas, and each request's schema is complete in itself.
-pub(super) struct Schemas {
+pub(crate) struct Schemas {
     answers: SchemaGenerator,
     requests: SchemaGenerator,
     named: Map<String, Value>,
 }
 
 impl Schemas {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let settings = || {
             SchemaSettings::draft2020_12().with(|settings| {
                 settings.meta_schema = None;
@@ -29,29 +29,29 @@ impl Schemas {
     }
 
     /// Of a value in an answer.
-    pub(super) fn answer<T: JsonSchema>(&mut self) -> Value {
+    pub(crate) fn answer<T: JsonSchema>(&mut self) -> Value {
         self.answers.subschema_for::<T>().to_value()
     }
 
     /// Of a value in a request, complete.
-    pub(super) fn given<T: JsonSchema>(&mut self) -> Value {
+    pub(crate) fn given<T: JsonSchema>(&mut self) -> Value {
         self.requests.subschema_for::<T>().to_value()
     }
 
     /// Of a request's body.
-    pub(super) fn request<T: JsonSchema>(&mut self) -> Value {
+    pub(crate) fn request<T: JsonSchema>(&mut self) -> Value {
         let schema = self.given::<T>();
         self.name(&T::schema_name(), schema)
     }
 
     /// Keeps a schema under a name of its own, and refers to it.
-    pub(super) fn name(&mut self, name: &str, schema: Value) -> Value {
+    pub(crate) fn name(&mut self, name: &str, schema: Value) -> Value {
         self.named.insert(name.to_owned(), schema);
         json!({ "$ref": format!("#/components/schemas/{name}") })
     }
 
     /// All that have names.
-    pub(super) fn into_components(mut self) -> Value {
+    pub(crate) fn into_components(mut self) -> Value {
         let problem = self.answer::<Problem>();
         self.named.extend(self.answers.take_definitions(true));
         // Which details there are, the type leaves open.
@@ -69,7 +69,7 @@ impl Schemas {
 }
 
 /// Says what the types leave unsaid: how large a number may be. And says what comments say without the brackets of links.
-pub(super) fn tidy(value: &mut Value) {
+pub(crate) fn tidy(value: &mut Value) {
     match value {
         Value::Object(fields) => {
             if let Some((least, most)) = fields.get("format").and_then(Value::as_str).and_then(bounds) {

@@ -1,4 +1,4 @@
-//! What a request says in its path, its query and its headers.
+//! Descriptions of the parameters in paths, queries and headers.
 
 use protocol::{JobId, Status, TokenName, WorkerId, WorkflowId, limits};
 use serde_json::{Value, json};
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::schemas::Schemas;
 
 /// The variables of a path.
-pub(super) fn of_path(path: &str, schemas: &mut Schemas) -> Vec<Value> {
+pub(crate) fn of_path(path: &str, schemas: &mut Schemas) -> Vec<Value> {
     let names = path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
     names.map(|name| variable(path, name, schemas)).collect()
 }
@@ -17,14 +17,14 @@ fn variable(path: &str, name: &str, schemas: &mut Schemas) -> Value {
         "id" | "workflow_id" => schemas.given::<WorkflowId>(),
         "job_id" => schemas.given::<JobId>(),
         "name" => schemas.given::<TokenName>(),
-        // What isn't a lease is refused like one that was lost.
+        // A text that isn't a lease id is refused like a lost lease.
         _ => json!({ "type": "string", "minLength": 1 }),
     };
     json!({ "name": name, "in": "path", "required": true, "schema": schema })
 }
 
 /// A parameter of the query. An empty one is the same as none.
-pub(super) fn query(name: &str, description: &str, schema: Value) -> Value {
+pub(crate) fn query(name: &str, description: &str, schema: Value) -> Value {
     json!({ "name": name, "in": "query", "description": description, "allowEmptyValue": true, "schema": schema })
 }
 
@@ -32,37 +32,37 @@ fn header(name: &str, description: &str, schema: Value) -> Value {
     json!({ "name": name, "in": "header", "description": description, "schema": schema })
 }
 
-pub(super) fn attempt(schemas: &mut Schemas) -> Value {
+pub(crate) fn attempt(schemas: &mut Schemas) -> Value {
     query("attempt", "Which attempt, from 0; without it the latest.", schemas.given::<u32>())
 }
 
-pub(super) fn after(schemas: &mut Schemas) -> Value {
-    query("after", "The sequence number after which it goes on.", schemas.given::<u64>())
+pub(crate) fn after(schemas: &mut Schemas) -> Value {
+    query("after", "The sequence number after which the page starts.", schemas.given::<u64>())
 }
 
-/// Which part of a list. Where an answer has the header `Link`, its `cursor` leads on.
-pub(super) fn page(usual: usize) -> [Value; 2] {
-    let limit = json!({ "type": "integer", "minimum": 1, "maximum": limits::LIST, "default": usual });
+/// The page of a list. The next page's `cursor` is in the `Link` header.
+pub(crate) fn page() -> [Value; 2] {
+    let limit = json!({ "type": "integer", "minimum": 1, "maximum": limits::LIST, "default": limits::PAGE });
     [
-        query("limit", "How many at the most.", limit),
-        query("cursor", "From the `Link` of the answer before.", json!({ "type": "string" })),
+        query("limit", "The most entries of the page.", limit),
+        query("cursor", "From the `Link` of the previous answer.", json!({ "type": "string" })),
     ]
 }
 
-pub(super) fn offset() -> Value {
+pub(crate) fn offset() -> Value {
     let schema = json!({ "type": "integer", "minimum": 0, "maximum": limits::LIST, "default": 0 });
     query("offset", "How many to skip. Following `Link` is better: it misses nothing.", schema)
 }
 
-pub(super) fn status(schemas: &mut Schemas) -> Value {
-    query("status", "Only those that are so.", schemas.given::<Status>())
+pub(crate) fn status(schemas: &mut Schemas) -> Value {
+    query("status", "Only workflows with this status.", schemas.given::<Status>())
 }
 
-pub(super) fn run() -> Value {
-    query("run", "Whether to start it too.", json!({ "type": "boolean", "default": false }))
+pub(crate) fn run() -> Value {
+    query("run", "Whether to start the workflow.", json!({ "type": "boolean", "default": false }))
 }
 
-pub(super) fn idempotency_key() -> Value {
+pub(crate) fn idempotency_key() -> Value {
     // White space at the ends of a header doesn't count.
     let seen = r"\u0021-\u007e";
     let between = limits::IDEMPOTENCY_KEY - 2;
@@ -71,7 +71,7 @@ pub(super) fn idempotency_key() -> Value {
     header("Idempotency-Key", "The same request with the same key within 24 hours makes no second workflow.", schema)
 }
 
-pub(super) fn last_event_id() -> Value {
+pub(crate) fn last_event_id() -> Value {
     let schema = json!({ "type": "string", "pattern": r"^(([0-9]{1,9}\.)?[0-9]{1,19})?$" });
     header(
         "Last-Event-ID",

@@ -1,24 +1,31 @@
-//! Reading what a request carries.
+//! Reading a request: path variables, query parameters, headers and the body, each as its type or an error.
 
+use std::borrow::Cow;
+use std::collections::HashMap;
 use std::str::FromStr;
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, Uri, header};
-use protocol::limits;
+use percent_encoding::percent_decode_str;
+use protocol::{JobId, WorkflowId, limits};
 use serde::de::DeserializeOwned;
 
 use crate::error::ApiError;
-use crate::routes::{self, Params};
+use crate::route::Route;
 
-/// A request, taken apart.
-pub(crate) struct Input {
-    pub params: Params,
+/// The variables of a path, decoded, by name.
+pub(crate) type Params = HashMap<String, String>;
+
+/// A request to a route.
+pub(crate) struct Input<'a> {
+    pub route: &'a Route,
+    pub params: &'a Params,
     pub query: Vec<(String, String)>,
-    pub headers: HeaderMap,
+    pub headers: &'a HeaderMap,
     pub body: Bytes,
 }
 
-/// How a body is written.
+/// The format of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Format {
     Json,
@@ -40,19 +47,30 @@ impl Format {
     }
 }
 
-impl Input {
+impl<'a> Input<'a> {
     /// Refuses a body over the limit and a query that can't be decoded.
-    pub(crate) fn new(params: Params, uri: &Uri, headers: HeaderMap, body: Bytes) -> Result<Self, ApiError> {
+    pub(crate) fn new(
+        route: &'a Route,
+        params: &'a Params,
+        uri: &Uri,
+        headers: &'a HeaderMap,
+        body: Bytes,
+    ) -> Result<Self, ApiError> {
         if body.len() > limits::REQUEST_BODY {
             return Err(ApiError::body_too_large(Some(body.len() as u64)));
         }
-        Ok(Self { params, query: parse_query(uri.query().unwrap_or_default())?, headers, body })
+        Ok(Self { route, params, query: parse_query(uri.query().unwrap_or_default())?, headers, body })
     }
 
     /// A variable of the path, as its type.
     pub(crate) fn param<T: FromStr<Err: std::fmt::Display>>(&self, name: &str) -> Result<T, ApiError> {
         let text = self.params.get(name).map_or("", String::as_str);
         text.parse().map_err(|error: T::Err| ApiError::bad_request("invalid_path", format!("in the path: {error}")))
+    }
+
+    /// The workflow and the job of a path under `/api/workflows/{id}/jobs/{job_id}`.
+    pub(crate) fn job(&self) -> Result<(WorkflowId, JobId), ApiError> {
+        Ok((self.param("id")?, self.param("job_id")?))
     }
 
     /// A parameter of the query, if it is there and not empty.
@@ -66,9 +84,9 @@ impl Input {
         parsed.map(Some)
     }
 
-    /// How many of a list are asked for.
-    pub(crate) fn limit(&self, unless_asked: usize) -> Result<usize, ApiError> {
-        let limit = self.query::<usize>("limit")?.unwrap_or(unless_asked);
+    /// How many entries of a list the client wants.
+    pub(crate) fn limit(&self) -> Result<usize, ApiError> {
+        let limit = self.query::<usize>("limit")?.unwrap_or(limits::PAGE);
         if (1..=limits::LIST).contains(&limit) {
             return Ok(limit);
         }
@@ -101,7 +119,7 @@ impl Input {
             ApiError::bad_request("invalid_json", format!("the body isn't one JSON value: {error}"))
         })?;
         if !text.trim_ascii_start().starts_with('{') {
-            // The fields in a row would be taken too, and none at all where each has a default.
+            // serde reads a list as the fields in order, and an empty one where each field has a default.
             return Err(ApiError::invalid("invalid_field", "the body is a list; it must be an object"));
         }
         Ok(value)
@@ -120,7 +138,7 @@ impl Input {
         })
     }
 
-    /// What `Content-Type` says; `default` if there is none.
+    /// The format that `Content-Type` names; `default` if there is none.
     pub(crate) fn format(&self, default: Format) -> Result<Format, ApiError> {
         let Some(given) = self.header(header::CONTENT_TYPE.as_str())? else { return Ok(default) };
         let (kind, rest) = given.split_once(';').unwrap_or((given, ""));
@@ -140,7 +158,7 @@ impl Input {
         match kind.trim().to_ascii_lowercase().as_str() {
             "application/json" => Ok(Format::Json),
             "application/yaml" | "text/yaml" | "application/x-yaml" => Ok(Format::Yaml),
-            // What curl and some clients send when told nothing.
+            // The defaults of curl and some other clients.
             "" | "application/x-www-form-urlencoded" | "text/plain" | "application/octet-stream" => Ok(default),
             _ => Err(unsupported(given)),
         }
@@ -159,7 +177,7 @@ fn json_error(error: &serde_path_to_error::Error<serde_json::Error>) -> ApiError
     let path = error.path().to_string();
     let inner = error.inner();
     if inner.classify() == Category::Data {
-        // serde_json appends where it was in the text; the field says it better.
+        // serde_json appends the place in the text; the field's path is clearer.
         let text = inner.to_string();
         let text = text.rsplit_once(" at line ").map_or(text.as_str(), |(text, _)| text);
         let message = if path == "." { format!("the body: {text}") } else { format!("field `{path}`: {text}") };
@@ -169,15 +187,35 @@ fn json_error(error: &serde_path_to_error::Error<serde_json::Error>) -> ApiError
 }
 
 fn parse_query(query: &str) -> Result<Vec<(String, String)>, ApiError> {
-    let decode = |text: &str| {
-        let message = || format!("the query isn't percent-encoded UTF-8 at {text:?}");
-        routes::decode(&text.replace('+', " ")).ok_or_else(|| ApiError::bad_request("invalid_query", message()))
-    };
-    let pairs = query.split('&').filter(|pair| !pair.is_empty());
-    pairs
-        .map(|pair| {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            Ok((decode(name)?, decode(value)?))
-        })
-        .collect()
+    // `form_urlencoded` replaces what it can't decode; a client must learn of it instead.
+    if let Some(bad) = query.split(['&', '=']).find(|part| decode(part).is_none()) {
+        let message = format!("the query isn't percent-encoded UTF-8 at {bad:?}");
+        return Err(ApiError::bad_request("invalid_query", message));
+    }
+    Ok(form_urlencoded::parse(query.as_bytes()).into_owned().collect())
+}
+
+/// Decodes `%XX`. Returns `None` if an escape isn't complete, or the result isn't UTF-8.
+pub(crate) fn decode(text: &str) -> Option<String> {
+    let escapes = text.split('%').skip(1);
+    let complete = |rest: &str| rest.len() >= 2 && rest.bytes().take(2).all(|byte| byte.is_ascii_hexdigit());
+    if !escapes.into_iter().all(complete) {
+        return None;
+    }
+    percent_decode_str(text).decode_utf8().ok().map(Cow::into_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn query_is_decoded_and_bad_escapes_are_refused() {
+        let pairs = parse_query("a=1+2&&b=%C3%A9&c&d=x=y").expect("well formed");
+        let pairs: Vec<_> = pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        assert_eq!(pairs, [("a", "1 2"), ("b", "é"), ("c", ""), ("d", "x=y")]);
+        for bad in ["a=%", "a=%4", "%zz=1", "a=%ff", "a=%C3&b=%A9"] {
+            assert_eq!(parse_query(bad).expect_err(bad).code, "invalid_query", "{bad}");
+        }
+    }
 }

@@ -5,17 +5,17 @@ use serde_json::{Map, Value, json};
 use super::schemas::Schemas;
 
 /// A body that must be there.
-pub(super) fn required(schema: Value) -> Value {
+pub(crate) fn required(schema: Value) -> Value {
     json!({ "required": true, "content": { "application/json": { "schema": schema } } })
 }
 
 /// A body that may be left out.
-pub(super) fn optional(schema: Value) -> Value {
+pub(crate) fn optional(schema: Value) -> Value {
     json!({ "required": false, "content": { "application/json": { "schema": schema } } })
 }
 
 /// A workflow's definition: what people write, or the form with a list of jobs.
-pub(super) fn definition(schemas: &mut Schemas) -> Value {
+pub(crate) fn definition(schemas: &mut Schemas) -> Value {
     let written = schemas.name("Definition", workflow::definition_schema());
     let listed = schemas.name("Submission", workflow::list_schema());
     let mut content = Map::new();

@@ -1,4 +1,4 @@
-//! Answers, when all is well.
+//! Descriptions of the answers to requests that succeed.
 
 use protocol::WorkflowId;
 use protocol::wire::{Claimed, Workflow};
@@ -7,70 +7,70 @@ use serde_json::{Map, Value, json};
 
 use super::schemas::Schemas;
 
-/// An answer, when all is well.
-pub(super) struct Answer {
+/// The description of an answer.
+pub(crate) struct Described {
     pub status: u16,
     pub description: &'static str,
     pub content: Option<Value>,
     pub headers: Option<Value>,
-    /// What may be asked next, with what this answer says.
+    /// Operations that may follow, with values from this answer.
     pub links: Option<Value>,
 }
 
 /// 200, with JSON of this schema.
-pub(super) fn of_schema(schema: Value) -> Answer {
+fn of_schema(schema: Value) -> Described {
     let content = json!({ "application/json": { "schema": schema } });
-    Answer { status: 200, description: "It is so.", content: Some(content), headers: None, links: None }
+    Described { status: 200, description: "Success.", content: Some(content), headers: None, links: None }
 }
 
-/// 200, with this as JSON.
-pub(super) fn json_answer<T: JsonSchema>(schemas: &mut Schemas) -> Answer {
+/// 200, with JSON of this type.
+pub(crate) fn json_body<T: JsonSchema>(schemas: &mut Schemas) -> Described {
     of_schema(schemas.answer::<T>())
 }
 
-/// 200, with a part of a list, and where it goes on.
-pub(super) fn page_of<T: JsonSchema>(schemas: &mut Schemas) -> Answer {
-    let description = "Where the list goes on, with `rel=\"next\"`; without it this is the end.";
+/// 200, with one page of a list and the link to the next.
+pub(crate) fn page_of<T: JsonSchema>(schemas: &mut Schemas) -> Described {
+    let description = "The next page of the list, with `rel=\"next\"`; absent on the last page.";
     let link = json!({ "Link": { "description": description, "schema": { "type": "string" } } });
-    Answer { headers: Some(link), ..json_answer::<Vec<T>>(schemas) }
+    Described { headers: Some(link), ..json_body::<Vec<T>>(schemas) }
 }
 
-/// 201, with this as JSON.
-pub(super) fn made<T: JsonSchema>(schemas: &mut Schemas) -> Answer {
-    Answer { description: "It was made.", ..json_answer::<T>(schemas) }.with_status(201)
+/// 201, with JSON of this type.
+pub(crate) fn made<T: JsonSchema>(schemas: &mut Schemas) -> Described {
+    Described { description: "Created.", ..json_body::<T>(schemas) }.with_status(201)
 }
 
 /// 202, with the workflow's id.
-pub(super) fn accepted(schemas: &mut Schemas) -> Answer {
+pub(crate) fn accepted(schemas: &mut Schemas) -> Described {
     let id = schemas.answer::<WorkflowId>();
     let schema = json!({ "type": "object", "required": ["id"], "properties": { "id": id } });
-    Answer { status: 202, description: "It will be so.", ..of_schema(schema) }
+    Described { status: 202, description: "Accepted.", ..of_schema(schema) }
 }
 
 /// 204.
-pub(super) fn nothing() -> Answer {
-    Answer { status: 204, description: "It is done.", content: None, headers: None, links: None }
+pub(crate) fn no_content() -> Described {
+    Described { status: 204, description: "Done; the answer has no body.", content: None, headers: None, links: None }
 }
 
-/// 200, with what is written as it comes.
-pub(super) fn events() -> Answer {
+/// 200, with server-sent events.
+pub(crate) fn events() -> Described {
     let description = "Events `log`, each with a number as its `id` and a LogChunk as its `data`, and `end` when the job has \
                        ended. Where connections aren't held open, what there is; `retry` says when to come again.";
     let content = json!({ "text/event-stream": { "schema": { "type": "string" } } });
-    Answer { description, content: Some(content), ..nothing() }.with_status(200)
+    Described { description, content: Some(content), ..no_content() }.with_status(200)
 }
 
 /// 200, with a definition in the format in which it was submitted.
-pub(super) fn definition() -> Answer {
+pub(crate) fn definition() -> Described {
     let content = json!({
         "application/yaml": { "schema": { "type": "string" } },
         "application/json": { "schema": { "type": "object" } },
     });
-    Answer { content: Some(content), description: "The text that was sent.", ..nothing() }.with_status(200)
+    Described { content: Some(content), description: "The definition as submitted.", ..no_content() }.with_status(200)
 }
 
-/// A workflow, and where it is.
-pub(super) fn workflow_made(status: u16, description: &'static str, schemas: &mut Schemas) -> Answer {
+/// A workflow and its path.
+pub(crate) fn workflow_made(status: u16, description: &'static str, schemas: &mut Schemas) -> Described {
     let location =
         json!({ "Location": { "description": "Its path.", "required": true, "schema": { "type": "string" } } });
     let (id, job) = (("id", "/id"), ("job_id", "/jobs/0/id"));
@@ -83,12 +83,12 @@ pub(super) fn workflow_made(status: u16, description: &'static str, schemas: &mu
         ("outputs", &[id, job]),
         ("isCancelled", &[("workflow_id", "/id"), job]),
     ]);
-    let answer = json_answer::<Workflow>(schemas);
-    Answer { status, description, headers: Some(location), links: Some(links), ..answer }
+    let answer = json_body::<Workflow>(schemas);
+    Described { status, description, headers: Some(location), links: Some(links), ..answer }
 }
 
 /// A job and the lease on it, or null.
-pub(super) fn claimed(schemas: &mut Schemas) -> Answer {
+pub(crate) fn claimed(schemas: &mut Schemas) -> Described {
     let lease = [("lease_id", "/lease/lease_id")];
     let job = [("workflow_id", "/lease/workflow_id"), ("job_id", "/lease/job_id")];
     let links = links(&[
@@ -98,10 +98,25 @@ pub(super) fn claimed(schemas: &mut Schemas) -> Answer {
         ("appendLogs", &lease),
         ("isCancelled", &job),
     ]);
-    Answer { links: Some(links), ..json_answer::<Option<Claimed>>(schemas) }
+    Described { links: Some(links), ..json_body::<Option<Claimed>>(schemas) }
 }
 
-impl Answer {
+/// 200, with an object whose fields aren't described.
+pub(crate) fn any_object() -> Described {
+    of_schema(json!({ "type": "object" }))
+}
+
+/// 200, with the API's status and version.
+pub(crate) fn health() -> Described {
+    let text = json!({ "type": "string" });
+    of_schema(json!({
+        "type": "object",
+        "required": ["status", "version"],
+        "properties": { "status": text, "version": text },
+    }))
+}
+
+impl Described {
     fn with_status(self, status: u16) -> Self {
         Self { status, ..self }
     }

@@ -1,0 +1,100 @@
+//! What the route table says of one route. Authorization, the audit record, the `OpenAPI` document, the gateways' routes in the
+//! template and the server's wake-ups are all derived from it.
+
+use http::Method;
+use protocol::access::{AuditAction, Scope};
+
+use crate::operation::{Operation, Schemas};
+
+/// The Lambda functions that answer requests. Each has its own binary and its own permissions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Function {
+    /// Writes workflows, runs and tokens.
+    Submit,
+    /// Registers workers and leases jobs to them.
+    Claim,
+    /// Accepts workers' reports.
+    Complete,
+    /// Reads. Also answers requests that match no route.
+    Query,
+}
+
+/// What a request may cause beyond its answer. The server in one process uses it to wake what waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Nothing that anybody waits for.
+    None,
+    /// Stored data changes: followers of a log read again, and the change feed has work.
+    Changes,
+    /// As [`Effect::Changes`]; if the request succeeds, other jobs may be ready.
+    MayReadyJobs,
+    /// A job may be leased. A request may wait for one.
+    Claims,
+    /// The worker in the path wants no more jobs.
+    WorkerLeaves,
+}
+
+/// One route.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// The name of the operation in the `OpenAPI` document.
+    pub id: &'static str,
+    /// The HTTP method.
+    pub method: Method,
+    /// The path; `{name}` stands for one segment.
+    pub path: &'static str,
+    /// The function that answers.
+    pub function: Function,
+    /// One sentence for people.
+    pub summary: &'static str,
+    /// The scopes of which a caller needs one. Empty: the route needs no token and reads no body.
+    pub scopes: &'static [Scope],
+    /// How a request that succeeds is recorded.
+    pub audit: Option<AuditAction>,
+    /// What a request may cause beyond its answer.
+    pub effect: Effect,
+    pub(crate) describe: fn(&mut Schemas) -> Operation,
+}
+
+impl Route {
+    /// A route that needs no token.
+    pub(crate) fn new(
+        id: &'static str,
+        method: Method,
+        path: &'static str,
+        function: Function,
+        summary: &'static str,
+        describe: fn(&mut Schemas) -> Operation,
+    ) -> Self {
+        Self { id, method, path, function, summary, scopes: &[], audit: None, effect: Effect::None, describe }
+    }
+
+    /// Needs one of these scopes.
+    pub(crate) fn scopes(self, scopes: &'static [Scope]) -> Self {
+        Self { scopes, ..self }
+    }
+
+    /// Is recorded when it succeeds.
+    pub(crate) fn audited(self, action: AuditAction) -> Self {
+        Self { audit: Some(action), ..self }
+    }
+
+    /// Causes more than its answer.
+    pub(crate) fn effect(self, effect: Effect) -> Self {
+        Self { effect, ..self }
+    }
+
+    /// Whether a request needs a token, unless the server admits everybody.
+    #[must_use]
+    pub fn needs_token(&self) -> bool {
+        !self.scopes.is_empty()
+    }
+
+    /// The path's variable that holds a workflow's id, if it has one.
+    pub(crate) fn workflow_variable(&self) -> Option<&'static str> {
+        if self.path.contains("{workflow_id}") {
+            return Some("workflow_id");
+        }
+        self.path.starts_with("/api/workflows/{id}").then_some("id")
+    }
+}
