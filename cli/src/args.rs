@@ -64,6 +64,11 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Print a workflow's definition, as submitted
+    Definition {
+        /// The workflow
+        id: WorkflowId,
+    },
     /// Explain why jobs wait
     Why {
         /// The workflow

@@ -70,6 +70,7 @@ async fn run_command(cli: Cli) -> Result<(), Failure> {
         Command::Submit(args) => submit::run(&remote()?, &screen, &args).await,
         Command::Watch { id } => watch::run(&remote()?, &screen, &id).await,
         Command::Status { id, json } => show::status(&remote()?, &screen, &id, json).await,
+        Command::Definition { id } => show::definition(&remote()?, &screen, &id).await,
         Command::Why { id, job } => why::run(&remote()?, &screen, &id, job.as_ref()).await,
         Command::Logs(args) => logs::run(&remote()?, &screen, &args).await,
         Command::Output { job, name } => output::run(&screen, &job, &name),

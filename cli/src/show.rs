@@ -25,6 +25,11 @@ pub async fn status(remote: &Remote, screen: &Screen, id: &WorkflowId, json: boo
     screen.print(&status_text(&workflow, Millis::now(), screen.out))
 }
 
+/// Prints a workflow's definition, byte for byte.
+pub async fn definition(remote: &Remote, screen: &Screen, id: &WorkflowId) -> Result<(), Failure> {
+    screen.print(&remote.client.definition(id).await?)
+}
+
 /// Shows what a job gave.
 pub async fn outputs(
     remote: &Remote,

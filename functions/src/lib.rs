@@ -20,7 +20,12 @@ const UNSAFE: &AsciiSet =
 pub async fn serve(function: Function) -> Result<(), Error> {
     start_logging();
     let origins = Origins::from_comma_separated(&std::env::var("WFG_CORS_ORIGINS").unwrap_or_default());
-    let service = Service::new(Aws::engine().await?).only(function).allowing(origins).admitting(Admission::Tokens);
+    let engine = Aws::engine().await?;
+    if function == Function::Submit {
+        // The only function that may write it. Without a submission there is nothing that has a schema.
+        engine.ports().initialize_schema().await?;
+    }
+    let service = Service::new(engine).only(function).allowing(origins).admitting(Admission::Tokens);
     lambda_http::run(service_fn(|request: Request| answer(&service, request))).await
 }
 

@@ -8,10 +8,11 @@
 KEYED = {f"dynamodb:{name}" for name in (
     "GetItem", "BatchGetItem", "Query", "PutItem", "UpdateItem", "DeleteItem", "BatchWriteItem")}
 # The partitions of the jobs table and of its index: shared/aws/src/keys.rs.
-TABLE_KEYS = {"WF#*", "IDEM#*", "R#*", "POOL", "WORKER", "TOKEN", "AUDIT"}
+TABLE_KEYS = {"WF#*", "IDEM#*", "R#*", "POOL", "WORKER", "TOKEN", "AUDIT", "SCHEMA"}
 INDEX_KEYS = {"OPEN", "WORKFLOWS", "READY#*"}
 # Roles that may access tokens, secrets and the audit log.
 MAKES_TOKENS = {"SubmitRole"}
+WRITES_SCHEMA = {"SubmitRole"}
 READS_TOKENS = {"SubmitRole", "ClaimRole", "CompleteRole", "QueryRole"}
 READS_SECRETS = {"ClaimRole", "CompleteRole"}
 # Any other call on these partitions could change an audit record or create a token without one.
@@ -120,12 +121,19 @@ def _keys(role, actions, places, condition):
         yield f"{role} may {actions} {sorted(keys - known)}, which nothing of ours is under"
     if "TOKEN" in keys and not set(actions) <= _on_tokens(role):
         yield f"{role} may {actions} tokens"
+    if "SCHEMA" in keys and not set(actions) <= _on_schema(role):
+        yield f"{role} may {actions} the schema"
     if "AUDIT" in keys and not set(actions) <= _on_audit(role):
         yield f"{role} may {actions} the record of who did what"
 
 
 def _on_tokens(role):
     return (TOKEN_READS if role in READS_TOKENS else set()) | (TOKEN_WRITES if role in MAKES_TOKENS else set())
+
+
+def _on_schema(role):
+    """Every function reads it; one writes it, once."""
+    return {"dynamodb:GetItem"} | ({"dynamodb:PutItem"} if role in WRITES_SCHEMA else set())
 
 
 def _on_audit(role):

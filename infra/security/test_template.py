@@ -104,6 +104,11 @@ class Template(unittest.TestCase):
                 change = lambda t: allow(t, role, f"dynamodb:{call}", JOBS, Condition=on_keys("R#*", "TOKEN"))
                 self.breaks(f"{role} may ['dynamodb:{call}'] tokens", change)
 
+    def test_schema_that_other_functions_may_write_is_found(self):
+        for role, call in (("ClaimRole", "PutItem"), ("SubmitRole", "UpdateItem"), ("ExpireRole", "DeleteItem")):
+            change = lambda t: allow(t, role, f"dynamodb:{call}", JOBS, Condition=on_keys("SCHEMA"))
+            self.breaks(f"{role} may ['dynamodb:{call}'] the schema", change)
+
     def test_a_role_that_others_may_assume_or_share_is_found(self):
         def opened(template):
             document = properties(template, "QueryRole")["AssumeRolePolicyDocument"]

@@ -32,6 +32,21 @@ pub(crate) enum Format {
     Yaml,
 }
 
+impl Format {
+    /// The media type under which a definition of this format is stored and served.
+    pub(crate) const fn content_type(self) -> &'static str {
+        match self {
+            Self::Json => "application/json",
+            Self::Yaml => "application/yaml",
+        }
+    }
+
+    /// The format of a stored media type.
+    pub(crate) fn of(content_type: &str) -> Self {
+        if content_type == Self::Json.content_type() { Self::Json } else { Self::Yaml }
+    }
+}
+
 impl<'a> Input<'a> {
     /// Refuses a body over the limit and a query that can't be decoded.
     pub(crate) fn new(

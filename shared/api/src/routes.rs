@@ -16,7 +16,7 @@ use serde_json::Value;
 use crate::handlers::{access, jobs, status, workers, workflows};
 use crate::openapi;
 use crate::operation::answers::{
-    accepted, any_object, claimed, events, health, json_body, made, no_content, page_of, workflow_made,
+    accepted, any_object, claimed, definition, events, health, json_body, made, no_content, page_of, workflow_made,
 };
 use crate::operation::bodies::{self, optional, required};
 use crate::operation::{Operation, parameters};
@@ -95,6 +95,18 @@ fn workflow_rows<P: Ports>() -> Vec<Row<P>> {
         ),
         row!(one_workflow("workflow", "/api/workflows/{id}"), workflows::one),
         row!(one_workflow("workflowStatus", "/api/workflows/{id}/status"), workflows::one),
+        row!(
+            Route::new(
+                "definition",
+                Method::GET,
+                "/api/workflows/{id}/definition",
+                Function::Query,
+                "Shows a workflow's definition, as submitted.",
+                |_| { Operation::new(definition()).refused(&[404]) }
+            )
+            .scopes(READ),
+            workflows::definition
+        ),
         row!(
             Route::new(
                 "run",

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{corrupt, unavailable};
 use crate::item::{Item, from_item, text, to_item};
+use crate::schema::{self, SchemaError};
 use crate::table::{Query, Table};
 use crate::{Aws, NoRegion, config, keys};
 
@@ -39,7 +40,7 @@ fn audit_entry(item: Item) -> Stored<(AuditCursor, AuditEntry)> {
 /// The tokens of a stack, for who has its table: the first of them is made so, before anybody has one.
 ///
 /// Credentials, region and `AWS_ENDPOINT_URL` come from the environment, the profile or the machine's role. Needs
-/// `dynamodb:ListTables`, and of the table what is done with it: `PutItem`, `Query`, `DeleteItem`.
+/// `dynamodb:ListTables`, and of the table what is done with it: `GetItem`, `PutItem`, `Query`, `DeleteItem`.
 ///
 /// # Errors
 /// If there is no such stack, or not exactly one table of it.
@@ -58,7 +59,7 @@ pub async fn access_of_stack(stack: &str) -> Result<impl TokenStore + AuditStore
         }
     }
     match <[String; 1]>::try_from(found) {
-        Ok([name]) => Ok(Table::new(client, name)),
+        Ok([name]) => checked(Table::new(client, name)).await,
         Err(found) => Err(StackError::Tables { prefix, region, found: found.len() }),
     }
 }
@@ -71,7 +72,12 @@ pub async fn access_of_stack(stack: &str) -> Result<impl TokenStore + AuditStore
 pub async fn access_of_table(table: &str) -> Result<impl TokenStore + AuditStore, StackError> {
     let shared = Aws::settings().load().await;
     config::region(&shared)?;
-    Ok(Table::new(aws_sdk_dynamodb::Client::new(&shared), table.to_owned()))
+    checked(Table::new(aws_sdk_dynamodb::Client::new(&shared), table.to_owned())).await
+}
+
+async fn checked(table: Table) -> Result<Table, StackError> {
+    schema::check(&table).await?;
+    Ok(table)
 }
 
 /// Why a stack's table isn't found.
@@ -93,6 +99,9 @@ pub enum StackError {
         /// How many there are.
         found: usize,
     },
+    /// Another version wrote the table, or the table doesn't answer.
+    #[error(transparent)]
+    Schema(#[from] SchemaError),
     /// Anything else, with its causes: no credentials, no permission, no network.
     #[error("listing the tables: {0}")]
     Failed(String),

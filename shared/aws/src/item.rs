@@ -205,7 +205,7 @@ fn phase(key: &JobKey, fields: &JobItem) -> Stored<Phase> {
             at: Millis(fields.ready_at.ok_or_else(|| lacks("ready_at"))?),
             until: fields.ready_until.map(Millis),
         },
-        status::RUNNING => Phase::Running(hold.ok_or_else(|| lacks("a hold"))?),
+        status::RUNNING => Phase::Running(hold.ok_or_else(|| lacks("a lease"))?),
         word => {
             let status: Status = word.parse().map_err(corrupt)?;
             let outcome = match status {
@@ -215,7 +215,11 @@ fn phase(key: &JobKey, fields: &JobItem) -> Stored<Phase> {
                 Status::Cancelled => JobOutcome::Cancelled,
                 Status::Queued | Status::Running => return Err(lacks("a known status")),
             };
-            Phase::Ended(Completion { outcome, at: Millis(fields.ended_at.ok_or_else(|| lacks("ended_at"))?), hold })
+            Phase::Ended(Completion {
+                outcome,
+                at: Millis(fields.ended_at.ok_or_else(|| lacks("ended_at"))?),
+                lease: hold,
+            })
         }
     })
 }

@@ -19,6 +19,11 @@ pub(crate) const OPEN: &str = "OPEN";
 /// In the index: all workflows by age.
 pub(crate) const WORKFLOWS: &str = "WORKFLOWS";
 
+/// The item that says which schema the tables have.
+pub(crate) fn schema() -> (String, String) {
+    ("SCHEMA".to_owned(), "SCHEMA".to_owned())
+}
+
 pub(crate) fn workflow(id: &WorkflowId) -> (String, String) {
     (format!("WF#{id}"), "META".to_owned())
 }

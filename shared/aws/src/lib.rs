@@ -3,27 +3,30 @@
 //! A job's changes are translated to DynamoDB's update expressions in [`update`]; what a record looks like as an item
 //! is in [`item`]. Nothing here decides anything: what may happen and in which order is the engine's.
 
-mod access;
-mod artifacts;
 mod config;
-mod dispatch;
 mod error;
-pub mod events;
-mod item;
-mod jobs;
 mod keys;
-mod logs;
-mod objects;
-pub mod redrive;
-mod registry;
-mod runs;
-pub mod secrets;
-mod table;
-mod tickets;
+mod item;
 mod update;
+mod table;
+mod schema;
+mod objects;
+mod compression;
+pub mod secrets;
+mod jobs;
+mod logs;
+mod artifacts;
+mod runs;
+mod registry;
+mod dispatch;
+mod access;
+pub mod events;
+pub mod redrive;
+mod tickets;
 
 pub use access::{StackError, access_of_stack, access_of_table};
 pub use config::{BadConfig, Config, NoRegion};
+pub use schema::SchemaError;
 pub use tickets::{TicketError, TicketMessage, TicketQueues};
 
 use std::sync::Arc;
@@ -86,13 +89,31 @@ impl Aws {
         }
     }
 
-    /// An engine over the ports that the environment names.
+    /// Refuses tables whose schema isn't this program's. A process calls this once, before it reads any record.
     ///
     /// # Errors
-    /// As [`Aws::from_env`].
-    pub async fn engine() -> Result<Engine<Self>, BadConfig> {
+    /// [`SchemaError`], also if the tables don't answer.
+    pub async fn check_schema(&self) -> Result<(), SchemaError> {
+        schema::check(&self.jobs).await
+    }
+
+    /// As [`Self::check_schema`], and writes the schema's number to tables that have none.
+    ///
+    /// # Errors
+    /// [`SchemaError`], also if the tables don't answer.
+    pub async fn initialize_schema(&self) -> Result<(), SchemaError> {
+        schema::initialize(&self.jobs).await
+    }
+
+    /// An engine over the ports that the environment names, after [`Self::check_schema`].
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn engine() -> Result<Engine<Self>, StartError> {
         let settings = Self::settings().load().await;
-        Ok(Self::engine_with(Config::from_env()?, &settings))
+        let engine = Self::engine_with(Config::from_env()?, &settings);
+        engine.ports().check_schema().await?;
+        Ok(engine)
     }
 
     /// An engine over these tables, queues, bucket and secrets, with these settings of the AWS libraries.
@@ -106,6 +127,18 @@ impl Aws {
             None => engine,
         }
     }
+}
+
+/// Why a process can't start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The environment can't be used.
+    #[error(transparent)]
+    Config(#[from] BadConfig),
+    /// The tables can't be used.
+    #[error(transparent)]
+    Schema(#[from] SchemaError),
 }
 
 fn bucket_client(shared: &SdkConfig) -> aws_sdk_s3::Client {

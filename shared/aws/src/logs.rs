@@ -1,24 +1,18 @@
 //! Logs: each pushed batch is one compressed item, or an object if it is large.
 
-use std::io::{Read, Write};
-
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use engine::ids::JobKey;
 use engine::ports::{Consistency, LogStore, Stored};
-use flate2::Compression;
-use flate2::read::ZlibDecoder;
-use flate2::write::ZlibEncoder;
 use protocol::requests::LogPiece;
 
 use crate::Aws;
+use crate::compression::{IN_ITEM, compress, decompress};
 use crate::error::corrupt;
 use crate::item::{self, Item, expires_on};
 use crate::table::Query;
 use crate::update::{number, string};
 
-/// A compressed batch up to this size is kept in its item.
-const IN_ITEM: usize = 8 * 1024;
 /// Batches read in one call, and those looked at for pieces of a batch that begins before where a reader goes on.
 const BATCHES: usize = 50;
 const OVERLAPPING: usize = 8;
@@ -37,7 +31,7 @@ impl LogStore for Aws {
         let (Some(first), Some(last)) = (pieces.first(), pieces.last()) else { return Ok(()) };
         let partition = partition(job, attempt);
         let sort = sort(first.sequence, last.sequence);
-        let batch = compress(&pieces)?;
+        let batch = compress(&serde_json::to_vec(&pieces).map_err(corrupt)?)?;
         let mut item = Item::from([
             ("pk".to_owned(), string(partition)),
             ("sk".to_owned(), string(sort.clone())),
@@ -106,24 +100,16 @@ fn up_to(pieces: Vec<LogPiece>, bytes: usize) -> Vec<LogPiece> {
 impl Aws {
     async fn batch(&self, item: &Item) -> Stored<Vec<LogPiece>> {
         if let Some(AttributeValue::B(batch)) = item.get("batch") {
-            return decompress(batch.as_ref());
+            return pieces(batch.as_ref());
         }
         let object = item::text(item, "object")?;
         match self.objects.get(object).await? {
-            Some(batch) => decompress(&batch),
+            Some(batch) => pieces(&batch),
             None => Ok(Vec::new()),
         }
     }
 }
 
-fn compress(pieces: &[LogPiece]) -> Stored<Vec<u8>> {
-    let mut encoder = ZlibEncoder::new(Vec::new(), Compression::fast());
-    encoder.write_all(&serde_json::to_vec(pieces).map_err(corrupt)?).map_err(corrupt)?;
-    encoder.finish().map_err(corrupt)
-}
-
-fn decompress(batch: &[u8]) -> Stored<Vec<LogPiece>> {
-    let mut text = Vec::new();
-    ZlibDecoder::new(batch).read_to_end(&mut text).map_err(corrupt)?;
-    serde_json::from_slice(&text).map_err(corrupt)
+fn pieces(batch: &[u8]) -> Stored<Vec<LogPiece>> {
+    serde_json::from_slice(&decompress(batch)?).map_err(corrupt)
 }

@@ -2,14 +2,18 @@
 
 use std::collections::HashMap;
 
+use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::builders::PutBuilder;
-use aws_sdk_dynamodb::types::{Delete, Put, TransactWriteItem};
+use aws_sdk_dynamodb::types::{AttributeValue, Delete, Put, TransactWriteItem};
 use engine::ids::{ReportHash, RunKey};
-use engine::ports::{Commit, Committed, Consistency, Idempotency, ListCursor, NewItem, RunStore, Stored, Updated};
+use engine::ports::{
+    Commit, Committed, Consistency, Idempotency, ListCursor, NewItem, RunStore, Source, Stored, Updated,
+};
 use engine::run::{Control, RunEnd, RunUpdate, WorkflowRecord};
 use protocol::{Millis, WorkflowId};
 use serde::{Deserialize, Serialize};
 
+use crate::compression::{IN_ITEM, compress, decompress};
 use crate::error::{corrupt, unavailable};
 use crate::item::{self, Item, expires_on, from_item, to_item};
 use crate::jobs::wait_item;
@@ -19,8 +23,6 @@ use crate::{Aws, keys};
 
 /// Runs with an overdue timer that one read gives.
 const TIMERS: usize = 300;
-/// A definition up to this size is kept in its item; a larger one in the bucket.
-const DEFINITION_IN_ITEM: usize = 300_000;
 
 #[derive(Serialize, Deserialize)]
 struct IdempotencyItem {
@@ -29,11 +31,15 @@ struct IdempotencyItem {
     expires_on: u64,
 }
 
-#[derive(Serialize)]
+/// A definition's item, without its keys. The compressed text is the attribute `source`, or in the bucket.
+#[derive(Serialize, Deserialize)]
 struct DefinitionItem {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    source: Option<String>,
+    content_type: String,
     expires_on: u64,
+}
+
+fn definition_object(run: &RunKey) -> String {
+    format!("defs/{run}/source")
 }
 
 impl Aws {
@@ -42,16 +48,21 @@ impl Aws {
             NewItem::Job(job) => item::new_job(&job),
             NewItem::Spec(key, spec) => self.spec_item(&key, &spec).await,
             NewItem::WaitShard(key, shard, waits) => wait_item(&key, shard, waits),
-            NewItem::Definition(run, source) => {
-                let source = if source.len() <= DEFINITION_IN_ITEM {
-                    Some(source)
-                } else {
-                    self.objects.put(&format!("defs/{run}/source"), source.into_bytes(), "text/plain").await?;
-                    None
-                };
-                to_item(keys::definition(&run), DefinitionItem { source, expires_on: expires_on() })
-            }
+            NewItem::Definition(run, source) => self.definition_item(&run, source).await,
         }
+    }
+
+    /// A definition's item. A text that is large when compressed goes to the bucket first.
+    async fn definition_item(&self, run: &RunKey, source: Source) -> Stored<Item> {
+        let text = compress(source.text.as_bytes())?;
+        let fields = DefinitionItem { content_type: source.content_type, expires_on: expires_on() };
+        let mut item = to_item(keys::definition(run), fields)?;
+        if text.len() <= IN_ITEM {
+            item.insert("source".to_owned(), AttributeValue::B(Blob::new(text)));
+        } else {
+            self.objects.put(&definition_object(run), text, "application/zlib").await?;
+        }
+        Ok(item)
     }
 
     fn put_if(&self, condition: &str, item: Item) -> PutBuilder {
@@ -174,6 +185,19 @@ impl RunStore for Aws {
             found = in_order.map(item::workflow_record).collect::<Stored<_>>()?;
         }
         Ok(found)
+    }
+
+    async fn definition(&self, run: &RunKey) -> Stored<Option<Source>> {
+        let Some(mut item) = self.jobs.get(keys::definition(run), Consistency::Strong).await? else { return Ok(None) };
+        let text = match item.remove("source") {
+            Some(AttributeValue::B(text)) => text.into_inner(),
+            _ => {
+                let object = self.objects.get(&definition_object(run)).await?;
+                object.ok_or_else(|| corrupt(format!("the definition of run {run} is missing")))?
+            }
+        };
+        let text = String::from_utf8(decompress(&text)?).map_err(corrupt)?;
+        Ok(Some(Source { content_type: from_item::<DefinitionItem>(item)?.content_type, text }))
     }
 
     async fn control(&self, run: &RunKey, how: Consistency) -> Stored<Option<Control>> {

@@ -17,8 +17,8 @@ use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use engine::ids::{JobKey, ReportHash, RunKey};
 use engine::job::{Change, JobUpdate, Precondition};
 use engine::ports::{
-    Commit, Committed, Consistency, Idempotency, JobStore, NewItem, Pool, RunStore, SecretStore, StoreError, Stored,
-    WorkerRegistry,
+    Commit, Committed, Consistency, Idempotency, JobStore, NewItem, Pool, RunStore, SecretStore, Source, StoreError,
+    Stored, WorkerRegistry,
 };
 use engine::run::{Control, RunState, Timer, WorkflowRecord};
 use protocol::{LabelSet, Millis, SecretName, WorkflowId};
@@ -211,8 +211,12 @@ async fn an_update_that_met_a_transaction_or_was_throttled_is_not_taken_for_refu
     }
 }
 
+fn source(n: u8) -> Source {
+    Source { content_type: "application/yaml".to_owned(), text: format!("source {n}") }
+}
+
 fn definitions() -> Vec<NewItem> {
-    (0..3).map(|n| NewItem::Definition(RunKey::new([n; 16]), format!("source {n}"))).collect()
+    (0..3).map(|n| NewItem::Definition(RunKey::new([n; 16]), source(n))).collect()
 }
 
 fn writes(body: &Value) -> Vec<Value> {
@@ -365,4 +369,55 @@ async fn a_parameter_store_that_is_away_is_tried_again_and_then_said_to_be_away(
     let error = stub.parameters().await.secrets(&names).await.expect_err("throttled");
     assert!(matches!(&error, StoreError::Unavailable(text) if text.contains("ThrottlingException")), "{error}");
     assert_eq!(stub.bodies().len(), 5);
+}
+
+fn schema_item(schema: u32) -> Value {
+    let text = |text: &str| json!({ "S": text });
+    let schema = json!({ "N": schema.to_string() });
+    json!({ "Item": { "pk": text("SCHEMA"), "sk": text("SCHEMA"), "schema": schema, "written_by": text("9.1.0") } })
+}
+
+#[tokio::test]
+async fn tables_of_another_schema_are_refused() {
+    for schema in [0, 99] {
+        let stub = Stub::new(move |_| (200, schema_item(schema)));
+        let refusal = stub.ports().await.check_schema().await.expect_err("another schema").to_string();
+        assert!(
+            refusal.starts_with(&format!("table jobs has schema {schema}, written by workflow-graph 9.1.0; this")),
+            "{refusal}"
+        );
+        assert!(refusal.ends_with("use version 9.1.0, or deploy this one as a stack of another name"), "{refusal}");
+        assert_eq!(stub.bodies().len(), 1, "one read, and no write");
+    }
+}
+
+#[tokio::test]
+async fn schema_is_written_only_where_there_is_none() {
+    let stub = Stub::new(|_| (200, json!({})));
+    stub.ports().await.check_schema().await.expect("empty tables");
+    assert_eq!(stub.bodies().len(), 1, "a check writes nothing");
+    stub.ports().await.initialize_schema().await.expect("empty tables");
+    let written = stub.bodies().pop().expect("a request");
+    assert_eq!(written["Item"]["pk"]["S"], "SCHEMA");
+    assert!(written["ConditionExpression"].as_str().is_some_and(|text| text.contains("attribute_not_exists(pk)")));
+
+    let current = written["Item"]["schema"]["N"].as_str().and_then(|text| text.parse().ok()).expect("a number");
+    let stub = Stub::new(move |_| (200, schema_item(current)));
+    stub.ports().await.initialize_schema().await.expect("the same schema");
+    assert_eq!(stub.bodies().len(), 1, "nothing is written over it");
+}
+
+#[tokio::test]
+async fn schema_that_another_process_wrote_first_is_checked() {
+    let reads = Mutex::new(0);
+    let stub = Stub::new(move |body| {
+        if body.get("Item").is_some() {
+            return error("ConditionalCheckFailedException", &[("Item", schema_item(99)["Item"].clone())]);
+        }
+        let mut reads = reads.lock().expect("nobody panicked");
+        *reads += 1;
+        (200, if *reads == 1 { json!({}) } else { schema_item(99) })
+    });
+    let refusal = stub.ports().await.initialize_schema().await.expect_err("another schema").to_string();
+    assert!(refusal.contains("schema 99"), "{refusal}");
 }

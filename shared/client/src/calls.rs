@@ -112,6 +112,12 @@ impl Client {
         self.request(Method::GET, "workflow", &["api", "workflows", id.as_str()]).read().await
     }
 
+    /// The text of its definition, as submitted.
+    pub async fn definition(&self, id: &WorkflowId) -> Result<String, ClientError> {
+        let path = ["api", "workflows", id.as_str(), "definition"];
+        self.request(Method::GET, "definition", &path).send().await?.text()
+    }
+
     /// Starts it, or starts a new run of it if it is final. Refused with 409 while it runs.
     pub async fn run(&self, id: &WorkflowId, only: Option<Only>) -> Result<(), ClientError> {
         let request = self.request(Method::POST, "run", &["api", "workflows", id.as_str(), "run"]);

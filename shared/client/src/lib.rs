@@ -234,6 +234,16 @@ impl Answer {
         })
     }
 
+    /// The body as it is.
+    fn text(self) -> Result<String, ClientError> {
+        String::from_utf8(self.body).map_err(|error| ClientError::Unreadable {
+            url: self.url,
+            what: self.what,
+            status: self.status.as_u16(),
+            reason: error.to_string(),
+        })
+    }
+
     /// The value of `name` in the query of the `Link` with `rel="next"`. Its host is ignored: the token goes nowhere else.
     fn next(&self, name: &str) -> Option<String> {
         let link = header(&self.headers, &LINK)?;

@@ -74,8 +74,17 @@ pub enum NewItem {
     Spec(JobKey, Box<JobSpec>),
     /// One shard of the needs of a job with many needs.
     WaitShard(JobKey, u32, Waits),
-    /// The source as submitted.
-    Definition(RunKey, String),
+    /// The definition as submitted.
+    Definition(RunKey, Source),
+}
+
+/// A definition as submitted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// The media type, such as `application/yaml`.
+    pub content_type: String,
+    /// The text.
+    pub text: String,
 }
 
 /// The transaction that makes a run visible.
@@ -137,6 +146,8 @@ pub trait RunStore: Send + Sync {
         after: Option<&ListCursor>,
         limit: usize,
     ) -> impl Future<Output = Stored<Vec<WorkflowRecord>>> + Send;
+    /// Returns the definition that a run was made from, or `None` if the run has none.
+    fn definition(&self, run: &RunKey) -> impl Future<Output = Stored<Option<Source>>> + Send;
     /// Returns a run's control record.
     fn control(&self, run: &RunKey, how: Consistency) -> impl Future<Output = Stored<Option<Control>>> + Send;
     /// Updates a run's control record.

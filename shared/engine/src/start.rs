@@ -59,13 +59,14 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Runs<
         let records = self.engine.records().all_jobs(&old.run, Consistency::Strong).await?;
         let specs = self.engine.records().specs_of(&old.run, &records).await;
         let specs = self.engine.records().unless_deleted(&old, specs).await?;
+        let source = &self.engine.ports.definition(&old.run).await?;
         let (records, specs, before) = (records.as_slice(), specs.as_slice(), &old);
         let stage = |run: RunKey| async move {
             let again = records.iter().zip(specs).map(|(record, spec)| self.again(record, spec, &run, only).boxed());
             let again: Vec<_> = again.collect();
             let again = stream::iter(again).buffered(COPIES_AT_ONCE).try_collect().await;
             let jobs: Vec<Planned> = self.engine.records().unless_deleted(before, again).await?;
-            self.engine.submissions().stage(&run, &jobs, None, now).await?;
+            self.engine.submissions().stage(&run, &jobs, source.clone(), now).await?;
             Ok(jobs)
         };
         let (run, jobs) = self.engine.submissions().under_a_fresh_key(stage).await?;

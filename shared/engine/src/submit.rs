@@ -10,7 +10,7 @@ use crate::error::{EngineError, Result};
 use crate::ids::{ReportHash, RunKey};
 use crate::plan::{self, Planned};
 use crate::ports::{
-    Commit, Committed, Consistency, Dispatcher, Idempotency, NewItem, RunStore, StoreError, WorkerRegistry,
+    Commit, Committed, Consistency, Dispatcher, Idempotency, NewItem, RunStore, Source, StoreError, WorkerRegistry,
 };
 use crate::run::{Control, MAX_TIMER_DELAY, RunState, Timer, WorkflowRecord};
 use workflow::Definition;
@@ -33,7 +33,7 @@ pub struct Submission {
     /// The validated definition.
     pub definition: Definition,
     /// The definition's source, as sent.
-    pub source: String,
+    pub source: Source,
     /// True if the workflow is also started.
     pub run: bool,
     /// The `Idempotency-Key`, and the hash of everything that distinguishes the request.
@@ -66,11 +66,8 @@ impl<P: RunStore + WorkerRegistry + Dispatcher> Submissions<'_, P> {
             return Ok(earlier);
         }
         let jobs = plan::planned(&submission.definition);
-        let (jobs_of, source) = (jobs.as_slice(), submission.source.as_str());
-        let stage = |run: RunKey| async move {
-            let source = NewItem::Definition(run.clone(), source.to_owned());
-            self.stage(&run, jobs_of, Some(source), now).await
-        };
+        let (jobs_of, source) = (jobs.as_slice(), &submission.source);
+        let stage = |run: RunKey| async move { self.stage(&run, jobs_of, Some(source.clone()), now).await };
         let (run, ()) = self.under_a_fresh_key(stage).await?;
         let workflow = WorkflowRecord {
             id: new_workflow_id(&self.engine.random()),
@@ -146,16 +143,10 @@ impl<P: RunStore + WorkerRegistry + Dispatcher> Submissions<'_, P> {
     }
 
     /// Writes a run's records, and the pools of its jobs, before the commit.
-    pub(crate) async fn stage(
-        self,
-        run: &RunKey,
-        jobs: &[Planned],
-        source: Option<NewItem>,
-        now: Millis,
-    ) -> Result<()> {
+    pub(crate) async fn stage(self, run: &RunKey, jobs: &[Planned], source: Option<Source>, now: Millis) -> Result<()> {
         self.engine.ports.add_pools(plan::pools(jobs)).await?;
         let mut items = plan::records(run, jobs, self.engine.tuning.shard, now);
-        items.extend(source);
+        items.extend(source.map(|source| NewItem::Definition(run.clone(), source)));
         let batches: Vec<Vec<NewItem>> = items.chunks(BATCH).map(<[NewItem]>::to_vec).collect();
         stream::iter(batches.into_iter().map(|batch| self.engine.ports.put_new(batch)))
             .buffer_unordered(BATCHES_AT_ONCE)

@@ -10,7 +10,7 @@ use crate::Queries;
 use crate::error::{EngineError, Result};
 use crate::ids::JobIndex;
 use crate::job::{JobOutcome, JobRecord, JobSpec, OutputsRef, Phase};
-use crate::ports::{ArtifactStore, Consistency, JobStore, ListCursor, RunStore, WorkerRegistry};
+use crate::ports::{ArtifactStore, Consistency, JobStore, ListCursor, RunStore, Source, WorkerRegistry};
 use crate::run::{Control, RunState, WorkflowRecord};
 use crate::why::{self, Queued};
 use crate::workers::OnlineWorker;
@@ -34,6 +34,16 @@ enum Detail {
 }
 
 impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry> Queries<'_, P> {
+    /// Returns the definition of a workflow, as submitted.
+    ///
+    /// # Errors
+    /// [`EngineError::WorkflowNotFound`].
+    pub async fn definition(self, id: &WorkflowId) -> Result<Source> {
+        let workflow = self.engine.records().workflow_record(id).await?;
+        let source = self.engine.ports.definition(&workflow.run).await?;
+        source.ok_or_else(|| EngineError::WorkflowNotFound(id.clone()))
+    }
+
     /// Returns a workflow with its current run.
     ///
     /// # Errors

@@ -45,7 +45,7 @@ async fn caller(engine: &Engine<Memory>, new: NewToken) -> Engine<Memory> {
 async fn submit(engine: &Engine<Memory>, text: &str) {
     let submission = Submission {
         definition: workflow::from_yaml(text).expect("good"),
-        source: text.to_owned(),
+        source: engine::ports::Source { content_type: "application/yaml".to_owned(), text: text.to_owned() },
         run: true,
         key: None,
     };

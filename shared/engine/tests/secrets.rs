@@ -202,7 +202,7 @@ async fn caller_without_a_secret_can_not_submit_start_or_cancel_its_job() {
     let engine = engine(&Kept::default()).0.acting_for(may_have(&["KEY"]));
     let submit = async |yaml: &str| {
         let definition = from_yaml(yaml).expect("good");
-        let source = yaml.to_owned();
+        let source = engine::ports::Source { content_type: "application/yaml".to_owned(), text: yaml.to_owned() };
         let submission = Submission { definition, source, run: true, key: None };
         engine.submissions().submit(submission).await
     };

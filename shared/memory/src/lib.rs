@@ -20,7 +20,7 @@ use engine::ids::{JobKey, PoolId, RunKey, Ticket, Waits};
 use engine::job::{JobRecord, JobSpec};
 use engine::messages::ChangeEvent;
 use engine::messages::{BatchTask, Reconcile, Work};
-use engine::ports::{AuditCursor, Dispatcher, Idempotency, LocalWork, Pool, PoolQueue, Stored, WorkerRecord};
+use engine::ports::{AuditCursor, Dispatcher, Idempotency, LocalWork, Pool, PoolQueue, Source, Stored, WorkerRecord};
 use engine::run::{Control, WorkflowRecord};
 
 /// The store, its change feed and its queues.
@@ -33,7 +33,7 @@ pub struct Memory {
 struct State {
     workflows: BTreeMap<WorkflowId, WorkflowRecord>,
     controls: HashMap<RunKey, Control>,
-    definitions: HashMap<RunKey, String>,
+    definitions: HashMap<RunKey, Source>,
     jobs: BTreeMap<JobKey, JobRecord>,
     specs: HashMap<JobKey, JobSpec>,
     shards: HashMap<(JobKey, u32), Waits>,

@@ -5,7 +5,9 @@ use protocol::{Millis, WorkflowId};
 use super::{Memory, State};
 use engine::ids::{JobIndex, JobKey, RunKey};
 use engine::messages::ChangeEvent;
-use engine::ports::{Commit, Committed, Consistency, Idempotency, ListCursor, NewItem, RunStore, Stored, Updated};
+use engine::ports::{
+    Commit, Committed, Consistency, Idempotency, ListCursor, NewItem, RunStore, Source, Stored, Updated,
+};
 use engine::run::{Control, RunEnd, RunState, RunUpdate, WorkflowRecord};
 
 impl State {
@@ -98,6 +100,10 @@ impl RunStore for Memory {
             after.is_none_or(|after| (workflow.created_at, &workflow.id) < (after.created_at, &after.id))
         };
         Ok(all.iter().filter(older).take(limit).map(|workflow| (*workflow).clone()).collect())
+    }
+
+    async fn definition(&self, run: &RunKey) -> Stored<Option<Source>> {
+        Ok(self.state().definitions.get(run).cloned())
     }
 
     async fn control(&self, run: &RunKey, _how: Consistency) -> Stored<Option<Control>> {

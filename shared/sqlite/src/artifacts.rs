@@ -14,14 +14,14 @@ impl ArtifactStore for Sqlite {
     async fn put_outputs(&self, job: &JobKey, id: &str, outputs: &Outputs) -> Stored<()> {
         let (job, id, outputs) = (job.clone(), id.to_owned(), to_json(outputs)?);
         self.write(move |db| {
-            let text = "INSERT OR REPLACE INTO outputs (run, place, id, outputs) VALUES (?1, ?2, ?3, ?4)";
+            let text = "INSERT OR REPLACE INTO outputs (run, job_index, id, outputs) VALUES (?1, ?2, ?3, ?4)";
             execute(db, text, (job.run.as_str(), job.index, id, outputs)).map(drop)
         })
         .await
     }
 
     async fn outputs(&self, job: &JobKey, id: &str, _size: usize, _how: Consistency) -> Stored<Option<Outputs>> {
-        let text = "SELECT outputs FROM outputs WHERE run = ?1 AND place = ?2 AND id = ?3";
+        let text = "SELECT outputs FROM outputs WHERE run = ?1 AND job_index = ?2 AND id = ?3";
         self.read(|db| record(db, text, (job.run.as_str(), job.index, id)))
     }
 
@@ -29,8 +29,8 @@ impl ArtifactStore for Sqlite {
         let OutputsRef::External { id, .. } = outputs else { return Ok(()) };
         let (from, to, id) = (from.clone(), to.clone(), id.clone());
         self.write(move |db| {
-            let text = "INSERT OR REPLACE INTO outputs (run, place, id, outputs)
-                        SELECT ?3, ?4, id, outputs FROM outputs WHERE run = ?1 AND place = ?2 AND id = ?5";
+            let text = "INSERT OR REPLACE INTO outputs (run, job_index, id, outputs)
+                        SELECT ?3, ?4, id, outputs FROM outputs WHERE run = ?1 AND job_index = ?2 AND id = ?5";
             let copied = execute(db, text, (from.run.as_str(), from.index, to.run.as_str(), to.index, id))?;
             if copied == 0 {
                 return Err(corrupt(format!("the outputs of job {from} are missing")));
@@ -55,7 +55,7 @@ impl LogStore for Sqlite {
         let job = job.clone();
         self.write(move |db| {
             for piece in &pieces {
-                let text = "INSERT OR IGNORE INTO logs (run, place, attempt, sequence, piece)
+                let text = "INSERT OR IGNORE INTO logs (run, job_index, attempt, sequence, piece)
                             VALUES (?1, ?2, ?3, ?4, ?5)";
                 let sequence = to_sequence(piece.sequence);
                 execute(db, text, (job.run.as_str(), job.index, attempt, sequence, to_json(piece)?))?;
@@ -68,7 +68,7 @@ impl LogStore for Sqlite {
     async fn read(&self, job: &JobKey, attempt: u32, after: Option<u64>, bytes: usize) -> Stored<Vec<LogPiece>> {
         let Some(first) = after.map_or(Some(0), |after| after.checked_add(1)) else { return Ok(Vec::new()) };
         Self::read(self, |db| {
-            let text = "SELECT piece FROM logs WHERE run = ?1 AND place = ?2 AND attempt = ?3 AND sequence >= ?4
+            let text = "SELECT piece FROM logs WHERE run = ?1 AND job_index = ?2 AND attempt = ?3 AND sequence >= ?4
                         ORDER BY sequence";
             let mut statement = prepare(db, text)?;
             let params = (job.run.as_str(), job.index, attempt, to_sequence(first));

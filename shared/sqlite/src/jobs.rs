@@ -27,18 +27,18 @@ fn ready_at(job: &JobRecord) -> Option<i64> {
 
 /// Writes a job's first record.
 pub(crate) fn insert(db: &Connection, job: &JobRecord) -> Stored<()> {
-    let text = "INSERT OR REPLACE INTO jobs (run, place, pool, ready_at, record) VALUES (?1, ?2, ?3, ?4, ?5)";
+    let text = "INSERT OR REPLACE INTO jobs (run, job_index, pool, ready_at, record) VALUES (?1, ?2, ?3, ?4, ?5)";
     let (run, pool) = (job.key.run.as_str(), job.pool.as_str());
     execute(db, text, (run, job.key.index, pool, ready_at(job), to_json(job)?)).map(drop)
 }
 
 fn read_job(db: &Connection, run: &RunKey, index: JobIndex) -> Stored<Option<JobRecord>> {
-    record(db, "SELECT record FROM jobs WHERE run = ?1 AND place = ?2", (run.as_str(), index))
+    record(db, "SELECT record FROM jobs WHERE run = ?1 AND job_index = ?2", (run.as_str(), index))
 }
 
 /// Replaces a job's record, and lists its end.
 fn replace(db: &Connection, old: &JobRecord, new: &JobRecord) -> Stored<()> {
-    let text = "UPDATE jobs SET ready_at = ?3, record = ?4 WHERE run = ?1 AND place = ?2";
+    let text = "UPDATE jobs SET ready_at = ?3, record = ?4 WHERE run = ?1 AND job_index = ?2";
     execute(db, text, (new.key.run.as_str(), new.key.index, ready_at(new), to_json(new)?))?;
     if new.is_ended() && !old.is_ended() {
         list(db, &Work::ChangeEvent(ChangeEvent::JobEnded(Box::new(new.clone()))))?;
@@ -48,7 +48,7 @@ fn replace(db: &Connection, old: &JobRecord, new: &JobRecord) -> Stored<()> {
 
 /// A shard that is there.
 fn read_shard(db: &Connection, key: &JobKey, shard: u32) -> Stored<Option<Waits>> {
-    let text = "SELECT members FROM wait_shards WHERE run = ?1 AND place = ?2 AND shard = ?3";
+    let text = "SELECT members FROM wait_shards WHERE run = ?1 AND job_index = ?2 AND shard = ?3";
     record(db, text, (key.run.as_str(), key.index, shard))
 }
 
@@ -62,12 +62,12 @@ impl JobStore for Sqlite {
     }
 
     async fn jobs_from(&self, run: &RunKey, from: JobIndex, _how: Consistency) -> Stored<Vec<JobRecord>> {
-        let text = "SELECT record FROM jobs WHERE run = ?1 AND place >= ?2 ORDER BY place LIMIT ?3";
+        let text = "SELECT record FROM jobs WHERE run = ?1 AND job_index >= ?2 ORDER BY job_index LIMIT ?3";
         self.read(|db| records(db, text, (run.as_str(), from, PAGE)))
     }
 
     async fn specs(&self, run: &RunKey, indexes: &[JobIndex]) -> Stored<Vec<JobSpec>> {
-        let text = "SELECT spec FROM specs WHERE run = ?1 AND place = ?2";
+        let text = "SELECT spec FROM specs WHERE run = ?1 AND job_index = ?2";
         self.read(|db| {
             indexes.iter().filter_map(|index| record(db, text, (run.as_str(), *index)).transpose()).collect()
         })
@@ -93,7 +93,7 @@ impl JobStore for Sqlite {
         self.write(move |db| {
             let Some(mut waits) = read_shard(db, &key, shard)? else { return Ok(Waits::new()) };
             if waits.remove(&member) {
-                let text = "UPDATE wait_shards SET members = ?4 WHERE run = ?1 AND place = ?2 AND shard = ?3";
+                let text = "UPDATE wait_shards SET members = ?4 WHERE run = ?1 AND job_index = ?2 AND shard = ?3";
                 execute(db, text, (key.run.as_str(), key.index, shard, to_json(&waits)?))?;
             }
             Ok(waits)
@@ -102,8 +102,8 @@ impl JobStore for Sqlite {
     }
 
     async fn ready_heads(&self, pool: &PoolId, now: Millis) -> Stored<Vec<ReadyHead>> {
-        let text = "SELECT run, place, ready_at FROM jobs WHERE pool = ?1 AND ready_at <= ?2
-                    ORDER BY ready_at, run, place LIMIT ?3";
+        let text = "SELECT run, job_index, ready_at FROM jobs WHERE pool = ?1 AND ready_at <= ?2
+                    ORDER BY ready_at, run, job_index LIMIT ?3";
         self.read(|db| {
             all(db, text, (pool.as_str(), to_time(now), HEADS), |row| {
                 let run = RunKey::from_stored(row.get(0).map_err(failed)?);

@@ -1,4 +1,4 @@
-//! The engine's ports on SQLite, in a file or in memory: all of it in one process.
+//! The engine's ports on a SQLite file, for one process.
 //!
 //! A file is in write-ahead mode. One thread writes: it runs the writes that wait in one transaction, so that many
 //! requests share one sync, and answers them when it is on the disk ([`writer`]). Reads run on the caller's thread, on
@@ -6,15 +6,17 @@
 //! elsewhere. What may happen to a record is the engine's to say: a change loads it, applies the engine's own rule and
 //! stores what became of it, inside the transaction.
 
-mod access;
-mod artifacts;
-mod jobs;
-mod local;
-mod open;
-mod registry;
 mod rows;
-mod runs;
 mod writer;
+mod migrations;
+mod open;
+
+mod local;
+mod jobs;
+mod runs;
+mod artifacts;
+mod registry;
+mod access;
 
 #[cfg(test)]
 mod tests;
@@ -38,7 +40,7 @@ use crate::writer::{Waiting, Write, Writer};
 
 /// The store, its change feed and its queue of long work. Dropping it ends its thread, when all is written.
 pub struct Sqlite {
-    place: Place,
+    backend: Backend,
     /// All pools there are, as stored: only this process adds any.
     pools: Mutex<BTreeMap<PoolId, Pool>>,
     /// All work up to this number is done.
@@ -50,8 +52,10 @@ pub struct Sqlite {
 type Armed = Arc<dyn Fn(Millis) + Send + Sync>;
 
 /// Where the tables are.
-enum Place {
+enum Backend {
     File(Files),
+    /// For unit tests that examine statements: all of them run on the test's thread.
+    #[cfg(test)]
     Memory(Mutex<Writer>),
 }
 
@@ -85,30 +89,28 @@ impl Sqlite {
         let thread = thread.map_err(|error| OpenError::Io { path: loopback_only.path.clone(), error })?;
         let files =
             Files { queue: Some(queue), thread: Some(thread), readers: Mutex::new(vec![reader]), loopback_only };
-        Ok(Self::of(Place::File(files), pools, done))
+        Ok(Self::of(Backend::File(files), pools, done))
     }
 
-    /// A store that is gone when it is dropped.
-    ///
-    /// # Panics
-    /// If there is no memory for the tables.
-    #[must_use]
-    pub fn in_memory() -> Self {
-        let db = open::in_memory().expect("tables in memory can be made");
+    /// A store in memory, whose statements run on the caller's thread.
+    #[cfg(test)]
+    fn in_memory() -> Self {
+        let db = open::in_memory().expect("tables in memory");
         let done = Arc::default();
         let writer = Writer::new(db, Arc::clone(&done));
-        Self::of(Place::Memory(Mutex::new(writer)), BTreeMap::new(), done)
+        Self::of(Backend::Memory(Mutex::new(writer)), BTreeMap::new(), done)
     }
 
-    fn of(place: Place, pools: BTreeMap<PoolId, Pool>, done: Arc<AtomicU64>) -> Self {
-        Self { place, pools: Mutex::new(pools), done, armed: Mutex::default() }
+    fn of(backend: Backend, pools: BTreeMap<PoolId, Pool>, done: Arc<AtomicU64>) -> Self {
+        Self { backend, pools: Mutex::new(pools), done, armed: Mutex::default() }
     }
 
     /// Runs a read. It sees all that was answered before.
     fn read<T>(&self, work: impl FnOnce(&Connection) -> Stored<T>) -> Stored<T> {
-        match &self.place {
-            Place::Memory(writer) => work(&locked(writer).db),
-            Place::File(files) => {
+        match &self.backend {
+            #[cfg(test)]
+            Backend::Memory(writer) => work(&locked(writer).db),
+            Backend::File(files) => {
                 // At most as many connections as there are threads that read at once.
                 let reader = locked(&files.readers).pop();
                 let reader = match reader {
@@ -131,9 +133,10 @@ impl Sqlite {
         let (asker, answer) = oneshot::channel();
         let write = Box::new(Waiting { work: Some(work), result: None, asker });
         let stopped = || StoreError::Unavailable("the store has stopped writing".to_owned());
-        match &self.place {
-            Place::Memory(writer) => locked(writer).commit(std::iter::once(write as Box<dyn Write>)),
-            Place::File(files) => {
+        match &self.backend {
+            #[cfg(test)]
+            Backend::Memory(writer) => locked(writer).commit(std::iter::once(write as Box<dyn Write>)),
+            Backend::File(files) => {
                 let queue = files.queue.as_ref().ok_or_else(stopped)?;
                 queue.send(write).map_err(|_| stopped())?;
             }

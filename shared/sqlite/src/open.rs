@@ -1,4 +1,4 @@
-//! Opening a store: whose file it is, that nobody else has it open, and that it has the tables.
+//! Opens a database file: locks it for this process, refuses files of other programs, and migrates the schema.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
@@ -8,11 +8,8 @@ use std::time::Duration;
 use engine::ports::StoreError;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-/// What this project writes in the header of its files: `wfgr`.
-const APPLICATION: i32 = 0x7766_6772;
-/// The version of the tables, in `user_version`. A change of the tables or of the records in them is a new one, with
-/// a step here that brings older files up to it.
-const VERSION: i32 = 3;
+use crate::migrations::{self, CURRENT, Found, OLDEST, PROGRAM};
+
 /// How long a statement waits for another program that reads or writes the file, a shell for one.
 const BUSY: Duration = Duration::from_secs(10);
 /// Prepared statements that a connection keeps: all there are.
@@ -44,15 +41,31 @@ pub enum OpenError {
     },
     /// A newer program wrote it.
     #[error(
-        "{} was written by a newer version of workflow-graph (its format is {found}, this program knows up to {VERSION}); \
-         use that version",
-        path.display()
+        "{} has schema {found}, written by {}; this program, version {PROGRAM}, reads schemas {OLDEST} to {CURRENT}: \
+         use the version that wrote it, or a newer one",
+        path.display(), program(written_by.as_ref(), "a newer version")
     )]
     Newer {
         /// The file.
         path: PathBuf,
-        /// Its format.
+        /// The number of its schema.
         found: i32,
+        /// The version of the program that wrote it, if the file says.
+        written_by: Option<String>,
+    },
+    /// A program wrote it whose files can't be migrated any more.
+    #[error(
+        "{} has schema {found}, written by {}; this program, version {PROGRAM}, reads schemas {OLDEST} to {CURRENT}: \
+         finish its workflows with the version that wrote it, then name a file that doesn't exist yet",
+        path.display(), program(written_by.as_ref(), "an older version")
+    )]
+    Older {
+        /// The file.
+        path: PathBuf,
+        /// The number of its schema.
+        found: i32,
+        /// The version of the program that wrote it, if the file says.
+        written_by: Option<String>,
     },
     /// A file system that can't do what the write-ahead log needs.
     #[error("{} is on a file system without shared memory, which its write-ahead log needs; use a local one", path.display())]
@@ -78,7 +91,12 @@ pub enum OpenError {
     },
 }
 
-/// A file that this process alone works on, until this is dropped.
+/// The program that wrote a file, for the text of a refusal.
+fn program(version: Option<&String>, unknown: &str) -> String {
+    version.map_or_else(|| format!("{unknown} of workflow-graph"), |version| format!("workflow-graph {version}"))
+}
+
+/// A file that only this process has open as a store, until this is dropped.
 pub(crate) struct FileLock {
     /// Held open: the operating system ends the lock with the process, however that ends.
     _lock: File,
@@ -118,15 +136,14 @@ pub(crate) fn writer(path: &Path) -> Result<Connection, OpenError> {
         _ => OpenError::Sqlite { path: path.to_owned(), error },
     };
     let db = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(failed)?;
-    // Before anything of it is changed.
-    let is_new = is_new(&db).map_err(failed)?;
-    if !is_new {
-        if pragma(&db, "application_id").map_err(failed)? != APPLICATION {
-            return Err(OpenError::Foreign { path: path.to_owned() });
+    match migrations::examine(&db).map_err(failed)? {
+        Found::Empty | Found::Known => {}
+        Found::Foreign => return Err(OpenError::Foreign { path: path.to_owned() }),
+        Found::Older { schema: found, written_by } => {
+            return Err(OpenError::Older { path: path.to_owned(), found, written_by });
         }
-        let found = pragma(&db, "user_version").map_err(failed)?;
-        if found > VERSION {
-            return Err(OpenError::Newer { path: path.to_owned(), found });
+        Found::Newer { schema: found, written_by } => {
+            return Err(OpenError::Newer { path: path.to_owned(), found, written_by });
         }
     }
     let mode: String = db.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0)).map_err(failed)?;
@@ -136,11 +153,7 @@ pub(crate) fn writer(path: &Path) -> Result<Connection, OpenError> {
     // A commit is on the disk before it is answered, also where the usual call only reaches the disk's cache.
     db.pragma_update(None, "synchronous", "FULL").map_err(failed)?;
     db.pragma_update(None, "fullfsync", true).map_err(failed)?;
-    if is_new {
-        create(&db).map_err(failed)?;
-    } else {
-        migrate(&db).map_err(failed)?;
-    }
+    migrations::migrate(&db).map_err(failed)?;
     Ok(db)
 }
 
@@ -150,10 +163,11 @@ pub(crate) fn reader(path: &Path) -> rusqlite::Result<Connection> {
 }
 
 /// The one connection of a store in memory.
+#[cfg(test)]
 pub(crate) fn in_memory() -> rusqlite::Result<Connection> {
     let db = Connection::open_in_memory()?;
     db.set_prepared_statement_cache_capacity(STATEMENTS);
-    create(&db)?;
+    migrations::migrate(&db)?;
     Ok(db)
 }
 
@@ -163,39 +177,4 @@ fn connect(path: &Path, access: OpenFlags) -> rusqlite::Result<Connection> {
     db.busy_timeout(BUSY)?;
     db.set_prepared_statement_cache_capacity(STATEMENTS);
     Ok(db)
-}
-
-fn pragma(db: &Connection, name: &str) -> rusqlite::Result<i32> {
-    db.pragma_query_value(None, name, |row| row.get(0))
-}
-
-/// Whether nobody has written anything to it.
-fn is_new(db: &Connection) -> rusqlite::Result<bool> {
-    let tables: i64 = db.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
-    Ok(tables == 0 && pragma(db, "application_id")? == 0 && pragma(db, "user_version")? == 0)
-}
-
-/// Changes the tables of an older version to what they are now, all or none.
-fn migrate(db: &Connection) -> rusqlite::Result<()> {
-    let found = pragma(db, "user_version")?;
-    if found == VERSION {
-        return Ok(());
-    }
-    let transaction = db.unchecked_transaction()?;
-    if found < 2 {
-        transaction.execute_batch(include_str!("timers.sql"))?;
-    }
-    transaction.execute_batch(include_str!("access.sql"))?;
-    transaction.pragma_update(None, "user_version", VERSION)?;
-    transaction.commit()
-}
-
-/// Makes the tables, all or none.
-fn create(db: &Connection) -> rusqlite::Result<()> {
-    let transaction = db.unchecked_transaction()?;
-    transaction.execute_batch(include_str!("schema.sql"))?;
-    transaction.execute_batch(include_str!("access.sql"))?;
-    transaction.pragma_update(None, "application_id", APPLICATION)?;
-    transaction.pragma_update(None, "user_version", VERSION)?;
-    transaction.commit()
 }

@@ -3,7 +3,9 @@
 use engine::ids::{ReportHash, RunKey};
 use engine::messages::ChangeEvent;
 use engine::messages::Work;
-use engine::ports::{Commit, Committed, Consistency, Idempotency, ListCursor, NewItem, RunStore, Stored, Updated};
+use engine::ports::{
+    Commit, Committed, Consistency, Idempotency, ListCursor, NewItem, RunStore, Source, Stored, Updated,
+};
 use engine::run::{Control, RunEnd, RunState, RunUpdate, WorkflowRecord};
 use protocol::{Millis, WorkflowId};
 use rusqlite::Connection;
@@ -25,16 +27,16 @@ fn insert(db: &Connection, item: &NewItem) -> Stored<()> {
     match item {
         NewItem::Job(job) => jobs::insert(db, job),
         NewItem::Spec(key, spec) => {
-            let text = "INSERT OR REPLACE INTO specs (run, place, spec) VALUES (?1, ?2, ?3)";
+            let text = "INSERT OR REPLACE INTO specs (run, job_index, spec) VALUES (?1, ?2, ?3)";
             execute(db, text, (key.run.as_str(), key.index, to_json(spec)?)).map(drop)
         }
         NewItem::WaitShard(key, shard, waits) => {
-            let text = "INSERT OR REPLACE INTO wait_shards (run, place, shard, members) VALUES (?1, ?2, ?3, ?4)";
+            let text = "INSERT OR REPLACE INTO wait_shards (run, job_index, shard, members) VALUES (?1, ?2, ?3, ?4)";
             execute(db, text, (key.run.as_str(), key.index, shard, to_json(waits)?)).map(drop)
         }
         NewItem::Definition(run, source) => {
-            let text = "INSERT OR REPLACE INTO definitions (run, source) VALUES (?1, ?2)";
-            execute(db, text, (run.as_str(), source)).map(drop)
+            let text = "INSERT OR REPLACE INTO definitions (run, content_type, source) VALUES (?1, ?2, ?3)";
+            execute(db, text, (run.as_str(), &source.content_type, &source.text)).map(drop)
         }
     }
 }
@@ -157,6 +159,14 @@ impl RunStore for Sqlite {
                             ORDER BY created_at DESC, id DESC LIMIT ?3";
                 records(db, text, (to_time(after.created_at), after.id.as_str(), to_limit(limit)))
             }
+        })
+    }
+
+    async fn definition(&self, run: &RunKey) -> Stored<Option<Source>> {
+        self.read(|db| {
+            one(db, "SELECT content_type, source FROM definitions WHERE run = ?1", [run.as_str()], |row| {
+                Ok(Source { content_type: row.get(0).map_err(failed)?, text: row.get(1).map_err(failed)? })
+            })
         })
     }
 

@@ -4,12 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use engine::ids::{JobKey, RunKey};
-use engine::job::{JobRecord, Phase, TimeLimits, Used};
+use engine::ids::RunKey;
 use engine::messages::{BatchKind, BatchTask, Work};
-use engine::ports::{Commit, Consistency, Dispatcher, JobStore, LocalWork, NewItem, Pool, RunStore, WorkerRegistry};
-use engine::run::{Control, RunState, Timer, WorkflowRecord};
-use protocol::{JobId, LabelSet, Millis, SecretName, WorkflowId};
+use engine::ports::{Dispatcher, LocalWork, Pool, RunStore, WorkerRegistry};
+use protocol::{LabelSet, Millis, SecretName};
 use sqlite::{OpenError, Sqlite};
 use tempfile::TempDir;
 
@@ -46,14 +44,24 @@ fn a_second_store_on_the_same_file_is_refused_until_the_first_is_dropped() {
 }
 
 #[test]
-fn a_file_of_a_newer_version_or_of_another_program_is_refused_and_left_alone() {
+fn file_of_another_schema_or_another_program_is_refused_and_left_alone() {
     let (folder, path) = folder();
     drop(Sqlite::open(&path).expect("a fresh file"));
     let db = rusqlite::Connection::open(&path).expect("a file of SQLite");
     db.pragma_update(None, "user_version", 99).expect("written");
+    db.execute("UPDATE program SET version = '9.1.0'", []).expect("written");
+    let error = refused(&path);
+    assert!(error.contains("wfg.db has schema 99, written by workflow-graph 9.1.0; this program, version"), "{error}");
+    assert!(error.ends_with("use the version that wrote it, or a newer one"), "{error}");
+    db.execute("DROP TABLE program", []).expect("written");
+    db.pragma_update(None, "user_version", 2).expect("written");
     db.close().expect("closed");
     let error = refused(&path);
-    assert!(error.contains("newer version of workflow-graph (its format is 99, this program knows up to"), "{error}");
+    assert!(error.contains("wfg.db has schema 2, written by an older version of workflow-graph; this"), "{error}");
+    assert!(
+        error.ends_with("finish its workflows with the version that wrote it, then name a file that doesn't exist yet"),
+        "{error}"
+    );
 
     let other = folder.path().join("other.db");
     let db = rusqlite::Connection::open(&other).expect("a file of SQLite");
@@ -115,67 +123,6 @@ async fn what_is_to_be_done_is_done_after_a_restart_and_what_is_done_is_not() {
     store.send_batch(batch(9)).await.expect("written");
     let (number, work) = store.next_work().await.expect("read").expect("there is work");
     assert_eq!((number, work), (5, Work::BatchTask(batch(9))), "a number isn't used again");
-}
-
-/// What the first version kept otherwise: no timers, an index of leases, and records without what came later.
-const FIRST_VERSION: &str = r"
-    DROP INDEX timers;
-    ALTER TABLE runs DROP COLUMN timer;
-    UPDATE runs SET control = json_remove(control, '$.timer');
-    ALTER TABLE jobs ADD COLUMN lease_until INTEGER;
-    CREATE INDEX leases ON jobs (lease_until, run, place) WHERE lease_until IS NOT NULL;
-    UPDATE jobs SET record = json_set(record, '$.retries_used', 1);
-    DROP TABLE tokens;
-    DROP TABLE audit;
-    ALTER TABLE pools DROP COLUMN secrets;
-    PRAGMA user_version = 1;
-";
-
-#[tokio::test]
-async fn a_file_of_the_first_version_is_brought_up_and_its_open_runs_are_looked_at() {
-    let (_folder, path) = folder();
-    let store = Sqlite::open(&path).expect("a fresh file");
-    let workflow = WorkflowRecord {
-        id: WorkflowId::new("wf-old").expect("an id"),
-        name: "old".to_owned(),
-        trigger: "manual".to_owned(),
-        created_at: Millis(1000),
-        run: RunKey::new([3; 16]),
-        number: 1,
-        ended: None,
-    };
-    let control = Control {
-        run: workflow.run.clone(),
-        workflow: workflow.id.clone(),
-        number: 1,
-        jobs: 1,
-        state: RunState::Open,
-        done_below: 0,
-        failed: false,
-        cancelled: false,
-        opened_at: Some(Millis(1000)),
-        timer: Timer::Due(Millis(u64::from(u32::MAX))),
-    };
-    let id = JobId::new("job").expect("an id");
-    let job = JobRecord::first(JobKey::new(&control.run, 0), id, Phase::Waiting { on: [].into() });
-    store.put_new(vec![NewItem::Job(Box::new(job.clone()))]).await.expect("written");
-    store.commit(Commit { workflow, replaces: None, control: control.clone(), idempotency: None }).await.expect("made");
-    let pool = Pool::of(LabelSet::from_comma_separated("a,b").expect("labels"));
-    store.add_pools(vec![pool.clone()]).await.expect("written");
-    drop(store);
-    let db = rusqlite::Connection::open(&path).expect("a file of SQLite");
-    db.execute_batch(FIRST_VERSION).expect("an older file");
-    db.close().expect("closed");
-
-    let store = Sqlite::open(&path).expect("it is brought up");
-    assert_eq!(store.timers_due(Millis(0)).await.expect("read"), std::slice::from_ref(&control.run));
-    let read = store.control(&control.run, Consistency::Strong).await.expect("read");
-    assert_eq!(read, Some(Control { timer: Timer::Firing, ..control }));
-    let read = store.job(&job.key, Consistency::Strong).await.expect("read").expect("it is there");
-    assert_eq!((read.used, read.limits), (Used::default(), TimeLimits::default()));
-    assert_eq!(store.pools().await.expect("read"), [pool], "its jobs name no secrets");
-    drop(store);
-    drop(Sqlite::open(&path).expect("it is up already"));
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! The store on SQLite does what every store must: in a file, and in memory.
+//! The checks that every store must pass, on a database file.
 
 use sqlite::Sqlite;
 use tempfile::TempDir;
@@ -8,12 +8,5 @@ fn in_a_file() -> (Sqlite, TempDir) {
     (Sqlite::open(folder.path().join("wfg.db")).expect("a fresh file"), folder)
 }
 
-mod file {
-    conformance::port_tests!(super::in_a_file());
-    conformance::local_tests!(super::in_a_file());
-}
-
-mod memory {
-    conformance::port_tests!((super::Sqlite::in_memory(), ()));
-    conformance::local_tests!((super::Sqlite::in_memory(), ()));
-}
+conformance::port_tests!(in_a_file());
+conformance::local_tests!(in_a_file());

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use engine::ids::{ReportHash, RunKey};
-use engine::ports::{Commit, Committed, Idempotency, Ports};
+use engine::ports::{Commit, Committed, Idempotency, NewItem, Ports};
 use engine::run::{Control, RunEnd, RunState, WorkflowRecord};
 use protocol::{Millis, Status};
 
-use crate::fixture::{NOW, commit_new, control_now, control_of, fresh_run, name, new_workflow, secs, workflow_now};
+use crate::fixture::{
+    NOW, commit_new, control_now, control_of, fresh_run, name, new_workflow, secs, source, workflow_now,
+};
 
 fn key_of(workflow: &WorkflowRecord, expires: Millis) -> Idempotency {
     // A store may keep whole seconds.
@@ -145,4 +147,20 @@ pub async fn a_workflow_ends_once_and_only_in_its_current_run<P: Ports + 'static
     assert!(!ends(&workflow.run, Status::Success).await, "it has ended");
     let ended = WorkflowRecord { ended: Some(end(Status::Cancelled)), ..workflow.clone() };
     assert_eq!(workflow_now(&*ports, &workflow.id).await, Some(ended));
+}
+
+/// Small or large, compressible or not, a definition is read back as submitted, and only for its own run.
+pub async fn a_definition_is_read_back_as_submitted<P: Ports + 'static>(ports: Arc<P>) {
+    let noise = |bytes: usize| -> String {
+        std::iter::repeat_with(|| hex::encode(engine::ids::random())).take(bytes / 32).collect::<Vec<_>>().join("\n")
+    };
+    let texts = ["jobs: {}\n".to_owned(), "# jöbs\n".repeat(130_000), noise(30_000), noise(900_000)];
+    for text in texts {
+        let (run, other) = (fresh_run(), fresh_run());
+        let source = source(&text);
+        ports.put_new(vec![NewItem::Definition(run.clone(), source.clone())]).await.expect("the store answers");
+        let found = ports.definition(&run).await.expect("the store answers");
+        assert!(found == Some(source), "a definition of {} bytes changed", text.len());
+        assert_eq!(ports.definition(&other).await.expect("the store answers"), None);
+    }
 }

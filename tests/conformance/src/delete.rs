@@ -12,7 +12,7 @@ use protocol::{LabelSet, Millis, Outputs, Status};
 
 use crate::fixture::{
     NOW, become_ready, change, commit_new, control_now, control_of, eventually, fresh_labels, fresh_run, job_now,
-    lease, new_workflow, outputs_of, put_jobs, secs, spec, try_again, waiting, workflow_now,
+    lease, new_workflow, outputs_of, put_jobs, secs, source, spec, try_again, waiting, workflow_now,
 };
 
 /// Not one that is open, not one that has moved on since it was read; with its control, and from the list.
@@ -92,7 +92,7 @@ async fn written(ports: &impl Ports, labels: &LabelSet) -> Written {
     let items = vec![
         NewItem::Spec(key(7), Box::new(spec(labels))),
         NewItem::WaitShard(key(299), 1, [1, 2].into()),
-        NewItem::Definition(run.clone(), "jobs: {}".to_owned()),
+        NewItem::Definition(run.clone(), source("jobs: {}")),
     ];
     ports.put_new(items).await.expect("the store answers");
     let outputs = outputs_of(&[("big", &"x".repeat(70_000))]);
@@ -107,7 +107,7 @@ async fn written(ports: &impl Ports, labels: &LabelSet) -> Written {
     Written { run, jobs, outputs, log }
 }
 
-/// The number of records of a run, by kind.
+/// What there is of a run: jobs, wait shards, outputs and the definition, log pieces.
 async fn left(ports: &impl Ports, written: &Written) -> (usize, usize, usize, usize) {
     let key = |index| JobKey::new(&written.run, index);
     let mut jobs = 0;
@@ -123,6 +123,7 @@ async fn left(ports: &impl Ports, written: &Written) -> (usize, usize, usize, us
         let found = ports.outputs(&key(index), id, size, Consistency::Strong).await.expect("the store answers");
         outputs += usize::from(found.is_some());
     }
+    outputs += usize::from(ports.definition(&written.run).await.expect("the store answers").is_some());
     let mut logs = 0;
     for (index, attempt) in [(3, 0), (3, 1), (280, 1)] {
         logs += ports.read(&key(index), attempt, None, 1000).await.expect("the store answers").len();
@@ -135,7 +136,7 @@ pub async fn nothing_is_left_of_a_deleted_run_and_other_runs_stay<P: Ports + 'st
     let (labels, others) = (fresh_labels(), fresh_labels());
     let (pool, other_pool) = (PoolId::of(&labels), PoolId::of(&others));
     let (gone, stays) = tokio::join!(written(&*ports, &labels), written(&*ports, &others));
-    let all = (JOBS as usize, 3, 2, 3);
+    let all = (JOBS as usize, 3, 3, 3);
     assert_eq!(left(&*ports, &gone).await, all);
     let mut steps = 0;
     while ports.delete_some(&gone.run, JOBS).await.expect("the store answers") {

@@ -8,7 +8,7 @@ use engine::job::{
     Budgets, Change, End, JobOutcome, JobRecord, JobSettings, JobSpec, JobUpdate, LastReport, LeaseRecord, Passthrough,
     Phase, Precondition, Retry, TimeLimits, Used,
 };
-use engine::ports::{Commit, Committed, Consistency, NewItem, Ports, Stored, Updated};
+use engine::ports::{Commit, Committed, Consistency, NewItem, Ports, Source, Stored, Updated};
 use engine::run::{Control, MAX_TIMER_DELAY, RunState, Timer, WorkflowRecord};
 use protocol::wire::{Attempt, Backoff, Cause};
 use protocol::{JobId, LabelSet, Millis, Outputs, SecretName, WorkerId, WorkflowId};
@@ -214,4 +214,9 @@ where
         answers.push(task.await.expect("the call doesn't panic"));
     }
     answers
+}
+
+/// A definition as a client sends it.
+pub(crate) fn source(text: &str) -> Source {
+    Source { content_type: "application/yaml".to_owned(), text: text.to_owned() }
 }

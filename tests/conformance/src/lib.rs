@@ -47,6 +47,7 @@ macro_rules! each_check {
             commit::a_key_that_expired_counts_as_absent,
             commit::a_run_is_replaced_only_once_it_has_ended_and_is_current,
             commit::a_workflow_ends_once_and_only_in_its_current_run,
+            commit::a_definition_is_read_back_as_submitted,
             list::workflows_are_listed_newest_first_each_once_from_the_cursor_on,
             list::open_runs_are_those_that_are_open_or_cancelling,
             list::timers_are_due_of_runs_that_are_open_or_cancelling,

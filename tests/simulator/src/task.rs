@@ -222,7 +222,10 @@ impl Order {
         let body = engine::ids::ReportHash::of([self.graph.yaml.as_str(), if self.run { "run" } else { "" }]);
         Submission {
             definition: self.graph.definition.clone(),
-            source: self.graph.yaml.clone(),
+            source: engine::ports::Source {
+                content_type: "application/yaml".to_owned(),
+                text: self.graph.yaml.clone(),
+            },
             run: self.run,
             key: Some((self.key.clone(), body)),
         }

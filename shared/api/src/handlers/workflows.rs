@@ -2,7 +2,7 @@
 
 use engine::Engine;
 use engine::ids::ReportHash;
-use engine::ports::{ListCursor, Ports};
+use engine::ports::{ListCursor, Ports, Source};
 use engine::submit::Submission;
 use http::{HeaderValue, StatusCode, header};
 use protocol::requests::Run;
@@ -15,7 +15,7 @@ use workflow::{Definition, Problem};
 use crate::audit;
 use crate::error::ApiError;
 use crate::request::{Format, Input};
-use crate::response::{Answer, empty, encode, json_answer, link_next};
+use crate::response::{Answer, empty, encode, json_answer, link_next, typed};
 
 pub(crate) async fn submit<P: Ports>(engine: &Engine<P>, input: &Input<'_>) -> Answer {
     let format = input.format(Format::Json)?;
@@ -24,7 +24,8 @@ pub(crate) async fn submit<P: Ports>(engine: &Engine<P>, input: &Input<'_>) -> A
     let key = idempotency_key(input)?;
     let definition = parse(format, text)?;
     let hash = |key: String| (key, ReportHash::of([text, if run { "run" } else { "" }]));
-    let submission = Submission { definition, source: text.to_owned(), run, key: key.map(hash) };
+    let source = Source { content_type: format.content_type().to_owned(), text: text.to_owned() };
+    let submission = Submission { definition, source, run, key: key.map(hash) };
     let submitted = engine.submissions().submit(submission).await?;
     // A repeat is recorded too: the first request may have ended before this line.
     audit::record_workflow(engine, input.route, &submitted.workflow).await;
@@ -62,6 +63,12 @@ fn parse(format: Format, text: &str) -> Result<Definition, ApiError> {
 
 pub(crate) async fn one<P: Ports>(engine: &Engine<P>, input: &Input<'_>) -> Answer {
     workflow_answer(StatusCode::OK, engine.queries().workflow(&input.param("id")?).await?)
+}
+
+/// The definition as submitted, with its content type.
+pub(crate) async fn definition<P: Ports>(engine: &Engine<P>, input: &Input<'_>) -> Answer {
+    let source = engine.queries().definition(&input.param("id")?).await?;
+    Ok(typed(StatusCode::OK, Format::of(&source.content_type).content_type(), source.text.into()))
 }
 
 /// What an answer that is too large says less of, in this order, until it isn't.

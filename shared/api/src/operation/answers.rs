@@ -60,6 +60,15 @@ pub(crate) fn events() -> Described {
     Described { description, content: Some(content), ..no_content() }.with_status(200)
 }
 
+/// 200, with a definition in the format in which it was submitted.
+pub(crate) fn definition() -> Described {
+    let content = json!({
+        "application/yaml": { "schema": { "type": "string" } },
+        "application/json": { "schema": { "type": "object" } },
+    });
+    Described { content: Some(content), description: "The definition as submitted.", ..no_content() }.with_status(200)
+}
+
 /// A workflow and its path.
 pub(crate) fn workflow_made(status: u16, description: &'static str, schemas: &mut Schemas) -> Described {
     let location =

@@ -90,7 +90,10 @@ impl Course {
         for story in &STORIES {
             let submission = Submission {
                 definition: from_yaml(story.definition).map_err(|problems| format!("{problems:#?}"))?,
-                source: story.definition.to_owned(),
+                source: engine::ports::Source {
+                    content_type: "application/yaml".to_owned(),
+                    text: story.definition.to_owned(),
+                },
                 run: story.name != "chain",
                 key: Some((story.name.to_owned(), ReportHash::of([story.definition]))),
             };

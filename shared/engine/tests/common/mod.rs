@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use engine::clock::ManualClock;
 use engine::messages::ChangeEvent;
+use engine::ports::Source;
 use engine::run::MAX_TIMER_DELAY;
 use engine::submit::Submission;
 use engine::{Engine, EngineError};
@@ -37,7 +38,7 @@ impl World {
     /// A started workflow on this engine. Its change event has not been delivered.
     pub async fn started_on(engine: Engine<Memory>, clock: Arc<ManualClock>, yaml: &str) -> Self {
         let definition = from_yaml(yaml).unwrap_or_else(|problems| panic!("{problems:#?}\n{yaml}"));
-        let submission = Submission { definition, source: yaml.into(), run: true, key: None };
+        let submission = Submission { definition, source: yaml_source(yaml), run: true, key: None };
         let id = engine.submissions().submit(submission).await.expect("memory answers").workflow;
         Self { engine, clock, id }
     }
@@ -102,4 +103,9 @@ impl World {
     pub async fn status(&self) -> Status {
         self.now().await.status
     }
+}
+
+/// A definition as a client sends it.
+pub fn yaml_source(yaml: &str) -> Source {
+    Source { content_type: "application/yaml".into(), text: yaml.into() }
 }

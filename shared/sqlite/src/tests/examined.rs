@@ -59,7 +59,7 @@ impl Drop for Examined<'_> {
 }
 
 /// What is read as a whole when a store is opened, and from then on known.
-const READ_ONCE: &str = "SELECT labels FROM pools";
+const READ_ONCE: &str = "SELECT labels, secrets FROM pools";
 
 /// Sees that a statement finds its rows by an index, or goes through one in its order, and never sorts.
 fn uses_an_index(db: &Connection, text: &str) {

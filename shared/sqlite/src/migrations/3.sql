@@ -1,4 +1,5 @@
--- A record is JSON, as the engine's types write themselves; beside it stand the columns that something is found by.
+-- Schema 3: all tables. A record is the JSON that serde writes of the engine's type. The other columns are keys and
+-- the values that queries filter and sort by.
 
 CREATE TABLE workflows (
     id TEXT PRIMARY KEY,
@@ -17,9 +18,9 @@ CREATE INDEX idempotency_by_end ON idempotency (expires);
 
 CREATE TABLE runs (
     run TEXT PRIMARY KEY,
-    active INTEGER NOT NULL, -- whether it is open or cancelling
+    active INTEGER NOT NULL, -- 1 while the run is open or cancelling
     control TEXT NOT NULL,
-    timer INTEGER -- when it is looked at, while it is active
+    timer INTEGER -- when the run's timer is due, while the run is active
 );
 CREATE INDEX active_runs ON runs (run) WHERE active = 1;
 CREATE INDEX timers ON runs (timer, run) WHERE timer IS NOT NULL;
@@ -33,13 +34,13 @@ CREATE TABLE jobs (
     run TEXT NOT NULL,
     place INTEGER NOT NULL, -- the job's index
     pool TEXT NOT NULL,
-    ready_at INTEGER, -- while it is in its pool's ready list
+    ready_at INTEGER, -- set while the job is in its pool's ready list
     record TEXT NOT NULL,
     PRIMARY KEY (run, place)
 );
 CREATE INDEX ready_lists ON jobs (pool, ready_at, run, place) WHERE ready_at IS NOT NULL;
 
--- Specs that are stored apart from their jobs' records.
+-- Specs that are too large for their jobs' records.
 CREATE TABLE specs (
     run TEXT NOT NULL,
     place INTEGER NOT NULL,
@@ -67,14 +68,15 @@ CREATE TABLE logs (
     run TEXT NOT NULL,
     place INTEGER NOT NULL,
     attempt INTEGER NOT NULL,
-    sequence INTEGER NOT NULL, -- less 2^63, since it may be any number of 64 bits
+    sequence INTEGER NOT NULL, -- minus 2^63: sequence numbers are unsigned 64-bit numbers
     piece TEXT NOT NULL,
     PRIMARY KEY (run, place, attempt, sequence)
 );
 
 CREATE TABLE pools (
     id TEXT PRIMARY KEY,
-    labels TEXT NOT NULL
+    labels TEXT NOT NULL,
+    secrets TEXT NOT NULL DEFAULT '[]' -- names, as a JSON list
 );
 
 CREATE TABLE workers (
@@ -84,8 +86,23 @@ CREATE TABLE workers (
 );
 CREATE INDEX workers_by_age ON workers (last_seen);
 
--- Changes that something follows from, and steps of long work, until they are done. A number is never used again.
+-- The queue: change events, batch tasks and reconciliations, until they are done. A number is never used again.
 CREATE TABLE work (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
     work TEXT NOT NULL
+);
+
+CREATE TABLE tokens (
+    name TEXT PRIMARY KEY,
+    expires INTEGER NOT NULL,
+    record TEXT NOT NULL
+);
+CREATE INDEX tokens_by_end ON tokens (expires);
+
+-- The audit log.
+CREATE TABLE audit (
+    at INTEGER NOT NULL,
+    id TEXT NOT NULL,
+    entry TEXT NOT NULL,
+    PRIMARY KEY (at, id)
 );
