@@ -198,14 +198,14 @@ pub(crate) fn job_record(item: Item) -> Stored<JobRecord> {
 
 fn phase(key: &JobKey, fields: &JobItem) -> Stored<Phase> {
     let lacks = |what: &str| corrupt(format!("job {key} is {} without {what}", fields.status));
-    let hold = hold(fields)?;
+    let lease = lease(fields)?;
     Ok(match fields.status.as_str() {
         status::WAITING => Phase::Waiting { on: fields.waiting_on.clone() },
         status::READY => Phase::Ready {
             at: Millis(fields.ready_at.ok_or_else(|| lacks("ready_at"))?),
             until: fields.ready_until.map(Millis),
         },
-        status::RUNNING => Phase::Running(hold.ok_or_else(|| lacks("a lease"))?),
+        status::RUNNING => Phase::Running(lease.ok_or_else(|| lacks("a lease"))?),
         word => {
             let status: Status = word.parse().map_err(corrupt)?;
             let outcome = match status {
@@ -215,16 +215,12 @@ fn phase(key: &JobKey, fields: &JobItem) -> Stored<Phase> {
                 Status::Cancelled => JobOutcome::Cancelled,
                 Status::Queued | Status::Running => return Err(lacks("a known status")),
             };
-            Phase::Ended(Completion {
-                outcome,
-                at: Millis(fields.ended_at.ok_or_else(|| lacks("ended_at"))?),
-                lease: hold,
-            })
+            Phase::Ended(Completion { outcome, at: Millis(fields.ended_at.ok_or_else(|| lacks("ended_at"))?), lease })
         }
     })
 }
 
-fn hold(fields: &JobItem) -> Stored<Option<LeaseRecord>> {
+fn lease(fields: &JobItem) -> Stored<Option<LeaseRecord>> {
     let (Some(fence), Some(worker), Some(ttl_secs), Some(started_at), Some(until)) =
         (&fields.fence, &fields.worker, fields.ttl, fields.started_at, fields.lease_until)
     else {

@@ -200,10 +200,10 @@ fn change(key: &JobKey, change: &Change, shards: u32, from_waiting: bool, e: Exp
     Ok(match change {
         Change::RemoveNeed(need) => e.delete_from_set("waiting_on", one_number(*need)),
         Change::BecomeReady { pool, at, until } => into_ready_list(e, pool, *at, *until).remove(&["waiting_on"]),
-        Change::Start(hold) if from_waiting => {
-            start(e, hold).set("ready_at", number(hold.started_at.0)).remove(&["waiting_on"])
+        Change::Start(lease) if from_waiting => {
+            start(e, lease).set("ready_at", number(lease.started_at.0)).remove(&["waiting_on"])
         }
-        Change::Start(hold) => start(e, hold).remove(&INDEX),
+        Change::Start(lease) => start(e, lease).remove(&INDEX),
         Change::Renew { until } => e.set("lease_until", number(until.0)),
         Change::Retry { pool, at, until, attempt, used, last_report, error, failed } => {
             let own = |n: u32| (n > 0).then(|| number(n));
@@ -236,13 +236,13 @@ fn ended(e: Expression, end: &End) -> Stored<Expression> {
     ended_with(e, &end.outcome)
 }
 
-fn start(e: Expression, hold: &LeaseRecord) -> Expression {
+fn start(e: Expression, lease: &LeaseRecord) -> Expression {
     e.set("status", string(status::RUNNING))
-        .set("fence", string(hold.fence.as_str()))
-        .set("worker", string(hold.worker.as_str()))
-        .set("ttl", number(hold.ttl_secs))
-        .set("started_at", number(hold.started_at.0))
-        .set("lease_until", number(hold.until.0))
+        .set("fence", string(lease.fence.as_str()))
+        .set("worker", string(lease.worker.as_str()))
+        .set("ttl", number(lease.ttl_secs))
+        .set("started_at", number(lease.started_at.0))
+        .set("lease_until", number(lease.until.0))
 }
 
 fn with_report(e: Expression, report: Option<&LastReport>) -> Expression {
