@@ -1,4 +1,4 @@
-//! What may happen to a cloud at any time, made to happen often.
+//! Injects kills, pauses and message loss.
 
 use std::time::Duration;
 

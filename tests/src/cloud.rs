@@ -1,4 +1,4 @@
-//! The target as one test sees it, and its answers.
+//! The server under test, with a label of its own for each test.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

@@ -1,4 +1,4 @@
-//! The emulator of AWS under the target: what only an event from AWS itself would do, and what only the table shows.
+//! Calls to the AWS emulator under test: events that only AWS sends, and records that only the table shows.
 
 use std::env;
 

@@ -1,4 +1,4 @@
-//! What stands between the functions and the emulator, and does wrong by some of their calls.
+//! A proxy that injects faults into the functions' calls to AWS.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};

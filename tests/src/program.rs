@@ -1,4 +1,4 @@
-//! A worker that is a program of its own, in whatever language.
+//! A worker that runs as a program, in any language.
 
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};

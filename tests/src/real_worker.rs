@@ -1,4 +1,4 @@
-//! The worker itself, in this process, with real commands.
+//! The project's worker in this process, with real commands.
 
 use std::path::Path;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What stands between a program and the target, to see what it asks and what it is told.
+//! A proxy that records requests and answers.
 
 use std::sync::{Arc, Mutex};
 

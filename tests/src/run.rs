@@ -1,4 +1,4 @@
-//! A submitted workflow, as people look at it.
+//! A submitted workflow and its state.
 
 use std::fmt::Write;
 

@@ -1,4 +1,4 @@
-//! Where the tests are sent.
+//! Selects the server under test.
 
 use std::env;
 use std::path::PathBuf;

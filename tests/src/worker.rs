@@ -1,4 +1,4 @@
-//! A worker that does what the protocol says, and only when the test says so.
+//! A worker that speaks the protocol, one call at a time, as the test says.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};

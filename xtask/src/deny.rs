@@ -1,4 +1,4 @@
-//! What the dependencies are held to: `deny.toml`, by cargo-deny.
+//! Checks dependencies with cargo-deny, as `deny.toml` says.
 
 use std::process::{Command, Output};
 

@@ -1,4 +1,4 @@
-//! What runs the workers that aren't built here: interpreters, and the worker that is published on crates.io.
+//! Installs interpreters and the published worker, for workers that are not built here.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};

@@ -1,4 +1,4 @@
-//! `cargo xtask`: what the project needs done around the build.
+//! `cargo xtask`: the tasks of the project around the build.
 
 // In this order: each uses only those above.
 mod deny;

@@ -1,4 +1,4 @@
-//! `cargo xtask demo --security`: what a token for staging can't do, shown with real programs.
+//! `cargo xtask demo --security`: shows with real programs what a token for staging cannot do.
 
 use std::fs;
 use std::path::Path;

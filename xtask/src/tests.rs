@@ -1,4 +1,4 @@
-//! Runs test binaries: all of them in this machine's processes, and those that want an emulator.
+//! Runs test binaries: all in processes of this machine, and some against an emulator.
 
 use std::collections::VecDeque;
 use std::process::Output;

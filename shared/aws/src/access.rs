@@ -1,4 +1,4 @@
-//! Tokens, and who did what, on DynamoDB.
+//! Token records and the audit log on DynamoDB.
 
 use engine::access::TokenRecord;
 use engine::ids::Random;

@@ -1,4 +1,4 @@
-//! Outputs that don't fit a job's record, and the removal of a deleted run.
+//! Outputs that do not fit a job's record, and the deletion of a run's records.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What the template tells a function.
+//! Settings from a function's environment, which the template sets.
 
 use std::env;
 

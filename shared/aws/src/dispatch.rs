@@ -1,4 +1,4 @@
-//! Messages over SQS.
+//! Sends messages over SQS.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What AWS says went wrong, as the engine knows it.
+//! Maps AWS errors to store errors.
 
 use std::error::Error;
 use std::fmt::Write;

@@ -1,4 +1,4 @@
-//! What the change feed and the queue of long work bring to a function.
+//! Parses stream records and queue messages.
 
 use aws_lambda_events::dynamodb::EventRecord;
 use engine::messages::ChangeEvent;

@@ -1,4 +1,4 @@
-//! Records as DynamoDB items.
+//! Conversion between records and DynamoDB items.
 
 use std::collections::{BTreeSet, HashMap};
 

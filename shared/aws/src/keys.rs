@@ -1,4 +1,4 @@
-//! Where records are: partition keys, sort keys, and the keys of the one index.
+//! Partition keys, sort keys and index keys of every record.
 
 use engine::ids::{JobIndex, JobKey, PoolId, RunKey};
 use engine::ports::AuditCursor;

@@ -1,4 +1,4 @@
-//! Logs: each pushed batch is one compressed item, or an object if it is large.
+//! Log batches: each is one compressed item, or an object if it is large.
 
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;

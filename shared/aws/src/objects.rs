@@ -1,4 +1,4 @@
-//! The bucket.
+//! Reads and writes objects of the bucket.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Dead letters: what was given up is put back, for whoever has mended the cause. No port of the engine.
+//! Sends dead letters again, after their cause was fixed. An operation on a stack, not a port of the engine.
 
 use std::collections::HashSet;
 

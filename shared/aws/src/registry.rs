@@ -1,4 +1,4 @@
-//! Pools and workers on DynamoDB, and the pools' queues.
+//! Pool and worker records on DynamoDB, and the pools' queues.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

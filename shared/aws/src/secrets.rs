@@ -1,4 +1,4 @@
-//! Secrets in AWS's Parameter Store, encrypted there: each a parameter of its own below a path that is the stack's.
+//! Secrets in the Parameter Store, encrypted there: one parameter each, below the stack's path.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! One DynamoDB table: the calls the ports are made of.
+//! Calls on one DynamoDB table: single items, pages of a query, and batches that are retried.
 
 use std::collections::HashMap;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The pools' queues, as a worker sees them: no port of the engine, whose side of them is [`crate::Aws`].
+//! Receives tickets from pool queues, for a worker. Not a port of the engine.
 
 use std::time::Duration;
 

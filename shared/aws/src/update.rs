@@ -1,4 +1,4 @@
-//! A change as DynamoDB's update expression.
+//! Translates a job update to a condition and an update expression.
 
 use std::collections::HashMap;
 

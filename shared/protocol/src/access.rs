@@ -1,4 +1,4 @@
-//! Who may do what: tokens, and what is written down of their use.
+//! Tokens, scopes and audit entries.
 
 use std::collections::BTreeSet;
 use std::fmt;

@@ -1,4 +1,4 @@
-//! The shapes of what goes wrong.
+//! Error bodies.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

@@ -1,4 +1,4 @@
-//! The shapes of requests. Fields that aren't known are ignored; fields with a default may be left out.
+//! Request bodies. Unknown fields are ignored; fields with a default may be left out.
 
 use std::collections::BTreeMap;
 

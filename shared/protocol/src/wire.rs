@@ -1,4 +1,4 @@
-//! The shapes of answers. Fields an older client doesn't know are additions that it may ignore.
+//! Response bodies. A client ignores fields that it does not know.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

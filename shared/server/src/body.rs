@@ -1,4 +1,4 @@
-//! Reading a request's body, and never keeping more of it than is allowed.
+//! Reads a request's body within its limit.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! How much one process takes on at once: connections, requests, and the bodies it holds. Others are told to come back, or
-//! wait outside.
+//! Limits of one process: connections, requests at once, and bytes of bodies. Excess requests are refused with 503; excess
+//! connections wait.
 
 use std::io;
 use std::net::SocketAddr;

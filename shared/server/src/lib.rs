@@ -1,5 +1,4 @@
-//! The whole engine in one process: the API over HTTP, changes worked off as they come, and runs looked at when
-//! something in them is over.
+//! The engine in one process: HTTP API, change processing and timers.
 //!
 //! What a request means and how it is answered is decided by [`api::Service`]; here is only what one process can do and
 //! a function can't: let a claim wait for a job, and hold a log's stream open.

@@ -1,4 +1,4 @@
-//! From a connection's request to the API's, and the response back.
+//! Converts a connection's request to the API's request, and the response back.
 
 use std::net::IpAddr;
 use std::time::Duration;

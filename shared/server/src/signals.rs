@@ -1,4 +1,4 @@
-//! Who is told when something happened.
+//! Wakes waiting claims and log streams.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -1,4 +1,4 @@
-//! Streams a job's log over a connection that is held open until the job has ended.
+//! Streams a job's log over one connection until the job has ended.
 
 use std::convert::Infallible;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What goes on beside the requests: following up changes, and looking at runs whose timer is due.
+//! Background tasks: process change events and fire due timers.
 
 use std::sync::Arc;
 use std::time::Duration;

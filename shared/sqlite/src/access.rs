@@ -1,4 +1,4 @@
-//! Tokens, and who did what.
+//! Token records and the audit log.
 
 use engine::access::TokenRecord;
 use engine::ids::Random;

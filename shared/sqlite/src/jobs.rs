@@ -1,4 +1,4 @@
-//! Jobs.
+//! Job records.
 
 use engine::ids::{JobIndex, JobKey, PoolId, RunKey, Waits};
 use engine::job::{JobRecord, JobSpec, JobUpdate, Phase};

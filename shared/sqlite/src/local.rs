@@ -1,4 +1,4 @@
-//! The change feed and the queue of long work, as one list; and the runs by their timers.
+//! The change feed and the queue, in one table; and the timers of runs.
 
 use std::sync::atomic::Ordering;
 

@@ -1,4 +1,4 @@
-//! Pools and workers.
+//! Pool and worker records.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,4 @@
-//! Values as columns have them.
+//! Conversion between column values and types.
 
 use engine::ports::{StoreError, Stored};
 use protocol::Millis;

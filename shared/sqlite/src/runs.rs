@@ -1,4 +1,4 @@
-//! Workflows and runs.
+//! Workflow and run records.
 
 use engine::ids::{ReportHash, RunKey};
 use engine::messages::ChangeEvent;

@@ -1,4 +1,4 @@
-//! Group commit: the writes that wait run in one transaction, and are answered once it is on the disk.
+//! Group commit: waiting writes run in one transaction, and are answered after one sync.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

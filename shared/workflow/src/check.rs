@@ -1,4 +1,4 @@
-//! Checks the tree of a definition and turns it into jobs; every problem goes to the report, and checking goes on.
+//! Checks the tree of a workflow file and turns it into jobs. Every problem is added to the report.
 
 use std::collections::HashMap;
 

@@ -1,4 +1,4 @@
-//! `env`: texts as written, and on a job values from the outputs of the jobs it needs.
+//! Checks `env`: texts as written and, on a job, values from the outputs of the jobs it needs.
 
 use std::collections::HashSet;
 

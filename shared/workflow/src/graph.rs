@@ -1,4 +1,4 @@
-//! The graph of needs: its order, and its cycles.
+//! The graph of needs: topological order and cycles.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};

@@ -1,4 +1,4 @@
-//! JSON to the tree, with positions. Not by way of YAML: tabs, long keys and surrogate escapes differ.
+//! Parses JSON to the tree, with positions. The YAML parser does not serve: tabs, long keys and surrogate escapes differ.
 
 use serde::de::IgnoredAny;
 

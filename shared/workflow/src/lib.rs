@@ -1,4 +1,4 @@
-//! Definitions: what a person writes or a client sends, checked and turned into jobs.
+//! The workflow file: parsed, checked and turned into jobs.
 //!
 //! Every format is read into one tree that remembers positions and the text of scalars; then the tree is checked, so
 //! that all problems are reported at once. Only a syntax error is reported alone.

@@ -1,4 +1,4 @@
-//! The one tree that every format is read into: scalars as written, everything with its position.
+//! The tree that every format is parsed into: scalars as written, each node with its position.
 
 use std::fmt::{self, Display, Write};
 

@@ -1,4 +1,4 @@
-//! Collects problems, and words what they have in common.
+//! Collects problems.
 
 use std::fmt::Display;
 

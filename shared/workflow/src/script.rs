@@ -1,4 +1,4 @@
-//! Shell text: quoting, `env`, and steps as one script that any worker's `sh -c` runs.
+//! Shell text: quoting, `env`, and steps as one script for a worker's `sh -c`.
 
 use std::fmt::Write;
 

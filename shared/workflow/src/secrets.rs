@@ -1,4 +1,4 @@
-//! `secrets`: names of values that a job is given in its environment when a worker takes it.
+//! Checks `secrets`: names of values in the environment of a claimed job.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! YAML to the tree, from the parser's events: those still know how a scalar was written.
+//! Builds the tree from the YAML parser's events, which keep how a scalar was written.
 
 use serde_saphyr::granit_parser::{ErrorKind, Event, Marker, Options, Parser, ScalarStyle, ScanError, Span, Tag};
 
