@@ -76,7 +76,7 @@ impl Bug {
         let mut update = update.clone();
         match (self, &mut update.expect, &job.phase) {
             (Self::NoFence, Precondition::HeldLive { fence, .. }, Phase::Running(lease)) => {
-                *fence = lease.fence.clone()
+                *fence = lease.fence.clone();
             }
             (Self::NoLeaseEnd, Precondition::HeldLive { now, .. }, _) => *now = Millis(0),
             (Self::HeartbeatShortens, Precondition::HeldLiveUntil { until, .. }, _) => *until = Millis(u64::MAX),
