@@ -53,7 +53,7 @@ mod on_aws {
             Kind::Batches => format!("{from}: {} {put} in {to}\n", count(*messages, "message")),
             Kind::Stream => {
                 let batches = if *messages == 1 { "1 batch".to_owned() } else { format!("{messages} batches") };
-                format!("{from}: {batches} {put}: {} in {to}\n", count(*sent, "repair"))
+                format!("{from}: {batches} {put}: {} in {to}\n", count(*sent, "reconcile"))
             }
         }
     }

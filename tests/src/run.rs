@@ -46,19 +46,19 @@ pub fn done(mut workflow: Workflow) -> Workflow {
 /// If anything of that is otherwise, or their logs are.
 pub async fn tries_one_job_again_and_fails(cloud: &Cloud) -> (Job, Job) {
     let definition = r#"jobs:
-  fault_proxy: {labels: '{label}', retries: 2, run: 'echo "attempt $JOB_ATTEMPT"; test "$JOB_ATTEMPT" = 1'}
-  broken: {labels: '{label}', needs: fault_proxy, run: 'echo oh >&2; exit 7'}
+  unsteady: {labels: '{label}', retries: 2, run: 'echo "attempt $JOB_ATTEMPT"; test "$JOB_ATTEMPT" = 1'}
+  broken: {labels: '{label}', needs: unsteady, run: 'echo oh >&2; exit 7'}
   after: {labels: '{label}', needs: broken, run: 'true'}
 "#;
     let run = cloud.submit(definition).await;
     run.until(Status::Failure).await;
-    assert_eq!(run.jobs().await, "fault_proxy=success broken=failure after=skipped");
-    let (fault_proxy, broken) = (run.job("fault_proxy").await, run.job("broken").await);
-    assert_eq!((fault_proxy.attempt, broken.attempt), (1, 0));
+    assert_eq!(run.jobs().await, "unsteady=success broken=failure after=skipped");
+    let (unsteady, broken) = (run.job("unsteady").await, run.job("broken").await);
+    assert_eq!((unsteady.attempt, broken.attempt), (1, 0));
     assert!(broken.error.as_ref().is_some_and(|error| error.contains('7')), "{broken:?}");
-    assert_eq!(run.log("fault_proxy", "stdout").await, "attempt 1\n");
+    assert_eq!(run.log("unsteady", "stdout").await, "attempt 1\n");
     assert_eq!(run.log("broken", "stderr").await, "oh\n");
-    (fault_proxy, broken)
+    (unsteady, broken)
 }
 
 impl Run {

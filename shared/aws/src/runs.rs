@@ -189,12 +189,11 @@ impl RunStore for Aws {
 
     async fn definition(&self, run: &RunKey) -> Stored<Option<Source>> {
         let Some(mut item) = self.jobs.get(keys::definition(run), Consistency::Strong).await? else { return Ok(None) };
-        let text = match item.remove("source") {
-            Some(AttributeValue::B(text)) => text.into_inner(),
-            _ => {
-                let object = self.objects.get(&definition_object(run)).await?;
-                object.ok_or_else(|| corrupt(format!("the definition of run {run} is missing")))?
-            }
+        let text = if let Some(AttributeValue::B(text)) = item.remove("source") {
+            text.into_inner()
+        } else {
+            let object = self.objects.get(&definition_object(run)).await?;
+            object.ok_or_else(|| corrupt(format!("the definition of run {run} is missing")))?
         };
         let text = String::from_utf8(decompress(&text)?).map_err(corrupt)?;
         Ok(Some(Source { content_type: from_item::<DefinitionItem>(item)?.content_type, text }))

@@ -123,6 +123,7 @@ fn read_server_url(text: &str) -> Result<(String, Option<String>), ClientError> 
 }
 
 /// `server_url` without its password, if it has one.
+#[must_use]
 pub fn without_password(server_url: &str) -> Option<String> {
     let (cleaned, basic) = read_server_url(server_url).ok()?;
     basic.map(|_| cleaned)

@@ -91,7 +91,7 @@ async fn every_record_of_an_earlier_schema_is_read() {
     assert_eq!((test.max_retries, test.attempts.len(), test.error.as_deref()), (3, 1, Some("1 test failed")));
     assert_eq!(publish.depends_on.iter().map(JobId::as_str).collect::<Vec<_>>(), ["docs", "test"]);
     let outputs = engine.queries().outputs(&workflow.id, &docs.id, None).await.expect("read");
-    assert_eq!(outputs.iter().map(|(_, value)| value.len()).collect::<Vec<_>>(), [500]);
+    assert_eq!(outputs.values().map(String::len).collect::<Vec<_>>(), [500]);
     let log = engine.queries().logs(&workflow.id, &build.id, None, None).await.expect("read");
     let log: String = log.chunks.iter().map(|piece| piece.data.as_str()).collect();
     assert_eq!(log, "Compiling one\nFinished\n");

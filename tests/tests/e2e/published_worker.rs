@@ -106,19 +106,19 @@ async fn a_command_of_its_that_fails_is_tried_again_as_often_as_the_job_says() {
     let run = cloud
         .submit(
             r"jobs:
-  fault_proxy: {labels: '{label}', retries: 2, run: 'if [ -e tried ]; then echo again; else echo > tried; exit 3; fi'}
-  broken: {labels: '{label}', needs: fault_proxy, retries: 1, run: 'echo oh; exit 7'}
+  unsteady: {labels: '{label}', retries: 2, run: 'if [ -e tried ]; then echo again; else echo > tried; exit 3; fi'}
+  broken: {labels: '{label}', needs: unsteady, retries: 1, run: 'echo oh; exit 7'}
   after: {labels: '{label}', needs: broken, run: 'true'}
 ",
         )
         .await;
     run.until(Failure).await;
-    let (fault_proxy, broken) = (run.job("fault_proxy").await, run.job("broken").await);
-    assert_eq!((fault_proxy.status, fault_proxy.attempt), (Success, 1));
+    let (unsteady, broken) = (run.job("unsteady").await, run.job("broken").await);
+    assert_eq!((unsteady.status, unsteady.attempt), (Success, 1));
     assert_eq!((broken.status, broken.attempt), (Failure, 1));
     assert_eq!(broken.error.as_deref(), Some("exit code 7: oh\n"));
     assert_eq!(run.job("after").await.status, Skipped);
-    assert_eq!(run.log("fault_proxy", "stdout").await, "again\n");
+    assert_eq!(run.log("unsteady", "stdout").await, "again\n");
     nothing_is_refused(&proxy);
 }
 

@@ -82,8 +82,8 @@ async fn several_lines_quotes_and_emoji_written_to_the_output_file_arrive_as_the
 async fn a_command_that_fails_is_tried_again_and_its_exit_code_is_shown() {
     let cloud = Cloud::connect();
     let _worker = RealWorker::starts(&cloud, "{label}");
-    let (fault_proxy, broken) = tries_one_job_again_and_fails(&cloud).await;
-    assert_eq!((fault_proxy.exit_code, broken.exit_code), (Some(0), Some(7)));
+    let (unsteady, broken) = tries_one_job_again_and_fails(&cloud).await;
+    assert_eq!((unsteady.exit_code, broken.exit_code), (Some(0), Some(7)));
 }
 
 #[tokio::test]
