@@ -36,7 +36,7 @@ pub const LOCALSTACK: [&str; 33] = [
     "lists::workflows_are_listed_newest_first_and_the_pages_follow_one_another",
     "lists::logs_are_in_order_each_number_once_and_can_be_read_from_any_place",
     "lists::a_worker_is_shown_idle_busy_with_its_job_and_gone",
-    "why::a_label_that_no_worker_has_is_named_with_the_worker_that_comes_nearest",
+    "why::missing_label_is_named_with_the_nearest_worker",
     // Tokens, the audit and secrets.
     "tokens::each_scope_opens_its_own_routes_and_no_others",
     "tokens::a_revoked_token_is_refused_everywhere_within_a_minute",

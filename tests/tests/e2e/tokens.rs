@@ -13,6 +13,7 @@ const OPENED_BY: [(&str, &str); 27] = [
     ("GET /api/workflows", "read"),
     ("GET /api/workflows/{id}", "read"),
     ("GET /api/workflows/{id}/status", "read"),
+    ("GET /api/workflows/{id}/definition", "read"),
     ("POST /api/workflows/{id}/run", "submit"),
     ("POST /api/workflows/{id}/cancel", "submit"),
     ("DELETE /api/workflows/{id}", "submit"),
