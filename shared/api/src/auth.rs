@@ -30,7 +30,7 @@ pub enum Admission {
 /// Admits a caller to a route: the engine that acts with the caller's permissions. A refusal is recorded.
 pub(crate) async fn admit<P: Ports>(
     engine: &Engine<P>,
-    admission: &Admission,
+    policy: &Admission,
     route: &Route,
     params: &Params,
     headers: &HeaderMap,
@@ -38,7 +38,7 @@ pub(crate) async fn admit<P: Ports>(
     if !route.needs_token() {
         return Ok(engine.clone());
     }
-    let (engine, refusal) = match authenticate(engine, admission, headers).await {
+    let (engine, refusal) = match authenticate(engine, policy, headers).await {
         Ok(grant) if grant.has(route.scopes) => return Ok(engine.acting_for(grant)),
         Ok(grant) => (engine.acting_for(grant), lacks_scope(route)),
         Err(error) if error.is_refusal() => (engine.clone(), error),
@@ -50,10 +50,10 @@ pub(crate) async fn admit<P: Ports>(
 
 async fn authenticate<P: Ports>(
     engine: &Engine<P>,
-    admission: &Admission,
+    policy: &Admission,
     headers: &HeaderMap,
 ) -> Result<Grant, ApiError> {
-    match admission {
+    match policy {
         Admission::Everybody => Ok(Grant::open()),
         Admission::Secret(secret) => match credential(headers) {
             Some(given) if given.as_bytes().ct_eq(secret.as_bytes()).into() => Ok(Grant::open()),

@@ -83,3 +83,20 @@ async fn a_workflow_runs_to_success_and_each_job_only_where_its_labels_are() {
     assert_eq!(names, ["build", "staging", "production"], "in the definition's order");
     assert_eq!(done["jobs"][0]["outputs"], json!({ "version": "1.2.3" }));
 }
+
+#[tokio::test]
+async fn a_definition_is_returned_as_submitted_with_its_media_type() {
+    let api = Api::new();
+    let as_json = r#"{"name": "n", "jobs": {"a": {"run": "true"}}}"#;
+    for (kind, text) in [("application/yaml", DEPLOY), ("application/json", as_json)] {
+        let (status, workflow) = api.send("POST", "/api/workflows", kind, text).await;
+        assert_eq!(status, StatusCode::CREATED, "{workflow}");
+        let path = format!("/api/workflows/{}/definition", workflow["id"].as_str().expect("an id"));
+        let response = api.0.answer(Request::get(&path).body(Bytes::new()).expect("a request")).await;
+        assert_eq!(response.status(), StatusCode::OK);
+        assert_eq!(response.headers()["content-type"], kind);
+        assert_eq!(response.body(), text.as_bytes());
+    }
+    let (status, error) = api.send("GET", "/api/workflows/unknown/definition", "", "").await;
+    assert_eq!(status, StatusCode::NOT_FOUND, "{error}");
+}

@@ -63,7 +63,7 @@ pub(crate) fn events() -> Described {
 /// 200, with a definition in the format in which it was submitted.
 pub(crate) fn definition() -> Described {
     let content = json!({
-        "application/yaml": { "schema": { "type": "string" } },
+        "application/yaml": { "schema": { "type": "object" } },
         "application/json": { "schema": { "type": "object" } },
     });
     Described { content: Some(content), description: "The definition as submitted.", ..no_content() }.with_status(200)

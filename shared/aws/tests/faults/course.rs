@@ -40,7 +40,7 @@ pub struct Report {
 }
 
 /// A story that was submitted.
-struct Told {
+struct Submitted {
     story: &'static Story,
     workflow: WorkflowId,
     run: RunKey,
@@ -50,7 +50,7 @@ struct Course {
     feed: Feed,
     workers: Workers,
     tally: Tally,
-    told: Vec<Told>,
+    submitted: Vec<Submitted>,
     /// Nobody may notice the fault.
     mended: bool,
     /// Nor the sweep: but a look that is announced once more, later, leaves a timer to it.
@@ -69,7 +69,7 @@ pub async fn run(settings: &SdkConfig, http: &SharedHttpClient, fault: Option<Fa
     let mended = fault.is_none_or(|fault| fault.kind.is_mended());
     let may_be_swept = fault.is_some_and(|fault| fault.kind == Kind::Echo);
     let workers = Workers { engine, book: Mutex::new(Book::default()), ttl: if mended { CALM_TTL } else { TTL } };
-    let mut course = Course { feed, workers, tally: Tally::default(), told: Vec::new(), mended, may_be_swept };
+    let mut course = Course { feed, workers, tally: Tally::default(), submitted: Vec::new(), mended, may_be_swept };
     let finding = Box::pin(course.all()).await.err();
     own.remove().await;
     Report { seen: layer.seen(), tally: course.tally, finding }
@@ -77,16 +77,16 @@ pub async fn run(settings: &SdkConfig, http: &SharedHttpClient, fault: Option<Fa
 
 impl Course {
     async fn all(&mut self) -> Found<()> {
-        self.told = self.submit().await?;
-        let keys: Vec<RunKey> = self.told.iter().map(|told| told.run.clone()).collect();
+        self.submitted = self.submit().await?;
+        let keys: Vec<RunKey> = self.submitted.iter().map(|submitted| submitted.run.clone()).collect();
         Box::pin(self.process(&keys)).await?;
         self.check(&keys).await?;
         let unnoticed = self.tally.is_quiet(self.may_be_swept);
         expect(!self.mended || unnoticed, || format!("somebody had to mend it: {:?}", self.tally))
     }
 
-    async fn submit(&self) -> Found<Vec<Told>> {
-        let mut told = Vec::new();
+    async fn submit(&self) -> Found<Vec<Submitted>> {
+        let mut submitted = Vec::new();
         for story in &STORIES {
             let submission = Submission {
                 definition: from_yaml(story.definition).map_err(|problems| format!("{problems:#?}"))?,
@@ -108,9 +108,9 @@ impl Course {
             }
             let record = self.feed.plain.ports().workflow(&workflow, Consistency::Strong).await;
             let record = record.map_err(|error| error.to_string())?.ok_or("a submitted workflow isn't there")?;
-            told.push(Told { story, workflow, run: record.run });
+            submitted.push(Submitted { story, workflow, run: record.run });
         }
-        Ok(told)
+        Ok(submitted)
     }
 
     async fn process(&self, keys: &[RunKey]) -> Found<()> {
@@ -156,17 +156,17 @@ impl Course {
             let heads = ports.ready_heads(&pool.id, plain.now() + Duration::from_hours(1)).await.map_err(text)?;
             expect(heads.is_empty(), || format!("jobs are still listed as ready: {heads:?}"))?;
         }
-        try_join_all(self.told.iter().map(|told| self.check_story(told))).await?;
+        try_join_all(self.submitted.iter().map(|submitted| self.check_story(submitted))).await?;
         Ok(())
     }
 
-    async fn check_story(&self, told: &Told) -> Found<()> {
+    async fn check_story(&self, submitted: &Submitted) -> Found<()> {
         let plain = &self.feed.plain;
         let text = |error: EngineError| error.to_string();
-        let workflow = plain.queries().workflow(&told.workflow).await.map_err(text)?;
-        let name = told.story.name;
-        expect(workflow.status == told.story.ends, || format!("{name} ended as {}", workflow.status))?;
-        for &(id, status) in told.story.jobs {
+        let workflow = plain.queries().workflow(&submitted.workflow).await.map_err(text)?;
+        let name = submitted.story.name;
+        expect(workflow.status == submitted.story.ends, || format!("{name} ended as {}", workflow.status))?;
+        for &(id, status) in submitted.story.jobs {
             let job = workflow.jobs.iter().find(|job| job.id.as_str() == id).ok_or("a job is missing")?;
             expect(job.status == status, || format!("job {id} ended as {}", job.status))?;
             let accepted = self.workers.book.lock().expect("nobody panicked").accepted.get(id).cloned();
@@ -179,11 +179,11 @@ impl Course {
             expect(!self.mended || job.attempt == attempt, || format!("job {id} was tried {} times", job.attempt + 1))?;
             expect(accepted.len() == 1, || format!("{} completions of {id} were accepted", accepted.len()))?;
             let job_id = JobId::new(id).map_err(|error| error.to_string())?;
-            let kept = plain.queries().outputs(&told.workflow, &job_id, None).await.map_err(text)?;
+            let kept = plain.queries().outputs(&submitted.workflow, &job_id, None).await.map_err(text)?;
             let lease = accepted.first().map_or("", String::as_str);
             expect(plainly(&kept) == outputs(id, lease), || format!("job {id} has other outputs than were accepted"))?;
             if id == "c" {
-                let log = plain.queries().logs(&told.workflow, &job_id, None, None).await.map_err(text)?;
+                let log = plain.queries().logs(&submitted.workflow, &job_id, None, None).await.map_err(text)?;
                 let lines: Vec<u64> = log.chunks.iter().map(|chunk| chunk.sequence).collect();
                 expect(lines == [0, 1], || format!("the log of {id} shows {lines:?}"))?;
             }
