@@ -55,13 +55,13 @@ async fn what_was_given_up_is_done_once_it_is_put_back_and_what_nobody_can_use_s
     let (http, stack) = (&cloud.http, emulator.stack());
     let batches = emulator.queue(http, &format!("{stack}-batches-dead")).await;
     let stream = emulator.queue(http, &format!("{stack}-stream-dead")).await;
-    let (walked, control) = forgotten(&cloud, emulator, "walked").await;
-    let (repaired, record) = forgotten(&cloud, emulator, "repaired").await;
+    let (batched, control) = forgotten(&cloud, emulator, "batched").await;
+    let (reconciled, record) = forgotten(&cloud, emulator, "reconciled").await;
     let worker = cloud.worker("w");
     worker.finds_nothing().await;
 
     let run = control["pk"]["S"].as_str().and_then(|pk| pk.strip_prefix("R#")).expect("a run's key");
-    let roots = json!({ "walk": { "run": run, "kind": "roots", "from": 0 } });
+    let roots = json!({ "batch_task": { "run": run, "kind": "roots", "from": 0 } });
     emulator.send(http, &batches, &roots.to_string()).await;
     let key = format!("aws/lambda/{}/shardId-1/2026/01/01/batch", cloud.label);
     emulator.put_object(http, &key, &given_up(&stream_event(&[record]))).await;
@@ -84,10 +84,10 @@ async fn what_was_given_up_is_done_once_it_is_put_back_and_what_nobody_can_use_s
     assert_eq!(done.out, expected.replace(would, "put back"));
     assert_eq!(done.code, Some(2));
     assert!(done.err.contains(" stays: it isn't a message of this project: "), "{}", done.err);
-    for _ in [&walked, &repaired] {
+    for _ in [&batched, &reconciled] {
         worker.claims_any().await.completes(&[]).await;
     }
-    for run in [&walked, &repaired] {
+    for run in [&batched, &reconciled] {
         run.until(Success).await;
     }
     assert_eq!(emulator.messages(http, &stream).await, 0);
