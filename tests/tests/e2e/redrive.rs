@@ -55,8 +55,8 @@ async fn what_was_given_up_is_done_once_it_is_put_back_and_what_nobody_can_use_s
     let (http, stack) = (&cloud.http, emulator.stack());
     let batches = emulator.queue(http, &format!("{stack}-batches-dead")).await;
     let stream = emulator.queue(http, &format!("{stack}-stream-dead")).await;
-    let (batched, control) = forgotten(&cloud, emulator, "batched").await;
-    let (reconciled, record) = forgotten(&cloud, emulator, "reconciled").await;
+    let (lost_batch, control) = forgotten(&cloud, emulator, "batch").await;
+    let (lost_change, record) = forgotten(&cloud, emulator, "change").await;
     let worker = cloud.worker("w");
     worker.finds_nothing().await;
 
@@ -84,10 +84,10 @@ async fn what_was_given_up_is_done_once_it_is_put_back_and_what_nobody_can_use_s
     assert_eq!(done.out, expected.replace(would, "put back"));
     assert_eq!(done.code, Some(2));
     assert!(done.err.contains(" stays: it isn't a message of this project: "), "{}", done.err);
-    for _ in [&batched, &reconciled] {
+    for _ in [&lost_batch, &lost_change] {
         worker.claims_any().await.completes(&[]).await;
     }
-    for run in [&batched, &reconciled] {
+    for run in [&lost_batch, &lost_change] {
         run.until(Success).await;
     }
     assert_eq!(emulator.messages(http, &stream).await, 0);

@@ -8,7 +8,7 @@ use protocol::access::{AuditAction, AuditEntry, NewToken, Scope};
 use serde_json::{Value, json};
 
 /// Scopes that open each route, as the protocol has them; any one of them does. None: no token is needed.
-const OPENED_BY: [(&str, &str); 27] = [
+const OPENED_BY: [(&str, &str); 28] = [
     ("POST /api/workflows", "submit"),
     ("GET /api/workflows", "read"),
     ("GET /api/workflows/{id}", "read"),
