@@ -123,7 +123,7 @@ impl<T: Reporter> Watch<'_, T> {
         let WatchOptions { pace: quick, slowest, .. } = *self.manner;
         let mut pace = quick;
         let mut lag = 0;
-        // A workflow of thousands of jobs is looked at less often.
+        // A workflow with thousands of jobs is polled less often.
         let mut took = Duration::ZERO;
         loop {
             let run = self.workflow.run;

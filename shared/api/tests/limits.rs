@@ -1,4 +1,4 @@
-//! What a request's own parts may be, before anything in it is looked at.
+//! Limits of a request's parts, checked before its content is parsed.
 
 use api::Service;
 use bytes::Bytes;

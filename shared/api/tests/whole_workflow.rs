@@ -29,7 +29,7 @@ impl Api {
         Self(Service::new(Engine::new(Memory::new())))
     }
 
-    /// Sends a request, then lets the engine work off what follows from it.
+    /// Sends a request, then processes all change events and batch tasks.
     async fn send(&self, method: &str, path: &str, kind: &str, body: &str) -> (StatusCode, Value) {
         let request = Request::builder().method(method).uri(path).header("content-type", kind);
         let request = request.body(Bytes::from(body.to_owned())).expect("a request");

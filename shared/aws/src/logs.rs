@@ -13,7 +13,7 @@ use crate::item::{self, Item, expires_on};
 use crate::table::Query;
 use crate::update::{number, string};
 
-/// Batches read in one call, and those looked at for pieces of a batch that begins before where a reader goes on.
+/// Batches read in one call, and earlier batches read for pieces that follow the reader's position.
 const BATCHES: usize = 50;
 const OVERLAPPING: usize = 8;
 

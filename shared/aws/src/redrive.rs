@@ -45,7 +45,7 @@ struct Queue {
 /// Which dead letters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Timers, steps of long work and reconciles that failed five times.
+    /// Timers, batch tasks and reconciles that failed five times.
     Batches,
     /// Batches of the stream that function `schedule` couldn't handle.
     Stream,
@@ -303,7 +303,7 @@ fn named_batch(message: &str) -> Result<(String, String), String> {
     Ok((name, key))
 }
 
-/// What to look at again for a batch, as Lambda wrote it: a repair for each place, once.
+/// The reconciles for a batch that Lambda gave up: one for each record, once.
 fn reconciles(batch: &[u8]) -> Result<Letter, String> {
     let unusable = |error: serde_json::Error| format!("isn't a batch that Lambda gave up: {error}");
     let mut batch: Value = serde_json::from_slice(batch).map_err(unusable)?;
@@ -355,7 +355,7 @@ mod tests {
     fn opened(payload: &Value) -> (Vec<QueueMessage>, Option<String>) {
         let batch = json!({ "version": "1.0", "DDBStreamBatchInfo": { "batchSize": 3 }, "payload": payload });
         let letter = reconciles(batch.to_string().as_bytes()).expect("a batch");
-        (letter.bodies.iter().map(|body| events::message(body).expect("an errand")).collect(), letter.stays)
+        (letter.bodies.iter().map(|body| events::message(body).expect("a queue message")).collect(), letter.stays)
     }
 
     #[test]

@@ -131,7 +131,7 @@ impl<P: Local + 'static> Server<P> {
     /// engine's clock.
     pub async fn on_clock_moved(&self) {
         if let Err(error) = self.engine().scheduling().run_timers().await {
-            tracing::error!(%error, "looking at what is over");
+            tracing::error!(%error, "firing the timers of open runs failed");
         }
         self.shared.signals.clock_moved();
     }

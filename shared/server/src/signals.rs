@@ -14,7 +14,7 @@ pub struct Signals {
     pub work: Notify,
     /// Claims that wait for a job.
     pub waiting: Waiting,
-    /// When the first run is looked at.
+    /// When the first timer is due.
     pub timer: Timer,
     /// Something changed that a reader may want to see.
     changes: watch::Sender<()>,
@@ -80,12 +80,12 @@ impl Timer {
         }
     }
 
-    /// Have the timers looked at.
+    /// Wakes the task that fires due timers.
     pub fn look(&self) {
         self.earlier.notify_one();
     }
 
-    /// The timers are about to be looked at: what is set from now on may be missed and is to be told.
+    /// Records that due timers are being read. A timer set from now on may be missed, and is signalled.
     pub fn forget(&self) {
         self.next.store(u64::MAX, Ordering::Release);
     }
@@ -95,7 +95,7 @@ impl Timer {
         self.next.store(next.map_or(u64::MAX, |at| at.0), Ordering::Release);
     }
 
-    /// Resolves when the timers must be looked at before the time that was set.
+    /// Resolves when a timer is due earlier than the time that was set.
     pub async fn earlier(&self) {
         self.earlier.notified().await;
     }

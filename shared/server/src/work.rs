@@ -11,7 +11,7 @@ use crate::signals::Signals;
 
 /// After an error of the store.
 const AGAIN: Duration = Duration::from_secs(1);
-/// Timers are looked at no less often, should the machine have slept.
+/// The longest wait before due timers are checked again, in case the machine slept.
 const LONGEST: Duration = Duration::from_mins(1);
 /// And no more often, however many are due.
 const SHORTEST: Duration = Duration::from_millis(5);
@@ -50,7 +50,7 @@ pub async fn run_timers<P: Local>(engine: Engine<P>, signals: Arc<Signals>) {
                 next.map_or(LONGEST, |at| at.since(engine.now()).clamp(SHORTEST, LONGEST))
             }
             Err(error) => {
-                tracing::error!(%error, "looking at what is over; trying again");
+                tracing::error!(%error, "firing due timers failed; retrying");
                 AGAIN
             }
         };

@@ -63,7 +63,7 @@ impl Writer {
         Self { db, done, taken_off: 0 }
     }
 
-    /// Works off the queue until nobody can put anything in it any more.
+    /// Processes the queue until all senders are gone.
     pub(crate) fn work(mut self, queue: &Receiver<Box<dyn Write>>) {
         while let Ok(first) = queue.recv() {
             let more = std::iter::from_fn(|| queue.try_recv().ok());

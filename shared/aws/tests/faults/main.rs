@@ -47,7 +47,7 @@ impl Tally {
         self.repeated.load(Ordering::Relaxed) + swept + late.len() == 0
     }
 
-    /// A request, notice or message had to be repeated.
+    /// A request, change event or message had to be repeated.
     fn repeated(&self) {
         self.repeated.fetch_add(1, Ordering::Relaxed);
     }
