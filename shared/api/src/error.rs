@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use engine::EngineError;
 use engine::error::LeaseLost;
+use engine::ports::StoreError;
 use http::{Response, StatusCode, header};
 use protocol::limits;
 use protocol::outputs::OutputError;
@@ -121,6 +122,10 @@ impl From<EngineError> for ApiError {
             EngineError::NoScopes => of(StatusCode::UNPROCESSABLE_ENTITY, "invalid_token"),
             EngineError::Range { .. } | EngineError::TooMuch { .. } => {
                 of(StatusCode::UNPROCESSABLE_ENTITY, "out_of_range")
+            }
+            EngineError::Store(StoreError::DiskFull(_)) => {
+                tracing::error!(error = message, "answered 503");
+                of(StatusCode::SERVICE_UNAVAILABLE, "storage_full")
             }
             error => {
                 tracing::error!(%error, "answered 503");

@@ -32,6 +32,9 @@ pub enum StoreError {
     /// A record has a form that the engine doesn't write.
     #[error("a stored record can't be read: {0}")]
     Corrupt(String),
+    /// The disk of a local store is full. Carries the path of the file that could not grow. Nothing was written.
+    #[error("the disk that holds {0} is full; make room there, then repeat the request")]
+    DiskFull(String),
 }
 
 /// The result of a port call.
