@@ -34,7 +34,7 @@ fn text(entries: &[AuditEntry], screen: &Screen) -> String {
         table.row([
             time::utc(entry.at_ms).into(),
             entry.token.as_ref().map_or("-", |name| name.as_str()).into(),
-            entry.action.as_str().into(),
+            entry.action.as_ref().into(),
             workflow.or(about).unwrap_or_else(|| entry.route.clone()).into(),
         ]);
         if let Some(reason) = &entry.reason {

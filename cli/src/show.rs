@@ -120,7 +120,7 @@ pub fn kept(job: &Job) -> bool {
 /// A workflow in a few lines, and its jobs in a table.
 pub fn status_text(workflow: &Workflow, now: Millis, paint: Paint) -> String {
     let name = paint.bold(&clean(&workflow.name));
-    let state = paint.status(workflow.status, workflow.status.as_str());
+    let state = paint.status(workflow.status, workflow.status.as_ref());
     let mut text = format!("{name}  {state}  {}\n", workflow.id);
     text.push_str(&paint.dim(&format!("run {}, {}", workflow.run, times(workflow, now))));
     format!("{text}\n\n{}", jobs_text(workflow, now, paint))
@@ -147,7 +147,7 @@ pub fn jobs_text(workflow: &Workflow, now: Millis, paint: Paint) -> String {
         };
         table.row([
             job.id.as_str().into(),
-            Cell::painted(status.as_str(), move |paint, text| paint.status(status, text)),
+            Cell::painted(status.as_ref(), move |paint, text| paint.status(status, text)),
             tries.into(),
             took(job).map(duration).unwrap_or_default().into(),
             job.worker_id.as_ref().map(ToString::to_string).unwrap_or_default().into(),
@@ -197,7 +197,7 @@ fn list_text(workflows: &[Workflow], now: Millis, paint: Paint) -> String {
         table.row([
             workflow.id.as_str().into(),
             line(&workflow.name).into(),
-            Cell::painted(status.as_str(), move |paint, text| paint.status(status, text)),
+            Cell::painted(status.as_ref(), move |paint, text| paint.status(status, text)),
             workflow.run.into(),
             format!("{done} of {}", workflow.jobs.len()).into(),
             ago(workflow.created_at_ms, now).into(),

@@ -5,7 +5,7 @@ use engine::access;
 use engine::ids::random;
 use engine::ports::{AuditStore, Ports, TokenStore};
 use protocol::Millis;
-use protocol::access::{Allowed, AuditAction, AuditEntry, CreatedToken, NewToken, TokenInfo};
+use protocol::access::{Allowed, AuditAction, AuditEntry, CreatedToken, NewToken, Permissions, TokenInfo};
 use sqlite::Sqlite;
 
 use crate::args::{NewTokenArgs, TokenCommand, TokenLocation};
@@ -102,20 +102,19 @@ fn shown_once(screen: &Screen, created: &CreatedToken) -> Result<(), Failure> {
 fn asked_for(args: &NewTokenArgs) -> NewToken {
     let labels = args.labels.iter().flatten().cloned().collect();
     let secrets = args.secrets.iter().cloned().collect();
-    NewToken {
-        name: args.name.clone(),
+    let permissions = Permissions {
         scopes: args.scopes.iter().copied().collect(),
         labels: if args.all_labels { Allowed::All } else { Allowed::Only(labels) },
         secrets: if args.all_secrets { Allowed::All } else { Allowed::Only(secrets) },
         exclusive: args.exclusive,
-        expires_in_secs: args.expires,
-    }
+    };
+    NewToken { name: args.name.clone(), permissions, expires_in_secs: args.expires }
 }
 
 fn list_text(tokens: &[TokenInfo], now: Millis, screen: &Screen) -> String {
     let mut table = Table::new(["TOKEN", "SCOPES", "LABELS", "SECRETS", "EXCLUSIVE", "EXPIRES"]);
     for token in tokens {
-        let scopes: Vec<&str> = token.scopes.iter().map(|scope| scope.as_str()).collect();
+        let scopes: Vec<&str> = token.permissions.scopes.iter().map(AsRef::as_ref).collect();
         let expires = if token.expires_at_ms <= now {
             "expired".to_owned()
         } else {
@@ -124,9 +123,9 @@ fn list_text(tokens: &[TokenInfo], now: Millis, screen: &Screen) -> String {
         table.row([
             token.name.as_str().into(),
             scopes.join(",").into(),
-            token.labels.to_string().into(),
-            token.secrets.to_string().into(),
-            if token.exclusive { "yes" } else { "" }.into(),
+            token.permissions.labels.to_string().into(),
+            token.permissions.secrets.to_string().into(),
+            if token.permissions.exclusive { "yes" } else { "" }.into(),
             expires.into(),
         ]);
     }

@@ -265,7 +265,7 @@ pub fn closing(workflow: &Workflow, now: Millis, paint: Paint) -> String {
         Status::Success => "succeeded",
         Status::Failure => "failed",
         Status::Cancelled => "was cancelled",
-        other => other.as_str(),
+        ref other => other.as_ref(),
     };
     let took = workflow.started_at_ms.zip(workflow.finished_at_ms).map(|(from, to)| duration(to.since(from)));
     let took = took.map(|took| format!(" after {took}")).unwrap_or_default();

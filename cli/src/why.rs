@@ -48,7 +48,7 @@ impl Place<'_> {
             return not_started(workflow, remote);
         }
         let mut counts = Vec::new();
-        for status in Status::ALL {
+        for status in Status::all() {
             let number = workflow.jobs.iter().filter(|job| job.status == status).count();
             if number > 0 {
                 counts.push(format!("{number} {status}"));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use client::{Client, ClientError};
-use protocol::access::{Allowed, NewToken, Scope};
+use protocol::access::{Allowed, NewToken, Permissions, Scope};
 use protocol::{LabelSet, SecretName, SecretValue, TokenName};
 use reqwest::header::HeaderMap;
 use reqwest::{Method, StatusCode};
@@ -137,10 +137,12 @@ impl Cloud {
         let labels = LabelSet::from_comma_separated(&self.fill(labels)).expect("labels");
         let token = NewToken {
             name: self.token_name(name),
-            scopes: scopes.iter().copied().collect(),
-            labels: Allowed::Only(labels.iter().cloned().collect()),
-            secrets: Allowed::default(),
-            exclusive: false,
+            permissions: Permissions {
+                scopes: scopes.iter().copied().collect(),
+                labels: Allowed::Only(labels.iter().cloned().collect()),
+                secrets: Allowed::default(),
+                exclusive: false,
+            },
             expires_in_secs: 3600,
         };
         self.client.create_token(&like(token)).await.expect("made").token

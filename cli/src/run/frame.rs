@@ -85,8 +85,7 @@ impl Moment<'_> {
         let rest = places.split_off(room - 1);
         places.sort_unstable();
         let others = |status| number(rest.iter().map(|&place| &jobs[place]), status);
-        let counts: Vec<String> = Status::ALL
-            .into_iter()
+        let counts: Vec<String> = Status::all()
             .filter(|status| others(*status) > 0)
             .map(|status| format!("{} {status}", others(status)))
             .collect();
@@ -103,7 +102,7 @@ impl Moment<'_> {
         let mut pieces =
             vec![(format!("{} ", mark(job.status)), status), (padded(job.id.as_str(), widths.id), Style::Bold)];
         if !widths.narrow {
-            pieces.push((format!("  {}", padded(job.status.as_str(), 9)), status));
+            pieces.push((format!("  {}", padded(job.status.as_ref(), 9)), status));
         }
         pieces.push((format!("  {time:>8}"), Style::Plain));
         if widths.worker > 0 {

@@ -26,7 +26,7 @@ pub fn event(record: &EventRecord) -> Stored<Option<ChangeEvent>> {
     let sort = item::text(&new, "sk")?;
     if sort == "CTL" {
         let control = item::control_record(new)?;
-        let before = item::text(&old, "state").ok().and_then(RunState::from_stored);
+        let before = item::text(&old, "state").ok().and_then(|state| state.parse().ok());
         return Ok(match control.state {
             state if before == Some(state) => None,
             RunState::Open => Some(ChangeEvent::RunOpened(control)),
@@ -38,7 +38,7 @@ pub fn event(record: &EventRecord) -> Stored<Option<ChangeEvent>> {
         return Ok(None);
     }
     let job = item::job_record(new)?;
-    let news = job.is_ended() && item::text(&old, "status").is_ok_and(|before| before != job.status().as_str());
+    let news = job.is_ended() && item::text(&old, "status").is_ok_and(|before| before != job.status().as_ref());
     Ok(news.then(|| ChangeEvent::JobEnded(Box::new(job))))
 }
 

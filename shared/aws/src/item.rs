@@ -137,7 +137,7 @@ pub(crate) fn new_job(job: &JobRecord) -> Stored<Item> {
             fields.waiting_on.clone_from(on);
         }
         Phase::Ended(Completion { outcome: JobOutcome::Success(outputs), at, .. }) => {
-            Status::Success.as_str().clone_into(&mut fields.status);
+            Status::Success.as_ref().clone_into(&mut fields.status);
             fields.ended_at = Some(at.0);
             set_outputs(&mut fields, outputs)?;
         }
@@ -272,7 +272,7 @@ pub(crate) fn control(control: &Control) -> Stored<Item> {
         workflow: control.workflow.as_str().to_owned(),
         number: control.number,
         jobs: control.jobs,
-        state: control.state.as_str().to_owned(),
+        state: control.state.as_ref().to_owned(),
         done_below: control.done_below,
         failed: control.failed,
         cancelled: control.cancelled,
@@ -289,7 +289,7 @@ pub(crate) fn control(control: &Control) -> Stored<Item> {
 pub(crate) fn control_record(item: Item) -> Stored<Control> {
     let run = keys::parse_run(text(&item, "pk")?).ok_or_else(|| corrupt("a control record under another key"))?;
     let fields: ControlItem = from_item(item)?;
-    let state = RunState::from_stored(&fields.state);
+    let state = fields.state.parse::<RunState>().ok();
     Ok(Control {
         run,
         workflow: WorkflowId::new(fields.workflow).map_err(corrupt)?,
@@ -329,7 +329,7 @@ pub(crate) fn workflow(workflow: &WorkflowRecord) -> Stored<Item> {
         created_at: workflow.created_at.0,
         run: workflow.run.as_str().to_owned(),
         number: workflow.number,
-        ended: workflow.ended.map(|end| end.status.as_str().to_owned()),
+        ended: workflow.ended.map(|end| end.status.as_ref().to_owned()),
         ended_at: workflow.ended.map(|end| end.at.0),
         index_pk: keys::WORKFLOWS.to_owned(),
         index_sk: keys::by_age(workflow.created_at, workflow.id.as_str()),

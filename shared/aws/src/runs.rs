@@ -154,7 +154,7 @@ impl RunStore for Aws {
         let expression = Expression::of_existing()
             .when_is("run", "=", string(run.as_str()))
             .when_absent("ended")
-            .set("ended", string(end.status.as_str()))
+            .set("ended", string(end.status.as_ref()))
             .set("ended_at", number(end.at.0));
         Ok(matches!(self.jobs.update(keys::workflow(id), expression).await?, Answer::Done(_)))
     }
@@ -225,7 +225,7 @@ impl RunStore for Aws {
         let workflow = Expression::conditions().when_is("run", "=", string(as_read.run.as_str()));
         let (workflow, control) = match as_read.ended {
             Some(end) => {
-                let ended = workflow.when_is("ended", "=", string(end.status.as_str()));
+                let ended = workflow.when_is("ended", "=", string(end.status.as_ref()));
                 (ended, Expression::conditions().when_exists("pk"))
             }
             None => (workflow.when_absent("ended"), Expression::conditions().when_is("state", "=", string("new"))),

@@ -221,7 +221,7 @@ fn change(key: &JobKey, change: &Change, shards: u32, from_waiting: bool, e: Exp
 }
 
 fn ended(e: Expression, end: &End) -> Stored<Expression> {
-    let e = e.set("status", string(end.outcome.status().as_str())).set("ended_at", number(end.at.0)).remove(&INDEX);
+    let e = e.set("status", string(end.outcome.status().as_ref())).set("ended_at", number(end.at.0)).remove(&INDEX);
     let mut e = with_report(e, end.last_report.as_ref()).remove(&["waiting_on"]);
     e = match &end.error {
         Some(error) => e.set("error", string(error.clone())),

@@ -8,8 +8,8 @@ mod tokens;
 
 use std::collections::BTreeSet;
 
-use protocol::access::{Allowed, Scope};
-use protocol::{Label, LabelSet, SecretName, TokenName};
+use protocol::access::{Allowed, Permissions, Scope};
+use protocol::{LabelSet, SecretName, TokenName};
 
 pub use crate::token::{TokenHash, TokenRecord, TokenText};
 pub use tokens::create;
@@ -23,37 +23,20 @@ use crate::ids::Principal;
 pub struct Grant {
     name: Option<TokenName>,
     principal: Principal,
-    scopes: BTreeSet<Scope>,
-    labels: Allowed<Label>,
-    secrets: Allowed<SecretName>,
-    exclusive: bool,
+    permissions: Permissions,
 }
 
 impl Grant {
     /// All permissions, for a server without tokens.
     #[must_use]
     pub fn open() -> Self {
-        Self {
-            name: None,
-            principal: Principal::default(),
-            scopes: Scope::ALL.into(),
-            labels: Allowed::All,
-            secrets: Allowed::All,
-            exclusive: false,
-        }
+        Self { name: None, principal: Principal::default(), permissions: Permissions::all() }
     }
 
     /// The permissions of a token.
     #[must_use]
     pub fn of(token: &TokenRecord) -> Self {
-        Self {
-            name: Some(token.name.clone()),
-            principal: token.principal(),
-            scopes: token.scopes.clone(),
-            labels: token.labels.clone(),
-            secrets: token.secrets.clone(),
-            exclusive: token.exclusive,
-        }
+        Self { name: Some(token.name.clone()), principal: token.principal(), permissions: token.permissions.clone() }
     }
 
     /// The token's name, if there is one.
@@ -71,25 +54,25 @@ impl Grant {
     /// Returns true if the caller may only claim jobs that require a label.
     #[must_use]
     pub fn is_exclusive(&self) -> bool {
-        self.exclusive
+        self.permissions.exclusive
     }
 
     /// Returns true if the caller's jobs may use any label and secret.
     #[must_use]
     pub fn is_unlimited(&self) -> bool {
-        self.labels == Allowed::All && self.secrets == Allowed::All
+        self.permissions.labels == Allowed::All && self.permissions.secrets == Allowed::All
     }
 
     /// Returns true if the caller has one of these scopes.
     #[must_use]
     pub fn has(&self, any_of: &[Scope]) -> bool {
-        any_of.iter().any(|scope| self.scopes.contains(scope))
+        any_of.iter().any(|scope| self.permissions.scopes.contains(scope))
     }
 
     /// Returns true if the caller's workers may run jobs that name these secrets.
     #[must_use]
     pub fn may_have(&self, secrets: &BTreeSet<SecretName>) -> bool {
-        secrets.iter().all(|secret| self.secrets.has(secret))
+        secrets.iter().all(|secret| self.permissions.secrets.has(secret))
     }
 
     /// Refuses labels that the caller's token doesn't allow.
@@ -97,11 +80,11 @@ impl Grant {
     /// # Errors
     /// [`EngineError::LabelsNotAllowed`], with the refused labels.
     pub fn check_labels(&self, labels: &LabelSet) -> Result<()> {
-        let refused = self.labels.refused(labels);
+        let refused = self.permissions.labels.refused(labels);
         if refused.is_empty() {
             return Ok(());
         }
-        Err(EngineError::LabelsNotAllowed { refused, allowed: self.labels.to_string() })
+        Err(EngineError::LabelsNotAllowed { refused, allowed: self.permissions.labels.to_string() })
     }
 
     /// Refuses secrets that the caller's token doesn't allow, for a submission.
@@ -109,7 +92,7 @@ impl Grant {
     /// # Errors
     /// [`EngineError::SecretNotAllowed`], with the first refused secret.
     pub fn check_secrets<'a>(&self, mut secrets: impl Iterator<Item = &'a SecretName>) -> Result<()> {
-        match secrets.find(|secret| !self.secrets.has(secret)) {
+        match secrets.find(|secret| !self.permissions.secrets.has(secret)) {
             Some(secret) => Err(EngineError::SecretNotAllowed(secret.clone())),
             None => Ok(()),
         }

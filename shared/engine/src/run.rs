@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use protocol::{Millis, Status, WorkflowId};
 use serde::{Deserialize, Serialize};
+use strum::{AsRefStr, EnumString};
 
 use crate::ids::RunKey;
 
@@ -114,8 +115,9 @@ impl Timer {
 }
 
 /// The state of a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, EnumString, AsRefStr)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum RunState {
     /// Submitted but not started.
     New,
@@ -128,23 +130,6 @@ pub enum RunState {
 }
 
 impl RunState {
-    /// The state's stored name.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::New => "new",
-            Self::Open => "open",
-            Self::Cancelling => "cancelling",
-            Self::Final => "final",
-        }
-    }
-
-    /// Parses a stored name.
-    #[must_use]
-    pub fn from_stored(text: &str) -> Option<Self> {
-        [Self::New, Self::Open, Self::Cancelling, Self::Final].into_iter().find(|state| state.as_str() == text)
-    }
-
     /// Returns true if jobs of the run may still end.
     #[must_use]
     pub fn is_active(self) -> bool {

@@ -1,10 +1,9 @@
 //! Token texts and stored token records.
 
-use std::collections::BTreeSet;
 use std::fmt;
 
-use protocol::access::{Allowed, Scope, TokenInfo};
-use protocol::{Label, Millis, SecretName, TokenName};
+use protocol::access::{Permissions, TokenInfo};
+use protocol::{Millis, TokenName};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
@@ -86,14 +85,8 @@ pub struct TokenRecord {
     pub name: TokenName,
     /// The hash of the secret part.
     pub hash: TokenHash,
-    /// The scopes that the token grants.
-    pub scopes: BTreeSet<Scope>,
-    /// The labels that the token allows.
-    pub labels: Allowed<Label>,
-    /// The secrets that the token allows.
-    pub secrets: Allowed<SecretName>,
-    /// True if the token's workers may only claim jobs that require a label.
-    pub exclusive: bool,
+    /// What the token allows.
+    pub permissions: Permissions,
     /// When the token was created.
     pub created_at: Millis,
     /// When the token expires.
@@ -119,10 +112,7 @@ impl TokenRecord {
     pub fn info(&self) -> TokenInfo {
         TokenInfo {
             name: self.name.clone(),
-            scopes: self.scopes.clone(),
-            labels: self.labels.clone(),
-            secrets: self.secrets.clone(),
-            exclusive: self.exclusive,
+            permissions: self.permissions.clone(),
             created_at_ms: self.created_at,
             expires_at_ms: self.expires_at,
         }

@@ -10,7 +10,7 @@ use engine::ports::{JobStore, Pool};
 use engine::submit::Submission;
 use engine::{Engine, EngineError};
 use memory::Memory;
-use protocol::access::{Allowed, NewToken, Scope};
+use protocol::access::{Allowed, NewToken, Permissions, Scope};
 use protocol::requests::{Claim, Register};
 use protocol::wire::Claimed;
 use protocol::{LabelSet, SecretName, TokenName, WorkerId};
@@ -29,10 +29,7 @@ fn token(name: &str, labels: &str) -> NewToken {
     let labels = LabelSet::from_comma_separated(labels).expect("labels");
     NewToken {
         name: TokenName::new(name).expect("a name"),
-        scopes: Scope::ALL.into(),
-        labels: Allowed::Only(labels.iter().cloned().collect()),
-        secrets: Allowed::All,
-        exclusive: false,
+        permissions: Permissions { labels: Allowed::Only(labels.iter().cloned().collect()), ..Permissions::all() },
         expires_in_secs: 3600,
     }
 }
@@ -68,7 +65,9 @@ async fn claim_as(engine: &Engine<Memory>, worker: &str, labels: &str) -> Result
 async fn exclusive_token_claims_only_jobs_that_require_a_label() {
     let engine = engine();
     submit(&engine, "jobs: {plain: {run: x}, special: {run: x, labels: gpu}}").await;
-    let exclusive = caller(&engine, NewToken { exclusive: true, ..token("e", "gpu") }).await;
+    let new = token("e", "gpu");
+    let permissions = Permissions { exclusive: true, ..new.permissions };
+    let exclusive = caller(&engine, NewToken { permissions, ..new }).await;
     let given = claim(&exclusive, "gpu").await.expect("allowed").expect("a job");
     assert_eq!(given.job.job_id.as_str(), "special");
     assert!(claim(&exclusive, "gpu").await.expect("allowed").is_none(), "the plain one isn't for it");
@@ -131,7 +130,13 @@ async fn first_token_is_created_once_with_all_permissions() {
     let engine = engine();
     let first = engine.tokens().first().await.expect("made").expect("there was none");
     let grant: Grant = engine.tokens().grant_of(&first.token).await.expect("good");
-    assert!(Scope::ALL.iter().all(|scope| grant.has(&[*scope])) && grant.is_unlimited());
+    assert!(
+        grant.has(&[Scope::Read])
+            && grant.has(&[Scope::Submit])
+            && grant.has(&[Scope::Work])
+            && grant.has(&[Scope::Admin])
+            && grant.is_unlimited()
+    );
     assert!(engine.tokens().first().await.expect("asked").is_none());
     engine.tokens().revoke(&first.info.name).await.expect("there");
     engine.tokens().create(token("reader", "")).await.expect("made");
@@ -168,7 +173,9 @@ async fn token_can_not_act_for_a_worker_with_labels_it_does_not_allow() {
 async fn ticket_for_a_job_the_token_does_not_allow_is_refused() {
     let engine = engine();
     submit(&engine, "jobs: {deploy: {run: x, labels: production}, leak: {run: x, secrets: KEY}}").await;
-    let staging = caller(&engine, NewToken { secrets: Allowed::default(), ..token("s", "staging") }).await;
+    let new = token("s", "staging");
+    let permissions = Permissions { secrets: Allowed::default(), ..new.permissions };
+    let staging = caller(&engine, NewToken { permissions, ..new }).await;
     let production = Pool::of(LabelSet::from_comma_separated("production").expect("labels"));
     let leak = Pool::with_secrets(LabelSet::default(), [SecretName::new("KEY").expect("a name")].into());
     let with_ticket = |pool: &Pool, job: JobKey, labels: &[&str]| {

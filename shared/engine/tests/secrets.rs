@@ -12,7 +12,7 @@ use engine::submit::Submission;
 use engine::{Engine, EngineError};
 use futures::future::BoxFuture;
 use memory::Memory;
-use protocol::access::{Allowed, Scope};
+use protocol::access::{Allowed, Permissions};
 use protocol::requests::{FEATURE_SECRETS, Fail, LogPiece, Next, Register, Transport};
 use protocol::wire::{Claimed, Stream};
 use protocol::{JobId, LabelSet, Millis, SecretName, SecretValue, Secrets, Status, TokenName, WorkerId};
@@ -67,10 +67,10 @@ fn may_have(secrets: &[&str]) -> Grant {
     Grant::of(&TokenRecord {
         hash: TokenText::new(token.clone(), [[1; 16], [2; 16]]).hash(),
         name: token,
-        scopes: Scope::ALL.into(),
-        labels: Allowed::All,
-        secrets: Allowed::Only(secrets.iter().copied().map(name).collect()),
-        exclusive: false,
+        permissions: Permissions {
+            secrets: Allowed::Only(secrets.iter().copied().map(name).collect()),
+            ..Permissions::all()
+        },
         created_at: Millis(0),
         expires_at: Millis(u64::MAX),
     })

@@ -2,66 +2,56 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::str::FromStr;
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use strum::{AsRefStr, Display, EnumString, VariantArray};
 
 #[cfg(feature = "schema")]
 use crate::limits::TOKEN_SECS;
 use crate::{JobId, Label, LabelSet, Millis, SecretName, TokenName, WorkflowId};
 
-/// What a token may be used for. None includes another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+/// What a token may be used for. No scope includes another.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    Display,
+    EnumString,
+    AsRefStr,
+    VariantArray,
+)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase", parse_err_ty = String, parse_err_fn = not_a_scope)]
 pub enum Scope {
-    /// Look at workflows, logs, outputs, workers and pools.
+    /// Read workflows, logs, outputs, workers and pools.
     Read,
     /// Submit, run, cancel and delete workflows.
     Submit,
     /// Claim jobs and report on them.
     Work,
-    /// Make, list and revoke tokens, and read who did what.
+    /// Create, list and revoke tokens, and read the audit log.
     Admin,
 }
 
-impl Scope {
-    /// All of them.
-    pub const ALL: [Self; 4] = [Self::Read, Self::Submit, Self::Work, Self::Admin];
-
-    /// As it is written.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Read => "read",
-            Self::Submit => "submit",
-            Self::Work => "work",
-            Self::Admin => "admin",
-        }
-    }
+fn not_a_scope(text: &str) -> String {
+    format!("{text:?} isn't a scope; there are read, submit, work and admin")
 }
 
-impl fmt::Display for Scope {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-impl FromStr for Scope {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Self, String> {
-        let found = Self::ALL.into_iter().find(|scope| scope.as_str() == text);
-        found.ok_or_else(|| format!("{text:?} isn't a scope; there are read, submit, work and admin"))
-    }
-}
-
-/// Which labels or secrets a token has to do with. Written as a list, or as the text `*` for all.
+/// The labels or secrets that a token allows. Written as a list, or as the text `*` for all.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Allowed<T> {
-    /// Whatever there is.
+    /// Every one, known or not.
     All,
-    /// These.
+    /// Only these.
     Only(BTreeSet<T>),
 }
 
@@ -72,7 +62,7 @@ impl<T> Default for Allowed<T> {
 }
 
 impl<T: Ord> Allowed<T> {
-    /// Whether this one is among them.
+    /// Returns true if this label or secret is allowed.
     #[must_use]
     pub fn has(&self, one: &T) -> bool {
         match self {
@@ -81,7 +71,7 @@ impl<T: Ord> Allowed<T> {
         }
     }
 
-    /// How many are named.
+    /// The number of names in the list; 0 for all.
     #[must_use]
     pub fn named(&self) -> usize {
         match self {
@@ -92,7 +82,7 @@ impl<T: Ord> Allowed<T> {
 }
 
 impl Allowed<Label> {
-    /// The labels of a set that aren't among them.
+    /// The labels of a set that are not allowed.
     #[must_use]
     pub fn refused(&self, labels: &LabelSet) -> LabelSet {
         labels.iter().filter(|label| !self.has(label)).cloned().collect()
@@ -133,42 +123,57 @@ impl<'de, T: Deserialize<'de> + Ord> Deserialize<'de> for Allowed<T> {
     }
 }
 
-/// `POST /api/tokens`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// What the holder of a token may do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct NewToken {
-    /// What it will be known by.
-    pub name: TokenName,
-    /// What it may be used for; at least one.
-    #[cfg_attr(feature = "schema", schemars(schema_with = "crate::schema::some_scopes"))]
+pub struct Permissions {
+    /// What the token may be used for; at least one.
+    #[cfg_attr(feature = "schema", schemars(schema_with = "schema::some_scopes"))]
     pub scopes: BTreeSet<Scope>,
-    /// With `work`, the labels that workers may declare; with `submit`, those that jobs may ask for.
+    /// With `work`, the labels that workers may declare; with `submit`, those that jobs may require.
     #[serde(default)]
     pub labels: Allowed<Label>,
     /// With `work`, the secrets that jobs are given; with `submit`, those that jobs may name.
     #[serde(default)]
     pub secrets: Allowed<SecretName>,
-    /// With `work`: only jobs that ask for at least one label.
+    /// With `work`: claims only jobs that require at least one label.
     #[serde(default)]
     pub exclusive: bool,
-    /// How long it is good for.
+}
+
+impl Permissions {
+    /// Permission for everything.
+    #[must_use]
+    pub fn all() -> Self {
+        Self {
+            scopes: Scope::VARIANTS.iter().copied().collect(),
+            labels: Allowed::All,
+            secrets: Allowed::All,
+            exclusive: false,
+        }
+    }
+}
+
+/// `POST /api/tokens`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct NewToken {
+    /// The token's name.
+    pub name: TokenName,
+    /// What it allows.
+    #[serde(flatten)]
+    pub permissions: Permissions,
+    /// How long it is valid.
     #[serde(default = "ninety_days")]
     #[cfg_attr(feature = "schema", schemars(range(min = *TOKEN_SECS.start(), max = *TOKEN_SECS.end())))]
     pub expires_in_secs: u64,
 }
 
 impl NewToken {
-    /// One that may do everything, for the usual time.
+    /// A token that allows everything, valid for the usual time.
     #[must_use]
     pub fn for_everything(name: TokenName) -> Self {
-        Self {
-            name,
-            scopes: Scope::ALL.into(),
-            labels: Allowed::All,
-            secrets: Allowed::All,
-            exclusive: false,
-            expires_in_secs: ninety_days(),
-        }
+        Self { name, permissions: Permissions::all(), expires_in_secs: ninety_days() }
     }
 }
 
@@ -176,23 +181,18 @@ fn ninety_days() -> u64 {
     90 * 24 * 60 * 60
 }
 
-/// What is shown of a token: everything but the token.
+/// A token as the list shows it: everything but its text.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct TokenInfo {
-    /// What it is known by.
+    /// The token's name.
     pub name: TokenName,
-    /// What it may be used for.
-    pub scopes: BTreeSet<Scope>,
-    /// See [`NewToken::labels`].
-    pub labels: Allowed<Label>,
-    /// See [`NewToken::secrets`].
-    pub secrets: Allowed<SecretName>,
-    /// See [`NewToken::exclusive`].
-    pub exclusive: bool,
-    /// When it was made.
+    /// What it allows.
+    #[serde(flatten)]
+    pub permissions: Permissions,
+    /// When it was created.
     pub created_at_ms: Millis,
-    /// When it ends.
+    /// When it expires.
     pub expires_at_ms: Millis,
 }
 
@@ -200,17 +200,18 @@ pub struct TokenInfo {
 #[derive(Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct CreatedToken {
-    /// To be kept by who uses it.
+    /// The text, to be stored by the token's user.
     pub token: String,
-    /// What it is.
+    /// The token.
     #[serde(flatten)]
     pub info: TokenInfo,
 }
 
-/// What was done, or tried.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// An action of a caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, Display, AsRefStr)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum AuditAction {
     /// A workflow was submitted.
     Submit,
@@ -220,61 +221,45 @@ pub enum AuditAction {
     Cancel,
     /// A workflow was deleted.
     Delete,
-    /// A token was made.
+    /// A token was created.
     CreateToken,
     /// A token was revoked.
     RevokeToken,
-    /// Something was refused: without a good token, or one that may not do it.
+    /// A request was refused: its token is missing, invalid or doesn't allow it.
     Refused,
 }
 
-impl AuditAction {
-    /// As it is written.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Submit => "submit",
-            Self::Run => "run",
-            Self::Cancel => "cancel",
-            Self::Delete => "delete",
-            Self::CreateToken => "create_token",
-            Self::RevokeToken => "revoke_token",
-            Self::Refused => "refused",
-        }
-    }
-}
-
-/// One line of who did what.
+/// An entry of the audit log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct AuditEntry {
     /// When.
     pub at_ms: Millis,
-    /// By which token. `null`: the server asks for none, or the one that was given isn't good.
+    /// The caller's token. `null`: the server requires none, or the caller's isn't valid.
     pub token: Option<TokenName>,
-    /// What.
+    /// What the caller did or tried.
     pub action: AuditAction,
-    /// The route, with `{}` where a request has its own words: no lease, and nothing secret.
+    /// The route as a template, such as `/api/workflows/{id}`. It contains no lease and no secret.
     pub route: String,
-    /// The workflow that it was about.
+    /// The workflow that the action concerns.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workflow: Option<WorkflowId>,
-    /// The job that it was about.
+    /// The job that the action concerns.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job: Option<JobId>,
-    /// The token that was made or revoked.
+    /// The token that was created or revoked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<TokenName>,
-    /// Why it was refused.
+    /// Why the request was refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// How many more like it were refused unwritten just before.
+    /// The number of similar refusals that were not recorded just before this one.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub suppressed: u64,
 }
 
 impl AuditEntry {
-    /// One that says no more than that.
+    /// An entry without optional fields.
     #[must_use]
     pub fn new(at_ms: Millis, token: Option<TokenName>, action: AuditAction, route: String) -> Self {
         Self { at_ms, token, action, route, workflow: None, job: None, subject: None, reason: None, suppressed: 0 }
@@ -286,12 +271,44 @@ fn is_zero(number: &u64) -> bool {
     *number == 0
 }
 
+#[cfg(feature = "schema")]
+mod schema {
+    use std::borrow::Cow;
+
+    use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+
+    use super::{Allowed, BTreeSet, Scope};
+    use crate::limits;
+
+    impl<T: JsonSchema> JsonSchema for Allowed<T> {
+        fn schema_name() -> Cow<'static, str> {
+            format!("Allowed{}", T::schema_name()).into()
+        }
+
+        fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+            let items = generator.subschema_for::<T>();
+            json_schema!({
+                "description": format!("A list of at most {}, or `*` for all.", limits::NAMED_PER_TOKEN),
+                "anyOf": [{ "const": "*" }, { "type": "array", "items": items }],
+            })
+        }
+    }
+
+    /// At least one scope; duplicates count once.
+    pub(super) fn some_scopes(generator: &mut SchemaGenerator) -> Schema {
+        let mut schema = <BTreeSet<Scope>>::json_schema(generator);
+        schema.insert("minItems".to_owned(), 1.into());
+        schema.remove("uniqueItems");
+        schema
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn all_is_a_star_and_a_label_called_star_is_a_label() {
+    fn star_means_all_and_a_list_with_a_star_means_that_label() {
         let read = |text| serde_json::from_str::<Allowed<Label>>(text);
         assert_eq!(read("\"*\"").expect("all"), Allowed::All);
         let star = read("[\"*\"]").expect("a list");
@@ -302,11 +319,11 @@ mod tests {
     }
 
     #[test]
-    fn every_scope_reads_back() {
-        for scope in Scope::ALL {
-            assert_eq!(scope.as_str().parse(), Ok(scope));
-            assert_eq!(serde_json::to_value(scope).expect("JSON"), scope.as_str());
+    fn scopes_parse_from_their_wire_form() {
+        for scope in Scope::VARIANTS {
+            assert_eq!(scope.to_string().parse(), Ok(*scope));
+            assert_eq!(serde_json::to_value(scope).expect("JSON"), scope.to_string());
         }
-        assert!("root".parse::<Scope>().is_err());
+        assert!("root".parse::<Scope>().expect_err("no scope").contains("\"root\" isn't a scope"));
     }
 }

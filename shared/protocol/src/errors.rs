@@ -3,23 +3,23 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// Every error's body.
+/// The body of every error response.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ErrorBody {
-    /// What went wrong.
+    /// The error.
     pub error: ErrorInfo,
 }
 
-/// What went wrong, for programs and for people.
+/// An error, for programs and for people.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ErrorInfo {
     /// A word that stays the same from release to release.
     pub code: String,
-    /// What, where, and the limit or the fix.
+    /// What is wrong, where, and the limit or the fix.
     pub message: String,
-    /// More, by code: every problem of a definition, for one.
+    /// Details, whose form depends on the code: for a definition, all its problems.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub details: Option<Value>,
 }
@@ -30,14 +30,14 @@ pub struct ErrorInfo {
 pub struct Problem {
     /// A word that stays the same from release to release.
     pub code: String,
-    /// What is wrong, and the fix or the nearest thing that is right.
+    /// The problem, and how to fix it.
     pub message: String,
-    /// Where: `jobs.build.needs[0]`.
+    /// The path in the definition, such as `jobs.build.needs[0]`.
     pub path: String,
-    /// Line in the YAML source, from 1.
+    /// The line in the YAML source, from 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub line: Option<usize>,
-    /// Column in the line, in characters, from 1.
+    /// The column in the line, in characters, from 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub column: Option<usize>,
 }

@@ -1,4 +1,4 @@
-//! Names of things, each a type of its own so that one can't be passed for another.
+//! Ids and names. Each kind is a type of its own, so that one can't be passed for another.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -8,44 +8,44 @@ use serde::{Deserialize, Serialize};
 
 use crate::limits;
 
-/// Why a text is not an id.
+/// Why a text is not an id or name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BadId {
-    /// Nothing in it.
+    /// The text is empty.
     #[error("{what} must not be empty")]
     Empty {
-        /// Which kind of id.
+        /// The kind of id.
         what: &'static str,
     },
-    /// `.` or `..`, which clients take out of a path.
+    /// The text is `.` or `..`, which clients remove from a path.
     #[error("{what} {text:?} would disappear from a URL's path; use another name")]
     Dots {
-        /// Which kind of id.
+        /// The kind of id.
         what: &'static str,
         /// The text.
         text: String,
     },
-    /// Over the limit.
+    /// The text is too long.
     #[error("{what} is {size} bytes long; at most {limit} are allowed")]
     TooLong {
-        /// Which kind of id.
+        /// The kind of id.
         what: &'static str,
-        /// Its size in bytes.
+        /// The size in bytes.
         size: usize,
-        /// The most there may be.
+        /// The limit in bytes.
         limit: usize,
     },
-    /// A character that would break a path, a log line or a file name.
+    /// The text has a character that would break a path, a log line or a file name.
     #[error("{what} {text:?} has the character {found:?}; {allowed}")]
     Character {
-        /// Which kind of id.
+        /// The kind of id.
         what: &'static str,
-        /// The whole text.
+        /// The text.
         text: String,
         /// The first such character.
         found: char,
-        /// What is allowed instead.
+        /// The characters that are allowed.
         allowed: &'static str,
     },
 }
@@ -65,14 +65,16 @@ fn check_id(what: &'static str, text: &str) -> Result<(), BadId> {
 }
 
 fn check_output_name(what: &'static str, text: &str) -> Result<(), BadId> {
-    check(what, text, limits::OUTPUT_NAME, "only A-Z a-z 0-9 _ - . are allowed", |c| {
-        c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.')
-    })
+    check_name(what, text, limits::OUTPUT_NAME)
 }
 
 fn check_token_name(what: &'static str, text: &str) -> Result<(), BadId> {
     check_dots(what, text)?;
-    check(what, text, limits::TOKEN_NAME, "only A-Z a-z 0-9 _ - . are allowed", |c| {
+    check_name(what, text, limits::TOKEN_NAME)
+}
+
+fn check_name(what: &'static str, text: &str, limit: usize) -> Result<(), BadId> {
+    check(what, text, limit, "only A-Z a-z 0-9 _ - . are allowed", |c| {
         c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.')
     })
 }
@@ -175,15 +177,15 @@ ids! {
     WorkerId, "worker id", check_id;
     /// An output's name.
     OutputName, "output name", check_output_name;
-    /// What a token is known by, chosen by who makes it.
+    /// A token's name, chosen by its creator.
     TokenName, "token name", check_token_name;
-    /// A secret's name, which is also the variable that a job has it in.
+    /// A secret's name, which is also the name of the variable in the job's environment.
     SecretName, "secret name", check_secret_name;
 }
 
-/// A worker's hold on one attempt of a job, opaque to the worker.
+/// The lease of one attempt of a job. Workers treat it as opaque.
 ///
-/// It is a capability: whoever has it may report for the attempt. It is not shown in logs or lists, and `Debug` hides it.
+/// It is a capability: whoever has it may report for the attempt. It does not appear in logs, lists or `Debug` output.
 #[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(transparent)]
@@ -200,7 +202,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_that_would_break_a_path_or_a_line_are_refused_by_name() {
+    fn id_that_would_break_a_path_or_a_line_is_refused() {
         for bad in [".", "..", "a/b", "a?b", "a#b", "a b", "a\nb", "a\u{7}b", "a\u{a0}b"] {
             let error = JobId::new(bad).expect_err(bad).to_string();
             assert!(error.contains("job id"), "{error}");
@@ -212,13 +214,13 @@ mod tests {
     }
 
     #[test]
-    fn a_token_that_no_path_could_revoke_is_refused() {
+    fn token_name_that_a_path_would_lose_is_refused() {
         assert!(TokenName::new("..").is_err() && TokenName::new(".").is_err());
         assert!(TokenName::new("ci.2").is_ok());
     }
 
     #[test]
-    fn output_names_allow_what_the_protocol_lists_and_nothing_else() {
+    fn output_name_has_only_allowed_characters() {
         assert!(OutputName::new("Artifact_url-1.2").is_ok());
         for bad in ["a b", "a=b", "a:b", "é", ""] {
             assert!(OutputName::new(bad).is_err(), "{bad}");
@@ -227,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lease_id_does_not_show_in_debug_output() {
+    fn debug_output_hides_a_lease_id() {
         assert!(!format!("{:?}", LeaseId("secret".into())).contains("secret"));
     }
 }

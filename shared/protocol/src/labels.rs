@@ -1,4 +1,4 @@
-//! Capability labels. A worker may take a job exactly when *all* the job's labels are among the worker's.
+//! Labels. A worker may take a job exactly when *all* labels of the job are among the labels of the worker.
 
 use std::collections::BTreeSet;
 use std::collections::btree_set::Iter;
@@ -12,7 +12,7 @@ use crate::limits;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BadLabel {
-    /// Nothing left after trimming.
+    /// The label is empty after trimming.
     #[error("a label must not be empty")]
     Empty,
     /// Over [`limits::LABEL`].
@@ -21,7 +21,7 @@ pub enum BadLabel {
         /// The label, trimmed.
         text: String,
     },
-    /// Commas separate labels; white space and control characters can't be seen.
+    /// The label has a comma, which separates labels, or an invisible character.
     #[error("label {text:?} has the character {found:?}; commas, white space and control characters are not allowed")]
     Character {
         /// The label, trimmed.
@@ -32,9 +32,9 @@ pub enum BadLabel {
     /// Over [`limits::LABELS_PER_JOB`] or [`limits::LABELS_PER_WORKER`].
     #[error("{count} labels; at most {limit} are allowed")]
     TooMany {
-        /// How many there are, duplicates counted once.
+        /// The number of labels, duplicates counted once.
         count: usize,
-        /// The most there may be.
+        /// The limit.
         limit: usize,
     },
 }
@@ -117,7 +117,7 @@ impl LabelSet {
         Self(self.0.difference(&worker.0).cloned().collect())
     }
 
-    /// Whether a worker with the labels `worker` may take a job that requires this set.
+    /// Returns true if a worker with the labels `worker` may take a job that requires this set.
     ///
     /// An exclusive worker takes only jobs that ask for at least one of its labels.
     #[must_use]
@@ -125,19 +125,19 @@ impl LabelSet {
         self.0.is_subset(&worker.0) && !(exclusive && self.0.is_empty())
     }
 
-    /// Whether there are none.
+    /// Returns true if the set is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// How many there are.
+    /// The number of labels.
     #[must_use]
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// In sorted order.
+    /// Iterates in sorted order.
     pub fn iter(&self) -> Iter<'_, Label> {
         self.0.iter()
     }
@@ -157,16 +157,11 @@ impl FromIterator<Label> for LabelSet {
     }
 }
 
-/// `staging, docker`; nothing for the empty set.
+/// Writes `docker, staging`, or nothing for the empty set.
 impl fmt::Display for LabelSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (n, label) in self.0.iter().enumerate() {
-            if n > 0 {
-                f.write_str(", ")?;
-            }
-            f.write_str(&label.0)?;
-        }
-        Ok(())
+        let labels: Vec<&str> = self.0.iter().map(Label::as_str).collect();
+        f.write_str(&labels.join(", "))
     }
 }
 
@@ -181,13 +176,13 @@ mod tests {
     }
 
     #[test]
-    fn labels_compare_without_case_are_trimmed_and_duplicates_count_once() {
+    fn labels_ignore_case_spaces_and_duplicates() {
         assert_eq!(set(" Docker ,docker,GPU"), set("gpu,docker"));
         assert_eq!(set("a,,b,").len(), 2);
     }
 
     #[test]
-    fn bad_labels_are_refused_with_the_character_or_the_limit() {
+    fn error_of_a_bad_label_names_the_character_or_the_limit() {
         assert_eq!(Label::new("  "), Err(BadLabel::Empty));
         assert!(Label::new("a b").expect_err("space").to_string().contains("' '"));
         assert!(Label::new(&"x".repeat(65)).expect_err("long").to_string().contains("at most 64"));
@@ -195,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn an_exclusive_worker_takes_no_job_without_labels() {
+    fn exclusive_worker_may_not_run_jobs_without_labels() {
         assert!(set("").may_run_on(&set("gpu"), false));
         assert!(!set("").may_run_on(&set("gpu"), true));
         assert!(set("gpu").may_run_on(&set("gpu,big"), true));
@@ -203,7 +198,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_job_may_run_exactly_where_no_label_is_missing(
+        fn job_may_run_exactly_where_no_label_is_missing(
             job in proptest::collection::btree_set("[a-eA-E]", 0..6),
             worker in proptest::collection::btree_set("[a-eA-E]", 0..6),
         ) {

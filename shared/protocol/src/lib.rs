@@ -1,21 +1,27 @@
-//! What workers, clients and the engine say to each other: wire types, labels, output parsing, limits.
+//! The wire types of the protocol, with labels, parsing of outputs, masking of secrets, and limits. No I/O.
 //!
-//! No I/O happens here. A worker in Rust needs only this crate and an HTTP client; one in another language needs
-//! only the JSON these types describe.
+//! A worker in Rust needs only this crate and an HTTP client. A worker in another language needs only the JSON that these
+//! types describe. Each module uses only modules above it.
 
-pub mod access;
-mod errors;
+pub mod limits;
+
 pub mod ids;
 pub mod labels;
-pub mod limits;
-pub mod mask;
+pub mod time;
+
 pub mod outputs;
-pub mod requests;
+pub mod secrets;
+
+pub mod mask;
 #[cfg(feature = "schema")]
 mod schema;
-pub mod secrets;
-pub mod time;
+
+mod errors;
+
+pub mod access;
 pub mod wire;
+
+pub mod requests;
 
 pub use ids::{BadId, JobId, LeaseId, OutputName, SecretName, TokenName, WorkerId, WorkflowId};
 pub use labels::{BadLabel, Label, LabelSet};

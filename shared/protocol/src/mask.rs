@@ -1,60 +1,64 @@
-//! Hides secrets in text: logs and errors, before they leave the worker and again when they arrive.
+//! Masks secrets in text: in logs and errors, before they leave the worker and again when they arrive.
 //!
-//! What is found becomes [`MASK`]: a value as it is, each line of a value of several lines, and a value as it stands in
-//! JSON or in base64, also in the midst of something longer. A part of a value, and a value turned into anything else, is
-//! not found. Nor is a text shorter than [`SHORTEST`]: `1` or `yes` hidden everywhere would tell more than it keeps.
+//! Each occurrence becomes [`MASK`]. A secret is found as it is, each line of a secret of several lines, and as it appears
+//! in JSON or in base64, also inside a longer text. A part of a secret and any other encoding of it are not found. A text
+//! shorter than [`SHORTEST`] is not masked: masking `1` or `yes` everywhere would reveal the secret.
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+
 use crate::secrets::SecretValue;
 
-/// What stands where a secret was.
+/// The text that replaces a secret.
 pub const MASK: &str = "***";
-/// A shorter text is not hidden, in bytes.
+/// The length in bytes of the shortest text that is masked.
 pub const SHORTEST: usize = 4;
-/// Nor is what is left of a shorter one in base64.
+/// The length of the shortest base64 text that is masked.
 const SHORTEST_BASE64: usize = 6;
 
-/// Finds secrets in text; of those that begin at one place the longest.
+/// Finds secrets in text. Where several begin at the same position, the longest is masked.
 #[derive(Default)]
 pub struct Masker {
-    /// Sorted, so that those that begin alike are neighbours. All are UTF-8: what is found in UTF-8 is whole characters.
-    wanted: Vec<Box<[u8]>>,
-    /// The first bytes there are, so that most places of a text cost one look.
-    begins: Vec<bool>,
+    /// The texts to mask, sorted, so that texts with a common beginning are neighbours. All are valid UTF-8, so a match in
+    /// UTF-8 text covers whole characters.
+    patterns: Vec<Box<[u8]>>,
+    /// True for each byte that a pattern begins with, so that most positions of a text cost one lookup.
+    first_bytes: Vec<bool>,
 }
 
-/// What stands at a place of a text.
+/// The match at one position of a text, with its length in bytes.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Here {
-    Nothing,
-    /// So many bytes of a secret.
-    Secret(usize),
-    /// Perhaps one that goes on behind the text's end; until then so many bytes of a secret.
-    Perhaps(usize),
+enum Match {
+    None,
+    /// A whole secret.
+    Whole(usize),
+    /// A secret may continue after the end of the text. The length is that of the longest whole secret so far, or 0.
+    Partial(usize),
 }
 
 impl Masker {
-    /// One that hides these.
+    /// Creates a masker of these secrets.
     pub fn new<'a>(values: impl IntoIterator<Item = &'a SecretValue>) -> Self {
-        let mut wanted: Vec<Box<[u8]>> = values.into_iter().flat_map(|value| forms(value.reveal())).collect();
-        wanted.sort_unstable();
-        wanted.dedup();
-        let mut begins = vec![false; 256];
-        for first in wanted.iter().filter_map(|text| text.first()) {
-            begins[usize::from(*first)] = true;
+        let mut patterns: Vec<Box<[u8]>> = values.into_iter().flat_map(|value| forms(value.reveal())).collect();
+        patterns.sort_unstable();
+        patterns.dedup();
+        let mut first_bytes = vec![false; 256];
+        for first in patterns.iter().filter_map(|text| text.first()) {
+            first_bytes[usize::from(*first)] = true;
         }
-        Self { wanted, begins }
+        Self { patterns, first_bytes }
     }
 
-    /// Whether there is nothing to hide.
+    /// Returns true if there is nothing to mask.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.wanted.is_empty()
+        self.patterns.is_empty()
     }
 
-    /// The text without the secrets that are whole in it.
+    /// Masks every secret that is whole in the text.
     #[must_use]
     pub fn mask<'t>(&self, text: &'t str) -> Cow<'t, str> {
         match self.masked(text, true) {
@@ -63,42 +67,42 @@ impl Masker {
         }
     }
 
-    /// The text without secrets up to where its end may be the beginning of one, and how far that is; `None`: it has
-    /// nothing to hide or to wait for.
+    /// Masks the text up to a position at which a secret may begin that continues after the text, unless the text
+    /// `ends`. Returns the masked text and that position, or `None` if the text stays as it is.
     fn masked(&self, text: &str, ends: bool) -> Option<(String, usize)> {
         let bytes = text.as_bytes();
         let mut masked: Option<String> = None;
-        let (mut at, mut shown) = (0, 0);
+        let (mut at, mut copied) = (0, 0);
         while at < bytes.len() {
-            let found = match self.here(&bytes[at..]) {
-                Here::Secret(length) => length,
-                Here::Perhaps(length) if ends => length,
-                Here::Perhaps(_) => {
+            let length = match self.match_at(&bytes[at..]) {
+                Match::Whole(length) => length,
+                Match::Partial(length) if ends => length,
+                Match::Partial(_) => {
                     let mut masked = masked.unwrap_or_default();
-                    masked.push_str(&text[shown..at]);
+                    masked.push_str(&text[copied..at]);
                     return Some((masked, at));
                 }
-                Here::Nothing => 0,
+                Match::None => 0,
             };
-            if found == 0 {
+            if length == 0 {
                 at += 1;
                 continue;
             }
             let masked = masked.get_or_insert_default();
-            masked.push_str(&text[shown..at]);
+            masked.push_str(&text[copied..at]);
             masked.push_str(MASK);
-            at += found;
-            shown = at;
+            at += length;
+            copied = at;
         }
-        masked.map(|masked| (masked + &text[shown..], at))
+        masked.map(|masked| (masked + &text[copied..], at))
     }
 
-    fn here(&self, text: &[u8]) -> Here {
-        if !text.first().is_some_and(|first| self.begins.get(usize::from(*first)).is_some_and(|begins| *begins)) {
-            return Here::Nothing;
+    fn match_at(&self, text: &[u8]) -> Match {
+        if !text.first().is_some_and(|first| self.first_bytes.get(usize::from(*first)).is_some_and(|begins| *begins)) {
+            return Match::None;
         }
-        // Those that agree with the text so far.
-        let mut left = self.wanted.as_slice();
+        // The patterns that agree with the text so far.
+        let mut left = self.patterns.as_slice();
         let mut longest = 0;
         for (at, byte) in text.iter().enumerate() {
             let from = left.partition_point(|text| text.get(at).is_none_or(|other| other < byte));
@@ -106,7 +110,7 @@ impl Masker {
             left = &left[from..to];
             match left {
                 [] => break,
-                // The shortest of those that begin alike comes first.
+                // Of patterns with a common beginning, the shortest is first.
                 [first, rest @ ..] if first.len() == at + 1 => {
                     longest = at + 1;
                     left = rest;
@@ -118,51 +122,51 @@ impl Masker {
             }
         }
         match (left, longest) {
-            ([_, ..], longest) => Here::Perhaps(longest),
-            ([], 0) => Here::Nothing,
-            ([], longest) => Here::Secret(longest),
+            ([_, ..], longest) => Match::Partial(longest),
+            ([], 0) => Match::None,
+            ([], longest) => Match::Whole(longest),
         }
     }
 }
 
-/// Hides secrets in a text that comes in parts, also those that are in several. What may be the beginning of one is kept
-/// until more has come.
+/// Masks secrets in a text that arrives in parts, including secrets that are split over several parts. A suffix that may
+/// be the beginning of a secret is withheld until the next part arrives.
 pub struct MaskStream {
     masker: Arc<Masker>,
-    kept: String,
+    withheld: String,
 }
 
 impl MaskStream {
-    /// Of one text.
+    /// Creates the state of one text.
     #[must_use]
     pub fn new(masker: Arc<Masker>) -> Self {
-        Self { masker, kept: String::new() }
+        Self { masker, withheld: String::new() }
     }
 
-    /// What can be shown now that this part has come.
+    /// Adds a part. Returns the masked text that no later part can change.
     #[must_use]
     pub fn push(&mut self, part: String) -> String {
         if self.masker.is_empty() {
             return part;
         }
-        let text = if self.kept.is_empty() { part } else { std::mem::take(&mut self.kept) + &part };
+        let text = if self.withheld.is_empty() { part } else { std::mem::take(&mut self.withheld) + &part };
         let Some((masked, done)) = self.masker.masked(&text, false) else { return text };
-        text[done..].clone_into(&mut self.kept);
+        text[done..].clone_into(&mut self.withheld);
         masked
     }
 
-    /// What was kept, now that the text has ended.
+    /// Returns the withheld rest, masked, after the last part.
     #[must_use]
     pub fn finish(&mut self) -> String {
-        let kept = std::mem::take(&mut self.kept);
-        self.masker.mask(&kept).into_owned()
+        let withheld = std::mem::take(&mut self.withheld);
+        self.masker.mask(&withheld).into_owned()
     }
 }
 
-/// Digits in a line, as `base64` and `openssl` write them.
+/// The line lengths of base64 as the programs `base64` and `openssl` write it.
 const WRAPPED: [usize; 2] = [76, 64];
 
-/// What a value may look like.
+/// Returns the texts in which a secret may appear.
 fn forms(value: &str) -> Vec<Box<[u8]>> {
     let trimmed = value.trim();
     let mut forms: Vec<String> = vec![value.to_owned(), trimmed.to_owned()];
@@ -175,12 +179,10 @@ fn forms(value: &str) -> Vec<Box<[u8]>> {
     forms.retain(|text| text.len() >= SHORTEST);
     if value.len() >= SHORTEST {
         let encoded = [value, trimmed].into_iter().flat_map(|text| (0..3).map(|before| base64(text, before)));
+        let whole = base64(value, 0);
+        let encoded = encoded.chain(WRAPPED.iter().flat_map(|width| lines(&whole, *width)));
         let encoded: Vec<String> = encoded.filter(|text| text.len() >= SHORTEST_BASE64).collect();
         forms.extend(encoded.iter().map(|text| text.replace('+', "-").replace('/', "_")));
-        let whole = base64(value, 0);
-        forms.extend(
-            WRAPPED.iter().flat_map(|width| lines(&whole, *width)).filter(|text| text.len() >= SHORTEST_BASE64),
-        );
         forms.extend(encoded);
     }
     forms.into_iter().map(|text| text.into_bytes().into()).collect()
@@ -190,14 +192,10 @@ fn lines(digits: &str, width: usize) -> Vec<String> {
     digits.as_bytes().chunks(width).map(|line| String::from_utf8_lossy(line).into_owned()).collect()
 }
 
-/// The digits that follow from the text alone when so many other bytes stand before it.
+/// Returns the base64 digits that depend only on the text if it follows `before` other bytes.
 fn base64(text: &str, before: usize) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let bytes = text.as_bytes();
-    let bit = |n: usize| (bytes[n / 8 - before] >> (7 - n % 8)) & 1;
-    let (from, to) = ((before * 8).div_ceil(6), (before + bytes.len()) * 8 / 6);
-    let digit = |at: usize| (at * 6..at * 6 + 6).fold(0, |digit, n| (digit << 1) | bit(n));
-    (from..to).map(|at| char::from(DIGITS[usize::from(digit(at))])).collect()
+    let digits = STANDARD_NO_PAD.encode([&vec![0; before], text.as_bytes()].concat());
+    digits[(before * 8).div_ceil(6)..(before + text.len()) * 8 / 6].to_owned()
 }
 
 #[cfg(test)]
@@ -219,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_value_is_hidden_in_base64_of_several_lines() {
+    fn long_secret_is_masked_in_base64_of_several_lines() {
         let value = "0123456789abcdef".repeat(8);
         let digits = base64(&value, 0);
         for width in WRAPPED {
@@ -230,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_is_hidden_wherever_it_stands_and_nothing_else_is() {
+    fn secret_is_masked_at_every_position_and_other_text_is_not() {
         let masker = masker(&["hunter22", "é🦀é"]);
         assert_eq!(masker.mask("hunter22 xhunter22hunter22y hunter2"), "*** x******y hunter2");
         assert_eq!(masker.mask("aé🦀éb é🦀"), "a***b é🦀");
@@ -240,13 +238,13 @@ mod tests {
     }
 
     #[test]
-    fn of_values_that_begin_alike_the_longest_is_hidden() {
+    fn longest_of_several_secrets_with_one_beginning_is_masked() {
         let masker = masker(&["abcd", "abcdefgh", "abcdefgx"]);
         assert_eq!(masker.mask("abcdefgh|abcdefgx|abcdefg|abcd|abc"), "***|***|***efg|***|abc");
     }
 
     #[test]
-    fn each_line_of_a_value_of_several_is_hidden_and_all_of_them_together() {
+    fn lines_of_a_secret_are_masked_together_and_one_by_one() {
         let masker = masker(&["-----BEGIN\r\n  abcdef\r\n}\nlast\n"]);
         assert_eq!(masker.mask("-----BEGIN\r\n  abcdef\r\n}\nlast\n."), "***.");
         assert_eq!(masker.mask("> abcdef\n> }\n> last"), "> ***\n> }\n> ***");
@@ -254,13 +252,13 @@ mod tests {
     }
 
     #[test]
-    fn a_value_shorter_than_four_bytes_is_not_hidden() {
+    fn secret_shorter_than_four_bytes_is_not_masked() {
         assert_eq!(masker(&["yes", "1"]).mask("yes 1"), "yes 1");
         assert_eq!(masker(&["yeah"]).mask("yeah"), "***");
     }
 
     #[test]
-    fn a_value_in_base64_is_hidden_in_the_midst_of_something_longer_too() {
+    fn secret_is_masked_in_base64_of_a_longer_text() {
         let masker = masker(&["hunter22-??>>"]);
         for (text, shown) in [
             ("dXNlcjpodW50ZXIyMi0/Pz4+", "dXNlcjp***"),
@@ -274,7 +272,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_text_in_parts_is_masked_as_one(
+        fn text_in_parts_is_masked_like_the_whole_text(
             text in "(abcd|abcdabce|é\n|[a-eé\n ]){0,40}",
             size in 1_usize..9,
         ) {
@@ -284,7 +282,7 @@ mod tests {
         }
 
         #[test]
-        fn no_value_is_left_in_a_masked_text(
+        fn masked_text_contains_no_secret(
             values in prop::collection::vec("[ab]{4,9}", 1..4),
             text in "[ab]{0,60}",
         ) {

@@ -1,10 +1,10 @@
-//! Outputs as a job gives them: lines on its standard output, and the file named by `$WORKFLOW_OUTPUT`.
+//! Parses the outputs of a job: lines on its standard output, and the file that `$WORKFLOW_OUTPUT` names.
 
 use std::collections::BTreeMap;
 
 use crate::{BadId, OutputName, limits};
 
-/// What a job gave: names and values. A later value of the same name replaces the earlier.
+/// The outputs of a job by name. A later value of the same name replaces an earlier one.
 pub type Outputs = BTreeMap<OutputName, String>;
 
 /// The text that begins an output line on standard output.
@@ -14,26 +14,26 @@ const DIRECTIVE: &str = "::set-output ";
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum OutputError {
-    /// All values of a job together are over [`limits::OUTPUTS_PER_JOB`].
+    /// All values together are larger than [`limits::OUTPUTS_PER_JOB`].
     #[error(
         "output `{name}` is {size} bytes, which brings the job's outputs to {total}; all outputs of a job together may have {} bytes",
         limits::OUTPUTS_PER_JOB
     )]
     TooLarge {
-        /// The largest of them.
+        /// The largest output.
         name: OutputName,
-        /// Its size.
+        /// Its size in bytes.
         size: usize,
-        /// The size of all.
+        /// The size of all in bytes.
         total: usize,
     },
-    /// Over [`limits::OUTPUTS`].
+    /// There are more than [`limits::OUTPUTS`].
     #[error("{count} outputs or more; a job may give {}", limits::OUTPUTS)]
     TooMany {
-        /// How many were counted.
+        /// The number of outputs.
         count: usize,
     },
-    /// A `::set-output` line on standard output that names nothing or has no `=`.
+    /// A `::set-output` line on standard output has no name or no `=`.
     #[error(
         "line {line} of the standard output is neither `::set-output name=value` nor `::set-output name=<name>::<value>`: {text:?}"
     )]
@@ -43,7 +43,7 @@ pub enum OutputError {
         /// The line, cut.
         text: String,
     },
-    /// A line of the output file that is neither form.
+    /// A line of the output file has neither form.
     #[error("line {line} of the output file is neither `name=value` nor `name<<DELIMITER`: {text:?}")]
     MalformedFile {
         /// Counted from 1.
@@ -51,30 +51,29 @@ pub enum OutputError {
         /// The line, cut.
         text: String,
     },
-    /// A block of the output file whose end is missing.
+    /// The end of a block in the output file is missing.
     #[error("line {line} of the output file begins a block that ends with a line {delimiter:?}, but there is none")]
     Unended {
-        /// Where the block begins, counted from 1.
+        /// The block's first line, counted from 1.
         line: usize,
-        /// What should have ended it.
+        /// The line that should end it.
         delimiter: String,
     },
-    /// A name that isn't one.
+    /// A name is malformed.
     #[error("line {line} of the {place}: {reason}")]
     BadName {
         /// Counted from 1.
         line: usize,
         /// `standard output` or `output file`.
         place: &'static str,
-        /// What is wrong with it.
+        /// The reason.
         reason: BadId,
     },
 }
 
-/// Reads one line of standard output, without its line end. `None`: an ordinary line.
+/// Parses one line of standard output, without its line end. Returns `None` for an ordinary line.
 ///
-/// Both `::set-output name=value` and the older `::set-output name=<name>::<value>` are read; the value is what
-/// stands there, byte for byte.
+/// Accepts `::set-output name=value` and the older `::set-output name=<name>::<value>`. The value is kept byte for byte.
 pub fn from_stdout_line(text: &str, line: usize) -> Result<Option<(OutputName, String)>, OutputError> {
     let Some(rest) = text.strip_prefix(DIRECTIVE) else { return Ok(None) };
     let older = rest.strip_prefix("name=").and_then(|rest| rest.split_once("::"));
@@ -84,12 +83,10 @@ pub fn from_stdout_line(text: &str, line: usize) -> Result<Option<(OutputName, S
         return Ok(Some((name, value.to_owned())));
     }
     let (name, value) = rest.split_once('=').ok_or_else(|| OutputError::MalformedLine { line, text: cut(text) })?;
-    let name =
-        OutputName::new(name).map_err(|reason| OutputError::BadName { line, place: "standard output", reason })?;
-    Ok(Some((name, value.to_owned())))
+    Ok(Some((named(name, line, "standard output")?, value.to_owned())))
 }
 
-/// Reads a whole output file: `name=value` lines and `name<<DELIMITER` blocks; empty lines between them are skipped.
+/// Parses an output file: `name=value` lines and `name<<DELIMITER` blocks. Skips empty lines between them.
 pub fn from_file(text: &str) -> Result<Outputs, OutputError> {
     let mut outputs = Outputs::new();
     let mut lines = text.split('\n').enumerate().map(|(n, text)| (n + 1, text));
@@ -113,21 +110,19 @@ pub fn from_file(text: &str) -> Result<Outputs, OutputError> {
                 text.split_once('=').ok_or_else(|| OutputError::MalformedFile { line, text: cut(text) })?;
             (name, value.to_owned())
         };
-        let name =
-            OutputName::new(name).map_err(|reason| OutputError::BadName { line, place: "output file", reason })?;
-        outputs.insert(name, value);
+        outputs.insert(named(name, line, "output file")?, value);
         check_count(&outputs)?;
     }
     Ok(outputs)
 }
 
-/// The size of all values together.
+/// The size in bytes of all values together.
 #[must_use]
 pub fn size(outputs: &Outputs) -> usize {
     outputs.values().map(String::len).sum()
 }
 
-/// Refuses outputs that are too many, or too large together, naming the largest.
+/// Refuses too many outputs, and outputs that are too large together. The error names the largest.
 pub fn check_size(outputs: &Outputs) -> Result<(), OutputError> {
     check_count(outputs)?;
     let total = size(outputs);
@@ -142,6 +137,10 @@ pub fn check_size(outputs: &Outputs) -> Result<(), OutputError> {
 fn check_count(outputs: &Outputs) -> Result<(), OutputError> {
     let count = outputs.len();
     if count > limits::OUTPUTS { Err(OutputError::TooMany { count }) } else { Ok(()) }
+}
+
+fn named(name: &str, line: usize, place: &'static str) -> Result<OutputName, OutputError> {
+    OutputName::new(name).map_err(|reason| OutputError::BadName { line, place, reason })
 }
 
 fn cut(text: &str) -> String {
@@ -159,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn both_forms_on_standard_output_are_read_byte_for_byte() {
+    fn both_forms_on_standard_output_keep_the_value_byte_for_byte() {
         let pair = |a: &str, b: &str| Some((a.to_owned(), b.to_owned()));
         assert_eq!(line("::set-output version=1.2.3"), pair("version", "1.2.3"));
         assert_eq!(line("::set-output name=version::1.2=3::x "), pair("version", "1.2=3::x "));
@@ -171,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_malformed_line_names_its_number_and_what_was_expected() {
+    fn error_of_a_malformed_line_has_its_number_and_the_expected_form() {
         let error = from_stdout_line("::set-output version", 7).expect_err("no =").to_string();
         assert!(error.contains("line 7") && error.contains("name=value"), "{error}");
         let error = from_stdout_line("::set-output my version=1", 3).expect_err("space").to_string();
@@ -183,14 +182,14 @@ mod tests {
     }
 
     #[test]
-    fn a_block_in_the_file_may_have_many_lines() {
+    fn block_in_the_file_may_have_many_lines() {
         let outputs = from_file("notes<<END\nfirst\n\nx=y<<z\nEND\nv=a<<b\n").expect("good");
         assert_eq!(outputs[&OutputName::new("notes").expect("good")], "first\n\nx=y<<z");
         assert_eq!(outputs[&OutputName::new("v").expect("good")], "a<<b");
     }
 
     #[test]
-    fn outputs_over_the_limit_are_refused_with_name_size_and_limit() {
+    fn error_of_too_large_outputs_has_name_size_and_limit() {
         let mut outputs = from_file("small=1\n").expect("good");
         outputs.insert(OutputName::new("big").expect("good"), "x".repeat(limits::OUTPUTS_PER_JOB));
         let error = check_size(&outputs).expect_err("too large").to_string();
@@ -200,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn outputs_without_a_value_are_counted_too() {
+    fn empty_outputs_count_towards_the_limit() {
         let file = |count: usize| (0..count).map(|n| format!("o{n}=\n")).collect::<String>();
         let outputs = from_file(&file(limits::OUTPUTS)).expect("at the limit");
         assert_eq!((outputs.len(), check_size(&outputs)), (limits::OUTPUTS, Ok(())));
@@ -210,7 +209,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_survives_a_block(value in "\\PC*(\n\\PC*){0,4}") {
+        fn block_keeps_any_text(value in "\\PC*(\n\\PC*){0,4}") {
             prop_assume!(!value.split('\n').any(|line| line == "EOF"));
             let outputs = from_file(&format!("v<<EOF\n{value}\nEOF\n")).expect("good");
             prop_assert_eq!(&outputs[&OutputName::new("v").expect("good")], &value);

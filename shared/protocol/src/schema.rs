@@ -1,16 +1,13 @@
-//! Schemas of the types whose texts have rules of their own. Patterns mean the same in every dialect: each character
-//! that isn't allowed is written out. They count characters where the rules count bytes, so a text of other letters than
-//! ASCII may match and still be too long.
+//! JSON Schemas of the text types. The patterns mean the same in every dialect: each excluded character is written out.
+//! They count characters where the rules count bytes, so a text outside ASCII may match and still be too long.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
-use crate::access::{Allowed, Scope};
 use crate::{JobId, Label, LabelSet, OutputName, SecretName, TokenName, WorkerId, WorkflowId, limits};
 
-/// White space, as Unicode has it.
+/// Unicode white space.
 const SPACE: &str = r"\u0009-\u000d\u0020\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000";
 /// White space and control characters.
 const UNSEEN: &str = r"\u0000-\u0020\u007f-\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000";
@@ -21,7 +18,7 @@ fn id(description: &str) -> Schema {
         "type": "string",
         "description": format!("{description} 1 to {} bytes.", limits::ID),
         "pattern": pattern,
-        // They would disappear from a URL's path.
+        // Clients remove these from a path.
         "not": { "enum": [".", ".."] },
     })
 }
@@ -56,12 +53,12 @@ texts! {
     WorkerId => id("A worker, chosen by itself.");
     OutputName => word("An output's name.", "", "A-Za-z0-9_.-", limits::OUTPUT_NAME);
     TokenName => {
-        let mut schema = word("What a token is known by, chosen by who makes it.", "", "A-Za-z0-9_.-", limits::TOKEN_NAME);
+        let mut schema = word("A token's name, chosen by its creator.", "", "A-Za-z0-9_.-", limits::TOKEN_NAME);
         schema.insert("not".to_owned(), serde_json::json!({ "enum": [".", ".."] }));
         schema
     };
     SecretName => {
-        let description = "A secret's name, which is also the variable that a job has it in.";
+        let description = "A secret's name, which is also the name of the variable in the job's environment.";
         word(description, "[A-Za-z_]", "A-Za-z0-9_", limits::SECRET_NAME)
     };
 }
@@ -76,7 +73,7 @@ impl JsonSchema for Label {
         let (around, how) = if generator.contract().is_serialize() {
             (String::new(), "In lower case.")
         } else {
-            (format!("[{SPACE}]*"), "Case doesn't count, nor does white space around it.")
+            (format!("[{SPACE}]*"), "Case and surrounding white space don't count.")
         };
         json_schema!({
             "type": "string",
@@ -100,26 +97,4 @@ impl JsonSchema for LabelSet {
         let description = format!("Duplicates count once. A worker may have {}.", limits::LABELS_PER_WORKER);
         json_schema!({ "type": "array", "items": items, "description": description })
     }
-}
-
-impl<T: JsonSchema> JsonSchema for Allowed<T> {
-    fn schema_name() -> Cow<'static, str> {
-        format!("Allowed{}", T::schema_name()).into()
-    }
-
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let items = generator.subschema_for::<T>();
-        json_schema!({
-            "description": format!("A list of at most {}, or `*` for all.", limits::NAMED_PER_TOKEN),
-            "anyOf": [{ "const": "*" }, { "type": "array", "items": items }],
-        })
-    }
-}
-
-/// At least one scope; one that is named twice counts once.
-pub(crate) fn some_scopes(generator: &mut SchemaGenerator) -> Schema {
-    let mut schema = <BTreeSet<Scope>>::json_schema(generator);
-    schema.insert("minItems".to_owned(), 1.into());
-    schema.remove("uniqueItems");
-    schema
 }

@@ -1,28 +1,29 @@
-//! A secret's value, kept from showing by accident.
+//! The values of secrets, protected against accidental display.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::{SecretName, limits};
 
-/// The value of a secret. It has no `Display` and no `Serialize`, and `Debug` hides it: whoever gives it away says so.
+/// The value of a secret. It has no `Display` and no `Serialize`, and `Debug` hides it. Only [`SecretValue::reveal`]
+/// returns the text.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SecretValue(String);
 
-/// Values by name.
+/// Secrets by name.
 pub type Secrets = BTreeMap<SecretName, SecretValue>;
 
 /// Why a text can't be a secret's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BadSecret {
-    /// Nothing in it.
+    /// The text is empty.
     #[error("it is empty")]
     Empty,
-    /// Over the limit.
+    /// The text is longer than [`limits::SECRET`].
     #[error("it is {0} bytes; at most {limit} are allowed", limit = limits::SECRET)]
     TooLong(usize),
-    /// No variable of a program can hold one.
+    /// The text has a NUL character.
     #[error("it has a NUL character, which no environment variable can hold")]
     Nul,
 }
@@ -42,7 +43,7 @@ impl SecretValue {
         }
     }
 
-    /// The text, for who is to have it.
+    /// The text, for its recipient.
     #[must_use]
     pub fn reveal(&self) -> &str {
         &self.0
@@ -55,7 +56,7 @@ impl fmt::Debug for SecretValue {
     }
 }
 
-/// Writes and reads values as they are: for the one message that hands them out.
+/// Serializes values in clear, for the one answer that gives them to a worker.
 pub(crate) mod revealed {
     use std::collections::BTreeMap;
 
@@ -84,14 +85,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_value_does_not_show_in_debug_output() {
+    fn debug_output_hides_a_secret() {
         let value = SecretValue::new("hunter22").expect("a value");
         assert!(!format!("{value:?}").contains("hunter"));
         assert_eq!(value.reveal(), "hunter22");
     }
 
     #[test]
-    fn what_no_variable_can_hold_or_no_store_keeps_is_refused() {
+    fn secret_that_no_variable_or_store_can_hold_is_refused() {
         assert_eq!(SecretValue::new(""), Err(BadSecret::Empty));
         assert_eq!(SecretValue::new("a\0b"), Err(BadSecret::Nul));
         let long = "x".repeat(limits::SECRET + 1);

@@ -1,4 +1,4 @@
-//! Points in time as the protocol writes them, and lengths of time as people write them.
+//! Times as the protocol writes them, and durations as people write them.
 
 use std::fmt;
 use std::ops::{Add, Sub};
@@ -13,20 +13,20 @@ use serde::{Deserialize, Serialize};
 pub struct Millis(pub u64);
 
 impl Millis {
-    /// The machine's clock. Engine code takes its time from the `Clock` port instead.
+    /// The machine's current time. The engine uses the `Clock` port instead.
     #[must_use]
     pub fn now() -> Self {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
     }
 
-    /// How long ago `earlier` was; zero if it is later.
+    /// The time since `earlier`, or zero if it is later.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }
 
-    /// Whole seconds since 1970, as `DynamoDB`'s time-to-live wants them.
+    /// Whole seconds since 1970, the unit of `DynamoDB`'s time to live.
     #[must_use]
     pub fn secs(self) -> u64 {
         self.0 / 1000
@@ -51,24 +51,24 @@ impl Sub<Duration> for Millis {
     }
 }
 
-/// Why a text is not a length of time.
+/// Why a text is not a duration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadDuration {
-    /// It is something else.
+    /// The text has another form.
     #[error("{0:?} is not a time such as 90s, 500ms, 30m, 1h30m or 2d")]
     Syntax(String),
-    /// It is a time, and too long to count.
+    /// The duration is too long to count.
     #[error("{0:?} is too long")]
     TooLong(String),
 }
 
-/// Reads a length of time: whole seconds, or numbers with the units `ms`, `s`, `m`, `h` and `d`, such as `90s` or `1h30m`.
+/// Parses a duration: whole seconds, or numbers with the units `ms`, `s`, `m`, `h` and `d`, such as `90s` or `1h30m`.
 ///
 /// # Errors
-/// If it is neither, or too long.
+/// The text has another form, or the duration is too long.
 pub fn parse_duration(text: &str) -> Result<Duration, BadDuration> {
     let syntax = || BadDuration::Syntax(text.to_owned());
-    // humantime reads other words too: `1M` is a month.
+    // humantime accepts other units too: `1M` is a month.
     if text.is_empty() || !text.chars().all(|c| c.is_ascii_digit() || "mshd".contains(c)) {
         return Err(syntax());
     }
@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_length_of_time_is_seconds_or_has_units() {
+    fn duration_is_seconds_or_has_units() {
         let millis = |text| parse_duration(text).map(|time| time.as_millis());
         for (text, expected) in
             [("90", 90_000), ("0", 0), ("500ms", 500), ("6h", 21_600_000), ("1h30m", 5_400_000), ("2d", 172_800_000)]

@@ -2,18 +2,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use strum::{AsRefStr, Display, EnumString, VariantArray};
 
 pub use crate::errors::{ErrorBody, ErrorInfo, Problem};
 use crate::{JobId, LabelSet, LeaseId, Millis, Outputs, SecretName, Secrets, WorkerId, WorkflowId};
 
 /// Where a job or a workflow stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, Display, EnumString, AsRefStr, VariantArray,
+)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase", parse_err_ty = String, parse_err_fn = not_a_status)]
 pub enum Status {
     /// Not started: a job that waits for its needs or a worker, a workflow that wasn't run yet.
     Queued,
@@ -30,44 +33,21 @@ pub enum Status {
 }
 
 impl Status {
-    /// Every status, in the order of a life.
-    pub const ALL: [Self; 6] =
-        [Self::Queued, Self::Running, Self::Success, Self::Failure, Self::Skipped, Self::Cancelled];
+    /// Every status, in the order in which they occur.
+    pub fn all() -> impl Iterator<Item = Self> {
+        Self::VARIANTS.iter().copied()
+    }
 
-    /// Whether nothing can change it any more.
+    /// Returns true if the status can't change any more.
     #[must_use]
     pub fn is_final(self) -> bool {
         !matches!(self, Self::Queued | Self::Running)
     }
-
-    /// The word on the wire.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Queued => "queued",
-            Self::Running => "running",
-            Self::Success => "success",
-            Self::Failure => "failure",
-            Self::Skipped => "skipped",
-            Self::Cancelled => "cancelled",
-        }
-    }
 }
 
-impl fmt::Display for Status {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-impl FromStr for Status {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Self, String> {
-        Self::ALL.into_iter().find(|status| status.as_str() == text).ok_or_else(|| {
-            let all = Self::ALL.map(Self::as_str).join(", ");
-            format!("{text:?} is not a status; it is one of {all}")
-        })
-    }
+fn not_a_status(text: &str) -> String {
+    let all: Vec<&str> = Status::VARIANTS.iter().map(AsRef::as_ref).collect();
+    format!("{text:?} is not a status; it is one of {}", all.join(", "))
 }
 
 /// A workflow and its current run.
@@ -180,9 +160,10 @@ pub struct Attempt {
 }
 
 /// What ended an attempt that failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, Display)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum Cause {
     /// Its worker said that it failed.
     Failure,
@@ -192,25 +173,6 @@ pub enum Cause {
     Timeout,
     /// No worker took it within the job's `queue_timeout`.
     QueueTimeout,
-}
-
-impl Cause {
-    /// The word on the wire.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Failure => "failure",
-            Self::Lost => "lost",
-            Self::Timeout => "timeout",
-            Self::QueueTimeout => "queue_timeout",
-        }
-    }
-}
-
-impl fmt::Display for Cause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
 }
 
 /// Why a queued job doesn't run yet.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use common::{PATIENCE, World, claim};
 use tokio::time::timeout;
-use worker::protocol::access::{NewToken, Scope};
+use worker::protocol::access::{NewToken, Permissions, Scope};
 use worker::protocol::requests::{Fail, LogPiece};
 use worker::protocol::wire::{Claimed, Stream};
 use worker::protocol::{Millis, TokenName, WorkflowId};
@@ -163,7 +163,8 @@ async fn a_stream_of_no_job_is_refused_as_everywhere() {
 async fn a_stream_ends_when_the_token_that_opened_it_is_revoked() {
     let world = World::with_tokens().await;
     let name = TokenName::new("reader").expect("a name");
-    let reader = NewToken { scopes: [Scope::Read].into(), ..NewToken::for_everything(name.clone()) };
+    let permissions = Permissions { scopes: [Scope::Read].into(), ..Permissions::all() };
+    let reader = NewToken { permissions, ..NewToken::for_everything(name.clone()) };
     let token = world.client.create_token(&reader).await.expect("made").token;
     let id = world.submit(ONE).await;
     let claimed = world.client.claim(&claim("w", "", 20)).await.expect("answered").expect("the job");

@@ -9,7 +9,7 @@ use common::{PATIENCE, World, claim};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use tokio::time::{Instant, timeout};
-use worker::protocol::access::{Allowed, NewToken};
+use worker::protocol::access::{Allowed, NewToken, Permissions};
 use worker::protocol::{TokenName, WorkerId};
 
 const ONE: &str = "name: one\njobs:\n  a: {run: x}\n";
@@ -113,7 +113,8 @@ async fn a_lease_ends_on_time_and_who_waits_gets_the_job() {
 async fn a_job_that_those_who_wait_first_may_not_have_is_given_at_once_to_who_may() {
     let world = World::with_tokens().await;
     let name = TokenName::new("without").expect("a name");
-    let token = NewToken { secrets: Allowed::default(), ..NewToken::for_everything(name) };
+    let permissions = Permissions { secrets: Allowed::default(), ..Permissions::all() };
+    let token = NewToken { permissions, ..NewToken::for_everything(name) };
     let token = world.client.create_token(&token).await.expect("made").token;
     let without = &Client::new(&world.server.url(), Some(token)).expect("its address");
     let first: Vec<_> = (0..3).map(|n| claim(&format!("without-{n}"), "", 20)).collect();

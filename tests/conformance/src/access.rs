@@ -5,7 +5,7 @@ use std::sync::Arc;
 use engine::access::{TokenRecord, TokenText};
 use engine::ids;
 use engine::ports::{AuditCursor, Ports};
-use protocol::access::{Allowed, AuditAction, AuditEntry, Scope};
+use protocol::access::{Allowed, AuditAction, AuditEntry, Permissions, Scope};
 use protocol::{Label, Millis, TokenName};
 
 use crate::fixture::{name, secs};
@@ -14,10 +14,12 @@ fn token(name: &TokenName, expires_at: Millis) -> TokenRecord {
     TokenRecord {
         name: name.clone(),
         hash: TokenText::new(name.clone(), [ids::random(), ids::random()]).hash(),
-        scopes: [Scope::Work, Scope::Read].into(),
-        labels: Allowed::Only([Label::new("gpü").expect("a label")].into()),
-        secrets: Allowed::All,
-        exclusive: true,
+        permissions: Permissions {
+            scopes: [Scope::Work, Scope::Read].into(),
+            labels: Allowed::Only([Label::new("gpü").expect("a label")].into()),
+            secrets: Allowed::All,
+            exclusive: true,
+        },
         created_at: Millis::now() - secs(5),
         expires_at,
     }

@@ -292,7 +292,7 @@ impl World {
                 .map(|job| job.status().to_string())
                 .collect();
             return self.broken(|_| {
-                format!("{name} never ended: it is {}, its jobs {}", control.state.as_str(), jobs.join(" "))
+                format!("{name} never ended: it is {}, its jobs {}", control.state.as_ref(), jobs.join(" "))
             });
         };
         let workflow = self.store.workflows.get(&control.workflow).and_then(Cell::now);

@@ -182,7 +182,7 @@ impl Tell for Control {
             Timer::Firing => "firing".to_owned(),
             Timer::Due(at) => format!("timer at {}", trace.at(at)),
         };
-        format!("{}, {timer}, done below #{} of {}", self.state.as_str(), self.done_below, self.jobs)
+        format!("{}, {timer}, done below #{} of {}", self.state.as_ref(), self.done_below, self.jobs)
     }
 }
 

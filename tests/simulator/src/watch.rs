@@ -370,7 +370,7 @@ impl World {
         }
         if new.state.is_active() == (new.timer == Timer::Off) {
             self.broken(|world| {
-                format!("{} is {} with a timer of {:?}", world.trace.run(run), new.state.as_str(), new.timer)
+                format!("{} is {} with a timer of {:?}", world.trace.run(run), new.state.as_ref(), new.timer)
             });
         }
         if new.state == RunState::Cancelling {

@@ -1,7 +1,7 @@
 //! Secrets: who is given them, and where they don't show.
 
 use harness::{Cloud, RealWorker, Status, eventually, has_its_secret_hidden};
-use protocol::access::{Allowed, NewToken, Scope};
+use protocol::access::{Allowed, NewToken, Permissions, Scope};
 use serde_json::{Value, json};
 
 #[tokio::test]
@@ -15,7 +15,10 @@ async fn a_job_has_its_secret_and_its_log_does_not() {
 async fn a_worker_whose_token_does_not_name_the_secret_is_never_given_the_job() {
     let cloud = Cloud::connect();
     let secret = cloud.secret("KEY", "hunter22").await;
-    let named = |token| NewToken { secrets: Allowed::Only([secret.clone()].into()), ..token };
+    let named = |token: NewToken| {
+        let secrets = Allowed::Only([secret.clone()].into());
+        NewToken { permissions: Permissions { secrets, ..token.permissions }, ..token }
+    };
     let without = cloud.seen_by(Some(&cloud.token("without", &[Scope::Work], "{label}").await));
     let with = cloud.seen_by(Some(&cloud.token_like("with", &[Scope::Work], "{label}", named).await));
     let run = cloud.submit("jobs: {deploy: {run: x, labels: '{label}', secrets: '{label}_KEY'}}").await;

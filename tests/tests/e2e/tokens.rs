@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use harness::{Cloud, Status, eventually};
-use protocol::access::{AuditAction, AuditEntry, NewToken, Scope};
+use protocol::access::{AuditAction, AuditEntry, NewToken, Permissions, Scope};
 use serde_json::{Value, json};
 
 /// Scopes that open each route, as the protocol has them; any one of them does. None: no token is needed.
@@ -97,12 +97,12 @@ async fn without_a_good_token_nothing_can_be_read_submitted_or_claimed() {
 #[tokio::test]
 async fn each_scope_opens_its_own_routes_and_no_others() {
     let cloud = Cloud::connect();
-    for scope in Scope::ALL {
-        let caller = cloud.seen_by(Some(&cloud.token(scope.as_str(), &[scope], "").await));
+    for scope in [Scope::Read, Scope::Submit, Scope::Work, Scope::Admin] {
+        let caller = cloud.seen_by(Some(&cloud.token(scope.as_ref(), &[scope], "").await));
         for (route, scopes) in OPENED_BY {
             let (method, path) = request(route);
             let answer = caller.send(method, &path, "application/json", "[]").await;
-            let opened = scopes.is_empty() || scopes.split(' ').any(|other| other == scope.as_str());
+            let opened = scopes.is_empty() || scopes.split(' ').any(|other| other == scope.as_ref());
             if opened {
                 assert!(![401, 403].contains(&answer.status.as_u16()), "{scope} on {route}: {answer:?}");
             } else {
@@ -273,16 +273,17 @@ async fn a_token_that_could_not_be_one_is_refused_and_a_name_is_used_once() {
 #[tokio::test]
 async fn a_list_of_tokens_shows_what_they_may_do_and_nothing_to_use_them_by() {
     let cloud = Cloud::connect();
-    let like = |token| NewToken { exclusive: true, ..token };
+    let like =
+        |token: NewToken| NewToken { permissions: Permissions { exclusive: true, ..token.permissions }, ..token };
     let text = cloud.token_like("w", &[Scope::Work], "{label}", like).await;
     let listed = cloud.get("/api/tokens").await;
     let secret = text.rsplit('_').next().expect("a part");
     assert!(!listed.body.contains(secret) && !listed.body.contains("hash"), "{listed:?}");
     let listed = cloud.client.tokens().await.expect("listed");
     let token = listed.iter().find(|token| token.name == cloud.token_name("w")).expect("there");
-    assert_eq!(json!(token.scopes), json!(["work"]));
-    assert_eq!(json!(token.labels), json!([cloud.label]));
-    assert!(token.exclusive && token.expires_at_ms > token.created_at_ms);
+    assert_eq!(json!(token.permissions.scopes), json!(["work"]));
+    assert_eq!(json!(token.permissions.labels), json!([cloud.label]));
+    assert!(token.permissions.exclusive && token.expires_at_ms > token.created_at_ms);
 }
 
 #[tokio::test]
@@ -329,7 +330,7 @@ async fn who_did_what_is_written_down_by_name_and_never_with_a_token_or_a_lease(
     }
     let name = cloud.token_name("pipeline");
     let by: Vec<&AuditEntry> = page.items.iter().rev().filter(|entry| entry.token.as_ref() == Some(&name)).collect();
-    let mut did: Vec<(&str, &str)> = by.iter().map(|entry| (entry.action.as_str(), entry.route.as_str())).collect();
+    let mut did: Vec<(&str, &str)> = by.iter().map(|entry| (entry.action.as_ref(), entry.route.as_str())).collect();
     // Entries of one millisecond come in any order.
     did.sort_unstable();
     assert_eq!(
@@ -348,7 +349,7 @@ async fn who_did_what_is_written_down_by_name_and_never_with_a_token_or_a_lease(
         "{by:?}"
     );
     let about = page.items.iter().filter(|entry| entry.subject.as_ref() == Some(&name));
-    let mut about: Vec<&str> = about.map(|entry| entry.action.as_str()).collect();
+    let mut about: Vec<&str> = about.map(|entry| entry.action.as_ref()).collect();
     about.sort_unstable();
     assert_eq!(about, ["create_token", "revoke_token"]);
 }

@@ -87,7 +87,7 @@ impl<P: TokenStore> Tokens<'_, P> {
     /// `admin` with a suffix. Returns `None` if a token that can create tokens exists.
     pub async fn first(self) -> Result<Option<CreatedToken>> {
         let now = self.engine.now();
-        let can = |token: &TokenRecord| token.scopes.contains(&Scope::Admin) && now < token.expires_at;
+        let can = |token: &TokenRecord| token.permissions.scopes.contains(&Scope::Admin) && now < token.expires_at;
         if self.engine.ports.tokens(self.engine.now()).await?.iter().any(can) {
             return Ok(None);
         }
@@ -112,10 +112,7 @@ pub async fn create<S: TokenStore>(store: &S, new: NewToken, now: Millis, random
     let record = TokenRecord {
         name: text.name.clone(),
         hash: text.hash(),
-        scopes: new.scopes,
-        labels: new.labels,
-        secrets: new.secrets,
-        exclusive: new.exclusive,
+        permissions: new.permissions,
         created_at: now,
         expires_at: now + Duration::from_secs(new.expires_in_secs),
     };
@@ -127,7 +124,7 @@ pub async fn create<S: TokenStore>(store: &S, new: NewToken, now: Millis, random
 }
 
 fn check(new: &NewToken) -> Result<()> {
-    if new.scopes.is_empty() {
+    if new.permissions.scopes.is_empty() {
         return Err(EngineError::NoScopes);
     }
     let range = |field, value: u64, min: u64, max: u64| {
@@ -135,6 +132,6 @@ fn check(new: &NewToken) -> Result<()> {
     };
     range("expires_in_secs", new.expires_in_secs, *limits::TOKEN_SECS.start(), *limits::TOKEN_SECS.end())?;
     let most = limits::NAMED_PER_TOKEN as u64;
-    range("the number of labels", new.labels.named() as u64, 0, most)?;
-    range("the number of secrets", new.secrets.named() as u64, 0, most)
+    range("the number of labels", new.permissions.labels.named() as u64, 0, most)?;
+    range("the number of secrets", new.permissions.secrets.named() as u64, 0, most)
 }
