@@ -59,31 +59,54 @@ impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Scheduling<'_, P> {
         if self.state(&batch.run).await? != Some(RunState::Open) {
             return Ok(None);
         }
-        let mut jobs = self.engine.records().forward(&batch.run, batch.from, Consistency::Strong);
-        loop {
-            let some = jobs.some(AT_ONCE).await?;
-            let Some(first) = some.first() else { break };
-            if self.spent(budget) {
-                return Ok(Some(first.key.index));
-            }
-            let writes = try_join_all(some.iter().map(|job| self.start_root(job))).await?;
-            budget.writes += writes.into_iter().sum::<usize>();
-        }
         // A re-run that keeps every job has no job to start. Nothing else would close such a run.
-        self.finish_if_done(&batch.run).await?;
-        Ok(None)
+        self.for_each_job(batch, budget, |job| self.start_root(job)).await
     }
 
     /// Makes a job ready if it has no unmet needs. Returns the number of writes.
-    async fn start_root(self, job: &JobRecord) -> Result<usize> {
+    async fn start_root(self, job: JobRecord) -> Result<usize> {
         match &job.phase {
             Phase::Waiting { on } if on.is_empty() => {
-                self.make_ready(job).await?;
+                self.make_ready(&job).await?;
                 Ok(1)
             }
-            Phase::Ready { .. } => self.dispatch_if_ready(job).await.map(|()| 0),
+            Phase::Ready { .. } => self.dispatch_if_ready(&job).await.map(|()| 0),
             _ => Ok(0),
         }
+    }
+
+    async fn batch_cancel(self, batch: &BatchTask, budget: &mut Budget) -> Result<Option<JobIndex>> {
+        let cancel = |job: JobRecord| async move {
+            if job.is_ended() {
+                return Ok(0);
+            }
+            self.end_if(&job, Precondition::NotEnded, JobOutcome::Cancelled).await.map(|_| 1)
+        };
+        self.for_each_job(batch, budget, cancel).await
+    }
+
+    /// Applies `step` to the jobs of the run, some at once, and then closes the run if all have ended. `step` returns
+    /// the number of its writes. Returns the index at which the next batch starts, if the budget is spent.
+    async fn for_each_job<F>(
+        self,
+        batch: &BatchTask,
+        budget: &mut Budget,
+        step: impl Fn(JobRecord) -> F + Send,
+    ) -> Result<Option<JobIndex>>
+    where
+        F: Future<Output = Result<usize>> + Send,
+    {
+        let mut jobs = self.engine.records().forward(&batch.run, batch.from, Consistency::Strong);
+        loop {
+            let page = jobs.some(AT_ONCE).await?;
+            let Some(first) = page.first() else { break };
+            if self.spent(budget) {
+                return Ok(Some(first.key.index));
+            }
+            budget.writes += try_join_all(page.into_iter().map(&step)).await?.into_iter().sum::<usize>();
+        }
+        self.finish_if_done(&batch.run).await?;
+        Ok(None)
     }
 
     async fn batch_dependents(self, batch: &BatchTask, of: JobIndex, budget: &mut Budget) -> Result<Option<JobIndex>> {
@@ -93,9 +116,9 @@ impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Scheduling<'_, P> {
         let open = self.state(&batch.run).await? == Some(RunState::Open);
         let mut all_ended = true;
         let rest = spec.dependents.get(batch.from as usize..).unwrap_or_default();
-        for (place, dependents) in (batch.from..).step_by(AT_ONCE).zip(rest.chunks(AT_ONCE)) {
+        for (position, dependents) in (batch.from..).step_by(AT_ONCE).zip(rest.chunks(AT_ONCE)) {
             if self.spent(budget) {
-                return Ok(Some(place));
+                return Ok(Some(position));
             }
             let keys: Vec<JobKey> = dependents.iter().map(|&index| JobKey::new(&batch.run, index)).collect();
             if open {
@@ -117,57 +140,37 @@ impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Scheduling<'_, P> {
     /// Skips, in index order, every waiting job with a need that failed or was skipped. Each failed job starts a batch
     /// of its own. The batch remembers which jobs it skipped; it reads needs with an index below its start.
     async fn batch_skip(self, batch: &BatchTask, budget: &mut Budget) -> Result<Option<JobIndex>> {
-        let mut blocks_dependents: HashMap<JobIndex, bool> = HashMap::new();
+        let mut blocking: HashMap<JobIndex, bool> = HashMap::new();
         let mut jobs = self.engine.records().forward(&batch.run, batch.from, Consistency::Strong);
-        while let Some(job) = jobs.next().await? {
+        while let Some(mut job) = jobs.next().await? {
             if self.spent(budget) {
                 return Ok(Some(job.key.index));
             }
-            let mut blocks_others = job.blocks_dependents();
-            if matches!(job.phase, Phase::Waiting { .. }) && self.is_blocked(&job, &mut blocks_dependents).await? {
+            if matches!(job.phase, Phase::Waiting { .. }) && self.is_blocked(&job, &mut blocking).await? {
                 budget.writes += 1;
                 // If the update was refused, the job may have been cancelled, and a cancelled job blocks no
                 // dependents.
-                let now = self.end_unless(&job, Precondition::Waiting, JobOutcome::Skipped).await?;
-                blocks_others = now.is_some_and(|job| job.blocks_dependents());
+                match self.end_if(&job, Precondition::Waiting, JobOutcome::Skipped).await? {
+                    Some(current) => job = current,
+                    None => continue,
+                }
             }
-            blocks_dependents.insert(job.key.index, blocks_others);
+            blocking.insert(job.key.index, job.blocks_dependents());
         }
         self.finish_if_done(&batch.run).await?;
         Ok(None)
     }
 
-    async fn is_blocked(self, job: &JobRecord, blocks_dependents: &mut HashMap<JobIndex, bool>) -> Result<bool> {
+    /// Returns true if a need of the job failed or was skipped. `blocking` caches the needs read so far.
+    async fn is_blocked(self, job: &JobRecord, blocking: &mut HashMap<JobIndex, bool>) -> Result<bool> {
         let spec = self.engine.records().spec(job).await?;
-        let unknown: Vec<JobIndex> =
-            spec.needs.iter().copied().filter(|need| !blocks_dependents.contains_key(need)).collect();
-        for page in unknown.chunks(100) {
-            let needs = self.engine.ports.jobs_at(&job.key.run, page, Consistency::Strong).await?;
-            for (index, need) in page.iter().zip(needs) {
-                blocks_dependents.insert(*index, need.is_some_and(|need| need.blocks_dependents()));
-            }
-        }
-        Ok(spec.needs.iter().any(|need| blocks_dependents.get(need) == Some(&true)))
-    }
-
-    async fn batch_cancel(self, batch: &BatchTask, budget: &mut Budget) -> Result<Option<JobIndex>> {
-        let mut jobs = self.engine.records().forward(&batch.run, batch.from, Consistency::Strong);
-        loop {
-            let some = jobs.some(AT_ONCE).await?;
-            let Some(first) = some.first() else { break };
-            if self.spent(budget) {
-                return Ok(Some(first.key.index));
-            }
-            let left = some.iter().filter(|job| !job.is_ended());
-            let cancel = |job| self.end_unless(job, Precondition::NotEnded, JobOutcome::Cancelled);
-            budget.writes += try_join_all(left.map(cancel)).await?.len();
-        }
-        self.finish_if_done(&batch.run).await?;
-        Ok(None)
+        let blocks = |need: Option<JobRecord>| need.is_some_and(|need| need.blocks_dependents());
+        self.engine.records().look_up(&job.key.run, &spec.needs, blocking, blocks).await?;
+        Ok(spec.needs.iter().any(|need| blocking.get(need) == Some(&true)))
     }
 
     /// Ends a job if the precondition holds. Returns the current record.
-    async fn end_unless(self, job: &JobRecord, expect: Precondition, outcome: JobOutcome) -> Result<Option<JobRecord>> {
+    async fn end_if(self, job: &JobRecord, expect: Precondition, outcome: JobOutcome) -> Result<Option<JobRecord>> {
         let change = Change::End(End::unreported(outcome, self.engine.now()));
         Ok(self.engine.ports.update(&job.key, JobUpdate { expect, change }).await?.record())
     }

@@ -28,8 +28,8 @@ pub enum EngineError {
     #[error("worker `{0}` is not registered; POST /api/workers/register first")]
     NoWorker(WorkerId),
     /// The lease doesn't hold the attempt.
-    #[error("{0}")]
-    LeaseLost(LeaseLost),
+    #[error(transparent)]
+    LeaseLost(#[from] LeaseLost),
     /// The workflow's status doesn't allow the request.
     #[error("workflow `{workflow}` is {status}; {fix}")]
     InvalidState {

@@ -139,13 +139,8 @@ impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Scheduling<'_, P> {
         } else {
             on.iter().copied().collect()
         };
-        let unknown: Vec<JobIndex> = needs.iter().copied().filter(|need| !scan.succeeded.contains_key(need)).collect();
-        for page in unknown.chunks(100) {
-            let records = self.engine.ports.jobs_at(&job.key.run, page, Consistency::Strong).await?;
-            for (index, record) in page.iter().zip(records) {
-                scan.succeeded.insert(*index, record.is_some_and(|record| record.outputs().is_some()));
-            }
-        }
+        let succeeded = |record: Option<JobRecord>| record.is_some_and(|record| record.outputs().is_some());
+        self.engine.records().look_up(&job.key.run, &needs, &mut scan.succeeded, succeeded).await?;
         if !needs.iter().all(|need| scan.succeeded.get(need) == Some(&true)) {
             return Ok(());
         }

@@ -89,6 +89,22 @@ impl<P: JobStore> Records<'_, P> {
         Ok(records.iter().map(spec).collect::<Result<_, _>>()?)
     }
 
+    /// Adds a fact about each of these jobs to `known`, unless it is there. Reads strongly.
+    pub(crate) async fn look_up<T: Send>(
+        self,
+        run: &RunKey,
+        indexes: &[JobIndex],
+        known: &mut HashMap<JobIndex, T>,
+        fact: impl Fn(Option<JobRecord>) -> T + Send,
+    ) -> Result<()> {
+        let unknown: Vec<JobIndex> = indexes.iter().copied().filter(|index| !known.contains_key(index)).collect();
+        for page in unknown.chunks(100) {
+            let records = self.engine.ports.jobs_at(run, page, Consistency::Strong).await?;
+            known.extend(page.iter().copied().zip(records.into_iter().map(&fact)));
+        }
+        Ok(())
+    }
+
     /// Returns the job and its lease, if the job runs under this lease. If an eventual read doesn't show that, reads
     /// strongly.
     pub(crate) async fn held(self, token: &LeaseToken) -> Result<Option<(JobRecord, LeaseRecord)>> {

@@ -44,7 +44,7 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Repor
         given: BTreeMap<String, String>,
         next: Option<Next>,
     ) -> Result<Option<Claimed>> {
-        let token = self.engine.lease(lease).ok_or(EngineError::LeaseLost(LeaseLost::Unknown))?;
+        let token = self.engine.lease(lease).ok_or(LeaseLost::Unknown)?;
         let given = checked_outputs(given)?;
         let report = LastReport { fence: token.fence(), report: success_hash(&given) };
         if !self.accepts_reports(&token, &report).await? {
@@ -109,7 +109,7 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Repor
     /// # Errors
     /// As [`Engine::complete`].
     pub async fn fail(self, lease: &str, said: Fail) -> Result<()> {
-        let token = self.engine.lease(lease).ok_or(EngineError::LeaseLost(LeaseLost::Unknown))?;
+        let token = self.engine.lease(lease).ok_or(LeaseLost::Unknown)?;
         let report = LastReport { fence: token.fence(), report: failure_hash(&said) };
         if !self.accepts_reports(&token, &report).await? {
             return Ok(());
@@ -141,7 +141,7 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Repor
     async fn unless_lost<T: Send>(self, token: &LeaseToken, found: Result<T>) -> Result<T> {
         match found {
             Err(error) if self.engine.records().is_deleted(&token.job.run, &error).await? => {
-                Err(EngineError::LeaseLost(LeaseLost::Ended))
+                Err(LeaseLost::Ended.into())
             }
             found => found,
         }
@@ -162,12 +162,11 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Repor
     /// # Errors
     /// [`EngineError::LeaseLost`] if the lease no longer holds the attempt.
     pub async fn heartbeat(self, lease: &str) -> Result<Heartbeat> {
-        let lost = EngineError::LeaseLost;
-        let token = self.engine.lease(lease).ok_or(lost(LeaseLost::Unknown))?;
-        let control = self.engine.records().control_surely(&token.job.run).await?.ok_or(lost(LeaseLost::Ended))?;
+        let token = self.engine.lease(lease).ok_or(LeaseLost::Unknown)?;
+        let control = self.engine.records().control_surely(&token.job.run).await?.ok_or(LeaseLost::Ended)?;
         let Some((job, held)) = self.engine.records().held(&token).await? else {
             let job = self.engine.ports.job(&token.job, Consistency::Strong).await?;
-            return cancelled_answer(job.as_ref(), &control, &token).ok_or(lost(LeaseLost::Ended));
+            return cancelled_answer(job.as_ref(), &control, &token).ok_or(LeaseLost::Ended.into());
         };
         self.engine.workers().heard_running(&held.worker).await?;
         if control.state == RunState::Cancelling {
@@ -185,7 +184,7 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Repor
                 // earlier.
                 Updated::ConditionFailed(Some(job)) if is_live(&job, &token.fence(), now) => job,
                 Updated::ConditionFailed(job) => {
-                    return cancelled_answer(job.as_ref(), &control, &token).ok_or(lost(LeaseLost::Ended));
+                    return cancelled_answer(job.as_ref(), &control, &token).ok_or(LeaseLost::Ended.into());
                 }
             };
         let lease = lease_of(&job, &control, &token, held.ttl_secs, &held.worker);
@@ -202,8 +201,8 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Repor
                 let job = self.engine.ports.job(&token.job, Consistency::Strong).await?;
                 match repeat_or_lost(job.as_ref(), report) {
                     Ok(()) => Ok(false),
-                    Err(_) if state == Some(RunState::Cancelling) => Err(EngineError::LeaseLost(LeaseLost::Cancelled)),
-                    Err(error) => Err(error),
+                    Err(_) if state == Some(RunState::Cancelling) => Err(LeaseLost::Cancelled.into()),
+                    Err(lost) => Err(lost.into()),
                 }
             }
         }
@@ -240,14 +239,13 @@ fn failure_hash(said: &Fail) -> ReportHash {
 }
 
 /// Succeeds if the report is the one that ended the attempt. Otherwise returns why the report is refused.
-fn repeat_or_lost(job: Option<&JobRecord>, report: &LastReport) -> Result<()> {
-    let lost = |why| Err(EngineError::LeaseLost(why));
-    let Some(job) = job else { return lost(LeaseLost::Ended) };
+fn repeat_or_lost(job: Option<&JobRecord>, report: &LastReport) -> Result<(), LeaseLost> {
+    let Some(job) = job else { return Err(LeaseLost::Ended) };
     match &job.last_report {
         Some(kept) if kept == report => Ok(()),
-        Some(kept) if kept.fence == report.fence && kept.report != lost_report() => lost(LeaseLost::Reported),
-        _ if is_cancelled_under(job, &report.fence) => lost(LeaseLost::Cancelled),
-        _ => lost(LeaseLost::Ended),
+        Some(kept) if kept.fence == report.fence && kept.report != lost_report() => Err(LeaseLost::Reported),
+        _ if is_cancelled_under(job, &report.fence) => Err(LeaseLost::Cancelled),
+        _ => Err(LeaseLost::Ended),
     }
 }
 

@@ -13,19 +13,18 @@ use crate::{LabelSet, Millis, WorkerId};
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Register {
-    /// Chosen by the worker; the same one again replaces what was known.
+    /// The id that the worker chose. A repeated registration replaces the earlier one.
     pub worker_id: WorkerId,
-    /// What it can do.
+    /// The worker's labels.
     #[serde(default)]
     pub labels: LabelSet,
-    /// How it learns of jobs.
+    /// How the worker learns of ready jobs.
     #[serde(default)]
     pub transport: Transport,
-    /// Take only jobs that ask for at least one of its labels.
+    /// True if the worker takes only jobs that require at least one of its labels.
     #[serde(default)]
     pub exclusive: bool,
-    /// What it understands beyond the basic protocol; `outputs_url` and `secrets` are such. Others are
-    /// ignored.
+    /// Optional protocol features that the worker supports: `outputs_url`, `secrets`. Unknown ones are ignored.
     #[serde(default)]
     pub features: Vec<String>,
 }
@@ -36,15 +35,15 @@ pub const FEATURE_OUTPUTS_URL: &str = "outputs_url";
 /// The feature of a worker that takes a job's secrets from `secrets`; for others they are in `env` and `command` too.
 pub const FEATURE_SECRETS: &str = "secrets";
 
-/// How a worker learns of jobs.
+/// How a worker learns of ready jobs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Transport {
-    /// It asks.
+    /// By claims.
     #[default]
     Http,
-    /// It polls its pools' queues.
+    /// By tickets from the queues of its pools.
     Sqs,
 }
 
@@ -52,22 +51,22 @@ pub enum Transport {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Claim {
-    /// Who asks. Registration isn't required.
+    /// The worker. It need not be registered.
     pub worker_id: WorkerId,
-    /// What it can do.
+    /// The worker's labels.
     #[serde(default)]
     pub labels: LabelSet,
-    /// How long the lease runs.
+    /// The lease's time to live in seconds.
     #[serde(default = "default_ttl")]
     #[cfg_attr(feature = "schema", schemars(range(min = *LEASE_TTL_SECS.start(), max = *LEASE_TTL_SECS.end())))]
     pub lease_ttl_secs: u32,
-    /// A hint: one process waits this long for a job, Lambda answers at once.
+    /// How long the server may wait for a job, in seconds. `wfg serve` waits; the functions answer at once.
     #[serde(default)]
     pub wait_secs: u32,
-    /// Take only jobs that ask for at least one of its labels.
+    /// True if the worker takes only jobs that require at least one of its labels.
     #[serde(default)]
     pub exclusive: bool,
-    /// What an SQS message said; a stale one gives `null`.
+    /// The ticket from an SQS message. The answer to a stale ticket is `null`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ticket: Option<String>,
 }
@@ -80,29 +79,29 @@ fn default_ttl() -> u32 {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Complete {
-    /// Names and values, as given; names are checked by the engine.
+    /// The outputs by name. The engine checks the names.
     #[serde(default)]
     #[cfg_attr(feature = "schema", schemars(with = "crate::Outputs"))]
     pub outputs: BTreeMap<String, String>,
-    /// Asks for a job that this completion makes ready, to be held under the same terms as a claim's.
+    /// Asks for a job that this completion makes ready, under a lease as from a claim.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<Next>,
 }
 
-/// Who asks for its next job: the fields of a claim.
+/// A worker that asks for its next job: the fields of a claim.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Next {
-    /// Who asks.
+    /// The worker.
     pub worker_id: WorkerId,
-    /// What it can do.
+    /// The worker's labels.
     #[serde(default)]
     pub labels: LabelSet,
-    /// How long the lease runs.
+    /// The lease's time to live in seconds.
     #[serde(default = "default_ttl")]
     #[cfg_attr(feature = "schema", schemars(range(min = *LEASE_TTL_SECS.start(), max = *LEASE_TTL_SECS.end())))]
     pub lease_ttl_secs: u32,
-    /// Take only jobs that ask for at least one of its labels.
+    /// True if the worker takes only jobs that require at least one of its labels.
     #[serde(default)]
     pub exclusive: bool,
 }
@@ -111,13 +110,13 @@ pub struct Next {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Fail {
-    /// For people; shown as the job's error.
+    /// The error text for people, shown as the job's error.
     #[serde(default)]
     pub error: String,
-    /// Whether another try could help.
+    /// True if another attempt could succeed.
     #[serde(default)]
     pub retryable: bool,
-    /// Of the command, if it ran.
+    /// The command's exit code, if it ran.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i32>,
 }
@@ -126,22 +125,22 @@ pub struct Fail {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Logs {
-    /// In any order.
+    /// The pieces, in any order.
     pub chunks: Vec<LogPiece>,
 }
 
-/// A piece of a log as a worker sends it. Whose it is, its lease says; ids that it may carry are ignored.
+/// A piece of a log as a worker sends it. The lease determines its job; ids in the piece are ignored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct LogPiece {
-    /// Counts up within an attempt; a number sent twice is shown once.
+    /// The sequence number in the attempt. A number that is sent twice is shown once.
     pub sequence: u64,
     /// One or more lines.
     pub data: String,
-    /// When the worker read it; 0: when it arrived.
+    /// When the worker read the line; 0 means when the piece arrived.
     #[serde(default)]
     pub timestamp_ms: Millis,
-    /// Where it came from.
+    /// The stream.
     #[serde(default = "stdout")]
     pub stream: Stream,
 }
@@ -154,16 +153,16 @@ fn stdout() -> Stream {
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Run {
-    /// Which jobs run again; default: all.
+    /// The jobs to run again. Default: all.
     #[serde(default)]
     pub only: Option<Only>,
 }
 
-/// Which jobs a re-run runs.
+/// The jobs that a re-run runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Only {
-    /// Those that didn't succeed; the others are kept, with their outputs.
+    /// The jobs that didn't succeed. The others keep their results and outputs.
     Failed,
 }

@@ -10,7 +10,7 @@ use strum::{AsRefStr, Display, EnumString, VariantArray};
 pub use crate::errors::{ErrorBody, ErrorInfo, Problem};
 use crate::{JobId, LabelSet, LeaseId, Millis, Outputs, SecretName, Secrets, WorkerId, WorkflowId};
 
-/// Where a job or a workflow stands.
+/// The status of a job or a workflow.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, Display, EnumString, AsRefStr, VariantArray,
 )]
@@ -18,17 +18,17 @@ use crate::{JobId, LabelSet, LeaseId, Millis, Outputs, SecretName, Secrets, Work
 #[serde(rename_all = "lowercase")]
 #[strum(serialize_all = "lowercase", parse_err_ty = String, parse_err_fn = not_a_status)]
 pub enum Status {
-    /// Not started: a job that waits for its needs or a worker, a workflow that wasn't run yet.
+    /// A job that waits for its needs or for a worker; a workflow that hasn't been started.
     Queued,
-    /// A worker holds a lease on it; of a workflow, it was run and isn't final.
+    /// A job that a worker holds a lease on; a workflow that was started and isn't final.
     Running,
-    /// Ended well.
+    /// Succeeded.
     Success,
-    /// Ended badly, with no tries left.
+    /// Failed, with no tries left.
     Failure,
-    /// Never started, since something it needs failed or was skipped.
+    /// Never started, because a job that it needs failed or was skipped.
     Skipped,
-    /// Ended by a cancel.
+    /// Cancelled.
     Cancelled,
 }
 
@@ -54,19 +54,19 @@ fn not_a_status(text: &str) -> String {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Workflow {
-    /// Chosen by the engine.
+    /// The id that the engine chose.
     pub id: WorkflowId,
-    /// From the definition.
+    /// The name from the definition.
     pub name: String,
-    /// From the definition; it starts nothing.
+    /// `on` from the definition. It starts nothing.
     pub trigger: String,
-    /// In the definition's order.
+    /// The jobs, in the definition's order.
     pub jobs: Vec<Job>,
-    /// Of the current run.
+    /// The status of the current run.
     pub status: Status,
-    /// 1 for the first run; a re-run counts up.
+    /// The number of the current run, from 1.
     pub run: u32,
-    /// When it was submitted.
+    /// When the workflow was submitted.
     pub created_at_ms: Millis,
     /// When the current run was started.
     pub started_at_ms: Option<Millis>,
@@ -78,61 +78,60 @@ pub struct Workflow {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Job {
-    /// Chosen by the author.
+    /// The id that the author chose.
     pub id: JobId,
-    /// For people.
+    /// The name, for people.
     pub name: String,
-    /// In the current run.
+    /// The status in the current run.
     pub status: Status,
-    /// What a worker runs.
+    /// The command that a worker runs.
     pub command: String,
-    /// The jobs it directly needs.
+    /// The jobs that it directly needs.
     pub depends_on: Vec<JobId>,
-    /// All of these a worker must have.
+    /// The labels that a worker must have.
     pub required_labels: LabelSet,
-    /// The secrets that it is given, by name only.
+    /// The names of the secrets that the job receives.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub secrets: BTreeSet<SecretName>,
-    /// Tries on top of the first.
+    /// Attempts after the first.
     pub max_retries: u32,
-    /// From 0.
+    /// The number of the current or last attempt, from 0.
     pub attempt: u32,
-    /// The attempts that failed before the current or last one, and the last one too if it failed; the latest ones, of
-    /// very many.
+    /// The failed attempts, oldest first. Only the latest are kept.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attempts: Vec<Attempt>,
-    /// From start to end, or to now.
+    /// The duration of the current or last attempt, up to now if it runs.
     pub duration_secs: Option<u64>,
-    /// Of the current attempt, in milliseconds since 1970.
+    /// When the current or last attempt began, in milliseconds since 1970.
     pub started_at: Option<Millis>,
-    /// The error's text, if it failed.
+    /// The error text, if the job failed.
     pub output: Option<String>,
-    /// Kept as submitted.
+    /// As submitted.
     #[serde(default)]
     pub metadata: Value,
-    /// Kept as submitted.
+    /// As submitted.
     #[serde(default)]
     pub ports: Value,
-    /// Kept as submitted.
+    /// As submitted.
     #[serde(default)]
     pub children: Value,
-    /// Kept as submitted.
+    /// As submitted.
     #[serde(default)]
     pub collapsed: Value,
-    /// Why it doesn't run yet.
+    /// Why the job doesn't run yet.
     pub waiting_for: Option<WaitingFor>,
-    /// What it gave, up to [`crate::limits::OUTPUTS_IN_STATUS`].
+    /// The outputs, up to [`crate::limits::OUTPUTS_IN_STATUS`].
     pub outputs: Outputs,
-    /// Present and true when there is more than `outputs` shows.
+    /// True if the job has more outputs than `outputs` shows.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub outputs_truncated: bool,
-    /// Who ran its latest attempt.
+    /// The worker of the current or last attempt.
     pub worker_id: Option<WorkerId>,
-    /// Of its command, when it failed and the worker told.
+    /// The command's exit code, if the job has ended and the worker reported it.
     pub exit_code: Option<i32>,
-    /// Why it failed, was skipped or cancelled.
+    /// The error text of the latest failed attempt.
     pub error: Option<String>,
-    /// When it became final.
+    /// When the job ended.
     pub finished_at_ms: Option<Millis>,
 }
 
@@ -140,38 +139,38 @@ pub struct Job {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Attempt {
-    /// From 0.
+    /// The attempt's number, from 0.
     pub attempt: u32,
-    /// What ended it.
+    /// Why the attempt ended.
     pub cause: Cause,
-    /// For people; the beginning of it, if it is long.
+    /// The error text for people. A long text is cut.
     pub error: String,
-    /// Who ran it, if a worker had taken it.
+    /// The worker, if one had claimed the job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worker_id: Option<WorkerId>,
-    /// Of its command, if the worker told.
+    /// The command's exit code, if the worker reported it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i32>,
-    /// When it was taken.
+    /// When the worker claimed the job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Millis>,
-    /// When it ended.
+    /// When the attempt ended.
     pub finished_at_ms: Millis,
 }
 
-/// What ended an attempt that failed.
+/// Why an attempt failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, Display)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
 pub enum Cause {
-    /// Its worker said that it failed.
+    /// The worker reported a failure.
     Failure,
-    /// Its worker was not heard of until the lease ended.
+    /// The lease expired without a report of the worker.
     Lost,
-    /// It ran longer than the job's `timeout`.
+    /// The attempt ran longer than the job's `timeout`.
     Timeout,
-    /// No worker took it within the job's `queue_timeout`.
+    /// No worker claimed the job within its `queue_timeout`.
     QueueTimeout,
 }
 
@@ -179,76 +178,76 @@ pub enum Cause {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct WaitingFor {
-    /// The reason that comes first.
+    /// The first reason that applies.
     pub reason: WaitReason,
-    /// Since when the job waits for this.
+    /// When the wait began.
     pub since_ms: Millis,
-    /// With `needs`: those that aren't done.
+    /// With `needs`: the jobs that have not succeeded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub needs: Option<Vec<JobId>>,
-    /// With `missing_labels`: those that the nearest worker lacks.
+    /// With `missing_labels`: the labels that the nearest worker lacks.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub missing: Option<LabelSet>,
-    /// With `missing_labels`: the online worker that lacks fewest.
+    /// With `missing_labels`: the online worker that lacks the fewest labels.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub nearest: Option<WorkerId>,
-    /// With `busy`: how many online workers have all its labels.
+    /// With `busy`: the number of busy workers that could run the job.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub busy: Option<usize>,
-    /// With `delayed`: when it may start.
+    /// With `delayed`: the earliest start.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until_ms: Option<Millis>,
 }
 
-/// What a queued job waits for.
+/// The reason why a queued job waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum WaitReason {
-    /// Jobs it needs aren't done.
+    /// Jobs that it needs have not succeeded.
     Needs,
     /// No worker is online.
     NoWorker,
-    /// No online worker has all its labels.
+    /// No online worker has all labels of the job.
     MissingLabels,
-    /// The workers that have them are busy.
+    /// The workers that have all labels are busy.
     Busy,
-    /// A retry's delay isn't over.
+    /// The delay before the next attempt has not passed.
     Delayed,
 }
 
-/// Delay between tries.
+/// The delay between attempts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum Backoff {
-    /// At once.
+    /// No delay.
     #[default]
     None,
-    /// The same delay every time.
+    /// A constant delay.
     Fixed {
-        /// Seconds.
+        /// The delay in seconds.
         delay_secs: u64,
     },
-    /// `base * 2^(n-1)` before try n+1, capped.
+    /// `base * 2^(n-1)` before attempt n+1, at most `max`.
     Exponential {
-        /// Seconds before the second try.
+        /// Seconds before the second attempt.
         base_secs: u64,
-        /// The most, in seconds.
+        /// The maximum in seconds.
         max_secs: u64,
     },
 }
 
-/// How a claimed job is retried.
+/// The retry policy of a claimed job.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct RetryPolicy {
-    /// Tries on top of the first.
+    /// Attempts after the first.
     pub max_retries: u32,
-    /// Delay between tries.
+    /// The delay between attempts.
     pub backoff: Backoff,
 }
 
-/// Where a worker looks for outputs.
+/// Where a worker reads outputs from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
@@ -262,49 +261,50 @@ pub enum OutputsFrom {
     File,
 }
 
-/// A claimed job, with all a worker needs to run it. `Debug` shows only which it is: its command may hold secrets.
+/// A claimed job, with everything that a worker needs to run it. `Debug` shows only its ids, because its command may
+/// contain secrets.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct QueuedJob {
-    /// Within its workflow.
+    /// The job's id in its workflow.
     pub job_id: JobId,
-    /// Whose job it is.
+    /// The job's workflow.
     pub workflow_id: WorkflowId,
-    /// Complete in itself: with its environment, for workers that know nothing else.
+    /// The command, with exports of the environment, for workers that read no other field.
     pub command: String,
-    /// What the claiming worker's labels cover.
+    /// The labels that the job requires.
     pub required_labels: LabelSet,
-    /// Retries are the engine's business; a worker may show this.
+    /// The retry policy. The engine applies it; a worker may show it.
     pub retry_policy: RetryPolicy,
-    /// From 0.
+    /// The attempt's number, from 0.
     pub attempt: u32,
-    /// An entry for every job directly needed, `{}` if it gave none, and for no other.
+    /// The outputs of each directly needed job, `{}` for a job without outputs.
     pub upstream_outputs: BTreeMap<JobId, Outputs>,
-    /// When it became ready.
+    /// When the job became ready.
     pub enqueued_at_ms: Millis,
-    /// 0: not delayed.
+    /// The end of the delay before this attempt; 0 if there was none.
     pub delayed_until_ms: Millis,
-    /// For people.
+    /// The job's name, for people.
     #[serde(default)]
     pub name: String,
-    /// Which run of the workflow.
+    /// The number of the workflow's run.
     #[serde(default)]
     pub run: u32,
-    /// Already in `command`; here for executors that don't use a shell.
+    /// The environment, also in `command`. For executors that don't use a shell.
     #[serde(default)]
     pub env: BTreeMap<String, String>,
-    /// The engine's own time limit for the attempt.
+    /// The engine's time limit for the attempt.
     #[serde(default)]
     pub timeout_secs: Option<u64>,
     /// Where outputs are read from.
     #[serde(default)]
     pub outputs_from: OutputsFrom,
-    /// Instead of `upstream_outputs` when those are over [`crate::limits::UPSTREAM_INLINE`]: where to GET them as
-    /// JSON, without a token, for a few minutes.
+    /// The URL of `upstream_outputs` as JSON, if they exceed [`crate::limits::UPSTREAM_INLINE`]. It needs no token and is
+    /// valid for a few minutes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upstream_outputs_url: Option<String>,
-    /// What is to be set in its environment and hidden in its log. Already in `env` and `command`, unless the worker
-    /// registered [`crate::requests::FEATURE_SECRETS`].
+    /// Secrets to set in the job's environment and to mask in its log. They are also in `env` and `command`, unless the
+    /// worker registered [`crate::requests::FEATURE_SECRETS`].
     #[serde(default, skip_serializing_if = "Secrets::is_empty", with = "crate::secrets::revealed")]
     #[cfg_attr(feature = "schema", schemars(with = "std::collections::BTreeMap<SecretName, String>"))]
     pub secrets: Secrets,
@@ -318,41 +318,41 @@ impl fmt::Debug for QueuedJob {
     }
 }
 
-/// A worker's hold on an attempt. Past `granted_at_ms + ttl_secs` it is refused everywhere, unless renewed.
+/// A worker's lease of an attempt. It expires at `granted_at_ms + ttl_secs`, unless renewed. An expired lease is refused.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Lease {
-    /// What every word about this attempt must carry.
+    /// The id that every report about the attempt must carry.
     pub lease_id: LeaseId,
     /// The job.
     pub job_id: JobId,
     /// The job's workflow.
     pub workflow_id: WorkflowId,
-    /// Who holds it.
+    /// The worker that holds the lease.
     pub worker_id: WorkerId,
-    /// Seconds it runs from the grant or the last heartbeat.
+    /// The time to live in seconds, from the grant or the last heartbeat.
     pub ttl_secs: u32,
     /// When it was granted or last renewed.
     pub granted_at_ms: Millis,
 }
 
-/// A claim's answer, when there was a job.
+/// The answer to a claim that received a job.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Claimed {
-    /// What to run.
+    /// The job to run.
     pub job: QueuedJob,
-    /// The hold on it.
+    /// The lease of the attempt.
     pub lease: Lease,
 }
 
-/// A heartbeat's answer.
+/// The answer to a job's heartbeat.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Heartbeat {
-    /// Renewed, unless `cancelled`.
+    /// The lease; renewed, unless `cancelled`.
     pub lease: Lease,
-    /// Stop the job; what it reports is refused.
+    /// True if the worker must stop the job. Its reports are refused.
     pub cancelled: bool,
 }
 
@@ -360,11 +360,11 @@ pub struct Heartbeat {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Reported {
-    /// The next job, if one was asked for and could be given.
+    /// The next job, if the request asked for one and one was ready.
     pub next: Option<Claimed>,
 }
 
-/// Where a log line came from.
+/// The stream that a log line was written to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
@@ -383,13 +383,13 @@ pub struct LogChunk {
     pub workflow_id: WorkflowId,
     /// The job.
     pub job_id: JobId,
-    /// Counts up within an attempt; a number sent twice is shown once.
+    /// The sequence number in the attempt. A number that is sent twice is shown once.
     pub sequence: u64,
     /// One or more lines.
     pub data: String,
-    /// When the worker read it.
+    /// When the worker read the line.
     pub timestamp_ms: Millis,
-    /// Where it came from.
+    /// The stream.
     pub stream: Stream,
 }
 
@@ -397,9 +397,9 @@ pub struct LogChunk {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct QueueInfo {
-    /// Where to receive tickets.
+    /// The queue's URL, from which tickets are received.
     pub url: String,
-    /// What its jobs require.
+    /// The labels that its jobs require.
     pub labels: LabelSet,
 }
 
@@ -407,40 +407,40 @@ pub struct QueueInfo {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Registered {
-    /// The queues of the pools the worker covers, if it polls SQS.
+    /// The queues of the pools whose labels the worker has, if it polls SQS.
     pub queues: Vec<QueueInfo>,
-    /// How often it should send a heartbeat.
+    /// The interval between heartbeats, in seconds.
     pub heartbeat_secs: u64,
 }
 
-/// What a worker does.
+/// The status of a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum WorkerStatus {
     /// Online and running nothing.
     Idle,
-    /// It holds a lease.
+    /// Runs a job.
     Busy,
-    /// Not heard of for [`crate::limits::WORKER_SILENCE`].
+    /// Not seen for [`crate::limits::WORKER_SILENCE`].
     Offline,
 }
 
-/// A worker, as the list shows it.
+/// A worker, as listed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct WorkerInfo {
-    /// Chosen by itself.
+    /// The id that the worker chose.
     pub worker_id: WorkerId,
-    /// What it can do.
+    /// The worker's labels.
     pub labels: LabelSet,
-    /// When it was first heard of.
+    /// When the worker was first seen.
     pub registered_at_ms: Millis,
-    /// When it was last heard of; up to 30 s behind.
+    /// When the worker was last seen, accurate to 30 s.
     pub last_heartbeat_ms: Millis,
-    /// The job it holds a lease on.
+    /// The job that the worker runs.
     pub current_job: Option<JobId>,
-    /// What it does.
+    /// The status.
     pub status: WorkerStatus,
 }
 
@@ -448,17 +448,17 @@ pub struct WorkerInfo {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PoolInfo {
-    /// What its jobs require.
+    /// The labels that its jobs require.
     pub labels: LabelSet,
-    /// The secrets that its jobs name; a worker's token must allow all of them.
+    /// The secrets that its jobs name. A worker's token must allow all of them.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub secrets: BTreeSet<SecretName>,
-    /// Jobs ready for a worker.
+    /// The number of ready jobs.
     pub waiting: u64,
-    /// How long the oldest of them has waited.
+    /// How long the oldest ready job has waited.
     pub oldest_ms: Option<u64>,
-    /// Jobs that run.
+    /// The number of running jobs.
     pub running: u64,
-    /// Online workers that cover the labels, whatever secrets their tokens allow.
+    /// The number of online workers that have the labels, regardless of the secrets that their tokens allow.
     pub workers_online: u64,
 }
