@@ -1,4 +1,4 @@
-//! A worker that speaks the protocol, one call at a time, as the test says.
+//! A worker under control of the test: each method is one call of the protocol.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,7 +22,7 @@ const POOLS_STAY_KNOWN: Duration = Duration::from_millis(1200);
 #[derive(Clone)]
 pub struct Worker {
     cloud: Cloud,
-    /// What it says when it claims.
+    /// The request of its claims.
     pub claim: Claim,
 }
 
@@ -45,7 +45,7 @@ impl Worker {
         &self.claim.worker_id
     }
 
-    /// With these labels instead, separated by commas.
+    /// Replaces its labels. They are separated by commas.
     ///
     /// # Panics
     /// If they aren't labels.
@@ -55,21 +55,21 @@ impl Worker {
         self
     }
 
-    /// Its leases run this many seconds.
+    /// Sets the duration of its leases.
     #[must_use]
     pub fn ttl(mut self, secs: u32) -> Self {
         self.claim.lease_ttl_secs = secs;
         self
     }
 
-    /// Takes jobs without labels too: only for tests that take turns.
+    /// Takes jobs without labels too. Only for tests that run alone.
     #[must_use]
     pub fn takes_anything(mut self) -> Self {
         self.claim.exclusive = false;
         self
     }
 
-    /// With a message's ticket.
+    /// Claims with the ticket of a message.
     #[must_use]
     pub fn holding_ticket(mut self, ticket: impl Into<String>) -> Self {
         self.claim.ticket = Some(ticket.into());
@@ -93,7 +93,7 @@ impl Worker {
         self
     }
 
-    /// Registers as a worker that polls queues; the queues it is to poll.
+    /// Registers as a worker that polls queues. Returns these queues.
     ///
     /// # Panics
     /// If it is refused.
@@ -108,15 +108,15 @@ impl Worker {
         self.cloud.client.register(&register).await.expect("registered").queues
     }
 
-    /// Says deregister.
+    /// Deregisters.
     ///
     /// # Panics
-    /// If that is refused.
+    /// If it is refused.
     pub async fn leaves(&self) {
         self.cloud.client.deregister(self.id()).await.expect("unregistered");
     }
 
-    /// Asks once.
+    /// Claims once.
     ///
     /// # Panics
     /// If it is refused.
@@ -125,22 +125,22 @@ impl Worker {
         claimed.map(|Claimed { job, lease }| HeldLease { cloud: self.cloud.clone(), job, lease })
     }
 
-    /// Asks until it gets a job, whichever.
+    /// Claims until it gets a job.
     pub async fn claims_any(&self) -> HeldLease {
         eventually(&format!("a job for {}", self.id()), async || self.claims_once().await).await
     }
 
-    /// Asks until it gets this job.
+    /// Claims until it gets this job.
     ///
     /// # Panics
-    /// If it gets another.
+    /// If it gets another job.
     pub async fn claims(&self, job: &str) -> HeldLease {
         let hold = self.claims_any().await;
         assert_eq!(hold.job.job_id.as_str(), job, "another job came first");
         hold
     }
 
-    /// Asks as often as it takes to be sure that there is nothing for it.
+    /// Claims several times and expects no job.
     ///
     /// # Panics
     /// If it gets a job.
@@ -155,8 +155,8 @@ impl Worker {
         }
     }
 
-    /// Has `count` workers like this one take and complete whatever there is until all the runs are final: the jobs
-    /// they did, as `<workflow> <job>`, sorted. One that was done twice is there twice.
+    /// Runs `count` workers like this one, which claim and complete jobs until all the runs are final. Returns the jobs
+    /// that they completed, as `<workflow> <job>`, sorted. A job that was completed twice is listed twice.
     ///
     /// # Panics
     /// If a completion is refused.
@@ -175,7 +175,7 @@ impl Worker {
             }
             done
         }));
-        // By one and now and then: of a wide run it is a large answer.
+        // One task asks at intervals, because the answer for a wide run is large.
         let watch = async {
             while !all_final(runs).await {
                 sleep(Duration::from_millis(200)).await;
@@ -197,7 +197,7 @@ async fn all_final(runs: &[&Run]) -> bool {
 #[derive(Clone)]
 pub struct HeldLease {
     cloud: Cloud,
-    /// The job, as the claim carried it.
+    /// The job of the claim's answer.
     pub job: QueuedJob,
     /// The lease.
     pub lease: Lease,
@@ -213,7 +213,7 @@ impl HeldLease {
     /// Reports success, with these outputs.
     ///
     /// # Panics
-    /// If the answer has a next job, which nobody asked for.
+    /// If the answer has a next job.
     pub async fn complete(&self, outputs: &[(&str, &str)]) -> Result<(), Refused> {
         let outputs = outputs.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
         let reported = self.cloud.client.complete(&self.lease.lease_id, &Complete { outputs, next: None }).await?;
@@ -221,7 +221,7 @@ impl HeldLease {
         Ok(())
     }
 
-    /// Reports success, which is accepted.
+    /// Reports success and expects that it is accepted.
     ///
     /// # Panics
     /// If it isn't.
@@ -249,7 +249,7 @@ impl HeldLease {
         Ok(())
     }
 
-    /// Reports a failure that another try could help, which is accepted.
+    /// Reports a retryable failure and expects that it is accepted.
     ///
     /// # Panics
     /// If it isn't.
@@ -262,7 +262,7 @@ impl HeldLease {
         Ok(self.cloud.client.heartbeat(&self.lease.lease_id).await?)
     }
 
-    /// Adds lines to the log, each with its number.
+    /// Adds lines to the log, each with its sequence number.
     pub async fn log(&self, lines: &[(u64, &str)]) -> Result<(), Refused> {
         let piece = |&(sequence, data): &(u64, &str)| LogPiece {
             sequence,
@@ -274,7 +274,7 @@ impl HeldLease {
         Ok(self.cloud.client.logs_push(&self.lease.lease_id, &pieces).await?)
     }
 
-    /// The outputs of the jobs it needs, wherever the claim says they are.
+    /// The outputs of the jobs that it needs, fetched from the claim's URL if there is one.
     ///
     /// # Panics
     /// If they can't be fetched.
@@ -286,13 +286,13 @@ impl HeldLease {
         serde_json::to_value(fetched).expect("outputs are JSON")
     }
 
-    /// Says nothing until the lease has ended.
+    /// Waits until the lease has ended.
     pub async fn sleeps_past_its_lease(&self) {
         let until = self.lease.granted_at_ms + Duration::from_secs(self.lease.ttl_secs.into());
         sleep(until.since(Millis::now()) + Duration::from_millis(100)).await;
     }
 
-    /// What every call under this lease is answered, by name.
+    /// Makes every call with this lease. Returns the answers by the call's name.
     pub async fn tries_everything(&self) -> BTreeMap<&'static str, Result<(), Refused>> {
         BTreeMap::from([
             ("heartbeat", self.heartbeat().await.map(drop)),

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::builder::{FalseyValueParser, Resettable, TypedValueParser};
+use clap::builder::{FalseyValueParser, PossibleValuesParser, Resettable, TypedValueParser};
 use clap::error::ContextKind;
 use clap::{ArgAction, Args, Command, FromArgMatches};
 use client::{DEFAULT_SERVER_URL, Token};
@@ -46,7 +46,7 @@ pub struct WorkerConfig {
     #[arg(long, env = "WORKER_EXCLUSIVE", value_parser = FalseyValueParser::new())]
     pub exclusive: bool,
     /// How the worker learns of jobs: `http` polls the server; `sqs` polls the queues of its pools and needs AWS credentials
-    #[arg(long, env = "WORKER_TRANSPORT", default_value = "http", value_parser = parse_transport)]
+    #[arg(long, env = "WORKER_TRANSPORT", default_value = "http", value_parser = transports())]
     pub transport: Transport,
     /// Number of jobs to run at a time; each has its own `WORKER_SLOT`
     #[arg(long, env = "WORKER_CONCURRENCY", value_name = "N", default_value_t = 1)]
@@ -168,12 +168,9 @@ pub struct ConfigError {
     pub reason: String,
 }
 
-fn parse_transport(text: &str) -> Result<Transport, String> {
-    match text {
-        "http" => Ok(Transport::Http),
-        "sqs" => Ok(Transport::Sqs),
-        _ => Err(format!("{text:?} is not a transport; there are http and sqs")),
-    }
+fn transports() -> impl TypedValueParser<Value = Transport> {
+    let names = PossibleValuesParser::new(["http", "sqs"]);
+    names.map(|name| if name == "sqs" { Transport::Sqs } else { Transport::Http })
 }
 
 /// Reads a length of time as [`protocol::time::parse_duration`] does.

@@ -2,13 +2,15 @@
 
 use std::path::PathBuf;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::Outputs;
-use tokio::sync::watch;
+use protocol::requests::LogPiece;
+use tokio::sync::{mpsc, watch};
 
 use crate::Job;
-use crate::sink::{LogSink, Written};
+use crate::sink::LogSink;
 use crate::stop::StopReason;
 
 /// Runs jobs. The default is [`crate::ShellExecutor`]; another one may start containers or call Rust functions.
@@ -37,23 +39,18 @@ pub trait Executor: Send + Sync + 'static {
     fn execute(&self, job: Job, context: Context) -> impl Future<Output = Result<Outputs, Failure>> + Send;
 }
 
-/// [`Executor`] behind a pointer.
-pub(crate) trait AnyExecutor: Send + Sync {
-    fn execute_boxed<'a>(
-        &'a self,
-        job: Job,
-        context: Context,
-    ) -> Pin<Box<dyn Future<Output = Result<Outputs, Failure>> + Send + 'a>>;
-}
+/// The future of a running job.
+type Execution = Pin<Box<dyn Future<Output = Result<Outputs, Failure>> + Send>>;
 
-impl<E: Executor> AnyExecutor for E {
-    fn execute_boxed<'a>(
-        &'a self,
-        job: Job,
-        context: Context,
-    ) -> Pin<Box<dyn Future<Output = Result<Outputs, Failure>> + Send + 'a>> {
-        Box::pin(self.execute(job, context))
-    }
+/// An [`Executor`] whose type is not known.
+pub(crate) type AnyExecutor = Arc<dyn Fn(Job, Context) -> Execution + Send + Sync>;
+
+pub(crate) fn erase(executor: impl Executor) -> AnyExecutor {
+    let executor = Arc::new(executor);
+    Arc::new(move |job, context| {
+        let executor = Arc::clone(&executor);
+        Box::pin(async move { executor.execute(job, context).await })
+    })
 }
 
 /// Why a job failed. Any error turns into one that is `retryable`.
@@ -125,7 +122,7 @@ impl Context {
 /// The other end of [`Context::detached`].
 #[derive(Debug)]
 pub struct Detached {
-    written: Written,
+    written: mpsc::Receiver<LogPiece>,
     stop: watch::Sender<Option<StopReason>>,
 }
 
@@ -138,6 +135,6 @@ impl Detached {
     /// The next text written to the log: one or more lines, or a part of a very long line. `None` after the last
     /// [`LogSink`] is gone. A job whose log isn't read blocks.
     pub async fn written(&mut self) -> Option<(protocol::wire::Stream, String)> {
-        self.written.next().await.map(|piece| (piece.stream, piece.data))
+        self.written.recv().await.map(|piece| (piece.stream, piece.data))
     }
 }

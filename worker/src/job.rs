@@ -7,15 +7,13 @@ use protocol::mask::Masker;
 use protocol::requests::{Complete, Fail, Next};
 use protocol::wire::{Claimed, Reported};
 use protocol::{Outputs, limits};
-use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::executor::{AnyExecutor, Context, Failure};
 use crate::lease::{self, HeldLease, is_lost};
 use crate::logs::Shipper;
-use crate::masks::Masks;
-use crate::stop::{Stage, StopReason};
-use crate::task::AbortOnDrop;
+use crate::stop::{Shutdown, StopReason};
 use crate::{Job, WorkerConfig};
 use client::retry::retry;
 use client::{Client, ClientError};
@@ -26,13 +24,13 @@ const BEYOND_GRACE: Duration = Duration::from_secs(5);
 /// worker from jobs that have waited longer.
 const IN_SUCCESSION: usize = 20;
 
-/// What all jobs of a worker share: settings, client, executor and shutdown stage.
+/// What all jobs of a worker share: settings, client, executor and shutdown.
 #[derive(Clone)]
 pub(crate) struct WorkerContext {
     pub config: Arc<WorkerConfig>,
     pub client: Client,
-    pub executor: Arc<dyn AnyExecutor>,
-    pub stage: watch::Receiver<Stage>,
+    pub executor: AnyExecutor,
+    pub shutdown: Shutdown,
 }
 
 /// Runs a claimed job, then, in the same slot, each job that the answer to a report brings.
@@ -63,10 +61,9 @@ async fn run_one(
     tracing::info!("{title}: started");
     let began = Instant::now();
     let lease = HeldLease::new(&lease, assignment.at);
-    let _heartbeats = AbortOnDrop::spawn(lease::keep_alive(lease.clone(), worker.client.clone()));
+    let _heartbeats = AbortOnDropHandle::new(tokio::spawn(lease::keep_alive(lease.clone(), worker.client.clone())));
     let masker = Arc::new(Masker::new(job.secrets.values()));
-    let masks = Masks::new(&masker);
-    let (log, shipper) = Shipper::start(worker.client.clone(), lease.clone(), worker.config.log_flush, masks);
+    let (log, shipper) = Shipper::start(worker.client.clone(), lease.clone(), worker.config.log_flush, &masker);
     let context = Context {
         log,
         slot,
@@ -92,7 +89,7 @@ async fn run_one(
         Ok(_) => format!("succeeded in {took:.1} s"),
         Err(failure) => format!("failed in {took:.1} s: {}", failure.error),
     };
-    let claims_next = may_claim_next && *worker.stage.borrow() == Stage::Working;
+    let claims_next = may_claim_next && !worker.shutdown.draining.is_cancelled();
     let next = claims_next.then(|| next_for(&worker.config));
     let at = Instant::now();
     match report(&worker.client, &lease, result, next).await {
@@ -125,26 +122,25 @@ fn describe(reason: StopReason) -> &'static str {
 async fn execute(worker: &WorkerContext, job: Job, context: Context, lease: &HeldLease) -> Result<Outputs, Failure> {
     let time = job.timeout_secs.map_or(Duration::MAX, Duration::from_secs);
     let (client, executor, of_fetch) = (worker.client.clone(), Arc::clone(&worker.executor), lease.clone());
-    let mut task = AbortOnDrop::spawn(async move {
+    let mut task = AbortOnDropHandle::new(tokio::spawn(async move {
         let job = with_upstream_outputs(job, &client, &of_fetch).await?;
-        executor.execute_boxed(job, context).await
-    });
-    let mut stage = worker.stage.clone();
+        executor(job, context).await
+    }));
     let ended = tokio::select! {
-        ended = task.ended() => Some(ended),
+        ended = &mut task => Some(ended),
         () = lease.stopped() => None,
         () = sleep(time) => {
             lease.stop(StopReason::TimedOut);
             None
         }
-        _ = stage.wait_for(|stage| *stage == Stage::Stopping) => {
+        () = worker.shutdown.stopping.cancelled() => {
             lease.stop(StopReason::Shutdown);
             None
         }
     };
     let ended = match ended {
         Some(ended) => ended,
-        None => match timeout(worker.config.grace + BEYOND_GRACE, task.ended()).await {
+        None => match timeout(worker.config.grace + BEYOND_GRACE, task).await {
             Ok(ended) => ended,
             Err(_) => return Err(Failure::retryable("it didn't stop when it was told to")),
         },

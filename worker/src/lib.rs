@@ -15,10 +15,8 @@
 
 pub mod config;
 mod error;
-mod masks;
 mod sink;
 mod stop;
-mod task;
 
 mod executor;
 mod lease;

@@ -1,27 +1,28 @@
 //! Sends a job's log to the server: in batches, with sequence numbers, up to a limit.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::Millis;
+use protocol::mask::{MaskStream, Masker};
 use protocol::requests::LogPiece;
 use protocol::wire::Stream;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::lease::{HeldLease, is_lost};
-use crate::masks::Masks;
 use crate::sink::{LogSink, PIECE};
 use crate::stop::StopReason;
-use crate::task::AbortOnDrop;
 use client::Client;
 use client::retry::retry;
 
-/// The most a job's log may have; the rest is dropped, and a line says so.
+/// The longest log of a job. The rest is dropped, and a line of the log says so.
 pub const LOG_PER_JOB: usize = 64 * 1024 * 1024;
-/// The most text in one request. Escaped it may be six times as long, which is still under
+/// The most text in one request. JSON escapes make it at most six times as long, which is still under
 /// [`protocol::limits::REQUEST_BODY`].
 const BATCH: usize = 256 * 1024;
-/// A batch may be over [`BATCH`] by one piece, which is at most twice [`PIECE`], three times that after replacements.
+/// A batch may exceed [`BATCH`] by one piece: at most twice [`PIECE`], and three times that after replacements.
 const _: () = assert!((BATCH + 3 * 2 * PIECE) * 6 < protocol::limits::REQUEST_BODY);
 /// Lines are joined to chunks of about this size.
 const CHUNK: usize = 64 * 1024;
@@ -29,21 +30,24 @@ const CHUNK: usize = 64 * 1024;
 #[derive(Debug)]
 pub(crate) struct Shipper {
     finish: oneshot::Sender<()>,
-    task: AbortOnDrop<()>,
+    task: AbortOnDropHandle<()>,
 }
 
 impl Shipper {
-    pub fn start(client: Client, lease: HeldLease, flush: Duration, masks: Masks) -> (LogSink, Self) {
+    pub fn start(client: Client, lease: HeldLease, flush: Duration, masker: &Arc<Masker>) -> (LogSink, Self) {
+        let masks = [(); 2].map(|()| MaskStream::new(Arc::clone(masker)));
         let (sink, written) = LogSink::new();
         let (finish, finished) = oneshot::channel();
         let sending = Sending { client, lease, flush, masks, batch: Batch::default() };
-        (sink, Self { finish, task: AbortOnDrop::spawn(sending.run(written.0, finished)) })
+        (sink, Self { finish, task: AbortOnDropHandle::new(tokio::spawn(sending.run(written, finished))) })
     }
 
-    /// Sends what was written so far, and waits until it arrived or the lease is gone. Later writes are dropped.
+    /// Sends the pieces written so far. Returns when they arrived or the lease is gone. Later writes are dropped.
     pub async fn finish(self) {
         let _ = self.finish.send(());
-        self.task.join().await;
+        if let Err(error) = self.task.await {
+            tracing::error!("{error}");
+        }
     }
 }
 
@@ -51,7 +55,8 @@ struct Sending {
     client: Client,
     lease: HeldLease,
     flush: Duration,
-    masks: Masks,
+    /// One for each [`Stream`].
+    masks: [MaskStream; 2],
     batch: Batch,
 }
 
@@ -84,7 +89,7 @@ impl Sending {
                         self.add_held_back();
                         return self.send().await;
                     };
-                    piece.data = self.masks.push(piece.stream, piece.data);
+                    piece.data = self.masks[piece.stream as usize].push(piece.data);
                     if piece.data.is_empty() {
                         continue;
                     }
@@ -108,14 +113,14 @@ impl Sending {
     /// Adds the text that the masks held back, after both streams have ended.
     fn add_held_back(&mut self) {
         for stream in [Stream::Stdout, Stream::Stderr] {
-            let data = self.masks.finish(stream);
+            let data = self.masks[stream as usize].finish();
             if !data.is_empty() {
                 self.batch.add(LogPiece { sequence: 0, data, timestamp_ms: Millis::now(), stream });
             }
         }
     }
 
-    /// Returns when the batch has arrived or was given up. If the lease is lost it never returns; the batch is kept, so that the dropped bytes can be counted.
+    /// Returns when the batch has arrived or was given up. If the lease is lost it never returns; the batch stays, so that the dropped bytes can be counted.
     async fn send(&mut self) {
         if self.batch.pieces.is_empty() {
             return;

@@ -21,17 +21,16 @@ use tokio::sync::oneshot;
 
 use crate::Job;
 use crate::executor::{Context, Executor, Failure};
-use crate::masks::Masks;
 use group::Group;
 use pump::{Pump, Pumped};
 use scratch::Scratch;
 
-/// What the worker knows and a job must not: these are not inherited.
+/// Variables with the worker's own secrets. A job doesn't inherit them.
 const NOT_INHERITED: [&str; 2] = ["WORKER_TOKEN", "WFG_TOKEN"];
-/// What a job leaves running when its command has ended is given this long after SIGTERM.
+/// Time between SIGTERM and SIGKILL for processes that the command left running.
 const LEFTOVER_GRACE: Duration = Duration::from_secs(1);
 
-/// The outputs that a standard output gives which arrives in these parts: the worker's own reading, to be tried on any
+/// Returns the outputs in a standard output that arrives in these parts. For tests with arbitrary
 /// bytes.
 #[doc(hidden)]
 pub fn outputs_of<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Result<Outputs, Failure> {
@@ -67,8 +66,8 @@ async fn run(job: &Job, context: &Context, scratch: &Scratch) -> Result<Outputs,
     let group = Group::of(&child);
     let (exited_sender, exited) = oneshot::channel();
     let read_stdout = job.outputs_from != OutputsFrom::File;
-    let masks = Masks::new(&Arc::new(Masker::new(job.secrets.values())));
-    let pump = Pump::new(&mut child, context.log.clone(), masks, read_stdout).run(exited);
+    let masker = Arc::new(Masker::new(job.secrets.values()));
+    let pump = Pump::new(&mut child, context.log.clone(), &masker, read_stdout).run(exited);
     let supervision = async {
         let status = supervise(&mut child, &group, context).await;
         let _ = exited_sender.send(());
@@ -122,18 +121,18 @@ fn command(job: &Job, context: &Context, scratch: &Scratch) -> Command {
     command
 }
 
-/// Waits for the command's end, or brings it about when the job must stop.
+/// Waits for the command to end. Ends its process group when the job must stop.
 async fn supervise(child: &mut Child, group: &Group, context: &Context) -> io::Result<ExitStatus> {
     tokio::select! {
         status = child.wait() => return status,
         _ = context.stopped() => {}
     }
-    // The shell must be waited for meanwhile: until then it counts as a member of its group.
+    // The shell must be waited for at the same time: a zombie counts as a member of its group.
     let (status, ()) = tokio::join!(child.wait(), group.end(context.grace));
     status
 }
 
-/// Ends what the command left running, and says so.
+/// Ends the processes that the command left running. Returns a line for the log if there were any.
 async fn end_leftovers(group: &Group, pumped: &Pumped) -> Option<&'static str> {
     if group.is_alive() {
         group.end(LEFTOVER_GRACE).await;

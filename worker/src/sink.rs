@@ -1,4 +1,4 @@
-//! A job's log as the job writes it: a bounded queue of pieces.
+//! The writing end of a job's log: a bounded queue of pieces.
 
 use protocol::Millis;
 use protocol::requests::LogPiece;
@@ -16,14 +16,11 @@ const QUEUE: usize = 16;
 #[derive(Clone, Debug)]
 pub struct LogSink(mpsc::Sender<LogPiece>);
 
-/// The reading end of a [`LogSink`].
-#[derive(Debug)]
-pub(crate) struct Written(pub(crate) mpsc::Receiver<LogPiece>);
-
 impl LogSink {
-    pub(crate) fn new() -> (Self, Written) {
+    /// The log and its reading end.
+    pub(crate) fn new() -> (Self, mpsc::Receiver<LogPiece>) {
         let (sender, receiver) = mpsc::channel(QUEUE);
-        (Self(sender), Written(receiver))
+        (Self(sender), receiver)
     }
 
     /// Writes a line, or several if the text contains line ends. Text written after the job's end is dropped.
@@ -41,11 +38,5 @@ impl LogSink {
     pub(crate) async fn write(&self, stream: Stream, data: String) {
         // The sequence number is assigned when the piece is sent. An error means that the log is closed.
         let _ = self.0.send(LogPiece { sequence: 0, data, timestamp_ms: Millis::now(), stream }).await;
-    }
-}
-
-impl Written {
-    pub async fn next(&mut self) -> Option<LogPiece> {
-        self.0.recv().await
     }
 }

@@ -15,11 +15,11 @@ use protocol::wire::QueueInfo;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{Id, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::WorkerConfig;
 use crate::config::ConfigError;
 use crate::source::{Boxed, ClaimResult, ClaimTrigger, Source};
-use crate::task::AbortOnDrop;
 
 /// Delay of a claim without a ticket after a slot became free, so that a ticket that is already in a queue comes first.
 const HEAD_START: Duration = Duration::from_millis(200);
@@ -37,7 +37,7 @@ pub(crate) struct Tickets {
     /// Number of free slots. Dropping it ends the polling.
     room: watch::Sender<usize>,
     events: mpsc::UnboundedReceiver<Event>,
-    following: AbortOnDrop<()>,
+    following: AbortOnDropHandle<()>,
     every: Duration,
     /// When to claim without a ticket.
     due: Instant,
@@ -69,7 +69,7 @@ impl Tickets {
         Ok(Self {
             room,
             events,
-            following: AbortOnDrop::spawn(follow(poller)),
+            following: AbortOnDropHandle::new(tokio::spawn(follow(poller))),
             every,
             due: Instant::now(),
             new_queue: true,
@@ -146,12 +146,12 @@ impl Source for Tickets {
     }
 
     fn end(self: Box<Self>) -> Boxed<'static, ()> {
-        let Self { room, events, mut following, .. } = *self;
+        let Self { room, events, following, .. } = *self;
         Box::pin(async move {
             // Tickets without a result are released.
             drop(events);
             drop(room);
-            let _ = timeout(SHUTDOWN_TIMEOUT, following.ended()).await;
+            let _ = timeout(SHUTDOWN_TIMEOUT, following).await;
         })
     }
 }

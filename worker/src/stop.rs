@@ -1,6 +1,6 @@
 //! Stopping a job, and stopping a worker.
 
-use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 /// Why a job is stopped before it is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,36 +18,27 @@ pub enum StopReason {
     Shutdown,
 }
 
-/// The stage of a worker's shutdown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Stage {
-    Working,
-    /// Claims no more jobs.
-    Draining,
-    /// Stops running jobs.
-    Stopping,
-}
-
 /// Ends a worker from another task. Clones end the same worker.
 #[derive(Clone, Debug)]
-pub struct Shutdown(pub(crate) watch::Sender<Stage>);
+pub struct Shutdown {
+    pub(crate) stopping: CancellationToken,
+    /// A child of `stopping`.
+    pub(crate) draining: CancellationToken,
+}
 
 impl Shutdown {
+    pub(crate) fn new() -> Self {
+        let stopping = CancellationToken::new();
+        Self { draining: stopping.child_token(), stopping }
+    }
+
     /// Claims no more jobs, finishes running ones, ends.
     pub fn drain(&self) {
-        self.advance(Stage::Draining);
+        self.draining.cancel();
     }
 
     /// Claims no more jobs, stops running ones within the grace, reports them as lost and retryable, ends.
     pub fn stop(&self) {
-        self.advance(Stage::Stopping);
-    }
-
-    fn advance(&self, to: Stage) {
-        self.0.send_if_modified(|stage| {
-            let later = *stage < to;
-            *stage = to.max(*stage);
-            later
-        });
+        self.stopping.cancel();
     }
 }

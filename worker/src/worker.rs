@@ -9,15 +9,15 @@ use protocol::wire::{Claimed, QueueInfo, Registered};
 use tokio::sync::watch;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, sleep, timeout};
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::config::WorkerConfig;
 use crate::error::WorkerError;
-use crate::executor::{AnyExecutor, Executor};
+use crate::executor::{AnyExecutor, Executor, erase};
 use crate::job::{self, WorkerContext};
 use crate::shell::ShellExecutor;
 use crate::source::{ClaimResult, ClaimTrigger, PollingSource, Source};
-use crate::stop::{Shutdown, Stage};
-use crate::task::AbortOnDrop;
+use crate::stop::Shutdown;
 use client::retry::{Backoff, retry};
 use client::{Client, ClientError};
 
@@ -48,28 +48,28 @@ const DEREGISTER_INTERVAL: Duration = Duration::from_millis(500);
 /// ```
 pub struct Worker {
     config: WorkerConfig,
-    executor: Arc<dyn AnyExecutor>,
-    stage: watch::Sender<Stage>,
+    executor: AnyExecutor,
+    shutdown: Shutdown,
 }
 
 impl Worker {
     /// A worker that runs jobs as shell commands.
     #[must_use]
     pub fn new(config: WorkerConfig) -> Self {
-        Self { config, executor: Arc::new(ShellExecutor), stage: watch::Sender::new(Stage::Working) }
+        Self { config, executor: erase(ShellExecutor), shutdown: Shutdown::new() }
     }
 
     /// Runs jobs with `executor` instead.
     #[must_use]
     pub fn with_executor(mut self, executor: impl Executor) -> Self {
-        self.executor = Arc::new(executor);
+        self.executor = erase(executor);
         self
     }
 
     /// A handle that shuts the worker down.
     #[must_use]
     pub fn shutdown(&self) -> Shutdown {
-        Shutdown(self.stage.clone())
+        self.shutdown.clone()
     }
 
     /// Runs until it is shut down or, with `once`, `idle_exit` or `drain`, until it has no more to do.
@@ -81,19 +81,19 @@ impl Worker {
         let token = self.config.token.clone().map(|token| token.0).filter(|token| !token.is_empty());
         let client = Client::new(&self.config.server_url, token).map_err(WorkerError::Client)?;
         let config = Arc::new(self.config);
-        let mut stage = self.stage.subscribe();
         tracing::info!("worker {} for {} with labels [{}]", config.worker_id, client.server_url(), config.labels);
         let registered = tokio::select! {
             registered = register(&client, &config) => registered.map_err(WorkerError::Refused)?,
-            _ = stage.wait_for(|stage| *stage >= Stage::Draining) => return Ok(()),
+            () = self.shutdown.draining.cancelled() => return Ok(()),
         };
         let every = heartbeat_time(&registered);
         let (queues, listed) = watch::channel(registered.queues);
-        let heartbeats = AbortOnDrop::spawn(heartbeats(client.clone(), Arc::clone(&config), every, queues));
-        let context = WorkerContext { config, client, executor: self.executor, stage };
+        let heartbeats = tokio::spawn(heartbeats(client.clone(), Arc::clone(&config), every, queues));
+        let heartbeats = AbortOnDropHandle::new(heartbeats);
+        let context = WorkerContext { config, client, executor: self.executor, shutdown: self.shutdown };
         let result = match open_source(&context.config, listed).await {
             Ok(source) => {
-                ClaimLoop::new(context.clone(), self.stage, source).run().await;
+                ClaimLoop::new(context.clone(), source).run().await;
                 Ok(())
             }
             Err(error) => Err(error),
@@ -164,7 +164,6 @@ async fn open_source(
 /// Claims jobs while slots are free.
 struct ClaimLoop {
     context: WorkerContext,
-    stage: watch::Sender<Stage>,
     source: Box<dyn Source>,
     claim: Claim,
     jobs: JoinSet<()>,
@@ -178,7 +177,7 @@ struct ClaimLoop {
 }
 
 impl ClaimLoop {
-    fn new(context: WorkerContext, stage: watch::Sender<Stage>, source: Box<dyn Source>) -> Self {
+    fn new(context: WorkerContext, source: Box<dyn Source>) -> Self {
         let config = &context.config;
         let asks_once = config.drain || config.idle_exit.is_some() || config.transport != Transport::Http;
         let claim = Claim {
@@ -192,7 +191,6 @@ impl ClaimLoop {
         let free = (0..config.concurrency).collect();
         Self {
             context,
-            stage,
             source,
             claim,
             jobs: JoinSet::new(),
@@ -238,12 +236,12 @@ impl ClaimLoop {
         self.finish().await;
     }
 
-    /// Waits for a reason to claim. `None`: a job ended, the stage changed or time passed, so the loop's conditions must be
+    /// Waits for a reason to claim. `None`: a job ended, the worker shuts down or time passed, so the loop's conditions must be
     /// checked first.
     async fn trigger(&mut self) -> Option<ClaimTrigger> {
         tokio::select! {
             biased;
-            _ = self.context.stage.changed() => None,
+            () = self.context.shutdown.draining.cancelled() => None,
             trigger = self.source.trigger(self.free.len()) => Some(trigger),
             Some(ended) = self.jobs.join_next_with_id() => {
                 self.ended(ended);
@@ -256,14 +254,13 @@ impl ClaimLoop {
     /// Sends a claim. On shutdown a claim that waits is not dropped, since its answer may hold a job: a deregister makes the
     /// server answer it early.
     async fn claim(&self, ticket: Option<String>) -> Result<Option<Claimed>, ClientError> {
-        let WorkerContext { client, config, .. } = &self.context;
+        let WorkerContext { client, config, shutdown, .. } = &self.context;
         let claim = Claim { ticket, ..self.claim.clone() };
         let claim = client.claim(&claim);
         tokio::pin!(claim);
-        let mut stage = self.context.stage.clone();
         tokio::select! {
             answer = &mut claim => return answer,
-            _ = stage.wait_for(|stage| *stage > Stage::Working), if self.claim.wait_secs > 0 => {}
+            () = shutdown.draining.cancelled(), if self.claim.wait_secs > 0 => {}
         }
         loop {
             // The deregister may overtake the claim, so it is repeated until the claim is answered.
@@ -280,7 +277,7 @@ impl ClaimLoop {
         let elapsed = |since: Option<Instant>, limit: Option<Duration>| {
             self.jobs.is_empty() && since.zip(limit).is_some_and(|(since, limit)| since.elapsed() >= limit)
         };
-        let done = *self.context.stage.borrow() > Stage::Working
+        let done = self.context.shutdown.draining.is_cancelled()
             || (config.once && self.taken > 0)
             || elapsed(Some(self.idle_since), config.idle_exit)
             || elapsed(self.empty_since, config.drain.then_some(DRAIN));
@@ -295,12 +292,12 @@ impl ClaimLoop {
         self.empty_since = None;
     }
 
-    /// Waits for `time`, or until a job ends (which may have made others ready) or the stage changes.
+    /// Waits for `time`, or until a job ends (which may have made others ready) or the worker shuts down.
     async fn pause(&mut self, time: Duration) {
         tokio::select! {
             () = sleep(time) => {}
             Some(ended) = self.jobs.join_next_with_id() => self.ended(ended),
-            _ = self.context.stage.changed() => {}
+            () = self.context.shutdown.draining.cancelled() => {}
             never = self.source.release() => match never {},
         }
     }
@@ -323,15 +320,13 @@ impl ClaimLoop {
         if !self.jobs.is_empty() {
             tracing::info!("claiming no more jobs; {} still run", self.jobs.len());
         }
-        let deadline = shutdown_deadline(self.context.stage.clone(), self.context.config.shutdown_grace);
+        let deadline = shutdown_deadline(self.context.shutdown.clone(), self.context.config.shutdown_grace);
         tokio::pin!(deadline);
         while !self.jobs.is_empty() {
             tokio::select! {
                 Some(ended) = self.jobs.join_next_with_id() => self.ended(ended),
                 never = self.source.release() => match never {},
-                () = &mut deadline, if *self.context.stage.borrow() < Stage::Stopping => {
-                    Shutdown(self.stage.clone()).stop();
-                }
+                () = &mut deadline, if !self.context.shutdown.stopping.is_cancelled() => self.context.shutdown.stop(),
             }
         }
         self.source.end().await;
@@ -339,10 +334,8 @@ impl ClaimLoop {
 }
 
 /// Resolves when the grace, which starts with the shutdown, has passed. Pending if there is no grace or no shutdown.
-async fn shutdown_deadline(mut stage: watch::Receiver<Stage>, grace: Option<Duration>) {
+async fn shutdown_deadline(shutdown: Shutdown, grace: Option<Duration>) {
     let Some(grace) = grace else { return std::future::pending().await };
-    if stage.wait_for(|stage| *stage >= Stage::Draining).await.is_err() {
-        return std::future::pending().await;
-    }
+    shutdown.draining.cancelled().await;
     sleep(grace).await;
 }

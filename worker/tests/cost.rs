@@ -1,4 +1,4 @@
-//! What a job costs the worker, measured at the program itself.
+//! Measures the memory and the processor time that a job costs the program.
 //!
 //! `WORKER_TEST_FLOOD_MB` says how much the flooding job writes; 200 by default.
 
@@ -10,12 +10,12 @@ use common::{Answer, Fake, job, once};
 #[path = "worker/common/mod.rs"]
 mod common;
 
-/// The unit of the times in `/proc/<pid>/stat`, which on Linux is this for every program.
+/// The unit of the times in `/proc/<pid>/stat` on Linux.
 const TICK: Duration = Duration::from_millis(10);
 const MEMORY_KB: u64 = 50_000;
 const TIME: Duration = Duration::from_millis(100);
 
-/// A worker that runs, and ends with this.
+/// A running worker, killed when this is dropped.
 struct Running(Child);
 
 impl Drop for Running {
@@ -36,7 +36,7 @@ impl Running {
         std::fs::read_to_string(format!("/proc/{}/{file}", self.0.id())).expect("it runs")
     }
 
-    /// The most memory it has had at once.
+    /// Its peak memory.
     fn peak_kb(&self) -> u64 {
         let status = self.proc("status");
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a line for it");
@@ -54,7 +54,7 @@ impl Running {
 }
 
 #[tokio::test]
-async fn a_job_that_writes_without_end_costs_little_memory_and_its_log_is_cut_with_a_word() {
+async fn a_flood_of_output_costs_little_memory_and_the_log_says_where_it_was_cut() {
     let megabytes = std::env::var("WORKER_TEST_FLOOD_MB").map_or(200, |text| text.parse().expect("a number"));
     let bytes: u64 = megabytes * 1_000_000;
     let flood = job(&format!("yes 'a line of a job that has much to say' | head -c {bytes}; echo; echo over >&2"));
@@ -76,7 +76,7 @@ async fn a_job_that_writes_without_end_costs_little_memory_and_its_log_is_cut_wi
 }
 
 #[tokio::test]
-async fn a_server_that_is_slow_to_take_a_flood_costs_no_memory_but_time() {
+async fn a_slow_server_slows_a_flood_down_and_costs_no_memory() {
     let flood = job("yes 'a line of a job that has much to say' | head -c 60000000");
     let grant = once(&flood, 30);
     let server = Fake::start(move |request| {

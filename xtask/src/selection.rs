@@ -44,7 +44,7 @@ pub const LOCALSTACK: [&str; 32] = [
     "secrets::a_worker_whose_token_does_not_name_the_secret_is_never_given_the_job",
     // Workers: the one of this repository, and on queues.
     "real_worker::the_example_runs_each_job_where_its_labels_are_with_the_outputs_of_what_it_needs",
-    "sqs_transport::jobs_are_taken_by_their_tickets_and_a_stale_one_is_thrown_away",
+    "sqs_transport::jobs_are_claimed_by_their_tickets_and_a_stale_ticket_is_deleted",
     // Dead letters. Chaos is left to the soak: beside the other lanes it takes longer than its patience.
     "redrive::what_was_given_up_is_done_once_it_is_put_back_and_what_nobody_can_use_stays",
 ];

@@ -55,13 +55,13 @@ in_every_language!(
     each_job_runs_where_its_labels_are_and_outputs_arrive_as_they_are,
     outputs_from_stdout_are_not_read_when_the_job_says_so,
     a_command_that_fails_is_tried_again_and_its_exit_code_is_shown,
-    outputs_that_cannot_be_taken_fail_the_job_at_once_and_say_why,
+    outputs_that_are_refused_fail_the_job_at_once_with_the_reason,
     a_cancelled_command_is_ended_with_all_its_children_and_nothing_is_reported,
     sigterm_lets_the_job_finish_and_the_exit_code_is_0,
     all_of_a_long_log_arrives,
     a_job_has_its_secret_and_its_log_does_not,
     a_token_in_the_url_is_sent_and_a_report_without_an_answer_is_repeated,
-    a_job_is_kept_while_its_log_is_not_taken_and_the_log_arrives_afterwards,
+    a_job_keeps_its_lease_while_log_requests_fail_and_the_log_arrives_afterwards,
     a_job_has_a_directory_and_may_remove_its_output_file,
 );
 
@@ -148,7 +148,7 @@ async fn a_command_that_fails_is_tried_again_and_its_exit_code_is_shown(language
     assert_eq!(broken.exit_code, Some(7));
 }
 
-async fn outputs_that_cannot_be_taken_fail_the_job_at_once_and_say_why(language: Language) {
+async fn outputs_that_are_refused_fail_the_job_at_once_with_the_reason(language: Language) {
     let cloud = Cloud::connect_with_open_workers().await;
     let _worker = language.starts(&cloud, "{label}");
     let run = cloud
@@ -174,7 +174,7 @@ async fn outputs_that_cannot_be_taken_fail_the_job_at_once_and_say_why(language:
 async fn a_cancelled_command_is_ended_with_all_its_children_and_nothing_is_reported(language: Language) {
     let cloud = Cloud::connect_with_open_workers().await;
     let worker = language.starts(&cloud, "{label}");
-    // One ends when it is asked to, the other has to be killed.
+    // One ends after SIGTERM, the other needs SIGKILL.
     let text = r#"jobs:
   build:
     labels: '{label}'
@@ -235,7 +235,7 @@ async fn a_token_in_the_url_is_sent_and_a_report_without_an_answer_is_repeated(l
     let cloud = Cloud::connect_with_open_workers().await;
     let proxy = RecordingProxy::start(&cloud, Some("/complete")).await;
     let token = cloud.token("worker", &[Scope::Work], "{label}").await;
-    // As a person may write it: `%5F` is `_`.
+    // A URL may contain escapes: `%5F` is `_`.
     let url = proxy.url.replace("http://", &format!("http://w:{}@", token.replace('_', "%5F")));
     let _worker = language.starts_for(&cloud, &url, "{label}");
     let text = r#"jobs: {build: {labels: '{label}', run: 'echo "::set-output url=$SERVER_URL"'}}"#;
@@ -255,14 +255,14 @@ async fn a_job_has_its_secret_and_its_log_does_not(language: Language) {
     has_its_secret_hidden(&cloud, worker.dir()).await;
 }
 
-async fn a_job_is_kept_while_its_log_is_not_taken_and_the_log_arrives_afterwards(language: Language) {
+async fn a_job_keeps_its_lease_while_log_requests_fail_and_the_log_arrives_afterwards(language: Language) {
     let cloud = Cloud::connect_with_open_workers().await;
     let proxy = RecordingProxy::start(&cloud, None).await;
     proxy.refuses(Some("/logs"));
     let worker = language.starts_for(&cloud, &proxy.url, "{label}");
     let text = "jobs: {build: {labels: '{label}', run: 'echo first; until [ -e go ]; do sleep 0.1; done; echo last'}}";
     let run = cloud.submit(text).await;
-    // More than one lease's time.
+    // Longer than one lease.
     let beats = |seen: &[Exchange]| seen.iter().filter(|one| one.path.ends_with("/heartbeat")).count() >= 4;
     proxy.until("four heartbeats", beats).await;
     proxy.refuses(None);

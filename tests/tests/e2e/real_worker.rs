@@ -1,4 +1,4 @@
-//! The worker itself, with real commands, against the target.
+//! The real worker with real commands against the target.
 
 use harness::{Cancelled, Cloud, Failure, RealWorker, Success, eventually, tries_one_job_again_and_fails};
 use serde_json::json;
@@ -45,7 +45,7 @@ async fn the_example_runs_each_job_where_its_labels_are_with_the_outputs_of_what
 }
 
 #[tokio::test]
-async fn several_lines_quotes_and_emoji_written_to_the_output_file_arrive_as_they_are() {
+async fn lines_quotes_and_emoji_in_the_output_file_arrive_unchanged() {
     let cloud = Cloud::connect();
     let _worker = RealWorker::starts(&cloud, "{label}");
     let run = cloud
@@ -87,7 +87,7 @@ async fn a_command_that_fails_is_tried_again_and_its_exit_code_is_shown() {
 }
 
 #[tokio::test]
-async fn a_job_that_gives_too_much_fails_at_once_with_name_size_and_limit() {
+async fn outputs_over_the_limit_fail_the_job_at_once_with_name_size_and_limit() {
     let cloud = Cloud::connect();
     let _worker = RealWorker::starts(&cloud, "{label}");
     let text = r#"jobs:

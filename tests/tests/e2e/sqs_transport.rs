@@ -1,11 +1,11 @@
-//! The worker that polls its pools' queues, where there are queues.
+//! The worker with the transport `sqs`, on targets that have queues.
 
 use harness::{Cloud, Emulator, Exchange, Program, RecordingProxy, Run, Running, Success, eventually, graph};
 use serde_json::Value;
 
 const INSTALL: &str = "`cargo xtask test` names the worker, built with the feature `sqs`, in WFG_TEST_WORKER.";
 
-/// Starts a worker that asks for jobs without a ticket only so often, once it has begun.
+/// Starts a worker that claims without a ticket at the interval `recheck`.
 async fn starts(cloud: &Cloud, emulator: &Emulator, labels: &str, recheck: &str) -> (Program, RecordingProxy) {
     let worker = std::env::var("WFG_TEST_WORKER").unwrap_or_else(|_| panic!("{INSTALL}"));
     let proxy = RecordingProxy::start(cloud, None).await;
@@ -13,7 +13,7 @@ async fn starts(cloud: &Cloud, emulator: &Emulator, labels: &str, recheck: &str)
     let aws = ["env", &endpoint, "AWS_REGION=us-east-1", "AWS_ACCESS_KEY_ID=test", "AWS_SECRET_ACCESS_KEY=test"];
     let worker = [&worker, "--transport", "sqs", "--exclusive", "--poll", "100ms", "--recheck", recheck];
     let program = Program::starts_for(cloud, &proxy.url, &[&aws[..], &worker].concat(), labels, INSTALL);
-    // At once, and when all functions know of its queues.
+    // At once, and when all functions know its queues.
     proxy.until("it has asked twice", |seen| claims(seen).len() >= 2).await;
     (program, proxy)
 }
@@ -32,13 +32,13 @@ async fn queue(cloud: &Cloud) -> String {
     queue.url.clone()
 }
 
-/// Not started yet: its pools are known from now on.
+/// Submits a workflow without starting it. Its pools are known afterwards.
 async fn submits(cloud: &Cloud, jobs: &str) -> Run {
     cloud.submit_with(jobs, false, None).await
 }
 
 #[tokio::test]
-async fn jobs_are_taken_by_their_tickets_and_a_stale_one_is_thrown_away() {
+async fn jobs_are_claimed_by_their_tickets_and_a_stale_ticket_is_deleted() {
     let cloud = Cloud::connect();
     let Some(emulator) = cloud.emulator() else { return };
     let run = submits(&cloud, &graph(["one", "other"])).await;
@@ -60,7 +60,7 @@ async fn jobs_are_taken_by_their_tickets_and_a_stale_one_is_thrown_away() {
 }
 
 #[tokio::test]
-async fn a_ticket_that_is_lost_costs_a_wait_and_not_the_job() {
+async fn a_lost_ticket_only_delays_the_job() {
     let cloud = Cloud::connect();
     let Some(emulator) = cloud.emulator() else { return };
     let hold = "jobs: {hold: {labels: ['{label}', '{label}-hold'], run: 'echo > begun; until [ -e go ]; do sleep 0.05; done'}}";
@@ -78,7 +78,7 @@ async fn a_ticket_that_is_lost_costs_a_wait_and_not_the_job() {
 }
 
 #[tokio::test]
-async fn a_queue_that_somebody_deletes_costs_a_wait_and_no_job() {
+async fn a_deleted_queue_only_delays_jobs() {
     let cloud = Cloud::connect();
     let Some(emulator) = cloud.emulator() else { return };
     let run = submits(&cloud, &graph(["build", "next: build"])).await;
@@ -91,7 +91,7 @@ async fn a_queue_that_somebody_deletes_costs_a_wait_and_no_job() {
 }
 
 #[tokio::test]
-async fn a_pool_that_appears_later_is_followed_after_the_next_heartbeat() {
+async fn the_queue_of_a_new_pool_is_polled_after_the_next_heartbeat() {
     let cloud = Cloud::connect();
     let Some(emulator) = cloud.emulator() else { return };
     let (_worker, proxy) = starts(&cloud, emulator, "{label}", "1h").await;

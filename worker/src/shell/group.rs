@@ -20,12 +20,12 @@ impl Group {
         Self(child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw))
     }
 
-    /// Whether it has a member.
+    /// Whether the group has a member, which may be a zombie.
     pub fn is_alive(&self) -> bool {
         self.signal(None)
     }
 
-    /// SIGTERM; SIGKILL for what is there after `grace`.
+    /// Sends SIGTERM, and SIGKILL if the group still has a member after `grace`.
     pub async fn end(&self, grace: Duration) {
         let until = Instant::now() + grace;
         self.signal(Signal::SIGTERM);
@@ -38,7 +38,7 @@ impl Group {
         }
     }
 
-    /// False if there was nobody to get it.
+    /// Returns false if the group has no member.
     fn signal(&self, signal: impl Into<Option<Signal>>) -> bool {
         self.0.is_some_and(|leader| killpg(leader, signal).is_ok())
     }

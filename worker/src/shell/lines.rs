@@ -9,7 +9,7 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    /// The lines that `bytes` ends, together, with their line ends.
+    /// Adds bytes. Returns all lines that are now complete, with their line ends.
     pub fn push(&mut self, bytes: &[u8]) -> Option<String> {
         let line_end = memchr::memrchr(b'\n', bytes).map(|end| self.rest.len() + end + 1);
         self.rest.extend_from_slice(bytes);
@@ -22,7 +22,7 @@ impl Lines {
         Some(text(std::mem::replace(&mut self.rest, after)))
     }
 
-    /// What the stream ended with, if that wasn't a line end; it gets one.
+    /// Returns the last line if it has no line end, and adds one.
     pub fn finish(&mut self) -> Option<String> {
         let mut rest = std::mem::take(&mut self.rest);
         if rest.is_empty() {
@@ -37,23 +37,11 @@ fn text(bytes: Vec<u8>) -> String {
     String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }
 
-/// How many bytes at the end are the beginning of a character.
+/// Number of bytes at the end that are an incomplete character.
 fn unfinished_char(bytes: &[u8]) -> usize {
-    match std::str::from_utf8(&bytes[bytes.len().saturating_sub(4)..]) {
-        Ok(_) => 0,
-        Err(_) => (1..=3.min(bytes.len()))
-            .find(|&back| {
-                let first = bytes[bytes.len() - back];
-                let length = match first {
-                    0xC0..=0xDF => 2,
-                    0xE0..=0xEF => 3,
-                    0xF0..=0xF7 => 4,
-                    _ => 1,
-                };
-                length > back
-            })
-            .unwrap_or(0),
-    }
+    // The longest character has 4 bytes, so the last chunk of the tail is the end of the text.
+    let tail = &bytes[bytes.len().saturating_sub(4)..];
+    tail.utf8_chunks().last().map_or(0, |chunk| chunk.invalid().len())
 }
 
 #[cfg(test)]
@@ -87,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_utf_8_is_replaced_and_holds_nothing_up() {
+    fn invalid_utf_8_is_replaced_without_delay() {
         assert_eq!(all(b"a\xff\xfeb\n", 2).concat(), "a\u{fffd}\u{fffd}b\n");
         let noise = vec![0xE2; 3 * PIECE];
         let pieces = all(&noise, 8192);

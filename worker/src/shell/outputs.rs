@@ -1,4 +1,4 @@
-//! Outputs, as a job gives them.
+//! Reads a job's outputs from its standard output and from its output file.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -9,36 +9,29 @@ use protocol::{Outputs, limits, outputs};
 use crate::executor::Failure;
 
 const DIRECTIVE: &[u8] = b"::set-output ";
-/// The longest directive line kept: all that a job may give, and its longest name twice over.
+/// The longest directive line: all outputs that a job may give, with a name.
 const LONGEST_LINE: usize = limits::OUTPUTS_PER_JOB + 1024;
-/// Values that replace each other may together be more than the limit, but not without end.
-const KEPT: usize = 4 * limits::OUTPUTS_PER_JOB;
+/// Once the values have this size together, later ones are dropped: they are over the limit.
+const MAX_TOTAL: usize = 4 * limits::OUTPUTS_PER_JOB;
 const LONGEST_FILE: u64 = 16 * 1024 * 1024;
 
-/// Finds the directives in a standard output that arrives in parts. Keeps of it only those.
+/// Finds the directives in a standard output that arrives in parts. No other line is kept in memory.
 #[derive(Debug)]
 pub(super) struct Scanner {
     line: usize,
-    state: State,
+    /// The beginning of the line, as long as it may be a directive.
+    begin: Option<Vec<u8>>,
+    /// The size of the line so far.
+    size: usize,
     outputs: Outputs,
-    kept: usize,
+    /// The size of all values.
+    total: usize,
     failure: Option<Failure>,
-}
-
-#[derive(Debug)]
-enum State {
-    /// What there is of the line may become a directive, or is one.
-    Perhaps(Vec<u8>),
-    /// The line is none.
-    Ordinary,
-    /// The line is a directive over [`LONGEST_LINE`]: its beginning, and its length.
-    TooLong(Vec<u8>, usize),
 }
 
 impl Scanner {
     pub fn new() -> Self {
-        let state = State::Perhaps(Vec::new());
-        Self { line: 1, state, outputs: Outputs::new(), kept: 0, failure: None }
+        Self { line: 1, begin: Some(Vec::new()), size: 0, outputs: Outputs::new(), total: 0, failure: None }
     }
 
     pub fn push(&mut self, mut bytes: &[u8]) {
@@ -50,82 +43,58 @@ impl Scanner {
         self.add(bytes);
     }
 
-    /// What was given, or the first line that is wrong.
+    /// The outputs, or the first line that is wrong.
     pub fn finish(mut self) -> Result<Outputs, Failure> {
         self.end_line();
         self.failure.map_or(Ok(self.outputs), Err)
     }
 
     fn add(&mut self, part: &[u8]) {
-        match &mut self.state {
-            State::Ordinary => {}
-            State::TooLong(_, size) => *size += part.len(),
-            State::Perhaps(kept) => {
-                let undecided = kept.len() < DIRECTIVE.len();
-                if undecided && !begins_alike(kept, part) {
-                    self.state = State::Ordinary;
-                } else if kept.len() + part.len() > LONGEST_LINE {
-                    let size = kept.len() + part.len();
-                    kept.extend_from_slice(part);
-                    kept.truncate(DIRECTIVE.len() + limits::OUTPUT_NAME);
-                    self.state = State::TooLong(std::mem::take(kept), size);
-                } else {
-                    kept.extend_from_slice(part);
-                }
-            }
+        let Some(begin) = &mut self.begin else { return };
+        self.size += part.len();
+        begin.extend_from_slice(&part[..part.len().min(LONGEST_LINE - begin.len())]);
+        let common = begin.len().min(DIRECTIVE.len());
+        if begin[..common] != DIRECTIVE[..common] {
+            self.begin = None;
         }
     }
 
     fn end_line(&mut self) {
-        let line = self.line;
-        match std::mem::replace(&mut self.state, State::Perhaps(Vec::new())) {
-            State::Perhaps(bytes) if bytes.starts_with(DIRECTIVE) => self.read(&bytes, line),
-            State::TooLong(bytes, size) => {
-                let begin = String::from_utf8_lossy(&bytes).into_owned();
-                let limit = limits::OUTPUTS_PER_JOB;
-                let error = format!(
-                    "line {line} of the standard output gives an output of about {size} bytes; \
-                     all outputs of a job together may have {limit} bytes: {begin:.100}…"
-                );
-                self.fail(Failure::permanent(error));
-            }
-            State::Perhaps(_) | State::Ordinary => {}
+        let begin = self.begin.replace(Vec::new()).filter(|begin| begin.len() >= DIRECTIVE.len());
+        let read = begin.map_or(Ok(()), |begin| self.read(&begin));
+        if let Err(error) = read {
+            self.failure.get_or_insert(Failure::permanent(error));
         }
         self.line += 1;
+        self.size = 0;
     }
 
-    fn read(&mut self, bytes: &[u8], line: usize) {
-        let Ok(text) = std::str::from_utf8(bytes) else {
-            let begin = String::from_utf8_lossy(&bytes[..bytes.len().min(100)]);
-            let error = format!("line {line} of the standard output gives an output that is not UTF-8: {begin}");
-            return self.fail(Failure::permanent(error));
-        };
-        match outputs::from_stdout_line(text, line) {
-            Ok(Some((name, value))) if self.kept < KEPT && self.outputs.len() <= limits::OUTPUTS => {
-                self.kept += value.len();
-                if let Some(replaced) = self.outputs.insert(name, value) {
-                    self.kept -= replaced.len();
-                }
-            }
-            // More than KEPT, or one output more than there may be, is over the limit whatever follows, and will be refused for that.
-            Ok(_) => {}
-            Err(error) => self.fail(Failure::permanent(error.to_string())),
+    fn read(&mut self, bytes: &[u8]) -> Result<(), String> {
+        let line = self.line;
+        if self.size > LONGEST_LINE {
+            let (size, limit) = (self.size, limits::OUTPUTS_PER_JOB);
+            let begin = String::from_utf8_lossy(&bytes[..DIRECTIVE.len() + limits::OUTPUT_NAME]);
+            return Err(format!(
+                "line {line} of the standard output gives an output of about {size} bytes; \
+                 all outputs of a job together may have {limit} bytes: {begin:.100}…"
+            ));
         }
-    }
-
-    fn fail(&mut self, failure: Failure) {
-        self.failure.get_or_insert(failure);
+        let text = std::str::from_utf8(bytes).map_err(|_| {
+            let begin = String::from_utf8_lossy(&bytes[..bytes.len().min(100)]);
+            format!("line {line} of the standard output gives an output that is not UTF-8: {begin}")
+        })?;
+        let output = outputs::from_stdout_line(text, line).map_err(|error| error.to_string())?;
+        // More than MAX_TOTAL, or one output more than allowed, is over the limit whatever follows, and will be refused for that.
+        if let Some((name, value)) = output.filter(|_| self.total < MAX_TOTAL && self.outputs.len() <= limits::OUTPUTS)
+        {
+            self.total += value.len();
+            self.total -= self.outputs.insert(name, value).map_or(0, |replaced| replaced.len());
+        }
+        Ok(())
     }
 }
 
-/// Whether `kept` and `part` together are, as far as they go, the beginning of a directive.
-fn begins_alike(kept: &[u8], part: &[u8]) -> bool {
-    let wanted = &DIRECTIVE[kept.len()..];
-    let common = wanted.len().min(part.len());
-    part[..common] == wanted[..common]
-}
-
-/// Reads the output file. One that the job removed gives nothing.
+/// Reads the output file. If the job removed it, there are no outputs.
 pub(super) async fn read_file(path: PathBuf) -> Result<Outputs, Failure> {
     let text = tokio::task::spawn_blocking(move || read_text(&path)).await?;
     let text = text.map_err(|error| Failure::permanent(format!("the output file can't be read: {error}")))?;
@@ -135,7 +104,7 @@ pub(super) async fn read_file(path: PathBuf) -> Result<Outputs, Failure> {
 fn read_text(path: &Path) -> Result<String, String> {
     let text = |error: io::Error| error.to_string();
     match std::fs::metadata(path) {
-        // Opening a pipe that the job put here would wait for a writer.
+        // Opening a named pipe in its place would wait for a writer.
         Ok(found) if !found.is_file() => return Err("it is not a file any more".to_owned()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(String::new()),
         Err(error) => return Err(text(error)),

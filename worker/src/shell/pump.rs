@@ -2,9 +2,11 @@
 
 use std::io;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::Outputs;
+use protocol::mask::{MaskStream, Masker};
 use protocol::wire::Stream;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, ChildStderr, ChildStdout};
@@ -14,17 +16,16 @@ use tokio::time::{Instant, timeout};
 use super::lines::Lines;
 use super::outputs::Scanner;
 use crate::executor::Failure;
-use crate::masks::Masks;
 use crate::sink::LogSink;
 
 const BUFFER: usize = 32 * 1024;
-/// Once the command has exited, its output is over when it was silent for this long, though somebody holds it open;
+/// After the command has exited, reading ends when no output came for this time, although a process has the pipe open;
 const QUIET: Duration = Duration::from_secs(1);
-/// or when reading has waited for this long in all,
+/// or when reading has waited for this time in total;
 const WAITED: Duration = Duration::from_secs(5);
-/// or brought this much, which is more than the pipes can have held.
+/// or after this many bytes, which is more than the buffers of the pipes.
 const REST: usize = 4 * 1024 * 1024;
-/// What is kept of the last line on standard error, for the error's text.
+/// Longest part of the last line on standard error that the error's text contains.
 const LAST_LINE: usize = 500;
 
 /// Reads a command's output, in the order of its arrival.
@@ -33,19 +34,19 @@ pub(super) struct Pump {
     stderr: Source<ChildStderr>,
     scanner: Option<Scanner>,
     log: LogSink,
-    /// Also for the last line, which is cut.
-    masks: Masks,
+    /// One for each [`Stream`]. The log is masked again; this is for the last line, which is cut.
+    masks: [MaskStream; 2],
     last_stderr: String,
     turn: Stream,
 }
 
-/// What was read.
+/// The result of reading both streams.
 pub(super) struct Pumped {
-    /// From standard output, or why it can't be read.
+    /// The outputs from standard output, or why they are refused.
     pub outputs: Result<Outputs, Failure>,
     /// The last line on standard error that isn't blank.
     pub last_stderr: String,
-    /// Whether somebody held the output open after the command had exited.
+    /// Whether a process had the output open after the command had exited.
     pub cut: bool,
 }
 
@@ -64,11 +65,11 @@ impl<R: AsyncRead + Unpin> Source<R> {
         self.pipe.is_some()
     }
 
-    /// The next bytes; none at its end.
+    /// Reads the next bytes. Returns 0 at the end.
     async fn read(&mut self) -> usize {
         let Some(pipe) = &mut self.pipe else { return 0 };
         let read: io::Result<usize> = pipe.read(&mut self.buffer).await;
-        // A pipe that can't be read has ended.
+        // An error counts as the end.
         let count = read.unwrap_or(0);
         if count == 0 {
             self.pipe = None;
@@ -76,32 +77,32 @@ impl<R: AsyncRead + Unpin> Source<R> {
         count
     }
 
-    /// The lines that the bytes just read have ended.
+    /// Returns the lines that are complete after the read.
     fn lines(&mut self, count: usize) -> Option<String> {
         if count == 0 { self.lines.finish() } else { self.lines.push(&self.buffer[..count]) }
     }
 }
 
-/// What an exited command may still bring.
+/// How much output is still read after the command has exited.
 struct Rest {
     wait: Duration,
     bytes: usize,
 }
 
 impl Pump {
-    pub fn new(child: &mut Child, log: LogSink, masks: Masks, read_outputs: bool) -> Self {
+    pub fn new(child: &mut Child, log: LogSink, masker: &Arc<Masker>, read_outputs: bool) -> Self {
         Self {
             stdout: Source::new(child.stdout.take()),
             stderr: Source::new(child.stderr.take()),
             scanner: read_outputs.then(Scanner::new),
             log,
-            masks,
+            masks: [(); 2].map(|()| MaskStream::new(Arc::clone(masker))),
             last_stderr: String::new(),
             turn: Stream::Stdout,
         }
     }
 
-    /// Reads to the end, or until, after `exited`, nothing more is to be expected.
+    /// Reads to the end, or until one of the limits is reached after `exited`.
     pub async fn run(mut self, exited: oneshot::Receiver<()>) -> Pumped {
         let mut exited = pin!(exited);
         let mut rest: Option<Rest> = None;
@@ -130,8 +131,8 @@ impl Pump {
         self.finish().await
     }
 
-    /// The next bytes of either. Nobody can tell which came first if both have some: standard output then begins, and
-    /// they take turns, so that neither keeps the other waiting.
+    /// Reads the next bytes of either stream. If both have some, their order is unknown: standard output comes first, then
+    /// they take turns, so that neither blocks the other.
     async fn read(&mut self) -> (Stream, usize) {
         let (stdout, stderr) = (&mut self.stdout, &mut self.stderr);
         let (out_open, err_open) = (stdout.is_open(), stderr.is_open());
@@ -164,7 +165,7 @@ impl Pump {
             }
         };
         if let Some(lines) = lines {
-            let lines = self.masks.push(stream, lines);
+            let lines = self.masks[stream as usize].push(lines);
             self.write(stream, lines).await;
         }
     }
@@ -186,8 +187,8 @@ impl Pump {
         for (stream, lines) in
             [(Stream::Stdout, self.stdout.lines.finish()), (Stream::Stderr, self.stderr.lines.finish())]
         {
-            let mut rest = lines.map(|lines| self.masks.push(stream, lines)).unwrap_or_default();
-            rest.push_str(&self.masks.finish(stream));
+            let mut rest = lines.map(|lines| self.masks[stream as usize].push(lines)).unwrap_or_default();
+            rest.push_str(&self.masks[stream as usize].finish());
             self.write(stream, rest).await;
         }
         let outputs = self.scanner.map_or_else(|| Ok(Outputs::new()), Scanner::finish);

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use crate::Job;
 
-/// A longer command doesn't fit one argument on Linux (128 KiB) and is run from a file.
+/// Longest command that is passed as an argument, which Linux limits to 128 KiB. A longer one is run from a file.
 const MAX_COMMAND_ARGUMENT: usize = 100_000;
 
 /// A job's files, in a directory that only the worker's user can enter.
@@ -32,7 +32,7 @@ impl Scratch {
         let path = |name: &str| dir.path().join(name);
         let (job_dir, upstream, outputs) = (path("job"), path("upstream.json"), path("outputs"));
         fs::create_dir(&job_dir)?;
-        // With a line end, as text files have: `cat` of it must not run into what the job prints next.
+        // With a line end, so that after `cat` of it the job's next text begins on a new line.
         fs::write(&upstream, serde_json::to_string(&job.upstream_outputs)? + "\n")?;
         fs::write(&outputs, "")?;
         let script = (job.command.len() > MAX_COMMAND_ARGUMENT).then(|| path("command.sh"));
@@ -42,7 +42,7 @@ impl Scratch {
         Ok(Self { dir, job_dir, upstream, outputs, script })
     }
 
-    /// Removes everything, off the threads that serve other jobs, since it may be much.
+    /// Removes all files on a blocking thread, because there may be many.
     pub async fn remove(self) {
         let _ = tokio::task::spawn_blocking(|| self.remove_now()).await;
     }
@@ -50,7 +50,7 @@ impl Scratch {
     fn remove_now(self) {
         let path = self.dir.path().to_owned();
         if self.dir.close().is_err() {
-            // Jobs make directories read-only (Go's module cache, for one), and then nothing in them can be removed.
+            // Some programs make directories read-only (Go's module cache), and files in these can't be removed.
             make_writable(&path);
             if let Err(error) = fs::remove_dir_all(&path) {
                 tracing::warn!("{} can't be removed: {error}", path.display());

@@ -1,4 +1,4 @@
-//! What the client sends, and how it reads what it gets.
+//! The client's requests, and how it reads answers.
 
 use crate::common::{Answer, Fake};
 use client::{Client, ClientError};
@@ -47,7 +47,7 @@ async fn a_token_goes_as_bearer_and_a_password_in_the_url_as_basic() {
 }
 
 #[tokio::test]
-async fn a_list_follows_links_as_far_as_it_was_asked_to() {
+async fn a_list_follows_links_up_to_its_limit() {
     let server = Fake::start(|request| {
         let page = |ids: &[&str]| Value::from(ids.iter().map(|id| workflow(id)).collect::<Vec<_>>()).to_string();
         let link = "link: <https://elsewhere/api/workflows?limit=2&cursor=c%2F1>; rel=\"next\"\r\n";
@@ -78,7 +78,7 @@ async fn a_definition_is_sent_as_it_is_with_its_key() {
 }
 
 #[tokio::test]
-async fn a_refusal_carries_the_servers_words_and_a_foreign_one_is_told_apart() {
+async fn a_refusal_has_the_servers_text_and_a_gateways_refusal_is_recognised() {
     let server = Fake::start(|request| {
         Some(match request.path.as_str() {
             "/api/workflows/own" => Answer::Json(
@@ -110,7 +110,7 @@ async fn a_refusal_carries_the_servers_words_and_a_foreign_one_is_told_apart() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_not_there_is_named_without_password_or_lease() {
+async fn an_unreachable_server_is_named_without_password_or_lease() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("bound");
     drop(listener);
@@ -124,7 +124,7 @@ async fn a_server_that_is_not_there_is_named_without_password_or_lease() {
 }
 
 #[test]
-fn an_address_that_cannot_be_used_is_refused_with_what_was_expected() {
+fn an_unusable_address_is_refused_with_the_expected_form() {
     for bad in ["localhost:3000", "example.com", "ftp://example.com", ""] {
         let error = Client::new(bad, None).expect_err(bad).to_string();
         assert!(error.contains("http://"), "{error}");

@@ -1,4 +1,4 @@
-//! What a worker promises when the server refuses, is away, or changes its mind.
+//! A worker's life with a server that refuses, is unreachable or cancels.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -39,7 +39,7 @@ fn log_text(server: &Fake) -> String {
 }
 
 #[tokio::test]
-async fn a_worker_registers_runs_reports_after_the_whole_log_and_says_goodbye() {
+async fn a_worker_registers_runs_reports_after_the_whole_log_and_deregisters() {
     let server = Fake::start(once(&job("seq 1 3000; echo '::set-output version=1.2'; echo last"), 30)).await;
     run_once(&server, server.config()).await;
 
@@ -129,11 +129,11 @@ async fn a_job_that_ends_before_its_timeout_is_reported() {
 }
 
 #[tokio::test]
-async fn a_report_whose_answer_was_lost_is_repeated_as_it_was() {
+async fn a_report_whose_answer_was_lost_is_repeated_unchanged() {
     let grant = once(&job("echo '::set-output a=1'"), 6);
     let heartbeat_came = AtomicUsize::new(0);
     let server = Fake::start(move |request| match request.path.as_str() {
-        // The report was accepted, so the lease is over.
+        // The report was accepted, so the lease has ended.
         "/api/jobs/L1/heartbeat" => {
             heartbeat_came.fetch_add(1, Ordering::SeqCst);
             refuse(409)
@@ -243,7 +243,7 @@ fn grants(count: usize, command: &'static str) -> impl Fn(&crate::common::Reques
 }
 
 #[tokio::test]
-async fn a_worker_runs_as_many_jobs_at_a_time_as_it_was_told_each_in_its_slot() {
+async fn a_worker_runs_as_many_jobs_at_a_time_as_configured_each_in_its_slot() {
     let dir = tempfile::tempdir().expect("a directory");
     // Each job ends only when all three have begun.
     let command = "touch slot$WORKER_SLOT; until [ -e slot0 ] && [ -e slot1 ] && [ -e slot2 ]; do sleep 0.02; done";
@@ -258,7 +258,7 @@ async fn a_worker_runs_as_many_jobs_at_a_time_as_it_was_told_each_in_its_slot() 
 }
 
 #[tokio::test]
-async fn a_draining_worker_finishes_what_runs_and_a_stopped_one_reports_it_lost() {
+async fn a_draining_worker_finishes_its_jobs_and_a_stopped_one_reports_them_lost() {
     let dir = tempfile::tempdir().expect("a directory");
     let server = Fake::start(grants(9, "echo x > begun; until [ -e go ]; do sleep 0.02; done")).await;
     let config = WorkerConfig { workdir: dir.path().into(), ..server.config() };
@@ -303,7 +303,7 @@ async fn a_job_that_outlasts_the_shutdowns_grace_is_stopped() {
 }
 
 #[tokio::test]
-async fn a_worker_waits_for_a_server_that_is_not_ready_and_gives_up_on_one_that_refuses_it() {
+async fn a_worker_waits_for_a_busy_server_and_ends_if_the_server_refuses_it() {
     let refusals = AtomicUsize::new(3);
     let grant = once(&job("true"), 30);
     let server = Fake::start(move |request| match request.path.as_str() {
@@ -340,7 +340,7 @@ async fn a_worker_that_the_server_forgot_registers_again() {
 }
 
 #[tokio::test]
-async fn a_worker_with_nothing_to_do_ends_when_it_was_told_to() {
+async fn an_idle_worker_ends_as_configured() {
     let server = Fake::start(|_| None).await;
     let config = WorkerConfig { idle_exit: Some(Duration::from_millis(200)), ..server.config() };
     timeout(LONG, Worker::new(config).run()).await.expect("ends").expect("worked");

@@ -1,4 +1,4 @@
-//! A worker that is given its next job with the answer to its report.
+//! A worker that receives its next job in the answer to its report.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -77,7 +77,7 @@ async fn after_twenty_in_succession_the_queue_has_its_turn() {
 }
 
 #[tokio::test]
-async fn a_worker_that_takes_nothing_more_does_not_ask() {
+async fn a_worker_that_ends_asks_for_no_next_job() {
     let server = Fake::start(chain(3)).await;
     let config = WorkerConfig { once: true, ..server.config() };
     timeout(LONG, Worker::new(config).run()).await.expect("ends").expect("worked");
@@ -100,7 +100,7 @@ async fn a_worker_that_takes_nothing_more_does_not_ask() {
 }
 
 #[tokio::test]
-async fn a_report_whose_answer_was_lost_is_repeated_with_its_request_for_more() {
+async fn a_report_whose_answer_was_lost_is_repeated_with_its_request_for_the_next_job() {
     let (chain, lost) = (chain(2), AtomicUsize::new(0));
     let server = Fake::start(move |request| match request.path.as_str() {
         "/api/jobs/L0/complete" if lost.fetch_add(1, Ordering::SeqCst) < 2 => Some(Answer::Drop),
@@ -134,6 +134,6 @@ async fn a_next_job_whose_lease_began_while_its_answer_was_lost_is_renewed_in_ti
     })
     .await;
     work(&server, server.config(), 4).await;
-    // Granted at the first of three reports, for all the worker knows: a third of the ttl has passed.
+    // The worker counts the lease from the first of three reports: a third of the ttl has passed.
     assert_eq!(server.seen("/L1/heartbeat").len(), 1);
 }

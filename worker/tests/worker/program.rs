@@ -103,7 +103,7 @@ async fn a_worker_that_slept_past_its_lease_completes_nothing_once_it_is_lost() 
 }
 
 #[tokio::test]
-async fn a_setting_that_cannot_work_is_said_and_nothing_is_sent() {
+async fn an_unusable_setting_is_named_and_nothing_is_sent() {
     let server = Fake::start(|_| None).await;
     let here = Path::new(".");
     for (arguments, said) in [

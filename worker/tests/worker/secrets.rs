@@ -1,4 +1,4 @@
-//! What a worker does with a job's secrets, with real processes.
+//! A job's secrets in a real worker: environment, logs and errors.
 
 use crate::common::{Fake, Request, job, once};
 use serde_json::{Value, json};
@@ -49,9 +49,9 @@ async fn a_secret_does_not_leave_the_worker_in_a_log() {
 }
 
 #[tokio::test]
-async fn a_secret_in_a_line_of_many_kilobytes_is_hidden_wherever_the_line_is_cut() {
+async fn a_secret_in_a_very_long_line_is_masked_wherever_the_line_is_split() {
     let long = "s3cr3t-".repeat(500);
-    // Of 64 KB a piece is made, so that some secret is in two.
+    // A piece has 64 KB, so that some secret is split between two pieces.
     let command =
         r#"for i in 1 2 3 4 5 6 7 8 9 10; do for j in 1 2 3 4 5 6; do printf '%s|' "$LONG"; done; printf "$i"; done"#;
     let server = run_shell(&with_secrets(command, json!({"LONG": long}))).await;
@@ -67,7 +67,7 @@ async fn a_secret_does_not_leave_the_worker_in_an_error() {
     assert!(error.starts_with("exit code 3: xxx") && !error.contains("hun"), "{error}");
 }
 
-/// Logs and fails with what it was given.
+/// Writes its secret to the log and to its error.
 struct Careless;
 
 impl Executor for Careless {
@@ -87,7 +87,7 @@ async fn the_log_and_error_of_another_executor_are_masked_too() {
 }
 
 #[tokio::test]
-async fn a_job_without_secrets_is_logged_as_it_is() {
+async fn the_log_of_a_job_without_secrets_is_unchanged() {
     let server = run_shell(&job("printf 'hunter22'; sleep 0.1; echo ' ***'")).await;
     assert_eq!(log(&server, "stdout"), "hunter22 ***\n");
 }

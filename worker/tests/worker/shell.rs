@@ -1,4 +1,4 @@
-//! What the shell executor promises, with real processes.
+//! The shell executor with real processes.
 
 use std::path::Path;
 use std::time::Duration;
@@ -68,7 +68,7 @@ async fn until(what: &str, condition: impl Fn() -> bool) {
     panic!("{what}: not in 10 s");
 }
 
-/// Whether the process lives; a zombie doesn't.
+/// Whether the process runs. A zombie doesn't.
 fn lives(pid: &str) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
     stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
@@ -134,7 +134,7 @@ async fn an_output_of_a_megabyte_comes_whole_and_a_larger_one_is_refused_by_name
 }
 
 #[tokio::test]
-async fn an_exit_code_is_a_failure_that_may_be_retried_and_says_the_last_word_on_stderr() {
+async fn a_nonzero_exit_code_is_a_retryable_failure_with_the_last_line_of_stderr() {
     let ran = run("echo first >&2; echo 'no such bucket' >&2; echo >&2; exit 3").await;
     let failure = ran.failure();
     assert_eq!((failure.error.as_str(), failure.exit_code), ("exit code 3: no such bucket", Some(3)));
@@ -151,7 +151,7 @@ async fn three_megabytes_in_one_line_arrive() {
 }
 
 #[tokio::test]
-async fn what_is_not_utf_8_is_replaced() {
+async fn invalid_utf_8_is_replaced() {
     let ran = run("printf 'a\\377b\\n\\303('").await;
     assert_eq!(ran.text(Stream::Stdout), "a\u{fffd}b\n\u{fffd}(\n");
 }
@@ -204,7 +204,7 @@ async fn a_flood_on_stdout_does_not_hide_stderr() {
 }
 
 #[tokio::test]
-async fn a_background_child_that_holds_the_output_does_not_hold_the_worker() {
+async fn a_background_child_with_the_output_open_does_not_delay_the_report() {
     let dir = tempfile::tempdir().expect("a directory");
     let ran = run_in(dir.path(), job("(sleep 0.2; echo late) & sleep 600 & echo $! > pid; echo done")).await;
     assert!(ran.took < Duration::from_secs(8), "{:?}", ran.took);
@@ -216,7 +216,7 @@ async fn a_background_child_that_holds_the_output_does_not_hold_the_worker() {
 }
 
 #[tokio::test]
-async fn a_child_that_never_stops_writing_does_not_hold_the_worker() {
+async fn a_child_that_never_stops_writing_does_not_delay_the_report() {
     let ran = run("yes & echo done").await;
     assert!(ran.took < Duration::from_secs(10), "{:?}", ran.took);
     ran.result.expect("success");
@@ -301,7 +301,7 @@ async fn a_command_too_long_for_an_argument_runs() {
 }
 
 #[tokio::test]
-async fn a_command_that_cannot_start_says_why() {
+async fn a_command_that_cannot_start_names_the_reason() {
     let ran = run("echo \0").await;
     assert!(ran.failure().error.contains("can't start") && !ran.failure().retryable, "{}", ran.failure().error);
     let ran = run_in(Path::new("/nowhere/at/all"), job("true")).await;
@@ -309,7 +309,7 @@ async fn a_command_that_cannot_start_says_why() {
 }
 
 #[tokio::test]
-async fn a_flood_waits_for_its_reader() {
+async fn a_job_waits_while_nobody_reads_its_log() {
     let dir = tempfile::tempdir().expect("a directory");
     let command = "head -c 50000000 /dev/zero | tr '\\0' '\\n' | tee progress; touch ended";
     let (context, mut detached) = Context::detached(dir.path(), Duration::from_secs(5));

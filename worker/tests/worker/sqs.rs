@@ -1,4 +1,4 @@
-//! A worker that polls queues: what it asks them, what it tells them, and that no ticket matters more than a wait.
+//! A worker that polls queues: its calls, and that a lost ticket only delays a job.
 
 use std::collections::BTreeSet;
 use std::process::{ExitStatus, Stdio};
@@ -20,7 +20,7 @@ use tokio::time::{Instant, timeout};
 const SECOND: Duration = Duration::from_millis(25);
 /// A receive waits longer than any test.
 const LONG_SECOND: Duration = Duration::from_mins(1);
-/// What a worker that ends takes at most to tell the queues what became of their messages.
+/// Longest time that an ending worker takes to delete or release its messages.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
 const RECEIVE: &str = "ReceiveMessage";
@@ -43,7 +43,7 @@ impl Listed {
     }
 }
 
-/// A server that lists these queues, wants to hear from its workers each second, and answers claims like this.
+/// A server that lists these queues, asks for a heartbeat each second, and answers claims with `claims`.
 async fn api(listed: &Listed, claim: impl Fn(Option<&str>) -> Value + Send + Sync + 'static) -> Fake {
     let listed = listed.clone();
     Fake::start(move |request| match request.path.as_str() {
@@ -61,7 +61,7 @@ fn granted(command: &str) -> Value {
     json!({"job": job(command), "lease": lease(3)})
 }
 
-/// What every ticket leads to, and nothing else.
+/// Answers every claim with a ticket with a job, and no other claim.
 fn by_ticket(command: &'static str) -> impl Fn(Option<&str>) -> Value {
     move |ticket| ticket.map_or(Value::Null, |_| granted(command))
 }
@@ -72,7 +72,7 @@ fn tickets(server: &Fake) -> Vec<String> {
     claims.iter().filter_map(|claim| claim.json()["ticket"].as_str().map(str::to_owned)).collect()
 }
 
-/// Asks the server no more than once an hour, unless told otherwise.
+/// Claims without a ticket once an hour.
 fn worker(queues: &Queues, server: &Fake) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_workflow-graph-worker"));
     command
@@ -106,7 +106,7 @@ async fn end(child: Child) -> (ExitStatus, String) {
     (output.status, String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
-/// Waits until it has said this on standard error.
+/// Waits until standard error contains this text.
 async fn says(child: &mut Child, text: &str) {
     let mut lines = BufReader::new(child.stderr.as_mut().expect("piped")).lines();
     let said = async {
@@ -136,7 +136,7 @@ async fn a_job_is_taken_by_its_ticket_and_the_message_is_deleted() {
 }
 
 #[tokio::test]
-async fn a_ticket_that_brings_nothing_is_deleted() {
+async fn a_ticket_without_a_job_is_deleted() {
     let queues = Queues::start(LONG_SECOND, &["a"]).await;
     let server = api(&Listed::of(&queues, &["a"]), |_| Value::Null).await;
     queues.send(&[("a", "stale-1"), ("a", "stale-2")]);
@@ -149,7 +149,7 @@ async fn a_ticket_that_brings_nothing_is_deleted() {
 }
 
 #[tokio::test]
-async fn the_message_of_a_claim_that_is_not_answered_comes_back() {
+async fn the_message_of_an_unanswered_claim_becomes_visible_again() {
     let queues = Queues::start(SECOND, &["a"]).await;
     let claims = AtomicUsize::new(0);
     let server = Fake::start({
@@ -183,7 +183,7 @@ async fn the_message_of_a_claim_that_is_not_answered_comes_back() {
 }
 
 #[tokio::test]
-async fn a_ticket_that_was_lost_costs_a_wait_and_not_the_job() {
+async fn a_lost_ticket_only_delays_the_job() {
     let queues = Queues::start(SECOND, &["a"]).await;
     let claims = AtomicUsize::new(0);
     let server = api(&Listed::of(&queues, &["a"]), move |ticket| {
@@ -213,7 +213,7 @@ async fn an_idle_worker_asks_each_queue_three_times_a_minute_and_the_server_once
     let queues = Queues::start(SECOND, &["a", "b"]).await;
     let server = api(&Listed::of(&queues, &["a", "b"]), |_| Value::Null).await;
     let _worker = starts(&mut worker(&queues, &server));
-    // At the start, and once every function must know of the queues.
+    // At the start, and when every function knows the queues.
     server.until("/claim", 2).await;
     for queue in ["a", "b"] {
         let before = queues.count(RECEIVE, queue);
@@ -256,7 +256,7 @@ async fn tickets_without_a_free_slot_are_released_at_once_and_no_more_are_asked_
     assert_eq!(called, allowed(), "the policy in infra/template.yaml lets a worker do what it does, and no more");
 }
 
-/// What the policy for workers in the template says.
+/// The actions that the template's policy for workers allows.
 fn allowed() -> BTreeSet<String> {
     let template = concat!(env!("CARGO_MANIFEST_DIR"), "/../infra/template.yaml");
     let template = std::fs::read_to_string(template).expect("the template");
@@ -267,7 +267,7 @@ fn allowed() -> BTreeSet<String> {
 }
 
 #[tokio::test]
-async fn a_pool_that_appears_later_is_followed_and_one_that_is_gone_is_not() {
+async fn a_new_queue_is_polled_and_a_queue_that_is_no_longer_listed_is_not() {
     let queues = Queues::start(SECOND, &["a", "b"]).await;
     let listed = Listed::of(&queues, &["a"]);
     let server = api(&listed, by_ticket("true")).await;
@@ -278,7 +278,7 @@ async fn a_pool_that_appears_later_is_followed_and_one_that_is_gone_is_not() {
     listed.set(&queues, &["a", "b"]);
     server.until("/complete", 1).await;
     assert_eq!(tickets(&server), ["ticket-b"]);
-    // What became ready before functions knew of the queue has no ticket: at once, and a little later.
+    // A job that became ready before functions knew the queue has no ticket, so there are two claims: at once, and a little later.
     server.until("/claim", 5).await;
 
     listed.set(&queues, &["b"]);
@@ -292,7 +292,7 @@ async fn a_pool_that_appears_later_is_followed_and_one_that_is_gone_is_not() {
 }
 
 #[tokio::test]
-async fn a_queue_that_is_deleted_is_warned_of_once_and_asked_after_each_heartbeat() {
+async fn a_deleted_queue_is_logged_once_and_polled_again_after_each_heartbeat() {
     let queues = Queues::start(LONG_SECOND, &["a", "b"]).await;
     let server = api(&Listed::of(&queues, &["a", "b"]), by_ticket("true")).await;
     let child = starts(&mut worker(&queues, &server));
@@ -328,7 +328,7 @@ async fn where_there_are_no_queues_the_server_is_asked() {
 }
 
 #[tokio::test]
-async fn a_worker_that_is_told_to_end_does_not_wait_for_a_queue() {
+async fn a_worker_that_shuts_down_does_not_wait_for_a_queue() {
     let queues = Queues::start(LONG_SECOND, &["a"]).await;
     let server = api(&Listed::of(&queues, &["a"]), |_| Value::Null).await;
     let child = starts(&mut worker(&queues, &server));
@@ -342,7 +342,7 @@ async fn a_worker_that_is_told_to_end_does_not_wait_for_a_queue() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_worker_that_ends_has_received_and_not_used_is_released() {
+async fn a_worker_that_ends_releases_unused_messages() {
     let queues = Queues::start(LONG_SECOND, &["a"]).await;
     let (go, gate) = mpsc::channel();
     let gate = Mutex::new(gate);
@@ -384,7 +384,7 @@ async fn a_worker_for_one_job_takes_one_and_releases_the_rest() {
 }
 
 #[tokio::test]
-async fn a_worker_that_ends_when_there_is_nothing_asks_the_server_before_it_does() {
+async fn an_idle_worker_claims_once_more_before_it_ends() {
     let queues = Queues::start(LONG_SECOND, &["a"]).await;
     let ends = [["--idle-exit", "16s"], ["--drain", "--once"]].map(async |arguments| {
         let claims = AtomicUsize::new(0);
@@ -402,7 +402,7 @@ async fn a_worker_that_ends_when_there_is_nothing_asks_the_server_before_it_does
 }
 
 #[tokio::test]
-async fn without_a_region_it_says_what_to_set() {
+async fn without_a_region_the_error_names_the_variable() {
     let queues = Queues::start(SECOND, &[]).await;
     let server = api(&Listed::of(&queues, &[]), |_| Value::Null).await;
     let mut command = worker(&queues, &server);

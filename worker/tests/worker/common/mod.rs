@@ -1,4 +1,4 @@
-//! A server of a few lines, for what no real one does on request: refusing, dropping connections, cancelling at once.
+//! A scripted server that can refuse requests, drop connections and cancel jobs.
 #![allow(dead_code, reason = "each test file uses a part")]
 
 use std::sync::Arc;
@@ -55,7 +55,7 @@ impl Drop for Fake {
 type Script = dyn Fn(&Request) -> Option<Answer> + Send + Sync;
 
 impl Fake {
-    /// `script` decides first; what it leaves is answered as an engine without jobs would.
+    /// Starts a server. Requests for which `script` returns `None` get the answers of an engine without jobs.
     pub async fn start(script: impl Fn(&Request) -> Option<Answer> + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("bound"));
@@ -78,7 +78,7 @@ impl Fake {
         self.seen.borrow().clone()
     }
 
-    /// Waits until `count` requests to a path with this end have come.
+    /// Waits until `count` requests to paths with this end have arrived.
     pub async fn until(&self, end: &str, count: usize) -> Vec<Request> {
         let mut seen = self.seen.clone();
         let enough = seen.wait_for(|all| all.iter().filter(|request| request.is(end)).count() >= count);

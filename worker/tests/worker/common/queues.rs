@@ -1,4 +1,4 @@
-//! What stands for SQS: the three calls of a worker over AWS's JSON protocol, with a clock of its own.
+//! A fake SQS: the three calls of a worker over AWS's JSON protocol, with its own clock.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -27,11 +27,11 @@ struct World {
 
 struct Message {
     body: String,
-    /// Of the last time it was received; none while it can be received.
+    /// The handle of the last receive; `None` while the message can be received.
     receipt: Option<String>,
 }
 
-/// What was asked.
+/// A recorded call.
 #[derive(Clone, Debug)]
 pub struct Call {
     pub action: String,
@@ -73,7 +73,7 @@ impl Queues {
         queues
     }
 
-    /// As a server lists it.
+    /// The queue as a server lists it.
     pub fn info(&self, name: &str) -> Value {
         json!({"url": format!("{}/000000000000/{name}", self.url), "labels": ["staging"]})
     }
@@ -96,7 +96,7 @@ impl Queues {
         });
     }
 
-    /// Lets what was received and neither deleted nor released be received again.
+    /// Makes messages visible again that were received and neither deleted nor released.
     pub fn reveal(&self, name: &str) {
         self.world.send_modify(|world| {
             world.queues.get_mut(name).expect("a queue").iter_mut().for_each(|message| message.receipt = None);
@@ -162,7 +162,7 @@ async fn serve(stream: TcpStream, world: watch::Sender<World>, second: Duration)
     }
 }
 
-/// Until there is something to be received, or no such queue.
+/// Waits until a message can be received or the queue is gone.
 async fn wait(world: &watch::Sender<World>, queue: &str, longest: Duration) {
     let mut world = world.subscribe();
     let has = |world: &World| world.queues.get(queue).is_none_or(|all| all.iter().any(|one| one.receipt.is_none()));
