@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write};
 
+use engine::eligibility::{Eligible, admits};
 use protocol::{JobId, LabelSet, WorkerId, limits};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -68,7 +69,11 @@ impl LocalWorkers {
     }
 
     fn may_take(&self, job: &JobDefinition) -> bool {
-        self.members.iter().any(|member| job.settings.labels.may_run_on(&member.labels, self.is_exclusive(member)))
+        let settings = &job.settings;
+        self.members.iter().any(|member| {
+            let worker = Eligible { labels: &member.labels, exclusive: self.is_exclusive(member), grant: None };
+            admits(&settings.labels, &settings.secrets, worker).is_ok()
+        })
     }
 
     /// Of those that were made for the file, each does what it was made for.

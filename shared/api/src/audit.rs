@@ -51,5 +51,5 @@ pub(crate) async fn record_failure<P: Ports>(engine: &Engine<P>, route: &Route, 
 
 fn entry<P: Ports>(engine: &Engine<P>, route: &Route, action: AuditAction) -> AuditEntry {
     let named = format!("{} {}", route.method, route.path);
-    AuditEntry::new(engine.now(), engine.caller().name().cloned(), action, named)
+    AuditEntry::new(engine.now(), engine.caller().name.clone(), action, named)
 }

@@ -21,9 +21,12 @@ use crate::ids::Principal;
 /// A caller's permissions.
 #[derive(Clone, Debug)]
 pub struct Grant {
-    name: Option<TokenName>,
-    principal: Principal,
-    permissions: Permissions,
+    /// The token's name, if there is one.
+    pub name: Option<TokenName>,
+    /// The principal that the caller's leases are bound to.
+    pub principal: Principal,
+    /// What the token allows.
+    pub permissions: Permissions,
 }
 
 impl Grant {
@@ -37,24 +40,6 @@ impl Grant {
     #[must_use]
     pub fn of(token: &TokenRecord) -> Self {
         Self { name: Some(token.name.clone()), principal: token.principal(), permissions: token.permissions.clone() }
-    }
-
-    /// The token's name, if there is one.
-    #[must_use]
-    pub fn name(&self) -> Option<&TokenName> {
-        self.name.as_ref()
-    }
-
-    /// The principal that the caller's leases are bound to.
-    #[must_use]
-    pub fn principal(&self) -> &Principal {
-        &self.principal
-    }
-
-    /// Returns true if the caller may only claim jobs that require a label.
-    #[must_use]
-    pub fn is_exclusive(&self) -> bool {
-        self.permissions.exclusive
     }
 
     /// Returns true if the caller's jobs may use any label and secret.

@@ -108,7 +108,7 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Claim
             });
         }
         self.engine.caller.check_labels(&labels)?;
-        let exclusive = exclusive || self.engine.caller.is_exclusive();
+        let exclusive = exclusive || self.engine.caller.permissions.exclusive;
         let known = self.engine.workers().heard_claiming(&id, &labels, exclusive).await?;
         let sets_secrets = known.features.iter().any(|feature| feature == FEATURE_SECRETS);
         Ok(Claimer { id, labels, exclusive: exclusive || known.exclusive, ttl_secs, sets_secrets })

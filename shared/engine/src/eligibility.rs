@@ -39,7 +39,7 @@ pub fn admits(labels: &LabelSet, secrets: &BTreeSet<SecretName>, worker: Eligibl
     if !missing.is_empty() {
         return Err(WhyNot::MissingLabels(missing));
     }
-    if !labels.may_run_on(worker.labels, worker.exclusive) {
+    if worker.exclusive && labels.is_empty() {
         return Err(WhyNot::Exclusive);
     }
     if worker.grant.is_some_and(|grant| !grant.may_have(secrets)) {

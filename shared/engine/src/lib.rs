@@ -227,12 +227,12 @@ impl<P> Engine<P> {
 
     /// Creates a lease for the caller.
     fn new_lease(&self, job: JobKey, attempt: u32, random: Random) -> LeaseToken {
-        LeaseToken::new(job, attempt, random, self.caller.principal().clone())
+        LeaseToken::new(job, attempt, random, self.caller.principal.clone())
     }
 
     /// Parses a lease id that the caller presents.
     fn lease(&self, text: &str) -> Option<LeaseToken> {
-        LeaseToken::parse(text, self.caller.principal())
+        LeaseToken::parse(text, &self.caller.principal)
     }
 }
 

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::vec;
 
+use futures::TryFutureExt;
 use protocol::{JobId, Outputs, WorkflowId};
 
 use crate::Records;
 use crate::cache::Cache;
 use crate::error::{EngineError, Result};
 use crate::ids::{JobIndex, JobKey, LeaseToken, RunKey};
-use crate::job::{JobRecord, JobSpec, LeaseRecord, OutputsRef, Phase};
+use crate::job::{JobRecord, JobSpec, LeaseRecord, OutputsRef};
 use crate::ports::{ArtifactStore, Consistency, JobStore, RunStore, StoreError, Stored};
 use crate::run::{Control, WorkflowRecord};
 
@@ -26,6 +27,17 @@ pub(crate) type NamesCache = Cache<RunKey, Arc<HashMap<JobId, JobIndex>>>;
 
 pub(crate) fn names_cache() -> NamesCache {
     Cache::new(Duration::MAX, RUNS_CACHED)
+}
+
+/// Reads eventually, and strongly if that finds nothing.
+async fn surely<T, F>(read: impl Fn(Consistency) -> F) -> Result<Option<T>>
+where
+    F: Future<Output = Stored<Option<T>>>,
+{
+    match read(Consistency::Eventual).await? {
+        Some(found) => Ok(Some(found)),
+        None => Ok(read(Consistency::Strong).await?),
+    }
 }
 
 /// A run's jobs in index order, read page by page.
@@ -55,12 +67,9 @@ impl<P: JobStore> Records<'_, P> {
         Ok(jobs)
     }
 
-    /// Returns a job. Reads eventually first, then strongly if the job isn't there.
+    /// Returns a job. Reads strongly if an eventual read doesn't find it.
     pub(crate) async fn job_surely(self, key: &JobKey) -> Result<Option<JobRecord>> {
-        match self.engine.ports.job(key, Consistency::Eventual).await? {
-            Some(record) => Ok(Some(record)),
-            None => Ok(self.engine.ports.job(key, Consistency::Strong).await?),
-        }
+        surely(|how| self.engine.ports.job(key, how)).await
     }
 
     /// Returns a job's spec, from its record or from where it is stored apart.
@@ -69,8 +78,7 @@ impl<P: JobStore> Records<'_, P> {
             return Ok(Cow::Borrowed(spec));
         }
         let found = self.engine.ports.specs(&record.key.run, &[record.key.index]).await?.pop();
-        let spec = found.ok_or_else(|| StoreError::Corrupt(format!("job {} has no spec", record.key)));
-        Ok(Cow::Owned(spec.map_err(EngineError::from)?))
+        Ok(Cow::Owned(found.ok_or_else(|| no_spec(record))?))
     }
 
     /// Returns the specs of these jobs, in their order.
@@ -82,9 +90,7 @@ impl<P: JobStore> Records<'_, P> {
         }
         let spec = |job: &JobRecord| match &job.spec {
             Some(spec) => Ok(spec.as_ref().clone()),
-            None => {
-                read.remove(&job.key.index).ok_or_else(|| StoreError::Corrupt(format!("job {} has no spec", job.key)))
-            }
+            None => read.remove(&job.key.index).ok_or_else(|| no_spec(job)),
         };
         Ok(records.iter().map(spec).collect::<Result<_, _>>()?)
     }
@@ -105,20 +111,20 @@ impl<P: JobStore> Records<'_, P> {
         Ok(())
     }
 
-    /// Returns the job and its lease, if the job runs under this lease. If an eventual read doesn't show that, reads
-    /// strongly.
+    /// Returns the job and its lease, if the job runs under this lease. Reads strongly if an eventual read doesn't show
+    /// that.
     pub(crate) async fn held(self, token: &LeaseToken) -> Result<Option<(JobRecord, LeaseRecord)>> {
-        for how in [Consistency::Eventual, Consistency::Strong] {
-            if let Some(job) = self.engine.ports.job(&token.job, how).await?
-                && let Phase::Running(lease) = &job.phase
-                && lease.fence == token.fence()
-            {
-                let lease = lease.clone();
-                return Ok(Some((job, lease)));
-            }
-        }
-        Ok(None)
+        let held = |job: Option<JobRecord>| {
+            let job = job.filter(|job| job.is_running_under(&token.fence()))?;
+            let lease = job.lease()?.clone();
+            Some((job, lease))
+        };
+        surely(|how| self.engine.ports.job(&token.job, how).map_ok(held)).await
     }
+}
+
+fn no_spec(job: &JobRecord) -> StoreError {
+    StoreError::Corrupt(format!("job {} has no spec", job.key))
 }
 
 impl<P: RunStore> Records<'_, P> {
@@ -128,13 +134,9 @@ impl<P: RunStore> Records<'_, P> {
         found.ok_or_else(|| EngineError::WorkflowNotFound(id.clone()))
     }
 
-    /// Returns a run's control record. Reads eventually first, then strongly if it isn't there, because the run may be
-    /// new.
+    /// Returns a run's control record. Reads strongly if an eventual read doesn't find it, because the run may be new.
     pub(crate) async fn control_surely(self, run: &RunKey) -> Result<Option<Control>> {
-        match self.engine.ports.control(run, Consistency::Eventual).await? {
-            Some(control) => Ok(Some(control)),
-            None => Ok(self.engine.ports.control(run, Consistency::Strong).await?),
-        }
+        surely(|how| self.engine.ports.control(run, how)).await
     }
 
     /// Returns true if the error was caused by the concurrent deletion of the run.
@@ -161,12 +163,9 @@ impl<P: ArtifactStore> Records<'_, P> {
             None => Ok(Outputs::new()),
             Some(OutputsRef::Inline(outputs)) => Ok(outputs.clone()),
             Some(OutputsRef::External { id, size }) => {
-                for how in [Consistency::Eventual, Consistency::Strong] {
-                    if let Some(outputs) = self.engine.ports.outputs(&job.key, id, *size, how).await? {
-                        return Ok(outputs);
-                    }
-                }
-                Err(StoreError::Corrupt(format!("the outputs of job {} are missing", job.key)).into())
+                let outputs = surely(|how| self.engine.ports.outputs(&job.key, id, *size, how)).await?;
+                let missing = || StoreError::Corrupt(format!("the outputs of job {} are missing", job.key));
+                Ok(outputs.ok_or_else(missing)?)
             }
         }
     }

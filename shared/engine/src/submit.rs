@@ -108,7 +108,7 @@ impl<P: RunStore + WorkerRegistry + Dispatcher> Submissions<'_, P> {
 
     /// Prefixes an idempotency key with the caller's token, because another token may use the same key.
     fn scoped(self, key: &str) -> String {
-        format!("{}#{key}", self.engine.caller.name().map_or("", TokenName::as_str))
+        format!("{}#{key}", self.engine.caller.name.as_ref().map_or("", TokenName::as_str))
     }
 
     async fn earlier(self, key: Option<&(String, ReportHash)>, now: Millis) -> Result<Option<Submitted>> {

@@ -90,7 +90,7 @@ impl<P: RunStore + JobStore + WorkerRegistry> Workers<'_, P> {
             id: request.worker_id,
             labels: request.labels,
             transport: request.transport,
-            exclusive: request.exclusive || self.engine.caller.is_exclusive(),
+            exclusive: request.exclusive || self.engine.caller.permissions.exclusive,
             features: request.features,
             registered_at: before.map_or(now, |worker| worker.registered_at),
             last_seen: now,
@@ -140,7 +140,7 @@ impl<P: RunStore + JobStore + WorkerRegistry> Workers<'_, P> {
             let now = self.engine.now();
             let eligible = Eligible {
                 labels: &worker.labels,
-                exclusive: worker.exclusive || self.engine.caller.is_exclusive(),
+                exclusive: worker.exclusive || self.engine.caller.permissions.exclusive,
                 grant: Some(&self.engine.caller),
             };
             for pool in self.engine.ports.pools().await? {

@@ -1,10 +1,8 @@
 //! Tests of what a caller may do with its token.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use engine::access::Grant;
-use engine::clock::ManualClock;
 use engine::ids::{JobKey, Ticket};
 use engine::ports::{JobStore, Pool};
 use engine::submit::Submission;
@@ -15,14 +13,10 @@ use protocol::requests::{Claim, Register};
 use protocol::wire::Claimed;
 use protocol::{LabelSet, SecretName, TokenName, WorkerId};
 
+mod common;
+
 fn engine() -> Engine<Memory> {
     Engine::new(Memory::new())
-}
-
-/// An engine with a clock that the test controls.
-fn engine_with_clock() -> (Engine<Memory>, Arc<ManualClock>) {
-    let clock = Arc::new(ManualClock::default());
-    (engine().with_clock(clock.clone()), clock)
 }
 
 fn token(name: &str, labels: &str) -> NewToken {
@@ -85,7 +79,7 @@ async fn exclusive_token_claims_only_jobs_that_require_a_label() {
 
 #[tokio::test]
 async fn token_is_valid_until_it_expires() {
-    let (engine, clock) = engine_with_clock();
+    let (engine, clock) = common::engine();
     let text = engine.tokens().create(token("t", "")).await.expect("made").token;
     clock.advance(Duration::from_secs(3590));
     engine.tokens().grant_of(&text).await.expect("still good");
@@ -97,7 +91,7 @@ async fn token_is_valid_until_it_expires() {
 
 #[tokio::test]
 async fn every_process_refuses_a_revoked_token_within_30_s() {
-    let (engine, clock) = engine_with_clock();
+    let (engine, clock) = common::engine();
     let text = engine.tokens().create(token("t", "")).await.expect("made").token;
     engine.tokens().grant_of(&text).await.expect("good");
     // Removes the record directly, as another process would.
@@ -145,7 +139,7 @@ async fn first_token_is_created_once_with_all_permissions() {
 
 #[tokio::test]
 async fn token_can_not_act_for_a_worker_with_labels_it_does_not_allow() {
-    let (engine, clock) = engine_with_clock();
+    let (engine, clock) = common::engine();
     let production = caller(&engine, token("p", "production")).await;
     let staging = caller(&engine, token("s", "staging")).await;
     let worker = WorkerId::new("w").expect("an id");

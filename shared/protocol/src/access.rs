@@ -3,8 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use serde::de::Error as _;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use strum::{AsRefStr, Display, EnumString, VariantArray};
 
 #[cfg(feature = "schema")]
@@ -47,11 +46,14 @@ fn not_a_scope(text: &str) -> String {
 }
 
 /// The labels or secrets that a token allows. Written as a list, or as the text `*` for all.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(expecting = "expected a list, or \"*\" for all", bound(deserialize = "T: Deserialize<'de> + Ord"))]
 pub enum Allowed<T> {
     /// Every one, known or not.
+    #[serde(rename = "*")]
     All,
     /// Only these.
+    #[serde(untagged)]
     Only(BTreeSet<T>),
 }
 
@@ -94,31 +96,6 @@ impl<T: fmt::Display> fmt::Display for Allowed<T> {
         match self {
             Self::All => f.pad("*"),
             Self::Only(these) => f.pad(&these.iter().map(T::to_string).collect::<Vec<_>>().join(",")),
-        }
-    }
-}
-
-impl<T: Serialize> Serialize for Allowed<T> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::All => serializer.serialize_str("*"),
-            Self::Only(these) => these.serialize(serializer),
-        }
-    }
-}
-
-impl<'de, T: Deserialize<'de> + Ord> Deserialize<'de> for Allowed<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged, bound = "T: Deserialize<'de> + Ord", expecting = "a list, or \"*\" for all")]
-        enum Written<T> {
-            Text(String),
-            These(BTreeSet<T>),
-        }
-        match Written::deserialize(deserializer)? {
-            Written::Text(text) if text == "*" => Ok(Self::All),
-            Written::Text(text) => Err(D::Error::custom(format!("{text:?} is neither a list nor \"*\" for all"))),
-            Written::These(these) => Ok(Self::Only(these)),
         }
     }
 }

@@ -117,14 +117,6 @@ impl LabelSet {
         Self(self.0.difference(&worker.0).cloned().collect())
     }
 
-    /// Returns true if a worker with the labels `worker` may take a job that requires this set.
-    ///
-    /// An exclusive worker takes only jobs that ask for at least one of its labels.
-    #[must_use]
-    pub fn may_run_on(&self, worker: &Self, exclusive: bool) -> bool {
-        self.0.is_subset(&worker.0) && !(exclusive && self.0.is_empty())
-    }
-
     /// Returns true if the set is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -189,23 +181,15 @@ mod tests {
         assert!(Label::new(&"x".repeat(64)).is_ok());
     }
 
-    #[test]
-    fn exclusive_worker_may_not_run_jobs_without_labels() {
-        assert!(set("").may_run_on(&set("gpu"), false));
-        assert!(!set("").may_run_on(&set("gpu"), true));
-        assert!(set("gpu").may_run_on(&set("gpu,big"), true));
-    }
-
     proptest! {
         #[test]
-        fn job_may_run_exactly_where_no_label_is_missing(
+        fn no_label_is_missing_from_a_superset_and_from_no_other_set(
             job in proptest::collection::btree_set("[a-eA-E]", 0..6),
             worker in proptest::collection::btree_set("[a-eA-E]", 0..6),
         ) {
             let folded = |labels: &BTreeSet<String>| labels.iter().map(|l| l.to_lowercase()).collect::<BTreeSet<_>>();
             let expected = folded(&job).iter().all(|label| folded(&worker).contains(label));
             let parse = |labels: &BTreeSet<String>| LabelSet::parse(labels.iter().map(String::as_str)).expect("good");
-            prop_assert_eq!(parse(&job).may_run_on(&parse(&worker), false), expected);
             prop_assert_eq!(parse(&job).missing_from(&parse(&worker)).is_empty(), expected);
         }
     }
