@@ -87,6 +87,7 @@ impl Worker {
             transport: Transport::Http,
             exclusive: self.claim.exclusive,
             features: features.iter().map(|&feature| feature.to_owned()).collect(),
+            paused: None,
         };
         let registered = self.cloud.client.register(&register).await.expect("registered");
         assert!(registered.queues.is_empty() && registered.heartbeat_secs > 0, "{registered:?}");
@@ -104,6 +105,7 @@ impl Worker {
             transport: Transport::Sqs,
             exclusive: self.claim.exclusive,
             features: Vec::new(),
+            paused: None,
         };
         self.cloud.client.register(&register).await.expect("registered").queues
     }
@@ -244,7 +246,7 @@ impl HeldLease {
 
     /// Reports failure.
     pub async fn fail(&self, error: &str, retryable: bool) -> Result<(), Refused> {
-        let fail = Fail { error: error.to_owned(), retryable, exit_code: Some(3) };
+        let fail = Fail { error: error.to_owned(), retryable, exit_code: Some(3), cause: None };
         self.cloud.client.fail(&self.lease.lease_id, &fail).await?;
         Ok(())
     }

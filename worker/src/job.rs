@@ -174,7 +174,8 @@ async fn report(
         },
         Err(failure) => failure,
     };
-    let fail = Fail { error: cut(failure.error), retryable: failure.retryable, exit_code: failure.exit_code };
+    let fail =
+        Fail { error: cut(failure.error), retryable: failure.retryable, exit_code: failure.exit_code, cause: None };
     retry("report", || Some(lease.ends()), || client.fail(&lease.id, &fail)).await
 }
 

@@ -115,6 +115,7 @@ async fn register(client: &Client, config: &WorkerConfig) -> Result<Registered, 
         transport: config.transport,
         exclusive: config.exclusive,
         features: vec![FEATURE_OUTPUTS_URL.to_owned(), FEATURE_SECRETS.to_owned()],
+        paused: None,
     };
     retry("registering", || None, || client.register(&register)).await
 }
@@ -133,7 +134,7 @@ async fn heartbeats(
 ) {
     loop {
         sleep(every).await;
-        let answer = match client.worker_heartbeat(&config.worker_id).await {
+        let answer = match client.worker_heartbeat(&config.worker_id, None).await {
             Err(error) if error.status() == Some(404) => register(&client, &config).await,
             answer => answer,
         };

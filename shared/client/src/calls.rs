@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use protocol::access::{AuditEntry, CreatedToken, NewToken, TokenInfo};
-use protocol::requests::{Claim, Complete, Fail, LogPiece, Only, Register, Run};
+use protocol::requests::{Claim, Complete, Fail, LogPiece, Only, Register, Run, WorkerHeartbeat};
 use protocol::wire::{Claimed, Heartbeat, LogChunk, PoolInfo, Registered, Reported, WorkerInfo, Workflow};
 use protocol::{JobId, LeaseId, Outputs, Status, TokenName, WorkerId, WorkflowId, limits};
 use reqwest::Method;
@@ -199,9 +199,9 @@ impl Client {
     }
 
     /// Says that the worker lives. Refused with 404 if the server doesn't know it (any more): register again.
-    pub async fn worker_heartbeat(&self, id: &WorkerId) -> Result<Registered, ClientError> {
+    pub async fn worker_heartbeat(&self, id: &WorkerId, paused: Option<String>) -> Result<Registered, ClientError> {
         let path = ["api", "workers", id.as_str(), "heartbeat"];
-        self.request(Method::POST, "worker heartbeat", &path).read().await
+        self.request(Method::POST, "worker heartbeat", &path).json(&WorkerHeartbeat { paused }).read().await
     }
 
     /// Says that the worker ends.

@@ -98,6 +98,7 @@ impl World {
             transport: Transport::Http,
             exclusive: false,
             features: vec![feature.to_owned()],
+            paused: None,
         };
         self.engine.workers().register(request).await.expect("memory answers");
     }
@@ -253,7 +254,7 @@ async fn logs_errors_and_outputs_are_stored_with_secrets_masked() {
     sent.reverse();
     world.engine.reports().append_logs(lease, sent).await.expect("held");
     assert_eq!(log(&world, Stream::Stdout).await, "it is ***, no: ***, not swordfish\n");
-    let report = Fail { error: "no good: hunter22".to_owned(), retryable: false, exit_code: None };
+    let report = Fail { error: "no good: hunter22".to_owned(), retryable: false, exit_code: None, cause: None };
     world.engine.reports().fail(lease, report.clone()).await.expect("held");
     world.engine.reports().fail(lease, report).await.expect("the same report again");
     let job = world.now().await.jobs.remove(0);
@@ -269,7 +270,7 @@ async fn secret_replaced_while_its_job_runs_is_still_masked() {
     kept.become_these(&[("KEY", "new value")]);
     world.claim("w").await.expect("another, with the new value");
     let lease = &first.lease.lease_id.0;
-    let report = Fail { error: "old value, new value".to_owned(), retryable: false, exit_code: None };
+    let report = Fail { error: "old value, new value".to_owned(), retryable: false, exit_code: None, cause: None };
     world.engine.reports().fail(lease, report).await.expect("held");
     let job = world.now().await.jobs.into_iter().find(|job| job.id == first.job.job_id).expect("it is there");
     assert_eq!(job.error.as_deref(), Some("***, ***"));

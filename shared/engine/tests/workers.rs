@@ -14,7 +14,14 @@ async fn features_over_their_limit_are_refused_and_others_stored_whole() {
         let labels = LabelSet::default();
         engine
             .workers()
-            .register(Register { worker_id: id, labels, transport: Transport::Http, exclusive: false, features })
+            .register(Register {
+                worker_id: id,
+                labels,
+                transport: Transport::Http,
+                exclusive: false,
+                features,
+                paused: None,
+            })
             .await
             .map_err(|error| error.to_string())
     };

@@ -64,6 +64,8 @@ pub const ANSWER_ESCAPED: usize = 6_000_000;
 pub const OUTPUTS_IN_STATUS: usize = 4 * 1024;
 /// The error text a worker reports; the rest is cut.
 pub const ERROR_TEXT: usize = 4 * 1024;
+/// The reason for which a worker pauses; the rest is cut.
+pub const PAUSED: usize = 1024;
 /// Longest `Idempotency-Key`.
 pub const IDEMPOTENCY_KEY: usize = 255;
 /// Longest name of a token.

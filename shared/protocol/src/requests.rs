@@ -27,6 +27,18 @@ pub struct Register {
     /// Optional protocol features that the worker supports: `outputs_url`, `secrets`. Unknown ones are ignored.
     #[serde(default)]
     pub features: Vec<String>,
+    /// Why the worker claims no jobs at present; absent if it does. Cut at [`PAUSED`](crate::limits::PAUSED).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused: Option<String>,
+}
+
+/// `POST /api/workers/{id}/heartbeat`; the body is optional.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct WorkerHeartbeat {
+    /// Why the worker claims no jobs at present; absent if it does. Cut at [`PAUSED`](crate::limits::PAUSED).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused: Option<String>,
 }
 
 /// The feature of a worker that fetches `upstream_outputs_url`.
@@ -119,6 +131,21 @@ pub struct Fail {
     /// The command's exit code, if it ran.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i32>,
+    /// Whose failure it is; absent: the job's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<FailCause>,
+}
+
+/// Whose failure a report is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum FailCause {
+    /// The worker's: it can't run jobs at present. The job goes back without using a try.
+    Worker,
+    /// The job's. So is any other word.
+    #[serde(other)]
+    Job,
 }
 
 /// `POST /api/jobs/{lease_id}/logs`.

@@ -98,7 +98,7 @@ async fn a_stream_goes_on_with_the_next_try() {
     let mut reader = Reader::open(&world, &id, None).await;
     log(&world, &first, 5, "first try\n").await;
     reader.until("first try").await;
-    let fail = Fail { error: "no".into(), retryable: true, exit_code: Some(1) };
+    let fail = Fail { error: "no".into(), retryable: true, exit_code: Some(1), cause: None };
     world.client.fail(&first.lease.lease_id, &fail).await.expect("accepted");
     let second = world.client.claim(&claim("w", "", 20)).await.expect("answered").expect("the job again");
     log(&world, &second, 0, "second try\n").await;
@@ -115,7 +115,7 @@ async fn a_stream_that_comes_back_after_a_retry_misses_nothing_of_either_try() {
     for (sequence, text) in ["first 0\n", "first 1\n", "first 2\n"].into_iter().enumerate() {
         log(&world, &first, sequence as u64, text).await;
     }
-    let fail = Fail { error: "no".into(), retryable: true, exit_code: Some(1) };
+    let fail = Fail { error: "no".into(), retryable: true, exit_code: Some(1), cause: None };
     world.client.fail(&first.lease.lease_id, &fail).await.expect("accepted");
     let second = world.client.claim(&claim("w", "", 20)).await.expect("answered").expect("the job again");
     for (sequence, text) in ["second 0\n", "second 1\n"].into_iter().enumerate() {

@@ -108,7 +108,7 @@ async fn ten_thousand_jobs_are_skipped_cancelled_and_deleted() {
     let id = client.submit_yaml(&format!("jobs:\n  j0: {{run: x}}\n{behind}"), true, None).await.expect("good").id;
     let began = Instant::now();
     let claimed = client.claim(&claim("w", "", 20)).await.expect("answered").expect("j0 is ready");
-    let fail = Fail { error: "no".to_owned(), retryable: false, exit_code: None };
+    let fail = Fail { error: "no".to_owned(), retryable: false, exit_code: None, cause: None };
     client.fail(&claimed.lease.lease_id, &fail).await.expect("accepted");
     let skipped = goes_on_to_its_end(&client, &id).await;
     assert_eq!(skipped.status, Status::Failure);

@@ -168,9 +168,11 @@ async fn report(
         Said::Success(outputs) => {
             engine.reports().complete(&lease.id, outputs, next.map(|(by, ttl)| by.next(ttl))).await
         }
-        Said::Failure { error, retryable } => {
-            engine.reports().fail(&lease.id, Fail { error, retryable, exit_code: Some(1) }).await.map(|()| None)
-        }
+        Said::Failure { error, retryable } => engine
+            .reports()
+            .fail(&lease.id, Fail { error, retryable, exit_code: Some(1), cause: None })
+            .await
+            .map(|()| None),
     }
 }
 
@@ -240,6 +242,7 @@ impl Identity {
             transport: self.transport,
             exclusive: self.exclusive,
             features: Vec::new(),
+            paused: None,
         }
     }
 

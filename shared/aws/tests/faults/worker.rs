@@ -69,7 +69,7 @@ impl Workers {
             FRAIL if self.first_time("dropped") => return Ok(None),
             "y" => return self.cancel_under(&claimed, tally).await,
             "b" if self.first_time("failed") => {
-                let said_of = Fail { error: "it broke".into(), retryable: true, exit_code: Some(1) };
+                let said_of = Fail { error: "it broke".into(), retryable: true, exit_code: Some(1), cause: None };
                 let answer = repeated(tally, || self.engine.reports().fail(lease, said_of.clone())).await;
                 return unless_over(&claimed, answer).map_err(said("fail")).map(|_| None);
             }

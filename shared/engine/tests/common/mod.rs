@@ -88,7 +88,7 @@ impl World {
     }
 
     pub async fn fail(&self, claimed: &Claimed, retryable: bool) -> Result<(), EngineError> {
-        let report = Fail { error: "it broke".into(), retryable, exit_code: Some(1) };
+        let report = Fail { error: "it broke".into(), retryable, exit_code: Some(1), cause: None };
         self.engine.reports().fail(&claimed.lease.lease_id.0, report).await
     }
 
