@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use futures::stream::{self, StreamExt, TryStreamExt};
+use protocol::wire::Workflow;
 use protocol::{Millis, TokenName, WorkflowId};
 
 use crate::Submissions;
@@ -22,7 +23,7 @@ pub const KEY_KEPT: Duration = Duration::from_hours(24);
 const BATCH: usize = 25;
 const BATCHES_AT_ONCE: usize = 8;
 /// Attempts to write a run's records, each under a fresh run key.
-const LAYOUTS: usize = 3;
+const STAGINGS: usize = 3;
 
 /// The name of a workflow whose definition has no name.
 const UNNAMED: &str = "workflow";
@@ -41,12 +42,12 @@ pub struct Submission {
 }
 
 /// The response to a submission.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Submitted {
-    /// The workflow.
+    /// The workflow's id.
     pub workflow: WorkflowId,
-    /// True if an earlier request with the same key created the workflow.
-    pub repeat: bool,
+    /// The workflow as this request created it. `None` if an earlier request with the same key created it.
+    pub created: Option<Box<Workflow>>,
 }
 
 impl<P: RunStore + WorkerRegistry + Dispatcher> Submissions<'_, P> {
@@ -80,6 +81,7 @@ impl<P: RunStore + WorkerRegistry + Dispatcher> Submissions<'_, P> {
         };
         let control = new_control(&workflow, &jobs, if submission.run { Some(now) } else { None });
         let id = workflow.id.clone();
+        let record = workflow.clone();
         let idempotency = submission.key.clone().map(|(key, body)| Idempotency {
             key: self.scoped(&key),
             body,
@@ -96,7 +98,8 @@ impl<P: RunStore + WorkerRegistry + Dispatcher> Submissions<'_, P> {
             Committed::Superseded => return Err(EngineError::Moved(id)),
         }
         self.engine.timers().first_timer(&control).await;
-        Ok(Submitted { workflow: id, repeat: false })
+        let created = self.engine.queries().committed(record, &control, &jobs);
+        Ok(Submitted { workflow: id, created: Some(Box::new(created)) })
     }
 
     /// Returns true if a refused commit was already applied by this request: its response was lost, and the client
@@ -115,7 +118,7 @@ impl<P: RunStore + WorkerRegistry + Dispatcher> Submissions<'_, P> {
         let Some((key, body)) = key else { return Ok(None) };
         match self.engine.ports.idempotency(&self.scoped(key), now).await? {
             None => Ok(None),
-            Some(kept) if kept.body == *body => Ok(Some(Submitted { workflow: kept.workflow, repeat: true })),
+            Some(kept) if kept.body == *body => Ok(Some(Submitted { workflow: kept.workflow, created: None })),
             Some(_) => Err(EngineError::KeyReused { key: key.clone() }),
         }
     }
@@ -133,8 +136,8 @@ impl<P: RunStore + WorkerRegistry + Dispatcher> Submissions<'_, P> {
         loop {
             let run = RunKey::new(self.engine.random());
             match stage(run.clone()).await {
-                Err(EngineError::Store(StoreError::Unavailable(text))) if tries < LAYOUTS => {
-                    tracing::warn!(%run, text, tries, "laying out a run under another key");
+                Err(EngineError::Store(StoreError::Unavailable(text))) if tries < STAGINGS => {
+                    tracing::warn!(%run, text, tries, "writing the records of a run again, under another key");
                     tries += 1;
                 }
                 done => return Ok((run, done?)),

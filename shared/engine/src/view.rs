@@ -10,7 +10,8 @@ use crate::Queries;
 use crate::error::{EngineError, Result};
 use crate::ids::JobIndex;
 use crate::job::{JobOutcome, JobRecord, JobSpec, OutputsRef, Phase};
-use crate::ports::{ArtifactStore, Consistency, JobStore, ListCursor, RunStore, Source, WorkerRegistry};
+use crate::plan::{self, Planned};
+use crate::ports::{ArtifactStore, Consistency, JobStore, ListCursor, NewItem, RunStore, Source, WorkerRegistry};
 use crate::run::{Control, RunState, WorkflowRecord};
 use crate::why::{self, Queued};
 use crate::workers::OnlineWorker;
@@ -22,6 +23,8 @@ pub struct WorkflowPage {
     pub workflows: Vec<Workflow>,
     /// The cursor of the next page.
     pub next: Option<ListCursor>,
+    /// The number of workflows that the next page must still skip.
+    pub skip: usize,
 }
 
 /// How much data of a job is read.
@@ -53,66 +56,68 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry> Queries<'_, P> {
         self.assemble(record, Detail::Full).await
     }
 
-    /// Returns workflows, newest first, optionally only those with `status`.
+    /// Returns workflows, newest first, after the first `skip` ones, optionally only those with `status`.
     ///
-    /// The page ends before the response would exceed [`limits::ANSWER`].
+    /// The page ends before the response would exceed [`limits::ANSWER`], and after [`limits::LIST_SCAN`] workflows with
+    /// another status. Then it may have fewer than `limit` workflows, or none, although more follow.
     pub async fn workflows(
         self,
         mut after: Option<ListCursor>,
         limit: usize,
-        skip: usize,
+        mut skip: usize,
         status: Option<Status>,
     ) -> Result<WorkflowPage> {
         let mut workflows = Vec::new();
-        let mut skip = skip;
-        let mut size = 0;
-        loop {
+        let (mut size, mut passed) = (0, 0);
+        while passed < limits::LIST_SCAN {
             let page = self.engine.ports.workflows(after.as_ref(), limit.clamp(1, 100)).await?;
             if page.is_empty() {
-                return Ok(WorkflowPage { workflows, next: None });
+                return Ok(WorkflowPage { workflows, next: None, skip: 0 });
             }
-            for record in page {
+            let wanted = try_join_all(page.iter().map(|record| self.has_status(record, status))).await?;
+            for (record, wanted) in page.into_iter().zip(wanted) {
                 let cursor = ListCursor { created_at: record.created_at, id: record.id.clone() };
-                if status.is_some() && status != Some(self.status_of(&record).await?) {
-                    after = Some(cursor);
-                    continue;
-                }
-                if skip > 0 {
+                if !wanted {
+                    passed += 1;
+                } else if skip > 0 {
                     skip -= 1;
-                    after = Some(cursor);
-                    continue;
-                }
-                let workflow = match self.assemble(record, Detail::Listed).await {
-                    // The workflow was deleted after the list was read.
-                    Err(EngineError::WorkflowNotFound(_)) => {
-                        after = Some(cursor);
-                        continue;
+                } else if let Some(workflow) = self.listed(record, status).await? {
+                    size += json_size(&workflow);
+                    if workflows.len() == limit || (size > limits::ANSWER * 4 / 5 && !workflows.is_empty()) {
+                        return Ok(WorkflowPage { workflows, next: after, skip });
                     }
-                    assembled => assembled?,
-                };
-                size += json_size(&workflow);
-                if workflows.len() == limit || (size > limits::ANSWER * 4 / 5 && !workflows.is_empty()) {
-                    return Ok(WorkflowPage { workflows, next: after });
+                    workflows.push(workflow);
                 }
-                workflows.push(workflow);
                 after = Some(cursor);
             }
         }
+        Ok(WorkflowPage { workflows, next: after, skip })
     }
 
-    async fn status_of(self, record: &WorkflowRecord) -> Result<Status> {
-        if let Some(end) = record.ended {
-            return Ok(end.status);
+    async fn has_status(self, record: &WorkflowRecord, status: Option<Status>) -> Result<bool> {
+        let Some(status) = status else { return Ok(true) };
+        let control = match record.ended {
+            Some(_) => None,
+            None => self.engine.ports.control(&record.run, Consistency::Eventual).await?,
+        };
+        Ok(status_of(record, control.as_ref()) == status)
+    }
+
+    /// Returns a workflow as lists show it, or `None` if it was deleted or changed its status after the list was read.
+    async fn listed(self, record: WorkflowRecord, status: Option<Status>) -> Result<Option<Workflow>> {
+        match self.assemble(record, Detail::Listed).await {
+            Err(EngineError::WorkflowNotFound(_)) => Ok(None),
+            assembled => Ok(Some(assembled?).filter(|workflow| status.is_none_or(|status| status == workflow.status))),
         }
-        let control = self.engine.ports.control(&record.run, Consistency::Eventual).await?;
-        Ok(open_status(control.map(|control| control.state)))
     }
 
     async fn assemble(self, record: WorkflowRecord, detail: Detail) -> Result<Workflow> {
         let control = self.engine.ports.control(&record.run, Consistency::Strong).await?;
         let control = control.ok_or_else(|| EngineError::WorkflowNotFound(record.id.clone()))?;
         let mut records = self.engine.records().all_jobs(&record.run, Consistency::Eventual).await?;
-        if records.len() != control.jobs as usize {
+        // An eventual read may lag behind the control record.
+        let over = control.state == RunState::Final;
+        if records.len() != control.jobs as usize || (over && !records.iter().all(JobRecord::is_ended)) {
             records = self.engine.records().all_jobs(&record.run, Consistency::Strong).await?;
         }
         let specs = self.engine.records().specs_of(&record.run, &records).await;
@@ -127,26 +132,14 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry> Queries<'_, P> {
             let filled = self.fill_outputs(&records, &mut jobs).await;
             self.engine.records().unless_deleted(&record, filled).await?;
         }
-        jobs.sort_by_key(|(place, _)| *place);
-        let status = record.ended.map_or_else(|| open_status(Some(control.state)), |end| end.status);
-        Ok(Workflow {
-            id: record.id,
-            name: record.name,
-            trigger: record.trigger,
-            jobs: jobs.into_iter().map(|(_, job)| job).collect(),
-            status,
-            run: record.number,
-            created_at_ms: record.created_at,
-            started_at_ms: control.opened_at,
-            finished_at_ms: record.ended.map(|end| end.at),
-        })
+        Ok(workflow(record, &control, jobs))
     }
 
     /// Reads small external outputs into `jobs`, which has the order of `records`.
     async fn fill_outputs(self, records: &[JobRecord], jobs: &mut [(u32, Job)]) -> Result<()> {
         let small = |job: &JobRecord| matches!(job.outputs(), Some(OutputsRef::External { size, .. }) if *size <= limits::OUTPUTS_IN_STATUS);
-        let places: Vec<usize> = (0..records.len()).filter(|&at| small(&records[at])).collect();
-        for page in places.chunks(16) {
+        let indexes: Vec<usize> = (0..records.len()).filter(|&at| small(&records[at])).collect();
+        for page in indexes.chunks(16) {
             let outputs = try_join_all(page.iter().map(|&at| self.engine.records().outputs_of(&records[at]))).await?;
             for (&at, outputs) in page.iter().zip(outputs) {
                 jobs[at].1.outputs = outputs;
@@ -165,7 +158,7 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry> Queries<'_, P> {
         if job.is_ended() {
             return Ok(job.status() == Status::Cancelled);
         }
-        let control = self.engine.records().control_surely(&job.key.run).await?;
+        let control = self.engine.ports.control(&job.key.run, Consistency::Strong).await?;
         Ok(control.is_none_or(|control| control.state == RunState::Cancelling))
     }
 
@@ -183,8 +176,45 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry> Queries<'_, P> {
     }
 }
 
-fn open_status(state: Option<RunState>) -> Status {
-    if state == Some(RunState::New) { Status::Queued } else { Status::Running }
+impl<P> Queries<'_, P> {
+    /// Returns a workflow as it was committed, without reading it back.
+    pub(crate) fn committed(self, record: WorkflowRecord, control: &Control, planned: &[Planned]) -> Workflow {
+        let now = self.engine.now();
+        let items = plan::records(&control.run, planned, usize::MAX, now);
+        let records = items.into_iter().filter_map(|item| if let NewItem::Job(job) = item { Some(*job) } else { None });
+        let records: Vec<JobRecord> = records.collect();
+        let ids = records.iter().map(|job| (job.key.index, job)).collect();
+        let view = View { control, jobs: &ids, online: &[], detail: Detail::Full, now };
+        let jobs =
+            records.iter().zip(planned).map(|(job, planned)| (planned.spec.position, view.job(job, &planned.spec)));
+        workflow(record, control, jobs.collect())
+    }
+}
+
+/// Builds a workflow from its records. Sorts the jobs by their position in the definition.
+fn workflow(record: WorkflowRecord, control: &Control, mut jobs: Vec<(u32, Job)>) -> Workflow {
+    jobs.sort_by_key(|(position, _)| *position);
+    Workflow {
+        status: status_of(&record, Some(control)),
+        id: record.id,
+        name: record.name,
+        trigger: record.trigger,
+        jobs: jobs.into_iter().map(|(_, job)| job).collect(),
+        run: record.number,
+        created_at_ms: record.created_at,
+        started_at_ms: control.opened_at,
+        finished_at_ms: record.ended.map(|end| end.at),
+    }
+}
+
+fn status_of(record: &WorkflowRecord, control: Option<&Control>) -> Status {
+    match (record.ended, control) {
+        (Some(end), _) => end.status,
+        (None, Some(Control { state: RunState::New, .. })) => Status::Queued,
+        // The workflow's record was read before the run ended.
+        (None, Some(control)) if control.state == RunState::Final => control.progress().status(),
+        (None, _) => Status::Running,
+    }
 }
 
 fn json_size(workflow: &Workflow) -> usize {
@@ -222,7 +252,7 @@ impl View<'_> {
         Job {
             id: job.id.clone(),
             name: spec.name.clone(),
-            status: job.status(),
+            status: self.status(job),
             command: spec.script.clone(),
             depends_on: self.ids(&spec.needs),
             required_labels: spec.labels.clone(),
@@ -247,6 +277,15 @@ impl View<'_> {
         }
     }
 
+    /// The status to show. A job that had not started when its run was cancelled never starts, even if its record
+    /// does not say so yet.
+    fn status(&self, job: &JobRecord) -> Status {
+        match job.status() {
+            Status::Queued if self.control.state == RunState::Cancelling => Status::Cancelled,
+            status => status,
+        }
+    }
+
     fn ids(&self, indexes: &[JobIndex]) -> Vec<JobId> {
         indexes.iter().filter_map(|index| self.jobs.get(index)).map(|job| job.id.clone()).collect()
     }
@@ -259,11 +298,8 @@ impl View<'_> {
             Phase::Waiting { .. } => {
                 let undone =
                     |index: &&JobIndex| self.jobs.get(*index).is_none_or(|need| need.status() != Status::Success);
+                // Empty while the write that makes the job ready is in progress.
                 let needs: Vec<JobIndex> = spec.needs.iter().filter(undone).copied().collect();
-                if needs.is_empty() {
-                    // The write that makes the job ready is in progress.
-                    return None;
-                }
                 Queued::Waiting { needs: self.ids(&needs), since: self.control.opened_at.unwrap_or_default() }
             }
             Phase::Ready { at, .. } => Queued::Ready { at: *at },

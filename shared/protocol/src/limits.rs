@@ -89,6 +89,8 @@ pub const TIMEOUT_SECS: u32 = 14 * 24 * 60 * 60;
 pub const PAGE: usize = 100;
 /// Most entries in one page of a list.
 pub const LIST: usize = 1000;
+/// Workflows with another status that one request for a list passes over. The page then ends early, with a `Link`.
+pub const LIST_SCAN: usize = 1000;
 /// Shortest and longest lease, in seconds.
 pub const LEASE_TTL_SECS: std::ops::RangeInclusive<u32> = 1..=43_200;
 /// Longest a claim may wait for a job, in seconds.

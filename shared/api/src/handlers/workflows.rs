@@ -29,8 +29,10 @@ pub(crate) async fn submit<P: Ports>(engine: &Engine<P>, input: &Input<'_>) -> A
     let submitted = engine.submissions().submit(submission).await?;
     // A repeat is recorded too: the first request may have ended before this line.
     audit::record_workflow(engine, input.route, &submitted.workflow).await;
-    let workflow = engine.queries().workflow(&submitted.workflow).await?;
-    let status = if submitted.repeat { StatusCode::OK } else { StatusCode::CREATED };
+    let (status, workflow) = match submitted.created {
+        Some(created) => (StatusCode::CREATED, *created),
+        None => (StatusCode::OK, engine.queries().workflow(&submitted.workflow).await?),
+    };
     let mut response = workflow_answer(status, workflow)?;
     if let Ok(location) = HeaderValue::try_from(format!("/api/workflows/{}", encode(submitted.workflow.as_str()))) {
         response.headers_mut().insert(header::LOCATION, location);
@@ -143,7 +145,8 @@ pub(crate) async fn list<P: Ports>(engine: &Engine<P>, input: &Input<'_>) -> Ans
     let Some(next) = page.next else { return Ok(response) };
     let cursor = encode(&format!("{}.{}", next.created_at, next.id));
     let status = status.map_or_else(String::new, |status| format!("&status={status}"));
-    Ok(link_next(response, &format!("/api/workflows?limit={limit}&cursor={cursor}{status}")))
+    let offset = if page.skip > 0 { format!("&offset={}", page.skip) } else { String::new() };
+    Ok(link_next(response, &format!("/api/workflows?limit={limit}&cursor={cursor}{status}{offset}")))
 }
 
 fn parse_cursor(text: &str) -> Result<ListCursor, ApiError> {

@@ -1,0 +1,79 @@
+//! Tests of what lists and statuses show.
+
+use common::World;
+use engine::ports::ListCursor;
+use engine::submit::Submission;
+use protocol::wire::{WaitReason, Workflow};
+use protocol::{Status, limits};
+use workflow::from_yaml;
+
+mod common;
+
+const CHAIN: &str = "jobs: {first: {run: x}, second: {run: x, needs: first}}";
+
+fn statuses(workflow: &Workflow) -> Vec<Status> {
+    workflow.jobs.iter().map(|job| job.status).collect()
+}
+
+#[tokio::test]
+async fn queued_jobs_of_a_run_that_was_just_opened_have_a_wait_reason() {
+    let world = World::started(CHAIN).await;
+    let shown = world.engine.queries().workflow(&world.id).await.expect("it is there");
+    assert_eq!(statuses(&shown), [Status::Queued, Status::Queued]);
+    for job in &shown.jobs {
+        let waiting = job.waiting_for.as_ref().expect("a reason");
+        assert_eq!((waiting.reason, waiting.needs.as_ref()), (WaitReason::Needs, Some(&job.depends_on)));
+    }
+}
+
+#[tokio::test]
+async fn no_job_is_shown_as_queued_after_a_cancel_was_answered() {
+    let world = World::started(CHAIN).await;
+    let events = world.events();
+    world.tell(&events).await;
+    world.engine.runs().cancel(&world.id).await.expect("cancelled");
+    let shown = world.engine.queries().workflow(&world.id).await.expect("it is there");
+    assert_eq!(statuses(&shown), [Status::Cancelled, Status::Cancelled]);
+    let listed = world.engine.queries().workflows(None, 10, 0, None).await.expect("listed");
+    assert_eq!(statuses(&listed.workflows[0]), [Status::Cancelled, Status::Cancelled]);
+    let cancelled = world.engine.queries().is_cancelled(&world.id, &shown.jobs[0].id).await;
+    assert!(cancelled.expect("answered"));
+}
+
+#[tokio::test]
+async fn submission_answers_the_workflow_as_it_was_committed() {
+    let (engine, _) = common::engine();
+    let submission = Submission {
+        definition: from_yaml(CHAIN).expect("valid"),
+        source: common::yaml_source(CHAIN),
+        run: false,
+        key: None,
+    };
+    let submitted = engine.submissions().submit(submission).await.expect("submitted");
+    let read = engine.queries().workflow(&submitted.workflow).await.expect("it is there");
+    assert_eq!(*submitted.created.expect("it is new"), read);
+}
+
+#[tokio::test]
+async fn list_by_status_passes_over_a_bounded_number_of_workflows() {
+    let world = World::started(CHAIN).await;
+    for _ in 0..limits::LIST_SCAN + 50 {
+        let submission = Submission {
+            definition: from_yaml("jobs: {a: {run: x}}").expect("valid"),
+            source: common::yaml_source(CHAIN),
+            run: false,
+            key: None,
+        };
+        world.clock.advance(std::time::Duration::from_millis(1));
+        world.engine.submissions().submit(submission).await.expect("submitted");
+    }
+    let list = async |after: Option<ListCursor>, skip| {
+        world.engine.queries().workflows(after, 10, skip, Some(Status::Running)).await.expect("listed")
+    };
+    let first = list(None, 1).await;
+    assert!(first.workflows.is_empty() && first.next.is_some(), "the page ends early and says where to go on");
+    assert_eq!(first.skip, 1);
+    let second = list(first.next.clone(), 0).await;
+    assert_eq!((second.workflows.len(), second.next), (1, None));
+    assert!(list(first.next, 1).await.workflows.is_empty());
+}
