@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use futures::future::try_join_all;
-use protocol::Millis;
 use protocol::wire::Cause;
+use protocol::{Millis, limits};
 
 use crate::Scheduling;
 use crate::error::Result;
@@ -21,8 +21,6 @@ use crate::run::{Control, MAX_TIMER_DELAY, RunState, RunUpdate, Timer};
 /// The maximum difference between two functions' clocks. A timer that is due within this time counts as due. Otherwise
 /// the handler would drop the message, and no other message would follow.
 const SKEW: Duration = Duration::from_millis(2500);
-/// A run still open after this long is failed, so that its timer doesn't fire forever.
-pub const OPEN_AT_MOST: Duration = Duration::from_hours(30 * 24);
 /// Jobs expired concurrently.
 const AT_ONCE: usize = 32;
 
@@ -162,7 +160,7 @@ impl ScanState {
         };
         Self {
             began,
-            too_old: control.opened_at.is_some_and(|at| began.since(at) >= OPEN_AT_MOST),
+            too_old: control.opened_at.is_some_and(|at| began.since(at) >= limits::RUN_TIME),
             tickets_since,
             succeeded: HashMap::new(),
             earliest: None,
@@ -202,7 +200,7 @@ fn lease_failure(job: &JobRecord, lease: &LeaseRecord) -> Failure {
 }
 
 fn too_old_failure(job: &JobRecord) -> Failure {
-    let days = OPEN_AT_MOST.as_secs() / (24 * 60 * 60);
+    let days = limits::RUN_TIME.as_secs() / (24 * 60 * 60);
     let (cause, last_report) = match job.lease() {
         Some(lease) => (Cause::Timeout, Some(LastReport { fence: lease.fence.clone(), report: lost_report() })),
         None => (Cause::QueueTimeout, None),

@@ -1,10 +1,8 @@
 //! Submission: stores a workflow from its definition.
 
-use std::time::Duration;
-
 use futures::stream::{self, StreamExt, TryStreamExt};
 use protocol::wire::Workflow;
-use protocol::{Millis, TokenName, WorkflowId};
+use protocol::{Millis, TokenName, WorkflowId, limits};
 
 use crate::Submissions;
 use crate::error::{EngineError, Result};
@@ -15,9 +13,6 @@ use crate::ports::{
 };
 use crate::run::{Control, MAX_TIMER_DELAY, RunState, Timer, WorkflowRecord};
 use workflow::Definition;
-
-/// How long the response to a request with an idempotency key is stored.
-pub const KEY_KEPT: Duration = Duration::from_hours(24);
 
 /// Records written in one call, and concurrent calls.
 const BATCH: usize = 25;
@@ -86,7 +81,7 @@ impl<P: RunStore + WorkerRegistry + Dispatcher> Submissions<'_, P> {
             key: self.scoped(&key),
             body,
             workflow: id.clone(),
-            expires: now + KEY_KEPT,
+            expires: now + limits::IDEMPOTENCY_TIME,
         });
         let commit = Commit { workflow, replaces: None, control: control.clone(), idempotency };
         match self.engine.ports.commit(commit).await? {

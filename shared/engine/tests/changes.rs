@@ -4,10 +4,9 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use common::World;
-use engine::expire::OPEN_AT_MOST;
 use engine::run::MAX_TIMER_DELAY;
-use protocol::Status;
 use protocol::requests::Only;
+use protocol::{Status, limits};
 
 mod common;
 
@@ -189,7 +188,7 @@ async fn run_open_for_30_days_fails_with_a_reason() {
             .await;
     world.tell(&world.events()).await;
     let held = world.claim("w").await.expect("ready");
-    world.clock.advance(OPEN_AT_MOST.saturating_sub(Duration::from_secs(10)));
+    world.clock.advance(limits::RUN_TIME.saturating_sub(Duration::from_secs(10)));
     world.engine.scheduling().run_timers().await.expect("memory answers");
     assert_eq!(world.status().await, Status::Running);
     let again = world.claim("w").await.expect("the lease was over long ago");

@@ -1,4 +1,4 @@
-//! Every limit of the protocol, once. Sizes are bytes unless the name says otherwise.
+//! Every limit. Sizes are in bytes unless the text says otherwise. `docs/limits.md` is generated from this file.
 
 use std::time::Duration;
 
@@ -32,6 +32,8 @@ pub const DEFINITION: usize = 1024 * 1024;
 pub const JOBS: usize = 10_000;
 /// Needs in a workflow, all jobs together.
 pub const NEEDS: usize = 100_000;
+/// Distinct sets of labels and secrets in a workflow. Each is a pool, which every claim that covers it reads.
+pub const POOLS_PER_WORKFLOW: usize = 1000;
 /// A job's command, with its `env`, or its steps as one script.
 pub const COMMAND: usize = 1024 * 1024;
 /// Steps of a job.
@@ -82,6 +84,18 @@ pub const SECRETS_PER_JOB: usize = 20;
 pub const SECRET: usize = 4 * 1024;
 /// Tries a job may have on top of its first.
 pub const RETRIES: u32 = 100;
+/// Longest ticket in a claim.
+pub const TICKET: usize = 200;
+/// Unexpired tokens.
+pub const TOKENS: usize = 10_000;
+
+/// The records of a run, its logs and its outputs are kept for this long after its start. A workflow that was never started
+/// is kept for this long after its submission. Audit entries are kept for this long.
+pub const RETENTION: Duration = Duration::from_hours(90 * 24);
+/// The answer to a request with an `Idempotency-Key` is kept for this long.
+pub const IDEMPOTENCY_TIME: Duration = Duration::from_hours(24);
+/// A run that is still open after this long fails.
+pub const RUN_TIME: Duration = Duration::from_hours(30 * 24);
 
 /// The longest timeout or delay of a job, in seconds: 14 days.
 pub const TIMEOUT_SECS: u32 = 14 * 24 * 60 * 60;

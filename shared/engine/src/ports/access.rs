@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use protocol::access::AuditEntry;
-use protocol::{Millis, SecretName, Secrets, TokenName};
+use protocol::{Millis, SecretName, Secrets, TokenName, limits};
 
 use super::Stored;
 use crate::ids::Random;
@@ -25,7 +25,7 @@ pub trait TokenStore: Send + Sync {
 }
 
 /// Audit entries are removed after this long.
-pub const AUDIT_KEPT: Duration = Duration::from_hours(90 * 24);
+pub const AUDIT_KEPT: Duration = limits::RETENTION;
 
 /// Stores the audit log.
 pub trait AuditStore: Send + Sync {
