@@ -91,7 +91,6 @@ impl Place<'_> {
                 [need] => format!("{need} isn't done"),
                 open => format!("{} of the {} jobs it needs aren't done", open.len(), job.depends_on.len()),
             },
-            (WaitReason::NoWorker, _) if self.online().next().is_none() => "no worker is online".to_owned(),
             _ => cause(job, waiting, self.now),
         }
     }
@@ -102,15 +101,13 @@ impl Place<'_> {
                 let needs = waiting.needs.iter().flatten();
                 needs.filter_map(|id| self.job(id)).map(|need| self.need(need)).collect()
             }
-            WaitReason::NoWorker => {
-                let online = self.online().count();
-                let exclusive = (online > 0).then(|| {
-                    format!(
-                        "online: {}, exclusive: they take only jobs that ask for one of their labels",
-                        all_of(self.online().map(|worker| &worker.worker_id))
-                    )
-                });
-                exclusive.into_iter().chain([start_one(&job.required_labels, remote)]).collect()
+            WaitReason::NoWorker => vec![start_one(&job.required_labels, remote)],
+            WaitReason::Exclusive => {
+                let online = all_of(self.online().map(|worker| &worker.worker_id));
+                vec![
+                    format!("online: {online}; an exclusive worker takes only jobs that require one of its labels"),
+                    start_one(&job.required_labels, remote),
+                ]
             }
             WaitReason::MissingLabels => {
                 let near = self.online().map(|worker| lacks(&job.required_labels, worker));
@@ -227,8 +224,8 @@ fn cause(job: &Job, waiting: &WaitingFor, now: Millis) -> String {
     let labels = &job.required_labels;
     match waiting.reason {
         WaitReason::Needs => "what it needs is done, and it is about to be ready".to_owned(),
-        WaitReason::NoWorker if labels.is_empty() => "no worker is online that may take it".to_owned(),
         WaitReason::NoWorker => "no worker is online".to_owned(),
+        WaitReason::Exclusive => "it requires no label, and every online worker is exclusive".to_owned(),
         WaitReason::MissingLabels => {
             let nearest = waiting.nearest.as_ref().zip(waiting.missing.as_ref());
             let nearest = nearest.map(|(worker, missing)| format!("; {worker} comes nearest and lacks {missing}"));
@@ -343,10 +340,10 @@ mod tests {
             ])
         );
         assert_eq!(
-            why(vec![queued("", waits(WaitReason::NoWorker))], &[worker("w1", "gpu", None)]),
+            why(vec![queued("", waits(WaitReason::Exclusive))], &[worker("w1", "gpu", None)]),
             lines(&[
-                "deploy has waited for 12 s: no worker is online that may take it.",
-                "  online: w1, exclusive: they take only jobs that ask for one of their labels",
+                "deploy has waited for 12 s: it requires no label, and every online worker is exclusive.",
+                "  online: w1; an exclusive worker takes only jobs that require one of its labels",
                 "  start one: SERVER_URL=http://engine:3000 workflow-graph-worker"
             ])
         );

@@ -47,15 +47,11 @@ pub fn waiting_for(queued: Queued, labels: &LabelSet, online: &[OnlineWorker], n
     }
     let able = || online.iter().filter(|worker| admits(labels, &BTreeSet::new(), worker.eligible()).is_ok());
     if able().next().is_none() {
-        let lacks = |worker: &&OnlineWorker| labels.missing_from(&worker.labels).len();
-        // An exclusive worker that lacks no label is skipped: adding a label to it wouldn't help.
-        let nearest = online.iter().filter(|worker| lacks(worker) > 0).min_by_key(|worker| (lacks(worker), &worker.id));
-        let Some(nearest) = nearest else { return bare(WaitReason::NoWorker, at) };
-        return WaitingFor {
-            missing: Some(labels.missing_from(&nearest.labels)),
-            nearest: Some(nearest.id.clone()),
-            ..bare(WaitReason::MissingLabels, at)
-        };
+        let lacks = |worker: &OnlineWorker| labels.missing_from(&worker.labels);
+        let nearest = online.iter().min_by_key(|worker| (lacks(worker).len(), &worker.id));
+        let missing = nearest.map(lacks).filter(|missing| !missing.is_empty());
+        let reason = if missing.is_some() { WaitReason::MissingLabels } else { WaitReason::Exclusive };
+        return WaitingFor { missing, nearest: nearest.map(|worker| worker.id.clone()), ..bare(reason, at) };
     }
     WaitingFor { busy: Some(able().filter(|worker| worker.busy).count()), ..bare(WaitReason::Busy, at) }
 }
@@ -101,8 +97,12 @@ mod tests {
     }
 
     #[test]
-    fn exclusive_worker_does_not_count_for_a_job_without_labels() {
+    fn job_without_labels_waits_for_a_worker_that_is_not_exclusive() {
         let exclusive = OnlineWorker { exclusive: true, ..worker("a", "gpu", false) };
-        assert_eq!(ready("", &[exclusive]).reason, WaitReason::NoWorker);
+        let why = ready("", std::slice::from_ref(&exclusive));
+        assert_eq!((why.reason, why.nearest), (WaitReason::Exclusive, WorkerId::new("a").ok()));
+        let why = ready("", &[exclusive.clone(), worker("b", "", true)]);
+        assert_eq!((why.reason, why.busy), (WaitReason::Busy, Some(1)));
+        assert_eq!(ready("cpu", &[exclusive]).reason, WaitReason::MissingLabels);
     }
 }

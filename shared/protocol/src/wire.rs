@@ -188,7 +188,7 @@ pub struct WaitingFor {
     /// With `missing_labels`: the labels that the nearest worker lacks.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub missing: Option<LabelSet>,
-    /// With `missing_labels`: the online worker that lacks the fewest labels.
+    /// With `missing_labels`: the online worker that lacks the fewest labels. With `exclusive`: an online worker.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub nearest: Option<WorkerId>,
     /// With `busy`: the number of busy workers that could run the job.
@@ -210,6 +210,8 @@ pub enum WaitReason {
     NoWorker,
     /// No online worker has all labels of the job.
     MissingLabels,
+    /// The job requires no label, and the online workers take only jobs that require one.
+    Exclusive,
     /// The workers that have all labels are busy.
     Busy,
     /// The delay before the next attempt has not passed.

@@ -302,7 +302,7 @@ impl Answer {
             return error.to_string();
         }
         match self {
-            Self::Submitted(Ok(submitted)) if submitted.repeat => "submitted before".to_owned(),
+            Self::Submitted(Ok(submitted)) if submitted.created.is_none() => "submitted before".to_owned(),
             Self::Submitted(_) => "submitted".to_owned(),
             Self::Claimed(Ok(Some(claimed))) | Self::Reported(Ok(Some(claimed))) => {
                 let upstream: Vec<String> = claimed.job.upstream_outputs.keys().map(ToString::to_string).collect();

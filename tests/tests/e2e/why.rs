@@ -43,6 +43,10 @@ async fn a_job_says_that_no_worker_is_online() {
     run.until_waits_for("special", WaitReason::MissingLabels).await;
     worker.leaves().await;
     run.until_waits_for("special", WaitReason::NoWorker).await;
+
+    cloud.worker("x").labelled("other").registers(&[]).await;
+    let waiting = run.until_waits_for("any", WaitReason::Exclusive).await;
+    assert_eq!(waiting.nearest.map(|id| id.to_string()), Some(format!("{}-x", cloud.label)));
 }
 
 #[tokio::test]
