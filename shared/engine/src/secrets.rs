@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::mask::{MaskStream, Masker};
+use protocol::mask::{MASK, MaskStream, Masker};
 use protocol::requests::LogPiece;
 use protocol::wire::Stream;
 use protocol::{SecretName, SecretValue, Secrets};
@@ -112,6 +112,24 @@ pub(crate) fn hide(masker: Masker, pieces: &mut [LogPiece]) {
         if let Some(last) = pieces.last_mut() {
             last.data.push_str(&stream.finish());
         }
+        hide_edges(&masker, &mut pieces);
+    }
+}
+
+/// Masks the parts of secrets at the beginning and at the end of one stream's pieces: the rest may be in the request
+/// before or after this one.
+fn hide_edges(masker: &Masker, pieces: &mut [&mut LogPiece]) {
+    let text: String = pieces.iter().map(|piece| piece.data.as_str()).collect();
+    let (head, tail) = masker.edges(&text);
+    let (from, to) = (head, text.len() - tail);
+    let mut at = 0;
+    for piece in pieces.iter_mut() {
+        let data = &text[at..at + piece.data.len()];
+        let (start, end) = (from.clamp(at, at + data.len()) - at, to.clamp(at, at + data.len()) - at);
+        let mask = |shown| if shown { MASK } else { "" };
+        let (before, after) = (mask(start > 0), mask(end < data.len()));
+        at += data.len();
+        piece.data = format!("{before}{}{after}", &data[start..end]);
     }
 }
 
@@ -148,7 +166,24 @@ mod tests {
             piece(3, Stream::Stdout, "22.\nhunter2"),
         ];
         hide(Masker::new([&SecretValue::new("hunter22").expect("a value")]), &mut pieces);
-        assert_eq!(pieces.map(|piece| piece.data), ["a ", "er22 *** hun", "", "***.\nhunter2"]);
+        assert_eq!(pieces.map(|piece| piece.data), ["a ", "*** *** hun", "", "***.\n***"]);
+    }
+
+    #[test]
+    fn secret_split_over_two_requests_is_masked_in_both() {
+        let masked = |data: &str| {
+            let piece =
+                LogPiece { sequence: 0, data: data.to_owned(), timestamp_ms: Millis(1), stream: Stream::Stdout };
+            let mut pieces = [piece];
+            hide(Masker::new([&SecretValue::new("hunter22").expect("a value")]), &mut pieces);
+            let [piece] = pieces;
+            piece.data
+        };
+        assert_eq!(
+            [masked("the key is hunte"), masked("r22. hunter22"), masked("ter22\n")],
+            ["the key is ***", "r22. ***", "***\n"]
+        );
+        assert_eq!(masked("nothing to see\n"), "nothing to see\n");
     }
 
     #[test]

@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-use engine::access::Grant;
+use engine::access::{Grant, TokenRecord};
 use engine::ids::{JobKey, Ticket};
-use engine::ports::{JobStore, Pool};
+use engine::ports::{JobStore, Pool, Stored, TokenStore};
 use engine::submit::Submission;
 use engine::{Engine, EngineError};
 use memory::Memory;
 use protocol::access::{Allowed, NewToken, Permissions, Scope};
 use protocol::requests::{Claim, Register};
 use protocol::wire::Claimed;
-use protocol::{LabelSet, SecretName, TokenName, WorkerId};
+use protocol::{LabelSet, Millis, SecretName, TokenName, WorkerId, limits};
 
 mod common;
 
@@ -117,6 +117,47 @@ async fn recreated_token_does_not_own_the_leases_of_the_old_one() {
         "nor does who has no token"
     );
     first.reports().heartbeat(&lease).await.expect("who claimed it");
+}
+
+/// A store whose answer to the first write of a token is lost. The client library repeats the write, which is refused.
+struct LostAnswer(Memory);
+
+impl TokenStore for LostAnswer {
+    async fn put_token(&self, token: TokenRecord, now: Millis) -> Stored<bool> {
+        self.0.put_token(token.clone(), now).await?;
+        self.0.put_token(token, now).await
+    }
+
+    async fn token(&self, name: &TokenName) -> Stored<Option<TokenRecord>> {
+        self.0.token(name).await
+    }
+
+    async fn tokens(&self, now: Millis) -> Stored<Vec<TokenRecord>> {
+        self.0.tokens(now).await
+    }
+
+    async fn remove_token(&self, name: &TokenName) -> Stored<bool> {
+        self.0.remove_token(name).await
+    }
+}
+
+#[tokio::test]
+async fn token_is_created_even_if_the_answer_to_its_write_is_lost() {
+    let store = LostAnswer(Memory::new());
+    let create = async |random| engine::access::create(&store, token("ci", ""), Millis(1), [random; 2]).await;
+    let created = create([1; 16]).await.expect("its own write is no conflict");
+    assert_eq!(created.info.name.as_str(), "ci");
+    assert!(matches!(create([2; 16]).await, Err(EngineError::TokenExists(_))));
+}
+
+#[tokio::test]
+async fn tokens_beyond_the_limit_are_refused() {
+    let engine = engine();
+    for n in 0..limits::TOKENS {
+        engine.tokens().create(token(&format!("t{n}"), "")).await.expect("created");
+    }
+    let refused = engine.tokens().create(token("one-more", "")).await.map(drop).expect_err("too many");
+    assert!(refused.to_string().contains("the number of tokens is 1001; at most 1000"), "{refused}");
 }
 
 #[tokio::test]

@@ -87,7 +87,7 @@ pub const RETRIES: u32 = 100;
 /// Longest ticket in a claim.
 pub const TICKET: usize = 200;
 /// Unexpired tokens.
-pub const TOKENS: usize = 10_000;
+pub const TOKENS: usize = 1000;
 
 /// The records of a run, its logs and its outputs are kept for this long after its start. A workflow that was never started
 /// is kept for this long after its submission. Audit entries are kept for this long.

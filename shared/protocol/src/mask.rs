@@ -1,7 +1,8 @@
 //! Masks secrets in text: in logs and errors, before they leave the worker and again when they arrive.
 //!
 //! Each occurrence becomes [`MASK`]. A secret is found as it is, each line of a secret of several lines, and as it appears
-//! in JSON or in base64, also inside a longer text. A part of a secret and any other encoding of it are not found. A text
+//! in JSON or in base64, also inside a longer text. A part of a secret is found only by
+//! [`Masker::edges`], and no other encoding is found. A text
 //! shorter than [`SHORTEST`] is not masked: masking `1` or `yes` everywhere would reveal the secret.
 
 use std::borrow::Cow;
@@ -126,6 +127,32 @@ impl Masker {
             ([], 0) => Match::None,
             ([], longest) => Match::Whole(longest),
         }
+    }
+}
+
+/// The shortest part of a secret that is masked at the edge of a text, unless half of the secret is shorter.
+const SHORTEST_PART: usize = 4;
+
+impl Masker {
+    /// Returns how many bytes at the beginning of a text may be the end of a secret, and how many at its end may be the
+    /// beginning of one. For a text whose neighbours aren't known, such as one request's part of a log.
+    ///
+    /// Shorter parts than [`SHORTEST_PART`] are ignored, so up to three bytes of a split secret stay visible.
+    #[must_use]
+    pub fn edges(&self, text: &str) -> (usize, usize) {
+        let text = text.as_bytes();
+        let (mut head, mut tail) = (0, 0);
+        for pattern in &self.patterns {
+            let shortest = SHORTEST_PART.min(pattern.len().div_ceil(2));
+            let lengths = || (shortest..pattern.len().min(text.len() + 1)).rev();
+            head = head.max(lengths().find(|&n| text[..n] == pattern[pattern.len() - n..]).unwrap_or(0));
+            tail = tail.max(lengths().find(|&n| text[text.len() - n..] == pattern[..n]).unwrap_or(0));
+            // The text may also be the middle of a secret.
+            if (shortest..pattern.len()).contains(&text.len()) && pattern.windows(text.len()).any(|part| part == text) {
+                return (text.len(), 0);
+            }
+        }
+        (head, tail.min(text.len() - head))
     }
 }
 
@@ -268,6 +295,22 @@ mod tests {
         ] {
             assert_eq!(masker.mask(text), shown);
         }
+    }
+
+    #[test]
+    fn edges_of_a_text_may_be_parts_of_a_split_secret() {
+        let masker = masker(&["hunter22"]);
+        assert_eq!(masker.edges("er22 and hunte"), (4, 5));
+        assert_eq!(masker.edges("r22 and hun"), (0, 0), "shorter parts are ignored");
+        assert_eq!(masker.edges("unter2"), (6, 0), "the middle of a secret");
+        assert_eq!(masker.edges("er22"), (4, 0));
+        assert_eq!([masker.edges(""), masker.edges("other text")], [(0, 0), (0, 0)]);
+    }
+
+    #[test]
+    fn half_of_a_short_secret_is_masked_at_an_edge() {
+        let masker = masker(&["abcde"]);
+        assert_eq!([masker.edges("x abc"), masker.edges("x ab"), masker.edges("cde x")], [(0, 3), (0, 0), (3, 0)]);
     }
 
     proptest! {

@@ -105,7 +105,7 @@ impl<P: TokenStore> Tokens<'_, P> {
 /// Creates a token directly in a store, for a caller with access to the store.
 ///
 /// # Errors
-/// As [`Engine::create_token`].
+/// As [`Tokens::create`], [`EngineError::TooMuch`] for too many tokens.
 pub async fn create<S: TokenStore>(store: &S, new: NewToken, now: Millis, random: [Random; 2]) -> Result<CreatedToken> {
     check(&new)?;
     let text = TokenText::new(new.name, random);
@@ -116,9 +116,14 @@ pub async fn create<S: TokenStore>(store: &S, new: NewToken, now: Millis, random
         created_at: now,
         expires_at: now + Duration::from_secs(new.expires_in_secs),
     };
+    EngineError::over(|| "the number of tokens".to_owned(), store.tokens(now).await?.len() + 1, limits::TOKENS)?;
     let info = record.info();
     if !store.put_token(record, now).await? {
-        return Err(EngineError::TokenExists(text.name));
+        // The stored token is this one if the response to this request's own write was lost and the write was repeated.
+        let stored = store.token(&text.name).await?;
+        if !stored.is_some_and(|stored| stored.hash.is(&text.hash())) {
+            return Err(EngineError::TokenExists(text.name));
+        }
     }
     Ok(CreatedToken { token: text.reveal(), info })
 }
