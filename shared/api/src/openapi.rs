@@ -2,7 +2,6 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::operation::answers::Described;
 use crate::operation::{Operation, Schemas, parameters, tidy};
 use crate::route::Route;
 
@@ -26,6 +25,8 @@ const REFUSALS: [(u16, &str); 13] = [
 const ALWAYS: [u16; 6] = [400, 408, 413, 414, 429, 503];
 /// Further refusals of operations that need a token.
 const WITH_TOKEN: [u16; 2] = [401, 403];
+/// Further refusals of operations that take a body.
+const WITH_BODY: [u16; 2] = [415, 422];
 
 /// The whole document.
 pub(crate) fn document(routes: &[Route]) -> Value {
@@ -64,17 +65,12 @@ fn operation(route: &Route, schemas: &mut Schemas) -> Value {
     let open = !route.needs_token();
     let parameters: Vec<Value> = parameters::of_path(route.path, schemas).into_iter().chain(parameters).collect();
     let mut responses = Map::new();
-    for Described { status, description, content, headers, links } in answers {
-        let mut response = json!({ "description": description });
-        for (key, value) in [("content", content), ("headers", headers), ("links", links)] {
-            if let Some(value) = value {
-                response[key] = value;
-            }
-        }
+    for (status, response) in answers {
         responses.insert(status.to_string(), response);
     }
     let with_token = if open { &[][..] } else { &WITH_TOKEN };
-    for status in ALWAYS.iter().chain(with_token).chain(refusals) {
+    let with_body = if body.is_some() { &WITH_BODY[..] } else { &[] };
+    for status in ALWAYS.iter().chain(with_token).chain(with_body).chain(refusals) {
         responses.insert(status.to_string(), json!({ "$ref": format!("#/components/responses/{status}") }));
     }
     let mut operation = json!({

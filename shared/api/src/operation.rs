@@ -10,32 +10,29 @@ pub(crate) mod parameters;
 
 use serde_json::Value;
 
-use answers::Described;
 pub(crate) use schemas::{Schemas, tidy};
 
-/// What a route doesn't say of its operation.
+/// What a route declares about its operation, besides its method, path and scopes.
+#[derive(Default)]
 pub(crate) struct Operation {
-    /// Of the query and the headers.
+    /// The parameters in the query and the headers.
     pub parameters: Vec<Value>,
     pub body: Option<Value>,
-    /// The answers to a request that succeeds.
-    pub answers: Vec<Described>,
+    /// The answers to a request that succeeds: statuses and response objects.
+    pub answers: Vec<(u16, Value)>,
     /// The statuses of its refusals, besides those that every operation may answer.
     pub refusals: &'static [u16],
 }
 
 impl Operation {
-    pub(crate) fn new(answer: Described) -> Self {
-        Self { parameters: Vec::new(), body: None, answers: vec![answer], refusals: &[] }
-    }
-
-    pub(crate) fn or(mut self, answer: Described) -> Self {
-        self.answers.push(answer);
+    /// Has this successful answer too.
+    pub(crate) fn or(mut self, other: Self) -> Self {
+        self.answers.extend(other.answers);
         self
     }
 
-    pub(crate) fn with(self, parameters: Vec<Value>) -> Self {
-        Self { parameters, ..self }
+    pub(crate) fn with(self, parameters: impl Into<Vec<Value>>) -> Self {
+        Self { parameters: parameters.into(), ..self }
     }
 
     pub(crate) fn taking(self, body: Value) -> Self {

@@ -53,30 +53,29 @@ pub struct Route {
     pub audit: Option<AuditAction>,
     /// What a request may cause beyond its answer.
     pub effect: Effect,
-    pub(crate) describe: fn(&mut Schemas) -> Operation,
+    pub(crate) describe: Describe,
 }
 
+/// Describes a route's operation.
+pub(crate) type Describe = fn(&mut Schemas) -> Operation;
+
 impl Route {
-    /// A route that needs no token.
+    /// A route that isn't recorded and causes nothing beyond its answer.
     pub(crate) fn new(
         id: &'static str,
         method: Method,
         path: &'static str,
         function: Function,
+        scopes: &'static [Scope],
         summary: &'static str,
-        describe: fn(&mut Schemas) -> Operation,
+        describe: Describe,
     ) -> Self {
-        Self { id, method, path, function, summary, scopes: &[], audit: None, effect: Effect::None, describe }
+        Self { id, method, path, function, summary, scopes, audit: None, effect: Effect::None, describe }
     }
 
     /// Needs one of these scopes.
     pub(crate) fn scopes(self, scopes: &'static [Scope]) -> Self {
         Self { scopes, ..self }
-    }
-
-    /// Is recorded when it succeeds.
-    pub(crate) fn audited(self, action: AuditAction) -> Self {
-        Self { audit: Some(action), ..self }
     }
 
     /// Causes more than its answer.

@@ -19,20 +19,10 @@ use crate::operation::answers::{
     accepted, any_object, claimed, definition, events, health, json_body, made, no_content, page_of, workflow_made,
 };
 use crate::operation::bodies::{self, optional, required};
-use crate::operation::{Operation, parameters};
+use crate::operation::parameters;
 use crate::request::Input;
 use crate::response::{Answer, json_answer};
-use crate::route::{Effect, Function, Route};
-
-const READ: &[Scope] = &[Scope::Read];
-const SUBMIT: &[Scope] = &[Scope::Submit];
-const WORK: &[Scope] = &[Scope::Work];
-const ADMIN: &[Scope] = &[Scope::Admin];
-
-/// How a request with a JSON body may be refused.
-const BODY: &[u16] = &[415, 422];
-/// How a report under a lease may be refused.
-const REPORT: &[u16] = &[409, 415, 422];
+use crate::route::{Describe, Effect, Function, Route};
 
 /// Answers the requests of one route.
 pub(crate) type Handler<P> =
@@ -64,155 +54,131 @@ macro_rules! row {
 }
 
 pub(crate) fn rows<P: Ports>() -> Vec<Row<P>> {
-    [workflow_rows(), job_rows(), worker_rows(), report_rows(), access_rows(), status_rows()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [workflow_rows(), job_rows(), worker_rows(), report_rows(), access_rows(), status_rows()].concat()
+}
+
+/// A route that shows something to a caller with the scope `read`.
+fn read(id: &'static str, path: &'static str, summary: &'static str, describe: Describe) -> Route {
+    Route::new(id, Method::GET, path, Function::Query, &[Scope::Read], summary, describe)
+}
+
+/// A route on which a caller with the scope `submit` changes something, which is recorded.
+fn change(
+    action: AuditAction,
+    id: &'static str,
+    (method, path): (Method, &'static str),
+    summary: &'static str,
+    describe: Describe,
+) -> Route {
+    let route = Route::new(id, method, path, Function::Submit, &[Scope::Submit], summary, describe);
+    Route { audit: Some(action), effect: Effect::Changes, ..route }
+}
+
+/// A route on which a worker registers or asks for jobs.
+fn ask(id: &'static str, path: &'static str, summary: &'static str, describe: Describe) -> Route {
+    Route::new(id, Method::POST, path, Function::Claim, &[Scope::Work], summary, describe)
+}
+
+/// A route on which a worker reports on the job that it runs.
+fn report(id: &'static str, path: &'static str, summary: &'static str, describe: Describe) -> Route {
+    Route::new(id, Method::POST, path, Function::Complete, &[Scope::Work], summary, describe)
 }
 
 fn workflow_rows<P: Ports>() -> Vec<Row<P>> {
+    const ALL: &str = "/api/workflows";
+    const ONE: &str = "/api/workflows/{id}";
+    const SHOWS: &str = "Shows a workflow and its jobs.";
     vec![
         row!(
-            Route::new("submit", Method::POST, "/api/workflows", Function::Submit, "Submits a workflow.", |s| {
-                Operation::new(workflow_made(201, "The workflow was created.", s))
+            change(AuditAction::Submit, "submit", (Method::POST, ALL), "Submits a workflow.", |s| {
+                workflow_made(201, "The workflow was created.", s)
                     .or(workflow_made(200, "A request with the same key created it before.", s))
-                    .with(vec![parameters::run(), parameters::idempotency_key()])
+                    .with([parameters::run(), parameters::idempotency_key()])
                     .taking(bodies::definition(s))
-                    .refused(&[404, 409, 415, 422])
-            })
-            .scopes(SUBMIT)
-            .audited(AuditAction::Submit)
-            .effect(Effect::Changes),
+                    .refused(&[404, 409])
+            }),
             workflows::submit
         ),
         row!(
-            Route::new("list", Method::GET, "/api/workflows", Function::Query, "Lists workflows, newest first.", |s| {
-                Operation::new(page_of::<Workflow>(s))
+            read("list", ALL, "Lists workflows, newest first.", |s| {
+                page_of::<Workflow>(s)
                     .with([&parameters::page()[..], &[parameters::offset(), parameters::status(s)]].concat())
-            })
-            .scopes(READ),
+            }),
             workflows::list
         ),
-        row!(one_workflow("workflow", "/api/workflows/{id}"), workflows::one),
-        row!(one_workflow("workflowStatus", "/api/workflows/{id}/status"), workflows::one),
+        row!(read("workflow", ONE, SHOWS, |s| json_body::<Workflow>(s).refused(&[404])), workflows::one),
         row!(
-            Route::new(
+            read("workflowStatus", "/api/workflows/{id}/status", SHOWS, |s| json_body::<Workflow>(s).refused(&[404])),
+            workflows::one
+        ),
+        row!(
+            read(
                 "definition",
-                Method::GET,
                 "/api/workflows/{id}/definition",
-                Function::Query,
                 "Shows a workflow's definition, as submitted.",
-                |_| { Operation::new(definition()).refused(&[404]) }
-            )
-            .scopes(READ),
+                |_| { definition().refused(&[404]) }
+            ),
             workflows::definition
         ),
         row!(
-            Route::new(
+            change(
+                AuditAction::Run,
                 "run",
-                Method::POST,
-                "/api/workflows/{id}/run",
-                Function::Submit,
+                (Method::POST, "/api/workflows/{id}/run"),
                 "Starts or restarts a workflow.",
-                |s| { Operation::new(accepted(s)).taking(optional(s.request::<Run>())).refused(&[404, 409, 415, 422]) }
-            )
-            .scopes(SUBMIT)
-            .audited(AuditAction::Run)
-            .effect(Effect::Changes),
+                |s| accepted(s).taking(optional(s.request::<Run>())).refused(&[404, 409])
+            ),
             workflows::run
         ),
         row!(
-            Route::new(
+            change(
+                AuditAction::Cancel,
                 "cancel",
-                Method::POST,
-                "/api/workflows/{id}/cancel",
-                Function::Submit,
+                (Method::POST, "/api/workflows/{id}/cancel"),
                 "Cancels the unfinished jobs of a workflow.",
-                |s| { Operation::new(accepted(s)).refused(&[404, 409]) }
-            )
-            .scopes(SUBMIT)
-            .audited(AuditAction::Cancel)
-            .effect(Effect::Changes),
+                |s| accepted(s).refused(&[404, 409])
+            ),
             workflows::cancel
         ),
         row!(
-            Route::new(
+            change(
+                AuditAction::Delete,
                 "delete",
-                Method::DELETE,
-                "/api/workflows/{id}",
-                Function::Submit,
+                (Method::DELETE, ONE),
                 "Deletes a workflow that isn't running.",
-                |_| { Operation::new(no_content()).refused(&[404, 409]) }
-            )
-            .scopes(SUBMIT)
-            .audited(AuditAction::Delete)
-            .effect(Effect::Changes),
+                |s| no_content(s).refused(&[404, 409])
+            ),
             workflows::delete
         ),
     ]
 }
 
-fn one_workflow(id: &'static str, path: &'static str) -> Route {
-    Route::new(id, Method::GET, path, Function::Query, "Shows a workflow and its jobs.", |s| {
-        Operation::new(json_body::<Workflow>(s)).refused(&[404])
-    })
-    .scopes(READ)
-}
-
 fn job_rows<P: Ports>() -> Vec<Row<P>> {
     vec![
         row!(
-            Route::new(
-                "logs",
-                Method::GET,
-                "/api/workflows/{id}/jobs/{job_id}/logs",
-                Function::Query,
-                "Shows a job's log.",
-                |s| {
-                    Operation::new(page_of::<LogChunk>(s))
-                        .with(vec![parameters::after(s), parameters::attempt(s)])
-                        .refused(&[404])
-                }
-            )
-            .scopes(READ),
+            read("logs", "/api/workflows/{id}/jobs/{job_id}/logs", "Shows a job's log.", |s| {
+                page_of::<LogChunk>(s).with([parameters::after(s), parameters::attempt(s)]).refused(&[404])
+            }),
             jobs::logs
         ),
         row!(
-            Route::new(
-                "logStream",
-                Method::GET,
-                "/api/workflows/{id}/jobs/{job_id}/logs/stream",
-                Function::Query,
-                "Follows a job's log.",
-                |s| {
-                    Operation::new(events())
-                        .with(vec![parameters::attempt(s), parameters::last_event_id()])
-                        .refused(&[404])
-                }
-            )
-            .scopes(READ),
+            read("logStream", "/api/workflows/{id}/jobs/{job_id}/logs/stream", "Follows a job's log.", |s| {
+                events().with([parameters::attempt(s), parameters::last_event_id()]).refused(&[404])
+            }),
             jobs::log_stream
         ),
         row!(
-            Route::new(
-                "outputs",
-                Method::GET,
-                "/api/workflows/{id}/jobs/{job_id}/outputs",
-                Function::Query,
-                "Shows a job's outputs.",
-                |s| { Operation::new(json_body::<Outputs>(s)).with(vec![parameters::attempt(s)]).refused(&[404]) }
-            )
-            .scopes(READ),
+            read("outputs", "/api/workflows/{id}/jobs/{job_id}/outputs", "Shows a job's outputs.", |s| {
+                json_body::<Outputs>(s).with([parameters::attempt(s)]).refused(&[404])
+            }),
             jobs::outputs
         ),
         row!(
-            Route::new(
+            read(
                 "isCancelled",
-                Method::GET,
                 "/api/jobs/{workflow_id}/{job_id}/cancelled",
-                Function::Query,
                 "Tells whether a job was cancelled.",
-                |s| { Operation::new(json_body::<bool>(s)).refused(&[404]) }
+                |s| json_body::<bool>(s).refused(&[404])
             )
             .scopes(&[Scope::Read, Scope::Work]),
             jobs::is_cancelled
@@ -221,59 +187,40 @@ fn job_rows<P: Ports>() -> Vec<Row<P>> {
 }
 
 fn worker_rows<P: Ports>() -> Vec<Row<P>> {
+    let leaves = Route::new(
+        "unregister",
+        Method::DELETE,
+        "/api/workers/{id}",
+        Function::Claim,
+        &[Scope::Work],
+        "Removes a worker.",
+        no_content,
+    );
     vec![
+        row!(read("workers", "/api/workers", "Lists workers.", json_body::<Vec<WorkerInfo>>), workers::list),
         row!(
-            Route::new("workers", Method::GET, "/api/workers", Function::Query, "Lists workers.", |s| {
-                Operation::new(json_body::<Vec<WorkerInfo>>(s))
-            })
-            .scopes(READ),
-            workers::list
-        ),
-        row!(
-            Route::new(
-                "pools",
-                Method::GET,
-                "/api/pools",
-                Function::Query,
-                "Lists pools: waiting and running jobs by labels.",
-                |s| { Operation::new(json_body::<Vec<PoolInfo>>(s)) }
-            )
-            .scopes(READ),
+            read("pools", "/api/pools", "Lists pools: waiting and running jobs by labels.", json_body::<Vec<PoolInfo>>),
             workers::pools
         ),
         row!(
-            Route::new(
-                "register",
-                Method::POST,
-                "/api/workers/register",
-                Function::Claim,
-                "Registers a worker.",
-                |s| {
-                    Operation::new(json_body::<Registered>(s)).taking(required(s.request::<Register>())).refused(BODY)
-                }
-            )
-            .scopes(WORK),
+            ask("register", "/api/workers/register", "Registers a worker.", |s| {
+                json_body::<Registered>(s).taking(required(s.request::<Register>()))
+            }),
             workers::register
         ),
         row!(
-            Route::new(
-                "workerHeartbeat",
-                Method::POST,
-                "/api/workers/{id}/heartbeat",
-                Function::Claim,
-                "Reports that a registered worker is online.",
-                |s| { Operation::new(json_body::<Registered>(s)).refused(&[404]) }
-            )
-            .scopes(WORK),
+            ask("workerHeartbeat", "/api/workers/{id}/heartbeat", "Reports that a registered worker is online.", |s| {
+                json_body::<Registered>(s).refused(&[404])
+            }),
             workers::heartbeat
         ),
+        row!(leaves.effect(Effect::WorkerLeaves), workers::unregister),
         row!(
-            Route::new("unregister", Method::DELETE, "/api/workers/{id}", Function::Claim, "Removes a worker.", |_| {
-                Operation::new(no_content())
+            ask("claim", "/api/jobs/claim", "Leases a job to the worker, if one is ready.", |s| {
+                claimed(s).taking(required(s.request::<Claim>()))
             })
-            .scopes(WORK)
-            .effect(Effect::WorkerLeaves),
-            workers::unregister
+            .effect(Effect::Claims),
+            jobs::claim
         ),
     ]
 }
@@ -281,68 +228,29 @@ fn worker_rows<P: Ports>() -> Vec<Row<P>> {
 fn report_rows<P: Ports>() -> Vec<Row<P>> {
     vec![
         row!(
-            Route::new(
-                "claim",
-                Method::POST,
-                "/api/jobs/claim",
-                Function::Claim,
-                "Leases a job to the worker, if one is ready.",
-                |s| { Operation::new(claimed(s)).taking(required(s.request::<Claim>())).refused(BODY) }
-            )
-            .scopes(WORK)
-            .effect(Effect::Claims),
-            jobs::claim
-        ),
-        row!(
-            Route::new(
-                "heartbeat",
-                Method::POST,
-                "/api/jobs/{lease_id}/heartbeat",
-                Function::Complete,
-                "Renews a lease and tells of a cancellation.",
-                |s| { Operation::new(json_body::<Heartbeat>(s)).refused(&[409]) }
-            )
-            .scopes(WORK),
+            report("heartbeat", "/api/jobs/{lease_id}/heartbeat", "Renews a lease and tells of a cancellation.", |s| {
+                json_body::<Heartbeat>(s).refused(&[409])
+            }),
             jobs::heartbeat
         ),
         row!(
-            Route::new(
-                "complete",
-                Method::POST,
-                "/api/jobs/{lease_id}/complete",
-                Function::Complete,
-                "Reports that a job succeeded.",
-                |s| {
-                    Operation::new(json_body::<Reported>(s)).taking(optional(s.request::<Complete>())).refused(REPORT)
-                }
-            )
-            .scopes(WORK)
+            report("complete", "/api/jobs/{lease_id}/complete", "Reports that a job succeeded.", |s| {
+                json_body::<Reported>(s).taking(optional(s.request::<Complete>())).refused(&[409])
+            })
             .effect(Effect::MayReadyJobs),
             jobs::complete
         ),
         row!(
-            Route::new(
-                "fail",
-                Method::POST,
-                "/api/jobs/{lease_id}/fail",
-                Function::Complete,
-                "Reports that a job failed.",
-                |s| { Operation::new(json_body::<Reported>(s)).taking(required(s.request::<Fail>())).refused(REPORT) }
-            )
-            .scopes(WORK)
+            report("fail", "/api/jobs/{lease_id}/fail", "Reports that a job failed.", |s| {
+                json_body::<Reported>(s).taking(required(s.request::<Fail>())).refused(&[409])
+            })
             .effect(Effect::MayReadyJobs),
             jobs::fail
         ),
         row!(
-            Route::new(
-                "appendLogs",
-                Method::POST,
-                "/api/jobs/{lease_id}/logs",
-                Function::Complete,
-                "Appends to a job's log.",
-                |s| { Operation::new(any_object()).taking(required(s.request::<Logs>())).refused(REPORT) }
-            )
-            .scopes(WORK)
+            report("appendLogs", "/api/jobs/{lease_id}/logs", "Appends to a job's log.", |s| {
+                any_object(s).taking(required(s.request::<Logs>())).refused(&[409])
+            })
             .effect(Effect::Changes),
             jobs::append_logs
         ),
@@ -350,58 +258,39 @@ fn report_rows<P: Ports>() -> Vec<Row<P>> {
 }
 
 fn access_rows<P: Ports>() -> Vec<Row<P>> {
+    const ADMIN: &[Scope] = &[Scope::Admin];
     vec![
         row!(
-            Route::new(
-                "listTokens",
-                Method::GET,
-                "/api/tokens",
-                Function::Query,
-                "Lists tokens, without their texts.",
-                |s| { Operation::new(json_body::<Vec<TokenInfo>>(s)) }
-            )
-            .scopes(ADMIN),
+            read("listTokens", "/api/tokens", "Lists tokens, without their texts.", json_body::<Vec<TokenInfo>>)
+                .scopes(ADMIN),
             access::tokens
         ),
         row!(
-            Route::new(
+            change(
+                AuditAction::CreateToken,
                 "createToken",
-                Method::POST,
-                "/api/tokens",
-                Function::Submit,
+                (Method::POST, "/api/tokens"),
                 "Creates a token and shows it once.",
-                |s| {
-                    Operation::new(made::<CreatedToken>(s))
-                        .taking(required(s.request::<NewToken>()))
-                        .refused(&[409, 415, 422])
-                }
+                |s| made::<CreatedToken>(s).taking(required(s.request::<NewToken>())).refused(&[409])
             )
-            .scopes(ADMIN)
-            .audited(AuditAction::CreateToken),
+            .scopes(ADMIN),
             access::create
         ),
         row!(
-            Route::new(
+            change(
+                AuditAction::RevokeToken,
                 "revokeToken",
-                Method::DELETE,
-                "/api/tokens/{name}",
-                Function::Submit,
+                (Method::DELETE, "/api/tokens/{name}"),
                 "Revokes a token.",
-                |_| { Operation::new(no_content()).refused(&[404]) }
+                |s| no_content(s).refused(&[404])
             )
-            .scopes(ADMIN)
-            .audited(AuditAction::RevokeToken),
+            .scopes(ADMIN),
             access::revoke
         ),
         row!(
-            Route::new(
-                "audit",
-                Method::GET,
-                "/api/audit",
-                Function::Query,
-                "Lists audit entries, newest first.",
-                |s| { Operation::new(page_of::<AuditEntry>(s)).with(parameters::page().to_vec()) }
-            )
+            read("audit", "/api/audit", "Lists audit entries, newest first.", |s| {
+                page_of::<AuditEntry>(s).with(parameters::page())
+            })
             .scopes(ADMIN),
             access::audit
         ),
@@ -410,18 +299,8 @@ fn access_rows<P: Ports>() -> Vec<Row<P>> {
 
 fn status_rows<P: Ports>() -> Vec<Row<P>> {
     vec![
-        row!(
-            Route::new("health", Method::GET, "/api/health", Function::Query, "Tells that the API answers.", |_| {
-                Operation::new(health())
-            }),
-            status::health
-        ),
-        row!(
-            Route::new("openApi", Method::GET, "/api/openapi.json", Function::Query, "Returns this document.", |_| {
-                Operation::new(any_object())
-            }),
-            openapi_document
-        ),
+        row!(read("health", "/api/health", "Tells that the API answers.", health).scopes(&[]), status::health),
+        row!(read("openApi", "/api/openapi.json", "Returns this document.", any_object).scopes(&[]), openapi_document),
     ]
 }
 

@@ -1,76 +1,68 @@
-//! Descriptions of the answers to requests that succeed.
+//! Operations by the answer to a request that succeeds.
 
 use protocol::WorkflowId;
 use protocol::wire::{Claimed, Workflow};
 use schemars::JsonSchema;
 use serde_json::{Map, Value, json};
 
+use super::Operation;
 use super::schemas::Schemas;
 
-/// The description of an answer.
-pub(crate) struct Described {
-    pub status: u16,
-    pub description: &'static str,
-    pub content: Option<Value>,
-    pub headers: Option<Value>,
-    /// Operations that may follow, with values from this answer.
-    pub links: Option<Value>,
+/// An operation with one successful answer.
+fn answer(status: u16, description: &str, content: Value) -> Operation {
+    let answers = vec![(status, json!({ "description": description, "content": content }))];
+    Operation { answers, ..Operation::default() }
 }
 
-/// 200, with JSON of this schema.
-fn of_schema(schema: Value) -> Described {
-    let content = json!({ "application/json": { "schema": schema } });
-    Described { status: 200, description: "Success.", content: Some(content), headers: None, links: None }
+fn json_of(schema: Value) -> Value {
+    json!({ "application/json": { "schema": schema } })
 }
 
 /// 200, with JSON of this type.
-pub(crate) fn json_body<T: JsonSchema>(schemas: &mut Schemas) -> Described {
-    of_schema(schemas.answer::<T>())
+pub(crate) fn json_body<T: JsonSchema>(schemas: &mut Schemas) -> Operation {
+    answer(200, "Success.", json_of(schemas.answer::<T>()))
 }
 
 /// 200, with one page of a list and the link to the next.
-pub(crate) fn page_of<T: JsonSchema>(schemas: &mut Schemas) -> Described {
+pub(crate) fn page_of<T: JsonSchema>(schemas: &mut Schemas) -> Operation {
     let description = "The next page of the list, with `rel=\"next\"`; absent on the last page.";
     let link = json!({ "Link": { "description": description, "schema": { "type": "string" } } });
-    Described { headers: Some(link), ..json_body::<Vec<T>>(schemas) }
+    json_body::<Vec<T>>(schemas).also("headers", link)
 }
 
 /// 201, with JSON of this type.
-pub(crate) fn made<T: JsonSchema>(schemas: &mut Schemas) -> Described {
-    Described { description: "Created.", ..json_body::<T>(schemas) }.with_status(201)
+pub(crate) fn made<T: JsonSchema>(schemas: &mut Schemas) -> Operation {
+    answer(201, "Created.", json_of(schemas.answer::<T>()))
 }
 
 /// 202, with the workflow's id.
-pub(crate) fn accepted(schemas: &mut Schemas) -> Described {
+pub(crate) fn accepted(schemas: &mut Schemas) -> Operation {
     let id = schemas.answer::<WorkflowId>();
-    let schema = json!({ "type": "object", "required": ["id"], "properties": { "id": id } });
-    Described { status: 202, description: "Accepted.", ..of_schema(schema) }
+    answer(202, "Accepted.", json_of(json!({ "type": "object", "required": ["id"], "properties": { "id": id } })))
 }
 
 /// 204.
-pub(crate) fn no_content() -> Described {
-    Described { status: 204, description: "Done; the answer has no body.", content: None, headers: None, links: None }
+pub(crate) fn no_content(_: &mut Schemas) -> Operation {
+    let answers = vec![(204, json!({ "description": "Done; the answer has no body." }))];
+    Operation { answers, ..Operation::default() }
 }
 
 /// 200, with server-sent events.
-pub(crate) fn events() -> Described {
+pub(crate) fn events() -> Operation {
     let description = "Events `log`, each with a number as its `id` and a LogChunk as its `data`, and `end` when the job has \
                        ended. Where connections aren't held open, what there is; `retry` says when to come again.";
-    let content = json!({ "text/event-stream": { "schema": { "type": "string" } } });
-    Described { description, content: Some(content), ..no_content() }.with_status(200)
+    answer(200, description, json!({ "text/event-stream": { "schema": { "type": "string" } } }))
 }
 
 /// 200, with a definition in the format in which it was submitted.
-pub(crate) fn definition() -> Described {
-    let content = json!({
-        "application/yaml": { "schema": { "type": "object" } },
-        "application/json": { "schema": { "type": "object" } },
-    });
-    Described { content: Some(content), description: "The definition as submitted.", ..no_content() }.with_status(200)
+pub(crate) fn definition() -> Operation {
+    let object = json!({ "schema": { "type": "object" } });
+    let content = json!({ "application/yaml": object, "application/json": object });
+    answer(200, "The definition as submitted.", content)
 }
 
 /// A workflow and its path.
-pub(crate) fn workflow_made(status: u16, description: &'static str, schemas: &mut Schemas) -> Described {
+pub(crate) fn workflow_made(status: u16, description: &str, schemas: &mut Schemas) -> Operation {
     let location =
         json!({ "Location": { "description": "Its path.", "required": true, "schema": { "type": "string" } } });
     let (id, job) = (("id", "/id"), ("job_id", "/jobs/0/id"));
@@ -83,12 +75,12 @@ pub(crate) fn workflow_made(status: u16, description: &'static str, schemas: &mu
         ("outputs", &[id, job]),
         ("isCancelled", &[("workflow_id", "/id"), job]),
     ]);
-    let answer = json_body::<Workflow>(schemas);
-    Described { status, description, headers: Some(location), links: Some(links), ..answer }
+    let workflow = json_of(schemas.answer::<Workflow>());
+    answer(status, description, workflow).also("headers", location).also("links", links)
 }
 
 /// A job and the lease on it, or null.
-pub(crate) fn claimed(schemas: &mut Schemas) -> Described {
+pub(crate) fn claimed(schemas: &mut Schemas) -> Operation {
     let lease = [("lease_id", "/lease/lease_id")];
     let job = [("workflow_id", "/lease/workflow_id"), ("job_id", "/lease/job_id")];
     let links = links(&[
@@ -98,33 +90,34 @@ pub(crate) fn claimed(schemas: &mut Schemas) -> Described {
         ("appendLogs", &lease),
         ("isCancelled", &job),
     ]);
-    Described { links: Some(links), ..json_body::<Option<Claimed>>(schemas) }
+    json_body::<Option<Claimed>>(schemas).also("links", links)
 }
 
 /// 200, with an object whose fields aren't described.
-pub(crate) fn any_object() -> Described {
-    of_schema(json!({ "type": "object" }))
+pub(crate) fn any_object(_: &mut Schemas) -> Operation {
+    answer(200, "Success.", json_of(json!({ "type": "object" })))
 }
 
 /// 200, with the API's status and version.
-pub(crate) fn health() -> Described {
+pub(crate) fn health(_: &mut Schemas) -> Operation {
     let text = json!({ "type": "string" });
-    of_schema(json!({
-        "type": "object",
-        "required": ["status", "version"],
-        "properties": { "status": text, "version": text },
-    }))
+    let properties = json!({ "status": text, "version": text });
+    let required = json!(["status", "version"]);
+    answer(200, "Success.", json_of(json!({ "type": "object", "required": required, "properties": properties })))
 }
 
-impl Described {
-    fn with_status(self, status: u16) -> Self {
-        Self { status, ..self }
+impl Operation {
+    /// Adds a part to the description of the answer.
+    fn also(mut self, part: &str, value: Value) -> Self {
+        self.answers[0].1[part] = value;
+        self
     }
 }
 
 /// An operation, and which of its parameters are where in the answer's body.
 type Link<'a> = (&'a str, &'a [(&'a str, &'a str)]);
 
+/// Operations that may follow, with values from the answer.
 fn links(to: &[Link<'_>]) -> Value {
     let link = |(operation, parameters): &Link<'_>| {
         let parameters: Map<String, Value> =
