@@ -105,7 +105,7 @@ impl Reader<'_> {
     }
 
     /// Prints what there is now after what was printed.
-    async fn read_on(&mut self, attempt: Option<u32>) -> Result<(), Failure> {
+    async fn read_on(&mut self, mut attempt: Option<u32>) -> Result<(), Failure> {
         loop {
             let call = || self.remote.client.logs(&self.args.id, &self.args.job, self.after, attempt);
             let page = if self.args.follow { retry_read(call).await? } else { call().await? };
@@ -115,6 +115,8 @@ impl Reader<'_> {
             if !page.more {
                 return Ok(());
             }
+            // Another attempt may have begun, whose sequence numbers start again.
+            attempt = page.attempt.or(attempt);
         }
     }
 

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use super::{Client, ClientError, Request, WHOLE};
 
-/// A part of a list.
+/// A page of a list.
 #[derive(Clone, Debug)]
 pub struct Page<T> {
     /// In the server's order.
@@ -30,9 +30,11 @@ pub struct Logs {
     pub chunks: Vec<LogChunk>,
     /// Whether there is more already, after the last of these.
     pub more: bool,
+    /// The attempt of these chunks, if there is more. The next page must ask for it: the job may be tried again meanwhile.
+    pub attempt: Option<u32>,
 }
 
-/// For those who submit and look.
+/// Calls for people and programs that submit and watch workflows.
 impl Client {
     /// Submits a definition as YAML; `run` starts it too. With `idempotency_key` the call may be repeated: it gives the
     /// same workflow, and is refused with 409 if the text is another. A definition that isn't valid is refused with 422
@@ -71,7 +73,7 @@ impl Client {
             .await
     }
 
-    /// Up to `limit` workflows, newest first, from `cursor` on. Asks as often as it takes.
+    /// Up to `limit` workflows, newest first, from `cursor` on. Reads as many pages as needed.
     pub async fn list(
         &self,
         limit: usize,
@@ -134,14 +136,14 @@ impl Client {
         self.request(Method::DELETE, "delete", &["api", "workflows", id.as_str()]).send().await.map(drop)
     }
 
-    /// Makes a token; its text is in this answer only. Refused with 409 if the name is taken.
+    /// Creates a token; its text is in this answer only. Refused with 409 if the name is taken.
     pub async fn create_token(&self, token: &NewToken) -> Result<CreatedToken, ClientError> {
         self.request(Method::POST, "create_token", &["api", "tokens"]).json(token).read().await
     }
 
     /// The tokens, without their texts.
     pub async fn tokens(&self) -> Result<Vec<TokenInfo>, ClientError> {
-        self.request(Method::GET, "tokens", &["api", "tokens"]).read().await
+        Ok(self.pages("tokens", &["api", "tokens"], None, usize::MAX, None).await?.items)
     }
 
     /// Revokes a token: within a minute it is refused everywhere.
@@ -149,19 +151,19 @@ impl Client {
         self.request(Method::DELETE, "revoke_token", &["api", "tokens", name.as_str()]).send().await.map(drop)
     }
 
-    /// Up to `limit` entries of who did what, newest first, from `cursor` on. Asks as often as it takes.
+    /// Up to `limit` audit entries, newest first, from `cursor` on. Reads as many pages as needed.
     pub async fn audit(&self, limit: usize, cursor: Option<&str>) -> Result<Page<AuditEntry>, ClientError> {
         self.pages("audit", &["api", "audit"], None, limit, cursor).await
     }
 
-    /// The workers heard of lately.
+    /// The workers that were online lately.
     pub async fn workers(&self) -> Result<Vec<WorkerInfo>, ClientError> {
-        self.request(Method::GET, "workers", &["api", "workers"]).read().await
+        Ok(self.pages("workers", &["api", "workers"], None, usize::MAX, None).await?.items)
     }
 
     /// The label sets that jobs require, and how many wait in each.
     pub async fn pools(&self) -> Result<Vec<PoolInfo>, ClientError> {
-        self.request(Method::GET, "pools", &["api", "pools"]).read().await
+        Ok(self.pages("pools", &["api", "pools"], None, usize::MAX, None).await?.items)
     }
 
     /// A job's log after the chunk numbered `after`, of `attempt` (default: the latest).
@@ -175,7 +177,8 @@ impl Client {
         let path = ["api", "workflows", id.as_str(), "jobs", job.as_str(), "logs"];
         let request = self.request(Method::GET, "logs", &path).query("after", after).query("attempt", attempt);
         let answer = request.send().await?;
-        Ok(Logs { chunks: answer.read()?, more: answer.has_next() })
+        let attempt = answer.next("attempt").and_then(|attempt| attempt.parse().ok());
+        Ok(Logs { chunks: answer.read()?, more: answer.has_next(), attempt })
     }
 
     /// A job's outputs, in full; none while it isn't done.
@@ -191,25 +194,25 @@ impl Client {
     }
 }
 
-/// For workers.
+/// Calls for workers.
 impl Client {
-    /// Makes the worker known, with its labels, or replaces what was known of it.
+    /// Registers the worker with its labels, or replaces its registration.
     pub async fn register(&self, register: &Register) -> Result<Registered, ClientError> {
         self.request(Method::POST, "register", &["api", "workers", "register"]).json(register).read().await
     }
 
-    /// Says that the worker lives. Refused with 404 if the server doesn't know it (any more): register again.
+    /// Reports that the worker is online. Refused with 404 if it isn't registered (any more): register again.
     pub async fn worker_heartbeat(&self, id: &WorkerId, paused: Option<String>) -> Result<Registered, ClientError> {
         let path = ["api", "workers", id.as_str(), "heartbeat"];
         self.request(Method::POST, "worker heartbeat", &path).json(&WorkerHeartbeat { paused }).read().await
     }
 
-    /// Says that the worker ends.
+    /// Reports that the worker stops.
     pub async fn deregister(&self, id: &WorkerId) -> Result<(), ClientError> {
         self.request(Method::DELETE, "deregister", &["api", "workers", id.as_str()]).send().await.map(drop)
     }
 
-    /// Asks for a job. `None`: there is none for these labels. May take `wait_secs` longer than other calls.
+    /// Claims a job. `None`: there is none for these labels. May take `wait_secs` longer than other calls.
     pub async fn claim(&self, claim: &Claim) -> Result<Option<Claimed>, ClientError> {
         let timeout = WHOLE + Duration::from_secs(claim.wait_secs.into());
         self.request(Method::POST, "claim", &["api", "jobs", "claim"]).timeout(timeout).json(claim).read().await
@@ -244,7 +247,7 @@ impl Client {
         self.elsewhere("upstream outputs", url)?.read().await
     }
 
-    fn lease_request(&self, what: &'static str, lease: &LeaseId) -> Request<'_> {
+    fn lease_request(&self, what: &'static str, lease: &LeaseId) -> Request {
         self.request(Method::POST, what, &["api", "jobs", &lease.0, what])
     }
 }

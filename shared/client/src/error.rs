@@ -7,7 +7,7 @@ use protocol::wire::ErrorBody;
 use reqwest::StatusCode;
 use serde_json::Value;
 
-/// Why a call gave nothing. The text is for people.
+/// Why a call failed. The text is for people.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ClientError {
@@ -27,7 +27,7 @@ pub enum ClientError {
         /// What is wrong with it.
         reason: String,
     },
-    /// No answer: no connection, a broken one, or the time was up. The request may have been carried out.
+    /// No answer: no connection, a broken one, or a timeout. The request may have been carried out.
     #[error("can't reach {url}: {}", reason(source))]
     Unreachable {
         /// The server.
@@ -68,7 +68,13 @@ impl ClientError {
         Self::Unreachable { url: url.to_owned(), source: source.without_url() }
     }
 
-    pub(super) fn refused(status: StatusCode, location: Option<&str>, retry_after: Option<&str>, body: &[u8]) -> Self {
+    pub(super) fn refused(
+        url: &str,
+        status: StatusCode,
+        location: Option<&str>,
+        retry_after: Option<&str>,
+        body: &[u8],
+    ) -> Self {
         let retry_after = retry_after.and_then(|text| text.trim().parse().ok()).map(Duration::from_secs);
         let status_number = status.as_u16();
         if let Ok(ErrorBody { error }) = serde_json::from_slice(body) {
@@ -79,7 +85,7 @@ impl ClientError {
             Some(location) if status.is_redirection() => {
                 format!("the server sends on to {location}; use that address as the server URL")
             }
-            _ => foreign_message(status, body),
+            _ => foreign_message(url, status, body),
         };
         Self::Refused {
             status: status_number,
@@ -111,17 +117,12 @@ impl ClientError {
     }
 }
 
-/// What a gateway or a proxy says, which has a shape of its own.
-fn foreign_message(status: StatusCode, body: &[u8]) -> String {
-    let reason = status.canonical_reason().unwrap_or("an unknown status");
-    let said = match serde_json::from_slice::<Value>(body) {
-        Ok(value) => value.get("message").and_then(Value::as_str).map(str::to_owned),
-        Err(_) => None,
-    };
-    match said {
-        Some(said) => format!("the server refused: {said}"),
-        None => format!("the server refused: {reason}"),
-    }
+/// The message of a refusal by a gateway or a proxy, whose bodies have other shapes.
+fn foreign_message(url: &str, status: StatusCode, body: &[u8]) -> String {
+    let body: Option<Value> = serde_json::from_slice(body).ok();
+    let message = body.as_ref().and_then(|body| body.get("message")?.as_str());
+    let reason = message.or(status.canonical_reason()).unwrap_or("an unknown status");
+    format!("{url} refused the request: {reason}")
 }
 
 fn reason(error: &reqwest::Error) -> String {

@@ -1,8 +1,12 @@
 //! The HTTP client of the API: one method for each route, one request for each call. [`retry`] repeats calls.
 
 mod error;
-pub mod retry;
+mod proxy;
 mod token;
+
+pub mod retry;
+
+// `Client`, in this file, is used by `calls`.
 
 mod calls;
 
@@ -19,6 +23,7 @@ use serde::de::DeserializeOwned;
 
 pub use calls::{Logs, Page};
 pub use error::ClientError;
+pub use proxy::is_loopback;
 pub use token::Token;
 
 /// The URL of the server if none is given.
@@ -31,7 +36,7 @@ const WHOLE: Duration = Duration::from_secs(30);
 /// Less than the 60 s after which load balancers drop a connection they believe idle.
 const IDLE: Duration = Duration::from_secs(30);
 
-/// What an id may show in a path as it is; the rest is percent-encoded.
+/// All but the characters that stay as they are in a path.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// A client of one server. Cheap to clone; clones share their connections.
@@ -41,6 +46,8 @@ const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'
 pub struct Client {
     http: reqwest::Client,
     base: String,
+    /// The proxy by which the server is reached.
+    proxy: Option<String>,
     authorization: Option<HeaderValue>,
 }
 
@@ -50,18 +57,13 @@ impl Client {
     /// `token` goes along as `Bearer`. Without one, `user:password` in the URL goes along as `Basic`. Fails with
     /// [`ClientError::BadServer`] if the URL or the token can't be used; nothing is sent yet.
     pub fn new(server_url: &str, token: Option<String>) -> Result<Self, ClientError> {
-        let (base, basic) = read_server_url(server_url)?;
+        let (url, basic) = read_server_url(server_url)?;
+        let base = url.as_str().trim_end_matches('/').to_owned();
         let authorization = token.map(|token| format!("Bearer {}", token.trim())).or(basic);
         let authorization = authorization.map(|text| secret_header(&base, &text)).transpose()?;
-        install_crypto_provider();
-        let http = reqwest::Client::builder()
-            .connect_timeout(CONNECT)
-            .pool_idle_timeout(IDLE)
-            .redirect(reqwest::redirect::Policy::none())
-            .user_agent(concat!("workflow-graph/", env!("CARGO_PKG_VERSION")))
-            .build()
+        let http = http_client(&url)
             .map_err(|error| ClientError::BadServer { url: base.clone(), reason: error::root_cause(&error) })?;
-        Ok(Self { http, base, authorization })
+        Ok(Self { http, proxy: proxy::proxy_for(&url), base, authorization })
     }
 
     /// The server's URL, without user and password.
@@ -70,30 +72,42 @@ impl Client {
         &self.base
     }
 
-    fn request(&self, method: Method, what: &'static str, path: &[&str]) -> Request<'_> {
+    fn request(&self, method: Method, what: &'static str, path: &[&str]) -> Request {
         let mut url = self.base.clone();
         for segment in path {
             url.push('/');
             url.extend(utf8_percent_encode(segment, SEGMENT));
         }
         let url = Url::parse(&url).expect("the base was parsed before, and what follows is percent-encoded");
-        let mut request = Request::new(self, method, what, url);
+        let mut request = Request::new(self.clone(), method, what, url);
         if let Some(authorization) = &self.authorization {
             request.inner.headers_mut().insert(AUTHORIZATION, authorization.clone());
         }
         request
     }
 
-    /// A request to a place that isn't the server: no token goes along.
-    fn elsewhere(&self, what: &'static str, url: &str) -> Result<Request<'_>, ClientError> {
-        let url = Url::parse(url).map_err(|error| ClientError::Unreadable {
-            url: self.base.clone(),
-            what,
-            status: 200,
-            reason: format!("it names an address that isn't one: {error}"),
-        })?;
-        Ok(Request::new(self, Method::GET, what, url))
+    /// A request to an address that isn't the server's: no token goes along.
+    fn elsewhere(&self, what: &'static str, url: &str) -> Result<Request, ClientError> {
+        let bad = |reason: String| ClientError::Unreadable { url: self.base.clone(), what, status: 200, reason };
+        let url = Url::parse(url).map_err(|error| bad(format!("it names an address that isn't one: {error}")))?;
+        let base = url.origin().ascii_serialization();
+        let proxy = proxy::proxy_for(&url);
+        // The connections of this client may be reused if both addresses are reached in the same way.
+        let http = if proxy == self.proxy { Ok(self.http.clone()) } else { http_client(&url) };
+        let http = http.map_err(|error| bad(error::root_cause(&error)))?;
+        Ok(Request::new(Self { http, base, proxy, authorization: None }, Method::GET, what, url))
     }
+}
+
+/// A client for the host of this URL: a proxy of the environment is used unless the host is this machine.
+fn http_client(url: &Url) -> reqwest::Result<reqwest::Client> {
+    install_crypto_provider();
+    let builder = reqwest::Client::builder()
+        .connect_timeout(CONNECT)
+        .pool_idle_timeout(IDLE)
+        .redirect(reqwest::redirect::Policy::none())
+        .user_agent(concat!("workflow-graph/", env!("CARGO_PKG_VERSION")));
+    if is_loopback(url) { builder.no_proxy().build() } else { builder.build() }
 }
 
 impl fmt::Debug for Client {
@@ -102,8 +116,8 @@ impl fmt::Debug for Client {
     }
 }
 
-/// The URL without user, password, query and trailing slashes, and what `Authorization` its user makes.
-fn read_server_url(text: &str) -> Result<(String, Option<String>), ClientError> {
+/// The URL without user, password and query, and the `Authorization` header that user and password make.
+fn read_server_url(text: &str) -> Result<(Url, Option<String>), ClientError> {
     // The text may hold a password, so that it is named in no message.
     let bad = |reason: String| ClientError::BadServer { url: "the server URL".to_owned(), reason };
     let mut url =
@@ -119,14 +133,14 @@ fn read_server_url(text: &str) -> Result<(String, Option<String>), ClientError> 
     url.set_username("").and_then(|()| url.set_password(None)).expect("a URL with a host can do without a user");
     url.set_query(None);
     url.set_fragment(None);
-    Ok((url.as_str().trim_end_matches('/').to_owned(), basic))
+    Ok((url, basic))
 }
 
 /// `server_url` without its password, if it has one.
 #[must_use]
 pub fn without_password(server_url: &str) -> Option<String> {
     let (cleaned, basic) = read_server_url(server_url).ok()?;
-    basic.map(|_| cleaned)
+    basic.map(|_| cleaned.as_str().trim_end_matches('/').to_owned())
 }
 
 fn secret_header(base: &str, text: &str) -> Result<HeaderValue, ClientError> {
@@ -146,14 +160,14 @@ fn install_crypto_provider() {
     });
 }
 
-struct Request<'a> {
-    client: &'a Client,
+struct Request {
+    client: Client,
     inner: reqwest::Request,
     what: &'static str,
 }
 
-impl<'a> Request<'a> {
-    fn new(client: &'a Client, method: Method, what: &'static str, url: Url) -> Self {
+impl Request {
+    fn new(client: Client, method: Method, what: &'static str, url: Url) -> Self {
         let mut inner = reqwest::Request::new(method, url);
         *inner.timeout_mut() = Some(WHOLE);
         inner.headers_mut().insert(ACCEPT, HeaderValue::from_static("application/json"));
@@ -197,16 +211,21 @@ impl<'a> Request<'a> {
 
     /// Sends it; an answer that isn't 2xx is [`ClientError::Refused`].
     async fn send(self) -> Result<Answer, ClientError> {
-        let url = &self.client.base;
-        let response =
-            self.client.http.execute(self.inner).await.map_err(|source| ClientError::unreachable(url, source))?;
+        let Client { http, base, proxy, .. } = self.client;
+        let url = match proxy {
+            Some(proxy) => format!("{base} by the proxy {proxy}"),
+            None => base,
+        };
+        let unreachable = |source: reqwest::Error| ClientError::unreachable(&url, source);
+        let response = http.execute(self.inner).await.map_err(unreachable)?;
         let status = response.status();
         let headers = response.headers().clone();
-        let body = response.bytes().await.map_err(|source| ClientError::unreachable(url, source))?;
+        let body = response.bytes().await.map_err(unreachable)?;
         if status.is_success() {
-            return Ok(Answer { url: url.clone(), what: self.what, status, headers, body: body.to_vec() });
+            return Ok(Answer { url, what: self.what, status, headers, body: body.to_vec() });
         }
-        Err(ClientError::refused(status, header(&headers, &LOCATION), header(&headers, &RETRY_AFTER), &body))
+        let (location, retry_after) = (header(&headers, &LOCATION), header(&headers, &RETRY_AFTER));
+        Err(ClientError::refused(&url, status, location, retry_after, &body))
     }
 
     async fn read<T: DeserializeOwned>(self) -> Result<T, ClientError> {
