@@ -1,5 +1,7 @@
 //! Code that the Lambda functions share: start-up, and the conversion of API Gateway events to requests and back.
 
+use std::env::VarError;
+
 use api::cors::Origins;
 use api::{Admission, Function, Service};
 use aws::Aws;
@@ -9,6 +11,8 @@ use lambda_http::{Body, Error, Request, RequestExt, Response, service_fn};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use tracing_subscriber::EnvFilter;
 
+/// The origins whose pages may call this API, separated by commas.
+const ORIGINS: &str = "WFG_CORS_ORIGINS";
 /// Characters that a gateway may have decoded in a path and that a URI can't contain. `%` is not encoded again.
 const UNSAFE: &AsciiSet =
     &CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>').add(b'`').add(b'{').add(b'}').add(b'?').add(b'#');
@@ -18,8 +22,9 @@ const UNSAFE: &AsciiSet =
 /// # Errors
 /// If the environment isn't what the template sets, or the runtime's API fails.
 pub async fn serve(function: Function) -> Result<(), Error> {
-    start_logging();
-    let origins = Origins::from_comma_separated(&std::env::var("WFG_CORS_ORIGINS").unwrap_or_default());
+    start_logging()?;
+    let origins = Origins::from_comma_separated(&setting(ORIGINS)?.unwrap_or_default());
+    let origins = origins.map_err(|error| format!("{ORIGINS}: {error}"))?;
     let engine = Aws::engine().await?;
     if function == Function::Submit {
         // The only function that may write it. Without a submission there is nothing that has a schema.
@@ -29,11 +34,26 @@ pub async fn serve(function: Function) -> Result<(), Error> {
     lambda_http::run(service_fn(|request: Request| answer(&service, request))).await
 }
 
-/// Logs as JSON lines, which CloudWatch reads; `RUST_LOG` says how much.
-pub fn start_logging() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+/// Logs as JSON lines, which CloudWatch reads; `RUST_LOG` says how much. A line that can't be written is lost and no error.
+///
+/// # Errors
+/// If `RUST_LOG` can't be read.
+pub fn start_logging() -> Result<(), Error> {
+    let filter = setting(EnvFilter::DEFAULT_ENV)?.unwrap_or_else(|| "info".to_owned());
+    let filter = EnvFilter::try_new(filter).map_err(|error| format!("{}: {error}", EnvFilter::DEFAULT_ENV))?;
+    let lines = tracing_subscriber::fmt().json().with_target(false).without_time().log_internal_errors(false);
     // A second call in one process changes nothing.
-    let _ = tracing_subscriber::fmt().json().with_env_filter(filter).with_target(false).without_time().try_init();
+    let _ = lines.with_env_filter(filter).try_init();
+    Ok(())
+}
+
+/// An environment variable. An empty one counts as unset.
+fn setting(name: &str) -> Result<Option<String>, Error> {
+    match std::env::var(name) {
+        Ok(text) => Ok(Some(text.trim().to_owned()).filter(|text| !text.is_empty())),
+        Err(VarError::NotPresent) => Ok(None),
+        Err(VarError::NotUnicode(_)) => Err(format!("{name} isn't UTF-8").into()),
+    }
 }
 
 async fn answer(service: &Service<Aws>, request: Request) -> Result<Response<Body>, Error> {
@@ -68,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_that_the_gateway_decoded_is_the_path_that_was_sent() {
+    fn path_decoded_by_the_gateway_is_encoded_again() {
         for (decoded, path) in [
             ("/api/workflows/a#b", "/api/workflows/a%23b"),
             ("/api/workflows/a?b", "/api/workflows/a%3Fb"),

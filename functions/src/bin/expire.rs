@@ -9,7 +9,7 @@ use serde_json::Value;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    functions::start_logging();
+    functions::start_logging()?;
     let engine = Aws::engine().await?;
     lambda_runtime::run(service_fn(|event: LambdaEvent<Value>| handle(&engine, event.payload))).await
 }

@@ -10,7 +10,7 @@ use lambda_runtime::{Error, LambdaEvent, service_fn};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    functions::start_logging();
+    functions::start_logging()?;
     let engine = Aws::engine().await?;
     lambda_runtime::run(service_fn(|event: LambdaEvent<Event>| handle(&engine, event.payload))).await
 }
