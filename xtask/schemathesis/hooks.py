@@ -41,7 +41,7 @@ def before_call(context, case, kwargs):
     if isinstance(case.body, (dict, list)):
         case.body = whole(case.body)
     if isinstance(case.body, dict) and waits(case.body.get("wait_secs")):
-        # How a claim waits, shared/server/tests/waits.rs says.
+        # How a claim waits, shared/server/tests/server/waits.rs says.
         case.body["wait_secs"] = 0
     if not case.meta or not case.meta.generation.mode.is_positive:
         return

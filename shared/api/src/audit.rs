@@ -37,7 +37,8 @@ pub(crate) async fn record_failure<P: Ports>(engine: &Engine<P>, route: &Route, 
     };
     // Other variables of a path are left out: a lease id is never recorded.
     let of = |name: &str| params.get(name).map(String::as_str);
-    let mut reason = error.message.clone();
+    // Control characters would take six bytes each in a list of entries.
+    let mut reason = error.message.replace(char::is_control, " ");
     reason.truncate(reason.floor_char_boundary(REASON));
     let entry = AuditEntry {
         workflow: route.workflow_variable().and_then(of).and_then(|id| id.parse().ok()),

@@ -69,7 +69,7 @@ async fn authenticate<P: Ports>(
 }
 
 fn lacks_scope(route: &Route) -> ApiError {
-    let scopes: Vec<&str> = route.scopes.iter().map(|scope| scope.as_ref()).collect();
+    let scopes: Vec<&str> = route.scopes.iter().map(AsRef::as_ref).collect();
     let message = format!("the token lacks the scope `{}`, which this needs", scopes.join("` or `"));
     ApiError::new(StatusCode::FORBIDDEN, "forbidden", message)
 }

@@ -49,13 +49,19 @@ impl ApiError {
         Self::bad_request("invalid_query", message)
     }
 
-    /// 413: the body is over the limit; its size, if known.
+    /// 413: the body is over the limit. `size` is text, such as `over 5 bytes`.
     #[must_use]
-    pub fn body_too_large(size: Option<u64>) -> Self {
-        let limit = limits::REQUEST_BODY;
-        let size = size.map_or_else(|| "too large".to_owned(), |size| format!("{size} bytes"));
-        let message = format!("the body is {size}; at most {limit} bytes are allowed in one request");
+    pub fn body_too_large(size: &str) -> Self {
+        let message = format!("the body is {size}; at most {} bytes are allowed in one request", limits::REQUEST_BODY);
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", message)
+    }
+
+    /// 414: the path and query are over the limit; their size, if known.
+    #[must_use]
+    pub fn url_too_long(size: Option<usize>) -> Self {
+        let size = size.map_or_else(|| "too long".to_owned(), |size| format!("{size} bytes"));
+        let message = format!("the path and query are {size}; at most {} bytes are allowed", limits::URL);
+        Self::new(StatusCode::URI_TOO_LONG, "url_too_long", message)
     }
 
     /// Whether the caller lacks the permission.

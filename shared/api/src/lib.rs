@@ -9,6 +9,7 @@ mod operation;
 pub mod route;
 
 mod request;
+
 mod response;
 
 mod audit;

@@ -57,7 +57,7 @@ impl<'a> Input<'a> {
         body: Bytes,
     ) -> Result<Self, ApiError> {
         if body.len() > limits::REQUEST_BODY {
-            return Err(ApiError::body_too_large(Some(body.len() as u64)));
+            return Err(ApiError::body_too_large(&format!("{} bytes", body.len())));
         }
         Ok(Self { route, params, query: parse_query(uri.query().unwrap_or_default())?, headers, body })
     }
@@ -84,12 +84,10 @@ impl<'a> Input<'a> {
         parsed.map(Some)
     }
 
-    /// How many entries of a list the client wants.
-    pub(crate) fn limit(&self) -> Result<usize, ApiError> {
-        let limit = self.query::<usize>("limit")?.unwrap_or(limits::PAGE);
-        if (1..=limits::LIST).contains(&limit) {
-            return Ok(limit);
-        }
+    /// How many entries of a list the client wants, if it says so.
+    pub(crate) fn limit(&self) -> Result<Option<usize>, ApiError> {
+        let limit = self.query::<usize>("limit")?;
+        let Some(limit) = limit.filter(|limit| !(1..=limits::LIST).contains(limit)) else { return Ok(limit) };
         let message = format!("query parameter `limit` is {limit}; it must be from 1 to {}", limits::LIST);
         Err(ApiError::bad_request("invalid_query", message))
     }
@@ -112,7 +110,7 @@ impl<'a> Input<'a> {
         if self.format(Format::Json)? != Format::Json {
             return Err(unsupported("application/json"));
         }
-        let text = self.text()?;
+        let text = without_bom(self.text()?);
         let reader = &mut serde_json::Deserializer::from_str(text);
         let value = serde_path_to_error::deserialize(&mut *reader).map_err(|error| json_error(&error))?;
         reader.end().map_err(|error| {
@@ -127,13 +125,15 @@ impl<'a> Input<'a> {
 
     /// The body as JSON, or the default if there is none.
     pub(crate) fn json_or_default<T: DeserializeOwned + Default>(&self) -> Result<T, ApiError> {
-        if self.body.iter().all(u8::is_ascii_whitespace) { Ok(T::default()) } else { self.json() }
+        if without_bom(self.text()?).trim_ascii().is_empty() { Ok(T::default()) } else { self.json() }
     }
 
     /// The body as text.
     pub(crate) fn text(&self) -> Result<&str, ApiError> {
         std::str::from_utf8(&self.body).map_err(|error| {
-            let message = format!("the body isn't UTF-8: byte {} can't be read", error.valid_up_to());
+            let is_utf16 = self.body.starts_with(b"\xff\xfe") || self.body.starts_with(b"\xfe\xff");
+            let encoding = if is_utf16 { "it is UTF-16" } else { "the byte isn't part of a character" };
+            let message = format!("the body isn't UTF-8: byte {} can't be read; {encoding}", error.valid_up_to());
             ApiError::bad_request("not_utf8", message)
         })
     }
@@ -163,6 +163,11 @@ impl<'a> Input<'a> {
             _ => Err(unsupported(given)),
         }
     }
+}
+
+/// The text without the byte order mark that some editors put in front of UTF-8.
+pub(crate) fn without_bom(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
 }
 
 fn unsupported(given: &str) -> ApiError {

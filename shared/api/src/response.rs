@@ -1,11 +1,15 @@
 //! Building responses: JSON, an empty body, and the link to a list's next page.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use protocol::limits;
 use serde::Serialize;
 
 use crate::error::ApiError;
+use crate::request::Input;
 
 /// A response, or the error that becomes one.
 pub(crate) type Answer = Result<Response<Bytes>, ApiError>;
@@ -45,4 +49,53 @@ pub(crate) fn link_next(mut response: Response<Bytes>, path_and_query: &str) -> 
 /// Percent-encodes a path segment or a query's value.
 pub(crate) fn encode(text: &str) -> String {
     utf8_percent_encode(text, RESERVED).to_string()
+}
+
+/// The size of a JSON text and its size as text within JSON, where quotes and backslashes take two bytes: a function's answer is
+/// sent to its gateway in this form.
+fn sizes(body: &[u8]) -> (usize, usize) {
+    (body.len(), body.len() + body.iter().filter(|byte| matches!(byte, b'"' | b'\\')).count())
+}
+
+/// Whether a body is within the limits of an answer.
+pub(crate) fn fits(body: &[u8]) -> bool {
+    let (size, escaped) = sizes(body);
+    size <= limits::ANSWER && escaped <= limits::ANSWER_ESCAPED
+}
+
+/// Refuses an answer that is over the limit, instead of one that a gateway refuses without a reason.
+pub(crate) fn checked(response: Response<Bytes>) -> Answer {
+    if fits(response.body()) {
+        return Ok(response);
+    }
+    let (size, limit) = (response.body().len(), limits::ANSWER);
+    let message = format!("the answer has {size} bytes as JSON; at most {limit} are sent");
+    Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "answer_too_large", message))
+}
+
+/// Answers with one page of a list whose entries have unique keys: those after the `cursor`, as many as the client wants and an
+/// answer may hold. The page is in the order of the keys.
+pub(crate) fn json_page<T: Serialize>(input: &Input<'_>, mut entries: Vec<T>, key: fn(&T) -> String) -> Answer {
+    let limit = input.limit()?.unwrap_or(usize::MAX);
+    if let Some(cursor) = input.query::<String>("cursor")? {
+        let after = URL_SAFE_NO_PAD.decode(cursor).ok().and_then(|text| String::from_utf8(text).ok());
+        let after = after.ok_or_else(ApiError::bad_cursor)?;
+        entries.retain(|entry| key(entry) > after);
+    }
+    entries.sort_by_cached_key(key);
+    let (mut size, mut escaped, mut count) = (2, 2, 0);
+    for entry in entries.iter().take(limit) {
+        let (more, more_escaped) = sizes(&serde_json::to_vec(entry).unwrap_or_default());
+        size += more + 1;
+        escaped += more_escaped + 1;
+        if count > 0 && (size > limits::ANSWER || escaped > limits::ANSWER_ESCAPED) {
+            break;
+        }
+        count += 1;
+    }
+    let response = json_answer(StatusCode::OK, &&entries[..count])?;
+    let Some(last) = entries.get(count).and_then(|_| entries[..count].last()) else { return Ok(response) };
+    let path = input.route.path;
+    let limit = input.limit()?.map_or_else(String::new, |limit| format!("limit={limit}&"));
+    Ok(link_next(response, &format!("{path}?{limit}cursor={}", URL_SAFE_NO_PAD.encode(key(last)))))
 }

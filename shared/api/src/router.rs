@@ -67,7 +67,8 @@ impl<P: Ports> RouteTable<P> {
     fn not_found(&self, method: &Method, path: &str) -> ApiError {
         let trimmed = path.trim_end_matches('/');
         let methods = self.paths.iter().filter(|(_, router)| at(router, trimmed).is_some());
-        let allow: Vec<&str> = methods.map(|(method, _)| method.as_str()).collect();
+        let name = |method: &'_ Method| if *method == Method::GET { "GET, HEAD" } else { method.as_str() }.to_owned();
+        let allow: Vec<String> = methods.map(|(method, _)| name(method)).collect();
         if allow.is_empty() {
             return no_such_route(path);
         }
@@ -132,7 +133,7 @@ mod tests {
     #[test]
     fn other_methods_of_a_known_path_are_named() {
         let error = find(None, &Method::PUT, "/api/workflows").expect_err("no such method");
-        assert_eq!((error.status.as_u16(), error.allow.as_deref()), (405, Some("POST, GET")));
+        assert_eq!((error.status.as_u16(), error.allow.as_deref()), (405, Some("POST, GET, HEAD")));
         let error = find(None, &Method::GET, "/api/nothing").expect_err("no such path");
         assert_eq!((error.status.as_u16(), error.code), (404, "no_such_route"));
     }

@@ -16,7 +16,8 @@ use serde_json::Value;
 use crate::handlers::{access, jobs, status, workers, workflows};
 use crate::openapi;
 use crate::operation::answers::{
-    accepted, any_object, claimed, definition, events, health, json_body, made, no_content, page_of, workflow_made,
+    accepted, any_object, claimed, definition, events, health, json_body, list_of, made, no_content, page_of,
+    workflow_made,
 };
 use crate::operation::bodies::{self, optional, required};
 use crate::operation::parameters;
@@ -197,9 +198,9 @@ fn worker_rows<P: Ports>() -> Vec<Row<P>> {
         no_content,
     );
     vec![
-        row!(read("workers", "/api/workers", "Lists workers.", json_body::<Vec<WorkerInfo>>), workers::list),
+        row!(read("workers", "/api/workers", "Lists workers.", list_of::<WorkerInfo>), workers::list),
         row!(
-            read("pools", "/api/pools", "Lists pools: waiting and running jobs by labels.", json_body::<Vec<PoolInfo>>),
+            read("pools", "/api/pools", "Lists pools: waiting and running jobs by labels.", list_of::<PoolInfo>),
             workers::pools
         ),
         row!(
@@ -261,8 +262,7 @@ fn access_rows<P: Ports>() -> Vec<Row<P>> {
     const ADMIN: &[Scope] = &[Scope::Admin];
     vec![
         row!(
-            read("listTokens", "/api/tokens", "Lists tokens, without their texts.", json_body::<Vec<TokenInfo>>)
-                .scopes(ADMIN),
+            read("listTokens", "/api/tokens", "Lists tokens, without their texts.", list_of::<TokenInfo>).scopes(ADMIN),
             access::tokens
         ),
         row!(

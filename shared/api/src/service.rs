@@ -8,8 +8,8 @@ use bytes::Bytes;
 use engine::Engine;
 use engine::ports::Ports;
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
-use protocol::limits;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
+use protocol::{TokenName, limits};
 
 use crate::audit;
 use crate::auth::{self, Admission};
@@ -20,6 +20,7 @@ use crate::response::Answer;
 use crate::route::{Function, Route};
 use crate::router::RouteTable;
 use crate::routes::Row;
+use crate::stream::LogEvents;
 
 /// Answers requests, for one function or for all.
 pub struct Service<P> {
@@ -103,33 +104,72 @@ impl<P: Ports> Service<P> {
     /// The response to a request that has no route: 404, 405, 414, or the answer to a browser's preflight request.
     #[allow(clippy::result_large_err, reason = "a response is what the caller sends next")]
     pub fn find(&self, head: Parts) -> Result<Matched<P>, Response<Bytes>> {
-        let origin = self.origins.allowed(&head.headers);
-        if let Some(response) = origin.as_ref().and_then(|_| cors::preflight(&head.method, &head.headers)) {
-            return Err(allowing(origin.as_ref(), response));
+        let reply = Reply { origin: self.origins.allowed(&head.headers), without_body: head.method == Method::HEAD };
+        if let Some(response) = reply.origin.as_ref().and_then(|_| cors::preflight(&head.method, &head.headers)) {
+            return Err(reply.of(response));
         }
-        let found = check_size(&head).and_then(|()| self.routes.find(self.only, &head.method, head.uri.path()));
-        match found {
-            Ok((row, params)) => Ok(Matched { row: row.clone(), params, service: self.clone(), head, origin }),
-            Err(error) => Err(allowing(origin.as_ref(), error.response())),
+        // HEAD is answered like GET, without the body.
+        let method = if reply.without_body { &Method::GET } else { &head.method };
+        match check_head(&head).and_then(|()| self.routes.find(self.only, method, head.uri.path())) {
+            Ok((row, params)) => Ok(Matched { row: row.clone(), params, service: self.clone(), head, reply }),
+            Err(error) => Err(reply.of(error.response())),
         }
     }
 }
 
-fn check_size(head: &Parts) -> Result<(), ApiError> {
-    let query = head.uri.query().map_or(0, |query| query.len() + 1);
-    let (size, limit) = (head.uri.path().len() + query, limits::URL);
-    if size <= limit {
-        return Ok(());
+/// Headers that may be there once. A program in between may have read the other of two.
+const ONCE: [HeaderName; 6] = [
+    header::HOST,
+    header::AUTHORIZATION,
+    header::CONTENT_TYPE,
+    header::ORIGIN,
+    HeaderName::from_static("idempotency-key"),
+    HeaderName::from_static("last-event-id"),
+];
+
+fn check_head(head: &Parts) -> Result<(), ApiError> {
+    let size = head.uri.path().len() + head.uri.query().map_or(0, |query| query.len() + 1);
+    if size > limits::URL {
+        return Err(ApiError::url_too_long(Some(size)));
     }
-    let message = format!("the path and query are {size} bytes; at most {limit} are allowed");
-    Err(ApiError::new(StatusCode::URI_TOO_LONG, "url_too_long", message))
+    if let Some(name) = ONCE.iter().find(|name| head.headers.get_all(*name).iter().count() > 1) {
+        return Err(ApiError::bad_request("invalid_header", format!("header `{name}` is there more than once")));
+    }
+    for (name, understood) in [(header::CONTENT_ENCODING, "identity"), (header::TRANSFER_ENCODING, "chunked")] {
+        let values = head.headers.get_all(&name).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+        let mut values = values.map(<[u8]>::trim_ascii).filter(|value| !value.is_empty());
+        if let Some(value) = values.find(|value| !value.eq_ignore_ascii_case(understood.as_bytes())) {
+            let value = String::from_utf8_lossy(value);
+            let message = format!("{name} {value:?} isn't supported; send the body as it is, without compression");
+            return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_encoding", message));
+        }
+    }
+    Ok(())
 }
 
-fn allowing(origin: Option<&HeaderValue>, mut response: Response<Bytes>) -> Response<Bytes> {
-    if let Some(origin) = origin {
-        cors::allow(origin.clone(), &mut response);
+/// How the response to a request is sent.
+struct Reply {
+    /// The request's origin, if it is allowed.
+    origin: Option<HeaderValue>,
+    /// The request is HEAD.
+    without_body: bool,
+}
+
+impl Reply {
+    fn of(&self, mut response: Response<Bytes>) -> Response<Bytes> {
+        if let Some(origin) = &self.origin {
+            cors::allow(origin.clone(), &mut response);
+        }
+        if !self.without_body {
+            return response;
+        }
+        let size = response.body().len();
+        // A log's stream has no size, and isn't continued.
+        if response.extensions_mut().remove::<LogEvents>().is_none() && size > 0 {
+            response.headers_mut().insert(header::CONTENT_LENGTH, size.into());
+        }
+        response.map(|_| Bytes::new())
     }
-    response
 }
 
 /// A request whose route is known, and whose caller isn't yet.
@@ -138,7 +178,7 @@ pub struct Matched<P> {
     row: Row<P>,
     params: Params,
     head: Parts,
-    origin: Option<HeaderValue>,
+    reply: Reply,
 }
 
 impl<P: Ports> Matched<P> {
@@ -155,7 +195,7 @@ impl<P: Ports> Matched<P> {
     pub async fn admit(self) -> Result<Accepted<P>, Response<Bytes>> {
         match self.authorize().await {
             Ok(engine) => Ok(Accepted { engine, request: self }),
-            Err(error) => Err(allowing(self.origin.as_ref(), error.response())),
+            Err(error) => Err(self.reply.of(error.response())),
         }
     }
 
@@ -185,6 +225,12 @@ impl<P: Ports> Accepted<P> {
         &self.request.head.headers
     }
 
+    /// The name of the caller's token, if it has one.
+    #[must_use]
+    pub fn token(&self) -> Option<TokenName> {
+        self.engine.caller().name().cloned()
+    }
+
     /// A variable of the path, decoded.
     #[must_use]
     pub fn param(&self, name: &str) -> Option<&str> {
@@ -201,18 +247,18 @@ impl<P: Ports> Accepted<P> {
                 self.engine = engine;
                 Ok(())
             }
-            Err(error) => Err(allowing(self.request.origin.as_ref(), error.response())),
+            Err(error) => Err(self.request.reply.of(error.response())),
         }
     }
 
     /// Carries the request out. An error is a response too.
     pub async fn run(&self, body: Bytes) -> Response<Bytes> {
-        let Matched { row, params, origin, .. } = &self.request;
+        let Matched { row, params, reply, .. } = &self.request;
         let answer = self.handle(body).await;
         if let Err(error) = &answer {
             audit::record_failure(&self.engine, &row.route, params, error).await;
         }
-        allowing(origin.as_ref(), answer.unwrap_or_else(ApiError::response))
+        reply.of(answer.unwrap_or_else(ApiError::response))
     }
 
     async fn handle(&self, body: Bytes) -> Answer {

@@ -23,6 +23,7 @@ pub struct LogEvents {
     job: JobId,
     /// The attempt that was asked for; without one, the latest and those after it.
     only: Option<u32>,
+    run: Option<u32>,
     attempt: Option<u32>,
     after: Option<u64>,
     ended: bool,
@@ -35,8 +36,10 @@ impl LogEvents {
         let (workflow, job) = input.job()?;
         let only = input.query("attempt")?;
         let seen = last_seen(input)?;
-        let (attempt, after) = (only.or(seen.map(|seen| seen.attempt)), seen.map(|seen| seen.sequence));
-        let mut events = Self { workflow, job, only, attempt, after, ended: false };
+        // The sequence numbers of one attempt mean nothing in another.
+        let after = seen.filter(|seen| only.is_none_or(|only| only == seen.attempt)).map(|seen| seen.sequence);
+        let (run, attempt) = (seen.map(|seen| seen.run), only.or(seen.map(|seen| seen.attempt)));
+        let mut events = Self { workflow, job, only, run, attempt, after, ended: false };
         let text = format!("{RETRY}{}", events.next(engine).await?);
         let mut response = typed(StatusCode::OK, "text/event-stream", Bytes::from(text));
         response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -51,6 +54,11 @@ impl LogEvents {
         let mut text = String::new();
         while text.is_empty() && !self.ended {
             let page = engine.queries().logs(&self.workflow, &self.job, self.after, self.attempt).await?;
+            if self.run.is_some_and(|run| run != page.run) {
+                // The workflow was started again; attempts and sequence numbers start again too.
+                (self.run, self.attempt, self.after) = (Some(page.run), self.only.or(Some(0)), None);
+                continue;
+            }
             self.take(&page, &mut text);
             if !page.ended {
                 break;
@@ -66,10 +74,10 @@ impl LogEvents {
     }
 
     fn take(&mut self, page: &LogPage, text: &mut String) {
-        self.attempt = Some(page.attempt);
+        (self.run, self.attempt) = (Some(page.run), Some(page.attempt));
         for chunk in &page.chunks {
             let data = serde_json::to_string(chunk).unwrap_or_default();
-            let id = EventId { attempt: page.attempt, sequence: chunk.sequence };
+            let id = EventId { run: page.run, attempt: page.attempt, sequence: chunk.sequence };
             let _ = write!(text, "event: log\nid: {id}\ndata: {data}\n\n");
             self.after = Some(chunk.sequence);
         }
@@ -87,26 +95,33 @@ impl LogEvents {
     }
 }
 
-/// Sequence numbers begin again with each attempt, so from the second on an event's id names it too: `1.500`.
+/// The id of an event: the sequence number. Sequence numbers start again with each attempt, and attempts with each run, so later
+/// ones are named too: `1.500` is in the second attempt of the first run, `2.0.500` in the second run.
 #[derive(Clone, Copy)]
 struct EventId {
+    run: u32,
     attempt: u32,
     sequence: u64,
 }
 
 impl fmt::Display for EventId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.attempt {
-            0 => write!(f, "{}", self.sequence),
-            attempt => write!(f, "{attempt}.{}", self.sequence),
+        match (self.run, self.attempt) {
+            (1, 0) => {}
+            (1, attempt) => write!(f, "{attempt}.")?,
+            (run, attempt) => write!(f, "{run}.{attempt}.")?,
         }
+        write!(f, "{}", self.sequence)
     }
 }
 
 impl EventId {
     fn parse(text: &str) -> Option<Self> {
-        let (attempt, sequence) = text.split_once('.').unwrap_or(("0", text));
-        Some(Self { attempt: attempt.parse().ok()?, sequence: sequence.parse().ok()? })
+        let mut parts = text.rsplitn(3, '.');
+        let sequence = parts.next()?.parse().ok()?;
+        let attempt = parts.next().map_or(Ok(0), str::parse).ok()?;
+        let run = parts.next().map_or(Ok(1), str::parse).ok()?;
+        Some(Self { run, attempt, sequence })
     }
 }
 

@@ -20,7 +20,7 @@ jobs:
   ship: {needs: [test], run: make ship, queue_timeout: 1h, metadata: {by: hand}}
 ";
 
-/// An API, and what it says of itself. Every answer is compared with that.
+/// An API and its document. Every answer is compared with the document.
 struct Api {
     service: Service<Memory>,
     described: Described,
@@ -78,13 +78,13 @@ fn json_of(response: &Response<Bytes>, status: u16) -> Value {
     serde_json::from_slice(response.body()).expect("JSON")
 }
 
-/// The path on which the lease that was claimed is reported on.
+/// The path of a report under the claimed lease.
 fn under(claimed: &Value, what: &str) -> String {
     format!("/api/jobs/{}/{what}", claimed["lease"]["lease_id"].as_str().expect("a lease"))
 }
 
 #[tokio::test]
-async fn every_route_is_described_and_the_description_holds_together() {
+async fn every_route_is_described_and_the_document_is_consistent() {
     let api = Api::new().await;
     let routes = routes::<Memory>();
     for route in &routes {
@@ -92,11 +92,11 @@ async fn every_route_is_described_and_the_description_holds_together() {
         assert!(operation.is_object(), "{} {} isn't described", route.method, route.path);
     }
     assert_eq!(api.described.operations().len(), routes.len(), "and nothing else is");
-    api.described.holds_together();
+    api.described.is_consistent();
 }
 
 #[tokio::test]
-async fn the_answers_of_a_whole_life_are_as_described() {
+async fn answers_match_the_document() {
     let api = Api::new().await;
     let made = api.submit("application/yaml", Some("once"), DEFINITION, 201).await;
     assert_eq!(api.submit("application/yaml", Some("once"), DEFINITION, 200).await["id"], made["id"]);
@@ -144,7 +144,7 @@ async fn the_answers_of_a_whole_life_are_as_described() {
 }
 
 #[tokio::test]
-async fn what_is_refused_is_refused_as_described() {
+async fn refusals_match_the_document() {
     let api = Api::new().await;
     for path in ["/api/workers/register", "/api/jobs/claim"] {
         for (body, status) in [("{", 400), ("[]", 422), ("{}", 422), (r#"{"worker_id": "a/b"}"#, 422)] {
@@ -164,7 +164,7 @@ async fn what_is_refused_is_refused_as_described() {
 }
 
 #[tokio::test]
-async fn a_list_in_place_of_an_object_is_refused() {
+async fn list_in_place_of_an_object_is_refused() {
     let api = Api::new().await;
     let made = api.submit("application/yaml", None, DEFINITION, 201).await;
     let run = format!("/api/workflows/{}/run", made["id"].as_str().expect("an id"));

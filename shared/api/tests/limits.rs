@@ -16,7 +16,7 @@ async fn refused(request: http::request::Builder) -> (u16, ErrorInfo) {
 }
 
 #[tokio::test]
-async fn a_path_and_query_over_the_limit_are_refused_with_their_size() {
+async fn path_and_query_over_the_limit_are_refused_with_their_size() {
     let url = |size: usize| format!("/api/nothing?{}", "q".repeat(size - "/api/nothing?".len()));
     let (status, error) = refused(Request::get(url(limits::URL))).await;
     assert_eq!((status, error.code.as_str()), (404, "no_such_route"));
@@ -26,7 +26,7 @@ async fn a_path_and_query_over_the_limit_are_refused_with_their_size() {
 }
 
 #[tokio::test]
-async fn a_header_over_the_limit_is_refused_by_name_with_its_size() {
+async fn header_over_the_limit_is_refused_by_name_with_its_size() {
     let submit = |kind: String| Request::post("/api/workflows").header("content-type", kind);
     let kind = |size: usize| format!("application/json; x={}", "x".repeat(size - "application/json; x=".len()));
     let (status, error) = refused(submit(kind(limits::HEADER))).await;
@@ -37,7 +37,7 @@ async fn a_header_over_the_limit_is_refused_by_name_with_its_size() {
 }
 
 #[tokio::test]
-async fn a_message_that_quotes_what_was_sent_is_cut() {
+async fn long_message_is_cut() {
     let path = format!("/api/{}", "n".repeat(limits::URL - 5));
     let (status, error) = refused(Request::get(path)).await;
     assert_eq!(status, 404);

@@ -1,4 +1,4 @@
-//! The schemas of the protocol's types, compared with what the types themselves take.
+//! Compares the schemas of the protocol's types with what the types accept.
 
 use protocol::access::{Allowed, NewToken};
 use protocol::{JobId, Label, OutputName, SecretName, TokenName};
@@ -6,7 +6,7 @@ use schemars::{JsonSchema, schema_for};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-/// That the type reads exactly what its schema allows.
+/// Asserts that the type accepts exactly what its schema allows.
 fn agree<T: JsonSchema + DeserializeOwned>(values: &[Value]) {
     let schema = schema_for!(T).to_value();
     let validator = jsonschema::draft202012::new(&schema).expect("a schema");
@@ -17,7 +17,7 @@ fn agree<T: JsonSchema + DeserializeOwned>(values: &[Value]) {
 }
 
 #[test]
-fn a_pattern_allows_what_its_type_takes_and_nothing_else() {
+fn pattern_of_a_schema_agrees_with_its_type() {
     let long = |size| "x".repeat(size);
     let texts = [
         "",
@@ -63,7 +63,7 @@ fn a_pattern_allows_what_its_type_takes_and_nothing_else() {
 }
 
 #[test]
-fn a_new_token_may_leave_out_all_but_its_name_and_scopes() {
+fn new_token_requires_only_name_and_scopes() {
     agree::<NewToken>(&[
         json!({ "name": "ci", "scopes": ["submit", "read"] }),
         json!({ "name": "ci", "scopes": ["work"], "labels": "*", "secrets": ["KEY"], "exclusive": true, "unknown": 1 }),

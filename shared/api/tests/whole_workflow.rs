@@ -57,7 +57,7 @@ impl Api {
 }
 
 #[tokio::test]
-async fn a_workflow_runs_to_success_and_each_job_only_where_its_labels_are() {
+async fn workflow_succeeds_and_each_job_goes_only_to_workers_with_its_labels() {
     let api = Api::new();
     let (status, workflow) = api.send("POST", "/api/workflows?run=true", "application/yaml", DEPLOY).await;
     assert_eq!(status, StatusCode::CREATED, "{workflow}");
@@ -85,7 +85,7 @@ async fn a_workflow_runs_to_success_and_each_job_only_where_its_labels_are() {
 }
 
 #[tokio::test]
-async fn a_definition_is_returned_as_submitted_with_its_media_type() {
+async fn definition_is_returned_as_submitted_with_its_media_type() {
     let api = Api::new();
     let as_json = r#"{"name": "n", "jobs": {"a": {"run": "true"}}}"#;
     for (kind, text) in [("application/yaml", DEPLOY), ("application/json", as_json)] {

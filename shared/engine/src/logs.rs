@@ -25,6 +25,8 @@ pub struct LogPage {
     pub more: bool,
     /// True if nothing will be added because the job, or the requested attempt, has ended.
     pub ended: bool,
+    /// The run that this log belongs to.
+    pub run: u32,
     /// The attempt that this log belongs to.
     pub attempt: u32,
     /// The job's latest attempt.
@@ -79,7 +81,8 @@ impl<P: RunStore + JobStore + LogStore> Queries<'_, P> {
         after: Option<u64>,
         attempt: Option<u32>,
     ) -> Result<LogPage> {
-        let job = self.engine.records().job_by_id(workflow, id).await?;
+        let record = self.engine.records().workflow_record(workflow).await?;
+        let job = self.engine.records().job_of(&record, id).await?;
         let attempt = attempt.unwrap_or(job.attempt);
         let pieces = self.engine.ports.read(&job.key, attempt, after, PAGE).await?;
         let (found, read) = (pieces.len(), pieces.iter().map(|piece| piece.data.len()).sum::<usize>());
@@ -97,7 +100,8 @@ impl<P: RunStore + JobStore + LogStore> Queries<'_, P> {
             })
             .collect();
         let ended = job.is_ended() || attempt < job.attempt;
-        Ok(LogPage { chunks, more: read >= PAGE || shown < found, ended, attempt, latest: job.attempt })
+        let (more, latest) = (read >= PAGE || shown < found, job.attempt);
+        Ok(LogPage { chunks, more, ended, run: record.number, attempt, latest })
     }
 }
 

@@ -174,8 +174,12 @@ impl<P: ArtifactStore> Records<'_, P> {
 impl<P: RunStore + JobStore> Records<'_, P> {
     /// Returns a job of a workflow's current run by its id.
     pub(crate) async fn job_by_id(self, workflow: &WorkflowId, id: &JobId) -> Result<JobRecord> {
-        let record = self.workflow_record(workflow).await?;
-        let no_job = || EngineError::NoJob { workflow: workflow.clone(), job: id.clone() };
+        self.job_of(&self.workflow_record(workflow).await?, id).await
+    }
+
+    /// Returns a job of a workflow's current run, as of this record.
+    pub(crate) async fn job_of(self, record: &WorkflowRecord, id: &JobId) -> Result<JobRecord> {
+        let no_job = || EngineError::NoJob { workflow: record.id.clone(), job: id.clone() };
         let names = match self.engine.caches.names.get(&record.run, self.engine.now()) {
             Some(names) => names,
             None => self.read_names(&record.run).await?,

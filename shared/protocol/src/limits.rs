@@ -112,6 +112,20 @@ pub const WAIT_SECS: u32 = 20;
 
 /// Connections that one process holds; more wait to be taken.
 pub const CONNECTIONS: usize = 10_000;
+/// Connections that one process holds from one address, or from one /64 of IPv6; more are refused.
+pub const CONNECTIONS_PER_ADDRESS: usize = 5_000;
+/// Longest a request's head may take to arrive.
+pub const HEADER_TIME: Duration = Duration::from_secs(30);
+/// Longest a connection may be idle between two requests.
+pub const IDLE_TIME: Duration = Duration::from_mins(5);
+/// Longest a client may take to receive the next bytes of an answer.
+pub const WRITE_TIME: Duration = Duration::from_mins(1);
+/// After how much silence a connection is probed (TCP keepalive); without an answer it is closed within a few minutes.
+pub const TCP_KEEPALIVE: Duration = Duration::from_mins(1);
+/// Requests per second that one token, or one address without a token, may send for long.
+pub const REQUESTS_PER_SECOND: u32 = 5_000;
+/// Requests that one token, or one address without a token, may send at once after it was quiet.
+pub const REQUEST_BURST: u32 = 50_000;
 /// Requests that one process answers at once, those that wait for a job among them.
 pub const REQUESTS: usize = 8192;
 /// Bodies that one process holds at once, together.

@@ -3,22 +3,22 @@
 use std::time::Duration;
 
 use api::error::ApiError;
-use axum::body::{Body, BodyDataStream};
 use bytes::{Bytes, BytesMut};
-use futures::StreamExt;
 use http::{HeaderMap, StatusCode, header};
+use http_body_util::BodyExt;
+use hyper::body::{Body, Incoming};
 use protocol::limits;
 use tokio::time::timeout;
 
 use crate::capacity::Held;
 
-/// How much of a body that is too large is read and thrown away, and for how long: a client that is still sending when
-/// the connection is closed may not see why.
-const THROWN_AWAY: usize = 64 * 1024 * 1024;
-const THROWING: Duration = Duration::from_secs(5);
+/// How many bytes of a body that is too large are read and discarded, and for how long. A client that is still sending when
+/// the connection is closed may not receive the response.
+const DISCARDED: u64 = 64 * 1024 * 1024;
+const DISCARD_TIME: Duration = Duration::from_secs(5);
 
-/// The whole body, or that it is too large or takes too long.
-pub async fn read(headers: &HeaderMap, body: Body, held: &mut Held<'_>) -> Result<Bytes, ApiError> {
+/// Reads the whole body, or refuses one that is too large or takes too long.
+pub async fn read(headers: &HeaderMap, body: Incoming, held: &mut Held<'_>) -> Result<Bytes, ApiError> {
     within(limits::BODY_TIME, read_all(headers, body, held)).await
 }
 
@@ -29,24 +29,29 @@ async fn within<T>(time: Duration, reading: impl Future<Output = Result<T, ApiEr
     })
 }
 
-async fn read_all(headers: &HeaderMap, body: Body, held: &mut Held<'_>) -> Result<Bytes, ApiError> {
-    let declared = declared(headers);
-    let mut chunks = body.into_data_stream();
+async fn read_all(headers: &HeaderMap, mut body: Incoming, held: &mut Held<'_>) -> Result<Bytes, ApiError> {
+    let declared = headers.get(header::CONTENT_LENGTH).and_then(|size| size.to_str().ok()?.parse::<u64>().ok());
     if let Some(size) = declared.filter(|size| *size > limits::REQUEST_BODY as u64) {
-        // Who asks first whether to send is told before it has.
+        // A client that asks first whether to send is answered before it has sent.
         if !headers.contains_key(header::EXPECT) {
-            throw_away(chunks).await;
+            discard(body).await;
         }
-        return Err(ApiError::body_too_large(Some(size)));
+        return Err(ApiError::body_too_large(&format!("{size} bytes")));
     }
     let mut all = BytesMut::new();
-    while let Some(chunk) = chunks.next().await {
-        let chunk = chunk.map_err(|error| {
-            ApiError::bad_request("incomplete_body", format!("the body ended before it was complete: {error}"))
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| {
+            let message = format!("the body is malformed, or ended before it was complete: {error}");
+            ApiError::bad_request("incomplete_body", message)
         })?;
+        let Ok(chunk) = frame.into_data() else { continue };
         if all.len() + chunk.len() > limits::REQUEST_BODY {
-            throw_away(chunks).await;
-            return Err(ApiError::body_too_large(None));
+            let read = (all.len() + chunk.len()) as u64;
+            let size = match discard(body).await {
+                Discarded::All(rest) => format!("{} bytes", read + rest),
+                Discarded::Part(rest) => format!("over {} bytes", read + rest),
+            };
+            return Err(ApiError::body_too_large(&size));
         }
         held.grow(chunk.len())?;
         all.extend_from_slice(&chunk);
@@ -54,22 +59,25 @@ async fn read_all(headers: &HeaderMap, body: Body, held: &mut Held<'_>) -> Resul
     Ok(all.freeze())
 }
 
-fn declared(headers: &HeaderMap) -> Option<u64> {
-    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+/// How many bytes of a body were discarded.
+enum Discarded {
+    All(u64),
+    Part(u64),
 }
 
-async fn throw_away(mut chunks: BodyDataStream) {
+async fn discard(mut body: Incoming) -> Discarded {
+    let mut size = 0;
     let all = async {
-        let mut size = 0;
-        while let Some(Ok(chunk)) = chunks.next().await {
-            size += chunk.len();
-            if size > THROWN_AWAY {
-                return;
+        while let Some(Ok(frame)) = body.frame().await {
+            size += frame.data_ref().map_or(0, Bytes::len) as u64;
+            if size > DISCARDED {
+                return false;
             }
         }
+        body.is_end_stream()
     };
-    // Whether it was all of it makes no difference to the answer.
-    let _ = timeout(THROWING, all).await;
+    let complete = timeout(DISCARD_TIME, all).await.unwrap_or(false);
+    if complete { Discarded::All(size) } else { Discarded::Part(size) }
 }
 
 #[cfg(test)]
@@ -77,7 +85,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_body_that_does_not_arrive_is_refused_with_the_time_it_has() {
+    async fn body_that_does_not_arrive_is_refused_with_its_time_limit() {
         let refused = within(limits::BODY_TIME, std::future::pending::<Result<Bytes, ApiError>>()).await;
         let refused = refused.expect_err("it never arrives");
         assert!(refused.status == 408 && refused.message.contains("60 s"), "{refused:?}");

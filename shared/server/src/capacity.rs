@@ -1,32 +1,25 @@
-//! Limits of one process: connections, requests at once, and bytes of bodies. Excess requests are refused with 503; excess
-//! connections wait.
-
-use std::io;
-use std::net::SocketAddr;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll};
+//! Limits of one process: requests at once, and bytes of their bodies. Excess requests are refused with 503.
 
 use api::error::ApiError;
-use axum::serve::Listener;
 use http::StatusCode;
 use protocol::limits;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
-/// The places there are.
+use crate::rate::Throttle;
+
+/// How many requests, and how many bytes of their bodies, may be held at once.
 pub struct Capacity {
-    requests: Places,
-    bytes: Places,
+    requests: Limit,
+    bytes: Limit,
+    log: Throttle,
 }
 
-struct Places {
+struct Limit {
     free: Semaphore,
     all: usize,
 }
 
-impl Places {
+impl Limit {
     fn new(all: usize) -> Self {
         Self { free: Semaphore::new(all), all }
     }
@@ -44,31 +37,38 @@ impl Default for Capacity {
 
 impl Capacity {
     fn new(requests: usize, bytes: usize) -> Self {
-        Self { requests: Places::new(requests), bytes: Places::new(bytes) }
+        Self { requests: Limit::new(requests), bytes: Limit::new(bytes), log: Throttle::default() }
     }
 
-    /// A place for a request, as long as it is answered.
+    /// Admits a request until the returned value is dropped.
     pub fn request(&self) -> Result<Held<'_>, ApiError> {
         let limit = self.requests.all;
-        let what = || format!("{limit} requests are being answered; at most {limit} are at once");
-        let place = self.requests.take(1).ok_or_else(|| busy(&what()))?;
-        Ok(Held { _place: place, bytes: &self.bytes, body: None })
+        let place = self.requests.take(1).ok_or_else(|| self.busy(&format!("{limit} requests are being answered")))?;
+        Ok(Held { _place: place, capacity: self, body: None })
+    }
+
+    fn busy(&self, what: &str) -> ApiError {
+        if self.log.pass() {
+            tracing::warn!("requests are refused: {what}, the most there may be at once");
+        }
+        let message = format!("{what}, the most there may be at once; repeat the request in a moment");
+        ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "busy", message)
     }
 }
 
 /// What a request holds until it is answered.
 pub struct Held<'a> {
     _place: SemaphorePermit<'a>,
-    bytes: &'a Places,
+    capacity: &'a Capacity,
     body: Option<SemaphorePermit<'a>>,
 }
 
 impl Held<'_> {
-    /// Room for more of its body.
+    /// Reserves memory for more of its body.
     pub fn grow(&mut self, bytes: usize) -> Result<(), ApiError> {
-        let limit = self.bytes.all;
-        let what = || format!("the bodies of requests that are being answered would be over {limit} bytes together");
-        let more = self.bytes.take(bytes).ok_or_else(|| busy(&what()))?;
+        let Limit { all, .. } = self.capacity.bytes;
+        let busy = || self.capacity.busy(&format!("{all} bytes of requests' bodies are held"));
+        let more = self.capacity.bytes.take(bytes).ok_or_else(busy)?;
         match &mut self.body {
             Some(body) => body.merge(more),
             none => *none = Some(more),
@@ -77,90 +77,12 @@ impl Held<'_> {
     }
 }
 
-fn busy(what: &str) -> ApiError {
-    ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "busy", format!("{what}; repeat the request in a moment"))
-}
-
-/// A listener that holds so many connections and no more; who comes next waits until one is closed.
-pub struct Limited {
-    listener: TcpListener,
-    free: Arc<Semaphore>,
-}
-
-impl Limited {
-    /// At most this many connections.
-    pub fn new(listener: TcpListener, connections: usize) -> Self {
-        Self { listener, free: Arc::new(Semaphore::new(connections)) }
-    }
-}
-
-impl Listener for Limited {
-    type Io = Connection;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Connection, SocketAddr) {
-        // Never closed.
-        let place = Arc::clone(&self.free).acquire_owned().await.ok();
-        let (stream, address) = Listener::accept(&mut self.listener).await;
-        // An answer is one small write: waiting for more to send with it would only delay it.
-        let _ = stream.set_nodelay(true);
-        (Connection { stream, _place: place }, address)
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
-    }
-}
-
-/// A connection, and its place.
-pub struct Connection {
-    stream: TcpStream,
-    _place: Option<OwnedSemaphorePermit>,
-}
-
-impl AsyncRead for Connection {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
-    }
-}
-
-impl AsyncWrite for Connection {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::time::timeout;
-
     use super::*;
 
     #[test]
-    fn requests_and_bodies_over_the_limit_are_refused_by_name_until_others_are_answered() {
+    fn requests_and_bodies_over_the_limit_are_refused_until_others_are_answered() {
         let capacity = Capacity::new(2, 100);
         let mut first = capacity.request().expect("a place");
         first.grow(60).expect("room");
@@ -173,22 +95,5 @@ mod tests {
         drop(first);
         second.grow(100).expect("room again");
         capacity.request().expect("a place again");
-    }
-
-    #[tokio::test]
-    async fn a_connection_over_the_limit_is_taken_once_another_is_closed() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let address = listener.local_addr().expect("an address");
-        let mut limited = Limited::new(listener, 1);
-        let _first = TcpStream::connect(address).await.expect("connected");
-        let mut second = TcpStream::connect(address).await.expect("it waits in the queue");
-        let (held, _) = limited.accept().await;
-        assert!(timeout(Duration::from_millis(50), limited.accept()).await.is_err(), "the place is taken");
-        drop(held);
-        let (mut held, _) = limited.accept().await;
-        held.write_all(b"in").await.expect("written");
-        let mut read = [0; 2];
-        second.read_exact(&mut read).await.expect("read");
-        assert_eq!(&read, b"in");
     }
 }

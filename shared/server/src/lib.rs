@@ -1,70 +1,60 @@
 //! The engine in one process: HTTP API, change processing and timers.
 //!
-//! What a request means and how it is answered is decided by [`api::Service`]; here is only what one process can do and
-//! a function can't: let a claim wait for a job, and hold a log's stream open.
+//! [`api::Service`] answers the requests. This crate adds what a function can't do: it limits connections, lets a claim wait for a
+//! job, and keeps a log's stream open.
 
-mod body;
-mod capacity;
-mod requests;
+// Modules are listed so that each uses only those above it.
+
 pub mod secrets;
-mod signals;
-mod stream;
+
 mod waiting;
+
+mod signals;
+
 mod work;
 
+mod rate;
+
+mod capacity;
+
+mod body;
+mod connection;
+
+mod shared;
+
+mod stream;
+
+mod requests;
+
+mod listen;
+
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use api::Admission;
-use api::Service;
 use engine::Engine;
 use engine::ports::Local;
+use futures::FutureExt;
+use futures::future::join_all;
 use memory::Memory;
-use protocol::limits;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use crate::capacity::{Capacity, Limited};
-use crate::signals::Signals;
+use crate::listen::Places;
+use crate::shared::Shared;
 
-/// How long requests may go on once the server stops.
+/// How long requests may take to finish once the server stops.
 const FINISH: Duration = Duration::from_secs(10);
 
 /// A running server. Dropping it ends it at once.
 pub struct Server<P: Local + 'static = Memory> {
     address: SocketAddr,
-    shared: Shared<P>,
+    shared: Arc<Shared<P>>,
     serve: JoinHandle<()>,
     others: Vec<JoinHandle<()>>,
-}
-
-/// Claims that look for a job at once. Each starts at one of the oldest eight: more at once would fight over these, and some
-/// would go away empty though jobs wait.
-const CLAIMS_AT_ONCE: usize = 8;
-
-/// What all requests share.
-struct Shared<P> {
-    service: Service<P>,
-    claims: Arc<Semaphore>,
-    capacity: Arc<Capacity>,
-    /// It asks for no tokens, and only this machine can connect.
-    loopback_only: bool,
-    signals: Arc<Signals>,
-}
-
-impl<P> Clone for Shared<P> {
-    fn clone(&self) -> Self {
-        Self {
-            service: self.service.clone(),
-            claims: Arc::clone(&self.claims),
-            capacity: Arc::clone(&self.capacity),
-            loopback_only: self.loopback_only,
-            signals: Arc::clone(&self.signals),
-        }
-    }
 }
 
 impl Server {
@@ -72,7 +62,7 @@ impl Server {
     ///
     /// # Errors
     /// If the address can't be bound.
-    pub async fn in_memory(address: SocketAddr) -> std::io::Result<Self> {
+    pub async fn in_memory(address: SocketAddr) -> io::Result<Self> {
         Self::start(address, Engine::new(Memory::new())).await
     }
 }
@@ -82,40 +72,41 @@ impl<P: Local + 'static> Server<P> {
     ///
     /// # Errors
     /// If the address can't be bound.
-    pub async fn start(address: SocketAddr, engine: Engine<P>) -> std::io::Result<Self> {
+    pub async fn start(address: SocketAddr, engine: Engine<P>) -> io::Result<Self> {
         Self::admitting(address, engine, Admission::Everybody).await
     }
 
-    /// As [`Self::start`], for who is let in.
+    /// As [`Self::start`], but admits only these callers.
     ///
     /// # Errors
     /// If the address can't be bound.
-    pub async fn admitting(address: SocketAddr, engine: Engine<P>, auth: Admission) -> std::io::Result<Self> {
-        let listener = TcpListener::bind(address).await?;
-        let address = listener.local_addr()?;
-        let signals = Arc::new(Signals::default());
-        let claims = Arc::new(Semaphore::new(CLAIMS_AT_ONCE));
-        let loopback_only = matches!(auth, Admission::Everybody) && address.ip().is_loopback();
-        let service = Service::new(engine.clone()).admitting(auth);
-        let shared = Shared { service, claims, capacity: Arc::default(), loopback_only, signals: Arc::clone(&signals) };
-        let router = axum::Router::new().fallback(requests::answer::<P>).with_state(shared.clone());
-        let listener = Limited::new(listener, limits::CONNECTIONS);
-        let stopped = signals.stopped();
-        let told = Arc::clone(&signals);
-        engine.ports().on_timer_set(Box::new(move |at| told.timer.armed(at)));
-        let serve = tokio::spawn(async move {
-            if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(stopped).await {
-                tracing::error!(%error, "the server stopped");
-            }
-        });
+    pub async fn admitting(address: SocketAddr, engine: Engine<P>, auth: Admission) -> io::Result<Self> {
+        Self::listening(&address.to_string(), engine, auth).await
+    }
+
+    /// As [`Self::admitting`], on every address of a `host:port`, such as `localhost:3000` or `[::1]:0`.
+    ///
+    /// # Errors
+    /// If the host has no address, or one of its addresses can't be bound. The error names it.
+    pub async fn listening(listen: &str, engine: Engine<P>, auth: Admission) -> io::Result<Self> {
+        let listeners = listen::bind(listen).await?;
+        let addresses = listeners.iter().map(TcpListener::local_addr).collect::<io::Result<Vec<_>>>()?;
+        let on_loopback = addresses.iter().all(|address| address.ip().is_loopback());
+        let shared = Arc::new(Shared::new(engine.clone(), auth, on_loopback));
+        let signals = Arc::clone(&shared.signals);
+        let on_timer_set = Arc::clone(&signals);
+        engine.ports().on_timer_set(Box::new(move |at| on_timer_set.timer.armed(at)));
+        let places = Places::default();
+        let serve = listeners.into_iter().map(|listener| listen::serve(listener, places.clone(), Arc::clone(&shared)));
+        let serve = tokio::spawn(join_all(serve).map(drop));
         let others = vec![
             tokio::spawn(work::process(engine.clone(), Arc::clone(&signals))),
             tokio::spawn(work::run_timers(engine, signals)),
         ];
-        Ok(Self { address, shared, serve, others })
+        Ok(Self { address: addresses[0], shared, serve, others })
     }
 
-    /// Where it listens, as clients want it.
+    /// The URL for clients.
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
@@ -136,8 +127,7 @@ impl<P: Local + 'static> Server<P> {
         self.shared.signals.clock_moved();
     }
 
-    /// Takes no more requests, answers those there are, and ends. Claims that wait are answered that there is nothing,
-    /// and streams end.
+    /// Accepts no more requests, answers those in progress, and ends. Waiting claims are answered with `null`, and streams end.
     pub async fn stop(mut self) {
         self.shared.signals.stop();
         if timeout(FINISH, &mut self.serve).await.is_err() {
@@ -148,7 +138,7 @@ impl<P: Local + 'static> Server<P> {
 
 impl<P: Local + 'static> Drop for Server<P> {
     fn drop(&mut self) {
-        // Whatever waits in a task of its own must learn of it too.
+        // Tasks of requests are separate; this ends those that wait.
         self.shared.signals.stop();
         self.serve.abort();
         for task in &self.others {

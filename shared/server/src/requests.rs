@@ -1,51 +1,66 @@
 //! Converts a connection's request to the API's request, and the response back.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use api::error::ApiError;
 use api::route::Effect;
 use api::{Accepted, LogEvents};
-use axum::body::Body;
-use axum::extract::{Request, State};
-use axum::response::Response;
 use bytes::Bytes;
 use engine::ports::Local;
 use http::header::{AUTHORIZATION, HOST};
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, Method, Request, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
 use protocol::limits;
 use protocol::requests::Claim;
 use tokio::time::sleep;
 
+use crate::rate::Caller;
+use crate::shared::{Response, Shared};
 use crate::waiting::Turn;
-use crate::{Shared, body, stream};
-
-/// Answers one request.
-pub async fn answer<P: Local + 'static>(State(shared): State<Shared<P>>, request: Request) -> Response {
-    shared.respond(request).await.unwrap_or_else(|refusal| refusal.map(Body::from))
-}
+use crate::{body, stream};
 
 /// The response to a request that is refused.
 type Refusal = http::Response<Bytes>;
 
+fn whole(response: http::Response<Bytes>) -> Response {
+    response.map(|body| Full::new(body).boxed_unsync())
+}
+
 impl<P: Local + 'static> Shared<P> {
+    /// Answers one request from this address.
+    pub async fn answer(self: &Arc<Self>, request: Request<Incoming>, address: IpAddr) -> Response {
+        self.respond(request, address).await.unwrap_or_else(whole)
+    }
+
     /// Matches the route, admits the caller, reads the body and runs the handler, in this order: each step is cheaper than the
     /// next, and a caller without a token can't make the server read a body.
-    async fn respond(&self, request: Request) -> Result<Response, Refusal> {
+    async fn respond(self: &Arc<Self>, request: Request<Incoming>, address: IpAddr) -> Result<Response, Refusal> {
         let (head, body) = request.into_parts();
         self.check_origin(&head.method, &head.headers).map_err(ApiError::response)?;
         let matched = self.service.find(head)?;
         if !matched.route().needs_token() {
-            return Ok(matched.admit().await?.run(Bytes::new()).await.map(Body::from));
+            self.count(Caller::Address(address)).map_err(ApiError::response)?;
+            return Ok(whole(matched.admit().await?.run(Bytes::new()).await));
         }
         let mut place = self.capacity.request().map_err(ApiError::response)?;
-        let accepted = matched.admit().await?;
+        let accepted = match matched.admit().await {
+            Ok(accepted) => accepted,
+            Err(refusal) => {
+                self.count(Caller::Address(address)).map_err(ApiError::response)?;
+                return Err(refusal);
+            }
+        };
+        let caller = accepted.token().map_or(Caller::Address(address), Caller::Token);
+        self.count(caller).map_err(ApiError::response)?;
         let body = body::read(accepted.headers(), body, &mut place).await.map_err(ApiError::response)?;
         if accepted.route().effect == Effect::Claims {
-            return Ok(self.claim(accepted, body).await.map(Body::from));
+            return Ok(whole(self.claim(accepted, body).await));
         }
         // The request is carried out and recorded even if the client goes away.
-        let own = self.clone();
+        let own = Arc::clone(self);
         let task = tokio::spawn(async move { (own.carry_out(&accepted, body).await, accepted) });
         let (mut response, accepted) = task.await.map_err(|error| {
             tracing::error!(%error, "a request was not carried out");
@@ -53,8 +68,13 @@ impl<P: Local + 'static> Shared<P> {
         })?;
         Ok(match response.extensions_mut().remove::<LogEvents>() {
             Some(events) => stream::held_open(self, accepted, response, events),
-            None => response.map(Body::from),
+            None => whole(response),
         })
+    }
+
+    /// Counts a request towards its caller's rate, unless the server belongs to one program.
+    fn count(&self, caller: Caller) -> Result<(), ApiError> {
+        if self.private { Ok(()) } else { self.rates.count(caller) }
     }
 
     async fn carry_out(&self, accepted: &Accepted<P>, body: Bytes) -> http::Response<Bytes> {

@@ -16,7 +16,7 @@ use serde_json::Value;
 /// The largest file there may be, in bytes: two hundred values of the greatest length.
 const LARGEST: u64 = 1024 * 1024;
 
-/// Why a file of secrets can't be used. None says anything of a value.
+/// Why a file of secrets can't be used. The text contains no value.
 #[derive(Debug, thiserror::Error)]
 #[error("the file of secrets {} {problem}", path.display())]
 pub struct SecretsError {
@@ -30,7 +30,7 @@ pub struct SecretsFile {
     known: Mutex<(Stamp, Secrets)>,
 }
 
-/// By what a change shows. A file that was replaced has another number.
+/// The inode, size and times of a file. They differ after a change; a replaced file has another inode.
 type Stamp = (u64, u64, i64, i64, i64, i64);
 
 impl SecretsFile {
@@ -55,7 +55,7 @@ impl SecretStore for SecretsFile {
 impl SecretsFile {
     fn read(&self, names: &BTreeSet<SecretName>) -> Stored<Secrets> {
         let unavailable = |error: SecretsError| StoreError::Unavailable(error.to_string());
-        // What is known is replaced as a whole.
+        // The value is replaced as a whole, so that a poisoned lock is no problem.
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let now = usable(&self.path).map_err(unavailable)?;
         if stamp(&now) != known.0 {
@@ -79,11 +79,11 @@ pub fn all(path: &Path) -> Result<Secrets, SecretsError> {
 /// As [`SecretsFile::open`], and if it can't be written.
 pub fn change<T>(path: &Path, change: impl FnOnce(&mut Secrets) -> T) -> Result<T, SecretsError> {
     let problem = |error: io::Error| refuse(path, format!("can't be written: {error}"));
-    // What a link names is replaced, not the link.
+    // A link's target is replaced, not the link.
     let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let folder_lock = File::open(folder).map_err(problem)?;
-    // Until it is closed: of two that change the file at once, none is lost.
+    // Held until it is closed: of two concurrent changes, none is lost.
     folder_lock.lock().map_err(problem)?;
     let mut secrets = if path.exists() { all(path)? } else { Secrets::new() };
     let result = change(&mut secrets);
@@ -92,7 +92,7 @@ pub fn change<T>(path: &Path, change: impl FnOnce(&mut Secrets) -> T) -> Result<
     if text.len() as u64 > LARGEST {
         return Err(refuse(path, format!("would be {} bytes; at most {LARGEST} are allowed", text.len())));
     }
-    // A temporary file is its owner's alone from the beginning.
+    // A temporary file can be read only by its owner from the beginning.
     let mut new = tempfile::NamedTempFile::new_in(folder).map_err(problem)?;
     new.write_all(text.as_bytes()).and_then(|()| new.as_file().sync_all()).map_err(problem)?;
     new.persist(path).map_err(|error| problem(error.error))?;
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_others_can_read_is_refused() {
+    fn file_that_others_can_read_is_refused() {
         for mode in [0o644, 0o640, 0o604, 0o620, 0o666, 0o610] {
             let refused = refused("{}", mode);
             assert!(refused.contains(&format!("{mode:03o}")) && refused.contains("chmod 600"), "{refused}");
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_said_without_a_value() {
+    fn errors_name_the_problem_and_no_value() {
         for (text, word) in [
             ("", "line 1"),
             ("{\"KEY\": \"hunter22\"", "line 1"),
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_changed_is_read_without_opening_it_again() {
+    fn changed_file_is_read_again() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("secrets.json");
         set(&path, "KEY", "old value");
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn of_changes_at_once_none_is_lost() {
+    fn concurrent_changes_are_all_kept() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("secrets.json");
         std::thread::scope(|scope| {

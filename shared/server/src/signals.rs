@@ -7,45 +7,45 @@ use tokio::sync::{Notify, watch};
 
 use crate::waiting::Waiting;
 
-/// Everything that is waited for in the process.
+/// The events that tasks of this process wait for.
 #[derive(Default)]
 pub struct Signals {
-    /// There may be listed work.
+    /// The store may list work.
     pub work: Notify,
     /// Claims that wait for a job.
     pub waiting: Waiting,
-    /// When the first timer is due.
+    /// The earliest timer.
     pub timer: Timer,
-    /// Something changed that a reader may want to see.
+    /// Stored data changed.
     changes: watch::Sender<()>,
     stop: watch::Sender<bool>,
 }
 
 impl Signals {
-    /// A request, or a piece of work, may have changed something.
+    /// Wakes the change processing and the log streams.
     pub fn changed(&self) {
         self.work.notify_one();
         self.changes.send_replace(());
     }
 
-    /// Jobs may have become ready.
+    /// As [`Self::changed`]. Wakes waiting claims too.
     pub fn may_be_ready(&self) {
         self.changed();
         self.waiting.wake();
     }
 
-    /// The engine's clock is ahead of what the timers were set by.
+    /// Wakes everything that depends on the time, after a test moved the engine's clock.
     pub fn clock_moved(&self) {
         self.timer.look();
         self.may_be_ready();
     }
 
-    /// For those who read what changes.
+    /// Subscribes to changes of stored data.
     pub fn changes(&self) -> watch::Receiver<()> {
         self.changes.subscribe()
     }
 
-    /// Ends waits and streams, and takes no more requests.
+    /// Ends waiting claims, streams and the server.
     pub fn stop(&self) {
         self.stop.send_replace(true);
     }
@@ -54,13 +54,13 @@ impl Signals {
     pub fn stopped(&self) -> impl Future<Output = ()> + Send + 'static {
         let mut stop = self.stop.subscribe();
         async move {
-            // Without a sender there is nobody left to stop for.
+            // Without a sender the server is gone.
             let _ = stop.wait_for(|stop| *stop).await;
         }
     }
 }
 
-/// When the first timer is due, as far as is known. Wakes who waits for it when an earlier one is set.
+/// The time of the earliest known timer. Wakes the task that waits for it when an earlier one is set.
 pub struct Timer {
     next: AtomicU64,
     earlier: Notify,
@@ -73,7 +73,7 @@ impl Default for Timer {
 }
 
 impl Timer {
-    /// One was set.
+    /// Reports that a timer was set.
     pub fn armed(&self, at: Millis) {
         if at.0 < self.next.load(Ordering::Acquire) {
             self.look();
@@ -90,7 +90,7 @@ impl Timer {
         self.next.store(u64::MAX, Ordering::Release);
     }
 
-    /// What was found.
+    /// Records the earliest timer that was found.
     pub fn set(&self, next: Option<Millis>) {
         self.next.store(next.map_or(u64::MAX, |at| at.0), Ordering::Release);
     }

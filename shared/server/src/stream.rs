@@ -4,19 +4,19 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use api::{Accepted, LogEvents};
-use axum::body::Body;
-use axum::response::Response;
 use bytes::Bytes;
 use engine::Engine;
 use engine::ports::Local;
 use futures::future::BoxFuture;
 use futures::stream::unfold;
+use http_body_util::{BodyExt, StreamBody};
+use hyper::body::Frame;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::Shared;
+use crate::shared::{Response, Shared};
 
-/// A comment is sent after this much silence, so that no proxy takes the connection for dead.
+/// A comment is sent after this much silence, so that no proxy closes the connection as idle.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 const COMMENT: &[u8] = b":\n\n";
 /// The log is read at most this often, however often other data changes.
@@ -54,9 +54,9 @@ pub fn held_open<P: Local + 'static>(
             Some(first) => first,
             None => held.next().await?,
         };
-        Some((Ok::<_, Infallible>(next), (None, held)))
+        Some((Ok::<_, Infallible>(Frame::data(next)), (None, held)))
     });
-    Response::from_parts(parts, Body::from_stream(rest))
+    Response::from_parts(parts, StreamBody::new(rest).boxed_unsync())
 }
 
 impl<P: Local> Held<P> {

@@ -1,8 +1,8 @@
 //! Claims that wait for a job.
 //!
-//! Claims with the same labels and the same token are alike: if one finds nothing, so would the others. So when a job may have become ready,
-//! one of each kind is woken and asks; if it gets a job, the next one is woken, else all of its kind go on waiting. With a
-//! thousand workers waiting a ready job costs one question, not a thousand.
+//! Claims with the same labels and the same token are of one kind: if one finds no job, the others find none either. When a job
+//! may have become ready, one claim of each kind is woken and tries. If it gets a job, the next of its kind is woken; otherwise
+//! the kind goes on waiting. So a ready job costs one query and not a thousand, however many workers wait.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,47 +11,46 @@ use http::HeaderValue;
 use protocol::{LabelSet, WorkerId};
 use tokio::sync::{Notify, broadcast};
 
-/// Goodbyes that a slow waiter may be behind; one further behind takes it that it was meant.
-const GOODBYES: usize = 256;
+/// Deregistrations that are kept for a slow waiter. A waiter that missed one acts as if it was its own worker's.
+const DEREGISTRATIONS: usize = 256;
 
-/// Which claims are alike: their labels, whether they take only jobs that ask for one of these, and what they show to be
-/// let in.
+/// A kind of claims: labels, whether the worker is exclusive, and the `Authorization` header.
 type Kind = (LabelSet, bool, Option<HeaderValue>);
 
-/// All claims that wait.
+/// All waiting claims.
 pub struct Waiting {
     kinds: Mutex<HashMap<Kind, Arc<Notify>>>,
-    goodbyes: broadcast::Sender<WorkerId>,
+    deregistered: broadcast::Sender<WorkerId>,
 }
 
 impl Default for Waiting {
     fn default() -> Self {
-        Self { kinds: Mutex::default(), goodbyes: broadcast::Sender::new(GOODBYES) }
+        Self { kinds: Mutex::default(), deregistered: broadcast::Sender::new(DEREGISTRATIONS) }
     }
 }
 
 impl Waiting {
-    /// Takes a place *before* asking, so that what becomes ready after the answer isn't missed.
+    /// Joins the kind. A claim joins *before* it tries, so that a job that becomes ready after its try isn't missed.
     pub fn join(&self, kind: Kind) -> Place<'_> {
         let next = Arc::clone(self.kinds().entry(kind.clone()).or_default());
         Place { waiting: self, kind, next }
     }
 
-    /// A job may have become ready, of whatever labels.
+    /// Wakes one claim of each kind.
     pub fn wake(&self) {
         self.kinds().values().for_each(|next| next.notify_one());
     }
 
-    /// A worker said deregister: it wants no more jobs.
+    /// Ends the waiting claims of a worker that has deregistered.
     pub fn deregister(&self, worker: WorkerId) {
-        // Nobody may be waiting.
-        let _ = self.goodbyes.send(worker);
+        // An error means that no claim waits.
+        let _ = self.deregistered.send(worker);
     }
 
-    /// Resolves when this worker says deregister from now on.
+    /// Resolves when this worker deregisters after this call.
     pub fn left(&self, worker: WorkerId) -> impl Future<Output = ()> + Send + use<> {
-        let mut goodbyes = self.goodbyes.subscribe();
-        async move { while goodbyes.recv().await.is_ok_and(|left| left != worker) {} }
+        let mut deregistered = self.deregistered.subscribe();
+        async move { while deregistered.recv().await.is_ok_and(|left| left != worker) {} }
     }
 
     fn kinds(&self) -> MutexGuard<'_, HashMap<Kind, Arc<Notify>>> {
@@ -60,19 +59,19 @@ impl Waiting {
     }
 }
 
-/// A claim's place among those of its kind.
+/// A waiting claim, until it is dropped.
 pub struct Place<'a> {
     waiting: &'a Waiting,
     kind: Kind,
     next: Arc<Notify>,
 }
 
-/// A claim's turn to ask. Unless it [found nothing](Turn::found_nothing), the next of its kind has one when this ends, even
-/// if the client went away in the middle of it.
+/// A claim's turn to try. When it is dropped, the next of its kind gets a turn, unless it [found nothing](Turn::found_nothing).
+/// So a turn isn't lost if the client disconnects.
 pub struct Turn(Option<Arc<Notify>>);
 
 impl Turn {
-    /// Then there is nothing for the others of its kind either.
+    /// Ends the turn without waking the next of its kind, which would find nothing either.
     pub fn found_nothing(mut self) {
         self.0 = None;
     }
@@ -87,7 +86,7 @@ impl Drop for Turn {
 }
 
 impl Place<'_> {
-    /// Waits for a turn to ask.
+    /// Waits for a turn to try.
     pub async fn turn(&self) -> Turn {
         self.next.notified().await;
         Turn(Some(Arc::clone(&self.next)))
@@ -97,7 +96,7 @@ impl Place<'_> {
 impl Drop for Place<'_> {
     fn drop(&mut self) {
         let mut kinds = self.waiting.kinds();
-        // The map's handle and this one: no other claim of this kind is there.
+        // Only the map and this claim have a handle: it is the last of its kind.
         if Arc::strong_count(&self.next) == 2 {
             kinds.remove(&self.kind);
         }

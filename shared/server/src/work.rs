@@ -9,25 +9,25 @@ use tokio::time::sleep;
 
 use crate::signals::Signals;
 
-/// After an error of the store.
+/// The delay after an error of the store.
 const AGAIN: Duration = Duration::from_secs(1);
 /// The longest wait before due timers are checked again, in case the machine slept.
 const LONGEST: Duration = Duration::from_mins(1);
-/// And no more often, however many are due.
+/// The shortest wait, however many timers are due.
 const SHORTEST: Duration = Duration::from_millis(5);
 
-/// Does what is listed, as it comes.
+/// Processes the listed work whenever there may be some.
 pub async fn process<P: Local>(engine: Engine<P>, signals: Arc<Signals>) {
     loop {
         signals.work.notified().await;
         while let Err(error) = work_until_none(&engine, &signals).await {
-            tracing::error!(%error, "working off changes; trying again");
+            tracing::error!(%error, "processing changes failed; retrying");
             sleep(AGAIN).await;
         }
     }
 }
 
-/// As `Engine::drain`, but who waits is told after each piece, not after the last.
+/// As `Engine::drain`, but wakes waiting claims after each step, not after the last.
 async fn work_until_none<P: Local>(engine: &Engine<P>, signals: &Signals) -> Result<()> {
     while engine.scheduling().drain_one().await? {
         signals.may_be_ready();
@@ -35,10 +35,10 @@ async fn work_until_none<P: Local>(engine: &Engine<P>, signals: &Signals) -> Res
     Ok(())
 }
 
-/// Looks at all open runs once, and then at each whose timer is due.
+/// Fires the timers of all open runs once, in case one was lost, and then each timer when it is due.
 pub async fn run_timers<P: Local>(engine: Engine<P>, signals: Arc<Signals>) {
     while let Err(error) = engine.scheduling().fire_all_timers().await {
-        tracing::error!(%error, "looking at the open runs; trying again");
+        tracing::error!(%error, "firing the timers of open runs failed; retrying");
         sleep(AGAIN).await;
     }
     let timer = &signals.timer;

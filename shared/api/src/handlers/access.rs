@@ -4,15 +4,15 @@ use engine::Engine;
 use engine::ports::{AuditCursor, Ports};
 use http::StatusCode;
 use protocol::access::NewToken;
-use protocol::{Millis, TokenName};
+use protocol::{Millis, TokenName, limits};
 
 use crate::audit;
 use crate::error::ApiError;
 use crate::request::Input;
-use crate::response::{Answer, empty, json_answer, link_next};
+use crate::response::{Answer, empty, json_answer, json_page, link_next};
 
-pub(crate) async fn tokens<P: Ports>(engine: &Engine<P>, _: &Input<'_>) -> Answer {
-    json_answer(StatusCode::OK, &engine.tokens().list().await?)
+pub(crate) async fn tokens<P: Ports>(engine: &Engine<P>, input: &Input<'_>) -> Answer {
+    json_page(input, engine.tokens().list().await?, |token| token.name.to_string())
 }
 
 pub(crate) async fn create<P: Ports>(engine: &Engine<P>, input: &Input<'_>) -> Answer {
@@ -30,7 +30,7 @@ pub(crate) async fn revoke<P: Ports>(engine: &Engine<P>, input: &Input<'_>) -> A
 }
 
 pub(crate) async fn audit<P: Ports>(engine: &Engine<P>, input: &Input<'_>) -> Answer {
-    let limit = input.limit()?;
+    let limit = input.limit()?.unwrap_or(limits::PAGE);
     let after = input.query::<String>("cursor")?.map(|text| parse_cursor(&text)).transpose()?;
     let page = engine.audit().list(after, limit).await?;
     let response = json_answer(StatusCode::OK, &page.entries)?;

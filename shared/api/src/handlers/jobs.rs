@@ -8,7 +8,7 @@ use protocol::wire::Reported;
 use serde_json::json;
 
 use crate::request::Input;
-use crate::response::{Answer, encode, json_answer, link_next};
+use crate::response::{Answer, checked, encode, json_answer, link_next};
 use crate::stream::LogEvents;
 
 pub(crate) async fn claim<P: Ports>(engine: &Engine<P>, input: &Input<'_>) -> Answer {
@@ -52,7 +52,8 @@ pub(crate) async fn log_stream<P: Ports>(engine: &Engine<P>, input: &Input<'_>) 
 
 pub(crate) async fn outputs<P: Ports>(engine: &Engine<P>, input: &Input<'_>) -> Answer {
     let (workflow, job) = input.job()?;
-    json_answer(StatusCode::OK, &engine.queries().outputs(&workflow, &job, input.query("attempt")?).await?)
+    let outputs = engine.queries().outputs(&workflow, &job, input.query("attempt")?).await?;
+    checked(json_answer(StatusCode::OK, &outputs)?)
 }
 
 pub(crate) async fn logs<P: Ports>(engine: &Engine<P>, input: &Input<'_>) -> Answer {

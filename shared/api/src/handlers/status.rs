@@ -1,4 +1,4 @@
-//! The handler that tells that the API answers.
+//! The handler of the health check.
 
 use engine::Engine;
 use engine::ports::Ports;

@@ -5,8 +5,8 @@ use protocol::wire::{Claimed, Workflow};
 use schemars::JsonSchema;
 use serde_json::{Map, Value, json};
 
-use super::Operation;
 use super::schemas::Schemas;
+use super::{Operation, parameters};
 
 /// An operation with one successful answer.
 fn answer(status: u16, description: &str, content: Value) -> Operation {
@@ -28,6 +28,11 @@ pub(crate) fn page_of<T: JsonSchema>(schemas: &mut Schemas) -> Operation {
     let description = "The next page of the list, with `rel=\"next\"`; absent on the last page.";
     let link = json!({ "Link": { "description": description, "schema": { "type": "string" } } });
     json_body::<Vec<T>>(schemas).also("headers", link)
+}
+
+/// 200, with a list that comes in one page if it fits an answer.
+pub(crate) fn list_of<T: JsonSchema>(schemas: &mut Schemas) -> Operation {
+    page_of::<T>(schemas).with(parameters::optional_page())
 }
 
 /// 201, with JSON of this type.

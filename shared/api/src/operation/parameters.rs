@@ -42,7 +42,14 @@ pub(crate) fn after(schemas: &mut Schemas) -> Value {
 
 /// The page of a list. The next page's `cursor` is in the `Link` header.
 pub(crate) fn page() -> [Value; 2] {
-    let limit = json!({ "type": "integer", "minimum": 1, "maximum": limits::LIST, "default": limits::PAGE });
+    let [mut limit, cursor] = optional_page();
+    limit["schema"]["default"] = limits::PAGE.into();
+    [limit, cursor]
+}
+
+/// The page of a list that isn't divided unless the client asks for it or the list is too large for one answer.
+pub(crate) fn optional_page() -> [Value; 2] {
+    let limit = json!({ "type": "integer", "minimum": 1, "maximum": limits::LIST });
     [
         query("limit", "The most entries of the page.", limit),
         query("cursor", "From the `Link` of the previous answer.", json!({ "type": "string" })),
@@ -63,7 +70,7 @@ pub(crate) fn run() -> Value {
 }
 
 pub(crate) fn idempotency_key() -> Value {
-    // White space at the ends of a header doesn't count.
+    // White space at the ends of a header is not part of it.
     let seen = r"\u0021-\u007e";
     let between = limits::IDEMPOTENCY_KEY - 2;
     let pattern = format!(r"^[{seen}]([\u0009\u0020{seen}]{{0,{between}}}[{seen}])?$");
@@ -72,7 +79,7 @@ pub(crate) fn idempotency_key() -> Value {
 }
 
 pub(crate) fn last_event_id() -> Value {
-    let schema = json!({ "type": "string", "pattern": r"^(([0-9]{1,9}\.)?[0-9]{1,19})?$" });
+    let schema = json!({ "type": "string", "pattern": r"^(([0-9]{1,9}\.){0,2}[0-9]{1,19})?$" });
     header(
         "Last-Event-ID",
         "The `id` of the last event that was seen; those after it follow. An empty one is the same as none.",

@@ -5,10 +5,10 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
-/// Gives out schemas, and collects those that others refer to.
+/// Generates schemas, and collects those that others refer to.
 ///
-/// What an answer has and what a request may have differ for one type: a field with a default is always in an answer. So
-/// answers refer to shared schemas, and each request's schema is complete in itself.
+/// One type has two schemas: a field with a default is always in an answer, but may be absent in a request. So answers refer to
+/// shared schemas, and each request's schema is complete in itself.
 pub(crate) struct Schemas {
     answers: SchemaGenerator,
     requests: SchemaGenerator,
@@ -28,33 +28,33 @@ impl Schemas {
         Self { answers, requests, named: Map::new() }
     }
 
-    /// Of a value in an answer.
+    /// The schema of a value in an answer.
     pub(crate) fn answer<T: JsonSchema>(&mut self) -> Value {
         self.answers.subschema_for::<T>().to_value()
     }
 
-    /// Of a value in a request, complete.
+    /// The complete schema of a value in a request.
     pub(crate) fn given<T: JsonSchema>(&mut self) -> Value {
         self.requests.subschema_for::<T>().to_value()
     }
 
-    /// Of a request's body.
+    /// The schema of a request's body.
     pub(crate) fn request<T: JsonSchema>(&mut self) -> Value {
         let schema = self.given::<T>();
         self.name(&T::schema_name(), schema)
     }
 
-    /// Keeps a schema under a name of its own, and refers to it.
+    /// Adds a named schema, and returns a reference to it.
     pub(crate) fn name(&mut self, name: &str, schema: Value) -> Value {
         self.named.insert(name.to_owned(), schema);
         json!({ "$ref": format!("#/components/schemas/{name}") })
     }
 
-    /// All that have names.
+    /// All named schemas.
     pub(crate) fn into_components(mut self) -> Value {
         let problem = self.answer::<Problem>();
         self.named.extend(self.answers.take_definitions(true));
-        // Which details there are, the type leaves open.
+        // The type leaves the details open.
         let details = json!({
             "type": "object",
             "required": ["problems"],
@@ -68,7 +68,7 @@ impl Schemas {
     }
 }
 
-/// Says what the types leave unsaid: how large a number may be. And says what comments say without the brackets of links.
+/// Adds the bounds of numbers, which the types don't state, and removes the brackets of links from descriptions.
 pub(crate) fn tidy(value: &mut Value) {
     match value {
         Value::Object(fields) => {
@@ -76,7 +76,7 @@ pub(crate) fn tidy(value: &mut Value) {
                 for (key, bound) in [("minimum", least), ("maximum", most)] {
                     fields.entry(key).or_insert(bound);
                 }
-                // Registered for other kinds of numbers only, so that readers may stumble over it.
+                // `OpenAPI` registers no such format, and some readers reject it.
                 fields.remove("format");
             }
             if let Some(Value::String(text)) = fields.get_mut("description") {

@@ -1,4 +1,4 @@
-//! The API's description, to compare requests and answers with.
+//! Compares requests and answers with the API's `OpenAPI` document.
 
 use std::collections::HashSet;
 
@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{Method, Response, header};
 use serde_json::{Value, json};
 
-/// A description in which no answer may say more than is described. To clients it leaves that open: later versions may.
+/// The document, in which answers may have no other fields than described. For clients it allows more, for later versions.
 pub struct Described(Value);
 
 impl Described {
@@ -20,7 +20,7 @@ impl Described {
         Self(described)
     }
 
-    /// What is said of a method and a path, written as the table of routes writes it.
+    /// The operation of a method and a path, written as in the route table.
     pub fn operation(&self, method: &Method, path: &str) -> &Value {
         &self.0["paths"][path][method.as_str().to_ascii_lowercase()]
     }
@@ -30,7 +30,7 @@ impl Described {
         paths.values().flat_map(|methods| methods.as_object().expect("methods").values()).collect()
     }
 
-    /// That the answer has a described status, type, body and headers.
+    /// Asserts that the answer's status, media type, body and headers are described.
     pub fn check(&self, method: &Method, path: &str, response: &Response<Bytes>) {
         let operation = self.operation(method, self.template(method, path));
         let status = response.status();
@@ -51,7 +51,7 @@ impl Described {
         }
     }
 
-    /// That this may be posted.
+    /// Asserts that the document allows this body.
     pub fn allows(&self, path: &str, body: &Value) {
         let operation = self.operation(&Method::POST, self.template(&Method::POST, path));
         if let Some(schema) = operation["requestBody"]["content"].get("application/json") {
@@ -63,9 +63,9 @@ impl Described {
         }
     }
 
-    /// That every reference leads somewhere, every name is there once, and every schema is one.
-    pub fn holds_together(&self) {
-        self.references_lead_somewhere(&self.0);
+    /// Asserts that references resolve, operation ids are unique, and schemas are valid.
+    pub fn is_consistent(&self) {
+        self.references_resolve(&self.0);
         let ids: Vec<&str> =
             self.operations().iter().filter_map(|operation| operation["operationId"].as_str()).collect();
         let different: HashSet<&str> = ids.iter().copied().collect();
@@ -78,7 +78,7 @@ impl Described {
                 named.sort_unstable();
                 variables.sort_unstable();
                 assert_eq!(named, variables, "{path}");
-                self.links_lead_somewhere(operation);
+                self.links_resolve(operation);
             }
         }
         for (name, schema) in self.0["components"]["schemas"].as_object().expect("schemas") {
@@ -86,21 +86,21 @@ impl Described {
         }
     }
 
-    fn references_lead_somewhere(&self, value: &Value) {
+    fn references_resolve(&self, value: &Value) {
         match value {
             Value::Object(fields) => {
                 if let Some(Value::String(reference)) = fields.get("$ref") {
                     let pointer = reference.strip_prefix('#').expect("a reference within the description");
                     assert!(self.0.pointer(pointer).is_some(), "{reference} leads nowhere");
                 }
-                fields.values().for_each(|value| self.references_lead_somewhere(value));
+                fields.values().for_each(|value| self.references_resolve(value));
             }
-            Value::Array(items) => items.iter().for_each(|value| self.references_lead_somewhere(value)),
+            Value::Array(items) => items.iter().for_each(|value| self.references_resolve(value)),
             _ => {}
         }
     }
 
-    fn links_lead_somewhere(&self, operation: &Value) {
+    fn links_resolve(&self, operation: &Value) {
         let answers = operation["responses"].as_object().expect("answers").values();
         for link in answers.filter_map(|answer| answer["links"].as_object()).flat_map(serde_json::Map::values) {
             let to = self.operations().into_iter().find(|other| other["operationId"] == link["operationId"]);

@@ -1,11 +1,9 @@
-//! Who may send what.
-
-mod common;
+//! Which requests are accepted: sizes, origins, host names and secrets.
 
 use std::time::Duration;
 
+use crate::common::World;
 use client::Client;
-use common::World;
 use engine::Engine;
 use engine::ports::Local;
 use memory::Memory;
@@ -19,7 +17,7 @@ use tokio::net::TcpStream;
 const YAML: &str = "name: one\njobs:\n  a: {run: x}\n";
 
 #[tokio::test]
-async fn a_body_over_the_limit_is_refused_whether_or_not_its_size_was_said() {
+async fn body_over_the_limit_is_refused_with_and_without_content_length() {
     let world = World::new().await;
     let url = format!("{}/api/workflows", world.server.url());
     let large = vec![b'x'; limits::REQUEST_BODY + 1];
@@ -35,7 +33,7 @@ async fn a_body_over_the_limit_is_refused_whether_or_not_its_size_was_said() {
 }
 
 #[tokio::test]
-async fn who_asks_before_sending_too_much_is_told_before_it_has() {
+async fn body_over_the_limit_is_refused_before_it_is_sent_with_expect() {
     let world = World::new().await;
     let address = world.server.url().trim_start_matches("http://").to_owned();
     let mut connection = TcpStream::connect(address).await.expect("connected");
@@ -48,7 +46,7 @@ async fn who_asks_before_sending_too_much_is_told_before_it_has() {
 }
 
 #[tokio::test]
-async fn a_page_of_another_site_can_not_start_anything() {
+async fn request_of_a_foreign_origin_changes_nothing() {
     let world = World::new().await;
     let url = format!("{}/api/workflows?run=true", world.server.url());
     let post = |origin: Option<&'static str>| {
@@ -62,7 +60,7 @@ async fn a_page_of_another_site_can_not_start_anything() {
 }
 
 #[tokio::test]
-async fn a_private_server_answers_only_who_knows_its_secret() {
+async fn private_server_requires_its_secret() {
     let engine = Engine::new(Memory::new());
     let server = Server::admitting(([127, 0, 0, 1], 0).into(), engine, Admission::Secret("s3cret".into()))
         .await
@@ -75,7 +73,7 @@ async fn a_private_server_answers_only_who_knows_its_secret() {
     }
 }
 
-/// Sends this and says nothing more; what is answered, if anybody waits for it.
+/// Sends this and nothing more. Returns the answer, if `wait` is true.
 async fn raw(server: &Server<impl Local + 'static>, request: &str, wait: bool) -> String {
     let address = server.url().trim_start_matches("http://").to_owned();
     let mut connection = TcpStream::connect(address).await.expect("it listens");
@@ -88,7 +86,7 @@ async fn raw(server: &Server<impl Local + 'static>, request: &str, wait: bool) -
 }
 
 #[tokio::test]
-async fn a_page_whose_name_was_made_to_mean_this_machine_reads_nothing() {
+async fn foreign_host_name_is_refused_on_loopback() {
     let world = World::new().await;
     for (host, status) in [
         ("localhost:3000", "200"),
@@ -104,9 +102,9 @@ async fn a_page_whose_name_was_made_to_mean_this_machine_reads_nothing() {
     }
 }
 
-/// Without it who goes away in time is not in the list of who did what, and what follows from a delete isn't done.
+/// Otherwise a client that disconnects at once is missing in the audit record, and the work that follows from a delete isn't done.
 #[tokio::test]
-async fn what_was_begun_is_carried_out_and_written_down_though_the_client_goes_away() {
+async fn request_is_completed_and_audited_although_its_client_disconnects() {
     let dir = tempfile::tempdir().expect("a directory");
     let engine = Engine::new(Sqlite::open(dir.path().join("wfg.db")).expect("a fresh file"));
     let token = engine.tokens().first().await.expect("made").expect("the first").token;

@@ -1,10 +1,8 @@
-//! A log's stream is held open until there is nothing more to come.
-
-mod common;
+//! A job's log as a stream of events, which stays open until the job ends.
 
 use std::time::Duration;
 
-use common::{PATIENCE, World, claim};
+use crate::common::{PATIENCE, World, claim};
 use tokio::time::timeout;
 use worker::protocol::access::{NewToken, Permissions, Scope};
 use worker::protocol::requests::{Fail, LogPiece};
@@ -13,7 +11,7 @@ use worker::protocol::{Millis, TokenName, WorkflowId};
 
 const ONE: &str = "name: one\njobs:\n  a: {retries: 1, run: x}\n";
 
-/// What comes of a stream.
+/// An open stream, and what was received on it.
 struct Reader(reqwest::Response, String);
 
 impl Reader {
@@ -34,7 +32,7 @@ impl Reader {
         Self(response, String::new())
     }
 
-    /// Reads on until this came.
+    /// Reads until this text was received.
     async fn until(&mut self, text: &str) -> &str {
         while !self.1.contains(text) {
             let chunk = timeout(PATIENCE, self.0.chunk()).await;
@@ -45,7 +43,7 @@ impl Reader {
         &self.1
     }
 
-    /// Everything, to the end.
+    /// Reads to the end and returns everything.
     async fn rest(mut self) -> String {
         while let Some(chunk) = timeout(PATIENCE, self.0.chunk()).await.expect("in time").expect("readable") {
             self.1.push_str(std::str::from_utf8(&chunk).expect("UTF-8"));
@@ -60,7 +58,7 @@ async fn log(world: &World, claimed: &Claimed, sequence: u64, data: &str) {
 }
 
 #[tokio::test]
-async fn what_a_job_writes_comes_at_once_and_the_end_ends_the_stream() {
+async fn stream_sends_log_pieces_at_once_and_ends_with_the_job() {
     let world = World::new().await;
     let id = world.submit(ONE).await;
     let mut reader = Reader::open(&world, &id, None).await;
@@ -77,7 +75,7 @@ async fn what_a_job_writes_comes_at_once_and_the_end_ends_the_stream() {
 }
 
 #[tokio::test]
-async fn a_stream_goes_on_after_the_last_event_that_was_seen() {
+async fn stream_resumes_after_the_last_event_id() {
     let world = World::new().await;
     let id = world.submit(ONE).await;
     let claimed = world.client.claim(&claim("w", "", 20)).await.expect("answered").expect("the job");
@@ -91,7 +89,7 @@ async fn a_stream_goes_on_after_the_last_event_that_was_seen() {
 }
 
 #[tokio::test]
-async fn a_stream_goes_on_with_the_next_try() {
+async fn stream_continues_with_the_next_attempt() {
     let world = World::new().await;
     let id = world.submit(ONE).await;
     let first = world.client.claim(&claim("w", "", 20)).await.expect("answered").expect("the job");
@@ -108,7 +106,7 @@ async fn a_stream_goes_on_with_the_next_try() {
 }
 
 #[tokio::test]
-async fn a_stream_that_comes_back_after_a_retry_misses_nothing_of_either_try() {
+async fn stream_resumed_after_a_retry_misses_nothing_of_either_attempt() {
     let world = World::new().await;
     let id = world.submit(ONE).await;
     let first = world.client.claim(&claim("w", "", 20)).await.expect("answered").expect("the job");
@@ -131,8 +129,29 @@ async fn a_stream_that_comes_back_after_a_retry_misses_nothing_of_either_try() {
     assert!(!after_the_second.contains("second 0") && after_the_second.contains("second 1"), "{after_the_second}");
 }
 
+#[tokio::test]
+async fn stream_resumed_after_a_new_run_misses_nothing_of_it() {
+    let world = World::new().await;
+    let id = world.submit(ONE).await;
+    for text in ["first run\n", "second run\n"] {
+        let claimed = world.client.claim(&claim("w", "", 20)).await.expect("answered").expect("the job");
+        log(&world, &claimed, 0, text).await;
+        world.complete(&claimed).await;
+        while !world.client.workflow(&id).await.expect("there").status.is_final() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        if text.starts_with("first") {
+            world.client.run(&id, None).await.expect("it has ended");
+        }
+    }
+    let resumed = Reader::open(&world, &id, Some("0")).await.rest().await;
+    assert!(resumed.contains("second run") && resumed.contains("id: 2.0.0\n"), "{resumed}");
+    let resumed = Reader::open(&world, &id, Some("2.0.0")).await.rest().await;
+    assert!(!resumed.contains("second run") && resumed.contains("event: end"), "{resumed}");
+}
+
 #[tokio::test(start_paused = true)]
-async fn a_silent_stream_says_now_and_then_that_it_is_there() {
+async fn silent_stream_sends_comments() {
     let world = World::new().await;
     let id = world.submit(ONE).await;
     let mut reader = Reader::open(&world, &id, None).await;
@@ -140,7 +159,7 @@ async fn a_silent_stream_says_now_and_then_that_it_is_there() {
 }
 
 #[tokio::test]
-async fn a_server_that_stops_ends_its_streams_without_saying_that_the_job_ended() {
+async fn stopping_server_ends_streams_without_an_end_event() {
     let world = World::new().await;
     let id = world.submit(ONE).await;
     let reader = Reader::open(&world, &id, None).await;
@@ -151,7 +170,7 @@ async fn a_server_that_stops_ends_its_streams_without_saying_that_the_job_ended(
 }
 
 #[tokio::test]
-async fn a_stream_of_no_job_is_refused_as_everywhere() {
+async fn stream_of_an_unknown_job_is_not_found() {
     let world = World::new().await;
     let url = format!("{}/api/workflows/none/jobs/a/logs/stream", world.server.url());
     let response = reqwest::get(url).await.expect("answered");
@@ -160,7 +179,7 @@ async fn a_stream_of_no_job_is_refused_as_everywhere() {
 }
 
 #[tokio::test]
-async fn a_stream_ends_when_the_token_that_opened_it_is_revoked() {
+async fn stream_ends_when_its_token_is_revoked() {
     let world = World::with_tokens().await;
     let name = TokenName::new("reader").expect("a name");
     let permissions = Permissions { scopes: [Scope::Read].into(), ..Permissions::all() };

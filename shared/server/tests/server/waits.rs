@@ -1,11 +1,9 @@
 //! A claim may wait for a job, and does so for no longer than it must.
 
-mod common;
-
 use std::time::Duration;
 
+use crate::common::{PATIENCE, World, claim};
 use client::Client;
-use common::{PATIENCE, World, claim};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use tokio::time::{Instant, timeout};
@@ -15,7 +13,7 @@ use worker::protocol::{TokenName, WorkerId};
 const ONE: &str = "name: one\njobs:\n  a: {run: x}\n";
 
 #[tokio::test]
-async fn a_claim_that_waits_is_answered_as_soon_as_there_is_a_job() {
+async fn waiting_claim_is_answered_as_soon_as_a_job_is_ready() {
     let world = World::new().await;
     let asked = claim("w", "", 20);
     let waiting = world.client.claim(&asked);
@@ -29,7 +27,7 @@ async fn a_claim_that_waits_is_answered_as_soon_as_there_is_a_job() {
 }
 
 #[tokio::test]
-async fn a_claim_that_waits_in_vain_is_answered_that_there_is_nothing_when_its_time_is_over() {
+async fn waiting_claim_without_a_job_returns_null_after_wait_secs() {
     let world = World::new().await;
     world.submit("name: other\njobs:\n  a: {labels: [gpu], run: x}\n").await;
     let began = Instant::now();
@@ -39,7 +37,7 @@ async fn a_claim_that_waits_in_vain_is_answered_that_there_is_nothing_when_its_t
 }
 
 #[tokio::test]
-async fn of_many_that_wait_some_get_all_the_jobs_each_one_that_it_may_take() {
+async fn all_jobs_go_to_waiting_claims_with_their_labels() {
     const JOBS: usize = 40;
     let world = &World::new().await;
     let workers: Vec<_> = (0..120).map(|n| claim(&format!("w{n}"), ["a", "b", "a,b"][n % 3], 20)).collect();
@@ -58,7 +56,7 @@ async fn of_many_that_wait_some_get_all_the_jobs_each_one_that_it_may_take() {
 }
 
 #[tokio::test]
-async fn a_client_that_goes_away_while_it_waits_takes_no_job_with_it() {
+async fn claim_of_a_disconnected_client_takes_no_job() {
     let world = World::new().await;
     let asked = claim("gone", "", 20);
     for _ in 0..20 {
@@ -72,7 +70,7 @@ async fn a_client_that_goes_away_while_it_waits_takes_no_job_with_it() {
 }
 
 #[tokio::test]
-async fn a_worker_that_says_goodbye_is_not_kept_waiting() {
+async fn claim_of_a_deregistered_worker_ends_at_once() {
     let world = World::new().await;
     let asked = claim("w", "", 20);
     let waiting = world.client.claim(&asked);
@@ -84,7 +82,7 @@ async fn a_worker_that_says_goodbye_is_not_kept_waiting() {
 }
 
 #[tokio::test]
-async fn a_server_that_stops_answers_those_who_wait() {
+async fn stopping_server_answers_waiting_claims() {
     let World { server, client } = World::new().await;
     let asked = claim("w", "", 20);
     let waiting = client.claim(&asked);
@@ -97,7 +95,7 @@ async fn a_server_that_stops_answers_those_who_wait() {
 }
 
 #[tokio::test]
-async fn a_lease_ends_on_time_and_who_waits_gets_the_job() {
+async fn expired_lease_gives_its_job_to_a_waiting_claim() {
     let world = World::new().await;
     world.submit("name: again\njobs:\n  a: {retries: 1, run: x}\n").await;
     let mut asked = claim("lost", "", 20);
@@ -110,7 +108,7 @@ async fn a_lease_ends_on_time_and_who_waits_gets_the_job() {
 }
 
 #[tokio::test]
-async fn a_job_that_those_who_wait_first_may_not_have_is_given_at_once_to_who_may() {
+async fn job_skips_waiting_claims_whose_token_lacks_its_secret() {
     let world = World::with_tokens().await;
     let name = TokenName::new("without").expect("a name");
     let permissions = Permissions { secrets: Allowed::default(), ..Permissions::all() };

@@ -1,11 +1,9 @@
-//! What a server that was stopped at a bad moment has left is found by the next one.
-
-mod common;
+//! A new server finishes the work that a stopped one left undone.
 
 use std::time::Duration;
 
+use crate::common::{PATIENCE, claim};
 use client::Client;
-use common::{PATIENCE, claim};
 use engine::Engine;
 use engine::ids::{LeaseToken, Principal};
 use engine::job::{Change, JobUpdate, LeaseRecord, Precondition};
@@ -24,7 +22,7 @@ async fn serve(engine: &Engine<Memory>) -> (Server<Memory>, Client) {
 }
 
 #[tokio::test]
-async fn a_lease_that_was_taken_and_given_no_timer_is_over_in_time() {
+async fn lease_without_a_timer_expires_on_time() {
     let engine = Engine::new(Memory::new());
     let ports = engine.ports();
     let (first, client) = serve(&engine).await;
@@ -40,14 +38,14 @@ async fn a_lease_that_was_taken_and_given_no_timer_is_over_in_time() {
     };
     drop(first);
     let now = engine.now();
-    let hold = LeaseRecord {
+    let lease = LeaseRecord {
         fence: LeaseToken::new(key.clone(), 0, engine::ids::random(), Principal::default()).fence(),
         worker: WorkerId::new("unlucky").expect("an id"),
         ttl_secs: 1,
         started_at: now,
         until: now + LEASE,
     };
-    let update = JobUpdate { expect: Precondition::Ready { pool, by: now }, change: Change::Start(hold) };
+    let update = JobUpdate { expect: Precondition::Ready { pool, by: now }, change: Change::Start(lease) };
     assert!(matches!(ports.update(&key, update).await, Ok(Updated::Done(_))), "it was ready");
 
     let (_second, client) = serve(&engine).await;

@@ -1,13 +1,11 @@
 //! Wide graphs: a thousand roots; a root with a thousand jobs behind it and one behind all of them; ten thousand jobs that
 //! never run. `WFG_WIDE_RUNS` says how often.
 
-mod common;
-
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use crate::common::claim;
 use client::Client;
-use common::claim;
 use engine::Engine;
 use engine::ports::Local;
 use futures::future::join_all;
@@ -35,7 +33,7 @@ fn last() -> String {
     format!("  last: {{run: x, needs: [{}]}}\n", needs.join(", "))
 }
 
-/// Takes and completes jobs until told that there are no more; which.
+/// Claims and completes jobs until a claim returns none. Returns the jobs.
 async fn work(client: Client, name: String) -> Vec<String> {
     let asked = claim(&name, "", 20);
     let mut done = Vec::new();
@@ -46,7 +44,7 @@ async fn work(client: Client, name: String) -> Vec<String> {
     done
 }
 
-/// Waits for its end. Time alone proves nothing on a busy machine, but as long as there are jobs, some must end.
+/// Waits until the workflow has ended. Fails if no job ends for 15 s: a time limit for the whole would fail on a busy machine.
 async fn goes_on_to_its_end(client: &Client, id: &WorkflowId) -> Workflow {
     let mut done = 0;
     let mut moved = Instant::now();
@@ -64,7 +62,7 @@ async fn goes_on_to_its_end(client: &Client, id: &WorkflowId) -> Workflow {
     }
 }
 
-/// All of it ends, each job was done once, and nobody waits for what is there.
+/// Runs wide graphs. Each must finish, and each job must run once.
 async fn no_width_hangs<P: Local + 'static>(engine: Engine<P>) {
     let server = Server::start(([127, 0, 0, 1], 0).into(), engine).await.expect("a free port");
     let client = Client::new(&server.url(), None).expect("its address");
@@ -88,12 +86,12 @@ async fn no_width_hangs<P: Local + 'static>(engine: Engine<P>) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_thousand_roots_and_a_fan_out_and_in_of_a_thousand_end_in_memory() {
+async fn wide_graphs_finish_in_memory() {
     no_width_hangs(Engine::new(Memory::new())).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_thousand_roots_and_a_fan_out_and_in_of_a_thousand_end_on_a_file() {
+async fn wide_graphs_finish_on_a_file() {
     let dir = tempfile::tempdir().expect("a directory");
     no_width_hangs(Engine::new(Sqlite::open(dir.path().join("wfg.db")).expect("a file"))).await;
 }

@@ -1,5 +1,4 @@
-//! A server in this process, and what asks it.
-#![allow(dead_code, reason = "each test file uses a part")]
+//! A server in this process, and a client of it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,12 +7,11 @@ use client::Client;
 use engine::Engine;
 use memory::Memory;
 use server::{Admission, Server};
-use tokio::time::timeout;
 use worker::protocol::requests::{Claim, Complete};
-use worker::protocol::wire::{Claimed, Workflow};
+use worker::protocol::wire::Claimed;
 use worker::protocol::{LabelSet, SecretName, SecretValue, Secrets, WorkerId, WorkflowId};
 
-/// Nothing here takes so long unless it is broken.
+/// A test that waits longer than this fails.
 pub const PATIENCE: Duration = Duration::from_mins(1);
 
 pub struct World {
@@ -28,7 +26,7 @@ impl World {
         Self { server, client }
     }
 
-    /// One that asks for tokens and has the secret `KEY`; the client has the first token.
+    /// A server that requires tokens and has the secret `KEY`. The client has the first token.
     pub async fn with_tokens() -> Self {
         let secrets =
             Secrets::from([(SecretName::new("KEY").expect("a name"), SecretValue::new("hunter22").expect("a value"))]);
@@ -46,24 +44,6 @@ impl World {
 
     pub async fn complete(&self, claimed: &Claimed) {
         self.client.complete(&claimed.lease.lease_id, &Complete::default()).await.expect("accepted");
-    }
-
-    pub async fn workflow(&self, id: &WorkflowId) -> Workflow {
-        self.client.workflow(id).await.expect("it is there")
-    }
-
-    /// Waits until the workflow has ended.
-    pub async fn ended(&self, id: &WorkflowId) -> Workflow {
-        let ended = async {
-            loop {
-                let workflow = self.workflow(id).await;
-                if workflow.status.is_final() {
-                    return workflow;
-                }
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        };
-        timeout(PATIENCE, ended).await.expect("the workflow ends")
     }
 }
 

@@ -1,0 +1,245 @@
+//! One connection: its time limits, and an error body for requests that hyper can't parse.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::task::{Context, Poll, ready};
+
+use api::error::ApiError;
+use bytes::{Buf, Bytes};
+use http::{HeaderValue, StatusCode, header};
+use http_body::{Body, Frame, SizeHint};
+use protocol::limits;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+/// What happens on a connection. The stream, the service and the response's body share it; all run in one task.
+#[derive(Clone, Default)]
+pub struct Phase(Arc<AtomicU8>);
+
+impl Phase {
+    /// A request's head is being received, or none has begun.
+    const READING: u8 = 0;
+    /// A request is being answered.
+    const ANSWERING: u8 = 1;
+    /// The response is complete, but part of it may not be sent yet.
+    const FLUSHING: u8 = 2;
+
+    fn is(&self, phase: u8) -> bool {
+        self.0.load(Ordering::Acquire) == phase
+    }
+
+    fn set(&self, phase: u8) {
+        self.0.store(phase, Ordering::Release);
+    }
+
+    /// Begins an answer, which ends when the returned guard is dropped.
+    pub fn answering(&self) -> Answering {
+        self.set(Self::ANSWERING);
+        Answering(self.clone())
+    }
+}
+
+/// A request is being answered for as long as this exists.
+pub struct Answering(Phase);
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        self.0.set(Phase::FLUSHING);
+    }
+}
+
+/// A response's body; the answer ends when it is dropped.
+pub struct Answered<B> {
+    body: B,
+    _answering: Answering,
+}
+
+impl<B> Answered<B> {
+    pub fn new(body: B, answering: Answering) -> Self {
+        Self { body, _answering: answering }
+    }
+}
+
+impl<B: Body + Unpin> Body for Answered<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// The stream of a connection. Reading fails if a request's head takes over [`limits::HEADER_TIME`], or if no request comes for
+/// [`limits::IDLE_TIME`]; writing fails if the client takes nothing for [`limits::WRITE_TIME`].
+pub struct Connection<S = TcpStream> {
+    stream: S,
+    phase: Phase,
+    /// Until when the head of the next request must be complete.
+    head_until: Instant,
+    /// Whether a part of that head has arrived.
+    head_begun: bool,
+    timer: Pin<Box<Sleep>>,
+    /// Since when the client has taken nothing.
+    stalled: Option<Instant>,
+    /// The rest of an error response that replaces hyper's own.
+    refusal: Option<Bytes>,
+}
+
+impl<S> Connection<S> {
+    pub fn new(stream: S, phase: Phase) -> Self {
+        let head_until = Instant::now() + limits::HEADER_TIME;
+        let timer = Box::pin(sleep_until(head_until));
+        Self { stream, phase, head_until, head_begun: true, timer, stalled: None, refusal: None }
+    }
+
+    /// Fails once this time has come; until then the task is woken at it.
+    fn poll_deadline(&mut self, until: Instant, cx: &mut Context<'_>) -> Poll<io::Error> {
+        loop {
+            if self.timer.deadline() > until || (self.timer.is_elapsed() && Instant::now() < until) {
+                self.timer.as_mut().reset(until);
+            }
+            ready!(self.timer.as_mut().poll(cx));
+            if Instant::now() >= until {
+                return Poll::Ready(io::ErrorKind::TimedOut.into());
+            }
+        }
+    }
+}
+
+impl<S: AsyncWrite + Unpin> Connection<S> {
+    /// Writes, or fails if the client takes nothing for too long.
+    fn poll_sent(
+        &mut self,
+        cx: &mut Context<'_>,
+        write: impl FnOnce(Pin<&mut S>, &mut Context<'_>) -> Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        let written = write(Pin::new(&mut self.stream), cx);
+        if written.is_ready() {
+            self.stalled = None;
+            return written;
+        }
+        let since = *self.stalled.get_or_insert_with(Instant::now);
+        self.poll_deadline(since + limits::WRITE_TIME, cx).map(Err)
+    }
+
+    /// Writes an error response in place of hyper's, which has no body. hyper writes while no request is being answered only if
+    /// it can't parse one.
+    fn poll_refuse(&mut self, cx: &mut Context<'_>, head: &[u8]) -> Poll<io::Result<usize>> {
+        let mut rest = self.refusal.take().unwrap_or_else(|| refusal(unparsable(head)));
+        while rest.has_remaining() {
+            match self.poll_sent(cx, |stream, cx| stream.poll_write(cx, &rest)) {
+                Poll::Ready(Ok(count)) if count > 0 => rest.advance(count),
+                Poll::Ready(Ok(_)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => {
+                    self.refusal = Some(rest);
+                    return Poll::Pending;
+                }
+            }
+        }
+        self.refusal = Some(rest);
+        Poll::Ready(Ok(head.len()))
+    }
+}
+
+/// What is wrong with a request that hyper can't parse, from the head of hyper's own response.
+fn unparsable(head: &[u8]) -> ApiError {
+    match head.get(9..12).and_then(|status| StatusCode::from_bytes(status).ok()) {
+        Some(status @ StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE) => {
+            ApiError::new(status, "headers_too_large", "the request's headers are too many or too large")
+        }
+        Some(StatusCode::URI_TOO_LONG) => ApiError::url_too_long(None),
+        _ => {
+            let message = "this isn't an HTTP/1.1 request: its first line or a header is malformed";
+            ApiError::bad_request("invalid_request", message)
+        }
+    }
+}
+
+/// The bytes of a response after which the connection is closed.
+pub fn refusal(error: ApiError) -> Bytes {
+    let (mut head, body) = error.response().into_parts();
+    head.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    head.headers.insert(header::CONTENT_LENGTH, body.len().into());
+    let mut text = format!("HTTP/1.1 {}\r\n", head.status).into_bytes();
+    for (name, value) in &head.headers {
+        text.extend([name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
+    }
+    text.extend_from_slice(b"\r\n");
+    text.extend_from_slice(&body);
+    text.into()
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Connection<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
+        if self.phase.is(Phase::ANSWERING) {
+            // A body has a time limit of its own.
+            return read;
+        }
+        if read.is_ready() {
+            if !self.head_begun {
+                self.head_begun = true;
+                self.head_until = Instant::now() + limits::HEADER_TIME;
+            }
+            return read;
+        }
+        let until = self.head_until;
+        self.poll_deadline(until, cx).map(Err)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Connection<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        if self.phase.is(Phase::READING) {
+            return self.poll_refuse(cx, buf);
+        }
+        self.poll_sent(cx, |stream, cx| stream.poll_write(cx, buf))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // hyper flushes the stream once all that it had to write was taken.
+        if self.phase.is(Phase::FLUSHING) {
+            self.phase.set(Phase::READING);
+            self.head_begun = false;
+            self.head_until = Instant::now() + limits::IDLE_TIME;
+            // hyper may have polled for the next request already, while this one was being answered.
+            let until = self.head_until;
+            let _ = self.poll_deadline(until, cx);
+        }
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        if self.phase.is(Phase::READING) {
+            return self.poll_refuse(cx, bufs.iter().find(|buf| !buf.is_empty()).map_or(&[], |buf| buf));
+        }
+        self.poll_sent(cx, |stream, cx| stream.poll_write_vectored(cx, bufs))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}

@@ -1,0 +1,252 @@
+//! Takes connections, within the limits of one process and of one address.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use api::error::ApiError;
+use engine::ports::Local;
+use http::StatusCode;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use protocol::limits;
+use socket2::{SockRef, TcpKeepalive};
+use tokio::net::{TcpListener, TcpStream, lookup_host};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+use crate::connection::{Answered, Connection, Phase, refusal};
+use crate::rate::Throttle;
+use crate::shared::Shared;
+
+/// After an error of the machine, such as no file descriptors left.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// The places for connections.
+#[derive(Clone)]
+pub struct Places {
+    free: Arc<Semaphore>,
+    /// How many each address has.
+    taken: Arc<Mutex<HashMap<IpAddr, usize>>>,
+    per_address: usize,
+    log: Arc<Throttle>,
+}
+
+impl Default for Places {
+    fn default() -> Self {
+        Self::new(limits::CONNECTIONS, limits::CONNECTIONS_PER_ADDRESS)
+    }
+}
+
+/// A connection's place, until it is dropped.
+pub struct Place {
+    places: Places,
+    network: IpAddr,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Places {
+    fn new(all: usize, per_address: usize) -> Self {
+        Self { free: Arc::new(Semaphore::new(all)), taken: Arc::default(), per_address, log: Arc::default() }
+    }
+
+    /// Waits for a place for the next connection. At most one line a minute is logged when there is none.
+    async fn free(&self) -> OwnedSemaphorePermit {
+        let free = Arc::clone(&self.free);
+        if let Ok(permit) = Arc::clone(&free).try_acquire_owned() {
+            return permit;
+        }
+        if self.log.pass() {
+            tracing::warn!("{} connections are open, the most there may be; others wait", limits::CONNECTIONS);
+        }
+        free.acquire_owned().await.expect("it is never closed")
+    }
+
+    /// Takes the place for a connection from this address, unless the address has too many. At most one line a minute is logged of it.
+    fn take(&self, permit: OwnedSemaphorePermit, address: IpAddr) -> Option<Place> {
+        let network = network(address);
+        // Numbers can't be left half changed.
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = taken.entry(network).or_default();
+        if *count >= self.per_address {
+            if self.log.pass() {
+                tracing::warn!("{address} has {count} connections, the most one address may have; more are refused");
+            }
+            return None;
+        }
+        *count += 1;
+        Some(Place { places: self.clone(), network, _permit: permit })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut taken = self.places.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = taken.get_mut(&self.network) {
+            *count -= 1;
+            if *count == 0 {
+                taken.remove(&self.network);
+            }
+        }
+    }
+}
+
+/// What counts as one address: a client usually has a whole /64 of IPv6.
+pub fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => IpAddr::V6((address.to_bits() >> 64 << 64).into()),
+        address @ IpAddr::V4(_) => address,
+    }
+}
+
+/// Listens on every address of a `host:port`. With port 0 all get the same free port.
+pub async fn bind(listen: &str) -> io::Result<Vec<TcpListener>> {
+    let named = |error: io::Error, what: String| io::Error::new(error.kind(), format!("{what}: {error}"));
+    let found = lookup_host(listen).await.map_err(|error| named(error, format!("`{listen}` can't be resolved")))?;
+    let mut addresses: Vec<SocketAddr> = found.collect();
+    addresses.sort_by_key(SocketAddr::is_ipv6);
+    addresses.dedup();
+    let mut listeners: Vec<TcpListener> = Vec::new();
+    let mut missing = io::Error::new(io::ErrorKind::NotFound, format!("`{listen}` has no address"));
+    for address in addresses {
+        let port =
+            listeners.first().map(TcpListener::local_addr).transpose()?.map_or(address.port(), |first| first.port());
+        let address = SocketAddr::new(address.ip(), port);
+        match TcpListener::bind(address).await {
+            Ok(listener) => listeners.push(listener),
+            // Such as ::1 where there is no IPv6.
+            Err(error) if matches!(error.kind(), io::ErrorKind::AddrNotAvailable | io::ErrorKind::Unsupported) => {
+                missing = named(error, address.to_string());
+            }
+            Err(error) => return Err(named(error, address.to_string())),
+        }
+    }
+    if listeners.is_empty() { Err(missing) } else { Ok(listeners) }
+}
+
+/// Serves connections until the server stops, then waits until those that are open have answered.
+pub async fn serve<P: Local + 'static>(listener: TcpListener, places: Places, shared: Arc<Shared<P>>) {
+    let mut open = JoinSet::new();
+    let mut stopped = pin!(shared.signals.stopped());
+    loop {
+        tokio::select! {
+            (stream, place) = accept(&listener, &places) => {
+                open.spawn(answer(stream, place, Arc::clone(&shared)));
+            }
+            Some(_) = open.join_next() => {}
+            () = &mut stopped => break,
+        }
+    }
+    drop(listener);
+    while open.join_next().await.is_some() {}
+}
+
+async fn accept(listener: &TcpListener, places: &Places) -> (TcpStream, Place) {
+    loop {
+        let permit = places.free().await;
+        match listener.accept().await {
+            Ok((stream, address)) => {
+                if let Some(place) = places.take(permit, address.ip()) {
+                    return (stream, place);
+                }
+                let limit = limits::CONNECTIONS_PER_ADDRESS;
+                let message = format!("this address has {limit} connections, the most one address may have");
+                let error = ApiError::new(StatusCode::TOO_MANY_REQUESTS, "too_many_connections", message);
+                // A new connection has room for this; a client that doesn't read it sees the connection close.
+                let _ = stream.try_write(&refusal(error));
+            }
+            // The client went away before its connection was taken.
+            Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) => {
+            }
+            Err(error) => {
+                tracing::error!(%error, "no connection can be taken; trying again");
+                sleep(AGAIN).await;
+            }
+        }
+    }
+}
+
+/// Answers the requests of a connection until it is closed.
+async fn answer<P: Local + 'static>(stream: TcpStream, place: Place, shared: Arc<Shared<P>>) {
+    // An answer is one small write: waiting for more to send with it would only delay it.
+    let _ = stream.set_nodelay(true);
+    // Finds clients that vanished while their request waits or a log is streamed.
+    let keepalive = TcpKeepalive::new().with_time(limits::TCP_KEEPALIVE).with_interval(limits::TCP_KEEPALIVE / 4);
+    let _ = SockRef::from(&stream).set_tcp_keepalive(&keepalive);
+    let phase = Phase::default();
+    let service = service_fn(|request| {
+        let answering = phase.answering();
+        let response = shared.answer(request, place.network);
+        async { Ok::<_, Infallible>(response.await.map(|body| Answered::new(body, answering))) }
+    });
+    let io = TokioIo::new(Connection::new(stream, phase.clone()));
+    let mut connection = pin!(http1::Builder::new().serve_connection(io, service));
+    // An error is the client's: it went away, was too slow, or sent something else than a request.
+    tokio::select! {
+        _ = &mut connection => return,
+        () = shared.signals.stopped() => connection.as_mut().graceful_shutdown(),
+    }
+    let _ = connection.await;
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::time::timeout;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn connection_over_the_limit_waits_until_another_is_closed() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let places = Places::new(1, 1);
+        let _first = TcpStream::connect(address).await.expect("connected");
+        let mut second = TcpStream::connect(address).await.expect("it waits in the queue");
+        let taken = accept(&listener, &places).await;
+        assert!(timeout(Duration::from_millis(50), accept(&listener, &places)).await.is_err(), "the place is taken");
+        drop(taken);
+        let (mut taken, _place) = accept(&listener, &places).await;
+        taken.write_all(b"in").await.expect("written");
+        let mut read = [0; 2];
+        second.read_exact(&mut read).await.expect("read");
+        assert_eq!(&read, b"in");
+    }
+
+    #[tokio::test]
+    async fn connection_over_the_limit_of_its_address_is_refused_with_a_reason() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let places = Places::new(3, 1);
+        let _first = TcpStream::connect(address).await.expect("connected");
+        let taken = accept(&listener, &places).await;
+        let mut second = TcpStream::connect(address).await.expect("connected");
+        let refused = async {
+            let mut answer = String::new();
+            second.read_to_string(&mut answer).await.expect("readable");
+            answer
+        };
+        let answer = tokio::select! {
+            answer = refused => answer,
+            _ = accept(&listener, &places) => panic!("its address has a connection"),
+        };
+        assert!(answer.starts_with("HTTP/1.1 429 ") && answer.contains("too_many_connections"), "{answer}");
+        drop(taken);
+        let _third = TcpStream::connect(address).await.expect("connected");
+        accept(&listener, &places).await;
+    }
+
+    #[test]
+    fn network_of_an_ipv6_address_is_its_first_half() {
+        let network = |text: &str| network(text.parse().expect("an address")).to_string();
+        assert_eq!(network("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
+        assert_eq!(network("::ffff:192.0.2.1"), "192.0.2.1");
+        assert_eq!(network("192.0.2.1"), "192.0.2.1");
+    }
+}

@@ -1,0 +1,49 @@
+//! What all requests share.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use api::{Admission, Service};
+use bytes::Bytes;
+use engine::Engine;
+use engine::ports::Local;
+use http_body_util::combinators::UnsyncBoxBody;
+use tokio::sync::Semaphore;
+
+use crate::capacity::Capacity;
+use crate::rate::Rates;
+use crate::signals::Signals;
+
+/// Claims that look for a job at once. Each starts at one of the oldest eight: more at once would compete for these, and some
+/// would find nothing although jobs wait.
+const CLAIMS_AT_ONCE: usize = 8;
+
+/// A response, whose body may come in pieces.
+pub type Response = http::Response<UnsyncBoxBody<Bytes, Infallible>>;
+
+/// What all requests share.
+pub struct Shared<P> {
+    pub service: Service<P>,
+    pub claims: Semaphore,
+    pub capacity: Capacity,
+    pub rates: Rates,
+    pub signals: Arc<Signals>,
+    /// It asks for no tokens, and only this machine can connect.
+    pub loopback_only: bool,
+    /// It belongs to one other program.
+    pub private: bool,
+}
+
+impl<P: Local> Shared<P> {
+    pub fn new(engine: Engine<P>, auth: Admission, on_loopback: bool) -> Self {
+        Self {
+            loopback_only: on_loopback && matches!(auth, Admission::Everybody),
+            private: matches!(auth, Admission::Secret(_)),
+            service: Service::new(engine).admitting(auth),
+            claims: Semaphore::new(CLAIMS_AT_ONCE),
+            capacity: Capacity::default(),
+            rates: Rates::default(),
+            signals: Arc::default(),
+        }
+    }
+}

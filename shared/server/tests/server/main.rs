@@ -1,0 +1,10 @@
+//! The server in one process, over HTTP. One binary, so that it is linked once.
+
+mod common;
+
+mod connections;
+mod requests;
+mod restart;
+mod streams;
+mod waits;
+mod wide;
