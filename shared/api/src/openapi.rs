@@ -6,7 +6,7 @@ use crate::operation::{Operation, Schemas, parameters, tidy};
 use crate::route::Route;
 
 /// The statuses of refusals. All have the same shape of body.
-const REFUSALS: [(u16, &str); 13] = [
+const REFUSALS: [(u16, &str); 14] = [
     (400, "The request can't be read."),
     (401, "There is no token with it, or none that is good."),
     (403, "The token doesn't allow it, or the request comes from the page of another site."),
@@ -19,10 +19,11 @@ const REFUSALS: [(u16, &str); 13] = [
     (415, "Content-Type or charset aren't supported."),
     (422, "It can be read but isn't valid."),
     (429, "Too many requests; later is fine."),
-    (503, "The store did not answer. Something may have changed; repeating the request is safe."),
+    (431, "The headers are too large or too many."),
+    (503, "The store did not answer or its disk is full. Something may have changed; repeating the request is safe."),
 ];
 /// Refusals of every operation.
-const ALWAYS: [u16; 6] = [400, 408, 413, 414, 429, 503];
+const ALWAYS: [u16; 7] = [400, 408, 413, 414, 429, 431, 503];
 /// Further refusals of operations that need a token.
 const WITH_TOKEN: [u16; 2] = [401, 403];
 /// Further refusals of operations that take a body.

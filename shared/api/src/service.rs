@@ -228,7 +228,7 @@ impl<P: Ports> Accepted<P> {
     /// The name of the caller's token, if it has one.
     #[must_use]
     pub fn token(&self) -> Option<TokenName> {
-        self.engine.caller().name().cloned()
+        self.engine.caller().name.clone()
     }
 
     /// A variable of the path, decoded.

@@ -7,7 +7,7 @@
 mod access;
 
 use std::collections::BTreeSet;
-use std::future::Future;
+use std::future::{Future, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -165,6 +165,11 @@ pub trait RunStore: Send + Sync {
     fn delete_workflow(&self, as_read: &WorkflowRecord) -> impl Future<Output = Stored<bool>> + Send;
     /// Deletes up to a few hundred records of a run, including logs and outputs. Returns true if any are left.
     fn delete_some(&self, run: &RunKey, jobs: u32) -> impl Future<Output = Stored<bool>> + Send;
+    /// Fails if the store can't be written now, for example because its disk is full. Changes nothing. A store that can't tell
+    /// returns `Ok`.
+    fn check_writable(&self) -> impl Future<Output = Stored<()>> + Send {
+        ready(Ok(()))
+    }
 }
 
 /// The position at which a list of workflows continues.

@@ -47,6 +47,14 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry> Queries<'_, P> {
         source.ok_or_else(|| EngineError::WorkflowNotFound(id.clone()))
     }
 
+    /// Checks that the store can be written.
+    ///
+    /// # Errors
+    /// [`EngineError::Store`].
+    pub async fn check_writable(self) -> Result<()> {
+        Ok(self.engine.ports.check_writable().await?)
+    }
+
     /// Returns a workflow with its current run.
     ///
     /// # Errors

@@ -243,3 +243,38 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Connection<S> {
         self.stream.is_write_vectored()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn client_that_takes_nothing_of_an_answer_is_given_up() {
+        let (stream, _client) = duplex(16);
+        let phase = Phase::default();
+        let mut connection = Connection::new(stream, phase.clone());
+        let _answering = phase.answering();
+        let began = Instant::now();
+        let error = connection.write_all(&[0; 1000]).await.expect_err("nobody reads");
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert!(began.elapsed() >= limits::WRITE_TIME && began.elapsed() < 2 * limits::WRITE_TIME);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn client_that_takes_an_answer_slowly_gets_all_of_it() {
+        let (stream, mut client) = duplex(16);
+        let phase = Phase::default();
+        let mut connection = Connection::new(stream, phase.clone());
+        let _answering = phase.answering();
+        let reading = async {
+            for _ in 0..5 {
+                tokio::time::sleep(limits::WRITE_TIME / 2).await;
+                client.read_exact(&mut [0; 16]).await.expect("sent");
+            }
+        };
+        let (written, ()) = tokio::join!(connection.write_all(&[0; 80]), reading);
+        written.expect("never stalled for too long");
+    }
+}

@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::request::Input;
 use crate::response::{Answer, json_answer};
 
-#[allow(clippy::unused_async, reason = "the table's handlers are asynchronous")]
-pub(crate) async fn health<P: Ports>(_: &Engine<P>, _: &Input<'_>) -> Answer {
+pub(crate) async fn health<P: Ports>(engine: &Engine<P>, _: &Input<'_>) -> Answer {
+    engine.queries().check_writable().await?;
     json_answer(StatusCode::OK, &json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION") }))
 }

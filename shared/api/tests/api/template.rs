@@ -1,5 +1,5 @@
 //! Generates the routes of both gateways in `infra/template.yaml` from the route table, and fails if the file differs.
-//! `BLESS=1 cargo test -p workflow-graph-api --test template` rewrites the file.
+//! `BLESS=1 cargo test -p workflow-graph-api template` rewrites the file.
 
 use std::fmt::Write;
 

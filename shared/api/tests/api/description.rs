@@ -1,11 +1,9 @@
 //! Compares the `OpenAPI` document with the route table and with the API's answers.
 
-mod described;
-
+use crate::described::Described;
 use api::Service;
 use api::routes;
 use bytes::Bytes;
-use described::Described;
 use engine::Engine;
 use http::{Request, Response};
 use memory::Memory;
