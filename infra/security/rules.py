@@ -33,6 +33,7 @@ def problems(template):
     found += _storage(resources)
     found += _plain_http(resources)
     found += _throttling(resources)
+    found += _loops(resources)
     return found
 
 
@@ -87,6 +88,7 @@ def _roles(resources):
             yield f"{name} lacks TlsOnlyPolicy"
         for policy in role["Policies"]:
             yield from _statements(name, policy["PolicyDocument"])
+            yield from _missing_objects(name, policy["PolicyDocument"]["Statement"])
     for name, policy in of_type(resources, "AWS::IAM::ManagedPolicy"):
         yield from _statements(name, policy["PolicyDocument"])
 
@@ -109,6 +111,17 @@ def _statements(role, document):
             yield from (f"{role} may {action} the logs" for action in actions if action not in KEYED)
         if role not in READS_SECRETS and any(action.startswith(("ssm:", "secretsmanager:", "kms:")) for action in actions):
             yield f"{role} may {actions}"
+
+
+def _missing_objects(role, statements):
+    """S3 answers 403 for a missing object to a role that may not list the bucket. Reading has no prefix, so a condition doesn't hold."""
+    for statement in statements:
+        if not {"s3:GetObject", "s3:HeadObject"} & set(_list(statement.get("Action", []))):
+            continue
+        for bucket in {place.split("/")[0] for place in _places(statement)}:
+            lists = [one for one in statements if "s3:ListBucket" in _list(one.get("Action", [])) and "Condition" not in one]
+            if not any(bucket in _places(one) for one in lists):
+                yield f"{role} reads objects and can't tell a missing one from a forbidden one"
 
 
 def _keys(role, actions, places, condition):
@@ -216,6 +229,22 @@ def _plain_http(resources):
             yield f"{name} answers functions that speak plain HTTP"
     if not _refuses(own, {"ssm:*"}, [SECRETS], _plain, everyone=None):
         yield "the secrets are sent to functions that speak plain HTTP"
+
+
+def _loops(resources):
+    """Lambda stops a function that sends to the queue which calls it, after 16 invocations, unless it says `Allow`."""
+    for name, function in of_type(resources, "AWS::Serverless::Function"):
+        events = [one["Properties"] for one in function.get("Events", {}).values() if one["Type"] == "SQS"]
+        sent = _places_of(resources, function, "sqs:SendMessage")
+        if any(_text(event["Queue"]) in sent for event in events) and function.get("RecursiveLoop") != "Allow":
+            yield f"{name} sends to the queue that calls it: Lambda stops it after 16 invocations"
+
+
+def _places_of(resources, function, action):
+    """Where the role of the function allows the action."""
+    role = _text(function["Role"]).removeprefix("${").removesuffix(".Arn}")
+    statements = [one for policy in resources[role]["Properties"]["Policies"] for one in policy["PolicyDocument"]["Statement"]]
+    return {place for one in statements if action in _list(one.get("Action", [])) for place in _places(one)}
 
 
 def _throttling(resources):

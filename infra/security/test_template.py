@@ -170,6 +170,24 @@ class Template(unittest.TestCase):
                 self.breaks(said, lambda t: denial(t, "TlsOnlyPolicy", action).update(change))
             self.breaks(said, lambda t: denial(t, "TlsOnlyPolicy", action)["Action"].remove(action))
 
+    def test_a_loop_that_lambda_would_stop_is_found(self):
+        self.breaks("ExpireFunction sends to the queue", lambda t: properties(t, "ExpireFunction").pop("RecursiveLoop"))
+        ended = lambda t: properties(t, "ExpireFunction").update(RecursiveLoop="Terminate")
+        self.breaks("ExpireFunction sends to the queue", ended)
+
+    def test_a_role_to_which_a_missing_object_is_forbidden_is_found(self):
+        def forget(template, role):
+            lists = next(one for one in statements(template, role) if one.get("Action") == "s3:ListBucket")
+            statements(template, role).remove(lists)
+
+        def narrow(template, role):
+            lists = next(one for one in statements(template, role) if one.get("Action") == "s3:ListBucket")
+            lists["Condition"] = {"StringLike": {"s3:prefix": ["logs/*"]}}
+
+        for role in ("SubmitRole", "ClaimRole", "CompleteRole", "QueryRole", "ScheduleRole", "ExpireRole"):
+            for change in (forget, narrow):
+                self.breaks(f"{role} reads objects", lambda t: change(t, role))
+
     def test_an_api_without_throttling_is_found(self):
         self.breaks("HttpApi isn't throttled", lambda t: properties(t, "HttpApiStage").pop("DefaultRouteSettings"))
         self.breaks("HttpApi isn't throttled", lambda t: t["Resources"].pop("HttpApiStage"))

@@ -1,13 +1,17 @@
-"""Runs MiniStack with two additions to its IAM, so that it enforces roles as AWS does.
+"""Runs MiniStack with what AWS does and MiniStack doesn't.
 
 - `dynamodb:LeadingKeys`: without it, a condition on partition keys with `ForAllValues` holds for every call.
 - The parameters of `ssm:GetParameters`: MiniStack takes the call for one on all parameters, and refuses it to every
   role that may read only some.
+- The recursive loop detection for queues (recursion.py), and S3's answer for a missing object (missing.py).
 """
 
 import json
 import os.path
 import re
+
+import missing
+import recursion
 
 _NAME = re.compile(r"([#\w.-]+)\s*=\s*(:[\w.-]+)")
 
@@ -77,7 +81,7 @@ def _key_name(table, index):
 
 
 def teach():
-    """Puts both into MiniStack."""
+    """Puts the additions to IAM into MiniStack."""
     from ministack.core import iam_actions
 
     service_context, resource_arn = iam_actions.dynamodb_service_context, iam_actions.extract_resource_arn
@@ -99,5 +103,6 @@ def teach():
 if __name__ == "__main__":
     from ministack.app import main
 
-    teach()
+    for addition in (teach, recursion.teach, missing.teach):
+        addition()
     main()

@@ -1,7 +1,9 @@
-"""Tests which partition keys `run.py` finds in a call."""
+"""Tests the decisions of what MiniStack is taught."""
 
 import unittest
 
+from missing import bucket_of
+from recursion import LIMIT, invocations, is_dropped, longest_chain, one_more
 from run import common_parameter, leading_keys
 
 
@@ -52,6 +54,37 @@ class Parameters(unittest.TestCase):
         self.assertEqual(common_parameter(["/s/secrets/a", "/s/secrets/b"]), "/s/secrets/")
         self.assertEqual(common_parameter(["/s/secrets/a", "/s/other"]), "/s/")
         self.assertEqual(common_parameter(["top"]), "/top")
+
+
+class Recursion(unittest.TestCase):
+    def chain(self, function, length):
+        trace = ""
+        for _ in range(length):
+            trace = one_more(trace, function)
+        return trace
+
+    def test_each_invocation_of_a_chain_counts_for_its_own_function(self):
+        trace = one_more(one_more(one_more("", "a"), "b"), "a")
+        self.assertEqual([invocations(trace, name) for name in ("a", "b", "c")], [2, 1, 0])
+
+    def test_the_seventeenth_invocation_is_dropped_unless_the_function_allows_loops(self):
+        self.assertFalse(is_dropped(self.chain("a", LIMIT - 1), "a", "Terminate"))
+        full = self.chain("a", LIMIT)
+        self.assertTrue(is_dropped(full, "a", None))
+        self.assertFalse(is_dropped(full, "a", "Allow"))
+        self.assertFalse(is_dropped(full, "b", None))
+
+    def test_a_batch_belongs_to_its_longest_chain(self):
+        messages = [{"sys": {"AWSTraceHeader": self.chain("a", length)}} for length in (1, 3, 2)] + [{}]
+        self.assertEqual(invocations(longest_chain(messages, "a"), "a"), 3)
+        self.assertEqual(longest_chain([], "a"), "")
+
+
+class Missing(unittest.TestCase):
+    def test_only_a_request_for_an_object_has_a_bucket_to_list(self):
+        self.assertEqual(bucket_of("/bucket/a/key"), "bucket")
+        self.assertIsNone(bucket_of("/bucket"))
+        self.assertIsNone(bucket_of("/"))
 
 
 if __name__ == "__main__":
