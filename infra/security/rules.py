@@ -34,6 +34,7 @@ def problems(template):
     found += _plain_http(resources)
     found += _throttling(resources)
     found += _loops(resources)
+    found += _lines_of_lambda(template["Globals"]["Function"], resources)
     return found
 
 
@@ -238,6 +239,14 @@ def _loops(resources):
         sent = _places_of(resources, function, "sqs:SendMessage")
         if any(_text(event["Queue"]) in sent for event in events) and function.get("RecursiveLoop") != "Allow":
             yield f"{name} sends to the queue that calls it: Lambda stops it after 16 invocations"
+
+
+def _lines_of_lambda(common, resources):
+    """Lambda writes three lines for each invocation, unless its own level is WARN or higher. A level needs the format JSON."""
+    for name, function in of_type(resources, "AWS::Serverless::Function"):
+        logging = {**common.get("LoggingConfig", {}), **function.get("LoggingConfig", {})}
+        if logging.get("LogFormat") != "JSON" or logging.get("SystemLogLevel") != "WARN":
+            yield f"{name} pays for Lambda's own lines in the log"
 
 
 def _places_of(resources, function, action):

@@ -188,6 +188,11 @@ class Template(unittest.TestCase):
             for change in (forget, narrow):
                 self.breaks(f"{role} reads objects", lambda t: change(t, role))
 
+    def test_a_function_that_logs_each_invocation_is_found(self):
+        for change in ({"SystemLogLevel": "INFO"}, {"LogFormat": "Text"}):
+            self.breaks("ClaimFunction pays", lambda t: t["Globals"]["Function"]["LoggingConfig"].update(change))
+            self.breaks("ClaimFunction pays", lambda t: properties(t, "ClaimFunction")["LoggingConfig"].update(change))
+
     def test_an_api_without_throttling_is_found(self):
         self.breaks("HttpApi isn't throttled", lambda t: properties(t, "HttpApiStage").pop("DefaultRouteSettings"))
         self.breaks("HttpApi isn't throttled", lambda t: t["Resources"].pop("HttpApiStage"))
