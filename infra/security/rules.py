@@ -34,6 +34,7 @@ def problems(template):
     found += _plain_http(resources)
     found += _throttling(resources)
     found += _loops(resources)
+    found += _safe_by_default(template, resources)
     found += _lines_of_lambda(template["Globals"]["Function"], resources)
     return found
 
@@ -157,9 +158,7 @@ def _on_audit(role):
 
 
 def _storage(resources):
-    for name, table in of_type(resources, "AWS::DynamoDB::Table"):
-        if table.get("SSESpecification", {}).get("SSEEnabled") is not True:
-            yield f"table {name} isn't encrypted"
+    # DynamoDB encrypts every table; there is no setting without.
     for name, queue in of_type(resources, "AWS::SQS::Queue"):
         if queue.get("SqsManagedSseEnabled") is not True and "KmsMasterKeyId" not in queue:
             yield f"queue {name} isn't encrypted"
@@ -239,6 +238,19 @@ def _loops(resources):
         sent = _places_of(resources, function, "sqs:SendMessage")
         if any(_text(event["Queue"]) in sent for event in events) and function.get("RecursiveLoop") != "Allow":
             yield f"{name} sends to the queue that calls it: Lambda stops it after 16 invocations"
+
+
+def _safe_by_default(template, resources):
+    """What would fail in a new account, or cost money, is off unless a parameter says otherwise."""
+    defaults = {name: str(one.get("Default")) for name, one in template["Parameters"].items()}
+    for name in ("EngineConcurrency", "RequestConcurrency", "WarmWriteUnits", "MonthlyBudget"):
+        if defaults[name] != "0":
+            yield f"{name} isn't off by default"
+    for name, one in resources.items():
+        if one["Type"] == "AWS::DynamoDB::Table" and one.get("DeletionPolicy") != "RetainExceptOnCreate":
+            yield f"{name} is deleted with the stack, or stays after a first deployment that failed"
+        if one["Type"] == "AWS::IAM::Role" and "PermissionsBoundary" not in one["Properties"]:
+            yield f"{name} has no permissions boundary"
 
 
 def _lines_of_lambda(common, resources):

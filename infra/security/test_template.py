@@ -119,8 +119,7 @@ class Template(unittest.TestCase):
         self.breaks("a role of its own", shared)
 
     def test_what_is_not_encrypted_is_found(self):
-        for name, setting in (("JobsTable", "SSESpecification"), ("LogsTable", "SSESpecification"),
-                              ("BatchesQueue", "SqsManagedSseEnabled"), ("StreamDeadQueue", "SqsManagedSseEnabled"),
+        for name, setting in (("BatchesQueue", "SqsManagedSseEnabled"), ("StreamDeadQueue", "SqsManagedSseEnabled"),
                               ("ArtifactsBucket", "BucketEncryption")):
             self.breaks(f"{name} isn't encrypted", lambda t: properties(t, name).pop(setting))
 
@@ -187,6 +186,12 @@ class Template(unittest.TestCase):
         for role in ("SubmitRole", "ClaimRole", "CompleteRole", "QueryRole", "ScheduleRole", "ExpireRole"):
             for change in (forget, narrow):
                 self.breaks(f"{role} reads objects", lambda t: change(t, role))
+
+    def test_what_is_not_off_by_default_is_found(self):
+        self.breaks("EngineConcurrency isn't off", lambda t: t["Parameters"]["EngineConcurrency"].update(Default=10))
+        for policy in ("Retain", "Delete"):
+            self.breaks("JobsTable is deleted", lambda t: t["Resources"]["JobsTable"].update(DeletionPolicy=policy))
+        self.breaks("ClaimRole has no permissions", lambda t: properties(t, "ClaimRole").pop("PermissionsBoundary"))
 
     def test_a_function_that_logs_each_invocation_is_found(self):
         for change in ({"SystemLogLevel": "INFO"}, {"LogFormat": "Text"}):
