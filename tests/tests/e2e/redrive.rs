@@ -98,6 +98,21 @@ async fn what_was_given_up_is_done_once_it_is_put_back_and_what_nobody_can_use_s
     emulator.delete_object(http, &key).await;
 }
 
+/// Lambda stops a chain of requests after 16 invocations of one function, unless the template allows more.
+#[tokio::test]
+async fn long_chain_of_timers_and_batch_tasks_is_not_stopped() {
+    let cloud = Cloud::connect();
+    let Some(emulator) = cloud.emulator() else { return };
+    let (run, control) = forgotten(&cloud, emulator, "build").await;
+    let worker = cloud.worker("w");
+    worker.finds_nothing().await;
+    let key = control["pk"]["S"].as_str().and_then(|pk| pk.strip_prefix("R#")).expect("a run's key");
+    let roots = json!({ "batch_task": { "run": key, "kind": "roots", "from": 0 } });
+    emulator.send_in_chain(&cloud.http, &roots.to_string(), 16).await;
+    worker.claims_any().await.completes(&[]).await;
+    run.until(Success).await;
+}
+
 #[tokio::test]
 async fn a_stack_that_is_not_there_is_said_by_its_queue_and_region() {
     let cloud = Cloud::connect();
