@@ -16,14 +16,15 @@ pub fn run(_screen: &Screen, args: &RedriveArgs) -> std::future::Ready<Result<()
 
 #[cfg(feature = "aws")]
 mod on_aws {
-    use aws::redrive::{DeadLetters, Kind, RedriveError, Redriven};
+    use aws::StackError;
+    use aws::redrive::{DeadLetters, Kind, Redriven};
 
     use super::{Failure, RedriveArgs, Screen};
     use crate::text::{clean, count};
 
     /// Puts back both kinds of dead letters, and says how many.
     pub async fn run(screen: &Screen, args: &RedriveArgs) -> Result<(), Failure> {
-        let usage = |error: RedriveError| Failure::Usage(error.to_string());
+        let usage = |error: StackError| Failure::Usage(error.to_string());
         let letters = DeadLetters::of_stack(&args.stack).await.map_err(usage)?;
         let mut left = 0;
         for kind in [Kind::Batches, Kind::Stream] {

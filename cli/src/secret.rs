@@ -140,7 +140,8 @@ impl SecretLocation {
 
 #[cfg(feature = "aws")]
 mod on_aws {
-    use aws::secrets::{StackSecrets, StackSecretsError};
+    use aws::StackError;
+    use aws::secrets::StackSecrets;
 
     use super::Failure;
 
@@ -150,7 +151,7 @@ mod on_aws {
     }
 
     #[expect(clippy::needless_pass_by_value, reason = "what `map_err` gives")]
-    pub fn failed(error: StackSecretsError) -> Failure {
+    pub fn failed(error: StackError) -> Failure {
         Failure::usage(&error)
     }
 }

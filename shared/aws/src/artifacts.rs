@@ -8,27 +8,19 @@ use engine::job::OutputsRef;
 use engine::ports::{ArtifactStore, Consistency, Stored};
 use engine::{ids, ports::StoreError};
 use protocol::Outputs;
-use serde::{Deserialize, Serialize};
 
+use crate::aws::Aws;
 use crate::error::corrupt;
-use crate::item::{self, Item, expires_on, from_item, to_item};
-use crate::table::{Key, Query};
-use crate::{Aws, keys, logs};
+use crate::item::{self, Item, expires_on, string};
+use crate::table::Query;
+use crate::{keys, logs};
 
 /// Outputs up to this size, as JSON, are kept in an item; larger ones in the bucket.
 const IN_ITEM: usize = 64 * 1024;
 /// How long a published document may be fetched.
 const PUBLISHED: Duration = Duration::from_mins(15);
-/// Items of a deleted run that one step removes.
+/// The number of items of a deleted run, including its logs, that one step removes.
 const DELETED_AT_ONCE: usize = 300;
-/// Pages of logs, of as many items, that one step removes on the way.
-const LOG_PAGES: usize = 20;
-
-#[derive(Serialize, Deserialize)]
-struct OutputsItem {
-    outputs: String,
-    expires_on: u64,
-}
 
 fn object(job: &JobKey, id: &str) -> String {
     format!("outputs/{}/{}/{id}", job.run, job.index)
@@ -40,8 +32,7 @@ impl ArtifactStore for Aws {
         if text.len() > IN_ITEM {
             return self.objects.put(&object(job, id), text.into_bytes(), "application/json").await;
         }
-        let fields = OutputsItem { outputs: text, expires_on: expires_on() };
-        self.jobs.put(to_item(keys::outputs(job, id), fields)?).await
+        self.jobs.put(item::item(keys::outputs(job, id), expires_on(), [("outputs", string(text))])).await
     }
 
     async fn outputs(&self, job: &JobKey, id: &str, size: usize, how: Consistency) -> Stored<Option<Outputs>> {
@@ -49,7 +40,7 @@ impl ArtifactStore for Aws {
             self.objects.get(&object(job, id)).await?
         } else {
             let item = self.jobs.get(keys::outputs(job, id), how).await?;
-            item.map(from_item::<OutputsItem>).transpose()?.map(|item| item.outputs.into_bytes())
+            item.map(|item| item::text(&item, "outputs").map(|text| text.as_bytes().to_vec())).transpose()?
         };
         text.map(|text| serde_json::from_slice(&text).map_err(corrupt)).transpose()
     }
@@ -72,8 +63,8 @@ impl ArtifactStore for Aws {
 }
 
 impl Aws {
-    /// One step of removing a run: objects, then its partitions from the last to the run's own. Logs go with the job
-    /// whose record names the attempts.
+    /// One step of the deletion of a run: first objects, then its partitions, the run's own last. Logs are deleted with
+    /// the job whose record counts the attempts. Returns true if anything may be left.
     pub(crate) async fn delete_some_records(&self, run: &RunKey, jobs: u32) -> Stored<bool> {
         for prefix in ["outputs", "logs", "defs", "upstream"] {
             if self.objects.delete_some(&format!("{prefix}/{run}/")).await? {
@@ -87,13 +78,14 @@ impl Aws {
             if items.is_empty() {
                 continue;
             }
-            let (mut done, mut pages) = (Vec::new(), 0);
+            let (mut done, mut left) = (Vec::new(), DELETED_AT_ONCE);
             for item in &items {
-                pages += self.delete_logs(item, LOG_PAGES - pages).await?;
-                if pages >= LOG_PAGES {
+                left -= self.delete_logs(item, left).await?;
+                if left == 0 {
                     break;
                 }
-                done.push(key_of(item)?);
+                done.push(item::key(item)?);
+                left -= 1;
             }
             self.jobs.delete_many(done).await?;
             return Ok(true);
@@ -101,29 +93,25 @@ impl Aws {
         Ok(false)
     }
 
-    /// Deletes the logs of a job, if the item is one, until so many pages were; how many.
+    /// Deletes up to `at_most` items of the logs of a job, if the item is a job. Returns the number of items deleted.
     async fn delete_logs(&self, item: &Item, at_most: usize) -> Stored<usize> {
         if !item::text(item, "sk")?.starts_with("JOB#") {
             return Ok(0);
         }
         let job = item::job_record(item.clone())?;
-        let mut pages = 0;
+        let mut left = at_most;
         for attempt in 0..=job.attempt {
-            while pages < at_most && self.delete_log_page(&logs::partition(&job.key, attempt)).await? {
-                pages += 1;
+            let partition = logs::partition(&job.key, attempt);
+            while left > 0 {
+                let query = Query { limit: Some(left), how: Consistency::Strong, ..Query::of(&partition) };
+                let items = self.logs.query(query).await?;
+                if items.is_empty() {
+                    break;
+                }
+                left -= items.len();
+                self.logs.delete_many(items.iter().map(item::key).collect::<Stored<_>>()?).await?;
             }
         }
-        Ok(pages)
+        Ok(at_most - left)
     }
-
-    /// Whether there was anything to delete.
-    async fn delete_log_page(&self, partition: &str) -> Stored<bool> {
-        let items = self.logs.query(Query { limit: Some(DELETED_AT_ONCE), ..Query::of(partition) }).await?;
-        self.logs.delete_many(items.iter().map(key_of).collect::<Stored<_>>()?).await?;
-        Ok(!items.is_empty())
-    }
-}
-
-fn key_of(item: &Item) -> Stored<Key> {
-    Ok((item::text(item, "pk")?.to_owned(), item::text(item, "sk")?.to_owned()))
 }

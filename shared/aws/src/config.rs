@@ -2,10 +2,8 @@
 
 use std::env;
 
-use aws_config::SdkConfig;
-
 /// Names of tables, queues and the bucket.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Config {
     /// `WFG_JOBS_TABLE`
     pub jobs_table: String,
@@ -15,15 +13,15 @@ pub struct Config {
     pub bucket: String,
     /// `WFG_BATCHES_QUEUE_URL`
     pub batches_queue: String,
-    /// `WFG_QUEUE_PREFIX`: what a pool queue's name begins with.
+    /// `WFG_QUEUE_PREFIX`: the beginning of the name of a pool's queue.
     pub queue_prefix: String,
     /// `WFG_REQUIRE_TLS`: whether the pools' queues refuse plain HTTP. Only emulators need it to be `false`.
     pub require_tls: bool,
-    /// `WFG_SECRETS_PATH`: what the name of a secret's parameter begins with. Only the functions that hand jobs out, and
-    /// those that take what is reported of them, have one.
+    /// `WFG_SECRETS_PATH`: the beginning of the name of a secret's parameter. Only the functions `claim` and `complete`
+    /// have it.
     pub secrets_path: Option<String>,
     /// `WFG_READY_SHARDS`: index partitions of each pool's ready list. An index partition takes about 1,000 writes a
-    /// second. May be raised at any time, but lowered only while nothing waits.
+    /// second. Raise it at any time, but lower it only while no job is ready.
     pub ready_shards: u32,
 }
 
@@ -34,22 +32,12 @@ pub enum BadConfig {
     /// A variable isn't set.
     #[error("the environment variable {0} is not set; the template sets it")]
     Missing(&'static str),
-    /// Neither `true` nor `false`.
+    /// A value other than `true` and `false`.
     #[error("WFG_REQUIRE_TLS is {0:?}; it must be true or false")]
     Tls(String),
-    /// Not a number from 1 to 64.
+    /// A value other than a number from 1 to 64.
     #[error("WFG_READY_SHARDS is {0:?}; it must be a number from 1 to 64")]
     Shards(String),
-}
-
-/// Neither the environment nor the profile names a region.
-#[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("no AWS region is set; set AWS_REGION to the one that the stack is in")]
-pub struct NoRegion;
-
-/// The region that these settings name.
-pub(crate) fn region(settings: &SdkConfig) -> Result<String, NoRegion> {
-    settings.region().map(ToString::to_string).ok_or(NoRegion)
 }
 
 impl Config {

@@ -8,17 +8,17 @@ use engine::messages::{BatchTask, QueueMessage, Reconcile};
 use engine::ports::{Dispatcher, PoolQueue, Stored};
 use protocol::Millis;
 
-use crate::Aws;
+use crate::aws::Aws;
 use crate::error::{corrupt, unavailable};
 
-/// SQS's, in seconds.
-const LONGEST_DELAY: i32 = 900;
+/// The maximum delay of a message in SQS, in seconds.
+const MAX_DELAY_SECS: i32 = 900;
 
 impl Dispatcher for Aws {
     async fn send_ticket(&self, queue: &PoolQueue, ticket: Ticket) -> Stored<()> {
         match self.queues.send_message().queue_url(&queue.url).message_body(ticket.text()).send().await {
             Ok(_) => Ok(()),
-            // Somebody deleted the queue. A ticket is a hint: its job is found without.
+            // The queue was deleted. A ticket is a hint: claims find its job without it.
             Err(error) if matches!(error.as_service_error(), Some(SendMessageError::QueueDoesNotExist(_))) => {
                 tracing::warn!(queue = queue.url, "a pool's queue is gone");
                 Ok(())
@@ -41,11 +41,11 @@ impl Dispatcher for Aws {
 }
 
 impl Aws {
-    /// Delivered after `delay`, rounded up to a second: not before its time.
+    /// Sends a message that is delivered after `delay`, rounded up to whole seconds so that it never arrives early.
     async fn send(&self, message: &QueueMessage, delay: Duration) -> Stored<()> {
         let body = serde_json::to_string(message).map_err(corrupt)?;
         let secs =
-            i32::try_from(delay.as_millis().div_ceil(1000)).map_or(LONGEST_DELAY, |secs| secs.min(LONGEST_DELAY));
+            i32::try_from(delay.as_millis().div_ceil(1000)).map_or(MAX_DELAY_SECS, |secs| secs.min(MAX_DELAY_SECS));
         let call = self.queues.send_message().queue_url(&self.config.batches_queue).message_body(body);
         call.delay_seconds(secs).send().await.map_err(|error| unavailable(&error))?;
         Ok(())

@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use engine::ports::StoreError;
 
-/// Whatever failed after the client library's own tries: the same call may go through later.
+/// A call that still failed after the client library's own tries. It may succeed later.
 pub(crate) fn unavailable(error: &(dyn Error + 'static)) -> StoreError {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -16,7 +16,7 @@ pub(crate) fn unavailable(error: &(dyn Error + 'static)) -> StoreError {
     StoreError::Unavailable(text)
 }
 
-/// A record that isn't what the engine wrote.
+/// A record in a form that the engine doesn't write.
 pub(crate) fn corrupt(what: impl std::fmt::Display) -> StoreError {
     StoreError::Corrupt(what.to_string())
 }

@@ -1,22 +1,19 @@
 //! Parses stream records and queue messages.
 
 use aws_lambda_events::dynamodb::EventRecord;
-use engine::messages::ChangeEvent;
-use engine::messages::{QueueMessage, Reconcile};
+use engine::messages::{ChangeEvent, QueueMessage, Reconcile};
 use engine::ports::Stored;
-use engine::run::RunState;
 
 use crate::error::corrupt;
 use crate::item::{self, Item};
 use crate::keys;
 
-/// What a record of the stream tells; `None` if nothing follows from it.
+/// The change event of a stream record, or `None` if nothing follows from the change.
 ///
-/// The filters in the template pass only records that tell something; what they let through by mistake, on an emulator
-/// that ignores them for one, is sorted out here.
+/// The filters in the template pass only records with an event. An emulator may ignore the filters.
 ///
 /// # Errors
-/// If the record's image isn't what this project wrote.
+/// If the record's image has a form that this project doesn't write.
 pub fn event(record: &EventRecord) -> Stored<Option<ChangeEvent>> {
     if record.event_name == "REMOVE" {
         return Ok(None);
@@ -25,24 +22,19 @@ pub fn event(record: &EventRecord) -> Stored<Option<ChangeEvent>> {
     let old: Item = record.change.old_image.clone().into();
     let sort = item::text(&new, "sk")?;
     if sort == "CTL" {
-        let control = item::control_record(new)?;
-        let before = item::text(&old, "state").ok().and_then(|state| state.parse().ok());
-        return Ok(match control.state {
-            state if before == Some(state) => None,
-            RunState::Open => Some(ChangeEvent::RunOpened(control)),
-            RunState::Cancelling => Some(ChangeEvent::RunCancelling(control)),
-            RunState::New | RunState::Final => None,
-        });
+        let before = old.get("state").cloned().map(serde_dynamo::from_attribute_value);
+        return Ok(ChangeEvent::of_run(before.transpose().map_err(corrupt)?, &item::from_item(new)?));
     }
     if !sort.starts_with("JOB#") || record.event_name != "MODIFY" {
         return Ok(None);
     }
     let job = item::job_record(new)?;
-    let news = job.is_ended() && item::text(&old, "status").is_ok_and(|before| before != job.status().as_ref());
-    Ok(news.then(|| ChangeEvent::JobEnded(Box::new(job))))
+    let ended_now = job.is_ended() && item::text(&old, "status").is_ok_and(|before| before != "ended");
+    Ok(ended_now.then(|| ChangeEvent::JobEnded(Box::new(job))))
 }
 
-/// Where a record of the stream is, whether or not its image can be read; `None` if nothing could follow from it.
+/// The address of a stream record, whether or not its image can be read, or `None` if nothing could follow from the
+/// change.
 #[must_use]
 pub fn place(record: &EventRecord) -> Option<Reconcile> {
     let keys: Item = record.change.keys.clone().into();
@@ -53,10 +45,10 @@ pub fn place(record: &EventRecord) -> Option<Reconcile> {
     }
 }
 
-/// What the queue of long work brings.
+/// Parses a message of the queue `batches`.
 ///
 /// # Errors
-/// If the message isn't what this project sent.
+/// If the message has a form that this project doesn't send.
 pub fn message(message: &str) -> Stored<QueueMessage> {
     serde_json::from_str(message).map_err(corrupt)
 }

@@ -7,69 +7,49 @@ use engine::job::{JobRecord, JobSpec, JobUpdate};
 use engine::ports::{Consistency, JobStore, ReadyHead, Stored, Updated};
 use futures::future::try_join_all;
 use protocol::Millis;
-use serde::{Deserialize, Serialize};
 
+use crate::aws::Aws;
 use crate::error::corrupt;
-use crate::item::{self, Item, expires_on, from_item, to_item};
+use crate::item::{self, Item, expires_on, numbers};
+use crate::keys;
 use crate::table::{Answer, Query};
 use crate::update::{self, Expression};
-use crate::{Aws, keys};
 
-/// Heads of a ready list that a claim reads, over all its shards.
+/// The number of heads of a ready list that a claim reads from all its shards together.
 const HEADS: usize = 32;
-/// A spec up to this size is kept in its item; a larger one in the bucket. An item may have 400 KB.
+/// A compressed spec up to this size is kept in its item. An item may have 400 KB.
 const SPEC_IN_ITEM: usize = 300_000;
 
-/// A spec's item, less its keys. Without `spec`, it is in the bucket.
-#[derive(Serialize, Deserialize)]
-struct SpecItem {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    spec: Option<String>,
-    expires_on: u64,
-}
-
-/// A shard of a job's many needs, less its keys.
-#[derive(Serialize, Deserialize)]
-struct WaitItem {
-    #[serde(default, with = "serde_dynamo::number_set", skip_serializing_if = "Waits::is_empty")]
-    members: Waits,
-    expires_on: u64,
-}
-
-fn spec_object(key: &JobKey) -> String {
-    format!("defs/{}/spec-{}", key.run, key.index)
-}
-
 impl Aws {
-    /// A large spec's item, with its text in the bucket if it doesn't fit.
+    /// The item of a spec that is stored apart from its job's record.
     pub(crate) async fn spec_item(&self, key: &JobKey, spec: &JobSpec) -> Stored<Item> {
-        let text = serde_json::to_string(spec).map_err(corrupt)?;
-        let spec = if text.len() <= SPEC_IN_ITEM {
-            Some(text)
-        } else {
-            self.objects.put(&spec_object(key), text.into_bytes(), "application/json").await?;
-            None
-        };
-        to_item(keys::spec(key), SpecItem { spec, expires_on: expires_on() })
+        let spec = serde_json::to_vec(spec).map_err(corrupt)?;
+        let object = format!("defs/{}/spec-{}", key.run, key.index);
+        self.data_item(keys::spec(key), &spec, SPEC_IN_ITEM, object).await
     }
 
     async fn read_spec(&self, key: &JobKey, item: Option<Item>) -> Stored<JobSpec> {
-        let missing = || corrupt(format!("the spec of job {key} is missing"));
-        let fields: SpecItem = from_item(item.ok_or_else(missing)?)?;
-        let text = match fields.spec {
-            Some(text) => text.into_bytes(),
-            None => self.objects.get(&spec_object(key)).await?.ok_or_else(missing)?,
+        let spec = match item {
+            Some(item) => self.data(&item).await?,
+            None => None,
         };
-        serde_json::from_slice(&text).map_err(corrupt)
+        let spec = spec.ok_or_else(|| corrupt(format!("the spec of job {key} is missing")))?;
+        serde_json::from_slice(&spec).map_err(corrupt)
     }
 }
 
-/// A shard's item.
-pub(crate) fn wait_item(key: &JobKey, shard: u32, members: Waits) -> Stored<Item> {
-    to_item(keys::wait_shard(key, shard), WaitItem { members, expires_on: expires_on() })
+/// The item of a shard of a job's many needs.
+pub(crate) fn wait_item(key: &JobKey, shard: u32, members: &Waits) -> Item {
+    item::item(keys::wait_shard(key, shard), expires_on(), numbers(members).map(|members| ("members", members)))
 }
 
-/// Items by their sort keys.
+/// Reads a shard's item.
+fn waits(mut item: Item) -> Stored<Waits> {
+    let members = item.remove("members").map(serde_dynamo::from_attribute_value);
+    Ok(members.transpose().map_err(corrupt)?.unwrap_or_default())
+}
+
+/// Groups items by their sort keys.
 fn by_sort_key(items: Vec<Item>) -> HashMap<String, Item> {
     let named = |item: Item| item::text(&item, "sk").map(str::to_owned).ok().map(|sk| (sk, item));
     items.into_iter().filter_map(named).collect()
@@ -116,13 +96,13 @@ impl JobStore for Aws {
 
     async fn wait_shard(&self, key: &JobKey, shard: u32, how: Consistency) -> Stored<Waits> {
         let item = self.jobs.get(keys::wait_shard(key, shard), how).await?;
-        Ok(item.map(from_item::<WaitItem>).transpose()?.map(|item| item.members).unwrap_or_default())
+        Ok(item.map(waits).transpose()?.unwrap_or_default())
     }
 
     async fn drop_from_shard(&self, key: &JobKey, shard: u32, member: u32) -> Stored<Waits> {
-        let expression = Expression::of_existing().delete_from_set("members", update::one_number(member));
+        let expression = Expression::of_existing().delete_from_set("members", member);
         match self.jobs.update(keys::wait_shard(key, shard), expression).await? {
-            Answer::Done(item) => Ok(from_item::<WaitItem>(item)?.members),
+            Answer::Done(item) => waits(item),
             Answer::Refused(_) => Ok(Waits::new()),
         }
     }

@@ -2,46 +2,57 @@
 
 use engine::ids::{JobIndex, JobKey, PoolId, RunKey};
 use engine::ports::AuditCursor;
-use protocol::{Millis, TokenName, WorkflowId};
+use protocol::{Millis, TokenName, WorkerId, WorkflowId};
 
-/// Jobs in one partition.
+/// A partition key and a sort key.
+pub(crate) type Key = (String, String);
+
+/// The number of jobs in one partition.
 pub(crate) const PARTITION: JobIndex = 256;
-/// All pools.
+/// The partition of all pools.
 pub(crate) const POOLS: &str = "POOL";
-/// All workers.
+/// The partition of all workers.
 pub(crate) const WORKERS: &str = "WORKER";
-/// All tokens.
+/// The partition of all tokens.
 pub(crate) const TOKENS: &str = "TOKEN";
-/// Who did what.
+/// The partition of the audit log.
 pub(crate) const AUDIT: &str = "AUDIT";
-/// In the index: runs that are open or cancelling.
+/// The index partition of runs that are open or cancelling.
 pub(crate) const OPEN: &str = "OPEN";
-/// In the index: all workflows by age.
+/// The index partition of all workflows, by age.
 pub(crate) const WORKFLOWS: &str = "WORKFLOWS";
 
 /// The item that says which schema the tables have.
-pub(crate) fn schema() -> (String, String) {
+pub(crate) fn schema() -> Key {
     ("SCHEMA".to_owned(), "SCHEMA".to_owned())
 }
 
-pub(crate) fn workflow(id: &WorkflowId) -> (String, String) {
+pub(crate) fn workflow(id: &WorkflowId) -> Key {
     (format!("WF#{id}"), "META".to_owned())
 }
 
 /// The key begins with the name of the client's token, so each token has a name space of its own.
-pub(crate) fn idempotency(key: &str) -> (String, String) {
+pub(crate) fn idempotency(key: &str) -> Key {
     (format!("IDEM#{key}"), "IDEM".to_owned())
 }
 
-pub(crate) fn token(name: &TokenName) -> (String, String) {
+pub(crate) fn pool(id: &PoolId) -> Key {
+    (POOLS.to_owned(), id.as_str().to_owned())
+}
+
+pub(crate) fn worker(id: &WorkerId) -> Key {
+    (WORKERS.to_owned(), id.as_str().to_owned())
+}
+
+pub(crate) fn token(name: &TokenName) -> Key {
     (TOKENS.to_owned(), name.as_str().to_owned())
 }
 
-pub(crate) fn audit(entry: &AuditCursor) -> (String, String) {
+pub(crate) fn audit(entry: &AuditCursor) -> Key {
     (AUDIT.to_owned(), format!("{:013}#{}", entry.at.0, hex::encode(entry.id)))
 }
 
-/// Reads an entry's sort key back.
+/// Parses an audit entry's sort key.
 pub(crate) fn parse_audit(sk: &str) -> Option<AuditCursor> {
     let (at, id) = sk.split_once('#')?;
     Some(AuditCursor { at: Millis(at.parse().ok()?), id: hex::decode(id).ok()?.try_into().ok()? })
@@ -51,11 +62,11 @@ pub(crate) fn run_partition(run: &RunKey) -> String {
     format!("R#{run}")
 }
 
-pub(crate) fn control(run: &RunKey) -> (String, String) {
+pub(crate) fn control(run: &RunKey) -> Key {
     (run_partition(run), "CTL".to_owned())
 }
 
-pub(crate) fn definition(run: &RunKey) -> (String, String) {
+pub(crate) fn definition(run: &RunKey) -> Key {
     (run_partition(run), "DEF".to_owned())
 }
 
@@ -67,47 +78,43 @@ pub(crate) fn job_sort(index: JobIndex) -> String {
     format!("JOB#{index:05}")
 }
 
-pub(crate) fn job(key: &JobKey) -> (String, String) {
+pub(crate) fn job(key: &JobKey) -> Key {
     (job_partition(&key.run, key.index), job_sort(key.index))
 }
 
-pub(crate) fn spec(key: &JobKey) -> (String, String) {
+pub(crate) fn spec(key: &JobKey) -> Key {
     (job_partition(&key.run, key.index), format!("SPEC#{:05}", key.index))
 }
 
-pub(crate) fn wait_shard(key: &JobKey, shard: u32) -> (String, String) {
+pub(crate) fn wait_shard(key: &JobKey, shard: u32) -> Key {
     (job_partition(&key.run, key.index), format!("WAIT#{:05}#{shard}", key.index))
 }
 
-pub(crate) fn outputs(key: &JobKey, id: &str) -> (String, String) {
+pub(crate) fn outputs(key: &JobKey, id: &str) -> Key {
     (job_partition(&key.run, key.index), format!("OUT#{:05}#{id}", key.index))
 }
 
-/// Reads a job's keys back.
+/// Parses a job's keys.
 pub(crate) fn parse_job(pk: &str, sk: &str) -> Option<JobKey> {
     let (run, _) = pk.strip_prefix("R#")?.split_once('#')?;
     let index = sk.strip_prefix("JOB#")?.parse().ok()?;
     Some(JobKey { run: RunKey::from_stored(run.to_owned()), index })
 }
 
-/// Reads a run's key back from its control record's.
+/// Parses the partition key of a control record.
 pub(crate) fn parse_run(pk: &str) -> Option<RunKey> {
     let run = pk.strip_prefix("R#")?;
     (!run.contains('#')).then(|| RunKey::from_stored(run.to_owned()))
 }
 
-pub(crate) fn parse_workflow(pk: &str) -> Option<WorkflowId> {
-    WorkflowId::new(pk.strip_prefix("WF#")?).ok()
-}
-
-/// A partition of a pool's ready list.
+/// The index partition of one shard of a pool's ready list.
 pub(crate) fn ready(pool: &PoolId, shard: u32) -> String {
     format!("READY#{}#{shard}", pool.as_str())
 }
 
-/// The partition of its pool's ready list that a job goes to.
+/// The shard of its pool's ready list that a job belongs to.
 pub(crate) fn ready_shard(key: &JobKey, shards: u32) -> u32 {
-    // The run key's digits are random, so any few of them spread runs; the index spreads a run.
+    // The run key's digits are random and spread runs; the index spreads the jobs of a run.
     let run = key.run.as_str().get(..8).and_then(|digits| u32::from_str_radix(digits, 16).ok()).unwrap_or(0);
     run.wrapping_add(key.index) % shards
 }
@@ -116,13 +123,13 @@ pub(crate) fn ready_sort(at: Millis, key: &JobKey) -> String {
     format!("{:013}#{}#{:05}", at.0, key.run, key.index)
 }
 
-/// Not before any ready entry of a moment up to `now`, and before all later ones.
+/// A bound of sort keys: after all entries that became ready by `now`, before all later ones.
 pub(crate) fn ready_until(now: Millis) -> String {
     // `$` is the character after `#`.
     format!("{:013}$", now.0)
 }
 
-/// When a ready entry became ready.
+/// Parses when an entry of a ready list became ready.
 pub(crate) fn parse_ready_at(sort: &str) -> Option<Millis> {
     sort.split('#').next()?.parse().ok().map(Millis)
 }
@@ -136,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_read_back() {
+    fn keys_parse_back() {
         let key = JobKey::new(&RunKey::new([3; 16]), 1234);
         let (pk, sk) = job(&key);
         assert_eq!(parse_job(&pk, &sk), Some(key.clone()));
@@ -146,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_of_this_very_moment_is_due_and_one_of_the_next_is_not() {
+    fn entry_is_due_from_its_own_millisecond_on() {
         let key = JobKey::new(&RunKey::new([255; 16]), 99_999);
         assert!(ready_sort(Millis(1000), &key) <= ready_until(Millis(1000)));
         assert!(ready_sort(Millis(1001), &key) > ready_until(Millis(1000)));

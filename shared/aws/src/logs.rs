@@ -1,23 +1,21 @@
 //! Log batches: each is one compressed item, or an object if it is large.
 
-use aws_sdk_dynamodb::primitives::Blob;
-use aws_sdk_dynamodb::types::AttributeValue;
 use engine::ids::JobKey;
 use engine::ports::{Consistency, LogStore, Stored};
 use protocol::requests::LogPiece;
 
-use crate::Aws;
-use crate::compression::{IN_ITEM, compress, decompress};
+use crate::aws::Aws;
+use crate::data::IN_ITEM;
 use crate::error::corrupt;
-use crate::item::{self, Item, expires_on};
+use crate::item::{self, Item};
 use crate::table::Query;
-use crate::update::{number, string};
 
-/// Batches read in one call, and earlier batches read for pieces that follow the reader's position.
+/// The number of batches that one call reads.
 const BATCHES: usize = 50;
+/// The number of earlier batches that are searched for pieces after the reader's position.
 const OVERLAPPING: usize = 8;
 
-/// The log of one attempt.
+/// The partition of one attempt's log.
 pub(crate) fn partition(job: &JobKey, attempt: u32) -> String {
     format!("{}#{}#{attempt}", job.run, job.index)
 }
@@ -31,20 +29,9 @@ impl LogStore for Aws {
         let (Some(first), Some(last)) = (pieces.first(), pieces.last()) else { return Ok(()) };
         let partition = partition(job, attempt);
         let sort = sort(first.sequence, last.sequence);
-        let batch = compress(&serde_json::to_vec(&pieces).map_err(corrupt)?)?;
-        let mut item = Item::from([
-            ("pk".to_owned(), string(partition)),
-            ("sk".to_owned(), string(sort.clone())),
-            ("expires_on".to_owned(), number(expires_on())),
-        ]);
-        if batch.len() <= IN_ITEM {
-            item.insert("batch".to_owned(), AttributeValue::B(Blob::new(batch)));
-        } else {
-            let object = format!("logs/{}/{}/{attempt}/{sort}", job.run, job.index);
-            self.objects.put(&object, batch, "application/octet-stream").await?;
-            item.insert("object".to_owned(), string(object));
-        }
-        self.logs.put(item).await
+        let batch = serde_json::to_vec(&pieces).map_err(corrupt)?;
+        let object = format!("logs/{}/{}/{attempt}/{sort}", job.run, job.index);
+        self.logs.put(self.data_item((partition, sort), &batch, IN_ITEM, object).await?).await
     }
 
     async fn read(&self, job: &JobKey, attempt: u32, after: Option<u64>, bytes: usize) -> Stored<Vec<LogPiece>> {
@@ -74,7 +61,7 @@ impl LogStore for Aws {
                 let batch = self.batch(item).await?;
                 read += size(&batch);
                 pieces.extend(batch);
-                // What compresses well is large by now, and memory is small.
+                // A batch that compresses well is large in memory.
                 if read >= bytes {
                     break;
                 }
@@ -86,7 +73,7 @@ impl LogStore for Aws {
     }
 }
 
-/// The first pieces, until they have about so many bytes.
+/// The first pieces, up to about `bytes`.
 fn up_to(pieces: Vec<LogPiece>, bytes: usize) -> Vec<LogPiece> {
     let mut size = 0;
     let fits = |piece: &LogPiece| {
@@ -98,18 +85,9 @@ fn up_to(pieces: Vec<LogPiece>, bytes: usize) -> Vec<LogPiece> {
 }
 
 impl Aws {
+    /// The pieces of a batch. A batch whose object has expired is empty.
     async fn batch(&self, item: &Item) -> Stored<Vec<LogPiece>> {
-        if let Some(AttributeValue::B(batch)) = item.get("batch") {
-            return pieces(batch.as_ref());
-        }
-        let object = item::text(item, "object")?;
-        match self.objects.get(object).await? {
-            Some(batch) => pieces(&batch),
-            None => Ok(Vec::new()),
-        }
+        let batch = self.data(item).await?;
+        batch.map_or_else(|| Ok(Vec::new()), |batch| serde_json::from_slice(&batch).map_err(corrupt))
     }
-}
-
-fn pieces(batch: &[u8]) -> Stored<Vec<LogPiece>> {
-    serde_json::from_slice(&decompress(batch)?).map_err(corrupt)
 }

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use aws_config::SdkConfig;
 use aws_sdk_s3::Client;
+use aws_sdk_s3::config::Builder;
 use aws_sdk_s3::operation::get_object::GetObjectError;
 use aws_sdk_s3::presigning::PresigningConfig;
 use aws_sdk_s3::types::{Delete, ObjectIdentifier};
-use engine::ports::Stored;
+use engine::ports::{StoreError, Stored};
 
 use crate::error::unavailable;
 
@@ -17,8 +19,10 @@ pub(crate) struct Objects {
 }
 
 impl Objects {
-    pub(crate) fn new(client: Client, bucket: String) -> Self {
-        Self { client, bucket }
+    pub(crate) fn new(settings: &SdkConfig, bucket: String) -> Self {
+        // An emulator has one host for all buckets.
+        let config = Builder::from(settings).force_path_style(settings.endpoint_url().is_some()).build();
+        Self { client: Client::from_conf(config), bucket }
     }
 
     pub(crate) async fn put(&self, key: &str, body: Vec<u8>, kind: &str) -> Stored<()> {
@@ -45,14 +49,14 @@ impl Objects {
         Ok(())
     }
 
-    /// Where anyone may GET the object, for as long as `valid`.
+    /// A URL from which anyone may GET the object, for as long as `valid`.
     pub(crate) async fn presign(&self, key: &str, valid: Duration) -> Stored<String> {
         let config = PresigningConfig::expires_in(valid).map_err(|error| unavailable(&error))?;
         let call = self.client.get_object().bucket(&self.bucket).key(key).presigned(config).await;
         Ok(call.map_err(|error| unavailable(&error))?.uri().to_owned())
     }
 
-    /// Deletes up to 1,000 objects whose keys begin so; whether there were any.
+    /// Deletes up to 1,000 objects with this prefix. Returns true if there were any.
     pub(crate) async fn delete_some(&self, prefix: &str) -> Stored<bool> {
         let call = self.client.list_objects_v2().bucket(&self.bucket).prefix(prefix);
         let found = call.send().await.map_err(|error| unavailable(&error))?;
@@ -65,7 +69,14 @@ impl Objects {
         let delete =
             Delete::builder().set_objects(Some(ids)).quiet(true).build().map_err(|error| unavailable(&error))?;
         let call = self.client.delete_objects().bucket(&self.bucket).delete(delete);
-        call.send().await.map_err(|error| unavailable(&error))?;
-        Ok(true)
+        let answer = call.send().await.map_err(|error| unavailable(&error))?;
+        match answer.errors() {
+            [] => Ok(true),
+            [error, ..] => {
+                let (key, reason) = (error.key().unwrap_or_default(), error.message().or(error.code()));
+                let text = format!("object {key} can't be deleted: {}", reason.unwrap_or("no reason given"));
+                Err(StoreError::Unavailable(text))
+            }
+        }
     }
 }

@@ -27,13 +27,13 @@ struct SchemaItem {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SchemaError {
-    /// Their schema is another.
+    /// The tables have another schema.
     #[error(
         "table {table} has schema {found}, written by workflow-graph {written_by}; this program, version {PROGRAM}, \
          reads schema {SCHEMA}: use version {written_by}, or deploy this one as a stack of another name"
     )]
     Other {
-        /// The table that says so.
+        /// The table.
         table: String,
         /// The number of its schema.
         found: u32,
@@ -56,7 +56,7 @@ pub(crate) async fn initialize(table: &Table) -> Result<(), SchemaError> {
         return Ok(());
     }
     let fields = SchemaItem { schema: SCHEMA, written_by: PROGRAM.to_owned() };
-    let item = to_item(keys::schema(), fields)?;
+    let item = to_item(keys::schema(), None, &fields)?;
     if table.put_if_absent(item, Millis::now()).await? {
         return Ok(());
     }
@@ -64,7 +64,7 @@ pub(crate) async fn initialize(table: &Table) -> Result<(), SchemaError> {
     check(table).await
 }
 
-/// Whether the table says which schema it has.
+/// Returns true if the table has the schema's item.
 async fn read(table: &Table) -> Result<bool, SchemaError> {
     let Some(item) = table.get(keys::schema(), Consistency::Strong).await? else { return Ok(false) };
     let SchemaItem { schema: found, written_by } = from_item(item)?;

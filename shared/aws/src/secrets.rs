@@ -9,21 +9,22 @@ use engine::ports::{SecretStore, Stored};
 use futures::future::{BoxFuture, try_join_all};
 use protocol::{SecretName, SecretValue, Secrets};
 
+use crate::config::Config;
 use crate::error::{corrupt, unavailable};
-use crate::{Aws, Config, NoRegion, config};
+use crate::stack::{self, StackError};
 
-/// Names that one call takes.
+/// The maximum number of names in one call.
 const NAMES: usize = 10;
 
 /// The secrets below one path, for a process that may read them.
 pub struct Parameters {
     client: aws_sdk_ssm::Client,
-    /// It ends with a slash; a secret's name follows.
+    /// Ends with a slash. A secret's name follows.
     path: String,
 }
 
 impl Parameters {
-    /// The secrets below the path of this configuration. `None`: this process gives jobs to nobody, and may not read any.
+    /// The secrets below the path of this configuration, or `None` if this process may not read secrets.
     #[must_use]
     pub fn from_config(config: &Config, settings: &SdkConfig) -> Option<Self> {
         let path = config.secrets_path.as_deref()?;
@@ -40,7 +41,7 @@ impl Parameters {
 
     async fn page(&self, names: &[&SecretName]) -> Stored<Vec<(SecretName, SecretValue)>> {
         let names = names.iter().map(|name| self.name(name)).collect();
-        // Those that aren't there are listed in the answer, and are no error.
+        // Missing names are listed in the answer and are no error.
         let call = self.client.get_parameters().set_names(Some(names)).with_decryption(true);
         let answer = call.send().await.map_err(|error| unavailable(&error))?;
         let secret = |parameter: aws_sdk_ssm::types::Parameter| {
@@ -65,63 +66,44 @@ impl SecretStore for Parameters {
     }
 }
 
-/// The secrets of a stack, for who sets them.
+/// The secrets of a stack, for the person who sets them.
 pub struct StackSecrets(Parameters);
 
-/// Why a stack's secrets can't be reached.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum StackSecretsError {
-    /// No region is set.
-    #[error(transparent)]
-    NoRegion(#[from] NoRegion),
-    /// Anything else, with its causes: no credentials, no permission, no network.
-    #[error("{what} in AWS's Parameter Store: {error}")]
-    Failed {
-        /// What was tried.
-        what: String,
-        /// Why it failed.
-        error: String,
-    },
-}
-
 impl StackSecrets {
-    /// Those of the stack of this name.
+    /// Finds the secrets by the stack's name.
     ///
-    /// Credentials, region and `AWS_ENDPOINT_URL` come from the environment, the profile or the machine's role. Needs
-    /// `ssm:PutParameter`, `ssm:GetParametersByPath` and `ssm:DeleteParameter`.
+    /// Needs `ssm:PutParameter`, `ssm:GetParametersByPath` and `ssm:DeleteParameter`.
     ///
     /// # Errors
     /// If there is no region.
-    pub async fn of_stack(stack: &str) -> Result<Self, StackSecretsError> {
-        let settings = Aws::settings().load().await;
-        config::region(&settings)?;
-        Ok(Self(Parameters::new(aws_sdk_ssm::Client::new(&settings), &format!("/{stack}/secrets/"))))
+    pub async fn of_stack(name: &str) -> Result<Self, StackError> {
+        let (settings, _) = stack::settings().await?;
+        Ok(Self(Parameters::new(aws_sdk_ssm::Client::new(&settings), &format!("/{name}/secrets/"))))
     }
 
-    /// Keeps a value, encrypted with the account's own key for parameters, instead of what was there.
+    /// Stores a value, encrypted with the account's own key for parameters. Replaces an earlier value.
     ///
     /// # Errors
-    /// If it can't be kept.
-    pub async fn set(&self, secret: &SecretName, value: &SecretValue) -> Result<(), StackSecretsError> {
+    /// If it can't be stored.
+    pub async fn set(&self, secret: &SecretName, value: &SecretValue) -> Result<(), StackError> {
         let name = self.0.name(secret);
         let call = self.0.client.put_parameter().name(&name).value(value.reveal());
         let call = call.r#type(ParameterType::SecureString).overwrite(true);
-        call.send().await.map_err(|error| failed(format!("setting {name}"), &error))?;
+        call.send().await.map_err(|error| failed("setting", &name, &error))?;
         Ok(())
     }
 
-    /// All names, in order.
+    /// Returns all names, sorted.
     ///
     /// # Errors
     /// If they can't be read.
-    pub async fn names(&self) -> Result<Vec<SecretName>, StackSecretsError> {
+    pub async fn names(&self) -> Result<Vec<SecretName>, StackError> {
         let path = self.0.path.trim_end_matches('/');
         let call = self.0.client.get_parameters_by_path().path(path).with_decryption(false);
         let mut pages = call.into_paginator().send();
         let mut names = BTreeSet::new();
         while let Some(page) = pages.next().await {
-            let page = page.map_err(|error| failed(format!("listing {path}"), &error))?;
+            let page = page.map_err(|error| failed("listing", path, &error))?;
             for name in page.parameters.unwrap_or_default().into_iter().filter_map(|parameter| parameter.name) {
                 names.extend(name.strip_prefix(&self.0.path).and_then(|name| SecretName::new(name).ok()));
             }
@@ -129,22 +111,22 @@ impl StackSecrets {
         Ok(names.into_iter().collect())
     }
 
-    /// Removes a secret. Whether it was there.
+    /// Removes a secret. Returns true if it existed.
     ///
     /// # Errors
     /// If it can't be removed.
-    pub async fn remove(&self, secret: &SecretName) -> Result<bool, StackSecretsError> {
+    pub async fn remove(&self, secret: &SecretName) -> Result<bool, StackError> {
         let name = self.0.name(secret);
         match self.0.client.delete_parameter().name(&name).send().await {
             Ok(_) => Ok(true),
             Err(error) if error.as_service_error().is_some_and(DeleteParameterError::is_parameter_not_found) => {
                 Ok(false)
             }
-            Err(error) => Err(failed(format!("removing {name}"), &error)),
+            Err(error) => Err(failed("removing", &name, &error)),
         }
     }
 }
 
-fn failed(what: String, error: &(dyn std::error::Error + 'static)) -> StackSecretsError {
-    StackSecretsError::Failed { what, error: unavailable(error).to_string() }
+fn failed(doing: &str, name: &str, error: &(dyn std::error::Error + 'static)) -> StackError {
+    StackError::failed(format!("{doing} {name} in AWS's Parameter Store"), error)
 }

@@ -21,27 +21,26 @@ use engine::ports::{Consistency, StoreError, Stored};
 use protocol::Millis;
 
 use crate::error::unavailable;
-use crate::item::Item;
-use crate::update::{Expression, string};
+use crate::item::{Item, string};
+use crate::keys::Key;
+use crate::update::Expression;
 
-/// A partition key and a sort key.
-pub(crate) type Key = (String, String);
-
-/// Items that one call writes, or reads, at the most.
+/// The maximum number of items that one call writes.
 const WRITE_BATCH: usize = 25;
+/// The maximum number of items that one call reads.
 const READ_BATCH: usize = 100;
-/// Times that what a batch left over is sent again.
+/// How often the unprocessed part of a batch is sent again.
 const BATCH_TRIES: u32 = 8;
 
-/// A conditional update's answer.
+/// The result of a conditional update.
 pub(crate) enum Answer {
-    /// The item as it is now.
+    /// The new item.
     Done(Item),
-    /// The condition doesn't hold: the item as it is, or `None` if there is none.
+    /// The condition doesn't hold. Carries the current item, or `None` if there is none.
     Refused(Option<Item>),
 }
 
-/// A query of one partition, of the table or its index.
+/// A query of one partition of the table or its index.
 pub(crate) struct Query<'a> {
     pub index: bool,
     pub partition: &'a str,
@@ -54,7 +53,7 @@ pub(crate) struct Query<'a> {
 }
 
 impl<'a> Query<'a> {
-    /// All of a partition, eventually.
+    /// All items of a partition. Eventually consistent.
     pub(crate) fn of(partition: &'a str) -> Self {
         Self {
             index: false,
@@ -67,7 +66,7 @@ impl<'a> Query<'a> {
         }
     }
 
-    /// All of a partition of the index.
+    /// All entries of an index partition.
     pub(crate) fn of_index(partition: &'a str) -> Self {
         Self { index: true, ..Self::of(partition) }
     }
@@ -88,7 +87,7 @@ fn key_item((pk, sk): Key) -> Item {
     HashMap::from([("pk".to_owned(), string(pk)), ("sk".to_owned(), string(sk))])
 }
 
-/// DynamoDB removes expired items within days; until then they count as absent.
+/// DynamoDB removes expired items within days. Until then they count as absent.
 fn unexpired(item: &Item) -> bool {
     let expires = item.get("expires_on").and_then(|value| value.as_n().ok()).and_then(|n| n.parse::<u64>().ok());
     expires.is_none_or(|at| at > Millis::now().secs())
@@ -113,7 +112,7 @@ impl Table {
         Ok(answer.item.filter(unexpired))
     }
 
-    /// The items under these keys, in any order; those that aren't there are left out.
+    /// The items under these keys, in any order. Missing items are left out.
     pub(crate) async fn get_many(&self, keys: Vec<Key>, how: Consistency) -> Stored<Vec<Item>> {
         let mut items = Vec::with_capacity(keys.len());
         for page in keys.chunks(READ_BATCH) {
@@ -153,7 +152,7 @@ impl Table {
         Ok(items)
     }
 
-    /// How many items a query would give.
+    /// The number of items that a query matches.
     pub(crate) async fn count(&self, query: Query<'_>) -> Stored<u64> {
         let mut pages = self.query_call(query).select(Select::Count).into_paginator().send();
         let mut count = 0;
@@ -199,7 +198,7 @@ impl Table {
         Ok(())
     }
 
-    /// Puts an item where there is none, or one that has expired by then. Whether it did.
+    /// Puts an item if there is none, or one that has expired by `now`. Returns true if it did.
     pub(crate) async fn put_if_absent(&self, item: Item, now: Millis) -> Stored<bool> {
         let call = self
             .client
@@ -211,17 +210,17 @@ impl Table {
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         match call.send().await.map_err(SdkError::into_service_error) {
             Ok(_) => Ok(true),
-            // Ours, if the library repeated a call whose answer was lost.
+            // The library repeats a call whose answer was lost: then the item is our own.
             Err(PutItemError::ConditionalCheckFailedException(refusal)) => Ok(refusal.item == Some(item)),
             Err(other) => Err(unavailable(&other)),
         }
     }
 
-    /// Deletes an item. Whether there was one.
+    /// Deletes an item. Returns true if there was one.
     pub(crate) async fn delete_existing(&self, key: Key) -> Stored<bool> {
         let call = self.client.delete_item().table_name(&self.name).set_key(Some(key_item(key)));
         let answer = call.return_values(ReturnValue::AllOld).send().await.map_err(|error| unavailable(&error))?;
-        // Some stores say with an empty item that there was none.
+        // Some emulators answer with an empty item if there was none.
         Ok(answer.attributes.is_some_and(|item| !item.is_empty() && unexpired(&item)))
     }
 
@@ -231,7 +230,7 @@ impl Table {
         Ok(())
     }
 
-    /// Updates an item, or says what is there instead.
+    /// Updates an item if the condition holds.
     pub(crate) async fn update(&self, key: Key, expression: Expression) -> Stored<Answer> {
         let condition = expression.condition();
         let call = self
@@ -250,7 +249,7 @@ impl Table {
             Err(error) => match error.into_service_error() {
                 UpdateItemError::ConditionalCheckFailedException(refusal) => match refusal.item {
                     Some(item) => Ok(Answer::Refused(Some(item))),
-                    // There is none, or the store doesn't say: a strong read does.
+                    // There is none, or an emulator left it out: a strong read tells which.
                     None => Ok(Answer::Refused(self.get(key, Consistency::Strong).await?)),
                 },
                 other => Err(unavailable(&other)),
@@ -258,8 +257,8 @@ impl Table {
         }
     }
 
-    /// Writes items, each by itself. Of one call in doubt it fails at once: repeated by the library, its first try may be done
-    /// after the second, and undo what has happened since.
+    /// Writes items, not atomically. A call whose result is unknown is not repeated: the first try could be applied after
+    /// the second and overwrite later changes.
     pub(crate) async fn put_many(&self, items: Vec<Item>) -> Stored<()> {
         let request = |item| {
             let put = PutRequest::builder().set_item(Some(item)).build().map_err(|error| unavailable(&error))?;
@@ -269,7 +268,7 @@ impl Table {
         self.write_many(items.into_iter().map(request).collect::<Stored<_>>()?, settings).await
     }
 
-    /// Deletes items, each by itself.
+    /// Deletes items, not atomically.
     pub(crate) async fn delete_many(&self, keys: Vec<Key>) -> Stored<()> {
         let request = |key| {
             let delete = DeleteRequest::builder().set_key(Some(key_item(key))).build();
@@ -301,7 +300,7 @@ impl Table {
         Ok(())
     }
 
-    /// Full jitter over a doubling time, from 100 ms.
+    /// Waits with full jitter over a doubling time, from 100 ms. Fails after [`BATCH_TRIES`].
     async fn wait_or_give_up(&self, tries: &mut u32) -> Stored<()> {
         *tries += 1;
         if *tries > BATCH_TRIES {
@@ -318,16 +317,15 @@ impl Table {
     }
 }
 
-/// Whether nothing of a batch was done, for it was too much.
+/// Returns true if the whole batch was refused because of throttling.
 fn is_throttled(error: &SdkError<BatchWriteItemError>) -> bool {
     const THROTTLED: [&str; 3] =
         ["ProvisionedThroughputExceededException", "ThrottlingException", "RequestLimitExceeded"];
     error.code().is_some_and(|code| THROTTLED.contains(&code))
 }
 
-/// Which items of a cancelled transaction refused it by their condition. `None`: it failed for another reason.
-///
-/// Every reason is read: one that isn't a condition, a conflict for instance, means that it may be tried again.
+/// For each item of a cancelled transaction, whether its condition failed. `None` if no condition failed: the
+/// transaction may be tried again.
 pub(crate) fn refused_items(error: &SdkError<TransactWriteItemsError>) -> Option<Vec<bool>> {
     let TransactWriteItemsError::TransactionCanceledException(cancelled) = error.as_service_error()? else {
         return None;

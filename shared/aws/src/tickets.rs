@@ -9,12 +9,12 @@ use engine::ports::StoreError;
 
 use crate::error::unavailable;
 
-/// The longest that SQS holds a receive open.
-const LONGEST_WAIT: Duration = Duration::from_secs(20);
-/// The most messages that SQS gives at once.
-const MOST: usize = 10;
-/// On top of the longest wait: a connection that died without a word must not hold a receive for ever.
-const ANSWERED: Duration = Duration::from_secs(10);
+/// The maximum wait of a receive in SQS.
+const MAX_WAIT: Duration = Duration::from_secs(20);
+/// The maximum number of messages that SQS returns at once.
+const MAX_MESSAGES: usize = 10;
+/// The time for the answer after the maximum wait. Ends a receive whose connection was lost.
+const ANSWER_TIME: Duration = Duration::from_secs(10);
 
 /// Receives tickets from the pools' queues.
 ///
@@ -53,7 +53,7 @@ impl TicketQueues {
     /// # Errors
     /// [`TicketError::NoRegion`]. Missing credentials show when something is received.
     pub async fn from_env() -> Result<Self, TicketError> {
-        let timeouts = TimeoutConfig::builder().operation_attempt_timeout(LONGEST_WAIT + ANSWERED).build();
+        let timeouts = TimeoutConfig::builder().operation_attempt_timeout(MAX_WAIT + ANSWER_TIME).build();
         let shared = aws_config::defaults(BehaviorVersion::v2026_01_12()).timeout_config(timeouts).load().await;
         if shared.region().is_none() {
             return Err(TicketError::NoRegion);
@@ -66,8 +66,8 @@ impl TicketQueues {
     /// # Errors
     /// [`TicketError::QueueGone`], or what else went wrong after the client library's own tries.
     pub async fn receive(&self, queue: &str, most: usize, wait: Duration) -> Result<Vec<TicketMessage>, TicketError> {
-        let seconds = i32::try_from(wait.min(LONGEST_WAIT).as_secs()).unwrap_or_default();
-        let most = i32::try_from(most.clamp(1, MOST)).unwrap_or(1);
+        let seconds = i32::try_from(wait.min(MAX_WAIT).as_secs()).unwrap_or_default();
+        let most = i32::try_from(most.clamp(1, MAX_MESSAGES)).unwrap_or(1);
         let call = self.sqs.receive_message().queue_url(queue).max_number_of_messages(most).wait_time_seconds(seconds);
         let answer = call.send().await.map_err(|error| match error.as_service_error() {
             Some(ReceiveMessageError::QueueDoesNotExist(_)) => TicketError::QueueGone,

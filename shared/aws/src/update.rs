@@ -1,19 +1,19 @@
-//! Translates a job update to a condition and an update expression.
+//! Translates an update of a job or a run to a condition and an update expression. Attributes have the names that serde
+//! gives to the records' fields.
 
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use engine::ids::JobKey;
-use engine::job::{Change, End, JobOutcome, JobUpdate, LastReport, LeaseRecord, NextLease, OutputsRef, Precondition};
+use engine::ids::{Fence, JobKey, PoolId, RunKey};
+use engine::job::{Change, End, JobUpdate, LeaseRecord, Precondition};
 use engine::ports::Stored;
 use engine::run::{MAX_TIMER_DELAY, RunUpdate};
 use protocol::Millis;
 
-use crate::error::corrupt;
-use crate::item::{expires_on, status};
+use crate::item::{expires_on, number, string, value};
 use crate::keys;
 
-/// An update being put together. Every attribute goes by a placeholder, since many words are reserved.
+/// A condition and an update. Every attribute has a placeholder, since many words are reserved.
 #[derive(Default)]
 pub(crate) struct Expression {
     set: Vec<String>,
@@ -24,17 +24,8 @@ pub(crate) struct Expression {
     pub values: HashMap<String, AttributeValue>,
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "numbers, as they come")]
-pub(crate) fn number(n: impl ToString) -> AttributeValue {
-    AttributeValue::N(n.to_string())
-}
-
-pub(crate) fn string(text: impl Into<String>) -> AttributeValue {
-    AttributeValue::S(text.into())
-}
-
-pub(crate) fn one_number(n: u32) -> AttributeValue {
-    AttributeValue::Ns(vec![n.to_string()])
+fn set_of(member: u32) -> AttributeValue {
+    AttributeValue::Ns(vec![member.to_string()])
 }
 
 impl Expression {
@@ -52,10 +43,10 @@ impl Expression {
         self.when(|e| format!("attribute_exists({})", e.name(attribute)))
     }
 
-    fn name(&mut self, attribute: &str) -> String {
-        let placeholder = format!("#{attribute}");
-        self.names.insert(placeholder.clone(), attribute.to_owned());
-        placeholder
+    /// The placeholder of an attribute, or of a field inside it: `lease.until`.
+    fn name(&mut self, path: &str) -> String {
+        self.names.extend(path.split('.').map(|name| (format!("#{name}"), name.to_owned())));
+        format!("#{}", path.replace('.', ".#"))
     }
 
     fn value(&mut self, value: AttributeValue) -> String {
@@ -77,10 +68,11 @@ impl Expression {
         self
     }
 
-    fn set_some(self, attribute: &str, value: Option<AttributeValue>) -> Self {
+    /// Sets an attribute, or removes it.
+    fn set_or_remove(self, attribute: &str, value: Option<AttributeValue>) -> Self {
         match value {
             Some(value) => self.set(attribute, value),
-            None => self,
+            None => self.remove(&[attribute]),
         }
     }
 
@@ -92,8 +84,8 @@ impl Expression {
         self
     }
 
-    pub(crate) fn delete_from_set(mut self, attribute: &str, value: AttributeValue) -> Self {
-        let deletion = format!("{} {}", self.name(attribute), self.value(value));
+    pub(crate) fn delete_from_set(mut self, attribute: &str, member: u32) -> Self {
+        let deletion = format!("{} {}", self.name(attribute), self.value(set_of(member)));
         self.delete.push(deletion);
         self
     }
@@ -120,11 +112,11 @@ impl Expression {
         })
     }
 
-    /// Somebody looks, or the timer is due after that.
+    /// The timer is firing, or is due after that.
     fn when_timer_is_later(self, due: Millis) -> Self {
         self.when(|e| {
-            let (name, looking, due) = (e.name("timer_due"), e.value(number(0)), e.value(number(due.0)));
-            format!("({name} = {looking} OR {name} > {due})")
+            let (name, firing, due) = (e.name("timer"), e.value(number(0)), e.value(number(due.0)));
+            format!("({name} = {firing} OR {name} > {due})")
         })
     }
 
@@ -152,141 +144,104 @@ impl Expression {
 
 /// The update of a job's item.
 pub(crate) fn job(key: &JobKey, update: &JobUpdate, shards: u32) -> Stored<Expression> {
-    let from_waiting = matches!(update.expect, Precondition::WaitingOnlyOn(_));
-    change(key, &update.change, shards, from_waiting, expect(&update.expect))
+    change(key, update, shards, precondition(&update.expect))
 }
 
-fn expect(expect: &Precondition) -> Expression {
-    let e = Expression::of_existing();
-    let is = |e: Expression, word: &str| e.when_is("status", "=", string(word));
+fn precondition(expect: &Precondition) -> Expression {
+    let status = |word: &str| Expression::of_existing().when_is("status", "=", string(word));
+    let held = |fence: &Fence| status("running").when_is("lease.fence", "=", string(fence.as_str()));
+    let until = |e: Expression, operator: &str, at: Millis| e.when_is("lease.until", operator, number(at.0));
     match expect {
-        Precondition::Waiting => is(e, status::WAITING),
-        Precondition::WaitingOnlyOn(need) => is(e, status::WAITING).when_is("waiting_on", "=", one_number(*need)),
-        Precondition::WaitingOnNothing => is(e, status::WAITING).when_absent("waiting_on"),
+        Precondition::Waiting => status("waiting"),
+        Precondition::WaitingOnlyOn(need) => status("waiting").when_is("waiting_on", "=", set_of(*need)),
+        Precondition::WaitingOnNothing => status("waiting").when_absent("waiting_on"),
         Precondition::Ready { pool, by } => {
-            let e = is(e, status::READY).when_is("pool", "=", string(pool.as_str()));
-            e.when_is("ready_at", "<=", number(by.0)).when_absent_or_later("ready_until", *by)
+            let e = status("ready").when_is("pool", "=", string(pool.as_str()));
+            e.when_is("at", "<=", number(by.0)).when_absent_or_later("until", *by)
         }
-        Precondition::HeldLive { fence, now } => is(e, status::RUNNING)
-            .when_is("fence", "=", string(fence.as_str()))
-            .when_is("lease_until", ">", number(now.0)),
-        Precondition::HeldLiveUntil { fence, now, until } => is(e, status::RUNNING)
-            .when_is("fence", "=", string(fence.as_str()))
-            .when_is("lease_until", ">", number(now.0))
-            .when_is("lease_until", "<=", number(until.0)),
-        Precondition::HeldOver { fence, until } => is(e, status::RUNNING)
-            .when_is("fence", "=", string(fence.as_str()))
-            .when_is("lease_until", "=", number(until.0)),
-        Precondition::Held { fence } => is(e, status::RUNNING).when_is("fence", "=", string(fence.as_str())),
-        Precondition::ReadyOver { now } => is(e, status::READY).when_is("ready_until", "<=", number(now.0)),
-        Precondition::NotEnded => e.when_one_of("status", &[status::WAITING, status::READY, status::RUNNING]),
+        Precondition::HeldLive { fence, now } => until(held(fence), ">", *now),
+        Precondition::HeldLiveUntil { fence, now, until: latest } => {
+            until(until(held(fence), ">", *now), "<=", *latest)
+        }
+        Precondition::HeldOver { fence, until: exactly } => until(held(fence), "=", *exactly),
+        Precondition::Held { fence } => held(fence),
+        Precondition::ReadyOver { now } => status("ready").when_is("until", "<=", number(now.0)),
+        Precondition::NotEnded => Expression::of_existing().when_is("status", "<>", string("ended")),
     }
 }
 
 const INDEX: [&str; 2] = ["index_pk", "index_sk"];
-const HOLD: [&str; 5] = ["fence", "worker", "ttl", "started_at", "lease_until"];
 
-fn change(key: &JobKey, change: &Change, shards: u32, from_waiting: bool, e: Expression) -> Stored<Expression> {
-    let into_ready_list = |e: Expression, pool: &engine::ids::PoolId, at: Millis, until: Option<Millis>| {
-        let e = match until {
-            Some(until) => e.set("ready_until", number(until.0)),
-            None => e.remove(&["ready_until"]),
-        };
-        e.set("status", string(status::READY))
+fn change(key: &JobKey, update: &JobUpdate, shards: u32, e: Expression) -> Stored<Expression> {
+    let into_ready_list = |e: Expression, pool: &PoolId, at: Millis, until: Option<Millis>| {
+        e.set("status", string("ready"))
+            .set("at", number(at.0))
             .set("ready_at", number(at.0))
+            .set_or_remove("until", until.map(|until| number(until.0)))
             .set("index_pk", string(keys::ready(pool, keys::ready_shard(key, shards))))
             .set("index_sk", string(keys::ready_sort(at, key)))
     };
-    Ok(match change {
-        Change::RemoveNeed(need) => e.delete_from_set("waiting_on", one_number(*need)),
+    Ok(match &update.change {
+        Change::RemoveNeed(need) => e.delete_from_set("waiting_on", *need),
         Change::BecomeReady { pool, at, until } => into_ready_list(e, pool, *at, *until).remove(&["waiting_on"]),
-        Change::Start(lease) if from_waiting => {
-            start(e, lease).set("ready_at", number(lease.started_at.0)).remove(&["waiting_on"])
+        Change::Start(lease) if matches!(update.expect, Precondition::WaitingOnlyOn(_)) => {
+            start(e, lease)?.set("ready_at", number(lease.started_at.0)).remove(&["waiting_on"])
         }
-        Change::Start(lease) => start(e, lease).remove(&INDEX),
-        Change::Renew { until } => e.set("lease_until", number(until.0)),
+        Change::Start(lease) => start(e, lease)?.remove(&INDEX),
+        Change::Renew { until } => e.set("lease.until", number(until.0)),
         Change::Retry { pool, at, until, attempt, used, last_report, error, failed } => {
-            let own = |n: u32| (n > 0).then(|| number(n));
-            with_report(into_ready_list(e, pool, *at, *until), Some(last_report))
+            into_ready_list(e, pool, *at, *until)
                 .set("attempt", number(*attempt))
-                .set("retries_used", number(used.max))
-                .set_some("lost_used", own(used.lost))
-                .set_some("timeout_used", own(used.timeout))
-                .set("error", string(error.clone()))
-                .set("failed", string(serde_json::to_string(failed).map_err(corrupt)?))
-                .remove(&HOLD)
+                .set("used", value(used)?)
+                .set("last_report", value(last_report)?)
+                .set("error", string(error))
+                .set("failed", value(failed)?)
+                .remove(&["lease"])
         }
         Change::End(end) => ended(e, end)?,
     })
 }
 
+/// The lease of a job that ends stays as it is.
 fn ended(e: Expression, end: &End) -> Stored<Expression> {
-    let e = e.set("status", string(end.outcome.status().as_ref())).set("ended_at", number(end.at.0)).remove(&INDEX);
-    let mut e = with_report(e, end.last_report.as_ref()).remove(&["waiting_on"]);
-    e = match &end.error {
-        Some(error) => e.set("error", string(error.clone())),
-        None => e.remove(&["error"]),
-    };
+    let mut e = e
+        .set("status", string("ended"))
+        .set("at", number(end.at.0))
+        .set("outcome", value(&end.outcome)?)
+        .set_or_remove("error", end.error.as_ref().map(string))
+        .set_or_remove("next", end.next.as_ref().map(value).transpose()?)
+        .remove(&INDEX)
+        .remove(&["waiting_on"]);
+    if let Some(report) = &end.last_report {
+        e = e.set("last_report", value(report)?);
+    }
     if let Some(failed) = &end.failed {
-        e = e.set("failed", string(serde_json::to_string(failed).map_err(corrupt)?));
+        e = e.set("failed", value(failed)?);
     }
-    if let Some(NextLease { index, masked }) = &end.next {
-        e = e.set("next_index", number(*index)).set("next_masked", string(masked.clone()));
-    }
-    ended_with(e, &end.outcome)
+    Ok(e)
 }
 
-fn start(e: Expression, lease: &LeaseRecord) -> Expression {
-    e.set("status", string(status::RUNNING))
-        .set("fence", string(lease.fence.as_str()))
-        .set("worker", string(lease.worker.as_str()))
-        .set("ttl", number(lease.ttl_secs))
-        .set("started_at", number(lease.started_at.0))
-        .set("lease_until", number(lease.until.0))
-}
-
-fn with_report(e: Expression, report: Option<&LastReport>) -> Expression {
-    match report {
-        Some(LastReport { fence, report }) => {
-            e.set("last_fence", string(fence.as_str())).set("last_report", string(report.as_str()))
-        }
-        None => e,
-    }
-}
-
-fn ended_with(e: Expression, outcome: &JobOutcome) -> Stored<Expression> {
-    Ok(match outcome {
-        JobOutcome::Success(OutputsRef::Inline(outputs)) => {
-            e.set("outputs", string(serde_json::to_string(outputs).map_err(corrupt)?))
-        }
-        JobOutcome::Success(OutputsRef::External { id, size }) => {
-            e.set("outputs_id", string(id.clone())).set("outputs_size", number(*size))
-        }
-        JobOutcome::Failure { exit_code } => e.set_some("exit_code", exit_code.map(number)),
-        JobOutcome::Skipped | JobOutcome::Cancelled => e,
-    })
+fn start(e: Expression, lease: &LeaseRecord) -> Stored<Expression> {
+    Ok(e.set("status", string("running")).set("lease", value(lease)?))
 }
 
 /// The update of a run's control item.
-pub(crate) fn control(run: &engine::ids::RunKey, update: RunUpdate) -> Expression {
+pub(crate) fn control(run: &RunKey, update: RunUpdate) -> Expression {
     let e = Expression::of_existing();
     let listed = |due: Millis| string(keys::by_age(due, run.as_str()));
     let active = |e: Expression| e.when_one_of("state", &["open", "cancelling"]);
-    let timer = |e: Expression, due: Millis| e.set("timer_due", number(due.0)).set("index_sk", listed(due));
+    let timer = |e: Expression, due: Millis| e.set("timer", number(due.0)).set("index_sk", listed(due));
     match update {
-        RunUpdate::Open { at } => e
-            .when_is("state", "=", string("new"))
+        RunUpdate::Open { at } => timer(e.when_is("state", "=", string("new")), at + MAX_TIMER_DELAY)
             .set("state", string("open"))
             .set("opened_at", number(at.0))
-            .set("index_pk", string(keys::OPEN))
-            .set("timer_due", number((at + MAX_TIMER_DELAY).0))
-            .set("index_sk", listed(at + MAX_TIMER_DELAY)),
+            .set("index_pk", string(keys::OPEN)),
         RunUpdate::Cancel { at } => e
             .when_one_of("state", &["new", "open"])
             .set("state", string("cancelling"))
             .set_if_absent("opened_at", number(at.0))
             .set_if_absent("index_pk", string(keys::OPEN))
-            .set_if_absent("timer_due", number(0))
+            .set_if_absent("timer", number(0))
             .set_if_absent("index_sk", listed(Millis(0))),
         RunUpdate::Advance(progress) => e
             .when_is("state", "<>", string("final"))
@@ -295,8 +250,8 @@ pub(crate) fn control(run: &engine::ids::RunKey, update: RunUpdate) -> Expressio
             .set("failed", AttributeValue::Bool(progress.failed))
             .set("cancelled", AttributeValue::Bool(progress.cancelled)),
         RunUpdate::Arm { due } => timer(active(e).when_timer_is_later(due), due),
-        RunUpdate::Fire { by: Some(by) } => timer(active(e).when_is("timer_due", "<=", number(by.0)), Millis(0)),
+        RunUpdate::Fire { by: Some(by) } => timer(active(e).when_is("timer", "<=", number(by.0)), Millis(0)),
         RunUpdate::Fire { by: None } => timer(active(e), Millis(0)),
-        RunUpdate::Finish => active(e).set("state", string("final")).remove(&INDEX).remove(&["timer_due"]),
+        RunUpdate::Finish => active(e).set("state", string("final")).remove(&INDEX).remove(&["timer"]),
     }
 }

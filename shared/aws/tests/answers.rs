@@ -54,11 +54,13 @@ impl HttpClient for Stub {
 
 impl HttpConnector for Stub {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let body = serde_json::from_slice(request.body().bytes().expect("a body in memory")).expect("JSON");
+        // What S3 is asked isn't JSON.
+        let body = serde_json::from_slice(request.body().bytes().expect("a body in memory")).unwrap_or_default();
         let (status, answer) = (self.answer)(&body);
         self.came.lock().expect("nobody panicked").push((Instant::now(), body));
         let status = status.try_into().expect("a status");
-        HttpConnectorFuture::ready(Ok(HttpResponse::new(status, SdkBody::from(answer.to_string()))))
+        let answer = answer.as_str().map_or_else(|| answer.to_string(), str::to_owned);
+        HttpConnectorFuture::ready(Ok(HttpResponse::new(status, SdkBody::from(answer))))
     }
 }
 
@@ -369,6 +371,19 @@ async fn a_parameter_store_that_is_away_is_tried_again_and_then_said_to_be_away(
     let error = stub.parameters().await.secrets(&names).await.expect_err("throttled");
     assert!(matches!(&error, StoreError::Unavailable(text) if text.contains("ThrottlingException")), "{error}");
     assert_eq!(stub.bodies().len(), 5);
+}
+
+#[tokio::test]
+async fn object_that_s3_does_not_delete_is_an_error() {
+    let answers = Mutex::new(vec![
+        "<DeleteResult><Error><Key>outputs/x</Key><Message>Access Denied</Message></Error></DeleteResult>",
+        "<ListBucketResult><Contents><Key>outputs/x</Key></Contents></ListBucketResult>",
+    ]);
+    let stub = Stub::new(move |_| (200, json!(answers.lock().expect("nobody panicked").pop().expect("two requests"))));
+    let answer = stub.ports().await.delete_some(&run(), 1).await;
+    let Err(StoreError::Unavailable(text)) = &answer else { panic!("{answer:?}") };
+    assert!(text.contains("outputs/x") && text.contains("Access Denied"), "{text}");
+    assert_eq!(stub.bodies().len(), 2, "one list and one deletion");
 }
 
 fn schema_item(schema: u32) -> Value {

@@ -104,7 +104,8 @@ pub struct JobRecord {
     /// The job that its worker received with the response to the completion.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<NextLease>,
-    /// The job's phase.
+    /// The job's phase. Its fields are stored beside the record's own, with the phase's name as `status`.
+    #[serde(flatten)]
     pub phase: Phase,
 }
 
@@ -113,12 +114,13 @@ pub const ATTEMPTS_KEPT: usize = 16;
 
 /// The phase of a job.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(tag = "status", rename_all = "snake_case")]
 pub enum Phase {
     /// The job waits for its needs. The set is empty for a moment between the removal of the last need and the write
     /// that makes the job ready.
     Waiting {
         /// The needs that are not known to have succeeded.
+        #[serde(rename = "waiting_on", default)]
         on: Waits,
     },
     /// The job is in its pool's ready list.
@@ -130,9 +132,29 @@ pub enum Phase {
         until: Option<Millis>,
     },
     /// A worker runs the job under a lease.
-    Running(LeaseRecord),
+    Running(#[serde(with = "lease_field")] LeaseRecord),
     /// The job has ended.
     Ended(Completion),
+}
+
+/// Stores the lease of a running job as the field `lease`, where a job that has ended has its last one.
+mod lease_field {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::LeaseRecord;
+
+    #[derive(Serialize, Deserialize)]
+    struct Field<L> {
+        lease: L,
+    }
+
+    pub(super) fn serialize<S: Serializer>(lease: &LeaseRecord, to: S) -> Result<S::Ok, S::Error> {
+        Field { lease }.serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<LeaseRecord, D::Error> {
+        Field::deserialize(from).map(|field| field.lease)
+    }
 }
 
 /// A worker's lease of an attempt.

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{JobIndex, JobKey, RunKey};
 use crate::job::JobRecord;
-use crate::run::Control;
+use crate::run::{Control, RunState};
 
 /// A change that the engine must act on. Delivered at least once. Changes of one record are delivered in order.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -19,6 +19,17 @@ pub enum ChangeEvent {
 }
 
 impl ChangeEvent {
+    /// Returns the event for a control record that was written, given the run's state before, if it existed.
+    #[must_use]
+    pub fn of_run(before: Option<RunState>, control: &Control) -> Option<Self> {
+        match control.state {
+            state if before == Some(state) => None,
+            RunState::Open => Some(Self::RunOpened(control.clone())),
+            RunState::Cancelling => Some(Self::RunCancelling(control.clone())),
+            RunState::New | RunState::Final => None,
+        }
+    }
+
     /// Returns the changed record's address.
     #[must_use]
     pub fn place(&self) -> Reconcile {

@@ -103,8 +103,20 @@ pub struct Commit {
     pub idempotency: Option<Idempotency>,
 }
 
+impl Commit {
+    /// Returns true if the workflow's current record allows the commit.
+    #[must_use]
+    pub fn fits(&self, current: Option<&WorkflowRecord>) -> bool {
+        match (&self.replaces, current) {
+            (None, None) => true,
+            (Some(run), Some(current)) => current.run == *run && current.ended.is_some(),
+            _ => false,
+        }
+    }
+}
+
 /// A response stored for repeats of a request.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Idempotency {
     /// The name of the client's token, `#`, and the key that the client sent.
     pub key: String,
@@ -259,7 +271,7 @@ pub trait LogStore: Send + Sync {
 }
 
 /// A pool: the jobs that require the same labels and name the same secrets.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pool {
     /// Computed from labels and secrets.
     pub id: PoolId,
@@ -295,7 +307,7 @@ impl Pool {
 pub const QUEUE_WANTED: Duration = Duration::from_hours(1);
 
 /// A pool's queue.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PoolQueue {
     /// The queue's URL.
     pub url: String,

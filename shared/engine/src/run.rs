@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use protocol::{Millis, Status, WorkflowId};
 use serde::{Deserialize, Serialize};
-use strum::{AsRefStr, EnumString};
+use strum::AsRefStr;
 
 use crate::ids::RunKey;
 
@@ -58,13 +58,12 @@ pub struct Control {
     /// When the run was started.
     pub opened_at: Option<Millis>,
     /// The run's timer.
-    #[serde(default = "Timer::unknown")]
     pub timer: Timer,
 }
 
-/// A run's only timer. It is due no later than the first expiry in the run.
+/// A run's only timer. It is due no later than the first expiry in the run. Stored as [`Timer::stored`] says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(from = "Option<Millis>", into = "Option<Millis>")]
 pub enum Timer {
     /// Not armed: the run is new or final.
     Off,
@@ -80,11 +79,6 @@ pub enum Timer {
 pub const MAX_TIMER_DELAY: Duration = Duration::from_mins(15);
 
 impl Timer {
-    /// A stored run without a timer is treated as firing.
-    fn unknown() -> Self {
-        Self::Firing
-    }
-
     /// The timer's stored form: 0 while firing, `None` if off.
     #[must_use]
     pub fn stored(self) -> Option<Millis> {
@@ -92,16 +86,6 @@ impl Timer {
             Self::Off => None,
             Self::Firing => Some(Millis(0)),
             Self::Due(at) => Some(at),
-        }
-    }
-
-    /// Reads what [`Self::stored`] wrote.
-    #[must_use]
-    pub fn from_stored(stored: Option<Millis>) -> Self {
-        match stored {
-            None => Self::Off,
-            Some(Millis(0)) => Self::Firing,
-            Some(at) => Self::Due(at),
         }
     }
 
@@ -114,8 +98,25 @@ impl Timer {
     }
 }
 
+impl From<Option<Millis>> for Timer {
+    /// Reads what [`Timer::stored`] wrote.
+    fn from(stored: Option<Millis>) -> Self {
+        match stored {
+            None => Self::Off,
+            Some(Millis(0)) => Self::Firing,
+            Some(at) => Self::Due(at),
+        }
+    }
+}
+
+impl From<Timer> for Option<Millis> {
+    fn from(timer: Timer) -> Self {
+        timer.stored()
+    }
+}
+
 /// The state of a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, EnumString, AsRefStr)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, AsRefStr)]
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
 pub enum RunState {

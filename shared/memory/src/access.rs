@@ -1,12 +1,12 @@
 //! Tokens and the audit log in memory.
 
-use protocol::access::AuditEntry;
-use protocol::{Millis, TokenName};
-
-use super::Memory;
 use engine::access::TokenRecord;
 use engine::ids::Random;
 use engine::ports::{AUDIT_KEPT, AuditCursor, AuditStore, Stored, TokenStore};
+use protocol::access::AuditEntry;
+use protocol::{Millis, TokenName};
+
+use crate::store::Memory;
 
 impl TokenStore for Memory {
     async fn put_token(&self, token: TokenRecord, now: Millis) -> Stored<bool> {

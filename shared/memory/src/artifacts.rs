@@ -1,13 +1,13 @@
 //! Outputs and logs in memory.
 
 use bytes::Bytes;
-use protocol::Outputs;
-use protocol::requests::LogPiece;
-
-use super::Memory;
 use engine::ids::JobKey;
 use engine::job::OutputsRef;
 use engine::ports::{ArtifactStore, Consistency, LogStore, Stored};
+use protocol::Outputs;
+use protocol::requests::LogPiece;
+
+use crate::store::Memory;
 
 impl ArtifactStore for Memory {
     async fn put_outputs(&self, job: &JobKey, id: &str, outputs: &Outputs) -> Stored<()> {

@@ -1,12 +1,12 @@
 //! Jobs in memory.
 
-use protocol::Millis;
-
-use super::{Memory, State};
 use engine::ids::{JobIndex, JobKey, PoolId, RunKey, Waits};
 use engine::job::{JobRecord, JobSpec, JobUpdate, Phase};
 use engine::messages::ChangeEvent;
 use engine::ports::{Consistency, JobStore, ReadyHead, Stored, Updated};
+use protocol::Millis;
+
+use crate::store::{Memory, State};
 
 /// The size of a page of jobs, and of a page of a ready list.
 const PAGE: usize = 256;
@@ -14,7 +14,7 @@ const HEADS: usize = 32;
 
 impl State {
     /// Replaces a job's record, updates its pool's ready list, and adds a change event if the job ended.
-    pub(super) fn put_job(&mut self, new: JobRecord) {
+    pub(crate) fn put_job(&mut self, new: JobRecord) {
         let key = new.key.clone();
         let old = self.jobs.get(&key);
         if let Some(JobRecord { pool, phase: Phase::Ready { at, .. }, .. }) = old {

@@ -1,9 +1,9 @@
 //! Pools and workers in memory.
 
+use engine::ports::{Pool, PoolQueue, Stored, WORKER_KEPT, WorkerRecord, WorkerRegistry};
 use protocol::{Millis, WorkerId};
 
-use super::Memory;
-use engine::ports::{Pool, PoolQueue, Stored, WORKER_KEPT, WorkerRecord, WorkerRegistry};
+use crate::store::Memory;
 
 impl WorkerRegistry for Memory {
     async fn add_pools(&self, pools: Vec<Pool>) -> Stored<()> {

@@ -1,14 +1,14 @@
 //! Workflows and runs in memory.
 
-use protocol::{Millis, WorkflowId};
-
-use super::{Memory, State};
 use engine::ids::{JobIndex, JobKey, RunKey};
-use engine::messages::ChangeEvent;
+use engine::messages::{BatchKind, BatchTask, ChangeEvent};
 use engine::ports::{
     Commit, Committed, Consistency, Idempotency, ListCursor, NewItem, RunStore, Source, Stored, Updated,
 };
 use engine::run::{Control, RunEnd, RunState, RunUpdate, WorkflowRecord};
+use protocol::{Millis, WorkflowId};
+
+use crate::store::{Memory, State};
 
 impl State {
     /// Replaces a control record, and adds a change event if the run was opened or cancelled.
@@ -18,28 +18,13 @@ impl State {
             self.timers.insert((due, new.run.clone()));
         }
         let before = self.controls.get(&new.run).map(|old| old.state);
-        if before != Some(new.state) {
-            match new.state {
-                RunState::Open => self.feed.push_back(ChangeEvent::RunOpened(new.clone())),
-                RunState::Cancelling => self.feed.push_back(ChangeEvent::RunCancelling(new.clone())),
-                RunState::New | RunState::Final => {}
-            }
-        }
+        self.feed.extend(ChangeEvent::of_run(before, &new));
         self.controls.insert(new.run.clone(), new);
     }
 
     fn forget_timer(&mut self, run: &RunKey) {
         if let Some(due) = self.controls.get(run).and_then(|control| control.timer.stored()) {
             self.timers.remove(&(due, run.clone()));
-        }
-    }
-
-    fn is_current(&self, commit: &Commit) -> bool {
-        let current = self.workflows.get(&commit.workflow.id);
-        match (&commit.replaces, current) {
-            (None, None) => true,
-            (Some(run), Some(current)) => current.run == *run && current.ended.is_some(),
-            _ => false,
         }
     }
 }
@@ -65,7 +50,7 @@ impl RunStore for Memory {
         {
             return Ok(Committed::KeyTaken);
         }
-        if !state.is_current(&commit) {
+        if !commit.fits(state.workflows.get(&commit.workflow.id)) {
             return Ok(Committed::Superseded);
         }
         if let Some(new) = commit.idempotency {
@@ -73,6 +58,13 @@ impl RunStore for Memory {
         }
         state.workflows.insert(commit.workflow.id.clone(), commit.workflow);
         state.put_control(commit.control);
+        if let Some(replaced) = commit.replaces {
+            // Nothing reads the records of a replaced run.
+            state.forget_timer(&replaced);
+            if let Some(Control { jobs, .. }) = state.controls.remove(&replaced) {
+                state.batches.push_back(BatchTask { run: replaced, kind: BatchKind::Delete { jobs }, from: 0 });
+            }
+        }
         Ok(Committed::Yes)
     }
 

@@ -6,8 +6,10 @@ use engine::ports::{AUDIT_KEPT, AuditCursor, AuditStore, Stored, TokenStore};
 use protocol::access::AuditEntry;
 use protocol::{Millis, TokenName};
 
-use crate::Sqlite;
-use crate::rows::{all, corrupt, execute, failed, from_json, from_time, record, records, to_json, to_limit, to_time};
+use crate::rows::{
+    all, corrupt, delete_expired, execute, failed, from_json, from_time, record, records, to_json, to_limit, to_time,
+};
+use crate::store::Sqlite;
 
 impl TokenStore for Sqlite {
     async fn put_token(&self, token: TokenRecord, now: Millis) -> Stored<bool> {
@@ -39,7 +41,7 @@ impl TokenStore for Sqlite {
 impl AuditStore for Sqlite {
     async fn record(&self, entry: AuditEntry, id: Random) -> Stored<()> {
         self.write(move |db| {
-            execute(db, "DELETE FROM audit WHERE at < ?1", [to_time(entry.at_ms - AUDIT_KEPT)])?;
+            delete_expired(db, "audit", "at", entry.at_ms - AUDIT_KEPT)?;
             let text = "INSERT INTO audit (at, id, entry) VALUES (?1, ?2, ?3)";
             execute(db, text, (to_time(entry.at_ms), hex::encode(id), to_json(&entry)?)).map(drop)
         })

@@ -7,8 +7,8 @@ use engine::ports::{ArtifactStore, Consistency, LogStore, Stored};
 use protocol::Outputs;
 use protocol::requests::LogPiece;
 
-use crate::Sqlite;
 use crate::rows::{corrupt, execute, failed, from_json, prepare, record, to_json};
+use crate::store::Sqlite;
 
 impl ArtifactStore for Sqlite {
     async fn put_outputs(&self, job: &JobKey, id: &str, outputs: &Outputs) -> Stored<()> {
@@ -45,7 +45,7 @@ impl ArtifactStore for Sqlite {
     }
 }
 
-/// A sequence number as its column has it, in the same order: any number of 64 bits is one.
+/// Converts a sequence number, an unsigned number of 64 bits, to a column value with the same order.
 fn to_sequence(number: u64) -> i64 {
     (number ^ (1 << 63)).cast_signed()
 }

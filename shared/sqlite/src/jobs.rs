@@ -8,16 +8,16 @@ use engine::ports::{Consistency, JobStore, ReadyHead, Stored, Updated};
 use protocol::Millis;
 use rusqlite::Connection;
 
-use crate::Sqlite;
 use crate::local::list;
 use crate::rows::{all, execute, failed, from_time, one, record, records, to_json, to_time};
+use crate::store::Sqlite;
 
-/// Jobs that one read gives.
+/// The number of jobs that one read returns.
 const PAGE: u32 = 256;
-/// Heads of a ready list that one read gives: a claim starts at one of the first eight and tries four.
+/// The number of heads of a ready list that one read returns. A claim starts at one of the first eight and tries four.
 const HEADS: u32 = 12;
 
-/// Since when a job is in its pool's ready list.
+/// When a job in its pool's ready list may start.
 fn ready_at(job: &JobRecord) -> Option<i64> {
     match &job.phase {
         Phase::Ready { at, .. } => Some(to_time(*at)),
@@ -36,7 +36,7 @@ fn read_job(db: &Connection, run: &RunKey, index: JobIndex) -> Stored<Option<Job
     record(db, "SELECT record FROM jobs WHERE run = ?1 AND job_index = ?2", (run.as_str(), index))
 }
 
-/// Replaces a job's record, and lists its end.
+/// Replaces a job's record, and adds a change event if the job ended.
 fn replace(db: &Connection, old: &JobRecord, new: &JobRecord) -> Stored<()> {
     let text = "UPDATE jobs SET ready_at = ?3, record = ?4 WHERE run = ?1 AND job_index = ?2";
     execute(db, text, (new.key.run.as_str(), new.key.index, ready_at(new), to_json(new)?))?;
@@ -46,7 +46,7 @@ fn replace(db: &Connection, old: &JobRecord, new: &JobRecord) -> Stored<()> {
     Ok(())
 }
 
-/// A shard that is there.
+/// Reads a shard, if it exists.
 fn read_shard(db: &Connection, key: &JobKey, shard: u32) -> Stored<Option<Waits>> {
     let text = "SELECT members FROM wait_shards WHERE run = ?1 AND job_index = ?2 AND shard = ?3";
     record(db, text, (key.run.as_str(), key.index, shard))

@@ -9,16 +9,16 @@ use protocol::Millis;
 use rusqlite::Connection;
 
 use crate::rows::{execute, failed, from_json, from_time, one, to_json};
-use crate::{Sqlite, locked};
+use crate::store::{Sqlite, locked};
 
-/// Puts a piece of work on the list.
+/// Adds an item of work to the list.
 pub(crate) fn list(db: &Connection, work: &Work) -> Stored<()> {
     execute(db, "INSERT INTO work (work) VALUES (?1)", [to_json(work)?]).map(drop)
 }
 
 impl LocalWork for Sqlite {
     async fn next_work(&self) -> Stored<Option<(u64, Work)>> {
-        // What is done may still be in the table.
+        // Items that are done are removed later, with the next transaction.
         let done = self.done.load(Ordering::Acquire).cast_signed();
         self.read(|db| {
             one(db, "SELECT number, work FROM work WHERE number > ?1 ORDER BY number LIMIT 1", [done], |row| {
@@ -53,7 +53,7 @@ impl Dispatcher for Sqlite {
     }
 
     async fn send_timer(&self, _run: &RunKey, at: Millis, _now: Millis) -> Stored<()> {
-        // When it is due is in the run's record; who waits for it only need be told.
+        // The due time is in the run's record. The callback wakes the process that waits for it.
         let armed = locked(&self.armed).clone();
         if let Some(tell) = armed {
             tell(at);

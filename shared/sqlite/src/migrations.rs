@@ -6,9 +6,9 @@
 
 use rusqlite::{Connection, OptionalExtension};
 
-/// The program's version, as the file's table `program` keeps it.
+/// The program's version, which the file's table `program` stores.
 pub(crate) const PROGRAM: &str = env!("CARGO_PKG_VERSION");
-/// What this project writes in the header of its files: `wfgr`.
+/// The application id in the header of this project's files: `wfgr`.
 const APPLICATION: i32 = 0x7766_6772;
 
 /// One step: the statements that bring a file to a schema from the one before.
@@ -17,25 +17,26 @@ struct Step {
     sql: &'static str,
 }
 
-/// All steps. The first makes the tables of an empty file; a file with a lower number can't be read any more.
-const STEPS: [Step; 2] = [
+/// All steps. The first creates the tables in an empty file. A file with a lower number can no longer be read.
+const STEPS: [Step; 3] = [
     Step { schema: 3, sql: include_str!("migrations/3.sql") },
     Step { schema: 4, sql: include_str!("migrations/4.sql") },
+    Step { schema: 5, sql: include_str!("migrations/5.sql") },
 ];
 
-/// The oldest schema that [`migrate`] takes.
+/// The oldest schema that [`migrate`] accepts.
 pub(crate) const OLDEST: i32 = STEPS[0].schema;
 /// The schema of every file after [`migrate`].
 pub(crate) const CURRENT: i32 = STEPS[STEPS.len() - 1].schema;
 
-/// What a file is, before anything of it is changed.
+/// The kind of a file, determined before anything in it is changed.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Found {
     /// It has no tables.
     Empty,
     /// Another program wrote it.
     Foreign,
-    /// A schema that this program reads, or brings up to date.
+    /// A schema that this program reads or migrates.
     Known,
     /// A schema below [`OLDEST`].
     Older { schema: i32, written_by: Option<String> },
@@ -60,7 +61,7 @@ pub(crate) fn examine(db: &Connection) -> rusqlite::Result<Found> {
     })
 }
 
-/// Runs the steps that the file lacks and notes this program's version, all in one transaction.
+/// Runs the missing steps and stores this program's version, all in one transaction.
 pub(crate) fn migrate(db: &Connection) -> rusqlite::Result<()> {
     let found = pragma(db, "user_version")?;
     if found == CURRENT && written_by(db)?.as_deref() == Some(PROGRAM) {
@@ -77,7 +78,7 @@ pub(crate) fn migrate(db: &Connection) -> rusqlite::Result<()> {
     transaction.commit()
 }
 
-/// The version of the program that wrote the file, if the file says.
+/// The version of the program that wrote the file, if it is stored.
 fn written_by(db: &Connection) -> rusqlite::Result<Option<String>> {
     let table = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'program')";
     if !db.query_row(table, [], |row| row.get(0))? {
@@ -101,7 +102,7 @@ mod tests {
         }
     }
 
-    /// The statements that made the tables, as SQLite keeps them.
+    /// The statements that created the tables, as SQLite stores them.
     fn tables(db: &Connection) -> Vec<String> {
         let mut statement =
             db.prepare("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name").expect("text");

@@ -1,25 +1,26 @@
 //! Opens a database file: locks it for this process, refuses files of other programs, and migrates the schema.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use engine::ports::StoreError;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use crate::migrations::{self, CURRENT, Found, OLDEST, PROGRAM};
 
-/// How long a statement waits for another program that reads or writes the file, a shell for one.
+/// How long a statement waits for another program that uses the file, such as SQLite's shell.
 const BUSY: Duration = Duration::from_secs(10);
-/// Prepared statements that a connection keeps: all there are.
+/// Prepared statements that a connection caches: all of them.
 const STATEMENTS: usize = 64;
 
 /// Why a store can't be opened.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
-    /// It can't be read or made.
+    /// The file can't be read or created.
     #[error("can't open {}: {error}", path.display())]
     Io {
         /// The file.
@@ -27,19 +28,19 @@ pub enum OpenError {
         /// Why.
         error: io::Error,
     },
-    /// Another process works on it.
+    /// Another process has it open.
     #[error("{} is in use: one process at a time works on a file, and another has it open", path.display())]
     InUse {
         /// The file.
         path: PathBuf,
     },
-    /// It is something else.
+    /// Another program wrote it.
     #[error("{} is not a file of workflow-graph; name another, or one that doesn't exist yet", path.display())]
     Foreign {
         /// The file.
         path: PathBuf,
     },
-    /// A newer program wrote it.
+    /// A newer version wrote it.
     #[error(
         "{} has schema {found}, written by {}; this program, version {PROGRAM}, reads schemas {OLDEST} to {CURRENT}: \
          use the version that wrote it, or a newer one",
@@ -53,7 +54,7 @@ pub enum OpenError {
         /// The version of the program that wrote it, if the file says.
         written_by: Option<String>,
     },
-    /// A program wrote it whose files can't be migrated any more.
+    /// A version wrote it whose files can no longer be migrated.
     #[error(
         "{} has schema {found}, written by {}; this program, version {PROGRAM}, reads schemas {OLDEST} to {CURRENT}: \
          finish its workflows with the version that wrote it, then name a file that doesn't exist yet",
@@ -67,21 +68,13 @@ pub enum OpenError {
         /// The version of the program that wrote it, if the file says.
         written_by: Option<String>,
     },
-    /// A file system that can't do what the write-ahead log needs.
+    /// The file system has no shared memory, which the write-ahead log needs.
     #[error("{} is on a file system without shared memory, which its write-ahead log needs; use a local one", path.display())]
     NoWal {
         /// The file.
         path: PathBuf,
     },
-    /// A record in it isn't what the engine wrote.
-    #[error("can't open {}: {error}", path.display())]
-    Record {
-        /// The file.
-        path: PathBuf,
-        /// Which, and why.
-        error: StoreError,
-    },
-    /// It can't be read as what it is.
+    /// SQLite can't use the file.
     #[error("can't open {}: {error}", path.display())]
     Sqlite {
         /// The file.
@@ -91,34 +84,67 @@ pub enum OpenError {
     },
 }
 
-/// The program that wrote a file, for the text of a refusal.
+/// The version that wrote a file, for the text of an error.
 fn program(version: Option<&String>, unknown: &str) -> String {
     version.map_or_else(|| format!("{unknown} of workflow-graph"), |version| format!("workflow-graph {version}"))
 }
 
-/// A file that only this process has open as a store, until this is dropped.
+/// A file that only this store may write, until this is dropped.
 pub(crate) struct FileLock {
-    /// Held open: the operating system ends the lock with the process, however that ends.
+    /// The operating system releases the lock when this is closed, also if the process is killed.
     _lock: File,
+    id: FileId,
     pub path: PathBuf,
 }
 
-/// Makes the file if it isn't there, readable by its owner only, and locks it.
+/// Identifies a file whatever its name is: the device and the inode, or elsewhere than on Unix the canonical path.
+#[cfg(unix)]
+type FileId = (u64, u64);
+#[cfg(not(unix))]
+type FileId = PathBuf;
+
+/// The files that this process has open. Opening and closing such a file again would release SQLite's own locks.
+static OPEN: Mutex<BTreeSet<FileId>> = Mutex::new(BTreeSet::new());
+
+/// Creates the file if it doesn't exist, readable by its owner only, and locks it.
 ///
-/// The lock is on a file of its own: closing any handle of the database would drop SQLite's own locks.
-pub(crate) fn loopback_only(path: &Path) -> Result<FileLock, OpenError> {
+/// On Unix the lock is `flock` on the file itself, so that every hard link of the file has the same lock. SQLite uses
+/// another kind of lock. Elsewhere such a lock would exclude SQLite too, so a file beside it is locked.
+pub(crate) fn lock(path: &Path) -> Result<FileLock, OpenError> {
     let io = |error| OpenError::Io { path: path.to_owned(), error };
-    private().open(path).map_err(io)?;
-    // Another name of the same file must find the same lock.
-    let path = fs::canonicalize(path).map_err(io)?;
-    let mut beside = path.clone().into_os_string();
-    beside.push("-lock");
-    let lock = private().open(beside).map_err(io)?;
-    match lock.try_lock() {
-        Ok(()) => Ok(FileLock { _lock: lock, path }),
-        Err(TryLockError::WouldBlock) => Err(OpenError::InUse { path }),
-        Err(TryLockError::Error(error)) => Err(io(error)),
+    let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+    if fs::exists(path).map_err(io)? && open.contains(&file_id(path).map_err(io)?) {
+        return Err(OpenError::InUse { path: path.to_owned() });
     }
+    let file = private().open(path).map_err(io)?;
+    let path = fs::canonicalize(path).map_err(io)?;
+    let lock = if cfg!(unix) { file } else { private().open(path.with_added_extension("lock")).map_err(io)? };
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Err(OpenError::InUse { path }),
+        Err(TryLockError::Error(error)) => return Err(io(error)),
+    }
+    let id = file_id(&path).map_err(io)?;
+    open.insert(id.clone());
+    Ok(FileLock { _lock: lock, id, path })
+}
+
+impl Drop for FileLock {
+    fn drop(&mut self) {
+        OPEN.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
+    }
+}
+
+#[cfg(unix)]
+fn file_id(path: &Path) -> io::Result<FileId> {
+    use std::os::unix::fs::MetadataExt;
+    let file = fs::metadata(path)?;
+    Ok((file.dev(), file.ino()))
+}
+
+#[cfg(not(unix))]
+fn file_id(path: &Path) -> io::Result<FileId> {
+    fs::canonicalize(path)
 }
 
 fn private() -> OpenOptions {
@@ -129,7 +155,7 @@ fn private() -> OpenOptions {
     options
 }
 
-/// The connection that writes to a file. The file has the tables then.
+/// The connection that writes to a file. Creates or migrates the tables.
 pub(crate) fn writer(path: &Path) -> Result<Connection, OpenError> {
     let failed = |error: rusqlite::Error| match error.sqlite_error_code() {
         Some(ErrorCode::NotADatabase) => OpenError::Foreign { path: path.to_owned() },

@@ -1,54 +1,59 @@
 //! Pool and worker records.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use engine::ids::PoolId;
 use engine::ports::{Pool, PoolQueue, Stored, WORKER_KEPT, WorkerRecord, WorkerRegistry};
-use protocol::{LabelSet, Millis, SecretName, WorkerId};
+use protocol::{Millis, WorkerId};
 use rusqlite::Connection;
 
-use crate::rows::{all, execute, failed, from_json, record, records, to_json, to_time};
-use crate::{Sqlite, locked};
+use crate::rows::{delete_expired, execute, record, records, to_json, to_time};
+use crate::store::{Sqlite, locked};
 
-/// All pools there are.
-pub(crate) fn stored_pools(db: &Connection) -> Stored<BTreeMap<PoolId, Pool>> {
-    let pools = all(db, "SELECT labels, secrets FROM pools", [], |row| {
-        let labels: LabelSet = from_json(row.get_ref(0).map_err(failed)?)?;
-        let secrets: BTreeSet<SecretName> = from_json(row.get_ref(1).map_err(failed)?)?;
-        Ok(Pool::with_secrets(labels, secrets))
-    })?;
+fn read_pools(db: &Connection) -> Stored<BTreeMap<PoolId, Pool>> {
+    let pools: Vec<Pool> = records(db, "SELECT record FROM pools", [])?;
     Ok(pools.into_iter().map(|pool| (pool.id.clone(), pool)).collect())
 }
 
-/// The latest `last_seen` of a worker that counts as absent at `now`.
+/// A worker with this `last_seen` or an earlier one counts as removed at `now`.
 fn forgotten(now: Millis) -> i64 {
     to_time(now - WORKER_KEPT)
 }
 
+impl Sqlite {
+    /// Calls `use_pools` with all pools.
+    fn with_pools<T>(&self, use_pools: impl FnOnce(&mut BTreeMap<PoolId, Pool>) -> T) -> Stored<T> {
+        let mut pools = locked(&self.pools);
+        let pools = match &mut *pools {
+            Some(pools) => pools,
+            none => none.insert(self.read(read_pools)?),
+        };
+        Ok(use_pools(pools))
+    }
+}
+
 impl WorkerRegistry for Sqlite {
     async fn add_pools(&self, pools: Vec<Pool>) -> Stored<()> {
-        let new: Vec<Pool> = {
-            let known = locked(&self.pools);
+        let new: Vec<Pool> = self.with_pools(|known| {
             let new = pools.into_iter().filter(|pool| !known.contains_key(&pool.id));
             new.map(|pool| Pool::with_secrets(pool.labels, pool.secrets)).collect()
-        };
+        })?;
         if new.is_empty() {
             return Ok(());
         }
         let added = self.write(move |db| {
             for pool in &new {
-                let text = "INSERT OR IGNORE INTO pools (id, labels, secrets) VALUES (?1, ?2, ?3)";
-                execute(db, text, (pool.id.as_str(), to_json(&pool.labels)?, to_json(&pool.secrets)?))?;
+                let text = "INSERT OR IGNORE INTO pools (id, record) VALUES (?1, ?2)";
+                execute(db, text, (pool.id.as_str(), to_json(pool)?))?;
             }
             Ok(new)
         });
         let added = added.await?;
-        locked(&self.pools).extend(added.into_iter().map(|pool| (pool.id.clone(), pool)));
-        Ok(())
+        self.with_pools(|pools| pools.extend(added.into_iter().map(|pool| (pool.id.clone(), pool))))
     }
 
     async fn pools(&self) -> Stored<Vec<Pool>> {
-        Ok(locked(&self.pools).values().cloned().collect())
+        self.with_pools(|pools| pools.values().cloned().collect())
     }
 
     async fn want_queue(&self, _pool: &Pool, _now: Millis) -> Stored<Option<PoolQueue>> {
@@ -56,9 +61,8 @@ impl WorkerRegistry for Sqlite {
     }
 
     async fn put_worker(&self, worker: WorkerRecord) -> Stored<()> {
-        let forgotten = forgotten(worker.last_seen);
         self.write(move |db| {
-            execute(db, "DELETE FROM workers WHERE last_seen <= ?1", [forgotten])?;
+            delete_expired(db, "workers", "last_seen", worker.last_seen - WORKER_KEPT)?;
             let text = "INSERT OR REPLACE INTO workers (id, last_seen, record) VALUES (?1, ?2, ?3)";
             execute(db, text, (worker.id.as_str(), to_time(worker.last_seen), to_json(&worker)?))?;
             Ok(())

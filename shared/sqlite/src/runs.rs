@@ -1,26 +1,24 @@
 //! Workflow and run records.
 
-use engine::ids::{ReportHash, RunKey};
-use engine::messages::ChangeEvent;
-use engine::messages::Work;
+use engine::ids::RunKey;
+use engine::messages::{BatchKind, BatchTask, ChangeEvent, Work};
 use engine::ports::{
     Commit, Committed, Consistency, Idempotency, ListCursor, NewItem, RunStore, Source, Stored, Updated,
 };
 use engine::run::{Control, RunEnd, RunState, RunUpdate, WorkflowRecord};
 use protocol::{Millis, WorkflowId};
-use rusqlite::Connection;
+use rusqlite::{Connection, Row};
 
+use crate::jobs;
 use crate::local::list;
-use crate::rows::{all, corrupt, execute, failed, from_time, one, record, records, to_json, to_limit, to_time};
-use crate::{Sqlite, jobs};
+use crate::rows::{all, delete_expired, execute, failed, one, record, records, to_json, to_limit, to_time};
+use crate::store::Sqlite;
 
-/// Expired keys that one commit removes.
-const EXPIRED: u32 = 20;
-/// Rows of a deleted run that one step removes.
+/// The number of rows of a deleted run that one step removes.
 const DELETED: usize = 500;
-/// Runs with a timer that is due that one read gives.
+/// The number of runs with an overdue timer that one read returns.
 const TIMERS: usize = 300;
-/// Where a run's records are, besides its control. Its jobs go last, so that a run with jobs left has something left.
+/// The tables with a run's records, in the order of deletion.
 const OF_A_RUN: [&str; 6] = ["logs", "outputs", "wait_shards", "specs", "definitions", "jobs"];
 
 fn insert(db: &Connection, item: &NewItem) -> Stored<()> {
@@ -55,51 +53,29 @@ fn read_control(db: &Connection, run: &RunKey) -> Stored<Option<Control>> {
     record(db, "SELECT control FROM runs WHERE run = ?1", [run.as_str()])
 }
 
-/// Writes a control record, and lists that the run was opened or began to be cancelled.
+fn delete_control(db: &Connection, run: &RunKey) -> Stored<()> {
+    execute(db, "DELETE FROM runs WHERE run = ?1", [run.as_str()]).map(drop)
+}
+
+/// Writes a control record, and adds a change event if the run was opened or cancelled.
 fn put_control(db: &Connection, old: Option<&Control>, new: &Control) -> Stored<()> {
     let text = "INSERT INTO runs (run, active, control, timer) VALUES (?1, ?2, ?3, ?4)
                 ON CONFLICT (run) DO UPDATE SET active = ?2, control = ?3, timer = ?4";
     let timer = new.timer.stored().map(to_time);
     execute(db, text, (new.run.as_str(), new.state.is_active(), to_json(new)?, timer))?;
-    if old.map(|old| old.state) == Some(new.state) {
-        return Ok(());
-    }
-    match new.state {
-        RunState::Open => list(db, &Work::ChangeEvent(ChangeEvent::RunOpened(new.clone()))),
-        RunState::Cancelling => list(db, &Work::ChangeEvent(ChangeEvent::RunCancelling(new.clone()))),
-        RunState::New | RunState::Final => Ok(()),
-    }
+    let event = ChangeEvent::of_run(old.map(|old| old.state), new);
+    event.map_or(Ok(()), |event| list(db, &Work::ChangeEvent(event)))
 }
 
-/// What is kept under a key, and hasn't expired.
+/// The answer stored for a key, if it hasn't expired.
 fn read_key(db: &Connection, key: &str, now: Millis) -> Stored<Option<Idempotency>> {
-    let text = "SELECT body, workflow, expires FROM idempotency WHERE key = ?1 AND expires > ?2";
-    one(db, text, (key, to_time(now)), |row| {
-        let workflow: String = row.get(1).map_err(failed)?;
-        Ok(Idempotency {
-            key: key.to_owned(),
-            body: ReportHash::from_stored(row.get(0).map_err(failed)?),
-            workflow: WorkflowId::new(workflow).map_err(corrupt)?,
-            expires: from_time(row.get(2).map_err(failed)?),
-        })
-    })
+    record(db, "SELECT record FROM idempotency WHERE key = ?1 AND expires > ?2", (key, to_time(now)))
 }
 
 fn put_key(db: &Connection, kept: &Idempotency, now: Millis) -> Stored<()> {
-    let text = "DELETE FROM idempotency WHERE key IN (SELECT key FROM idempotency WHERE expires <= ?1 LIMIT ?2)";
-    execute(db, text, (to_time(now), EXPIRED))?;
-    let text = "INSERT OR REPLACE INTO idempotency (key, body, workflow, expires) VALUES (?1, ?2, ?3, ?4)";
-    let (body, workflow) = (kept.body.as_str(), kept.workflow.as_str());
-    execute(db, text, (&kept.key, body, workflow, to_time(kept.expires))).map(drop)
-}
-
-fn is_current(db: &Connection, commit: &Commit) -> Stored<bool> {
-    let current = read_workflow(db, &commit.workflow.id)?;
-    Ok(match (&commit.replaces, current) {
-        (None, None) => true,
-        (Some(run), Some(current)) => current.run == *run && current.ended.is_some(),
-        _ => false,
-    })
+    delete_expired(db, "idempotency", "expires", now)?;
+    let text = "INSERT OR REPLACE INTO idempotency (key, expires, record) VALUES (?1, ?2, ?3)";
+    execute(db, text, (&kept.key, to_time(kept.expires), to_json(kept)?)).map(drop)
 }
 
 fn commit_run(db: &Connection, commit: &Commit) -> Stored<Committed> {
@@ -109,7 +85,7 @@ fn commit_run(db: &Connection, commit: &Commit) -> Stored<Committed> {
     {
         return Ok(Committed::KeyTaken);
     }
-    if !is_current(db, commit)? {
+    if !commit.fits(read_workflow(db, &commit.workflow.id)?.as_ref()) {
         return Ok(Committed::Superseded);
     }
     if let Some(new) = &commit.idempotency {
@@ -117,7 +93,20 @@ fn commit_run(db: &Connection, commit: &Commit) -> Stored<Committed> {
     }
     put_workflow(db, &commit.workflow)?;
     put_control(db, None, &commit.control)?;
+    if let Some(replaced) = &commit.replaces
+        && let Some(control) = read_control(db, replaced)?
+    {
+        // Nothing reads the records of a replaced run.
+        delete_control(db, replaced)?;
+        let kind = BatchKind::Delete { jobs: control.jobs };
+        list(db, &Work::BatchTask(BatchTask { run: replaced.clone(), kind, from: 0 }))?;
+    }
     Ok(Committed::Yes)
+}
+
+/// The run in a row's first column.
+fn run_key(row: &Row<'_>) -> Stored<RunKey> {
+    row.get(0).map(RunKey::from_stored).map_err(failed)
 }
 
 impl RunStore for Sqlite {
@@ -186,18 +175,12 @@ impl RunStore for Sqlite {
     }
 
     async fn open_runs(&self) -> Stored<Vec<RunKey>> {
-        self.read(|db| {
-            all(db, "SELECT run FROM runs WHERE active = 1", [], |row| {
-                Ok(RunKey::from_stored(row.get(0).map_err(failed)?))
-            })
-        })
+        self.read(|db| all(db, "SELECT run FROM runs WHERE active = 1", [], run_key))
     }
 
     async fn timers_due(&self, by: Millis) -> Stored<Vec<RunKey>> {
         let text = "SELECT run FROM runs WHERE timer <= ?1 ORDER BY timer, run LIMIT ?2";
-        self.read(|db| {
-            all(db, text, (to_time(by), to_limit(TIMERS)), |row| Ok(RunKey::from_stored(row.get(0).map_err(failed)?)))
-        })
+        self.read(|db| all(db, text, (to_time(by), to_limit(TIMERS)), run_key))
     }
 
     async fn delete_workflow(&self, as_read: &WorkflowRecord) -> Stored<bool> {
@@ -209,7 +192,7 @@ impl RunStore for Sqlite {
                 return Ok(false);
             }
             execute(db, "DELETE FROM workflows WHERE id = ?1", [as_read.id.as_str()])?;
-            execute(db, "DELETE FROM runs WHERE run = ?1", [as_read.run.as_str()])?;
+            delete_control(db, &as_read.run)?;
             Ok(true)
         })
         .await

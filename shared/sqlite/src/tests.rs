@@ -2,4 +2,5 @@
 
 mod claims;
 pub(crate) mod examined;
+mod full;
 mod together;

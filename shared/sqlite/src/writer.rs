@@ -10,18 +10,18 @@ use rusqlite::Connection;
 
 use crate::rows::execute;
 
-/// Writes in one transaction, at the most.
+/// The maximum number of writes in one transaction.
 const TOGETHER: usize = 1000;
 
-/// A write that waits for its turn.
+/// A waiting write.
 pub(crate) trait Write: Send {
-    /// Does it. Whether what it did is to stay.
-    fn run(&mut self, db: &Connection) -> bool;
-    /// Tells whoever waits, once it is known whether the transaction is on the disk.
+    /// Runs the write. After an error, its changes must be rolled back.
+    fn run(&mut self, db: &Connection) -> Stored<()>;
+    /// Answers the caller after the transaction was committed or rolled back.
     fn answer(self: Box<Self>, committed: &Stored<()>);
 }
 
-/// A write and who waits for it.
+/// A write and its caller's channel.
 pub(crate) struct Waiting<T, F> {
     pub work: Option<F>,
     pub result: Option<Stored<T>>,
@@ -33,20 +33,24 @@ where
     T: Send,
     F: FnOnce(&Connection) -> Stored<T> + Send,
 {
-    fn run(&mut self, db: &Connection) -> bool {
-        self.result = self.work.take().map(|work| work(db));
-        matches!(self.result, Some(Ok(_)))
+    fn run(&mut self, db: &Connection) -> Stored<()> {
+        let result = self.work.take().map(|work| work(db));
+        let result = self.result.insert(result.unwrap_or_else(not_tried));
+        result.as_ref().map(drop).map_err(StoreError::clone)
     }
 
     fn answer(self: Box<Self>, committed: &Stored<()>) {
-        let result = match (committed, self.result) {
-            (Ok(()), Some(result)) => result,
-            (Ok(()), None) => Err(StoreError::Unavailable("the write was not tried".to_owned())),
-            (Err(error), _) => Err(error.clone()),
+        let result = match committed {
+            Ok(()) => self.result.unwrap_or_else(not_tried),
+            Err(error) => Err(error.clone()),
         };
-        // Whoever asked may be gone; the write stands all the same.
+        // The caller may no longer wait. The write remains committed.
         drop(self.asker.send(result));
     }
+}
+
+fn not_tried<T>() -> Stored<T> {
+    Err(StoreError::Unavailable("the write was not tried".to_owned()))
 }
 
 /// The connection that writes.
@@ -54,7 +58,7 @@ pub(crate) struct Writer {
     pub db: Connection,
     /// All work up to this number is done.
     done: Arc<AtomicU64>,
-    /// All work up to this number is off the list.
+    /// All work up to this number was removed from the table.
     taken_off: u64,
 }
 
@@ -100,18 +104,21 @@ impl Writer {
         }
     }
 
-    /// Runs a write so that it happens as a whole or not at all. An error is of the whole transaction.
+    /// Runs a write in a savepoint. An error means that the whole transaction fails.
     fn run(&self, write: &mut dyn Write) -> Stored<()> {
         self.statement("SAVEPOINT one")?;
-        if !write.run(&self.db) {
-            // Some errors, a full disk for one, end the transaction; then there is nothing to go back to.
+        if let Err(error) = write.run(&self.db) {
+            // A full disk, and some other errors, end the whole transaction.
+            if self.db.is_autocommit() || matches!(error, StoreError::DiskFull(_)) {
+                return Err(error);
+            }
             self.statement("ROLLBACK TO one")?;
         }
         self.statement("RELEASE one")
     }
 
-    /// Takes work that is done off the list. Only now, since doing it again does no harm and a commit of its own
-    /// would cost a sync.
+    /// Removes work that is done from the table. It shares the next transaction, because a commit of its own would cost a
+    /// sync, and repeated work does no harm.
     fn take_off(&self, done: u64) -> Stored<()> {
         if done > self.taken_off {
             execute(&self.db, "DELETE FROM work WHERE number <= ?1", [done.cast_signed()])?;

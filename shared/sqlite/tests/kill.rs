@@ -63,7 +63,7 @@ async fn child() {
 #[tokio::test]
 async fn what_was_answered_survives_a_kill_at_any_moment() {
     let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join("wfg.db");
+    let (path, hard_link) = (folder.path().join("wfg.db"), folder.path().join("hard.db"));
     let mut all = 0;
     for kill in 0..KILLS {
         let first = kill * 100_000;
@@ -84,8 +84,13 @@ async fn what_was_answered_survives_a_kill_at_any_moment() {
             answered.len()
         };
         while hear(lines.next().expect("it writes").expect("text")) < 20 {}
-        let error = Sqlite::open(&path).err().expect("another process has it");
-        assert!(matches!(error, OpenError::InUse { .. }), "{error}");
+        if kill == 0 {
+            std::fs::hard_link(&path, &hard_link).expect("a link");
+        }
+        for name in [&path, &hard_link] {
+            let error = Sqlite::open(name).err().expect("another process has it");
+            assert!(matches!(error, OpenError::InUse { .. }), "{error}");
+        }
         tokio::time::sleep(Duration::from_millis(u64::from(20 + kill * 37))).await;
         child.kill().expect("SIGKILL");
         child.wait().expect("it is gone");

@@ -25,14 +25,14 @@ fn token(name: &TokenName, expires_at: Millis) -> TokenRecord {
     }
 }
 
-/// All that is kept of it, to compare.
+/// The whole record, for comparison.
 fn fields(token: &TokenRecord) -> String {
     serde_json::to_string(token).expect("JSON")
 }
 
-/// A second of the same name is refused and changes nothing; once the first is removed, or has expired, it is kept. Also of
-/// ten at once a single one is.
-pub async fn a_token_is_kept_under_its_name_until_it_is_removed_or_expires<P: Ports + 'static>(ports: Arc<P>) {
+/// A second token with the same name is refused and changes nothing, until the first is removed or has expired. Of ten
+/// concurrent tokens one is stored.
+pub async fn token_is_stored_until_it_is_removed_or_expires<P: Ports + 'static>(ports: Arc<P>) {
     let named = TokenName::new(name("token")).expect("a name");
     let now = Millis::now();
     let first = token(&named, now + secs(3600));
@@ -69,13 +69,13 @@ fn entry(at_ms: Millis, reason: &str) -> AuditEntry {
     AuditEntry { reason: Some(reason.to_owned()), suppressed: 3, ..entry }
 }
 
-/// Also of entries of the same moment, whatever the page's length.
-pub async fn audit_entries_are_listed_newest_first_each_once_from_the_cursor_on<P: Ports + 'static>(ports: Arc<P>) {
+/// Entries of the same millisecond too, for any page length.
+pub async fn audit_entries_are_listed_once_newest_first<P: Ports + 'static>(ports: Arc<P>) {
     let own = name("why");
     let now = Millis::now();
     let mut expected = Vec::new();
     for n in 0..6_u64 {
-        // Pairs of the same moment.
+        // Two in each millisecond.
         let entry = entry(now + secs(n / 2), &own);
         let id = ids::random();
         ports.record(entry.clone(), id).await.expect("the store answers");

@@ -16,11 +16,11 @@ use crate::fixture::{
     new_workflow, outputs_of, put_jobs, report, secs, waiting,
 };
 
-/// The history of a job: the needs it waits for, and the changes that follow.
+/// The history of a job: its needs, and the changes that follow.
 struct Life {
     what: &'static str,
     waits: Vec<u32>,
-    /// It begins as kept by a re-run instead.
+    /// The job begins as kept by a re-run, with these outputs.
     kept: Option<OutputsRef>,
     then: Vec<Change>,
 }
@@ -41,7 +41,7 @@ fn end(outcome: JobOutcome, reported: Option<u32>, error: Option<&str>) -> Chang
     Change::End(End { outcome, at: NOW + secs(9), last_report, error, failed, next })
 }
 
-/// Every phase, by every way that the engine has of getting there.
+/// Every phase, by every sequence of changes that the engine makes.
 fn lives(pool: &PoolId) -> Vec<Life> {
     let ready = |at| Change::BecomeReady { pool: pool.clone(), at, until: None };
     let ready_until = |until| Change::BecomeReady { pool: pool.clone(), at: NOW, until: Some(until) };
@@ -119,7 +119,7 @@ impl Life {
         job
     }
 
-    /// Lives it in the store; the record then.
+    /// Applies the history in the store. Returns the last record.
     async fn live(&self, ports: &impl Ports, key: &JobKey, labels: &LabelSet) -> JobRecord {
         let mut job = self.beginning(key, labels);
         put_jobs(ports, std::slice::from_ref(&job)).await;
@@ -158,11 +158,9 @@ fn expectations(pool: &PoolId) -> Vec<Precondition> {
     all
 }
 
-/// Of every phase and every expectation: the store refuses exactly when [`Precondition::holds`] says no, with the record as
-/// it is, and leaves it.
-pub async fn an_update_applies_exactly_when_its_precondition_holds_and_a_refusal_changes_nothing<P: Ports + 'static>(
-    ports: Arc<P>,
-) {
+/// For every phase and every precondition: the store refuses the update exactly if [`Precondition::holds`] is false, returns
+/// the current record, and leaves it unchanged.
+pub async fn update_applies_exactly_if_its_precondition_holds<P: Ports + 'static>(ports: Arc<P>) {
     let labels = fresh_labels();
     let pool = PoolId::of(&labels);
     let ports = &*ports;
@@ -198,8 +196,9 @@ fn chunks<T>(all: Vec<T>, size: usize) -> Vec<Vec<T>> {
     chunks
 }
 
-/// After every change, in every order that the engine makes them in, a strong read gives [`JobUpdate::apply`]'s record.
-pub async fn every_change_leaves_the_record_that_the_engine_says<P: Ports + 'static>(ports: Arc<P>) {
+/// After every change, in every order that the engine makes them, a strong read returns the record of
+/// [`JobUpdate::apply`].
+pub async fn change_leaves_the_record_that_the_engine_computes<P: Ports + 'static>(ports: Arc<P>) {
     let labels = fresh_labels();
     let run = fresh_run();
     for (index, life) in (0..).zip(lives(&PoolId::of(&labels))) {
@@ -218,8 +217,8 @@ pub async fn every_change_leaves_the_record_that_the_engine_says<P: Ports + 'sta
     }
 }
 
-/// Of every state of a run and every change of it, as [`RunUpdate::apply`] says; a refusal gives the record.
-pub async fn a_control_changes_exactly_as_the_engine_says<P: Ports + 'static>(ports: Arc<P>) {
+/// Every update in every state of a run: the result is that of [`RunUpdate::apply`]. A refusal returns the record.
+pub async fn control_changes_as_the_engine_computes<P: Ports + 'static>(ports: Arc<P>) {
     let at = NOW + secs(5);
     let to = |done_below, failed, cancelled| RunUpdate::Advance(Progress { done_below, failed, cancelled });
     let open = RunUpdate::Open { at };
@@ -276,14 +275,14 @@ pub async fn a_control_changes_exactly_as_the_engine_says<P: Ports + 'static>(po
     }
 }
 
-/// Leaves no run open.
+/// Ends the run, so that it isn't listed in other checks.
 async fn close(ports: &impl Ports, run: &engine::ids::RunKey) {
     ports.update_control(run, RunUpdate::Cancel { at: NOW }).await.expect("the store answers");
     ports.update_control(run, RunUpdate::Finish).await.expect("the store answers");
 }
 
-/// A change of a record that doesn't exist, or was deleted, is refused without one and makes none.
-pub async fn an_update_of_a_missing_record_is_refused_and_creates_none<P: Ports + 'static>(ports: Arc<P>) {
+/// An update of a record that doesn't exist is refused and creates none.
+pub async fn update_of_a_missing_record_creates_none<P: Ports + 'static>(ports: Arc<P>) {
     let labels = fresh_labels();
     let run = fresh_run();
     let absent = waiting(&run, 0, &[], &labels);

@@ -17,15 +17,15 @@ fn key_of(workflow: &WorkflowRecord, expires: Millis) -> Idempotency {
     Idempotency { key: name("key ü"), body: ReportHash::of(["a body"]), workflow: workflow.id.clone(), expires }
 }
 
-/// A workflow as if it was submitted now.
+/// A workflow that is submitted now.
 fn submitted() -> (WorkflowRecord, Control) {
     let (mut workflow, control) = new_workflow(RunState::New);
     workflow.created_at = Millis::now();
     (workflow, control)
 }
 
-/// A commit's workflow, control and key are there when it is answered, as they were given.
-pub async fn a_commit_writes_workflow_control_and_key_at_once<P: Ports + 'static>(ports: Arc<P>) {
+/// After a commit, its workflow, control and key are read as given.
+pub async fn commit_writes_workflow_control_and_key<P: Ports + 'static>(ports: Arc<P>) {
     let (workflow, control) = submitted();
     let kept = key_of(&workflow, Millis::now() + secs(3600));
     assert_eq!(workflow_now(&*ports, &workflow.id).await, None);
@@ -43,8 +43,8 @@ pub async fn a_commit_writes_workflow_control_and_key_at_once<P: Ports + 'static
     assert_eq!(ports.idempotency(&kept.key, Millis::now()).await.expect("the store answers"), Some(kept));
 }
 
-/// Neither the workflow nor its control is there, and what was kept under the key stays.
-pub async fn a_commit_under_a_taken_key_changes_nothing<P: Ports + 'static>(ports: Arc<P>) {
+/// Neither the workflow nor its control exists, and the stored answer of the key stays.
+pub async fn commit_with_a_used_key_changes_nothing<P: Ports + 'static>(ports: Arc<P>) {
     let (first, control) = submitted();
     let kept = key_of(&first, Millis::now() + secs(3600));
     let commit = Commit { workflow: first, replaces: None, control, idempotency: Some(kept.clone()) };
@@ -59,8 +59,8 @@ pub async fn a_commit_under_a_taken_key_changes_nothing<P: Ports + 'static>(port
     assert_eq!(ports.idempotency(&kept.key, Millis::now()).await.expect("the store answers"), Some(kept));
 }
 
-/// An expired key is not found, and may be taken again.
-pub async fn a_key_that_expired_counts_as_absent<P: Ports + 'static>(ports: Arc<P>) {
+/// An expired key is not found and can be used again.
+pub async fn expired_key_counts_as_absent<P: Ports + 'static>(ports: Arc<P>) {
     let (first, control) = submitted();
     let kept = key_of(&first, Millis::now() - secs(3600));
     let commit = Commit { workflow: first, replaces: None, control, idempotency: Some(kept.clone()) };
@@ -79,8 +79,8 @@ pub async fn a_key_that_expired_counts_as_absent<P: Ports + 'static>(ports: Arc<
     assert_eq!(later, None, "asked for a time after its end");
 }
 
-/// `replaces` must name the current run, and that must have ended; a workflow is made only if it isn't there.
-pub async fn a_run_is_replaced_only_once_it_has_ended_and_is_current<P: Ports + 'static>(ports: Arc<P>) {
+/// `replaces` must name the current run, which must have ended. A workflow is created only if it doesn't exist.
+pub async fn only_the_current_run_is_replaced_after_it_has_ended<P: Ports + 'static>(ports: Arc<P>) {
     let (workflow, control) = submitted();
     let next = |from: &WorkflowRecord| WorkflowRecord {
         run: fresh_run(),
@@ -131,8 +131,8 @@ pub async fn a_run_is_replaced_only_once_it_has_ended_and_is_current<P: Ports + 
     assert_eq!(workflow_now(&*ports, &workflow.id).await.as_ref(), Some(&second));
 }
 
-/// The end is set once, and only by whoever names the current run.
-pub async fn a_workflow_ends_once_and_only_in_its_current_run<P: Ports + 'static>(ports: Arc<P>) {
+/// The end is set once, and only if the caller names the current run.
+pub async fn workflow_ends_once_and_only_in_its_current_run<P: Ports + 'static>(ports: Arc<P>) {
     let (workflow, control) = submitted();
     let end = |status| RunEnd { status, at: NOW + secs(7) };
     let ends = async |run: &RunKey, status: Status| {
@@ -149,8 +149,8 @@ pub async fn a_workflow_ends_once_and_only_in_its_current_run<P: Ports + 'static
     assert_eq!(workflow_now(&*ports, &workflow.id).await, Some(ended));
 }
 
-/// Small or large, compressible or not, a definition is read back as submitted, and only for its own run.
-pub async fn a_definition_is_read_back_as_submitted<P: Ports + 'static>(ports: Arc<P>) {
+/// Definitions that are small, large, compressible or incompressible. Each is read only for its own run.
+pub async fn definition_is_read_as_submitted<P: Ports + 'static>(ports: Arc<P>) {
     let noise = |bytes: usize| -> String {
         std::iter::repeat_with(|| hex::encode(engine::ids::random())).take(bytes / 32).collect::<Vec<_>>().join("\n")
     };

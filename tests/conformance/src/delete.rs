@@ -15,8 +15,9 @@ use crate::fixture::{
     lease, new_workflow, outputs_of, put_jobs, secs, source, spec, try_again, waiting, workflow_now,
 };
 
-/// Not one that is open, not one that has moved on since it was read; with its control, and from the list.
-pub async fn a_workflow_is_deleted_only_as_read_and_only_new_or_ended<P: Ports + 'static>(ports: Arc<P>) {
+/// Deletes the control record too, and the entry in the list. Refused if the run is open, or the workflow was changed after it
+/// was read.
+pub async fn workflow_is_deleted_only_as_read_and_not_while_active<P: Ports + 'static>(ports: Arc<P>) {
     let delete = async |workflow: &WorkflowRecord| ports.delete_workflow(workflow).await.expect("the store answers");
     let there = async |workflow: &WorkflowRecord| {
         let (record, control) = (workflow_now(&*ports, &workflow.id).await, control_now(&*ports, &workflow.run).await);
@@ -65,7 +66,7 @@ pub async fn a_workflow_is_deleted_only_as_read_and_only_new_or_ended<P: Ports +
     assert!(!there(&again).await);
 }
 
-/// Large enough for several steps.
+/// The number of jobs: enough for several steps.
 const JOBS: u32 = 300;
 
 struct Written {
@@ -75,7 +76,7 @@ struct Written {
     log: Vec<LogPiece>,
 }
 
-/// A run with jobs, a job's second attempt, specs, shards, outputs and logs.
+/// Stores a run with jobs, a second attempt of a job, specs, shards, outputs and logs.
 async fn written(ports: &impl Ports, labels: &LabelSet) -> Written {
     let run = fresh_run();
     let mut jobs: Vec<_> = (0..JOBS).map(|index| waiting(&run, index, &[], labels)).collect();
@@ -107,7 +108,7 @@ async fn written(ports: &impl Ports, labels: &LabelSet) -> Written {
     Written { run, jobs, outputs, log }
 }
 
-/// What there is of a run: jobs, wait shards, outputs and the definition, log pieces.
+/// Counts a run's records: jobs, wait shards, outputs and the definition, log pieces.
 async fn left(ports: &impl Ports, written: &Written) -> (usize, usize, usize, usize) {
     let key = |index| JobKey::new(&written.run, index);
     let mut jobs = 0;
@@ -131,8 +132,8 @@ async fn left(ports: &impl Ports, written: &Written) -> (usize, usize, usize, us
     (jobs, shards, outputs, logs)
 }
 
-/// Step by step, until there is nothing left: jobs, ready lists, shards, outputs, logs. And nothing else goes.
-pub async fn nothing_is_left_of_a_deleted_run_and_other_runs_stay<P: Ports + 'static>(ports: Arc<P>) {
+/// Repeated steps delete jobs, entries of ready lists, shards, outputs and logs, and nothing of another run.
+pub async fn deleted_run_leaves_nothing_and_other_runs_stay<P: Ports + 'static>(ports: Arc<P>) {
     let (labels, others) = (fresh_labels(), fresh_labels());
     let (pool, other_pool) = (PoolId::of(&labels), PoolId::of(&others));
     let (gone, stays) = tokio::join!(written(&*ports, &labels), written(&*ports, &others));

@@ -69,7 +69,7 @@ pub(crate) fn spec(labels: &LabelSet) -> JobSpec {
     JobSpec { settings, needs: Vec::new(), dependents: vec![7, 9], position: 3 }
 }
 
-/// A job as a run begins with it.
+/// A job of a new run.
 pub(crate) fn waiting(run: &RunKey, index: JobIndex, on: &[JobIndex], labels: &LabelSet) -> JobRecord {
     let id = JobId::new(format!("job-{index}")).expect("an id");
     let phase = Phase::Waiting { on: on.iter().copied().collect() };
@@ -91,10 +91,10 @@ pub(crate) async fn job_now(ports: &impl Ports, key: &JobKey) -> Option<JobRecor
     ports.job(key, Consistency::Strong).await.expect("the store answers")
 }
 
-/// Changes a job as nothing can refuse; the record must then be what the engine says.
+/// Changes a job that has not ended. The record must then be the one that the engine computes.
 pub(crate) async fn change(ports: &impl Ports, record: &JobRecord, change: Change) -> JobRecord {
     let expect = match (&change, &record.phase) {
-        // Only so does the engine start a job that waits.
+        // The engine starts a waiting job only with this precondition.
         (Change::Start(_), Phase::Waiting { on }) => {
             Precondition::WaitingOnlyOn(*on.first().expect("it waits for one"))
         }
@@ -111,7 +111,7 @@ pub(crate) fn become_ready(job: &JobRecord, at: Millis) -> Change {
     Change::BecomeReady { pool: job.pool.clone(), at, until: None }
 }
 
-/// Its first attempt failed.
+/// The change after a failed first attempt.
 pub(crate) fn try_again(job: &JobRecord, at: Millis) -> Change {
     Change::Retry {
         pool: job.pool.clone(),
@@ -142,7 +142,7 @@ pub(crate) fn end(outcome: JobOutcome) -> Change {
     Change::End(End::unreported(outcome, NOW))
 }
 
-/// A workflow of its own, with its control, not yet committed.
+/// A new workflow with its control record, not yet committed.
 pub(crate) fn new_workflow(state: RunState) -> (WorkflowRecord, Control) {
     let workflow = WorkflowRecord {
         id: WorkflowId::new(name("wf")).expect("an id"),
@@ -185,7 +185,7 @@ pub(crate) async fn control_now(ports: &impl Ports, run: &RunKey) -> Option<Cont
     ports.control(run, Consistency::Strong).await.expect("the store answers")
 }
 
-/// Repeats `ask` until the answer is right; panics with the last answer.
+/// Repeats `ask` until the answer is right. Panics with the last answer.
 pub(crate) async fn eventually<T, F>(ask: impl Fn() -> F, right: impl Fn(&T) -> bool) -> T
 where
     T: std::fmt::Debug,
@@ -216,7 +216,7 @@ where
     answers
 }
 
-/// A definition as a client sends it.
+/// A definition as submitted.
 pub(crate) fn source(text: &str) -> Source {
     Source { content_type: "application/yaml".to_owned(), text: text.to_owned() }
 }

@@ -16,15 +16,15 @@ fn cursor(workflow: &WorkflowRecord) -> ListCursor {
     ListCursor { created_at: workflow.created_at, id: workflow.id.clone() }
 }
 
-/// Page by page, each workflow comes once, newest first, and of those of the same moment in the order of their ids.
-pub async fn workflows_are_listed_newest_first_each_once_from_the_cursor_on<P: Ports + 'static>(ports: Arc<P>) {
-    // A stretch of time that no other workflow is of.
+/// Pages list each workflow once, newest first; workflows of the same millisecond by their ids.
+pub async fn workflows_are_listed_once_newest_first<P: Ports + 'static>(ports: Arc<P>) {
+    // No other workflow was created at these times.
     let [a, b, c, d, ..] = ids::random();
     let base = 1_000_000_000_000 + u64::from(u32::from_be_bytes([a, b, c, d])) * 100;
     let mut mine = Vec::new();
     for n in 0..25 {
         let (mut workflow, control) = new_workflow(RunState::New);
-        // Three of each moment.
+        // Three in each millisecond.
         workflow.created_at = Millis(base + n / 3);
         commit_new(&*ports, &workflow, &control).await;
         mine.push(workflow);
@@ -53,8 +53,8 @@ pub async fn workflows_are_listed_newest_first_each_once_from_the_cursor_on<P: P
     assert!(newest.is_sorted_by(|a, b| (b.created_at, &b.id) < (a.created_at, &a.id)), "each once, newest first");
 }
 
-/// A run is listed from its opening, or from a cancel before that, until it is final.
-pub async fn open_runs_are_those_that_are_open_or_cancelling<P: Ports + 'static>(ports: Arc<P>) {
+/// A run is listed after it was opened or cancelled, until it is final.
+pub async fn open_runs_are_open_or_cancelling<P: Ports + 'static>(ports: Arc<P>) {
     let listed = async |run: &RunKey| {
         let runs = ports.open_runs().await?;
         let times = runs.iter().filter(|listed| *listed == run).count();
@@ -88,9 +88,9 @@ pub async fn open_runs_are_those_that_are_open_or_cancelling<P: Ports + 'static>
     becomes(&control.run, false).await;
 }
 
-/// By the time it is due, and from then on; also while it is firing.
-pub async fn timers_are_due_of_runs_that_are_open_or_cancelling<P: Ports + 'static>(ports: Arc<P>) {
-    // Before anything that other checks leave, so that it is among the first.
+/// A timer is listed from its due time on, and while it is firing.
+pub async fn due_timers_are_of_open_or_cancelling_runs<P: Ports + 'static>(ports: Arc<P>) {
+    // Earlier than the timers of other checks, so that it is on the first page.
     let due = NOW - Duration::from_hours(1000);
     let listed = async |run: &RunKey, by| Ok(ports.timers_due(by).await?.iter().any(|listed| listed == run));
     let becomes = async |run: &RunKey, by, is: bool| eventually(|| listed(run, by), |now| *now == is).await;
@@ -112,9 +112,9 @@ pub async fn timers_are_due_of_runs_that_are_open_or_cancelling<P: Ports + 'stat
     becomes(&control.run, due, false).await;
 }
 
-/// From any place on, page by page; and at places in any order, with gaps where there is none. Another run's jobs are
-/// never among them.
-pub async fn jobs_are_given_in_order_and_where_they_were_asked_for<P: Ports + 'static>(ports: Arc<P>) {
+/// Pages start at any index. Jobs can also be read by indexes in any order; a missing job is `None`. Jobs of another run
+/// are never returned.
+pub async fn jobs_are_listed_in_order<P: Ports + 'static>(ports: Arc<P>) {
     const JOBS: u32 = 700;
     let labels = fresh_labels();
     let (run, other) = (fresh_run(), fresh_run());
@@ -143,7 +143,7 @@ pub async fn jobs_are_given_in_order_and_where_they_were_asked_for<P: Ports + 's
     assert_eq!(found, expected);
     assert_eq!(ports.jobs_at(&run, &[], Consistency::Strong).await.expect("the store answers"), []);
     assert_eq!(job_now(&*ports, &JobKey::new(&run, JOBS)).await, None);
-    // A batch that is written again, its answer having been lost, is the same batch.
+    // A batch whose answer was lost is written again.
     let again = vec![NewItem::Job(Box::new(jobs[0].clone())), NewItem::Definition(run.clone(), source("jobs: {}"))];
     for _ in 0..2 {
         ports.put_new(again.clone()).await.expect("the store answers");

@@ -34,8 +34,9 @@ async fn update(ports: &impl Ports, run: &engine::ids::RunKey, update: RunUpdate
     ports.update_control(run, update).await.expect("the store answers").record().expect("it is there")
 }
 
-/// A run opened at once or later, a cancel, and every end of a job, with the record as it was then.
-pub async fn change_events_are_listed_in_order_until_they_are_done<P: Local + 'static>(ports: Arc<P>) {
+/// Events of a run opened at the commit or later, of a cancel, and of every kind of end of a job, each with the record as
+/// of then.
+pub async fn change_events_are_listed_in_order_until_done<P: Local + 'static>(ports: Arc<P>) {
     assert_eq!(process(&*ports).await, []);
     let (workflow, opened) = new_workflow(RunState::Open);
     commit_new(&*ports, &workflow, &opened).await;
@@ -67,8 +68,8 @@ pub async fn change_events_are_listed_in_order_until_they_are_done<P: Local + 's
     assert_eq!(process(&*ports).await, [ended(&last)]);
 }
 
-/// Jobs that a run begins with, kept ones too; every change that isn't an end; refusals; progress and the end of a run.
-pub async fn updates_without_consequences_are_not_listed<P: Local + 'static>(ports: Arc<P>) {
+/// New jobs, also those that a re-run keeps; changes that don't end a job; refused updates; progress and the end of a run.
+pub async fn updates_without_an_event_are_not_listed<P: Local + 'static>(ports: Arc<P>) {
     let labels = fresh_labels();
     let run = fresh_run();
     let mut kept = waiting(&run, 0, &[], &labels);
@@ -105,7 +106,7 @@ pub async fn a_reconcile_is_listed_until_it_is_done<P: Local + 'static>(ports: A
     assert_eq!(process(&*ports).await, reconciles.map(Work::Reconcile));
 }
 
-/// Of every kind, in order, also what is asked for while another piece is worked on.
+/// Batch tasks of every kind, in order, also those added while another is processed.
 pub async fn a_batch_task_is_listed_until_it_is_done<P: Local + 'static>(ports: Arc<P>) {
     let run = fresh_run();
     let kinds = [
@@ -128,8 +129,8 @@ pub async fn a_batch_task_is_listed_until_it_is_done<P: Local + 'static>(ports: 
     assert_eq!(process(&*ports).await, expected);
 }
 
-/// A timer is listed while its run is open or cancelling, at the time it has now, and told of when it is asked for.
-pub async fn timers_are_due_in_the_order_of_their_times<P: Local + 'static>(ports: Arc<P>) {
+/// Only timers of open or cancelling runs count, with their current due times. The callback receives each armed time.
+pub async fn next_timer_is_the_earliest<P: Local + 'static>(ports: Arc<P>) {
     let due = async |by| ports.timers_due(by).await.expect("the store answers");
     let next = async || ports.next_timer().await.expect("the store answers");
     assert_eq!((due(NOW + secs(9999)).await, next().await), (vec![], None));

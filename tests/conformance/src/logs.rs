@@ -27,8 +27,8 @@ async fn read(ports: &impl Ports, job: &JobKey, attempt: u32, after: Option<u64>
     ports.read(job, attempt, after, 100_000_000).await.expect("the store answers")
 }
 
-/// Batches in any order, repeated, and overlapping; of each attempt by itself.
-pub async fn a_log_is_read_in_order_each_piece_once_however_it_came<P: Ports + 'static>(ports: Arc<P>) {
+/// Batches may arrive in any order, repeated and overlapping. Each attempt has its own log.
+pub async fn log_is_read_in_order_each_piece_once<P: Ports + 'static>(ports: Arc<P>) {
     let run = fresh_run();
     let (job, other) = (JobKey::new(&run, 1), JobKey::new(&run, 11));
     assert_eq!(read(&*ports, &job, 0, None).await, []);
@@ -48,8 +48,8 @@ pub async fn a_log_is_read_in_order_each_piece_once_however_it_came<P: Ports + '
     assert_eq!(read(&*ports, &other, 0, None).await, pieces(100..101));
 }
 
-/// After any number: in the middle of a batch, between batches, after all, and for any number of 64 bits.
-pub async fn a_log_goes_on_after_a_sequence_number<P: Ports + 'static>(ports: Arc<P>) {
+/// The number may be inside a batch, between batches, after all of them, and any number of 64 bits.
+pub async fn log_is_read_after_a_sequence_number<P: Ports + 'static>(ports: Arc<P>) {
     let job = JobKey::new(&fresh_run(), 0);
     append(&*ports, &job, 0, pieces(0..10)).await;
     append(&*ports, &job, 0, pieces(10..40)).await;
@@ -62,12 +62,12 @@ pub async fn a_log_goes_on_after_a_sequence_number<P: Ports + 'static>(ports: Ar
     }
 }
 
-/// Page by page, each of about the size that was asked for, all of it is read.
-pub async fn a_read_of_a_log_ends_after_about_so_many_bytes<P: Ports + 'static>(ports: Arc<P>) {
+/// Pages of about the requested size contain the whole log.
+pub async fn read_of_a_log_is_bounded_in_bytes<P: Ports + 'static>(ports: Arc<P>) {
     let job = JobKey::new(&fresh_run(), 0);
     let mut all = Vec::new();
     for batch in 0..12_u64 {
-        // Text that doesn't compress well, up to a piece of 200 KB.
+        // Text that compresses badly, in pieces of up to 200 KB.
         let size = if batch == 7 { 200_000 } else { 1_500 };
         let text = |n: u64| -> String {
             let mut state = n + 1;

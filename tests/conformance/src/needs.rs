@@ -9,7 +9,7 @@ use engine::ports::{Consistency, NewItem, Ports};
 use crate::fixture::{at_once, fresh_labels, fresh_run, job_now, spec, waiting};
 
 /// Specs from 1 KB to 1 MB, and a definition of 1 MB.
-pub async fn a_large_spec_is_read_back_in_the_order_asked_for<P: Ports + 'static>(ports: Arc<P>) {
+pub async fn large_specs_are_read_in_the_requested_order<P: Ports + 'static>(ports: Arc<P>) {
     let labels = fresh_labels();
     let run = fresh_run();
     let sized = |bytes: usize| {
@@ -31,8 +31,8 @@ pub async fn a_large_spec_is_read_back_in_the_order_asked_for<P: Ports + 'static
     assert_eq!(ports.specs(&run, &[]).await.expect("the store answers"), []);
 }
 
-/// What is left is told each time; a member that is absent, and a shard that is, change nothing.
-pub async fn a_shard_loses_its_members_one_by_one_and_twice_is_once<P: Ports + 'static>(ports: Arc<P>) {
+/// Each removal returns the remaining members. Removing an absent member, or one of an absent shard, changes nothing.
+pub async fn shard_member_is_removed_once<P: Ports + 'static>(ports: Arc<P>) {
     let run = fresh_run();
     let key = JobKey::new(&run, 300);
     let other = JobKey::new(&run, 30);

@@ -9,11 +9,11 @@ use protocol::Outputs;
 
 use crate::fixture::{fresh_run, name, outputs_of};
 
-/// Bytes of one value.
+/// The sizes of a value in bytes.
 const SIZES: [usize; 4] = [100, 70_000, 900_000, 1_040_000];
 
 fn sized(bytes: usize) -> Outputs {
-    // Quotes, line ends and other letters, which a store may write in more than one byte.
+    // Quotes, line ends and other characters that a store may encode in several bytes.
     let value: String = "ä\"\n\\\u{1F980}\r\t%25 "
         .chars()
         .cycle()
@@ -29,8 +29,8 @@ async fn read(ports: &impl Ports, job: &JobKey, id: &str, size: usize) -> Option
     ports.outputs(job, id, size, Consistency::Strong).await.expect("the store answers")
 }
 
-/// From a line to the most that a job may give, each under its own job and id.
-pub async fn outputs_of_any_size_come_back_byte_for_byte<P: Ports + 'static>(ports: Arc<P>) {
+/// Outputs from one line up to the limit of a job, each under its own job and id.
+pub async fn outputs_of_any_size_are_read_byte_for_byte<P: Ports + 'static>(ports: Arc<P>) {
     let run = fresh_run();
     for (index, bytes) in (0..).zip(SIZES) {
         let job = JobKey::new(&run, index);
@@ -44,8 +44,8 @@ pub async fn outputs_of_any_size_come_back_byte_for_byte<P: Ports + 'static>(por
     }
 }
 
-/// A re-run's copy is its own.
-pub async fn copied_outputs_outlive_the_run_they_came_from<P: Ports + 'static>(ports: Arc<P>) {
+/// A copy of a re-run exists on its own.
+pub async fn copied_outputs_outlive_their_first_run<P: Ports + 'static>(ports: Arc<P>) {
     let (old, new) = (fresh_run(), fresh_run());
     for bytes in SIZES {
         let (from, to) = (JobKey::new(&old, 4), JobKey::new(&new, 2));

@@ -17,8 +17,8 @@ use crate::fixture::{
 /// Number of concurrent calls.
 const MANY: u32 = 20;
 
-/// A job is given to one of many claimers; every other one is shown the winner's record.
-pub async fn of_twenty_starts_at_once_one_wins_and_the_others_see_it<P: Ports + 'static>(ports: Arc<P>) {
+/// One of many claimers gets the job. The others get the winner's record.
+pub async fn one_of_twenty_concurrent_starts_wins<P: Ports + 'static>(ports: Arc<P>) {
     let labels = fresh_labels();
     for index in 0..5 {
         let job = waiting(&fresh_run(), index, &[], &labels);
@@ -32,15 +32,15 @@ pub async fn of_twenty_starts_at_once_one_wins_and_the_others_see_it<P: Ports + 
         }))
         .await;
         let now = job_now(&*ports, &job.key).await.expect("it is there");
-        let winners: Vec<_> = answers.iter().filter(|answer| matches!(answer, Updated::Done(_))).collect();
-        assert_eq!(winners, [&Updated::Done(now.clone())]);
+        let done: Vec<_> = answers.iter().filter(|answer| matches!(answer, Updated::Done(_))).collect();
+        assert_eq!(done, [&Updated::Done(now.clone())]);
         let refused = Updated::ConditionFailed(Some(now));
         assert_eq!(answers.iter().filter(|answer| **answer == refused).count(), MANY as usize - 1);
     }
 }
 
-/// No need that was dropped is there again because another was dropped at the same time.
-pub async fn twenty_needs_dropped_at_once_are_all_gone<P: Ports + 'static>(ports: Arc<P>) {
+/// No concurrent removal of another need undoes a removal.
+pub async fn twenty_concurrent_removals_of_needs_all_take_effect<P: Ports + 'static>(ports: Arc<P>) {
     let all: Vec<u32> = (0..=MANY).collect();
     let job = waiting(&fresh_run(), 0, &all, &fresh_labels());
     put_jobs(&*ports, std::slice::from_ref(&job)).await;
@@ -55,79 +55,72 @@ pub async fn twenty_needs_dropped_at_once_are_all_gone<P: Ports + 'static>(ports
     assert_eq!(now.phase, Phase::Waiting { on: [MANY].into() });
 }
 
-/// Commits at once may also be told to try again, on a store whose transactions get in each other's way.
-async fn commit_at_last(ports: &impl Ports, commit: Commit) -> Committed {
-    for _ in 0..100 {
-        match ports.commit(commit.clone()).await {
-            Ok(committed) => return committed,
-            Err(StoreError::Unavailable(_)) => tokio::time::sleep(Duration::from_millis(20)).await,
-            Err(error) => panic!("{error}"),
+/// Concurrent commits. A store whose transactions conflict may refuse one with [`StoreError::Unavailable`]; it is
+/// repeated. Exactly one succeeds and the others get `refusal`. Returns the commits, the successful one first.
+async fn one_commits<P: Ports + 'static>(ports: &Arc<P>, commits: Vec<Commit>, refusal: Committed) -> Vec<Commit> {
+    let answers = at_once(commits.iter().cloned().map(|commit| {
+        let ports = Arc::clone(ports);
+        async move {
+            for _ in 0..100 {
+                match ports.commit(commit.clone()).await {
+                    Ok(committed) => return committed,
+                    Err(StoreError::Unavailable(_)) => tokio::time::sleep(Duration::from_millis(20)).await,
+                    Err(error) => panic!("{error}"),
+                }
+            }
+            panic!("a commit that fails a hundred times")
         }
-    }
-    panic!("a commit that is told to try again a hundred times")
-}
-
-/// Of many submissions with one key, exactly one is committed.
-pub async fn of_twenty_commits_under_one_key_one_wins<P: Ports + 'static>(ports: Arc<P>) {
-    let key = name("key");
-    let commits: Vec<Commit> = (0..MANY)
-        .map(|_| {
-            let (mut workflow, control) = new_workflow(RunState::New);
-            workflow.created_at = Millis::now();
-            let idempotency = Some(Idempotency {
-                key: key.clone(),
-                body: ReportHash::of(["body"]),
-                workflow: workflow.id.clone(),
-                expires: Millis::now() + secs(24 * 3600),
-            });
-            Commit { workflow, replaces: None, control, idempotency }
-        })
-        .collect();
-    let answers = at_once(commits.clone().into_iter().map(|commit| {
-        let ports = Arc::clone(&ports);
-        async move { commit_at_last(&*ports, commit).await }
     }))
     .await;
-    assert_eq!(answers.iter().filter(|answer| **answer == Committed::Yes).count(), 1, "{answers:?}");
-    assert_eq!(answers.iter().filter(|answer| **answer == Committed::KeyTaken).count(), MANY as usize - 1);
-    let kept = ports.idempotency(&key, Millis::now()).await.expect("the store answers").expect("it was just kept");
-    for (commit, answer) in commits.iter().zip(answers) {
-        let real = answer == Committed::Yes;
-        assert_eq!(kept.workflow == commit.workflow.id, real);
-        assert_eq!(workflow_now(&*ports, &commit.workflow.id).await.is_some(), real);
-        assert_eq!(control_now(&*ports, &commit.control.run).await.is_some(), real);
+    let (won, lost): (Vec<_>, Vec<_>) =
+        commits.into_iter().zip(&answers).partition(|(_, answer)| **answer == Committed::Yes);
+    assert_eq!(won.len(), 1, "{answers:?}");
+    assert!(lost.iter().all(|(_, answer)| **answer == refusal), "{answers:?}");
+    let all: Vec<Commit> = won.into_iter().chain(lost).map(|(commit, _)| commit).collect();
+    for (n, commit) in all.iter().enumerate() {
+        assert_eq!(control_now(&**ports, &commit.control.run).await.is_some(), n == 0);
+    }
+    all
+}
+
+/// Of concurrent submissions with one key, exactly one is committed.
+pub async fn one_of_twenty_concurrent_commits_with_one_key_wins<P: Ports + 'static>(ports: Arc<P>) {
+    let key = name("key");
+    let commit = |_| {
+        let (mut workflow, control) = new_workflow(RunState::New);
+        workflow.created_at = Millis::now();
+        let idempotency = Some(Idempotency {
+            key: key.clone(),
+            body: ReportHash::of(["body"]),
+            workflow: workflow.id.clone(),
+            expires: Millis::now() + secs(24 * 3600),
+        });
+        Commit { workflow, replaces: None, control, idempotency }
+    };
+    let commits = one_commits(&ports, (0..MANY).map(commit).collect(), Committed::KeyTaken).await;
+    let kept = ports.idempotency(&key, Millis::now()).await.expect("the store answers").expect("it was just stored");
+    assert_eq!(kept.workflow, commits[0].workflow.id);
+    for (n, commit) in commits.iter().enumerate() {
+        assert_eq!(workflow_now(&*ports, &commit.workflow.id).await.is_some(), n == 0);
     }
 }
 
-/// Of many re-runs at once, one is the workflow's next run.
-pub async fn of_twenty_runs_that_replace_one_a_single_one_does<P: Ports + 'static>(ports: Arc<P>) {
+/// Of concurrent re-runs, exactly one becomes the workflow's next run.
+pub async fn one_of_twenty_concurrent_reruns_wins<P: Ports + 'static>(ports: Arc<P>) {
     let (mut workflow, control) = new_workflow(RunState::New);
     workflow.ended = Some(RunEnd { status: Status::Failure, at: NOW });
     commit_new(&*ports, &workflow, &control).await;
-    let commits: Vec<Commit> = (0..MANY)
-        .map(|_| {
-            let next = WorkflowRecord { run: fresh_run(), number: 2, ended: None, ..workflow.clone() };
-            let control = control_of(&next, RunState::New);
-            Commit { workflow: next, replaces: Some(workflow.run.clone()), control, idempotency: None }
-        })
-        .collect();
-    let answers = at_once(commits.clone().into_iter().map(|commit| {
-        let ports = Arc::clone(&ports);
-        async move { commit_at_last(&*ports, commit).await }
-    }))
-    .await;
-    assert_eq!(answers.iter().filter(|answer| **answer == Committed::Yes).count(), 1, "{answers:?}");
-    assert_eq!(answers.iter().filter(|answer| **answer == Committed::Superseded).count(), MANY as usize - 1);
-    let now = workflow_now(&*ports, &workflow.id).await.expect("it is there");
-    for (commit, answer) in commits.iter().zip(answers) {
-        let real = answer == Committed::Yes;
-        assert_eq!(now == commit.workflow, real);
-        assert_eq!(control_now(&*ports, &commit.control.run).await.is_some(), real);
-    }
+    let commit = |_| {
+        let next = WorkflowRecord { run: fresh_run(), number: 2, ended: None, ..workflow.clone() };
+        let control = control_of(&next, RunState::New);
+        Commit { workflow: next, replaces: Some(workflow.run.clone()), control, idempotency: None }
+    };
+    let commits = one_commits(&ports, (0..MANY).map(commit).collect(), Committed::Superseded).await;
+    assert_eq!(workflow_now(&*ports, &workflow.id).await.as_ref(), Some(&commits[0].workflow));
 }
 
-/// A lease that ends by itself and one that a cancel ends: the job ends once.
-pub async fn a_cancel_and_an_end_at_once_have_one_winner<P: Ports + 'static>(ports: Arc<P>) {
+/// A failure and a cancel at the same time end the job once.
+pub async fn concurrent_cancel_and_end_have_one_winner<P: Ports + 'static>(ports: Arc<P>) {
     let labels = fresh_labels();
     for _ in 0..10 {
         let job = waiting(&fresh_run(), 0, &[], &labels);

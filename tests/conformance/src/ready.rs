@@ -22,21 +22,21 @@ fn head(job: &JobRecord) -> ReadyHead {
     ReadyHead { at: job.ready_at.expect("it is ready"), job: job.key.clone() }
 }
 
-/// Reads the list until it is this one.
+/// Reads the list until it equals this one.
 async fn heads_become(ports: &impl Ports, pool: &PoolId, now: Millis, jobs: &[&JobRecord]) {
     let mut expected: Vec<ReadyHead> = jobs.iter().map(|job| head(job)).collect();
     expected.sort();
     let ask = async || {
         let mut heads = ports.ready_heads(pool, now).await?;
-        // A store may keep a list in parts; a claim merges them.
+        // A store may split a list into shards; a claim merges them.
         heads.sort();
         Ok(heads)
     };
     eventually(ask, |heads| *heads == expected).await;
 }
 
-/// All that may start by now and none that may not; other pools' jobs are not among them.
-pub async fn a_ready_list_gives_the_oldest_that_may_start<P: Ports + 'static>(ports: Arc<P>) {
+/// All jobs of the pool that may start now, and no others.
+pub async fn ready_list_returns_the_oldest_due_jobs<P: Ports + 'static>(ports: Arc<P>) {
     let (labels, others) = (fresh_labels(), fresh_labels());
     let (pool, empty) = (PoolId::of(&labels), PoolId::of(&fresh_labels()));
     let (run, second) = (fresh_run(), fresh_run());
@@ -58,12 +58,8 @@ pub async fn a_ready_list_gives_the_oldest_that_may_start<P: Ports + 'static>(po
     eventually(|| ports.ready_count(&empty), |count| *count == (0, None)).await;
 }
 
-/// Out when it starts or ends; in again, at its new time, for another try.
-pub async fn a_job_leaves_its_ready_list_when_it_starts_or_ends_and_comes_back_when_it_is_tried_again<
-    P: Ports + 'static,
->(
-    ports: Arc<P>,
-) {
+/// A job leaves the list when it starts or ends, and enters it again for another try, with its new time.
+pub async fn only_ready_jobs_are_in_the_ready_list<P: Ports + 'static>(ports: Arc<P>) {
     let labels = fresh_labels();
     let pool = PoolId::of(&labels);
     let run = fresh_run();
@@ -86,15 +82,15 @@ pub async fn a_job_leaves_its_ready_list_when_it_starts_or_ends_and_comes_back_w
     eventually(|| ports.ready_count(&pool), |count| *count == (0, None)).await;
 }
 
-/// However many wait, a read gives a few, the oldest of all among them.
-pub async fn the_heads_of_a_long_list_are_few<P: Ports + 'static>(ports: Arc<P>) {
+/// However many jobs are ready, a read returns a few, including the oldest.
+pub async fn number_of_heads_is_bounded<P: Ports + 'static>(ports: Arc<P>) {
     const WAITING: u32 = 300;
     let labels = fresh_labels();
     let pool = PoolId::of(&labels);
     let run = fresh_run();
     let mut jobs = Vec::new();
     for index in 0..WAITING {
-        // Not in the order of their places.
+        // Not in the order of their indexes.
         let at = NOW - secs(u64::from((index * 77) % WAITING));
         jobs.push(ready(&*ports, &run, index, &labels, at).await);
     }

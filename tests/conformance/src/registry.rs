@@ -13,8 +13,8 @@ async fn listed(ports: &impl Ports, pool: &Pool) -> engine::ports::Stored<Vec<Po
     Ok(ports.pools().await?.into_iter().filter(|other| other.id == pool.id).collect())
 }
 
-/// Of one label and of many, with secrets and without, added by two submissions, also at once.
-pub async fn a_pool_is_added_once_and_keeps_its_labels_and_secrets<P: Ports + 'static>(ports: Arc<P>) {
+/// Pools with one label and several, with secrets and without, added by two submissions, also concurrently.
+pub async fn added_pool_keeps_its_labels_and_secrets<P: Ports + 'static>(ports: Arc<P>) {
     let few = Pool::of(fresh_labels());
     let names: Vec<String> = (0..32).map(|_| name("l")).collect();
     let many = Pool::of(LabelSet::parse(names.iter().map(String::as_str)).expect("labels"));
@@ -34,9 +34,9 @@ pub async fn a_pool_is_added_once_and_keeps_its_labels_and_secrets<P: Ports + 's
     }
 }
 
-/// Where there are queues, one that a worker wants is the pool's, stays it when the pool is added again, and takes
+/// If the store has queues: a wanted queue is stored with the pool, stays when the pool is added again, and accepts
 /// tickets.
-pub async fn a_wanted_queue_is_known_with_its_pool<P: Ports + 'static>(ports: Arc<P>) {
+pub async fn wanted_queue_is_stored_with_its_pool<P: Ports + 'static>(ports: Arc<P>) {
     let secrets = [SecretName::new("A").expect("a name")].into();
     let pool = Pool::with_secrets(fresh_labels(), secrets);
     ports.add_pools(vec![pool.clone()]).await.expect("the store answers");
@@ -75,8 +75,8 @@ async fn among(ports: &impl Ports, id: &WorkerId) -> engine::ports::Stored<Vec<W
     Ok(ports.workers(Millis::now()).await?.into_iter().filter(|worker| worker.id == *id).collect())
 }
 
-/// As it was given; what replaces it replaces all of it; removed, it is gone, and may be removed again.
-pub async fn a_worker_is_kept_replaced_and_removed<P: Ports + 'static>(ports: Arc<P>) {
+/// A worker is read as given. A later record replaces all of it. A removed worker can be removed again.
+pub async fn worker_is_stored_replaced_and_removed<P: Ports + 'static>(ports: Arc<P>) {
     let first = worker();
     let of_id = || ports.worker(&first.id, Millis::now());
     eventually(of_id, Option::is_none).await;
@@ -100,8 +100,8 @@ pub async fn a_worker_is_kept_replaced_and_removed<P: Ports + 'static>(ports: Ar
     eventually(|| among(&*ports, &first.id), Vec::is_empty).await;
 }
 
-/// A worker that was last heard of over a day ago isn't among the workers.
-pub async fn a_worker_not_heard_of_for_a_day_is_forgotten<P: Ports + 'static>(ports: Arc<P>) {
+/// A worker last seen more than a day ago isn't listed.
+pub async fn worker_unseen_for_a_day_is_not_listed<P: Ports + 'static>(ports: Arc<P>) {
     let old = WorkerRecord { last_seen: Millis::now() - secs(25 * 3600), ..worker() };
     let young = WorkerRecord { last_seen: Millis::now() - secs(23 * 3600), ..worker() };
     for worker in [&young, &old] {

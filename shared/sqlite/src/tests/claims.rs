@@ -11,7 +11,7 @@ use protocol::requests::Claim;
 use protocol::{JobId, LabelSet, Millis, WorkerId, WorkflowId};
 
 use super::examined::steps;
-use crate::Sqlite;
+use crate::store::Sqlite;
 
 const POOLS: u32 = 50;
 const CLAIMS: u32 = 20;

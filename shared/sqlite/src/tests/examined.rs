@@ -5,7 +5,7 @@ use std::ops::{Deref, DerefMut};
 
 use rusqlite::{CachedStatement, Connection, StatementStatus};
 
-use crate::Sqlite;
+use crate::store::Sqlite;
 
 thread_local! {
     /// Steps of SQLite's virtual machine that statements took on this thread: some for each row they look at.
@@ -59,7 +59,7 @@ impl Drop for Examined<'_> {
 }
 
 /// What is read as a whole when a store is opened, and from then on known.
-const READ_ONCE: &str = "SELECT labels, secrets FROM pools";
+const READ_ONCE: &str = "SELECT record FROM pools";
 
 /// Sees that a statement finds its rows by an index, or goes through one in its order, and never sorts.
 fn uses_an_index(db: &Connection, text: &str) {

@@ -1,0 +1,43 @@
+//! The type that implements the ports, and the settings of the AWS libraries.
+
+use aws_config::retry::RetryConfig;
+use aws_config::{BehaviorVersion, ConfigLoader, SdkConfig};
+
+use crate::config::Config;
+use crate::objects::Objects;
+use crate::table::Table;
+
+/// A call that fails for a passing reason is tried this often, with full jitter between the tries.
+const ATTEMPTS: u32 = 5;
+
+/// The ports.
+pub struct Aws {
+    pub(crate) jobs: Table,
+    pub(crate) logs: Table,
+    pub(crate) objects: Objects,
+    pub(crate) queues: aws_sdk_sqs::Client,
+    pub(crate) config: Config,
+}
+
+impl Aws {
+    /// Settings of the AWS libraries: credentials, region and endpoint from the environment, the profile or the
+    /// machine's role, and how often a call is tried.
+    #[must_use]
+    pub fn settings() -> ConfigLoader {
+        aws_config::defaults(BehaviorVersion::v2026_01_12())
+            .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
+    }
+
+    /// Ports on these tables, queues and bucket, with these settings of the AWS libraries.
+    #[must_use]
+    pub fn with_settings(config: Config, settings: &SdkConfig) -> Self {
+        let dynamo = aws_sdk_dynamodb::Client::new(settings);
+        Self {
+            jobs: Table::new(dynamo.clone(), config.jobs_table.clone()),
+            logs: Table::new(dynamo, config.logs_table.clone()),
+            objects: Objects::new(settings, config.bucket.clone()),
+            queues: aws_sdk_sqs::Client::new(settings),
+            config,
+        }
+    }
+}
