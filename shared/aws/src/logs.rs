@@ -25,13 +25,24 @@ fn sort(first: u64, last: u64) -> String {
 }
 
 impl LogStore for Aws {
-    async fn append(&self, job: &JobKey, attempt: u32, pieces: Vec<LogPiece>) -> Stored<()> {
+    async fn append(&self, job: &JobKey, attempt: u32, pieces: Vec<LogPiece>, before: u64) -> Stored<()> {
         let (Some(first), Some(last)) = (pieces.first(), pieces.last()) else { return Ok(()) };
         let partition = partition(job, attempt);
         let sort = sort(first.sequence, last.sequence);
         let batch = serde_json::to_vec(&pieces).map_err(corrupt)?;
         let object = format!("logs/{}/{}/{attempt}/{sort}", job.run, job.index);
-        self.logs.put(self.data_item((partition, sort), &batch, IN_ITEM, object).await?).await
+        let mut item = self.data_item((partition, sort), &batch, IN_ITEM, object).await?;
+        let size = before + pieces.iter().map(|piece| piece.data.len() as u64).sum::<u64>();
+        item.insert("size".to_owned(), item::number(size));
+        self.logs.put(item).await
+    }
+
+    async fn size(&self, job: &JobKey, attempt: u32) -> Stored<u64> {
+        let partition = partition(job, attempt);
+        let last = Query { descending: true, limit: Some(1), how: Consistency::Strong, ..Query::of(&partition) };
+        let last = self.logs.query(last).await?.pop();
+        let size = last.as_ref().and_then(|item| item.get("size")?.as_n().ok()?.parse().ok());
+        Ok(size.unwrap_or(0))
     }
 
     async fn read(&self, job: &JobKey, attempt: u32, after: Option<u64>, bytes: usize) -> Stored<Vec<LogPiece>> {

@@ -180,6 +180,10 @@ impl RunStore for Aws {
         Ok(runs(&self.jobs.query(query).await?))
     }
 
+    async fn renew(&self, _workflow: &WorkflowRecord, _jobs: u32) -> Stored<()> {
+        Ok(())
+    }
+
     async fn delete_workflow(&self, as_read: &WorkflowRecord) -> Stored<bool> {
         let workflow = Expression::conditions().when_is("run", "=", string(as_read.run.as_str()));
         let (workflow, control) = match as_read.ended {

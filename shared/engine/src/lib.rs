@@ -126,6 +126,7 @@ struct Caches {
     tokens: access::TokensCache,
     refusals: audit::RefusalsCache,
     secrets: secrets::SecretsCache,
+    log_sizes: logs::LogSizesCache,
 }
 
 impl Caches {
@@ -138,6 +139,7 @@ impl Caches {
             tokens: access::tokens_cache(),
             refusals: audit::refusals_cache(),
             secrets: secrets::secrets_cache(),
+            log_sizes: logs::log_sizes_cache(),
         }
     }
 }

@@ -1,13 +1,16 @@
 //! Processes change events, queued messages and timers in one process, for stores without streams and queues.
 
-use protocol::Millis;
+use protocol::{Millis, limits};
 
 use crate::Scheduling;
 use crate::error::{EngineError, Result};
 use crate::ids::RunKey;
-use crate::messages::{QueueMessage, Work};
-use crate::ports::{Dispatcher, JobStore, LocalWork, RunStore, StoreError, WorkerRegistry};
+use crate::messages::{BatchKind, BatchTask, QueueMessage, Work};
+use crate::ports::{Consistency, Dispatcher, JobStore, LocalWork, RunStore, StoreError, WorkerRegistry};
 use crate::run::{MAX_TIMER_DELAY, RunUpdate};
+
+/// Expired workflows that one call lists.
+const EXPIRED: usize = 100;
 
 impl<P: LocalWork + RunStore + JobStore + WorkerRegistry + Dispatcher> Scheduling<'_, P> {
     /// Processes all listed work until the list is empty. Only one caller may run this at a time.
@@ -45,6 +48,31 @@ impl<P: LocalWork + RunStore + JobStore + WorkerRegistry + Dispatcher> Schedulin
             self.fire_timer(run).await?;
         }
         Ok(())
+    }
+
+    /// Deletes workflows that have been kept for [`limits::RETENTION`], for a store that doesn't remove expired records by
+    /// itself.
+    pub async fn expire_workflows(self) -> Result<()> {
+        loop {
+            let before = self.engine.now() - limits::RETENTION;
+            let expired = self.engine.ports.expired(before, EXPIRED).await?;
+            let mut deleted = 0;
+            for workflow in &expired {
+                let control = self.engine.ports.control(&workflow.run, Consistency::Strong).await?;
+                if let Some(control) = control
+                    && self.engine.ports.delete_workflow(workflow).await?
+                {
+                    let kind = BatchKind::Delete { jobs: control.jobs };
+                    let run = workflow.run.clone();
+                    self.engine.ports.send_batch(BatchTask { run, kind, from: 0 }).await?;
+                    deleted += 1;
+                }
+            }
+            // Those that were not deleted have changed since they were listed.
+            if deleted < EXPIRED {
+                return Ok(());
+            }
+        }
     }
 
     /// Fires a run's timer. A run whose records can't be read is skipped, so that it doesn't block the others.

@@ -1,12 +1,17 @@
 //! Logs: appends pieces from workers and reads pages for the API.
 
+use std::time::Duration;
+
 use protocol::requests::LogPiece;
 use protocol::wire::LogChunk;
 use protocol::{JobId, Millis, WorkflowId, limits};
 
 use crate::Queries;
 use crate::Reports;
+use crate::cache::Cache;
 use crate::error::{EngineError, LeaseLost, Result};
+use crate::ids::JobKey;
+use crate::job::JobRecord;
 use crate::ports::{Consistency, JobStore, LogStore, RunStore};
 use crate::run::RunState;
 use crate::secrets;
@@ -15,6 +20,24 @@ use crate::secrets;
 const PAGE: usize = 2_000_000;
 /// The maximum size in bytes of a piece's other fields in a response.
 const AROUND: usize = 350;
+
+/// The size of a log is read again from the store after this long, because other processes may append to it.
+const SIZE_TTL: Duration = Duration::from_mins(1);
+const SIZES_CACHED: usize = 4096;
+
+/// The size of an attempt's log, as this process knows it.
+#[derive(Clone, Copy)]
+pub(crate) struct LogSize {
+    bytes: u64,
+    read_at: Millis,
+}
+
+/// The sizes of the logs that this process appends to.
+pub(crate) type LogSizesCache = Cache<(JobKey, u32), LogSize>;
+
+pub(crate) fn log_sizes_cache() -> LogSizesCache {
+    Cache::new(SIZE_TTL, SIZES_CACHED)
+}
 
 /// A page of a job's log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,8 +88,49 @@ impl<P: RunStore + JobStore + LogStore> Reports<'_, P> {
             let spec = self.engine.records().spec(&job).await?;
             secrets::hide(self.engine.job_secrets().masker(&spec.secrets).await?, &mut pieces);
         }
-        Ok(self.engine.ports.append(&job.key, job.attempt, pieces).await?)
+        self.append_to_limit(&job, pieces).await
     }
+
+    /// Appends pieces until the log has [`limits::LOG_PER_ATTEMPT`] bytes. Further pieces are dropped, and the log says so.
+    async fn append_to_limit(self, job: &JobRecord, mut pieces: Vec<LogPiece>) -> Result<()> {
+        let now = self.engine.now();
+        let log = (job.key.clone(), job.attempt);
+        let known = self.engine.caches.log_sizes.get(&log, now).filter(|size| now.since(size.read_at) < SIZE_TTL);
+        let size = match known {
+            Some(size) => size,
+            None => LogSize { bytes: self.engine.ports.size(&job.key, job.attempt).await?, read_at: now },
+        };
+        let bytes = size.bytes + cut_to_limit(&mut pieces, size.bytes);
+        self.engine.caches.log_sizes.insert(log, LogSize { bytes, ..size }, now);
+        if pieces.is_empty() {
+            return Ok(());
+        }
+        Ok(self.engine.ports.append(&job.key, job.attempt, pieces, size.bytes).await?)
+    }
+}
+
+/// Drops what exceeds the limit of a log that has `before` bytes, and marks where it was cut. Returns the size of the rest.
+fn cut_to_limit(pieces: &mut Vec<LogPiece>, before: u64) -> u64 {
+    let limit = limits::LOG_PER_ATTEMPT as u64;
+    let mut size = before;
+    let mut at = 0;
+    while at < pieces.len() {
+        if size > limit {
+            // The log was cut and marked before.
+            pieces.truncate(at);
+            break;
+        }
+        let data = &mut pieces[at].data;
+        let room = usize::try_from(limit - size).unwrap_or(usize::MAX);
+        if data.len() > room {
+            data.truncate(data.floor_char_boundary(room));
+            data.push_str(&format!("\n[cut here: a job's log may have {} MB]\n", limit >> 20));
+            pieces.truncate(at + 1);
+        }
+        size += pieces[at].data.len() as u64;
+        at += 1;
+    }
+    size - before
 }
 
 impl<P: RunStore + JobStore + LogStore> Queries<'_, P> {
@@ -126,6 +190,26 @@ fn first_page(pieces: &[LogPiece]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn log_is_cut_at_its_limit_and_marked_once() {
+        let piece = |sequence: u64, size: u64| LogPiece {
+            sequence,
+            data: "x".repeat(usize::try_from(size).expect("small")),
+            timestamp_ms: Millis(1),
+            stream: protocol::wire::Stream::Stdout,
+        };
+        let limit = limits::LOG_PER_ATTEMPT as u64;
+        let mut fits = vec![piece(0, 4), piece(1, 6)];
+        assert_eq!((cut_to_limit(&mut fits, limit - 10), fits.len()), (10, 2));
+        let mut cut = vec![piece(0, 4), piece(1, 6), piece(2, 1)];
+        let size = cut_to_limit(&mut cut, limit - 7);
+        assert_eq!(cut.len(), 2);
+        assert!(cut[1].data.starts_with("xxx\n[cut here: a job's log may have 64 MB]"), "{:?}", cut[1].data);
+        assert!(size > 7, "the next piece finds a log beyond the limit");
+        let mut dropped = vec![piece(3, 1), piece(4, 0)];
+        assert_eq!((cut_to_limit(&mut dropped, limit - 7 + size), dropped.len()), (0, 0));
+    }
 
     #[test]
     fn too_many_or_too_long_log_pieces_are_refused_with_value_and_limit() {

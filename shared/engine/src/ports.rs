@@ -172,6 +172,9 @@ pub trait RunStore: Send + Sync {
     /// Returns open or cancelling runs whose timer is firing or was due by `by`, earliest first, up to a few hundred.
     /// Eventually consistent.
     fn timers_due(&self, by: Millis) -> impl Future<Output = Stored<Vec<RunKey>>> + Send;
+    /// Keeps all records of a run that has not been started for [`protocol::limits::RETENTION`] from now on. The caller starts the run
+    /// afterwards. Without this call, a store may remove them that long after they were written.
+    fn renew(&self, workflow: &WorkflowRecord, jobs: u32) -> impl Future<Output = Stored<()>> + Send;
     /// Deletes a workflow and its control record, if the workflow is still as read and its run is new or final.
     /// Returns true if it did.
     fn delete_workflow(&self, as_read: &WorkflowRecord) -> impl Future<Output = Stored<bool>> + Send;
@@ -258,8 +261,17 @@ pub trait ArtifactStore: Send + Sync {
 
 /// Logs.
 pub trait LogStore: Send + Sync {
-    /// Stores a batch of log pieces. A repeated call has no further effect.
-    fn append(&self, job: &JobKey, attempt: u32, pieces: Vec<LogPiece>) -> impl Future<Output = Stored<()>> + Send;
+    /// Stores a batch of log pieces. A repeated call has no further effect. `before` is the size of the attempt's log so
+    /// far, as [`Self::size`] returns it; a store may keep it with the batch.
+    fn append(
+        &self,
+        job: &JobKey,
+        attempt: u32,
+        pieces: Vec<LogPiece>,
+        before: u64,
+    ) -> impl Future<Output = Stored<()>> + Send;
+    /// Returns about how many bytes of text the log of an attempt has. A piece that was sent twice may count twice.
+    fn size(&self, job: &JobKey, attempt: u32) -> impl Future<Output = Stored<u64>> + Send;
     /// Returns the pieces after a sequence number, ascending and without duplicates, up to about `bytes`.
     fn read(
         &self,
@@ -379,6 +391,9 @@ pub trait LocalWork: Send + Sync {
     fn next_work(&self) -> impl Future<Output = Stored<Option<(u64, Work)>>> + Send;
     /// Removes an item of work from the list.
     fn work_done(&self, number: u64) -> impl Future<Output = Stored<()>> + Send;
+    /// Returns up to `limit` workflows whose current run is not open or cancelling, and was started before `before`, or
+    /// submitted before if it was never started. Other stores remove these by themselves.
+    fn expired(&self, before: Millis, limit: usize) -> impl Future<Output = Stored<Vec<WorkflowRecord>>> + Send;
     /// Returns when the first timer of an open or cancelling run is due.
     fn next_timer(&self) -> impl Future<Output = Stored<Option<Millis>>> + Send;
     /// Registers a callback that receives the due time of every timer armed after this call.

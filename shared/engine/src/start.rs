@@ -1,5 +1,7 @@
 //! Starts a run of a workflow: the first run or a re-run.
 
+use std::time::Duration;
+
 use futures::FutureExt;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use protocol::requests::Only;
@@ -16,6 +18,8 @@ use crate::ports::{
 use crate::run::{RunState, RunUpdate, WorkflowRecord};
 use crate::submit::new_control;
 
+/// A workflow that is started within this time after its submission is not renewed.
+const SUBMITTED_LONG_AGO: Duration = Duration::from_hours(24);
 /// Outputs copied concurrently for a re-run.
 const COPIES_AT_ONCE: usize = 32;
 
@@ -32,6 +36,7 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Runs<
         if workflow.ended.is_some() {
             return self.start_again(workflow, only).await;
         }
+        self.keep_from_now(&workflow).await?;
         let at = self.engine.now();
         let update = RunUpdate::Open { at };
         match self.engine.ports.update_control(&workflow.run, update).await? {
@@ -52,6 +57,20 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Runs<
             }
         }
         Ok(())
+    }
+
+    /// Makes the records of a workflow that was submitted long ago expire 90 days from now, and not while it
+    /// runs.
+    async fn keep_from_now(self, workflow: &WorkflowRecord) -> Result<()> {
+        if self.engine.now().since(workflow.created_at) < SUBMITTED_LONG_AGO {
+            return Ok(());
+        }
+        match self.engine.ports.control(&workflow.run, Consistency::Strong).await? {
+            Some(control) if control.state == RunState::New => {
+                Ok(self.engine.ports.renew(workflow, control.jobs).await?)
+            }
+            _ => Ok(()),
+        }
     }
 
     async fn start_again(self, old: WorkflowRecord, only: Option<Only>) -> Result<()> {

@@ -86,6 +86,7 @@ pub struct TokenRecord {
     /// The hash of the secret part.
     pub hash: TokenHash,
     /// What the token allows.
+    #[serde(flatten)]
     pub permissions: Permissions,
     /// When the token was created.
     pub created_at: Millis,

@@ -1,10 +1,13 @@
 //! Tests of what lists and statuses show.
 
+use std::time::Duration;
+
 use common::World;
 use engine::ports::ListCursor;
 use engine::submit::Submission;
-use protocol::wire::{WaitReason, Workflow};
-use protocol::{Status, limits};
+use protocol::requests::LogPiece;
+use protocol::wire::{Stream, WaitReason, Workflow};
+use protocol::{Millis, Status, limits};
 use workflow::from_yaml;
 
 mod common;
@@ -64,7 +67,7 @@ async fn list_by_status_passes_over_a_bounded_number_of_workflows() {
             run: false,
             key: None,
         };
-        world.clock.advance(std::time::Duration::from_millis(1));
+        world.clock.advance(Duration::from_millis(1));
         world.engine.submissions().submit(submission).await.expect("submitted");
     }
     let list = async |after: Option<ListCursor>, skip| {
@@ -76,4 +79,57 @@ async fn list_by_status_passes_over_a_bounded_number_of_workflows() {
     let second = list(first.next.clone(), 0).await;
     assert_eq!((second.workflows.len(), second.next), (1, None));
     assert!(list(first.next, 1).await.workflows.is_empty());
+}
+
+#[tokio::test]
+async fn log_of_an_attempt_is_cut_at_its_limit_and_says_so() {
+    let world = World::started("jobs: {build: {run: x}}").await;
+    let events = world.events();
+    world.tell(&events).await;
+    let claimed = world.claim("w").await.expect("a job");
+    let push = async |sequence: u64| {
+        let data = "x".repeat(limits::LOG_PIECE);
+        let chunk = LogPiece { sequence, data, timestamp_ms: Millis(1), stream: Stream::Stdout };
+        world.engine.reports().append_logs(&claimed.lease.lease_id.0, vec![chunk]).await.expect("accepted");
+    };
+    let fits = (limits::LOG_PER_ATTEMPT / limits::LOG_PIECE) as u64;
+    for sequence in 0..fits + 3 {
+        push(sequence).await;
+    }
+    let last = world.engine.queries().logs(&world.id, &claimed.job.job_id, Some(fits - 1), None).await.expect("a page");
+    let data: Vec<&str> = last.chunks.iter().map(|chunk| chunk.data.as_str()).collect();
+    assert_eq!(data, ["\n[cut here: a job's log may have 64 MB]\n"]);
+}
+
+#[tokio::test]
+async fn records_expire_90_days_after_the_start_and_not_while_the_run_is_open() {
+    let world = World::started("jobs: {build: {run: x}}").await;
+    let submission = Submission {
+        definition: from_yaml(CHAIN).expect("valid"),
+        source: common::yaml_source(CHAIN),
+        run: false,
+        key: None,
+    };
+    let late = world.engine.submissions().submit(submission).await.expect("submitted").workflow;
+    let there = async |id| world.engine.queries().workflow(id).await.is_ok();
+    let drain = async || world.engine.scheduling().drain().await.expect("memory answers");
+    let expire = async || {
+        world.engine.scheduling().expire_workflows().await.expect("memory answers");
+        drain().await;
+    };
+    world.clock.advance(limits::RETENTION.saturating_sub(Duration::from_mins(1)));
+    world.engine.runs().start(&late, None).await.expect("started");
+    world.engine.runs().cancel(&late).await.expect("cancelled");
+    drain().await;
+    world.clock.advance(Duration::from_mins(2));
+    expire().await;
+    assert!(there(&world.id).await, "its run is open");
+    assert!(there(&late).await, "it was started two minutes ago");
+    world.engine.runs().cancel(&world.id).await.expect("cancelled");
+    drain().await;
+    expire().await;
+    assert!(!there(&world.id).await && there(&late).await);
+    world.clock.advance(limits::RETENTION);
+    expire().await;
+    assert!(!there(&late).await);
 }

@@ -34,12 +34,18 @@ impl ArtifactStore for Memory {
 }
 
 impl LogStore for Memory {
-    async fn append(&self, job: &JobKey, attempt: u32, pieces: Vec<LogPiece>) -> Stored<()> {
+    async fn append(&self, job: &JobKey, attempt: u32, pieces: Vec<LogPiece>, _before: u64) -> Stored<()> {
         let mut state = self.state();
         for piece in pieces {
             state.logs.entry((job.clone(), attempt, piece.sequence)).or_insert(piece);
         }
         Ok(())
+    }
+
+    async fn size(&self, job: &JobKey, attempt: u32) -> Stored<u64> {
+        let state = self.state();
+        let log = state.logs.range((job.clone(), attempt, 0)..=(job.clone(), attempt, u64::MAX));
+        Ok(log.map(|(_, piece)| piece.data.len() as u64).sum())
     }
 
     async fn read(&self, job: &JobKey, attempt: u32, after: Option<u64>, bytes: usize) -> Stored<Vec<LogPiece>> {

@@ -3,6 +3,7 @@
 use engine::ids::{RunKey, Ticket};
 use engine::messages::{BatchTask, Reconcile, Work};
 use engine::ports::{Dispatcher, LocalWork, PoolQueue, Stored};
+use engine::run::WorkflowRecord;
 use protocol::Millis;
 
 use crate::store::Memory;
@@ -24,6 +25,15 @@ impl LocalWork for Memory {
             _ => drop(state.reconciles.pop_front()),
         }
         Ok(())
+    }
+
+    async fn expired(&self, before: Millis, limit: usize) -> Stored<Vec<WorkflowRecord>> {
+        let state = self.state();
+        let is_expired = |workflow: &&WorkflowRecord| {
+            let control = state.controls.get(&workflow.run).filter(|control| !control.state.is_active());
+            control.is_some_and(|control| control.opened_at.unwrap_or(workflow.created_at) < before)
+        };
+        Ok(state.workflows.values().filter(is_expired).take(limit).cloned().collect())
     }
 
     async fn next_timer(&self) -> Stored<Option<Millis>> {

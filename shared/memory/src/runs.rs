@@ -125,6 +125,10 @@ impl RunStore for Memory {
         Ok(state.timers.iter().take_while(|(due, _)| *due <= by).map(|(_, run)| run.clone()).collect())
     }
 
+    async fn renew(&self, _workflow: &WorkflowRecord, _jobs: u32) -> Stored<()> {
+        Ok(())
+    }
+
     async fn delete_workflow(&self, as_read: &WorkflowRecord) -> Stored<bool> {
         let mut state = self.state();
         let state_of_run = state.controls.get(&as_read.run).map(|control| control.state);

@@ -20,6 +20,8 @@ pub const FEATURE: usize = 64;
 pub const LOG_PIECES: usize = 50_000;
 /// One piece of a log.
 pub const LOG_PIECE: usize = 1024 * 1024;
+/// The log of one attempt. The rest is dropped, and the log says where it was cut.
+pub const LOG_PER_ATTEMPT: usize = 64 * 1024 * 1024;
 /// Longest output name.
 pub const OUTPUT_NAME: usize = 128;
 /// All output values of one job together.

@@ -13,6 +13,8 @@ use crate::signals::Signals;
 const AGAIN: Duration = Duration::from_secs(1);
 /// The longest wait before due timers are checked again, in case the machine slept.
 const LONGEST: Duration = Duration::from_mins(1);
+/// How often expired workflows are deleted.
+const EXPIRY: Duration = Duration::from_hours(1);
 /// The shortest wait, however many timers are due.
 const SHORTEST: Duration = Duration::from_millis(5);
 
@@ -42,7 +44,14 @@ pub async fn run_timers<P: Local>(engine: Engine<P>, signals: Arc<Signals>) {
         sleep(AGAIN).await;
     }
     let timer = &signals.timer;
+    let mut expiry = engine.now();
     loop {
+        if engine.now() >= expiry {
+            expiry = engine.now() + EXPIRY;
+            if let Err(error) = engine.scheduling().expire_workflows().await {
+                tracing::error!(%error, "deleting expired workflows failed; trying again in an hour");
+            }
+        }
         timer.forget();
         let wait = match engine.scheduling().run_timers().await {
             Ok(next) => {

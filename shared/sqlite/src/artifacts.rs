@@ -7,7 +7,7 @@ use engine::ports::{ArtifactStore, Consistency, LogStore, Stored};
 use protocol::Outputs;
 use protocol::requests::LogPiece;
 
-use crate::rows::{corrupt, execute, failed, from_json, prepare, record, to_json};
+use crate::rows::{corrupt, execute, failed, from_json, one, prepare, record, to_json};
 use crate::store::Sqlite;
 
 impl ArtifactStore for Sqlite {
@@ -51,7 +51,7 @@ fn to_sequence(number: u64) -> i64 {
 }
 
 impl LogStore for Sqlite {
-    async fn append(&self, job: &JobKey, attempt: u32, pieces: Vec<LogPiece>) -> Stored<()> {
+    async fn append(&self, job: &JobKey, attempt: u32, pieces: Vec<LogPiece>, _before: u64) -> Stored<()> {
         let job = job.clone();
         self.write(move |db| {
             for piece in &pieces {
@@ -63,6 +63,14 @@ impl LogStore for Sqlite {
             Ok(())
         })
         .await
+    }
+
+    async fn size(&self, job: &JobKey, attempt: u32) -> Stored<u64> {
+        let text = "SELECT coalesce(sum(length(piece)), 0) FROM logs WHERE run = ?1 AND job_index = ?2 AND attempt = ?3";
+        let size = Self::read(self, |db| {
+            one(db, text, (job.run.as_str(), job.index, attempt), |row| row.get::<_, i64>(0).map_err(failed))
+        })?;
+        Ok(size.unwrap_or_default().cast_unsigned())
     }
 
     async fn read(&self, job: &JobKey, attempt: u32, after: Option<u64>, bytes: usize) -> Stored<Vec<LogPiece>> {

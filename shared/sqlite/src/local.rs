@@ -5,10 +5,11 @@ use std::sync::atomic::Ordering;
 use engine::ids::{RunKey, Ticket};
 use engine::messages::{BatchTask, Reconcile, Work};
 use engine::ports::{Dispatcher, LocalWork, PoolQueue, Stored};
+use engine::run::WorkflowRecord;
 use protocol::Millis;
 use rusqlite::Connection;
 
-use crate::rows::{execute, failed, from_json, from_time, one, to_json};
+use crate::rows::{execute, failed, from_json, from_time, one, records, to_json, to_limit, to_time};
 use crate::store::{Sqlite, locked};
 
 /// Adds an item of work to the list.
@@ -31,6 +32,13 @@ impl LocalWork for Sqlite {
     async fn work_done(&self, number: u64) -> Stored<()> {
         self.done.fetch_max(number, Ordering::Release);
         Ok(())
+    }
+
+    async fn expired(&self, before: Millis, limit: usize) -> Stored<Vec<WorkflowRecord>> {
+        let text = "SELECT workflows.record FROM workflows JOIN runs ON runs.run = workflows.record ->> '$.run'
+                    WHERE created_at < ?1 AND active = 0 AND coalesce(control ->> '$.opened_at', created_at) < ?1
+                    ORDER BY created_at LIMIT ?2";
+        self.read(|db| records(db, text, (to_time(before), to_limit(limit))))
     }
 
     async fn next_timer(&self) -> Stored<Option<Millis>> {

@@ -183,6 +183,10 @@ impl RunStore for Sqlite {
         self.read(|db| all(db, text, (to_time(by), to_limit(TIMERS)), run_key))
     }
 
+    async fn renew(&self, _workflow: &WorkflowRecord, _jobs: u32) -> Stored<()> {
+        Ok(())
+    }
+
     async fn delete_workflow(&self, as_read: &WorkflowRecord) -> Stored<bool> {
         let as_read = as_read.clone();
         self.write(move |db| {

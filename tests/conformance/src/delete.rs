@@ -103,7 +103,7 @@ async fn written(ports: &impl Ports, labels: &LabelSet) -> Written {
     let log =
         vec![LogPiece { sequence: 1, data: "a line".to_owned(), timestamp_ms: Millis(5), stream: Stream::Stdout }];
     for (index, attempt) in [(3, 0), (3, 1), (280, 1)] {
-        ports.append(&key(index), attempt, log.clone()).await.expect("the store answers");
+        ports.append(&key(index), attempt, log.clone(), 0).await.expect("the store answers");
     }
     Written { run, jobs, outputs, log }
 }

@@ -20,7 +20,8 @@ fn pieces(sequences: impl IntoIterator<Item = u64>) -> Vec<LogPiece> {
 }
 
 async fn append(ports: &impl Ports, job: &JobKey, attempt: u32, pieces: Vec<LogPiece>) {
-    ports.append(job, attempt, pieces).await.expect("the store answers");
+    let before = ports.size(job, attempt).await.expect("the store answers");
+    ports.append(job, attempt, pieces, before).await.expect("the store answers");
 }
 
 async fn read(ports: &impl Ports, job: &JobKey, attempt: u32, after: Option<u64>) -> Vec<LogPiece> {
