@@ -3,8 +3,11 @@
 use std::time::Duration;
 
 use common::World;
+use engine::EngineError;
+use engine::ids::ReportHash;
 use engine::ports::ListCursor;
 use engine::submit::Submission;
+use protocol::access::{AuditAction, AuditEntry};
 use protocol::requests::LogPiece;
 use protocol::wire::{Stream, WaitReason, Workflow};
 use protocol::{Millis, Status, limits};
@@ -132,4 +135,72 @@ async fn records_expire_90_days_after_the_start_and_not_while_the_run_is_open() 
     world.clock.advance(limits::RETENTION);
     expire().await;
     assert!(!there(&late).await);
+}
+
+#[tokio::test]
+async fn log_page_ends_early_and_says_that_more_follows() {
+    let world = World::started("jobs: {build: {run: x}}").await;
+    let events = world.events();
+    world.tell(&events).await;
+    let claimed = world.claim("w").await.expect("a job");
+    let chunk = |sequence| LogPiece {
+        sequence,
+        data: "x".repeat(limits::LOG_PIECE),
+        timestamp_ms: Millis(1),
+        stream: Stream::Stdout,
+    };
+    let chunks = (0..3).map(chunk).collect();
+    world.engine.reports().append_logs(&claimed.lease.lease_id.0, chunks).await.expect("accepted");
+    let page = async |after, attempt| {
+        let page = world.engine.queries().logs(&world.id, &claimed.job.job_id, after, attempt).await.expect("a page");
+        let sequences: Vec<u64> = page.chunks.iter().map(|chunk| chunk.sequence).collect();
+        (sequences, page.more, page.ended, page.attempt)
+    };
+    assert_eq!(page(None, None).await, (vec![0, 1], true, false, 0));
+    assert_eq!(page(Some(1), None).await, (vec![2], false, false, 0));
+    world.fail(&claimed, false).await.expect("reported");
+    assert_eq!(page(Some(2), Some(0)).await, (vec![], false, true, 0));
+}
+
+#[tokio::test]
+async fn audit_log_is_listed_page_by_page_without_gaps() {
+    let (engine, clock) = common::engine();
+    for n in 0..5 {
+        clock.advance(Duration::from_millis(1));
+        let entry = AuditEntry::new(engine.now(), None, AuditAction::Submit, n.to_string());
+        engine.audit().record(entry).await;
+    }
+    let mut after = None;
+    let mut pages = Vec::new();
+    loop {
+        let page = engine.audit().list(after, 2).await.expect("listed");
+        pages.push(page.entries.into_iter().map(|entry| entry.route).collect::<Vec<_>>().join(""));
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(pages, ["43", "21", "0"]);
+}
+
+#[tokio::test]
+async fn idempotency_key_is_forgotten_after_a_day() {
+    let (engine, clock) = common::engine();
+    let submit = async |body: &str| {
+        let submission = Submission {
+            definition: from_yaml(CHAIN).expect("valid"),
+            source: common::yaml_source(CHAIN),
+            run: false,
+            key: Some(("key".to_owned(), ReportHash::of([body]))),
+        };
+        engine.submissions().submit(submission).await
+    };
+    let first = submit("a").await.expect("submitted");
+    clock.advance(limits::IDEMPOTENCY_TIME.saturating_sub(Duration::from_secs(10)));
+    let again = submit("a").await.expect("answered");
+    assert_eq!((again.workflow, again.created), (first.workflow.clone(), None));
+    assert!(matches!(submit("b").await, Err(EngineError::KeyReused { .. })));
+    clock.advance(Duration::from_secs(10));
+    let later = submit("b").await.expect("submitted");
+    assert!(later.workflow != first.workflow && later.created.is_some());
 }

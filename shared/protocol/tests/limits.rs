@@ -30,6 +30,10 @@ fn value(expression: &str) -> String {
     let Some((unit, count)) = expression.strip_prefix("Duration::from_").and_then(|text| text.split_once('(')) else {
         return number(expression);
     };
+    let count = count.trim_end_matches(')');
+    if let ("hours", Some(days)) = (unit, count.strip_suffix(" * 24")) {
+        return format!("{} days", number(days));
+    }
     let unit = match unit {
         "millis" => "ms",
         "secs" => "s",
@@ -37,7 +41,7 @@ fn value(expression: &str) -> String {
         "hours" => "h",
         other => panic!("{other}"),
     };
-    format!("{} {unit}", number(count.trim_end_matches(')')))
+    format!("{} {unit}", number(count))
 }
 
 #[test]

@@ -66,7 +66,8 @@ impl LogStore for Sqlite {
     }
 
     async fn size(&self, job: &JobKey, attempt: u32) -> Stored<u64> {
-        let text = "SELECT coalesce(sum(length(piece)), 0) FROM logs WHERE run = ?1 AND job_index = ?2 AND attempt = ?3";
+        let text =
+            "SELECT coalesce(sum(length(piece)), 0) FROM logs WHERE run = ?1 AND job_index = ?2 AND attempt = ?3";
         let size = Self::read(self, |db| {
             one(db, text, (job.run.as_str(), job.index, attempt), |row| row.get::<_, i64>(0).map_err(failed))
         })?;
