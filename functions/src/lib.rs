@@ -6,6 +6,7 @@ use api::cors::Origins;
 use api::{Admission, Function, Service};
 use aws::Aws;
 use bytes::Bytes;
+use engine::ports::Ports;
 use lambda_http::http::{Uri, header};
 use lambda_http::{Body, Error, Request, RequestExt, Response, service_fn};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
@@ -56,9 +57,11 @@ fn setting(name: &str) -> Result<Option<String>, Error> {
     }
 }
 
-async fn answer(service: &Service<Aws>, request: Request) -> Result<Response<Body>, Error> {
+async fn answer<P: Ports>(service: &Service<P>, request: Request) -> Result<Response<Body>, Error> {
     let response = Box::pin(service.answer(plain(request)?)).await;
-    let (head, body) = response.into_parts();
+    let (mut head, body) = response.into_parts();
+    // The gateway sets it, from the body that it gets.
+    head.headers.remove(header::CONTENT_LENGTH);
     // Every body of this API is text. A binary body would be sent in base64.
     let text = String::from_utf8(body.to_vec())?;
     Ok(Response::from_parts(head, if text.is_empty() { Body::Empty } else { Body::Text(text) }))
@@ -85,6 +88,10 @@ fn plain(request: Request) -> Result<lambda_http::http::Request<Bytes>, Error> {
 
 #[cfg(test)]
 mod tests {
+    use engine::Engine;
+    use lambda_http::http::Method;
+    use memory::Memory;
+
     use super::*;
 
     #[test]
@@ -97,6 +104,19 @@ mod tests {
         ] {
             let request = Request::new(Body::Empty).with_raw_http_path(decoded);
             assert_eq!(plain(request).expect("a request").uri().path(), path);
+        }
+    }
+
+    #[tokio::test]
+    async fn head_is_answered_without_a_body() {
+        let service = Service::new(Engine::new(Memory::new())).only(Function::Query);
+        for (path, status) in [("/api/health", 200), ("/api/workflows", 200), ("/api/nothing", 404)] {
+            let mut request = Request::new(Body::Empty).with_raw_http_path(path);
+            *request.method_mut() = Method::HEAD;
+            let response = answer(&service, request).await.expect("answered");
+            assert_eq!(response.status(), status, "{path}");
+            assert_eq!(response.headers()[header::CONTENT_TYPE], "application/json", "{path}");
+            assert!(matches!(response.body(), Body::Empty), "{path}");
         }
     }
 }

@@ -93,7 +93,7 @@ fn refusals(schemas: &mut Schemas) -> Value {
     for (status, description) in REFUSALS {
         let content = json!({ "application/json": { "schema": &schema } });
         let mut response = json!({ "description": description, "content": content });
-        if status == 503 {
+        if matches!(status, 429 | 503) {
             let schema = json!({ "type": "integer", "minimum": 0 });
             response["headers"] = json!({ "Retry-After": { "description": "In how many seconds.", "schema": schema } });
         }

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, Uri, header};
 use percent_encoding::percent_decode_str;
-use protocol::{JobId, WorkflowId, limits};
+use protocol::{JobId, Millis, WorkflowId, limits};
 use serde::de::DeserializeOwned;
 
 use crate::error::ApiError;
@@ -90,6 +90,13 @@ impl<'a> Input<'a> {
         let Some(limit) = limit.filter(|limit| !(1..=limits::LIST).contains(limit)) else { return Ok(limit) };
         let message = format!("query parameter `limit` is {limit}; it must be from 1 to {}", limits::LIST);
         Err(ApiError::bad_request("invalid_query", message))
+    }
+
+    /// The cursor of a list in the order of time: a time and an id.
+    pub(crate) fn cursor<T>(&self, read: impl FnOnce(Millis, &str) -> Option<T>) -> Result<Option<T>, ApiError> {
+        let Some(text) = self.query::<String>("cursor")? else { return Ok(None) };
+        let cursor = text.split_once('.').and_then(|(at, id)| read(Millis(at.parse().ok()?), id));
+        cursor.map(Some).ok_or_else(ApiError::bad_cursor)
     }
 
     /// A header's text.

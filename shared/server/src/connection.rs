@@ -9,7 +9,6 @@ use std::task::{Context, Poll, ready};
 use api::error::ApiError;
 use bytes::{Buf, Bytes};
 use http::{HeaderValue, StatusCode, header};
-use http_body::{Body, Frame, SizeHint};
 use protocol::limits;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -35,6 +34,11 @@ impl Phase {
         self.0.store(phase, Ordering::Release);
     }
 
+    /// True if no request is being answered.
+    pub fn is_reading(&self) -> bool {
+        self.is(Self::READING)
+    }
+
     /// Begins an answer, which ends when the returned guard is dropped.
     pub fn answering(&self) -> Answering {
         self.set(Self::ANSWERING);
@@ -48,38 +52,6 @@ pub struct Answering(Phase);
 impl Drop for Answering {
     fn drop(&mut self) {
         self.0.set(Phase::FLUSHING);
-    }
-}
-
-/// A response's body; the answer ends when it is dropped.
-pub struct Answered<B> {
-    body: B,
-    _answering: Answering,
-}
-
-impl<B> Answered<B> {
-    pub fn new(body: B, answering: Answering) -> Self {
-        Self { body, _answering: answering }
-    }
-}
-
-impl<B: Body + Unpin> Body for Answered<B> {
-    type Data = B::Data;
-    type Error = B::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }
 

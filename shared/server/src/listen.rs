@@ -11,6 +11,7 @@ use std::time::Duration;
 use api::error::ApiError;
 use engine::ports::Local;
 use http::StatusCode;
+use http_body_util::BodyExt;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -21,7 +22,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use crate::connection::{Answered, Connection, Phase, refusal};
+use crate::connection::{Connection, Phase, refusal};
 use crate::rate::Throttle;
 use crate::shared::Shared;
 
@@ -183,15 +184,23 @@ async fn answer<P: Local + 'static>(stream: TcpStream, place: Place, shared: Arc
     let service = service_fn(|request| {
         let answering = phase.answering();
         let response = shared.answer(request, place.network);
-        async { Ok::<_, Infallible>(response.await.map(|body| Answered::new(body, answering))) }
+        async {
+            // The body owns the guard, so that the answer ends with it.
+            let ending = move |never: Infallible| (&answering, never).1;
+            Ok::<_, Infallible>(response.await.map(|body| body.map_err(ending)))
+        }
     });
     let io = TokioIo::new(Connection::new(stream, phase.clone()));
     let mut connection = pin!(http1::Builder::new().serve_connection(io, service));
     // An error is the client's: it went away, was too slow, or sent something else than a request.
     tokio::select! {
         _ = &mut connection => return,
-        () = shared.signals.stopped() => connection.as_mut().graceful_shutdown(),
+        () = shared.signals.stopped() => {}
     }
+    if phase.is_reading() {
+        return;
+    }
+    connection.as_mut().graceful_shutdown();
     let _ = connection.await;
 }
 

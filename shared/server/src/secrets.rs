@@ -141,7 +141,8 @@ fn load(path: &Path) -> Result<(Stamp, Secrets), SecretsError> {
     check(path, &found)?;
     let mut text = String::new();
     file.take(LARGEST).read_to_string(&mut text).map_err(unreadable)?;
-    let secrets = parse(&text).map_err(|problem| refuse(path, problem))?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    let secrets = parse(text).map_err(|problem| refuse(path, problem))?;
     Ok((stamp(&found), secrets))
 }
 
@@ -248,6 +249,12 @@ mod tests {
         assert!(read().expect_err("open to others").to_string().contains("chmod 600"));
         fs::remove_file(&path).expect("removed");
         assert!(read().is_err());
+    }
+
+    #[test]
+    fn byte_order_mark_is_skipped() {
+        let (_folder, path) = file_of("\u{feff}{\"KEY\": \"hunter22\"}", 0o600);
+        assert_eq!(all(&path).expect("good").len(), 1);
     }
 
     #[test]

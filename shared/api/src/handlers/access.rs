@@ -4,10 +4,9 @@ use engine::Engine;
 use engine::ports::{AuditCursor, Ports};
 use http::StatusCode;
 use protocol::access::NewToken;
-use protocol::{Millis, TokenName, limits};
+use protocol::{TokenName, limits};
 
 use crate::audit;
-use crate::error::ApiError;
 use crate::request::Input;
 use crate::response::{Answer, empty, json_answer, json_page, link_next};
 
@@ -31,16 +30,9 @@ pub(crate) async fn revoke<P: Ports>(engine: &Engine<P>, input: &Input<'_>) -> A
 
 pub(crate) async fn audit<P: Ports>(engine: &Engine<P>, input: &Input<'_>) -> Answer {
     let limit = input.limit()?.unwrap_or(limits::PAGE);
-    let after = input.query::<String>("cursor")?.map(|text| parse_cursor(&text)).transpose()?;
+    let after = input.cursor(|at, id| Some(AuditCursor { at, id: hex::decode(id).ok()?.try_into().ok()? }))?;
     let page = engine.audit().list(after, limit).await?;
     let response = json_answer(StatusCode::OK, &page.entries)?;
     let Some(AuditCursor { at, id }) = page.next else { return Ok(response) };
     Ok(link_next(response, &format!("/api/audit?limit={limit}&cursor={at}.{}", hex::encode(id))))
-}
-
-fn parse_cursor(text: &str) -> Result<AuditCursor, ApiError> {
-    let parsed = text.split_once('.').and_then(|(at, id)| {
-        Some(AuditCursor { at: Millis(at.parse().ok()?), id: hex::decode(id).ok()?.try_into().ok()? })
-    });
-    parsed.ok_or_else(ApiError::bad_cursor)
 }

@@ -83,6 +83,18 @@ async fn idle_connection_is_kept_for_minutes_and_then_closed() {
 }
 
 #[tokio::test]
+async fn stopping_server_closes_connections_without_a_request_at_once() {
+    let World { server, .. } = World::new().await;
+    let mut silent = connect(&server).await;
+    let mut idle = connect(&server).await;
+    idle.write_all(b"GET /api/health HTTP/1.1\r\nHost: localhost\r\n\r\n").await.expect("sent");
+    response(&mut idle).await;
+    tokio::time::timeout(Duration::from_secs(5), server.stop()).await.expect("it doesn't wait for them");
+    assert_eq!(silent.read(&mut [0; 1]).await.expect("closed"), 0);
+    assert_eq!(idle.read(&mut [0; 1]).await.expect("closed"), 0);
+}
+
+#[tokio::test]
 async fn request_that_can_not_be_parsed_gets_an_error_body() {
     let world = World::new().await;
     let large = format!("GET / HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(1024 * 1024));

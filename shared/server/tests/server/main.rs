@@ -3,6 +3,7 @@
 mod common;
 
 mod connections;
+mod proxies;
 mod requests;
 mod restart;
 mod streams;
