@@ -46,7 +46,7 @@ mod tests {
     use protocol::Status;
 
     use super::*;
-    use crate::test_data::{failed, job};
+    use crate::tests::{failed, job};
 
     #[test]
     fn an_attempt_says_its_cause_its_time_its_worker_and_its_error() {
@@ -72,7 +72,7 @@ mod tests {
 
     #[test]
     fn attempts_that_are_no_longer_known_are_not_passed_over() {
-        let from = |first: u32| all(&crate::test_data::tried(job("a", Status::Queued), first..first + 2));
+        let from = |first: u32| all(&crate::tests::tried(job("a", Status::Queued), first..first + 2));
         let known = |number| format!("attempt {number}: failed after 3.0 s on w1: exit code {number}");
         assert_eq!(from(0), [known(0), known(1)]);
         assert_eq!(from(1), ["attempt 0 failed too; why isn't kept".to_owned(), known(1), known(2)]);

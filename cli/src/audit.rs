@@ -2,31 +2,20 @@
 
 use protocol::access::AuditEntry;
 
-use crate::calls::Remote;
+use crate::context::{Context, PageArgs};
 use crate::failure::Failure;
-use crate::screen::Screen;
-use crate::show::print_json;
+use crate::screen::Paint;
 use crate::table::Table;
 use crate::text::clean;
 use crate::time;
 
 /// Lists the newest entries, the newest first.
-pub async fn run(remote: &Remote, screen: &Screen, limit: usize, json: bool) -> Result<(), Failure> {
-    let page = remote.client.audit(limit, None).await?;
-    if json {
-        print_json(screen, &page.items)?;
-    } else if page.items.is_empty() {
-        screen.eprint("nothing was done yet");
-    } else {
-        screen.print(&text(&page.items, screen))?;
-    }
-    if page.next.is_some() {
-        screen.eprint(&format!("these are the newest {limit}; --limit shows more"));
-    }
-    Ok(())
+pub async fn run(context: &Context, args: PageArgs) -> Result<(), Failure> {
+    let page = context.remote()?.client.audit(args.limit, None).await?;
+    args.show(context, &page, "nothing was done yet", |entries| text(entries, context.screen.out))
 }
 
-fn text(entries: &[AuditEntry], screen: &Screen) -> String {
+fn text(entries: &[AuditEntry], paint: Paint) -> String {
     let mut table = Table::new(["AT", "TOKEN", "DID", "ABOUT"]);
     for entry in entries {
         let workflow = entry.workflow.as_ref().map(ToString::to_string);
@@ -44,5 +33,5 @@ fn text(entries: &[AuditEntry], screen: &Screen) -> String {
             table.note(format!("and {} more like it before", entry.suppressed));
         }
     }
-    table.render(screen.out)
+    table.render(paint)
 }

@@ -1,28 +1,44 @@
 //! `wfg logs`: a job's log as it was written.
 
-use protocol::wire::{Job, LogChunk, Stream, Workflow};
-use protocol::{Millis, Status};
 use std::time::Duration;
+
+use clap::Args;
+use protocol::wire::{Job, LogChunk, Stream, Workflow};
+use protocol::{JobId, Millis, Status};
 use tokio::time::sleep;
 
-use crate::args::LogsArgs;
 use crate::attempts;
-use crate::calls::{Remote, retry_read};
+use crate::context::{Context, Remote, WorkflowArg, retry_read};
 use crate::failure::Failure;
-use crate::screen::Screen;
+use crate::screen::{Screen, eprint};
 use crate::text::log_lines;
 use crate::why;
 
-/// Between looks.
+/// Between two queries of a log that is followed.
 const PACE: Duration = Duration::from_millis(500);
 
-/// Prints a log, and goes on as it grows if that was asked for.
-pub async fn run(remote: &Remote, screen: &Screen, args: &LogsArgs) -> Result<(), Failure> {
-    let mut reader = Reader { remote, screen, args, after: None, rest: Default::default(), any: false };
-    if args.follow {
-        return reader.follow().await;
+#[derive(Args)]
+pub struct LogsArgs {
+    #[command(flatten)]
+    workflow: WorkflowArg,
+    /// The job
+    job: JobId,
+    /// Follow the log until the job ends
+    #[arg(long, short)]
+    follow: bool,
+    /// The attempt, counted from 0 as in `JOB_ATTEMPT` [default: the latest]
+    #[arg(long, value_name = "N")]
+    attempt: Option<u32>,
+}
+
+impl LogsArgs {
+    /// Prints a log, and what is added to it if `--follow` is given.
+    pub async fn run(self, context: &Context) -> Result<(), Failure> {
+        let remote = &context.remote()?;
+        let screen = &context.screen;
+        let mut reader = Reader { remote, screen, args: &self, after: None, rest: Default::default(), any: false };
+        if self.follow { reader.follow().await } else { reader.read_once().await }
     }
-    reader.read_once().await
 }
 
 struct Reader<'a> {
@@ -30,7 +46,7 @@ struct Reader<'a> {
     screen: &'a Screen,
     args: &'a LogsArgs,
     after: Option<u64>,
-    /// Of each stream, a line whose end hasn't come.
+    /// For each stream, the beginning of a line that is not complete.
     rest: [String; 2],
     any: bool,
 }
@@ -39,7 +55,7 @@ impl Reader<'_> {
     /// Prints what there is of one attempt, and says how it and, unless one was asked for, those before it failed.
     async fn read_once(&mut self) -> Result<(), Failure> {
         // First how the job stands: an attempt that had failed by then is read to its end.
-        let workflow = self.remote.client.workflow(&self.args.id).await?;
+        let workflow = self.remote.client.workflow(&self.args.workflow.id).await?;
         let job = workflow.jobs.iter().find(|job| job.id == self.args.job);
         // The server words what is missing.
         let Some(job) = job else { return self.read_on(self.args.attempt).await };
@@ -47,7 +63,7 @@ impl Reader<'_> {
         self.read_on(Some(attempt)).await?;
         self.end()?;
         if !self.any {
-            self.screen.eprint(&nothing(job, &workflow, self.args.attempt));
+            eprint(&nothing(job, &workflow, self.args.attempt));
         }
         self.say_that_it_failed(job, attempt, None);
         Ok(())
@@ -67,7 +83,7 @@ impl Reader<'_> {
         let failed = failed.or_else(|| next.map(|_| format!("attempt {attempt} failed")));
         let next = next.map(|next| format!("; attempt {next} follows")).unwrap_or_default();
         if let Some(failed) = failed {
-            self.screen.eprint(&format!("-- {failed}{next} --"));
+            eprint(&format!("-- {failed}{next} --"));
         }
     }
 
@@ -76,10 +92,10 @@ impl Reader<'_> {
         let mut attempt = self.args.attempt;
         let mut told = false;
         // A server that is away from the beginning is likely another one than was meant.
-        self.remote.client.workflow(&self.args.id).await?;
+        self.remote.client.workflow(&self.args.workflow.id).await?;
         loop {
             // First how the job stands, then its log: what has ended then is complete.
-            let workflow = retry_read(|| self.remote.client.workflow(&self.args.id)).await?;
+            let workflow = retry_read(|| self.remote.client.workflow(&self.args.workflow.id)).await?;
             let job = workflow.jobs.iter().find(|job| job.id == self.args.job);
             let Some(job) = job else {
                 // The server words what is missing.
@@ -87,7 +103,7 @@ impl Reader<'_> {
             };
             let current = *attempt.get_or_insert_with(|| self.begin(job));
             if job.status == Status::Queued && job.attempt <= current && !std::mem::replace(&mut told, true) {
-                self.screen.eprint(&nothing(job, &workflow, Some(current)));
+                eprint(&nothing(job, &workflow, Some(current)));
             }
             self.read_on(Some(current)).await?;
             if job.attempt > current || job.status.is_final() {
@@ -107,7 +123,7 @@ impl Reader<'_> {
     /// Prints what there is now after what was printed.
     async fn read_on(&mut self, mut attempt: Option<u32>) -> Result<(), Failure> {
         loop {
-            let call = || self.remote.client.logs(&self.args.id, &self.args.job, self.after, attempt);
+            let call = || self.remote.client.logs(&self.args.workflow.id, &self.args.job, self.after, attempt);
             let page = if self.args.follow { retry_read(call).await? } else { call().await? };
             for chunk in &page.chunks {
                 self.print(chunk)?;
@@ -154,7 +170,7 @@ fn nothing(job: &Job, workflow: &Workflow, attempt: Option<u32>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::test_data::{job, job_id, started, workflow};
+    use crate::tests::{job, job_id, started, workflow};
 
     #[test]
     fn a_job_without_a_log_says_why() {

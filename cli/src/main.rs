@@ -1,9 +1,9 @@
 //! `wfg`: runs workflows here, or serves, submits, watches and explains them. Each module uses only those above it.
 
-mod args;
-mod failure;
 #[cfg(test)]
-mod test_data;
+mod tests;
+
+mod failure;
 mod text;
 mod time;
 
@@ -11,23 +11,27 @@ mod screen;
 mod signals;
 mod table;
 
+mod context;
+
 mod attempts;
-mod calls;
 mod source;
+
 mod validate;
 mod why;
 
 mod show;
 
 mod audit;
+mod changes;
 mod logs;
 mod output;
-mod progress;
 mod redrive;
 mod secret;
 mod token;
 
+mod progress;
 mod serve;
+
 mod watch;
 
 mod submit;
@@ -36,52 +40,124 @@ mod run;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
+use worker::WorkerConfig;
 
-use crate::args::{Cli, Command};
-use crate::calls::Remote;
+use crate::context::{Context, JsonArg, PageArgs, ServerArgs, WorkflowArg};
 use crate::failure::Failure;
-use crate::screen::Screen;
+
+const EXIT_CODES: &str = "\
+Exit code: 0 on success; 1 if the workflow that was run or watched didn't succeed, or a definition has problems; \
+2 if the command failed; 130 if ctrl-C ended `wfg run`.
+
+There are no colours if output is not a terminal or NO_COLOR is set.";
+
+/// Runs workflows here, or serves, submits and watches them, and says why they wait.
+#[derive(Parser)]
+#[command(name = "wfg", version, after_help = EXIT_CODES, disable_help_subcommand = true)]
+struct Cli {
+    #[command(flatten)]
+    server: ServerArgs,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// The commands. The arguments of each are in its module.
+#[derive(Subcommand)]
+enum Command {
+    /// Run a workflow here and now, in this directory, without a server
+    Run(run::RunArgs),
+    /// Serve the whole engine from this process
+    Serve(serve::ServeArgs),
+    /// Claim jobs from a server and run them
+    Worker(Box<WorkerConfig>),
+    /// Submit a workflow and run it
+    Submit(submit::SubmitArgs),
+    /// Show the progress of a workflow until it ends
+    Watch(WorkflowArg),
+    /// Show a workflow and its jobs
+    Status(show::StatusArgs),
+    /// Print a workflow's definition, as submitted
+    Definition(WorkflowArg),
+    /// Explain why jobs wait
+    Why(why::WhyArgs),
+    /// Print a job's log
+    Logs(logs::LogsArgs),
+    /// Print the outputs of a job
+    Outputs(show::OutputsArgs),
+    /// Inside a job: print an output of a job that it needs, byte for byte
+    ///
+    /// On a terminal a line end follows. (`$(…)` in a shell drops line ends at the end of the value.) The command reads the
+    /// file that `UPSTREAM_OUTPUTS` names and sends no request.
+    Output(output::OutputArgs),
+    /// Cancel a workflow: no more of its jobs start, and running jobs are stopped
+    Cancel(WorkflowArg),
+    /// Run a workflow again, or one that was submitted with --no-run
+    Rerun(submit::RerunArgs),
+    /// Delete a workflow that isn't running, with its logs and outputs
+    Delete(WorkflowArg),
+    /// List workflows, newest first
+    List(show::ListArgs),
+    /// List workers, with their labels and current jobs
+    Workers(JsonArg),
+    /// List the label sets that jobs require, and how many jobs wait in each
+    Pools(JsonArg),
+    /// Create, list and revoke tokens
+    #[command(subcommand)]
+    Token(token::TokenCommand),
+    /// Show the audit log: submissions, cancellations, changes of tokens, and refused requests
+    Audit(PageArgs),
+    /// Set, list and remove secrets: values that jobs get by name
+    #[command(subcommand)]
+    Secret(secret::SecretCommand),
+    /// Put back what a stack on AWS gave up, once the cause is mended; needs credentials of AWS
+    ///
+    /// What failed five times goes from the queue STACK-batches-dead to STACK-batches. For each batch of the stream that
+    /// STACK-stream-dead names, the records that it names are processed again. It asks AWS and not the server.
+    Redrive(redrive::RedriveArgs),
+    /// Check a definition, without a server; shows all its problems at once
+    Validate(validate::ValidateArgs),
+}
+
+impl Command {
+    async fn run(self, context: &Context) -> Result<(), Failure> {
+        match self {
+            Self::Worker(_) => unreachable!("`main` runs it"),
+            Self::Run(args) => args.run(context).await,
+            Self::Serve(args) => args.run(context).await,
+            Self::Submit(args) => args.run(context).await,
+            Self::Watch(args) => watch::run(context, args).await,
+            Self::Status(args) => args.run(context).await,
+            Self::Definition(args) => show::definition(context, args).await,
+            Self::Why(args) => args.run(context).await,
+            Self::Logs(args) => args.run(context).await,
+            Self::Outputs(args) => args.run(context).await,
+            Self::Output(args) => args.run(context),
+            Self::Cancel(args) => submit::cancel(context, args).await,
+            Self::Rerun(args) => args.run(context).await,
+            Self::Delete(args) => submit::delete(context, args).await,
+            Self::List(args) => args.run(context).await,
+            Self::Workers(args) => show::workers(context, args).await,
+            Self::Pools(args) => show::pools(context, args).await,
+            Self::Token(command) => command.run(context).await,
+            Self::Audit(args) => audit::run(context, args).await,
+            Self::Secret(command) => command.run(context).await,
+            Self::Redrive(args) => args.run(context).await,
+            Self::Validate(args) => args.run(context),
+        }
+    }
+}
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli = Cli::parse();
-    if let Command::Worker(config) = cli.command {
-        return worker::program::run(*config).await;
-    }
-    let Err(failure) = run_command(cli).await else { return ExitCode::SUCCESS };
+    let result = match cli.command {
+        Command::Worker(config) => return worker::program::run(*config).await,
+        command => command.run(&Context::new(cli.server)).await,
+    };
+    let Err(failure) = result else { return ExitCode::SUCCESS };
     if failure.needs_message() {
         screen::eprint(&format!("error: {failure}"));
     }
     ExitCode::from(failure.exit_code())
-}
-
-async fn run_command(cli: Cli) -> Result<(), Failure> {
-    let screen = Screen::detect();
-    let (server, token) = (cli.server, cli.token.map(|token| token.0));
-    let remote = || Remote::new(&server, token.clone());
-    match cli.command {
-        Command::Run(args) => run::run(&screen, args).await,
-        Command::Serve(args) => serve::run(&screen, &args).await,
-        Command::Worker(_) => unreachable!("handled before"),
-        Command::Secret { command } => secret::run(&screen, command).await,
-        Command::Redrive(args) => redrive::run(&screen, &args).await,
-        Command::Validate { file } => validate::run(&screen, &file),
-        Command::Submit(args) => submit::run(&remote()?, &screen, &args).await,
-        Command::Watch { id } => watch::run(&remote()?, &screen, &id).await,
-        Command::Status { id, json } => show::status(&remote()?, &screen, &id, json).await,
-        Command::Definition { id } => show::definition(&remote()?, &screen, &id).await,
-        Command::Why { id, job } => why::run(&remote()?, &screen, &id, job.as_ref()).await,
-        Command::Logs(args) => logs::run(&remote()?, &screen, &args).await,
-        Command::Output { job, name } => output::run(&screen, &job, &name),
-        Command::Outputs { id, job, json } => show::outputs(&remote()?, &screen, &id, &job, json).await,
-        Command::Cancel { id } => submit::cancel(&remote()?, &screen, &id).await,
-        Command::Rerun { id, failed, watch } => submit::rerun(&remote()?, &screen, &id, failed, watch).await,
-        Command::Delete { id } => submit::delete(&remote()?, &screen, &id).await,
-        Command::List { status, limit, json } => show::list(&remote()?, &screen, status, limit, json).await,
-        Command::Workers { json } => show::workers(&remote()?, &screen, json).await,
-        Command::Pools { json } => show::pools(&remote()?, &screen, json).await,
-        Command::Token { command } => token::run(remote, &screen, command).await,
-        Command::Audit { limit, json } => audit::run(&remote()?, &screen, limit, json).await,
-    }
 }

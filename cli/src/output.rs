@@ -3,26 +3,39 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use clap::Args;
 use protocol::{JobId, OutputName, Outputs};
 
+use crate::context::Context;
 use crate::failure::Failure;
-use crate::screen::Screen;
 use crate::text::all_of;
 
 /// What a worker names the file of upstream outputs with.
 const FILE: &str = "UPSTREAM_OUTPUTS";
 
-/// Prints the value as it is; only on a terminal a line end follows.
-pub fn run(screen: &Screen, job: &JobId, name: &OutputName) -> Result<(), Failure> {
-    let file = std::env::var_os(FILE).filter(|file| !file.is_empty()).ok_or_else(|| {
-        Failure::Usage(format!(
-            "`wfg output` works inside a job, where {FILE} names the file of what it received. Elsewhere \
-             `wfg outputs ID {job}` asks the server."
-        ))
-    })?;
-    let upstream = read(Path::new(&file))?;
-    let value = find(&upstream, job, name).map_err(Failure::Usage)?;
-    if screen.out.terminal { screen.print(&format!("{value}\n")) } else { screen.print(value) }
+#[derive(Args)]
+pub struct OutputArgs {
+    /// A job that this one needs
+    job: JobId,
+    /// The output's name
+    name: OutputName,
+}
+
+impl OutputArgs {
+    /// Prints the value as it is; only on a terminal a line end follows.
+    pub fn run(self, context: &Context) -> Result<(), Failure> {
+        let Self { job, name } = self;
+        let file = std::env::var_os(FILE).filter(|file| !file.is_empty()).ok_or_else(|| {
+            Failure::Usage(format!(
+                "`wfg output` works inside a job, where {FILE} names the file of what it received. Elsewhere \
+                 `wfg outputs ID {job}` asks the server."
+            ))
+        })?;
+        let upstream = read(Path::new(&file))?;
+        let value = find(&upstream, &job, &name).map_err(Failure::Usage)?;
+        let screen = &context.screen;
+        if screen.out.terminal { screen.print(&format!("{value}\n")) } else { screen.print(value) }
+    }
 }
 
 fn read(file: &Path) -> Result<BTreeMap<JobId, Outputs>, Failure> {

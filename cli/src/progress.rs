@@ -1,12 +1,12 @@
-//! The changes between two states of a watched workflow. No I/O.
+//! Reports the changes of a workflow to people, one line each. No I/O.
 
-use std::collections::HashMap;
-use std::time::Duration;
+use std::fmt::Write;
 
-use protocol::wire::{Job, WaitReason, Workflow};
-use protocol::{JobId, LabelSet, Millis, Status, WorkerId};
+use protocol::wire::{Job, Stream, Workflow};
+use protocol::{JobId, Millis, Status};
 
 use crate::attempts;
+use crate::changes::{Change, Reporter};
 use crate::screen::Paint;
 use crate::show;
 use crate::table::padded;
@@ -14,193 +14,89 @@ use crate::text::{clean, count, line};
 use crate::time::duration;
 use crate::why;
 
-/// Why a job waits is said once it has waited for this long.
-const LONG: Duration = Duration::from_secs(3);
-/// A job's name takes at most so much room at the beginning of a line.
+/// The most columns that a job's id takes at the beginning of a line.
 const WIDEST: usize = 24;
 
-/// What comes next on the screen.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Step {
-    /// A line.
-    Say(String),
-    /// What there is of an attempt's log after what was shown.
-    Log {
-        /// Whose.
-        job: JobId,
-        /// Which attempt's.
-        attempt: u32,
-        /// Whether nothing will be added.
-        last: bool,
-    },
-}
-
-/// The last observed state of a run.
+/// Formats each change as a line that begins with the job's id.
 pub struct Progress {
     paint: Paint,
-    run: u32,
     width: usize,
-    jobs: HashMap<JobId, LastState>,
-    reported_not_started: bool,
 }
-
-/// The last observed state of a job.
-#[derive(Default)]
-struct LastState {
-    attempt: u32,
-    started: bool,
-    ended: bool,
-    wait: Option<Wait>,
-}
-
-/// A reason to wait, the time from which it holds, and whether it was printed.
-struct Wait {
-    reason: Reason,
-    since: Millis,
-    reported: bool,
-}
-
-/// What makes a reason to wait another one.
-type Reason = (WaitReason, Option<LabelSet>, Option<WorkerId>);
 
 impl Progress {
-    /// Starts without an observed state of this workflow.
+    /// For the jobs of this workflow.
     pub fn new(workflow: &Workflow, paint: Paint) -> Self {
         let widest = workflow.jobs.iter().map(|job| job.id.as_str().chars().count()).max();
-        let width = widest.unwrap_or(0).min(WIDEST);
-        Self { paint, run: workflow.run, width, jobs: HashMap::new(), reported_not_started: false }
-    }
-
-    /// Whether the end of every job was observed.
-    pub fn all_ended(&self, workflow: &Workflow) -> bool {
-        workflow.jobs.iter().all(|job| self.jobs.get(&job.id).is_some_and(|last| last.ended))
-    }
-
-    /// The colours of the output.
-    pub fn paint(&self) -> Paint {
-        self.paint
-    }
-
-    /// A line of a job's log.
-    pub fn log_line(&self, job: &JobId, text: &str) -> String {
-        // A colour that a job leaves on would colour what follows.
-        let reset = if self.paint.colour && text.contains('\x1b') { "\x1b[0m" } else { "" };
-        format!("{} {} {text}{reset}\n", self.name(job), self.paint.dim("|"))
-    }
-
-    /// What is new, in the order in which it happened, as far as that is known. `now` is this machine's time.
-    pub fn observe(&mut self, workflow: &Workflow, now: Millis) -> Vec<Step> {
-        let mut steps = Vec::new();
-        if workflow.run != self.run {
-            self.run = workflow.run;
-            self.jobs.clear();
-            steps.push(Step::Say(format!("run {} has begun\n", workflow.run)));
-        }
-        if workflow.status == Status::Queued {
-            if !std::mem::replace(&mut self.reported_not_started, true) {
-                steps.push(Step::Say(format!("{} hasn't been started yet\n", line(&workflow.name))));
-            }
-            return steps;
-        }
-        let mut jobs: Vec<&Job> = workflow.jobs.iter().collect();
-        jobs.sort_by_key(|job| job.started_at.or(job.finished_at_ms).unwrap_or(Millis(u64::MAX)));
-        for job in jobs {
-            let mut last_state = self.jobs.remove(&job.id).unwrap_or_default();
-            self.job(job, workflow, &mut last_state, now, &mut steps);
-            self.jobs.insert(job.id.clone(), last_state);
-        }
-        steps
-    }
-
-    fn job(&self, job: &Job, workflow: &Workflow, last_state: &mut LastState, now: Millis, steps: &mut Vec<Step>) {
-        while last_state.attempt < job.attempt {
-            steps.push(Step::Log { job: job.id.clone(), attempt: last_state.attempt, last: true });
-            steps.push(self.say(job, &tried(job, last_state.attempt)));
-            *last_state = LastState { attempt: last_state.attempt + 1, ..LastState::default() };
-        }
-        if last_state.ended {
-            return;
-        }
-        if job.status == Status::Queued {
-            steps.extend(self.wait(job, workflow, last_state, now));
-            return;
-        }
-        last_state.wait = None;
-        if let Some(worker) = job.worker_id.as_ref().filter(|_| !last_state.started) {
-            last_state.started = true;
-            let again = if job.attempt > 0 { format!(", {}", nth(job, job.attempt)) } else { String::new() };
-            steps.push(self.say(job, &format!("started on {worker}{again}")));
-        }
-        last_state.ended = job.status.is_final();
-        if last_state.started {
-            steps.push(Step::Log { job: job.id.clone(), attempt: job.attempt, last: last_state.ended });
-        }
-        if last_state.ended {
-            steps.extend(self.ended(job, workflow));
-        }
-    }
-
-    fn ended(&self, job: &Job, workflow: &Workflow) -> Vec<Step> {
-        let mut steps: Vec<Step> = Vec::new();
-        for (name, value) in &job.outputs {
-            steps.push(self.say(job, &format!("output {name} = {}", line(value))));
-        }
-        if job.outputs_truncated {
-            steps.push(self.say(job, &format!("more outputs: `wfg outputs {} {}`", workflow.id, job.id)));
-        }
-        let time = show::took(job).map(|time| format!(" after {}", duration(time))).unwrap_or_default();
-        let text = match job.status {
-            Status::Success if show::kept(job) => "kept from an earlier run".to_owned(),
-            Status::Success => format!("succeeded{time}"),
-            Status::Failure => {
-                let tries = if job.attempt > 0 { format!(", {}", nth(job, job.attempt)) } else { String::new() };
-                format!("failed{time}{tries}{}", because(job))
-            }
-            Status::Skipped => why::skipped(job, workflow),
-            status => format!("{status}{}", because(job)),
-        };
-        steps.push(self.say(job, &self.paint.status(job.status, &text)));
-        steps
-    }
-
-    /// Prints why a job waits, once for each reason, after the reason has held for [`LONG`]. Waiting for needed jobs is not printed.
-    fn wait(&self, job: &Job, workflow: &Workflow, last_state: &mut LastState, now: Millis) -> Option<Step> {
-        let waiting = job.waiting_for.as_ref().filter(|waiting| waiting.reason != WaitReason::Needs);
-        let Some(waiting) = waiting else {
-            last_state.wait = None;
-            return None;
-        };
-        let reason = (waiting.reason, waiting.missing.clone(), waiting.nearest.clone());
-        let wait = last_state.wait.take().filter(|wait| wait.reason == reason);
-        let mut wait = wait.unwrap_or(Wait { reason, since: now, reported: false });
-        let due = !wait.reported && now.since(wait.since) >= LONG;
-        wait.reported |= due;
-        last_state.wait = Some(wait);
-        due.then(|| self.say(job, &why::brief(job, workflow, now)))
-    }
-
-    fn say(&self, job: &Job, text: &str) -> Step {
-        Step::Say(format!("{}   {text}\n", self.name(&job.id)))
+        Self { paint, width: widest.unwrap_or(0).min(WIDEST) }
     }
 
     fn name(&self, job: &JobId) -> String {
         self.paint.bold(&padded(job.as_str(), self.width))
     }
+
+    fn ended(&self, job: &Job, workflow: &Workflow) -> Vec<String> {
+        let mut lines: Vec<String> =
+            job.outputs.iter().map(|(name, value)| format!("output {name} = {}", line(value))).collect();
+        if job.outputs_truncated {
+            lines.push(format!("more outputs: `wfg outputs {} {}`", workflow.id, job.id));
+        }
+        let time = show::took(job).map(|time| format!(" after {}", duration(time))).unwrap_or_default();
+        let text = match job.status {
+            Status::Success if show::reused(job) => "reused from an earlier run".to_owned(),
+            Status::Success => format!("succeeded{time}"),
+            Status::Failure => {
+                let tries = if job.attempt > 0 { format!(", {}", nth_try(job, job.attempt)) } else { String::new() };
+                format!("failed{time}{tries}{}", after_colon(job.error.as_deref()))
+            }
+            Status::Skipped => why::skipped(job, workflow),
+            status => format!("{status}{}", after_colon(job.error.as_deref())),
+        };
+        lines.push(self.paint.status(job.status, &text));
+        lines
+    }
+}
+
+impl Reporter for Progress {
+    fn workflow(&mut self, workflow: &Workflow, change: Change) -> String {
+        match change {
+            Change::RunBegan => format!("run {} has begun\n", workflow.run),
+            _ => format!("{} hasn't been started yet\n", line(&workflow.name)),
+        }
+    }
+
+    fn job(&mut self, workflow: &Workflow, job: &Job, change: Change) -> String {
+        let lines = match change {
+            Change::AttemptFailed(attempt) => {
+                let error = attempts::find(job, attempt).map(|failed| failed.error.as_str());
+                vec![format!("{} failed{}", nth_try(job, attempt), after_colon(error))]
+            }
+            Change::Started => {
+                let worker = job.worker_id.as_ref().map(ToString::to_string).unwrap_or_default();
+                let again = if job.attempt > 0 { format!(", {}", nth_try(job, job.attempt)) } else { String::new() };
+                vec![format!("started on {worker}{again}")]
+            }
+            Change::Waits => vec![why::brief(job, workflow, Millis::now())],
+            Change::Ended => self.ended(job, workflow),
+            Change::Log { .. } | Change::RunBegan | Change::NotStarted => Vec::new(),
+        };
+        let name = self.name(&job.id);
+        lines.iter().map(|line| format!("{name}   {line}\n")).collect()
+    }
+
+    fn log_line(&mut self, job: &JobId, _attempt: u32, _stream: Stream, text: &str) -> String {
+        // A colour that a job leaves on would colour the text after it.
+        let reset = if self.paint.colour && text.contains('\x1b') { "\x1b[0m" } else { "" };
+        format!("{} {} {text}{reset}\n", self.name(job), self.paint.dim("|"))
+    }
+
+    fn closing(&mut self, workflow: &Workflow, now: Millis) -> String {
+        closing(workflow, now, self.paint)
+    }
 }
 
 /// `try 2 of 3`.
-fn nth(job: &Job, attempt: u32) -> String {
+fn nth_try(job: &Job, attempt: u32) -> String {
     format!("try {} of {}", attempt + 1, job.max_retries + 1)
-}
-
-/// How an attempt ended that isn't the last one.
-fn tried(job: &Job, attempt: u32) -> String {
-    let error = attempts::find(job, attempt).map(|failed| failed.error.as_str());
-    format!("{} failed{}", nth(job, attempt), after_colon(error))
-}
-
-fn because(job: &Job) -> String {
-    after_colon(job.error.as_deref())
 }
 
 fn after_colon(error: Option<&str>) -> String {
@@ -215,19 +111,56 @@ pub fn heading(workflow: &Workflow) -> String {
     format!("{}: {jobs}, workflow {}{run}\n", clean(&workflow.name), workflow.id)
 }
 
+/// The table of all jobs and how the workflow ended.
+pub fn closing(workflow: &Workflow, now: Millis, paint: Paint) -> String {
+    let mut text = format!("\n{}", show::jobs_text(workflow, now, paint));
+    let ended = match workflow.status {
+        Status::Success => "succeeded",
+        Status::Failure => "failed",
+        Status::Cancelled => "was cancelled",
+        ref other => other.as_ref(),
+    };
+    let took = workflow.started_at_ms.zip(workflow.finished_at_ms).map(|(from, to)| duration(to.since(from)));
+    let took = took.map(|took| format!(" after {took}")).unwrap_or_default();
+    let ended = paint.status(workflow.status, &format!("{ended}{took}"));
+    let _ = writeln!(text, "\n{} {ended}", line(&workflow.name));
+    text
+}
+
 #[cfg(test)]
 mod tests {
-    use protocol::wire::WaitingFor;
+    use std::time::Duration;
+
+    use protocol::wire::{WaitReason, WaitingFor};
 
     use super::*;
-    use crate::test_data::{NOW, before, job, job_id, labels, outputs, started, tried, waits, workflow};
+    use crate::changes::Changes;
+    use crate::tests::{NOW, before, job, job_id, labels, outputs, started, tried, waits, workflow};
 
-    fn log(id: &str, attempt: u32, last: bool) -> Step {
-        Step::Log { job: job_id(id), attempt, last }
-    }
+    const NOTHING: [&str; 0] = [];
 
-    fn say(text: &str) -> Step {
-        Step::Say(format!("{text}\n"))
+    /// Progress with the changes it is given.
+    struct Watched(Changes, Progress);
+
+    impl Watched {
+        fn new(workflow: &Workflow) -> Self {
+            Self(Changes::new(workflow), Progress::new(workflow, Paint::PLAIN))
+        }
+
+        /// The lines that are printed; `log a 0 true` where attempt 0 of `a` is read to its end.
+        fn observe(&mut self, workflow: &Workflow, now: Millis) -> Vec<String> {
+            let mut lines = Vec::new();
+            for (job, change) in self.0.observe(workflow, now) {
+                match (job, change) {
+                    (Some(job), Change::Log { attempt, last }) => {
+                        lines.push(format!("log {} {attempt} {last}", job.id))
+                    }
+                    (Some(job), change) => lines.extend(self.1.job(workflow, job, change).lines().map(str::to_owned)),
+                    (None, change) => lines.extend(self.1.workflow(workflow, change).lines().map(str::to_owned)),
+                }
+            }
+            lines
+        }
     }
 
     fn running(jobs: Vec<Job>) -> Workflow {
@@ -239,56 +172,56 @@ mod tests {
     }
 
     #[test]
-    fn each_change_is_said_once_and_the_log_comes_before_the_end() {
+    fn each_change_is_reported_once_and_the_log_before_the_end() {
         let first = running(vec![started("build", Status::Running, "w1", 9), job("deploy", Status::Queued)]);
-        let mut progress = Progress::new(&first, Paint::PLAIN);
-        assert_eq!(progress.observe(&first, NOW), [say("build    started on w1"), log("build", 0, false)]);
-        assert_eq!(progress.observe(&first, NOW), [log("build", 0, false)]);
+        let mut progress = Watched::new(&first);
+        assert_eq!(progress.observe(&first, NOW), ["build    started on w1", "log build 0 false"]);
+        assert_eq!(progress.observe(&first, NOW), ["log build 0 false"]);
         let build = Job { outputs: outputs(&[("v", "1.2\n3")]), ..started("build", Status::Success, "w1", 9) };
         let then = running(vec![build, job("deploy", Status::Queued)]);
-        let end = [log("build", 0, true), say("build    output v = 1.2\\n3"), say("build    succeeded after 7.0 s")];
+        let end = ["log build 0 true", "build    output v = 1.2\\n3", "build    succeeded after 7.0 s"];
         assert_eq!(progress.observe(&then, NOW), end);
-        assert_eq!(progress.observe(&then, NOW), []);
-        assert!(!progress.all_ended(&then));
+        assert_eq!(progress.observe(&then, NOW), NOTHING);
+        assert!(!progress.0.all_ended(&then));
     }
 
     #[test]
-    fn what_happened_between_two_looks_is_said_in_its_order() {
+    fn changes_between_two_observations_are_reported_in_the_order_of_their_times() {
         let observed = workflow(
             Status::Success,
             vec![started("second", Status::Success, "w2", 5), started("first", Status::Success, "w1", 8)],
         );
-        let mut progress = Progress::new(&observed, Paint::PLAIN);
+        let mut progress = Watched::new(&observed);
         let expected = [
-            say("first    started on w1"),
-            log("first", 0, true),
-            say("first    succeeded after 6.0 s"),
-            say("second   started on w2"),
-            log("second", 0, true),
-            say("second   succeeded after 3.0 s"),
+            "first    started on w1",
+            "log first 0 true",
+            "first    succeeded after 6.0 s",
+            "second   started on w2",
+            "log second 0 true",
+            "second   succeeded after 3.0 s",
         ];
         assert_eq!(progress.observe(&observed, NOW), expected);
-        assert!(progress.all_ended(&observed));
+        assert!(progress.0.all_ended(&observed));
     }
 
     #[test]
-    fn every_try_is_told_with_its_log() {
+    fn every_try_is_reported_with_its_log() {
         let tries = |attempt, job: Job| {
             let job = tried(job, 0..attempt);
             Job { attempt, max_retries: 2, error: Some("exit code 7".to_owned()), ..job }
         };
         let observed = running(vec![tries(0, started("a", Status::Running, "w1", 9))]);
-        let mut progress = Progress::new(&observed, Paint::PLAIN);
+        let mut progress = Watched::new(&observed);
         progress.observe(&observed, NOW);
         let observed = running(vec![tries(2, started("a", Status::Failure, "w2", 4))]);
         let expected = [
-            log("a", 0, true),
-            say("a   try 1 of 3 failed: exit code 0"),
-            log("a", 1, true),
-            say("a   try 2 of 3 failed: exit code 1"),
-            say("a   started on w2, try 3 of 3"),
-            log("a", 2, true),
-            say("a   failed after 2.0 s, try 3 of 3: exit code 7"),
+            "log a 0 true",
+            "a   try 1 of 3 failed: exit code 0",
+            "log a 1 true",
+            "a   try 2 of 3 failed: exit code 1",
+            "a   started on w2, try 3 of 3",
+            "log a 2 true",
+            "a   failed after 2.0 s, try 3 of 3: exit code 7",
         ];
         assert_eq!(progress.observe(&observed, NOW), expected);
     }
@@ -300,17 +233,17 @@ mod tests {
             running(vec![Job { required_labels: labels("gpu"), waiting_for: Some(waiting), ..job }])
         };
         let nobody = waiting(waits(WaitReason::NoWorker));
-        let mut progress = Progress::new(&nobody, Paint::PLAIN);
-        assert_eq!(progress.observe(&nobody, NOW), []);
-        let said = [say("a   waits: no worker is online")];
+        let mut progress = Watched::new(&nobody);
+        assert_eq!(progress.observe(&nobody, NOW), NOTHING);
+        let said = ["a   waits: no worker is online"];
         assert_eq!(progress.observe(&nobody, later(3)), said);
-        assert_eq!(progress.observe(&nobody, later(6)), []);
+        assert_eq!(progress.observe(&nobody, later(6)), NOTHING);
         let busy = |number| waiting(WaitingFor { busy: Some(number), ..waits(WaitReason::Busy) });
-        assert_eq!(progress.observe(&busy(2), later(7)), []);
-        let said = [say("a   waits: 1 worker with all its labels (gpu) is busy")];
+        assert_eq!(progress.observe(&busy(2), later(7)), NOTHING);
+        let said = ["a   waits: 1 worker with all its labels (gpu) is busy"];
         assert_eq!(progress.observe(&busy(1), later(10)), said);
         let needs = WaitingFor { needs: Some(vec![job_id("b")]), ..waits(WaitReason::Needs) };
-        assert_eq!(progress.observe(&waiting(needs), later(99)), []);
+        assert_eq!(progress.observe(&waiting(needs), later(99)), NOTHING);
     }
 
     #[test]
@@ -319,40 +252,40 @@ mod tests {
         let skipped = Job { depends_on: vec![job_id("a")], ..job("b", Status::Skipped) };
         let skipped = Job { finished_at_ms: Some(before(1)), ..skipped };
         let observed = workflow(Status::Failure, vec![skipped, failed, job("c", Status::Cancelled)]);
-        let mut progress = Progress::new(&observed, Paint::PLAIN);
+        let mut progress = Watched::new(&observed);
         let expected = [
-            say("a   started on w1"),
-            log("a", 0, true),
-            say("a   failed after 7.0 s: exit code 1"),
-            say("b   skipped, as a failed"),
-            say("c   cancelled"),
+            "a   started on w1",
+            "log a 0 true",
+            "a   failed after 7.0 s: exit code 1",
+            "b   skipped, as a failed",
+            "c   cancelled",
         ];
         assert_eq!(progress.observe(&observed, NOW), expected);
     }
 
     #[test]
-    fn a_job_that_a_rerun_keeps_is_not_told_as_if_it_ran() {
+    fn a_job_that_a_rerun_reuses_is_not_reported_as_started() {
         let observed = running(vec![Job { outputs: outputs(&[("v", "1")]), ..job("a", Status::Success) }]);
-        let expected = [say("a   output v = 1"), say("a   kept from an earlier run")];
-        assert_eq!(Progress::new(&observed, Paint::PLAIN).observe(&observed, NOW), expected);
+        let expected = ["a   output v = 1", "a   reused from an earlier run"];
+        assert_eq!(Watched::new(&observed).observe(&observed, NOW), expected);
     }
 
     #[test]
-    fn another_run_is_told_from_its_beginning() {
+    fn another_run_is_reported_from_its_beginning() {
         let first = workflow(Status::Success, vec![started("a", Status::Success, "w1", 9)]);
-        let mut progress = Progress::new(&first, Paint::PLAIN);
+        let mut progress = Watched::new(&first);
         progress.observe(&first, NOW);
         let second = Workflow { run: 2, ..running(vec![started("a", Status::Running, "w1", 1)]) };
-        let expected = [say("run 2 has begun"), say("a   started on w1"), log("a", 0, false)];
+        let expected = ["run 2 has begun", "a   started on w1", "log a 0 false"];
         assert_eq!(progress.observe(&second, NOW), expected);
     }
 
     #[test]
     fn a_workflow_that_is_not_started_says_so_once() {
         let observed = workflow(Status::Queued, vec![job("a", Status::Queued)]);
-        let mut progress = Progress::new(&observed, Paint::PLAIN);
-        assert_eq!(progress.observe(&observed, NOW), [say("deploy hasn't been started yet")]);
-        assert_eq!(progress.observe(&observed, NOW), []);
+        let mut progress = Watched::new(&observed);
+        assert_eq!(progress.observe(&observed, NOW), ["deploy hasn't been started yet"]);
+        assert_eq!(progress.observe(&observed, NOW), NOTHING);
         assert_eq!(heading(&observed), "deploy: 1 job, workflow wf-0123\n");
     }
 }

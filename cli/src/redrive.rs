@@ -1,17 +1,27 @@
 //! `wfg redrive`: sends a stack's dead letters again.
 
-use crate::args::RedriveArgs;
+use clap::Args;
+
+use crate::context::Context;
 use crate::failure::Failure;
-use crate::screen::Screen;
 
-#[cfg(feature = "aws")]
-pub use on_aws::run;
+#[derive(Args)]
+pub struct RedriveArgs {
+    /// The stack's name
+    #[arg(long, value_name = "NAME")]
+    stack: String,
+    /// Only show what would be put back
+    #[arg(long)]
+    dry_run: bool,
+}
 
-/// Says that it can't.
 #[cfg(not(feature = "aws"))]
-pub fn run(_screen: &Screen, args: &RedriveArgs) -> std::future::Ready<Result<(), Failure>> {
-    let RedriveArgs { stack, dry_run: _ } = args;
-    std::future::ready(Err(Failure::without_aws(&format!("the queues of {stack}"))))
+impl RedriveArgs {
+    /// Refuses: this program can't reach AWS.
+    pub fn run(self, _context: &Context) -> std::future::Ready<Result<(), Failure>> {
+        let Self { stack, dry_run: _ } = self;
+        std::future::ready(Err(Failure::without_aws(&format!("the queues of {stack}"))))
+    }
 }
 
 #[cfg(feature = "aws")]
@@ -19,32 +29,35 @@ mod on_aws {
     use aws::StackError;
     use aws::redrive::{DeadLetters, Kind, Redriven};
 
-    use super::{Failure, RedriveArgs, Screen};
+    use super::{Context, Failure, RedriveArgs};
+    use crate::screen::eprint;
     use crate::text::{clean, count};
 
-    /// Puts back both kinds of dead letters, and says how many.
-    pub async fn run(screen: &Screen, args: &RedriveArgs) -> Result<(), Failure> {
-        let usage = |error: StackError| Failure::Usage(error.to_string());
-        let letters = DeadLetters::of_stack(&args.stack).await.map_err(usage)?;
-        let mut left = 0;
-        for kind in [Kind::Batches, Kind::Stream] {
-            let done = letters.redrive(kind, args.dry_run).await.map_err(usage)?;
-            screen.print(&said(kind, &done, args.dry_run))?;
-            for message in &done.left {
-                screen.eprint(&format!("{}: message {} stays: {}", done.from, message.id, clean(&message.reason)));
+    impl RedriveArgs {
+        /// Puts back both kinds of dead letters, and says how many.
+        pub async fn run(self, context: &Context) -> Result<(), Failure> {
+            let usage = |error: StackError| Failure::Usage(error.to_string());
+            let letters = DeadLetters::of_stack(&self.stack).await.map_err(usage)?;
+            let mut left = 0;
+            for kind in [Kind::Batches, Kind::Stream] {
+                let done = letters.redrive(kind, self.dry_run).await.map_err(usage)?;
+                context.screen.print(&summary(kind, &done, self.dry_run))?;
+                for message in &done.left {
+                    eprint(&format!("{}: message {} stays: {}", done.from, message.id, clean(&message.reason)));
+                }
+                left += done.left.len();
             }
-            left += done.left.len();
+            if left > 0 {
+                return Err(Failure::Usage(format!(
+                    "{} couldn't be put back. Delete by hand what is of no use.",
+                    count(left, "message")
+                )));
+            }
+            Ok(())
         }
-        if left > 0 {
-            return Err(Failure::Usage(format!(
-                "{} couldn't be put back. Delete by hand what is of no use.",
-                count(left, "message")
-            )));
-        }
-        Ok(())
     }
 
-    fn said(kind: Kind, done: &Redriven, dry_run: bool) -> String {
+    fn summary(kind: Kind, done: &Redriven, dry_run: bool) -> String {
         let Redriven { from, to, messages, sent, left } = done;
         if *messages + left.len() == 0 {
             return format!("{from}: empty\n");
@@ -64,7 +77,7 @@ mod on_aws {
         use super::*;
 
         #[test]
-        fn what_was_done_is_told_by_numbers() {
+        fn the_summary_counts_messages_of_each_kind() {
             let done = |messages, sent| Redriven {
                 from: "wf-dead".to_owned(),
                 to: "wf-batches".to_owned(),
@@ -72,12 +85,15 @@ mod on_aws {
                 sent,
                 left: Vec::new(),
             };
-            assert_eq!(said(Kind::Batches, &done(0, 0), false), "wf-dead: empty\n");
-            assert_eq!(said(Kind::Batches, &done(1, 1), false), "wf-dead: 1 message put back in wf-batches\n");
-            assert_eq!(said(Kind::Batches, &done(2, 2), true), "wf-dead: 2 messages would be put back in wf-batches\n");
-            let stream = said(Kind::Stream, &done(1, 3), false);
+            assert_eq!(summary(Kind::Batches, &done(0, 0), false), "wf-dead: empty\n");
+            assert_eq!(summary(Kind::Batches, &done(1, 1), false), "wf-dead: 1 message put back in wf-batches\n");
+            assert_eq!(
+                summary(Kind::Batches, &done(2, 2), true),
+                "wf-dead: 2 messages would be put back in wf-batches\n"
+            );
+            let stream = summary(Kind::Stream, &done(1, 3), false);
             assert_eq!(stream, "wf-dead: 1 batch put back: 3 reconciles in wf-batches\n");
-            let stream = said(Kind::Stream, &done(2, 5), true);
+            let stream = summary(Kind::Stream, &done(2, 5), true);
             assert_eq!(stream, "wf-dead: 2 batches would be put back: 5 reconciles in wf-batches\n");
         }
     }

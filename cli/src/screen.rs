@@ -6,7 +6,7 @@ use protocol::Status;
 
 use crate::failure::Failure;
 
-/// Standard output and standard error.
+/// How text on standard output and on standard error is styled.
 pub struct Screen {
     /// The style of standard output.
     pub out: Paint,
@@ -15,11 +15,9 @@ pub struct Screen {
 }
 
 impl Screen {
-    /// Colours where a terminal shows them, unless `NO_COLOR` is set.
+    /// Finds out what standard output and standard error are.
     pub fn detect() -> Self {
-        let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        let paint = |terminal| Paint { terminal, colour: terminal && wanted };
-        Self { out: paint(io::stdout().is_terminal()), err: paint(io::stderr().is_terminal()) }
+        Self { out: Paint::of(io::stdout().is_terminal()), err: Paint::of(io::stderr().is_terminal()) }
     }
 
     /// Writes to standard output and flushes it.
@@ -28,12 +26,6 @@ impl Screen {
         let mut out = io::stdout().lock();
         out.write_all(text.as_bytes())?;
         Ok(out.flush()?)
-    }
-
-    /// Writes a line to standard error: everything except the command's result.
-    #[expect(clippy::unused_self, reason = "callers style text by `out` and `err` first")]
-    pub fn eprint(&self, text: &str) {
-        eprint(text);
     }
 }
 
@@ -55,6 +47,15 @@ impl Paint {
     /// For pipes, files and tests.
     #[cfg(test)]
     pub const PLAIN: Self = Self { terminal: false, colour: false };
+
+    /// Colours on a terminal that is not dumb, as `NO_COLOR`, `CLICOLOR_FORCE` and `CLICOLOR` allow.
+    fn of(terminal: bool) -> Self {
+        let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+        let is = |name, expected: &str| std::env::var_os(name).is_some_and(|value| value == expected);
+        let forced = set("CLICOLOR_FORCE") && !is("CLICOLOR_FORCE", "0");
+        let colour = forced || terminal && !is_dumb() && !is("CLICOLOR", "0");
+        Self { terminal, colour: colour && !set("NO_COLOR") }
+    }
 
     /// Text that matters less.
     pub fn dim(self, text: &str) -> String {
@@ -81,4 +82,9 @@ impl Paint {
     fn with(self, code: &str, text: &str) -> String {
         if self.colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
     }
+}
+
+/// Whether the terminal can't move its cursor or show colours.
+pub fn is_dumb() -> bool {
+    std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb")
 }

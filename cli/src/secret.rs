@@ -1,53 +1,104 @@
-//! `wfg secret`: keeps, lists and removes secrets, in a file or in AWS's Parameter Store.
+//! `wfg secret`: sets, lists and removes secrets, in a file or in AWS's Parameter Store.
 
 use std::io::Read;
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 
+use clap::{Args, Subcommand};
 use engine::Engine;
 use protocol::mask::SHORTEST;
 use protocol::{SecretName, SecretValue, limits};
 use server::secrets::{self, SecretsError, SecretsFile};
 
-use crate::args::{SecretCommand, SecretLocationArgs};
+use crate::context::Context;
 use crate::failure::Failure;
-use crate::screen::Screen;
+use crate::screen::eprint;
 
-/// Carries it out.
-pub async fn run(screen: &Screen, command: SecretCommand) -> Result<(), Failure> {
-    match command {
-        SecretCommand::Set { name, place } => {
-            let kept = SecretLocation::of(place)?;
-            let value = given()?;
-            if value.reveal().len() < SHORTEST {
-                screen.eprint(&format!(
-                    "a value of less than {SHORTEST} bytes is not hidden in logs: it would be found in everything"
-                ));
-            }
-            kept.set(&name, value).await?;
-            screen.print(&format!("secret {name} is set; a job that names it is given it from its next start on\n"))
-        }
-        SecretCommand::List { place } => {
-            let kept = SecretLocation::of(place)?;
-            let names = kept.names().await?;
-            if names.is_empty() {
-                screen.eprint(&format!("there are no secrets in {}", kept.place()));
-            }
-            screen.print(&names.iter().map(|name| format!("{name}\n")).collect::<String>())
-        }
-        SecretCommand::Remove { name, place } => {
-            let kept = SecretLocation::of(place)?;
-            if !kept.remove(&name).await? {
-                return Err(Failure::Usage(format!("there is no secret `{name}` in {}.", kept.place())));
-            }
-            screen.print(&format!("secret {name} is removed; a job that names it fails from now on\n"))
-        }
+/// Subcommands of `wfg secret`.
+#[derive(Subcommand)]
+pub enum SecretCommand {
+    /// Set a secret to the value on standard input; jobs that start later get it
+    ///
+    /// One line end at the end of the input is dropped.
+    Set {
+        /// Name of the secret and of the jobs' environment variable
+        name: SecretName,
+        #[command(flatten)]
+        location: LocationArgs,
+    },
+    /// List the names, without the values
+    List {
+        #[command(flatten)]
+        location: LocationArgs,
+    },
+    /// Remove a secret: jobs that name it fail from then on
+    Remove {
+        /// Its name
+        name: SecretName,
+        #[command(flatten)]
+        location: LocationArgs,
+    },
+}
+
+/// Where secrets are stored.
+#[derive(Args)]
+pub struct LocationArgs {
+    /// In this file, as `wfg serve --secrets` and `wfg run --secrets` read it; created if missing
+    #[arg(long, value_name = "FILE", env = "WFG_SECRETS_FILE")]
+    file: Option<PathBuf>,
+    /// In AWS's Parameter Store, for this stack; needs AWS credentials
+    #[arg(long, value_name = "NAME")]
+    stack: Option<String>,
+}
+
+/// The file of secrets of a command that runs jobs.
+#[derive(Args)]
+pub struct SecretsArg {
+    /// File of secrets that jobs may name: a JSON object, readable only by its owner; `wfg secret set` creates it
+    #[arg(long, value_name = "FILE", env = "WFG_SECRETS_FILE")]
+    secrets: Option<PathBuf>,
+}
+
+impl SecretsArg {
+    /// Opens the file of secrets, if there is one.
+    pub fn open(&self) -> Result<Option<SecretsFile>, Failure> {
+        self.secrets.as_deref().map(SecretsFile::open).transpose().map_err(usage)
     }
 }
 
-/// Opens the file of secrets, if there is one.
-pub fn open(path: Option<&Path>) -> Result<Option<SecretsFile>, Failure> {
-    path.map(SecretsFile::open).transpose().map_err(usage)
+impl SecretCommand {
+    /// Runs the subcommand.
+    pub async fn run(self, context: &Context) -> Result<(), Failure> {
+        let screen = &context.screen;
+        match self {
+            Self::Set { name, location } => {
+                let location = SecretLocation::of(location)?;
+                let value = value_on_stdin()?;
+                if value.reveal().len() < SHORTEST {
+                    eprint(&format!(
+                        "a value of less than {SHORTEST} bytes is not hidden in logs: it would be found in everything"
+                    ));
+                }
+                location.set(&name, value).await?;
+                screen.print(&format!("secret {name} is set; jobs that name it get it when they next start\n"))
+            }
+            Self::List { location } => {
+                let location = SecretLocation::of(location)?;
+                let names = location.names().await?;
+                if names.is_empty() {
+                    eprint(&format!("there are no secrets in {}", location.name()));
+                }
+                screen.print(&names.iter().map(|name| format!("{name}\n")).collect::<String>())
+            }
+            Self::Remove { name, location } => {
+                let location = SecretLocation::of(location)?;
+                if !location.remove(&name).await? {
+                    return Err(Failure::Usage(format!("there is no secret `{name}` in {}.", location.name())));
+                }
+                screen.print(&format!("secret {name} is removed; a job that names it fails from now on\n"))
+            }
+        }
+    }
 }
 
 /// The engine with secrets from this file, if there is one.
@@ -63,8 +114,8 @@ fn usage(error: SecretsError) -> Failure {
     Failure::usage(&error)
 }
 
-/// The value on standard input, without the line end that `echo` adds. It is no argument, which other users could see.
-fn given() -> Result<SecretValue, Failure> {
+/// The value on standard input, without the line end that `echo` adds. An argument could be read by other users.
+fn value_on_stdin() -> Result<SecretValue, Failure> {
     let refused = |error: String| Failure::Usage(format!("the value can't be used: {error}."));
     let mut text = String::new();
     let most = limits::SECRET as u64 + 3;
@@ -77,29 +128,29 @@ fn given() -> Result<SecretValue, Failure> {
     })
 }
 
-/// Where secrets are kept.
+/// Where secrets are stored.
 enum SecretLocation {
-    File(std::path::PathBuf),
+    File(PathBuf),
     #[cfg(feature = "aws")]
     Stack(String),
 }
 
 impl SecretLocation {
-    fn of(place: SecretLocationArgs) -> Result<Self, Failure> {
-        match place {
+    fn of(location: LocationArgs) -> Result<Self, Failure> {
+        match location {
             #[cfg(feature = "aws")]
-            SecretLocationArgs { stack: Some(stack), .. } => Ok(Self::Stack(stack)),
+            LocationArgs { stack: Some(stack), .. } => Ok(Self::Stack(stack)),
             #[cfg(not(feature = "aws"))]
-            SecretLocationArgs { stack: Some(stack), .. } => Err(Failure::without_aws(&format!("the secrets of {stack}"))),
-            SecretLocationArgs { file: Some(file), .. } => Ok(Self::File(file)),
-            SecretLocationArgs { .. } => Err(Failure::Usage(
-                "where are the secrets kept? Name a file with --file or WFG_SECRETS_FILE, or a stack on AWS with --stack."
+            LocationArgs { stack: Some(stack), .. } => Err(Failure::without_aws(&format!("the secrets of {stack}"))),
+            LocationArgs { file: Some(file), .. } => Ok(Self::File(file)),
+            LocationArgs { .. } => Err(Failure::Usage(
+                "where are the secrets stored? Name a file with --file or WFG_SECRETS_FILE, or a stack on AWS with --stack."
                     .to_owned(),
             )),
         }
     }
 
-    fn place(&self) -> String {
+    fn name(&self) -> String {
         match self {
             Self::File(path) => path.display().to_string(),
             #[cfg(feature = "aws")]

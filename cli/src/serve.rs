@@ -2,7 +2,9 @@
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
+use clap::Args;
 use engine::Engine;
 use engine::ports::Local;
 use memory::Memory;
@@ -10,36 +12,57 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use server::{Admission, Server};
 use sqlite::Sqlite;
 
-use crate::args::ServeArgs;
+use crate::context::Context;
 use crate::failure::Failure;
 use crate::screen::{Screen, eprint};
+use crate::secret::{self, SecretsArg};
 use crate::signals::Signals;
-use crate::{secret, token};
+use crate::token;
 
 /// The address that `wfg` and workers use by default.
 const DEFAULT: &str = "127.0.0.1:3000";
 
-/// Serves until SIGTERM or ctrl-C. A second one ends it at once.
-pub async fn run(screen: &Screen, args: &ServeArgs) -> Result<(), Failure> {
-    tell_what_goes_wrong("info");
-    allow_many_connections();
-    let secrets = secret::open(args.secrets.as_deref())?;
-    match &args.data {
-        Some(file) => {
-            let store = Sqlite::open(file).map_err(|error| Failure::usage(&error))?;
-            serve(screen, args, secret::with_file(Engine::new(store), secrets)).await
+#[derive(Args)]
+pub struct ServeArgs {
+    /// Store everything in this file; without it nothing is kept when the server ends
+    #[arg(long, value_name = "FILE")]
+    data: Option<PathBuf>,
+    #[command(flatten)]
+    secrets: SecretsArg,
+    /// Address to listen on; port 0 chooses a free port
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:3000")]
+    listen: SocketAddr,
+    /// Require tokens on a loopback address too; other addresses always require them
+    #[arg(long)]
+    auth: bool,
+    /// Require no tokens on an address that other machines can reach: anyone who connects can run commands on the workers
+    #[arg(long, conflicts_with = "auth")]
+    insecure_no_auth: bool,
+}
+
+impl ServeArgs {
+    /// Serves until a signal asks it to end. A second signal ends it at once.
+    pub async fn run(self, context: &Context) -> Result<(), Failure> {
+        log_to_stderr("info");
+        allow_many_connections();
+        let secrets = self.secrets.open()?;
+        match &self.data {
+            Some(file) => {
+                let store = Sqlite::open(file).map_err(|error| Failure::usage(&error))?;
+                serve(&context.screen, &self, secret::with_file(Engine::new(store), secrets)).await
+            }
+            None => serve(&context.screen, &self, secret::with_file(Engine::new(Memory::new()), secrets)).await,
         }
-        None => serve(screen, args, secret::with_file(Engine::new(Memory::new()), secrets)).await,
     }
 }
 
 async fn serve<P: Local + 'static>(screen: &Screen, args: &ServeArgs, engine: Engine<P>) -> Result<(), Failure> {
     let mut signals = Signals::catch()?;
-    let auth = if asks_for_tokens(args) { Admission::Tokens } else { Admission::Everybody };
+    let auth = if requires_tokens(args) { Admission::Tokens } else { Admission::Everybody };
     let server = Server::admitting(args.listen, engine, auth).await;
     let server = server.map_err(|error| cannot_listen(args.listen, &error))?;
     screen.print(&greeting(args, &server.url()))?;
-    if asks_for_tokens(args)
+    if requires_tokens(args)
         && let Some(token) = token::first(server.engine()).await?
     {
         screen.print(&format!("the first token, for everything, shown this once: {token}\n"))?;
@@ -52,8 +75,8 @@ async fn serve<P: Local + 'static>(screen: &Screen, args: &ServeArgs, engine: En
     }
 }
 
-/// Who is on this machine may run commands on it anyway; others may only with a token.
-fn asks_for_tokens(args: &ServeArgs) -> bool {
+/// Users of this machine can run commands on it anyway; callers from other machines need a token.
+fn requires_tokens(args: &ServeArgs) -> bool {
     args.auth || !(args.listen.ip().is_loopback() || args.insecure_no_auth)
 }
 
@@ -75,20 +98,21 @@ fn greeting(args: &ServeArgs, url: &str) -> String {
         None => "nothing is kept: it is all gone when this ends; --data ./wfg.db keeps it in a file".to_owned(),
     };
     let server = if args.listen.to_string() == DEFAULT { String::new() } else { format!("SERVER_URL={url} ") };
-    let token = if asks_for_tokens(args) { "callers need a token; `wfg token create` makes one\n" } else { "" };
+    let token = if requires_tokens(args) { "callers need a token; `wfg token create` makes one\n" } else { "" };
     format!("wfg serves {url}\n{kept}\n{token}try: {server}wfg worker & {server}wfg submit FILE --watch\n")
 }
 
-/// What the engine and the server have to say goes to standard error; `RUST_LOG` says how much.
-pub fn tell_what_goes_wrong(unless_told: &str) {
+/// Logs the engine's and the server's events to standard error. `RUST_LOG` sets the level, else `default_level`.
+pub fn log_to_stderr(default_level: &str) {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(unless_told));
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default_level));
+    // Without a reader of standard error a line is lost; the default would panic.
+    let log = tracing_subscriber::fmt().log_internal_errors(false).with_env_filter(filter);
     // Fails only if it was set up before.
-    let _ =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).try_init();
+    let _ = log.with_writer(std::io::stderr).with_target(false).try_init();
 }
 
-/// A waiting worker is an open connection, and the usual limit is a thousand.
+/// Raises the limit of open files: each waiting worker is an open connection, and the usual limit is a thousand.
 fn allow_many_connections() {
     if let Ok((_, most)) = getrlimit(Resource::RLIMIT_NOFILE)
         && let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, most, most)
@@ -103,35 +127,38 @@ mod tests {
     use client::DEFAULT_SERVER_URL;
 
     use super::*;
-    use crate::args::{Cli, Command};
 
-    fn args(listen: &str) -> ServeArgs {
-        let Ok(Cli { command: Command::Serve(args), .. }) = Cli::try_parse_from(["wfg", "serve", "--listen", listen])
-        else {
-            panic!("good arguments")
-        };
-        args
+    #[derive(Parser)]
+    struct Program {
+        #[command(flatten)]
+        serve: ServeArgs,
+    }
+
+    fn args(args: &[&str]) -> ServeArgs {
+        Program::try_parse_from(["wfg"].iter().chain(args)).expect("good arguments").serve
+    }
+
+    fn listen(address: &str) -> ServeArgs {
+        args(&["--listen", address])
     }
 
     #[test]
     fn the_default_address_is_where_clients_look() {
         assert_eq!(DEFAULT_SERVER_URL, "http://localhost:3000");
-        let Ok(Cli { command: Command::Serve(args), .. }) = Cli::try_parse_from(["wfg", "serve"]) else {
-            panic!("good")
-        };
+        let args = args(&[]);
         assert_eq!(args.listen.to_string(), DEFAULT);
         assert!(greeting(&args, "http://127.0.0.1:3000").contains("\ntry: wfg worker & wfg submit FILE --watch\n"));
     }
 
     #[test]
-    fn tokens_are_asked_for_where_other_machines_can_connect_unless_the_risk_is_taken() {
+    fn tokens_are_required_where_other_machines_can_connect_unless_the_risk_is_taken() {
         for here in ["127.0.0.1:0", "127.1.2.3:80", "[::1]:3000"] {
-            assert!(!asks_for_tokens(&args(here)), "{here}");
-            assert!(asks_for_tokens(&ServeArgs { auth: true, ..args(here) }));
+            assert!(!requires_tokens(&listen(here)), "{here}");
+            assert!(requires_tokens(&ServeArgs { auth: true, ..listen(here) }));
         }
         for elsewhere in ["0.0.0.0:3000", "[::]:3000", "192.168.1.5:3000", "[::ffff:127.0.0.1]:3000"] {
-            assert!(asks_for_tokens(&args(elsewhere)), "{elsewhere}");
-            assert!(!asks_for_tokens(&ServeArgs { insecure_no_auth: true, ..args(elsewhere) }));
+            assert!(requires_tokens(&listen(elsewhere)), "{elsewhere}");
+            assert!(!requires_tokens(&ServeArgs { insecure_no_auth: true, ..listen(elsewhere) }));
         }
     }
 }

@@ -1,106 +1,101 @@
-//! Tables of `status`, `list`, `workers`, `pools`, `outputs`.
+//! Commands that show one answer of the server: `status`, `definition`, `outputs`, `list`, `workers`, `pools`.
 
 use std::fmt::Write;
 use std::time::Duration;
 
+use clap::Args;
 use protocol::wire::{Job, PoolInfo, WorkerInfo, WorkerStatus, Workflow};
-use protocol::{JobId, LabelSet, Millis, Outputs, Status, WorkflowId};
-use serde::Serialize;
+use protocol::{JobId, LabelSet, Millis, Outputs, Status};
 
 use crate::attempts;
-use crate::calls::Remote;
+use crate::context::{Context, JsonArg, PageArgs, WorkflowArg};
 use crate::failure::Failure;
-use crate::screen::{Paint, Screen};
+use crate::screen::{Paint, eprint};
 use crate::table::{Cell, Table};
 use crate::text::{all_of, clean, line};
 use crate::time::{about, ago, duration, utc};
 use crate::why;
 
-/// Shows a workflow and its jobs.
-pub async fn status(remote: &Remote, screen: &Screen, id: &WorkflowId, json: bool) -> Result<(), Failure> {
-    let workflow = remote.client.workflow(id).await?;
-    if json {
-        return print_json(screen, &workflow);
+#[derive(Args)]
+pub struct StatusArgs {
+    #[command(flatten)]
+    workflow: WorkflowArg,
+    #[command(flatten)]
+    format: JsonArg,
+}
+
+impl StatusArgs {
+    /// Shows a workflow and its jobs.
+    pub async fn run(self, context: &Context) -> Result<(), Failure> {
+        let workflow = context.remote()?.client.workflow(&self.workflow.id).await?;
+        context.show(&self.format, &workflow, |workflow| status_text(workflow, Millis::now(), context.screen.out))
     }
-    screen.print(&status_text(&workflow, Millis::now(), screen.out))
 }
 
 /// Prints a workflow's definition, byte for byte.
-pub async fn definition(remote: &Remote, screen: &Screen, id: &WorkflowId) -> Result<(), Failure> {
-    screen.print(&remote.client.definition(id).await?)
+pub async fn definition(context: &Context, args: WorkflowArg) -> Result<(), Failure> {
+    context.screen.print(&context.remote()?.client.definition(&args.id).await?)
 }
 
-/// Shows what a job gave.
-pub async fn outputs(
-    remote: &Remote,
-    screen: &Screen,
-    id: &WorkflowId,
-    job: &JobId,
-    json: bool,
-) -> Result<(), Failure> {
-    let outputs = remote.client.outputs(id, job).await?;
-    if json {
-        return print_json(screen, &outputs);
-    }
-    if outputs.is_empty() {
-        screen.eprint(&format!("{job} has given no outputs"));
-    }
-    screen.print(&outputs_text(&outputs))
+#[derive(Args)]
+pub struct OutputsArgs {
+    #[command(flatten)]
+    workflow: WorkflowArg,
+    /// The job
+    job: JobId,
+    #[command(flatten)]
+    format: JsonArg,
 }
 
-/// Lists workflows.
-pub async fn list(
-    remote: &Remote,
-    screen: &Screen,
+impl OutputsArgs {
+    /// Shows the outputs of a job.
+    pub async fn run(self, context: &Context) -> Result<(), Failure> {
+        let outputs = context.remote()?.client.outputs(&self.workflow.id, &self.job).await?;
+        if outputs.is_empty() && !self.format.json {
+            eprint(&format!("{} has given no outputs", self.job));
+        }
+        context.show(&self.format, &outputs, outputs_text)
+    }
+}
+
+#[derive(Args)]
+pub struct ListArgs {
+    /// Only those that are queued, running, success, failure or cancelled
+    #[arg(long)]
     status: Option<Status>,
-    limit: usize,
-    json: bool,
-) -> Result<(), Failure> {
-    let page = remote.client.list(limit, status, None).await?;
-    if json {
-        print_json(screen, &page.items)?;
-    } else if page.items.is_empty() {
-        screen.eprint("there are no such workflows");
-    } else {
-        screen.print(&list_text(&page.items, Millis::now(), screen.out))?;
+    #[command(flatten)]
+    page: PageArgs,
+}
+
+impl ListArgs {
+    /// Lists workflows, the newest first.
+    pub async fn run(self, context: &Context) -> Result<(), Failure> {
+        let page = context.remote()?.client.list(self.page.limit, self.status, None).await?;
+        self.page.show(context, &page, "there are no such workflows", |workflows| {
+            list_text(workflows, Millis::now(), context.screen.out)
+        })
     }
-    if page.next.is_some() {
-        screen.eprint(&format!("these are the newest {limit}; --limit shows more"));
-    }
-    Ok(())
 }
 
 /// Lists workers.
-pub async fn workers(remote: &Remote, screen: &Screen, json: bool) -> Result<(), Failure> {
+pub async fn workers(context: &Context, format: JsonArg) -> Result<(), Failure> {
+    let remote = context.remote()?;
     let workers = remote.client.workers().await?;
-    if json {
-        return print_json(screen, &workers);
-    }
-    if workers.is_empty() {
-        let server = remote.client.server_url();
-        screen.eprint(&format!("no worker is known; start one: SERVER_URL={server} workflow-graph-worker"));
+    if workers.is_empty() && !format.json {
+        eprint(&format!("no worker is known; start one: {}", remote.worker_command(&LabelSet::default())));
         return Ok(());
     }
-    screen.print(&workers_text(&workers, Millis::now(), screen.out))
+    context.show(&format, &workers, |workers| workers_text(workers, Millis::now(), context.screen.out))
 }
 
 /// Lists pools.
-pub async fn pools(remote: &Remote, screen: &Screen, json: bool) -> Result<(), Failure> {
-    let pools = remote.client.pools().await?;
-    if json {
-        return print_json(screen, &pools);
-    }
-    if pools.is_empty() {
-        screen.eprint("there are no pools; a submission makes one for each set of labels that its jobs require");
+pub async fn pools(context: &Context, format: JsonArg) -> Result<(), Failure> {
+    let pools = context.remote()?.client.pools().await?;
+    if pools.is_empty() && !format.json {
+        eprint("there are no pools; a submission makes one for each set of labels that its jobs require");
         return Ok(());
     }
-    screen.print(&pools_text(&pools, screen.out))
-}
-
-/// As the server gives it, laid out for reading.
-pub fn print_json(screen: &Screen, value: &impl Serialize) -> Result<(), Failure> {
-    let text = serde_json::to_string_pretty(value).map_err(|error| Failure::Output(error.into()))?;
-    screen.print(&(text + "\n"))
+    context.show(&format, &pools, |pools| pools_text(pools, context.screen.out))
 }
 
 /// How long a job's last attempt took, or takes by now.
@@ -113,7 +108,7 @@ pub fn took(job: &Job) -> Option<Duration> {
 }
 
 /// Whether a re-run took the job's success from the run before.
-pub fn kept(job: &Job) -> bool {
+pub fn reused(job: &Job) -> bool {
     job.status == Status::Success && job.worker_id.is_none()
 }
 
@@ -179,7 +174,8 @@ fn detail(job: &Job, workflow: &Workflow, now: Millis) -> String {
         },
         Status::Skipped => why::skipped(job, workflow),
         Status::Success => {
-            let mut all: Vec<String> = kept(job).then(|| "kept from an earlier run".to_owned()).into_iter().collect();
+            let mut all: Vec<String> =
+                reused(job).then(|| "reused from an earlier run".to_owned()).into_iter().collect();
             all.extend(job.outputs.iter().map(|(name, value)| format!("{name}={}", line(value))));
             all.extend(job.outputs_truncated.then(|| format!("more: `wfg outputs {} {}`", workflow.id, job.id)));
             all.join("  ")
@@ -272,7 +268,7 @@ mod tests {
     use protocol::wire::{Cause, WaitReason, WaitingFor};
 
     use super::*;
-    use crate::test_data::{self as data, NOW, before, job, job_id, lines, started, waits, worker, workflow};
+    use crate::tests::{self as data, NOW, before, job, job_id, lines, started, waits, worker, workflow};
 
     #[test]
     fn a_status_shows_what_each_job_did_or_why_it_did_not() {
@@ -323,7 +319,7 @@ mod tests {
                 "a    failure    38 s  w1      exit code 3",
                 "b    skipped                  skipped, as a failed",
                 "c    cancelled",
-                "d    success                  kept from an earlier run"
+                "d    success                  reused from an earlier run"
             ])
         );
         let waiting = workflow(Status::Queued, vec![job("a", Status::Queued)]);

@@ -1,49 +1,61 @@
 //! Commands that change a workflow: `submit`, `rerun`, `cancel`, `delete`.
 
+use clap::Args;
 use client::ClientError;
-use protocol::WorkflowId;
 use protocol::requests::Only;
 use protocol::wire::Workflow;
 use workflow::Definition;
 
-use crate::args::SubmitArgs;
-use crate::calls::{Remote, retry_write};
+use crate::context::{Context, Remote, WorkflowArg, retry_write};
 use crate::failure::Failure;
-use crate::screen::Screen;
+use crate::screen::{Screen, eprint};
 use crate::source::{Body, Source};
 use crate::text::{clean, count};
 use crate::{validate, watch};
 
-/// Checks a definition here, then sends it.
-pub async fn run(remote: &Remote, screen: &Screen, args: &SubmitArgs) -> Result<(), Failure> {
-    let (source, definition) = checked(screen, &args.file, "nothing was sent")?;
-    let workflow = send(remote, &source, &definition, !args.no_run).await.map_err(|error| {
-        let ClientError::Refused { details, .. } = &error else { return error.into() };
-        match validate::server_refusal(details.as_ref(), &source, screen.err) {
-            Some(problems) => {
-                screen.eprint(&format!("{problems}, found by {}", remote.client.server_url()));
-                Failure::AlreadyReported
-            }
-            None => error.into(),
-        }
-    })?;
-    if args.watch {
-        return watch::run(remote, screen, &workflow.id).await;
-    }
-    screen.print(&format!("{}\n", workflow.id))?;
-    screen.eprint(&next(remote, &workflow, args.no_run));
-    Ok(())
+#[derive(Args)]
+pub struct SubmitArgs {
+    /// The definition, YAML or JSON; `-` is standard input
+    file: String,
+    /// Show progress until it ends; the exit code says whether the workflow succeeded
+    #[arg(long, short)]
+    watch: bool,
+    /// Only submit; `wfg rerun` starts it
+    #[arg(long, conflicts_with = "watch")]
+    no_run: bool,
 }
 
-/// Reads and checks a definition, and says what is wrong with it or worth noting.
-pub fn checked(screen: &Screen, file: &str, in_vain: &str) -> Result<(Source, Definition), Failure> {
+impl SubmitArgs {
+    /// Checks a definition here, then sends it.
+    pub async fn run(self, context: &Context) -> Result<(), Failure> {
+        let (remote, screen) = (context.remote()?, &context.screen);
+        let (source, definition) = checked(screen, &self.file, "nothing was sent")?;
+        let workflow = send(&remote, &source, &definition, !self.no_run).await.map_err(|error| {
+            let ClientError::Refused { details, .. } = &error else { return error.into() };
+            let Some(problems) = validate::server_refusal(details.as_ref(), &source, screen.err) else {
+                return error.into();
+            };
+            eprint(&format!("{problems}, found by {}", remote.client.server_url()));
+            Failure::AlreadyReported
+        })?;
+        if self.watch {
+            return watch::until_end(&remote, screen, &workflow.id).await;
+        }
+        screen.print(&format!("{}\n", workflow.id))?;
+        eprint(&next_command(&remote, &workflow, self.no_run));
+        Ok(())
+    }
+}
+
+/// Reads and checks a definition, and shows its problems, with their `consequence`, or its notes.
+pub fn checked(screen: &Screen, file: &str, consequence: &str) -> Result<(Source, Definition), Failure> {
     let source = Source::read(file)?;
     let definition = source.check().map_err(|problems| {
-        screen.eprint(&format!("{}; {in_vain}", validate::refusal(&problems, &source, screen.err)));
+        eprint(&format!("{}; {consequence}", validate::refusal(&problems, &source, screen.err)));
         Failure::AlreadyReported
     })?;
     for note in &definition.notes {
-        screen.eprint(&format!("note: {}:{note}", source.name));
+        eprint(&format!("note: {}:{note}", source.name));
     }
     Ok((source, definition))
 }
@@ -68,7 +80,7 @@ pub async fn send(
     if key.is_some() { retry_write(send).await } else { send().await }
 }
 
-fn next(remote: &Remote, workflow: &Workflow, no_run: bool) -> String {
+fn next_command(remote: &Remote, workflow: &Workflow, no_run: bool) -> String {
     let (name, jobs) = (clean(&workflow.name), count(workflow.jobs.len(), "job"));
     let id = &workflow.id;
     if no_run {
@@ -78,37 +90,47 @@ fn next(remote: &Remote, workflow: &Workflow, no_run: bool) -> String {
     }
 }
 
-/// Starts a new run, or the first.
-pub async fn rerun(
-    remote: &Remote,
-    screen: &Screen,
-    id: &WorkflowId,
+#[derive(Args)]
+pub struct RerunArgs {
+    #[command(flatten)]
+    workflow: WorkflowArg,
+    /// Run only the jobs that didn't succeed; the others keep their outputs
+    #[arg(long)]
     failed: bool,
+    /// Show progress until it ends
+    #[arg(long, short)]
     watch: bool,
-) -> Result<(), Failure> {
-    remote.client.run(id, failed.then_some(Only::Failed)).await?;
-    if watch {
-        return watch::run(remote, screen, id).await;
+}
+
+impl RerunArgs {
+    /// Starts a new run, or the first.
+    pub async fn run(self, context: &Context) -> Result<(), Failure> {
+        let (remote, id) = (context.remote()?, self.workflow.id);
+        remote.client.run(&id, self.failed.then_some(Only::Failed)).await?;
+        if self.watch {
+            return watch::until_end(&remote, &context.screen, &id).await;
+        }
+        eprint(&format!("started {id}; {} shows it as it goes", remote.hint(&format!("watch {id}"))));
+        Ok(())
     }
-    screen.eprint(&format!("started {id}; {} shows it as it goes", remote.hint(&format!("watch {id}"))));
-    Ok(())
 }
 
 /// Cancels a workflow.
-pub async fn cancel(remote: &Remote, screen: &Screen, id: &WorkflowId) -> Result<(), Failure> {
-    retry_write(|| remote.client.cancel(id)).await?;
-    let workflow = remote.client.workflow(id).await?;
-    let status = workflow.status;
-    screen.eprint(&match status {
-        status if status.is_final() => format!("{id} has ended: {status}"),
-        _ => format!("cancelling {id}: nothing more starts, and what runs is told to stop"),
+pub async fn cancel(context: &Context, WorkflowArg { id }: WorkflowArg) -> Result<(), Failure> {
+    let remote = context.remote()?;
+    retry_write(|| remote.client.cancel(&id)).await?;
+    let status = remote.client.workflow(&id).await?.status;
+    eprint(&if status.is_final() {
+        format!("{id} has ended: {status}")
+    } else {
+        format!("cancelling {id}: no more jobs start, and running jobs are stopped")
     });
     Ok(())
 }
 
 /// Deletes a workflow.
-pub async fn delete(remote: &Remote, screen: &Screen, id: &WorkflowId) -> Result<(), Failure> {
-    remote.client.delete(id).await?;
-    screen.eprint(&format!("deleted {id}"));
+pub async fn delete(context: &Context, WorkflowArg { id }: WorkflowArg) -> Result<(), Failure> {
+    context.remote()?.client.delete(&id).await?;
+    eprint(&format!("deleted {id}"));
     Ok(())
 }

@@ -1,52 +1,128 @@
-//! `wfg token`: makes, lists and revokes tokens, by asking a server, or in the store itself.
+//! `wfg token`: creates, lists and revokes tokens, through a server or directly in the store.
 
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
 use engine::Engine;
 use engine::access;
 use engine::ids::random;
 use engine::ports::{AuditStore, Ports, TokenStore};
-use protocol::Millis;
-use protocol::access::{Allowed, AuditAction, AuditEntry, CreatedToken, NewToken, Permissions, TokenInfo};
+use protocol::access::{Allowed, AuditAction, AuditEntry, CreatedToken, NewToken, Permissions, Scope, TokenInfo};
+use protocol::{LabelSet, Millis, SecretName, TokenName};
 use sqlite::Sqlite;
+use worker::config::parse_duration;
 
-use crate::args::{NewTokenArgs, TokenCommand, TokenLocation};
-use crate::calls::Remote;
+use crate::context::{Context, JsonArg};
 use crate::failure::Failure;
-use crate::screen::Screen;
-use crate::show::print_json;
+use crate::screen::{Paint, eprint};
 use crate::table::Table;
 use crate::time;
 
-/// Carries it out.
-pub async fn run(
-    remote: impl FnOnce() -> Result<Remote, Failure>,
-    screen: &Screen,
-    command: TokenCommand,
-) -> Result<(), Failure> {
-    match command {
-        TokenCommand::Create(args) => {
-            let new = asked_for(&args);
-            let created = match &args.place {
-                TokenLocation { stack: Some(stack), .. } => on_aws::of_stack(stack, new).await?,
-                TokenLocation { table: Some(table), .. } => on_aws::of_table(table, new).await?,
-                TokenLocation { data: Some(file), .. } => {
-                    let store = Sqlite::open(file).map_err(|error| Failure::usage(&error))?;
-                    in_store(&store, new, "wfg token create --data").await?
-                }
-                TokenLocation { .. } => remote()?.client.create_token(&new).await?,
-            };
-            shown_once(screen, &created)
-        }
-        TokenCommand::List { json } => {
-            let tokens = remote()?.client.tokens().await?;
-            if json {
-                return print_json(screen, &tokens);
+/// Subcommands of `wfg token`.
+#[derive(Subcommand)]
+pub enum TokenCommand {
+    /// Create a token and print it, once
+    Create(Box<NewTokenArgs>),
+    /// List the tokens, without their texts
+    List(JsonArg),
+    /// Revoke a token: within a minute it is refused everywhere
+    Revoke {
+        /// Its name
+        name: TokenName,
+    },
+}
+
+/// Arguments of `wfg token create`.
+#[derive(Args)]
+pub struct NewTokenArgs {
+    /// Name of the token
+    name: TokenName,
+    /// What the token may be used for: read, submit, work, admin; separated by commas
+    #[arg(long, value_name = "SCOPES", value_delimiter = ',', required = true)]
+    scopes: Vec<Scope>,
+    /// Labels that its workers may have and its jobs may require; separated by commas [default: none]
+    #[arg(long, value_name = "LABELS", value_parser = LabelSet::from_comma_separated)]
+    labels: Option<LabelSet>,
+    /// All labels
+    #[arg(long, conflicts_with = "labels")]
+    all_labels: bool,
+    /// Secrets that its workers get and its jobs may name; separated by commas [default: none]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    secrets: Vec<SecretName>,
+    /// All secrets
+    #[arg(long, conflicts_with = "secrets")]
+    all_secrets: bool,
+    /// Its workers claim only jobs that require a label
+    #[arg(long)]
+    exclusive: bool,
+    /// How long the token is valid, such as 12h or 90d
+    #[arg(long, value_name = "TIME", default_value = "90d", value_parser = parse_expiry)]
+    expires: u64,
+    /// In the table of this stack on AWS; needs AWS credentials
+    #[arg(long, value_name = "NAME", group = "location")]
+    stack: Option<String>,
+    /// In this table on AWS, if the stack's name doesn't identify it
+    #[arg(long, value_name = "NAME", group = "location")]
+    table: Option<String>,
+    /// In this file of a `wfg serve` that isn't running
+    #[arg(long, value_name = "FILE", group = "location")]
+    data: Option<PathBuf>,
+}
+
+/// Parses a time; returns seconds.
+fn parse_expiry(text: &str) -> Result<u64, String> {
+    let time = parse_duration(text).map_err(|_| format!("{text:?} is not a time such as 12h or 90d"))?;
+    Ok(time.as_secs())
+}
+
+impl TokenCommand {
+    /// Runs the subcommand.
+    pub async fn run(self, context: &Context) -> Result<(), Failure> {
+        match self {
+            Self::Create(args) => {
+                let created = create(context, *args).await?;
+                let TokenInfo { name, expires_at_ms, .. } = &created.info;
+                let until = time::utc(*expires_at_ms);
+                eprint(&format!("token {name}, good until {until}; this is the only time it is shown:"));
+                // Alone on standard output, so that a script can store it.
+                context.screen.print(&format!("{}\n", created.token))
             }
-            screen.print(&list_text(&tokens, Millis::now(), screen))
+            Self::List(format) => {
+                let tokens = context.remote()?.client.tokens().await?;
+                context.show(&format, &tokens, |tokens| list_text(tokens, Millis::now(), context.screen.out))
+            }
+            Self::Revoke { name } => {
+                context.remote()?.client.revoke_token(&name).await?;
+                context.screen.print(&format!("token {name} is revoked; within a minute it is refused everywhere\n"))
+            }
         }
-        TokenCommand::Revoke { name } => {
-            remote()?.client.revoke_token(&name).await?;
-            screen.print(&format!("token {name} is revoked; within a minute it is refused everywhere\n"))
+    }
+}
+
+async fn create(context: &Context, args: NewTokenArgs) -> Result<CreatedToken, Failure> {
+    let NewTokenArgs { stack, table, data, .. } = &args;
+    match (stack, table, data) {
+        (Some(stack), ..) => on_aws::of_stack(stack, args.token()).await,
+        (_, Some(table), _) => on_aws::of_table(table, args.token()).await,
+        (_, _, Some(file)) => {
+            let store = Sqlite::open(file).map_err(|error| Failure::usage(&error))?;
+            in_store(&store, args.token(), "wfg token create --data").await
         }
+        _ => Ok(context.remote()?.client.create_token(&args.token()).await?),
+    }
+}
+
+impl NewTokenArgs {
+    fn token(&self) -> NewToken {
+        let labels = || Allowed::Only(self.labels.iter().flatten().cloned().collect());
+        let secrets = || Allowed::Only(self.secrets.iter().cloned().collect());
+        let permissions = Permissions {
+            scopes: self.scopes.iter().copied().collect(),
+            labels: if self.all_labels { Allowed::All } else { labels() },
+            secrets: if self.all_secrets { Allowed::All } else { secrets() },
+            exclusive: self.exclusive,
+        };
+        NewToken { name: self.name.clone(), permissions, expires_in_secs: self.expires }
     }
 }
 
@@ -80,7 +156,7 @@ mod on_aws {
     }
 }
 
-/// For who has the store itself, as whoever deployed it does.
+/// Creates a token in the store, for an operator who has access to it, and writes an audit entry.
 async fn in_store<S: TokenStore + AuditStore>(store: &S, new: NewToken, how: &str) -> Result<CreatedToken, Failure> {
     let usage = |error: engine::EngineError| Failure::usage(&error);
     let created = access::create(store, new, Millis::now(), [random(), random()]).await.map_err(usage)?;
@@ -91,27 +167,7 @@ async fn in_store<S: TokenStore + AuditStore>(store: &S, new: NewToken, how: &st
     Ok(created)
 }
 
-/// The token alone on standard output, so that a script can keep it; what it is, beside it.
-fn shown_once(screen: &Screen, created: &CreatedToken) -> Result<(), Failure> {
-    let TokenInfo { name, expires_at_ms, .. } = &created.info;
-    screen
-        .eprint(&format!("token {name}, good until {}; this is the only time it is shown:", time::utc(*expires_at_ms)));
-    screen.print(&format!("{}\n", created.token))
-}
-
-fn asked_for(args: &NewTokenArgs) -> NewToken {
-    let labels = args.labels.iter().flatten().cloned().collect();
-    let secrets = args.secrets.iter().cloned().collect();
-    let permissions = Permissions {
-        scopes: args.scopes.iter().copied().collect(),
-        labels: if args.all_labels { Allowed::All } else { Allowed::Only(labels) },
-        secrets: if args.all_secrets { Allowed::All } else { Allowed::Only(secrets) },
-        exclusive: args.exclusive,
-    };
-    NewToken { name: args.name.clone(), permissions, expires_in_secs: args.expires }
-}
-
-fn list_text(tokens: &[TokenInfo], now: Millis, screen: &Screen) -> String {
+fn list_text(tokens: &[TokenInfo], now: Millis, paint: Paint) -> String {
     let mut table = Table::new(["TOKEN", "SCOPES", "LABELS", "SECRETS", "EXCLUSIVE", "EXPIRES"]);
     for token in tokens {
         let scopes: Vec<&str> = token.permissions.scopes.iter().map(AsRef::as_ref).collect();
@@ -129,10 +185,10 @@ fn list_text(tokens: &[TokenInfo], now: Millis, screen: &Screen) -> String {
             expires.into(),
         ]);
     }
-    table.render(screen.out)
+    table.render(paint)
 }
 
-/// A server's first token, if nobody can make one yet.
+/// Creates a server's first token, unless there are tokens already.
 pub async fn first<P: Ports>(engine: &Engine<P>) -> Result<Option<String>, Failure> {
     let created = engine.tokens().first().await.map_err(|error| Failure::usage(&error))?;
     Ok(created.map(|created| created.token))

@@ -2,32 +2,35 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::fmt::Write;
 use std::time::Duration;
 
 use client::ClientError;
 use futures::future::try_join_all;
-use protocol::wire::{LogChunk, Stream, Workflow};
+use protocol::wire::{Job, LogChunk, Stream, Workflow};
 use protocol::{JobId, Millis, Outputs, Status, WorkflowId};
 use tokio::time::{Instant, sleep};
 
-use crate::calls::{Remote, retry_read};
+use crate::changes::{Change, Changes, Reporter};
+use crate::context::{Context, Remote, WorkflowArg, retry_read};
 use crate::failure::Failure;
-use crate::progress::{Progress, Step, heading};
-use crate::screen::{Paint, Screen};
-use crate::show;
-use crate::text::{line, log_lines};
-use crate::time::duration;
+use crate::progress::{Progress, heading};
+use crate::screen::{Screen, eprint};
+use crate::text::log_lines;
 
-/// The most between looks at a workflow so large that a look takes long.
+/// The longest time between two queries, for a workflow so large that a query takes long.
 const LONGEST: Duration = Duration::from_secs(10);
-/// Logs that are read at once.
+/// How many logs are read at the same time.
 const LOGS_AT_ONCE: usize = 8;
-/// Jobs are read less strictly than their workflow's end: they may be behind for this many looks.
+/// How many queries later than the workflow's end the last job's end may show, since jobs are read less strictly.
 const LAG: usize = 20;
 
+/// Runs `wfg watch`.
+pub async fn run(context: &Context, args: WorkflowArg) -> Result<(), Failure> {
+    until_end(&context.remote()?, &context.screen, &args.id).await
+}
+
 /// Watches a workflow until it ends, or until ctrl-C.
-pub async fn run(remote: &Remote, screen: &Screen, id: &WorkflowId) -> Result<(), Failure> {
+pub async fn until_end(remote: &Remote, screen: &Screen, id: &WorkflowId) -> Result<(), Failure> {
     let watching = async {
         let workflow = remote.client.workflow(id).await?;
         screen.print(&heading(&workflow))?;
@@ -47,34 +50,18 @@ pub async fn run(remote: &Remote, screen: &Screen, id: &WorkflowId) -> Result<()
         },
         () = interrupted => {
             let (watch, cancel) = (remote.hint(&format!("watch {id}")), remote.hint(&format!("cancel {id}")));
-            screen.eprint(&format!("\nNot watched any more; the workflow goes on. {cancel} cancels it, {watch} shows it again."));
+            eprint(&format!("\nNot watched any more; the workflow goes on. {cancel} cancels it, {watch} shows it again."));
             Err(Failure::AlreadyReported)
         }
     }
 }
 
-/// Who tells what is seen, and how.
-pub trait Reporter {
-    /// What is new, in its order. `now` is this machine's time.
-    fn observe(&mut self, workflow: &Workflow, now: Millis) -> Vec<Step>;
-    /// A line of a job's log.
-    fn log_line(&mut self, job: &JobId, attempt: u32, stream: Stream, line: &str) -> String;
-    /// Whether the end of every job was told.
-    fn all_ended(&self, workflow: &Workflow) -> bool;
-    /// What is drawn after each look.
-    fn picture(&mut self, _workflow: &Workflow, _now: Millis) -> String {
-        String::new()
-    }
-    /// The last words.
-    fn closing(&mut self, workflow: &Workflow, now: Millis) -> String;
-}
-
 /// How a workflow is watched.
 #[derive(Clone, Copy, Debug)]
 pub struct WatchOptions {
-    /// Between looks while something happens.
+    /// Time between queries while something happens.
     pub pace: Duration,
-    /// The most between looks when nothing does.
+    /// The longest time between queries when nothing happens.
     pub slowest: Duration,
     /// Whether outputs too large for a status are read too, since nobody can read them later.
     pub all_outputs: bool,
@@ -86,15 +73,16 @@ impl Default for WatchOptions {
     }
 }
 
-/// Tells what happens in a workflow until it has ended; how it ended.
+/// Reports the changes of a workflow until it has ended. Returns its final status.
 pub async fn follow(
     remote: &Remote,
     screen: &Screen,
     workflow: Workflow,
     reporter: impl Reporter,
-    manner: &WatchOptions,
+    options: &WatchOptions,
 ) -> Result<Status, Failure> {
-    Watch { remote, screen, workflow, reporter, manner, logs: HashMap::new(), outputs: HashMap::new() }
+    let changes = Changes::new(&workflow);
+    Watch { remote, screen, workflow, changes, reporter, options, logs: HashMap::new(), outputs: HashMap::new() }
         .until_end()
         .await
 }
@@ -103,34 +91,34 @@ struct Watch<'a, T> {
     remote: &'a Remote,
     screen: &'a Screen,
     workflow: Workflow,
+    changes: Changes,
     reporter: T,
-    manner: &'a WatchOptions,
-    logs: HashMap<(JobId, u32), Place>,
+    options: &'a WatchOptions,
+    logs: HashMap<(JobId, u32), LogPosition>,
     /// Those that a status doesn't show.
     outputs: HashMap<JobId, Outputs>,
 }
 
-/// How far a log was shown.
+/// Up to where a log was shown.
 #[derive(Default)]
-struct Place {
+struct LogPosition {
     after: Option<u64>,
-    /// Of each stream, a line whose end hasn't come.
+    /// For each stream, the beginning of a line that is not complete.
     rest: [String; 2],
 }
 
 impl<T: Reporter> Watch<'_, T> {
     async fn until_end(mut self) -> Result<Status, Failure> {
-        let WatchOptions { pace: quick, slowest, .. } = *self.manner;
+        let WatchOptions { pace: quick, slowest, .. } = *self.options;
         let mut pace = quick;
         let mut lag = 0;
         // A workflow with thousands of jobs is polled less often.
         let mut took = Duration::ZERO;
         loop {
             let run = self.workflow.run;
-            let steps = self.reporter.observe(&self.workflow, Millis::now());
-            let shown = self.show(steps).await?;
+            let shown = self.report().await?;
             if self.workflow.status.is_final() {
-                if self.reporter.all_ended(&self.workflow) || lag == LAG {
+                if self.changes.all_ended(&self.workflow) || lag == LAG {
                     let closing = self.reporter.closing(&self.workflow, Millis::now());
                     self.screen.print(&closing)?;
                     return Ok(self.workflow.status);
@@ -142,7 +130,7 @@ impl<T: Reporter> Watch<'_, T> {
             pace = if shown { quick } else { (pace * 5 / 4).min(slowest) };
             sleep(pace.max((2 * took).min(LONGEST))).await;
             let asked = Instant::now();
-            self.look().await?;
+            self.query().await?;
             took = asked.elapsed();
             if self.workflow.run != run {
                 self.logs.clear();
@@ -150,10 +138,10 @@ impl<T: Reporter> Watch<'_, T> {
         }
     }
 
-    async fn look(&mut self) -> Result<(), Failure> {
+    async fn query(&mut self) -> Result<(), Failure> {
         let (client, id) = (&self.remote.client, &self.workflow.id);
         let mut workflow = retry_read(|| client.workflow(id)).await?;
-        if self.manner.all_outputs {
+        if self.options.all_outputs {
             for job in workflow.jobs.iter_mut().filter(|job| job.outputs_truncated) {
                 let outputs = match self.outputs.entry(job.id.clone()) {
                     Entry::Occupied(known) => known.into_mut(),
@@ -167,109 +155,69 @@ impl<T: Reporter> Watch<'_, T> {
         Ok(())
     }
 
-    /// Shows the steps in their order; whether there was anything to see.
-    async fn show(&mut self, steps: Vec<Step>) -> Result<bool, Failure> {
-        let mut shown = false;
-        for steps in steps.chunks(LOGS_AT_ONCE) {
-            let remote = self.remote;
-            let reads = steps.iter().map(|step| {
-                let place = self.place(step);
-                read_log(remote, &self.workflow.id, step, place)
-            });
-            let logs = try_join_all(reads).await?;
-            for (step, chunks) in steps.iter().zip(logs) {
-                let text = match step {
-                    Step::Say(text) => text.clone(),
-                    Step::Log { job, attempt, last } => self.log_text(job, *attempt, *last, &chunks),
+    /// Reports what is new. Returns whether anything was printed.
+    async fn report(&mut self) -> Result<bool, Failure> {
+        let mut printed = false;
+        let changes = self.changes.observe(&self.workflow, Millis::now());
+        for changes in changes.chunks(LOGS_AT_ONCE) {
+            let logs = try_join_all(changes.iter().map(|(job, change)| self.read_log(*job, *change))).await?;
+            for ((job, change), chunks) in changes.iter().zip(logs) {
+                let text = match (*job, *change) {
+                    (None, change) => self.reporter.workflow(&self.workflow, change),
+                    (Some(job), Change::Log { attempt, last }) => {
+                        log_text(&mut self.logs, &mut self.reporter, (&job.id, attempt), last, &chunks)
+                    }
+                    (Some(job), change) => self.reporter.job(&self.workflow, job, change),
                 };
                 if !text.is_empty() {
-                    shown = true;
+                    printed = true;
                     self.screen.print(&text)?;
                 }
             }
         }
-        Ok(shown)
+        Ok(printed)
     }
 
-    fn place(&self, step: &Step) -> Option<u64> {
-        let Step::Log { job, attempt, .. } = step else { return None };
-        self.logs.get(&(job.clone(), *attempt)).and_then(|place| place.after)
-    }
-
-    fn log_text(&mut self, job: &JobId, attempt: u32, last: bool, chunks: &[LogChunk]) -> String {
-        let key = (job.clone(), attempt);
-        let reporter = &mut self.reporter;
-        let mut place = self.logs.remove(&key).unwrap_or_default();
-        let mut text = String::new();
-        for chunk in chunks {
-            place.after = Some(chunk.sequence);
-            let rest = &mut place.rest[usize::from(chunk.stream == Stream::Stderr)];
-            for line in log_lines(rest, &chunk.data) {
-                text.push_str(&reporter.log_line(job, attempt, chunk.stream, &line));
+    /// Everything in the log of [`Change::Log`] after what was shown.
+    async fn read_log(&self, job: Option<&Job>, change: Change) -> Result<Vec<LogChunk>, ClientError> {
+        let (Some(Job { id, .. }), Change::Log { attempt, .. }) = (job, change) else { return Ok(Vec::new()) };
+        let mut after = self.logs.get(&(id.clone(), attempt)).and_then(|position| position.after);
+        let mut chunks = Vec::new();
+        loop {
+            let page = retry_read(|| self.remote.client.logs(&self.workflow.id, id, after, Some(attempt))).await?;
+            after = page.chunks.last().map(|chunk| chunk.sequence).or(after);
+            chunks.extend(page.chunks);
+            if !page.more {
+                return Ok(chunks);
             }
         }
-        if last {
-            for (stream, rest) in [Stream::Stdout, Stream::Stderr].into_iter().zip(place.rest) {
-                if !rest.is_empty() {
-                    text.push_str(&reporter.log_line(job, attempt, stream, &rest));
-                }
-            }
-        } else {
-            self.logs.insert(key, place);
-        }
-        text
     }
 }
 
-/// All there is now of a step's log after what was shown.
-async fn read_log(
-    remote: &Remote,
-    id: &WorkflowId,
-    step: &Step,
-    mut after: Option<u64>,
-) -> Result<Vec<LogChunk>, ClientError> {
-    let Step::Log { job, attempt, .. } = step else { return Ok(Vec::new()) };
-    let mut chunks = Vec::new();
-    loop {
-        let page = retry_read(|| remote.client.logs(id, job, after, Some(*attempt))).await?;
-        after = page.chunks.last().map(|chunk| chunk.sequence).or(after);
-        chunks.extend(page.chunks);
-        if !page.more {
-            return Ok(chunks);
+fn log_text(
+    logs: &mut HashMap<(JobId, u32), LogPosition>,
+    reporter: &mut impl Reporter,
+    (job, attempt): (&JobId, u32),
+    last: bool,
+    chunks: &[LogChunk],
+) -> String {
+    let mut position = logs.remove(&(job.clone(), attempt)).unwrap_or_default();
+    let mut text = String::new();
+    for chunk in chunks {
+        position.after = Some(chunk.sequence);
+        let rest = &mut position.rest[usize::from(chunk.stream == Stream::Stderr)];
+        for line in log_lines(rest, &chunk.data) {
+            text.push_str(&reporter.log_line(job, attempt, chunk.stream, &line));
         }
     }
-}
-
-impl Reporter for Progress {
-    fn observe(&mut self, workflow: &Workflow, now: Millis) -> Vec<Step> {
-        Progress::observe(self, workflow, now)
+    if !last {
+        logs.insert((job.clone(), attempt), position);
+        return text;
     }
-
-    fn log_line(&mut self, job: &JobId, _attempt: u32, _stream: Stream, line: &str) -> String {
-        Progress::log_line(self, job, line)
+    for (stream, rest) in [Stream::Stdout, Stream::Stderr].into_iter().zip(position.rest) {
+        if !rest.is_empty() {
+            text.push_str(&reporter.log_line(job, attempt, stream, &rest));
+        }
     }
-
-    fn all_ended(&self, workflow: &Workflow) -> bool {
-        Progress::all_ended(self, workflow)
-    }
-
-    fn closing(&mut self, workflow: &Workflow, now: Millis) -> String {
-        closing(workflow, now, self.paint())
-    }
-}
-
-/// The table at the end, and how the whole ended.
-pub fn closing(workflow: &Workflow, now: Millis, paint: Paint) -> String {
-    let mut text = format!("\n{}", show::jobs_text(workflow, now, paint));
-    let ended = match workflow.status {
-        Status::Success => "succeeded",
-        Status::Failure => "failed",
-        Status::Cancelled => "was cancelled",
-        ref other => other.as_ref(),
-    };
-    let took = workflow.started_at_ms.zip(workflow.finished_at_ms).map(|(from, to)| duration(to.since(from)));
-    let took = took.map(|took| format!(" after {took}")).unwrap_or_default();
-    let ended = paint.status(workflow.status, &format!("{ended}{took}"));
-    let _ = writeln!(text, "\n{} {ended}", line(&workflow.name));
     text
 }

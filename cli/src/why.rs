@@ -2,36 +2,47 @@
 
 use std::fmt::Write;
 
+use clap::Args;
 use protocol::wire::{Job, WaitReason, WaitingFor, WorkerInfo, WorkerStatus, Workflow};
-use protocol::{JobId, LabelSet, Millis, Status, WorkflowId};
+use protocol::{JobId, LabelSet, Millis, Status};
 
-use crate::calls::Remote;
+use crate::context::{Context, Remote, WorkflowArg};
 use crate::failure::Failure;
-use crate::screen::Screen;
 use crate::text::{all_of, count, line};
 use crate::time::about;
 
-/// Says why a job, or each job that waits, does so.
-pub async fn run(remote: &Remote, screen: &Screen, id: &WorkflowId, job: Option<&JobId>) -> Result<(), Failure> {
-    let workflow = remote.client.workflow(id).await?;
-    let workers = remote.client.workers().await?;
-    let place = Place { workflow: &workflow, workers: &workers, now: Millis::now() };
-    let Some(job) = job else { return screen.print(&place.all(remote)) };
-    let Some(job) = workflow.jobs.iter().find(|candidate| candidate.id == *job) else {
-        let jobs = all_of(workflow.jobs.iter().map(|job| &job.id));
-        return Err(Failure::Usage(format!("workflow `{id}` has no job `{job}`; it has {jobs}.")));
-    };
-    screen.print(&place.full(job, remote))
+#[derive(Args)]
+pub struct WhyArgs {
+    #[command(flatten)]
+    workflow: WorkflowArg,
+    /// One of its jobs [default: all that wait]
+    job: Option<JobId>,
 }
 
-/// What is known when the question is asked.
-struct Place<'a> {
+impl WhyArgs {
+    /// Explains why a job, or each job that waits, does so.
+    pub async fn run(self, context: &Context) -> Result<(), Failure> {
+        let remote = context.remote()?;
+        let workflow = remote.client.workflow(&self.workflow.id).await?;
+        let workers = remote.client.workers().await?;
+        let view = View { workflow: &workflow, workers: &workers, now: Millis::now() };
+        let Some(id) = &self.job else { return context.screen.print(&view.all(&remote)) };
+        let Some(job) = view.job(id) else {
+            let jobs = all_of(workflow.jobs.iter().map(|job| &job.id));
+            return Err(Failure::Usage(format!("workflow `{}` has no job `{id}`; it has {jobs}.", workflow.id)));
+        };
+        context.screen.print(&view.full(job, &remote))
+    }
+}
+
+/// The workflow and the workers at the time of the question.
+struct View<'a> {
     workflow: &'a Workflow,
     workers: &'a [WorkerInfo],
     now: Millis,
 }
 
-impl Place<'_> {
+impl View<'_> {
     /// Every job that waits; first those that could start.
     fn all(&self, remote: &Remote) -> String {
         let mut queued: Vec<&Job> = self.workflow.jobs.iter().filter(|job| job.status == Status::Queued).collect();
@@ -159,9 +170,7 @@ fn does(worker: &WorkerInfo) -> String {
 }
 
 fn start_one(labels: &LabelSet, remote: &Remote) -> String {
-    let labels = labels.to_string().replace(", ", ",");
-    let labels = if labels.is_empty() { labels } else { format!("WORKER_LABELS={labels} ") };
-    format!("start one: {labels}SERVER_URL={} workflow-graph-worker", remote.client.server_url())
+    format!("start one: {}", remote.worker_command(labels))
 }
 
 fn not_started(workflow: &Workflow, remote: &Remote) -> String {
@@ -245,13 +254,13 @@ fn cause(job: &Job, waiting: &WaitingFor, now: Millis) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::test_data::{NOW, before, job, job_id, labels, lines, outputs, started, waits, worker, workflow};
+    use crate::tests::{NOW, before, job, job_id, labels, lines, outputs, started, waits, worker, workflow};
 
     /// What `wfg why` says of the last of these jobs.
     fn why(jobs: Vec<Job>, workers: &[WorkerInfo]) -> String {
         let workflow = workflow(Status::Running, jobs);
-        let place = Place { workflow: &workflow, workers, now: NOW };
-        place.full(workflow.jobs.last().expect("a job"), &remote())
+        let view = View { workflow: &workflow, workers, now: NOW };
+        view.full(workflow.jobs.last().expect("a job"), &remote())
     }
 
     fn remote() -> Remote {
@@ -295,7 +304,7 @@ mod tests {
                 "deploy has waited for 12 s: no worker online has all its labels (gpu, linux); w2 comes nearest and lacks gpu.",
                 "  w1 (no labels) lacks gpu, linux",
                 "  w2 (linux) lacks gpu",
-                "  start one: WORKER_LABELS=gpu,linux SERVER_URL=http://engine:3000 workflow-graph-worker"
+                "  start one: wfg --server http://engine:3000 worker --labels gpu,linux"
             ])
         );
     }
@@ -336,7 +345,7 @@ mod tests {
             why(vec![queued("gpu,linux", waits(WaitReason::NoWorker))], &[]),
             lines(&[
                 "deploy has waited for 12 s: no worker is online.",
-                "  start one: WORKER_LABELS=gpu,linux SERVER_URL=http://engine:3000 workflow-graph-worker"
+                "  start one: wfg --server http://engine:3000 worker --labels gpu,linux"
             ])
         );
         assert_eq!(
@@ -344,7 +353,7 @@ mod tests {
             lines(&[
                 "deploy has waited for 12 s: it requires no label, and every online worker is exclusive.",
                 "  online: w1; an exclusive worker takes only jobs that require one of its labels",
-                "  start one: SERVER_URL=http://engine:3000 workflow-graph-worker"
+                "  start one: wfg --server http://engine:3000 worker"
             ])
         );
     }
@@ -389,12 +398,12 @@ mod tests {
         let a = Job { id: job_id("a"), depends_on: vec![job_id("b")], ..queued("", needs) };
         let b =
             Job { id: job_id("b"), ..queued("", WaitingFor { since_ms: before(2), ..waits(WaitReason::NoWorker) }) };
-        let all = |workflow: &Workflow| Place { workflow, workers: &[], now: NOW }.all(&remote());
+        let all = |workflow: &Workflow| View { workflow, workers: &[], now: NOW }.all(&remote());
         assert_eq!(
             all(&workflow(Status::Running, vec![a, b])),
             lines(&[
                 "b has waited for 2 s: no worker is online.",
-                "  start one: SERVER_URL=http://engine:3000 workflow-graph-worker",
+                "  start one: wfg --server http://engine:3000 worker",
                 "",
                 "a has waited for 12 s: b isn't done.",
                 "  b waits: no worker is online that may take it"

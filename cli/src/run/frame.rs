@@ -215,7 +215,7 @@ fn cut(text: &str, width: usize) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::test_data::{NOW, job, job_id, outputs, started, workflow};
+    use crate::tests::{NOW, job, job_id, outputs, started, workflow};
 
     fn shown(workflow: &Workflow, columns: usize, rows: usize, note: &str) -> Vec<String> {
         let moment = Moment { workflow, now: NOW, paint: Paint::PLAIN, columns, rows, note };

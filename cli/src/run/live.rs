@@ -10,26 +10,26 @@ use protocol::{JobId, Millis, Status};
 use terminal_size::{Height, Width, terminal_size};
 
 use super::frame::Moment;
-use crate::progress::Step;
-use crate::screen::{Paint, Screen, eprint};
+use crate::changes::{Change, Reporter};
+use crate::progress::closing;
+use crate::screen::{Paint, Screen, eprint, is_dumb};
 use crate::text::{clean, line};
-use crate::watch::{self, Reporter};
 
 /// Lines of a failed job's log that are shown at the end.
 const TAIL: usize = 20;
-/// What a terminal of unknown size is taken for.
+/// The size of a terminal that does not tell it.
 const SIZE: (usize, usize) = (80, 24);
-/// Without a cursor, and with lines that end where the terminal does. And back.
+/// Hides the cursor and cuts long lines; and the reverse.
 const BEGIN: &str = "\x1b[?25l\x1b[?7l";
 const END: &str = "\x1b[?7h\x1b[?25h";
 
-/// Where something is said while the view is drawn: in it, or on standard error if there is none.
+/// Where a message is shown: in the live view while there is one, else on standard error.
 #[derive(Clone, Default)]
 pub struct Notes(Option<Arc<Mutex<String>>>);
 
 impl Notes {
-    /// Says it.
-    pub fn say(&self, text: &str) {
+    /// Shows a message.
+    pub fn show(&self, text: &str) {
         match &self.0 {
             Some(note) => text.clone_into(&mut note.lock().unwrap_or_else(PoisonError::into_inner)),
             None => eprint(text),
@@ -41,41 +41,33 @@ impl Notes {
     }
 }
 
-/// What is drawn, and what will be.
+/// The state of the live view.
 pub struct Live {
     paint: Paint,
     notes: Notes,
-    /// Lines above the cursor that are drawn again.
+    /// Number of lines above the cursor that the next picture replaces.
     drawn: usize,
     begun: bool,
-    jobs: HashMap<JobId, LastState>,
-}
-
-/// The last observed state of a job.
-#[derive(Default)]
-struct LastState {
-    attempt: u32,
-    ended: bool,
-    tail: VecDeque<String>,
+    /// The last lines of each job's log.
+    tails: HashMap<JobId, VecDeque<String>>,
 }
 
 impl Live {
     /// Returns a view if standard output is a terminal that can show one.
     pub fn on(screen: &Screen) -> Option<Self> {
-        let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
-        (screen.out.terminal && !dumb).then(|| Self::new(screen.out))
+        (screen.out.terminal && !is_dumb()).then(|| Self::new(screen.out))
     }
 
     fn new(paint: Paint) -> Self {
-        Self { paint, notes: Notes(Some(Arc::default())), drawn: 0, begun: false, jobs: HashMap::new() }
+        Self { paint, notes: Notes(Some(Arc::default())), drawn: 0, begun: false, tails: HashMap::new() }
     }
 
-    /// Where to say something meanwhile.
+    /// Where to show messages meanwhile.
     pub fn notes(&self) -> Notes {
         self.notes.clone()
     }
 
-    /// Goes back to where the last picture began.
+    /// Moves the cursor to where the last picture began and clears the screen from there.
     fn erase(&mut self) -> String {
         let mut text = String::new();
         if !std::mem::replace(&mut self.begun, true) {
@@ -91,7 +83,7 @@ impl Live {
     fn draw(&mut self, workflow: &Workflow, now: Millis, (columns, rows): (usize, usize)) -> String {
         let note = self.notes.text();
         let moment = Moment { workflow, now, paint: self.paint, columns, rows, note: &note };
-        let lines = moment.lines(|job| self.jobs.get(job)?.tail.back().map(String::as_str));
+        let lines = moment.lines(|job| self.tails.get(job)?.back().map(String::as_str));
         let mut text = self.erase();
         self.drawn = lines.len();
         for line in lines {
@@ -100,14 +92,14 @@ impl Live {
         text
     }
 
-    /// The end of what each failed job wrote.
+    /// The end of the log of each failed job.
     fn failures(&self, workflow: &Workflow) -> String {
         let mut text = String::new();
         for job in workflow.jobs.iter().filter(|job| job.status == Status::Failure) {
             let error = job.error.as_deref().map(line).unwrap_or_default();
             let title = self.paint.status(Status::Failure, &format!("{} failed: {error}", job.id));
             let _ = writeln!(text, "\n{title}");
-            for line in self.jobs.get(&job.id).into_iter().flat_map(|last| &last.tail) {
+            for line in self.tails.get(&job.id).into_iter().flatten() {
                 let _ = writeln!(text, "  {}", clean(line));
             }
         }
@@ -116,21 +108,20 @@ impl Live {
 }
 
 impl Reporter for Live {
-    fn observe(&mut self, workflow: &Workflow, _now: Millis) -> Vec<Step> {
-        workflow.jobs.iter().filter_map(|job| self.jobs.entry(job.id.clone()).or_default().observe(job)).collect()
+    fn job(&mut self, _workflow: &Workflow, job: &Job, change: Change) -> String {
+        if let Change::AttemptFailed(_) = change {
+            self.tails.remove(&job.id);
+        }
+        String::new()
     }
 
     fn log_line(&mut self, job: &JobId, _attempt: u32, _stream: Stream, line: &str) -> String {
-        let tail = &mut self.jobs.entry(job.clone()).or_default().tail;
+        let tail = self.tails.entry(job.clone()).or_default();
         if tail.len() == TAIL {
             tail.pop_front();
         }
         tail.push_back(line.chars().take(1000).collect());
         String::new()
-    }
-
-    fn all_ended(&self, workflow: &Workflow) -> bool {
-        workflow.jobs.iter().all(|job| self.jobs.get(&job.id).is_some_and(|last| last.ended))
     }
 
     fn picture(&mut self, workflow: &Workflow, now: Millis) -> String {
@@ -141,28 +132,14 @@ impl Reporter for Live {
     fn closing(&mut self, workflow: &Workflow, now: Millis) -> String {
         let erased = self.erase();
         self.begun = false;
-        format!("{erased}{END}{}{}", self.failures(workflow), watch::closing(workflow, now, self.paint))
-    }
-}
-
-impl LastState {
-    /// What is to be read of its log.
-    fn observe(&mut self, job: &Job) -> Option<Step> {
-        if self.attempt < job.attempt {
-            *self = Self { attempt: job.attempt, ..Self::default() };
-        }
-        if std::mem::replace(&mut self.ended, job.status.is_final()) {
-            return None;
-        }
-        let started = job.worker_id.is_some() && job.started_at.is_some();
-        started.then(|| Step::Log { job: job.id.clone(), attempt: job.attempt, last: self.ended })
+        format!("{erased}{END}{}{}", self.failures(workflow), closing(workflow, now, self.paint))
     }
 }
 
 impl Drop for Live {
     fn drop(&mut self) {
         if self.begun {
-            // If nobody can see it, there is nothing to restore.
+            // A failed write means that there is no terminal to restore.
             let _ = write!(std::io::stdout(), "{END}").and_then(|()| std::io::stdout().flush());
         }
     }
@@ -171,7 +148,7 @@ impl Drop for Live {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::test_data::{NOW, job_id, started, workflow};
+    use crate::tests::{NOW, job_id, started, workflow};
 
     fn running() -> Workflow {
         workflow(Status::Running, vec![started("a", Status::Running, "w", 3)])
@@ -184,27 +161,22 @@ mod tests {
         assert!(first.starts_with(BEGIN) && first.matches('\n').count() == 2, "{first:?}");
         let second = live.draw(&running(), NOW, (80, 24));
         assert!(second.starts_with("\r\x1b[2A\x1b[J"), "{second:?}");
-        live.notes().say("cancelling");
+        live.notes().show("cancelling");
         assert!(live.draw(&running(), NOW, (80, 24)).contains("\ncancelling"));
         let shorter = live.draw(&running(), NOW, (80, 2));
         assert!(shorter.starts_with("\r\x1b[3A\x1b[J") && shorter.matches('\n').count() == 1, "{shorter:?}");
     }
 
     #[test]
-    fn the_last_words_restore_the_cursor_and_show_what_a_failed_job_wrote() {
+    fn the_closing_restores_the_cursor_and_shows_the_log_of_a_failed_job() {
         let mut live = Live::new(Paint::PLAIN);
         let first = running();
-        assert_eq!(live.observe(&first, NOW), [Step::Log { job: job_id("a"), attempt: 0, last: false }]);
         live.draw(&first, NOW, (80, 24));
         for n in 0..30 {
             live.log_line(&job_id("a"), 0, Stream::Stdout, &format!("line {n}"));
         }
         let failed = Job { error: Some("exit code 3".to_owned()), ..started("a", Status::Failure, "w", 3) };
         let last = workflow(Status::Failure, vec![failed]);
-        assert!(!live.all_ended(&last));
-        assert_eq!(live.observe(&last, NOW), [Step::Log { job: job_id("a"), attempt: 0, last: true }]);
-        assert_eq!(live.observe(&last, NOW), []);
-        assert!(live.all_ended(&last));
         let closing = live.closing(&last, NOW);
         assert!(
             closing.starts_with(&format!("\r\x1b[2A\x1b[J{END}\na failed: exit code 3\n  line 10\n")),
@@ -216,10 +188,9 @@ mod tests {
     #[test]
     fn another_try_begins_with_an_empty_tail() {
         let mut live = Live::new(Paint::PLAIN);
-        live.observe(&running(), NOW);
         live.log_line(&job_id("a"), 0, Stream::Stdout, "first");
         let again = Job { attempt: 1, ..started("a", Status::Running, "w", 1) };
-        live.observe(&workflow(Status::Running, vec![again]), NOW);
-        assert!(live.jobs[&job_id("a")].tail.is_empty());
+        live.job(&running(), &again, Change::AttemptFailed(0));
+        assert!(live.tails.is_empty());
     }
 }

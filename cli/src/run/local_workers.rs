@@ -15,11 +15,11 @@ use crate::text::{all_of, count};
 /// Long enough that a machine may sleep: a worker in this process isn't lost without the engine.
 const LEASE_TTL_SECS: u32 = *limits::LEASE_TTL_SECS.end();
 
-/// Workers, before they work.
+/// The workers of a run, before they are started.
 #[derive(Debug, PartialEq)]
 pub struct LocalWorkers {
     members: Vec<Member>,
-    /// Whether the person named them.
+    /// Whether the user chose their labels.
     named: bool,
 }
 
@@ -30,18 +30,18 @@ struct Member {
 }
 
 impl LocalWorkers {
-    /// One for each set of labels that a job asks for; one without labels for the jobs that ask for none.
-    pub fn asked_for(definition: &Definition) -> Self {
+    /// One worker for each set of labels that a job requires, the empty one included.
+    pub fn required_by(definition: &Definition) -> Self {
         let sets: BTreeSet<&LabelSet> = definition.jobs.iter().map(|job| &job.settings.labels).collect();
         Self { members: members(sets.into_iter().cloned()), named: false }
     }
 
-    /// With these labels.
+    /// One worker for each of these sets of labels.
     pub fn named(sets: Vec<LabelSet>) -> Self {
         Self { members: members(sets), named: true }
     }
 
-    /// Which jobs none of them may take, in words.
+    /// Explains which jobs none of them may take.
     pub fn lacks(&self, definition: &Definition) -> Option<String> {
         let mut stuck: BTreeMap<&LabelSet, Vec<&JobId>> = BTreeMap::new();
         for job in definition.jobs.iter().filter(|job| !self.may_take(job)) {
@@ -76,7 +76,7 @@ impl LocalWorkers {
         })
     }
 
-    /// Of those that were made for the file, each does what it was made for.
+    /// Workers that were made for the file take only jobs with labels, if they have any.
     fn is_exclusive(&self, member: &Member) -> bool {
         !self.named && !member.labels.is_empty()
     }
@@ -87,9 +87,9 @@ impl LocalWorkers {
         members.map(|member| json!({ "id": member.id, "labels": member.labels, "concurrency": concurrency })).collect()
     }
 
-    /// Sets all of them to work.
+    /// Starts all of them.
     pub fn start(&self, server_url: &str, secret: &str, concurrency: usize) -> WorkerHandles {
-        let mut working = WorkerHandles { tasks: JoinSet::new(), ends: Vec::new(), killed: false };
+        let mut handles = WorkerHandles { tasks: JoinSet::new(), ends: Vec::new(), killed: false };
         for member in &self.members {
             let worker = Worker::new(WorkerConfig {
                 server_url: server_url.to_owned(),
@@ -103,10 +103,10 @@ impl LocalWorkers {
                 log_flush: std::time::Duration::from_millis(50),
                 ..WorkerConfig::default()
             });
-            working.ends.push(worker.shutdown());
-            working.tasks.spawn(worker.run());
+            handles.ends.push(worker.shutdown());
+            handles.tasks.spawn(worker.run());
         }
-        working
+        handles
     }
 }
 
@@ -117,7 +117,7 @@ impl fmt::Display for LocalWorkers {
     }
 }
 
-/// Each with a name that says what it can do.
+/// Gives each worker an id made of its labels.
 fn members(sets: impl IntoIterator<Item = LabelSet>) -> Vec<Member> {
     let mut members: Vec<Member> = Vec::new();
     for labels in sets {
@@ -135,7 +135,7 @@ fn comma_separated(labels: &LabelSet) -> String {
     if labels.is_empty() { "''".to_owned() } else { labels.to_string().replace(", ", ",") }
 }
 
-/// Workers at work.
+/// The running workers.
 pub struct WorkerHandles {
     tasks: JoinSet<Result<(), WorkerError>>,
     ends: Vec<Shutdown>,
@@ -143,7 +143,7 @@ pub struct WorkerHandles {
 }
 
 impl WorkerHandles {
-    /// Resolves if one ends by itself, with the reason. They don't, unless something is wrong.
+    /// Resolves with the reason if a worker ends by itself, which is always an error.
     pub async fn failed(&mut self) -> String {
         loop {
             match self.tasks.join_next().await {
@@ -156,17 +156,17 @@ impl WorkerHandles {
         }
     }
 
-    /// Takes nothing new.
+    /// Lets them claim no more jobs.
     pub fn drain(&self) {
         self.ends.iter().for_each(Shutdown::drain);
     }
 
-    /// Stops what runs: SIGTERM, and SIGKILL after a while.
+    /// Stops the running jobs: SIGTERM, and SIGKILL after a while.
     pub fn stop(&self) {
         self.ends.iter().for_each(Shutdown::stop);
     }
 
-    /// Kills what runs.
+    /// Kills the running jobs.
     pub async fn kill(&mut self) {
         self.killed = true;
         self.tasks.shutdown().await;
@@ -186,7 +186,7 @@ impl WorkerHandles {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::test_data::{labels, lines};
+    use crate::tests::{labels, lines};
 
     const DEPLOY: &str = "jobs:\n  build: {run: x}\n  test: {run: x}\n  stage: {labels: [staging], run: x}\n  \
                           prod: {labels: [docker, production], run: x}\n  prod2: {labels: [production, docker], run: x}\n";
@@ -201,11 +201,11 @@ mod tests {
 
     #[test]
     fn without_names_there_is_one_worker_for_each_set_of_labels() {
-        let local_workers = LocalWorkers::asked_for(&definition(DEPLOY));
+        let local_workers = LocalWorkers::required_by(&definition(DEPLOY));
         assert_eq!(local_workers.to_string(), "3 workers: general, docker+production and staging");
         assert_eq!(local_workers.lacks(&definition(DEPLOY)), None);
         assert_eq!(
-            LocalWorkers::asked_for(&definition("jobs: {a: {labels: [gpu], run: x}}")).to_string(),
+            LocalWorkers::required_by(&definition("jobs: {a: {labels: [gpu], run: x}}")).to_string(),
             "1 worker: gpu"
         );
     }

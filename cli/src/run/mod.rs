@@ -1,23 +1,25 @@
-//! `wfg run`: a workflow here and now. The engine, its workers and the view in one process; nothing is left of them.
+//! `wfg run`: runs a workflow in this process, with an engine in memory and its own workers. Nothing remains afterwards.
 
 mod events;
 mod frame;
 mod live;
 mod local_workers;
 
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
+use clap::Args;
 use engine::Engine;
 use memory::Memory;
 use protocol::wire::Workflow;
-use protocol::{Status, WorkflowId};
+use protocol::{LabelSet, Status, WorkflowId};
 use server::{Admission, Server};
 
-use crate::args::RunArgs;
-use crate::calls::Remote;
+use crate::context::{Context, Remote};
 use crate::failure::Failure;
 use crate::progress::Progress;
-use crate::screen::Screen;
+use crate::screen::{Screen, eprint};
+use crate::secret::SecretsArg;
 use crate::signals::Signals;
 use crate::text::{clean, count};
 use crate::watch::{WatchOptions, follow};
@@ -29,86 +31,104 @@ use local_workers::{LocalWorkers, WorkerHandles};
 /// The interval of status queries. It is short because the engine is in this process.
 const PACE: Duration = Duration::from_millis(100);
 
-/// Runs a workflow to its end. The first ctrl-C cancels it, the second kills what still runs.
-pub async fn run(screen: &Screen, args: RunArgs) -> Result<(), Failure> {
-    let (source, definition) = submit::checked(screen, &args.file, "nothing was started")?;
-    let local_workers = if args.workers.is_empty() {
-        LocalWorkers::asked_for(&definition)
-    } else {
-        LocalWorkers::named(args.workers.clone())
-    };
-    if let Some(explanation) = local_workers.lacks(&definition) {
-        screen.eprint(&explanation);
-        return Err(Failure::AlreadyReported);
+#[derive(Args)]
+pub struct RunArgs {
+    /// The definition, YAML or JSON; `-` is standard input
+    file: String,
+    /// Start a worker with these labels, separated by commas; may be repeated [default: one for each label set that the
+    /// file requires]
+    #[arg(long = "worker", value_name = "LABELS", value_parser = LabelSet::from_comma_separated)]
+    workers: Vec<LabelSet>,
+    /// Number of jobs that each worker runs at a time [default: the number of CPUs]
+    #[arg(long, value_name = "N")]
+    concurrency: Option<NonZeroUsize>,
+    #[command(flatten)]
+    secrets: SecretsArg,
+    /// Print each event as a line of JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl RunArgs {
+    /// Runs a workflow to its end. The first ctrl-C cancels it, the second kills the jobs that still run.
+    pub async fn run(self, context: &Context) -> Result<(), Failure> {
+        let screen = &context.screen;
+        let (source, definition) = submit::checked(screen, &self.file, "nothing was started")?;
+        let local_workers = if self.workers.is_empty() {
+            LocalWorkers::required_by(&definition)
+        } else {
+            LocalWorkers::named(self.workers.clone())
+        };
+        if let Some(explanation) = local_workers.lacks(&definition) {
+            eprint(&explanation);
+            return Err(Failure::AlreadyReported);
+        }
+        // The view reports what a person needs to know.
+        serve::log_to_stderr("off");
+        let secrets = self.secrets.open()?;
+        let signals = Signals::catch()?;
+        let password = password()?;
+        // Other users of this machine can reach the port too.
+        let auth = Admission::Secret(password.as_str().into());
+        let engine = secret::with_file(Engine::new(Memory::new()), secrets);
+        let server = Server::admitting(([127, 0, 0, 1], 0).into(), engine, auth).await;
+        let server = server.map_err(|error| Failure::Usage(format!("can't open a port for the workers: {error}.")))?;
+        let remote = Remote::new(&server.url(), Some(password.clone()))?;
+        let workflow = submit::send(&remote, &source, &definition, true).await?;
+        let id = workflow.id.clone();
+        let workers = local_workers.start(&server.url(), &password, self.concurrency());
+        let live = Live::on(screen).filter(|_| !self.json);
+        let notes = live.as_ref().map(Live::notes).unwrap_or_default();
+        let mut run = Run { remote: &remote, id, workers, signals, signalled: None, notes };
+        let status = run.until_ended(self.show(&remote, screen, &local_workers, workflow, live)).await;
+        run.until_workers_ended().await;
+        server.stop().await;
+        match (run.signalled, status?) {
+            (Some(code), _) => Err(Failure::Signalled(code)),
+            (None, Status::Success) => Ok(()),
+            (None, _) => Err(Failure::AlreadyReported),
+        }
     }
-    // Workers and view say what a person needs to know.
-    serve::tell_what_goes_wrong("off");
-    let secrets = secret::open(args.secrets.as_deref())?;
-    let signals = Signals::catch()?;
-    let password = password()?;
-    // Others on this machine can reach the port too.
-    let auth = Admission::Secret(password.as_str().into());
-    let server =
-        Server::admitting(([127, 0, 0, 1], 0).into(), secret::with_file(Engine::new(Memory::new()), secrets), auth)
-            .await;
-    let server = server.map_err(|error| Failure::Usage(format!("can't open a port for the workers: {error}.")))?;
-    let remote = Remote::new(&server.url(), Some(password.clone()))?;
-    let workflow = submit::send(&remote, &source, &definition, true).await?;
-    let id = workflow.id.clone();
-    let working = local_workers.start(&server.url(), &password, concurrency(&args));
-    let live = Live::on(screen).filter(|_| !args.json);
-    let notes = live.as_ref().map(Live::notes).unwrap_or_default();
-    let mut run = Run { remote: &remote, id, working, signals, signalled: None, notes };
-    let shown = show(&remote, screen, &args, &local_workers, workflow, live);
-    let status = run.until_shown(shown).await;
-    run.until_nobody_works().await;
-    server.stop().await;
-    match (run.signalled, status?) {
-        (Some(code), _) => Err(Failure::Signalled(code)),
-        (None, Status::Success) => Ok(()),
-        (None, _) => Err(Failure::AlreadyReported),
+
+    fn concurrency(&self) -> usize {
+        let cpus = || std::thread::available_parallelism().map_or(2, usize::from);
+        self.concurrency.map_or_else(cpus, usize::from)
+    }
+
+    async fn show(
+        &self,
+        remote: &Remote,
+        screen: &Screen,
+        local_workers: &LocalWorkers,
+        workflow: Workflow,
+        live: Option<Live>,
+    ) -> Result<Status, Failure> {
+        let options = WatchOptions { pace: PACE, slowest: PACE, all_outputs: true };
+        if self.json {
+            screen.print(&Events::beginning(&workflow, &local_workers.describe(self.concurrency())))?;
+            return follow(remote, screen, workflow, Events, &options).await;
+        }
+        if let Some(live) = live {
+            return follow(remote, screen, workflow, live, &options).await;
+        }
+        let heading = format!("{}: {}, {local_workers}\n", clean(&workflow.name), count(workflow.jobs.len(), "job"));
+        screen.print(&heading)?;
+        let progress = Progress::new(&workflow, screen.out);
+        follow(remote, screen, workflow, progress, &options).await
     }
 }
 
-/// What only this process and its workers know: others on this machine can reach the port too.
+/// A password that only this process and its workers know.
 fn password() -> Result<String, Failure> {
     let random = || getrandom::u64().map_err(|error| Failure::Usage(format!("no randomness: {error}.")));
     Ok(format!("{:016x}{:016x}", random()?, random()?))
 }
 
-fn concurrency(args: &RunArgs) -> usize {
-    let cpus = || std::thread::available_parallelism().map_or(2, usize::from);
-    args.concurrency.map_or_else(cpus, usize::from)
-}
-
-async fn show(
-    remote: &Remote,
-    screen: &Screen,
-    args: &RunArgs,
-    local_workers: &LocalWorkers,
-    workflow: Workflow,
-    live: Option<Live>,
-) -> Result<Status, Failure> {
-    let manner = WatchOptions { pace: PACE, slowest: PACE, all_outputs: true };
-    if args.json {
-        let events = Events::default();
-        screen.print(&Events::beginning(&workflow, &local_workers.describe(concurrency(args))))?;
-        return follow(remote, screen, workflow, events, &manner).await;
-    }
-    if let Some(live) = live {
-        return follow(remote, screen, workflow, live, &manner).await;
-    }
-    let heading = format!("{}: {}, {local_workers}\n", clean(&workflow.name), count(workflow.jobs.len(), "job"));
-    screen.print(&heading)?;
-    let progress = Progress::new(&workflow, screen.out);
-    follow(remote, screen, workflow, progress, &manner).await
-}
-
-/// A workflow that runs, and who may end it early.
+/// A workflow that runs, and what may end it early.
 struct Run<'a> {
     remote: &'a Remote,
     id: WorkflowId,
-    working: WorkerHandles,
+    workers: WorkerHandles,
     signals: Signals,
     /// The first signal's exit code.
     signalled: Option<u8>,
@@ -116,38 +136,38 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Shows it to its end, unless it is killed before.
-    async fn until_shown(&mut self, shown: impl Future<Output = Result<Status, Failure>>) -> Result<Status, Failure> {
+    /// Shows the workflow until it ends or its workers are killed. Returns its status.
+    async fn until_ended(&mut self, shown: impl Future<Output = Result<Status, Failure>>) -> Result<Status, Failure> {
         tokio::pin!(shown);
         loop {
             tokio::select! {
                 status = &mut shown => {
                     if status.is_err() {
-                        // Nobody sees any more what happens, so it shouldn't.
+                        // Nobody sees any more what happens.
                         self.cancel().await;
                     }
                     return status;
                 }
                 code = self.signals.next() => self.signal(code).await,
-                error = self.working.failed() => {
+                error = self.workers.failed() => {
                     self.cancel().await;
                     return Err(Failure::Usage(format!("a worker can't work: {error}.")));
                 }
             }
-            if self.working.is_killed() {
+            if self.workers.is_killed() {
                 return Ok(Status::Cancelled);
             }
         }
     }
 
-    /// Waits until no job's process is left.
-    async fn until_nobody_works(&mut self) {
-        self.working.drain();
-        // The view is gone: what is to be said now is said on standard error.
+    /// Waits until no process of a job is left.
+    async fn until_workers_ended(&mut self) {
+        self.workers.drain();
+        // The live view has ended: messages go to standard error.
         self.notes = Notes::default();
         loop {
             tokio::select! {
-                () = self.working.ended() => return,
+                () = self.workers.ended() => return,
                 code = self.signals.next() => self.signal(code).await,
             }
         }
@@ -155,19 +175,19 @@ impl Run<'_> {
 
     async fn signal(&mut self, code: u8) {
         if self.signalled.replace(self.signalled.unwrap_or(code)).is_some() {
-            self.notes.say("killing what still runs");
-            self.working.kill().await;
+            self.notes.show("killing the jobs that still run");
+            self.workers.kill().await;
             return;
         }
-        self.notes.say("cancelling: what runs is told to stop; once more kills it");
+        self.notes.show("cancelling: running jobs are stopped; once more kills them");
         self.cancel().await;
     }
 
     async fn cancel(&mut self) {
         // The engine is in this process: a request that fails now would also fail later.
         if let Err(error) = self.remote.client.cancel(&self.id).await {
-            self.notes.say(&format!("can't cancel the workflow: {error}"));
+            self.notes.show(&format!("can't cancel the workflow: {error}"));
         }
-        self.working.stop();
+        self.workers.stop();
     }
 }

@@ -33,14 +33,14 @@ jobs:
         &done.err,
         &[
             "`runs-on` is not a key of a job",
-            ",-[deploy.yml:4:5]",
-            " 4 |     runs-on: ubuntu",
-            "   :     ^^^|^^^",
+            "--> deploy.yml:4:5",
+            "4 |     runs-on: ubuntu",
+            "  |     ^^^^^^^ jobs.build.runs-on",
             "missing_run",
-            ",-[deploy.yml:6:3]",
+            "--> deploy.yml:6:3",
             "there is no job `biuld`; did you mean `build`?",
-            " 7 |     needs: [biuld, test]",
-            "   :             ^^|^^",
+            "7 |     needs: [biuld, test]",
+            "  |             ^^^^^ jobs.test.needs[0]",
             "has space",
             "could never start",
             "deploy.yml: 7 problems",
@@ -53,7 +53,7 @@ jobs:
 async fn a_good_file_says_so_with_what_is_worth_noting() {
     let done = validate("ci.yml", "on: push\njobs:\n  a: {run: x}\n").await;
     assert_eq!((done.code, done.err.as_str()), (Some(0), ""), "{}", done.out);
-    in_order(&done.out, &["on_starts_nothing", "starts nothing", ",-[ci.yml:1:1]", "ci.yml: 1 job, no problems"]);
+    in_order(&done.out, &["on_starts_nothing", "starts nothing", "--> ci.yml:1:1", "ci.yml: 1 job, no problems"]);
 }
 
 #[tokio::test]

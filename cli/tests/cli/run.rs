@@ -169,7 +169,7 @@ async fn ctrl_c_cancels_what_runs_and_lets_it_clean_up() {
     let (status, said) = running.end().await;
     assert_eq!(
         (status.code(), said.as_str()),
-        (Some(130), "cancelling: what runs is told to stop; once more kills it\n")
+        (Some(130), "cancelling: running jobs are stopped; once more kills them\n")
     );
     assert_eq!(until_written(&dir.path().join("cleaned")).await, "cleaned");
     until_gone(&pid).await;

@@ -21,7 +21,7 @@ async fn why_names_the_missing_labels_and_the_nearest_worker() {
         &said,
         &[
             "no worker online has all its labels (gpu, linux); near comes nearest and lacks gpu.",
-            &format!("start one: WORKER_LABELS=gpu,linux SERVER_URL={url} workflow-graph-worker"),
+            &format!("start one: wfg --server {url} worker --labels gpu,linux"),
         ],
     );
     in_order(&said, &["  near (linux) lacks gpu"]);
@@ -186,7 +186,7 @@ async fn a_rerun_of_what_failed_keeps_what_succeeded_with_its_outputs() {
     let rerun = world.run(&["rerun", &id, "--failed", "--watch"]).await;
     assert_eq!(rerun.code, Some(0), "{}\n{}", rerun.out, rerun.err);
     in_order(&rerun.out, &["mend: 2 jobs, workflow", "bad    started on w1", "bad    succeeded", "mend succeeded"]);
-    in_order(&rerun.out, &["good   kept from an earlier run"]);
+    in_order(&rerun.out, &["good   reused from an earlier run"]);
     assert_eq!(std::fs::read_to_string(world.path("good.log")).expect("a log"), "ran\n");
     assert_eq!(world.good(&["outputs", &id, "good"]).await, "v = 1\n");
     assert_eq!(world.good(&["outputs", &id, "good", "--json"]).await, "{\n  \"v\": \"1\"\n}\n");

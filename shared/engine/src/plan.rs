@@ -7,7 +7,7 @@ use protocol::Millis;
 use crate::ids::{JobIndex, JobKey, PoolId, RunKey, Waits};
 use crate::job::{Completion, JobRecord, JobSpec, OutputsRef, Phase};
 use crate::ports::{NewItem, Pool};
-use workflow::{Definition, JobDefinition, topological_order};
+use workflow::{Definition, JobDefinition};
 
 /// The maximum size in bytes, as JSON, of a spec stored in the job's record. It keeps a record within one write unit.
 const SMALL_SPEC: usize = 400;
@@ -26,7 +26,7 @@ pub struct Planned {
 /// Sorts a definition's jobs topologically and resolves needs to indexes.
 #[must_use]
 pub fn planned(definition: &Definition) -> Vec<Planned> {
-    let order = topological_order(&definition.jobs);
+    let order = definition.topological_order();
     let mut index_of = vec![0; order.len()];
     for (index, &position) in order.iter().enumerate() {
         index_of[position] = to_index(index);

@@ -1,10 +1,23 @@
-//! Advice on a key that the file must not have.
+//! Reports keys that the file must not have, each with advice.
 
 use super::keys::Level;
-use super::report::nearest;
+use super::node::{Entry, Path};
+use super::report::{Report, nearest, quote};
+
+/// Reports every key that isn't one of `level`.
+pub(super) fn check_keys(report: &mut Report, entries: &[Entry], path: Path<'_>, level: Level) {
+    for Entry { key, key_at, .. } in entries {
+        if level.has(key) {
+            continue;
+        }
+        let advice = if report.is_full() { String::new() } else { advice(key, level) };
+        let message = format!("{} is not a key of {}{advice}", quote(key), level.name());
+        report.add("unknown_key", *key_at, path.key(key), message);
+    }
+}
 
 /// What to add to the message about an unknown key: what to write instead, or which keys there are.
-pub(super) fn advice(key: &str, level: Level) -> String {
+fn advice(key: &str, level: Level) -> String {
     if let Some(advice) = instead(key, level) {
         return format!(": {advice}");
     }

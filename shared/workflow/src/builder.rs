@@ -5,8 +5,8 @@ use std::fmt::Write;
 
 use protocol::limits;
 
-use super::Position;
 use super::node::{Entry, Kind, Node, write_key};
+use super::problem::Position;
 use super::report::{Report, quote};
 
 /// Lists and mappings inside one another: more than any definition needs, few enough to walk by recursion.

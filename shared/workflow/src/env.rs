@@ -3,12 +3,38 @@
 use std::collections::HashSet;
 
 use protocol::{JobId, OutputName, limits};
+use serde::{Deserialize, Serialize};
 
-use super::EnvValue;
-use super::check::Checker;
+use super::advice::check_keys;
+use super::checker::Checker;
 use super::keys::{self, Level};
 use super::node::{Entry, Kind, Node, Path};
 use super::report::quote;
+
+/// The value of an environment variable.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EnvValue {
+    /// As written: `1.10` stays `1.10`, `no` stays `no`.
+    Text(String),
+    /// What a directly needed job gave, put in when the job is claimed.
+    Output {
+        /// The needed job.
+        job: JobId,
+        /// The name of its output.
+        output: OutputName,
+    },
+}
+
+impl EnvValue {
+    /// Bytes that the value counts towards the limits of a job and of a workflow.
+    pub(super) fn weight(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Output { job, output } => job.as_str().len() + output.as_str().len(),
+        }
+    }
+}
 
 /// The needs of a job as they stand there, right or wrong.
 pub(super) struct Needed<'a> {
@@ -69,7 +95,7 @@ impl Checker<'_> {
     }
 
     fn reference(&mut self, node: &Node, entries: &[Entry], path: Path<'_>, needs: &Needed<'_>) -> Option<EnvValue> {
-        keys::check(&mut self.report, entries, path, Level::Reference);
+        check_keys(&mut self.report, entries, path, Level::Reference);
         let Some(from) = keys::find(entries, "from") else {
             self.wrong_type(node, path, "text, or `from: <job>.<output>`");
             return None;

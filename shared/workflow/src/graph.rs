@@ -1,23 +1,23 @@
 //! The graph of needs: topological order and cycles.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::{BinaryHeap, HashSet, VecDeque};
 
-use super::JobDefinition;
+use petgraph::algo::kosaraju_scc;
+use petgraph::graph::{DiGraph, NodeIndex};
 
-/// The positions of `jobs` so that each comes after all it needs; among those that could come next, the first of the
-/// file does. Only for checked definitions: jobs in or behind a cycle are left out.
-#[must_use]
-pub fn topological_order(jobs: &[JobDefinition]) -> Vec<usize> {
-    let mut dependents = vec![Vec::new(); jobs.len()];
-    let mut open: Vec<usize> = jobs.iter().map(|job| job.needs.len()).collect();
-    for (n, job) in jobs.iter().enumerate() {
-        for &need in &job.needs {
+/// The positions of jobs so that each comes after all it needs. Among those that could come next, the first one does.
+/// Jobs in or behind a cycle are left out.
+pub(super) fn topological_order(needs: &[&[usize]]) -> Vec<usize> {
+    let mut dependents = vec![Vec::new(); needs.len()];
+    let mut open: Vec<usize> = needs.iter().map(|needs| needs.len()).collect();
+    for (n, needs) in needs.iter().enumerate() {
+        for &need in *needs {
             dependents[need].push(n);
         }
     }
-    let mut ready: BinaryHeap<_> = (0..jobs.len()).filter(|&n| open[n] == 0).map(Reverse).collect();
-    let mut order = Vec::with_capacity(jobs.len());
+    let mut ready: BinaryHeap<_> = (0..needs.len()).filter(|&n| open[n] == 0).map(Reverse).collect();
+    let mut order = Vec::with_capacity(needs.len());
     while let Some(Reverse(n)) = ready.pop() {
         order.push(n);
         for &dependent in &dependents[n] {
@@ -30,36 +30,33 @@ pub fn topological_order(jobs: &[JobDefinition]) -> Vec<usize> {
     order
 }
 
-/// One cycle of each group of jobs that all need one another, the shortest through its first job, which comes first.
+/// One cycle of each group of jobs that all need one another: the shortest through its first job, which comes first.
 pub(super) fn cycles(needs: &[Vec<usize>]) -> Vec<Vec<usize>> {
-    let group = groups(needs);
-    let mut seen = vec![false; needs.len()];
-    let mut size = vec![0; needs.len()];
-    for &g in &group {
-        size[g] += 1;
-    }
+    let index = |n: usize| NodeIndex::<u32>::new(n);
+    let edges = needs.iter().enumerate().flat_map(|(n, needs)| needs.iter().map(move |&need| (index(n), index(need))));
+    let graph = DiGraph::<(), ()>::from_edges(edges);
     let mut cycles = Vec::new();
-    for first in 0..needs.len() {
-        if size[group[first]] > 1 && !std::mem::replace(&mut seen[group[first]], true) {
-            cycles.push(shortest(needs, &group, first));
-        }
+    for group in kosaraju_scc(&graph).into_iter().filter(|group| group.len() > 1) {
+        let members: HashSet<usize> = group.into_iter().map(NodeIndex::index).collect();
+        cycles.extend(members.iter().min().map(|&first| shortest(needs, &members, first)));
     }
+    cycles.sort_unstable_by_key(|cycle| cycle[0]);
     cycles
 }
 
-/// The shortest way from `first` back to it, within its group.
-fn shortest(needs: &[Vec<usize>], group: &[usize], first: usize) -> Vec<usize> {
+/// The shortest path from `first` back to it, through `members` only.
+fn shortest(needs: &[Vec<usize>], members: &HashSet<usize>, first: usize) -> Vec<usize> {
     let mut before = vec![usize::MAX; needs.len()];
     let mut queue = VecDeque::from([first]);
     while let Some(n) = queue.pop_front() {
-        for &need in needs[n].iter().filter(|&&need| group[need] == group[first]) {
+        for &need in needs[n].iter().filter(|need| members.contains(need)) {
             if need == first {
-                let mut way = vec![n];
-                while way[way.len() - 1] != first {
-                    way.push(before[way[way.len() - 1]]);
+                let mut path = vec![n];
+                while path[path.len() - 1] != first {
+                    path.push(before[path[path.len() - 1]]);
                 }
-                way.reverse();
-                return way;
+                path.reverse();
+                return path;
             }
             if before[need] == usize::MAX {
                 before[need] = n;
@@ -68,53 +65,6 @@ fn shortest(needs: &[Vec<usize>], group: &[usize], first: usize) -> Vec<usize> {
         }
     }
     vec![first]
-}
-
-/// For each job the number of its strongly connected component: Tarjan's algorithm, with a stack of its own instead
-/// of recursion, since a chain may be ten thousand jobs long.
-fn groups(needs: &[Vec<usize>]) -> Vec<usize> {
-    const NEW: usize = usize::MAX;
-    let (mut index, mut low) = (vec![NEW; needs.len()], vec![0; needs.len()]);
-    let mut group = vec![NEW; needs.len()];
-    let (mut counter, mut found) = (0, 0);
-    let (mut component, mut calls) = (Vec::new(), Vec::new());
-    for root in 0..needs.len() {
-        if index[root] == NEW {
-            calls.push((root, 0));
-        }
-        while let Some((n, next)) = calls.pop() {
-            if next == 0 {
-                (index[n], low[n]) = (counter, counter);
-                counter += 1;
-                component.push(n);
-            } else {
-                low[n] = low[n].min(low[needs[n][next - 1]]);
-            }
-            let mut rest = needs[n].iter().enumerate().skip(next);
-            let descend = rest.find_map(|(i, &need)| {
-                if index[need] == NEW {
-                    return Some((i, need));
-                }
-                if group[need] == NEW {
-                    low[n] = low[n].min(index[need]);
-                }
-                None
-            });
-            if let Some((i, need)) = descend {
-                calls.push((n, i + 1));
-                calls.push((need, 0));
-            } else if low[n] == index[n] {
-                while let Some(member) = component.pop() {
-                    group[member] = found;
-                    if member == n {
-                        break;
-                    }
-                }
-                found += 1;
-            }
-        }
-    }
-    group
 }
 
 #[cfg(test)]

@@ -10,14 +10,26 @@ use protocol::{BadId, BadLabel, JobId, Label, LabelSet, SecretName, limits};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::advice::check_keys;
 use super::bounds::{Retry, TimeLimits, is_default};
-use super::check::{Checker, Edge};
-use super::env::Needed;
+use super::checker::{Checker, Edge};
+use super::env::{EnvValue, Needed};
 use super::keys::{self, Level};
 use super::node::{Entry, Node, Path};
+use super::problem::Position;
 use super::report::quote;
 use super::secrets::set_by_steps;
-use super::{EnvValue, JobDefinition};
+
+/// A job of a checked definition.
+#[derive(Clone, Debug, PartialEq)]
+pub struct JobDefinition {
+    /// Unique in the definition.
+    pub id: JobId,
+    /// Positions in [`Definition::jobs`](crate::Definition::jobs), each once, without a cycle.
+    pub needs: Vec<usize>,
+    /// Everything else that the definition says about the job.
+    pub settings: JobSettings,
+}
 
 /// Everything that a definition says about a job, except its id and its needs.
 ///
@@ -101,7 +113,7 @@ impl Checker<'_> {
         let Some(entries) = self.mapping(&entry.value, path, "a job, such as `{run: <command>}`") else {
             return (None, Vec::new());
         };
-        keys::check(&mut self.report, entries, path, Level::Job);
+        check_keys(&mut self.report, entries, path, Level::Job);
         let get = |key| keys::find(entries, key).map(|entry| &entry.value);
         let name = get("name").and_then(|node| self.text(node, path.key("name"), "text"));
         self.shown(get("name"), path.key("name"));
@@ -137,7 +149,7 @@ impl Checker<'_> {
         (job, edges)
     }
 
-    pub(super) fn id(&mut self, what: &str, text: &str, at: super::Position, path: Path<'_>) -> Option<JobId> {
+    pub(super) fn id(&mut self, what: &str, text: &str, at: Position, path: Path<'_>) -> Option<JobId> {
         let id = JobId::new(text);
         if let Err(error) = &id {
             let message = match error {

@@ -2,9 +2,9 @@
 
 use serde::de::IgnoredAny;
 
-use super::Position;
 use super::builder::{Builder, Stop};
 use super::node::{Kind, Node};
+use super::problem::Position;
 use super::report::Report;
 
 /// The tree, unless the report says why there is none.

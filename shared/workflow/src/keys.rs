@@ -3,9 +3,7 @@
 //! The parser refuses a key that is not here. The JSON Schema, the body in the OpenAPI description and the table in
 //! `docs/workflow-file.md` are made from it, and a test feeds the parser and the schema the same documents.
 
-use super::advice::advice;
-use super::node::{Entry, Path};
-use super::report::{Report, quote};
+use super::node::Entry;
 
 /// A mapping of the file that has keys of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -185,16 +183,4 @@ impl Level {
 /// The entry of a key, with its position.
 pub(super) fn find<'a>(entries: &'a [Entry], key: &str) -> Option<&'a Entry> {
     entries.iter().find(|entry| entry.key == key)
-}
-
-/// Reports every key that isn't one of `level`.
-pub(super) fn check(report: &mut Report, entries: &[Entry], path: Path<'_>, level: Level) {
-    for Entry { key, key_at, .. } in entries {
-        if level.has(key) {
-            continue;
-        }
-        let advice = if report.is_full() { String::new() } else { advice(key, level) };
-        let message = format!("{} is not a key of {}{advice}", quote(key), level.name());
-        report.add("unknown_key", *key_at, path.key(key), message);
-    }
 }

@@ -1,10 +1,13 @@
 //! The older form of a submission, `{name, trigger, jobs: [Job]}`: lenient about fields, as strict about the graph.
 
-use super::check::{Checker, Edge, manual};
+use super::bounds::Retry;
+use super::checker::{Checker, Edge};
+use super::definition::{Definition, manual};
+use super::job::{JobDefinition, JobSettings, Passthrough};
 use super::keys::find;
 use super::node::{Entry, Kind, Node, Path};
+use super::problem::Problem;
 use super::report::{Report, quote};
-use super::{Definition, JobDefinition, JobSettings, Passthrough, Problem, Retry};
 
 /// Whether this is that form.
 pub(super) fn is_list_form(root: &Node) -> bool {
@@ -14,8 +17,8 @@ pub(super) fn is_list_form(root: &Node) -> bool {
     }
 }
 
-/// Checks that form. Fields it doesn't know are ignored, `null` is the same as nothing, and places are paths only.
-pub(super) fn definition(root: &Node, mut report: Report) -> Result<Definition, Vec<Problem>> {
+/// Checks that form. Fields it doesn't know are ignored, `null` is the same as nothing, and problems have paths but no positions.
+pub(super) fn check(root: &Node, mut report: Report) -> Result<Definition, Vec<Problem>> {
     report.hide_positions();
     let mut checker = Checker::new(report);
     let definition = checker.submission(root);

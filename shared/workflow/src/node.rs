@@ -5,7 +5,7 @@ use std::fmt::{self, Display, Write};
 use protocol::limits;
 use serde_json::{Map, Number, Value};
 
-use super::Position;
+use super::problem::Position;
 use super::report::quote;
 
 /// What a node counts on top of its text when aliases are written out.

@@ -4,7 +4,7 @@ use std::fmt::Display;
 
 use protocol::limits;
 
-use super::{Position, Problem};
+use super::problem::{Position, Problem};
 
 /// Problems that are listed; enough to work on, few enough to send.
 pub(super) const LISTED: usize = 1000;

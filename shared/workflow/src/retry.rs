@@ -4,11 +4,12 @@ use protocol::limits;
 use protocol::time::{BadDuration, parse_duration};
 use protocol::wire::Backoff;
 
-use super::check::Checker;
+use super::advice::check_keys;
+use super::bounds::{Budgets, Retry, TimeLimits};
+use super::checker::Checker;
 use super::keys::{self, Level};
 use super::node::{Entry, Kind, Node, Path};
 use super::report::quote;
-use crate::bounds::{Budgets, Retry, TimeLimits};
 
 /// Seconds before the second try, and at the most, unless the definition says otherwise.
 const BASE: u32 = 10;
@@ -33,7 +34,7 @@ impl Checker<'_> {
 
     fn long_retry(&mut self, node: &Node, path: Path<'_>) -> Retry {
         let Some(entries) = self.mapping(node, path, "a mapping, such as `{max: 2}`") else { return Retry::default() };
-        keys::check(&mut self.report, entries, path, Level::Retry);
+        check_keys(&mut self.report, entries, path, Level::Retry);
         let mut count = |key| keys::find(entries, key).map(|entry| self.retry_count(&entry.value, path.key(key)));
         let max = count("max").unwrap_or_default();
         let budgets = Budgets { lost: count("lost"), timeout: count("timeout") };

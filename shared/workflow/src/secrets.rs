@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use protocol::{SecretName, limits};
 
-use super::check::Checker;
+use super::checker::Checker;
 use super::keys;
 use super::node::{Entry, Kind, Node, Path};
 use super::report::quote;

@@ -4,8 +4,9 @@ use std::collections::HashSet;
 
 use protocol::limits;
 
-use super::EnvValue;
-use super::check::Checker;
+use super::advice::check_keys;
+use super::checker::Checker;
+use super::env::EnvValue;
 use super::keys::{self, Level};
 use super::node::{Entry, Kind, Node, Path};
 use super::report::quote;
@@ -67,7 +68,7 @@ impl Checker<'_> {
 
     fn step<'n>(&mut self, n: usize, node: &'n Node, path: Path<'_>, ids: &mut HashSet<&'n str>) -> Option<Step> {
         let entries = self.mapping(node, path, "a step, such as `- run: <command>`")?;
-        keys::check(&mut self.report, entries, path, Level::Step);
+        check_keys(&mut self.report, entries, path, Level::Step);
         let get = |key| keys::find(entries, key).map(|entry| &entry.value);
         let id = get("id").and_then(|node| {
             let path = path.key("id");

@@ -2,9 +2,9 @@
 
 use serde_saphyr::granit_parser::{ErrorKind, Event, Marker, Options, Parser, ScalarStyle, ScanError, Span, Tag};
 
-use super::Position;
 use super::builder::{Builder, DEPTH, Stop, too_deep};
 use super::node::{Kind, Node};
+use super::problem::Position;
 use super::report::{Report, quote};
 
 /// The tree, unless the report says why there is none.

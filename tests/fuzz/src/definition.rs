@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use workflow::{Definition, EnvValue, Problem, command, from_json, from_yaml, topological_order};
+use workflow::{Definition, EnvValue, Problem, command, from_json, from_yaml};
 
 /// Problems that are listed, and the one that counts the others.
 const LISTED: usize = 1001;
@@ -24,7 +24,7 @@ pub fn definition(data: &[u8]) {
 }
 
 fn good(definition: &Definition) {
-    let order = topological_order(&definition.jobs);
+    let order = definition.topological_order();
     assert_eq!(order.len(), definition.jobs.len(), "a checked definition has no cycle");
     for job in &definition.jobs {
         assert!(!job.settings.script.contains('\0'), "a shell can't be given a NUL");

@@ -57,7 +57,7 @@ fn pieces() -> impl Strategy<Value = String> {
 fn read_all(text: &str) {
     for result in [from_yaml(text), from_json(text)] {
         match result {
-            Ok(definition) => assert_eq!(topological_order(&definition.jobs).len(), definition.jobs.len()),
+            Ok(definition) => assert_eq!(definition.topological_order().len(), definition.jobs.len()),
             Err(problems) => {
                 assert!(!problems.is_empty());
                 for problem in problems {

@@ -74,7 +74,7 @@ fn a_chain_and_a_cycle_of_every_job_fit_a_small_stack() {
         })
     };
     let check = move || {
-        let order = topological_order(&yaml(&chain("")).jobs);
+        let order = yaml(&chain("")).topological_order();
         assert_eq!(order, (0..limits::JOBS).collect::<Vec<_>>());
         let problems = problems(&chain(", needs: j9999"));
         assert_eq!((problems.len(), problems[0].code), (1, "cycle"));

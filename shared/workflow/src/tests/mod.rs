@@ -396,7 +396,7 @@ fn a_syntax_error_says_where() {
 #[test]
 fn the_order_keeps_the_files_order_among_the_ready() {
     let definition = yaml("jobs: {d: {run: x, needs: [a, c]}, c: {run: x}, b: {run: x, needs: d}, a: {run: x}}");
-    let order = topological_order(&definition.jobs);
+    let order = definition.topological_order();
     assert_eq!(order.iter().map(|&n| definition.jobs[n].id.as_str()).collect::<String>(), "cadb");
 }
 

@@ -1,10 +1,37 @@
-//! Jobs and workflows for tests of what is shown.
+//! Tests of the command line; jobs, workers and workflows for the tests of the modules.
 
 use std::collections::BTreeSet;
 
+use clap::{CommandFactory, Parser};
 use protocol::wire::{Attempt, Cause, Job, WaitReason, WaitingFor, WorkerInfo, WorkerStatus, Workflow};
 use protocol::{JobId, LabelSet, Millis, OutputName, Outputs, Status, WorkerId, WorkflowId};
 use serde_json::Value;
+
+use super::{Cli, Command};
+
+#[test]
+fn arguments_are_consistent() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn an_invalid_id_is_refused_before_a_request_is_sent() {
+    let error = Cli::try_parse_from(["wfg", "status", "a/b"]).err().expect("refused").to_string();
+    assert!(error.contains("workflow id \"a/b\" has the character '/'"), "{error}");
+}
+
+#[test]
+fn the_server_of_a_worker_may_be_given_before_or_after_the_command() {
+    for args in [["wfg", "--server", "http://x:1", "worker"], ["wfg", "worker", "--server", "http://x:1"]] {
+        let Command::Worker(worker) = Cli::try_parse_from(args).expect("good").command else { panic!("a worker") };
+        assert_eq!(worker.server_url, "http://x:1");
+    }
+}
+
+#[test]
+fn watch_and_no_run_exclude_each_other() {
+    assert!(Cli::try_parse_from(["wfg", "submit", "f", "--watch", "--no-run"]).is_err());
+}
 
 /// The time that tests take for now.
 pub const NOW: Millis = Millis(1_767_225_600_000);

@@ -1,4 +1,4 @@
-//! Checks the tree of a workflow file and turns it into jobs. Every problem is added to the report.
+//! The state of a check, and the checks that several parts of a definition share. Every problem is added to the report.
 
 use std::collections::HashMap;
 
@@ -7,10 +7,9 @@ use serde_json::Value;
 
 use super::builder::EXPANDED;
 use super::graph;
-use super::keys::{self, Level};
 use super::node::{Entry, Kind, Node, Path};
+use super::problem::Position;
 use super::report::{Report, nearest, quote};
-use super::{Definition, EnvValue, JobDefinition, Problem};
 
 /// What suggestions for unknown needs may cost in one definition, in pairs of letters compared: a moment.
 const COMPARISONS: usize = 20_000_000;
@@ -34,18 +33,11 @@ pub(super) struct Checker<'a> {
     comparisons: usize,
 }
 
-/// A need, with where it is written.
+/// A need and the position where it is written.
 pub(super) struct Edge {
     pub to: usize,
-    pub at: super::Position,
+    pub at: Position,
     pub index: Option<usize>,
-}
-
-/// Checks a definition: a mapping with `jobs` a mapping.
-pub(super) fn definition(root: &Node, report: Report) -> Result<Definition, Vec<Problem>> {
-    let mut checker = Checker::new(report);
-    let definition = checker.workflow(root);
-    checker.finish(definition)
 }
 
 impl<'a> Checker<'a> {
@@ -62,66 +54,6 @@ impl<'a> Checker<'a> {
         }
     }
 
-    pub fn finish(self, definition: Option<Definition>) -> Result<Definition, Vec<Problem>> {
-        match definition {
-            Some(definition) if self.report.is_empty() => {
-                Ok(Definition { notes: self.notes.into_problems(), ..definition })
-            }
-            _ => Err(self.report.into_problems()),
-        }
-    }
-
-    fn workflow(&mut self, root: &'a Node) -> Option<Definition> {
-        let path = Path::Root;
-        let entries = self.mapping(root, path, "a mapping with `jobs`")?;
-        keys::check(&mut self.report, entries, path, Level::Workflow);
-        let name = keys::find(entries, "name").and_then(|entry| self.text(&entry.value, path.key("name"), "text"));
-        self.shown(keys::find(entries, "name").map(|entry| &entry.value), path.key("name"));
-        self.shown(keys::find(entries, "on").map(|entry| &entry.value), path.key("on"));
-        let trigger = keys::find(entries, "on").map(|entry| self.trigger(entry));
-        let env = keys::find(entries, "env");
-        let env_values = env.map(|entry| self.env(&entry.value, path.key("env"), None)).unwrap_or_default();
-        let jobs = match keys::find(entries, "jobs").map(|entry| &entry.value) {
-            Some(node) if !node.is_null() => self.mapping(node, path.key("jobs"), "a mapping of ids to jobs")?,
-            _ => &[],
-        };
-        if let Some(env) = env {
-            self.env_fits(env, &env_values, jobs.len());
-        }
-        let place = keys::find(entries, "jobs").map_or(root.at, |entry| entry.key_at);
-        self.count(jobs.len(), place);
-        let jobs = self.jobs(jobs, &env_values);
-        Some(Definition {
-            name: name.map(str::to_owned),
-            trigger: trigger.unwrap_or_else(manual),
-            jobs,
-            notes: Vec::new(),
-        })
-    }
-
-    pub fn count(&mut self, jobs: usize, at: super::Position) {
-        if jobs == 0 {
-            let message = "a workflow needs at least one job; write `jobs: {<id>: {run: <command>}}`";
-            self.report.add("no_jobs", at, "jobs", message);
-        } else if jobs > limits::JOBS {
-            let message = format!("{jobs} jobs; a workflow may have {}. Split it", limits::JOBS);
-            self.report.add("too_many_jobs", at, "jobs", message);
-        }
-    }
-
-    fn jobs(&mut self, entries: &'a [Entry], env: &[(String, EnvValue)]) -> Vec<JobDefinition> {
-        self.name_jobs(entries.iter().map(|entry| entry.key.as_str()));
-        let mut jobs = Vec::with_capacity(entries.len());
-        let mut edges = Vec::with_capacity(entries.len());
-        for (n, entry) in entries.iter().enumerate() {
-            let (job, needs) = self.job(n, entry, env);
-            jobs.extend(job);
-            edges.push(needs);
-        }
-        self.cycles(&edges, "needs", |n| Path::Root.key("jobs").key(&entries[n].key).to_string());
-        jobs
-    }
-
     /// The ids that needs may name; the first of equal ones counts.
     pub fn name_jobs(&mut self, names: impl Iterator<Item = &'a str>) {
         self.names = names.collect();
@@ -129,43 +61,6 @@ impl<'a> Checker<'a> {
             self.ids.entry(name).or_insert(n);
         }
         self.needed_by = vec![None; self.names.len()];
-    }
-
-    /// `on` starts nothing; it is shown.
-    fn trigger(&mut self, entry: &Entry) -> String {
-        let (path, node) = (Path::Root.key("on"), &entry.value);
-        let expected = "text, a list of texts, or a mapping";
-        let trigger = match &node.kind {
-            Kind::Scalar { .. } => self.text(node, path, expected).map(str::to_owned),
-            Kind::List(items) => {
-                let texts = items.iter().enumerate().map(|(n, item)| self.text(item, path.index(n), "text"));
-                texts.collect::<Option<Vec<_>>>().map(|texts| texts.join(", "))
-            }
-            Kind::Map(entries) => Some(entries.iter().map(|e| e.key.as_str()).collect::<Vec<_>>().join(", ")),
-        };
-        let trigger = trigger.filter(|text| !text.is_empty()).unwrap_or_else(manual);
-        if trigger != manual() {
-            let message = "`on` is shown as the workflow's trigger and starts nothing; start it with `run`, or submit it with `?run=true`";
-            self.notes.add("on_starts_nothing", entry.key_at, path, message);
-        }
-        trigger
-    }
-
-    fn env_fits(&mut self, entry: &Entry, env: &[(String, EnvValue)], jobs: usize) {
-        let size: usize = env.iter().map(|(name, value)| name.len() + value.weight()).sum();
-        let (count, limit) = (env.len().saturating_mul(jobs), limits::ENV_IN_ALL);
-        if count > limit {
-            let message = format!(
-                "every job is given these variables, which for {jobs} jobs makes {count}; at most {limit} are allowed. Give them to the jobs that use them"
-            );
-            self.report.add("too_many", entry.key_at, "env", message);
-        }
-        if size.saturating_mul(jobs) > EXPANDED {
-            let message = format!(
-                "every job is given these {size} bytes, which for {jobs} jobs makes over {EXPANDED}; give them to the jobs that use them"
-            );
-            self.report.add("too_large", entry.key_at, "env", message);
-        }
     }
 
     /// One need, if there is such a job and it may be needed.
@@ -217,7 +112,7 @@ impl<'a> Checker<'a> {
         names.join(" -> ")
     }
 
-    pub fn warn_if_long(&mut self, script: &str, at: super::Position, path: Path<'_>) {
+    pub fn warn_if_long(&mut self, script: &str, at: Position, path: Path<'_>) {
         if script.len() > ARGUMENT {
             let message = format!(
                 "the command is {} bytes; where a worker runs it with `sh -c` on Linux, {ARGUMENT} is the most. Put it in a file that the job runs",
@@ -251,7 +146,7 @@ impl<'a> Checker<'a> {
     }
 
     /// Whether a text of this size is allowed; reported if it isn't.
-    pub fn no_longer_than(&mut self, limit: usize, size: usize, at: super::Position, path: Path<'_>) -> bool {
+    pub fn no_longer_than(&mut self, limit: usize, size: usize, at: Position, path: Path<'_>) -> bool {
         if size > limit {
             self.report.add("too_long", at, path, format!("it is {size} bytes; at most {limit} are allowed"));
         }
@@ -259,7 +154,7 @@ impl<'a> Checker<'a> {
     }
 
     /// Reports more of something than there may be.
-    pub fn at_most(&mut self, count: usize, limit: usize, what: &str, at: super::Position, path: Path<'_>) {
+    pub fn at_most(&mut self, count: usize, limit: usize, what: &str, at: Position, path: Path<'_>) {
         if count > limit {
             self.report.add("too_many", at, path, format!("{count} {what}; at most {limit} are allowed"));
         }
@@ -274,7 +169,7 @@ impl<'a> Checker<'a> {
     }
 
     /// Whether a job's command isn't too long to be handed out; and all of them together, to be kept.
-    pub fn command_fits(&mut self, size: usize, at: super::Position, path: Path<'_>) -> bool {
+    pub fn command_fits(&mut self, size: usize, at: Position, path: Path<'_>) -> bool {
         let before = self.commands;
         self.commands += size;
         if before <= EXPANDED && self.commands > EXPANDED {
@@ -313,8 +208,4 @@ impl<'a> Checker<'a> {
             self.report.add("bad_character", node.at, path, "a NUL character can't be given to a shell; remove it");
         }
     }
-}
-
-pub(super) fn manual() -> String {
-    "manual".to_owned()
 }

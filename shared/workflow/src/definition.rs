@@ -1,0 +1,146 @@
+//! Checks the tree of a workflow file and turns it into a definition.
+
+use protocol::limits;
+
+use super::advice::check_keys;
+use super::builder::EXPANDED;
+use super::checker::Checker;
+use super::env::EnvValue;
+use super::graph;
+use super::job::JobDefinition;
+use super::keys::{self, Level};
+use super::node::{Entry, Kind, Node, Path};
+use super::problem::{Position, Problem};
+use super::report::Report;
+
+/// A checked definition.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Definition {
+    /// As written; the caller knows what else to call it, such as the file's name.
+    pub name: Option<String>,
+    /// `on` as text, or `manual`. It starts nothing.
+    pub trigger: String,
+    /// In the order of the file, which isn't an order to run them in.
+    pub jobs: Vec<JobDefinition>,
+    /// What is worth saying though nothing is wrong, such as that `on` starts nothing.
+    pub notes: Vec<Problem>,
+}
+
+impl Definition {
+    /// The positions of the jobs so that each comes after all it needs. Among those that could come next, the first of the
+    /// file does.
+    #[must_use]
+    pub fn topological_order(&self) -> Vec<usize> {
+        graph::topological_order(&self.jobs.iter().map(|job| job.needs.as_slice()).collect::<Vec<_>>())
+    }
+}
+
+/// Checks a definition: a mapping with `jobs` a mapping.
+pub(super) fn check(root: &Node, report: Report) -> Result<Definition, Vec<Problem>> {
+    let mut checker = Checker::new(report);
+    let definition = checker.workflow(root);
+    checker.finish(definition)
+}
+
+impl<'a> Checker<'a> {
+    pub fn finish(self, definition: Option<Definition>) -> Result<Definition, Vec<Problem>> {
+        match definition {
+            Some(definition) if self.report.is_empty() => {
+                Ok(Definition { notes: self.notes.into_problems(), ..definition })
+            }
+            _ => Err(self.report.into_problems()),
+        }
+    }
+
+    fn workflow(&mut self, root: &'a Node) -> Option<Definition> {
+        let path = Path::Root;
+        let entries = self.mapping(root, path, "a mapping with `jobs`")?;
+        check_keys(&mut self.report, entries, path, Level::Workflow);
+        let name = keys::find(entries, "name").and_then(|entry| self.text(&entry.value, path.key("name"), "text"));
+        self.shown(keys::find(entries, "name").map(|entry| &entry.value), path.key("name"));
+        self.shown(keys::find(entries, "on").map(|entry| &entry.value), path.key("on"));
+        let trigger = keys::find(entries, "on").map(|entry| self.trigger(entry));
+        let env = keys::find(entries, "env");
+        let env_values = env.map(|entry| self.env(&entry.value, path.key("env"), None)).unwrap_or_default();
+        let jobs = match keys::find(entries, "jobs").map(|entry| &entry.value) {
+            Some(node) if !node.is_null() => self.mapping(node, path.key("jobs"), "a mapping of ids to jobs")?,
+            _ => &[],
+        };
+        if let Some(env) = env {
+            self.env_fits(env, &env_values, jobs.len());
+        }
+        let at = keys::find(entries, "jobs").map_or(root.at, |entry| entry.key_at);
+        self.count(jobs.len(), at);
+        let jobs = self.jobs(jobs, &env_values);
+        Some(Definition {
+            name: name.map(str::to_owned),
+            trigger: trigger.unwrap_or_else(manual),
+            jobs,
+            notes: Vec::new(),
+        })
+    }
+
+    pub fn count(&mut self, jobs: usize, at: Position) {
+        if jobs == 0 {
+            let message = "a workflow needs at least one job; write `jobs: {<id>: {run: <command>}}`";
+            self.report.add("no_jobs", at, "jobs", message);
+        } else if jobs > limits::JOBS {
+            let message = format!("{jobs} jobs; a workflow may have {}. Split it", limits::JOBS);
+            self.report.add("too_many_jobs", at, "jobs", message);
+        }
+    }
+
+    fn jobs(&mut self, entries: &'a [Entry], env: &[(String, EnvValue)]) -> Vec<JobDefinition> {
+        self.name_jobs(entries.iter().map(|entry| entry.key.as_str()));
+        let mut jobs = Vec::with_capacity(entries.len());
+        let mut edges = Vec::with_capacity(entries.len());
+        for (n, entry) in entries.iter().enumerate() {
+            let (job, needs) = self.job(n, entry, env);
+            jobs.extend(job);
+            edges.push(needs);
+        }
+        self.cycles(&edges, "needs", |n| Path::Root.key("jobs").key(&entries[n].key).to_string());
+        jobs
+    }
+
+    /// `on` starts nothing; it is shown.
+    fn trigger(&mut self, entry: &Entry) -> String {
+        let (path, node) = (Path::Root.key("on"), &entry.value);
+        let expected = "text, a list of texts, or a mapping";
+        let trigger = match &node.kind {
+            Kind::Scalar { .. } => self.text(node, path, expected).map(str::to_owned),
+            Kind::List(items) => {
+                let texts = items.iter().enumerate().map(|(n, item)| self.text(item, path.index(n), "text"));
+                texts.collect::<Option<Vec<_>>>().map(|texts| texts.join(", "))
+            }
+            Kind::Map(entries) => Some(entries.iter().map(|e| e.key.as_str()).collect::<Vec<_>>().join(", ")),
+        };
+        let trigger = trigger.filter(|text| !text.is_empty()).unwrap_or_else(manual);
+        if trigger != manual() {
+            let message = "`on` is shown as the workflow's trigger and starts nothing; start it with `run`, or submit it with `?run=true`";
+            self.notes.add("on_starts_nothing", entry.key_at, path, message);
+        }
+        trigger
+    }
+
+    fn env_fits(&mut self, entry: &Entry, env: &[(String, EnvValue)], jobs: usize) {
+        let size: usize = env.iter().map(|(name, value)| name.len() + value.weight()).sum();
+        let (count, limit) = (env.len().saturating_mul(jobs), limits::ENV_IN_ALL);
+        if count > limit {
+            let message = format!(
+                "every job is given these variables, which for {jobs} jobs makes {count}; at most {limit} are allowed. Give them to the jobs that use them"
+            );
+            self.report.add("too_many", entry.key_at, "env", message);
+        }
+        if size.saturating_mul(jobs) > EXPANDED {
+            let message = format!(
+                "every job is given these {size} bytes, which for {jobs} jobs makes over {EXPANDED}; give them to the jobs that use them"
+            );
+            self.report.add("too_large", entry.key_at, "env", message);
+        }
+    }
+}
+
+pub(super) fn manual() -> String {
+    "manual".to_owned()
+}
