@@ -128,6 +128,7 @@ pub fn workflow(status: Status, jobs: Vec<Job>) -> Workflow {
         created_at_ms: before(70),
         started_at_ms: (status != Status::Queued).then(|| before(65)),
         finished_at_ms: status.is_final().then(|| before(2)),
+        truncated: false,
     }
 }
 

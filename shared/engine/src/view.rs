@@ -212,6 +212,7 @@ fn workflow(record: WorkflowRecord, control: &Control, mut jobs: Vec<(u32, Job)>
         created_at_ms: record.created_at,
         started_at_ms: control.opened_at,
         finished_at_ms: record.ended.map(|end| end.at),
+        truncated: false,
     }
 }
 

@@ -92,6 +92,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn times_neither_wrap_nor_go_below_zero() {
+        let second = Duration::from_secs(1);
+        assert_eq!(
+            [Millis(1) + second, Millis(1001) - second, Millis(5) - second],
+            [Millis(1001), Millis(1), Millis(0)]
+        );
+        assert_eq!([Millis(u64::MAX) + second, Millis(0) + Duration::MAX], [Millis(u64::MAX); 2]);
+        assert_eq!((Millis(1500).since(Millis(500)), Millis(1).since(Millis(2))), (second, Duration::ZERO));
+        assert_eq!([Millis(1999).secs(), Millis(2000).secs()], [1, 2]);
+    }
+
+    #[test]
     fn duration_is_seconds_or_has_units() {
         let millis = |text| parse_duration(text).map(|time| time.as_millis());
         for (text, expected) in

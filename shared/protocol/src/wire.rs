@@ -72,6 +72,9 @@ pub struct Workflow {
     pub started_at_ms: Option<Millis>,
     /// When the current run became final.
     pub finished_at_ms: Option<Millis>,
+    /// Present and true if fields of jobs were left out or shortened, because the answer would be too large.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub truncated: bool,
 }
 
 /// A job of a workflow, as a status shows it.

@@ -136,8 +136,13 @@ fn remove_nulls(value: &mut Value) {
     }
 }
 
+fn shorten(workflow: &mut Workflow, less: fn(&mut Job)) {
+    workflow.truncated = true;
+    workflow.jobs.iter_mut().for_each(less);
+}
+
 fn workflow_answer(status: StatusCode, workflow: Workflow) -> Answer {
-    fitting(status, workflow, |workflow, less| workflow.jobs.iter_mut().for_each(less))
+    fitting(status, workflow, shorten)
 }
 
 pub(crate) async fn list<P: Ports>(engine: &Engine<P>, input: &Input<'_>) -> Answer {
@@ -154,7 +159,7 @@ pub(crate) async fn list<P: Ports>(engine: &Engine<P>, input: &Input<'_>) -> Ans
     let after = input.cursor(|created_at, id| Some(ListCursor { created_at, id: WorkflowId::new(id).ok()? }))?;
     let page = engine.queries().workflows(after, limit, skip, status).await?;
     let response = fitting(StatusCode::OK, page.workflows, |workflows, less| {
-        workflows.iter_mut().flat_map(|workflow| &mut workflow.jobs).for_each(less);
+        workflows.iter_mut().for_each(|workflow| shorten(workflow, less));
     })?;
     let Some(next) = page.next else { return Ok(response) };
     let cursor = encode(&format!("{}.{}", next.created_at, next.id));
@@ -223,6 +228,7 @@ mod tests {
         let jobs = shown["jobs"].as_array().expect("jobs");
         assert_eq!(jobs.len(), limits::JOBS);
         assert!(jobs.iter().all(|job| job["status"] == "cancelled" && job["attempt"] == 100 && job["id"].is_string()));
-        serde_json::from_value::<Workflow>(shown).expect("a client can read it");
+        let shown: Workflow = serde_json::from_value(shown).expect("a client can read it");
+        assert!(shown.truncated);
     }
 }
