@@ -149,3 +149,19 @@ fn lease_code(why: LeaseLost) -> &'static str {
         _ => "lease_lost",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn full_disk_is_named_and_other_errors_of_the_store_are_not() {
+        let of = |error: StoreError| ApiError::from(EngineError::Store(error));
+        let full = of(StoreError::DiskFull("/data/wfg.db".to_owned()));
+        assert_eq!((full.status.as_u16(), full.code), (503, "storage_full"));
+        assert!(full.message.contains("/data/wfg.db"), "{}", full.message);
+        let other = of(StoreError::Unavailable("10.0.0.1 refused".to_owned()));
+        assert_eq!((other.status.as_u16(), other.code), (503, "unavailable"));
+        assert!(!other.message.contains("10.0.0.1"), "{}", other.message);
+    }
+}

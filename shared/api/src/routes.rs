@@ -9,7 +9,7 @@ use engine::ports::Ports;
 use http::{Method, StatusCode};
 use protocol::Outputs;
 use protocol::access::{AuditAction, AuditEntry, CreatedToken, NewToken, Scope, TokenInfo};
-use protocol::requests::{Claim, Complete, Fail, Logs, Register, Run};
+use protocol::requests::{Claim, Complete, Fail, Logs, Register, Run, WorkerHeartbeat};
 use protocol::wire::{Heartbeat, LogChunk, PoolInfo, Registered, Reported, WorkerInfo, Workflow};
 use serde_json::Value;
 
@@ -211,7 +211,7 @@ fn worker_rows<P: Ports>() -> Vec<Row<P>> {
         ),
         row!(
             ask("workerHeartbeat", "/api/workers/{id}/heartbeat", "Reports that a registered worker is online.", |s| {
-                json_body::<Registered>(s).refused(&[404])
+                json_body::<Registered>(s).taking(optional(s.request::<WorkerHeartbeat>())).refused(&[404])
             }),
             workers::heartbeat
         ),

@@ -127,6 +127,7 @@ struct Caches {
     refusals: audit::RefusalsCache,
     secrets: secrets::SecretsCache,
     log_sizes: logs::LogSizesCache,
+    writable: view::WritableCache,
 }
 
 impl Caches {
@@ -140,6 +141,7 @@ impl Caches {
             refusals: audit::refusals_cache(),
             secrets: secrets::secrets_cache(),
             log_sizes: logs::log_sizes_cache(),
+            writable: view::writable_cache(),
         }
     }
 }

@@ -1,17 +1,21 @@
 //! Workflows and jobs as the API shows them.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use futures::future::try_join_all;
 use protocol::wire::{Job, WaitingFor, Workflow};
 use protocol::{JobId, Millis, Outputs, Status, WorkflowId, limits};
 
 use crate::Queries;
+use crate::cache::Cache;
 use crate::error::{EngineError, Result};
 use crate::ids::JobIndex;
 use crate::job::{JobOutcome, JobRecord, JobSpec, OutputsRef, Phase};
 use crate::plan::{self, Planned};
-use crate::ports::{ArtifactStore, Consistency, JobStore, ListCursor, NewItem, RunStore, Source, WorkerRegistry};
+use crate::ports::{
+    ArtifactStore, Consistency, JobStore, ListCursor, NewItem, RunStore, Source, Stored, WorkerRegistry,
+};
 use crate::run::{Control, RunState, WorkflowRecord};
 use crate::why::{self, Queued};
 use crate::workers::OnlineWorker;
@@ -25,6 +29,13 @@ pub struct WorkflowPage {
     pub next: Option<ListCursor>,
     /// The number of workflows that the next page must still skip.
     pub skip: usize,
+}
+
+/// Whether the store could be written.
+pub(crate) type WritableCache = Cache<(), Stored<()>>;
+
+pub(crate) fn writable_cache() -> WritableCache {
+    Cache::new(Duration::from_secs(1), 1)
 }
 
 /// How much data of a job is read.
@@ -47,12 +58,18 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry> Queries<'_, P> {
         source.ok_or_else(|| EngineError::WorkflowNotFound(id.clone()))
     }
 
-    /// Checks that the store can be written.
+    /// Checks that the store can be written. The answer may be a second old.
     ///
     /// # Errors
     /// [`EngineError::Store`].
     pub async fn check_writable(self) -> Result<()> {
-        Ok(self.engine.ports.check_writable().await?)
+        let (cache, now) = (&self.engine.caches.writable, self.engine.now());
+        if let Some(known) = cache.get(&(), now) {
+            return Ok(known?);
+        }
+        let found = self.engine.ports.check_writable().await;
+        cache.insert((), found.clone(), now);
+        Ok(found?)
     }
 
     /// Returns a workflow with its current run.

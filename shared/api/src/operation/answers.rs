@@ -25,7 +25,8 @@ pub(crate) fn json_body<T: JsonSchema>(schemas: &mut Schemas) -> Operation {
 
 /// 200, with one page of a list and the link to the next.
 pub(crate) fn page_of<T: JsonSchema>(schemas: &mut Schemas) -> Operation {
-    let description = "The next page of the list, with `rel=\"next\"`; absent on the last page.";
+    let description = "The next page of the list, with `rel=\"next\"`; absent on the last page. A page may have fewer entries than \
+                       wanted, or none, although more pages follow.";
     let link = json!({ "Link": { "description": description, "schema": { "type": "string" } } });
     json_body::<Vec<T>>(schemas).also("headers", link)
 }
