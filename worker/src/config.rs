@@ -4,12 +4,14 @@ use std::error::Error;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::builder::{FalseyValueParser, PossibleValuesParser, Resettable, TypedValueParser};
+use clap::builder::{BoolishValueParser, PossibleValuesParser, Resettable, TypedValueParser};
 use clap::error::ContextKind;
-use clap::{ArgAction, Args, Command, FromArgMatches};
+use clap::{Args, Command, FromArgMatches};
 use client::{DEFAULT_SERVER_URL, Token};
 use protocol::requests::Transport;
 use protocol::{LabelSet, WorkerId, limits};
+
+use crate::options;
 
 /// The settings of a worker.
 ///
@@ -43,7 +45,7 @@ pub struct WorkerConfig {
     #[arg(long, env = "WORKER_LABELS", default_value = "", hide_default_value = true, value_parser = LabelSet::from_comma_separated)]
     pub labels: LabelSet,
     /// Claim only jobs that require at least one label
-    #[arg(long, env = "WORKER_EXCLUSIVE", value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "WORKER_EXCLUSIVE", value_parser = BoolishValueParser::new())]
     pub exclusive: bool,
     /// How the worker learns of jobs: `http` polls the server; `sqs` polls the queues of its pools and needs AWS credentials
     #[arg(long, env = "WORKER_TRANSPORT", default_value = "http", value_parser = transports())]
@@ -76,19 +78,21 @@ pub struct WorkerConfig {
     #[arg(long = "grace-on-shutdown", env = "WORKER_SHUTDOWN_GRACE", value_name = "TIME", value_parser = parse_duration)]
     pub shutdown_grace: Option<Duration>,
     /// Exit after one job
-    #[arg(long, env = "WORKER_ONCE", value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "WORKER_ONCE", value_parser = BoolishValueParser::new())]
     pub once: bool,
     /// Exit after this time without a job [default: never]
     #[arg(long, env = "WORKER_IDLE_EXIT", value_name = "TIME", value_parser = parse_duration)]
     pub idle_exit: Option<Duration>,
     /// Exit when no job runs and claims have found none for 10 s
-    #[arg(long, env = "WORKER_DRAIN", value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "WORKER_DRAIN", value_parser = BoolishValueParser::new())]
     pub drain: bool,
 }
 
 impl Default for WorkerConfig {
     fn default() -> Self {
-        Self::from_variables(|_| None).expect("every default can be parsed")
+        let command = Self::augment_args(Command::new("worker")).mut_args(|arg| arg.env(Resettable::Reset));
+        let matches = command.get_matches_from(["worker"]);
+        Self::from_arg_matches(&matches).expect("every default can be parsed")
     }
 }
 
@@ -96,33 +100,11 @@ impl WorkerConfig {
     /// The defaults, overridden by the environment variables that each field names. An empty variable counts as absent.
     /// Fails at the first variable that can't be parsed.
     pub fn from_env() -> Result<Self, ConfigError> {
-        Self::from_variables(|name| std::env::var(name).ok())
-    }
-
-    /// Passes each variable as its flag to the parser, which doesn't read the environment itself.
-    fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
-        let mut command = Self::augment_args(Command::new("worker"));
-        let mut parser = command.clone().mut_args(|arg| arg.env(Resettable::Reset));
-        // Only the arguments of a built command print themselves as the parser's errors name them.
-        command.build();
-        let mut flags = vec!["worker".to_owned()];
-        for arg in command.get_arguments() {
-            let (Some(name), Some(flag)) = (arg.get_env().and_then(|name| name.to_str()), arg.get_long()) else {
-                continue;
-            };
-            let Some(value) = variable(name).filter(|value| !value.trim().is_empty()) else { continue };
-            if !matches!(arg.get_action(), ArgAction::SetTrue) {
-                flags.push(format!("--{flag}={}", value.trim()));
-            } else if FalseyValueParser::new().parse_ref(&command, Some(arg), value.trim().as_ref()).unwrap_or(true) {
-                flags.push(format!("--{flag}"));
-            }
-        }
-        let parsed = parser.try_get_matches_from_mut(flags).and_then(|matches| Self::from_arg_matches(&matches));
-        parsed.map_err(|error| {
-            let flag = error.get(ContextKind::InvalidArg).map(ToString::to_string).unwrap_or_default();
-            let named = command.get_arguments().find(|arg| arg.to_string() == flag);
-            let name = named.and_then(|arg| arg.get_env()).map_or(flag, |name| name.to_string_lossy().into_owned());
-            ConfigError { name, reason: error.source().map_or_else(|| error.to_string(), ToString::to_string) }
+        let matches = options::matches(Self::augment_args(Command::new("worker")), ["worker".into()]);
+        matches.and_then(|matches| Self::from_arg_matches(&matches)).map_err(|error| {
+            let name = error.get(ContextKind::InvalidArg).map(ToString::to_string).unwrap_or_default();
+            let reason = error.source().map_or_else(|| error.to_string(), ToString::to_string);
+            ConfigError { name, reason }
         })
     }
 
@@ -203,46 +185,6 @@ fn parse_worker_id(text: &str) -> Result<WorkerId, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn from(pairs: &[(&str, &str)]) -> Result<WorkerConfig, ConfigError> {
-        let find = |name: &str| pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
-        WorkerConfig::from_variables(find)
-    }
-
-    #[test]
-    fn the_environment_is_read_and_an_empty_variable_counts_as_absent() {
-        let config = from(&[
-            ("SERVER_URL", "http://example:1"),
-            ("WORKER_LABELS", "staging, Docker"),
-            ("WORKER_CONCURRENCY", "3"),
-            ("WORKER_LEASE_TTL", "2m"),
-            ("WORKER_TOKEN", "secret"),
-            ("WORKER_ID", ""),
-        ])
-        .expect("good");
-        assert_eq!(config.server_url, "http://example:1");
-        assert_eq!(config.labels, LabelSet::parse(["docker", "staging"]).expect("good"));
-        assert_eq!((config.concurrency, config.lease_ttl_secs), (3, 120));
-        assert!(!format!("{config:?}").contains("secret"));
-        assert_eq!(from(&[]).expect("defaults").server_url, DEFAULT_SERVER_URL);
-    }
-
-    #[test]
-    fn a_setting_that_cannot_be_read_is_named() {
-        let error = from(&[("WORKER_CONCURRENCY", "many")]).expect_err("bad").to_string();
-        assert!(error.starts_with("WORKER_CONCURRENCY: "), "{error}");
-        let error = from(&[("WORKER_LABELS", "a b")]).expect_err("bad").to_string();
-        assert!(error.starts_with("WORKER_LABELS: "), "{error}");
-    }
-
-    #[test]
-    fn a_switch_is_off_if_its_variable_says_no() {
-        let once = |value| from(&[("WORKER_ONCE", value)]).expect("good").once;
-        assert_eq!(
-            [once("1"), once("yes"), once("0"), once("No"), once("false"), once("")],
-            [true, true, false, false, false, false]
-        );
-    }
 
     #[test]
     fn times_are_read_with_and_without_a_unit() {

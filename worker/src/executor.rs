@@ -1,8 +1,7 @@
 //! The interface between a worker and what runs its jobs: a shell by default, or an executor of the embedding program.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::Outputs;
@@ -37,20 +36,32 @@ pub trait Executor: Send + Sync + 'static {
     ///
     /// When [`Context::stopped`] resolves, the job must end: the future is dropped `grace` and a few seconds later.
     fn execute(&self, job: Job, context: Context) -> impl Future<Output = Result<Outputs, Failure>> + Send;
+
+    /// Checks whether jobs can be run in this directory. After a failure with [`Failure::of_worker`] the worker claims no
+    /// jobs until this succeeds.
+    fn check(&self, workdir: &Path) -> impl Future<Output = Result<(), Failure>> + Send {
+        let _ = workdir;
+        std::future::ready(Ok(()))
+    }
 }
 
-/// The future of a running job.
-type Execution = Pin<Box<dyn Future<Output = Result<Outputs, Failure>> + Send>>;
+pub(crate) type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// An [`Executor`] whose type is not known.
-pub(crate) type AnyExecutor = Arc<dyn Fn(Job, Context) -> Execution + Send + Sync>;
+/// [`Executor`] behind a pointer.
+pub(crate) trait AnyExecutor: Send + Sync {
+    fn execute_boxed(&self, job: Job, context: Context) -> Boxed<'_, Result<Outputs, Failure>>;
 
-pub(crate) fn erase(executor: impl Executor) -> AnyExecutor {
-    let executor = Arc::new(executor);
-    Arc::new(move |job, context| {
-        let executor = Arc::clone(&executor);
-        Box::pin(async move { executor.execute(job, context).await })
-    })
+    fn check_boxed<'a>(&'a self, workdir: &'a Path) -> Boxed<'a, Result<(), Failure>>;
+}
+
+impl<E: Executor> AnyExecutor for E {
+    fn execute_boxed(&self, job: Job, context: Context) -> Boxed<'_, Result<Outputs, Failure>> {
+        Box::pin(self.execute(job, context))
+    }
+
+    fn check_boxed<'a>(&'a self, workdir: &'a Path) -> Boxed<'a, Result<(), Failure>> {
+        Box::pin(self.check(workdir))
+    }
 }
 
 /// Why a job failed. Any error turns into one that is `retryable`.
@@ -62,19 +73,28 @@ pub struct Failure {
     pub retryable: bool,
     /// The command's exit code, if a command was run and exited.
     pub exit_code: Option<i32>,
+    /// Whether the cause is this worker: its disk is full, its directory is gone. Then the job uses none of its tries and
+    /// goes to another worker, and this worker pauses.
+    pub of_worker: bool,
 }
 
 impl Failure {
     /// A failure that another attempt could avoid.
     #[must_use]
     pub fn retryable(error: impl Into<String>) -> Self {
-        Self { error: error.into(), retryable: true, exit_code: None }
+        Self { error: error.into(), retryable: true, exit_code: None, of_worker: false }
     }
 
     /// A failure that every attempt would meet.
     #[must_use]
     pub fn permanent(error: impl Into<String>) -> Self {
-        Self { error: error.into(), retryable: false, exit_code: None }
+        Self { error: error.into(), retryable: false, exit_code: None, of_worker: false }
+    }
+
+    /// A failure whose cause is this worker and not the job.
+    #[must_use]
+    pub fn of_worker(error: impl Into<String>) -> Self {
+        Self { of_worker: true, ..Self::retryable(error) }
     }
 }
 

@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::mask::Masker;
-use protocol::requests::{Complete, Fail, Next};
+use protocol::requests::{Complete, Fail, FailCause, Next};
 use protocol::wire::{Claimed, Reported};
 use protocol::{Outputs, limits};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::attempts::Attempts;
 use crate::executor::{AnyExecutor, Context, Failure};
 use crate::lease::{self, HeldLease, is_lost};
 use crate::logs::Shipper;
@@ -17,6 +18,7 @@ use crate::stop::{Shutdown, StopReason};
 use crate::{Job, WorkerConfig};
 use client::retry::retry;
 use client::{Client, ClientError};
+use tokio::sync::watch;
 
 /// Time that an executor gets to stop, in addition to the job's grace.
 const BEYOND_GRACE: Duration = Duration::from_secs(5);
@@ -29,8 +31,11 @@ const IN_SUCCESSION: usize = 20;
 pub(crate) struct WorkerContext {
     pub config: Arc<WorkerConfig>,
     pub client: Client,
-    pub executor: AnyExecutor,
+    pub executor: Arc<dyn AnyExecutor>,
     pub shutdown: Shutdown,
+    pub attempts: Attempts,
+    /// Why the worker claims no jobs; `None` if it does.
+    pub paused: watch::Sender<Option<String>>,
 }
 
 /// Runs a claimed job, then, in the same slot, each job that the answer to a report brings.
@@ -84,12 +89,18 @@ async fn run_one(
             return None;
         }
     };
+    if let Err(failure) = &result
+        && failure.of_worker
+    {
+        // Before the report, so that this worker doesn't claim the job again.
+        worker.paused.send_replace(Some(failure.error.clone()));
+    }
     let took = began.elapsed().as_secs_f32();
     let outcome = match &result {
         Ok(_) => format!("succeeded in {took:.1} s"),
         Err(failure) => format!("failed in {took:.1} s: {}", failure.error),
     };
-    let claims_next = may_claim_next && !worker.shutdown.draining.is_cancelled();
+    let claims_next = may_claim_next && !worker.shutdown.draining.is_cancelled() && worker.paused.borrow().is_none();
     let next = claims_next.then(|| next_for(&worker.config));
     let at = Instant::now();
     match report(&worker.client, &lease, result, next).await {
@@ -121,10 +132,15 @@ fn describe(reason: StopReason) -> &'static str {
 /// Runs the executor until it ends, or until it was stopped and its grace has passed.
 async fn execute(worker: &WorkerContext, job: Job, context: Context, lease: &HeldLease) -> Result<Outputs, Failure> {
     let time = job.timeout_secs.map_or(Duration::MAX, Duration::from_secs);
-    let (client, executor, of_fetch) = (worker.client.clone(), Arc::clone(&worker.executor), lease.clone());
+    let (WorkerContext { client, executor, attempts, .. }, lease_of_task) = (worker.clone(), lease.clone());
     let mut task = AbortOnDropHandle::new(tokio::spawn(async move {
-        let job = with_upstream_outputs(job, &client, &of_fetch).await?;
-        executor(job, context).await
+        // The previous attempt of the job may still be ending, in another slot.
+        let _turn = tokio::select! {
+            turn = attempts.begin(&job) => turn,
+            () = lease_of_task.stopped() => return Err(Failure::retryable("stopped before it started")),
+        };
+        let job = with_upstream_outputs(job, &client, &lease_of_task).await?;
+        executor.execute_boxed(job, context).await
     }));
     let ended = tokio::select! {
         ended = &mut task => Some(ended),
@@ -174,8 +190,12 @@ async fn report(
         },
         Err(failure) => failure,
     };
-    let fail =
-        Fail { error: cut(failure.error), retryable: failure.retryable, exit_code: failure.exit_code, cause: None };
+    let fail = Fail {
+        error: cut(failure.error),
+        retryable: failure.retryable,
+        exit_code: failure.exit_code,
+        cause: failure.of_worker.then_some(FailCause::Worker),
+    };
     retry("report", || Some(lease.ends()), || client.fail(&lease.id, &fail)).await
 }
 

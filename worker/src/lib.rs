@@ -13,8 +13,13 @@
 //!
 //! Each module uses only those above it.
 
+pub mod options;
+#[cfg(feature = "cli")]
+pub mod signals;
+
 pub mod config;
 mod error;
+mod reaper;
 mod sink;
 mod stop;
 
@@ -22,6 +27,8 @@ mod executor;
 mod lease;
 mod logs;
 pub mod shell;
+
+mod attempts;
 
 mod job;
 mod source;
@@ -37,7 +44,6 @@ pub use client::Token;
 pub use config::{ConfigError, WorkerConfig};
 pub use error::WorkerError;
 pub use executor::{Context, Detached, Executor, Failure};
-pub use logs::LOG_PER_JOB;
 pub use protocol::Outputs;
 pub use protocol::requests::Transport;
 pub use protocol::wire::{QueuedJob as Job, Stream};

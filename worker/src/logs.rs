@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::Millis;
+use protocol::limits::{LOG_PER_ATTEMPT, REQUEST_BODY};
 use protocol::mask::{MaskStream, Masker};
 use protocol::requests::LogPiece;
 use protocol::wire::Stream;
@@ -17,13 +18,11 @@ use crate::stop::StopReason;
 use client::Client;
 use client::retry::retry;
 
-/// The longest log of a job. The rest is dropped, and a line of the log says so.
-pub const LOG_PER_JOB: usize = 64 * 1024 * 1024;
 /// The most text in one request. JSON escapes make it at most six times as long, which is still under
-/// [`protocol::limits::REQUEST_BODY`].
+/// [`REQUEST_BODY`].
 const BATCH: usize = 256 * 1024;
 /// A batch may exceed [`BATCH`] by one piece: at most twice [`PIECE`], and three times that after replacements.
-const _: () = assert!((BATCH + 3 * 2 * PIECE) * 6 < protocol::limits::REQUEST_BODY);
+const _: () = assert!((BATCH + 3 * 2 * PIECE) * 6 < REQUEST_BODY);
 /// Lines are joined to chunks of about this size.
 const CHUNK: usize = 64 * 1024;
 /// Sends a log in the background.
@@ -86,22 +85,22 @@ impl Sending {
             tokio::select! {
                 piece = written.recv() => {
                     let Some(mut piece) = piece else {
-                        self.add_held_back();
+                        self.add_withheld(MaskStream::finish);
                         return self.send().await;
                     };
-                    piece.data = self.masks[piece.stream as usize].push(piece.data);
-                    if piece.data.is_empty() {
-                        continue;
-                    }
-                    if self.batch.pieces.is_empty() {
+                    if !self.is_pending() {
                         due = Instant::now() + self.flush;
                     }
+                    piece.data = self.masks[piece.stream as usize].push(piece.data);
                     self.batch.add(piece);
                     if self.batch.size >= BATCH {
                         self.send().await;
                     }
                 }
-                () = sleep_until(due), if !self.batch.pieces.is_empty() => self.send().await,
+                () = sleep_until(due), if self.is_pending() => {
+                    self.add_withheld(MaskStream::flush_lines);
+                    self.send().await;
+                }
                 _ = &mut finish, if !finishing => {
                     finishing = true;
                     written.close();
@@ -110,17 +109,21 @@ impl Sending {
         }
     }
 
-    /// Adds the text that the masks held back, after both streams have ended.
-    fn add_held_back(&mut self) {
+    /// Whether there is text that can be sent.
+    fn is_pending(&self) -> bool {
+        !self.batch.pieces.is_empty() || self.masks.iter().any(MaskStream::withholds_lines)
+    }
+
+    /// Adds the text that the masks withhold and that `take` returns.
+    fn add_withheld(&mut self, take: fn(&mut MaskStream) -> String) {
         for stream in [Stream::Stdout, Stream::Stderr] {
-            let data = self.masks[stream as usize].finish();
-            if !data.is_empty() {
-                self.batch.add(LogPiece { sequence: 0, data, timestamp_ms: Millis::now(), stream });
-            }
+            let data = take(&mut self.masks[stream as usize]);
+            self.batch.add(LogPiece { sequence: 0, data, timestamp_ms: Millis::now(), stream });
         }
     }
 
-    /// Returns when the batch has arrived or was given up. If the lease is lost it never returns; the batch stays, so that the dropped bytes can be counted.
+    /// Returns when the batch has arrived or was given up. If the lease is lost it never returns; the batch stays, so that
+    /// the dropped bytes can be counted.
     async fn send(&mut self) {
         if self.batch.pieces.is_empty() {
             return;
@@ -150,14 +153,14 @@ struct Batch {
 
 impl Batch {
     fn add(&mut self, mut piece: LogPiece) {
-        if self.total >= LOG_PER_JOB {
+        if piece.data.is_empty() || self.total >= LOG_PER_ATTEMPT {
             return;
         }
-        if self.total + piece.data.len() >= LOG_PER_JOB {
-            piece.data.truncate(piece.data.floor_char_boundary(LOG_PER_JOB - self.total));
+        if self.total + piece.data.len() >= LOG_PER_ATTEMPT {
+            piece.data.truncate(piece.data.floor_char_boundary(LOG_PER_ATTEMPT - self.total));
             self.append(piece);
-            self.total = LOG_PER_JOB;
-            let data = format!("\n[cut here: a job's log may have {} MB]\n", LOG_PER_JOB / 1024 / 1024);
+            self.total = LOG_PER_ATTEMPT;
+            let data = format!("\n[cut here: an attempt's log may have {} MB]\n", LOG_PER_ATTEMPT / 1024 / 1024);
             self.append(LogPiece { sequence: 0, data, timestamp_ms: Millis::now(), stream: Stream::Stderr });
         } else {
             self.total += piece.data.len();
@@ -220,7 +223,7 @@ mod tests {
             }
             batch.clear();
         }
-        assert!(total <= LOG_PER_JOB + 100, "{total}");
+        assert!(total <= LOG_PER_ATTEMPT + 100, "{total}");
         assert!(last.contains("64 MB"), "{last}");
     }
 }

@@ -5,10 +5,12 @@ mod lines;
 mod outputs;
 mod pump;
 mod scratch;
+mod start;
 
 use std::io;
 use std::os::unix::process::ExitStatusExt;
-use std::process::{ExitStatus, Stdio};
+use std::path::Path;
+use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,22 +18,22 @@ use nix::sys::signal::Signal;
 use protocol::Outputs;
 use protocol::mask::Masker;
 use protocol::wire::{OutputsFrom, Stream};
-use tokio::process::{Child, Command};
+use tokio::process::Child;
 use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 use crate::Job;
 use crate::executor::{Context, Executor, Failure};
 use group::Group;
-use pump::{Pump, Pumped};
+use pump::Pump;
 use scratch::Scratch;
 
-/// Variables with the worker's own secrets. A job doesn't inherit them.
-const NOT_INHERITED: [&str; 2] = ["WORKER_TOKEN", "WFG_TOKEN"];
+/// How long processes that the command left running may continue, as long as one of them has its output open.
+const LEFTOVER_TIME: Duration = Duration::from_secs(1);
 /// Time between SIGTERM and SIGKILL for processes that the command left running.
 const LEFTOVER_GRACE: Duration = Duration::from_secs(1);
 
-/// Returns the outputs in a standard output that arrives in these parts. For tests with arbitrary
-/// bytes.
+/// Returns the outputs in a standard output that arrives in these parts. For tests with arbitrary bytes.
 #[doc(hidden)]
 pub fn outputs_of<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Result<Outputs, Failure> {
     let mut scanner = outputs::Scanner::new();
@@ -43,38 +45,53 @@ pub fn outputs_of<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Result<Outpu
 ///
 /// The job has the worker's environment without its token, the job's `env` and `secrets`, and `WORKFLOW_ID`, `JOB_ID`,
 /// `JOB_ATTEMPT`, `JOB_DIR` (an empty directory, removed afterwards), `WORKER_SLOT`, `UPSTREAM_OUTPUTS` (a JSON file)
-/// and `WORKFLOW_OUTPUT` (a file to write outputs to). It runs in the worker's directory, with nothing on its standard
-/// input. When the command has ended, what it left running is ended too, unless that has a process group of its own.
+/// and `WORKFLOW_OUTPUT` (a file to write outputs to). `PATH` ends with the directory of this program. It runs in the
+/// worker's directory, with nothing on its standard input. When the command has ended, the processes that it left running
+/// are ended too, unless they have a process group of their own.
 ///
 /// Exit code 0 is success; any other, or a signal, is a failure that may be retried. Outputs that can't be read or are
-/// too large fail the job for good.
+/// too large fail the job for good. If the job's files can't be made or the shell can't be started, the failure is the
+/// worker's ([`Failure::of_worker`]).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ShellExecutor;
 
 impl Executor for ShellExecutor {
     async fn execute(&self, job: Job, context: Context) -> Result<Outputs, Failure> {
-        let scratch = Scratch::create(&job)
-            .map_err(|error| Failure::retryable(format!("the worker can't make the job's files: {error}")))?;
+        let scratch = Scratch::create(&job.upstream_outputs, &job.command)?;
         let result = run(&job, &context, &scratch).await;
         scratch.remove().await;
         result
     }
+
+    async fn check(&self, workdir: &Path) -> Result<(), Failure> {
+        start::check(workdir).await
+    }
 }
 
 async fn run(job: &Job, context: &Context, scratch: &Scratch) -> Result<Outputs, Failure> {
-    let mut child = command(job, context, scratch).spawn().map_err(|error| start_failure(&error, context))?;
+    let (mut child, _own) = start::start(job, context, scratch)?;
     let group = Group::of(&child);
     let (exited_sender, exited) = oneshot::channel();
+    let (closed_sender, closed) = oneshot::channel::<()>();
     let read_stdout = job.outputs_from != OutputsFrom::File;
     let masker = Arc::new(Masker::new(job.secrets.values()));
-    let pump = Pump::new(&mut child, context.log.clone(), &masker, read_stdout).run(exited);
+    let pump = Pump::new(&mut child, context.log.clone(), &masker, read_stdout);
+    let pump = async {
+        let pumped = pump.run(exited).await;
+        drop(closed_sender);
+        pumped
+    };
     let supervision = async {
         let status = supervise(&mut child, &group, context).await;
+        let left_processes = end_leftovers(&group, closed).await;
         let _ = exited_sender.send(());
-        status
+        (status, left_processes)
     };
-    let (status, pumped) = tokio::join!(supervision, pump);
-    if let Some(note) = end_leftovers(&group, &pumped).await {
+    let ((status, left_processes), pumped) = tokio::join!(supervision, pump);
+    if left_processes {
+        context.log.line(Stream::Stderr, "[the command left processes running; they were ended]").await;
+    } else if pumped.cut {
+        let note = "[a process that the command left running holds its output; what it writes is not shown]";
         context.log.line(Stream::Stderr, note).await;
     }
     let status =
@@ -90,35 +107,18 @@ async fn run(job: &Job, context: &Context, scratch: &Scratch) -> Result<Outputs,
     Ok(outputs)
 }
 
-fn command(job: &Job, context: &Context, scratch: &Scratch) -> Command {
-    let mut command = Command::new("sh");
-    match &scratch.script {
-        Some(script) => command.arg(script),
-        None => command.arg("-c").arg(&job.command),
-    };
-    for token in NOT_INHERITED {
-        command.env_remove(token);
+/// Ends the processes that the command left running, when both output streams are closed or after [`LEFTOVER_TIME`].
+/// Returns whether there were any.
+async fn end_leftovers(group: &Group, closed: oneshot::Receiver<()>) -> bool {
+    if !group.is_alive() {
+        return false;
     }
-    if let Some(cleaned) = std::env::var("SERVER_URL").ok().and_then(|url| client::without_password(&url)) {
-        command.env("SERVER_URL", cleaned);
+    let _ = timeout(LEFTOVER_TIME, closed).await;
+    let left = group.is_alive();
+    if left {
+        group.end(LEFTOVER_GRACE).await;
     }
-    command
-        .envs(&job.env)
-        .envs(job.secrets.iter().map(|(name, value)| (name.as_str(), value.reveal())))
-        .env("WORKFLOW_ID", job.workflow_id.as_str())
-        .env("JOB_ID", job.job_id.as_str())
-        .env("JOB_ATTEMPT", job.attempt.to_string())
-        .env("JOB_DIR", &scratch.job_dir)
-        .env("WORKER_SLOT", context.slot.to_string())
-        .env("UPSTREAM_OUTPUTS", &scratch.upstream)
-        .env("WORKFLOW_OUTPUT", &scratch.outputs)
-        .current_dir(&context.workdir)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .process_group(0)
-        .kill_on_drop(true);
-    command
+    left
 }
 
 /// Waits for the command to end. Ends its process group when the job must stop.
@@ -130,23 +130,6 @@ async fn supervise(child: &mut Child, group: &Group, context: &Context) -> io::R
     // The shell must be waited for at the same time: a zombie counts as a member of its group.
     let (status, ()) = tokio::join!(child.wait(), group.end(context.grace));
     status
-}
-
-/// Ends the processes that the command left running. Returns a line for the log if there were any.
-async fn end_leftovers(group: &Group, pumped: &Pumped) -> Option<&'static str> {
-    if group.is_alive() {
-        group.end(LEFTOVER_GRACE).await;
-        return Some("[the command left processes running; they were ended]");
-    }
-    pumped.cut.then_some("[a process that the command left running holds its output; what it writes is not shown]")
-}
-
-fn start_failure(error: &io::Error, context: &Context) -> Failure {
-    let text = format!("can't start `sh` in {}: {error}", context.workdir.display());
-    match error.kind() {
-        io::ErrorKind::InvalidInput | io::ErrorKind::ArgumentListTooLong => Failure::permanent(text),
-        _ => Failure::retryable(text),
-    }
 }
 
 fn exit_failure(status: ExitStatus, last_stderr: &str) -> Failure {
@@ -161,5 +144,5 @@ fn exit_failure(status: ExitStatus, last_stderr: &str) -> Failure {
     if !last_stderr.is_empty() {
         error = format!("{error}: {last_stderr}");
     }
-    Failure { error, retryable: true, exit_code: status.code() }
+    Failure { error, retryable: true, exit_code: status.code(), of_worker: false }
 }

@@ -2,13 +2,12 @@
 
 use std::convert::Infallible;
 use std::future::{pending, ready};
-use std::pin::Pin;
 use std::time::Duration;
 
 use client::retry::jittered;
 use tokio::sync::oneshot;
 
-pub(crate) type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+use crate::executor::Boxed;
 
 /// Tells a worker when to claim. Dropping one of its futures loses no trigger.
 pub(crate) trait Source: Send + Sync {

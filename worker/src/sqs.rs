@@ -19,7 +19,8 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::WorkerConfig;
 use crate::config::ConfigError;
-use crate::source::{Boxed, ClaimResult, ClaimTrigger, Source};
+use crate::executor::Boxed;
+use crate::source::{ClaimResult, ClaimTrigger, Source};
 
 /// Delay of a claim without a ticket after a slot became free, so that a ticket that is already in a queue comes first.
 const HEAD_START: Duration = Duration::from_millis(200);

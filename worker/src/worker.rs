@@ -11,9 +11,10 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::attempts::Attempts;
 use crate::config::WorkerConfig;
 use crate::error::WorkerError;
-use crate::executor::{AnyExecutor, Executor, erase};
+use crate::executor::{AnyExecutor, Executor};
 use crate::job::{self, WorkerContext};
 use crate::shell::ShellExecutor;
 use crate::source::{ClaimResult, ClaimTrigger, PollingSource, Source};
@@ -29,6 +30,10 @@ const ERROR_PAUSE: Duration = Duration::from_secs(30);
 const DEREGISTER_TIMEOUT: Duration = Duration::from_secs(5);
 /// Shortest interval at which a worker that waits for a ticket checks whether it must end.
 const MAX_IDLE: Duration = Duration::from_millis(100);
+/// First pause after a failure of the worker itself. Each is twice as long as the one before.
+const RECOVERY: Duration = Duration::from_secs(5);
+/// Longest pause after a failure of the worker itself.
+const MAX_RECOVERY: Duration = Duration::from_mins(5);
 /// Pause before the deregister is repeated while a claim still waits.
 const DEREGISTER_INTERVAL: Duration = Duration::from_millis(500);
 
@@ -48,7 +53,7 @@ const DEREGISTER_INTERVAL: Duration = Duration::from_millis(500);
 /// ```
 pub struct Worker {
     config: WorkerConfig,
-    executor: AnyExecutor,
+    executor: Arc<dyn AnyExecutor>,
     shutdown: Shutdown,
 }
 
@@ -56,13 +61,13 @@ impl Worker {
     /// A worker that runs jobs as shell commands.
     #[must_use]
     pub fn new(config: WorkerConfig) -> Self {
-        Self { config, executor: erase(ShellExecutor), shutdown: Shutdown::new() }
+        Self { config, executor: Arc::new(ShellExecutor), shutdown: Shutdown::new() }
     }
 
     /// Runs jobs with `executor` instead.
     #[must_use]
     pub fn with_executor(mut self, executor: impl Executor) -> Self {
-        self.executor = erase(executor);
+        self.executor = Arc::new(executor);
         self
     }
 
@@ -80,17 +85,22 @@ impl Worker {
         self.config.check()?;
         let token = self.config.token.clone().map(|token| token.0).filter(|token| !token.is_empty());
         let client = Client::new(&self.config.server_url, token).map_err(WorkerError::Client)?;
-        let config = Arc::new(self.config);
+        let mut config = self.config;
+        // A relative directory that was removed and made again would still be the removed one.
+        config.workdir = std::path::absolute(&config.workdir).unwrap_or(config.workdir);
+        let config = Arc::new(config);
         tracing::info!("worker {} for {} with labels [{}]", config.worker_id, client.server_url(), config.labels);
         let registered = tokio::select! {
-            registered = register(&client, &config) => registered.map_err(WorkerError::Refused)?,
+            registered = register(&client, &config, None) => registered.map_err(WorkerError::Refused)?,
             () = self.shutdown.draining.cancelled() => return Ok(()),
         };
         let every = heartbeat_time(&registered);
         let (queues, listed) = watch::channel(registered.queues);
-        let heartbeats = tokio::spawn(heartbeats(client.clone(), Arc::clone(&config), every, queues));
+        let (paused, pauses) = watch::channel(None);
+        let heartbeats = tokio::spawn(heartbeats(client.clone(), Arc::clone(&config), every, queues, pauses));
         let heartbeats = AbortOnDropHandle::new(heartbeats);
-        let context = WorkerContext { config, client, executor: self.executor, shutdown: self.shutdown };
+        let (executor, shutdown, attempts) = (self.executor, self.shutdown, Attempts::default());
+        let context = WorkerContext { config, client, executor, shutdown, attempts, paused };
         let result = match open_source(&context.config, listed).await {
             Ok(source) => {
                 ClaimLoop::new(context.clone(), source).run().await;
@@ -108,14 +118,14 @@ impl Worker {
     }
 }
 
-async fn register(client: &Client, config: &WorkerConfig) -> Result<Registered, ClientError> {
+async fn register(client: &Client, config: &WorkerConfig, paused: Option<String>) -> Result<Registered, ClientError> {
     let register = Register {
         worker_id: config.worker_id.clone(),
         labels: config.labels.clone(),
         transport: config.transport,
         exclusive: config.exclusive,
         features: vec![FEATURE_OUTPUTS_URL.to_owned(), FEATURE_SECRETS.to_owned()],
-        paused: None,
+        paused,
     };
     retry("registering", || None, || client.register(&register)).await
 }
@@ -125,17 +135,23 @@ fn heartbeat_time(answer: &Registered) -> Duration {
     Duration::from_secs(answer.heartbeat_secs.max(1))
 }
 
-/// Sends the worker's heartbeats. Each answer contains the current list of queues.
+/// Sends the worker's heartbeats: at the interval that the server asks for, and when the worker pauses or continues. Each
+/// answer contains the current list of queues.
 async fn heartbeats(
     client: Client,
     config: Arc<WorkerConfig>,
     mut every: Duration,
     queues: watch::Sender<Vec<QueueInfo>>,
+    mut pauses: watch::Receiver<Option<String>>,
 ) {
     loop {
-        sleep(every).await;
-        let answer = match client.worker_heartbeat(&config.worker_id, None).await {
-            Err(error) if error.status() == Some(404) => register(&client, &config).await,
+        tokio::select! {
+            () = sleep(every) => {}
+            Ok(()) = pauses.changed() => {}
+        }
+        let paused = pauses.borrow_and_update().clone();
+        let answer = match client.worker_heartbeat(&config.worker_id, paused.clone()).await {
+            Err(error) if error.status() == Some(404) => register(&client, &config, paused).await,
             answer => answer,
         };
         match answer {
@@ -173,8 +189,10 @@ struct ClaimLoop {
     taken: usize,
     /// When the last job ended.
     idle_since: Instant,
-    /// When claims began to find no job.
+    /// When claims began to find no job, or the worker paused.
     empty_since: Option<Instant>,
+    /// The next pause before the executor's check.
+    recovery: Duration,
 }
 
 impl ClaimLoop {
@@ -200,12 +218,17 @@ impl ClaimLoop {
             taken: 0,
             idle_since: Instant::now(),
             empty_since: None,
+            recovery: RECOVERY,
         }
     }
 
     async fn run(mut self) {
         let mut delays = Backoff::new(self.context.config.poll.max(Duration::from_millis(100)), ERROR_PAUSE);
         while self.wants_jobs() {
+            if self.context.paused.borrow().is_some() {
+                self.recover().await;
+                continue;
+            }
             let Some(slot) = self.free.first().copied() else {
                 self.pause(Duration::MAX).await;
                 continue;
@@ -235,6 +258,26 @@ impl ClaimLoop {
             }
         }
         self.finish().await;
+    }
+
+    /// Waits, then checks whether jobs can be run again. The pauses grow until a job has run.
+    async fn recover(&mut self) {
+        let due = Instant::now() + self.recovery;
+        let reason = self.context.paused.borrow().clone().unwrap_or_default();
+        tracing::warn!("paused, the next check in {} s: {reason}", self.recovery.as_secs());
+        self.recovery = (self.recovery * 2).min(MAX_RECOVERY);
+        while Instant::now() < due && self.wants_jobs() {
+            self.empty_since.get_or_insert_with(Instant::now);
+            self.pause(due.saturating_duration_since(Instant::now())).await;
+        }
+        let WorkerContext { executor, config, paused, .. } = &self.context;
+        match executor.check_boxed(&config.workdir).await {
+            Ok(()) => {
+                tracing::info!("the check succeeded; claiming jobs again");
+                paused.send_replace(None);
+            }
+            Err(failure) => drop(paused.send_replace(Some(failure.error))),
+        }
     }
 
     /// Waits for a reason to claim. `None`: a job ended, the worker shuts down or time passed, so the loop's conditions must be
@@ -311,6 +354,9 @@ impl ClaimLoop {
                 error.id()
             }
         };
+        if self.context.paused.borrow().is_none() {
+            self.recovery = RECOVERY;
+        }
         self.free.extend(self.slots.remove(&id));
         self.idle_since = Instant::now();
         self.empty_since = None;

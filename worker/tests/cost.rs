@@ -69,9 +69,9 @@ async fn a_flood_of_output_costs_little_memory_and_the_log_says_where_it_was_cut
     let chunks = logs.iter().flat_map(|request| request.json()["chunks"].as_array().expect("a list").clone());
     let data: Vec<String> = chunks.map(|chunk| chunk["data"].as_str().expect("a text").to_owned()).collect();
     let size: usize = data.iter().map(String::len).sum();
-    let limit = workflow_graph_worker_sdk::LOG_PER_JOB;
+    let limit = workflow_graph_worker_sdk::protocol::limits::LOG_PER_ATTEMPT;
     assert!((limit..limit + 100).contains(&size), "{size}");
-    assert_eq!(data.last().expect("a chunk"), "\n[cut here: a job's log may have 64 MB]\n");
+    assert_eq!(data.last().expect("a chunk"), "\n[cut here: an attempt's log may have 64 MB]\n");
     assert!(logs.iter().all(|request| request.body.len() < 1_000_000));
 }
 

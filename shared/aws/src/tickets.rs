@@ -55,7 +55,8 @@ impl TicketQueues {
     pub async fn from_env() -> Result<Self, TicketError> {
         let timeouts = TimeoutConfig::builder().operation_attempt_timeout(MAX_WAIT + ANSWER_TIME).build();
         let shared = aws_config::defaults(BehaviorVersion::v2026_01_12()).timeout_config(timeouts).load().await;
-        if shared.region().is_none() {
+        // A variable that is set but empty counts as absent.
+        if shared.region().is_none_or(|region| region.as_ref().is_empty()) {
             return Err(TicketError::NoRegion);
         }
         Ok(Self { sqs: aws_sdk_sqs::Client::new(&shared) })

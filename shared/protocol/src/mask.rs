@@ -182,6 +182,19 @@ impl MaskStream {
         masked
     }
 
+    /// Whether it withholds text that ends with a line end.
+    #[must_use]
+    pub fn withholds_lines(&self) -> bool {
+        self.withheld.ends_with('\n')
+    }
+
+    /// Returns withheld text, masked, if it ends with a line end. For a text that has been silent for a while: each line of
+    /// a secret is masked by itself too, so that the rest of a secret that follows later doesn't show.
+    #[must_use]
+    pub fn flush_lines(&mut self) -> String {
+        if self.withholds_lines() { self.finish() } else { String::new() }
+    }
+
     /// Returns the withheld rest, masked, after the last part.
     #[must_use]
     pub fn finish(&mut self) -> String {
@@ -311,6 +324,15 @@ mod tests {
     fn half_of_a_short_secret_is_masked_at_an_edge() {
         let masker = masker(&["abcde"]);
         assert_eq!([masker.edges("x abc"), masker.edges("x ab"), masker.edges("cde x")], [(0, 3), (0, 0), (3, 0)]);
+    }
+
+    #[test]
+    fn withheld_lines_can_be_shown_before_the_rest_of_a_secret_arrives() {
+        let mut stream = MaskStream::new(Arc::new(masker(&["begin\nmiddle", "hunter22"])));
+        assert_eq!(stream.push("x\nbegin\n".to_owned()), "x\n");
+        assert!(stream.withholds_lines());
+        assert_eq!(stream.flush_lines() + &stream.push("middle\nhunt".to_owned()), "***\n***\n");
+        assert_eq!(stream.flush_lines() + &stream.push("er22\n".to_owned()), "***\n");
     }
 
     proptest! {

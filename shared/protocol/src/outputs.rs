@@ -40,7 +40,7 @@ pub enum OutputError {
     MalformedLine {
         /// Counted from 1.
         line: usize,
-        /// The line, cut.
+        /// The whole line: secrets in it are masked before it is cut.
         text: String,
     },
     /// A line of the output file has neither form.
@@ -48,7 +48,7 @@ pub enum OutputError {
     MalformedFile {
         /// Counted from 1.
         line: usize,
-        /// The line, cut.
+        /// The whole line: secrets in it are masked before it is cut.
         text: String,
     },
     /// The end of a block in the output file is missing.
@@ -82,7 +82,8 @@ pub fn from_stdout_line(text: &str, line: usize) -> Result<Option<(OutputName, S
     {
         return Ok(Some((name, value.to_owned())));
     }
-    let (name, value) = rest.split_once('=').ok_or_else(|| OutputError::MalformedLine { line, text: cut(text) })?;
+    let (name, value) =
+        rest.split_once('=').ok_or_else(|| OutputError::MalformedLine { line, text: text.to_owned() })?;
     Ok(Some((named(name, line, "standard output")?, value.to_owned())))
 }
 
@@ -101,13 +102,13 @@ pub fn from_file(text: &str) -> Result<Outputs, OutputError> {
                 match lines.next() {
                     Some((_, text)) if text == delimiter => break,
                     Some((_, text)) => value.push(text),
-                    None => return Err(OutputError::Unended { line, delimiter: cut(delimiter) }),
+                    None => return Err(OutputError::Unended { line, delimiter: delimiter.to_owned() }),
                 }
             }
             (name, value.join("\n"))
         } else {
             let (name, value) =
-                text.split_once('=').ok_or_else(|| OutputError::MalformedFile { line, text: cut(text) })?;
+                text.split_once('=').ok_or_else(|| OutputError::MalformedFile { line, text: text.to_owned() })?;
             (name, value.to_owned())
         };
         outputs.insert(named(name, line, "output file")?, value);
@@ -141,10 +142,6 @@ fn check_count(outputs: &Outputs) -> Result<(), OutputError> {
 
 fn named(name: &str, line: usize, place: &'static str) -> Result<OutputName, OutputError> {
     OutputName::new(name).map_err(|reason| OutputError::BadName { line, place, reason })
-}
-
-fn cut(text: &str) -> String {
-    text.chars().take(200).collect()
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The real worker with real commands against the target.
 
 use harness::{Cancelled, Cloud, Failure, RealWorker, Success, eventually, tries_one_job_again_and_fails};
-use serde_json::json;
+use serde_json::{Value, json};
 
 #[tokio::test]
 async fn the_example_runs_each_job_where_its_labels_are_with_the_outputs_of_what_it_needs() {
@@ -129,4 +129,26 @@ async fn a_cancelled_command_is_ended_with_all_its_children() {
         .await;
     }
     cloud.submit("jobs: {next: {labels: '{label}', run: 'true'}}").await.until(Success).await;
+}
+
+#[tokio::test]
+async fn jobs_of_a_worker_without_its_directory_run_elsewhere_and_lose_no_try() {
+    let cloud = Cloud::connect();
+    let sick = RealWorker::starts(&cloud, "{label}");
+    let id = format!("{0}-{0}", cloud.label);
+    let worker = async || {
+        let workers: Vec<Value> = serde_json::from_str(&cloud.get("/api/workers").await.body).expect("a list");
+        workers.into_iter().find(|worker| worker["worker_id"] == id)
+    };
+    eventually("the worker is registered", &worker).await;
+    std::fs::remove_dir_all(sick.dir()).expect("removed");
+    let jobs: String = (0..12).map(|n| format!("  job{n}: {{labels: '{{label}}', run: 'sleep 0.05'}}\n")).collect();
+    let run = cloud.submit(&format!("jobs:\n{jobs}")).await;
+    let paused = eventually("the worker pauses", async || worker().await?["paused"].as_str().map(str::to_owned)).await;
+    assert!(paused.contains(&sick.dir().display().to_string()), "{paused}");
+    let _healthy = RealWorker::starts(&cloud, "{label},{label}-healthy");
+    // No job has a retry.
+    let done = run.until(Success).await;
+    let healthy = format!("{0}-{0}+{0}-healthy", cloud.label);
+    assert!(done.jobs.iter().all(|job| job.worker_id.as_ref().is_some_and(|id| id.as_str() == healthy)));
 }

@@ -9,6 +9,8 @@ use tokio::time::{Instant, sleep};
 
 /// Interval at which it checks whether an ending group is gone.
 const CHECK_INTERVAL: Duration = Duration::from_millis(20);
+/// How long the kernel may take to remove killed processes. Zombies whose parent doesn't reap them stay longer.
+const KILL_TIME: Duration = Duration::from_secs(3);
 
 /// The processes of a job. Killed when this is dropped.
 #[derive(Debug)]
@@ -25,16 +27,18 @@ impl Group {
         self.signal(None)
     }
 
-    /// Sends SIGTERM, and SIGKILL if the group still has a member after `grace`.
+    /// Sends SIGTERM, and SIGKILL if the group still has a member after `grace`. Returns when the group is gone, or
+    /// [`KILL_TIME`] after SIGKILL.
     pub async fn end(&self, grace: Duration) {
-        let until = Instant::now() + grace;
-        self.signal(Signal::SIGTERM);
-        while self.is_alive() {
-            if Instant::now() >= until {
-                self.signal(Signal::SIGKILL);
-                return;
+        for (signal, time) in [(Signal::SIGTERM, grace), (Signal::SIGKILL, KILL_TIME)] {
+            self.signal(signal);
+            let until = Instant::now() + time;
+            while Instant::now() < until {
+                if !self.is_alive() {
+                    return;
+                }
+                sleep(CHECK_INTERVAL).await;
             }
-            sleep(CHECK_INTERVAL).await;
         }
     }
 

@@ -6,6 +6,8 @@ use crate::sink::PIECE;
 #[derive(Debug, Default)]
 pub(super) struct Lines {
     rest: Vec<u8>,
+    /// Whether a part of the last line was returned.
+    split: bool,
 }
 
 impl Lines {
@@ -18,6 +20,7 @@ impl Lines {
             None if self.rest.len() >= PIECE => self.rest.len() - unfinished_char(&self.rest),
             None => return None,
         };
+        self.split = line_end.is_none();
         let after = self.rest.split_off(cut);
         Some(text(std::mem::replace(&mut self.rest, after)))
     }
@@ -25,9 +28,10 @@ impl Lines {
     /// Returns the last line if it has no line end, and adds one.
     pub fn finish(&mut self) -> Option<String> {
         let mut rest = std::mem::take(&mut self.rest);
-        if rest.is_empty() {
+        if rest.is_empty() && !self.split {
             return None;
         }
+        self.split = false;
         rest.push(b'\n');
         Some(text(rest))
     }
@@ -66,6 +70,8 @@ mod tests {
 
     #[test]
     fn a_very_long_line_is_split_between_characters() {
+        // The last read ends a piece and the stream, so that nothing is left for the end.
+        assert_eq!(all("x".repeat(2 * PIECE).as_bytes(), PIECE).concat(), "x".repeat(2 * PIECE) + "\n");
         let line = "a".to_owned() + &"🦀".repeat(100_000);
         for step in [4093, 8192, 65_536] {
             let pieces = all(line.as_bytes(), step);

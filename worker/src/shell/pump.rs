@@ -19,10 +19,9 @@ use crate::executor::Failure;
 use crate::sink::LogSink;
 
 const BUFFER: usize = 32 * 1024;
-/// After the command has exited, reading ends when no output came for this time, although a process has the pipe open;
-const QUIET: Duration = Duration::from_secs(1);
-/// or when reading has waited for this time in total;
-const WAITED: Duration = Duration::from_secs(5);
+/// After the command has exited and its group is gone, reading ends when it has waited for this time in total, although a
+/// process of another group has the pipe open;
+const WAIT: Duration = Duration::from_secs(1);
 /// or after this many bytes, which is more than the buffers of the pipes.
 const REST: usize = 4 * 1024 * 1024;
 /// Longest part of the last line on standard error that the error's text contains.
@@ -107,7 +106,7 @@ impl Pump {
         let mut exited = pin!(exited);
         let mut rest: Option<Rest> = None;
         while self.stdout.is_open() || self.stderr.is_open() {
-            let wait = rest.as_ref().map_or(Duration::MAX, |rest| rest.wait.min(QUIET));
+            let wait = rest.as_ref().map_or(Duration::MAX, |rest| rest.wait);
             let began = Instant::now();
             let (stream, count) = tokio::select! {
                 read = timeout(wait, self.read()) => match read {
@@ -115,7 +114,7 @@ impl Pump {
                     Err(_) => break,
                 },
                 _ = &mut exited, if rest.is_none() => {
-                    rest = Some(Rest { wait: WAITED, bytes: REST });
+                    rest = Some(Rest { wait: WAIT, bytes: REST });
                     continue;
                 }
             };
@@ -165,7 +164,8 @@ impl Pump {
             }
         };
         if let Some(lines) = lines {
-            let lines = self.masks[stream as usize].push(lines);
+            let masks = &mut self.masks[stream as usize];
+            let lines = masks.push(lines) + &masks.flush_lines();
             self.write(stream, lines).await;
         }
     }

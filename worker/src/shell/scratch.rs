@@ -1,13 +1,15 @@
 //! The directory with a job's files.
 
+use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use protocol::{JobId, Outputs};
 use tempfile::TempDir;
 
-use crate::Job;
+use crate::executor::Failure;
 
 /// Longest command that is passed as an argument, which Linux limits to 128 KiB. A longer one is run from a file.
 const MAX_COMMAND_ARGUMENT: usize = 100_000;
@@ -27,17 +29,26 @@ pub(super) struct Scratch {
 }
 
 impl Scratch {
-    pub fn create(job: &Job) -> io::Result<Self> {
-        let dir = tempfile::Builder::new().prefix("workflow-graph-").tempdir()?;
+    /// Makes the files. A failure is the worker's.
+    pub fn create(upstream_outputs: &BTreeMap<JobId, Outputs>, command: &str) -> Result<Self, Failure> {
+        Self::try_create(upstream_outputs, command)
+            .map_err(|error| Failure::of_worker(format!("the worker can't make the job's files: {error}")))
+    }
+
+    fn try_create(upstream_outputs: &BTreeMap<JobId, Outputs>, command: &str) -> io::Result<Self> {
+        // `temp_dir` takes an empty TMPDIR for the current directory.
+        let parent = Some(std::env::temp_dir()).filter(|dir| !dir.as_os_str().is_empty());
+        let parent = parent.unwrap_or_else(|| PathBuf::from("/tmp"));
+        let dir = tempfile::Builder::new().prefix("workflow-graph-").tempdir_in(parent)?;
         let path = |name: &str| dir.path().join(name);
         let (job_dir, upstream, outputs) = (path("job"), path("upstream.json"), path("outputs"));
         fs::create_dir(&job_dir)?;
         // With a line end, so that after `cat` of it the job's next text begins on a new line.
-        fs::write(&upstream, serde_json::to_string(&job.upstream_outputs)? + "\n")?;
+        fs::write(&upstream, serde_json::to_string(upstream_outputs)? + "\n")?;
         fs::write(&outputs, "")?;
-        let script = (job.command.len() > MAX_COMMAND_ARGUMENT).then(|| path("command.sh"));
+        let script = (command.len() > MAX_COMMAND_ARGUMENT).then(|| path("command.sh"));
         if let Some(script) = &script {
-            fs::write(script, &job.command)?;
+            fs::write(script, command)?;
         }
         Ok(Self { dir, job_dir, upstream, outputs, script })
     }

@@ -348,3 +348,96 @@ async fn an_idle_worker_ends_as_configured() {
     let claim = server.seen("/claim")[0].json();
     assert_eq!((&claim["lease_ttl_secs"], &claim["ticket"]), (&json!(30), &Value::Null));
 }
+
+/// The requests that say whether the worker is paused.
+fn pauses(server: &Fake) -> Vec<Value> {
+    server.seen("/w1/heartbeat").iter().map(|request| request.json()["paused"].clone()).collect()
+}
+
+#[tokio::test]
+async fn a_worker_without_its_directory_returns_the_job_and_pauses_until_it_is_back() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let workdir = dir.path().join("work");
+    std::fs::create_dir(&workdir).expect("made");
+    let lost = workdir.clone();
+    let grant = grants(2, "true");
+    let server = Fake::start(move |request| {
+        if request.is("/claim") && lost.exists() && lost.read_dir().is_ok_and(|mut files| files.next().is_none()) {
+            // Gone between the claim and the job.
+            std::fs::remove_dir(&lost).expect("removed");
+        }
+        if request.is("/w1/heartbeat") {
+            return Some(Answer::Json(200, json!({"queues": [], "heartbeat_secs": 30})));
+        }
+        grant(request)
+    })
+    .await;
+    let worker = Worker::new(WorkerConfig { workdir: workdir.clone(), ..server.config() });
+    let shutdown = worker.shutdown();
+    let running = tokio::spawn(worker.run());
+    let fail = server.until("/fail", 1).await[0].json();
+    assert_eq!((&fail["cause"], &fail["retryable"]), (&json!("worker"), &json!(true)));
+    assert!(fail["error"].as_str().is_some_and(|error| error.contains("work can't be used")), "{fail}");
+    server.until("/w1/heartbeat", 1).await;
+    assert!(pauses(&server)[0].as_str().is_some_and(|reason| reason.contains("can't be used")));
+    assert_eq!(server.seen("/claim").len(), 1, "a paused worker doesn't claim");
+
+    std::fs::create_dir(&workdir).expect("made");
+    std::fs::write(workdir.join("file"), "").expect("written");
+    server.until("/complete", 1).await;
+    assert!(pauses(&server).last().is_some_and(Value::is_null));
+    shutdown.drain();
+    timeout(LONG, running).await.expect("ends").expect("no panic").expect("worked");
+}
+
+#[tokio::test]
+async fn a_paused_worker_that_is_drained_ends_at_once() {
+    let server = Fake::start(grants(1, "true")).await;
+    let dir = tempfile::tempdir().expect("a directory");
+    let workdir = dir.path().join("work");
+    std::fs::create_dir(&workdir).expect("made");
+    let worker = Worker::new(WorkerConfig { workdir: workdir.clone(), ..server.config() }).with_executor(Sick);
+    let shutdown = worker.shutdown();
+    let running = tokio::spawn(worker.run());
+    server.until("/fail", 1).await;
+    shutdown.drain();
+    timeout(Duration::from_secs(4), running).await.expect("ends").expect("no panic").expect("worked");
+}
+
+/// Can run nothing.
+struct Sick;
+
+impl Executor for Sick {
+    async fn execute(&self, _: Job, _: Context) -> Result<Outputs, Failure> {
+        Err(Failure::of_worker("the disk is full"))
+    }
+
+    async fn check(&self, _: &Path) -> Result<(), Failure> {
+        Err(Failure::of_worker("the disk is full"))
+    }
+}
+
+#[tokio::test]
+async fn the_next_attempt_of_a_job_waits_until_the_previous_one_has_ended() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let stubborn = "trap '' TERM; echo $$ > first; while :; do sleep 0.02; done";
+    let next = "kill -0 $(cat first) && echo both run > second; echo alone >> second";
+    let granted = AtomicUsize::new(0);
+    let server = Fake::start(move |request| {
+        let attempt = request.is("/claim").then(|| granted.fetch_add(1, Ordering::SeqCst)).filter(|n| *n < 2)?;
+        let mut claimed = json!({"job": job([stubborn, next][attempt]), "lease": lease(30)});
+        claimed["job"]["attempt"] = json!(attempt);
+        claimed["job"]["timeout_secs"] = json!([1, 30][attempt]);
+        Some(Answer::Json(200, claimed))
+    })
+    .await;
+    let grace = Duration::from_secs(2);
+    let config = WorkerConfig { concurrency: 2, workdir: dir.path().into(), grace, ..server.config() };
+    let worker = Worker::new(config);
+    let shutdown = worker.shutdown();
+    let running = tokio::spawn(worker.run());
+    assert_eq!(until_written(&dir.path().join("second")).await, "alone\n");
+    server.until("/complete", 1).await;
+    shutdown.drain();
+    timeout(LONG, running).await.expect("ends").expect("no panic").expect("worked");
+}

@@ -49,6 +49,19 @@ async fn a_secret_does_not_leave_the_worker_in_a_log() {
 }
 
 #[tokio::test]
+async fn a_line_that_may_begin_a_secret_is_shown_without_the_next_line() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let job = with_secrets("echo begin-it; until [ -e go ]; do sleep 0.02; done", json!({"PEM": "begin-it\nlast"}));
+    let server = Fake::start(once(&job, 30)).await;
+    let config = WorkerConfig { once: true, workdir: dir.path().into(), ..server.config() };
+    let running = tokio::spawn(run(Worker::new(config)));
+    server.until("/logs", 1).await;
+    assert_eq!(log(&server, "stdout"), "***\n");
+    std::fs::write(dir.path().join("go"), "").expect("written");
+    running.await.expect("no panic");
+}
+
+#[tokio::test]
 async fn a_secret_in_a_very_long_line_is_masked_wherever_the_line_is_split() {
     let long = "s3cr3t-".repeat(500);
     // A piece has 64 KB, so that some secret is split between two pieces.
@@ -65,6 +78,18 @@ async fn a_secret_does_not_leave_the_worker_in_an_error() {
     let server = run_shell(&with_secrets(command, json!({"KEY": "hunter22"}))).await;
     let error = server.seen("/fail")[0].json()["error"].as_str().expect("a text").to_owned();
     assert!(error.starts_with("exit code 3: xxx") && !error.contains("hun"), "{error}");
+}
+
+#[tokio::test]
+async fn a_secret_is_masked_before_an_error_is_cut() {
+    for begin in ["printf '::set-output '", "printf '::set-output a=\\377'"] {
+        for length in [60, 90, 95, 180, 190, 195, 4000] {
+            let command = format!("{begin}; printf '%*s%s\n' {length} '' \"-$KEY\" | tr ' ' x");
+            let server = run_shell(&with_secrets(&command, json!({"KEY": "hunter22"}))).await;
+            let error = server.seen("/fail")[0].json()["error"].as_str().expect("a text").to_owned();
+            assert!(error.contains("line 1") && !error.contains("hun"), "{error}");
+        }
+    }
 }
 
 /// Writes its secret to the log and to its error.

@@ -303,9 +303,67 @@ async fn a_command_too_long_for_an_argument_runs() {
 #[tokio::test]
 async fn a_command_that_cannot_start_names_the_reason() {
     let ran = run("echo \0").await;
-    assert!(ran.failure().error.contains("can't start") && !ran.failure().retryable, "{}", ran.failure().error);
+    assert!(ran.failure().error.contains("NUL") && !ran.failure().retryable, "{}", ran.failure().error);
     let ran = run_in(Path::new("/nowhere/at/all"), job("true")).await;
     assert!(ran.failure().error.contains("/nowhere/at/all") && ran.failure().retryable, "{}", ran.failure().error);
+}
+
+fn job_with_env(command: &str, name: &str, value: &str) -> Job {
+    let mut job = job(command);
+    job.env.insert(name.to_owned(), value.to_owned());
+    job
+}
+
+#[tokio::test]
+async fn a_jobs_path_does_not_hide_the_shell_and_its_job_id_is_the_workers() {
+    let ran = run_in(Path::new("."), job_with_env("echo $PATH", "PATH", "/opt/tools/bin")).await;
+    assert!(ran.text(Stream::Stdout).starts_with("/opt/tools/bin:"), "{:?}", ran.result);
+    let ran = run_in(Path::new("."), job_with_env("echo $JOB_ID", "JOB_ID", "mine")).await;
+    assert_eq!(ran.text(Stream::Stdout), "deploy\n");
+}
+
+#[tokio::test]
+async fn a_variable_that_no_program_can_have_is_named_with_its_size_and_the_limit() {
+    let error = async |value: &str| {
+        let ran = run_in(Path::new("."), job_with_env("true", "BIG", value)).await;
+        assert!(!ran.failure().retryable && !ran.failure().of_worker);
+        ran.failure().error.clone()
+    };
+    let text = error(&"x".repeat(200_000)).await;
+    assert!(text.contains("`BIG` has 200005 bytes") && text.contains("131072"), "{text}");
+    let text = error("a\0b").await;
+    assert!(text.contains("\"BIG\"") && text.contains("NUL"), "{text}");
+    // The longest variable that the system takes.
+    let ran = run_in(Path::new("."), job_with_env("true", "BIG", &"x".repeat(131_072 - 5))).await;
+    ran.result.expect("success");
+}
+
+#[tokio::test]
+async fn the_workers_own_trouble_is_not_the_jobs() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let gone = dir.path().join("gone");
+    let ran = run_in(&gone, job("true")).await;
+    assert!(ran.failure().of_worker && ran.failure().error.contains(&gone.display().to_string()), "{:?}", ran.result);
+    let checked = ShellExecutor.check(&gone).await.expect_err("it is gone");
+    assert!(checked.of_worker && checked.error.contains("gone"), "{checked:?}");
+    std::fs::create_dir(&gone).expect("made");
+    assert_eq!(ShellExecutor.check(&gone).await, Ok(()));
+}
+
+#[tokio::test]
+async fn a_byte_order_mark_is_skipped_and_utf_16_is_named() {
+    let ran = run(r"printf '\357\273\277a=1\n' > $WORKFLOW_OUTPUT; printf '\357\273\277::set-output b=2\n'").await;
+    assert_eq!(ran.outputs(), [("a", "1"), ("b", "2")]);
+    let ran = run(r"printf '\377\376a\0=\0' > $WORKFLOW_OUTPUT").await;
+    assert!(ran.failure().error.contains("UTF-16"), "{}", ran.failure().error);
+}
+
+#[tokio::test]
+async fn a_leftover_that_goes_on_writing_is_ended_after_a_second() {
+    let ran = run("(while :; do echo x; sleep 0.05; done) & echo done").await;
+    assert!(ran.took < Duration::from_millis(3500), "{:?}", ran.took);
+    assert!(ran.text(Stream::Stderr).contains("left processes running"));
+    ran.result.expect("success");
 }
 
 #[tokio::test]

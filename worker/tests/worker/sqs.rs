@@ -405,9 +405,12 @@ async fn an_idle_worker_claims_once_more_before_it_ends() {
 async fn without_a_region_the_error_names_the_variable() {
     let queues = Queues::start(SECOND, &[]).await;
     let server = api(&Listed::of(&queues, &[]), |_| Value::Null).await;
-    let mut command = worker(&queues, &server);
-    command.env_remove("AWS_REGION").env_remove("AWS_DEFAULT_REGION").env("AWS_EC2_METADATA_DISABLED", "true");
-    command.env("AWS_CONFIG_FILE", "/dev/null").env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null");
-    let (status, stderr) = end(starts(&mut command)).await;
-    assert!(!status.success() && stderr.contains("AWS_REGION"), "{stderr}");
+    for empty in [false, true] {
+        let mut command = worker(&queues, &server);
+        command.env_remove("AWS_REGION").env_remove("AWS_DEFAULT_REGION").env("AWS_EC2_METADATA_DISABLED", "true");
+        command.env("AWS_CONFIG_FILE", "/dev/null").env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null");
+        command.envs(empty.then_some(("AWS_REGION", "")));
+        let (status, stderr) = end(starts(&mut command)).await;
+        assert!(status.code() == Some(2) && stderr.contains("AWS_REGION"), "{stderr}");
+    }
 }

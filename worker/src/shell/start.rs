@@ -1,0 +1,130 @@
+//! Starts a job's command: finds the shell, and sets the environment and the directory.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::{env, io};
+
+use protocol::limits;
+use tokio::process::{Child, Command};
+
+use super::scratch::Scratch;
+use crate::Job;
+use crate::executor::{Context, Failure};
+use crate::reaper::{self, OwnChild};
+
+/// Variables with the worker's own secrets. A job doesn't inherit them.
+const NOT_INHERITED: [&str; 2] = ["WORKER_TOKEN", "WFG_TOKEN"];
+/// Where programs are if the worker has no `PATH`.
+const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+
+/// Starts the command in a process group of its own.
+pub(super) fn start(job: &Job, context: &Context, scratch: &Scratch) -> Result<(Child, OwnChild), Failure> {
+    check_texts(job)?;
+    let mut command = shell(&context.workdir)?;
+    match &scratch.script {
+        Some(script) => command.arg(script),
+        None => command.arg("-c").arg(&job.command),
+    };
+    for token in NOT_INHERITED {
+        command.env_remove(token);
+    }
+    if let Some(cleaned) = env::var("SERVER_URL").ok().and_then(|url| client::without_password(&url)) {
+        command.env("SERVER_URL", cleaned);
+    }
+    command
+        .envs(&job.env)
+        .env("PATH", path_of(job))
+        .envs(job.secrets.iter().map(|(name, value)| (name.as_str(), value.reveal())))
+        .env("WORKFLOW_ID", job.workflow_id.as_str())
+        .env("JOB_ID", job.job_id.as_str())
+        .env("JOB_ATTEMPT", job.attempt.to_string())
+        .env("JOB_DIR", &scratch.job_dir)
+        .env("WORKER_SLOT", context.slot.to_string())
+        .env("UPSTREAM_OUTPUTS", &scratch.upstream)
+        .env("WORKFLOW_OUTPUT", &scratch.outputs)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    reaper::spawn(&mut command).map_err(|error| start_failure(&error, &context.workdir))
+}
+
+/// Checks that a job's files can be made and that the shell starts in the directory.
+pub(super) async fn check(workdir: &Path) -> Result<(), Failure> {
+    let scratch = Scratch::create(&BTreeMap::new(), "")?;
+    let mut command = shell(workdir)?;
+    command.arg("-c").arg(":");
+    let (mut child, _own) = reaper::spawn(&mut command).map_err(|error| start_failure(&error, workdir))?;
+    let status = child.wait().await;
+    scratch.remove().await;
+    match status {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(Failure::of_worker(format!("`sh -c :` in {} ended with {status}", workdir.display()))),
+        Err(error) => Err(Failure::of_worker(format!("`sh -c :` can't be waited for: {error}"))),
+    }
+}
+
+/// A shell in the worker's directory, without input, in a process group of its own. It is found by the worker's `PATH`.
+fn shell(workdir: &Path) -> Result<Command, Failure> {
+    let path = worker_path();
+    let is_program =
+        |file: &PathBuf| file.metadata().is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0);
+    let found = env::split_paths(&path).map(|dir| dir.join("sh")).find(is_program);
+    // The child changes its directory before it runs the shell.
+    let Some(shell) = found.and_then(|file| std::path::absolute(file).ok()) else {
+        return Err(Failure::of_worker(format!("there is no program `sh` in the worker's PATH, {}", path.display())));
+    };
+    let mut command = Command::new(shell);
+    command.arg0("sh").current_dir(workdir).stdin(Stdio::null()).process_group(0).kill_on_drop(true);
+    Ok(command)
+}
+
+fn worker_path() -> OsString {
+    env::var_os("PATH").filter(|path| !path.is_empty()).unwrap_or_else(|| DEFAULT_PATH.into())
+}
+
+/// The `PATH` of the job's `env`, or the worker's, followed by the directory of this program, so that a job finds `wfg`.
+fn path_of(job: &Job) -> OsString {
+    let path = job.env.get("PATH").map_or_else(worker_path, OsString::from);
+    let program = env::current_exe().ok().and_then(|program| program.parent().map(Path::to_owned));
+    let last = program.filter(|dir| !env::split_paths(&path).any(|entry| entry == *dir));
+    env::join_paths(env::split_paths(&path).chain(last)).unwrap_or(path)
+}
+
+/// Refuses what the system can't pass to a program.
+fn check_texts(job: &Job) -> Result<(), Failure> {
+    let limit = limits::ENV_VALUE;
+    for (name, value) in &job.env {
+        if name.contains('\0') || value.contains('\0') {
+            let error = format!("the variable {name:?} has a NUL character, which no variable can have");
+            return Err(Failure::permanent(error));
+        }
+        // The system counts `=` and a final NUL too.
+        let size = name.len() + value.len() + 2;
+        if size > limit {
+            let error = format!("the variable `{name}` has {size} bytes with its name; a variable may have {limit}");
+            return Err(Failure::permanent(error));
+        }
+    }
+    if job.command.contains('\0') {
+        return Err(Failure::permanent("the command has a NUL character, which no command can have"));
+    }
+    Ok(())
+}
+
+/// Why the shell didn't start: the directory, the size of the environment, or the machine.
+fn start_failure(error: &io::Error, workdir: &Path) -> Failure {
+    if error.kind() == io::ErrorKind::ArgumentListTooLong {
+        return Failure::permanent(format!(
+            "the command and its environment are longer than this system allows: {error}"
+        ));
+    }
+    // Fails if the directory is missing, is a file, or can't be entered.
+    match workdir.join(".").metadata() {
+        Err(error) => {
+            Failure::of_worker(format!("the worker's directory {} can't be used: {error}", workdir.display()))
+        }
+        Ok(_) => Failure::of_worker(format!("can't start `sh`: {error}")),
+    }
+}
