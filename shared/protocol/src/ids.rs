@@ -27,7 +27,7 @@ pub enum BadId {
         text: String,
     },
     /// The text is too long.
-    #[error("{what} is {size} bytes long; at most {limit} are allowed")]
+    #[error("{what} is {size} bytes long; at most {limit} are allowed (limit {name})")]
     TooLong {
         /// The kind of id.
         what: &'static str,
@@ -35,6 +35,8 @@ pub enum BadId {
         size: usize,
         /// The limit in bytes.
         limit: usize,
+        /// The limit's name in [`limits`].
+        name: &'static str,
     },
     /// The text has a character that would break a path, a log line or a file name.
     #[error("{what} {text:?} has the character {found:?}; {allowed}")]
@@ -59,21 +61,21 @@ fn check_dots(what: &'static str, text: &str) -> Result<(), BadId> {
 
 fn check_id(what: &'static str, text: &str) -> Result<(), BadId> {
     check_dots(what, text)?;
-    check(what, text, limits::ID, "`/ ? #`, white space and control characters are not allowed", |c| {
+    check(what, text, (limits::ID, "ID"), "`/ ? #`, white space and control characters are not allowed", |c| {
         !(matches!(c, '/' | '?' | '#') || c.is_whitespace() || c.is_control())
     })
 }
 
 fn check_output_name(what: &'static str, text: &str) -> Result<(), BadId> {
-    check_name(what, text, limits::OUTPUT_NAME)
+    check_name(what, text, (limits::OUTPUT_NAME, "OUTPUT_NAME"))
 }
 
 fn check_token_name(what: &'static str, text: &str) -> Result<(), BadId> {
     check_dots(what, text)?;
-    check_name(what, text, limits::TOKEN_NAME)
+    check_name(what, text, (limits::TOKEN_NAME, "TOKEN_NAME"))
 }
 
-fn check_name(what: &'static str, text: &str, limit: usize) -> Result<(), BadId> {
+fn check_name(what: &'static str, text: &str, limit: (usize, &'static str)) -> Result<(), BadId> {
     check(what, text, limit, "only A-Z a-z 0-9 _ - . are allowed", |c| {
         c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.')
     })
@@ -84,13 +86,13 @@ fn check_secret_name(what: &'static str, text: &str) -> Result<(), BadId> {
     if let Some(found) = text.chars().next().filter(char::is_ascii_digit) {
         return Err(BadId::Character { what, text: text.to_owned(), found, allowed });
     }
-    check(what, text, limits::SECRET_NAME, allowed, |c| c.is_ascii_alphanumeric() || c == '_')
+    check(what, text, (limits::SECRET_NAME, "SECRET_NAME"), allowed, |c| c.is_ascii_alphanumeric() || c == '_')
 }
 
 fn check(
     what: &'static str,
     text: &str,
-    limit: usize,
+    (limit, name): (usize, &'static str),
     allowed: &'static str,
     good: impl Fn(char) -> bool,
 ) -> Result<(), BadId> {
@@ -98,7 +100,7 @@ fn check(
         return Err(BadId::Empty { what });
     }
     if text.len() > limit {
-        return Err(BadId::TooLong { what, size: text.len(), limit });
+        return Err(BadId::TooLong { what, size: text.len(), limit, name });
     }
     match text.chars().find(|&c| !good(c)) {
         Some(found) => Err(BadId::Character { what, text: text.to_owned(), found, allowed }),
@@ -208,7 +210,12 @@ mod tests {
             assert!(error.contains("job id"), "{error}");
         }
         assert!(JobId::new("").is_err());
-        assert!(JobId::new("x".repeat(101)).expect_err("too long").to_string().contains("101 bytes"));
+        assert!(
+            JobId::new("x".repeat(101))
+                .expect_err("too long")
+                .to_string()
+                .contains("101 bytes long; at most 100 are allowed (limit ID)")
+        );
         assert!(JobId::new("x".repeat(100)).is_ok());
         assert!(JobId::new("deploy-straße:1.2_é@%").is_ok());
     }

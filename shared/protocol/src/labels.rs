@@ -16,7 +16,7 @@ pub enum BadLabel {
     #[error("a label must not be empty")]
     Empty,
     /// Over [`limits::LABEL`].
-    #[error("label {text:?} is {} bytes long; at most {} are allowed", text.len(), limits::LABEL)]
+    #[error("label {text:?} is {} bytes long; at most {} are allowed (limit LABEL)", text.len(), limits::LABEL)]
     TooLong {
         /// The label, trimmed.
         text: String,

@@ -16,7 +16,7 @@ const DIRECTIVE: &str = "::set-output ";
 pub enum OutputError {
     /// All values together are larger than [`limits::OUTPUTS_PER_JOB`].
     #[error(
-        "output `{name}` is {size} bytes, which brings the job's outputs to {total}; all outputs of a job together may have {} bytes",
+        "output `{name}` is {size} bytes, which brings the job's outputs to {total}; all outputs of a job together may have {} bytes (limit OUTPUTS_PER_JOB)",
         limits::OUTPUTS_PER_JOB
     )]
     TooLarge {
@@ -28,7 +28,7 @@ pub enum OutputError {
         total: usize,
     },
     /// There are more than [`limits::OUTPUTS`].
-    #[error("{count} outputs or more; a job may give {}", limits::OUTPUTS)]
+    #[error("{count} outputs or more; a job may give {} (limit OUTPUTS)", limits::OUTPUTS)]
     TooMany {
         /// The number of outputs.
         count: usize,

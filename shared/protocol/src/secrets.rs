@@ -21,7 +21,7 @@ pub enum BadSecret {
     #[error("it is empty")]
     Empty,
     /// The text is longer than [`limits::SECRET`].
-    #[error("it is {0} bytes; at most {limit} are allowed", limit = limits::SECRET)]
+    #[error("it is {0} bytes; at most {limit} are allowed (limit SECRET)", limit = limits::SECRET)]
     TooLong(usize),
     /// The text has a NUL character.
     #[error("it has a NUL character, which no environment variable can hold")]
