@@ -14,12 +14,12 @@
 //! Each module uses only those above it.
 
 pub mod options;
+pub mod reaper;
 #[cfg(feature = "cli")]
 pub mod signals;
 
 pub mod config;
 mod error;
-mod reaper;
 mod sink;
 mod stop;
 

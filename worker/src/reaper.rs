@@ -35,7 +35,7 @@ pub(crate) fn spawn(command: &mut Command) -> io::Result<(Child, OwnChild)> {
 
 /// Reaps orphans whenever a child ends. Returns at once if this process isn't the first of its container.
 #[cfg(feature = "cli")]
-pub(crate) async fn run() -> io::Result<()> {
+pub async fn run() -> io::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
 
     if std::process::id() != 1 {

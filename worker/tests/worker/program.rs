@@ -219,6 +219,25 @@ async fn a_job_finds_the_programs_beside_the_worker() {
     assert!(log.is_some_and(|log| log.as_str().is_some_and(|log| log.ends_with(&last))), "{stderr}");
 }
 
+#[tokio::test]
+async fn a_worker_whose_current_directory_was_removed_returns_its_job() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (workdir, grant) = (dir.path().join("work"), once(&job("true"), 30));
+    std::fs::create_dir(&workdir).expect("made");
+    let lost = workdir.clone();
+    let server = Fake::start(move |request| {
+        if request.is("/claim") {
+            let _ = std::fs::remove_dir(&lost);
+        }
+        grant(request)
+    })
+    .await;
+    let child = worker(&server.url, &workdir).arg("--once").spawn().expect("starts");
+    let (status, stderr) = end(child).await;
+    assert!(status.success(), "{stderr}");
+    assert_eq!(server.seen("/fail")[0].json()["cause"], "worker", "{stderr}");
+}
+
 /// Needs the right to make a PID namespace; without it the test passes.
 #[tokio::test]
 async fn as_the_first_process_of_a_container_it_reaps_orphans() {
