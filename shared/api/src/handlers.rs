@@ -1,4 +1,5 @@
-//! One handler for each route: reads the request, calls the use case and builds the response.
+//! The routes by subject. Each file has the rows of its routes and a handler for each: it reads the request, calls the use case and
+//! builds the response.
 
 pub(crate) mod access;
 pub(crate) mod jobs;

@@ -12,6 +12,8 @@ mod request;
 
 mod response;
 
+mod row;
+
 mod audit;
 mod auth;
 

@@ -9,7 +9,8 @@ use matchit::{Match, Router};
 use crate::error::ApiError;
 use crate::request::{Params, decode};
 use crate::route::Function;
-use crate::routes::{Row, rows};
+use crate::routes::rows;
+use crate::row::Row;
 
 /// Finds the route of a request.
 pub(crate) struct RouteTable<P> {

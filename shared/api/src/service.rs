@@ -19,7 +19,7 @@ use crate::request::{Input, Params};
 use crate::response::Answer;
 use crate::route::{Function, Route};
 use crate::router::RouteTable;
-use crate::routes::Row;
+use crate::row::Row;
 use crate::stream::LogEvents;
 
 /// Answers requests, for one function or for all.

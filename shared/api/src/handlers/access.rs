@@ -1,14 +1,57 @@
-//! Handlers for tokens and the audit record.
+//! Routes for tokens and the audit record.
 
 use engine::Engine;
 use engine::ports::{AuditCursor, Ports};
-use http::StatusCode;
-use protocol::access::NewToken;
+use http::{Method, StatusCode};
+use protocol::access::{AuditAction, AuditEntry, CreatedToken, NewToken, Scope, TokenInfo};
 use protocol::{TokenName, limits};
 
 use crate::audit;
+use crate::operation::{answers, bodies, parameters};
 use crate::request::Input;
 use crate::response::{Answer, empty, json_answer, json_page, link_next};
+use crate::row::{Row, change, read, row};
+
+/// The routes that this file answers.
+pub(crate) fn rows<P: Ports>() -> Vec<Row<P>> {
+    const ADMIN: &[Scope] = &[Scope::Admin];
+    vec![
+        row!(
+            read("listTokens", "/api/tokens", "Lists tokens, without their texts.", answers::list_of::<TokenInfo>)
+                .scopes(ADMIN),
+            tokens
+        ),
+        row!(
+            change(
+                AuditAction::CreateToken,
+                "createToken",
+                (Method::POST, "/api/tokens"),
+                "Creates a token and shows it once.",
+                |s| answers::made::<CreatedToken>(s).taking(bodies::required(s.request::<NewToken>())).refused(&[409])
+            )
+            .scopes(ADMIN),
+            create
+        ),
+        row!(
+            change(
+                AuditAction::RevokeToken,
+                "revokeToken",
+                (Method::DELETE, "/api/tokens/{name}"),
+                "Revokes a token.",
+                |s| answers::no_content(s).refused(&[404])
+            )
+            .scopes(ADMIN),
+            revoke
+        ),
+        row!(
+            read("audit", "/api/audit", "Lists audit entries, newest first.", |s| {
+                answers::page_of::<AuditEntry>(s).with(parameters::page())
+            })
+            .scopes(ADMIN),
+            audit
+        ),
+    ]
+}
 
 pub(crate) async fn tokens<P: Ports>(engine: &Engine<P>, input: &Input<'_>) -> Answer {
     json_page(input, engine.tokens().list().await?, |token| token.name.to_string())

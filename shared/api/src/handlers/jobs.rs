@@ -1,15 +1,88 @@
-//! Handlers for jobs: claims and reports of workers, logs and outputs.
+//! Routes for jobs: claims and reports of workers, logs and outputs.
 
 use engine::Engine;
 use engine::ports::Ports;
 use http::StatusCode;
-use protocol::requests::{Complete, Logs};
-use protocol::wire::Reported;
+use protocol::Outputs;
+use protocol::access::Scope;
+use protocol::requests::{Claim, Complete, Fail, Logs};
+use protocol::wire::{Heartbeat, LogChunk, Reported};
 use serde_json::json;
 
+use crate::operation::{answers, bodies, parameters};
 use crate::request::Input;
 use crate::response::{Answer, checked, encode, json_answer, link_next};
+use crate::route::Effect;
+use crate::row::{Row, ask, read, report, row};
 use crate::stream::LogEvents;
+
+/// The routes that this file answers.
+pub(crate) fn rows<P: Ports>() -> Vec<Row<P>> {
+    vec![
+        row!(
+            read("logs", "/api/workflows/{id}/jobs/{job_id}/logs", "Shows a job's log.", |s| {
+                answers::page_of::<LogChunk>(s).with([parameters::after(s), parameters::attempt(s)]).refused(&[404])
+            }),
+            logs
+        ),
+        row!(
+            read("logStream", "/api/workflows/{id}/jobs/{job_id}/logs/stream", "Follows a job's log.", |s| {
+                answers::events().with([parameters::attempt(s), parameters::last_event_id()]).refused(&[404])
+            }),
+            log_stream
+        ),
+        row!(
+            read("outputs", "/api/workflows/{id}/jobs/{job_id}/outputs", "Shows a job's outputs.", |s| {
+                answers::json_body::<Outputs>(s).with([parameters::attempt(s)]).refused(&[404])
+            }),
+            outputs
+        ),
+        row!(
+            read(
+                "isCancelled",
+                "/api/jobs/{workflow_id}/{job_id}/cancelled",
+                "Tells whether a job was cancelled.",
+                |s| answers::json_body::<bool>(s).refused(&[404])
+            )
+            .scopes(&[Scope::Read, Scope::Work]),
+            is_cancelled
+        ),
+        row!(
+            ask("claim", "/api/jobs/claim", "Leases a job to the worker, if one is ready.", |s| {
+                answers::claimed(s).taking(bodies::required(s.request::<Claim>()))
+            })
+            .effect(Effect::Claims),
+            claim
+        ),
+        row!(
+            report("heartbeat", "/api/jobs/{lease_id}/heartbeat", "Renews a lease and tells of a cancellation.", |s| {
+                answers::json_body::<Heartbeat>(s).refused(&[409])
+            }),
+            heartbeat
+        ),
+        row!(
+            report("complete", "/api/jobs/{lease_id}/complete", "Reports that a job succeeded.", |s| {
+                answers::json_body::<Reported>(s).taking(bodies::optional(s.request::<Complete>())).refused(&[409])
+            })
+            .effect(Effect::MayReadyJobs),
+            complete
+        ),
+        row!(
+            report("fail", "/api/jobs/{lease_id}/fail", "Reports that a job failed.", |s| {
+                answers::json_body::<Reported>(s).taking(bodies::required(s.request::<Fail>())).refused(&[409])
+            })
+            .effect(Effect::MayReadyJobs),
+            fail
+        ),
+        row!(
+            report("appendLogs", "/api/jobs/{lease_id}/logs", "Appends to a job's log.", |s| {
+                answers::any_object(s).taking(bodies::required(s.request::<Logs>())).refused(&[409])
+            })
+            .effect(Effect::Changes),
+            append_logs
+        ),
+    ]
+}
 
 pub(crate) async fn claim<P: Ports>(engine: &Engine<P>, input: &Input<'_>) -> Answer {
     json_answer(StatusCode::OK, &engine.claims().claim(input.json()?).await?)

@@ -1,12 +1,58 @@
-//! Handlers for workers and pools.
+//! Routes for workers and pools.
 
 use engine::Engine;
 use engine::ports::Ports;
-use http::StatusCode;
+use http::{Method, StatusCode};
 use protocol::SecretName;
+use protocol::access::Scope;
+use protocol::requests::{Register, WorkerHeartbeat};
+use protocol::wire::{PoolInfo, Registered, WorkerInfo};
 
+use crate::operation::{answers, bodies};
 use crate::request::Input;
 use crate::response::{Answer, empty, json_answer, json_page};
+use crate::route::{Effect, Function, Route};
+use crate::row::{Row, ask, read, row};
+
+/// The routes that this file answers.
+pub(crate) fn rows<P: Ports>() -> Vec<Row<P>> {
+    let leaves = Route::new(
+        "unregister",
+        Method::DELETE,
+        "/api/workers/{id}",
+        Function::Claim,
+        &[Scope::Work],
+        "Removes a worker.",
+        answers::no_content,
+    );
+    vec![
+        row!(read("workers", "/api/workers", "Lists workers.", answers::list_of::<WorkerInfo>), list),
+        row!(
+            read(
+                "pools",
+                "/api/pools",
+                "Lists pools: waiting and running jobs by labels.",
+                answers::list_of::<PoolInfo>
+            ),
+            pools
+        ),
+        row!(
+            ask("register", "/api/workers/register", "Registers a worker.", |s| {
+                answers::json_body::<Registered>(s).taking(bodies::required(s.request::<Register>()))
+            }),
+            register
+        ),
+        row!(
+            ask("workerHeartbeat", "/api/workers/{id}/heartbeat", "Reports that a registered worker is online.", |s| {
+                answers::json_body::<Registered>(s)
+                    .taking(bodies::optional(s.request::<WorkerHeartbeat>()))
+                    .refused(&[404])
+            }),
+            heartbeat
+        ),
+        row!(leaves.effect(Effect::WorkerLeaves), unregister),
+    ]
+}
 
 pub(crate) async fn list<P: Ports>(engine: &Engine<P>, input: &Input<'_>) -> Answer {
     json_page(input, engine.workers().list().await?, |worker| worker.worker_id.to_string())

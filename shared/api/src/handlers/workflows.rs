@@ -1,10 +1,11 @@
-//! Handlers for workflows: submit, list, show, run, cancel, delete.
+//! Routes for workflows: submit, list, show, run, cancel, delete.
 
 use engine::Engine;
 use engine::ids::ReportHash;
 use engine::ports::{ListCursor, Ports, Source};
 use engine::submit::Submission;
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderValue, Method, StatusCode, header};
+use protocol::access::AuditAction;
 use protocol::requests::Run;
 use protocol::wire::{Job, Workflow};
 use protocol::{LabelSet, Status, WorkflowId, limits};
@@ -14,8 +15,81 @@ use workflow::{Definition, Problem};
 
 use crate::audit;
 use crate::error::ApiError;
+use crate::operation::{answers, bodies, parameters};
 use crate::request::{Format, Input, without_bom};
 use crate::response::{Answer, checked, empty, encode, fits, json_answer, link_next, typed};
+use crate::row::{Row, change, read, row};
+
+/// The routes that this file answers.
+pub(crate) fn rows<P: Ports>() -> Vec<Row<P>> {
+    const ALL: &str = "/api/workflows";
+    const ONE: &str = "/api/workflows/{id}";
+    const SHOWS: &str = "Shows a workflow and its jobs.";
+    vec![
+        row!(
+            change(AuditAction::Submit, "submit", (Method::POST, ALL), "Submits a workflow.", |s| {
+                answers::workflow_made(201, "The workflow was created.", s)
+                    .or(answers::workflow_made(200, "A request with the same key created it before.", s))
+                    .with([parameters::run(), parameters::idempotency_key()])
+                    .taking(bodies::definition(s))
+                    .refused(&[404, 409])
+            }),
+            submit
+        ),
+        row!(
+            read("list", ALL, "Lists workflows, newest first.", |s| {
+                answers::page_of::<Workflow>(s)
+                    .with([&parameters::page()[..], &[parameters::offset(), parameters::status(s)]].concat())
+            }),
+            list
+        ),
+        row!(read("workflow", ONE, SHOWS, |s| answers::json_body::<Workflow>(s).refused(&[404])), one),
+        row!(
+            read("workflowStatus", "/api/workflows/{id}/status", SHOWS, |s| answers::json_body::<Workflow>(s)
+                .refused(&[404])),
+            one
+        ),
+        row!(
+            read(
+                "definition",
+                "/api/workflows/{id}/definition",
+                "Shows a workflow's definition, as submitted.",
+                |_| { answers::definition().refused(&[404]) }
+            ),
+            definition
+        ),
+        row!(
+            change(
+                AuditAction::Run,
+                "run",
+                (Method::POST, "/api/workflows/{id}/run"),
+                "Starts or restarts a workflow.",
+                |s| answers::accepted(s).taking(bodies::optional(s.request::<Run>())).refused(&[404, 409])
+            ),
+            run
+        ),
+        row!(
+            change(
+                AuditAction::Cancel,
+                "cancel",
+                (Method::POST, "/api/workflows/{id}/cancel"),
+                "Cancels the unfinished jobs of a workflow.",
+                |s| answers::accepted(s).refused(&[404, 409])
+            ),
+            cancel
+        ),
+        row!(
+            change(
+                AuditAction::Delete,
+                "delete",
+                (Method::DELETE, ONE),
+                "Deletes a workflow that isn't running.",
+                |s| answers::no_content(s).refused(&[404, 409])
+            ),
+            delete
+        ),
+    ]
+}
 
 pub(crate) async fn submit<P: Ports>(engine: &Engine<P>, input: &Input<'_>) -> Answer {
     let format = input.format(Format::Json)?;
@@ -159,7 +233,9 @@ pub(crate) async fn list<P: Ports>(engine: &Engine<P>, input: &Input<'_>) -> Ans
     let after = input.cursor(|created_at, id| Some(ListCursor { created_at, id: WorkflowId::new(id).ok()? }))?;
     let page = engine.queries().workflows(after, limit, skip, status).await?;
     let response = fitting(StatusCode::OK, page.workflows, |workflows, less| {
-        workflows.iter_mut().for_each(|workflow| shorten(workflow, less));
+        for workflow in workflows {
+            shorten(workflow, less);
+        }
     })?;
     let Some(next) = page.next else { return Ok(response) };
     let cursor = encode(&format!("{}.{}", next.created_at, next.id));
