@@ -71,8 +71,7 @@ impl Aws {
                 return Ok(true);
             }
         }
-        let partitions = (0..=jobs / keys::PARTITION).rev().map(|n| keys::job_partition(run, n * keys::PARTITION));
-        for partition in partitions.chain([keys::run_partition(run)]) {
+        for partition in keys::job_partitions(run, jobs).rev().chain([keys::run_partition(run)]) {
             let query = Query { limit: Some(DELETED_AT_ONCE), how: Consistency::Strong, ..Query::of(&partition) };
             let items = self.jobs.query(query).await?;
             if items.is_empty() {

@@ -1,13 +1,14 @@
 //! Conversion between records and DynamoDB items: an item's attributes are a record's fields as serde names them.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use engine::job::{JobRecord, Phase};
 use engine::ports::Stored;
 use engine::run::{Control, WorkflowRecord};
-use protocol::Millis;
+use protocol::{Millis, limits};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -17,12 +18,17 @@ use crate::keys::{self, Key};
 /// An item as the client library has it.
 pub(crate) type Item = HashMap<String, AttributeValue>;
 
-/// Every record is kept for this long after it was last written.
-const RETENTION_SECS: u64 = 90 * 24 * 3600;
+const DAY: Duration = Duration::from_hours(24);
 
-/// When a record written now expires, in seconds since 1970.
+/// When a workflow's record that is written or renewed now expires, in seconds since 1970. The day covers a start within a
+/// day after the submission, which doesn't renew the record.
+pub(crate) fn workflow_expires_on() -> u64 {
+    (Millis::now() + limits::RETENTION + DAY).secs()
+}
+
+/// When another record of a run expires: later than the workflow's, so that a workflow never names missing records.
 pub(crate) fn expires_on() -> u64 {
-    Millis::now().secs() + RETENTION_SECS
+    (Millis::now() + limits::RETENTION + 3 * DAY).secs()
 }
 
 pub(crate) fn number(n: impl Into<i128>) -> AttributeValue {
@@ -125,7 +131,7 @@ pub(crate) fn control(control: &Control) -> Stored<Item> {
 
 /// A workflow's item, which is in the index by its age.
 pub(crate) fn workflow(workflow: &WorkflowRecord) -> Stored<Item> {
-    let mut item = to_item(keys::workflow(&workflow.id), expires_on(), workflow)?;
+    let mut item = to_item(keys::workflow(&workflow.id), workflow_expires_on(), workflow)?;
     item.extend(index(keys::WORKFLOWS, keys::by_age(workflow.created_at, workflow.id.as_str())));
     Ok(item)
 }

@@ -74,6 +74,16 @@ pub(crate) fn job_partition(run: &RunKey, index: JobIndex) -> String {
     format!("R#{run}#{}", index / PARTITION)
 }
 
+/// The partitions of a run's jobs.
+pub(crate) fn job_partitions(run: &RunKey, jobs: u32) -> impl DoubleEndedIterator<Item = String> {
+    (0..=jobs / PARTITION).map(|n| job_partition(run, n * PARTITION))
+}
+
+/// The first possible sort key after this one.
+pub(crate) fn after(sort: &str) -> String {
+    format!("{sort} ")
+}
+
 pub(crate) fn job_sort(index: JobIndex) -> String {
     format!("JOB#{index:05}")
 }

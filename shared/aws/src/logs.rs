@@ -8,6 +8,7 @@ use crate::aws::Aws;
 use crate::data::IN_ITEM;
 use crate::error::corrupt;
 use crate::item::{self, Item};
+use crate::keys;
 use crate::table::Query;
 
 /// The number of batches that one call reads.
@@ -66,8 +67,7 @@ impl LogStore for Aws {
             let query = Query { from: Some(from), limit: Some(BATCHES), ..strong() };
             let items = self.logs.query(query).await?;
             let Some(last) = items.last() else { break };
-            // No sort key lies between this one and the next.
-            from = format!("{} ", item::text(last, "sk")?);
+            from = keys::after(item::text(last, "sk")?);
             for item in &items {
                 let batch = self.batch(item).await?;
                 read += size(&batch);

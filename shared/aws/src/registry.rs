@@ -6,13 +6,13 @@ use aws_sdk_sqs::operation::create_queue::CreateQueueError;
 use aws_sdk_sqs::types::QueueAttributeName;
 use engine::ports::{Consistency, Pool, PoolQueue, Stored, WORKER_KEPT, WorkerRecord, WorkerRegistry};
 use futures::future::try_join_all;
-use protocol::{Millis, WorkerId};
+use protocol::{Millis, WorkerId, limits};
 
 use crate::aws::Aws;
 use crate::error::{corrupt, unavailable};
-use crate::item::{expires_on, from_item, number, to_item, value};
+use crate::item::{from_item, number, to_item, value};
 use crate::keys;
-use crate::table::{Answer, Query};
+use crate::table::{Answer, Query, unexpired};
 use crate::update::Expression;
 
 /// The minimum time between two writes of a queue's `wanted_at`.
@@ -30,12 +30,12 @@ const TLS_ONLY: &str = concat!(
 
 impl Aws {
     /// Adds a pool, or renews its expiry. Its queue stays as it is.
-    async fn add_pool(&self, pool: Pool) -> Stored<()> {
+    async fn add_pool(&self, pool: Pool, now: Millis) -> Stored<()> {
         let expression = Expression::conditions()
             .set("id", value(&pool.id)?)
             .set("labels", value(&pool.labels)?)
             .set("secrets", value(&pool.secrets)?)
-            .set("expires_on", number(expires_on()));
+            .set("expires_on", number((now + limits::POOL_TIME).secs()));
         self.jobs.update(keys::pool(&pool.id), expression).await?;
         Ok(())
     }
@@ -72,15 +72,20 @@ impl Aws {
 }
 
 impl WorkerRegistry for Aws {
-    async fn add_pools(&self, pools: Vec<Pool>) -> Stored<()> {
+    async fn add_pools(&self, pools: Vec<Pool>, now: Millis) -> Stored<()> {
         for page in pools.chunks(16) {
-            try_join_all(page.iter().cloned().map(|pool| self.add_pool(pool))).await?;
+            try_join_all(page.iter().cloned().map(|pool| self.add_pool(pool, now))).await?;
         }
         Ok(())
     }
 
-    async fn pools(&self) -> Stored<Vec<Pool>> {
-        self.jobs.query_all(Query::of(keys::POOLS)).await?.into_iter().map(from_item).collect()
+    async fn pools(&self, now: Millis) -> Stored<Vec<Pool>> {
+        let items = self.jobs.query_all(Query::of(keys::POOLS)).await?.into_iter();
+        items.filter(|item| unexpired(item, now)).map(from_item).collect()
+    }
+
+    async fn ready_pools(&self, now: Millis) -> Stored<Vec<Pool>> {
+        self.pools(now).await
     }
 
     async fn want_queue(&self, pool: &Pool, now: Millis) -> Stored<Option<PoolQueue>> {
@@ -89,7 +94,7 @@ impl WorkerRegistry for Aws {
         }
         let url = self.create_queue(pool).await?;
         let queue = PoolQueue { url, wanted_at: now };
-        let expression = Expression::of_existing().set("queue", value(&queue)?);
+        let expression = Expression::conditions().when_exists("pk").set("queue", value(&queue)?);
         match self.jobs.update(keys::pool(&pool.id), expression).await? {
             Answer::Done(_) => Ok(Some(queue)),
             Answer::Refused(_) => Ok(None),

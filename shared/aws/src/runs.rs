@@ -9,6 +9,7 @@ use engine::ports::{
     Commit, Committed, Consistency, Idempotency, ListCursor, NewItem, RunStore, Source, Stored, Updated,
 };
 use engine::run::{Control, RunEnd, RunUpdate, WorkflowRecord};
+use futures::future::try_join_all;
 use protocol::{Millis, WorkflowId};
 
 use crate::aws::Aws;
@@ -16,10 +17,12 @@ use crate::data::IN_ITEM;
 use crate::error::{corrupt, unavailable};
 use crate::item::{self, Item, from_item, number, string, to_item, value};
 use crate::jobs::wait_item;
-use crate::keys::{self, Key};
+use crate::keys::{self, Key, after, job_partitions};
 use crate::table::{Answer, Query, refused_items};
 use crate::update::{self, Expression};
 
+/// The number of items whose expiry is renewed concurrently.
+const RENEWED_AT_ONCE: usize = 32;
 /// The number of runs with an overdue timer that one read returns.
 const TIMERS: usize = 300;
 
@@ -38,6 +41,11 @@ impl Aws {
         let mut item = self.data_item(key, source.text.as_bytes(), IN_ITEM, object).await?;
         item.insert("content_type".to_owned(), string(source.content_type));
         Ok(item)
+    }
+
+    /// Renews the expiry of an item, if it exists.
+    async fn renew_item(&self, key: Key) -> Stored<()> {
+        self.jobs.update(key, Expression::of_existing()).await.map(drop)
     }
 
     fn put_if(&self, condition: &str, item: Item) -> PutBuilder {
@@ -120,7 +128,7 @@ impl RunStore for Aws {
     }
 
     async fn end_workflow(&self, id: &WorkflowId, run: &RunKey, end: RunEnd) -> Stored<bool> {
-        let expression = Expression::of_existing()
+        let expression = Expression::conditions()
             .when_is("run", "=", string(run.as_str()))
             .when_absent("ended")
             .set("ended", value(end)?);
@@ -180,7 +188,23 @@ impl RunStore for Aws {
         Ok(runs(&self.jobs.query(query).await?))
     }
 
-    async fn renew(&self, _workflow: &WorkflowRecord, _jobs: u32) -> Stored<()> {
+    async fn renew(&self, workflow: &WorkflowRecord, jobs: u32) -> Stored<()> {
+        let expiry = number(item::workflow_expires_on());
+        let renewal = Expression::conditions().when_exists("pk").set("expires_on", expiry);
+        self.jobs.update(keys::workflow(&workflow.id), renewal).await?;
+        for partition in job_partitions(&workflow.run, jobs).chain([keys::run_partition(&workflow.run)]) {
+            let mut from = None;
+            loop {
+                let query = Query { from, how: Consistency::Strong, ..Query::of(&partition) };
+                let items = self.jobs.query(query).await?;
+                let Some(last) = items.last() else { break };
+                from = Some(after(item::text(last, "sk")?));
+                let keys: Vec<Key> = items.iter().map(item::key).collect::<Stored<_>>()?;
+                for some in keys.chunks(RENEWED_AT_ONCE) {
+                    try_join_all(some.iter().cloned().map(|key| self.renew_item(key))).await?;
+                }
+            }
+        }
         Ok(())
     }
 

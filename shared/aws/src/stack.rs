@@ -61,7 +61,9 @@ impl StackError {
 /// The settings of the AWS libraries and the region that they name.
 pub(crate) async fn settings() -> Result<(SdkConfig, String), StackError> {
     let settings = Aws::settings().load().await;
-    let region = settings.region().ok_or(StackError::NoRegion)?.to_string();
+    // A variable that is set but empty counts as absent.
+    let region = settings.region().filter(|region| !region.as_ref().is_empty());
+    let region = region.ok_or(StackError::NoRegion)?.to_string();
     Ok((settings, region))
 }
 

@@ -88,9 +88,13 @@ fn key_item((pk, sk): Key) -> Item {
 }
 
 /// DynamoDB removes expired items within days. Until then they count as absent.
-fn unexpired(item: &Item) -> bool {
+pub(crate) fn unexpired(item: &Item, now: Millis) -> bool {
     let expires = item.get("expires_on").and_then(|value| value.as_n().ok()).and_then(|n| n.parse::<u64>().ok());
-    expires.is_none_or(|at| at > Millis::now().secs())
+    expires.is_none_or(|at| at > now.secs())
+}
+
+fn is_unexpired(item: &Item) -> bool {
+    unexpired(item, Millis::now())
 }
 
 impl Table {
@@ -109,7 +113,7 @@ impl Table {
     pub(crate) async fn get(&self, key: Key, how: Consistency) -> Stored<Option<Item>> {
         let call = self.client.get_item().table_name(&self.name).set_key(Some(key_item(key)));
         let answer = call.consistent_read(is_strong(how)).send().await.map_err(|error| unavailable(&error))?;
-        Ok(answer.item.filter(unexpired))
+        Ok(answer.item.filter(is_unexpired))
     }
 
     /// The items under these keys, in any order. Missing items are left out.
@@ -124,7 +128,7 @@ impl Table {
                 let call = self.client.batch_get_item().request_items(&self.name, wanted);
                 let answer = call.send().await.map_err(|error| unavailable(&error))?;
                 let found = answer.responses.and_then(|mut tables| tables.remove(&self.name)).unwrap_or_default();
-                items.extend(found.into_iter().filter(unexpired));
+                items.extend(found.into_iter().filter(is_unexpired));
                 let rest = answer.unprocessed_keys.and_then(|mut tables| tables.remove(&self.name));
                 left = rest.map(|rest| rest.keys).unwrap_or_default();
                 if !left.is_empty() {
@@ -138,7 +142,7 @@ impl Table {
     /// The first page of a query.
     pub(crate) async fn query(&self, query: Query<'_>) -> Stored<Vec<Item>> {
         let answer = self.query_call(query).send().await.map_err(|error| unavailable(&error))?;
-        Ok(answer.items.unwrap_or_default().into_iter().filter(unexpired).collect())
+        Ok(answer.items.unwrap_or_default().into_iter().filter(is_unexpired).collect())
     }
 
     /// All pages of a query.
@@ -148,7 +152,7 @@ impl Table {
         while let Some(item) = pages.next().await {
             items.push(item.map_err(|error| unavailable(&error))?);
         }
-        items.retain(unexpired);
+        items.retain(is_unexpired);
         Ok(items)
     }
 
@@ -221,7 +225,7 @@ impl Table {
         let call = self.client.delete_item().table_name(&self.name).set_key(Some(key_item(key)));
         let answer = call.return_values(ReturnValue::AllOld).send().await.map_err(|error| unavailable(&error))?;
         // Some emulators answer with an empty item if there was none.
-        Ok(answer.attributes.is_some_and(|item| !item.is_empty() && unexpired(&item)))
+        Ok(answer.attributes.is_some_and(|item| !item.is_empty() && is_unexpired(&item)))
     }
 
     pub(crate) async fn delete(&self, key: Key) -> Stored<()> {

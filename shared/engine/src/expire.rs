@@ -95,6 +95,9 @@ impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Scheduling<'_, P> {
             }
             for job in &some {
                 self.promote_if_missed(job, scan).await?;
+                if matches!(job.phase, Phase::Ready { .. }) {
+                    self.engine.workers().renew_pool(job).await?;
+                }
             }
         }
     }

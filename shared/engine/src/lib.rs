@@ -120,6 +120,7 @@ impl Default for Tuning {
 /// Copies of stored records that this process has read.
 struct Caches {
     pools: workers::PoolsCache,
+    renewed_pools: workers::RenewedPoolsCache,
     workers: workers::WorkersCache,
     running: workers::RunningCache,
     names: records::NamesCache,
@@ -134,6 +135,7 @@ impl Caches {
     fn new(tuning: &Tuning) -> Self {
         Self {
             pools: workers::pools_cache(tuning),
+            renewed_pools: workers::renewed_pools_cache(),
             workers: workers::workers_cache(),
             running: workers::running_cache(tuning),
             names: records::names_cache(),

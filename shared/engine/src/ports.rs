@@ -354,10 +354,13 @@ pub const WORKER_KEPT: Duration = Duration::from_hours(24);
 
 /// Pools and workers.
 pub trait WorkerRegistry: Send + Sync {
-    /// Adds the pools that don't exist yet.
-    fn add_pools(&self, pools: Vec<Pool>) -> impl Future<Output = Stored<()>> + Send;
-    /// Returns all pools. Eventually consistent.
-    fn pools(&self) -> impl Future<Output = Stored<Vec<Pool>>> + Send;
+    /// Adds pools, or renews those that exist. Each is listed until [`protocol::limits::POOL_TIME`] after `now`, or longer.
+    fn add_pools(&self, pools: Vec<Pool>, now: Millis) -> impl Future<Output = Stored<()>> + Send;
+    /// Returns the pools that are listed at `now`. Eventually consistent.
+    fn pools(&self, now: Millis) -> impl Future<Output = Stored<Vec<Pool>>> + Send;
+    /// Returns the listed pools in which a job may be ready. A store that knows the pools with ready jobs returns exactly
+    /// these, whether or not they are listed. Eventually consistent.
+    fn ready_pools(&self, now: Millis) -> impl Future<Output = Stored<Vec<Pool>>> + Send;
     /// Creates the pool's queue if needed, and records that a worker wants it now. Returns `None` if the store has no
     /// queues.
     fn want_queue(&self, pool: &Pool, now: Millis) -> impl Future<Output = Stored<Option<PoolQueue>>> + Send;

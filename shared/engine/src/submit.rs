@@ -142,7 +142,7 @@ impl<P: RunStore + WorkerRegistry + Dispatcher> Submissions<'_, P> {
 
     /// Writes a run's records, and the pools of its jobs, before the commit.
     pub(crate) async fn stage(self, run: &RunKey, jobs: &[Planned], source: Option<Source>, now: Millis) -> Result<()> {
-        self.engine.ports.add_pools(plan::pools(jobs)).await?;
+        self.engine.workers().add_pools(plan::pools(jobs)).await?;
         let mut items = plan::records(run, jobs, self.engine.tuning.shard, now);
         items.extend(source.map(|source| NewItem::Definition(run.clone(), source)));
         let batches: Vec<Vec<NewItem>> = items.chunks(BATCH).map(<[NewItem]>::to_vec).collect();

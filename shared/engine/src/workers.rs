@@ -13,7 +13,7 @@ use crate::cache::Cache;
 use crate::eligibility::Eligible;
 use crate::error::{EngineError, Result};
 use crate::ids::PoolId;
-use crate::job::Phase;
+use crate::job::{JobRecord, Phase};
 use crate::ports::{Consistency, HEARD_EVERY, JobStore, Pool, RunStore, WorkerRecord, WorkerRegistry};
 use crate::{Tuning, Workers};
 
@@ -22,8 +22,10 @@ use crate::{Tuning, Workers};
 const RUNNING_TTL: Duration = Duration::from_secs(5);
 /// Bounds the cache: a client may claim under a fresh worker id each time.
 const WORKERS_CACHED: usize = 4096;
+/// Bounds the cache of renewed pools.
+const RENEWED_POOLS: usize = 4096;
 
-/// All pools, as one cache entry.
+/// The pools in which a job may be ready, as one cache entry.
 pub(crate) type PoolsCache = Cache<(), Arc<Vec<Pool>>>;
 /// Worker records, as last written or read.
 pub(crate) type WorkersCache = Cache<WorkerId, WorkerRecord>;
@@ -32,6 +34,14 @@ pub(crate) type RunningCache = Cache<(), Arc<Running>>;
 
 pub(crate) fn pools_cache(tuning: &Tuning) -> PoolsCache {
     Cache::new(tuning.pools_ttl, 1)
+}
+
+/// The pools that this process has added or renewed lately.
+pub(crate) type RenewedPoolsCache = Cache<PoolId, ()>;
+
+pub(crate) fn renewed_pools_cache() -> RenewedPoolsCache {
+    // A pool whose job waits is renewed by the run's timer, which fires every 15 minutes.
+    Cache::new(limits::POOL_TIME / 4, RENEWED_POOLS)
 }
 
 pub(crate) fn workers_cache() -> WorkersCache {
@@ -69,6 +79,19 @@ impl OnlineWorker {
     /// of this.
     pub(crate) fn eligible(&self) -> Eligible<'_> {
         Eligible { labels: &self.labels, exclusive: self.exclusive, grant: None }
+    }
+}
+
+impl<P: WorkerRegistry> Workers<'_, P> {
+    /// Adds the pools of jobs that are submitted.
+    pub(crate) async fn add_pools(self, pools: Vec<Pool>) -> Result<()> {
+        let now = self.engine.now();
+        let ids: Vec<PoolId> = pools.iter().map(|pool| pool.id.clone()).collect();
+        self.engine.ports.add_pools(pools, now).await?;
+        for id in ids {
+            self.engine.caches.renewed_pools.insert(id, (), now);
+        }
+        Ok(())
     }
 }
 
@@ -143,7 +166,7 @@ impl<P: RunStore + JobStore + WorkerRegistry> Workers<'_, P> {
                 exclusive: worker.exclusive || self.engine.caller.permissions.exclusive,
                 grant: Some(&self.engine.caller),
             };
-            for pool in self.engine.ports.pools().await? {
+            for pool in self.engine.ports.pools(now).await? {
                 if pool.admits(eligible).is_err() {
                     continue;
                 }
@@ -216,13 +239,23 @@ impl<P: RunStore + JobStore + WorkerRegistry> Workers<'_, P> {
         Ok(())
     }
 
-    /// Returns all pools, possibly from the cache.
+    /// Keeps the pool of a ready job listed, so that claims find the job. Writes only if this process hasn't renewed the
+    /// pool lately.
+    pub(crate) async fn renew_pool(self, job: &JobRecord) -> Result<()> {
+        if self.engine.caches.renewed_pools.get(&job.pool, self.engine.now()).is_some() {
+            return Ok(());
+        }
+        let spec = self.engine.records().spec(job).await?;
+        self.add_pools(vec![Pool::with_secrets(spec.labels.clone(), spec.secrets.clone())]).await
+    }
+
+    /// Returns the pools in which a job may be ready, possibly from the cache.
     pub(crate) async fn known_pools(self) -> Result<Arc<Vec<Pool>>> {
         let now = self.engine.now();
         if let Some(pools) = self.engine.caches.pools.get(&(), now) {
             return Ok(pools);
         }
-        let pools = Arc::new(self.engine.ports.pools().await?);
+        let pools = Arc::new(self.engine.ports.ready_pools(now).await?);
         self.engine.caches.pools.insert((), Arc::clone(&pools), now);
         Ok(pools)
     }
@@ -300,7 +333,7 @@ impl<P: RunStore + JobStore + WorkerRegistry> Workers<'_, P> {
         let now = self.engine.now();
         let running = self.running().await?;
         let online = self.online().await?;
-        let mut pools = self.engine.ports.pools().await?;
+        let mut pools = self.engine.ports.pools(now).await?;
         pools.sort_by(|a, b| (&a.labels, &a.secrets).cmp(&(&b.labels, &b.secrets)));
         let counts = try_join_all(pools.iter().map(|pool| self.engine.ports.ready_count(&pool.id))).await?;
         Ok(pools

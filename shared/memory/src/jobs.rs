@@ -1,5 +1,7 @@
 //! Jobs in memory.
 
+use std::collections::BTreeSet;
+
 use engine::ids::{JobIndex, JobKey, PoolId, RunKey, Waits};
 use engine::job::{JobRecord, JobSpec, JobUpdate, Phase};
 use engine::messages::ChangeEvent;
@@ -27,6 +29,19 @@ impl State {
             self.feed.push_back(ChangeEvent::JobEnded(Box::new(new.clone())));
         }
         self.jobs.insert(key, new);
+    }
+
+    /// The pools with ready jobs.
+    pub(crate) fn ready_pools(&self) -> BTreeSet<PoolId> {
+        let mut pools = BTreeSet::new();
+        let mut next = self.ready.first();
+        while let Some((pool, ..)) = next {
+            pools.insert(pool.clone());
+            // No run key follows this one.
+            let last = JobKey::new(&RunKey::from_stored("~".to_owned()), JobIndex::MAX);
+            next = self.ready.range((pool.clone(), Millis(u64::MAX), last)..).next();
+        }
+        pools
     }
 
     fn ready_range(&self, pool: &PoolId) -> impl Iterator<Item = &(PoolId, Millis, JobKey)> {

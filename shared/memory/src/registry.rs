@@ -1,21 +1,35 @@
 //! Pools and workers in memory.
 
 use engine::ports::{Pool, PoolQueue, Stored, WORKER_KEPT, WorkerRecord, WorkerRegistry};
-use protocol::{Millis, WorkerId};
+use protocol::{Millis, WorkerId, limits};
 
 use crate::store::Memory;
 
 impl WorkerRegistry for Memory {
-    async fn add_pools(&self, pools: Vec<Pool>) -> Stored<()> {
+    async fn add_pools(&self, pools: Vec<Pool>, now: Millis) -> Stored<()> {
         let mut state = self.state();
         for pool in pools {
-            state.pools.entry(pool.id.clone()).or_insert(pool);
+            state.pools.insert(pool.id.clone(), (pool, now));
         }
+        let ready = state.ready_pools();
+        state.pools.retain(|id, (_, used_at)| now.since(*used_at) < limits::POOL_TIME || ready.contains(id));
         Ok(())
     }
 
-    async fn pools(&self) -> Stored<Vec<Pool>> {
-        Ok(self.state().pools.values().cloned().collect())
+    async fn pools(&self, now: Millis) -> Stored<Vec<Pool>> {
+        let state = self.state();
+        let ready = state.ready_pools();
+        let listed = state
+            .pools
+            .values()
+            .filter(|(pool, used_at)| now.since(*used_at) < limits::POOL_TIME || ready.contains(&pool.id));
+        Ok(listed.map(|(pool, _)| pool.clone()).collect())
+    }
+
+    async fn ready_pools(&self, _now: Millis) -> Stored<Vec<Pool>> {
+        let state = self.state();
+        let pools = state.ready_pools().into_iter().filter_map(|id| state.pools.get(&id));
+        Ok(pools.map(|(pool, _)| pool.clone()).collect())
     }
 
     async fn want_queue(&self, _pool: &Pool, _now: Millis) -> Stored<Option<PoolQueue>> {

@@ -10,6 +10,9 @@ use protocol::{Millis, WorkflowId};
 
 use crate::store::{Memory, State};
 
+/// The number of log pieces of a deleted run that one step removes.
+const LOG_PIECES: usize = 500;
+
 impl State {
     /// Replaces a control record, and adds a change event if the run was opened or cancelled.
     fn put_control(&mut self, new: Control) {
@@ -144,6 +147,13 @@ impl RunStore for Memory {
 
     async fn delete_some(&self, run: &RunKey, _jobs: u32) -> Stored<bool> {
         let mut state = self.state();
+        let first = (JobKey::new(run, 0), 0, 0);
+        let pieces = state.logs.range(first..).map(|(key, _)| key).take_while(|(job, ..)| job.run == *run);
+        let pieces: Vec<_> = pieces.take(LOG_PIECES).cloned().collect();
+        pieces.iter().for_each(|piece| drop(state.logs.remove(piece)));
+        if pieces.len() == LOG_PIECES {
+            return Ok(true);
+        }
         let all = JobKey::new(run, 0)..=JobKey::new(run, JobIndex::MAX);
         let keys: Vec<JobKey> = state.jobs.range(all).map(|(key, _)| key.clone()).collect();
         for key in keys {
@@ -153,7 +163,6 @@ impl RunStore for Memory {
         state.specs.retain(|key, _| key.run != *run);
         state.shards.retain(|(key, _), _| key.run != *run);
         state.outputs.retain(|(key, _), _| key.run != *run);
-        state.logs.retain(|(key, ..), _| key.run != *run);
         state.ready.retain(|(_, _, key)| key.run != *run);
         Ok(false)
     }

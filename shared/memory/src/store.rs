@@ -32,7 +32,8 @@ pub(crate) struct State {
     pub(crate) idempotency: HashMap<String, Idempotency>,
     pub(crate) outputs: HashMap<(JobKey, String), Outputs>,
     pub(crate) logs: BTreeMap<(JobKey, u32, u64), LogPiece>,
-    pub(crate) pools: BTreeMap<PoolId, Pool>,
+    /// With the time at which the pool was last added.
+    pub(crate) pools: BTreeMap<PoolId, (Pool, Millis)>,
     pub(crate) workers: BTreeMap<WorkerId, WorkerRecord>,
     pub(crate) tokens: BTreeMap<TokenName, TokenRecord>,
     pub(crate) audit: BTreeMap<AuditCursor, AuditEntry>,

@@ -96,6 +96,9 @@ pub const TOKENS: usize = 1000;
 pub const RETENTION: Duration = Duration::from_hours(90 * 24);
 /// The answer to a request with an `Idempotency-Key` is kept for this long.
 pub const IDEMPOTENCY_TIME: Duration = Duration::from_hours(24);
+/// A set of labels and secrets is listed, and looked at for claims, for this long after a job with it was submitted or
+/// became ready, and while such a job is ready.
+pub const POOL_TIME: Duration = Duration::from_hours(1);
 /// A run that is still open after this long fails.
 pub const RUN_TIME: Duration = Duration::from_hours(30 * 24);
 

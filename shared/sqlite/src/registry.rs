@@ -4,15 +4,41 @@ use std::collections::BTreeMap;
 
 use engine::ids::PoolId;
 use engine::ports::{Pool, PoolQueue, Stored, WORKER_KEPT, WorkerRecord, WorkerRegistry};
-use protocol::{Millis, WorkerId};
+use protocol::{Millis, WorkerId, limits};
 use rusqlite::Connection;
 
-use crate::rows::{delete_expired, execute, record, records, to_json, to_time};
-use crate::store::{Sqlite, locked};
+use crate::rows::{EXPIRED_ROWS, delete_expired, execute, one, record, records, to_json, to_time};
+use crate::store::Sqlite;
 
-fn read_pools(db: &Connection) -> Stored<BTreeMap<PoolId, Pool>> {
-    let pools: Vec<Pool> = records(db, "SELECT record FROM pools", [])?;
-    Ok(pools.into_iter().map(|pool| (pool.id.clone(), pool)).collect())
+/// The distinct pools of the ready lists. Each step of the recursion reads one entry of the index.
+const READY_POOLS: &str = "WITH RECURSIVE ready (pool) AS (
+        SELECT min(pool) FROM jobs WHERE ready_at IS NOT NULL
+        UNION ALL
+        SELECT (SELECT min(pool) FROM jobs WHERE ready_at IS NOT NULL AND pool > ready.pool) FROM ready
+        WHERE ready.pool IS NOT NULL
+    )
+    SELECT record FROM ready JOIN pools ON pools.id = ready.pool";
+
+/// Returns true if the pool was added so lately that it need not be written again.
+fn was_added_lately(db: &Connection, pool: &Pool, now: Millis) -> Stored<bool> {
+    let since = to_time(now - limits::POOL_TIME / 4);
+    let text = "SELECT 1 FROM pools WHERE id = ?1 AND used_at > ?2";
+    Ok(one(db, text, (pool.id.as_str(), since), |_| Ok(()))?.is_some())
+}
+
+fn put_pool(db: &Connection, pool: &Pool, now: Millis) -> Stored<()> {
+    let text = "INSERT INTO pools (id, used_at, record) VALUES (?1, ?2, ?3)
+                ON CONFLICT (id) DO UPDATE SET used_at = max(used_at, excluded.used_at)";
+    execute(db, text, (pool.id.as_str(), to_time(now), to_json(pool)?)).map(drop)
+}
+
+/// Deletes some pools that are no longer listed.
+fn delete_old_pools(db: &Connection, now: Millis) -> Stored<()> {
+    let text = "DELETE FROM pools WHERE rowid IN (
+        SELECT rowid FROM pools WHERE used_at <= ?1
+            AND NOT EXISTS (SELECT 1 FROM jobs WHERE jobs.pool = pools.id AND ready_at IS NOT NULL)
+        ORDER BY used_at LIMIT ?2)";
+    execute(db, text, (to_time(now - limits::POOL_TIME), EXPIRED_ROWS)).map(drop)
 }
 
 /// A worker with this `last_seen` or an earlier one counts as removed at `now`.
@@ -20,40 +46,35 @@ fn forgotten(now: Millis) -> i64 {
     to_time(now - WORKER_KEPT)
 }
 
-impl Sqlite {
-    /// Calls `use_pools` with all pools.
-    fn with_pools<T>(&self, use_pools: impl FnOnce(&mut BTreeMap<PoolId, Pool>) -> T) -> Stored<T> {
-        let mut pools = locked(&self.pools);
-        let pools = match &mut *pools {
-            Some(pools) => pools,
-            none => none.insert(self.read(read_pools)?),
-        };
-        Ok(use_pools(pools))
-    }
-}
-
 impl WorkerRegistry for Sqlite {
-    async fn add_pools(&self, pools: Vec<Pool>) -> Stored<()> {
-        let new: Vec<Pool> = self.with_pools(|known| {
-            let new = pools.into_iter().filter(|pool| !known.contains_key(&pool.id));
-            new.map(|pool| Pool::with_secrets(pool.labels, pool.secrets)).collect()
-        })?;
-        if new.is_empty() {
+    async fn add_pools(&self, mut pools: Vec<Pool>, now: Millis) -> Stored<()> {
+        let old = |pool: &Pool| self.read(|db| was_added_lately(db, pool, now)).map(|lately| !lately);
+        let old: Vec<bool> = pools.iter().map(old).collect::<Stored<_>>()?;
+        let mut old = old.into_iter();
+        pools.retain(|_| old.next() == Some(true));
+        if pools.is_empty() {
             return Ok(());
         }
-        let added = self.write(move |db| {
-            for pool in &new {
-                let text = "INSERT OR IGNORE INTO pools (id, record) VALUES (?1, ?2)";
-                execute(db, text, (pool.id.as_str(), to_json(pool)?))?;
-            }
-            Ok(new)
-        });
-        let added = added.await?;
-        self.with_pools(|pools| pools.extend(added.into_iter().map(|pool| (pool.id.clone(), pool))))
+        self.write(move |db| {
+            delete_old_pools(db, now)?;
+            pools.iter().try_for_each(|pool| put_pool(db, pool, now))
+        })
+        .await
     }
 
-    async fn pools(&self) -> Stored<Vec<Pool>> {
-        self.with_pools(|pools| pools.values().cloned().collect())
+    async fn pools(&self, now: Millis) -> Stored<Vec<Pool>> {
+        self.read(|db| {
+            let old = to_time(now - limits::POOL_TIME);
+            let mut pools: BTreeMap<PoolId, Pool> = BTreeMap::new();
+            let lately: Vec<Pool> = records(db, "SELECT record FROM pools WHERE used_at > ?1", [old])?;
+            let ready: Vec<Pool> = records(db, READY_POOLS, [])?;
+            pools.extend(lately.into_iter().chain(ready).map(|pool| (pool.id.clone(), pool)));
+            Ok(pools.into_values().collect())
+        })
+    }
+
+    async fn ready_pools(&self, _now: Millis) -> Stored<Vec<Pool>> {
+        self.read(|db| records(db, READY_POOLS, []))
     }
 
     async fn want_queue(&self, _pool: &Pool, _now: Millis) -> Stored<Option<PoolQueue>> {

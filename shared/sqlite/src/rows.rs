@@ -120,7 +120,7 @@ pub(crate) fn records<T: DeserializeOwned>(db: &Connection, text: &str, params: 
 }
 
 /// The number of expired rows that one write removes, so that no write takes long.
-const EXPIRED_ROWS: u32 = 20;
+pub(crate) const EXPIRED_ROWS: u32 = 20;
 
 /// Deletes some rows of a table whose time in `column` is at or before `at`.
 pub(crate) fn delete_expired(db: &Connection, table: &str, column: &str, at: Millis) -> Stored<()> {

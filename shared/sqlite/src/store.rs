@@ -1,14 +1,12 @@
 //! The store: a connection that writes on a thread of its own, and connections that read.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::AtomicU64;
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
-use engine::ids::PoolId;
-use engine::ports::{Pool, StoreError, Stored};
+use engine::ports::{StoreError, Stored};
 use futures::channel::oneshot;
 use protocol::Millis;
 use rusqlite::Connection;
@@ -20,8 +18,6 @@ use crate::writer::{Waiting, Write, Writer};
 /// The store, its change feed and its queue of batch tasks. Dropping it finishes all writes and ends its thread.
 pub struct Sqlite {
     backend: Backend,
-    /// All pools, once they were read: only this process adds any.
-    pub(crate) pools: Mutex<Option<BTreeMap<PoolId, Pool>>>,
     /// All work up to this number is done.
     pub(crate) done: Arc<AtomicU64>,
     /// The callback of `LocalWork::on_timer_set`.
@@ -77,7 +73,7 @@ impl Sqlite {
     }
 
     fn of(backend: Backend, done: Arc<AtomicU64>) -> Self {
-        Self { backend, pools: Mutex::default(), done, armed: Mutex::default() }
+        Self { backend, done, armed: Mutex::default() }
     }
 
     /// Runs a read. It sees all writes that were answered before.

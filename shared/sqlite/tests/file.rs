@@ -86,7 +86,7 @@ async fn only_its_owner_can_read_a_store() {
     use std::os::unix::fs::PermissionsExt;
     let (folder, path) = folder();
     let store = Sqlite::open(&path).expect("a fresh file");
-    store.add_pools(vec![Pool::of(LabelSet::default())]).await.expect("written");
+    store.add_pools(vec![Pool::of(LabelSet::default())], Millis(1)).await.expect("written");
     let mut files = 0;
     for entry in fs::read_dir(folder.path()).expect("a folder") {
         let entry = entry.expect("a file");
@@ -134,20 +134,20 @@ async fn pools_are_known_again_after_a_restart() {
             .map(|(text, secrets)| Pool::with_secrets(LabelSet::from_comma_separated(text).expect("labels"), secrets))
             .into();
     let store = Sqlite::open(&path).expect("a fresh file");
-    store.add_pools(pools.clone()).await.expect("written");
-    let before = store.pools().await.expect("read");
+    store.add_pools(pools.clone(), Millis(1)).await.expect("written");
+    let before = store.pools(Millis(1)).await.expect("read");
     assert_eq!(before.len(), 4);
     assert!(pools.iter().all(|pool| before.contains(pool)));
     drop(store);
     let store = Sqlite::open(&path).expect("its own file");
-    assert_eq!(store.pools().await.expect("read"), before);
+    assert_eq!(store.pools(Millis(1)).await.expect("read"), before);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn dropping_a_store_ends_its_thread_and_closes_its_files() {
     let (folder, path) = folder();
     let store = Sqlite::open(&path).expect("a fresh file");
-    store.add_pools(vec![Pool::of(LabelSet::default())]).await.expect("written");
+    store.add_pools(vec![Pool::of(LabelSet::default())], Millis(1)).await.expect("written");
     // Many readers at once, each with a connection of its own.
     let store = Arc::new(store);
     let readers = (0..8).map(|_| {

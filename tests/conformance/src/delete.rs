@@ -6,6 +6,7 @@ use engine::ids::{JobKey, PoolId, RunKey};
 use engine::job::{Change, JobRecord};
 use engine::ports::{Commit, Committed, Consistency, ListCursor, NewItem, Ports};
 use engine::run::{RunEnd, RunState, WorkflowRecord};
+use futures::future::try_join_all;
 use protocol::requests::LogPiece;
 use protocol::wire::Stream;
 use protocol::{LabelSet, Millis, Outputs, Status};
@@ -157,4 +158,49 @@ pub async fn deleted_run_leaves_nothing_and_other_runs_stay<P: Ports + 'static>(
     assert!(found == Some(stays.outputs));
     assert_eq!(ports.read(&key, 1, None, 1000).await.expect("the store answers"), stays.log);
     while ports.delete_some(&stays.run, JOBS).await.expect("the store answers") {}
+}
+
+/// A run that is renewed, because it is started long after its submission, keeps its records as they are.
+pub async fn renewed_run_stays_as_it_is<P: Ports + 'static>(ports: Arc<P>) {
+    let labels = fresh_labels();
+    let written = written(&*ports, &labels).await;
+    let (mut workflow, _) = new_workflow(RunState::New);
+    workflow.run.clone_from(&written.run);
+    let control = control_of(&workflow, RunState::New);
+    commit_new(&*ports, &workflow, &control).await;
+    let before = left(&*ports, &written).await;
+    ports.renew(&workflow, JOBS).await.expect("the store answers");
+    assert_eq!(left(&*ports, &written).await, before);
+    assert_eq!(workflow_now(&*ports, &workflow.id).await.as_ref(), Some(&workflow));
+    assert_eq!(control_now(&*ports, &workflow.run).await, Some(control));
+    let key = JobKey::new(&written.run, 3);
+    assert_eq!(job_now(&*ports, &key).await.as_ref(), Some(&written.jobs[3]));
+    let absent = WorkflowRecord { run: fresh_run(), id: new_workflow(RunState::New).0.id, ..workflow };
+    ports.renew(&absent, JOBS).await.expect("the store answers");
+    assert_eq!(workflow_now(&*ports, &absent.id).await, None, "nothing is made by it");
+    while ports.delete_some(&written.run, JOBS).await.expect("the store answers") {}
+}
+
+/// One step deletes a few hundred records at most, also of one long log.
+pub async fn step_of_a_deletion_is_bounded<P: Ports + 'static>(ports: Arc<P>) {
+    const BATCHES: usize = 700;
+    /// The most records of a step.
+    const STEP: usize = 500;
+    let run = fresh_run();
+    let job = waiting(&run, 0, &[], &fresh_labels());
+    put_jobs(&*ports, std::slice::from_ref(&job)).await;
+    let piece = |sequence| LogPiece { sequence, data: "x".to_owned(), timestamp_ms: NOW, stream: Stream::Stdout };
+    for some in (0..BATCHES as u64).collect::<Vec<_>>().chunks(32) {
+        let appended = some.iter().map(|sequence| ports.append(&job.key, 0, vec![piece(*sequence)], *sequence));
+        try_join_all(appended).await.expect("the store answers");
+    }
+    let count = async || ports.read(&job.key, 0, None, BATCHES).await.expect("the store answers").len();
+    let mut before = count().await;
+    assert_eq!(before, BATCHES);
+    while ports.delete_some(&run, 1).await.expect("the store answers") {
+        let now = count().await;
+        assert!(before - now <= STEP, "a step deleted {} records", before - now);
+        before = now;
+    }
+    assert_eq!((count().await, job_now(&*ports, &job.key).await), (0, None));
 }

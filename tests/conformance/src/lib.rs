@@ -62,13 +62,17 @@ macro_rules! each_check {
             logs::log_is_read_in_order_each_piece_once,
             logs::log_is_read_after_a_sequence_number,
             logs::read_of_a_log_is_bounded_in_bytes,
+            logs::size_of_a_log_grows_with_its_pieces,
             registry::added_pool_keeps_its_labels_and_secrets,
+            registry::unused_pool_is_not_listed_until_it_is_added_again,
             registry::wanted_queue_is_stored_with_its_pool,
             registry::worker_is_stored_replaced_and_removed,
             registry::worker_unseen_for_a_day_is_not_listed,
             access::token_is_stored_until_it_is_removed_or_expires,
             access::audit_entries_are_listed_once_newest_first,
             delete::workflow_is_deleted_only_as_read_and_not_while_active,
+            delete::renewed_run_stays_as_it_is,
+            delete::step_of_a_deletion_is_bounded,
             delete::deleted_run_leaves_nothing_and_other_runs_stay,
         }
     };
@@ -86,6 +90,8 @@ macro_rules! each_local_check {
             local::a_batch_task_is_listed_until_it_is_done,
             local::a_reconcile_is_listed_until_it_is_done,
             local::next_timer_is_the_earliest,
+            local::replaced_run_is_deleted,
+            local::workflows_expire_after_their_start_and_not_while_active,
         }
     };
 }

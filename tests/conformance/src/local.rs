@@ -6,12 +6,13 @@ use engine::ids::JobKey;
 use engine::job::{Change, Completion, JobOutcome, JobRecord, OutputsRef, Phase};
 use engine::messages::ChangeEvent;
 use engine::messages::{BatchKind, BatchTask, Reconcile, Work};
-use engine::ports::{Local, Ports};
-use engine::run::{Progress, RunState, RunUpdate};
+use engine::ports::{Commit, Committed, Local, Ports};
+use engine::run::{Progress, RunEnd, RunState, RunUpdate, WorkflowRecord};
+use protocol::Status;
 
 use crate::fixture::{
-    NOW, become_ready, change, commit_new, end, fresh_labels, fresh_run, lease, new_workflow, outputs_of, put_jobs,
-    secs, try_again, waiting,
+    NOW, become_ready, change, commit_new, control_now, control_of, end, fresh_labels, fresh_run, lease, new_workflow,
+    outputs_of, put_jobs, secs, try_again, waiting,
 };
 
 /// Processes the whole list, and checks that each entry is listed until it is done.
@@ -156,4 +157,45 @@ pub async fn next_timer_is_the_earliest<P: Local + 'static>(ports: Arc<P>) {
     ports.on_timer_set(Box::new(move |at| told.send(at).expect("somebody listens")));
     ports.send_timer(&runs[2], NOW + secs(20), NOW).await.expect("the store answers");
     assert_eq!(tells.try_recv(), Ok(NOW + secs(20)));
+}
+
+/// The commit of a re-run deletes the control record of the run that it replaces, and queues the deletion of its other
+/// records.
+pub async fn replaced_run_is_deleted<P: Local + 'static>(ports: Arc<P>) {
+    let (workflow, control) = new_workflow(RunState::Open);
+    commit_new(&*ports, &workflow, &control).await;
+    let end = RunEnd { status: Status::Success, at: NOW };
+    assert!(ports.end_workflow(&workflow.id, &workflow.run, end).await.expect("the store answers"));
+    process(&*ports).await;
+    let again = WorkflowRecord { run: fresh_run(), number: 2, ..workflow.clone() };
+    let commit = Commit {
+        control: control_of(&again, RunState::New),
+        workflow: again,
+        replaces: Some(workflow.run.clone()),
+        idempotency: None,
+    };
+    assert_eq!(ports.commit(commit).await.expect("the store answers"), Committed::Yes);
+    assert_eq!(control_now(&*ports, &workflow.run).await, None);
+    let delete = BatchTask { run: workflow.run, kind: BatchKind::Delete { jobs: control.jobs }, from: 0 };
+    assert_eq!(process(&*ports).await, [Work::BatchTask(delete)]);
+}
+
+/// A workflow expires by the start of its current run, or by its submission if it was never started, and not while it is
+/// open.
+pub async fn workflows_expire_after_their_start_and_not_while_active<P: Local + 'static>(ports: Arc<P>) {
+    let expired = async |before| {
+        let found = ports.expired(before, 10).await.expect("the store answers");
+        found.into_iter().map(|workflow| workflow.id).collect::<Vec<_>>()
+    };
+    let (new, control) = new_workflow(RunState::New);
+    commit_new(&*ports, &new, &control).await;
+    assert!(expired(NOW).await.is_empty());
+    assert_eq!(expired(NOW + secs(1)).await, [new.id.clone()]);
+    update(&*ports, &new.run, RunUpdate::Open { at: NOW + secs(10) }).await;
+    assert!(expired(NOW + secs(99)).await.is_empty(), "it is open");
+    update(&*ports, &new.run, RunUpdate::Finish).await;
+    let end = RunEnd { status: Status::Success, at: NOW + secs(20) };
+    assert!(ports.end_workflow(&new.id, &new.run, end).await.expect("the store answers"));
+    assert!(expired(NOW + secs(10)).await.is_empty());
+    assert_eq!(expired(NOW + secs(11)).await, [new.id]);
 }

@@ -97,3 +97,16 @@ pub async fn read_of_a_log_is_bounded_in_bytes<P: Ports + 'static>(ports: Arc<P>
         assert!(seen == all, "pages of {limit} bytes together are not the log");
     }
 }
+
+/// The size is 0 for an attempt without a log, and grows at least by the text of each new piece. Each attempt has its own.
+pub async fn size_of_a_log_grows_with_its_pieces<P: Ports + 'static>(ports: Arc<P>) {
+    let job = JobKey::new(&fresh_run(), 0);
+    let size = async |attempt| ports.size(&job, attempt).await.expect("the store answers");
+    assert_eq!(size(0).await, 0);
+    let text = "x".repeat(1000);
+    for sent in 1..=3 {
+        append(&*ports, &job, 0, vec![piece(sent, &text)]).await;
+        assert!((sent * 1000..sent * 1100).contains(&size(0).await), "{}", size(0).await);
+    }
+    assert_eq!(size(1).await, 0);
+}

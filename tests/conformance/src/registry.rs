@@ -3,18 +3,20 @@
 use std::sync::Arc;
 
 use engine::ids::Ticket;
+use engine::job::JobOutcome;
 use engine::ports::{Pool, PoolQueue, Ports, WorkerRecord};
 use protocol::requests::Transport;
-use protocol::{LabelSet, Millis, SecretName, WorkerId};
+use protocol::{LabelSet, Millis, SecretName, WorkerId, limits};
 
-use crate::fixture::{eventually, fresh_labels, fresh_run, name, secs};
+use crate::fixture::{become_ready, change, end, eventually, fresh_labels, fresh_run, name, put_jobs, secs, waiting};
 
-async fn listed(ports: &impl Ports, pool: &Pool) -> engine::ports::Stored<Vec<Pool>> {
-    Ok(ports.pools().await?.into_iter().filter(|other| other.id == pool.id).collect())
+async fn listed(ports: &impl Ports, pool: &Pool, now: Millis) -> engine::ports::Stored<Vec<Pool>> {
+    Ok(ports.pools(now).await?.into_iter().filter(|other| other.id == pool.id).collect())
 }
 
 /// Pools with one label and several, with secrets and without, added by two submissions, also concurrently.
 pub async fn added_pool_keeps_its_labels_and_secrets<P: Ports + 'static>(ports: Arc<P>) {
+    let now = Millis::now();
     let few = Pool::of(fresh_labels());
     let names: Vec<String> = (0..32).map(|_| name("l")).collect();
     let many = Pool::of(LabelSet::parse(names.iter().map(String::as_str)).expect("labels"));
@@ -22,16 +24,43 @@ pub async fn added_pool_keeps_its_labels_and_secrets<P: Ports + 'static>(ports: 
     let secrets_of = |given: &[&str]| given.iter().map(|name| SecretName::new(*name).expect("a name")).collect();
     let [one_secret, two_secrets] =
         [secrets_of(&["A"]), secrets_of(&["A", "b_2"])].map(|secrets| Pool::with_secrets(few.labels.clone(), secrets));
-    ports.add_pools(vec![two_secrets.clone(), one_secret.clone()]).await.expect("the store answers");
-    ports.add_pools(vec![few.clone(), many.clone()]).await.expect("the store answers");
-    let (one, other) =
-        tokio::join!(ports.add_pools(vec![many.clone(), third.clone()]), ports.add_pools(vec![third.clone()]));
+    ports.add_pools(vec![two_secrets.clone(), one_secret.clone()], now).await.expect("the store answers");
+    ports.add_pools(vec![few.clone(), many.clone()], now).await.expect("the store answers");
+    let (one, other) = tokio::join!(
+        ports.add_pools(vec![many.clone(), third.clone()], now),
+        ports.add_pools(vec![third.clone()], now)
+    );
     one.and(other).expect("the store answers");
-    ports.add_pools(Vec::new()).await.expect("the store answers");
-    ports.add_pools(vec![one_secret.clone()]).await.expect("the store answers");
+    ports.add_pools(Vec::new(), now).await.expect("the store answers");
+    ports.add_pools(vec![one_secret.clone()], now).await.expect("the store answers");
     for pool in [few, many, third, one_secret, two_secrets] {
-        eventually(|| listed(&*ports, &pool), |found| *found == [pool.clone()]).await;
+        eventually(|| listed(&*ports, &pool, now), |found| *found == [pool.clone()]).await;
     }
+}
+
+/// A pool that nothing uses is listed for [`limits::POOL_TIME`] and no longer. After it was added again, it is listed again,
+/// also for claims, and a job that is ready in it is found.
+pub async fn unused_pool_is_not_listed_until_it_is_added_again<P: Ports + 'static>(ports: Arc<P>) {
+    let labels = fresh_labels();
+    let pool = Pool::of(labels.clone());
+    let now = Millis::now();
+    let later = now + limits::POOL_TIME + secs(1);
+    ports.add_pools(vec![pool.clone()], now).await.expect("the store answers");
+    eventually(|| listed(&*ports, &pool, now), |found| *found == [pool.clone()]).await;
+    assert_eq!(listed(&*ports, &pool, later).await.expect("the store answers"), []);
+    let for_claims = async |now| {
+        let pools = ports.ready_pools(now).await?;
+        Ok(pools.iter().filter(|other| other.id == pool.id).count())
+    };
+    assert_eq!(for_claims(later).await.expect("the store answers"), 0);
+
+    let job = waiting(&fresh_run(), 0, &[], &labels);
+    put_jobs(&*ports, std::slice::from_ref(&job)).await;
+    let ready = change(&*ports, &job, become_ready(&job, now)).await;
+    ports.add_pools(vec![pool.clone()], later).await.expect("the store answers");
+    eventually(|| listed(&*ports, &pool, later), |found| *found == [pool.clone()]).await;
+    eventually(|| for_claims(later), |found| *found == 1).await;
+    change(&*ports, &ready, end(JobOutcome::Cancelled)).await;
 }
 
 /// If the store has queues: a wanted queue is stored with the pool, stays when the pool is added again, and accepts
@@ -39,22 +68,22 @@ pub async fn added_pool_keeps_its_labels_and_secrets<P: Ports + 'static>(ports: 
 pub async fn wanted_queue_is_stored_with_its_pool<P: Ports + 'static>(ports: Arc<P>) {
     let secrets = [SecretName::new("A").expect("a name")].into();
     let pool = Pool::with_secrets(fresh_labels(), secrets);
-    ports.add_pools(vec![pool.clone()]).await.expect("the store answers");
     let now = Millis::now();
+    ports.add_pools(vec![pool.clone()], now).await.expect("the store answers");
     let Some(queue) = ports.want_queue(&pool, now).await.expect("the store answers") else {
-        eventually(|| listed(&*ports, &pool), |found| *found == [pool.clone()]).await;
+        eventually(|| listed(&*ports, &pool, now), |found| *found == [pool.clone()]).await;
         return;
     };
     assert_eq!(queue.wanted_at, now);
-    ports.add_pools(vec![pool.clone()]).await.expect("the store answers");
+    ports.add_pools(vec![pool.clone()], now).await.expect("the store answers");
     let with_queue = Pool { queue: Some(queue.clone()), ..pool.clone() };
-    eventually(|| listed(&*ports, &pool), |found| *found == [with_queue.clone()]).await;
+    eventually(|| listed(&*ports, &pool, now), |found| *found == [with_queue.clone()]).await;
     let later = now + secs(3000);
     let again = ports.want_queue(&with_queue, later).await.expect("the store answers");
     assert_eq!(again, Some(PoolQueue { url: queue.url.clone(), wanted_at: later }), "wanted again, it is the same one");
     let absent = Pool::of(fresh_labels());
     assert_eq!(ports.want_queue(&absent, now).await.expect("the store answers"), None, "there is no such pool");
-    assert_eq!(listed(&*ports, &absent).await.expect("the store answers"), [], "and none is made by asking");
+    assert_eq!(listed(&*ports, &absent, now).await.expect("the store answers"), [], "and none is made by asking");
     let job = engine::ids::JobKey::new(&fresh_run(), 0);
     ports.send_ticket(&queue, Ticket { pool: pool.id, job }).await.expect("the queue takes it");
 }

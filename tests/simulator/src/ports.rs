@@ -244,19 +244,23 @@ impl LogStore for Process {
 }
 
 impl WorkerRegistry for Process {
-    async fn add_pools(&self, pools: Vec<Pool>) -> Stored<()> {
+    async fn add_pools(&self, pools: Vec<Pool>, now: Millis) -> Stored<()> {
         let what = |_: &Trace| format!("adds {} pools", pools.len());
         self.write(what, |world: &mut World| {
             for pool in &pools {
-                world.add_pool(pool);
+                world.add_pool(pool, now);
             }
             Ok(())
         })
         .await
     }
 
-    async fn pools(&self) -> Stored<Vec<Pool>> {
-        self.read(|_| "lists pools, maybe old".to_owned(), |world: &mut World| Ok(world.pools())).await
+    async fn pools(&self, now: Millis) -> Stored<Vec<Pool>> {
+        self.read(|_| "lists pools, maybe old".to_owned(), |world: &mut World| Ok(world.pools(now))).await
+    }
+
+    async fn ready_pools(&self, now: Millis) -> Stored<Vec<Pool>> {
+        self.pools(now).await
     }
 
     async fn want_queue(&self, pool: &Pool, now: Millis) -> Stored<Option<PoolQueue>> {

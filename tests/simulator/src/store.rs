@@ -4,7 +4,7 @@ use engine::ids::{JobKey, RunKey, Waits};
 use engine::job::{JobRecord, JobUpdate};
 use engine::ports::{Commit, Committed, Consistency, ListCursor, NewItem, Pool, PoolQueue, Updated};
 use engine::run::{Control, RunEnd, RunState, RunUpdate, WorkflowRecord};
-use protocol::{Millis, WorkflowId};
+use protocol::{Millis, WorkflowId, limits};
 
 use crate::cell::Cell;
 use crate::world::World;
@@ -169,22 +169,23 @@ impl World {
         left
     }
 
-    pub(crate) fn add_pool(&mut self, pool: &Pool) {
+    pub(crate) fn add_pool(&mut self, pool: &Pool, now: Millis) {
         let cell = self.store.pools.entry(pool.id.clone()).or_default();
-        if cell.now().is_none() {
-            cell.set(Some(pool.clone()), self.clock);
-        }
+        let queue = cell.now().and_then(|(pool, _)| pool.queue.clone());
+        cell.set(Some((Pool { queue, ..pool.clone() }, now)), self.clock);
     }
 
-    pub(crate) fn pools(&mut self) -> Vec<Pool> {
+    pub(crate) fn pools(&mut self, now: Millis) -> Vec<Pool> {
         let ids: Vec<_> = self.store.pools.keys().cloned().collect();
-        ids.iter().filter_map(|id| self.read(Consistency::Eventual, |store| store.pools.get(id))).collect()
+        let pools = ids.iter().filter_map(|id| self.read(Consistency::Eventual, |store| store.pools.get(id)));
+        pools.filter(|(_, used_at)| now.since(*used_at) < limits::POOL_TIME).map(|(pool, _)| pool).collect()
     }
 
     pub(crate) fn want_queue(&mut self, pool: &Pool, now: Millis) -> PoolQueue {
         let queue = PoolQueue { url: format!("queue:{}", pool.id.as_str()), wanted_at: now };
         let cell = self.store.pools.entry(pool.id.clone()).or_default();
-        cell.set(Some(Pool { queue: Some(queue.clone()), ..pool.clone() }), self.clock);
+        let used_at = cell.now().map_or(now, |(_, used_at)| *used_at);
+        cell.set(Some((Pool { queue: Some(queue.clone()), ..pool.clone() }, used_at)), self.clock);
         queue
     }
 }

@@ -96,7 +96,8 @@ pub(crate) struct Store {
     pub(crate) shards: BTreeMap<(JobKey, u32), Cell<Waits>>,
     pub(crate) outputs: BTreeMap<(JobKey, String), Cell<Outputs>>,
     pub(crate) keys: BTreeMap<String, Idempotency>,
-    pub(crate) pools: BTreeMap<PoolId, Cell<Pool>>,
+    /// With the time at which the pool was last added.
+    pub(crate) pools: BTreeMap<PoolId, Cell<(Pool, Millis)>>,
     pub(crate) workers: BTreeMap<WorkerId, Cell<WorkerRecord>>,
     /// What is, or was a moment ago, in a pool's ready list.
     pub(crate) ready: BTreeMap<PoolId, BTreeSet<JobKey>>,

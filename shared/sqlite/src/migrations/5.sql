@@ -20,12 +20,14 @@ UPDATE runs SET control = json_set(control, '$.timer', timer);
 -- Pools and idempotency keys are records too.
 CREATE TABLE new_pools (
     id TEXT PRIMARY KEY,
+    used_at INTEGER NOT NULL, -- when the pool was last added
     record TEXT NOT NULL
 );
 INSERT INTO new_pools
-SELECT id, json_object('id', id, 'labels', json(labels), 'secrets', json(secrets)) FROM pools;
+SELECT id, 0, json_object('id', id, 'labels', json(labels), 'secrets', json(secrets)) FROM pools;
 DROP TABLE pools;
 ALTER TABLE new_pools RENAME TO pools;
+CREATE INDEX pools_by_use ON pools (used_at);
 
 CREATE TABLE new_idempotency (
     key TEXT PRIMARY KEY,
@@ -37,16 +39,6 @@ SELECT key, expires, json_object('key', key, 'body', body, 'workflow', workflow,
 DROP TABLE idempotency;
 ALTER TABLE new_idempotency RENAME TO idempotency;
 CREATE INDEX idempotency_by_end ON idempotency (expires);
-
--- What a token allows is one object.
-UPDATE tokens SET record = json_remove(
-    json_set(record, '$.permissions', json_object(
-        'scopes', json(record -> '$.scopes'), 'labels', json(record -> '$.labels'),
-        'secrets', json(record -> '$.secrets'), 'exclusive', json(record -> '$.exclusive')
-    )),
-    '$.scopes', '$.labels', '$.secrets', '$.exclusive'
-)
-WHERE json_type(record, '$.permissions') IS NULL;
 
 -- A change event holds a copy of a record as it was. A reconciliation names the record and processes what it is now.
 UPDATE work

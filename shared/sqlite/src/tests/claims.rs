@@ -81,7 +81,7 @@ async fn open_run(store: &Sqlite) {
     };
     let commit = Commit { workflow, replaces: None, control, idempotency: None };
     assert_eq!(store.commit(commit).await.expect("written"), Committed::Yes);
-    store.add_pools((0..POOLS).map(|pool| Pool::of(labels_of(pool))).collect()).await.expect("written");
+    store.add_pools((0..POOLS).map(|pool| Pool::of(labels_of(pool))).collect(), Millis::now()).await.expect("written");
 }
 
 /// Claims some jobs; the steps of each claim, the fewest and the most, and the median of the times.
