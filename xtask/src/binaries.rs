@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::package::{FUNCTIONS, zip_binaries};
 use crate::project::{root, run};
@@ -21,7 +22,7 @@ pub const FEATURES: [&str; 2] = ["--features", "wfg/aws"];
 pub struct Binaries(Vec<Binary>);
 
 /// A program, or a program of tests.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Binary {
     /// The name of cargo's target.
     pub name: String,
@@ -54,16 +55,13 @@ impl Binaries {
 
     /// Writes the list of the artifacts, for another process of the same run.
     pub fn save(&self, file: &Path) -> Result<()> {
-        let list: Vec<Value> = self.0.iter().map(Binary::to_json).collect();
-        fs::write(file, json!(list).to_string()).with_context(|| format!("writing {}", file.display()))
+        fs::write(file, serde_json::to_vec(&self.0)?).with_context(|| format!("writing {}", file.display()))
     }
 
     /// Reads what [`Self::save`] wrote.
     pub fn load(file: &Path) -> Result<Self> {
         let text = fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
-        let list: Vec<Value> = serde_json::from_str(&text)?;
-        let read = |value| Binary::from_json(value).with_context(|| format!("{value} is no binary"));
-        Ok(Self(list.iter().map(read).collect::<Result<_>>()?))
+        Ok(Self(serde_json::from_str(&text)?))
     }
 
     /// The path of a program.
@@ -117,22 +115,6 @@ impl Binary {
         })
     }
 
-    fn to_json(&self) -> Value {
-        let Self { name, package, folder, path, is_test } = self;
-        json!({ "name": name, "package": package, "folder": folder, "path": path, "is_test": is_test })
-    }
-
-    fn from_json(value: &Value) -> Option<Self> {
-        let text = |name: &str| value[name].as_str().map(str::to_owned);
-        Some(Self {
-            name: text("name")?,
-            package: text("package")?,
-            folder: text("folder")?.into(),
-            path: text("path")?.into(),
-            is_test: value["is_test"].as_bool()?,
-        })
-    }
-
     /// A command that runs the binary as `cargo test` would.
     pub fn command(&self) -> Command {
         let mut command = Command::new(&self.path);
@@ -176,6 +158,8 @@ fn strip(binary: &Path, to: &Path) -> Result<PathBuf> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn message(kind: &str, is_test: bool, executable: Option<&str>) -> Value {

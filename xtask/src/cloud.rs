@@ -15,7 +15,7 @@ const STACK: &str = "workflow-graph";
 
 /// An emulator, empty but for the project. Dropping it ends it.
 pub struct Cloud {
-    /// What stands for AWS.
+    /// The emulator that stands in for AWS.
     pub emulator: Emulator,
     /// The project on it.
     pub deployed: Deployed,
@@ -25,20 +25,19 @@ impl Cloud {
     /// Installs the emulator if it isn't, starts it, and deploys the functions.
     pub fn start(kind: Kind, binaries: &Binaries) -> Result<Self> {
         let began = Instant::now();
-        let venv = emulator::install(kind)?;
-        let emulator = emulator::start(kind, &venv)?;
+        let emulator = emulator::start(kind)?;
         let zips = binaries.packages()?;
         let aws = |arguments: &[&str]| emulator.aws(arguments);
         let mut deployed = deploy::deploy(&aws, kind, emulator.endpoint(), &zips, STACK)
-            .with_context(|| format!("deploying to {kind}, whose log ends:\n{}", emulator.log_tail()))?;
+            .with_context(|| format!("deploying to {}, whose log ends:\n{}", kind.title(), emulator.log_tail()))?;
         let token = first_token(&emulator, binaries)?;
         deployed.api_url = with_token(&deployed.api_url, &token);
-        eprintln!("{kind} is up with the project deployed, after {:.1} s", began.elapsed().as_secs_f32());
+        eprintln!("{} is up with the project deployed, after {:.1} s", kind.title(), began.elapsed().as_secs_f32());
         Ok(Self { emulator, deployed })
     }
 }
 
-/// Makes the first token as README says for AWS: nobody has one that the API would take.
+/// Creates the first token with access to the stack, as the README says for AWS. No token exists yet that the API would accept.
 fn first_token(emulator: &Emulator, binaries: &Binaries) -> Result<String> {
     let mut wfg = Command::new(binaries.path("wfg")?);
     wfg.args(["token", "create", "admin", "--stack", STACK, "--scopes", "read,submit,work,admin"]);
@@ -47,7 +46,7 @@ fn first_token(emulator: &Emulator, binaries: &Binaries) -> Result<String> {
     Ok(String::from_utf8(output.stdout)?.trim().to_owned())
 }
 
-/// An API's address for who has a token.
+/// The API's address with a token in it.
 pub fn with_token(url: &str, token: &str) -> String {
     let bare = url.split_once('@').map_or(url, |(_, rest)| rest).trim_start_matches("http://");
     format!("http://w:{token}@{bare}")
@@ -59,7 +58,7 @@ pub fn up(kind: Kind) -> Result<()> {
     println!("SERVER_URL={}", cloud.deployed.api_url);
     println!(
         "{} answers at {}, its log is {}",
-        cloud.emulator.kind(),
+        kind.title(),
         cloud.emulator.endpoint(),
         cloud.emulator.log_path().display()
     );

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
@@ -10,18 +10,18 @@ use serde_json::{Value, json};
 use crate::binaries::Binaries;
 use crate::cloud::Cloud;
 use crate::emulator::Kind;
-use crate::project::root;
+use crate::project::{Running, root};
 use crate::security;
 
 const EXAMPLE: &str = "examples/multi-env-deploy.yml";
-/// The workers: what they are called and what they can do.
+/// The workers: id and labels.
 const WORKERS: [(&str, &str); 2] = [("demo-staging", "staging"), ("demo-production", "production")];
 
-/// Runs the demo, or the one of security. Fails unless every job succeeded, on a worker with its labels, with the right outputs.
+/// Runs the demo, or the demo of security. Fails unless every job succeeded, on a worker with its labels, with the right outputs.
 pub fn run(kind: Kind, security: bool, keep: bool) -> Result<()> {
     let binaries = Binaries::build()?;
     let cloud = Cloud::start(kind, &binaries)?;
-    println!("\nThe functions run on {kind}, which stands for AWS here.");
+    println!("\nThe functions run on {}, which stands in for AWS.", kind.title());
     if security { security::show(&cloud, &binaries) } else { show(&cloud, &binaries) }?;
     if keep {
         println!("\nLeft running: SERVER_URL={}", cloud.deployed.api_url);
@@ -54,17 +54,6 @@ pub fn show(cloud: &Cloud, binaries: &Binaries) -> Result<()> {
     check(wfg, url, &submitted?)
 }
 
-/// A child that ends with its handle.
-pub struct Running(pub Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // A worker ends its jobs when told; nobody waits for it longer than that takes.
-        let _ = Command::new("kill").args(["-TERM", &self.0.id().to_string()]).status();
-        let _ = self.0.wait();
-    }
-}
-
 fn show_worker_logs(folder: &Path) -> Result<()> {
     for (id, _) in WORKERS {
         eprintln!("--- log of {id}\n{}", std::fs::read_to_string(folder.join(format!("{id}.log")))?);
@@ -72,7 +61,7 @@ fn show_worker_logs(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Submits the example and passes on what `wfg` shows; the workflow's id.
+/// Submits the example and prints the output of `wfg`. Returns the workflow's id.
 fn submit_and_watch(wfg: &Path, url: &str) -> Result<String> {
     let mut child = Command::new(wfg)
         .args(["--server", url, "submit", EXAMPLE, "--watch"])
@@ -91,7 +80,7 @@ fn submit_and_watch(wfg: &Path, url: &str) -> Result<String> {
     id.context("wfg showed no workflow id")
 }
 
-/// Compares how the workflow ended with how it must.
+/// Compares the finished workflow with the expected one.
 fn check(wfg: &Path, url: &str, id: &str) -> Result<()> {
     let workflow: Value = serde_json::from_str(&output(wfg, url, &["status", id, "--json"])?)?;
     let jobs = workflow["jobs"].as_array().context("a workflow has jobs")?;

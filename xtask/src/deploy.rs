@@ -13,11 +13,11 @@ use crate::emulator::Kind;
 use crate::package::{FUNCTIONS, fingerprint};
 use crate::project::root;
 
-/// Runs the AWS command line with these arguments against the emulator and returns what it printed. The error of a
-/// command that failed says what it printed too.
+/// Runs the AWS command line with these arguments against the emulator and returns its output. The error of a command
+/// that failed contains its output too.
 pub type Aws<'a> = &'a dyn Fn(&[&str]) -> Result<String>;
 
-/// What a test or a demo needs to know of a deployment.
+/// The names and addresses of a deployment.
 #[derive(Clone, Debug)]
 pub struct Deployed {
     /// For `SERVER_URL`.
@@ -59,12 +59,12 @@ pub fn deploy(aws: Aws, kind: Kind, endpoint: &str, zips: &Path, stack: &str) ->
 
 const TEMPLATE: &str = "template.yaml";
 
-/// Makes a folder with what goes to the bucket: the packages, under names that change with what is in them (else an
-/// update would not notice), and the template, naming them.
+/// Makes a folder with the files for the bucket: the packages, under names that change with their content (or an update
+/// would not notice a change), and the template, which names them.
 fn stage(zips: &Path, bucket: &str) -> Result<TempDir> {
     let path = root().join("infra").join(TEMPLATE);
     let mut template = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
-    // On the file system of the packages, which are linked.
+    // The packages are linked, so the folder must be on their file system.
     let folder = tempfile::tempdir_in(zips)?;
     for name in FUNCTIONS {
         let zip = zips.join(format!("{name}.zip"));
@@ -143,7 +143,7 @@ fn failures(aws: Aws, stack: &str) -> String {
 fn describe(kind: Kind, endpoint: &str, stack: &str, outputs: &BTreeMap<String, String>) -> Result<Deployed> {
     let output = |name: &str| outputs.get(name).cloned().with_context(|| format!("the stack has no output {name}"));
     let id = output("ApiId")?;
-    // LocalStack says that it made an HTTP API, and made nothing.
+    // LocalStack reports an HTTP API as created without creating one.
     ensure!(id != "unknown", "the emulator did not make the API");
     let stage = match kind {
         Kind::LocalStack => STAGE,

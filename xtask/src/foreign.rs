@@ -7,10 +7,10 @@ use anyhow::{Context, Result, ensure};
 
 use crate::project::{cache, run};
 
-/// The version that the tests name.
+/// The arguments that install the published worker.
 const PUBLISHED: [&str; 4] = ["workflow-graph-worker-sdk", "--version", "1.2.11", "--locked"];
 
-/// What must be on the machine: a command that succeeds if it is, and Debian's packages for it.
+/// A requirement on the machine: a command that succeeds if it is met, and Debian's packages for it.
 struct Needed {
     check: [&'static str; 3],
     packages: &'static [&'static str],
@@ -38,7 +38,7 @@ impl Needed {
     }
 }
 
-/// Installs what Debian or Ubuntu has and this machine lacks, as root or with sudo.
+/// Installs missing packages with apt-get, as root or with sudo.
 pub fn install_packages() -> Result<()> {
     let missing = || NEEDED.iter().filter(|needed| !needed.is_there()).flat_map(|needed| needed.packages).copied();
     let packages: Vec<&str> = missing().collect();

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::project::root;
 
-/// Every target there is.
+/// Every target.
 pub const TARGETS: [&str; 4] = ["definition", "outputs", "lease", "request"];
 /// Seconds for each target, unless `WFG_FUZZ_SECS` says otherwise.
 const SECS: u32 = 240;
@@ -33,8 +33,8 @@ pub fn missing() -> Option<&'static str> {
     (!is_there(&["fuzz", "--version"])).then_some("no cargo-fuzz")
 }
 
-/// Runs a target from its corpus. What it finds worth keeping goes to a folder that is removed; what breaks a promise stays
-/// in `tests/fuzz/targets/artifacts`.
+/// Runs a target from its corpus. New inputs go to a folder that is removed. An input that breaks a property is written to
+/// `tests/fuzz/targets/artifacts`.
 pub fn run(target: &str, secs: u32) -> Result<()> {
     let found = tempfile::tempdir()?;
     let corpus = Path::new("tests/fuzz/targets/corpus").join(target);
@@ -48,7 +48,7 @@ pub fn run(target: &str, secs: u32) -> Result<()> {
     Ok(())
 }
 
-/// By way of rustup, which the stable `cargo` that runs this is not.
+/// A command of the nightly toolchain, by way of rustup.
 fn cargo(arguments: &[&str]) -> Command {
     let mut cargo = Command::new("rustup");
     cargo.args(["run", "nightly", "cargo"]).args(arguments).current_dir(root());

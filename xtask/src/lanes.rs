@@ -11,36 +11,26 @@ use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
 
-/// Begins the lines by which a lane tells its parent of its parts.
+/// Begins the lines that report a part to the parent.
 const MARK: &str = "##part ";
 
 /// A part of a run, as the summary shows it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Part {
     pub name: String,
     pub served_by: String,
     pub passed: bool,
     pub secs: f64,
-    /// What was checked, where that isn't always the same.
+    /// What was checked, if that can differ between runs.
     pub note: Option<String>,
 }
 
 impl Part {
-    fn to_json(&self) -> Value {
-        let Self { name, served_by, passed, secs, note } = self;
-        json!({ "name": name, "served_by": served_by, "passed": passed, "secs": secs, "note": note })
-    }
-
-    fn from_json(value: &Value) -> Option<Self> {
-        Some(Self {
-            name: value["name"].as_str()?.to_owned(),
-            served_by: value["served_by"].as_str()?.to_owned(),
-            passed: value["passed"].as_bool()?,
-            secs: value["secs"].as_f64()?,
-            note: value["note"].as_str().map(str::to_owned),
-        })
+    /// The line by which a lane reports the part to its parent.
+    fn line(&self) -> Result<String> {
+        Ok(format!("{MARK}{}\n", serde_json::to_string(self)?))
     }
 }
 
@@ -54,7 +44,7 @@ impl Lane {
     pub fn begin() -> Self {
         std::thread::spawn(|| {
             let _ = std::io::stdin().read_to_end(&mut Vec::new());
-            // Without destructors: the guards of the emulators end them.
+            // No destructors run. The guards of the emulators end the emulators.
             std::process::exit(1);
         });
         Self { all_passed: true }
@@ -78,7 +68,7 @@ impl Lane {
     fn run(&mut self, name: &str, served_by: &str, run: impl FnOnce() -> Result<Option<String>>) {
         let (name, served_by) = (name.to_owned(), served_by.to_owned());
         let mut part = Part { name, served_by, passed: false, secs: 0.0, note: None };
-        println!("\n{MARK}{}", part.to_json());
+        print_part(&part);
         let began = Instant::now();
         let result = run();
         if let Err(error) = &result {
@@ -88,7 +78,15 @@ impl Lane {
         part.passed = result.is_ok();
         part.note = result.ok().flatten();
         self.all_passed &= part.passed;
-        println!("\n{MARK}{}", part.to_json());
+        print_part(&part);
+    }
+}
+
+/// Prints the line of a part, at the beginning of a line whatever was printed before.
+fn print_part(part: &Part) {
+    match part.line() {
+        Ok(line) => print!("\n{line}"),
+        Err(error) => eprintln!("{error:#}"),
     }
 }
 
@@ -115,11 +113,11 @@ struct Process {
 impl Process {
     fn start(name: &str, arguments: &[&str], logs: &Path) -> Result<Self> {
         let (reader, writer) = std::io::pipe()?;
-        // By this name the program is found even if a build has replaced its file.
+        // This name leads to the running program even if a build has replaced its file.
         let mut command = Command::new("/proc/self/exe");
         command.args(arguments).arg(name).stdin(Stdio::piped()).stdout(writer.try_clone()?).stderr(writer);
         let child = command.spawn().with_context(|| format!("starting the lane {name}"))?;
-        // The parent's copies of the writing end are closed with the command, so the lane's end ends the reading.
+        // This closes the parent's copies of the writing end, so that reading ends when the lane ends.
         drop(command);
         let name: &'static str = name.to_owned().leak();
         let logs = logs.to_owned();
@@ -136,7 +134,7 @@ impl Drop for Process {
     }
 }
 
-/// What a lane printed so far.
+/// The output of a lane so far.
 struct Log {
     lane: &'static str,
     logs: PathBuf,
@@ -146,7 +144,7 @@ struct Log {
 
 /// A part that has begun and not ended.
 struct Open {
-    /// As it was announced: not passed yet.
+    /// As it was reported at its beginning: not passed yet.
     part: Part,
     began: Instant,
     path: PathBuf,
@@ -171,7 +169,7 @@ impl Log {
 
     fn line(&mut self, line: &[u8]) {
         let text = String::from_utf8_lossy(line);
-        let part = text.strip_prefix(MARK).and_then(|json| Part::from_json(&serde_json::from_str(json).ok()?));
+        let part = text.strip_prefix(MARK).and_then(|json| serde_json::from_str(json).ok());
         match (part, self.open.take()) {
             (Some(part), Some(open)) => self.end(&open, part),
             (Some(part), None) => {
@@ -186,7 +184,7 @@ impl Log {
                 }
                 self.open = Some(open);
             }
-            // Between the parts a lane has nothing to say.
+            // Output outside of the parts.
             (None, None) => {
                 if !text.trim().is_empty() {
                     print!("{:10} {text}", self.lane);
@@ -201,7 +199,7 @@ impl Log {
         if part.passed {
             println!("{line}");
         } else {
-            // One call, so that the output of another lane's part doesn't come in between.
+            // One call, so that the output of another lane's part isn't printed in the middle.
             let output = fs::read(&open.path).unwrap_or_default();
             println!("{line}. It printed:\n{}\n--- end of {}", String::from_utf8_lossy(&output), open.path.display());
         }
@@ -229,7 +227,7 @@ mod tests {
 
     #[test]
     fn the_output_of_each_part_is_in_a_file_of_its_own() {
-        let mark = |part: &Part| format!("{MARK}{}\n", part.to_json());
+        let mark = |part: &Part| part.line().unwrap();
         let (passed, failed) = (part(true), part(false));
         let printed = [mark(&failed), "first\n".into(), mark(&passed), mark(&failed), "second\n".into(), mark(&failed)];
         let (parts, folder) = read(&printed.concat());
@@ -240,7 +238,7 @@ mod tests {
 
     #[test]
     fn a_part_in_which_the_lane_ends_has_failed() {
-        let (parts, _folder) = read(&format!("{MARK}{}\nthread 'main' panicked\n", part(false).to_json()));
+        let (parts, _folder) = read(&format!("{}thread 'main' panicked\n", part(false).line().unwrap()));
         let [part] = &parts[..] else { panic!("{parts:?}") };
         assert_eq!((part.name.as_str(), part.passed), ("demo", false));
     }

@@ -1,19 +1,20 @@
 //! `cargo xtask`: the tasks of the project around the build.
 
-// In this order: each uses only those above.
-mod deny;
+// In groups: each module uses only those of the groups above.
+mod project;
+
 mod foreign;
 mod fuzz;
 mod lanes;
-mod package;
-mod project;
 mod selection;
 mod simulator;
-mod unused;
+mod venv;
+
+mod dependencies;
+mod emulator;
+mod package;
 
 mod binaries;
-mod emulator;
-
 mod deploy;
 
 mod cloud;
@@ -35,16 +36,16 @@ use clap::{Parser, Subcommand};
 use emulator::Kind;
 use package::Arch;
 
-/// What the project needs done around the build.
+/// The tasks of the project around the build.
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask")]
 enum Task {
     /// Runs the example on a local cloud and shows every job as it goes.
     Demo {
-        /// What stands for AWS: localstack or ministack.
+        /// The emulator that stands in for AWS.
         #[arg(long, default_value = "localstack")]
         emulator: Kind,
-        /// Shows who isn't let in instead.
+        /// Show the refusals of a token for staging instead.
         #[arg(long)]
         security: bool,
         /// Leave the cloud running afterwards, and print its address.
@@ -66,27 +67,31 @@ enum Task {
         /// Its name.
         name: String,
     },
-    /// Runs the tests that take too long for every day, and keeps the result in docs/soak.md.
-    Soak,
+    /// Runs the tests that take too long for every day, and writes the result to docs/soak.md.
+    Soak {
+        /// Run this part alone, and don't write the result.
+        #[arg(long)]
+        only: Option<String>,
+    },
     /// Finds dependencies that no code uses.
     Unused,
-    /// Checks the dependencies' licences, sources and versions, and known vulnerabilities if their database can be had.
+    /// Checks the dependencies' licences, sources and versions, and known vulnerabilities if their database can be reached.
     Deny,
-    /// Plays the engine in simulated worlds: `--seeds N [--from A]`, `--seed N --trace`, `--bugs`; `--help` says more.
+    /// Runs the engine in simulated worlds: `--seeds N [--from A]`, `--seed N --trace`, `--bugs`; see `--help`.
     #[command(disable_help_flag = true)]
     Sim {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
         args: Vec<String>,
     },
-    /// Compares what `wfg serve` answers, to thousands of made-up requests, with its own description.
+    /// Sends thousands of generated requests to `wfg serve` and compares its answers with its OpenAPI description.
     Schemathesis,
     /// Builds the functions for AWS and writes target/package/<name>.zip.
     Package {
-        /// arm64 or x86_64.
+        /// The functions' processor.
         #[arg(long, default_value = "arm64")]
         arch: Arch,
     },
-    /// Installs, starts or shows an emulator.
+    /// Starts an emulator.
     #[command(subcommand)]
     Emulator(EmulatorTask),
 }
@@ -95,20 +100,20 @@ enum Task {
 enum EmulatorTask {
     /// Starts an emulator with the project deployed to it, until Enter is pressed.
     Up {
-        /// localstack or ministack.
+        /// Which one.
         kind: Kind,
     },
 }
 
 fn main() -> anyhow::Result<ExitCode> {
     match Task::parse() {
-        // The count of parts is the last that it prints, so a failure is no error here.
+        // The count of parts must be the last line, so a failure isn't an error here.
         Task::Test { quick } => return Ok(if suite::run(quick)? { ExitCode::SUCCESS } else { ExitCode::FAILURE }),
         Task::Lane { logs, name } => suite::lane(&name, &logs),
         Task::Demo { emulator, security, keep } => demo::run(emulator, security, keep),
-        Task::Soak => soak::run(),
-        Task::Unused => unused::check(),
-        Task::Deny => deny::check().map(|checked| println!("checked: {checked}")),
+        Task::Soak { only } => soak::run(only.as_deref()),
+        Task::Unused => dependencies::unused(),
+        Task::Deny => dependencies::deny().map(|checked| println!("checked: {checked}")),
         Task::Sim { args } => simulator::run(&args),
         Task::Schemathesis => schemathesis::run(),
         Task::Package { arch } => package::package(arch),

@@ -1,67 +1,40 @@
 //! The packages that Lambda runs: a zip for each function, with its binary as `bootstrap`.
 
-use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::str::FromStr;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
+use clap::ValueEnum;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
-use crate::project::{install_tools, root, run};
+use crate::project::{root, run};
+use crate::venv::{Venv, install_tools};
 
 /// The functions of `infra/template.yaml`, which are also the names of their binaries.
 pub const FUNCTIONS: [&str; 6] = ["submit", "claim", "complete", "query", "schedule", "expire"];
 
-/// What `provided.al2023` has. A binary that wants a newer one doesn't start there.
+/// The glibc of `provided.al2023`. A binary that needs a newer one doesn't start there.
 const GLIBC: (u32, u32) = (2, 34);
 
 /// The processor a package is for, by the names of Lambda.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum Arch {
     /// Graviton, the cheaper one.
     Arm64,
     /// Intel and AMD.
+    #[value(name = "x86_64")]
     X86_64,
 }
 
 impl Arch {
-    fn target(self) -> &'static str {
+    /// Rust's name of the target, and `e_machine` of its ELF files.
+    fn target(self) -> (&'static str, u16) {
         match self {
-            Self::Arm64 => "aarch64-unknown-linux-gnu",
-            Self::X86_64 => "x86_64-unknown-linux-gnu",
-        }
-    }
-
-    /// `e_machine` of an ELF file.
-    fn machine(self) -> u16 {
-        match self {
-            Self::Arm64 => 183,
-            Self::X86_64 => 62,
-        }
-    }
-}
-
-impl fmt::Display for Arch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Arm64 => "arm64",
-            Self::X86_64 => "x86_64",
-        })
-    }
-}
-
-impl FromStr for Arch {
-    type Err = anyhow::Error;
-
-    fn from_str(name: &str) -> Result<Self> {
-        match name {
-            "arm64" => Ok(Self::Arm64),
-            "x86_64" => Ok(Self::X86_64),
-            _ => bail!("`{name}` is no architecture of Lambda's: arm64 or x86_64"),
+            Self::Arm64 => ("aarch64-unknown-linux-gnu", 183),
+            Self::X86_64 => ("x86_64-unknown-linux-gnu", 62),
         }
     }
 }
@@ -82,9 +55,9 @@ pub fn package(arch: Arch) -> Result<()> {
     zip_all(&binaries, &out, CompressionMethod::Deflated)?;
     for (name, binary) in binaries {
         let zip = out.join(format!("{name}.zip"));
-        println!("{name:9} {arch} {:>6} kB, zipped {:>6} kB", kilobytes(binary)?, kilobytes(&zip)?);
+        println!("{name:9} {:>6} kB, zipped {:>6} kB", kilobytes(binary)?, kilobytes(&zip)?);
     }
-    println!("in target/package");
+    println!("for {} in target/package", arch.target().0);
     Ok(())
 }
 
@@ -93,7 +66,7 @@ pub fn zip_binaries(binaries: &[(&str, &Path)], out: &Path) -> Result<()> {
     zip_all(binaries, out, CompressionMethod::Stored)
 }
 
-/// Tells apart the packages of one function, by what is in them.
+/// A text that identifies the content of a package.
 pub fn fingerprint(zip: &Path) -> Result<String> {
     let (_, crc, size) = content(zip).with_context(|| format!("{} is no package of a function", zip.display()))?;
     Ok(format!("{crc:08x}-{size}"))
@@ -142,14 +115,14 @@ fn kilobytes(file: &Path) -> io::Result<u64> {
 /// Checks the template with cfn-lint, and that it keeps the rules of `infra/security`.
 pub fn lint_template() -> Result<()> {
     let tools = install_tools("lint", "infra/requirements-lint.txt")?;
-    run(Command::new(tools.join("bin/cfn-lint")).arg(root().join("infra/template.yaml")))?;
+    run(Command::new(tools.program("cfn-lint")).arg(root().join("infra/template.yaml")))?;
     let tests = ["-m", "unittest", "discover", "-s", "infra/security"];
-    run(Command::new(tools.join("bin/python")).args(tests).current_dir(root()))
+    run(Command::new(tools.program("python")).args(tests).current_dir(root()))
 }
 
 /// Installs the target's standard library, unless the toolchain has it.
 fn install_target(arch: Arch) -> Result<()> {
-    let target = arch.target();
+    let (target, _) = arch.target();
     let output = Command::new("rustc")
         .args(["--print", "target-libdir", "--target", target])
         .current_dir(root())
@@ -164,34 +137,36 @@ fn install_target(arch: Arch) -> Result<()> {
 }
 
 /// Returns the folder with `<name>/bootstrap`.
-fn build(tools: &Path, arch: Arch) -> Result<PathBuf> {
-    let out = root().join("target/package").join(arch.to_string());
+fn build(tools: &Venv, arch: Arch) -> Result<PathBuf> {
+    let (target, _) = arch.target();
+    let out = root().join("target/package").join(target);
     let (major, minor) = GLIBC;
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let path = std::env::join_paths(std::iter::once(tools.join("bin")).chain(std::env::split_paths(&path)))?;
-    let mut build = Command::new(tools.join("bin/cargo-lambda"));
+    let path = std::env::join_paths(std::iter::once(tools.programs()).chain(std::env::split_paths(&path)))?;
+    let mut build = Command::new(tools.program("cargo-lambda"));
     build.args(["lambda", "build", "--release", "--locked", "--output-format", "binary"]);
-    build.arg("--target").arg(format!("{}.{major}.{minor}", arch.target()));
+    build.arg("--target").arg(format!("{target}.{major}.{minor}"));
     build.arg("--lambda-dir").arg(&out);
     build.args(["--package", "workflow-graph-functions"]);
     for name in FUNCTIONS {
         build.args(["--bin", name]);
     }
-    // The tools' Python is where cargo-lambda finds zig.
+    // cargo-lambda finds zig by way of the tools' Python.
     run(build.env("PATH", path).current_dir(root()))?;
     Ok(out)
 }
 
-/// Refuses a binary that would not start: for another machine, or wanting a newer glibc.
+/// Refuses a binary that would not start on Lambda: one for another machine, or one that needs a newer glibc.
 fn check(binary: &[u8], arch: Arch) -> Result<()> {
     ensure!(binary.starts_with(b"\x7fELF"), "it is no Linux binary");
-    ensure!(binary.get(18..20) == Some(&arch.machine().to_le_bytes()), "it is not for {arch}");
+    let (target, machine) = arch.target();
+    ensure!(binary.get(18..20) == Some(&machine.to_le_bytes()), "it is not for {target}");
     let (major, minor) = newest_glibc(binary);
-    ensure!((major, minor) <= GLIBC, "it wants glibc {major}.{minor}; Lambda has {}.{}", GLIBC.0, GLIBC.1);
+    ensure!((major, minor) <= GLIBC, "it needs glibc {major}.{minor}; Lambda has {}.{}", GLIBC.0, GLIBC.1);
     Ok(())
 }
 
-/// The newest `GLIBC_x.y` that the binary names, which is how it asks for versioned symbols.
+/// The newest `GLIBC_x.y` in the binary. The names of versioned symbols contain these.
 fn newest_glibc(binary: &[u8]) -> (u32, u32) {
     const PREFIX: &[u8] = b"GLIBC_";
     let versions = binary.windows(PREFIX.len()).enumerate().filter(|(_, window)| *window == PREFIX);
@@ -217,7 +192,7 @@ mod tests {
     fn a_binary_that_would_not_start_is_refused() {
         let mut elf = b"\x7fELF".to_vec();
         elf.resize(18, 0);
-        elf.extend(Arch::Arm64.machine().to_le_bytes());
+        elf.extend(Arch::Arm64.target().1.to_le_bytes());
         elf.extend(b"GLIBC_2.34\0");
         assert!(check(&elf, Arch::Arm64).is_ok());
         assert!(check(&elf, Arch::X86_64).is_err());

@@ -1,5 +1,5 @@
-//! `cargo xtask schemathesis`: a real server, asked thousands of made-up requests, and its answers compared with what it
-//! says of itself.
+//! `cargo xtask schemathesis`: sends thousands of generated requests to a real server and compares its answers with its
+//! OpenAPI description.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -10,13 +10,13 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result};
 
 use crate::binaries::Binaries;
-use crate::demo::Running;
-use crate::project::{install_tools, root, run as checked};
+use crate::project::{Running, root, run as checked};
+use crate::venv::install_tools;
 
 const FOLDER: &str = "xtask/schemathesis";
 /// Jobs that any worker may claim, so that most claims get one.
 const JOBS: usize = 500;
-/// That the description is one, by the standard's own schema.
+/// Checks the description against the schema of the OpenAPI standard.
 const VALIDATE: &str = "
 import sys, requests, openapi_spec_validator
 openapi_spec_validator.validate(requests.get(sys.argv[1], timeout=10).json())
@@ -27,19 +27,19 @@ pub fn run() -> Result<()> {
     check(&Binaries::build()?)
 }
 
-/// Fails on any answer 500, and on any that isn't described. `schemathesis.toml` says what is asked.
+/// Fails on any answer 500, and on any that isn't described. `schemathesis.toml` configures the requests.
 pub fn check(binaries: &Binaries) -> Result<()> {
-    let tools = install_tools("schemathesis", &format!("{FOLDER}/requirements.txt"))?.join("bin");
+    let tools = install_tools("schemathesis", &format!("{FOLDER}/requirements.txt"))?;
     let wfg = binaries.path("wfg")?;
     let folder = tempfile::tempdir()?;
     let (_server, url) = serve(wfg, folder.path())?;
     give_work(wfg, &url, folder.path())?;
     let description = format!("{url}/api/openapi.json");
-    checked(Command::new(tools.join("python")).args(["-c", VALIDATE, &description]))?;
+    checked(Command::new(tools.program("python")).args(["-c", VALIDATE, &description]))?;
     let config = root().join(FOLDER).canonicalize()?;
-    let mut schemathesis = Command::new(tools.join("schemathesis"));
+    let mut schemathesis = Command::new(tools.program("schemathesis"));
     schemathesis.arg("--config-file").arg(config.join("schemathesis.toml")).args(["run", &description]);
-    // What it writes goes to the temporary folder.
+    // It writes its files to the temporary folder.
     schemathesis
         .env("SCHEMATHESIS_HOOKS", "hooks")
         .env("PYTHONPATH", config)
@@ -48,7 +48,7 @@ pub fn check(binaries: &Binaries) -> Result<()> {
     checked(&mut schemathesis)
 }
 
-/// Starts a server on a free port, with nothing in it; the handle ends it.
+/// Starts an empty server on a free port. Dropping the handle ends it.
 fn serve(wfg: &Path, folder: &Path) -> Result<(Running, String)> {
     let mut serve = Command::new(wfg);
     serve.args(["serve", "--listen", "127.0.0.1:0"]).current_dir(folder).stdin(Stdio::null()).stdout(Stdio::piped());

@@ -1,4 +1,4 @@
-//! `cargo xtask test`: every check and test, and what served each.
+//! `cargo xtask test`: every check and test, and the part that each ran on.
 //!
 //! First two lanes side by side: one installs tools and checks what needs no build, the other builds. Then three lanes run
 //! the tests: in processes of this machine, on `LocalStack` and on `MiniStack`.
@@ -7,14 +7,15 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Error, Result};
+use clap::ValueEnum;
 
 use crate::binaries::{Binaries, FEATURES};
 use crate::cloud::Cloud;
-use crate::emulator::{self, Kind};
+use crate::emulator::Kind;
 use crate::lanes::{Lane, Part, side_by_side};
 use crate::project::{cache, cargo, root, run as checked};
-use crate::{demo, deny, foreign, package, schemathesis, security, simulator, tests, unused};
+use crate::{demo, dependencies, foreign, package, schemathesis, security, simulator, tests};
 
 /// The lane that installs tools, and checks what needs no build.
 const TOOLS: &str = "tools";
@@ -42,18 +43,18 @@ pub fn run(quick: bool) -> Result<bool> {
     Ok(all_passed)
 }
 
-/// An empty folder for what the parts print.
+/// An empty folder for the output of the parts.
 fn logs() -> Result<PathBuf> {
     let folder = cache()?.join("logs").join(std::process::id().to_string());
     if folder.exists() {
         std::fs::remove_dir_all(&folder)?;
     }
     std::fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
-    println!("What each part prints is in {}.", folder.display());
+    println!("The output of each part is in {}.", folder.display());
     Ok(folder)
 }
 
-/// Written by the lane that builds, read by those that test.
+/// The list of artifacts: the lane that builds writes it, the lanes that test read it.
 fn list_of_binaries(logs: &Path) -> PathBuf {
     logs.join("binaries.json")
 }
@@ -65,20 +66,23 @@ pub fn lane(name: &str, logs: &Path) -> Result<()> {
         TOOLS => tools(&mut lane),
         BUILD => build(&mut lane, logs),
         LOCAL => local(&mut lane, &Binaries::load(&list_of_binaries(logs))?),
-        emulator => on_cloud(&mut lane, emulator.parse()?, &Binaries::load(&list_of_binaries(logs))?),
+        emulator => {
+            let kind = Kind::from_str(emulator, false).map_err(Error::msg)?;
+            on_cloud(&mut lane, kind, &Binaries::load(&list_of_binaries(logs))?);
+        }
     }
     Ok(())
 }
 
 fn tools(lane: &mut Lane) {
     lane.part("formatting", "rustfmt", || cargo(&["fmt", "--all", "--check"], &[]));
-    lane.part("unused dependencies", "cargo-shear", unused::check);
-    lane.noted("dependencies", "cargo-deny", deny::check);
+    lane.part("unused dependencies", "cargo-shear", dependencies::unused);
+    lane.noted("dependencies", "cargo-deny", dependencies::deny);
     lane.part("template", "cfn-lint", package::lint_template);
     lane.part("packages for workers in other languages", "Debian", foreign::install_packages);
     lane.part("the published worker", "crates.io", foreign::install_worker);
-    lane.part("LocalStack's plugins", &Kind::LocalStack.to_string(), test_plugins);
-    lane.part("what MiniStack is taught", &Kind::MiniStack.to_string(), test_ministack);
+    lane.part("LocalStack's plugins", Kind::LocalStack.title(), test_plugins);
+    lane.part("MiniStack's patches", Kind::MiniStack.title(), test_ministack);
 }
 
 fn build(lane: &mut Lane, logs: &Path) {
@@ -94,7 +98,7 @@ fn build(lane: &mut Lane, logs: &Path) {
     });
     lane.part("doc tests", "rustdoc", || tests::run_doc_tests(&FEATURES));
     lane.part("10,000 simulated worlds", "the simulator", || simulator::run(&["--seeds", "10000"]));
-    lane.part("planted bugs are found", "the simulator", || simulator::run(&["--bugs"]));
+    lane.part("planted bugs", "the simulator", || simulator::run(&["--bugs"]));
 }
 
 fn local(lane: &mut Lane, binaries: &Binaries) {
@@ -108,33 +112,33 @@ fn local(lane: &mut Lane, binaries: &Binaries) {
 /// The end-to-end suite and the demo, from an empty cloud.
 fn on_cloud(lane: &mut Lane, kind: Kind, binaries: &Binaries) {
     let name = |what: &str| format!("{what} on {}", kind.name());
-    let served_by = kind.to_string();
+    let served_by = kind.title();
     let mut cloud = None;
-    lane.part(&name("deployment"), &served_by, || {
+    lane.part(&name("deployment"), served_by, || {
         cloud = Some(Cloud::start(kind, binaries)?);
         Ok(())
     });
     let Some(cloud) = cloud else { return };
-    lane.part(&name("ports"), &served_by, || tests::own_tables(&cloud, binaries, "ports", &[]));
+    lane.part(&name("ports"), served_by, || tests::own_tables(&cloud, binaries, "ports", &[]));
     match kind {
         Kind::LocalStack => {
-            lane.part(&name("selected end-to-end tests"), &served_by, || tests::end_to_end_selected(&cloud, binaries));
+            lane.part(&name("selected end-to-end tests"), served_by, || tests::end_to_end_selected(&cloud, binaries));
         }
         Kind::MiniStack => {
-            lane.part(&name("end-to-end suite"), &served_by, || tests::end_to_end(&cloud, binaries));
-            lane.part(&name("end-to-end tests that run alone"), &served_by, || {
+            lane.part(&name("end-to-end suite"), served_by, || tests::end_to_end(&cloud, binaries));
+            lane.part(&name("end-to-end tests that run alone"), served_by, || {
                 tests::end_to_end_alone(&cloud, binaries)
             });
-            lane.part(&name("one fault at every call"), &served_by, || {
+            lane.part(&name("one fault at every call"), served_by, || {
                 tests::own_tables(&cloud, binaries, "faults", &[])
             });
         }
     }
-    lane.part(&name("demo"), &served_by, || demo::show(&cloud, binaries));
-    lane.part(&name("demo of security"), &served_by, || security::show(&cloud, binaries));
+    lane.part(&name("demo"), served_by, || demo::show(&cloud, binaries));
+    lane.part(&name("demo of security"), served_by, || security::show(&cloud, binaries));
     if kind == Kind::MiniStack {
         // Last: it leaves a message in the dead-letter queue of the stream.
-        lane.part(&name("roles"), &served_by, || try_roles(&cloud));
+        lane.part(&name("roles"), served_by, || try_roles(&cloud));
     }
     if !lane.all_passed() {
         eprintln!("{}", cloud.emulator.log_tail());
@@ -142,9 +146,9 @@ fn on_cloud(lane: &mut Lane, kind: Kind, binaries: &Binaries) {
     cloud.emulator.stop();
 }
 
-/// Prints what passed, how long it took, and last the count. Returns whether all passed.
+/// Prints the result and time of each part, and last the count. Returns whether all passed.
 fn summary(parts: &[Part], secs: f64) -> bool {
-    println!("\nWhat served in AWS's place is named; nothing here ran on AWS.");
+    println!("\nNothing here ran on AWS: an emulator stood in for it.");
     println!("MiniStack lets each function do what its role allows; LocalStack lets all do everything.\n");
     for part in parts {
         let result = if part.passed { "passed" } else { "FAILED" };
@@ -172,11 +176,11 @@ fn lint(targets: &[&str], features: &[&str]) -> Result<()> {
 }
 
 fn test_ministack() -> Result<()> {
-    let mut python = Command::new(emulator::install(Kind::MiniStack)?.program("python"));
+    let mut python = Command::new(Kind::MiniStack.install()?.program("python"));
     checked(python.args(["-m", "unittest", "discover", "-s", "localstack/ministack"]).current_dir(root()))
 }
 
 fn test_plugins() -> Result<()> {
-    let mut python = Command::new(emulator::install(Kind::LocalStack)?.program("python"));
+    let mut python = Command::new(Kind::LocalStack.install()?.program("python"));
     checked(python.args(["-m", "unittest", "discover", "-s", "localstack/plugins/tests"]).current_dir(root()))
 }

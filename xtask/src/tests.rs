@@ -25,7 +25,7 @@ fn suite(binaries: &Binaries) -> Result<&Binary> {
     binaries.test("workflow-graph-tests", "e2e")
 }
 
-/// Runs every test binary. Those that want an emulator pass over what they can't test without one.
+/// Runs every test binary. Tests that need an emulator are skipped without one.
 pub fn run_all(binaries: &Binaries) -> Result<()> {
     let worker = published_worker()?;
     let left: Mutex<VecDeque<&Binary>> = Mutex::new(binaries.tests().collect());
@@ -56,7 +56,7 @@ fn printed(output: &Output) -> String {
     [output.stdout.as_slice(), &output.stderr].map(String::from_utf8_lossy).concat()
 }
 
-/// The lines that count.
+/// The result lines of a test binary.
 fn results(text: &str) -> String {
     text.lines().filter(|line| line.starts_with("test result: ")).collect::<Vec<_>>().join("\n")
 }
@@ -103,15 +103,8 @@ fn run_suite(binaries: &Binaries, arguments: &[&str], variables: &[(&str, &str)]
 
 /// A test of the ports, on tables of its own.
 pub fn own_tables(cloud: &Cloud, binaries: &Binaries, test: &str, more: &[(&str, &str)]) -> Result<()> {
-    let endpoint = cloud.emulator.endpoint();
-    let variables = [
-        ("WFG_TEST_AWS", endpoint),
-        ("AWS_ENDPOINT_URL", endpoint),
-        ("AWS_REGION", "us-east-1"),
-        ("AWS_ACCESS_KEY_ID", "test"),
-        ("AWS_SECRET_ACCESS_KEY", "test"),
-    ];
-    binaries.test("workflow-graph-aws", test)?.run(&["--nocapture"], &[&variables, more].concat())
+    let variables = [&cloud.emulator.variables()[..], &[("WFG_TEST_AWS", cloud.emulator.endpoint())], more].concat();
+    binaries.test("workflow-graph-aws", test)?.run(&["--nocapture"], &variables)
 }
 
 /// The variable that names the published worker to the end-to-end suite.

@@ -9,14 +9,15 @@ use std::time::Duration;
 
 use anyhow::Context;
 
-use super::{Kind, Venv};
+use super::Kind;
 use crate::project::root;
+use crate::venv::Venv;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// The first request loads the service.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// A port that nothing listens on now.
+/// A port on which no process listens now.
 pub fn free_port() -> anyhow::Result<u16> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free port")?;
     Ok(listener.local_addr()?.port())
@@ -24,7 +25,7 @@ pub fn free_port() -> anyhow::Result<u16> {
 
 /// The command that runs an emulator on `port`, with all its files in `directory`.
 ///
-/// It gets none of the caller's environment but `PATH`, so that neither its settings nor its credentials reach the
+/// Of the caller's environment it gets only `PATH`, so that the caller's settings and credentials don't reach the
 /// emulator or the functions.
 pub fn command(kind: Kind, venv: &Venv, port: u16, directory: &Path, log: &Path) -> anyhow::Result<Command> {
     let temporary = directory.join("tmp");
@@ -67,10 +68,10 @@ fn localstack_environment(command: &mut Command, port: u16, directory: &Path) {
         .env("SQS_ENDPOINT_STRATEGY", "path")
         // It would refuse the template for its HTTP API, although the stack's condition leaves that out.
         .env("CFN_IGNORE_UNSUPPORTED_RESOURCE_TYPES", "1")
-        // Looks for stream records and messages often, also after a quiet while; by default up to 10 s apart.
+        // The interval of polling streams and queues. The default grows to 10 s while they are empty.
         .env("LAMBDA_EVENT_SOURCE_MAPPING_POLL_INTERVAL_SEC", "0.2")
         .env("LAMBDA_EVENT_SOURCE_MAPPING_MAX_BACKOFF_ON_EMPTY_POLL_SEC", "0.5")
-        // Nothing from or to the vendor, and no name server.
+        // No connection to the vendor, and no name server.
         .env("ACTIVATE_PRO", "0")
         .env("LOCALSTACK_ACKNOWLEDGE_ACCOUNT_REQUIREMENT", "1")
         .env("SKIP_SSL_CERT_DOWNLOAD", "1")
@@ -84,12 +85,12 @@ fn ministack_environment(command: &mut Command, port: u16) {
         .env("GATEWAY_PORT", port.to_string())
         // Functions inherit it; without it they would call AWS.
         .env("AWS_ENDPOINT_URL", format!("http://127.0.0.1:{port}"))
-        // Each function may do what its role allows. The credentials `test` are the account's own, and may do all.
+        // Each function may do what its role allows. The credentials `test` are the account's root, and may do everything.
         .env("AUTH", "true")
         .env("IOT_MTLS_ENABLED", "0");
 }
 
-/// Whether `DynamoDB` lists its tables: a health check may answer before anything works.
+/// Whether `DynamoDB` lists its tables. A health check may answer before the services work.
 pub fn answers(port: u16) -> bool {
     list_tables(port).is_ok_and(|answer| answer.starts_with("HTTP/1.1 200") && answer.contains("TableNames"))
 }

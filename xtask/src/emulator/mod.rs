@@ -4,22 +4,19 @@
 
 mod launch;
 mod process;
-mod venv;
 
-use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::str::FromStr;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 
-#[cfg(test)]
-use crate::project::root;
+use clap::ValueEnum;
+
+use crate::venv::{Contents, Venv};
 use process::GuardedProcess;
-pub use venv::{Venv, install};
 
 const START_TIMEOUT: Duration = Duration::from_secs(90);
 /// Another program may take the port before the emulator does.
@@ -27,19 +24,17 @@ const START_ATTEMPTS: u32 = 3;
 const LOG_TAIL_LINES: usize = 40;
 
 /// Which emulator.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "lower")]
 pub enum Kind {
-    /// `LocalStack`, with a REST API in front of the functions.
+    /// With a REST API in front of the functions.
     LocalStack,
-    /// `MiniStack`, with an HTTP API in front of the functions.
+    /// With an HTTP API in front of the functions.
     MiniStack,
 }
 
 impl Kind {
-    /// Every emulator.
-    pub const ALL: [Self; 2] = [Self::LocalStack, Self::MiniStack];
-
-    /// What the command line and file names call it.
+    /// Its name on the command line and in file names.
     pub fn name(self) -> &'static str {
         match self {
             Self::LocalStack => "localstack",
@@ -47,35 +42,24 @@ impl Kind {
         }
     }
 
-    /// What people call it.
-    fn title(self) -> &'static str {
+    /// Its name and version.
+    pub fn title(self) -> &'static str {
         match self {
             Self::LocalStack => "LocalStack 4.12.0",
             Self::MiniStack => "MiniStack 1.5.33",
         }
     }
-}
 
-impl fmt::Display for Kind {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.pad(self.title())
+    /// Installs the emulator and the AWS command line, unless they are there.
+    pub fn install(self) -> anyhow::Result<Venv> {
+        let requirements = &format!("localstack/requirements-{}.txt", self.name());
+        let package = (self == Self::LocalStack).then_some(("localstack/plugins", "host_mode"));
+        Contents { name: self.name(), requirements, complete: true, package }.install()
     }
 }
 
-impl FromStr for Kind {
-    type Err = anyhow::Error;
-
-    fn from_str(name: &str) -> anyhow::Result<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|kind| kind.name() == name)
-            .with_context(|| format!("no emulator is called {name:?}; there are localstack and ministack"))
-    }
-}
-
-/// A running emulator; dropping it ends it, the functions it runs, and its files.
-///
-/// So does the death of this process, by whatever signal.
+/// A running emulator. Dropping it ends it and its functions, and removes its files. So does the death of this process, by
+/// any signal.
 pub struct Emulator {
     kind: Kind,
     venv: Venv,
@@ -86,15 +70,11 @@ pub struct Emulator {
 }
 
 /// Starts an emulator and waits until it answers.
-pub fn start(kind: Kind, venv: &Venv) -> anyhow::Result<Emulator> {
-    start_with(kind, venv, &[])
-}
-
-/// Like [`start`], with more settings in the emulator's environment.
-pub fn start_with(kind: Kind, venv: &Venv, settings: &[(&str, &str)]) -> anyhow::Result<Emulator> {
+pub fn start(kind: Kind) -> anyhow::Result<Emulator> {
+    let venv = kind.install()?;
     let mut attempt = 1;
     loop {
-        match try_to_start(kind, venv, settings) {
+        match try_to_start(kind, &venv) {
             Err(error) if attempt < START_ATTEMPTS && port_was_taken(&error) => attempt += 1,
             result => return result,
         }
@@ -105,12 +85,11 @@ fn port_was_taken(error: &anyhow::Error) -> bool {
     format!("{error:#}").to_lowercase().contains("already in use")
 }
 
-fn try_to_start(kind: Kind, venv: &Venv, settings: &[(&str, &str)]) -> anyhow::Result<Emulator> {
+fn try_to_start(kind: Kind, venv: &Venv) -> anyhow::Result<Emulator> {
     let directory = tempfile::Builder::new().prefix(&format!("workflow-graph-{}-", kind.name())).tempdir()?;
     let log = directory.path().join("emulator.log");
     let port = launch::free_port()?;
     let mut command = launch::command(kind, venv, port, directory.path(), &log)?;
-    command.envs(settings.iter().copied());
     let process = GuardedProcess::spawn(&mut command, directory.path())?;
     let mut emulator = Emulator {
         kind,
@@ -135,7 +114,7 @@ impl Emulator {
         self.kind
     }
 
-    /// What it and, on `MiniStack`, the functions print.
+    /// The output of the emulator and, on `MiniStack`, of the functions.
     pub fn log_path(&self) -> &Path {
         &self.log
     }
@@ -150,7 +129,17 @@ impl Emulator {
         self.venv.program(name)
     }
 
-    /// Has a program that speaks to AWS speak to it, with nothing else in its environment.
+    /// The variables that make a program use this emulator as AWS.
+    pub fn variables(&self) -> [(&'static str, &str); 4] {
+        [
+            ("AWS_ENDPOINT_URL", &self.endpoint),
+            ("AWS_REGION", "us-east-1"),
+            ("AWS_ACCESS_KEY_ID", "test"),
+            ("AWS_SECRET_ACCESS_KEY", "test"),
+        ]
+    }
+
+    /// Makes a program use this emulator as AWS, with nothing else of the caller's environment but `PATH`.
     pub fn credentials<'a>(&self, command: &'a mut Command) -> &'a mut Command {
         let kept: Vec<_> =
             command.get_envs().filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned()))).collect();
@@ -159,10 +148,7 @@ impl Emulator {
             .envs(kept)
             .envs(std::env::var_os("PATH").map(|path| ("PATH", path)))
             .env("HOME", &self.directory)
-            .env("AWS_ENDPOINT_URL", &self.endpoint)
-            .env("AWS_ACCESS_KEY_ID", "test")
-            .env("AWS_SECRET_ACCESS_KEY", "test")
-            .env("AWS_REGION", "us-east-1")
+            .envs(self.variables())
             .env("AWS_DEFAULT_REGION", "us-east-1")
             .env("AWS_CONFIG_FILE", "/dev/null")
             .env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
@@ -177,7 +163,7 @@ impl Emulator {
             output.status.success(),
             "aws {} on {}: {}\n{}",
             arguments.join(" "),
-            self.kind,
+            self.kind.title(),
             output.status,
             String::from_utf8_lossy(&output.stderr)
         );
@@ -198,16 +184,17 @@ impl Emulator {
         let started = Instant::now();
         while !launch::answers(port) {
             if let Some(status) = self.process.exited()? {
-                bail!("{} ended at its start: {status}\n{}", self.kind, self.log_tail());
+                bail!("{} ended at its start: {status}\n{}", self.kind.title(), self.log_tail());
             }
             if started.elapsed() > START_TIMEOUT {
-                bail!("{} doesn't answer after {START_TIMEOUT:?}\n{}", self.kind, self.log_tail());
+                bail!("{} doesn't answer after {START_TIMEOUT:?}\n{}", self.kind.title(), self.log_tail());
             }
             sleep(Duration::from_millis(50));
         }
         Ok(())
     }
 
+    /// The last lines of the log.
     pub fn log_tail(&self) -> String {
         let log = fs::read(&self.log).unwrap_or_default();
         let log = String::from_utf8_lossy(&log);
@@ -219,22 +206,15 @@ impl Emulator {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::project::root;
 
     #[test]
     fn the_version_in_the_title_is_the_pinned_one() {
         for (kind, package) in [(Kind::LocalStack, "localstack-core"), (Kind::MiniStack, "ministack")] {
             let file = root().join("localstack").join(format!("requirements-{}.txt", kind.name()));
-            let version = kind.to_string().rsplit(' ').next().unwrap().to_owned();
+            let version = kind.title().rsplit(' ').next().unwrap();
             let pin = format!("{package}=={version}");
             assert!(fs::read_to_string(file).unwrap().lines().any(|line| line == pin), "{pin}");
         }
-    }
-
-    #[test]
-    fn an_emulator_is_found_by_its_name_only() {
-        for kind in Kind::ALL {
-            assert_eq!(kind.name().parse::<Kind>().unwrap(), kind);
-        }
-        assert!("LocalStack".parse::<Kind>().is_err());
     }
 }

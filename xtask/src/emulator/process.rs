@@ -1,4 +1,4 @@
-//! A process that is gone, with everything it started, when its owner drops it or dies.
+//! A process that ends, with everything it started, when its owner drops it or dies.
 
 use std::io::Write;
 use std::os::unix::process::CommandExt;
@@ -13,8 +13,8 @@ const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 /// A process in a group of its own, and the shell script that ends the group.
 ///
-/// A group of its own keeps the terminal's ctrl-C away from the process, so that the owner decides about its
-/// end. The script, in a third group, notices the owner's death by the end of its standard input.
+/// In a group of its own the process doesn't receive the terminal's ctrl-C, so the owner decides when it ends. The script,
+/// in a third group, detects the owner's death by the end of its standard input.
 pub struct GuardedProcess {
     process: Child,
     guard: Child,
@@ -45,12 +45,12 @@ impl GuardedProcess {
         }
     }
 
-    /// The number of the process and of its group.
+    /// The process id, which is also the id of the group.
     pub fn id(&self) -> u32 {
         self.process.id()
     }
 
-    /// How the process ended, if it did by itself.
+    /// The exit status, if the process has ended by itself.
     pub fn exited(&mut self) -> anyhow::Result<Option<ExitStatus>> {
         Ok(self.process.try_wait()?)
     }
@@ -70,12 +70,12 @@ impl GuardedProcess {
 impl Drop for GuardedProcess {
     fn drop(&mut self) {
         drop(self.guard.stdin.take());
-        // Until the status of the process is taken, its group doesn't count as empty for the guard.
+        // Until the process is reaped, its group isn't empty for the guard.
         while let Ok(None) = self.guard.try_wait() {
             let _ = self.process.try_wait();
             sleep(POLL_INTERVAL);
         }
-        // Does nothing, unless the guard failed.
+        // Has an effect only if the guard failed.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
@@ -141,7 +141,7 @@ mod tests {
     #[test]
     fn the_owners_death_ends_the_process() {
         let (mut process, directory, pids) = start("");
-        // What the kernel does when the owner is killed, and nothing of what `drop` does besides.
+        // This is what the kernel does when the owner is killed; `drop` does more.
         drop(process.guard.stdin.take());
         process.process.wait().unwrap();
         assert!(becomes_true(|| !directory.exists()));
