@@ -13,39 +13,39 @@ use crate::program::signal;
 /// A random number from `least` to `most`.
 ///
 /// # Panics
-/// If there is no randomness.
+/// If the system has no randomness.
 #[must_use]
 pub fn between(least: u64, most: u64) -> u64 {
     least + getrandom::u64().expect("randomness") % (most - least + 1)
 }
 
-/// A request to each function that has routes, which changes nothing.
+/// A request to each function with routes. None of them changes anything.
 const ONE_OF_EACH: [(&str, &str); 4] = [
     ("POST", "/api/workflows"),
     ("POST", "/api/jobs/claim"),
     ("POST", "/api/jobs/nothing-there/heartbeat"),
     ("GET", "/api/pools"),
 ];
-/// Answers in a row after which a function is trusted: while it changes to another configuration, an emulator may answer 502.
+/// Good answers in a row before a function is used: during a change of configuration an emulator may answer 502.
 const CALM: usize = 10;
 
 /// Services that functions call through [`FaultProxy`].
 const SERVICES: [&str; 3] = ["DYNAMODB", "SQS", "S3"];
 
-/// Chaos times for the functions of an emulator: their calls go wrong, their processes are killed, and messages of the
-/// queue of long work are deleted.
+/// Chaos on the functions of an emulator: their calls fail, their processes are killed, and messages of the queue of batch
+/// tasks are deleted.
 pub struct Chaos {
     cloud: Cloud,
     emulator: &'static Emulator,
     fault_proxy: FaultProxy,
-    /// What the functions were configured with.
+    /// The original configuration of the functions.
     before: Vec<(String, Value)>,
     killed: usize,
     deleted: usize,
 }
 
 impl Chaos {
-    /// Has the functions call AWS by way of [`FaultProxy`] from now on.
+    /// Makes the functions call AWS through [`FaultProxy`].
     pub async fn begin(cloud: &Cloud, emulator: &'static Emulator) -> Self {
         let fault_proxy = FaultProxy::start(emulator.endpoint()).await;
         let mut before = Vec::new();
@@ -61,7 +61,7 @@ impl Chaos {
         Self { cloud: cloud.clone(), emulator, fault_proxy, before, killed: 0, deleted: 0 }
     }
 
-    /// Goes on until it is dropped.
+    /// Kills and deletes until it is dropped.
     pub async fn go_on(&mut self) {
         let http = self.cloud.http.clone();
         let queue = self.emulator.queue(&http, &format!("{}-batches", self.emulator.stack())).await;
@@ -70,13 +70,13 @@ impl Chaos {
             match between(0, 9) {
                 0..4 => self.killed += usize::from(kill_a_function(self.emulator).await),
                 4..7 => self.deleted += usize::from(self.emulator.receive_at_once(&http, &queue).await.is_some()),
-                // The clock's minute is shorter here.
+                // The sweep runs more often than once a minute here.
                 _ => self.emulator.sweep_if_it_can(&http).await,
             }
         }
     }
 
-    /// Leaves the functions as they were, and tells what was done to them.
+    /// Restores the functions, and prints the counts of faults.
     pub async fn end(self) -> String {
         for (function, variables) in &self.before {
             self.emulator.set_variables(&self.cloud.http, function, variables).await;
@@ -104,14 +104,14 @@ impl Chaos {
         )
     }
 
-    /// Functions killed, messages deleted, and calls done wrong by.
+    /// Counts of killed functions and deleted messages, and of faults in calls.
     #[must_use]
     pub fn counts(&self) -> [usize; 3] {
         [self.killed, self.deleted, self.fault_proxy.wronged()]
     }
 }
 
-/// Kills a process that runs one of the stack's functions. Whether there was one.
+/// Kills a process that runs one of the stack's functions. Returns whether there was one.
 async fn kill_a_function(emulator: &Emulator) -> bool {
     let processes = processes_of(emulator);
     if processes.is_empty() {

@@ -19,53 +19,53 @@ use crate::run::Run;
 use crate::target::{Target, target};
 use crate::worker::Worker;
 
-/// Jobs without labels may go to any worker that isn't exclusive, also to another test's. Tests with such workers share
-/// this lock, and a test with such jobs holds it alone.
+/// Any worker that isn't exclusive may take a job without labels, also another test's worker. Tests with such workers share
+/// this lock, and a test with such jobs locks it exclusively.
 static UNLABELLED_JOBS: RwLock<()> = RwLock::const_new(());
 
-/// Held by a test until it ends.
+/// A lock until the end of a test.
 enum Turn {
     Shared { _guard: RwLockReadGuard<'static, ()> },
     Alone { _guard: RwLockWriteGuard<'static, ()> },
 }
 
-/// The target, with a label that no other test has. Clones are the same.
+/// The target, with a label that no other test has. Clones share the label.
 #[derive(Clone)]
 pub struct Cloud {
-    /// Typed calls.
+    /// The client for typed calls.
     pub client: Client,
-    /// This test's own.
+    /// This test's label.
     pub label: String,
-    /// For raw requests, and for what isn't the API.
+    /// For raw requests, and for services other than the API.
     pub http: reqwest::Client,
     url: String,
     authorization: Option<String>,
     target: Option<&'static Target>,
-    /// One that no other test uses.
+    /// A label that no other test uses.
     own: Option<Arc<Server>>,
     turn: Option<Arc<Turn>>,
 }
 
 impl Cloud {
-    /// The target, or a server in this process if there is none.
+    /// Connects to the target, or to a server in this process if no target is set.
     #[must_use]
     pub fn connect() -> Self {
         Self::of(&target().url, Some(target()), None)
     }
 
-    /// As [`Self::connect`], for a test whose workers aren't exclusive: no other test has jobs without labels meanwhile.
+    /// Like [`Self::connect`], for a test whose workers aren't exclusive. Meanwhile no other test has jobs without labels.
     pub async fn connect_with_open_workers() -> Self {
         let turn = Turn::Shared { _guard: UNLABELLED_JOBS.read().await };
         Self { turn: Some(Arc::new(turn)), ..Self::connect() }
     }
 
-    /// As [`Self::connect`], for a test that has jobs without labels: no other test has workers that take them meanwhile.
+    /// Like [`Self::connect`], for a test with jobs without labels. Meanwhile no other test has workers that could take them.
     pub async fn connect_with_unlabelled_jobs() -> Self {
         let turn = Turn::Alone { _guard: UNLABELLED_JOBS.write().await };
         Self { turn: Some(Arc::new(turn)), ..Self::connect() }
     }
 
-    /// A server in this process that no other test uses, whatever the target is.
+    /// Starts a server in this process for this test alone, whatever the target is.
     ///
     /// # Panics
     /// If no port is free.
@@ -94,20 +94,20 @@ impl Cloud {
         }
     }
 
-    /// Where the API is, with the password that it asks for.
+    /// The address of the API, with its password.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// As [`Self::url`], for who has another password, or none.
+    /// Like [`Self::url`], with another password, or none.
     #[must_use]
     pub fn url_for(&self, token: Option<&str>) -> String {
         let bare = self.client.server_url();
         token.map_or_else(|| bare.to_owned(), |token| with_token(bare, token))
     }
 
-    /// Another way to the target, with the same password.
+    /// Another address of the target, such as a proxy's, with the same password.
     #[must_use]
     pub fn url_through(&self, url: &str) -> String {
         let password = self.url.split_once("://").and_then(|(_, rest)| rest.rsplit_once('@'));
@@ -115,18 +115,18 @@ impl Cloud {
         url.replacen("://", &format!("://{password}"), 1)
     }
 
-    /// A token of this test's, that names these labels, separated by commas.
+    /// Creates a token with these labels, separated by commas.
     ///
     /// # Panics
-    /// If it can't be made.
+    /// If it can't be created.
     pub async fn token(&self, name: &str, scopes: &[Scope], labels: &str) -> String {
         self.token_like(name, scopes, labels, |token| token).await
     }
 
-    /// As [`Self::token`], with more said of it.
+    /// Like [`Self::token`], with more fields of the request.
     ///
     /// # Panics
-    /// If it can't be made.
+    /// If it can't be created.
     pub async fn token_like(
         &self,
         name: &str,
@@ -148,19 +148,19 @@ impl Cloud {
         self.client.create_token(&like(token)).await.expect("made").token
     }
 
-    /// A name that no other test's token has.
+    /// A token name that no other test uses.
     ///
     /// # Panics
-    /// If it isn't one.
+    /// If it isn't a valid name.
     #[must_use]
     pub fn token_name(&self, name: &str) -> TokenName {
         TokenName::new(format!("{}-{name}", self.label)).expect("a name")
     }
 
-    /// Keeps a secret of this test's, or replaces it; its name.
+    /// Creates or replaces a secret of this test. Returns its name.
     ///
     /// # Panics
-    /// If it can't be kept.
+    /// If it can't be stored.
     pub async fn secret(&self, name: &str, value: &str) -> SecretName {
         let name = SecretName::new(format!("{}_{name}", self.label)).expect("a name");
         match self.target.expect("the target has secrets") {
@@ -176,14 +176,14 @@ impl Cloud {
         name
     }
 
-    /// The same target, asked by who has another token, or none.
+    /// The same target for a caller with another token, or none.
     #[must_use]
     pub fn seen_by(&self, token: Option<&str>) -> Self {
         let other = Self::of(&self.url_for(token), self.target, self.own.clone());
         Self { label: self.label.clone(), turn: self.turn.clone(), ..other }
     }
 
-    /// Whether the target's state is in AWS, or what stands for it.
+    /// Whether the target's state is in AWS or an emulator.
     #[must_use]
     pub fn on_aws(&self) -> bool {
         self.own.is_none() && self.target.is_some_and(|target| target.on_aws)
@@ -195,7 +195,7 @@ impl Cloud {
         self.target.and_then(|target| target.emulator.as_ref())
     }
 
-    /// The text with this test's label in it.
+    /// Replaces `{label}` in the text by this test's label.
     #[must_use]
     pub fn fill(&self, text: &str) -> String {
         text.replace("{label}", &self.label)
@@ -206,7 +206,7 @@ impl Cloud {
         self.submit_with(definition, true, None).await
     }
 
-    /// Submits a definition in YAML; `run` starts it, `key` lets the call be repeated.
+    /// Submits a definition in YAML. `run` starts it; `key` is the idempotency key.
     ///
     /// # Panics
     /// If it is refused.
@@ -216,33 +216,33 @@ impl Cloud {
         self.run(workflow.id)
     }
 
-    /// The text as it is submitted: with this test's label, and a name.
+    /// The text as it is submitted: with this test's label and a name.
     #[must_use]
     pub fn definition(&self, text: impl AsRef<str>) -> String {
         let text = self.fill(text.as_ref());
         if text.starts_with("name:") { text } else { format!("name: {}\n{text}", self.label) }
     }
 
-    /// A workflow that is there already.
+    /// A workflow that exists already.
     #[must_use]
     pub fn run(&self, id: protocol::WorkflowId) -> Run {
         Run::new(self.clone(), id)
     }
 
-    /// A worker with this test's label, exclusive, with leases of ten minutes, that speaks only when told to.
+    /// An exclusive worker with this test's label and leases of ten minutes. It makes only the calls that the test makes.
     #[must_use]
     pub fn worker(&self, name: &str) -> Worker {
         Worker::new(self.clone(), name)
     }
 
-    /// Has lost timers looked for, as the clock does every minute. In one process none can be lost.
+    /// Runs the sweep for lost timers, as the schedule does every minute. In one process no timer can be lost.
     pub async fn sweep(&self) {
         if let Some(emulator) = self.emulator() {
             emulator.sweep(&self.http).await;
         }
     }
 
-    /// Sends a request as it is; a content type of `""` is none.
+    /// Sends a request as it is. `""` means no content type.
     pub async fn send(&self, method: &str, path: &str, content_type: &str, body: impl Into<Vec<u8>>) -> Answer {
         let headers: &[(&str, &str)] = if content_type.is_empty() { &[] } else { &[("content-type", content_type)] };
         self.send_with(method, path, headers, body).await
@@ -274,23 +274,23 @@ impl Cloud {
         Answer { status, headers, body }
     }
 
-    /// Reads.
+    /// Sends a GET request.
     pub async fn get(&self, path: &str) -> Answer {
         self.send("GET", path, "", "").await
     }
 
-    /// Sends JSON.
+    /// Sends a request with a JSON body.
     pub async fn post(&self, path: &str, body: Value) -> Answer {
         self.send("POST", path, "application/json", body.to_string()).await
     }
 }
 
-/// A server's address for who has a token.
+/// A server's address with a token in it.
 pub(crate) fn with_token(url: &str, token: &str) -> String {
     url.replacen("://", &format!("://w:{token}@"), 1)
 }
 
-/// An answer, whole.
+/// A complete answer.
 #[derive(Clone, Debug)]
 pub struct Answer {
     /// The HTTP status.
@@ -305,7 +305,7 @@ impl Answer {
     /// The body as JSON.
     ///
     /// # Panics
-    /// If it isn't.
+    /// If it isn't JSON.
     #[must_use]
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
@@ -317,10 +317,10 @@ impl Answer {
         self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
     }
 
-    /// The error that it is.
+    /// The answer as an error.
     ///
     /// # Panics
-    /// If it isn't one, or isn't in the shape that all errors have.
+    /// If it isn't an error in the form that all errors have.
     #[must_use]
     pub fn error(&self) -> Refused {
         let (status, body) = (self.status.as_u16(), self.json());
@@ -331,7 +331,7 @@ impl Answer {
     }
 }
 
-/// A refusal: never with an empty body, always with a word for programs and a text for people.
+/// An error answer. It always has a code for programs and a message for people.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Refused {
     /// The HTTP status.

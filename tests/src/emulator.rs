@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use crate::eventually;
 
-/// Where to invoke functions and read items. Emulators don't check signatures.
+/// The emulator under test. It doesn't check signatures.
 pub struct Emulator {
     endpoint: String,
     expire: String,
@@ -35,17 +35,17 @@ impl Emulator {
         })
     }
 
-    /// The minute's event, now, whatever becomes of it.
+    /// Sends the event of the schedule now, and ignores the result.
     pub(crate) async fn sweep_if_it_can(&self, http: &reqwest::Client) {
         let _ = self.invocation(http, &self.expire, &minute()).send().await;
     }
 
-    /// The minute's event, now.
+    /// Sends the event of the schedule now.
     pub(crate) async fn sweep(&self, http: &reqwest::Client) {
         self.invoke(http, &self.expire, &minute()).await;
     }
 
-    /// Gives the function that reads the stream this batch.
+    /// Invokes the function of the stream with this batch.
     pub async fn stream(&self, http: &reqwest::Client, batch: &Value) -> Value {
         self.invoke(http, &self.schedule, batch).await
     }
@@ -75,24 +75,24 @@ impl Emulator {
         own
     }
 
-    /// Whether a function of this name is of the stack.
+    /// Whether the stack has a function of this name.
     pub(crate) fn owns(&self, function: &str) -> bool {
         function.strip_prefix(&self.stack).is_some_and(|rest| rest.starts_with('-'))
     }
 
-    /// The environment variables that a function is configured with.
+    /// The environment variables of a function.
     pub async fn variables(&self, http: &reqwest::Client, function: &str) -> Value {
         let configuration = self.lambda(http.get(self.configuration(function))).await;
         configuration["Environment"]["Variables"].clone()
     }
 
-    /// Configures a function with these environment variables.
+    /// Sets the environment variables of a function.
     pub async fn set_variables(&self, http: &reqwest::Client, function: &str, variables: &Value) {
         let body = json!({ "Environment": { "Variables": variables } });
         self.lambda(http.put(self.configuration(function)).body(body.to_string())).await;
     }
 
-    /// Waits until a function has the configuration that it was given last.
+    /// Waits until a function uses its latest configuration.
     pub async fn until_updated(&self, http: &reqwest::Client, function: &str) {
         eventually("the function is configured", async || {
             let configuration = self.lambda(http.get(self.configuration(function))).await;
@@ -113,7 +113,7 @@ impl Emulator {
         serde_json::from_str(&body).unwrap_or_else(|error| panic!("{error}: {body}"))
     }
 
-    /// All items of a workflow's current run that tell of its course: its control item, then its jobs.
+    /// The items of a workflow's current run: its control item, then its jobs.
     ///
     /// # Panics
     /// If the table doesn't have them.
@@ -128,7 +128,7 @@ impl Emulator {
         items
     }
 
-    /// Where it answers.
+    /// Its address.
     #[must_use]
     pub fn endpoint(&self) -> &str {
         &self.endpoint
@@ -140,10 +140,10 @@ impl Emulator {
         &self.stack
     }
 
-    /// Keeps a secret for the stack, or replaces it.
+    /// Creates or replaces a secret of the stack.
     ///
     /// # Panics
-    /// If the emulator doesn't take it.
+    /// If the emulator refuses it.
     pub async fn put_secret(&self, http: &reqwest::Client, name: &str, value: &str) {
         let input = json!({
             "Name": format!("/{}/secrets/{name}", self.stack),
@@ -174,8 +174,8 @@ impl Emulator {
         assert!(answer.status().is_success(), "{}", answer.status());
     }
 
-    /// Takes a job out of its pool's ready list and makes it wait for nothing, as nobody would: only who goes through
-    /// its run's roots again finds it.
+    /// Removes a job from its pool's ready list and sets it to waiting without needs, which the engine never does. Only another
+    /// batch task over the run's roots finds it.
     ///
     /// # Panics
     /// If it isn't ready.
@@ -201,12 +201,12 @@ impl Emulator {
         answer["QueueUrl"].as_str().unwrap_or_else(|| panic!("no queue {name}: {answer}")).to_owned()
     }
 
-    /// Takes a message from the queue, waited for up to 20 s; its body.
+    /// Receives a message from the queue, waiting up to 20 s. Returns its body.
     pub async fn receive(&self, http: &reqwest::Client, queue: &str) -> Option<String> {
         self.receive_within(http, queue, 20).await
     }
 
-    /// Takes a message that the queue has, if there is one; its body.
+    /// Receives a message if the queue has one. Returns its body.
     pub async fn receive_at_once(&self, http: &reqwest::Client, queue: &str) -> Option<String> {
         self.receive_within(http, queue, 0).await
     }
@@ -227,9 +227,9 @@ impl Emulator {
         self.call(http, "sqs", "AmazonSQS.SendMessage", &send).await;
     }
 
-    /// Sends a message to the queue of batches, at the end of a chain of requests that has invoked its function so often.
+    /// Sends a message to the queue of batch tasks as the end of a chain that has invoked its function `invocations` times.
     ///
-    /// Lambda counts so in the trace header; on `MiniStack` `localstack/ministack/recursion.py` does.
+    /// Lambda keeps this count in the trace header; on `MiniStack` `localstack/ministack/recursion.py` does.
     pub async fn send_in_chain(&self, http: &reqwest::Client, body: &str, invocations: u32) {
         let queue = self.queue(http, &format!("{}-batches", self.stack)).await;
         let hash =
@@ -241,7 +241,7 @@ impl Emulator {
         assert!(answer.status().is_success(), "{}", answer.status());
     }
 
-    /// How many messages the queue has, those that somebody has received included.
+    /// The number of messages in the queue, including received ones that were not deleted.
     ///
     /// # Panics
     /// If there is no such queue.
@@ -307,7 +307,7 @@ fn authorization(service: &str) -> String {
     format!("AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=x")
 }
 
-/// The batch in which the stream would tell of these items: a run that was opened, jobs that ended.
+/// The batch that the stream would deliver for these items: an opened run, ended jobs.
 #[must_use]
 pub fn stream_event(items: &[Item]) -> Value {
     let record = |(n, item): (usize, &Item)| {

@@ -10,29 +10,29 @@ use tokio::task::JoinHandle;
 
 use crate::chaos::between;
 
-/// Of a hundred calls, so many meet each fault.
+/// The percentage of calls that meet each fault.
 const EACH: u64 = 3;
 
-/// What is done wrong by a call.
+/// A fault in a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Fault {
-    /// The connection ends before anything is done.
+    /// The connection ends before the call is executed.
     Unsent,
-    /// Done, and the connection ends in place of the answer.
+    /// The call is executed, and the connection ends instead of the answer.
     Lost,
-    /// Refused as too much.
+    /// The call is throttled.
     Throttled,
-    /// Done late.
+    /// The call is executed late.
     Late,
-    /// Done twice in a row.
+    /// The call is executed twice in a row.
     Twice,
 }
 
 const FAULTS: [Fault; 5] = [Fault::Unsent, Fault::Lost, Fault::Throttled, Fault::Late, Fault::Twice];
 
-/// Passes calls on, until it is dropped.
+/// Passes calls on to AWS until it is dropped.
 pub struct FaultProxy {
-    /// Where it listens.
+    /// Its address.
     pub url: String,
     counts: Counts,
     task: JoinHandle<()>,
@@ -47,7 +47,7 @@ impl Drop for FaultProxy {
 }
 
 impl FaultProxy {
-    /// Starts to listen for calls to what answers at this URL.
+    /// Starts to listen, in front of this URL.
     ///
     /// # Panics
     /// If no port is free.
@@ -60,26 +60,26 @@ impl FaultProxy {
         let task = tokio::spawn(async move {
             while let Ok((connection, _)) = listener.accept().await {
                 let (target, counts) = (target.clone(), Arc::clone(&counted));
-                // What goes wrong with one connection is the caller's to notice.
+                // The caller must handle a failed connection.
                 tokio::spawn(async move { pass(connection, &target, &counts).await });
             }
         });
         Self { url, counts, task }
     }
 
-    /// How many calls it has done wrong by.
+    /// The number of calls that met a fault.
     ///
     /// # Panics
-    /// If something here did before.
+    /// If a thread panicked while it held the lock.
     #[must_use]
     pub fn wronged(&self) -> usize {
         self.counts.lock().expect("no panic").iter().filter(|(fault, _)| fault.is_some()).map(|(_, count)| count).sum()
     }
 
-    /// How many calls met what, for people.
+    /// The number of calls by fault, as text.
     ///
     /// # Panics
-    /// If something here did before.
+    /// If a thread panicked while it held the lock.
     #[must_use]
     pub fn told(&self) -> String {
         let counts = self.counts.lock().expect("no panic");
@@ -89,7 +89,7 @@ impl FaultProxy {
     }
 }
 
-/// One call, and then the connection ends.
+/// Passes on one call, then closes the connection.
 async fn pass(connection: TcpStream, target: &str, counts: &Counts) -> std::io::Result<()> {
     let mut connection = BufReader::new(connection);
     let mut head = String::new();
@@ -123,7 +123,7 @@ async fn pass(connection: TcpStream, target: &str, counts: &Counts) -> std::io::
     connection.write_all(&answer).await
 }
 
-/// The whole answer, as it came.
+/// The complete answer, unchanged.
 async fn call(target: &str, head: &str, body: &[u8]) -> std::io::Result<Vec<u8>> {
     let mut connection = TcpStream::connect(target).await?;
     let (first, headers) = head.split_once("\r\n").unwrap_or((head, ""));

@@ -1,13 +1,13 @@
-//! What the end-to-end tests are told with. The same tests run against any target that speaks the protocol:
+//! The harness of the end-to-end tests. The same tests run against any target that speaks the protocol:
 //!
 //! - by default a server in this process, in memory;
 //! - with `WFG_TEST_URL` the API there. If it stands on an emulator of AWS, `WFG_TEST_AWS` (its endpoint),
 //!   `WFG_TEST_EXPIRE_FUNCTION`, `WFG_TEST_SCHEDULE_FUNCTION`, `WFG_TEST_JOBS_TABLE`, `WFG_TEST_BUCKET` and
 //!   `WFG_TEST_STACK` say where to invoke functions, read items, and find queues.
 //!
-//! Tests run at once and share the target. So each [`Cloud`] has a label of its own, which stands wherever a text says
-//! `{label}`; every job requires it, and every worker is exclusive. The few tests about jobs without labels are in one
-//! file and take turns.
+//! Tests run concurrently and share the target. So each [`Cloud`] has a label of its own, which replaces `{label}` in every
+//! text. Every job requires it, and every worker is exclusive. The few tests of jobs without labels are in one file and
+//! run one at a time.
 
 mod chaos;
 mod cloud;
@@ -34,10 +34,10 @@ pub use recording_proxy::{Exchange, RecordingProxy};
 pub use run::{Run, done, graph, tries_one_job_again_and_fails};
 pub use worker::{HeldLease, Worker};
 
-/// How long anything may take that must happen.
+/// The time limit for anything that must happen.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// Asks until there is an answer.
+/// Repeats a question until there is an answer.
 ///
 /// # Panics
 /// If there is none within a minute.

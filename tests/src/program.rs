@@ -9,22 +9,22 @@ use tokio::process::{Child, Command};
 use crate::cloud::Cloud;
 use crate::eventually;
 
-/// A running worker with a directory of its own, where its jobs run. It is killed when this is dropped.
+/// A running worker. Its jobs run in a directory of its own. Dropping this kills it.
 pub struct Program {
     child: Child,
     dir: TempDir,
 }
 
 impl Program {
-    /// Starts it for the target, with leases of 10 s if it can be told so. `{label}` stands for the test's label.
+    /// Starts it for the target, with leases of 10 s if it has that setting. `{label}` stands for the test's label.
     ///
     /// # Panics
-    /// If it doesn't start; `install` says what to do then.
+    /// If it doesn't start. `install` is the advice for that case.
     pub fn starts(cloud: &Cloud, command: &[&str], labels: &str, install: &str) -> Self {
         Self::starts_for(cloud, cloud.url(), command, labels, install)
     }
 
-    /// Like [`Program::starts`], with another way to the target.
+    /// Like [`Program::starts`], with another address of the target.
     ///
     /// # Panics
     /// If it doesn't start.
@@ -48,13 +48,13 @@ impl Program {
         Self { child, dir }
     }
 
-    /// Where its jobs run.
+    /// The directory of its jobs.
     #[must_use]
     pub fn dir(&self) -> &Path {
         self.dir.path()
     }
 
-    /// What a job has written to a file in its directory, once the line is complete.
+    /// Waits until a job has written a complete line to a file in its directory, and returns it.
     ///
     /// # Panics
     /// If that takes too long.
@@ -92,14 +92,14 @@ impl Program {
     }
 }
 
-/// Sends a signal to a process. Whether there is one.
+/// Sends a signal to a process. Returns whether it exists.
 pub(crate) async fn signal(process: u32, name: &str) -> bool {
     let mut kill = Command::new("kill");
     kill.arg(format!("-{name}")).arg(process.to_string()).stderr(Stdio::null());
     kill.status().await.expect("there is a `kill`").success()
 }
 
-/// Waits until a process is gone, or is a zombie, which does nothing: its parent may be gone too.
+/// Waits until a process is gone or a zombie. If its parent is gone too, it may stay a zombie.
 pub async fn gone(process: &str) {
     eventually(&format!("process {process} has ended"), async || {
         let stat = std::fs::read_to_string(format!("/proc/{process}/stat"));

@@ -9,7 +9,7 @@ use worker::{Worker, WorkerConfig};
 
 use crate::cloud::Cloud;
 
-/// A job that writes its secret to the file `seen`, and to its log in every way that is hidden.
+/// A job that writes its secret to the file `seen`, and to its log in every form that is masked.
 const SPILLS: &str = r#"
 jobs:
   spill:
@@ -21,10 +21,10 @@ jobs:
       printf '%s' "${label}_KEY" | base64 >&2
 "#;
 
-/// Has a worker's job spill a secret, and sees that it had it and that none of it is in its log.
+/// Runs a job that prints its secret, and asserts that it received the secret and that the log doesn't show it.
 ///
 /// # Panics
-/// If it isn't so.
+/// If an assertion fails.
 pub async fn has_its_secret_hidden(cloud: &Cloud, dir: &Path) {
     let value = "it's \"hunter\" 22 🦀 $HOME";
     cloud.secret("KEY", value).await;
@@ -38,7 +38,7 @@ pub async fn has_its_secret_hidden(cloud: &Cloud, dir: &Path) {
     assert!(!everything.contains("hunter"), "{everything}");
 }
 
-/// A worker that runs, with a directory of its own; it is ended when this is dropped.
+/// A running worker with a directory of its own. Dropping this ends it.
 pub struct RealWorker {
     task: JoinHandle<()>,
     dir: tempfile::TempDir,
@@ -48,7 +48,7 @@ impl RealWorker {
     /// Starts it for the target, exclusive, with leases of 10 s.
     ///
     /// # Panics
-    /// If the labels aren't any.
+    /// If the labels are invalid.
     #[must_use]
     pub fn starts(cloud: &Cloud, labels: &str) -> Self {
         let labels = LabelSet::from_comma_separated(&cloud.fill(labels)).expect("labels");
@@ -70,7 +70,7 @@ impl RealWorker {
         Self { task, dir }
     }
 
-    /// Where its jobs run.
+    /// The directory of its jobs.
     #[must_use]
     pub fn dir(&self) -> &Path {
         self.dir.path()

@@ -12,7 +12,7 @@ use crate::cloud::Cloud;
 
 /// Passes requests on to the target until it is dropped.
 pub struct RecordingProxy {
-    /// Where it listens.
+    /// Its address.
     pub url: String,
     seen: watch::Receiver<Vec<Exchange>>,
     way: Arc<Way>,
@@ -24,20 +24,20 @@ pub struct RecordingProxy {
 pub struct Exchange {
     /// The request line and the headers, in lower case.
     pub head: String,
-    /// The path and the query, as they came.
+    /// The path and the query, unchanged.
     pub path: String,
-    /// What was sent.
+    /// The request's body.
     pub body: String,
-    /// The answer's.
+    /// The status of the answer.
     pub status: u16,
 }
 
 struct Way {
     cloud: Cloud,
     seen: watch::Sender<Vec<Exchange>>,
-    /// The connection breaks in place of the next answer to a path with this end.
+    /// The connection breaks instead of the next answer to a path that ends so.
     loses: Mutex<Option<&'static str>>,
-    /// A path with this end is answered 503 and not passed on.
+    /// A path that ends so is answered 503 and not passed on.
     refuses: Mutex<Option<&'static str>>,
 }
 
@@ -48,7 +48,7 @@ impl Drop for RecordingProxy {
 }
 
 impl RecordingProxy {
-    /// Starts to listen. `loses`: the connection breaks in place of the first answer to a path with this end.
+    /// Starts to listen. `loses`: the connection breaks instead of the first answer to a path that ends so.
     ///
     /// # Panics
     /// If no port is free.
@@ -62,28 +62,28 @@ impl RecordingProxy {
         let task = tokio::spawn(async move {
             while let Ok((connection, _)) = listener.accept().await {
                 let way = Arc::clone(&accepted);
-                // What goes wrong with one connection is the program's to notice.
+                // The program under test must handle a failed connection.
                 tokio::spawn(async move { way.pass(connection).await });
             }
         });
         Self { url, seen, way, task }
     }
 
-    /// Answers 503 to every path with this end from now on, if any.
+    /// Sets the end of the paths that are answered 503.
     ///
     /// # Panics
-    /// If something here did before.
+    /// If a thread panicked while it held the lock.
     pub fn refuses(&self, end: Option<&'static str>) {
         *self.way.refuses.lock().expect("no panic") = end;
     }
 
-    /// What has been answered so far, in this order.
+    /// The answered requests so far, in order.
     #[must_use]
     pub fn seen(&self) -> Vec<Exchange> {
         self.seen.borrow().clone()
     }
 
-    /// Waits until this is true of what has been answered; all of that.
+    /// Waits until the condition is true for the answered requests, and returns them.
     ///
     /// # Panics
     /// If that takes too long.
@@ -96,7 +96,7 @@ impl RecordingProxy {
 }
 
 impl Way {
-    /// One request, and then the connection ends.
+    /// Passes on one request, then closes the connection.
     async fn pass(&self, connection: TcpStream) -> std::io::Result<()> {
         let mut connection = BufReader::new(connection);
         let mut head = String::new();

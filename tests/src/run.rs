@@ -12,12 +12,12 @@ use crate::eventually;
 /// A workflow of this test.
 #[derive(Clone)]
 pub struct Run {
-    /// Its id.
+    /// The workflow's id.
     pub id: WorkflowId,
     cloud: Cloud,
 }
 
-/// A definition of jobs such as `deploy: build test`: a name, and what it needs. Each requires the test's label.
+/// A definition from lines such as `deploy: build test`: a job and its needs. Each job requires the test's label.
 #[must_use]
 pub fn graph<T: AsRef<str>>(jobs: impl IntoIterator<Item = T>) -> String {
     let mut text = String::from("jobs:\n");
@@ -29,7 +29,7 @@ pub fn graph<T: AsRef<str>>(jobs: impl IntoIterator<Item = T>) -> String {
     text
 }
 
-/// The workflow, less what goes on changing after nothing else does.
+/// The workflow without the fields that change after its end.
 #[must_use]
 pub fn done(mut workflow: Workflow) -> Workflow {
     for job in &mut workflow.jobs {
@@ -39,8 +39,8 @@ pub fn done(mut workflow: Workflow) -> Workflow {
     workflow
 }
 
-/// With a worker that is at work: one job succeeds at its second attempt, the one that needs it fails, and the one that
-/// needs that is skipped. The two that ran, as they ended.
+/// Runs three jobs on a running worker: the first succeeds at its second attempt, its dependent fails, and the dependent of
+/// that is skipped. Returns the two that ran.
 ///
 /// # Panics
 /// If anything of that is otherwise, or their logs are.
@@ -66,13 +66,13 @@ impl Run {
         Self { id, cloud }
     }
 
-    /// The path of what is below it.
+    /// A path below the workflow's.
     #[must_use]
     pub fn path(&self, rest: &str) -> String {
         format!("/api/workflows/{}{rest}", self.id)
     }
 
-    /// As it stands.
+    /// Reads its status.
     ///
     /// # Panics
     /// If it can't be read.
@@ -80,10 +80,10 @@ impl Run {
         self.cloud.client.workflow(&self.id).await.expect("a workflow")
     }
 
-    /// A job of it, as it stands.
+    /// Reads a job of it.
     ///
     /// # Panics
-    /// If there is none.
+    /// If there is no such job.
     pub async fn job(&self, id: &str) -> Job {
         let found = self.now().await.jobs.into_iter().find(|job| job.id.as_str() == id);
         found.unwrap_or_else(|| panic!("no job {id}"))
@@ -95,10 +95,10 @@ impl Run {
         jobs.iter().map(|job| format!("{}={}", job.id, job.status)).collect::<Vec<_>>().join(" ")
     }
 
-    /// Waits until its status is this; what it is then.
+    /// Waits until it has this status, and returns it.
     ///
     /// # Panics
-    /// If it ends otherwise.
+    /// If it ends with another status.
     pub async fn until(&self, status: Status) -> Workflow {
         eventually(&format!("{} is {status}", self.id), async || {
             let now = self.now().await;
@@ -108,7 +108,7 @@ impl Run {
         .await
     }
 
-    /// Waits until a job's status is this; what it is then.
+    /// Waits until a job has this status, and returns the job.
     pub async fn until_job(&self, id: &str, status: Status) -> Job {
         eventually(&format!("job {id} is {status}"), async || {
             let job = self.job(id).await;
@@ -117,7 +117,7 @@ impl Run {
         .await
     }
 
-    /// Waits until a queued job waits for this; all that is said about it.
+    /// Waits until a queued job has this reason to wait, and returns all of `waiting_for`.
     pub async fn until_waits_for(&self, id: &str, reason: WaitReason) -> WaitingFor {
         eventually(&format!("job {id} waits for {reason:?}"), async || {
             self.job(id).await.waiting_for.filter(|waiting| waiting.reason == reason)
@@ -125,7 +125,7 @@ impl Run {
         .await
     }
 
-    /// Waits until nothing keeps a job from being claimed but the lack of a claim.
+    /// Waits until a job can be claimed.
     pub async fn until_ready(&self, id: &str) {
         eventually(&format!("job {id} is ready"), async || {
             let waiting = self.job(id).await.waiting_for;
@@ -134,7 +134,7 @@ impl Run {
         .await;
     }
 
-    /// What the latest attempt of a job wrote to this stream.
+    /// The log of a job's latest attempt, of one stream.
     ///
     /// # Panics
     /// If it can't be read.
@@ -153,12 +153,12 @@ impl Run {
         self.cloud.client.outputs(&self.id, &job).await.expect("outputs")
     }
 
-    /// Starts it, or starts it again.
+    /// Starts a run.
     pub async fn start(&self) -> Result<(), Refused> {
         Ok(self.cloud.client.run(&self.id, None).await?)
     }
 
-    /// Starts it again, keeping what succeeded.
+    /// Starts a run of the failed jobs only.
     pub async fn start_failed(&self) -> Result<(), Refused> {
         Ok(self.cloud.client.run(&self.id, Some(Only::Failed)).await?)
     }
@@ -166,7 +166,7 @@ impl Run {
     /// Cancels it.
     ///
     /// # Panics
-    /// If that is refused.
+    /// If it is refused.
     pub async fn cancel(&self) {
         self.cloud.client.cancel(&self.id).await.expect("a cancel is accepted");
     }

@@ -15,17 +15,17 @@ use sqlite::Sqlite;
 use crate::cloud::with_token;
 use crate::emulator::Emulator;
 
-/// What is tested.
+/// The server under test.
 pub(crate) struct Target {
     pub url: String,
-    /// Whether it keeps its state in AWS, or what stands for it: large answers go by URL, changes arrive later.
+    /// Whether its state is in AWS or an emulator: large answers go by URL, and changes arrive later.
     pub on_aws: bool,
     pub emulator: Option<Emulator>,
-    /// Where it has its secrets from, if not from the emulator.
+    /// The file of its secrets, if they aren't in the emulator.
     pub secrets: Option<PathBuf>,
 }
 
-/// The same for all tests of a process.
+/// One target for all tests of a process.
 pub(crate) fn target() -> &'static Target {
     static TARGET: OnceLock<Target> = OnceLock::new();
     TARGET.get_or_init(|| match env::var("WFG_TEST_URL") {
@@ -43,7 +43,7 @@ pub(crate) fn target() -> &'static Target {
     })
 }
 
-/// Each test has a runtime of its own that ends with it, so the server has a thread of its own.
+/// The server runs in a thread of its own, because each test's runtime ends with the test.
 fn serve_in_this_process(folder: PathBuf, secrets: PathBuf) -> String {
     let (tell, told) = mpsc::channel();
     std::thread::spawn(move || {
@@ -63,12 +63,12 @@ fn serve_in_this_process(folder: PathBuf, secrets: PathBuf) -> String {
     told.recv().expect("the server starts")
 }
 
-/// A folder that goes with this process, however it ends: nothing of it runs after the last test.
+/// A folder that is removed when this process ends, in any way. No destructor runs after the last test.
 fn folder_of_this_process() -> PathBuf {
     let folder = tempfile::tempdir().expect("a folder").keep();
     let mut guard = Command::new("sh");
     guard.args(["-c", "cat >/dev/null; rm -rf \"$0\""]).arg(&folder).stdin(Stdio::piped());
-    // Its input ends when this process does, and not before.
+    // The child's input ends exactly when this process ends.
     std::mem::forget(guard.spawn().expect("there is a shell"));
     folder
 }

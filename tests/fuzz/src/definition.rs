@@ -4,15 +4,15 @@ use std::fmt::Write;
 
 use workflow::{Definition, EnvValue, Problem, command, from_json, from_yaml};
 
-/// Problems that are listed, and the one that counts the others.
+/// The listed problems, and the one that counts the others.
 const LISTED: usize = 1001;
-/// The longest path, and the longest message: one that shows a cycle names forty jobs.
+/// The longest path and the longest message. A message that shows a cycle names forty jobs.
 const LONGEST: usize = 20_000;
 
-/// Any text is a definition whose jobs can be put in order, or has problems that can be shown.
+/// Any text is either a definition whose jobs can be ordered, or has problems that can be shown.
 ///
 /// # Panics
-/// If that isn't so.
+/// If the property is broken.
 pub fn definition(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     for read in [from_yaml(text), from_json(text)] {

@@ -3,10 +3,10 @@
 use engine::access::TokenText;
 use engine::ids::{LeaseToken, Principal, Ticket};
 
-/// What is read from a text is that text again: no two texts are the same lease, ticket or token.
+/// A value that is parsed from a text is written as the same text. So no two texts are the same lease, ticket or token.
 ///
 /// # Panics
-/// If that isn't so.
+/// If the property is broken.
 pub fn lease(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     for principal in [Principal::default(), Principal::of(data)] {

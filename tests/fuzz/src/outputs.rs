@@ -6,13 +6,13 @@ use protocol::outputs::{from_file, from_stdout_line};
 use protocol::{Outputs, limits};
 use worker::shell::outputs_of;
 
-/// The worker finds the same outputs however the bytes arrive, and those that a reading line by line finds; what a file
-/// gives can be written and read again.
+/// The worker finds the same outputs however the bytes are split, the same as a reader line by line. Outputs read from a file can
+/// be written and read again.
 ///
 /// # Panics
-/// If that isn't so.
+/// If a property is broken.
 pub fn outputs(data: &[u8]) {
-    // Past this a worker leaves out what it knows to be too much.
+    // Above this size a worker drops outputs that are too large.
     if data.len() > limits::OUTPUTS_PER_JOB {
         return;
     }
@@ -31,7 +31,7 @@ pub fn outputs(data: &[u8]) {
     }
 }
 
-/// `None`: a line is wrong.
+/// `None`: a line is invalid.
 fn line_by_line(data: &[u8]) -> Option<Outputs> {
     let mut outputs = Outputs::new();
     for (number, line) in (1..).zip(data.split(|byte| *byte == b'\n')) {
@@ -42,7 +42,7 @@ fn line_by_line(data: &[u8]) -> Option<Outputs> {
     Some(outputs)
 }
 
-/// As blocks that end with a line which no value has.
+/// Writes blocks whose last line is in no value.
 fn written(outputs: &Outputs) -> String {
     let mut end = "END".to_owned();
     while outputs.values().any(|value| value.split('\n').any(|line| line == end)) {

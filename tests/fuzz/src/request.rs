@@ -11,22 +11,22 @@ use protocol::limits;
 use protocol::wire::ErrorBody;
 use tokio::runtime::{Builder, Runtime};
 
-/// Parts one request from the next.
+/// The separator of requests.
 const NEXT: &[u8] = b"\n%%\n";
 /// Requests of one input.
 const MOST: usize = 8;
 
-/// Two jobs, the second with all that a job may have.
+/// Two jobs. The second has every key of a job.
 const WORKFLOW: &str = r#"{"name": "w", "jobs": {"a": {"run": "x", "retries": 1},
     "b": {"run": "x", "needs": ["a"], "labels": ["l"], "env": {"N": {"from": "a.n"}}, "timeout": "1h"}}}"#;
 
-/// Whatever is asked, the answer isn't the server's fault, and says what is wrong in the one shape there is for that.
+/// No request causes a server error, and every error has the form of the protocol.
 ///
 /// The input is up to eight requests, written as `METHOD /path`, lines of headers, an empty line and a body, with a line
 /// `%%` between them. A workflow runs already: `$WORKFLOW` is its id, `$LEASE` a lease on its first job.
 ///
 /// # Panics
-/// If that isn't so.
+/// If a property is broken.
 pub fn request(data: &[u8]) {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
     let runtime = RUNTIME.get_or_init(|| Builder::new_current_thread().build().expect("a runtime"));
@@ -35,7 +35,7 @@ pub fn request(data: &[u8]) {
         for text in split(data).into_iter().take(MOST) {
             let Some(request) = world.read(text) else { continue };
             let shown = format!("{} {}", request.method(), request.uri());
-            // A server that needs tokens refuses a stranger from the head alone.
+            // A server that requires tokens refuses a caller without one from the head alone.
             let (head, body) = request.into_parts();
             if let Err(refusal) = world.closed.accept(head.clone()).await {
                 check(&shown, &refusal);
@@ -50,7 +50,7 @@ pub fn request(data: &[u8]) {
 
 struct World {
     service: Service<Memory>,
-    /// The same, asking for tokens.
+    /// The same server, but it requires tokens.
     closed: Service<Memory>,
     workflow: String,
     lease: String,
@@ -75,7 +75,7 @@ impl World {
         answer.pointer(pointer).and_then(|text| text.as_str()).expect("what was asked for").to_owned()
     }
 
-    /// `None`: what no HTTP server would pass on.
+    /// `None`: a request that no HTTP server would accept.
     fn read(&self, text: &[u8]) -> Option<Request<Bytes>> {
         let (head, body) = match find(text, b"\n\n") {
             Some(at) => (&text[..at], &text[at + 2..]),

@@ -1,10 +1,10 @@
-//! Every file of a target's corpus, among them all that was once found, does no harm any more.
+//! Runs every file of every corpus through its property. The files include all inputs that once broke one.
 
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// What no file of the corpus takes, on a slow machine and without optimisation: what was once found took minutes.
+/// The time limit for a file, on a slow machine and without optimisation. Inputs that once broke it took minutes.
 const LONGEST: Duration = Duration::from_mins(1);
 
 fn each(target: &str, run: fn(&[u8])) {
@@ -15,7 +15,7 @@ fn each(target: &str, run: fn(&[u8])) {
         let path = file.expect("a file").path();
         let data = fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let began = Instant::now();
-        // A panic alone wouldn't say which file it was.
+        // A panic alone wouldn't name the file.
         let held = std::panic::catch_unwind(|| run(&data)).is_ok();
         assert!(held, "{} breaks what {target} promises, see above", path.display());
         assert!(began.elapsed() < LONGEST, "{} took {:?}", path.display(), began.elapsed());

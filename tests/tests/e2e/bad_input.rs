@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 const YAML: &str = "application/yaml";
 const JSON: &str = "application/json";
 
-/// Something wrong in most of its lines.
+/// A definition with a problem in most of its lines.
 const BROKEN: &str = "name: {label}
 on: push
 env: {LIST: [a]}
@@ -47,7 +47,7 @@ fn places(refused: &Refused) -> Vec<(u64, u64, String)> {
     problems.iter().map(place).collect()
 }
 
-/// No workflow of this test's name.
+/// Asserts that no workflow with this test's name exists.
 async fn nothing_was_submitted(cloud: &Cloud) {
     let list = cloud.get("/api/workflows?limit=1000").await.json();
     let mut names = list.as_array().expect("a list").iter().map(|workflow| workflow["name"].clone());
@@ -81,7 +81,7 @@ async fn every_problem_of_a_definition_is_listed_at_once_with_line_and_column() 
 }
 
 #[tokio::test]
-async fn a_deadlock_is_refused_at_submission_with_its_path() {
+async fn a_cycle_is_refused_at_submission_with_its_path() {
     let cloud = Cloud::connect();
     let yaml = cloud.definition(graph(["start", "a: start d", "b: a", "c: b", "d: c"]));
     let list: Vec<Value> = [("a", "b"), ("b", "a")]
@@ -101,7 +101,7 @@ async fn a_deadlock_is_refused_at_submission_with_its_path() {
 }
 
 #[tokio::test]
-async fn the_list_of_jobs_has_its_problems_listed_with_their_paths() {
+async fn problems_of_a_list_of_jobs_are_listed_with_their_paths() {
     let cloud = Cloud::connect();
     let jobs = json!([
         { "id": "a b", "name": "x", "command": "x" },
@@ -132,7 +132,7 @@ async fn the_list_of_jobs_has_its_problems_listed_with_their_paths() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_read_at_all_says_where_it_stops() {
+async fn a_syntax_error_names_its_position() {
     let cloud = Cloud::connect();
     for (kind, body, status, code) in [
         (YAML, "jobs:\n  a:\n    run: x\n\tneeds: b\n", 400, "syntax"),
@@ -154,7 +154,7 @@ async fn what_cannot_be_read_at_all_says_where_it_stops() {
 }
 
 #[tokio::test]
-async fn keys_of_github_actions_are_told_what_to_write_instead() {
+async fn keys_of_github_actions_are_refused_with_what_to_write_instead() {
     let cloud = Cloud::connect();
     let body = "jobs: {a: {run: x, runs-on: u, uses: u, if: i, strategy: s, timeout-minutes: 5, permissions: p}}";
     let refused = cloud.send("POST", "/api/workflows", YAML, body).await.error();
@@ -163,7 +163,7 @@ async fn keys_of_github_actions_are_told_what_to_write_instead() {
 }
 
 #[tokio::test]
-async fn a_name_that_no_list_could_show_is_refused_with_size_and_limit() {
+async fn a_name_over_the_limit_is_refused_with_size_and_limit() {
     let cloud = Cloud::connect();
     let long = "n".repeat(1001);
     let body = format!("name: {long}\non: {long}\njobs: {{a: {{run: x}}}}");
@@ -220,13 +220,13 @@ async fn a_body_with_a_wrong_field_names_the_field() {
         let refused = cloud.send("POST", path, JSON, body).await.error();
         assert_eq!((refused.status, refused.message.contains(part)), (status, true), "{path} {body}: {refused:?}");
     }
-    // Not UTF-8: a gateway may have made it other text by then, but none that is JSON.
+    // Not UTF-8. A gateway may replace bytes, but the result isn't JSON either.
     let refused = cloud.send("POST", "/api/jobs/claim", JSON, b"\xff{\"worker_id\": \"w\"}".to_vec()).await.error();
     assert_eq!(refused.status, 400, "{refused:?}");
 }
 
 #[tokio::test]
-async fn fields_that_are_not_known_are_ignored() {
+async fn unknown_fields_are_ignored() {
     let cloud = Cloud::connect();
     let run = cloud.submit(graph(["build"])).await;
     run.until_ready("build").await;
@@ -242,7 +242,7 @@ async fn fields_that_are_not_known_are_ignored() {
 }
 
 #[tokio::test]
-async fn ids_that_are_none_and_ids_of_nothing_are_told_apart() {
+async fn an_invalid_id_and_an_unknown_id_get_different_errors() {
     let cloud = Cloud::connect();
     let run = cloud.submit_with(graph(["build"]), false, None).await;
     let known = run.id.as_str();
@@ -270,7 +270,7 @@ async fn ids_that_are_none_and_ids_of_nothing_are_told_apart() {
 }
 
 #[tokio::test]
-async fn another_method_is_refused_with_those_that_are_allowed() {
+async fn a_wrong_method_is_refused_with_the_allowed_ones() {
     let cloud = Cloud::connect();
     for (method, path, allowed) in [
         ("PUT", "/api/workflows", "POST, GET"),
@@ -291,7 +291,7 @@ async fn another_method_is_refused_with_those_that_are_allowed() {
 }
 
 #[tokio::test]
-async fn another_content_type_is_refused_with_those_that_are_read() {
+async fn a_wrong_content_type_is_refused_with_the_supported_ones() {
     let cloud = Cloud::connect();
     let claim = json!({ "worker_id": cloud.label }).to_string();
     for (path, kind, body) in [
@@ -311,7 +311,7 @@ async fn another_content_type_is_refused_with_those_that_are_read() {
 }
 
 #[tokio::test]
-async fn query_values_and_headers_that_cannot_be_used_are_named() {
+async fn invalid_query_values_and_headers_are_named() {
     let cloud = Cloud::connect();
     let run = cloud.submit_with(graph(["build"]), false, None).await;
     let logs = run.path("/jobs/build/logs");
@@ -341,7 +341,7 @@ async fn query_values_and_headers_that_cannot_be_used_are_named() {
 }
 
 #[tokio::test]
-async fn more_than_there_may_be_is_refused_with_what_its_value_and_the_limit() {
+async fn a_value_over_a_limit_is_refused_with_its_name_value_and_the_limit() {
     let cloud = Cloud::connect();
     let run = cloud.submit(graph(["build"])).await;
     let build = cloud.worker("w").claims("build").await;
@@ -369,7 +369,7 @@ async fn more_than_there_may_be_is_refused_with_what_its_value_and_the_limit() {
 }
 
 #[tokio::test]
-async fn a_definition_with_too_much_in_a_job_is_refused_with_place_value_and_limit() {
+async fn a_job_over_a_limit_is_refused_with_position_value_and_limit() {
     let cloud = Cloud::connect();
     let items = |count: usize, item: fn(usize) -> String| (0..count).map(item).collect::<String>();
     let steps = items(1001, |_| "{run: x},".to_owned());
@@ -391,7 +391,7 @@ async fn a_definition_with_too_much_in_a_job_is_refused_with_place_value_and_lim
 }
 
 #[tokio::test]
-async fn an_error_that_quotes_what_was_sent_stays_short() {
+async fn an_error_that_quotes_the_request_stays_short() {
     let cloud = Cloud::connect();
     let long = "x".repeat(2_000_000);
     for body in [

@@ -1,4 +1,4 @@
-//! After a cancel's answer nothing starts and no report counts; a run afterwards begins clean.
+//! Cancels, re-runs and deletes. After a cancel's answer nothing starts and no report counts.
 
 use futures::future::join_all;
 use harness::{Cancelled, Cloud, Failure, HeldLease, Queued, Success, done, graph};
@@ -15,7 +15,7 @@ async fn nothing_starts_after_a_cancel_is_answered() {
         async move {
             let (mut before, mut after): (Vec<HeldLease>, Vec<HeldLease>) = (Vec::new(), Vec::new());
             loop {
-                // Asked before the claim is sent: what was sent before the answer may have been granted before it.
+                // Read before the claim is sent: a claim sent before the cancel's answer may be granted.
                 let cancelled = *stopped.borrow();
                 match worker.claims_once().await {
                     Some(hold) if cancelled => after.push(hold),
@@ -43,7 +43,7 @@ async fn nothing_starts_after_a_cancel_is_answered() {
 }
 
 #[tokio::test]
-async fn a_running_job_is_told_at_its_next_heartbeat_and_its_reports_no_longer_count() {
+async fn a_heartbeat_of_a_cancelled_job_says_so_and_its_reports_are_refused() {
     let cloud = Cloud::connect();
     let run = cloud.submit(graph(["first", "build: first", "deploy: build"])).await;
     let worker = cloud.worker("w");
@@ -60,7 +60,7 @@ async fn a_running_job_is_told_at_its_next_heartbeat_and_its_reports_no_longer_c
         assert!(build.log(&[(1, "late\n")]).await.is_err_and(|refused| refused.status == 409));
         let asked = cloud.get(&format!("/api/jobs/{}/build/cancelled", run.id)).await;
         assert_eq!((asked.status.as_u16(), asked.json()), (200, json!(true)));
-        // The second time with its last lease, when the job has become cancelled.
+        // The second heartbeat uses the last lease, when the job is already cancelled.
         run.until(Cancelled).await;
     }
     assert_eq!(run.jobs().await, "first=success build=cancelled deploy=cancelled");
@@ -70,7 +70,7 @@ async fn a_running_job_is_told_at_its_next_heartbeat_and_its_reports_no_longer_c
 }
 
 #[tokio::test]
-async fn a_run_after_a_cancel_is_clean() {
+async fn a_run_after_a_cancel_starts_from_the_beginning() {
     let cloud = Cloud::connect();
     let run = cloud
         .submit(
@@ -105,14 +105,14 @@ async fn a_run_after_a_cancel_is_clean() {
 }
 
 #[tokio::test]
-async fn only_failed_keeps_what_succeeded_with_its_outputs() {
+async fn only_failed_keeps_succeeded_jobs_with_their_outputs() {
     let cloud = Cloud::connect();
     let run = cloud.submit(graph(["good", "large: good", "bad: good", "join: large bad"])).await;
     let worker = cloud.worker("w");
     let big = "é\n\"%".repeat(40_000);
     worker.claims("good").await.completes(&[("version", "1.2.3")]).await;
     for number in 1..=3 {
-        // Each run but the last fails at `bad`; the first also runs `large`, which the others keep.
+        // Each run but the last fails at `bad`. The first run also runs `large`, and the others keep its outputs.
         for _ in 0..if number == 1 { 2 } else { 1 } {
             let hold = worker.claims_any().await;
             assert_eq!(hold.job.run, number);
@@ -142,7 +142,7 @@ async fn only_failed_keeps_what_succeeded_with_its_outputs() {
 }
 
 #[tokio::test]
-async fn only_failed_of_a_run_that_succeeded_runs_nothing_and_ends_at_once() {
+async fn only_failed_of_a_succeeded_run_runs_nothing_and_ends_at_once() {
     let cloud = Cloud::connect();
     let run = cloud.submit(graph(["build", "next: build"])).await;
     let worker = cloud.worker("w");
@@ -160,7 +160,7 @@ async fn only_failed_of_a_run_that_succeeded_runs_nothing_and_ends_at_once() {
 }
 
 #[tokio::test]
-async fn a_cancel_of_what_has_ended_is_accepted_and_changes_nothing() {
+async fn cancelling_a_final_workflow_is_accepted_and_changes_nothing() {
     let cloud = Cloud::connect();
     let run = cloud.submit(graph(["build"])).await;
     cloud.worker("w").claims("build").await.completes(&[("a", "1")]).await;
@@ -173,7 +173,7 @@ async fn a_cancel_of_what_has_ended_is_accepted_and_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_cancel_of_what_was_never_started_ends_it() {
+async fn cancelling_a_workflow_that_was_never_started_ends_it() {
     let cloud = Cloud::connect();
     let run = cloud.submit_with(graph(["build", "next: build"]), false, None).await;
     assert_eq!(run.now().await.status, Queued);
@@ -184,7 +184,7 @@ async fn a_cancel_of_what_was_never_started_ends_it() {
 }
 
 #[tokio::test]
-async fn a_workflow_that_runs_cannot_be_started_or_deleted() {
+async fn a_running_workflow_cannot_be_started_or_deleted() {
     let cloud = Cloud::connect();
     let run = cloud.submit(graph(["build"])).await;
     let build = cloud.worker("w").claims("build").await;
@@ -199,7 +199,7 @@ async fn a_workflow_that_runs_cannot_be_started_or_deleted() {
 }
 
 #[tokio::test]
-async fn a_deleted_workflow_is_gone_with_all_that_was_its() {
+async fn a_deleted_workflow_is_gone_with_its_jobs_outputs_and_logs() {
     let cloud = Cloud::connect();
     let run = cloud.submit(graph(["build"])).await;
     let build = cloud.worker("w").claims("build").await;

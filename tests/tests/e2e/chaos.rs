@@ -1,5 +1,5 @@
-//! Everything at once, through the real functions: their calls to AWS go wrong, they are killed, messages are deleted, and
-//! workers are killed and paused. `WFG_CHAOS_WORKFLOWS` says how many workflows go through it.
+//! All faults at once, on the real functions: their calls to AWS fail, they are killed, messages are deleted, and
+//! workers are killed and paused. `WFG_CHAOS_WORKFLOWS` sets the number of workflows.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -13,18 +13,18 @@ use tokio::time::sleep;
 
 const INSTALL: &str = "`cargo xtask test` names the worker in WFG_TEST_WORKER.";
 const WORKERS: usize = 4;
-/// Workflows under way at once.
+/// Concurrent workflows.
 const AT_ONCE: usize = 4;
-/// A worker's lease is 3 s; one that is paused longer than that has lost its job.
+/// A worker's lease is 3 s. A worker that is paused longer than that loses its job.
 const PAUSE: Duration = Duration::from_secs(5);
-/// Rows of jobs, and jobs in each.
+/// The number of rows, and of jobs in each.
 const ROWS: usize = 4;
 const WIDE: usize = 4;
 /// No workflow stands still for so long, unless something is lost for longer than the sweep's minute. How long a workflow takes in all depends
 /// on the machine: where a heartbeat takes more than the 3 s of a lease, attempts are lost one after the other.
 const STANDSTILL: Duration = Duration::from_mins(3);
 
-/// How many go through it.
+/// The number of workflows.
 fn workflows() -> usize {
     std::env::var("WFG_CHAOS_WORKFLOWS").map_or(4, |text| text.parse().expect("WFG_CHAOS_WORKFLOWS is a number"))
 }
@@ -33,7 +33,7 @@ fn name(row: usize, place: usize) -> String {
     format!("j{row}-{place}")
 }
 
-/// Rows of jobs, each of which needs all of the row before, and gives one more than the sum of what they gave.
+/// Rows of jobs. Each job needs all jobs of the row before, and outputs the sum of their outputs plus one.
 fn definition() -> String {
     let mut text = String::from("jobs:\n");
     for row in 0..ROWS {
@@ -62,7 +62,7 @@ fn sum(row: usize) -> usize {
     if row == 0 { 1 } else { WIDE * sum(row - 1) + 1 }
 }
 
-/// What is submitted until it is known to have been: its key makes it once.
+/// A submission that is repeated until it is answered. Its key makes the repeats one workflow.
 async fn submit(cloud: &Cloud, key: &str) -> Run {
     let text = cloud.definition(definition());
     let began = Instant::now();
@@ -101,7 +101,7 @@ async fn ended(cloud: &Cloud, run: &Run) -> Workflow {
     }
 }
 
-/// Each job counted once: it gave what it must have, at the attempt that it stands at, and all others were lost.
+/// Asserts that each job counted once: its outputs are the expected ones, of its latest attempt, and all other attempts were lost.
 fn assert_all_done(workflow: &Workflow) {
     assert_eq!(workflow.status, Success, "{workflow:#?}");
     for row in 0..ROWS {
@@ -116,7 +116,7 @@ fn assert_all_done(workflow: &Workflow) {
     }
 }
 
-/// Submits one after the other. Of three, one is cancelled at some time.
+/// Submits workflows one after the other. Every third one is cancelled at some time.
 async fn lane(cloud: &Cloud, lane: usize) -> Vec<Workflow> {
     let mut all = Vec::new();
     for number in (lane..workflows()).step_by(AT_ONCE) {
@@ -136,7 +136,7 @@ async fn lane(cloud: &Cloud, lane: usize) -> Vec<Workflow> {
     all
 }
 
-/// A worker that is killed and paused until this is dropped; how often each.
+/// A worker that is killed and paused until this is dropped. Counts the kills and pauses.
 async fn live_dangerously(cloud: &Cloud, number: usize, [killed, paused]: &mut [usize; 2]) {
     let command = std::env::var("WFG_TEST_WORKER").unwrap_or_else(|_| panic!("{INSTALL}"));
     let start = || {
@@ -164,15 +164,15 @@ async fn live_dangerously(cloud: &Cloud, number: usize, [killed, paused]: &mut [
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whatever_is_killed_paused_cut_off_or_deleted_each_run_ends_and_each_job_counts_once() {
+async fn under_chaos_each_run_ends_and_each_job_counts_once() {
     let cloud = Cloud::connect_with_open_workers().await;
-    // In one process `cli/tests/killed.rs` does the like.
+    // For one process see `cli/tests/killed.rs`.
     let Some(emulator) = cloud.emulator() else { return };
     let began = Instant::now();
     let mut chaos = Chaos::begin(&cloud, emulator).await;
     let mut dangers = [[0; 2]; WORKERS];
     let workers = join_all(dangers.iter_mut().enumerate().map(|(n, danger)| live_dangerously(&cloud, n, danger)));
-    // A panic must not keep the functions from being left as they were.
+    // The functions must be restored even after a panic.
     let own = cloud.clone();
     let lanes = tokio::spawn(async move { join_all((0..AT_ONCE).map(|n| lane(&own, n))).await });
     let done = tokio::select! {

@@ -1,4 +1,4 @@
-//! A job has one lease at a time, and only its principal is heard.
+//! Claims and leases: a job has one lease at a time, and only reports under it count.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ async fn twenty_claimers_race_for_ten_jobs_and_each_job_has_one_lease() {
         let worker = cloud.worker(&format!("w{n}"));
         async move {
             let mut held = Vec::new();
-            // Enough that whoever loses a race has another look.
+            // Enough for a claimer that loses a race to try again.
             for _ in 0..5 {
                 held.extend(worker.claims_once().await);
             }
@@ -41,7 +41,7 @@ async fn twenty_claimers_race_for_ten_jobs_and_each_job_has_one_lease() {
 }
 
 #[tokio::test]
-async fn a_claim_carries_all_that_a_worker_needs() {
+async fn a_claim_has_every_field_that_a_worker_needs() {
     let cloud = Cloud::connect();
     let run = cloud
         .submit(
@@ -66,7 +66,7 @@ jobs:
 }
 
 #[tokio::test]
-async fn a_job_is_running_while_it_is_held_and_shows_who_holds_it() {
+async fn a_leased_job_is_running_and_shows_its_worker() {
     let cloud = Cloud::connect();
     let run = cloud.submit(graph(["build"])).await;
     let worker = cloud.worker("w");
@@ -80,12 +80,12 @@ async fn a_job_is_running_while_it_is_held_and_shows_who_holds_it() {
 }
 
 #[tokio::test]
-async fn a_ticket_gives_its_own_job_to_who_has_the_labels_and_a_stale_one_gives_nothing() {
+async fn a_ticket_gives_its_job_to_a_worker_with_the_labels_and_a_stale_ticket_gives_nothing() {
     let cloud = Cloud::connect();
     let run = cloud.submit(graph(["first", "second: first", "third: first"])).await;
     let worker = cloud.worker("w");
     let first = worker.claims("first").await;
-    // What the scheduler would have written into the pool's queue.
+    // The message that the scheduler would have sent to the pool's queue.
     let run_key = LeaseToken::parse(&first.lease.lease_id.0, &Principal::default()).expect("this server's").job.run;
     let pool = PoolId::of(&LabelSet::parse([cloud.label.as_str()]).expect("labels"));
     let ticket = |index| Ticket { pool: pool.clone(), job: engine::ids::JobKey::new(&run_key, index) }.text();
@@ -110,14 +110,14 @@ async fn a_ticket_gives_its_own_job_to_who_has_the_labels_and_a_stale_one_gives_
 }
 
 #[tokio::test]
-async fn a_worker_that_polls_queues_finds_a_ticket_for_each_job_of_its_pools() {
+async fn a_worker_that_polls_queues_receives_a_ticket_for_each_job_of_its_pools() {
     let cloud = Cloud::connect();
     let Some(emulator) = cloud.emulator() else {
         assert!(cloud.worker("w").registers_for_queues().await.is_empty(), "there are no queues in one process");
         return;
     };
     let http = reqwest::Client::new();
-    // The pool is there from the submission on; its queue from the first worker that wants it.
+    // The submission creates the pool. The first worker that asks for its queue creates the queue.
     let run = cloud.submit_with(graph(["first", "second: first"]), false, None).await;
     let worker = cloud.worker("w");
     let queues = worker.registers_for_queues().await;
@@ -125,7 +125,7 @@ async fn a_worker_that_polls_queues_finds_a_ticket_for_each_job_of_its_pools() {
     assert_eq!(queue.labels, LabelSet::parse([cloud.label.as_str()]).expect("labels"));
     assert!(cloud.worker("other").labelled("{label}-other").registers_for_queues().await.is_empty());
 
-    // Functions may use a list of pools for a second: one read before the registration knows of no queue.
+    // Functions may cache the list of pools for a second. A list read before the registration has no queue.
     tokio::time::sleep(std::time::Duration::from_millis(1200)).await;
     run.start().await.expect("it starts");
     for job in ["first", "second"] {
@@ -136,7 +136,7 @@ async fn a_worker_that_polls_queues_finds_a_ticket_for_each_job_of_its_pools() {
 }
 
 #[tokio::test]
-async fn a_lease_past_its_end_is_refused_everywhere() {
+async fn an_expired_lease_is_refused_everywhere() {
     let cloud = Cloud::connect();
     let run = cloud.submit(graph(["build"])).await;
     let sleeper = cloud.worker("sleeper").ttl(1).claims("build").await;
@@ -155,7 +155,7 @@ async fn a_lease_past_its_end_is_refused_everywhere() {
 }
 
 #[tokio::test]
-async fn a_worker_that_wakes_after_its_lease_ended_cannot_take_the_job_back() {
+async fn a_worker_that_wakes_after_its_lease_expired_cannot_take_the_job_back() {
     let cloud = Cloud::connect();
     let run = cloud.submit("jobs: {build: {run: x, labels: '{label}', retries: 1}}").await;
     let sleeper = cloud.worker("sleeper").ttl(1).claims("build").await;
@@ -176,7 +176,7 @@ async fn a_worker_that_wakes_after_its_lease_ended_cannot_take_the_job_back() {
 }
 
 #[tokio::test]
-async fn a_heartbeat_keeps_the_lease_and_final_is_final() {
+async fn a_heartbeat_renews_the_lease_and_a_final_job_stays_final() {
     let cloud = Cloud::connect();
     let run = cloud.submit(graph(["build"])).await;
     let build = cloud.worker("w").ttl(6).claims("build").await;
@@ -219,7 +219,7 @@ async fn a_lease_runs_for_1_to_43200_seconds() {
 }
 
 #[tokio::test]
-async fn a_text_that_is_no_lease_is_refused_like_one_that_was_lost() {
+async fn an_invalid_lease_id_is_refused_like_a_lost_lease() {
     let cloud = Cloud::connect();
     let run = cloud.submit(graph(["build"])).await;
     let build = cloud.worker("w").claims("build").await;

@@ -1,10 +1,10 @@
-//! A failure is tried again while that may help, then stops what needs it and nothing else.
+//! Failures: retries while there are any left, then the skip of all dependents and of nothing else.
 
 use harness::{Cloud, Failure, Success, graph};
 use protocol::wire::WaitReason;
 
 #[tokio::test]
-async fn dependents_of_a_failed_job_are_skipped_through_several_levels_and_an_independent_branch_goes_on() {
+async fn all_dependents_of_a_failed_job_are_skipped_and_an_independent_branch_goes_on() {
     let cloud = Cloud::connect();
     let jobs = ["bad", "one: bad", "two: one", "three: two", "good", "branch: good", "leaf: branch", "mixed: leaf two"];
     let run = cloud.submit(graph(jobs)).await;
@@ -33,12 +33,12 @@ async fn dependents_of_a_failed_job_are_skipped_through_several_levels_and_an_in
 }
 
 #[tokio::test]
-async fn a_skip_two_levels_up_does_not_poison_a_job_whose_own_needs_succeeded() {
+async fn a_skip_elsewhere_does_not_skip_a_job_whose_needs_succeeded() {
     let cloud = Cloud::connect();
-    // `own` stands between skipped jobs, and what it needs stands beside what they need.
+    // `own` is listed next to skipped jobs, and its need next to their needs.
     let run = cloud.submit(graph(["bad", "good", "gone: bad good", "own: good", "gone_too: gone", "after: own"])).await;
     let worker = cloud.worker("w");
-    // Both are held before either is reported: what it makes ready would be there to claim too.
+    // Both are claimed before either is reported, because a report makes more jobs ready to claim.
     for root in [worker.claims_any().await, worker.claims_any().await] {
         if root.job.job_id.as_str() == "bad" {
             root.fail("it broke", false).await.expect("accepted");
@@ -56,7 +56,7 @@ async fn a_skip_two_levels_up_does_not_poison_a_job_whose_own_needs_succeeded() 
 }
 
 #[tokio::test]
-async fn a_failure_that_may_pass_is_tried_again_until_it_succeeds() {
+async fn a_retryable_failure_is_retried_until_it_succeeds() {
     let cloud = Cloud::connect();
     let run = cloud
         .submit(
@@ -83,7 +83,7 @@ async fn a_failure_that_may_pass_is_tried_again_until_it_succeeds() {
 }
 
 #[tokio::test]
-async fn with_its_retries_used_up_a_job_is_a_failure_and_says_which_it_was() {
+async fn without_retries_left_a_job_fails_and_names_the_cause() {
     let cloud = Cloud::connect();
     let run = cloud
         .submit(
@@ -101,7 +101,7 @@ async fn with_its_retries_used_up_a_job_is_a_failure_and_says_which_it_was() {
 }
 
 #[tokio::test]
-async fn a_failure_that_cannot_pass_is_not_tried_again() {
+async fn a_failure_that_is_not_retryable_is_not_retried() {
     let cloud = Cloud::connect();
     let run = cloud.submit("jobs: {build: {run: x, labels: '{label}', retries: 5}}").await;
     let worker = cloud.worker("w");
@@ -112,7 +112,7 @@ async fn a_failure_that_cannot_pass_is_not_tried_again() {
 }
 
 #[tokio::test]
-async fn a_lost_worker_uses_a_retry_and_the_error_says_that_it_was_lost() {
+async fn a_lost_worker_uses_a_retry_and_the_error_names_the_loss() {
     let cloud = Cloud::connect();
     let run = cloud.submit("jobs: {build: {run: x, labels: '{label}', retries: 1}}").await;
     for attempt in 0..2 {
@@ -128,7 +128,7 @@ async fn a_lost_worker_uses_a_retry_and_the_error_says_that_it_was_lost() {
 }
 
 #[tokio::test]
-async fn an_error_text_over_the_limit_is_cut_between_letters() {
+async fn an_error_text_over_the_limit_is_cut_at_a_character_boundary() {
     let cloud = Cloud::connect();
     let run = cloud.submit(graph(["build"])).await;
     let text = format!("x{}", "é".repeat(5000));
@@ -140,7 +140,7 @@ async fn an_error_text_over_the_limit_is_cut_between_letters() {
 }
 
 #[tokio::test]
-async fn all_roots_failing_ends_the_workflow_with_everything_else_skipped() {
+async fn if_all_roots_fail_everything_else_is_skipped_and_the_workflow_ends() {
     let cloud = Cloud::connect();
     let run = cloud.submit(graph(["a", "b", "join: a b", "end: join"])).await;
     let worker = cloud.worker("w");

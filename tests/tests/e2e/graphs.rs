@@ -1,11 +1,11 @@
-//! Every job of a graph runs once, after all it needs.
+//! Graphs: every job runs once, after all its needs.
 
 use std::time::Instant;
 
 use futures::future::join_all;
 use harness::{Cloud, Run, Success, graph};
 
-/// All jobs of these runs, as a worker names what it did.
+/// All jobs of these runs, in the form in which workers report what they ran.
 async fn jobs_of(runs: &[&Run]) -> Vec<String> {
     let all = join_all(runs.iter().map(|run| run.now())).await;
     let mut names: Vec<String> =
@@ -14,7 +14,7 @@ async fn jobs_of(runs: &[&Run]) -> Vec<String> {
     names
 }
 
-/// These workers do what there is: each job once, and all ended well.
+/// Asserts that these workers run each job once, and that all jobs succeed.
 async fn every_job_runs_once(cloud: &Cloud, workers: usize, runs: &[&Run]) {
     let done = cloud.worker("any").process(workers, runs).await;
     assert_eq!(done, jobs_of(runs).await);
@@ -39,7 +39,7 @@ async fn a_chain_of_10_runs_in_order() {
 }
 
 #[tokio::test]
-async fn a_diamonds_end_waits_for_both_sides() {
+async fn the_last_job_of_a_diamond_waits_for_both_branches() {
     let cloud = Cloud::connect();
     let run = cloud.submit(graph(["top", "left: top", "right: top", "end: left right"])).await;
     let worker = cloud.worker("w");
@@ -53,12 +53,12 @@ async fn a_diamonds_end_waits_for_both_sides() {
     run.until(Success).await;
 }
 
-/// What a soak makes more of.
+/// A number that the soak sets higher.
 fn number(variable: &str, usual: usize) -> usize {
     std::env::var(variable).map_or(usual, |text| text.parse().unwrap_or_else(|_| panic!("{variable} is a number")))
 }
 
-/// `WFG_FAN` jobs side by side, `WFG_FAN_WORKERS` that do them, `WFG_FAN_TIMES`.
+/// `WFG_FAN` jobs side by side, on `WFG_FAN_WORKERS` workers, `WFG_FAN_TIMES` times.
 #[tokio::test]
 async fn a_fan_out_and_fan_in_of_200_run_each_job_once_with_4_workers() {
     let wide: Vec<String> = (0..number("WFG_FAN", 200)).map(|n| format!("w{n}")).collect();
@@ -74,7 +74,7 @@ async fn a_fan_out_and_fan_in_of_200_run_each_job_once_with_4_workers() {
 }
 
 #[tokio::test]
-async fn a_fan_in_of_250_starts_after_the_last_of_them() {
+async fn a_fan_in_of_250_starts_after_the_last_need() {
     let cloud = Cloud::connect();
     let wide: Vec<String> = (0..250).map(|n| format!("w{n}")).collect();
     let run = cloud.submit(graph(wide.iter().cloned().chain([format!("end: {}", wide.join(" "))]))).await;
@@ -99,7 +99,7 @@ async fn a_fan_in_of_250_starts_after_the_last_of_them() {
 }
 
 #[tokio::test]
-async fn two_workflows_at_once_run_each_job_of_each_once() {
+async fn two_concurrent_workflows_run_each_of_their_jobs_once() {
     let cloud = Cloud::connect();
     let text = graph(["a", "b: a", "c: a", "d: b c", "e", "f: d e", "g: f"]);
     let (one, other) = (cloud.submit(&text).await, cloud.submit(&text).await);
@@ -108,7 +108,7 @@ async fn two_workflows_at_once_run_each_job_of_each_once() {
 }
 
 #[tokio::test]
-async fn a_graph_whose_file_lists_dependents_first_runs_by_needs_and_is_shown_in_the_files_order() {
+async fn a_file_that_lists_dependents_first_runs_by_needs_and_is_shown_in_its_own_order() {
     let cloud = Cloud::connect();
     let run = cloud.submit(graph(["last: middle", "middle: first", "first"])).await;
     let worker = cloud.worker("w");

@@ -1,4 +1,4 @@
-//! A job runs only where *all* its labels are among the worker's.
+//! Labels: a job runs only on a worker that has *all* its labels.
 
 use std::collections::BTreeSet;
 
@@ -19,7 +19,7 @@ async fn a_worker_gets_a_job_only_with_all_its_labels_not_with_some() {
 }
 
 #[tokio::test]
-async fn labels_hold_for_downstream_jobs_as_for_roots() {
+async fn labels_apply_to_downstream_jobs_as_to_roots() {
     let cloud = Cloud::connect();
     let run = cloud
         .submit(
@@ -44,7 +44,7 @@ async fn labels_hold_for_downstream_jobs_as_for_roots() {
 }
 
 #[tokio::test]
-async fn labels_hold_for_a_retry_as_for_the_first_attempt_of_every_job() {
+async fn labels_apply_to_a_retry_as_to_the_first_attempt() {
     let cloud = Cloud::connect();
     let run = cloud
         .submit(
@@ -67,7 +67,7 @@ async fn labels_hold_for_a_retry_as_for_the_first_attempt_of_every_job() {
 }
 
 #[tokio::test]
-async fn labels_hold_after_a_worker_was_lost() {
+async fn labels_apply_after_a_worker_was_lost() {
     let cloud = Cloud::connect();
     let run = cloud.submit("jobs: {build: {run: x, labels: '{label}-gpu', retries: 1}}").await;
     let gpu = cloud.worker("gpu").labelled("{label}-gpu");
@@ -87,7 +87,7 @@ async fn labels_compare_without_case_are_trimmed_and_duplicates_count_once() {
     let run = cloud.submit(text).await;
     assert_eq!(run.job("build").await.required_labels.len(), 2);
 
-    // As text in a request, so that no library here folds them first.
+    // As text in a request, so that no type of this test normalizes them first.
     let labels = [format!(" {shouted}"), format!("{shouted}-DOCKER"), format!("{shouted}-docker")];
     let claim = serde_json::json!({ "worker_id": cloud.worker("w").id(), "labels": labels, "exclusive": true });
     let claimed = harness::eventually("the job", async || {
@@ -100,7 +100,7 @@ async fn labels_compare_without_case_are_trimmed_and_duplicates_count_once() {
 }
 
 #[tokio::test]
-async fn a_worker_that_gets_the_label_after_the_job_was_queued_takes_it_with_no_nudge() {
+async fn a_worker_that_gets_the_label_after_the_job_was_queued_takes_it() {
     let cloud = Cloud::connect();
     let run = cloud.submit("jobs: {build: {run: x, labels: ['{label}', '{label}-new']}}").await;
     run.until_ready("build").await;
@@ -128,7 +128,7 @@ async fn too_many_labels_are_refused_with_the_limit_when_the_worker_registers() 
 }
 
 #[tokio::test]
-async fn a_job_without_labels_is_for_any_worker_at_first_downstream_and_on_a_retry() {
+async fn a_job_without_labels_goes_to_any_worker_as_root_dependent_and_retry() {
     let cloud = Cloud::connect_with_unlabelled_jobs().await;
     let run = cloud.submit("jobs: {first: {run: x}, second: {run: x, needs: first, retries: 1}}").await;
     let bare = cloud.worker("bare").labelled("").takes_anything();
@@ -149,7 +149,7 @@ async fn an_exclusive_worker_takes_only_jobs_that_ask_for_one_of_its_labels() {
     run.until_ready("any").await;
     let exclusive = cloud.worker("exclusive").labelled("{label}-gpu, {label}-big");
     exclusive.finds_nothing().await;
-    // Said when it registered, it need not say it again.
+    // Set at the registration, so the claim doesn't need to repeat it.
     let registered = cloud.worker("registered").labelled("{label}-gpu").registers(&[]).await;
     registered.takes_anything().finds_nothing().await;
 
@@ -161,7 +161,7 @@ async fn an_exclusive_worker_takes_only_jobs_that_ask_for_one_of_its_labels() {
 }
 
 #[tokio::test]
-async fn a_job_without_labels_that_failed_for_good_is_not_given_to_anybody_again() {
+async fn a_job_without_labels_that_failed_is_never_claimed_again() {
     let cloud = Cloud::connect_with_unlabelled_jobs().await;
     let run = cloud.submit("jobs: {only: {run: x}}").await;
     let bare = cloud.worker("bare").labelled("").takes_anything();
@@ -180,7 +180,7 @@ impl Numbers {
         usize::try_from(self.0 >> 33).expect("31 bits") % limit
     }
 
-    /// Some of five labels; at least one.
+    /// A random subset of five labels, not empty.
     fn labels(&mut self) -> BTreeSet<usize> {
         let chosen = 1 + self.below(31);
         (0..5).filter(|bit| chosen & (1 << bit) != 0).collect()
@@ -198,10 +198,9 @@ struct Case {
     ended: bool,
 }
 
-/// Forty jobs with random label sets and needs, some of which fail once, and workers with random label sets: each claim
-/// is answered with a job that the worker covers, and is answered with one whenever there is one.
+/// Forty jobs with random labels and needs, some of which fail once, and workers with random labels. A claim gets a job exactly
 #[tokio::test]
-async fn of_random_sets_a_claim_is_given_a_covered_job_exactly_when_there_is_one() {
+async fn with_random_labels_a_claim_gets_a_covered_job_exactly_when_there_is_one() {
     let cloud = Cloud::connect();
     let mut random = Numbers(42);
     let mut cases: Vec<Case> = (0..40)

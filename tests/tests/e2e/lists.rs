@@ -1,4 +1,4 @@
-//! What can be looked at: workflows, logs, workers, pools, and the API itself.
+//! Queries: workflows, logs, workers, pools, and the API's description.
 
 use harness::{Cloud, Failure, Success, eventually, graph};
 use protocol::LabelSet;
@@ -10,7 +10,7 @@ fn names(list: &Value) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn workflows_are_listed_newest_first_and_the_pages_follow_one_another() {
+async fn workflows_are_listed_newest_first_and_pages_neither_overlap_nor_skip() {
     let cloud = Cloud::connect();
     let name = |n: usize| format!("{}-{n}", cloud.label);
     for n in 0..5 {
@@ -48,7 +48,7 @@ async fn workflows_are_listed_newest_first_and_the_pages_follow_one_another() {
 }
 
 #[tokio::test]
-async fn the_list_can_be_of_one_status() {
+async fn the_list_can_be_filtered_by_status() {
     let cloud = Cloud::connect();
     let worker = cloud.worker("w");
     let bad = cloud.submit(format!("name: {}-bad\n{}", cloud.label, graph(["build"]))).await;
@@ -72,7 +72,7 @@ async fn the_list_can_be_of_one_status() {
 }
 
 #[tokio::test]
-async fn both_forms_of_a_submission_are_shown_with_what_they_gave() {
+async fn both_forms_of_a_submission_are_shown_with_their_fields() {
     let cloud = Cloud::connect();
     let listed = json!([
         { "id": "a", "name": "First", "command": "x", "required_labels": [cloud.label], "metadata": { "n": [1, null] },
@@ -123,7 +123,7 @@ fn lines(chunks: &Value) -> Vec<(u64, &str)> {
 }
 
 #[tokio::test]
-async fn logs_are_in_order_each_number_once_and_can_be_read_from_any_place() {
+async fn logs_are_ordered_each_sequence_number_once_and_readable_from_any_position() {
     let cloud = Cloud::connect();
     let run = cloud.submit(graph(["build"])).await;
     let build = cloud.worker("w").claims("build").await;
@@ -153,7 +153,7 @@ async fn logs_are_in_order_each_number_once_and_can_be_read_from_any_place() {
 }
 
 #[tokio::test]
-async fn a_log_belongs_to_the_leases_job_and_attempt_whatever_it_says() {
+async fn a_log_chunk_belongs_to_the_leases_job_and_attempt_whatever_ids_it_has() {
     let cloud = Cloud::connect();
     let run = cloud
         .submit(
@@ -194,7 +194,7 @@ async fn a_log_is_streamed_as_events_that_end_with_the_job() {
             answer.body
         }
     };
-    // While the job runs a server that can hold the connection would; this asks once it has ended.
+    // A server that can hold the connection would stream while the job runs. This test reads after its end.
     build.completes(&[]).await;
     run.until(Success).await;
     let text = stream("").await;
@@ -217,7 +217,7 @@ async fn worker_info(cloud: &Cloud, id: &str) -> Option<WorkerInfo> {
 }
 
 #[tokio::test]
-async fn a_worker_is_shown_idle_busy_with_its_job_and_gone() {
+async fn a_worker_is_shown_idle_busy_with_its_job_and_offline() {
     let cloud = Cloud::connect();
     let run = cloud.submit(graph(["build"])).await;
     let worker = cloud.worker("w").registers(&[]).await;
@@ -248,7 +248,7 @@ async fn a_worker_is_shown_idle_busy_with_its_job_and_gone() {
 }
 
 #[tokio::test]
-async fn a_pool_shows_what_waits_what_runs_and_who_could_take_it() {
+async fn a_pool_shows_its_waiting_and_running_jobs_and_online_workers() {
     let cloud = Cloud::connect();
     let run = cloud.submit(graph(["a", "b", "c"])).await;
     let worker = cloud.worker("w");
@@ -267,7 +267,7 @@ async fn a_pool_shows_what_waits_what_runs_and_who_could_take_it() {
 }
 
 #[tokio::test]
-async fn the_api_says_that_it_lives_and_describes_itself() {
+async fn health_and_description_are_served() {
     let cloud = Cloud::connect();
     let health = cloud.get("/api/health").await;
     assert_eq!((health.status.as_u16(), &health.json()["status"]), (200, &json!("ok")));

@@ -1,4 +1,4 @@
-//! The end-to-end suite: one program, so that everything is linked once. A module holds the tests of one subject.
+//! The end-to-end suite. It is one program, so that everything is linked once. Each module tests one subject.
 //!
 //! `chaos` and `redrive` change what all other tests share (functions, dead-letter queues), so `cargo xtask test` runs
 //! them on an emulator when nothing else runs there. `xtask/src/selection.rs` names the tests that run on `LocalStack`.

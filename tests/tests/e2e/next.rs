@@ -1,10 +1,10 @@
-//! A completion that asks for the worker's next job.
+//! `next`: a completion that asks for the worker's next job.
 
 use harness::{Cancelled, Cloud, Success, graph};
 use serde_json::json;
 
 #[tokio::test]
-async fn a_chain_is_worked_off_with_one_request_a_job_and_outputs_come_along() {
+async fn a_chain_needs_one_request_per_job_and_carries_outputs() {
     let cloud = Cloud::connect();
     let run = cloud.submit(graph(["a", "b: a", "c: b"])).await;
     let worker = cloud.worker("w");
@@ -21,7 +21,7 @@ async fn a_chain_is_worked_off_with_one_request_a_job_and_outputs_come_along() {
 }
 
 #[tokio::test]
-async fn a_repeated_completion_is_given_the_same_lease_while_it_lives_and_then_nothing() {
+async fn a_repeated_completion_gets_the_same_next_lease_until_it_expires() {
     let cloud = Cloud::connect();
     let run = cloud.submit(graph(["a", "b: a", "c: b"])).await;
     let worker = cloud.worker("w");
@@ -42,7 +42,7 @@ async fn a_repeated_completion_is_given_the_same_lease_while_it_lives_and_then_n
 }
 
 #[tokio::test]
-async fn what_needs_more_or_other_labels_is_not_given_and_waits_for_a_claim() {
+async fn a_dependent_with_other_needs_or_labels_is_not_the_next_job() {
     let cloud = Cloud::connect();
     let jobs = "jobs:
   a: {run: x, labels: '{label}'}
@@ -64,7 +64,7 @@ async fn what_needs_more_or_other_labels_is_not_given_and_waits_for_a_claim() {
 }
 
 #[tokio::test]
-async fn the_other_dependents_become_ready_all_the_same() {
+async fn other_dependents_become_ready_beside_the_next_job() {
     let cloud = Cloud::connect();
     let run = cloud.submit(graph(["a", "b: a", "c: a", "d: a"])).await;
     let worker = cloud.worker("w");
@@ -80,7 +80,7 @@ async fn the_other_dependents_become_ready_all_the_same() {
 }
 
 #[tokio::test]
-async fn after_a_cancel_nothing_is_given_and_a_job_given_before_is_told() {
+async fn after_a_cancel_there_is_no_next_job_and_an_earlier_one_is_cancelled() {
     let cloud = Cloud::connect();
     let run = cloud.submit(graph(["a", "b: a", "c: b"])).await;
     let worker = cloud.worker("w");
@@ -94,7 +94,7 @@ async fn after_a_cancel_nothing_is_given_and_a_job_given_before_is_told() {
 }
 
 #[tokio::test]
-async fn a_next_request_that_is_wrong_is_refused_and_the_completion_does_not_count() {
+async fn an_invalid_next_request_is_refused_and_the_completion_does_not_count() {
     let cloud = Cloud::connect();
     let run = cloud.submit(graph(["a"])).await;
     let worker = cloud.worker("w");

@@ -54,12 +54,12 @@ macro_rules! in_every_language {
 in_every_language!(
     each_job_runs_where_its_labels_are_and_outputs_arrive_as_they_are,
     outputs_from_stdout_are_not_read_when_the_job_says_so,
-    a_command_that_fails_is_tried_again_and_its_exit_code_is_shown,
+    a_failed_command_is_retried_and_its_exit_code_is_shown,
     outputs_that_are_refused_fail_the_job_at_once_with_the_reason,
     a_cancelled_command_is_ended_with_all_its_children_and_nothing_is_reported,
     sigterm_lets_the_job_finish_and_the_exit_code_is_0,
     all_of_a_long_log_arrives,
-    a_job_has_its_secret_and_its_log_does_not,
+    a_job_receives_its_secret_and_its_log_is_masked,
     a_token_in_the_url_is_sent_and_a_report_without_an_answer_is_repeated,
     a_job_keeps_its_lease_while_log_requests_fail_and_the_log_arrives_afterwards,
     a_job_has_a_directory_and_may_remove_its_output_file,
@@ -141,7 +141,7 @@ async fn outputs_from_stdout_are_not_read_when_the_job_says_so(language: Languag
     assert_eq!(json!(run.outputs("stdout").await), json!({ "a": "1" }));
 }
 
-async fn a_command_that_fails_is_tried_again_and_its_exit_code_is_shown(language: Language) {
+async fn a_failed_command_is_retried_and_its_exit_code_is_shown(language: Language) {
     let cloud = Cloud::connect_with_open_workers().await;
     let _worker = language.starts(&cloud, "{label}");
     let (_, broken) = tries_one_job_again_and_fails(&cloud).await;
@@ -249,7 +249,7 @@ async fn a_token_in_the_url_is_sent_and_a_report_without_an_answer_is_repeated(l
     assert_eq!(run.job("build").await.attempt, 0);
 }
 
-async fn a_job_has_its_secret_and_its_log_does_not(language: Language) {
+async fn a_job_receives_its_secret_and_its_log_is_masked(language: Language) {
     let cloud = Cloud::connect_with_open_workers().await;
     let worker = language.starts(&cloud, "{label}");
     has_its_secret_hidden(&cloud, worker.dir()).await;
@@ -289,7 +289,7 @@ async fn a_job_has_a_directory_and_may_remove_its_output_file(language: Language
 }
 
 #[tokio::test]
-async fn a_python_function_runs_a_job_with_the_outputs_of_what_it_needs() {
+async fn a_python_function_runs_a_job_with_the_outputs_of_its_needs() {
     let cloud = Cloud::connect_with_open_workers().await;
     let _shell = PYTHON.starts(&cloud, "{label}");
     let _handler = HANDLER.starts(&cloud, "{label}-function");

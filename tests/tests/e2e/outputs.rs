@@ -1,10 +1,10 @@
-//! What a job gives arrives downstream byte for byte, or is refused with its name, its size and the limit.
+//! Outputs arrive downstream byte for byte, or are refused with name, size and limit.
 
 use harness::{Cloud, Failure, Run, Skipped, Success, graph};
 use protocol::JobId;
 use serde_json::{Value, json};
 
-/// Values that something on the way may want to change.
+/// Values that a careless encoding would change.
 const AWKWARD: [(&str, &str); 16] = [
     ("percent", "100%, %25 %0A %s %n"),
     ("equals", "a=b==c="),
@@ -24,7 +24,7 @@ const AWKWARD: [(&str, &str); 16] = [
     ("xml", "<a href='&amp;'>&lt;</a>"),
 ];
 
-/// Text of this many bytes, with quotes, line ends and letters of several bytes in it.
+/// A text of this many bytes, with quotes, line ends and multi-byte characters.
 fn long(bytes: usize) -> String {
     let mut text = "0123456789 \"quoted\" back\\slash é🦀\n".repeat(bytes / 30);
     text.truncate(text.floor_char_boundary(bytes));
@@ -90,7 +90,7 @@ async fn many_values_of_one_job_come_back_byte_for_byte() {
     run.until(Success).await;
 }
 
-/// Seven jobs that gave 900 KB each, and `join`, which needs them all.
+/// Seven completed jobs with 900 KB of outputs each, and `join`, which needs them all.
 async fn seven(cloud: &Cloud) -> (Run, Vec<String>) {
     let names: Vec<String> = (1..=7).map(|n| format!("part{n}")).collect();
     let run = cloud.submit(graph(names.iter().cloned().chain([format!("join: {}", names.join(" "))]))).await;
@@ -118,7 +118,7 @@ async fn seven_needs_of_900_kb_each_come_back_byte_for_byte() {
 }
 
 #[tokio::test]
-async fn a_worker_that_cannot_fetch_what_is_too_large_for_a_claim_ends_the_job_with_the_sizes() {
+async fn a_worker_without_outputs_url_fails_the_job_with_the_sizes() {
     let cloud = Cloud::connect();
     let (run, _) = seven(&cloud).await;
     let unable = cloud.worker("unable").registers(&[]).await;
@@ -126,12 +126,12 @@ async fn a_worker_that_cannot_fetch_what_is_too_large_for_a_claim_ends_the_job_w
         assert!(unable.claims_once().await.is_none());
         run.until(Failure).await;
         let error = run.job("join").await.error.expect("an error");
-        // As JSON, which is what a claim would carry.
+        // The size as JSON, as in the answer to a claim.
         for part in ["7130340", "4000000", "outputs_url", unable.id().as_str()] {
             assert!(error.contains(part), "{part}: {error}");
         }
     } else {
-        // Answers may be of any size here.
+        // This target has no limit on the size of an answer.
         let join = unable.claims("join").await;
         assert_eq!(join.received().await.as_object().map(serde_json::Map::len), Some(7));
         join.completes(&[]).await;
@@ -140,7 +140,7 @@ async fn a_worker_that_cannot_fetch_what_is_too_large_for_a_claim_ends_the_job_w
 }
 
 #[tokio::test]
-async fn outputs_over_1_mb_are_refused_with_name_size_and_limit_and_nothing_is_kept() {
+async fn outputs_over_1_mb_are_refused_with_name_size_and_limit_and_nothing_is_stored() {
     let cloud = Cloud::connect();
     let run = cloud.submit(graph(["build"])).await;
     let build = cloud.worker("w").claims("build").await;
@@ -159,7 +159,7 @@ async fn outputs_over_1_mb_are_refused_with_name_size_and_limit_and_nothing_is_k
 }
 
 #[tokio::test]
-async fn exactly_1_mb_of_outputs_is_kept() {
+async fn exactly_1_mb_of_outputs_is_stored() {
     let cloud = Cloud::connect();
     let run = cloud.submit(graph(["build"])).await;
     let half = "x".repeat(524_288);
@@ -169,7 +169,7 @@ async fn exactly_1_mb_of_outputs_is_kept() {
 }
 
 #[tokio::test]
-async fn a_job_receives_the_outputs_of_both_its_needs_and_of_no_other() {
+async fn a_job_receives_the_outputs_of_its_direct_needs_only() {
     let cloud = Cloud::connect();
     let run = cloud.submit(graph(["far", "left: far", "right: far", "aside", "join: left right"])).await;
     let worker = cloud.worker("w");
@@ -182,7 +182,7 @@ async fn a_job_receives_the_outputs_of_both_its_needs_and_of_no_other() {
         join.completes(&[]).await;
         join = worker.claims("join").await;
     }
-    // Not those of `far`: what it needs only through others is absent, everywhere.
+    // Without the outputs of `far`, which is only an indirect need.
     let expected =
         json!({ "left": { "name": "left", "same": "in each" }, "right": { "name": "right", "same": "in each" } });
     assert_eq!(join.received().await, expected);
@@ -190,13 +190,13 @@ async fn a_job_receives_the_outputs_of_both_its_needs_and_of_no_other() {
 }
 
 #[tokio::test]
-async fn a_need_that_gave_nothing_is_there_empty_and_a_root_receives_nothing() {
+async fn a_need_without_outputs_appears_empty_and_a_root_receives_nothing() {
     let cloud = Cloud::connect();
     let run = cloud.submit(graph(["silent", "next: silent"])).await;
     let worker = cloud.worker("w");
     let silent = worker.claims("silent").await;
     assert_eq!(silent.received().await, json!({}));
-    // Without a body at all.
+    // Without a body.
     let answer = cloud.send("POST", &format!("/api/jobs/{}/complete", silent.lease.lease_id.0), "", "").await;
     assert_eq!((answer.status.as_u16(), answer.json()), (200, json!({ "next": null })));
 
@@ -208,7 +208,7 @@ async fn a_need_that_gave_nothing_is_there_empty_and_a_root_receives_nothing() {
 }
 
 #[tokio::test]
-async fn the_outputs_of_a_job_that_was_skipped_or_has_not_run_are_empty_at_once() {
+async fn the_outputs_of_a_job_that_has_not_run_are_empty() {
     let cloud = Cloud::connect();
     let run = cloud.submit(graph(["build", "deploy: build"])).await;
     assert_eq!(all_outputs(&run, "deploy").await, json!({}));
@@ -220,7 +220,7 @@ async fn the_outputs_of_a_job_that_was_skipped_or_has_not_run_are_empty_at_once(
 }
 
 #[tokio::test]
-async fn a_job_receives_what_the_attempt_that_succeeded_gave() {
+async fn a_job_receives_the_outputs_of_the_successful_attempt() {
     let cloud = Cloud::connect();
     let text = graph(["build", "deploy: build"]).replace("needs: []", "needs: [], retries: 1");
     let run = cloud.submit(text).await;
@@ -238,7 +238,7 @@ async fn a_job_receives_what_the_attempt_that_succeeded_gave() {
 }
 
 #[tokio::test]
-async fn a_job_id_with_unusual_characters_names_its_outputs_everywhere() {
+async fn outputs_of_a_job_id_with_unusual_characters_are_found_everywhere() {
     let cloud = Cloud::connect();
     let id = "straße:1.2_é@%25+&=🦀";
     let run = cloud
@@ -256,7 +256,7 @@ async fn a_job_id_with_unusual_characters_names_its_outputs_everywhere() {
 }
 
 #[tokio::test]
-async fn a_name_that_is_none_is_refused_and_the_job_can_still_be_completed() {
+async fn an_invalid_output_name_is_refused_and_the_job_can_still_be_completed() {
     let cloud = Cloud::connect();
     let run = cloud.submit(graph(["build"])).await;
     let build = cloud.worker("w").claims("build").await;

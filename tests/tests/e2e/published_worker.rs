@@ -1,4 +1,4 @@
-//! The worker that crates.io has as `workflow-graph-worker-sdk` 1.2.11, as it is there, against the target.
+//! The unmodified worker from crates.io, `workflow-graph-worker-sdk` 1.2.11, against the target.
 //!
 //! It reads no settings but `SERVER_URL` and `WORKER_LABELS`. Its lease is 30 s; it sends a heartbeat every 10 s, and
 //! asks for a job, or whether its job is cancelled, every 2 s. It reports neither outputs nor exit codes.
@@ -12,16 +12,16 @@ use serde_json::json;
 
 const INSTALL: &str = "`cargo xtask test` installs the published worker, and names it in WFG_TEST_PUBLISHED_WORKER.";
 
-/// Starts it, with what stands between it and the target.
+/// Starts it behind a recording proxy.
 async fn starts(cloud: &Cloud, labels: &str) -> (Program, RecordingProxy) {
     let worker = std::env::var("WFG_TEST_PUBLISHED_WORKER").unwrap_or_else(|_| panic!("{INSTALL}"));
     let proxy = RecordingProxy::start(cloud, None).await;
-    // As the target asks for it: a token is the password.
+    // A token is the password of the address.
     let url = cloud.url_through(&proxy.url);
     (Program::starts_for(cloud, &url, &[&worker], labels, INSTALL), proxy)
 }
 
-/// It passes over refusals in silence.
+/// The worker ignores refusals silently.
 fn nothing_is_refused(proxy: &RecordingProxy) {
     let seen = proxy.seen();
     assert!(seen.iter().all(|one| one.status == 200), "{seen:#?}");
@@ -67,7 +67,7 @@ async fn it_takes_only_jobs_whose_labels_it_covers_and_they_receive_outputs_in_t
 }
 
 #[tokio::test]
-async fn its_logs_arrive_while_the_job_runs_and_its_heartbeats_are_taken() {
+async fn its_logs_arrive_while_the_job_runs_and_its_heartbeats_are_accepted() {
     let cloud = Cloud::connect_with_open_workers().await;
     let (worker, proxy) = starts(&cloud, "{label}").await;
     let run = cloud
@@ -100,7 +100,7 @@ async fn its_logs_arrive_while_the_job_runs_and_its_heartbeats_are_taken() {
 }
 
 #[tokio::test]
-async fn a_command_of_its_that_fails_is_tried_again_as_often_as_the_job_says() {
+async fn a_failed_command_of_its_is_retried_as_the_job_allows() {
     let cloud = Cloud::connect_with_open_workers().await;
     let (_worker, proxy) = starts(&cloud, "{label}").await;
     let run = cloud
@@ -123,7 +123,7 @@ async fn a_command_of_its_that_fails_is_tried_again_as_often_as_the_job_says() {
 }
 
 #[tokio::test]
-async fn a_cancel_ends_its_command_and_the_failure_that_it_reports_then_changes_nothing() {
+async fn a_cancel_ends_its_command_and_its_late_failure_report_changes_nothing() {
     let cloud = Cloud::connect_with_open_workers().await;
     let (worker, proxy) = starts(&cloud, "{label}").await;
     let text = r"jobs:
@@ -146,9 +146,9 @@ async fn a_cancel_ends_its_command_and_the_failure_that_it_reports_then_changes_
     cloud.submit("jobs: {next: {labels: '{label}', run: 'true'}}").await.until(Success).await;
 }
 
-/// What it sends is hidden on arrival: it knows nothing of secrets.
+/// The worker doesn't mask secrets. The server masks them on arrival.
 #[tokio::test]
-async fn its_job_has_its_secret_and_its_log_does_not() {
+async fn its_job_receives_its_secret_and_its_log_is_masked() {
     let cloud = Cloud::connect_with_open_workers().await;
     let (worker, proxy) = starts(&cloud, "{label}").await;
     has_its_secret_hidden(&cloud, worker.dir()).await;

@@ -4,7 +4,7 @@ use harness::{Cancelled, Cloud, Failure, RealWorker, Success, eventually, tries_
 use serde_json::{Value, json};
 
 #[tokio::test]
-async fn the_example_runs_each_job_where_its_labels_are_with_the_outputs_of_what_it_needs() {
+async fn the_example_runs_each_job_on_a_worker_with_its_labels_and_the_outputs_of_its_needs() {
     let cloud = Cloud::connect();
     let _builder = RealWorker::starts(&cloud, "{label}");
     let _staging = RealWorker::starts(&cloud, "{label}-staging");
@@ -79,7 +79,7 @@ async fn lines_quotes_and_emoji_in_the_output_file_arrive_unchanged() {
 }
 
 #[tokio::test]
-async fn a_command_that_fails_is_tried_again_and_its_exit_code_is_shown() {
+async fn a_failed_command_is_retried_and_its_exit_code_is_shown() {
     let cloud = Cloud::connect();
     let _worker = RealWorker::starts(&cloud, "{label}");
     let (unsteady, broken) = tries_one_job_again_and_fails(&cloud).await;
@@ -121,7 +121,7 @@ async fn a_cancelled_command_is_ended_with_all_its_children() {
     run.cancel().await;
     run.until(Cancelled).await;
     for process in processes {
-        // A child whose parent is gone may be left as a zombie, which does nothing.
+        // A child whose parent is gone may remain as a zombie, which does nothing.
         eventually("the process has ended", async || {
             let stat = std::fs::read_to_string(format!("/proc/{process}/stat"));
             stat.map_or(true, |stat| stat.contains(") Z ")).then_some(())

@@ -1,4 +1,4 @@
-//! `wfg redrive`, where there are dead letters to put back.
+//! `wfg redrive` on targets that have dead-letter queues.
 
 use std::process::Stdio;
 
@@ -26,7 +26,7 @@ async fn redrive(emulator: &Emulator, stack: &str, args: &[&str]) -> Said {
     Said { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
 }
 
-/// A run whose only job is ready, but in no list: nobody finds it. Its control's item.
+/// Makes a run whose only job is ready but in no ready list, so no claim finds it. Returns the item of its control record.
 async fn forgotten(cloud: &Cloud, emulator: &Emulator, job: &str) -> (Run, Value) {
     let run = cloud.submit(graph([job])).await;
     run.until_ready(job).await;
@@ -36,7 +36,7 @@ async fn forgotten(cloud: &Cloud, emulator: &Emulator, job: &str) -> (Run, Value
     (run, control.clone())
 }
 
-/// A batch as Lambda leaves it in the bucket when it gives up.
+/// A batch as Lambda writes it to the bucket after its last attempt.
 fn given_up(records: &Value) -> Value {
     json!({
         "requestContext": { "requestId": "316aa6d0", "condition": "RetryAttemptsExhausted", "approximateInvokeCount": 6 },
@@ -49,7 +49,7 @@ fn given_up(records: &Value) -> Value {
 }
 
 #[tokio::test]
-async fn what_was_given_up_is_done_once_it_is_put_back_and_what_nobody_can_use_stays() {
+async fn a_redriven_message_is_processed_and_an_unreadable_one_stays() {
     let cloud = Cloud::connect();
     let Some(emulator) = cloud.emulator() else { return };
     let (http, stack) = (&cloud.http, emulator.stack());
@@ -114,7 +114,7 @@ async fn long_chain_of_timers_and_batch_tasks_is_not_stopped() {
 }
 
 #[tokio::test]
-async fn a_stack_that_is_not_there_is_said_by_its_queue_and_region() {
+async fn an_unknown_stack_is_refused_with_its_queue_and_region() {
     let cloud = Cloud::connect();
     let Some(emulator) = cloud.emulator() else { return };
     let said = redrive(emulator, "nowhere", &[]).await;

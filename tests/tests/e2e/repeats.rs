@@ -1,4 +1,4 @@
-//! What is said twice happens once, and is answered as it was the first time.
+//! Repeated requests, messages and records have one effect, and requests get the first answer again.
 
 use futures::future::join_all;
 use harness::{Cloud, Failure, Success, done, graph, stream_event};
@@ -38,7 +38,7 @@ async fn a_submission_repeated_with_its_key_is_the_same_workflow() {
 }
 
 #[tokio::test]
-async fn of_submissions_with_one_key_at_once_one_makes_a_workflow() {
+async fn of_concurrent_submissions_with_one_key_one_creates_a_workflow() {
     let cloud = Cloud::connect();
     let submissions = join_all((0..8).map(|_| cloud.submit_with(graph(["build"]), true, Some(&cloud.label)))).await;
     assert!(submissions.iter().all(|run| run.id == submissions[0].id));
@@ -49,7 +49,7 @@ async fn of_submissions_with_one_key_at_once_one_makes_a_workflow() {
 }
 
 #[tokio::test]
-async fn without_a_key_or_with_another_the_same_text_is_another_workflow() {
+async fn without_a_key_or_with_another_key_the_same_text_is_another_workflow() {
     let cloud = Cloud::connect();
     let keys = [None, None, Some(format!("{}-a", cloud.label)), Some(format!("{}-b", cloud.label))];
     let mut ids = Vec::new();
@@ -62,7 +62,7 @@ async fn without_a_key_or_with_another_the_same_text_is_another_workflow() {
 }
 
 #[tokio::test]
-async fn a_completion_repeated_is_answered_the_same_and_one_with_other_outputs_is_refused() {
+async fn a_repeated_completion_gets_the_same_answer_and_one_with_other_outputs_is_refused() {
     let cloud = Cloud::connect();
     let run = cloud.submit(graph(["build", "deploy: build"])).await;
     let worker = cloud.worker("w");
@@ -91,7 +91,7 @@ async fn a_completion_repeated_is_answered_the_same_and_one_with_other_outputs_i
 }
 
 #[tokio::test]
-async fn a_failure_repeated_uses_one_retry() {
+async fn a_repeated_failure_uses_one_retry() {
     let cloud = Cloud::connect();
     let run = cloud.submit("jobs: {build: {run: x, labels: '{label}', retries: 2}}").await;
     let worker = cloud.worker("w");
@@ -118,7 +118,7 @@ async fn a_failure_repeated_uses_one_retry() {
 }
 
 #[tokio::test]
-async fn two_completions_at_once_are_one() {
+async fn two_concurrent_completions_count_once() {
     let cloud = Cloud::connect();
     let run = cloud.submit(graph(["build", "deploy: build"])).await;
     let worker = cloud.worker("w");
@@ -136,9 +136,9 @@ async fn two_completions_at_once_are_one() {
     run.until(Success).await;
 }
 
-/// As functions see it: an image that isn't what this project wrote. It is set aside, with an error in the log.
+/// On functions: a record image that this project didn't write. It is skipped with an error in the log.
 #[tokio::test]
-async fn a_record_of_the_stream_that_cannot_be_read_does_not_hold_up_those_behind_it() {
+async fn an_unreadable_stream_record_does_not_block_the_records_behind_it() {
     let cloud = Cloud::connect();
     let Some(emulator) = cloud.emulator() else { return };
     let run = cloud.submit(graph(["a", "b: a"])).await;
@@ -154,9 +154,9 @@ async fn a_record_of_the_stream_that_cannot_be_read_does_not_hold_up_those_behin
     run.until(Success).await;
 }
 
-/// The stream tells at least once. In memory there is none: there the engine's own tests repeat its notices.
+/// The stream delivers at least once. The store in memory has no stream; there the engine's own tests repeat change events.
 #[tokio::test]
-async fn a_stream_batch_or_half_of_one_told_again_changes_nothing() {
+async fn a_stream_batch_delivered_again_in_whole_or_in_part_changes_nothing() {
     let cloud = Cloud::connect();
     let Some(emulator) = cloud.emulator() else { return };
     let run = cloud.submit(graph(["top", "left: top", "right: top", "end: left right"])).await;

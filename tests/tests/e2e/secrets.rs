@@ -1,18 +1,18 @@
-//! Secrets: who is given them, and where they don't show.
+//! Secrets: who may receive them, and where they are masked.
 
 use harness::{Cloud, RealWorker, Status, eventually, has_its_secret_hidden};
 use protocol::access::{Allowed, NewToken, Permissions, Scope};
 use serde_json::{Value, json};
 
 #[tokio::test]
-async fn a_job_has_its_secret_and_its_log_does_not() {
+async fn a_job_receives_its_secret_and_its_log_is_masked() {
     let cloud = Cloud::connect();
     let worker = RealWorker::starts(&cloud, "{label}");
     has_its_secret_hidden(&cloud, worker.dir()).await;
 }
 
 #[tokio::test]
-async fn a_worker_whose_token_does_not_name_the_secret_is_never_given_the_job() {
+async fn a_worker_whose_token_lacks_the_secret_never_gets_the_job() {
     let cloud = Cloud::connect();
     let secret = cloud.secret("KEY", "hunter22").await;
     let named = |token: NewToken| {
@@ -35,7 +35,7 @@ async fn a_worker_whose_token_does_not_name_the_secret_is_never_given_the_job() 
 }
 
 #[tokio::test]
-async fn a_submit_token_that_does_not_name_the_secret_can_not_send_a_job_that_does() {
+async fn a_submit_token_that_lacks_the_secret_cannot_submit_a_job_with_it() {
     let cloud = Cloud::connect();
     cloud.secret("KEY", "hunter22").await;
     let pipeline = cloud.seen_by(Some(&cloud.token("pipeline", &[Scope::Submit], "{label}").await));
@@ -49,7 +49,7 @@ async fn a_submit_token_that_does_not_name_the_secret_can_not_send_a_job_that_do
 }
 
 #[tokio::test]
-async fn a_job_whose_secret_is_not_there_fails_at_once_and_says_which() {
+async fn a_job_whose_secret_does_not_exist_fails_at_once_and_names_it() {
     let cloud = Cloud::connect();
     let _worker = RealWorker::starts(&cloud, "{label}");
     let run =
@@ -61,7 +61,7 @@ async fn a_job_whose_secret_is_not_there_fails_at_once_and_says_which() {
 }
 
 #[tokio::test]
-async fn what_a_worker_says_of_a_failure_is_hidden_as_it_arrives() {
+async fn secrets_in_a_failures_error_are_masked() {
     let cloud = Cloud::connect();
     cloud.secret("KEY", "hunter22").await;
     let run = cloud.submit("jobs: {deploy: {run: x, labels: '{label}', secrets: '{label}_KEY'}}").await;

@@ -18,14 +18,14 @@ async fn starts(cloud: &Cloud, emulator: &Emulator, labels: &str, recheck: &str)
     (program, proxy)
 }
 
-/// The tickets of the claims, in their order.
+/// The tickets of the claims, in order.
 fn claims(seen: &[Exchange]) -> Vec<Option<String>> {
     let claims = seen.iter().filter(|one| one.path.ends_with("/claim"));
     let ticket = |one: &Exchange| serde_json::from_str::<Value>(&one.body).expect("JSON")["ticket"].clone();
     claims.map(|one| ticket(one).as_str().map(str::to_owned)).collect()
 }
 
-/// The queue of the one pool that has this label alone.
+/// The queue of the pool with exactly this label.
 async fn queue(cloud: &Cloud) -> String {
     let queues = cloud.worker("asks").registers_for_queues().await;
     let [queue] = &queues[..] else { panic!("one pool is this worker's: {queues:?}") };

@@ -1,4 +1,4 @@
-//! What ends, or begins, because it is time: leases, delays between tries, timeouts.
+//! Timers: leases, retry delays, `timeout` and `queue_timeout`.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ fn causes(job: &Job) -> Vec<Cause> {
 }
 
 #[tokio::test]
-async fn a_lease_that_ends_without_a_report_ends_the_attempt_by_itself() {
+async fn a_lease_that_expires_without_a_report_ends_the_attempt() {
     let cloud = Cloud::connect();
     let run = cloud.submit("jobs: {build: {run: x, labels: '{label}', retries: 1}}").await;
     let build = cloud.worker("silent").ttl(2).claims("build").await;
@@ -26,7 +26,7 @@ async fn a_lease_that_ends_without_a_report_ends_the_attempt_by_itself() {
 }
 
 #[tokio::test]
-async fn each_cause_uses_its_own_retries_and_the_status_shows_every_attempt_with_its_cause() {
+async fn each_cause_uses_its_own_budget_and_the_status_shows_every_attempt_with_its_cause() {
     let cloud = Cloud::connect();
     let retry = "{max: 1, lost: 1, timeout: 1}";
     let job = format!("jobs: {{build: {{run: x, labels: '{{label}}', timeout: 6, retry: {retry}}}}}");
@@ -53,7 +53,7 @@ async fn each_cause_uses_its_own_retries_and_the_status_shows_every_attempt_with
 }
 
 #[tokio::test]
-async fn a_cause_without_retries_of_its_own_uses_those_of_all() {
+async fn a_cause_without_a_budget_of_its_own_uses_max() {
     let cloud = Cloud::connect();
     let run = cloud.submit("jobs: {build: {run: x, labels: '{label}', retry: {max: 1, timeout: 5}}}").await;
     cloud.worker("one").ttl(1).claims("build").await;
@@ -64,7 +64,7 @@ async fn a_cause_without_retries_of_its_own_uses_those_of_all() {
 }
 
 #[tokio::test]
-async fn a_retry_waits_for_its_delay_says_until_when_and_is_given_after_it() {
+async fn a_retry_waits_for_its_delay_and_shows_when_it_ends() {
     let cloud = Cloud::connect();
     let retry = "{max: 2, backoff: exponential, delay: 3}";
     let run = cloud.submit(format!("jobs: {{build: {{run: x, labels: '{{label}}', retry: {retry}}}}}")).await;
@@ -85,7 +85,7 @@ async fn a_retry_waits_for_its_delay_says_until_when_and_is_given_after_it() {
 }
 
 #[tokio::test]
-async fn heartbeats_do_not_carry_a_job_past_its_timeout() {
+async fn heartbeats_do_not_extend_a_job_past_its_timeout() {
     let cloud = Cloud::connect();
     let run =
         cloud.submit("jobs: {build: {run: x, labels: '{label}', timeout: 3s}, next: {run: x, needs: build}}").await;
@@ -120,7 +120,7 @@ async fn a_job_that_no_worker_takes_in_time_fails_and_its_dependents_are_skipped
 }
 
 #[tokio::test]
-async fn a_queue_timeout_counts_from_when_the_job_may_start_and_ends_when_it_is_taken() {
+async fn a_queue_timeout_counts_from_ready_to_claimed() {
     let cloud = Cloud::connect();
     let run = cloud
         .submit("jobs: {a: {run: x, labels: '{label}'}, b: {run: x, labels: '{label}', needs: a, queue_timeout: 8}}");
@@ -137,7 +137,7 @@ async fn a_queue_timeout_counts_from_when_the_job_may_start_and_ends_when_it_is_
 }
 
 #[tokio::test]
-async fn a_cancel_ends_a_job_that_waits_for_its_next_try() {
+async fn a_cancel_ends_a_job_that_waits_for_its_retry() {
     let cloud = Cloud::connect();
     let run = cloud.submit("jobs: {late: {run: x, labels: '{label}', retry: {max: 1, delay: 1h}}}").await;
     let worker = cloud.worker("w");
@@ -150,7 +150,7 @@ async fn a_cancel_ends_a_job_that_waits_for_its_next_try() {
 }
 
 #[tokio::test]
-async fn a_rerun_begins_with_all_its_retries_and_the_same_limits() {
+async fn a_rerun_has_all_its_retries_and_the_same_limits() {
     let cloud = Cloud::connect();
     let run = cloud.submit("jobs: {build: {run: x, labels: '{label}', retries: 1, timeout: 90}}").await;
     let worker = cloud.worker("w");
@@ -169,7 +169,7 @@ async fn a_rerun_begins_with_all_its_retries_and_the_same_limits() {
 }
 
 #[tokio::test]
-async fn a_chain_whose_every_worker_is_lost_once_runs_to_its_end() {
+async fn a_chain_that_loses_every_worker_once_runs_to_its_end() {
     let cloud = Cloud::connect();
     let text = graph(["a", "b: a", "c: b"]).replace("run: 'true'", "run: 'true', retry: {lost: 1}");
     let run = cloud.submit(text).await;

@@ -1,4 +1,4 @@
-//! Who may do what: tokens, their scopes and labels, and who did what.
+//! Tokens, their scopes and labels, and the audit log.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use harness::{Cloud, Status, eventually};
 use protocol::access::{AuditAction, AuditEntry, NewToken, Permissions, Scope};
 use serde_json::{Value, json};
 
-/// Scopes that open each route, as the protocol has them; any one of them does. None: no token is needed.
+/// The scopes of each route, any of which permits it. An empty list: no token is needed.
 const OPENED_BY: [(&str, &str); 28] = [
     ("POST /api/workflows", "submit"),
     ("GET /api/workflows", "read"),
@@ -39,14 +39,14 @@ const OPENED_BY: [(&str, &str); 28] = [
     ("GET /api/openapi.json", ""),
 ];
 
-/// Method and path, with something in place of each variable.
+/// Method and path, with a value for each variable.
 fn request(route: &str) -> (&str, String) {
     let (method, path) = route.split_once(' ').expect("method and path");
     let segments = path.split('/').map(|part| if part.starts_with('{') { "nothing-there" } else { part });
     (method, segments.collect::<Vec<_>>().join("/"))
 }
 
-/// What a claim gives, once the job is in its pool's list.
+/// The result of a claim, once the job is in the ready list of its pool.
 async fn claims(caller: &Cloud, claim: Value) -> Value {
     eventually("a job is given", async || {
         let given = caller.post("/api/jobs/claim", claim.clone()).await.json();
@@ -56,7 +56,7 @@ async fn claims(caller: &Cloud, claim: Value) -> Value {
 }
 
 #[tokio::test]
-async fn the_routes_that_are_known_here_are_all_there_are() {
+async fn every_route_of_the_api_is_tested_here() {
     let described = Cloud::connect().get("/api/openapi.json").await.json();
     let paths = described["paths"].as_object().expect("paths").iter();
     let mut found: Vec<String> = paths
@@ -73,7 +73,7 @@ async fn the_routes_that_are_known_here_are_all_there_are() {
 }
 
 #[tokio::test]
-async fn without_a_good_token_nothing_can_be_read_submitted_or_claimed() {
+async fn without_a_valid_token_nothing_can_be_read_submitted_or_claimed() {
     let cloud = Cloud::connect();
     let good = cloud.token("reader", &[Scope::Read], "").await;
     let changed = format!("{}{}", &good[..good.len() - 1], if good.ends_with('0') { '1' } else { '0' });
@@ -115,7 +115,7 @@ async fn each_scope_opens_its_own_routes_and_no_others() {
 }
 
 #[tokio::test]
-async fn a_token_comes_as_bearer_or_as_the_password_of_basic() {
+async fn a_token_is_accepted_as_bearer_and_as_the_password_of_basic() {
     let cloud = Cloud::connect();
     let token = cloud.token("reader", &[Scope::Read], "").await;
     let bearer = format!("Bearer {token}");
@@ -125,7 +125,7 @@ async fn a_token_comes_as_bearer_or_as_the_password_of_basic() {
 }
 
 #[tokio::test]
-async fn a_worker_is_given_no_job_whose_labels_its_token_does_not_name_whatever_it_asks_for() {
+async fn a_worker_never_gets_a_job_whose_labels_its_token_lacks() {
     let cloud = Cloud::connect();
     let run = cloud
         .submit(
@@ -158,7 +158,7 @@ async fn a_worker_is_given_no_job_whose_labels_its_token_does_not_name_whatever_
 }
 
 #[tokio::test]
-async fn a_submit_token_can_neither_send_nor_touch_jobs_whose_labels_it_does_not_name() {
+async fn a_submit_token_can_neither_submit_nor_change_jobs_whose_labels_it_lacks() {
     let cloud = Cloud::connect();
     let staging = cloud.seen_by(Some(&cloud.token("pipeline", &[Scope::Submit], "{label}-staging").await));
     let definition = |labels| {
@@ -187,7 +187,7 @@ async fn a_submit_token_can_neither_send_nor_touch_jobs_whose_labels_it_does_not
 }
 
 #[tokio::test]
-async fn a_lease_is_of_no_use_to_another_token() {
+async fn a_lease_is_refused_under_another_token() {
     let cloud = Cloud::connect();
     let run = cloud.submit("jobs: {a: {run: x, labels: '{label}'}}").await;
     let mine = cloud.seen_by(Some(&cloud.token("mine", &[Scope::Work], "{label}").await));
@@ -198,7 +198,7 @@ async fn a_lease_is_of_no_use_to_another_token() {
     let lease = given["lease"]["lease_id"].as_str().expect("a lease");
     let chunks = json!({ "chunks": [{ "sequence": 0, "data": "forged\n" }] });
     for (end, body) in [("heartbeat", json!({})), ("complete", json!({})), ("fail", json!({})), ("logs", chunks)] {
-        // An administrator's too.
+        // An admin's token too.
         for thief in [&theirs, &cloud] {
             let refused = thief.post(&format!("/api/jobs/{lease}/{end}"), body.clone()).await.error();
             assert!(refused.is(409, "lease_lost"), "{end}: {refused:?}");
@@ -245,7 +245,7 @@ async fn a_revoked_token_is_refused_everywhere_within_a_minute() {
 }
 
 #[tokio::test]
-async fn a_token_that_could_not_be_one_is_refused_and_a_name_is_used_once() {
+async fn an_invalid_token_request_is_refused_and_a_name_is_used_once() {
     let cloud = Cloud::connect();
     let token = |field: &str, value: Value| {
         let mut new = json!({ "name": cloud.token_name("x"), "scopes": ["read"] });
@@ -271,7 +271,7 @@ async fn a_token_that_could_not_be_one_is_refused_and_a_name_is_used_once() {
 }
 
 #[tokio::test]
-async fn a_list_of_tokens_shows_what_they_may_do_and_nothing_to_use_them_by() {
+async fn a_list_of_tokens_shows_permissions_and_no_secret_parts() {
     let cloud = Cloud::connect();
     let like =
         |token: NewToken| NewToken { permissions: Permissions { exclusive: true, ..token.permissions }, ..token };
@@ -302,7 +302,7 @@ async fn two_tokens_may_use_the_same_idempotency_key() {
 }
 
 #[tokio::test]
-async fn who_did_what_is_written_down_by_name_and_never_with_a_token_or_a_lease() {
+async fn the_audit_log_names_callers_and_contains_no_token_or_lease() {
     let cloud = Cloud::connect();
     let text = cloud.token("pipeline", &[Scope::Submit], "{label}").await;
     let pipeline = cloud.seen_by(Some(&text));
@@ -313,7 +313,7 @@ async fn who_did_what_is_written_down_by_name_and_never_with_a_token_or_a_lease(
     let production = json!({ "jobs": { "b": { "run": "x", "labels": "production" } } });
     assert_eq!(pipeline.post("/api/workflows", production).await.status, 403);
     assert_eq!(pipeline.post("/api/jobs/some-lease/complete", json!({})).await.status, 403);
-    // Of strangers only some are written down in one second, and other tests have some too.
+    // The audit log records a limited number of refusals without a token per second, and other tests cause some too.
     eventually("a stranger is written down", async || {
         assert_eq!(cloud.seen_by(Some("guessed")).get(&path).await.status, 401);
         let page = cloud.client.audit(100, None).await.expect("listed");
@@ -331,7 +331,7 @@ async fn who_did_what_is_written_down_by_name_and_never_with_a_token_or_a_lease(
     let name = cloud.token_name("pipeline");
     let by: Vec<&AuditEntry> = page.items.iter().rev().filter(|entry| entry.token.as_ref() == Some(&name)).collect();
     let mut did: Vec<(&str, &str)> = by.iter().map(|entry| (entry.action.as_ref(), entry.route.as_str())).collect();
-    // Entries of one millisecond come in any order.
+    // Entries of the same millisecond have no defined order.
     did.sort_unstable();
     assert_eq!(
         did,
@@ -355,7 +355,7 @@ async fn who_did_what_is_written_down_by_name_and_never_with_a_token_or_a_lease(
 }
 
 #[tokio::test]
-async fn who_did_what_is_listed_in_pages_newest_first_each_entry_once() {
+async fn the_audit_log_is_paged_newest_first_each_entry_once() {
     let cloud = Cloud::connect();
     for name in ["a", "b", "c"] {
         cloud.token(name, &[Scope::Read], "").await;

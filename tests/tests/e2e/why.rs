@@ -1,4 +1,4 @@
-//! The status says why a job waits.
+//! `waiting_for`: why a job waits.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use protocol::wire::WaitReason;
 use protocol::{LabelSet, Millis};
 
 #[tokio::test]
-async fn a_job_that_waits_for_its_needs_names_those_that_are_not_done() {
+async fn a_job_that_waits_for_needs_names_the_open_ones() {
     let cloud = Cloud::connect();
     let run = cloud.submit(graph(["a", "b", "c: a b"])).await;
     let waiting = run.until_waits_for("c", WaitReason::Needs).await;
@@ -31,8 +31,8 @@ async fn a_job_that_waits_for_its_needs_names_those_that_are_not_done() {
 }
 
 #[tokio::test]
-async fn a_job_says_that_no_worker_is_online() {
-    // On a shared target there is always some other test's.
+async fn a_job_without_online_workers_waits_for_no_worker() {
+    // On a shared target other tests' workers are online.
     let cloud = Cloud::alone().await;
     let run = cloud.submit("jobs: {any: {run: x}, special: {run: x, labels: gpu}}").await;
     run.until_waits_for("any", WaitReason::NoWorker).await;
@@ -59,13 +59,13 @@ async fn missing_label_is_named_with_the_nearest_worker() {
     assert_eq!(waiting.nearest.as_ref(), Some(near.id()));
     assert_eq!(waiting.missing, LabelSet::parse([format!("{}-gpu", cloud.label).as_str()]).ok());
 
-    // A worker that has them all comes, and the job is taken; nobody had to be told.
+    // A worker with all labels comes and takes the job without any other action.
     cloud.worker("all").labelled("{label}, {label}-big, {label}-gpu").claims("build").await.completes(&[]).await;
     run.until(Success).await;
 }
 
 #[tokio::test]
-async fn a_job_that_waits_for_busy_workers_says_how_many_there_are_and_since_when() {
+async fn a_job_that_waits_for_busy_workers_shows_their_number_and_since_when() {
     let cloud = Cloud::connect();
     let run = cloud.submit(graph(["a", "b", "c"])).await;
     let one = cloud.worker("one").claims_any().await;
@@ -85,7 +85,7 @@ async fn a_job_that_waits_for_busy_workers_says_how_many_there_are_and_since_whe
 }
 
 #[tokio::test]
-async fn a_job_whose_needs_are_done_is_ready_at_once_though_no_worker_has_appeared() {
+async fn a_job_whose_needs_succeeded_is_ready_before_any_worker_appears() {
     let cloud = Cloud::connect();
     let text = "jobs: {build: {run: x, labels: '{label}'}, deploy: {run: x, labels: '{label}-late', needs: build}}";
     let run = cloud.submit(text).await;
@@ -107,7 +107,7 @@ async fn a_job_whose_needs_are_done_is_ready_at_once_though_no_worker_has_appear
 }
 
 #[tokio::test]
-async fn a_job_that_runs_or_was_never_started_waits_for_nothing() {
+async fn a_running_job_and_one_never_started_wait_for_nothing() {
     let cloud = Cloud::connect();
     let run = cloud.submit_with(graph(["build"]), false, None).await;
     assert_eq!(run.job("build").await.waiting_for, None);
