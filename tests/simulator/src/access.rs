@@ -1,4 +1,4 @@
-//! Tokens and the audit log. A simulated world has neither: it admits every caller.
+//! The ports of tokens and the audit log. A simulated world has neither: it admits every caller.
 
 use engine::access::TokenRecord;
 use engine::ids::Random;

@@ -1,5 +1,4 @@
-//! Faults planted on purpose, in the engine and in what stands between it and the store: a simulation that doesn't find
-//! them within some seeds checks nothing.
+//! Planted bugs, in the engine and in the simulated store. A simulator that doesn't find them has no useful checks.
 
 use std::fmt;
 
@@ -7,43 +6,38 @@ use engine::ids::PoolId;
 use engine::job::{Change, JobRecord, JobUpdate, Phase, Precondition, Used};
 #[cfg(feature = "planted")]
 use engine::planted;
-use engine::ports::Consistency;
-use engine::run::{Control, RunState};
 use protocol::{LabelSet, Millis};
 
-use crate::task::Task;
-use crate::world::World;
-
-/// A fault.
+/// A planted bug.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bug {
-    /// A report counts under any fence.
+    /// A report is accepted under any fence.
     NoFence,
-    /// A report counts after its lease's end.
+    /// A report is accepted after its lease expired.
     NoLeaseEnd,
     /// A job's needs are counted down instead of removed.
     Counter,
-    /// Jobs are read eventually where it says strongly.
+    /// Jobs are read eventually where a strong read is required.
     WeakReads,
-    /// What read a run's control before a cancel goes by that.
+    /// A claim doesn't see a cancel.
     NoCancelBarrier,
-    /// A job that is tried again is in the pool of jobs without labels.
+    /// A retry goes to the pool of jobs without labels.
     LabelsForgottenOnRetry,
-    /// What ended can end again.
+    /// A job that ended can end again.
     FinalIsNotFinal,
-    /// A heartbeat sets a lease's end, be it earlier.
+    /// A heartbeat sets the expiry of a lease, even to an earlier time.
     HeartbeatShortens,
-    /// One in the engine. Only an engine with the feature `planted` has them.
+    /// A bug in the engine. Only an engine with the feature `planted` has them.
     #[cfg(feature = "planted")]
     Engine(planted::Bug),
-    /// The write that ends a job doesn't say which job was given with the answer.
+    /// The write that ends a job doesn't record the next job of the answer.
     NextForgotten,
-    /// Every try is like the first.
+    /// The number of used retries is lost.
     TriesForgotten,
 }
 
 impl Bug {
-    /// All of them.
+    /// All bugs.
     pub const ALL: &[Self] = &[
         Self::NoFence,
         Self::NoLeaseEnd,
@@ -65,13 +59,13 @@ impl Bug {
         Self::TriesForgotten,
     ];
 
-    /// The bug of the engine, if it isn't planted here.
+    /// The engine's bug, if it is one.
     #[cfg(feature = "planted")]
     pub(crate) fn in_the_engine(self) -> Option<planted::Bug> {
         if let Self::Engine(bug) = self { Some(bug) } else { None }
     }
 
-    /// The change of a job as a store with this bug makes it.
+    /// Applies an update of a job with this bug.
     pub(crate) fn apply(self, update: &JobUpdate, job: &JobRecord) -> Option<JobRecord> {
         let mut update = update.clone();
         match (self, &mut update.expect, &job.phase) {
@@ -101,26 +95,6 @@ impl Bug {
             _ => {}
         }
         Some(new)
-    }
-}
-
-impl World {
-    /// How fresh a read of jobs is that asks for this.
-    pub(crate) fn how_jobs_are_read(&self, how: Consistency) -> Consistency {
-        if self.bug == Some(Bug::WeakReads) { Consistency::Eventual } else { how }
-    }
-
-    /// A control record as a claim sees it.
-    pub(crate) fn control_as_read(&self, control: Option<Control>) -> Option<Control> {
-        let task = self.who.get(&self.gates.current).map(|who| &who.task);
-        match (self.bug, task, control) {
-            (Some(Bug::NoCancelBarrier), Some(Task::Claim { .. }), Some(control))
-                if control.state == RunState::Cancelling =>
-            {
-                Some(Control { state: RunState::Open, ..control })
-            }
-            (_, _, control) => control,
-        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! A stored item that remembers what it was.
+//! A stored item with its older versions, for eventual reads.
 
 use std::collections::VecDeque;
 
@@ -6,13 +6,13 @@ use protocol::Millis;
 
 use crate::faults::STALE;
 
-/// Versions kept besides the newest.
-pub(crate) const KEPT: usize = 4;
+/// The number of versions kept besides the newest.
+pub(crate) const OLD_VERSIONS: usize = 4;
 
-/// An item, or that there is none; and what it was before.
+/// The current version of an item, or its absence, and older versions.
 pub(crate) struct Cell<T> {
     now: Option<T>,
-    /// Oldest first, each with when it was replaced.
+    /// Older versions, oldest first, each with the time of its replacement.
     past: VecDeque<(Option<T>, Millis)>,
 }
 
@@ -28,14 +28,14 @@ impl<T> Cell<T> {
     }
 
     pub(crate) fn set(&mut self, new: Option<T>, clock: Millis) {
-        if self.past.len() == KEPT {
+        if self.past.len() == OLD_VERSIONS {
             self.past.pop_front();
         }
         self.past.push_back((self.now.take(), clock));
         self.now = new;
     }
 
-    /// The version so many writes ago, if it was still the newest a moment ago; else the newest.
+    /// The version before the latest `writes` writes if an eventual read may still return it, else the newest.
     pub(crate) fn back(&self, writes: usize, clock: Millis) -> Option<&T> {
         let old = self.past.iter().rev().nth(writes.wrapping_sub(1));
         match old {
@@ -44,13 +44,13 @@ impl<T> Cell<T> {
         }
     }
 
-    /// When it became what it is now.
+    /// The time of the latest write.
     pub(crate) fn written_at(&self) -> Option<Millis> {
         self.past.back().map(|(_, at)| *at)
     }
 
-    /// Whether every read gives the newest by now.
-    pub(crate) fn is_settled(&self, clock: Millis) -> bool {
+    /// Whether every read returns the newest version by now.
+    pub(crate) fn is_fresh(&self, clock: Millis) -> bool {
         self.past.back().is_none_or(|(_, until)| clock.since(*until) > STALE)
     }
 }

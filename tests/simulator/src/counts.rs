@@ -1,80 +1,80 @@
-//! How often what happened.
+//! Counts of events, and how many of each a run must have to mean anything.
 
 use std::collections::BTreeMap;
 
-/// Named numbers.
+/// Numbers by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counts(BTreeMap<&'static str, u64>);
 
 impl Counts {
-    /// So many more.
-    pub fn add(&mut self, what: &'static str, times: u64) {
-        *self.0.entry(what).or_default() += times;
+    /// Adds to a number.
+    pub fn add(&mut self, name: &'static str, times: u64) {
+        *self.0.entry(name).or_default() += times;
     }
 
-    /// All of another's.
+    /// Adds all numbers of another.
     pub fn merge(&mut self, other: &Self) {
-        for (what, times) in &other.0 {
-            self.add(what, *times);
+        for (name, times) in &other.0 {
+            self.add(name, *times);
         }
     }
 
-    /// How often.
+    /// The number of this name.
     #[must_use]
-    pub fn of(&self, what: &str) -> u64 {
-        self.0.get(what).copied().unwrap_or_default()
+    pub fn of(&self, name: &str) -> u64 {
+        self.0.get(name).copied().unwrap_or_default()
     }
 
-    /// By name.
+    /// All numbers, sorted by name.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
-        self.0.iter().map(|(what, times)| (*what, *times))
+        self.0.iter().map(|(name, times)| (*name, *times))
     }
 }
 
-/// What a hundred seeds bring of each at the very least. Below that, that nothing was broken means nothing.
+/// The least number of each event in a hundred seeds. With fewer, the checks had too little to check.
 pub const FLOORS: &[(&str, u64)] = &[
-    ("runs that succeeded", 40),
-    ("runs that failed", 50),
-    ("runs that were cancelled", 40),
+    ("runs succeeded", 40),
+    ("runs failed", 50),
+    ("runs cancelled", 40),
     ("re-runs", 30),
-    ("jobs that ended", 900),
-    ("jobs kept", 10),
+    ("jobs ended", 900),
+    ("jobs kept by a re-run", 10),
     ("jobs skipped", 100),
-    ("jobs given out", 500),
-    ("next jobs given", 20),
-    ("next jobs given again", 1),
-    ("tries again", 100),
+    ("jobs claimed", 500),
+    ("next jobs", 20),
+    ("next jobs repeated", 1),
+    ("retries", 100),
     ("attempts failed", 30),
     ("attempts lost", 100),
     ("attempts timed out", 20),
-    ("jobs untaken in time", 20),
+    ("queue timeouts", 20),
     ("leases cut to a timeout", 100),
     ("handlers killed", 500),
     ("answers lost", 50),
-    ("answers unheard", 100),
+    ("answers dropped", 100),
     ("calls unavailable", 70),
     ("stale reads", 600),
     ("batches repeated", 50),
-    ("messages again", 100),
+    ("messages redelivered", 100),
     ("messages repeated", 60),
     ("records lost", 9),
     ("reports repeated", 400),
     ("late reports refused", 200),
     ("timers fired", 800),
-    ("timers set in time", 80),
+    ("timers checked", 80),
     ("cancels answered", 70),
     ("deletes answered", 7),
-    ("claims undone", 20),
-    ("ended workflows read", 80),
-    ("lists", 40),
-    ("calms", 200),
+    ("claims undone by a cancel", 20),
+    ("final statuses read", 80),
+    ("lists read", 40),
+    ("quiescent points", 200),
 ];
 
-/// What is below its floor after so many seeds.
+/// The events that were too rare in this number of seeds.
 #[must_use]
-pub fn meaningless(counts: &Counts, seeds: u64) -> Vec<String> {
-    let low = FLOORS.iter().map(|(what, floor)| (what, counts.of(what), floor * seeds / 100));
+pub fn too_rare(counts: &Counts, seeds: u64) -> Vec<String> {
+    let low = FLOORS.iter().map(|(name, floor)| (name, counts.of(name), floor * seeds / 100));
     low.filter(|(_, times, floor)| times < floor)
-        .map(|(what, times, floor)| format!("{what}: {times}, expected at least {floor}"))
+        .map(|(name, times, floor)| format!("{name}: {times}, expected at least {floor}"))
         .collect()
 }

@@ -1,44 +1,44 @@
-//! What a world is like: which faults it has, and how often.
+//! The faults of a world and their probabilities.
 
 use std::time::Duration;
 
 use crate::rng::Rng;
 
-/// An eventual read is at most this old.
+/// The greatest age of an eventual read.
 pub(crate) const STALE: Duration = Duration::from_secs(4);
 
-/// How often what goes wrong. Probabilities are for each chance there is.
+/// The probabilities of faults, each per opportunity.
 #[derive(Clone, Debug)]
 pub(crate) struct FaultConfig {
     /// A handler dies before a call on a port.
     pub(crate) kill: f64,
-    /// A write's answer is lost, and the client library sends it again.
+    /// A write's answer is lost, and the client library sends the write again.
     pub(crate) lost_answer: f64,
-    /// A call is answered "unavailable", whether or not it was done.
+    /// A call is answered "unavailable", whether or not it was executed.
     pub(crate) unavailable: f64,
-    /// A caller never gets the answer of a request that was done.
-    pub(crate) unheard: f64,
-    /// An eventual read is old.
+    /// A caller never receives the answer to a request that was executed.
+    pub(crate) dropped_answer: f64,
+    /// An eventual read returns an old version.
     pub(crate) stale: f64,
     /// A handler pauses before a call.
     pub(crate) pause: f64,
     /// A message, batch or request is repeated.
     pub(crate) repeat: f64,
-    /// Clocks are off by up to this many milliseconds either way.
+    /// The largest error of a clock in milliseconds, in both directions.
     pub(crate) skew: u64,
-    /// Messages and records of the change feed may be lost: only what a run ends as is promised.
+    /// Messages and change events may be lost. Then only the final state of each run is promised.
     pub(crate) lossy: bool,
-    /// How much workers misbehave.
+    /// The weight of workers' misbehaviour.
     pub(crate) misbehaviour: f64,
-    /// The good worker doesn't wait until everything else is quiet.
+    /// The good worker also acts before the drain.
     pub(crate) helped: bool,
-    /// A report says that the job failed.
+    /// A report is a failure.
     pub(crate) failure: f64,
-    /// A client that does something cancels.
+    /// A client's request is a cancel.
     pub(crate) cancel: f64,
-    /// A client that does something deletes.
+    /// A client's request is a delete.
     pub(crate) delete: f64,
-    /// A step of the simulation goes to what is under way already.
+    /// A step continues a handler that has begun.
     pub(crate) busy: f64,
 }
 
@@ -48,7 +48,7 @@ impl FaultConfig {
             kill: rng.pick(&[0.0, 0.0, 0.004, 0.015, 0.04]),
             lost_answer: rng.pick(&[0.0, 0.0, 0.01, 0.03]),
             unavailable: rng.pick(&[0.0, 0.0, 0.0, 0.01]),
-            unheard: rng.pick(&[0.0, 0.0, 0.02, 0.1]),
+            dropped_answer: rng.pick(&[0.0, 0.0, 0.02, 0.1]),
             stale: rng.pick(&[0.0, 0.3, 0.7]),
             pause: rng.pick(&[0.0, 0.01, 0.03]),
             repeat: rng.pick(&[0.0, 0.05, 0.2]),

@@ -1,4 +1,4 @@
-//! Random workflows, and what is known of them without asking the engine.
+//! Random workflows, with their needs and limits as the generator chose them.
 
 use std::fmt::Write;
 
@@ -8,26 +8,26 @@ use workflow::{Definition, from_yaml};
 
 use crate::rng::Rng;
 
-/// Labels that jobs ask for and workers have.
+/// All labels of jobs and workers.
 pub(crate) const LABELS: &str = "a,b,c";
 
-/// A workflow as its author wrote it.
+/// A generated workflow.
 pub(crate) struct Graph {
     pub(crate) yaml: String,
     pub(crate) definition: Definition,
-    /// Job `j<n>` is the `n`th.
-    pub(crate) jobs: Vec<Wanted>,
+    /// Job `j<n>` is at position `n`.
+    pub(crate) jobs: Vec<GraphJob>,
 }
 
-/// What the author asked of a job.
-pub(crate) struct Wanted {
-    /// By their place in [`Graph::jobs`].
+/// A generated job.
+pub(crate) struct GraphJob {
+    /// Positions in [`Graph::jobs`].
     pub(crate) needs: Vec<usize>,
     pub(crate) labels: LabelSet,
     pub(crate) allowed: Allowed,
 }
 
-/// How often a job may be tried, and for how long.
+/// The retries and time limits of a job.
 #[derive(Clone, Copy)]
 pub(crate) struct Allowed {
     pub(crate) max: u32,
@@ -56,7 +56,7 @@ impl Allowed {
         }
     }
 
-    /// As a definition says it.
+    /// The keys of the definition.
     fn lines(&self) -> String {
         let mut retry = format!("max: {}", self.max);
         let mut add = |key: &str, value: Option<u32>| {
@@ -84,7 +84,7 @@ impl Allowed {
         lines
     }
 
-    /// How long the try after the attempt of this number waits, in milliseconds.
+    /// The delay in milliseconds after the attempt of this number.
     pub(crate) fn delay(&self, attempt: u32) -> u64 {
         1000 * match self.backoff {
             Backoff::None => 0,
@@ -93,24 +93,24 @@ impl Allowed {
         }
     }
 
-    /// Tries at the very most.
+    /// The largest number of attempts.
     pub(crate) fn most(&self) -> u32 {
         1 + self.max + self.lost.unwrap_or_default() + self.timeouts.unwrap_or_default()
     }
 }
 
 impl Graph {
-    /// Which job of the graph has this id.
-    pub(crate) fn place(id: &JobId) -> usize {
+    /// The position of the job with this id.
+    pub(crate) fn position(id: &JobId) -> usize {
         id.as_str().trim_start_matches('j').parse().expect("an id that a graph gave")
     }
 
     pub(crate) fn random(rng: &mut Rng) -> Self {
         let count = rng.pick(&[1, 2, 3, 4, 6, 8, 10, 12, 14]);
         let shape = rng.share();
-        let jobs: Vec<Wanted> = (0..count).map(|n| wanted(n, count, shape, rng)).collect();
+        let jobs: Vec<GraphJob> = (0..count).map(|n| random_job(n, count, shape, rng)).collect();
         let mut lines: Vec<String> = jobs.iter().enumerate().map(|(n, job)| line(n, job, rng)).collect();
-        // The file's order isn't the graph's.
+        // The order in the file differs from the order in the graph.
         rng.shuffle(&mut lines);
         let yaml = format!("jobs:\n{}", lines.concat());
         let definition = from_yaml(&yaml).unwrap_or_else(|problems| panic!("{problems:#?}\n{yaml}"));
@@ -118,7 +118,7 @@ impl Graph {
     }
 }
 
-fn wanted(n: usize, count: usize, shape: f64, rng: &mut Rng) -> Wanted {
+fn random_job(n: usize, count: usize, shape: f64, rng: &mut Rng) -> GraphJob {
     let last = n + 1 == count;
     let needs = match shape {
         _ if n == 0 => Vec::new(),
@@ -147,11 +147,11 @@ fn wanted(n: usize, count: usize, shape: f64, rng: &mut Rng) -> Wanted {
     };
     let labels = rng.pick(&["", "", "", "a", "b", "a,b", "c"]);
     let labels = LabelSet::from_comma_separated(labels).expect("good labels");
-    Wanted { needs, labels, allowed: Allowed::random(rng) }
+    GraphJob { needs, labels, allowed: Allowed::random(rng) }
 }
 
-fn line(n: usize, job: &Wanted, rng: &mut Rng) -> String {
-    // A long script makes the spec one that is stored apart.
+fn line(n: usize, job: &GraphJob, rng: &mut Rng) -> String {
+    // The spec of a long script is stored in a record of its own.
     let script = "x".repeat(rng.pick(&[1, 1, 1, 400]));
     let needs: Vec<String> = job.needs.iter().map(|need| format!("j{need}")).collect();
     let labels: Vec<&str> = job.labels.iter().map(protocol::Label::as_str).collect();

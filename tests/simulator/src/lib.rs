@@ -1,28 +1,42 @@
-//! The real engine on simulated ports. A seed gives a world: random workflows, workers and clients, and faults.
-//! Handlers stop between any two calls on a port, are paused, killed, given old reads and lost answers; records of the
-//! change feed and messages come late, twice, and in worlds marked so never. Every write, every answer, every time of
-//! calm and the end are held against what was promised.
+//! The real engine on simulated ports. A seed determines a world: random workflows, workers, clients and faults.
+//! Handlers pause or die before any call on a port. Reads may be old and answers may be lost. Change events and messages arrive
+//! late, twice and, in lossy worlds, never. Every write and every answer is checked against the promises. So is the state at
+//! quiescent points and at the end.
 //!
 //! The same seed gives the same world, call by call.
 
-mod access;
-mod actors;
-mod answers;
-pub mod bugs;
-mod cell;
+// In this order: each module uses only those above.
 pub mod counts;
-mod faults;
-mod gate;
-mod graph;
-mod ports;
 mod rng;
-mod sim;
-mod store;
+
+mod faults;
+mod graph;
+
+mod cell;
+mod gate;
 mod task;
 mod trace;
-mod watch;
+
+pub mod bugs;
+mod expected;
 mod words;
+
 mod world;
+
+mod call;
+mod write_checks;
+
+mod answer_checks;
+mod store;
+
+mod ports;
+
+mod access;
+mod handler;
+
+mod actors;
+
+mod sim;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -34,59 +48,59 @@ use counts::Counts;
 use sim::Sim;
 use trace::Trace;
 
-/// What became of a seed.
+/// The result of one seed.
 #[derive(Clone, Debug)]
 pub struct Report {
-    /// Which.
+    /// The seed.
     pub seed: u64,
     /// The first promise that was broken.
     pub broken: Option<String>,
-    /// What happened how often.
+    /// Counts of events.
     pub counts: Counts,
-    /// The story, if it was asked for.
-    pub story: Vec<String>,
+    /// The trace, if it was asked for.
+    pub trace: Vec<String>,
 }
 
-/// Plays one seed. `told`: keep its story.
+/// Runs one seed. `traced`: keep its trace.
 #[must_use]
-pub fn play(seed: u64, bug: Option<Bug>, traced: bool) -> Report {
+pub fn run(seed: u64, bug: Option<Bug>, traced: bool) -> Report {
     let mut sim = Sim::new(seed, bug, if traced { Trace::enabled() } else { Trace::default() });
-    let panicked = catch_unwind(AssertUnwindSafe(|| sim.play())).is_err();
+    let panicked = catch_unwind(AssertUnwindSafe(|| sim.run())).is_err();
     let mut world = sim.shared.world();
-    let broken = world.watch.violation.take().or(panicked.then(|| "it panicked".to_owned()));
+    let broken = world.expected.violation.take().or(panicked.then(|| "the engine panicked".to_owned()));
     let (counts, trace) = (std::mem::take(&mut world.counts), std::mem::take(&mut world.trace));
-    Report { seed, broken, counts, story: trace.into_lines() }
+    Report { seed, broken, counts, trace: trace.into_lines() }
 }
 
-/// What became of many seeds.
+/// The result of many seeds.
 #[derive(Debug, Default)]
-pub struct Played {
-    /// All together.
+pub struct Results {
+    /// The counts of all seeds.
     pub counts: Counts,
-    /// The seeds that broke a promise, in order, and which.
+    /// The seeds that broke a promise, in order, with the promise.
     pub broken: Vec<(u64, String)>,
-    /// Of wall time.
+    /// The time it took.
     pub took: Duration,
 }
 
-/// Plays `seeds` seeds from `from` on, on all processors.
+/// Runs `seeds` seeds from `from` on, on all processors.
 ///
 /// # Panics
-/// If a thread does outside of a seed.
+/// If a thread panics outside of a seed.
 #[must_use]
-pub fn play_all(from: u64, seeds: u64, bug: Option<Bug>) -> Played {
+pub fn run_all(from: u64, seeds: u64, bug: Option<Bug>) -> Results {
     let began = Instant::now();
     let next = AtomicU64::new(from);
     let threads = thread::available_parallelism().map_or(1, usize::from);
-    let mut played = Played::default();
+    let mut results = Results::default();
     let share = || {
-        let mut share = Played::default();
+        let mut share = Results::default();
         loop {
             let seed = next.fetch_add(1, Ordering::Relaxed);
             if seed >= from + seeds {
                 return share;
             }
-            let report = play(seed, bug, false);
+            let report = run(seed, bug, false);
             share.counts.merge(&report.counts);
             share.broken.extend(report.broken.map(|broken| (seed, broken)));
         }
@@ -95,18 +109,18 @@ pub fn play_all(from: u64, seeds: u64, bug: Option<Bug>) -> Played {
         let shares: Vec<_> = (0..threads).map(|_| scope.spawn(share)).collect();
         for share in shares {
             let share = share.join().expect("a seed's panic is caught");
-            played.counts.merge(&share.counts);
-            played.broken.extend(share.broken);
+            results.counts.merge(&share.counts);
+            results.broken.extend(share.broken);
         }
     });
-    played.broken.sort();
-    played.took = began.elapsed();
-    played
+    results.broken.sort();
+    results.took = began.elapsed();
+    results
 }
 
-/// The first of so many seeds that finds a planted bug: all promises hold without it, and one doesn't with it.
+/// The first of `within` seeds that finds a planted bug: with it a promise is broken, and without it none is.
 #[must_use]
 pub fn find(bug: Bug, from: u64, within: u64) -> Option<Report> {
-    let broken = |seed, bug| Some(play(seed, bug, false)).filter(|report| report.broken.is_some());
+    let broken = |seed, bug| Some(run(seed, bug, false)).filter(|report| report.broken.is_some());
     (from..from + within).filter_map(|seed| broken(seed, Some(bug))).find(|report| broken(report.seed, None).is_none())
 }

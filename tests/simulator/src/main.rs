@@ -1,34 +1,34 @@
-//! `sim`: plays many seeds, tells the story of one, or shows that planted bugs are found.
+//! `sim`: runs many seeds, prints the trace of one, or checks that planted bugs are found.
 
 use std::process::ExitCode;
 
 use clap::Parser;
 use simulator::bugs::Bug;
-use simulator::counts::meaningless;
-use simulator::{find, play, play_all};
+use simulator::counts::too_rare;
+use simulator::{find, run, run_all};
 
 /// A planted bug must be found within this many seeds.
 const FOUND_WITHIN: u64 = 2000;
 
-/// Plays the real engine on simulated ports, and looks for broken promises.
+/// Runs the real engine on simulated ports and checks its promises.
 #[derive(Parser)]
 struct Args {
-    /// How many seeds to play.
+    /// The number of seeds.
     #[arg(long, default_value_t = 1000)]
     seeds: u64,
-    /// The first of them.
+    /// The first seed.
     #[arg(long, default_value_t = 0)]
     from: u64,
-    /// Play this seed alone.
+    /// Run this seed alone.
     #[arg(long, conflicts_with_all = ["seeds", "from"])]
     seed: Option<u64>,
-    /// Tell its story.
+    /// Describe its trace.
     #[arg(long, requires = "seed")]
     trace: bool,
-    /// Plant each of the bugs, and see that it is found.
+    /// Plant each of the bugs, and fail unless each is found.
     #[arg(long, conflicts_with_all = ["seed", "seeds"])]
     bugs: bool,
-    /// Plant this one.
+    /// Plant this bug.
     #[arg(long, conflicts_with = "bugs", value_parser = bug)]
     bug: Option<Bug>,
 }
@@ -50,39 +50,42 @@ fn main() -> ExitCode {
 }
 
 fn one(seed: u64, traced: bool, bug: Option<Bug>) -> bool {
-    let report = play(seed, bug, traced);
-    for line in &report.story {
+    let report = run(seed, bug, traced);
+    for line in &report.trace {
         println!("{line}");
     }
     match &report.broken {
         Some(broken) => println!("seed {seed}: BROKEN: {broken}"),
-        None => println!("seed {seed}: all promises held"),
+        None => println!("seed {seed}: no promise was broken"),
     }
     report.broken.is_none()
 }
 
 fn many(from: u64, seeds: u64, bug: Option<Bug>) -> bool {
-    let played = play_all(from, seeds, bug);
-    let (counts, secs) = (&played.counts, played.took.as_secs_f64());
-    let runs: u64 = counts.iter().filter(|(what, _)| what.starts_with("runs that")).map(|(_, times)| times).sum();
-    println!("seeds {from} to {}: {runs} runs, {} jobs ended", from + seeds - 1, counts.of("jobs that ended"));
+    let results = run_all(from, seeds, bug);
+    let (counts, secs) = (&results.counts, results.took.as_secs_f64());
+    let runs: u64 = counts.iter().filter(|(what, _)| what.starts_with("runs ")).map(|(_, times)| times).sum();
+    println!("seeds {from} to {}: {runs} runs, {} jobs ended", from + seeds - 1, counts.of("jobs ended"));
     for (what, times) in counts.iter() {
         println!("  {what:28} {times:>10}");
     }
-    #[expect(clippy::cast_precision_loss, reason = "for people")]
+    #[expect(clippy::cast_precision_loss, reason = "for display")]
     let rate = seeds as f64 / secs;
     println!("{secs:.1} s, {rate:.0} seeds/s");
-    for (seed, broken) in &played.broken {
+    for (seed, broken) in &results.broken {
         println!("seed {seed}: BROKEN: {broken}");
     }
-    let meaningless = meaningless(counts, seeds);
-    for low in &meaningless {
-        println!("MEANINGLESS: {low}");
+    let uncommon = too_rare(counts, seeds);
+    for low in &uncommon {
+        println!("TOO RARE: {low}");
     }
-    if let Some((seed, _)) = played.broken.first() {
-        println!("{} seeds broke a promise; `--seed {seed} --trace` tells the story of the first", played.broken.len());
+    if let Some((seed, _)) = results.broken.first() {
+        println!(
+            "{} seeds broke a promise; `--seed {seed} --trace` prints the trace of the first",
+            results.broken.len()
+        );
     }
-    played.broken.is_empty() && meaningless.is_empty()
+    results.broken.is_empty() && uncommon.is_empty()
 }
 
 fn bugs(from: u64) -> bool {

@@ -1,4 +1,4 @@
-//! The engine's ports on a simulated world: each call waits at a gate, then is one atomic operation.
+//! The engine's ports on a simulated world. Each call waits at a gate, then is one atomic operation.
 
 use std::sync::Arc;
 
@@ -11,21 +11,24 @@ use engine::ports::{
     ArtifactStore, Commit, Committed, Consistency, Dispatcher, Idempotency, JobStore, ListCursor, LogStore, NewItem,
     Pool, PoolQueue, ReadyHead, RunStore, Source, Stored, Updated, WorkerRecord, WorkerRegistry,
 };
-use engine::run::{Control, RunEnd, RunUpdate, WorkflowRecord};
+use engine::run::{Control, RunEnd, RunState, RunUpdate, WorkflowRecord};
 use protocol::requests::LogPiece;
 use protocol::{Millis, Outputs, WorkerId, WorkflowId};
 
-use crate::gate::{Call, Kind};
-use crate::trace::{Trace, places};
+use crate::bugs::Bug;
+use crate::call::Call;
+use crate::gate::Kind;
+use crate::task::Task;
+use crate::trace::{Trace, list_indexes};
 use crate::words;
 use crate::world::{Shared, World};
 
-/// Heads of a ready list that one read gives.
+/// The number of heads that one read of a ready list returns.
 const HEADS: usize = 6;
-/// Jobs that one read of a run gives, at most.
+/// The largest number of jobs that one read of a run returns.
 const PAGE: usize = 4;
 
-/// One process's way to the world: a clock of its own, everything else shared.
+/// One process's access to the world. Its clock is its own; everything else is shared.
 pub(crate) struct Process {
     shared: Arc<Shared>,
     number: usize,
@@ -36,7 +39,7 @@ impl Process {
         Self { shared, number }
     }
 
-    /// `what` is put together only for who listens.
+    /// `what` is called only if the trace is enabled.
     fn call<F>(&self, kind: Kind, what: impl FnOnce(&Trace) -> String, op: F) -> Call<'_, F> {
         let what = self.shared.traced.then(|| what(&self.shared.world().trace));
         Call::new(&self.shared, kind, what, op)
@@ -84,7 +87,7 @@ impl RunStore for Process {
         self.read(what, |world: &mut World| Ok(world.read(how, |store| store.workflows.get(id)))).await
     }
 
-    /// The simulated store keeps no definitions: nothing is decided by them.
+    /// The simulated store keeps no definitions, because no decision depends on them.
     async fn definition(&self, _run: &RunKey) -> Stored<Option<Source>> {
         Ok(None)
     }
@@ -144,7 +147,7 @@ impl JobStore for Process {
     }
 
     async fn jobs_at(&self, run: &RunKey, indexes: &[JobIndex], how: Consistency) -> Stored<Vec<Option<JobRecord>>> {
-        let what = |trace: &Trace| format!("{} {} {}", how_read(how), trace.run(run), places(indexes));
+        let what = |trace: &Trace| format!("{} {} {}", how_read(how), trace.run(run), list_indexes(indexes));
         self.read(what, |world: &mut World| {
             let keys = indexes.iter().map(|&index| JobKey::new(run, index));
             Ok(keys.map(|key| world.read_job(&key, how)).collect())
@@ -158,7 +161,7 @@ impl JobStore for Process {
     }
 
     async fn specs(&self, run: &RunKey, indexes: &[JobIndex]) -> Stored<Vec<JobSpec>> {
-        let what = |trace: &Trace| format!("reads the specs of {} {}", trace.run(run), places(indexes));
+        let what = |trace: &Trace| format!("reads the specs of {} {}", trace.run(run), list_indexes(indexes));
         self.read(what, |world: &mut World| {
             let keys = indexes.iter().map(|&index| JobKey::new(run, index));
             Ok(keys.filter_map(|key| world.store.specs.get(&key).cloned()).collect())
@@ -173,8 +176,8 @@ impl JobStore for Process {
 
     async fn wait_shard(&self, key: &JobKey, shard: u32, how: Consistency) -> Stored<Waits> {
         let what = |trace: &Trace| format!("{} shard {shard} of {}", how_read(how), trace.job(key));
-        let place = (key.clone(), shard);
-        self.read(what, |world: &mut World| Ok(world.read(how, |store| store.shards.get(&place)).unwrap_or_default()))
+        let item = (key.clone(), shard);
+        self.read(what, |world: &mut World| Ok(world.read(how, |store| store.shards.get(&item)).unwrap_or_default()))
             .await
     }
 
@@ -201,10 +204,10 @@ impl JobStore for Process {
 impl ArtifactStore for Process {
     async fn put_outputs(&self, job: &JobKey, id: &str, outputs: &Outputs) -> Stored<()> {
         let what = |trace: &Trace| format!("keeps outputs of {} at {id:.4}", trace.job(job));
-        let place = (job.clone(), id.to_owned());
+        let item = (job.clone(), id.to_owned());
         self.write(what, |world: &mut World| {
             let clock = world.clock;
-            world.store.outputs.entry(place.clone()).or_default().set(Some(outputs.clone()), clock);
+            world.store.outputs.entry(item.clone()).or_default().set(Some(outputs.clone()), clock);
             Ok(())
         })
         .await
@@ -212,8 +215,8 @@ impl ArtifactStore for Process {
 
     async fn outputs(&self, job: &JobKey, id: &str, _size: usize, how: Consistency) -> Stored<Option<Outputs>> {
         let what = |trace: &Trace| format!("{} outputs of {} at {id:.4}", how_read(how), trace.job(job));
-        let place = (job.clone(), id.to_owned());
-        self.read(what, |world: &mut World| Ok(world.read(how, |store| store.outputs.get(&place)))).await
+        let item = (job.clone(), id.to_owned());
+        self.read(what, |world: &mut World| Ok(world.read(how, |store| store.outputs.get(&item)))).await
     }
 
     async fn copy_outputs(&self, from: &JobKey, to: &JobKey, outputs: &OutputsRef) -> Stored<()> {
@@ -327,7 +330,7 @@ impl Dispatcher for Process {
 }
 
 impl Process {
-    /// `at` is by the clock of this process, as the delay that it asks for.
+    /// `at` is a time of this process's clock. The message's delay is computed from it.
     async fn send(&self, message: QueueMessage, at: Millis) -> Stored<()> {
         let what = |trace: &Trace| format!("asks for {}", words::of_message(&message, trace));
         self.call(Kind::Send, what, |world: &mut World| {
@@ -381,7 +384,7 @@ impl World {
                 .store
                 .jobs
                 .get(&job)
-                .is_none_or(|cell| cell.is_settled(self.clock) && cell.now().and_then(at).is_none());
+                .is_none_or(|cell| cell.is_fresh(self.clock) && cell.now().and_then(at).is_none());
             if gone && let Some(listed) = self.store.ready.get_mut(pool) {
                 listed.remove(&job);
             }
@@ -389,5 +392,23 @@ impl World {
         heads.sort();
         heads.truncate(HEADS);
         heads
+    }
+
+    /// The consistency of a read of jobs, with the planted bug if there is one.
+    fn how_jobs_are_read(&self, how: Consistency) -> Consistency {
+        if self.bug == Some(Bug::WeakReads) { Consistency::Eventual } else { how }
+    }
+
+    /// A control record as it is read, with the planted bug if there is one.
+    fn control_as_read(&self, control: Option<Control>) -> Option<Control> {
+        let task = self.running.get(&self.gates.current).map(|who| &who.task);
+        match (self.bug, task, control) {
+            (Some(Bug::NoCancelBarrier), Some(Task::Claim { .. }), Some(control))
+                if control.state == RunState::Cancelling =>
+            {
+                Some(Control { state: RunState::Open, ..control })
+            }
+            (_, _, control) => control,
+        }
     }
 }

@@ -1,10 +1,10 @@
-//! Chance, the same for the same seed.
+//! A random number generator, the same for the same seed.
 
 use std::time::Duration;
 
 use engine::ids::Random;
 
-/// All chance of a simulation comes from one of these.
+/// The one source of randomness of a simulation.
 pub(crate) struct Rng(fastrand::Rng);
 
 impl Rng {
@@ -12,17 +12,17 @@ impl Rng {
         Self(fastrand::Rng::with_seed(seed))
     }
 
-    /// Whether something happens that does with this probability.
+    /// Returns true with this probability.
     pub(crate) fn chance(&mut self, probability: f64) -> bool {
         probability > 0.0 && self.0.f64() < probability
     }
 
-    /// From 0 to below `limit`, which isn't 0.
+    /// A number from 0 to `limit - 1`. `limit` isn't 0.
     pub(crate) fn below(&mut self, limit: usize) -> usize {
         self.0.usize(0..limit)
     }
 
-    /// From 0 to 1.
+    /// A number from 0 to 1.
     pub(crate) fn share(&mut self) -> f64 {
         self.0.f64()
     }
@@ -35,7 +35,7 @@ impl Rng {
         Duration::from_millis(self.between(first, last))
     }
 
-    /// Mostly short, at times long: what a queue's delays are like.
+    /// An exponentially distributed delay, like that of a queue.
     pub(crate) fn delay(&mut self, mean: Duration) -> Duration {
         mean.mul_f64(-(1.0 - self.0.f64()).ln())
     }

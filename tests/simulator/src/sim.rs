@@ -1,6 +1,7 @@
-//! The scheduler: which handler goes on, which dies, what comes next. One thread, no clock, no chance but the seed's.
+//! The scheduler: it decides which handler runs or dies, and what happens next. It uses one thread, no clock, and only the
+//! seed's randomness.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
@@ -9,19 +10,20 @@ use std::time::Duration;
 use engine::messages::QueueMessage;
 use engine::ports::StoreError;
 use engine::{Engine, EngineError, Tuning};
-use protocol::{Millis, WorkflowId};
+use protocol::Millis;
 
-use crate::actors::{Request, Worker};
+use crate::actors::Actors;
 use crate::bugs::Bug;
 use crate::gate::{Grant, Kind};
+use crate::handler::Running;
 use crate::ports::Process;
-use crate::task::{Answer, Order, Running, Task};
+use crate::task::{Answer, Origin, Partition, Task};
 use crate::trace::Trace;
-use crate::world::{Message, Mode, Partition, Shared, Who, World};
+use crate::world::{HandlerInfo, Message, Mode, Shared, World};
 
-/// Processes that serve requests, each with a clock of its own.
+/// The number of processes, each with a clock of its own.
 const PROCESSES: usize = 3;
-/// So small that small graphs reach every case.
+/// The engine's limits, so small that small graphs reach every case.
 #[cfg_attr(not(feature = "planted"), expect(unused_variables, reason = "an engine without bugs"))]
 fn tuning(bug: Option<Bug>) -> Tuning {
     Tuning {
@@ -34,39 +36,27 @@ fn tuning(bug: Option<Bug>) -> Tuning {
     }
 }
 
-const SWEEP_EVERY: Duration = Duration::from_mins(1);
-/// So many times as often as elsewhere a handler dies after a write, where most is to be lost.
-const AFTER_A_WRITE: f64 = 5.0;
-/// In which a run must end once nothing goes wrong any more.
-const DRAINED_WITHIN: Duration = Duration::from_mins(150);
-/// Steps after which something goes round in circles.
-const CALM_WITHIN: u32 = 20_000;
-const DRAINED_IN: u32 = 60_000;
+const SWEEP_INTERVAL: Duration = Duration::from_mins(1);
+/// The factor of a handler's probability to die right after a write, when most can be lost.
+const KILL_FACTOR_AFTER_WRITE: f64 = 5.0;
+/// The time in which a run must end once no more faults happen.
+const MAX_DRAIN_TIME: Duration = Duration::from_mins(150);
+/// The largest number of steps. With more, something repeats without end.
+const MAX_QUIESCE_STEPS: u32 = 20_000;
+const MAX_DRAIN_STEPS: u32 = 60_000;
 
-/// Whom a handler's end concerns.
-#[derive(Clone)]
-pub(crate) enum Origin {
-    /// A request, and whoever sent it.
-    Request(usize),
-    /// The change feed, which gives these records again if they weren't all handled.
-    Feed(Partition, usize),
-    /// A queue, which gives the message again.
-    Queue(QueueMessage),
-    Nobody,
-}
-
-/// A use case under way.
+/// A running use case.
 struct Handler {
     id: u32,
     future: Running,
     origin: Origin,
     /// Paused until then.
     wake_at: Millis,
-    /// Its latest call was a write: what follows from that isn't done yet.
+    /// Its latest call was a write, whose consequences aren't applied yet.
     wrote: bool,
 }
 
-/// Set when the future that runs wants to be polled again at once.
+/// Set when the running future must be polled again at once.
 struct Again(AtomicBool);
 
 impl Wake for Again {
@@ -75,7 +65,7 @@ impl Wake for Again {
     }
 }
 
-/// A world, what is under way in it, and who acts in it.
+/// A world with its running handlers and its actors.
 pub(crate) struct Sim {
     pub(crate) shared: Arc<Shared>,
     engines: Vec<Engine<Process>>,
@@ -84,28 +74,15 @@ pub(crate) struct Sim {
     busy_partitions: BTreeSet<Partition>,
     next_sweep: Millis,
     last_handler: u32,
-    pub(crate) requests: BTreeMap<usize, Request>,
-    pub(crate) workers: Vec<Worker>,
-    pub(crate) orders: Vec<Arc<Order>>,
-    pub(crate) workflows: Vec<WorkflowId>,
-    /// Workflows that are still to be submitted, and other things that clients still do.
-    pub(crate) to_submit: usize,
-    pub(crate) to_do: usize,
-    pub(crate) last_number: usize,
+    actors: Actors,
 }
 
 impl Sim {
     pub(crate) fn new(seed: u64, bug: Option<Bug>, trace: Trace) -> Self {
         let mut world = World::new(seed, bug, PROCESSES, trace);
-        let workers = Worker::some(&mut world.rng);
-        let (to_submit, to_do) = (1 + world.rng.below(6), 4 + world.rng.below(30));
-        let next_sweep = world.clock + SWEEP_EVERY;
+        let next_sweep = world.clock + SWEEP_INTERVAL;
         let faults = format!("{:?}", world.faults);
-        world.say(|| faults);
-        for worker in &workers {
-            let line = worker.to_string();
-            world.say(|| line);
-        }
+        world.log(|| faults);
         let shared = Arc::new(Shared::new(world));
         let tuning = tuning(bug);
         let engine = |number| {
@@ -114,6 +91,7 @@ impl Sim {
             Engine::new(process()).with_tuning(tuning).with_clock(clock).with_rng(rng)
         };
         let engines = (0..PROCESSES).map(engine).collect();
+        let actors = Actors::new(Arc::clone(&shared));
         Self {
             shared,
             engines,
@@ -122,18 +100,12 @@ impl Sim {
             busy_partitions: BTreeSet::new(),
             next_sweep,
             last_handler: 0,
-            requests: BTreeMap::new(),
-            workers,
-            orders: Vec::new(),
-            workflows: Vec::new(),
-            to_submit,
-            to_do,
-            last_number: 0,
+            actors,
         }
     }
 
-    /// Begins a task, up to its first call.
-    pub(crate) fn spawn(&mut self, task: Task, origin: Origin) {
+    /// Begins a task and runs it up to its first call.
+    fn spawn(&mut self, task: Task, origin: Origin) {
         self.last_handler += 1;
         let id = self.last_handler;
         let mut world = self.shared.world();
@@ -141,48 +113,55 @@ impl Sim {
         let lease_until = task.lease().and_then(|lease| world.lease_until(&lease.job, &lease.fence));
         let future = task.begin(&self.engines[process]);
         let (arrived, began) = (world.step, world.clock);
-        world.who.insert(id, Who { task, arrived, began, stopped: None, lease_until });
+        world.running.insert(id, HandlerInfo { task, arrived, began, stopped: None, lease_until });
         if world.trace.is_enabled() {
             let line = format!("{} begins in process {process}", world.handler_name(id));
-            world.say(|| line);
+            world.log(|| line);
         }
         world.gates.current = id;
         drop(world);
         self.handlers.push(Handler { id, future, origin, wake_at: Millis(0), wrote: false });
-        self.go_on(self.handlers.len() - 1);
+        self.poll_handler(self.handlers.len() - 1);
     }
 
-    /// Lets a handler do one of the calls it waits with, or stops it before.
+    /// Starts a handler for every request that the actors sent.
+    fn start_requests(&mut self) {
+        while let Some((task, origin)) = self.actors.sent() {
+            self.spawn(task, origin);
+        }
+    }
+
+    /// Executes one of a handler's waiting calls, or pauses or kills the handler before it.
     fn advance(&mut self, at: usize) {
         let id = self.handlers[at].id;
         let mut guard = self.shared.world();
         let world = &mut *guard;
         let chaos = world.has_faults();
-        let danger = if self.handlers[at].wrote { AFTER_A_WRITE } else { 1.0 };
-        if chaos && world.happens(|faults| faults.kill * danger) {
+        let kill_factor = if self.handlers[at].wrote { KILL_FACTOR_AFTER_WRITE } else { 1.0 };
+        if chaos && world.happens(|faults| faults.kill * kill_factor) {
             drop(guard);
             return self.kill(at);
         }
         if chaos && world.happens(|faults| faults.pause) {
             let line = format!("{} pauses", world.handler_name(id));
-            world.say(|| line);
+            world.log(|| line);
             let mean = world.rng.pick(&[1, 1, 4, 30]);
             self.handlers[at].wake_at = world.clock + world.rng.delay(Duration::from_secs(mean));
             return;
         }
         let waiting = world.gates.of(id);
         assert!(!waiting.is_empty(), "{} waits for nothing", world.handler_name(id));
-        let place = world.rng.below(waiting.len());
-        let kind = waiting[place].kind;
-        let grant = world.fate(kind, chaos);
+        let position = world.rng.below(waiting.len());
+        let kind = waiting[position].kind;
+        let grant = world.decide(kind, chaos);
         self.handlers[at].wrote = kind == Kind::Write;
-        let waker = world.gates.grant(id, place, grant);
+        let waker = world.gates.grant(id, position, grant);
         drop(guard);
         waker.wake();
-        self.go_on(at);
+        self.poll_handler(at);
     }
 
-    fn go_on(&mut self, at: usize) {
+    fn poll_handler(&mut self, at: usize) {
         let waker = Waker::from(Arc::clone(&self.again));
         let handler = &mut self.handlers[at];
         loop {
@@ -202,18 +181,18 @@ impl Sim {
         if world.trace.is_enabled() {
             let before: Vec<&str> = world.gates.of(handler.id).iter().filter_map(|call| call.what.as_deref()).collect();
             let line = format!("{} DIES before it {}", world.handler_name(handler.id), before.join(", and "));
-            world.say(|| line);
+            world.log(|| line);
         }
         drop(world);
         drop(handler.future);
         let mut world = self.shared.world();
         world.gates.forget(handler.id);
-        world.who.remove(&handler.id);
+        world.running.remove(&handler.id);
         drop(world);
         self.unanswered(handler.origin, 0);
     }
 
-    /// A handler has an answer; whether it arrives is another matter.
+    /// A handler has an answer. It may be lost on its way.
     fn end(&mut self, at: usize, answer: &Answer) {
         let handler = self.handlers.swap_remove(at);
         drop(handler.future);
@@ -221,30 +200,37 @@ impl Sim {
         let world = &mut *guard;
         let name = world.handler_name(handler.id);
         world.gates.forget(handler.id);
-        let asked = world.who.remove(&handler.id).expect("a handler that ran");
+        let asked = world.running.remove(&handler.id).expect("a handler that ran");
         world.check_answer(&asked, answer);
         let unavailable = matches!(answer.error(), Some(EngineError::Store(StoreError::Unavailable(_))));
         let is_request = matches!(handler.origin, Origin::Request(_));
-        let unheard = is_request && world.has_faults() && world.happens(|faults| faults.unheard);
-        world.counts.add("answers unheard", u64::from(unheard));
+        let dropped_answer = is_request && world.has_faults() && world.happens(|faults| faults.dropped_answer);
+        world.counts.add("answers dropped", u64::from(dropped_answer));
         if world.trace.is_enabled() {
-            let line = format!("{name} ends: {}{}", answer.words(), if unheard { ", which nobody hears" } else { "" });
-            world.say(|| line);
+            let line = format!(
+                "{name} ends: {}{}",
+                answer.words(),
+                if dropped_answer { ", and the answer is lost" } else { "" }
+            );
+            world.log(|| line);
         }
         drop(guard);
         match (handler.origin, answer) {
             (origin, Answer::Batch(records, Err(_))) => self.unanswered(origin, *records),
-            (origin, _) if unavailable || unheard => self.unanswered(origin, 0),
-            (Origin::Request(number), _) => self.answered(number, &asked.task, answer),
+            (origin, _) if unavailable || dropped_answer => self.unanswered(origin, 0),
+            (Origin::Request(number), _) => self.actors.answered(number, &asked.task, answer),
             (Origin::Feed(partition, records), _) => self.fed(&partition, records),
             (Origin::Queue(_) | Origin::Nobody, _) => {}
         }
     }
 
-    /// A handler came to no answer: what brought its work brings it again.
+    /// A handler has no answer. Its source sends the task again.
     fn unanswered(&mut self, origin: Origin, handled: usize) {
         match origin {
-            Origin::Request(number) => self.not_answered(number),
+            Origin::Request(number) => {
+                self.actors.not_answered(number);
+                self.start_requests();
+            }
             Origin::Feed(partition, _) => self.fed(&partition, handled),
             Origin::Queue(what) => {
                 let mut world = self.shared.world();
@@ -265,8 +251,8 @@ impl Sim {
         }
     }
 
-    /// Gives some records of a partition to the scheduler's function; maybe twice at once.
-    fn feed_some(&mut self) -> bool {
+    /// Delivers some records of a partition of the change feed, possibly twice at once.
+    fn deliver_records(&mut self) -> bool {
         let mut world = self.shared.world();
         let waiting: Vec<Partition> =
             world.feed.keys().filter(|partition| !self.busy_partitions.contains(*partition)).cloned().collect();
@@ -288,15 +274,15 @@ impl Sim {
         true
     }
 
-    fn take_message(&mut self) -> bool {
+    fn deliver_message(&mut self) -> bool {
         let mut world = self.shared.world();
         let ready = world.deliverable();
         if ready.is_empty() {
             return false;
         }
-        let place = ready[world.rng.below(ready.len())];
-        let message = world.messages.swap_remove(place);
-        world.counts.add("messages again", u64::from(message.again));
+        let position = ready[world.rng.below(ready.len())];
+        let message = world.messages.swap_remove(position);
+        world.counts.add("messages redelivered", u64::from(message.again));
         world.counts.add("timers fired", u64::from(matches!(message.what, QueueMessage::Timer(_))));
         world.counts.add("reconciles", u64::from(matches!(message.what, QueueMessage::Reconcile(_))));
         drop(world);
@@ -305,16 +291,16 @@ impl Sim {
         true
     }
 
-    /// One step of something; `false` if nothing could go on.
-    fn one(&mut self) -> bool {
+    /// One step of the simulation. Returns false if nothing could happen.
+    fn step(&mut self) -> bool {
         let mut world = self.shared.world();
         world.step += 1;
         let passes = world.rng.millis(0, 60);
         world.clock = world.clock + passes;
         let (mode, clock, busy) = (world.mode, world.clock, world.faults.busy);
         drop(world);
-        if clock >= self.next_sweep && mode != Mode::Calm {
-            self.next_sweep = clock + SWEEP_EVERY;
+        if clock >= self.next_sweep && mode != Mode::Quiesce {
+            self.next_sweep = clock + SWEEP_INTERVAL;
             self.spawn(Task::Sweep, Origin::Nobody);
         }
         for _ in 0..6 {
@@ -327,12 +313,13 @@ impl Sim {
                 }
             }
             let went_on = match (what - busy) / (1.0 - busy) {
-                ..0.32 => self.feed_some(),
-                0.32..0.63 => self.take_message(),
-                0.63..0.95 => self.somebody_works(mode),
-                _ if mode == Mode::Play => self.somebody_asks(),
+                ..0.32 => self.deliver_records(),
+                0.32..0.63 => self.deliver_message(),
+                0.63..0.95 => self.actors.step_worker(mode),
+                _ if mode == Mode::Play => self.actors.step_client(),
                 _ => false,
             };
+            self.start_requests();
             if went_on {
                 return true;
             }
@@ -340,14 +327,14 @@ impl Sim {
         false
     }
 
-    fn mode(&self, mode: Mode) {
+    fn set_mode(&self, mode: Mode) {
         let mut world = self.shared.world();
         world.mode = mode;
-        world.say(|| format!("---- {mode:?}"));
+        world.log(|| format!("---- {mode:?}"));
     }
 
     fn is_broken(&self) -> bool {
-        self.shared.world().watch.violation.is_some()
+        self.shared.world().expected.violation.is_some()
     }
 
     fn is_idle(&self) -> bool {
@@ -355,48 +342,48 @@ impl Sim {
         self.handlers.is_empty() && world.feed.is_empty() && world.deliverable().is_empty()
     }
 
-    /// Lets what is under way come to its end, and looks.
-    fn calm(&mut self) {
-        self.mode(Mode::Calm);
+    /// Lets everything that has begun end, and checks the state.
+    fn quiesce(&mut self) {
+        self.set_mode(Mode::Quiesce);
         let mut steps = 0;
         while !self.is_idle() && !self.is_broken() {
-            self.one();
+            self.step();
             steps += 1;
-            if steps > CALM_WITHIN {
-                return self.shared.world().broken(|_| "it doesn't come to rest".to_owned());
+            if steps > MAX_QUIESCE_STEPS {
+                return self.shared.world().broken(|_| "the system never becomes quiescent".to_owned());
             }
         }
-        self.shared.world().check_calm();
-        self.mode(Mode::Play);
+        self.shared.world().check_quiescent();
+        self.set_mode(Mode::Play);
     }
 
-    /// Everything, from the first submission to the last word.
-    pub(crate) fn play(&mut self) {
-        let (steps, mut calm_at) = {
+    /// The whole simulation.
+    pub(crate) fn run(&mut self) {
+        let (steps, mut quiesce_at) = {
             let mut world = self.shared.world();
             (world.rng.between(500, 4000), world.rng.between(50, 500))
         };
         for step in 0..steps {
-            self.one();
-            self.time_jumps();
-            if step == calm_at {
-                self.calm();
-                calm_at += self.shared.world().rng.between(50, 500);
+            self.step();
+            self.jump_clock();
+            if step == quiesce_at {
+                self.quiesce();
+                quiesce_at += self.shared.world().rng.between(50, 500);
             }
             if self.is_broken() {
                 return;
             }
         }
-        self.workers_give_up();
-        self.calm();
+        self.actors.release_all_leases();
+        self.quiesce();
         self.drain();
         if !self.is_broken() {
             self.shared.world().check_end();
-            self.last_words();
+            self.check_late_requests();
         }
     }
 
-    fn time_jumps(&mut self) {
+    fn jump_clock(&mut self) {
         let mut world = self.shared.world();
         let passes = match world.rng.share() {
             ..0.006 => world.rng.millis(1000, 30_000),
@@ -404,21 +391,22 @@ impl Sim {
             _ => return,
         };
         world.clock = world.clock + passes;
-        world.say(|| "time has passed".to_owned());
+        world.log(|| "the clock jumps".to_owned());
     }
 
-    /// One good worker works off what is left.
+    /// One good worker completes the remaining jobs.
     fn drain(&mut self) {
-        self.mode(Mode::Drain);
-        self.start_what_is_new();
-        self.workers.iter_mut().for_each(Worker::asks_again);
+        self.set_mode(Mode::Drain);
+        self.actors.start_new_workflows();
+        self.actors.wake_workers();
+        self.start_requests();
         let began = self.shared.world().clock;
         let mut steps = 0;
         while !self.is_broken() {
-            let went_on = self.one();
+            let went_on = self.step();
             steps += 1;
             let world = self.shared.world();
-            if steps > DRAINED_IN || world.clock.since(began) > DRAINED_WITHIN {
+            if steps > MAX_DRAIN_STEPS || world.clock.since(began) > MAX_DRAIN_TIME {
                 return;
             }
             if went_on || !self.handlers.is_empty() || !world.feed.is_empty() {
@@ -428,42 +416,41 @@ impl Sim {
                 return;
             }
             drop(world);
-            self.pass_to_what_comes_next();
+            self.advance_clock();
         }
     }
 
-    fn pass_to_what_comes_next(&mut self) {
-        let Some(helper) = self.workers.last_mut().filter(|helper| helper.is_idle()) else { return };
-        helper.asks_again();
+    fn advance_clock(&mut self) {
+        if !self.actors.wake_helper() {
+            return;
+        }
         let mut world = self.shared.world();
         let next = world.messages.iter().map(|message| message.at).chain([self.next_sweep]).min();
         let latest = world.clock + Duration::from_secs(30);
         world.clock = next.map_or(latest, |next| next.clamp(world.clock, latest));
     }
 
-    /// After the end: what is still under way, every principal's last word, and everybody's claim. None of it may change anything.
-    fn last_words(&mut self) {
-        self.speak_again();
+    /// After the end: the remaining handlers, another report under every lease, and another claim of every worker. None of it may
+    /// change anything.
+    fn check_late_requests(&mut self) {
+        self.actors.repeat_everything();
+        self.start_requests();
         let mut steps = 0;
         while !self.is_idle() && !self.is_broken() {
-            self.one();
+            self.step();
             steps += 1;
-            if steps > DRAINED_IN {
-                return self.shared.world().broken(|_| "what was said after the end is never done with".to_owned());
+            if steps > MAX_DRAIN_STEPS {
+                return self.shared.world().broken(|_| "requests after the end never end".to_owned());
             }
             let mut world = self.shared.world();
             world.clock = world.clock + Duration::from_millis(100);
         }
     }
-
-    pub(crate) fn rng<T>(&self, roll: impl FnOnce(&mut crate::rng::Rng) -> T) -> T {
-        roll(&mut self.shared.world().rng)
-    }
 }
 
 impl World {
-    /// What becomes of a call.
-    fn fate(&mut self, kind: Kind, chaos: bool) -> Grant {
+    /// Decides what happens to a call.
+    fn decide(&mut self, kind: Kind, chaos: bool) -> Grant {
         if !chaos {
             return Grant::Do;
         }

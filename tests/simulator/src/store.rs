@@ -1,18 +1,63 @@
-//! What the operations behind the ports do to the world.
+//! The operations of the ports on the world. Every write passes the checks.
 
 use engine::ids::{JobKey, RunKey, Waits};
-use engine::job::{JobRecord, JobUpdate};
+use engine::job::{JobRecord, JobUpdate, Phase};
+use engine::messages::ChangeEvent;
 use engine::ports::{Commit, Committed, Consistency, ListCursor, NewItem, Pool, PoolQueue, Updated};
 use engine::run::{Control, RunEnd, RunState, RunUpdate, WorkflowRecord};
 use protocol::{Millis, WorkflowId, limits};
 
 use crate::cell::Cell;
-use crate::world::World;
+use crate::task::Partition;
+use crate::world::{Mode, World};
 
-/// Records that one step of a delete removes.
-const DELETED_AT_ONCE: usize = 3;
+/// The number of jobs in a partition of the change feed.
+const PARTITION: u32 = 4;
+/// The partition of the control record.
+const CONTROL: u32 = u32::MAX;
+
+/// The number of records that one step of a delete removes.
+const DELETES_PER_STEP: usize = 3;
 
 impl World {
+    /// Replaces a job's record: checks it, adds it to the ready list if it is ready, and publishes the change if it ended.
+    fn put_job(&mut self, new: JobRecord) {
+        let key = new.key.clone();
+        let old = self.store.jobs.get(&key).and_then(Cell::now).cloned();
+        self.check_job(old.as_ref(), &new);
+        if matches!(new.phase, Phase::Ready { .. }) {
+            self.store.ready.entry(new.pool.clone()).or_default().insert(key.clone());
+        }
+        if new.is_ended() && old.is_some_and(|old| !old.is_ended()) {
+            self.publish_change((key.run.clone(), key.index / PARTITION), ChangeEvent::JobEnded(Box::new(new.clone())));
+        }
+        self.store.jobs.entry(key).or_default().set(Some(new), self.clock);
+    }
+
+    /// Replaces a control record: checks it, and publishes the change if the run opened or began to be cancelled.
+    fn put_control(&mut self, new: Control) {
+        let old = self.store.control(&new.run).cloned();
+        self.check_control(old.as_ref(), &new);
+        if old.is_none_or(|old| old.state != new.state) {
+            let partition = (new.run.clone(), CONTROL);
+            match new.state {
+                RunState::Open => self.publish_change(partition, ChangeEvent::RunOpened(new.clone())),
+                RunState::Cancelling => self.publish_change(partition, ChangeEvent::RunCancelling(new.clone())),
+                RunState::New | RunState::Final => {}
+            }
+        }
+        self.store.controls.entry(new.run.clone()).or_default().set(Some(new), self.clock);
+    }
+
+    fn publish_change(&mut self, partition: Partition, event: ChangeEvent) {
+        if self.faults.lossy && self.mode != Mode::Drain && self.rng.chance(0.1) {
+            self.counts.add("records lost", 1);
+            self.log(|| "the change feed loses the record of that".to_owned());
+            return;
+        }
+        self.feed.entry(partition).or_default().push_back(event);
+    }
+
     pub(crate) fn put_new(&mut self, item: NewItem) {
         match item {
             NewItem::Job(job) => {
@@ -69,7 +114,7 @@ impl World {
     }
 
     pub(crate) fn update_control(&mut self, run: &RunKey, update: RunUpdate) -> Updated<Control> {
-        if let (RunUpdate::Cancel { .. }, Some(who)) = (update, self.who.get_mut(&self.gates.current)) {
+        if let (RunUpdate::Cancel { .. }, Some(who)) = (update, self.running.get_mut(&self.gates.current)) {
             who.stopped = Some(run.clone());
         }
         let Some(control) = self.store.control(run) else { return Updated::ConditionFailed(None) };
@@ -78,7 +123,7 @@ impl World {
         Updated::Done(new)
     }
 
-    /// Newest first.
+    /// Workflows, newest first.
     pub(crate) fn listed(&mut self, after: Option<&ListCursor>, limit: usize) -> Vec<WorkflowRecord> {
         let ids: Vec<WorkflowId> = self.store.workflows.keys().cloned().collect();
         let read = |id| self.read(Consistency::Eventual, |store| store.workflows.get(id));
@@ -121,14 +166,14 @@ impl World {
         let state = self.store.control(&as_read.run).map(|control| control.state);
         let deletable = (as_read.ended.is_some() && state.is_some()) || state == Some(RunState::New);
         if !deletable || workflow != Some(as_read) {
-            // As a transaction: the client library's repeat of one is answered as the first was.
-            let handler = self.who.get(&self.gates.current);
+            // As with a transaction, the client library's repeat gets the first answer.
+            let handler = self.running.get(&self.gates.current);
             return handler.is_some_and(|who| who.stopped.as_ref() == Some(&as_read.run));
         }
         let clock = self.clock;
         self.store.workflows.entry(as_read.id.clone()).or_default().set(None, clock);
         self.store.controls.entry(as_read.run.clone()).or_default().set(None, clock);
-        if let Some(who) = self.who.get_mut(&self.gates.current) {
+        if let Some(who) = self.running.get_mut(&self.gates.current) {
             who.stopped = Some(as_read.run.clone());
         }
         true
@@ -138,18 +183,18 @@ impl World {
         let clock = self.clock;
         let store = &mut self.store;
         let jobs = store.jobs.iter_mut().filter(|(key, cell)| key.run == *run && cell.now().is_some());
-        let mut left = DELETED_AT_ONCE;
+        let mut left = DELETES_PER_STEP;
         for (_, cell) in jobs.take(left) {
             cell.set(None, clock);
             left -= 1;
         }
-        if left < DELETED_AT_ONCE {
+        if left < DELETES_PER_STEP {
             return true;
         }
         store.specs.retain(|key, _| key.run != *run);
         store.shards.retain(|(key, _), _| key.run != *run);
         store.outputs.retain(|(key, _), _| key.run != *run);
-        self.watch.gone.insert(run.clone());
+        self.expected.gone.insert(run.clone());
         false
     }
 

@@ -1,24 +1,21 @@
-//! What runs: requests, and what the change feed, the queues and the clock bring.
+//! Tasks of the engine: requests, change events, messages and the sweep; and their answers.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Display};
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine::ids::{JobKey, LeaseToken, Principal, Ticket};
-use engine::messages::ChangeEvent;
-use engine::messages::QueueMessage;
-use engine::submit::{Submission, Submitted};
-use engine::{Engine, EngineError, Result};
-use protocol::requests::{Claim, Fail, Next, Only, Register, Transport};
+use engine::ids::{JobKey, LeaseToken, Principal, RunKey, Ticket};
+use engine::messages::{ChangeEvent, QueueMessage};
+use engine::submit::Submitted;
+use engine::{EngineError, Result};
+use protocol::requests::Transport;
 use protocol::wire::{Claimed, Heartbeat, Workflow};
 use protocol::{LabelSet, Millis, WorkerId, WorkflowId};
 
 use crate::graph::Graph;
-use crate::ports::Process;
 
-/// A worker, as it presents itself.
+/// A worker's identity in its requests.
 #[derive(Clone)]
 pub(crate) struct Identity {
     pub(crate) id: WorkerId,
@@ -27,18 +24,18 @@ pub(crate) struct Identity {
     pub(crate) transport: Transport,
 }
 
-/// A lease in a worker's hands.
+/// A lease that a worker received.
 #[derive(Clone)]
-pub(crate) struct Held {
-    /// As given.
+pub(crate) struct HeldLease {
+    /// The lease id of the answer.
     pub(crate) id: String,
     pub(crate) job: JobKey,
-    /// As the store keeps it: what a lease is known by here.
+    /// The fence in the store. It identifies the lease in the checks.
     pub(crate) fence: String,
     pub(crate) until: Millis,
 }
 
-impl Held {
+impl HeldLease {
     pub(crate) fn new(claimed: &Claimed) -> Self {
         let lease = &claimed.lease;
         let token =
@@ -52,24 +49,24 @@ impl Held {
     }
 }
 
-/// What a worker says of an attempt.
+/// A worker's report about an attempt.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) enum Said {
+pub(crate) enum AttemptResult {
     Success(BTreeMap<String, String>),
     Failure { error: String, retryable: bool },
 }
 
-/// A submission, which a client may send many times.
-pub(crate) struct Order {
+/// A submission. A client may send it many times.
+pub(crate) struct SubmitRequest {
     pub(crate) key: String,
     pub(crate) graph: Arc<Graph>,
     pub(crate) run: bool,
 }
 
-/// A piece of work for the engine.
+/// A call of a use case.
 #[derive(Clone)]
 pub(crate) enum Task {
-    Submit(Arc<Order>),
+    Submit(Arc<SubmitRequest>),
     Start {
         workflow: WorkflowId,
         only_failed: bool,
@@ -84,11 +81,11 @@ pub(crate) enum Task {
         ttl_secs: u32,
         ticket: Option<Ticket>,
     },
-    Heartbeat(Held),
+    Heartbeat(HeldLease),
     Report {
-        lease: Held,
-        said: Said,
-        /// Who asks for the next job, and for how long.
+        lease: HeldLease,
+        result: AttemptResult,
+        /// The worker that asks for a next job, and its lease time in seconds.
         next: Option<(Identity, u32)>,
     },
     /// Records of one partition of the change feed.
@@ -100,7 +97,7 @@ pub(crate) enum Task {
     Sweep,
 }
 
-/// What came of it.
+/// The answer to a task.
 pub(crate) enum Answer {
     Submitted(Result<Submitted>),
     Claimed(Result<Option<Claimed>>),
@@ -108,86 +105,13 @@ pub(crate) enum Answer {
     Reported(Result<Option<Claimed>>),
     Status(Result<Box<Workflow>>),
     Listed(Result<Vec<Workflow>>),
-    /// So many records were handled, then one wasn't.
+    /// The number of handled records before the first that failed.
     Batch(usize, Result<()>),
     Done(Result<()>),
 }
 
-pub(crate) type Running = Pin<Box<dyn Future<Output = Answer> + Send>>;
-
 impl Task {
-    /// The task as a future that goes on from call to call on the ports.
-    pub(crate) fn begin(&self, engine: &Engine<Process>) -> Running {
-        let engine = engine.clone();
-        match self.clone() {
-            Self::Submit(order) => {
-                Box::pin(async move { Answer::Submitted(engine.submissions().submit(order.submission()).await) })
-            }
-            Self::Start { workflow, only_failed } => {
-                let only = only_failed.then_some(Only::Failed);
-                Box::pin(async move { Answer::Done(engine.runs().start(&workflow, only).await) })
-            }
-            Self::Cancel(workflow) => Box::pin(async move { Answer::Done(engine.runs().cancel(&workflow).await) }),
-            Self::Delete(workflow) => Box::pin(async move { Answer::Done(engine.runs().delete(&workflow).await) }),
-            Self::Status(workflow) => {
-                Box::pin(async move { Answer::Status(engine.queries().workflow(&workflow).await.map(Box::new)) })
-            }
-            Self::List => Box::pin(async move {
-                Answer::Listed(engine.queries().workflows(None, 100, 0, None).await.map(|page| page.workflows))
-            }),
-            Self::Register(who) => {
-                Box::pin(async move { Answer::Done(engine.workers().register(who.registration()).await.map(drop)) })
-            }
-            Self::Claim { by, ttl_secs, ticket } => {
-                Box::pin(
-                    async move { Answer::Claimed(engine.claims().claim(by.claim(ttl_secs, ticket.as_ref())).await) },
-                )
-            }
-            Self::Heartbeat(lease) => {
-                Box::pin(async move { Answer::Heartbeat(engine.reports().heartbeat(&lease.id).await) })
-            }
-            Self::Report { lease, said, next } => {
-                Box::pin(async move { Answer::Reported(report(&engine, &lease, said, next).await) })
-            }
-            Self::Batch(records) => Box::pin(async move { batch(&engine, &records).await }),
-            Self::QueueMessage { message, again } => {
-                Box::pin(async move { Answer::Done(engine.scheduling().on_message(message, again).await) })
-            }
-            Self::Sweep => Box::pin(async move { Answer::Done(engine.timers().sweep().await.map(drop)) }),
-        }
-    }
-}
-
-async fn report(
-    engine: &Engine<Process>,
-    lease: &Held,
-    said: Said,
-    next: Option<(Identity, u32)>,
-) -> Result<Option<Claimed>> {
-    match said {
-        Said::Success(outputs) => {
-            engine.reports().complete(&lease.id, outputs, next.map(|(by, ttl)| by.next(ttl))).await
-        }
-        Said::Failure { error, retryable } => engine
-            .reports()
-            .fail(&lease.id, Fail { error, retryable, exit_code: Some(1), cause: None })
-            .await
-            .map(|()| None),
-    }
-}
-
-/// In order, up to the first that fails, as the function behind the stream does it.
-async fn batch(engine: &Engine<Process>, records: &[ChangeEvent]) -> Answer {
-    for (handled, record) in records.iter().enumerate() {
-        if let Err(error) = engine.scheduling().on_change_or_reconcile(record).await {
-            return Answer::Batch(handled, Err(error));
-        }
-    }
-    Answer::Batch(records.len(), Ok(()))
-}
-
-impl Task {
-    /// The worker who asks for a job.
+    /// The worker that asks for a job.
     pub(crate) fn worker(&self) -> Option<&Identity> {
         match self {
             Self::Claim { by, .. } => Some(by),
@@ -196,8 +120,8 @@ impl Task {
         }
     }
 
-    /// The lease that it speaks of.
-    pub(crate) fn lease(&self) -> Option<&Held> {
+    /// The lease of the request.
+    pub(crate) fn lease(&self) -> Option<&HeldLease> {
         match self {
             Self::Heartbeat(lease) | Self::Report { lease, .. } => Some(lease),
             _ => None,
@@ -206,7 +130,7 @@ impl Task {
 }
 
 impl Answer {
-    /// Why it is no answer, if it is none.
+    /// The error, if it is one.
     pub(crate) fn error(&self) -> Option<&EngineError> {
         match self {
             Self::Submitted(answer) => answer.as_ref().err(),
@@ -215,54 +139,6 @@ impl Answer {
             Self::Status(answer) => answer.as_ref().err(),
             Self::Listed(answer) => answer.as_ref().err(),
             Self::Done(answer) | Self::Batch(_, answer) => answer.as_ref().err(),
-        }
-    }
-}
-
-impl Order {
-    fn submission(&self) -> Submission {
-        let body = engine::ids::ReportHash::of([self.graph.yaml.as_str(), if self.run { "run" } else { "" }]);
-        Submission {
-            definition: self.graph.definition.clone(),
-            source: engine::ports::Source {
-                content_type: "application/yaml".to_owned(),
-                text: self.graph.yaml.clone(),
-            },
-            run: self.run,
-            key: Some((self.key.clone(), body)),
-        }
-    }
-}
-
-impl Identity {
-    fn registration(&self) -> Register {
-        Register {
-            worker_id: self.id.clone(),
-            labels: self.labels.clone(),
-            transport: self.transport,
-            exclusive: self.exclusive,
-            features: Vec::new(),
-            paused: None,
-        }
-    }
-
-    fn next(&self, ttl_secs: u32) -> Next {
-        Next {
-            worker_id: self.id.clone(),
-            labels: self.labels.clone(),
-            lease_ttl_secs: ttl_secs,
-            exclusive: self.exclusive,
-        }
-    }
-
-    fn claim(&self, ttl_secs: u32, ticket: Option<&Ticket>) -> Claim {
-        Claim {
-            worker_id: self.id.clone(),
-            labels: self.labels.clone(),
-            lease_ttl_secs: ttl_secs,
-            wait_secs: 0,
-            exclusive: self.exclusive,
-            ticket: ticket.map(Ticket::text),
         }
     }
 }
@@ -281,11 +157,11 @@ impl Display for Task {
             Self::Claim { by, ticket: None, .. } => write!(f, "claim by {}", by.id),
             Self::Claim { by, .. } => write!(f, "claim by {} with a ticket", by.id),
             Self::Heartbeat(_) => f.write_str("heartbeat"),
-            Self::Report { said: Said::Success(_), next: Some((by, _)), .. } => {
+            Self::Report { result: AttemptResult::Success(_), next: Some((by, _)), .. } => {
                 write!(f, "complete, next for {}", by.id)
             }
-            Self::Report { said: Said::Success(_), .. } => f.write_str("complete"),
-            Self::Report { said: Said::Failure { .. }, .. } => f.write_str("fail"),
+            Self::Report { result: AttemptResult::Success(_), .. } => f.write_str("complete"),
+            Self::Report { result: AttemptResult::Failure { .. }, .. } => f.write_str("fail"),
             Self::Batch(_) => f.write_str("stream"),
             Self::QueueMessage { message: QueueMessage::BatchTask(_), .. } => f.write_str("batch"),
             Self::QueueMessage { message: QueueMessage::Timer(_), .. } => f.write_str("timer"),
@@ -296,7 +172,7 @@ impl Display for Task {
 }
 
 impl Answer {
-    /// For the story.
+    /// The text in the trace.
     pub(crate) fn words(&self) -> String {
         if let Some(error) = self.error() {
             return error.to_string();
@@ -306,7 +182,7 @@ impl Answer {
             Self::Submitted(_) => "submitted".to_owned(),
             Self::Claimed(Ok(Some(claimed))) | Self::Reported(Ok(Some(claimed))) => {
                 let upstream: Vec<String> = claimed.job.upstream_outputs.keys().map(ToString::to_string).collect();
-                format!("given {}, with outputs of [{}]", claimed.job.job_id, upstream.join(" "))
+                format!("leased {}, with outputs of [{}]", claimed.job.job_id, upstream.join(" "))
             }
             Self::Claimed(_) => "nothing to do".to_owned(),
             Self::Heartbeat(Ok(beat)) if beat.cancelled => "stop, it was cancelled".to_owned(),
@@ -318,4 +194,19 @@ impl Answer {
             }
         }
     }
+}
+
+/// A partition of the change feed. Its records stay in order.
+pub(crate) type Partition = (RunKey, u32);
+
+/// The source of a task. It receives the answer, or sends the task again.
+#[derive(Clone)]
+pub(crate) enum Origin {
+    /// A request of an actor, by number.
+    Request(usize),
+    /// The change feed. It delivers records that weren't handled again.
+    Feed(Partition, usize),
+    /// A queue. It delivers the message again.
+    Queue(QueueMessage),
+    Nobody,
 }

@@ -1,4 +1,4 @@
-//! The story of a seed, for a person: when, who, what, and what came of it.
+//! The trace of a seed for a person: time, handler, call and result.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,9 +8,7 @@ use engine::ports::{Committed, Idempotency, Pool, PoolQueue, ReadyHead, StoreErr
 use engine::run::{Control, Timer, WorkflowRecord};
 use protocol::{Millis, Outputs, WorkflowId};
 
-use crate::world::World;
-
-/// Lines told so far, if anybody listens, and short names for long ids.
+/// The lines so far, if the trace is enabled, and short names for long ids.
 #[derive(Default)]
 pub(crate) struct Trace {
     lines: Option<Vec<String>>,
@@ -28,8 +26,8 @@ impl Trace {
         self.lines.is_some()
     }
 
-    /// One line. Not put together unless somebody listens.
-    pub(crate) fn say(&mut self, clock: Millis, line: impl FnOnce() -> String) {
+    /// Adds a line. `line` is called only if the trace is enabled.
+    pub(crate) fn log(&mut self, clock: Millis, line: impl FnOnce() -> String) {
         let began = *self.began.get_or_insert(clock);
         if let Some(lines) = &mut self.lines {
             let millis = clock.since(began).as_millis();
@@ -59,12 +57,12 @@ impl Trace {
         self.workflows.get(id).cloned().unwrap_or_else(|| id.to_string())
     }
 
-    /// A job by its place in the order of its run, which is how keys and needs name it.
+    /// A job by its index in the run, as in keys and needs.
     pub(crate) fn job(&self, key: &JobKey) -> String {
         format!("{}/#{}", self.run(&key.run), key.index)
     }
 
-    /// A time of day, from the beginning on.
+    /// A time, in seconds since the beginning.
     pub(crate) fn at(&self, at: Millis) -> String {
         let began = self.began.unwrap_or_default();
         let millis = i128::from(at.0) - i128::from(began.0);
@@ -72,93 +70,84 @@ impl Trace {
     }
 }
 
-impl World {
-    /// What a call of the handler that goes on did.
-    pub(crate) fn say_done<T: Tell>(&mut self, what: Option<&str>, answer: &Stored<T>, then: &str) {
-        let Some(what) = what else { return };
-        let line = format!("{} {what}: {}{then}", self.handler_name(self.gates.current), answer.tell(&self.trace));
-        self.say(|| line);
-    }
-
-    pub(crate) fn handler_name(&self, handler: u32) -> String {
-        let task = self.who.get(&handler).map_or_else(String::new, |who| who.task.to_string());
-        format!("[{handler} {task}]")
-    }
-}
-
-/// A set of places as `#1 #2`.
-pub(crate) fn places<'a>(places: impl IntoIterator<Item = &'a u32>) -> String {
-    let text: Vec<String> = places.into_iter().map(|place| format!("#{place}")).collect();
+/// Indexes as `#1 #2`.
+pub(crate) fn list_indexes<'a>(list_indexes: impl IntoIterator<Item = &'a u32>) -> String {
+    let text: Vec<String> = list_indexes.into_iter().map(|position| format!("#{position}")).collect();
     if text.is_empty() { "nothing".to_owned() } else { text.join(" ") }
 }
 
-/// What a person is told of an answer.
-pub(crate) trait Tell {
-    fn tell(&self, trace: &Trace) -> String;
+/// The text of a value in the trace.
+pub(crate) trait Describe {
+    fn describe(&self, trace: &Trace) -> String;
 }
 
-impl<T: Tell> Tell for Stored<T> {
-    fn tell(&self, trace: &Trace) -> String {
+impl<T: Describe> Describe for Stored<T> {
+    fn describe(&self, trace: &Trace) -> String {
         match self {
-            Ok(answer) => answer.tell(trace),
+            Ok(answer) => answer.describe(trace),
             Err(StoreError::Unavailable(how)) => format!("UNAVAILABLE, {how}"),
             Err(error) => error.to_string(),
         }
     }
 }
 
-impl<T: Tell> Tell for Option<T> {
-    fn tell(&self, trace: &Trace) -> String {
-        self.as_ref().map_or_else(|| "not there".to_owned(), |some| some.tell(trace))
+impl<T: Describe> Describe for Option<T> {
+    fn describe(&self, trace: &Trace) -> String {
+        self.as_ref().map_or_else(|| "not there".to_owned(), |some| some.describe(trace))
     }
 }
 
-impl<T: Tell> Tell for Vec<T> {
-    fn tell(&self, trace: &Trace) -> String {
+impl<T: Describe> Describe for Vec<T> {
+    fn describe(&self, trace: &Trace) -> String {
         if self.is_empty() {
             return "none".to_owned();
         }
-        self.iter().map(|one| one.tell(trace)).collect::<Vec<_>>().join("; ")
+        self.iter().map(|one| one.describe(trace)).collect::<Vec<_>>().join("; ")
     }
 }
 
-impl<T: Tell> Tell for Updated<T> {
-    fn tell(&self, trace: &Trace) -> String {
+impl<T: Describe> Describe for Updated<T> {
+    fn describe(&self, trace: &Trace) -> String {
         match self {
-            Self::Done(record) => format!("done: {}", record.tell(trace)),
-            Self::ConditionFailed(record) => format!("REFUSED: {}", record.tell(trace)),
+            Self::Done(record) => format!("done: {}", record.describe(trace)),
+            Self::ConditionFailed(record) => format!("REFUSED: {}", record.describe(trace)),
         }
     }
 }
 
-impl Tell for () {
-    fn tell(&self, _: &Trace) -> String {
+impl Describe for () {
+    fn describe(&self, _: &Trace) -> String {
         "done".to_owned()
     }
 }
 
-impl Tell for bool {
-    fn tell(&self, _: &Trace) -> String {
+impl Describe for bool {
+    fn describe(&self, _: &Trace) -> String {
         if *self { "yes".to_owned() } else { "no".to_owned() }
     }
 }
 
-impl Tell for RunKey {
-    fn tell(&self, trace: &Trace) -> String {
+impl Describe for RunKey {
+    fn describe(&self, trace: &Trace) -> String {
         trace.run(self)
     }
 }
 
-impl Tell for JobRecord {
-    fn tell(&self, trace: &Trace) -> String {
+impl Describe for JobRecord {
+    fn describe(&self, trace: &Trace) -> String {
         let phase = match &self.phase {
-            Phase::Waiting { on } => format!("waits for {}", places(on)),
+            Phase::Waiting { on } => format!("waits for {}", list_indexes(on)),
             Phase::Ready { at, .. } => format!("ready from {}", trace.at(*at)),
             Phase::Running(lease) => {
-                format!("held by {} until {} (fence {:.4})", lease.worker, trace.at(lease.until), lease.fence.as_str())
+                format!(
+                    "leased to {} until {} (fence {:.4})",
+                    lease.worker,
+                    trace.at(lease.until),
+                    lease.fence.as_str()
+                )
             }
             Phase::Ended(ending) => match &ending.outcome {
-                JobOutcome::Success(OutputsRef::Inline(outputs)) => format!("success with {}", outputs.tell(trace)),
+                JobOutcome::Success(OutputsRef::Inline(outputs)) => format!("success with {}", outputs.describe(trace)),
                 JobOutcome::Success(OutputsRef::External { id, .. }) => format!("success with outputs at {id:.4}"),
                 JobOutcome::Failure { .. } => "failure".to_owned(),
                 JobOutcome::Skipped => "skipped".to_owned(),
@@ -169,14 +158,14 @@ impl Tell for JobRecord {
     }
 }
 
-impl Tell for engine::job::JobSpec {
-    fn tell(&self, _: &Trace) -> String {
-        format!("needs {}", places(&self.needs))
+impl Describe for engine::job::JobSpec {
+    fn describe(&self, _: &Trace) -> String {
+        format!("needs {}", list_indexes(&self.needs))
     }
 }
 
-impl Tell for Control {
-    fn tell(&self, trace: &Trace) -> String {
+impl Describe for Control {
+    fn describe(&self, trace: &Trace) -> String {
         let timer = match self.timer {
             Timer::Off => "no timer".to_owned(),
             Timer::Firing => "firing".to_owned(),
@@ -186,15 +175,15 @@ impl Tell for Control {
     }
 }
 
-impl Tell for WorkflowRecord {
-    fn tell(&self, trace: &Trace) -> String {
+impl Describe for WorkflowRecord {
+    fn describe(&self, trace: &Trace) -> String {
         let ended = self.ended.map_or_else(|| "not ended".to_owned(), |end| format!("ended: {}", end.status));
         format!("{}, {ended}", trace.run(&self.run))
     }
 }
 
-impl Tell for Committed {
-    fn tell(&self, _: &Trace) -> String {
+impl Describe for Committed {
+    fn describe(&self, _: &Trace) -> String {
         match self {
             Self::Yes => "yes",
             Self::KeyTaken => "the key is taken",
@@ -204,64 +193,64 @@ impl Tell for Committed {
     }
 }
 
-impl Tell for Idempotency {
-    fn tell(&self, trace: &Trace) -> String {
+impl Describe for Idempotency {
+    fn describe(&self, trace: &Trace) -> String {
         trace.workflow(&self.workflow)
     }
 }
 
-impl Tell for BTreeSet<u32> {
-    fn tell(&self, _: &Trace) -> String {
-        places(self)
+impl Describe for BTreeSet<u32> {
+    fn describe(&self, _: &Trace) -> String {
+        list_indexes(self)
     }
 }
 
-impl Tell for ReadyHead {
-    fn tell(&self, trace: &Trace) -> String {
+impl Describe for ReadyHead {
+    fn describe(&self, trace: &Trace) -> String {
         trace.job(&self.job)
     }
 }
 
-impl Tell for (u64, Option<Millis>) {
-    fn tell(&self, _: &Trace) -> String {
+impl Describe for (u64, Option<Millis>) {
+    fn describe(&self, _: &Trace) -> String {
         self.0.to_string()
     }
 }
 
-impl Tell for Outputs {
-    fn tell(&self, _: &Trace) -> String {
+impl Describe for Outputs {
+    fn describe(&self, _: &Trace) -> String {
         let pairs: Vec<String> = self.iter().map(|(name, value)| format!("{name}={value:.12}")).collect();
         format!("{{{}}}", pairs.join(" "))
     }
 }
 
-impl Tell for Pool {
-    fn tell(&self, _: &Trace) -> String {
+impl Describe for Pool {
+    fn describe(&self, _: &Trace) -> String {
         let labels: Vec<&str> = self.labels.iter().map(protocol::Label::as_str).collect();
         format!("[{}]", labels.join(" "))
     }
 }
 
-impl Tell for PoolQueue {
-    fn tell(&self, _: &Trace) -> String {
+impl Describe for PoolQueue {
+    fn describe(&self, _: &Trace) -> String {
         "a queue".to_owned()
     }
 }
 
-impl Tell for WorkerRecord {
-    fn tell(&self, trace: &Trace) -> String {
+impl Describe for WorkerRecord {
+    fn describe(&self, trace: &Trace) -> String {
         format!("{}, seen at {}", self.id, trace.at(self.last_seen))
     }
 }
 
-impl Tell for String {
-    fn tell(&self, _: &Trace) -> String {
+impl Describe for String {
+    fn describe(&self, _: &Trace) -> String {
         self.clone()
     }
 }
 
-impl Tell for protocol::requests::LogPiece {
-    fn tell(&self, _: &Trace) -> String {
+impl Describe for protocol::requests::LogPiece {
+    fn describe(&self, _: &Trace) -> String {
         self.sequence.to_string()
     }
 }

@@ -1,4 +1,4 @@
-//! Changes in words, for the story.
+//! Updates and messages as text, for the trace.
 
 use engine::job::{Change, JobOutcome, JobUpdate, Precondition};
 use engine::messages::{BatchKind, BatchTask, QueueMessage, Reconcile};
@@ -30,7 +30,7 @@ pub(crate) fn of_run_update(update: &RunUpdate, trace: &Trace) -> String {
     match update {
         RunUpdate::Open { .. } => "opens".to_owned(),
         RunUpdate::Cancel { .. } => "begins to cancel".to_owned(),
-        RunUpdate::Advance(progress) => format!("notes that all below #{} have ended, of", progress.done_below),
+        RunUpdate::Advance(progress) => format!("records that all below #{} have ended, of", progress.done_below),
         RunUpdate::Arm { due } => format!("sets, if it is later, to {} the timer of", trace.at(*due)),
         RunUpdate::Fire { by: Some(by) } => format!("marks, if due by {}, as firing the timer of", trace.at(*by)),
         RunUpdate::Fire { by: None } => "marks as firing the timer of".to_owned(),
@@ -44,15 +44,15 @@ pub(crate) fn of_job_update(update: &JobUpdate, trace: &Trace) -> String {
         Precondition::WaitingOnlyOn(need) => format!("if it waits only for #{need}"),
         Precondition::WaitingOnNothing => "if it waits for nothing".to_owned(),
         Precondition::Ready { by, .. } => format!("if it is ready by {}", trace.at(*by)),
-        Precondition::HeldLive { fence, now } => format!("if {:.4} holds it at {}", fence.as_str(), trace.at(*now)),
+        Precondition::HeldLive { fence, now } => format!("if {:.4} leases it at {}", fence.as_str(), trace.at(*now)),
         Precondition::HeldLiveUntil { fence, now, .. } => {
-            format!("if {:.4} holds it at {}, and not for longer", fence.as_str(), trace.at(*now))
+            format!("if {:.4} leases it at {}, and not for longer", fence.as_str(), trace.at(*now))
         }
         Precondition::HeldOver { fence, until } => {
-            format!("if {:.4} held it until {}", fence.as_str(), trace.at(*until))
+            format!("if {:.4} leased it until {}", fence.as_str(), trace.at(*until))
         }
-        Precondition::Held { fence } => format!("if {:.4} holds it", fence.as_str()),
-        Precondition::ReadyOver { now } => format!("if nobody took it by {}", trace.at(*now)),
+        Precondition::Held { fence } => format!("if {:.4} leases it", fence.as_str()),
+        Precondition::ReadyOver { now } => format!("if its queue timeout was at {}", trace.at(*now)),
         Precondition::NotEnded => "if it hasn't ended".to_owned(),
     };
     let change = match &update.change {
@@ -60,14 +60,14 @@ pub(crate) fn of_job_update(update: &JobUpdate, trace: &Trace) -> String {
         Change::BecomeReady { until: Some(until), .. } => format!("makes ready, until {},", trace.at(*until)),
         Change::BecomeReady { .. } => "makes ready".to_owned(),
         Change::Start(lease) => {
-            format!("gives {} to {} until {}", &lease.fence.as_str()[..4], lease.worker, trace.at(lease.until))
+            format!("leases {} to {} until {}", &lease.fence.as_str()[..4], lease.worker, trace.at(lease.until))
         }
         Change::Renew { until } => format!("renews until {}", trace.at(*until)),
         Change::Retry { attempt, error, at, .. } => {
-            format!("begins try {attempt} from {} on ({error:.24})", trace.at(*at))
+            format!("retries as attempt {attempt} from {} on ({error:.24})", trace.at(*at))
         }
         Change::End(end) => match &end.outcome {
-            JobOutcome::Success(_) => "ends well".to_owned(),
+            JobOutcome::Success(_) => "ends as succeeded".to_owned(),
             JobOutcome::Failure { .. } => "ends as failed".to_owned(),
             JobOutcome::Skipped => "skips".to_owned(),
             JobOutcome::Cancelled => "ends as cancelled".to_owned(),

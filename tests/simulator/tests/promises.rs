@@ -1,26 +1,26 @@
-//! Some hundred seeds of every day. `cargo xtask sim --seeds 20000` plays more.
+//! A few hundred simulated worlds for every test run. `cargo xtask sim --seeds 20000` runs more.
 
 use simulator::bugs::Bug;
-use simulator::counts::meaningless;
-use simulator::{find, play, play_all};
+use simulator::counts::too_rare;
+use simulator::{find, run, run_all};
 
 const SEEDS: u64 = 300;
-/// The rarest is found in about one of 220 worlds, whatever else changes in them.
+/// The rarest planted bug is found in about one of 220 worlds.
 const FOUND_WITHIN: u64 = 2000;
 
 #[test]
 fn all_promises_hold_and_every_run_ends_under_any_faults() {
-    let played = play_all(0, SEEDS, None);
-    assert!(played.broken.is_empty(), "`cargo xtask sim --seed N --trace` tells the story: {:#?}", played.broken);
-    assert_eq!(meaningless(&played.counts, SEEDS), Vec::<String>::new());
+    let result = run_all(0, SEEDS, None);
+    assert!(result.broken.is_empty(), "`cargo xtask sim --seed N --trace` prints the trace: {:#?}", result.broken);
+    assert_eq!(too_rare(&result.counts, SEEDS), Vec::<String>::new());
 }
 
 #[test]
 fn seed_determines_every_call() {
     for seed in 0..10 {
-        let (first, second) = (play(seed, None, true), play(seed, None, true));
-        assert!(first.story.len() > 100, "seed {seed} has a story");
-        assert!(first.story == second.story, "seed {seed} went two ways");
+        let (first, second) = (run(seed, None, true), run(seed, None, true));
+        assert!(first.trace.len() > 100, "seed {seed} has a trace");
+        assert!(first.trace == second.trace, "seed {seed} differs in its second run");
     }
 }
 

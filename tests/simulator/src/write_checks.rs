@@ -1,6 +1,5 @@
-//! The promises, checked at each write: against what was asked for and said, not against what the engine made of it.
+//! Checks at each write. They compare with the requests and reports, not with what the engine derived from them.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,62 +8,13 @@ use engine::job::{JobOutcome, JobRecord, LeaseRecord, OutputsRef, Phase};
 use engine::ports::Commit;
 use engine::run::{Control, RunState, Timer, WorkflowRecord};
 use protocol::wire::Cause;
-use protocol::{LabelSet, Millis, Outputs, Status, WorkflowId};
+use protocol::{Millis, Outputs, Status};
 
 use crate::cell::Cell;
-use crate::graph::{Allowed, Graph};
-use crate::task::{Said, Task};
+use crate::expected::{ExpectedJob, Run};
+use crate::graph::Graph;
+use crate::task::{AttemptResult, Task};
 use crate::world::World;
-
-/// What the checks remember.
-#[derive(Default)]
-pub(crate) struct Watch {
-    pub(crate) violation: Option<String>,
-    pub(crate) runs: BTreeMap<RunKey, Run>,
-    graphs: BTreeMap<WorkflowId, Arc<Graph>>,
-    /// What the attempt under a fence ended with, as it was said.
-    pub(crate) accepted: BTreeMap<String, (u64, Said)>,
-    attempts_reported: BTreeSet<(JobKey, u32)>,
-    /// In which step the attempt under a fence began.
-    began: BTreeMap<String, u64>,
-    /// Which job was given with the answer to the completion under a fence, and under which.
-    next: BTreeMap<String, (JobKey, String)>,
-    pub(crate) tries: BTreeMap<JobKey, Tries>,
-    /// What the worker gave whose success was accepted.
-    pub(crate) outputs: BTreeMap<JobKey, Outputs>,
-    /// Runs of which all was deleted.
-    pub(crate) gone: BTreeSet<RunKey>,
-    /// The workflow made for each key, as first answered.
-    pub(crate) keys: BTreeMap<String, WorkflowId>,
-}
-
-/// How a job's attempts went.
-#[derive(Default)]
-pub(crate) struct Tries {
-    pub(crate) begun: u32,
-    /// That failed and asked for another, or were lost, or ran too long, by whose budget they used.
-    max: u32,
-    lost: u32,
-    timeouts: u32,
-}
-
-/// A committed run.
-pub(crate) struct Run {
-    /// By index.
-    pub(crate) jobs: Vec<Asked>,
-    /// Whether a cancel was written.
-    pub(crate) cancelled: bool,
-    pub(crate) deleted: bool,
-    /// The step in which a cancel or delete was answered: nothing starts or counts that comes later.
-    pub(crate) barrier: Option<u64>,
-}
-
-/// What was asked of a job.
-pub(crate) struct Asked {
-    pub(crate) needs: Vec<u32>,
-    pub(crate) labels: LabelSet,
-    allowed: Allowed,
-}
 
 impl World {
     fn name(&self, key: &JobKey) -> String {
@@ -75,7 +25,7 @@ impl World {
         Duration::from_millis(self.faults.skew)
     }
 
-    /// The outputs that a record says it has.
+    /// The outputs of a record, wherever they are stored.
     pub(crate) fn outputs_of(&self, record: &JobRecord) -> Option<Outputs> {
         match record.outputs()? {
             OutputsRef::Inline(outputs) => Some(outputs.clone()),
@@ -85,13 +35,13 @@ impl World {
         }
     }
 
-    /// A change of a job's record, before it is made.
+    /// Checks a change of a job's record before it is made.
     pub(crate) fn check_job(&mut self, old: Option<&JobRecord>, new: &JobRecord) {
         let key = &new.key;
-        if self.watch.gone.contains(&key.run) {
-            self.broken(|world| format!("{} came back after its run was deleted", world.name(key)));
+        if self.expected.gone.contains(&key.run) {
+            self.broken(|world| format!("{} was written after its run was deleted", world.name(key)));
         }
-        // The same record written again, before the run is committed, is no change.
+        // Before the commit of the run the same record may be written again.
         let Some(old) = old.filter(|old| *old != new) else { return };
         match (&old.phase, &new.phase) {
             (Phase::Ended(_), _) => {
@@ -105,25 +55,23 @@ impl World {
                 self.check_needs(key);
                 self.check_start(key, lease);
                 if matches!(&old.phase, Phase::Ready { at, .. } if *at > self.clock + self.skew()) {
-                    self.broken(|world| format!("{} was tried again before its delay was over", world.name(key)));
+                    self.broken(|world| format!("{} was claimed before its retry delay was over", world.name(key)));
                 }
             }
             (Phase::Running(held), Phase::Running(renewed)) => {
-                let by = self.who.get(&self.gates.current).and_then(|who| who.task.lease());
-                let by_its_holder = by.is_some_and(|by| by.fence == held.fence.as_str());
+                let by = self.running.get(&self.gates.current).and_then(|who| who.task.lease());
+                let by_lease = by.is_some_and(|by| by.fence == held.fence.as_str());
                 let deadline = self.deadline(key, held);
                 if deadline.is_some_and(|deadline| renewed.until > deadline) {
-                    self.broken(|world| format!("the lease of {} was carried past its timeout", world.name(key)));
+                    self.broken(|world| format!("the lease of {} was extended past its timeout", world.name(key)));
                 }
                 if held.fence != renewed.fence {
-                    self.broken(|world| format!("{} is held twice at once", world.name(key)));
+                    self.broken(|world| format!("{} has two leases at once", world.name(key)));
                 } else if deadline == Some(renewed.until) && renewed.until < held.until {
-                    // As it is given out.
+                    // The claim's first write after the lease.
                     self.counts.add("leases cut to a timeout", 1);
-                } else if !by_its_holder {
-                    self.broken(|world| {
-                        format!("the lease of {} was renewed by a worker that doesn't hold it", world.name(key))
-                    });
+                } else if !by_lease {
+                    self.broken(|world| format!("the lease of {} was renewed without its fence", world.name(key)));
                 } else if renewed.until < held.until {
                     self.broken(|world| format!("a heartbeat shortened the lease of {}", world.name(key)));
                 }
@@ -132,12 +80,12 @@ impl World {
             (Phase::Ready { until: Some(until), .. }, Phase::Ended(ending))
                 if matches!(ending.outcome, JobOutcome::Failure { .. }) =>
             {
-                self.counts.add("jobs untaken in time", 1);
+                self.counts.add("queue timeouts", 1);
                 if new.failed.last().is_none_or(|last| last.cause != Cause::QueueTimeout) {
-                    self.broken(|world| format!("{} doesn't say that nobody took it", world.name(key)));
+                    self.broken(|world| format!("{} doesn't record its queue timeout", world.name(key)));
                 }
                 if *until > self.clock + self.skew() {
-                    self.broken(|world| format!("{} was given up before its time", world.name(key)));
+                    self.broken(|world| format!("{} failed before its queue timeout", world.name(key)));
                 }
             }
             (_, Phase::Ended(ending))
@@ -151,7 +99,7 @@ impl World {
     }
 
     fn check_needs(&mut self, key: &JobKey) {
-        let Some(run) = self.watch.runs.get(&key.run) else {
+        let Some(run) = self.expected.runs.get(&key.run) else {
             return self.broken(|world| format!("{} started before its run was committed", world.name(key)));
         };
         let lacks = |need: &&u32| self.store.job(&key.run, **need).is_none_or(|need| need.status() != Status::Success);
@@ -160,28 +108,28 @@ impl World {
         }
     }
 
-    /// It waits for a worker for as long as was asked.
+    /// The job's queue timeout is the requested one.
     fn check_ready(&mut self, new: &JobRecord) {
         let Phase::Ready { at, until } = new.phase else { return };
-        let asked = self.asked(&new.key).allowed.queue_timeout;
+        let asked = self.expected_job(&new.key).allowed.queue_timeout;
         if until != asked.map(|secs| at + Duration::from_secs(secs.into())) {
-            self.broken(|world| format!("{} waits too long, or not long enough, for a worker", world.name(&new.key)));
+            self.broken(|world| format!("{} has a wrong queue timeout", world.name(&new.key)));
         }
     }
 
-    fn asked(&self, key: &JobKey) -> &Asked {
-        &self.watch.runs[&key.run].jobs[key.index as usize]
+    fn expected_job(&self, key: &JobKey) -> &ExpectedJob {
+        &self.expected.runs[&key.run].jobs[key.index as usize]
     }
 
-    /// When an attempt has run for as long as was asked.
+    /// The time at which an attempt reaches its timeout.
     fn deadline(&self, key: &JobKey, held: &LeaseRecord) -> Option<Millis> {
-        let timeout = self.asked(key).allowed.timeout;
+        let timeout = self.expected_job(key).allowed.timeout;
         timeout.map(|secs| held.started_at + Duration::from_secs(secs.into()))
     }
 
     fn check_start(&mut self, key: &JobKey, lease: &LeaseRecord) {
-        let asked = self.asked(key);
-        let by = self.who.get(&self.gates.current).and_then(|who| who.task.worker());
+        let asked = self.expected_job(key);
+        let by = self.running.get(&self.gates.current).and_then(|who| who.task.worker());
         let fits = by.is_some_and(|by| {
             let missing = asked.labels.iter().any(|label| !by.labels.iter().any(|has| has == label));
             let stranger = by.exclusive && !asked.labels.iter().any(|label| by.labels.iter().any(|has| has == label));
@@ -189,35 +137,37 @@ impl World {
         });
         let most = asked.allowed.most();
         if !fits {
-            self.broken(|world| format!("{} went to worker {}, which may not have it", world.name(key), lease.worker));
+            self.broken(|world| {
+                format!("{} was leased to worker {}, which may not have it", world.name(key), lease.worker)
+            });
         }
-        self.watch.began.insert(lease.fence.as_str().to_owned(), self.step);
-        if let Some(done) = self.who.get(&self.gates.current).and_then(|who| who.task.lease()) {
-            self.watch.next.insert(done.fence.clone(), (key.clone(), lease.fence.as_str().to_owned()));
+        self.expected.began.insert(lease.fence.as_str().to_owned(), self.step);
+        if let Some(done) = self.running.get(&self.gates.current).and_then(|who| who.task.lease()) {
+            self.expected.next.insert(done.fence.clone(), (key.clone(), lease.fence.as_str().to_owned()));
         }
-        let tries = self.watch.tries.entry(key.clone()).or_default();
+        let tries = self.expected.tries.entry(key.clone()).or_default();
         tries.begun += 1;
         if tries.begun > most {
-            self.broken(|world| format!("{} was tried more than {most} times", world.name(key)));
+            self.broken(|world| format!("{} has more than {most} attempts", world.name(key)));
         }
     }
 
-    /// An attempt ends: by its principal's report, by the end of its lease, or by a cancel.
+    /// An attempt ends by a report under its lease, by the expiry of the lease, or by a cancel.
     fn check_attempt_end(&mut self, held: &LeaseRecord, new: &JobRecord) {
         let key = &new.key;
-        let task = self.who.get(&self.gates.current).map(|who| (who.task.clone(), who.arrived, who.began));
+        let task = self.running.get(&self.gates.current).map(|who| (who.task.clone(), who.arrived, who.began));
         match task {
-            Some((Task::Report { lease, said, .. }, arrived, began)) if lease.job == *key => {
-                self.check_report(held, new, (&lease.fence, said), (arrived, began));
+            Some((Task::Report { lease, result, .. }, arrived, began)) if lease.job == *key => {
+                self.check_report(held, new, (&lease.fence, result), (arrived, began));
             }
             _ if matches!(&new.phase, Phase::Ended(ending) if ending.outcome == JobOutcome::Cancelled) => {}
             _ if matches!(&new.phase, Phase::Ended(ending) if matches!(ending.outcome, JobOutcome::Success(_))) => {
-                self.broken(|world| format!("{} succeeded by nobody's report", world.name(key)));
+                self.broken(|world| format!("{} succeeded without a report", world.name(key)));
             }
             _ => {
                 self.counts.add("leases lost", 1);
                 if held.until > self.clock + self.skew() {
-                    self.broken(|world| format!("the lease of {} was ended while it ran", world.name(key)));
+                    self.broken(|world| format!("the lease of {} was ended before it expired", world.name(key)));
                 }
                 let timed_out = self.deadline(key, held).is_some_and(|deadline| held.until >= deadline);
                 self.check_tries_used(new, if timed_out { Cause::Timeout } else { Cause::Lost }, true);
@@ -229,27 +179,27 @@ impl World {
         &mut self,
         held: &LeaseRecord,
         new: &JobRecord,
-        (fence, said): (&str, Said),
+        (fence, result): (&str, AttemptResult),
         (arrived, began): (u64, Millis),
     ) {
         let key = &new.key;
         let attempt = new.attempt - u32::from(matches!(new.phase, Phase::Ready { .. }));
         if held.fence.as_str() != fence {
-            self.broken(|world| format!("{} was ended by the report of an old lease", world.name(key)));
+            self.broken(|world| format!("{} was ended by a report under an old lease", world.name(key)));
         }
         if held.until + self.skew() <= began {
-            self.broken(|world| format!("{} was ended by a report that came after its lease's end", world.name(key)));
+            self.broken(|world| format!("{} was ended by a report after its lease expired", world.name(key)));
         }
-        if !self.watch.attempts_reported.insert((key.clone(), attempt)) {
+        if !self.expected.attempts_reported.insert((key.clone(), attempt)) {
             self.broken(|world| format!("a second report for one attempt of {} was accepted", world.name(key)));
         }
-        if self.watch.runs[&key.run].barrier.is_some_and(|barrier| arrived > barrier) {
+        if self.expected.runs[&key.run].barrier.is_some_and(|barrier| arrived > barrier) {
             self.broken(|world| {
                 format!("a report of {} counted though it came after the cancel was answered", world.name(key))
             });
         }
-        match &said {
-            Said::Success(given) => {
+        match &result {
+            AttemptResult::Success(given) => {
                 let kept = self.outputs_of(new);
                 let same = kept.as_ref().is_some_and(|kept| {
                     kept.iter()
@@ -257,23 +207,24 @@ impl World {
                         .eq(given.iter().map(|(n, v)| (n.as_str(), v)))
                 });
                 match kept {
-                    Some(kept) if same => drop(self.watch.outputs.insert(key.clone(), kept)),
-                    _ => self
-                        .broken(|world| format!("the outputs of {} aren't kept as they were given", world.name(key))),
+                    Some(kept) if same => drop(self.expected.outputs.insert(key.clone(), kept)),
+                    _ => self.broken(|world| {
+                        format!("the outputs of {} aren't stored as they were reported", world.name(key))
+                    }),
                 }
             }
-            Said::Failure { retryable, .. } => {
+            AttemptResult::Failure { retryable, .. } => {
                 self.check_tries_used(new, Cause::Failure, *retryable);
             }
         }
-        self.watch.accepted.insert(fence.to_owned(), (self.step, said));
+        self.expected.accepted.insert(fence.to_owned(), (self.step, result));
     }
 
-    /// Whether another try follows exactly when one is left and could help.
+    /// A retry follows exactly if one is left and the failure is retryable.
     fn check_tries_used(&mut self, new: &JobRecord, cause: Cause, could_help: bool) {
         let key = &new.key;
-        let allowed = self.asked(key).allowed;
-        let tries = self.watch.tries.entry(key.clone()).or_default();
+        let allowed = self.expected_job(key).allowed;
+        let tries = self.expected.tries.entry(key.clone()).or_default();
         let (used, budget) = match (cause, allowed.lost, allowed.timeouts) {
             (Cause::Lost, Some(lost), _) => (&mut tries.lost, lost),
             (Cause::Timeout, _, Some(timeouts)) => (&mut tries.timeouts, timeouts),
@@ -284,27 +235,27 @@ impl World {
         let again = matches!(new.phase, Phase::Ready { .. });
         let last = new.failed.last();
         if last.is_none_or(|last| last.cause != cause || last.attempt != new.attempt - u32::from(again)) {
-            self.broken(|world| format!("{} doesn't say that an attempt ended by {cause}", world.name(key)));
+            self.broken(|world| format!("{} doesn't record that an attempt ended by {cause}", world.name(key)));
         }
         self.counts.add(
             match cause {
                 Cause::Failure => "attempts failed",
                 Cause::Lost => "attempts lost",
                 Cause::Timeout => "attempts timed out",
-                Cause::QueueTimeout => "attempts untaken",
+                Cause::QueueTimeout => "attempts never started",
             },
             1,
         );
         if let (Phase::Ready { at, .. }, Some(last)) = (&new.phase, last) {
-            self.counts.add("tries again", 1);
+            self.counts.add("retries", 1);
             self.check_ready(new);
             if at.0 - last.finished_at_ms.0 != allowed.delay(last.attempt) {
-                self.broken(|world| format!("{} waits too long, or not long enough", world.name(key)));
+                self.broken(|world| format!("{} has a wrong retry delay", world.name(key)));
             }
         }
         if again != expected {
             self.broken(|world| {
-                format!("{} {} another try", world.name(key), if again { "wrongly got" } else { "was denied" })
+                format!("{} {} a retry", world.name(key), if again { "wrongly has" } else { "wrongly lacks" })
             });
         }
     }
@@ -314,7 +265,7 @@ impl World {
         let key = &new.key;
         match ending.outcome {
             JobOutcome::Skipped => {
-                let needs = &self.watch.runs[&key.run].jobs[key.index as usize].needs;
+                let needs = &self.expected.runs[&key.run].jobs[key.index as usize].needs;
                 let is_blocked = needs.iter().any(|&need| {
                     self.store
                         .job(&key.run, need)
@@ -325,22 +276,22 @@ impl World {
                 }
             }
             JobOutcome::Cancelled => {
-                let deleted = self.watch.runs.get(&key.run).is_some_and(|run| run.deleted);
+                let deleted = self.expected.runs.get(&key.run).is_some_and(|run| run.deleted);
                 let state = self.store.control(&key.run).map(|control| control.state);
                 if !deleted && state.is_some_and(|state| state != RunState::Cancelling) {
-                    self.broken(|world| format!("{} was cancelled by nobody", world.name(key)));
+                    self.broken(|world| format!("{} was cancelled without a cancel", world.name(key)));
                 }
-                if self.who.get(&self.gates.current).is_some_and(|who| who.task.worker().is_some()) {
-                    self.counts.add("claims undone", 1);
+                if self.running.get(&self.gates.current).is_some_and(|who| who.task.worker().is_some()) {
+                    self.counts.add("claims undone by a cancel", 1);
                 }
             }
             JobOutcome::Success(_) | JobOutcome::Failure { .. } => {}
         }
     }
 
-    /// What a run's jobs say of it, once all have ended.
-    pub(crate) fn truth(&self, run: &RunKey) -> Option<Status> {
-        let count = u32::try_from(self.watch.runs.get(run)?.jobs.len()).expect("few");
+    /// The final status that follows from the jobs, once all have ended.
+    pub(crate) fn final_status(&self, run: &RunKey) -> Option<Status> {
+        let count = u32::try_from(self.expected.runs.get(run)?.jobs.len()).expect("few");
         let jobs: Option<Vec<&JobRecord>> = (0..count).map(|index| self.store.job(run, index)).collect();
         let jobs = jobs?;
         let any = |status| jobs.iter().any(|job| job.status() == status);
@@ -354,7 +305,7 @@ impl World {
         })
     }
 
-    /// A change of a control record, before it is made.
+    /// Checks a change of a control record before it is made.
     pub(crate) fn check_control(&mut self, old: Option<&Control>, new: &Control) {
         let Some(old) = old else { return };
         let run = &new.run;
@@ -362,11 +313,11 @@ impl World {
             self.broken(|world| format!("{} changed after it was final", world.trace.run(run)));
         }
         if new.done_below < old.done_below {
-            self.broken(|world| format!("{} went back", world.trace.run(run)));
+            self.broken(|world| format!("the progress of {} decreased", world.trace.run(run)));
         }
         let ended = |index| self.store.job(run, index).is_some_and(JobRecord::is_ended);
         if !(old.done_below..new.done_below).all(ended) {
-            self.broken(|world| format!("{} is said to be further than it is", world.trace.run(run)));
+            self.broken(|world| format!("{} counts jobs as ended that have not ended", world.trace.run(run)));
         }
         if new.state.is_active() == (new.timer == Timer::Off) {
             self.broken(|world| {
@@ -374,10 +325,10 @@ impl World {
             });
         }
         if new.state == RunState::Cancelling {
-            self.watch.runs.get_mut(run).expect("a committed run").cancelled = true;
+            self.expected.runs.get_mut(run).expect("a committed run").cancelled = true;
         }
         if new.state == RunState::Final && old.state != RunState::Final {
-            if self.truth(run).is_none() {
+            if self.final_status(run).is_none() {
                 self.broken(|world| format!("{} was closed before all its jobs had ended", world.trace.run(run)));
             }
             let workflow = self.store.workflows.get(&new.workflow).and_then(Cell::now);
@@ -387,49 +338,50 @@ impl World {
         }
     }
 
-    /// A change of a workflow's record, before it is made.
+    /// Checks a change of a workflow's record before it is made.
     pub(crate) fn check_workflow(&mut self, old: Option<&WorkflowRecord>, new: &WorkflowRecord) {
         let Some(old) = old else { return };
         let id = &new.id;
         if old.run != new.run && old.ended.is_none() {
-            self.broken(|world| format!("{} ran again while it ran", world.trace.workflow(id)));
+            self.broken(|world| format!("{} was started while it ran", world.trace.workflow(id)));
         }
         if old.run == new.run && old.ended.is_some() && old.ended != new.ended {
-            self.broken(|world| format!("{} changed how it had ended", world.trace.workflow(id)));
+            self.broken(|world| format!("{} changed its final status", world.trace.workflow(id)));
         }
         if let Some(end) = new.ended
-            && self.truth(&new.run) != Some(end.status)
+            && self.final_status(&new.run) != Some(end.status)
         {
             self.broken(|world| {
-                let truth = world.truth(&new.run);
+                let truth = world.final_status(&new.run);
                 format!("{} ended as {}, its jobs say {truth:?}", world.trace.workflow(id), end.status)
             });
         }
     }
 
-    /// A run becomes real.
+    /// Checks the commit of a run, and records what is expected of it.
     pub(crate) fn check_commit(&mut self, commit: &Commit) {
         let (id, key) = (&commit.workflow.id, &commit.control.run);
-        let (graph, only_failed) = match self.who.get(&self.gates.current).map(|who| &who.task) {
+        let (graph, only_failed) = match self.running.get(&self.gates.current).map(|who| &who.task) {
             Some(Task::Submit(order)) => (Arc::clone(&order.graph), false),
-            Some(Task::Start { only_failed, .. }) => (Arc::clone(&self.watch.graphs[id]), *only_failed),
-            _ => return self.broken(|_| "a run was committed by nobody's request".to_owned()),
+            Some(Task::Start { only_failed, .. }) => (Arc::clone(&self.expected.graphs[id]), *only_failed),
+            _ => return self.broken(|_| "a run was committed without a request".to_owned()),
         };
         let records: Vec<JobRecord> =
             (0..commit.control.jobs).filter_map(|index| self.store.job(key, index).cloned()).collect();
         if records.len() != graph.jobs.len() {
             return self.broken(|world| format!("{} was committed without all its jobs", world.trace.run(key)));
         }
-        let places: Vec<usize> = records.iter().map(|job| Graph::place(&job.id)).collect();
-        let index_of = |place: usize| places.iter().position(|&other| other == place).expect("a need is a job");
-        let jobs = places.iter().map(|&place| {
-            let wanted = &graph.jobs[place];
+        let positions: Vec<usize> = records.iter().map(|job| Graph::position(&job.id)).collect();
+        let index_of =
+            |position: usize| positions.iter().position(|&other| other == position).expect("a need is a job");
+        let jobs = positions.iter().map(|&position| {
+            let wanted = &graph.jobs[position];
             let needs = wanted.needs.iter().map(|&need| u32::try_from(index_of(need)).expect("few")).collect();
-            Asked { needs, labels: wanted.labels.clone(), allowed: wanted.allowed }
+            ExpectedJob { needs, labels: wanted.labels.clone(), allowed: wanted.allowed }
         });
         let run = Run { jobs: jobs.collect(), cancelled: false, deleted: false, barrier: None };
-        self.watch.runs.insert(key.clone(), run);
-        self.watch.graphs.insert(id.clone(), graph);
+        self.expected.runs.insert(key.clone(), run);
+        self.expected.graphs.insert(id.clone(), graph);
         if let Some(before) = &commit.replaces {
             self.counts.add("re-runs", 1);
             for job in &records {
@@ -438,30 +390,30 @@ impl World {
         }
     }
 
-    /// A re-run begins with what succeeded, if that was asked for, and with nothing else.
+    /// A re-run starts with the succeeded jobs if `only: failed` was requested, and with nothing else.
     fn check_kept(&mut self, before: &RunKey, job: &JobRecord, only_failed: bool) {
-        let outputs = self.watch.outputs.get(&JobKey::new(before, job.key.index)).filter(|_| only_failed).cloned();
+        let outputs = self.expected.outputs.get(&JobKey::new(before, job.key.index)).filter(|_| only_failed).cloned();
         if self.outputs_of(job) != outputs || job.is_ended() != outputs.is_some() {
-            self.broken(|world| format!("{} wasn't kept, or not as it was", world.name(&job.key)));
+            self.broken(|world| format!("{} wasn't kept, or not with its outputs", world.name(&job.key)));
         }
         if let Some(outputs) = outputs {
-            self.counts.add("jobs kept", 1);
-            self.watch.outputs.insert(job.key.clone(), outputs);
+            self.counts.add("jobs kept by a re-run", 1);
+            self.expected.outputs.insert(job.key.clone(), outputs);
         }
     }
 
-    /// In which step the attempt under a fence began.
+    /// The step in which the attempt under a fence began.
     pub(crate) fn began_in(&self, fence: &str) -> Option<u64> {
-        self.watch.began.get(fence).copied()
+        self.expected.began.get(fence).copied()
     }
 
-    /// The job that a completion was given, with its fence, if its lease isn't over.
+    /// The next job of a completion, with its fence and expiry, if its lease isn't over.
     pub(crate) fn next_of(&self, done: &str) -> Option<(&JobKey, &str, Millis)> {
-        let (key, fence) = self.watch.next.get(done)?;
+        let (key, fence) = self.expected.next.get(done)?;
         Some((key, fence, self.lease_until(key, fence)?))
     }
 
-    /// When the lease under a fence will end, if it is the job's.
+    /// The expiry of the lease under a fence, if it holds the job.
     pub(crate) fn lease_until(&self, job: &JobKey, fence: &str) -> Option<Millis> {
         match &self.store.job(&job.run, job.index)?.phase {
             Phase::Running(lease) if lease.fence.as_str() == fence => Some(lease.until),

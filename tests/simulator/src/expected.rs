@@ -1,0 +1,60 @@
+//! The requests so far and what follows from them. The checks compare the engine's state with this.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use engine::ids::{JobKey, RunKey};
+use protocol::{LabelSet, Outputs, WorkflowId};
+
+use crate::graph::{Allowed, Graph};
+use crate::task::AttemptResult;
+
+/// The memory of the checks.
+#[derive(Default)]
+pub(crate) struct Expected {
+    pub(crate) violation: Option<String>,
+    pub(crate) runs: BTreeMap<RunKey, Run>,
+    pub(crate) graphs: BTreeMap<WorkflowId, Arc<Graph>>,
+    /// The accepted report under each fence, and its step.
+    pub(crate) accepted: BTreeMap<String, (u64, AttemptResult)>,
+    pub(crate) attempts_reported: BTreeSet<(JobKey, u32)>,
+    /// The step in which the attempt under each fence began.
+    pub(crate) began: BTreeMap<String, u64>,
+    /// The next job of the completion under each fence, and its own fence.
+    pub(crate) next: BTreeMap<String, (JobKey, String)>,
+    pub(crate) tries: BTreeMap<JobKey, Tries>,
+    /// The outputs of each accepted success.
+    pub(crate) outputs: BTreeMap<JobKey, Outputs>,
+    /// Runs that were deleted completely.
+    pub(crate) gone: BTreeSet<RunKey>,
+    /// The workflow of each idempotency key, by the first answer.
+    pub(crate) keys: BTreeMap<String, WorkflowId>,
+}
+
+/// The attempts of a job.
+#[derive(Default)]
+pub(crate) struct Tries {
+    pub(crate) begun: u32,
+    /// Retryable failures, losses and timeouts, by the budget that they used.
+    pub(crate) max: u32,
+    pub(crate) lost: u32,
+    pub(crate) timeouts: u32,
+}
+
+/// A committed run.
+pub(crate) struct Run {
+    /// The jobs by index.
+    pub(crate) jobs: Vec<ExpectedJob>,
+    /// A cancel was written.
+    pub(crate) cancelled: bool,
+    pub(crate) deleted: bool,
+    /// The step in which a cancel or delete was answered. Nothing later may start or count.
+    pub(crate) barrier: Option<u64>,
+}
+
+/// The requested properties of a job.
+pub(crate) struct ExpectedJob {
+    pub(crate) needs: Vec<u32>,
+    pub(crate) labels: LabelSet,
+    pub(crate) allowed: Allowed,
+}

@@ -1,0 +1,134 @@
+//! Handlers: each is a task as a future over the engine, with the ports of one simulated process.
+
+use std::pin::Pin;
+
+use engine::ids::Ticket;
+use engine::messages::ChangeEvent;
+use engine::submit::Submission;
+use engine::{Engine, Result};
+use protocol::requests::{Claim, Fail, Next, Only, Register};
+use protocol::wire::Claimed;
+
+use crate::ports::Process;
+use crate::task::{Answer, AttemptResult, HeldLease, Identity, SubmitRequest, Task};
+
+pub(crate) type Running = Pin<Box<dyn Future<Output = Answer> + Send>>;
+
+impl Task {
+    /// The task as a future that suspends before each call on a port.
+    pub(crate) fn begin(&self, engine: &Engine<Process>) -> Running {
+        let engine = engine.clone();
+        match self.clone() {
+            Self::Submit(order) => {
+                Box::pin(async move { Answer::Submitted(engine.submissions().submit(order.submission()).await) })
+            }
+            Self::Start { workflow, only_failed } => {
+                let only = only_failed.then_some(Only::Failed);
+                Box::pin(async move { Answer::Done(engine.runs().start(&workflow, only).await) })
+            }
+            Self::Cancel(workflow) => Box::pin(async move { Answer::Done(engine.runs().cancel(&workflow).await) }),
+            Self::Delete(workflow) => Box::pin(async move { Answer::Done(engine.runs().delete(&workflow).await) }),
+            Self::Status(workflow) => {
+                Box::pin(async move { Answer::Status(engine.queries().workflow(&workflow).await.map(Box::new)) })
+            }
+            Self::List => Box::pin(async move {
+                Answer::Listed(engine.queries().workflows(None, 100, 0, None).await.map(|page| page.workflows))
+            }),
+            Self::Register(who) => {
+                Box::pin(async move { Answer::Done(engine.workers().register(who.registration()).await.map(drop)) })
+            }
+            Self::Claim { by, ttl_secs, ticket } => {
+                Box::pin(
+                    async move { Answer::Claimed(engine.claims().claim(by.claim(ttl_secs, ticket.as_ref())).await) },
+                )
+            }
+            Self::Heartbeat(lease) => {
+                Box::pin(async move { Answer::Heartbeat(engine.reports().heartbeat(&lease.id).await) })
+            }
+            Self::Report { lease, result, next } => {
+                Box::pin(async move { Answer::Reported(report(&engine, &lease, result, next).await) })
+            }
+            Self::Batch(records) => Box::pin(async move { batch(&engine, &records).await }),
+            Self::QueueMessage { message, again } => {
+                Box::pin(async move { Answer::Done(engine.scheduling().on_message(message, again).await) })
+            }
+            Self::Sweep => Box::pin(async move { Answer::Done(engine.timers().sweep().await.map(drop)) }),
+        }
+    }
+}
+
+async fn report(
+    engine: &Engine<Process>,
+    lease: &HeldLease,
+    result: AttemptResult,
+    next: Option<(Identity, u32)>,
+) -> Result<Option<Claimed>> {
+    match result {
+        AttemptResult::Success(outputs) => {
+            engine.reports().complete(&lease.id, outputs, next.map(|(by, ttl)| by.next(ttl))).await
+        }
+        AttemptResult::Failure { error, retryable } => engine
+            .reports()
+            .fail(&lease.id, Fail { error, retryable, exit_code: Some(1), cause: None })
+            .await
+            .map(|()| None),
+    }
+}
+
+/// Handles the records in order up to the first that fails, as the function of the stream does.
+async fn batch(engine: &Engine<Process>, records: &[ChangeEvent]) -> Answer {
+    for (handled, record) in records.iter().enumerate() {
+        if let Err(error) = engine.scheduling().on_change_or_reconcile(record).await {
+            return Answer::Batch(handled, Err(error));
+        }
+    }
+    Answer::Batch(records.len(), Ok(()))
+}
+
+impl SubmitRequest {
+    fn submission(&self) -> Submission {
+        let body = engine::ids::ReportHash::of([self.graph.yaml.as_str(), if self.run { "run" } else { "" }]);
+        Submission {
+            definition: self.graph.definition.clone(),
+            source: engine::ports::Source {
+                content_type: "application/yaml".to_owned(),
+                text: self.graph.yaml.clone(),
+            },
+            run: self.run,
+            key: Some((self.key.clone(), body)),
+        }
+    }
+}
+
+impl Identity {
+    fn registration(&self) -> Register {
+        Register {
+            worker_id: self.id.clone(),
+            labels: self.labels.clone(),
+            transport: self.transport,
+            exclusive: self.exclusive,
+            features: Vec::new(),
+            paused: None,
+        }
+    }
+
+    fn next(&self, ttl_secs: u32) -> Next {
+        Next {
+            worker_id: self.id.clone(),
+            labels: self.labels.clone(),
+            lease_ttl_secs: ttl_secs,
+            exclusive: self.exclusive,
+        }
+    }
+
+    fn claim(&self, ttl_secs: u32, ticket: Option<&Ticket>) -> Claim {
+        Claim {
+            worker_id: self.id.clone(),
+            labels: self.labels.clone(),
+            lease_ttl_secs: ttl_secs,
+            wait_secs: 0,
+            exclusive: self.exclusive,
+            ticket: ticket.map(Ticket::text),
+        }
+    }
+}
