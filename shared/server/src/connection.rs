@@ -159,7 +159,7 @@ pub fn refusal(error: ApiError) -> Bytes {
 impl<S: AsyncRead + Unpin> AsyncRead for Connection<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let read = Pin::new(&mut self.stream).poll_read(cx, buf);
-        if self.phase.is(Phase::ANSWERING) {
+        if !self.phase.is_reading() {
             // A body has a time limit of its own.
             return read;
         }
@@ -177,7 +177,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Connection<S> {
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Connection<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        if self.phase.is(Phase::READING) {
+        if self.phase.is_reading() {
             return self.poll_refuse(cx, buf);
         }
         self.poll_sent(cx, |stream, cx| stream.poll_write(cx, buf))
@@ -205,7 +205,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Connection<S> {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        if self.phase.is(Phase::READING) {
+        if self.phase.is_reading() {
             return self.poll_refuse(cx, bufs.iter().find(|buf| !buf.is_empty()).map_or(&[], |buf| buf));
         }
         self.poll_sent(cx, |stream, cx| stream.poll_write_vectored(cx, bufs))
@@ -232,6 +232,19 @@ mod tests {
         let error = connection.write_all(&[0; 1000]).await.expect_err("nobody reads");
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         assert!(began.elapsed() >= limits::WRITE_TIME && began.elapsed() < 2 * limits::WRITE_TIME);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn read_while_an_answer_is_flushed_has_no_time_limit() {
+        let (stream, _client) = duplex(16);
+        let phase = Phase::default();
+        let mut connection = Connection::new(stream, phase.clone());
+        drop(phase.answering());
+        let waited = tokio::time::timeout(2 * limits::HEADER_TIME, connection.read_u8()).await;
+        assert!(waited.is_err(), "{waited:?}");
+        connection.flush().await.expect("flushed");
+        let idle = tokio::time::timeout(2 * limits::IDLE_TIME, connection.read_u8()).await.expect("in time");
+        assert_eq!(idle.expect_err("nothing comes").kind(), io::ErrorKind::TimedOut);
     }
 
     #[tokio::test(start_paused = true)]

@@ -166,7 +166,9 @@ async fn accept(listener: &TcpListener, places: &Places) -> (TcpStream, Place) {
             Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) => {
             }
             Err(error) => {
-                tracing::error!(%error, "no connection can be taken; trying again");
+                if places.log.pass() {
+                    tracing::error!(%error, "no connection can be taken; trying again every second");
+                }
                 sleep(AGAIN).await;
             }
         }

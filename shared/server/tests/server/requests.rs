@@ -28,7 +28,7 @@ async fn body_over_the_limit_is_refused_with_and_without_content_length() {
         let response = reqwest::Client::new().post(&url).body(body).send().await.expect("answered");
         assert_eq!(response.status(), 413);
         let text = response.text().await.expect("a body");
-        assert!(text.contains("body_too_large") && text.contains("4500000"), "{text}");
+        assert!(text.contains("body_too_large") && text.contains("is 4500001 bytes; at most 4500000"), "{text}");
     }
 }
 
