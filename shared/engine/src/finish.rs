@@ -22,7 +22,7 @@ impl<P: RunStore + JobStore> Scheduling<'_, P> {
         }
         let progress = self.progress(run, control.progress(), control.jobs).await?;
         if progress.done_below < control.jobs {
-            if progress.done_below > control.done_below {
+            if progress.done_below > control.done_below && !self.engine.has(Bug::ProgressNotStored) {
                 self.engine.ports.update_control(run, RunUpdate::Advance(progress)).await?;
             }
             return Ok(());

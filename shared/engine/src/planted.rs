@@ -14,6 +14,18 @@ pub enum Bug {
     WeakFinish,
     /// The timer is marked as firing after the scan instead of before.
     TimerClearedLate,
+    /// A batch step never counts its writes.
+    WritesNotCounted,
+    /// After a lost answer the message of a timer isn't sent.
+    TimerNotSent,
+    /// The progress of a run isn't stored.
+    ProgressNotStored,
+    /// Every claim reads its worker's record.
+    WorkerAlwaysRead,
+    /// A worker's record isn't written again.
+    WorkerNeverSeen,
+    /// A status reads each job again.
+    StatusReadsTwice,
 }
 
 impl<P> Engine<P> {

@@ -14,6 +14,7 @@ use crate::Timers;
 use crate::error::Result;
 use crate::ids::RunKey;
 use crate::messages::BatchTask;
+use crate::planted::Bug;
 use crate::ports::{Consistency, Dispatcher, RunStore, Updated};
 use crate::run::{Control, MAX_TIMER_DELAY, RunUpdate, Timer};
 
@@ -41,6 +42,7 @@ impl<P: RunStore + Dispatcher> Timers<'_, P> {
             Updated::Done(_) => true,
             // This process's own write, whose response was lost, or an equal write by another process, whose message
             // may be lost.
+            Updated::ConditionFailed(_) if self.engine.has(Bug::TimerNotSent) => false,
             Updated::ConditionFailed(now) => now.is_some_and(|now| now.timer == Timer::Due(due)),
         };
         if ours {

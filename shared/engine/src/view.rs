@@ -13,6 +13,7 @@ use crate::error::{EngineError, Result};
 use crate::ids::JobIndex;
 use crate::job::{JobOutcome, JobRecord, JobSpec, OutputsRef, Phase};
 use crate::plan::{self, Planned};
+use crate::planted::Bug;
 use crate::ports::{
     ArtifactStore, Consistency, JobStore, ListCursor, NewItem, RunStore, Source, Stored, WorkerRegistry,
 };
@@ -142,7 +143,8 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry> Queries<'_, P> {
         let mut records = self.engine.records().all_jobs(&record.run, Consistency::Eventual).await?;
         // An eventual read may lag behind the control record.
         let over = control.state == RunState::Final;
-        if records.len() != control.jobs as usize || (over && !records.iter().all(JobRecord::is_ended)) {
+        let stale = records.len() != control.jobs as usize || (over && !records.iter().all(JobRecord::is_ended));
+        if stale || self.engine.has(Bug::StatusReadsTwice) {
             records = self.engine.records().all_jobs(&record.run, Consistency::Strong).await?;
         }
         let specs = self.engine.records().specs_of(&record.run, &records).await;

@@ -14,6 +14,7 @@ use crate::eligibility::Eligible;
 use crate::error::{EngineError, Result};
 use crate::ids::PoolId;
 use crate::job::{JobRecord, Phase};
+use crate::planted::Bug;
 use crate::ports::{Consistency, HEARD_EVERY, JobStore, Pool, RunStore, WorkerRecord, WorkerRegistry};
 use crate::{Tuning, Workers};
 
@@ -187,6 +188,7 @@ impl<P: RunStore + JobStore + WorkerRegistry> Workers<'_, P> {
     ) -> Result<WorkerRecord> {
         let now = self.engine.now();
         let cached = self.engine.caches.workers.get(id, now);
+        let cached = cached.filter(|_| !self.engine.has(Bug::WorkerAlwaysRead));
         if let Some(worker) = cached.filter(|worker| worker.labels == *labels && was_seen_recently(worker, now)) {
             return Ok(worker);
         }
@@ -224,7 +226,7 @@ impl<P: RunStore + JobStore + WorkerRegistry> Workers<'_, P> {
 
     async fn seen_now(self, worker: WorkerRecord) -> Result<WorkerRecord> {
         let now = self.engine.now();
-        if was_seen_recently(&worker, now) {
+        if was_seen_recently(&worker, now) || self.engine.has(Bug::WorkerNeverSeen) {
             self.engine.caches.workers.insert(worker.id.clone(), worker.clone(), now);
             return Ok(worker);
         }

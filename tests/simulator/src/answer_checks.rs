@@ -275,6 +275,7 @@ impl World {
                 )
             });
         }
+        self.check_timer_message(&control.run, control.timer);
         self.counts.add("timers checked", 1);
     }
 

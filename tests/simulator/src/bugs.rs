@@ -55,6 +55,18 @@ impl Bug {
         Self::Engine(planted::Bug::WeakFinish),
         #[cfg(feature = "planted")]
         Self::Engine(planted::Bug::TimerClearedLate),
+        #[cfg(feature = "planted")]
+        Self::Engine(planted::Bug::WritesNotCounted),
+        #[cfg(feature = "planted")]
+        Self::Engine(planted::Bug::TimerNotSent),
+        #[cfg(feature = "planted")]
+        Self::Engine(planted::Bug::ProgressNotStored),
+        #[cfg(feature = "planted")]
+        Self::Engine(planted::Bug::WorkerAlwaysRead),
+        #[cfg(feature = "planted")]
+        Self::Engine(planted::Bug::WorkerNeverSeen),
+        #[cfg(feature = "planted")]
+        Self::Engine(planted::Bug::StatusReadsTwice),
         Self::NextForgotten,
         Self::TriesForgotten,
     ];

@@ -58,6 +58,9 @@ impl<T: Describe, F: FnMut(&mut World) -> Stored<T> + Unpin> Future for Call<'_,
                 Err(StoreError::Unavailable(if done { "but executed" } else { "and not executed" }.to_owned()))
             }
         };
+        if let (Kind::Write, Some(handler)) = (call.kind, world.running_handler()) {
+            handler.writes += 1;
+        }
         world.log_call(call.what.as_deref(), &answer, "");
         Poll::Ready(answer)
     }

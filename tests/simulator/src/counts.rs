@@ -2,32 +2,49 @@
 
 use std::collections::BTreeMap;
 
-/// Numbers by name.
+/// Numbers and largest values by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Counts(BTreeMap<&'static str, u64>);
+pub struct Counts {
+    times: BTreeMap<&'static str, u64>,
+    most: BTreeMap<&'static str, u64>,
+}
 
 impl Counts {
     /// Adds to a number.
     pub fn add(&mut self, name: &'static str, times: u64) {
-        *self.0.entry(name).or_default() += times;
+        *self.times.entry(name).or_default() += times;
     }
 
-    /// Adds all numbers of another.
+    /// Raises the largest value of this name.
+    pub fn most(&mut self, name: &'static str, value: u64) {
+        let most = self.most.entry(name).or_default();
+        *most = (*most).max(value);
+    }
+
+    /// Adds all numbers of another, and takes its larger values.
     pub fn merge(&mut self, other: &Self) {
-        for (name, times) in &other.0 {
+        for (name, times) in &other.times {
             self.add(name, *times);
         }
+        for (name, value) in &other.most {
+            self.most(name, *value);
+        }
+    }
+
+    /// The largest values, sorted by name.
+    pub fn largest(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+        self.most.iter().map(|(name, value)| (*name, *value))
     }
 
     /// The number of this name.
     #[must_use]
     pub fn of(&self, name: &str) -> u64 {
-        self.0.get(name).copied().unwrap_or_default()
+        self.times.get(name).copied().unwrap_or_default()
     }
 
     /// All numbers, sorted by name.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
-        self.0.iter().map(|(name, times)| (*name, *times))
+        self.times.iter().map(|(name, times)| (*name, *times))
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use engine::ids::{JobKey, RunKey};
-use protocol::{LabelSet, Outputs, WorkflowId};
+use protocol::{LabelSet, Millis, Outputs, WorkerId, WorkflowId};
 
 use crate::graph::{Allowed, Graph};
 use crate::task::AttemptResult;
@@ -27,6 +27,14 @@ pub(crate) struct Expected {
     pub(crate) outputs: BTreeMap<JobKey, Outputs>,
     /// Runs that were deleted completely.
     pub(crate) gone: BTreeSet<RunKey>,
+    /// By run, the index below which a handler counted all jobs as ended, and the step in which it ended.
+    pub(crate) counted: BTreeMap<RunKey, (u32, u64)>,
+    /// The latest reads of each worker's record by the claims of each process.
+    pub(crate) worker_reads: BTreeMap<(usize, WorkerId), Vec<Millis>>,
+    /// Workers whose record shows an earlier claim than their latest.
+    pub(crate) overtaken: BTreeSet<WorkerId>,
+    /// When the drain began.
+    pub(crate) drained_at: Option<Millis>,
     /// The workflow of each idempotency key, by the first answer.
     pub(crate) keys: BTreeMap<String, WorkflowId>,
 }

@@ -24,6 +24,8 @@ mod words;
 mod world;
 
 mod call;
+mod cost_checks;
+
 mod write_checks;
 
 mod answer_checks;

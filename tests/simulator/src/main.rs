@@ -69,6 +69,9 @@ fn many(from: u64, seeds: u64, bug: Option<Bug>) -> bool {
     for (what, times) in counts.iter() {
         println!("  {what:28} {times:>10}");
     }
+    for (name, value) in counts.largest() {
+        println!("  most {name:28} {value:>10}");
+    }
     #[expect(clippy::cast_precision_loss, reason = "for display")]
     let rate = seeds as f64 / secs;
     println!("{secs:.1} s, {rate:.0} seeds/s");

@@ -157,7 +157,12 @@ impl JobStore for Process {
 
     async fn jobs_from(&self, run: &RunKey, from: JobIndex, how: Consistency) -> Stored<Vec<JobRecord>> {
         let what = |trace: &Trace| format!("{} {} from #{from}", how_read(how), trace.run(run));
-        self.read(what, |world: &mut World| Ok(world.jobs_from(run, from, how))).await
+        self.read(what, |world: &mut World| {
+            let read = world.jobs_from(run, from, how);
+            world.check_forward(run, from, &read, how);
+            Ok(read)
+        })
+        .await
     }
 
     async fn specs(&self, run: &RunKey, indexes: &[JobIndex]) -> Stored<Vec<JobSpec>> {
@@ -274,6 +279,7 @@ impl WorkerRegistry for Process {
     async fn put_worker(&self, worker: WorkerRecord) -> Stored<()> {
         let what = |_: &Trace| format!("keeps worker {}", worker.id);
         self.write(what, |world: &mut World| {
+            world.note_worker(&worker);
             let clock = world.clock;
             world.store.workers.entry(worker.id.clone()).or_default().set(Some(worker.clone()), clock);
             Ok(())
@@ -283,7 +289,11 @@ impl WorkerRegistry for Process {
 
     async fn worker(&self, id: &WorkerId, _now: Millis) -> Stored<Option<WorkerRecord>> {
         let what = |_: &Trace| format!("reads, maybe old, worker {id}");
-        self.read(what, |world: &mut World| Ok(world.read(Consistency::Eventual, |store| store.workers.get(id)))).await
+        self.read(what, |world: &mut World| {
+            world.check_worker_read(self.number, id);
+            Ok(world.read(Consistency::Eventual, |store| store.workers.get(id)))
+        })
+        .await
     }
 
     async fn workers(&self, _now: Millis) -> Stored<Vec<WorkerRecord>> {

@@ -113,7 +113,7 @@ impl Sim {
         let lease_until = task.lease().and_then(|lease| world.lease_until(&lease.job, &lease.fence));
         let future = task.begin(&self.engines[process]);
         let (arrived, began) = (world.step, world.clock);
-        world.running.insert(id, HandlerInfo { task, arrived, began, stopped: None, lease_until });
+        world.running.insert(id, HandlerInfo::new(task, (arrived, began), lease_until));
         if world.trace.is_enabled() {
             let line = format!("{} begins in process {process}", world.handler_name(id));
             world.log(|| line);
@@ -202,6 +202,7 @@ impl Sim {
         world.gates.forget(handler.id);
         let asked = world.running.remove(&handler.id).expect("a handler that ran");
         world.check_answer(&asked, answer);
+        world.check_cost(&asked, answer);
         let unavailable = matches!(answer.error(), Some(EngineError::Store(StoreError::Unavailable(_))));
         let is_request = matches!(handler.origin, Origin::Request(_));
         let dropped_answer = is_request && world.has_faults() && world.happens(|faults| faults.dropped_answer);
@@ -401,6 +402,7 @@ impl Sim {
         self.actors.wake_workers();
         self.start_requests();
         let began = self.shared.world().clock;
+        self.shared.world().expected.drained_at = Some(began);
         let mut steps = 0;
         while !self.is_broken() {
             let went_on = self.step();

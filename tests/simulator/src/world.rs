@@ -53,6 +53,12 @@ pub(crate) struct HandlerInfo {
     pub(crate) stopped: Option<RunKey>,
     /// The expiry of its lease, read at its beginning. `None`: the lease didn't hold the job.
     pub(crate) lease_until: Option<Millis>,
+    /// Its writes so far.
+    pub(crate) writes: u32,
+    /// The job records that it read in the order of a run, by run.
+    pub(crate) jobs_read: BTreeMap<RunKey, u32>,
+    /// By run, the index below which it read all jobs as ended.
+    pub(crate) counted: BTreeMap<RunKey, u32>,
 }
 
 /// The state of a simulation, without the futures of the handlers.
@@ -93,6 +99,14 @@ pub(crate) struct Store {
     pub(crate) workers: BTreeMap<WorkerId, Cell<WorkerRecord>>,
     /// The ready list of each pool, with jobs that left it a moment ago.
     pub(crate) ready: BTreeMap<PoolId, BTreeSet<JobKey>>,
+}
+
+impl HandlerInfo {
+    /// A handler of a task that begins in this step, at this time.
+    pub(crate) fn new(task: Task, (arrived, began): (u64, Millis), lease_until: Option<Millis>) -> Self {
+        let (jobs_read, counted) = (BTreeMap::new(), BTreeMap::new());
+        Self { task, arrived, began, stopped: None, lease_until, writes: 0, jobs_read, counted }
+    }
 }
 
 impl Store {
@@ -190,6 +204,11 @@ impl World {
     /// Whether a fault happens now.
     pub(crate) fn happens(&mut self, chance: impl Fn(&FaultConfig) -> f64) -> bool {
         self.rng.chance(chance(&self.faults))
+    }
+
+    /// The running handler.
+    pub(crate) fn running_handler(&mut self) -> Option<&mut HandlerInfo> {
+        self.running.get_mut(&self.gates.current)
     }
 
     /// Adds a call of the running handler and its result to the trace.

@@ -166,6 +166,7 @@ impl World {
             }
             _ => {
                 self.counts.add("leases lost", 1);
+                self.check_recovery(key, held.until);
                 if held.until > self.clock + self.skew() {
                     self.broken(|world| format!("the lease of {} was ended before it expired", world.name(key)));
                 }
