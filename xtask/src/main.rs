@@ -6,6 +6,7 @@ mod project;
 mod foreign;
 mod fuzz;
 mod lanes;
+mod mutants;
 mod selection;
 mod simulator;
 mod venv;
@@ -73,6 +74,11 @@ enum Task {
         #[arg(long)]
         only: Option<String>,
     },
+    /// Changes the code in one place after the other, and fails if no test notices a change.
+    Mutants {
+        #[command(flatten)]
+        selection: mutants::Selection,
+    },
     /// Finds dependencies that no code uses.
     Unused,
     /// Checks the dependencies' licences, sources and versions, and known vulnerabilities if their database can be reached.
@@ -112,6 +118,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Task::Lane { logs, name } => suite::lane(&name, &logs),
         Task::Demo { emulator, security, keep } => demo::run(emulator, security, keep),
         Task::Soak { only } => soak::run(only.as_deref()),
+        Task::Mutants { selection } => mutants::run(&selection),
         Task::Unused => dependencies::unused(),
         Task::Deny => dependencies::deny().map(|checked| println!("checked: {checked}")),
         Task::Sim { args } => simulator::run(&args),

@@ -13,8 +13,10 @@ use crate::cloud::Cloud;
 use crate::emulator::Kind;
 use crate::project::root;
 use crate::tests::{end_to_end, end_to_end_filtered, own_tables};
-use crate::{fuzz, simulator};
+use crate::{fuzz, mutants, simulator};
 
+/// Mutants that are tried. No run of the tests tries any.
+const MUTANTS: u64 = 40;
 /// Simulated worlds. Every run of the tests has the first 10,000 of them.
 const SEEDS: &str = "100000";
 /// Kills of a server. Every run of the tests has twenty.
@@ -62,6 +64,7 @@ impl Part {
 fn parts() -> Result<Vec<Part>> {
     let seeds = |_: &Binaries| simulator::run(&["--seeds", SEEDS]);
     let kills = |binaries: &Binaries| binaries.test("wfg", "killed")?.run(&[], &[("WFG_KILLS", KILLS)]);
+    let mutants = |_: &Binaries| mutants::run(&mutants::Selection::sample(MUTANTS));
     let mut parts = vec![
         Part::local("simulator", format!("{SEEDS} simulated worlds"), "the simulator", seeds),
         Part::local(
@@ -70,6 +73,7 @@ fn parts() -> Result<Vec<Part>> {
             "SQLite, in a file",
             kills,
         ),
+        Part::local("mutants", format!("a sample of {MUTANTS} mutants"), "cargo-mutants", mutants),
     ];
     let secs = fuzz::secs()?;
     parts.extend(fuzz::TARGETS.map(|target| {

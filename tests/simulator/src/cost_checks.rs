@@ -9,7 +9,7 @@ use engine::messages::{BatchKind, BatchTask, ChangeEvent, QueueMessage};
 use engine::ports::{Consistency, HEARD_EVERY, WorkerRecord};
 use engine::run::{MAX_TIMER_DELAY, Timer};
 use protocol::wire::Workflow;
-use protocol::{Millis, WorkerId};
+use protocol::{Millis, Status, WorkerId};
 
 use crate::cell::Cell;
 use crate::faults::STALE;
@@ -21,7 +21,7 @@ const BATCH_WRITES: u32 = 6;
 /// Writes of a step over the dependents of a job. All dependents of a small graph are in one step, each with up to three writes.
 const DEPENDENTS_WRITES: u32 = 45;
 /// Reads of a worker's record by one process's claims in [`HEARD_EVERY`].
-const WORKER_READS: usize = 4;
+const WORKER_READS: usize = 6;
 /// The delay of a message in whole seconds, and the difference of clocks.
 const MESSAGE_DELAY: Duration = Duration::from_secs(4);
 /// The time from the expiry of a lease to the end of its attempt, if no fault happens: the largest jump of the clock, and the
@@ -37,7 +37,10 @@ impl World {
             (Task::QueueMessage { message: QueueMessage::BatchTask(batch), .. }, _) => self.check_batch(handler, batch),
             (Task::Status(_), Answer::Status(Ok(workflow))) => self.check_status_reads(handler, workflow),
             (Task::Claim { by, .. }, Answer::Claimed(Ok(_))) => self.check_worker_is_fresh(&by.id, handler.began),
-            (Task::Batch(records), Answer::Batch(_, Ok(()))) if records.iter().all(is_job_ended) => {
+            // After an unavailable call the engine tries again within the handler, and its progress may not be stored.
+            (Task::Batch(records), Answer::Batch(_, Ok(())))
+                if records.iter().all(is_job_ended) && self.faults.unavailable == 0.0 =>
+            {
                 for (run, below) in &handler.counted {
                     let known = self.expected.counted.entry(run.clone()).or_default();
                     *known = (*known).max((*below, self.step));
@@ -70,7 +73,7 @@ impl World {
         let Some(control) = self.store.controls.get(run) else { return };
         let jobs = u32::try_from(shown.jobs.len()).expect("few");
         let settled = control.written_at().is_some_and(|at| at + STALE < handler.began);
-        let waits = shown.jobs.iter().any(|job| job.waiting_for.is_some());
+        let waits = shown.jobs.iter().any(|job| job.status == Status::Queued);
         let most = jobs * (1 + u32::from(!settled) + u32::from(waits));
         let reads = handler.jobs_read.get(run).copied().unwrap_or_default();
         self.counts.most("reads of a status, % of its jobs", u64::from(100 * reads / jobs.max(1)));
