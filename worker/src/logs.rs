@@ -160,7 +160,10 @@ impl Batch {
             piece.data.truncate(piece.data.floor_char_boundary(LOG_PER_ATTEMPT - self.total));
             self.append(piece);
             self.total = LOG_PER_ATTEMPT;
-            let data = format!("\n[cut here: an attempt's log may have {} MB]\n", LOG_PER_ATTEMPT / 1024 / 1024);
+            let data = format!(
+                "\n[cut here: an attempt's log may have {} MB, limit LOG_PER_ATTEMPT]\n",
+                LOG_PER_ATTEMPT / 1024 / 1024
+            );
             self.append(LogPiece { sequence: 0, data, timestamp_ms: Millis::now(), stream: Stream::Stderr });
         } else {
             self.total += piece.data.len();

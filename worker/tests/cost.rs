@@ -71,7 +71,7 @@ async fn a_flood_of_output_costs_little_memory_and_the_log_says_where_it_was_cut
     let size: usize = data.iter().map(String::len).sum();
     let limit = workflow_graph_worker_sdk::protocol::limits::LOG_PER_ATTEMPT;
     assert!((limit..limit + 100).contains(&size), "{size}");
-    assert_eq!(data.last().expect("a chunk"), "\n[cut here: an attempt's log may have 64 MB]\n");
+    assert_eq!(data.last().expect("a chunk"), "\n[cut here: an attempt's log may have 64 MB, limit LOG_PER_ATTEMPT]\n");
     assert!(logs.iter().all(|request| request.body.len() < 1_000_000));
 }
 

@@ -84,7 +84,7 @@ impl Scanner {
             let text = String::from_utf8_lossy(bytes);
             return Err(format!(
                 "line {line} of the standard output gives an output of about {size} bytes; \
-                 all outputs of a job together may have {limit} bytes: {text}"
+                 all outputs of a job together may have {limit} bytes (limit OUTPUTS_PER_JOB): {text}"
             ));
         }
         let text = std::str::from_utf8(bytes).map_err(|_| {
@@ -123,7 +123,7 @@ fn read_text(path: &Path) -> Result<String, Failure> {
     if bytes.len() as u64 > LONGEST_FILE {
         let limit = limits::OUTPUTS_PER_JOB;
         return refused(&format!(
-            "it has over {LONGEST_FILE} bytes; all outputs of a job together may have {limit} bytes"
+            "it has over {LONGEST_FILE} bytes; all outputs of a job together may have {limit} bytes (limit OUTPUTS_PER_JOB)"
         ));
     }
     if bytes.starts_with(&[0xFF, 0xFE]) || bytes.starts_with(&[0xFE, 0xFF]) {

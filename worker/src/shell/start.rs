@@ -103,8 +103,9 @@ fn check_texts(job: &Job) -> Result<(), Failure> {
         // The system counts `=` and a final NUL too.
         let size = name.len() + value.len() + 2;
         if size > limit {
-            let error = format!("the variable `{name}` has {size} bytes with its name; a variable may have {limit}");
-            return Err(Failure::permanent(error));
+            return Err(Failure::permanent(format!(
+                "the variable `{name}` has {size} bytes with its name; a variable may have {limit} (limit ENV_VALUE)"
+            )));
         }
     }
     if job.command.contains('\0') {

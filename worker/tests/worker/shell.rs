@@ -330,7 +330,7 @@ async fn a_variable_that_no_program_can_have_is_named_with_its_size_and_the_limi
         ran.failure().error.clone()
     };
     let text = error(&"x".repeat(200_000)).await;
-    assert!(text.contains("`BIG` has 200005 bytes") && text.contains("131072"), "{text}");
+    assert!(text.contains("`BIG` has 200005 bytes") && text.contains("131072 (limit ENV_VALUE)"), "{text}");
     let text = error("a\0b").await;
     assert!(text.contains("\"BIG\"") && text.contains("NUL"), "{text}");
     // The longest variable that the system takes.
