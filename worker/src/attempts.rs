@@ -8,9 +8,12 @@ use tokio::sync::{Mutex as Turn, OwnedMutexGuard};
 
 use crate::Job;
 
+/// The lock of each job, held by its running attempt.
+type Turns = HashMap<(WorkflowId, JobId), Weak<Turn<()>>>;
+
 /// The running attempts by job. Clones share their state.
 #[derive(Clone, Default)]
-pub(crate) struct Attempts(Arc<Mutex<HashMap<(WorkflowId, JobId), Weak<Turn<()>>>>>);
+pub(crate) struct Attempts(Arc<Mutex<Turns>>);
 
 impl Attempts {
     /// Waits until no other attempt of the job runs in this worker. The attempt runs until the guard is dropped.

@@ -96,8 +96,8 @@ impl Worker {
         };
         let every = heartbeat_time(&registered);
         let (queues, listed) = watch::channel(registered.queues);
-        let (paused, pauses) = watch::channel(None);
-        let heartbeats = tokio::spawn(heartbeats(client.clone(), Arc::clone(&config), every, queues, pauses));
+        let (paused, reasons) = watch::channel(None);
+        let heartbeats = tokio::spawn(heartbeats(client.clone(), Arc::clone(&config), every, queues, reasons));
         let heartbeats = AbortOnDropHandle::new(heartbeats);
         let (executor, shutdown, attempts) = (self.executor, self.shutdown, Attempts::default());
         let context = WorkerContext { config, client, executor, shutdown, attempts, paused };
@@ -142,14 +142,14 @@ async fn heartbeats(
     config: Arc<WorkerConfig>,
     mut every: Duration,
     queues: watch::Sender<Vec<QueueInfo>>,
-    mut pauses: watch::Receiver<Option<String>>,
+    mut reasons: watch::Receiver<Option<String>>,
 ) {
     loop {
         tokio::select! {
             () = sleep(every) => {}
-            Ok(()) = pauses.changed() => {}
+            Ok(()) = reasons.changed() => {}
         }
-        let paused = pauses.borrow_and_update().clone();
+        let paused = reasons.borrow_and_update().clone();
         let answer = match client.worker_heartbeat(&config.worker_id, paused.clone()).await {
             Err(error) if error.status() == Some(404) => register(&client, &config, paused).await,
             answer => answer,
