@@ -5,7 +5,7 @@ use protocol::wire::{Attempt, Cause, Job};
 use crate::text::line;
 use crate::time::duration;
 
-/// What is known of a job's attempt that failed; attempts count from 0.
+/// What is known of a failed attempt of a job, which is counted from 0 here and from 1 in texts.
 pub fn find(job: &Job, attempt: u32) -> Option<&Attempt> {
     job.attempts.iter().find(|failed| failed.attempt == attempt)
 }
@@ -14,13 +14,13 @@ pub fn find(job: &Job, attempt: u32) -> Option<&Attempt> {
 pub fn all(job: &Job) -> Vec<String> {
     let forgotten = job.attempts.first().and_then(|first| match first.attempt {
         0 => None,
-        1 => Some("attempt 0 failed too; why isn't kept".to_owned()),
-        many => Some(format!("attempts 0 to {} failed too; why isn't kept", many - 1)),
+        1 => Some("attempt 1 failed too; its error is no longer stored".to_owned()),
+        many => Some(format!("attempts 1 to {many} failed too; their errors are no longer stored")),
     });
     forgotten.into_iter().chain(job.attempts.iter().map(describe)).collect()
 }
 
-/// `attempt 0: lost after 31 s on w1: the worker was lost: its lease ended without a report`.
+/// `attempt 1: lost after 31 s on w1: the worker was lost: its lease ended without a report`.
 pub fn describe(attempt: &Attempt) -> String {
     let Attempt { attempt: number, error, worker_id, exit_code, started_at, finished_at_ms, .. } = attempt;
     let time = started_at.map(|started| format!(" after {}", duration(finished_at_ms.since(started))));
@@ -29,7 +29,7 @@ pub fn describe(attempt: &Attempt) -> String {
     let code = code.map(|code| format!(" ({code})"));
     let [time, worker, code] = [time, worker, code].map(Option::unwrap_or_default);
     let error = if error.trim().is_empty() { String::new() } else { format!(": {}", line(error)) };
-    format!("attempt {number}: {}{time}{worker}{code}{error}", word(attempt.cause))
+    format!("attempt {}: {}{time}{worker}{code}{error}", number + 1, word(attempt.cause))
 }
 
 fn word(cause: Cause) -> &'static str {
@@ -49,34 +49,34 @@ mod tests {
     use crate::tests::{failed, job};
 
     #[test]
-    fn an_attempt_says_its_cause_its_time_its_worker_and_its_error() {
+    fn an_attempt_is_described_by_cause_time_worker_and_error() {
         let lost = "the worker was lost: its lease ended without a report";
-        assert_eq!(describe(&failed(0, Cause::Lost, 31, lost)), format!("attempt 0: lost after 31 s on w1: {lost}"));
+        assert_eq!(describe(&failed(0, Cause::Lost, 31, lost)), format!("attempt 1: lost after 31 s on w1: {lost}"));
         let long = "it ran longer than its timeout of 90 s";
         assert_eq!(
             describe(&failed(3, Cause::Timeout, 90, long)),
-            format!("attempt 3: timed out after 1 min 30 s on w1: {long}")
+            format!("attempt 4: timed out after 1 min 30 s on w1: {long}")
         );
         let nobody =
             Attempt { worker_id: None, started_at: None, ..failed(1, Cause::QueueTimeout, 0, "no worker took it") };
-        assert_eq!(describe(&nobody), "attempt 1: not taken in time: no worker took it");
+        assert_eq!(describe(&nobody), "attempt 2: not taken in time: no worker took it");
     }
 
     #[test]
-    fn an_exit_code_is_said_once() {
+    fn an_exit_code_is_shown_once() {
         let with = |error| describe(&Attempt { exit_code: Some(7), ..failed(0, Cause::Failure, 12, error) });
-        assert_eq!(with("exit code 7"), "attempt 0: failed after 12 s on w1: exit code 7");
-        assert_eq!(with("no disk\nleft\n"), "attempt 0: failed after 12 s on w1 (exit code 7): no disk\\nleft");
-        assert_eq!(with(""), "attempt 0: failed after 12 s on w1 (exit code 7)");
+        assert_eq!(with("exit code 7"), "attempt 1: failed after 12 s on w1: exit code 7");
+        assert_eq!(with("no disk\nleft\n"), "attempt 1: failed after 12 s on w1 (exit code 7): no disk\\nleft");
+        assert_eq!(with(""), "attempt 1: failed after 12 s on w1 (exit code 7)");
     }
 
     #[test]
     fn attempts_that_are_no_longer_known_are_not_passed_over() {
         let from = |first: u32| all(&crate::tests::tried(job("a", Status::Queued), first..first + 2));
-        let known = |number| format!("attempt {number}: failed after 3.0 s on w1: exit code {number}");
+        let known = |number| format!("attempt {}: failed after 3.0 s on w1: exit code {number}", number + 1);
         assert_eq!(from(0), [known(0), known(1)]);
-        assert_eq!(from(1), ["attempt 0 failed too; why isn't kept".to_owned(), known(1), known(2)]);
-        assert_eq!(from(9)[0], "attempts 0 to 8 failed too; why isn't kept");
+        assert_eq!(from(1), ["attempt 1 failed too; its error is no longer stored".to_owned(), known(1), known(2)]);
+        assert_eq!(from(9)[0], "attempts 1 to 9 failed too; their errors are no longer stored");
         assert_eq!(all(&job("a", Status::Success)), [""; 0]);
     }
 }

@@ -6,7 +6,6 @@ use crate::context::{Context, PageArgs};
 use crate::failure::Failure;
 use crate::screen::Paint;
 use crate::table::Table;
-use crate::text::clean;
 use crate::time;
 
 /// Lists the newest entries, the newest first.
@@ -27,7 +26,7 @@ fn text(entries: &[AuditEntry], paint: Paint) -> String {
             workflow.or(about).unwrap_or_else(|| entry.route.clone()).into(),
         ]);
         if let Some(reason) = &entry.reason {
-            table.note(clean(reason));
+            table.note(reason.as_str());
         }
         if entry.suppressed > 0 {
             table.note(format!("and {} more like it before", entry.suppressed));

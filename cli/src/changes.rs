@@ -83,7 +83,7 @@ impl Changes {
         workflow.jobs.iter().all(|job| self.jobs.get(&job.id).is_some_and(|last| last.ended))
     }
 
-    /// What is new, as far as known in the order in which it happened. `now` is this machine's time.
+    /// Returns the changes since the last call, by the times at which they happened. `now` is this machine's time.
     pub fn observe<'a>(&mut self, workflow: &'a Workflow, now: Millis) -> Vec<(Option<&'a Job>, Change)> {
         let mut changes = Vec::new();
         if workflow.run != self.run {

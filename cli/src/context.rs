@@ -1,21 +1,27 @@
 //! What commands work with: the output, the server, and the arguments that several of them have.
 
+use std::fmt::Display;
 use std::time::Duration;
 
 use clap::Args;
 use client::retry::retry_for;
 use client::{Client, ClientError, DEFAULT_SERVER_URL, Page, Token};
-use protocol::{LabelSet, WorkflowId};
+use protocol::wire::{Job, Workflow};
+use protocol::{JobId, LabelSet, WorkflowId, limits};
 use serde::Serialize;
 use tokio::time::Instant;
 
 use crate::failure::Failure;
 use crate::screen::{Screen, eprint};
+use crate::text::{clean, one_of, shell_word};
 
 /// How long calls that only read are retried.
 const READ_RETRIES: Duration = Duration::from_mins(2);
 /// How long calls that change something are retried.
 const WRITE_RETRIES: Duration = Duration::from_secs(10);
+
+/// The length of a whole workflow id: `wf-` and 20 hexadecimal digits.
+const WHOLE_ID: usize = 23;
 
 /// Which server to call, for every command.
 #[derive(Args)]
@@ -39,8 +45,8 @@ pub struct ServerArgs {
 /// The workflow that a command is about.
 #[derive(Args)]
 pub struct WorkflowArg {
-    /// The workflow
-    pub id: WorkflowId,
+    /// The workflow: its id, the beginning of it, or `last` for the newest
+    id: WorkflowId,
 }
 
 /// How an answer is printed.
@@ -62,7 +68,7 @@ pub struct PageArgs {
 }
 
 impl PageArgs {
-    /// Prints a page of a list, and says if it is empty or if there is more.
+    /// Prints a page of a list, or that it is empty, and whether there is more.
     pub fn show<T: Serialize>(
         &self,
         context: &Context,
@@ -107,6 +113,13 @@ impl Context {
         Remote::new(&self.server.server, self.server.token.as_ref().map(|token| token.0.clone()))
     }
 
+    /// The client, and the id of the workflow that the argument means.
+    pub async fn workflow(&self, arg: &WorkflowArg) -> Result<(Remote, WorkflowId), Failure> {
+        let remote = self.remote()?;
+        let id = remote.whole_id(&arg.id).await?;
+        Ok((remote, id))
+    }
+
     /// Prints an answer of the server: its JSON, or what `text` makes of it.
     pub fn show<T: Serialize>(
         &self,
@@ -135,8 +148,32 @@ impl Remote {
     pub fn new(server: &str, token: Option<String>) -> Result<Self, Failure> {
         let client = Client::new(server, token.filter(|token| !token.trim().is_empty()))?;
         let is_default = std::env::var("SERVER_URL").map_or(server == DEFAULT_SERVER_URL, |url| url == server);
-        let flag = if is_default { String::new() } else { format!(" --server {}", client.server_url()) };
+        let flag = if is_default { String::new() } else { format!(" --server {}", shell_word(client.server_url())) };
         Ok(Self { client, flag })
+    }
+
+    /// The workflow that an abbreviation means, among the newest. A text that means none is taken for an id, and the server
+    /// says that there is none.
+    async fn whole_id(&self, id: &WorkflowId) -> Result<WorkflowId, Failure> {
+        let text = id.as_str();
+        if text.len() >= WHOLE_ID {
+            return Ok(id.clone());
+        }
+        let is_last = text == "last";
+        let page = self.client.list(if is_last { 1 } else { limits::LIST }, None, None).await?;
+        let ids = page.items.into_iter().map(|workflow| workflow.id);
+        let means = |other: &WorkflowId| {
+            let digits = other.as_str().strip_prefix("wf-").unwrap_or_default();
+            is_last || other.as_str().starts_with(text) || digits.starts_with(text)
+        };
+        let found: Vec<WorkflowId> = ids.filter(means).collect();
+        match found.as_slice() {
+            [] if is_last => Err(Failure::Usage("there are no workflows; `wfg submit` makes one.".to_owned())),
+            [] => Ok(id.clone()),
+            [only] => Ok(only.clone()),
+            _ if found.contains(id) => Ok(id.clone()),
+            _ => Err(ambiguous("workflow", text, &found)),
+        }
     }
 
     /// A command for the user to type, in backticks, with the flag for the server if it is needed.
@@ -146,11 +183,8 @@ impl Remote {
 
     /// The command that starts a worker with these labels for this server.
     pub fn worker_command(&self, labels: &LabelSet) -> String {
-        let labels = if labels.is_empty() {
-            String::new()
-        } else {
-            format!(" --labels {}", labels.to_string().replace(", ", ","))
-        };
+        let labels = labels.to_string().replace(", ", ",");
+        let labels = if labels.is_empty() { labels } else { format!(" --labels {}", shell_word(&labels)) };
         format!("wfg{} worker{labels}", self.flag)
     }
 }
@@ -189,4 +223,21 @@ where
         _ => WRITE_RETRIES.saturating_sub(began.elapsed()),
     };
     retry_for(left, call).await
+}
+
+/// The job of a workflow that has this id, or the only one whose id begins so.
+pub fn find_job<'a>(workflow: &'a Workflow, id: &JobId) -> Result<Option<&'a Job>, Failure> {
+    if let Some(job) = workflow.jobs.iter().find(|job| job.id == *id) {
+        return Ok(Some(job));
+    }
+    let found: Vec<&Job> = workflow.jobs.iter().filter(|job| job.id.as_str().starts_with(id.as_str())).collect();
+    match found.as_slice() {
+        [] => Ok(None),
+        [job] => Ok(Some(job)),
+        _ => Err(ambiguous("job", id.as_str(), found.iter().map(|job| &job.id))),
+    }
+}
+
+fn ambiguous<T: Display>(what: &str, text: &str, ids: impl IntoIterator<Item = T>) -> Failure {
+    Failure::Usage(format!("`{}` may be the {what} {}; write more of its id.", clean(text), one_of(ids)))
 }

@@ -48,7 +48,9 @@ impl Failure {
         match self {
             Self::AlreadyReported => 1,
             Self::Signalled(code) => *code,
-            Self::Usage(_) | Self::Client(_) | Self::Closed | Self::Output(_) => 2,
+            Self::Usage(_) | Self::Client(_) | Self::Output(_) => 2,
+            // As a shell reports a program that SIGPIPE ended.
+            Self::Closed => 141,
         }
     }
 
@@ -100,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_says_what_to_do() {
+    fn a_refusal_advises_what_to_do() {
         assert_eq!(
             refused_with(404, "no_such_workflow", "there is no workflow `x`"),
             "there is no workflow `x`; `wfg list` shows those there are."
@@ -119,6 +121,6 @@ mod tests {
     fn a_closed_output_is_not_reported() {
         let closed = Failure::from(io::Error::from(io::ErrorKind::BrokenPipe));
         assert!(!closed.needs_message());
-        assert_eq!(closed.exit_code(), 2);
+        assert_eq!(closed.exit_code(), 141);
     }
 }

@@ -1,17 +1,17 @@
-//! `wfg logs`: a job's log as it was written.
+//! `wfg logs`: prints a job's log, byte for byte.
 
 use std::time::Duration;
 
 use clap::Args;
 use protocol::wire::{Job, LogChunk, Stream, Workflow};
-use protocol::{JobId, Millis, Status};
+use protocol::{JobId, Millis, Status, WorkflowId};
 use tokio::time::sleep;
 
 use crate::attempts;
-use crate::context::{Context, Remote, WorkflowArg, retry_read};
+use crate::context::{Context, Remote, WorkflowArg, find_job, retry_read};
 use crate::failure::Failure;
 use crate::screen::{Screen, eprint};
-use crate::text::log_lines;
+use crate::text::{clean, log_lines};
 use crate::why;
 
 /// Between two queries of a log that is followed.
@@ -26,25 +26,35 @@ pub struct LogsArgs {
     /// Follow the log until the job ends
     #[arg(long, short)]
     follow: bool,
-    /// The attempt, counted from 0 as in `JOB_ATTEMPT` [default: the latest]
-    #[arg(long, value_name = "N")]
+    /// The attempt, counted from 1 [default: the latest]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     attempt: Option<u32>,
 }
 
 impl LogsArgs {
     /// Prints a log, and what is added to it if `--follow` is given.
     pub async fn run(self, context: &Context) -> Result<(), Failure> {
-        let remote = &context.remote()?;
+        let (remote, id) = &context.workflow(&self.workflow).await?;
+        let LogsArgs { job, follow, attempt, .. } = self;
+        let workflow = remote.client.workflow(id).await?;
+        // The server answers for a job that it doesn't have.
+        let job = find_job(&workflow, &job)?.map_or(job, |job| job.id.clone());
+        let asked = attempt.map(|number| number - 1);
         let screen = &context.screen;
-        let mut reader = Reader { remote, screen, args: &self, after: None, rest: Default::default(), any: false };
-        if self.follow { reader.follow().await } else { reader.read_once().await }
+        let mut reader =
+            Reader { remote, screen, id, job, follow, asked, after: None, rest: Default::default(), any: false };
+        if follow { reader.follow().await } else { reader.read_once(&workflow).await }
     }
 }
 
 struct Reader<'a> {
     remote: &'a Remote,
     screen: &'a Screen,
-    args: &'a LogsArgs,
+    id: &'a WorkflowId,
+    job: JobId,
+    follow: bool,
+    /// The attempt that was asked for, counted from 0.
+    asked: Option<u32>,
     after: Option<u64>,
     /// For each stream, the beginning of a line that is not complete.
     rest: [String; 2],
@@ -52,79 +62,77 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// Prints what there is of one attempt, and says how it and, unless one was asked for, those before it failed.
-    async fn read_once(&mut self) -> Result<(), Failure> {
-        // First how the job stands: an attempt that had failed by then is read to its end.
-        let workflow = self.remote.client.workflow(&self.args.workflow.id).await?;
-        let job = workflow.jobs.iter().find(|job| job.id == self.args.job);
-        // The server words what is missing.
-        let Some(job) = job else { return self.read_on(self.args.attempt).await };
+    /// Prints the log of one attempt, and how it failed. If no attempt was asked for, also how the earlier ones failed.
+    ///
+    /// The workflow was read first: an attempt that had failed by then is read to its end.
+    async fn read_once(&mut self, workflow: &Workflow) -> Result<(), Failure> {
+        let job = workflow.jobs.iter().find(|job| job.id == self.job);
+        // The server's error says what is missing.
+        let Some(job) = job else { return self.read_on(self.asked).await };
         let attempt = self.begin(job);
         self.read_on(Some(attempt)).await?;
         self.end()?;
         if !self.any {
-            eprint(&nothing(job, &workflow, self.args.attempt));
+            eprint(&clean(&nothing(job, workflow, self.asked)));
         }
-        self.say_that_it_failed(job, attempt, None);
+        self.report_failure(job, attempt, None);
         Ok(())
     }
 
-    /// Which attempt to print first: the latest, after a word about those before it, unless one was asked for.
+    /// The attempt to print first: the one that was asked for, or the latest. Reports how those before the latest failed.
     fn begin(&self, job: &Job) -> u32 {
-        self.args.attempt.unwrap_or_else(|| {
-            (0..job.attempt).for_each(|before| self.say_that_it_failed(job, before, None));
+        self.asked.unwrap_or_else(|| {
+            (0..job.attempt).for_each(|before| self.report_failure(job, before, None));
             job.attempt
         })
     }
 
-    /// Nothing, of an attempt that isn't known to have failed and that none follows.
-    fn say_that_it_failed(&self, job: &Job, attempt: u32, next: Option<u32>) {
+    /// Prints how an attempt failed, if that is known or if another one follows.
+    fn report_failure(&self, job: &Job, attempt: u32, next: Option<u32>) {
         let failed = attempts::find(job, attempt).map(attempts::describe);
-        let failed = failed.or_else(|| next.map(|_| format!("attempt {attempt} failed")));
-        let next = next.map(|next| format!("; attempt {next} follows")).unwrap_or_default();
+        let failed = failed.or_else(|| next.map(|_| format!("attempt {} failed", attempt + 1)));
+        let next = next.map(|next| format!("; attempt {} follows", next + 1)).unwrap_or_default();
         if let Some(failed) = failed {
-            eprint(&format!("-- {failed}{next} --"));
+            eprint(&clean(&format!("-- {failed}{next} --")));
         }
     }
 
     /// Follows one attempt, or one after the other, until nothing can be added.
     async fn follow(&mut self) -> Result<(), Failure> {
-        let mut attempt = self.args.attempt;
-        let mut told = false;
-        // A server that is away from the beginning is likely another one than was meant.
-        self.remote.client.workflow(&self.args.workflow.id).await?;
+        let mut attempt = self.asked;
+        let mut reported = false;
         loop {
-            // First how the job stands, then its log: what has ended then is complete.
-            let workflow = retry_read(|| self.remote.client.workflow(&self.args.workflow.id)).await?;
-            let job = workflow.jobs.iter().find(|job| job.id == self.args.job);
+            // The job is read before its log, so that the log of an attempt that has ended is complete.
+            let workflow = retry_read(|| self.remote.client.workflow(self.id)).await?;
+            let job = workflow.jobs.iter().find(|job| job.id == self.job);
             let Some(job) = job else {
-                // The server words what is missing.
+                // The server's error says what is missing.
                 return self.read_on(attempt).await;
             };
             let current = *attempt.get_or_insert_with(|| self.begin(job));
-            if job.status == Status::Queued && job.attempt <= current && !std::mem::replace(&mut told, true) {
-                eprint(&nothing(job, &workflow, Some(current)));
+            if job.status == Status::Queued && job.attempt <= current && !std::mem::replace(&mut reported, true) {
+                eprint(&clean(&nothing(job, &workflow, Some(current))));
             }
             self.read_on(Some(current)).await?;
             if job.attempt > current || job.status.is_final() {
                 self.end()?;
-                let next = (job.attempt > current && self.args.attempt.is_none()).then_some(current + 1);
-                self.say_that_it_failed(job, current, next);
+                let next = (job.attempt > current && self.asked.is_none()).then_some(current + 1);
+                self.report_failure(job, current, next);
                 if next.is_none() {
                     return Ok(());
                 }
-                (attempt, self.after, told) = (next, None, false);
+                (attempt, self.after, reported) = (next, None, false);
                 continue;
             }
             sleep(PACE).await;
         }
     }
 
-    /// Prints what there is now after what was printed.
+    /// Prints everything that was added since the last call.
     async fn read_on(&mut self, mut attempt: Option<u32>) -> Result<(), Failure> {
         loop {
-            let call = || self.remote.client.logs(&self.args.workflow.id, &self.args.job, self.after, attempt);
-            let page = if self.args.follow { retry_read(call).await? } else { call().await? };
+            let call = || self.remote.client.logs(self.id, &self.job, self.after, attempt);
+            let page = if self.follow { retry_read(call).await? } else { call().await? };
             for chunk in &page.chunks {
                 self.print(chunk)?;
             }
@@ -155,10 +163,10 @@ impl Reader<'_> {
 
 /// Why there is no log.
 fn nothing(job: &Job, workflow: &Workflow, attempt: Option<u32>) -> String {
-    let id = &job.id;
+    let id = clean(job.id.as_str());
     match (job.status, attempt) {
         (_, Some(attempt)) if attempt > job.attempt => {
-            format!("{id} has had no attempt {attempt}; the latest is {}", job.attempt)
+            format!("{id} has had no attempt {}; the latest is {}", attempt + 1, job.attempt + 1)
         }
         (Status::Queued, _) => format!("{id} {}", why::brief(job, workflow, Millis::now())),
         (Status::Running, _) => format!("{id} runs and has written nothing so far"),
@@ -173,11 +181,11 @@ mod tests {
     use crate::tests::{job, job_id, started, workflow};
 
     #[test]
-    fn a_job_without_a_log_says_why() {
+    fn a_missing_log_is_explained() {
         let said = |job: Job, attempt| nothing(&job, &workflow(Status::Running, vec![]), attempt);
         assert_eq!(said(job("a", Status::Success), None), "a (success) has written nothing");
         assert_eq!(said(started("a", Status::Running, "w", 3), None), "a runs and has written nothing so far");
-        assert_eq!(said(job("a", Status::Success), Some(2)), "a has had no attempt 2; the latest is 0");
+        assert_eq!(said(job("a", Status::Success), Some(2)), "a has had no attempt 3; the latest is 1");
         let skipped = Job { depends_on: vec![job_id("b")], ..job("a", Status::Skipped) };
         let failed = workflow(Status::Failure, vec![job("b", Status::Failure)]);
         assert_eq!(nothing(&skipped, &failed, None), "a was skipped, as b failed");

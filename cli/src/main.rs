@@ -43,14 +43,14 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use worker::WorkerConfig;
 
-use crate::context::{Context, JsonArg, PageArgs, ServerArgs, WorkflowArg};
+use crate::context::{Context, PageArgs, ServerArgs, WorkflowArg};
 use crate::failure::Failure;
 
 const EXIT_CODES: &str = "\
 Exit code: 0 on success; 1 if the workflow that was run or watched didn't succeed, or a definition has problems; \
-2 if the command failed; 130 if ctrl-C ended `wfg run`.
+2 if the command failed; 130 if ctrl-C ended `wfg run`; 141 if nobody reads its output.
 
-There are no colours if output is not a terminal or NO_COLOR is set.";
+There are no colours if output is not a terminal, TERM is `dumb` or not set, or NO_COLOR is set; CLICOLOR_FORCE=1 forces them.";
 
 /// Runs workflows here, or serves, submits and watches them, and says why they wait.
 #[derive(Parser)]
@@ -71,37 +71,21 @@ enum Command {
     Serve(serve::ServeArgs),
     /// Claim jobs from a server and run them
     Worker(Box<WorkerConfig>),
-    /// Submit a workflow and run it
-    Submit(submit::SubmitArgs),
+    #[command(flatten)]
+    Change(submit::Change),
     /// Show the progress of a workflow until it ends
     Watch(WorkflowArg),
-    /// Show a workflow and its jobs
-    Status(show::StatusArgs),
-    /// Print a workflow's definition, as submitted
-    Definition(WorkflowArg),
+    #[command(flatten)]
+    Show(show::Show),
     /// Explain why jobs wait
     Why(why::WhyArgs),
     /// Print a job's log
     Logs(logs::LogsArgs),
-    /// Print the outputs of a job
-    Outputs(show::OutputsArgs),
     /// Inside a job: print an output of a job that it needs, byte for byte
     ///
     /// On a terminal a line end follows. (`$(…)` in a shell drops line ends at the end of the value.) The command reads the
     /// file that `UPSTREAM_OUTPUTS` names and sends no request.
     Output(output::OutputArgs),
-    /// Cancel a workflow: no more of its jobs start, and running jobs are stopped
-    Cancel(WorkflowArg),
-    /// Run a workflow again, or one that was submitted with --no-run
-    Rerun(submit::RerunArgs),
-    /// Delete a workflow that isn't running, with its logs and outputs
-    Delete(WorkflowArg),
-    /// List workflows, newest first
-    List(show::ListArgs),
-    /// List workers, with their labels and current jobs
-    Workers(JsonArg),
-    /// List the label sets that jobs require, and how many jobs wait in each
-    Pools(JsonArg),
     /// Create, list and revoke tokens
     #[command(subcommand)]
     Token(token::TokenCommand),
@@ -125,20 +109,12 @@ impl Command {
             Self::Worker(_) => unreachable!("`main` runs it"),
             Self::Run(args) => args.run(context).await,
             Self::Serve(args) => args.run(context).await,
-            Self::Submit(args) => args.run(context).await,
+            Self::Change(command) => command.run(context).await,
             Self::Watch(args) => watch::run(context, args).await,
-            Self::Status(args) => args.run(context).await,
-            Self::Definition(args) => show::definition(context, args).await,
+            Self::Show(command) => command.run(context).await,
             Self::Why(args) => args.run(context).await,
             Self::Logs(args) => args.run(context).await,
-            Self::Outputs(args) => args.run(context).await,
             Self::Output(args) => args.run(context),
-            Self::Cancel(args) => submit::cancel(context, args).await,
-            Self::Rerun(args) => args.run(context).await,
-            Self::Delete(args) => submit::delete(context, args).await,
-            Self::List(args) => args.run(context).await,
-            Self::Workers(args) => show::workers(context, args).await,
-            Self::Pools(args) => show::pools(context, args).await,
             Self::Token(command) => command.run(context).await,
             Self::Audit(args) => audit::run(context, args).await,
             Self::Secret(command) => command.run(context).await,
@@ -150,14 +126,14 @@ impl Command {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli: Cli = worker::options::parse();
     let result = match cli.command {
         Command::Worker(config) => return worker::program::run(*config).await,
         command => command.run(&Context::new(cli.server)).await,
     };
     let Err(failure) = result else { return ExitCode::SUCCESS };
     if failure.needs_message() {
-        screen::eprint(&format!("error: {failure}"));
+        screen::eprint(&text::clean_lines(&format!("error: {failure}")));
     }
     ExitCode::from(failure.exit_code())
 }

@@ -10,7 +10,7 @@ use crate::changes::{Change, Reporter};
 use crate::screen::Paint;
 use crate::show;
 use crate::table::padded;
-use crate::text::{clean, count, line};
+use crate::text::{clean, count, line, value};
 use crate::time::duration;
 use crate::why;
 
@@ -31,12 +31,12 @@ impl Progress {
     }
 
     fn name(&self, job: &JobId) -> String {
-        self.paint.bold(&padded(job.as_str(), self.width))
+        self.paint.bold(&padded(&clean(job.as_str()), self.width))
     }
 
     fn ended(&self, job: &Job, workflow: &Workflow) -> Vec<String> {
         let mut lines: Vec<String> =
-            job.outputs.iter().map(|(name, value)| format!("output {name} = {}", line(value))).collect();
+            job.outputs.iter().map(|(name, text)| format!("output {name} = {}", value(text))).collect();
         if job.outputs_truncated {
             lines.push(format!("more outputs: `wfg outputs {} {}`", workflow.id, job.id));
         }
@@ -71,11 +71,11 @@ impl Reporter for Progress {
                 vec![format!("{} failed{}", nth_try(job, attempt), after_colon(error))]
             }
             Change::Started => {
-                let worker = job.worker_id.as_ref().map(ToString::to_string).unwrap_or_default();
+                let worker = job.worker_id.as_ref().map(|id| clean(id.as_str())).unwrap_or_default();
                 let again = if job.attempt > 0 { format!(", {}", nth_try(job, job.attempt)) } else { String::new() };
                 vec![format!("started on {worker}{again}")]
             }
-            Change::Waits => vec![why::brief(job, workflow, Millis::now())],
+            Change::Waits => vec![clean(&why::brief(job, workflow, Millis::now()))],
             Change::Ended => self.ended(job, workflow),
             Change::Log { .. } | Change::RunBegan | Change::NotStarted => Vec::new(),
         };
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn skipped_and_cancelled_jobs_say_why() {
+    fn skipped_and_cancelled_jobs_are_reported_with_the_reason() {
         let failed = Job { error: Some("exit code 1".to_owned()), ..started("a", Status::Failure, "w1", 9) };
         let skipped = Job { depends_on: vec![job_id("a")], ..job("b", Status::Skipped) };
         let skipped = Job { finished_at_ms: Some(before(1)), ..skipped };
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn a_workflow_that_is_not_started_says_so_once() {
+    fn a_workflow_that_is_not_started_is_reported_once() {
         let observed = workflow(Status::Queued, vec![job("a", Status::Queued)]);
         let mut progress = Watched::new(&observed);
         assert_eq!(progress.observe(&observed, NOW), ["deploy hasn't been started yet"]);

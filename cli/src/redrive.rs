@@ -34,7 +34,7 @@ mod on_aws {
     use crate::text::{clean, count};
 
     impl RedriveArgs {
-        /// Puts back both kinds of dead letters, and says how many.
+        /// Sends both kinds of dead letters again and prints how many.
         pub async fn run(self, context: &Context) -> Result<(), Failure> {
             let usage = |error: StackError| Failure::Usage(error.to_string());
             let letters = DeadLetters::of_stack(&self.stack).await.map_err(usage)?;

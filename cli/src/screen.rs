@@ -1,6 +1,8 @@
 //! Standard output and standard error, and their colours.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use protocol::Status;
 
@@ -12,20 +14,42 @@ pub struct Screen {
     pub out: Paint,
     /// The style of standard error.
     pub err: Paint,
+    /// Whether the command goes on when standard output can't be written.
+    optional: AtomicBool,
+    /// The first error of an output that is optional.
+    lost: OnceLock<io::Error>,
 }
 
 impl Screen {
     /// Finds out what standard output and standard error are.
     pub fn detect() -> Self {
-        Self { out: Paint::of(io::stdout().is_terminal()), err: Paint::of(io::stderr().is_terminal()) }
+        let (out, err) = (Paint::of(io::stdout().is_terminal()), Paint::of(io::stderr().is_terminal()));
+        Self { out, err, optional: AtomicBool::new(false), lost: OnceLock::new() }
     }
 
     /// Writes to standard output and flushes it.
-    #[expect(clippy::unused_self, reason = "callers style text by `out` and `err` first")]
     pub fn print(&self, text: &str) -> Result<(), Failure> {
         let mut out = io::stdout().lock();
-        out.write_all(text.as_bytes())?;
-        Ok(out.flush()?)
+        match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+            Err(error) if self.optional.load(Ordering::Relaxed) => {
+                if error.kind() != ErrorKind::BrokenPipe && self.lost.get().is_none() {
+                    eprint(&format!("can't write to standard output: {error}; the run goes on"));
+                    let _ = self.lost.set(error);
+                }
+                Ok(())
+            }
+            result => Ok(result?),
+        }
+    }
+
+    /// From now on [`Screen::print`] never fails: the command does more than to print.
+    pub fn make_output_optional(&self) {
+        self.optional.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether optional output was lost although it had a reader, as on a full disk.
+    pub fn lost(&self) -> Option<Failure> {
+        self.lost.get().map(|error| Failure::Output(error.kind().into()))
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 use engine::Engine;
-use protocol::mask::SHORTEST;
+use protocol::mask::{Masker, SHORTEST};
 use protocol::{SecretName, SecretValue, limits};
 use server::secrets::{self, SecretsError, SecretsFile};
 
@@ -64,6 +64,12 @@ impl SecretsArg {
     pub fn open(&self) -> Result<Option<SecretsFile>, Failure> {
         self.secrets.as_deref().map(SecretsFile::open).transpose().map_err(usage)
     }
+
+    /// Masks the values that are in the file now.
+    pub fn masker(&self) -> Result<Masker, Failure> {
+        let all = self.secrets.as_deref().map(secrets::all).transpose().map_err(usage)?.unwrap_or_default();
+        Ok(Masker::new(all.values()))
+    }
 }
 
 impl SecretCommand {
@@ -118,9 +124,11 @@ fn usage(error: SecretsError) -> Failure {
 fn value_on_stdin() -> Result<SecretValue, Failure> {
     let refused = |error: String| Failure::Usage(format!("the value can't be used: {error}."));
     let mut text = String::new();
-    let most = limits::SECRET as u64 + 3;
+    // One byte more than a value, its line end and a byte order mark.
+    let most = limits::SECRET as u64 + 6;
     std::io::stdin().take(most).read_to_string(&mut text).map_err(|error| refused(error.to_string()))?;
-    let value = text.strip_suffix('\n').map_or(text.as_str(), |text| text.strip_suffix('\r').unwrap_or(text));
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    let value = text.strip_suffix('\n').map_or(text, |text| text.strip_suffix('\r').unwrap_or(text));
     SecretValue::new(value).map_err(|error| match error {
         // No more than this was read.
         protocol::BadSecret::TooLong(_) => refused(format!("it is over {} bytes", limits::SECRET)),

@@ -1,7 +1,7 @@
 //! `wfg serve`: runs the server in this process.
 
 use std::io::ErrorKind;
-use std::net::SocketAddr;
+use std::net::ToSocketAddrs;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -11,6 +11,7 @@ use memory::Memory;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use server::{Admission, Server};
 use sqlite::Sqlite;
+use tracing_subscriber::EnvFilter;
 
 use crate::context::Context;
 use crate::failure::Failure;
@@ -29,9 +30,9 @@ pub struct ServeArgs {
     data: Option<PathBuf>,
     #[command(flatten)]
     secrets: SecretsArg,
-    /// Address to listen on; port 0 chooses a free port
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:3000")]
-    listen: SocketAddr,
+    /// Address to listen on, such as localhost:3000; port 0 chooses a free port
+    #[arg(long, value_name = "ADDRESS", default_value = DEFAULT)]
+    listen: String,
     /// Require tokens on a loopback address too; other addresses always require them
     #[arg(long)]
     auth: bool,
@@ -43,7 +44,7 @@ pub struct ServeArgs {
 impl ServeArgs {
     /// Serves until a signal asks it to end. A second signal ends it at once.
     pub async fn run(self, context: &Context) -> Result<(), Failure> {
-        log_to_stderr("info");
+        log_to_stderr("info")?;
         allow_many_connections();
         let secrets = self.secrets.open()?;
         match &self.data {
@@ -59,8 +60,8 @@ impl ServeArgs {
 async fn serve<P: Local + 'static>(screen: &Screen, args: &ServeArgs, engine: Engine<P>) -> Result<(), Failure> {
     let mut signals = Signals::catch()?;
     let auth = if requires_tokens(args) { Admission::Tokens } else { Admission::Everybody };
-    let server = Server::admitting(args.listen, engine, auth).await;
-    let server = server.map_err(|error| cannot_listen(args.listen, &error))?;
+    let server = Server::listening(&args.listen, engine, auth).await;
+    let server = server.map_err(|error| cannot_listen(&args.listen, &error))?;
     screen.print(&greeting(args, &server.url()))?;
     if requires_tokens(args)
         && let Some(token) = token::first(server.engine()).await?
@@ -77,13 +78,18 @@ async fn serve<P: Local + 'static>(screen: &Screen, args: &ServeArgs, engine: En
 
 /// Users of this machine can run commands on it anyway; callers from other machines need a token.
 fn requires_tokens(args: &ServeArgs) -> bool {
-    args.auth || !(args.listen.ip().is_loopback() || args.insecure_no_auth)
+    args.auth || !(args.insecure_no_auth || is_loopback(&args.listen))
 }
 
-fn cannot_listen(address: SocketAddr, error: &std::io::Error) -> Failure {
+/// Whether all addresses of a `host:port` are of this machine only.
+fn is_loopback(listen: &str) -> bool {
+    listen.to_socket_addrs().is_ok_and(|mut addresses| addresses.all(|address| address.ip().is_loopback()))
+}
+
+fn cannot_listen(address: &str, error: &std::io::Error) -> Failure {
     let hint = match error.kind() {
         ErrorKind::AddrInUse => {
-            let port = address.port();
+            let port = address.rsplit(':').next().unwrap_or_default();
             format!("port {port} is in use, maybe by another `wfg serve`; --listen takes another address")
         }
         ErrorKind::PermissionDenied => format!("{error}; ports below 1024 need privileges"),
@@ -97,19 +103,21 @@ fn greeting(args: &ServeArgs, url: &str) -> String {
         Some(file) => format!("everything is kept in {}", file.display()),
         None => "nothing is kept: it is all gone when this ends; --data ./wfg.db keeps it in a file".to_owned(),
     };
-    let server = if args.listen.to_string() == DEFAULT { String::new() } else { format!("SERVER_URL={url} ") };
+    let server = if args.listen == DEFAULT { String::new() } else { format!("SERVER_URL={url} ") };
     let token = if requires_tokens(args) { "callers need a token; `wfg token create` makes one\n" } else { "" };
     format!("wfg serves {url}\n{kept}\n{token}try: {server}wfg worker & {server}wfg submit FILE --watch\n")
 }
 
 /// Logs the engine's and the server's events to standard error. `RUST_LOG` sets the level, else `default_level`.
-pub fn log_to_stderr(default_level: &str) {
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default_level));
+pub fn log_to_stderr(default_level: &str) -> Result<(), Failure> {
+    let level = std::env::var("RUST_LOG").ok().filter(|level| !level.is_empty());
+    let filter = EnvFilter::try_new(level.as_deref().unwrap_or(default_level));
+    let filter = filter.map_err(|error| Failure::Usage(format!("RUST_LOG can't be used: {error}.")))?;
     // Without a reader of standard error a line is lost; the default would panic.
     let log = tracing_subscriber::fmt().log_internal_errors(false).with_env_filter(filter);
     // Fails only if it was set up before.
     let _ = log.with_writer(std::io::stderr).with_target(false).try_init();
+    Ok(())
 }
 
 /// Raises the limit of open files: each waiting worker is an open connection, and the usual limit is a thousand.
@@ -146,17 +154,19 @@ mod tests {
     fn the_default_address_is_where_clients_look() {
         assert_eq!(DEFAULT_SERVER_URL, "http://localhost:3000");
         let args = args(&[]);
-        assert_eq!(args.listen.to_string(), DEFAULT);
+        assert_eq!(args.listen, DEFAULT);
         assert!(greeting(&args, "http://127.0.0.1:3000").contains("\ntry: wfg worker & wfg submit FILE --watch\n"));
     }
 
     #[test]
     fn tokens_are_required_where_other_machines_can_connect_unless_the_risk_is_taken() {
-        for here in ["127.0.0.1:0", "127.1.2.3:80", "[::1]:3000"] {
+        for here in ["127.0.0.1:0", "127.1.2.3:80", "[::1]:3000", "localhost:3000"] {
             assert!(!requires_tokens(&listen(here)), "{here}");
             assert!(requires_tokens(&ServeArgs { auth: true, ..listen(here) }));
         }
-        for elsewhere in ["0.0.0.0:3000", "[::]:3000", "192.168.1.5:3000", "[::ffff:127.0.0.1]:3000"] {
+        for elsewhere in
+            ["0.0.0.0:3000", "[::]:3000", "192.168.1.5:3000", "[::ffff:127.0.0.1]:3000", "no.such.host.invalid:1"]
+        {
             assert!(requires_tokens(&listen(elsewhere)), "{elsewhere}");
             assert!(!requires_tokens(&ServeArgs { insecure_no_auth: true, ..listen(elsewhere) }));
         }

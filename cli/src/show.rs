@@ -3,99 +3,113 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use clap::Args;
+use clap::Subcommand;
+use protocol::mask::{MASK, Masker};
 use protocol::wire::{Job, PoolInfo, WorkerInfo, WorkerStatus, Workflow};
 use protocol::{JobId, LabelSet, Millis, Outputs, Status};
 
 use crate::attempts;
-use crate::context::{Context, JsonArg, PageArgs, WorkflowArg};
+use crate::context::{Context, JsonArg, PageArgs, WorkflowArg, find_job};
 use crate::failure::Failure;
 use crate::screen::{Paint, eprint};
 use crate::table::{Cell, Table};
-use crate::text::{all_of, clean, line};
+use crate::text::{all_of, clean, line, value};
 use crate::time::{about, ago, duration, utc};
 use crate::why;
 
-#[derive(Args)]
-pub struct StatusArgs {
-    #[command(flatten)]
-    workflow: WorkflowArg,
-    #[command(flatten)]
-    format: JsonArg,
+/// Commands that show one answer of the server.
+#[derive(Subcommand)]
+pub enum Show {
+    /// Show a workflow and its jobs
+    Status {
+        #[command(flatten)]
+        workflow: WorkflowArg,
+        #[command(flatten)]
+        format: JsonArg,
+    },
+    /// Print a workflow's definition, as submitted
+    Definition(WorkflowArg),
+    /// Print the outputs of a job
+    Outputs {
+        #[command(flatten)]
+        workflow: WorkflowArg,
+        /// The job: its id, or the beginning of it
+        job: JobId,
+        #[command(flatten)]
+        format: JsonArg,
+    },
+    /// List workflows, newest first
+    List {
+        /// Only those that are queued, running, success, failure or cancelled
+        #[arg(long)]
+        status: Option<Status>,
+        #[command(flatten)]
+        page: PageArgs,
+    },
+    /// List workers, with their labels and current jobs
+    Workers(JsonArg),
+    /// List the label sets that jobs require, and how many jobs wait in each
+    Pools(JsonArg),
 }
 
-impl StatusArgs {
-    /// Shows a workflow and its jobs.
+impl Show {
+    /// Runs the command.
     pub async fn run(self, context: &Context) -> Result<(), Failure> {
-        let workflow = context.remote()?.client.workflow(&self.workflow.id).await?;
-        context.show(&self.format, &workflow, |workflow| status_text(workflow, Millis::now(), context.screen.out))
-    }
-}
-
-/// Prints a workflow's definition, byte for byte.
-pub async fn definition(context: &Context, args: WorkflowArg) -> Result<(), Failure> {
-    context.screen.print(&context.remote()?.client.definition(&args.id).await?)
-}
-
-#[derive(Args)]
-pub struct OutputsArgs {
-    #[command(flatten)]
-    workflow: WorkflowArg,
-    /// The job
-    job: JobId,
-    #[command(flatten)]
-    format: JsonArg,
-}
-
-impl OutputsArgs {
-    /// Shows the outputs of a job.
-    pub async fn run(self, context: &Context) -> Result<(), Failure> {
-        let outputs = context.remote()?.client.outputs(&self.workflow.id, &self.job).await?;
-        if outputs.is_empty() && !self.format.json {
-            eprint(&format!("{} has given no outputs", self.job));
+        match self {
+            Self::Status { workflow, format } => {
+                let (remote, id) = context.workflow(&workflow).await?;
+                context.show(&format, &remote.client.workflow(&id).await?, |workflow| {
+                    let mut workflow = workflow.clone();
+                    Hide::JobsWithSecrets.apply(&mut workflow);
+                    status_text(&workflow, Millis::now(), context.screen.out)
+                })
+            }
+            Self::Definition(workflow) => {
+                let (remote, id) = context.workflow(&workflow).await?;
+                context.screen.print(&remote.client.definition(&id).await?)
+            }
+            Self::Outputs { workflow, job, format } => outputs(context, &workflow, &job, &format).await,
+            Self::List { status, page } => {
+                let workflows = context.remote()?.client.list(page.limit, status, None).await?;
+                page.show(context, &workflows, "there are no such workflows", |workflows| {
+                    list_text(workflows, Millis::now(), context.screen.out)
+                })
+            }
+            Self::Workers(format) => workers(context, &format).await,
+            Self::Pools(format) => pools(context, &format).await,
         }
-        context.show(&self.format, &outputs, outputs_text)
     }
 }
 
-#[derive(Args)]
-pub struct ListArgs {
-    /// Only those that are queued, running, success, failure or cancelled
-    #[arg(long)]
-    status: Option<Status>,
-    #[command(flatten)]
-    page: PageArgs,
-}
-
-impl ListArgs {
-    /// Lists workflows, the newest first.
-    pub async fn run(self, context: &Context) -> Result<(), Failure> {
-        let page = context.remote()?.client.list(self.page.limit, self.status, None).await?;
-        self.page.show(context, &page, "there are no such workflows", |workflows| {
-            list_text(workflows, Millis::now(), context.screen.out)
-        })
+async fn outputs(context: &Context, workflow: &WorkflowArg, job: &JobId, format: &JsonArg) -> Result<(), Failure> {
+    let (remote, id) = context.workflow(workflow).await?;
+    let workflow = remote.client.workflow(&id).await?;
+    // The server answers for a job that it doesn't have.
+    let job = find_job(&workflow, job)?.map_or(job, |job| &job.id);
+    let outputs = remote.client.outputs(&id, job).await?;
+    if outputs.is_empty() && !format.json {
+        eprint(&format!("{} has given no outputs", clean(job.as_str())));
     }
+    context.show(format, &outputs, outputs_text)
 }
 
-/// Lists workers.
-pub async fn workers(context: &Context, format: JsonArg) -> Result<(), Failure> {
+async fn workers(context: &Context, format: &JsonArg) -> Result<(), Failure> {
     let remote = context.remote()?;
     let workers = remote.client.workers().await?;
     if workers.is_empty() && !format.json {
         eprint(&format!("no worker is known; start one: {}", remote.worker_command(&LabelSet::default())));
         return Ok(());
     }
-    context.show(&format, &workers, |workers| workers_text(workers, Millis::now(), context.screen.out))
+    context.show(format, &workers, |workers| workers_text(workers, Millis::now(), context.screen.out))
 }
 
-/// Lists pools.
-pub async fn pools(context: &Context, format: JsonArg) -> Result<(), Failure> {
+async fn pools(context: &Context, format: &JsonArg) -> Result<(), Failure> {
     let pools = context.remote()?.client.pools().await?;
     if pools.is_empty() && !format.json {
         eprint("there are no pools; a submission makes one for each set of labels that its jobs require");
         return Ok(());
     }
-    context.show(&format, &pools, |pools| pools_text(pools, context.screen.out))
+    context.show(format, &pools, |pools| pools_text(pools, context.screen.out))
 }
 
 /// How long a job's last attempt took, or takes by now.
@@ -118,6 +132,9 @@ pub fn status_text(workflow: &Workflow, now: Millis, paint: Paint) -> String {
     let state = paint.status(workflow.status, workflow.status.as_ref());
     let mut text = format!("{name}  {state}  {}\n", workflow.id);
     text.push_str(&paint.dim(&format!("run {}, {}", workflow.run, times(workflow, now))));
+    if workflow.truncated {
+        text.push_str("\nthe server's answer leaves out or shortens texts of some jobs, since it would be too large");
+    }
     format!("{text}\n\n{}", jobs_text(workflow, now, paint))
 }
 
@@ -127,6 +144,36 @@ fn times(workflow: &Workflow, now: Millis) -> String {
         (None, _) => format!("submitted {}, not started", at(workflow.created_at_ms)),
         (Some(started), None) => format!("started {}", at(started)),
         (Some(started), Some(end)) => format!("started {}, took {}", at(started), duration(end.since(started))),
+    }
+}
+
+/// Which outputs and errors of a workflow are shown masked, since they may contain the values of secrets.
+pub enum Hide {
+    /// None of them.
+    Nothing,
+    /// The values of these secrets.
+    Values(Masker),
+    /// All outputs of the jobs that were given secrets, whose values this program doesn't know.
+    JobsWithSecrets,
+}
+
+impl Hide {
+    /// Masks the outputs and errors.
+    pub fn apply(&self, workflow: &mut Workflow) {
+        for job in &mut workflow.jobs {
+            match self {
+                Self::Values(masker) => {
+                    let errors = job.attempts.iter_mut().map(|attempt| &mut attempt.error).chain(&mut job.error);
+                    for text in job.outputs.values_mut().chain(errors) {
+                        *text = masker.mask(text).into_owned();
+                    }
+                }
+                Self::JobsWithSecrets if !job.secrets.is_empty() => {
+                    job.outputs.values_mut().for_each(|value| MASK.clone_into(value));
+                }
+                Self::Nothing | Self::JobsWithSecrets => {}
+            }
+        }
     }
 }
 
@@ -147,7 +194,7 @@ pub fn jobs_text(workflow: &Workflow, now: Millis, paint: Paint) -> String {
             took(job).map(duration).unwrap_or_default().into(),
             job.worker_id.as_ref().map(ToString::to_string).unwrap_or_default().into(),
             job.required_labels.to_string().into(),
-            line(&detail(job, workflow, now)).into(),
+            value(&detail(job, workflow, now)).into(),
         ]);
         if !only_failure(job) {
             for attempt in attempts::all(job) {
@@ -158,7 +205,7 @@ pub fn jobs_text(workflow: &Workflow, now: Millis, paint: Paint) -> String {
     table.render(paint)
 }
 
-/// Whether its row says all of the only attempt there was.
+/// Whether the job failed at its first attempt, whose error is in its row.
 fn only_failure(job: &Job) -> bool {
     job.status == Status::Failure && job.attempt == 0
 }
@@ -168,7 +215,7 @@ fn detail(job: &Job, workflow: &Workflow, now: Millis) -> String {
     match job.status {
         Status::Queued => match &job.error {
             Some(error) if job.attempts.is_empty() => {
-                format!("{}; the last try failed: {error}", why::brief(job, workflow, now))
+                format!("{}; the last try failed: {}", why::brief(job, workflow, now), line(error))
             }
             _ => why::brief(job, workflow, now),
         },
@@ -176,11 +223,11 @@ fn detail(job: &Job, workflow: &Workflow, now: Millis) -> String {
         Status::Success => {
             let mut all: Vec<String> =
                 reused(job).then(|| "reused from an earlier run".to_owned()).into_iter().collect();
-            all.extend(job.outputs.iter().map(|(name, value)| format!("{name}={}", line(value))));
+            all.extend(job.outputs.iter().map(|(name, text)| format!("{name}={}", value(text))));
             all.extend(job.outputs_truncated.then(|| format!("more: `wfg outputs {} {}`", workflow.id, job.id)));
             all.join("  ")
         }
-        Status::Running | Status::Failure | Status::Cancelled => job.error.clone().unwrap_or_default(),
+        Status::Running | Status::Failure | Status::Cancelled => job.error.as_deref().map(line).unwrap_or_default(),
     }
 }
 
@@ -251,7 +298,7 @@ fn outputs_text(outputs: &Outputs) -> String {
     let mut text = String::new();
     for (name, value) in outputs {
         if value.contains('\n') {
-            let lines: Vec<String> = value.lines().map(|line| format!("  {}\n", clean(line))).collect();
+            let lines: Vec<String> = value.split_terminator('\n').map(|line| format!("  {}\n", clean(line))).collect();
             let _ = write!(text, "{name} =\n{}", lines.concat());
         } else {
             let _ = writeln!(text, "{name} = {}", clean(value));
@@ -351,10 +398,10 @@ mod tests {
             lines(&[
                 "JOB    STATUS   TRY     TIME   WORKER",
                 "build  success  3 of 3  7.0 s  w2",
-                "  attempt 0: lost after 31 s on w1: the worker was lost: its lease ended without a report",
-                "  attempt 1: timed out after 1 min on w1: it ran longer than its timeout of 60 s",
+                "  attempt 1: lost after 31 s on w1: the worker was lost: its lease ended without a report",
+                "  attempt 2: timed out after 1 min on w1: it ran longer than its timeout of 60 s",
                 "test   queued   2 of 3                 waits: it failed, and is tried again in 20 s (try 2 of 3)",
-                "  attempt 0: lost after 31 s on w1: the worker was lost: its lease ended without a report",
+                "  attempt 1: lost after 31 s on w1: the worker was lost: its lease ended without a report",
                 "once   failure          3.0 s  w1      exit code 0"
             ])
         );
@@ -375,7 +422,7 @@ mod tests {
     }
 
     #[test]
-    fn workers_say_what_they_can_and_do() {
+    fn workers_are_listed_with_labels_and_jobs() {
         let offline =
             WorkerInfo { status: WorkerStatus::Offline, last_heartbeat_ms: before(4000), ..worker("c", "", None) };
         let workers = [worker("a", "docker,gpu", Some("train")), worker("b-long-name", "", None), offline];
@@ -391,7 +438,7 @@ mod tests {
     }
 
     #[test]
-    fn pools_say_how_much_waits_and_who_could_take_it() {
+    fn pools_are_listed_with_their_waiting_jobs_and_workers() {
         let pool = |labels, waiting, oldest_ms| PoolInfo {
             labels: data::labels(labels),
             secrets: BTreeSet::new(),
@@ -414,8 +461,8 @@ mod tests {
     }
 
     #[test]
-    fn outputs_keep_their_lines_and_lose_their_control_characters() {
-        let outputs = data::outputs(&[("a", "1"), ("notes", "two\n\x1blines\n"), ("z", "")]);
-        assert_eq!(outputs_text(&outputs), "a = 1\nnotes =\n  two\n  \\u{1b}lines\nz = \n");
+    fn outputs_keep_their_lines_and_their_control_characters_are_escaped() {
+        let outputs = data::outputs(&[("a", "1\r"), ("notes", "two\r\n\x1blines\n"), ("z", "")]);
+        assert_eq!(outputs_text(&outputs), "a = 1\\r\nnotes =\n  two\\r\n  \\u{1b}lines\nz = \n");
     }
 }

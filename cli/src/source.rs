@@ -10,6 +10,9 @@ use workflow::{Definition, Problem};
 
 use crate::failure::Failure;
 
+/// How many bytes of an input that is too large are counted: it may have no end.
+const COUNTED: u64 = 1 << 30;
+
 /// A definition's text.
 #[derive(Debug)]
 pub struct Source {
@@ -17,8 +20,10 @@ pub struct Source {
     pub name: String,
     /// The workflow's name, if the definition has none.
     pub stem: Option<String>,
-    /// As it is.
+    /// The text, without a byte order mark; empty if it is too large.
     pub text: String,
+    /// Bytes of the whole.
+    pub size: u64,
     /// Whether it is read as JSON.
     pub json: bool,
 }
@@ -41,7 +46,8 @@ impl Source {
             let stem = Path::new(file).file_stem().map(|stem| stem.to_string_lossy().into_owned());
             (file.to_owned(), stem, File::open(file).and_then(read_all))
         };
-        let bytes = bytes.map_err(|error| Failure::Usage(format!("can't read {name}: {error}.")))?;
+        let (bytes, size) = bytes.map_err(|error| Failure::Usage(format!("can't read {name}: {error}.")))?;
+        let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").map(<[u8]>::to_vec).unwrap_or(bytes);
         let text = String::from_utf8(bytes).map_err(|error| {
             let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
             let line = before.split(|&byte| byte == b'\n').count();
@@ -49,11 +55,12 @@ impl Source {
         })?;
         let json = Path::new(file).extension().is_some_and(|ext| ext.eq_ignore_ascii_case("json"))
             || (file == "-" && serde_json::from_str::<Value>(&text).is_ok_and(|value| value.is_object()));
-        Ok(Self { name, stem, text, json })
+        Ok(Self { name, stem, text, size, json })
     }
 
     /// Checks it.
     pub fn check(&self) -> Result<Definition, Vec<Problem>> {
+        workflow::check_size(self.size)?;
         if self.json { workflow::from_json(&self.text) } else { workflow::from_yaml(&self.text) }
     }
 
@@ -64,7 +71,7 @@ impl Source {
             wanted.name.clone_from(&self.stem);
         }
         let texts = [Some(self.text.clone()), self.named_before(), self.named_after()];
-        // What is sent must mean what was checked: a text that doesn't is not sent.
+        // The text that is sent must be read as the definition that was checked.
         let same = |text: &String| workflow::from_yaml(text).is_ok_and(|read| read == wanted);
         if let Some(text) = texts.into_iter().flatten().find(same) {
             return Body::Yaml(text);
@@ -95,11 +102,16 @@ impl Source {
     }
 }
 
-/// One byte more than the limit is enough for the error.
-fn read_all(source: impl Read) -> io::Result<Vec<u8>> {
+/// The content, or nothing if it is too large, and its size.
+fn read_all(mut source: impl Read) -> io::Result<(Vec<u8>, u64)> {
     let mut bytes = Vec::new();
-    source.take(limits::DEFINITION as u64 + 1).read_to_end(&mut bytes)?;
-    Ok(bytes)
+    source.by_ref().take(limits::DEFINITION as u64 + 1).read_to_end(&mut bytes)?;
+    if bytes.len() <= limits::DEFINITION {
+        let size = bytes.len() as u64;
+        return Ok((bytes, size));
+    }
+    let rest = io::copy(&mut source.take(COUNTED), &mut io::sink())?;
+    Ok((Vec::new(), bytes.len() as u64 + rest))
 }
 
 #[cfg(test)]
@@ -107,7 +119,13 @@ mod tests {
     use super::*;
 
     fn source(text: &str, json: bool) -> Source {
-        Source { name: "my deploy.yml".to_owned(), stem: Some("my deploy".to_owned()), text: text.to_owned(), json }
+        Source {
+            name: "my deploy.yml".to_owned(),
+            stem: Some("my deploy".to_owned()),
+            text: text.to_owned(),
+            size: text.len() as u64,
+            json,
+        }
     }
 
     fn body(text: &str, json: bool) -> Body {
@@ -146,6 +164,24 @@ mod tests {
         let Body::Json(sent) = body(text, true) else { panic!("not YAML") };
         assert_eq!(sent["name"], "my deploy");
         assert_eq!(sent["jobs"][0]["command"], "x");
+    }
+
+    #[test]
+    fn a_large_file_is_refused_with_its_whole_size_and_a_byte_order_mark_is_skipped() {
+        let dir = tempfile::TempDir::new().expect("a directory");
+        let read = |name: &str, bytes: &[u8]| {
+            let file = dir.path().join(name);
+            std::fs::write(&file, bytes).expect("written");
+            Source::read(file.to_str().expect("text")).expect("read")
+        };
+        // Cut in the middle of a character, it isn't UTF-8.
+        let problems = read("large.yml", "é".repeat(1 << 20).as_bytes()).check().expect_err("too large");
+        assert!(problems[0].message.contains("the definition is 2097152 bytes"), "{problems:?}");
+        assert_eq!(problems.len(), 1);
+        let yaml = read("a.yml", b"\xef\xbb\xbfjobs: {a: {run: x}}");
+        assert_eq!(yaml.check().expect("good").jobs.len(), 1);
+        let json = read("a.json", b"\xef\xbb\xbf{\"jobs\": {\"a\": {\"run\": \"x\"}}}");
+        assert_eq!(json.check().expect("good").jobs.len(), 1);
     }
 
     #[test]

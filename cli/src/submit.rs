@@ -1,6 +1,6 @@
 //! Commands that change a workflow: `submit`, `rerun`, `cancel`, `delete`.
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use client::ClientError;
 use protocol::requests::Only;
 use protocol::wire::Workflow;
@@ -12,6 +12,40 @@ use crate::screen::{Screen, eprint};
 use crate::source::{Body, Source};
 use crate::text::{clean, count};
 use crate::{validate, watch};
+
+/// Commands that change a workflow.
+#[derive(Subcommand)]
+pub enum Change {
+    /// Submit a workflow and run it
+    Submit(SubmitArgs),
+    /// Run a workflow again, or one that was submitted with --no-run
+    Rerun {
+        #[command(flatten)]
+        workflow: WorkflowArg,
+        /// Run only the jobs that didn't succeed; the others keep their outputs
+        #[arg(long)]
+        failed: bool,
+        /// Show progress until it ends
+        #[arg(long, short)]
+        watch: bool,
+    },
+    /// Cancel a workflow: no more of its jobs start, and running jobs are stopped
+    Cancel(WorkflowArg),
+    /// Delete a workflow that isn't running, with its logs and outputs
+    Delete(WorkflowArg),
+}
+
+impl Change {
+    /// Runs the command.
+    pub async fn run(self, context: &Context) -> Result<(), Failure> {
+        match self {
+            Self::Submit(args) => args.run(context).await,
+            Self::Rerun { workflow, failed, watch } => rerun(context, &workflow, failed, watch).await,
+            Self::Cancel(workflow) => cancel(context, &workflow).await,
+            Self::Delete(workflow) => delete(context, &workflow).await,
+        }
+    }
+}
 
 #[derive(Args)]
 pub struct SubmitArgs {
@@ -27,7 +61,7 @@ pub struct SubmitArgs {
 
 impl SubmitArgs {
     /// Checks a definition here, then sends it.
-    pub async fn run(self, context: &Context) -> Result<(), Failure> {
+    async fn run(self, context: &Context) -> Result<(), Failure> {
         let (remote, screen) = (context.remote()?, &context.screen);
         let (source, definition) = checked(screen, &self.file, "nothing was sent")?;
         let workflow = send(&remote, &source, &definition, !self.no_run).await.map_err(|error| {
@@ -55,7 +89,7 @@ pub fn checked(screen: &Screen, file: &str, consequence: &str) -> Result<(Source
         Failure::AlreadyReported
     })?;
     for note in &definition.notes {
-        eprint(&format!("note: {}:{note}", source.name));
+        eprint(&clean(&format!("note: {}:{note}", source.name)));
     }
     Ok((source, definition))
 }
@@ -90,34 +124,18 @@ fn next_command(remote: &Remote, workflow: &Workflow, no_run: bool) -> String {
     }
 }
 
-#[derive(Args)]
-pub struct RerunArgs {
-    #[command(flatten)]
-    workflow: WorkflowArg,
-    /// Run only the jobs that didn't succeed; the others keep their outputs
-    #[arg(long)]
-    failed: bool,
-    /// Show progress until it ends
-    #[arg(long, short)]
-    watch: bool,
-}
-
-impl RerunArgs {
-    /// Starts a new run, or the first.
-    pub async fn run(self, context: &Context) -> Result<(), Failure> {
-        let (remote, id) = (context.remote()?, self.workflow.id);
-        remote.client.run(&id, self.failed.then_some(Only::Failed)).await?;
-        if self.watch {
-            return watch::until_end(&remote, &context.screen, &id).await;
-        }
-        eprint(&format!("started {id}; {} shows it as it goes", remote.hint(&format!("watch {id}"))));
-        Ok(())
+async fn rerun(context: &Context, workflow: &WorkflowArg, failed: bool, watch: bool) -> Result<(), Failure> {
+    let (remote, id) = context.workflow(workflow).await?;
+    remote.client.run(&id, failed.then_some(Only::Failed)).await?;
+    if watch {
+        return watch::until_end(&remote, &context.screen, &id).await;
     }
+    eprint(&format!("started {id}; {} shows it as it goes", remote.hint(&format!("watch {id}"))));
+    Ok(())
 }
 
-/// Cancels a workflow.
-pub async fn cancel(context: &Context, WorkflowArg { id }: WorkflowArg) -> Result<(), Failure> {
-    let remote = context.remote()?;
+async fn cancel(context: &Context, workflow: &WorkflowArg) -> Result<(), Failure> {
+    let (remote, id) = context.workflow(workflow).await?;
     retry_write(|| remote.client.cancel(&id)).await?;
     let status = remote.client.workflow(&id).await?.status;
     eprint(&if status.is_final() {
@@ -128,9 +146,9 @@ pub async fn cancel(context: &Context, WorkflowArg { id }: WorkflowArg) -> Resul
     Ok(())
 }
 
-/// Deletes a workflow.
-pub async fn delete(context: &Context, WorkflowArg { id }: WorkflowArg) -> Result<(), Failure> {
-    context.remote()?.client.delete(&id).await?;
+async fn delete(context: &Context, workflow: &WorkflowArg) -> Result<(), Failure> {
+    let (remote, id) = context.workflow(workflow).await?;
+    remote.client.delete(&id).await?;
     eprint(&format!("deleted {id}"));
     Ok(())
 }

@@ -3,6 +3,7 @@
 use unicode_width::UnicodeWidthStr;
 
 use crate::screen::Paint;
+use crate::text::clean;
 
 /// Between columns.
 const GAP: &str = "  ";
@@ -19,7 +20,7 @@ struct Row {
     notes: Vec<String>,
 }
 
-/// A text and what it looks like.
+/// A text and its style.
 pub struct Cell {
     text: String,
     look: Option<Look>,
@@ -28,15 +29,15 @@ pub struct Cell {
 type Look = Box<dyn Fn(Paint, &str) -> String>;
 
 impl Cell {
-    /// With a look that is given the text, without its padding.
+    /// With a style that is applied to the text without its padding.
     pub fn painted(text: impl Into<String>, look: impl Fn(Paint, &str) -> String + 'static) -> Self {
-        Self { text: text.into(), look: Some(Box::new(look)) }
+        Self { text: clean(&text.into()), look: Some(Box::new(look)) }
     }
 }
 
 impl<T: ToString> From<T> for Cell {
     fn from(text: T) -> Self {
-        Self { text: text.to_string(), look: None }
+        Self { text: clean(&text.to_string()), look: None }
     }
 }
 
@@ -54,7 +55,7 @@ impl Table {
 
     /// Adds a line below the last row, indented, across all columns.
     pub fn note(&mut self, text: impl Into<String>) {
-        self.rows.last_mut().expect("a note is about a row").notes.push(text.into());
+        self.rows.last_mut().expect("a note is about a row").notes.push(clean(&text.into()));
     }
 
     /// With a line end after each row. A column that is empty throughout is left out.
@@ -120,6 +121,14 @@ mod tests {
         table.note("much longer than the row");
         table.row(["z".into(), "".into()]);
         assert_eq!(table.render(Paint::PLAIN), "A  B\nx  y\n  much longer than the row\nz\n");
+    }
+
+    #[test]
+    fn control_characters_in_cells_and_notes_are_escaped() {
+        let mut table = Table::new(["A"]);
+        table.row(["a\x1b[2Jb".into()]);
+        table.note("c\rd");
+        assert_eq!(table.render(Paint::PLAIN), "A\na\\u{1b}[2Jb\n  c\\rd\n");
     }
 
     #[test]

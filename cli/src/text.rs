@@ -12,8 +12,17 @@ pub fn count(number: usize, one: &str) -> String {
 
 /// `a`, `a and b`, `a, b and c`; of many the first ones and how many more there are.
 pub fn all_of<T: Display>(things: impl IntoIterator<Item = T>) -> String {
+    list(things, "and")
+}
+
+/// As [`all_of`], with `or`.
+pub fn one_of<T: Display>(things: impl IntoIterator<Item = T>) -> String {
+    list(things, "or")
+}
+
+fn list<T: Display>(things: impl IntoIterator<Item = T>, last_word: &str) -> String {
     const NAMED: usize = 6;
-    let mut things: Vec<String> = things.into_iter().map(|thing| thing.to_string()).collect();
+    let mut things: Vec<String> = things.into_iter().map(|thing| clean(&thing.to_string())).collect();
     if things.len() > NAMED + 1 {
         let more = things.len() - NAMED;
         things.truncate(NAMED);
@@ -22,13 +31,17 @@ pub fn all_of<T: Display>(things: impl IntoIterator<Item = T>) -> String {
     match things.split_last() {
         None => String::new(),
         Some((last, [])) => last.clone(),
-        Some((last, first)) => format!("{} and {last}", first.join(", ")),
+        Some((last, first)) => format!("{} {last_word} {last}", first.join(", ")),
     }
 }
 
 /// Text of unknown origin on one line: control characters escaped, cut with an ellipsis.
 pub fn line(text: &str) -> String {
-    let text = text.trim_end();
+    value(text.trim_end())
+}
+
+/// A value of unknown origin on one line, to its last character, cut with an ellipsis.
+pub fn value(text: &str) -> String {
     let mut shown: String = clean(text).chars().take(SHOWN + 1).collect();
     if shown.chars().count() > SHOWN {
         shown.pop();
@@ -37,9 +50,32 @@ pub fn line(text: &str) -> String {
     shown
 }
 
-/// Text with its control characters escaped, so that it can't move the cursor or colour the screen.
+/// Text with its control characters escaped, so that it can't move the cursor, colour the screen or turn the direction
+/// of the text around it.
 pub fn clean(text: &str) -> String {
-    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
+    let escape = |c: char| if is_unsafe(c) { c.escape_default().collect() } else { String::from(c) };
+    text.chars().map(escape).collect()
+}
+
+/// As [`clean`], of a text whose lines are shown as lines.
+pub fn clean_lines(text: &str) -> String {
+    text.split('\n').map(clean).collect::<Vec<_>>().join("\n")
+}
+
+fn is_unsafe(c: char) -> bool {
+    let invisible =
+        matches!(c, '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    c.is_control() || invisible || c == '\u{feff}'
+}
+
+/// A text as one word of a shell command.
+pub fn shell_word(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.,:/@%+=[]".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
 }
 
 /// The lines of a piece of a log.
@@ -80,9 +116,27 @@ mod tests {
     }
 
     #[test]
-    fn text_of_others_can_not_play_with_the_screen() {
+    fn control_characters_are_escaped() {
         assert_eq!(line("a\x1b[2Jb\nc\n"), "a\\u{1b}[2Jb\\nc");
+        assert_eq!(clean("a\u{202e}b\u{feff}\u{9b}\x7f"), "a\\u{202e}b\\u{feff}\\u{9b}\\u{7f}");
+        assert_eq!(clean_lines("a\r\nb\x1b"), "a\\r\nb\\u{1b}");
+        assert_eq!(all_of(["a\x1b", "b"]), "a\\u{1b} and b");
         assert_eq!(line(&"é".repeat(200)).chars().count(), 161);
+    }
+
+    #[test]
+    fn a_value_is_shown_to_its_last_character() {
+        assert_eq!(value("1.2\r"), "1.2\\r");
+        assert_eq!(value("x \n"), "x \\n");
+        assert_eq!(value(&"x".repeat(200)).chars().count(), 161);
+    }
+
+    #[test]
+    fn a_word_with_special_characters_is_quoted_for_the_shell() {
+        assert_eq!(shell_word("gpu,linux"), "gpu,linux");
+        assert_eq!(shell_word("$(x)"), "'$(x)'");
+        assert_eq!(shell_word("it's"), r"'it'\''s'");
+        assert_eq!(shell_word(""), "''");
     }
 
     #[test]

@@ -174,7 +174,13 @@ mod tests {
     use crate::tests::lines;
 
     fn source(text: &str) -> Source {
-        Source { name: "deploy.yml".to_owned(), stem: None, text: text.to_owned(), json: false }
+        Source {
+            name: "deploy.yml".to_owned(),
+            stem: None,
+            text: text.to_owned(),
+            size: text.len() as u64,
+            json: false,
+        }
     }
 
     fn shown(text: &str) -> String {

@@ -15,6 +15,7 @@ use crate::context::{Context, Remote, WorkflowArg, retry_read};
 use crate::failure::Failure;
 use crate::progress::{Progress, heading};
 use crate::screen::{Screen, eprint};
+use crate::show::Hide;
 use crate::text::log_lines;
 
 /// The longest time between two queries, for a workflow so large that a query takes long.
@@ -26,7 +27,8 @@ const LAG: usize = 20;
 
 /// Runs `wfg watch`.
 pub async fn run(context: &Context, args: WorkflowArg) -> Result<(), Failure> {
-    until_end(&context.remote()?, &context.screen, &args.id).await
+    let (remote, id) = context.workflow(&args).await?;
+    until_end(&remote, &context.screen, &id).await
 }
 
 /// Watches a workflow until it ends, or until ctrl-C.
@@ -57,19 +59,21 @@ pub async fn until_end(remote: &Remote, screen: &Screen, id: &WorkflowId) -> Res
 }
 
 /// How a workflow is watched.
-#[derive(Clone, Copy, Debug)]
 pub struct WatchOptions {
     /// Time between queries while something happens.
     pub pace: Duration,
     /// The longest time between queries when nothing happens.
     pub slowest: Duration,
-    /// Whether outputs too large for a status are read too, since nobody can read them later.
+    /// Whether outputs that are too large for a status are read too. They can't be read after `wfg run` has ended.
     pub all_outputs: bool,
+    /// Which outputs and errors are masked.
+    pub hide: Hide,
 }
 
 impl Default for WatchOptions {
     fn default() -> Self {
-        Self { pace: Duration::from_millis(300), slowest: Duration::from_secs(2), all_outputs: false }
+        let (pace, slowest) = (Duration::from_millis(300), Duration::from_secs(2));
+        Self { pace, slowest, all_outputs: false, hide: Hide::JobsWithSecrets }
     }
 }
 
@@ -77,10 +81,11 @@ impl Default for WatchOptions {
 pub async fn follow(
     remote: &Remote,
     screen: &Screen,
-    workflow: Workflow,
+    mut workflow: Workflow,
     reporter: impl Reporter,
     options: &WatchOptions,
 ) -> Result<Status, Failure> {
+    options.hide.apply(&mut workflow);
     let changes = Changes::new(&workflow);
     Watch { remote, screen, workflow, changes, reporter, options, logs: HashMap::new(), outputs: HashMap::new() }
         .until_end()
@@ -151,11 +156,12 @@ impl<T: Reporter> Watch<'_, T> {
                 job.outputs_truncated = false;
             }
         }
+        self.options.hide.apply(&mut workflow);
         self.workflow = workflow;
         Ok(())
     }
 
-    /// Reports what is new. Returns whether anything was printed.
+    /// Reports the changes since the last call. Returns whether anything was printed.
     async fn report(&mut self) -> Result<bool, Failure> {
         let mut printed = false;
         let changes = self.changes.observe(&self.workflow, Millis::now());

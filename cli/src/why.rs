@@ -6,9 +6,9 @@ use clap::Args;
 use protocol::wire::{Job, WaitReason, WaitingFor, WorkerInfo, WorkerStatus, Workflow};
 use protocol::{JobId, LabelSet, Millis, Status};
 
-use crate::context::{Context, Remote, WorkflowArg};
+use crate::context::{Context, Remote, WorkflowArg, find_job};
 use crate::failure::Failure;
-use crate::text::{all_of, count, line};
+use crate::text::{all_of, clean, clean_lines, count, line};
 use crate::time::about;
 
 #[derive(Args)]
@@ -22,16 +22,16 @@ pub struct WhyArgs {
 impl WhyArgs {
     /// Explains why a job, or each job that waits, does so.
     pub async fn run(self, context: &Context) -> Result<(), Failure> {
-        let remote = context.remote()?;
-        let workflow = remote.client.workflow(&self.workflow.id).await?;
+        let (remote, id) = context.workflow(&self.workflow).await?;
+        let workflow = remote.client.workflow(&id).await?;
         let workers = remote.client.workers().await?;
         let view = View { workflow: &workflow, workers: &workers, now: Millis::now() };
-        let Some(id) = &self.job else { return context.screen.print(&view.all(&remote)) };
-        let Some(job) = view.job(id) else {
-            let jobs = all_of(workflow.jobs.iter().map(|job| &job.id));
-            return Err(Failure::Usage(format!("workflow `{}` has no job `{id}`; it has {jobs}.", workflow.id)));
+        let Some(job_id) = &self.job else { return context.screen.print(&clean_lines(&view.all(&remote))) };
+        let Some(job) = find_job(&workflow, job_id)? else {
+            let (job_id, jobs) = (clean(job_id.as_str()), all_of(workflow.jobs.iter().map(|job| &job.id)));
+            return Err(Failure::Usage(format!("workflow `{id}` has no job `{job_id}`; it has {jobs}.")));
         };
-        context.screen.print(&view.full(job, &remote))
+        context.screen.print(&clean_lines(&view.full(job, &remote)))
     }
 }
 
@@ -68,7 +68,7 @@ impl View<'_> {
         format!("No job of {} waits: {}.\n", line(&workflow.name), all_of(counts))
     }
 
-    /// All there is to say about one job, in lines.
+    /// Explains one job in several lines.
     fn full(&self, job: &Job, remote: &Remote) -> String {
         if job.status != Status::Queued {
             return format!("{} doesn't wait: it {}.\n", job.id, state(job, self.workflow, self.now));
@@ -223,12 +223,12 @@ pub fn brief(job: &Job, workflow: &Workflow, now: Millis) -> String {
             _ => format!("waits: {}", cause(job, waiting, now)),
         },
         (None, Status::Queued) => "waits for the workflow to be started".to_owned(),
-        (None, Status::Running) => "won't start any more: the workflow is being cancelled".to_owned(),
+        (None, Status::Running) => "waits: it is about to be ready".to_owned(),
         (None, _) => "never started".to_owned(),
     }
 }
 
-/// What keeps a job from running, in one clause.
+/// The reason for which a job does not run, as one clause.
 fn cause(job: &Job, waiting: &WaitingFor, now: Millis) -> String {
     let labels = &job.required_labels;
     match waiting.reason {
@@ -256,7 +256,7 @@ mod tests {
     use super::*;
     use crate::tests::{NOW, before, job, job_id, labels, lines, outputs, started, waits, worker, workflow};
 
-    /// What `wfg why` says of the last of these jobs.
+    /// The output of `wfg why` for the last of these jobs.
     fn why(jobs: Vec<Job>, workers: &[WorkerInfo]) -> String {
         let workflow = workflow(Status::Running, jobs);
         let view = View { workflow: &workflow, workers, now: NOW };
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn a_job_that_needs_others_says_what_those_do() {
+    fn why_of_a_job_with_needs_shows_the_state_of_each_need() {
         let build = Job { outputs: outputs(&[("v", "1")]), ..started("build", Status::Success, "w1", 30) };
         let test = started("test", Status::Running, "w2", 8);
         let scan = Job { required_labels: labels("gpu"), ..queued("gpu", waits(WaitReason::NoWorker)) };
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn a_job_whose_labels_nobody_has_names_them_all_and_the_nearest_worker() {
+    fn why_of_missing_labels_names_them_and_the_nearest_worker() {
         let waiting = WaitingFor {
             missing: Some(labels("gpu")),
             nearest: Some(worker("w2", "", None).worker_id),
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn a_job_that_waits_for_busy_workers_says_how_many_and_what_they_do() {
+    fn why_of_busy_workers_counts_them_and_shows_their_jobs() {
         let busy = |number| WaitingFor { busy: Some(number), ..waits(WaitReason::Busy) };
         let workers = [worker("w1", "gpu", Some("train")), worker("w2", "gpu,x", Some("eval")), worker("w3", "", None)];
         assert_eq!(
@@ -340,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn a_job_without_any_worker_says_how_to_start_one() {
+    fn why_without_a_worker_shows_how_to_start_one() {
         assert_eq!(
             why(vec![queued("gpu,linux", waits(WaitReason::NoWorker))], &[]),
             lines(&[
@@ -359,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn a_job_that_is_tried_again_says_when_and_what_went_wrong() {
+    fn why_of_a_retry_shows_its_time_and_the_last_error() {
         let waiting = WaitingFor { until_ms: Some(Millis(NOW.0 + 9000)), ..waits(WaitReason::Delayed) };
         let error = Some("exit code 7".to_owned());
         let deploy = Job { attempt: 1, max_retries: 2, error, ..queued("", waiting) };
@@ -373,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn a_job_that_does_not_wait_says_so() {
+    fn why_of_a_job_that_does_not_wait_shows_its_state() {
         assert_eq!(
             why(vec![started("a", Status::Running, "w1", 75)], &[]),
             lines(&["a doesn't wait: it runs on w1 for 1 min 15 s."])
@@ -386,14 +386,11 @@ mod tests {
             why(vec![skipped, Job { depends_on: vec![job_id("b")], ..job("c", Status::Skipped) }], &[]),
             lines(&["c doesn't wait: it was skipped, as b was skipped."])
         );
-        assert_eq!(
-            why(vec![job("a", Status::Queued)], &[]),
-            lines(&["a won't start any more: the workflow is being cancelled."])
-        );
+        assert_eq!(why(vec![job("a", Status::Queued)], &[]), lines(&["a waits: it is about to be ready."]));
     }
 
     #[test]
-    fn of_a_whole_workflow_those_that_could_start_come_first() {
+    fn why_of_a_workflow_shows_jobs_that_could_start_first() {
         let needs = WaitingFor { needs: Some(vec![job_id("b")]), ..waits(WaitReason::Needs) };
         let a = Job { id: job_id("a"), depends_on: vec![job_id("b")], ..queued("", needs) };
         let b =
@@ -406,7 +403,7 @@ mod tests {
                 "  start one: wfg --server http://engine:3000 worker",
                 "",
                 "a has waited for 12 s: b isn't done.",
-                "  b waits: no worker is online that may take it"
+                "  b waits: no worker is online"
             ])
         );
         let ended = vec![job("a", Status::Success), job("b", Status::Success), job("c", Status::Failure)];

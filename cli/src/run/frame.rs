@@ -8,11 +8,11 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use crate::screen::Paint;
 use crate::show;
-use crate::text::{clean, count, line};
+use crate::text::{clean, count, line, value};
 use crate::time::duration;
 use crate::why;
 
-/// Below this width only what is most important is shown of a job.
+/// Below this width, status and worker of a job are left out.
 const NARROW: usize = 60;
 /// The most that the names of workers take.
 const WORKER: usize = 20;
@@ -24,7 +24,7 @@ pub struct Moment<'a> {
     pub paint: Paint,
     pub columns: usize,
     pub rows: usize,
-    /// Something to say below.
+    /// A message below the jobs.
     pub note: &'a str,
 }
 
@@ -42,7 +42,7 @@ enum Style {
 impl Moment<'_> {
     /// The lines, none wider than the terminal and together not taller. `last` is the last line that a job wrote.
     pub fn lines<'b>(&self, last: impl Fn(&JobId) -> Option<&'b str>) -> Vec<String> {
-        // The cursor stands below the last line.
+        // The cursor is below the last line.
         let room = self.rows.saturating_sub(2).max(1) - usize::from(!self.note.is_empty() && self.rows > 4);
         let (jobs, rest) = self.most_important(room);
         let widths = Widths::of(&jobs, self.columns);
@@ -74,23 +74,23 @@ impl Moment<'_> {
         vec![(clean(&self.workflow.name), Style::Bold), (text, Style::Plain), (time, Style::Dim)]
     }
 
-    /// As many jobs as there is room for, in the file's order, and what there is beside them.
+    /// The jobs that fit, in the file's order, and a line that counts the others.
     fn most_important(&self, room: usize) -> (Vec<&Job>, Option<String>) {
         let jobs = &self.workflow.jobs;
         if jobs.len() <= room {
             return (jobs.iter().collect(), None);
         }
-        let mut places: Vec<usize> = (0..jobs.len()).collect();
-        places.sort_by_key(|&place| importance(&jobs[place]));
-        let rest = places.split_off(room - 1);
-        places.sort_unstable();
-        let others = |status| number(rest.iter().map(|&place| &jobs[place]), status);
+        let mut indices: Vec<usize> = (0..jobs.len()).collect();
+        indices.sort_by_key(|&index| importance(&jobs[index]));
+        let rest = indices.split_off(room - 1);
+        indices.sort_unstable();
+        let others = |status| number(rest.iter().map(|&index| &jobs[index]), status);
         let counts: Vec<String> = Status::all()
             .filter(|status| others(*status) > 0)
             .map(|status| format!("{} {status}", others(status)))
             .collect();
         let more = format!("  and {} more: {}", count(rest.len(), "job"), counts.join(", "));
-        (places.into_iter().map(|place| &jobs[place]).collect(), Some(more))
+        (indices.into_iter().map(|index| &jobs[index]).collect(), Some(more))
     }
 
     fn job(&self, job: &Job, widths: &Widths, last: Option<&str>) -> Vec<Piece> {
@@ -100,23 +100,23 @@ impl Moment<'_> {
             _ => show::took(job).map(duration).unwrap_or_default(),
         };
         let mut pieces =
-            vec![(format!("{} ", mark(job.status)), status), (padded(job.id.as_str(), widths.id), Style::Bold)];
+            vec![(format!("{} ", mark(job.status)), status), (padded(&clean(job.id.as_str()), widths.id), Style::Bold)];
         if !widths.narrow {
             pieces.push((format!("  {}", padded(job.status.as_ref(), 9)), status));
         }
         pieces.push((format!("  {time:>8}"), Style::Plain));
         if widths.worker > 0 {
-            let worker = job.worker_id.as_ref().map_or("", |worker| worker.as_str());
-            pieces.push((format!("  {}", padded(worker, widths.worker)), Style::Dim));
+            let worker = job.worker_id.as_ref().map(|worker| clean(worker.as_str())).unwrap_or_default();
+            pieces.push((format!("  {}", padded(&worker, widths.worker)), Style::Dim));
         }
         let detail = match job.status {
             Status::Running => last.map(line).unwrap_or_default(),
             Status::Success => {
-                job.outputs.iter().map(|(name, value)| format!("{name}={}", line(value))).collect::<Vec<_>>().join("  ")
+                job.outputs.iter().map(|(name, text)| format!("{name}={}", value(text))).collect::<Vec<_>>().join("  ")
             }
             Status::Failure => job.error.as_deref().map(line).unwrap_or_default(),
             Status::Skipped => why::skipped(job, self.workflow),
-            Status::Queued => why::brief(job, self.workflow, self.now),
+            Status::Queued => line(&why::brief(job, self.workflow, self.now)),
             Status::Cancelled => String::new(),
         };
         pieces.push((format!("  {detail}"), Style::Dim));
@@ -235,7 +235,7 @@ mod tests {
             "deploy  1 of 3 done, 1 running  1 min 5 s",
             "✓ build        success       7.0 s  general  version=1.2.3",
             "● test         running       3.0 s  linux    compiling é\\tunits\\u{1b}[2J",
-            "· deploy-prod  queued                        won't start any more: the workflow is being cancelled",
+            "· deploy-prod  queued                        waits: it is about to be ready",
         ];
         assert_eq!(shown(&deploy(), 120, 24, ""), expected);
     }
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn of_many_jobs_those_that_matter_now_are_shown_and_the_others_counted() {
+    fn of_many_jobs_the_most_important_are_shown_and_the_others_counted() {
         let mut jobs: Vec<Job> = (0..20).map(|n| started(&format!("done-{n}"), Status::Success, "w", 30)).collect();
         jobs.push(started("broken", Status::Failure, "w", 20));
         jobs.push(started("test", Status::Running, "w", 10));

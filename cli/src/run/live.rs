@@ -17,7 +17,7 @@ use crate::text::{clean, line};
 
 /// Lines of a failed job's log that are shown at the end.
 const TAIL: usize = 20;
-/// The size of a terminal that does not tell it.
+/// The assumed size of a terminal whose size is unknown.
 const SIZE: (usize, usize) = (80, 24);
 /// Hides the cursor and cuts long lines; and the reverse.
 const BEGIN: &str = "\x1b[?25l\x1b[?7l";

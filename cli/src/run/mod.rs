@@ -20,6 +20,7 @@ use crate::failure::Failure;
 use crate::progress::Progress;
 use crate::screen::{Screen, eprint};
 use crate::secret::SecretsArg;
+use crate::show::Hide;
 use crate::signals::Signals;
 use crate::text::{clean, count};
 use crate::watch::{WatchOptions, follow};
@@ -64,9 +65,13 @@ impl RunArgs {
             return Err(Failure::AlreadyReported);
         }
         // The view reports what a person needs to know.
-        serve::log_to_stderr("off");
+        serve::log_to_stderr("off")?;
         let secrets = self.secrets.open()?;
+        // Its jobs are more than what it prints.
+        screen.make_output_optional();
         let signals = Signals::catch()?;
+        // As the first process of a container, this one inherits the orphans of its jobs.
+        tokio::spawn(worker::reaper::run());
         let password = password()?;
         // Other users of this machine can reach the port too.
         let auth = Admission::Secret(password.as_str().into());
@@ -85,7 +90,8 @@ impl RunArgs {
         server.stop().await;
         match (run.signalled, status?) {
             (Some(code), _) => Err(Failure::Signalled(code)),
-            (None, Status::Success) => Ok(()),
+            // The events are the result for the program that asked for them.
+            (None, Status::Success) => screen.lost().filter(|_| self.json).map_or(Ok(()), Err),
             (None, _) => Err(Failure::AlreadyReported),
         }
     }
@@ -103,7 +109,8 @@ impl RunArgs {
         workflow: Workflow,
         live: Option<Live>,
     ) -> Result<Status, Failure> {
-        let options = WatchOptions { pace: PACE, slowest: PACE, all_outputs: true };
+        let hide = if self.json { Hide::Nothing } else { Hide::Values(self.secrets.masker()?) };
+        let options = WatchOptions { pace: PACE, slowest: PACE, all_outputs: true, hide };
         if self.json {
             screen.print(&Events::beginning(&workflow, &local_workers.describe(self.concurrency())))?;
             return follow(remote, screen, workflow, Events, &options).await;
@@ -143,7 +150,7 @@ impl Run<'_> {
             tokio::select! {
                 status = &mut shown => {
                     if status.is_err() {
-                        // Nobody sees any more what happens.
+                        // The rest of the run could not be shown.
                         self.cancel().await;
                     }
                     return status;

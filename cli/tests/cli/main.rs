@@ -8,6 +8,7 @@ mod run;
 mod secrets;
 mod specified_example;
 mod status;
+mod terminal;
 mod tokens;
 mod watch;
 mod worker_logs;

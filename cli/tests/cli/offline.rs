@@ -50,10 +50,10 @@ jobs:
 }
 
 #[tokio::test]
-async fn a_good_file_says_so_with_what_is_worth_noting() {
+async fn a_valid_file_is_reported_with_its_notes() {
     let done = validate("ci.yml", "on: push\njobs:\n  a: {run: x}\n").await;
     assert_eq!((done.code, done.err.as_str()), (Some(0), ""), "{}", done.out);
-    in_order(&done.out, &["on_starts_nothing", "starts nothing", "--> ci.yml:1:1", "ci.yml: 1 job, no problems"]);
+    in_order(&done.out, &["note[on_starts_nothing]: ", "--> ci.yml:1:1", "ci.yml: 1 job, no problems"]);
 }
 
 #[tokio::test]

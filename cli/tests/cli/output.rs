@@ -63,7 +63,7 @@ error: `quiet` gave no output `version`; it gave none.
 }
 
 #[tokio::test]
-async fn outside_a_job_it_says_where_it_works_and_who_else_can_tell() {
+async fn outside_a_job_the_error_names_the_command_that_works() {
     let mut command = wfg(&["output", "build", "version"]);
     command.env_remove("UPSTREAM_OUTPUTS");
     let done = finish(command, "").await;

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use crate::common::process::{WorkerProcess, until_written};
-use crate::common::{Done, Running, finish, wfg};
+use crate::common::{Done, Running, finish, in_order, wfg};
 use tempfile::TempDir;
 
 const FLOW: &str = r#"
@@ -139,6 +139,39 @@ async fn a_server_gives_out_a_replaced_value_without_a_restart() {
     let id = out.split_whitespace().find(|word| word.starts_with("wf-")).expect("its id").to_owned();
     set(dir, "KEY", "new value").await;
     assert_eq!(got(&["rerun", &id, "--watch"]).await.1, "new value");
+    worker.signal("TERM").await;
+    worker.end().await;
+    server.signal("TERM").await;
+    assert!(server.end().await.0.success());
+}
+
+#[tokio::test]
+async fn an_output_with_a_secret_is_masked_where_people_read_it() {
+    let flow = "jobs: {a: {secrets: KEY, run: 'echo \"::set-output v=<$KEY>\"'}, b: {run: 'echo ::set-output w=seen'}}";
+    let dir = place(flow);
+    let dir = dir.path();
+    set(dir, "KEY", "hunter22").await;
+    let run = wfg_in(dir, &["run", "flow.yml", "--secrets", "keys.json"], "").await;
+    assert_eq!(run.code, Some(0), "{}", run.err);
+    in_order(&run.out, &["output v = <***>"]);
+    in_order(&run.out, &["v=<***>"]);
+    assert!(run.out.contains("w=seen") && !(run.out + &run.err).contains("hunter"));
+
+    let mut command = wfg(&["serve", "--listen", "127.0.0.1:0", "--secrets", "keys.json"]);
+    command.current_dir(dir);
+    let mut server = Running::start(command);
+    let url = server.until("wfg serves http://").await.trim_start_matches("wfg serves ").to_owned();
+    let worker = WorkerProcess::start_at(&url, dir, "w1", &[]);
+    let shown = async |args: &[&str]| {
+        let done = wfg_in(dir, &[args, &["--server", &url]].concat(), "").await;
+        assert_eq!(done.code, Some(0), "{}{}", done.out, done.err);
+        done.out + &done.err
+    };
+    // This program doesn't know the values: nothing of a job that was given any is shown.
+    for text in [shown(&["submit", "flow.yml", "--watch"]).await, shown(&["status", "last"]).await] {
+        assert!(text.contains("v=***") && text.contains("w=seen") && !text.contains("hunter"), "{text}");
+    }
+    assert_eq!(shown(&["outputs", "last", "a"]).await, "v = <hunter22>\n");
     worker.signal("TERM").await;
     worker.end().await;
     server.signal("TERM").await;

@@ -15,13 +15,12 @@ async fn why_names_the_missing_labels_and_the_nearest_worker() {
     world.worker("far", "");
     let id = world.submit("train.yml").await;
     world.until_known(&["near", "far"]).await;
-    let url = world.server.url();
     let said = world.good(&["why", &id, "train"]).await;
     in_order(
         &said,
         &[
             "no worker online has all its labels (gpu, linux); near comes nearest and lacks gpu.",
-            &format!("start one: wfg --server {url} worker --labels gpu,linux"),
+            "start one: wfg worker --labels gpu,linux",
         ],
     );
     in_order(&said, &["  near (linux) lacks gpu"]);
@@ -37,7 +36,7 @@ async fn why_names_the_missing_labels_and_the_nearest_worker() {
 }
 
 #[tokio::test]
-async fn why_says_who_is_busy_with_what() {
+async fn why_shows_busy_workers_and_their_jobs() {
     let mut world = World::with(
         "train.yml",
         "jobs:\n  train: {labels: [gpu], run: 'echo begun; while ! test -e go; do sleep 0.05; done'}\n",
@@ -69,7 +68,7 @@ async fn logs_follow_a_job_to_its_end() {
     let id = world.submit("talk.yml").await;
     let before = world.run(&["logs", &id, "a"]).await;
     assert_eq!((before.code, before.out.as_str()), (Some(0), ""));
-    assert_eq!(before.err, "a waits: no worker is online that may take it\n");
+    assert_eq!(before.err, "a waits: no worker is online\n");
     let mut following = Running::start(world.command(&["logs", &id, "a", "-f"]));
     world.worker("w1", "");
     following.until("one").await;
@@ -82,13 +81,13 @@ async fn logs_follow_a_job_to_its_end() {
     assert!(status.success());
     assert!(said.lines().all(|line| line.starts_with("a waits: ")), "{said}");
     assert_eq!(world.good(&["logs", &id, "a"]).await, "one\ntwo\nthree\n");
-    assert_eq!(world.good(&["logs", &id, "a", "--attempt", "0"]).await, "one\ntwo\nthree\n");
-    let none = world.run(&["logs", &id, "a", "--attempt", "3"]).await;
-    assert_eq!(none.err, "a has had no attempt 3; the latest is 0\n");
+    assert_eq!(world.good(&["logs", &id, "a", "--attempt", "1"]).await, "one\ntwo\nthree\n");
+    let none = world.run(&["logs", &id, "a", "--attempt", "4"]).await;
+    assert_eq!(none.err, "a has had no attempt 4; the latest is 1\n");
 }
 
 #[tokio::test]
-async fn logs_follow_every_try_and_say_how_each_failed() {
+async fn logs_follow_every_try_and_show_how_each_failed() {
     let run = "echo try $JOB_ATTEMPT; while ! test -e go; do sleep 0.05; done; test $JOB_ATTEMPT = 2";
     let mut world = World::with("again.yml", &format!("jobs:\n  a: {{retries: 2, run: '{run}'}}\n")).await;
     world.worker("w1", "");
@@ -107,33 +106,34 @@ async fn logs_follow_every_try_and_say_how_each_failed() {
     };
     let lines: Vec<&str> = said.lines().filter(|line| line.starts_with("-- ")).collect();
     let [first, second] = lines[..] else { panic!("{said}") };
-    failed(first, 0);
-    failed(second, 1);
-    assert!(first.ends_with("; attempt 1 follows --") && second.ends_with("; attempt 2 follows --"), "{said}");
+    failed(first, 1);
+    failed(second, 2);
+    assert!(first.ends_with("; attempt 2 follows --") && second.ends_with("; attempt 3 follows --"), "{said}");
 
     world.ended(&id).await;
-    for (attempt, follow) in [("0", true), ("1", false)] {
+    for (number, follow) in [(1, true), (2, false)] {
+        let attempt = &number.to_string();
         let args = ["logs", &id, "a", "--attempt", attempt, "-f"];
         let one = world.run(if follow { &args } else { &args[..5] }).await;
-        assert_eq!(one.out, format!("try {attempt}\n"));
-        failed(&one.err, attempt.parse().expect("a number"));
+        assert_eq!(one.out, format!("try {}\n", number - 1));
+        failed(&one.err, number);
         assert_eq!(one.err.lines().count(), 1, "{}", one.err);
     }
     for args in [&["logs", &id, "a"][..], &["logs", &id, "a", "-f"]] {
         let latest = world.run(args).await;
         assert_eq!(latest.out, "try 2\n");
-        in_order(&latest.err, &["-- attempt 0: failed", "-- attempt 1: failed"]);
+        in_order(&latest.err, &["-- attempt 1: failed", "-- attempt 2: failed"]);
         assert_eq!(latest.err.lines().count(), 2, "{}", latest.err);
     }
     let status = world.good(&["status", &id]).await;
     let under: Vec<&str> = status.lines().skip_while(|line| !line.starts_with("a ")).skip(1).collect();
     let [first, second] = under[..] else { panic!("{status}") };
-    failed(first, 0);
-    failed(second, 1);
+    failed(first, 1);
+    failed(second, 2);
 }
 
 #[tokio::test]
-async fn attempts_that_were_lost_or_ran_too_long_say_so() {
+async fn lost_and_timed_out_attempts_are_shown() {
     let world = World::with("lost.yml", "jobs:\n  a: {retries: 2, timeout: 5s, run: x}\n").await;
     let id = world.submit("lost.yml").await;
     let client = Client::new(&world.server.url(), None).expect("an address");
@@ -151,10 +151,10 @@ async fn attempts_that_were_lost_or_ran_too_long_say_so() {
         world.advance(Duration::from_secs(6)).await;
     }
     let status = world.good(&["status", &id]).await;
-    in_order(&status, &["a    queued  3 of 3", "  attempt 0: lost after ", "  attempt 1: timed out after "]);
+    in_order(&status, &["a    queued  3 of 3", "  attempt 1: lost after ", "  attempt 2: timed out after "]);
     in_order(&status, &[" on silent: the worker was lost", " on silent: it ran longer than its timeout of 5 s"]);
-    let none = world.run(&["logs", &id, "a", "--attempt", "1"]).await;
-    in_order(&none.err, &["a waits: ", "-- attempt 1: timed out after "]);
+    let none = world.run(&["logs", &id, "a", "--attempt", "2"]).await;
+    in_order(&none.err, &["a waits: ", "-- attempt 2: timed out after "]);
     world.good(&["cancel", &id]).await;
 }
 
@@ -223,4 +223,45 @@ async fn lists_can_be_cut_and_filtered_and_shrink_when_something_is_deleted() {
     let gone = world.run(&["status", &one]).await;
     assert_eq!(gone.code, Some(2));
     assert_eq!(gone.err, format!("error: there is no workflow `{one}`; `wfg list` shows those there are.\n"));
+}
+
+#[tokio::test]
+async fn ids_may_be_abbreviated() {
+    let mut world =
+        World::with("two.yml", "jobs:\n  build-a: {run: 'echo a'}\n  build-b: {run: 'echo ::set-output v=1'}\n").await;
+    world.worker("w1", "");
+    let first = world.submit("two.yml").await;
+    world.ended(&first).await;
+    world.advance(Duration::from_secs(2)).await;
+    let second = world.submit("two.yml").await;
+    world.ended(&second).await;
+
+    let line = |id: &str| format!("  {id}");
+    assert!(world.good(&["status", "last"]).await.lines().next().is_some_and(|text| text.ends_with(&line(&second))));
+    for abbreviated in [&first[..22], &first[3..23]] {
+        let status = world.good(&["status", abbreviated]).await;
+        assert!(status.lines().next().is_some_and(|text| text.ends_with(&line(&first))), "{status}");
+    }
+    assert_eq!(world.good(&["logs", "last", "build-a"]).await, "a\n");
+    assert_eq!(world.good(&["outputs", "last", "build-b"]).await, "v = 1\n");
+    world.write("one.yml", "jobs: {build: {run: 'echo ::set-output v=2'}, build-more: {run: 'true'}}\n");
+    let third = world.submit("one.yml").await;
+    world.ended(&third).await;
+    assert_eq!(world.good(&["outputs", &third, "build-"]).await, "");
+    assert_eq!(world.good(&["outputs", &third, "build"]).await, "v = 2\n", "a whole id is not ambiguous");
+
+    let job = world.run(&["outputs", &second, "build"]).await;
+    assert_eq!(
+        (job.code, job.err.as_str()),
+        (Some(2), "error: `build` may be the job build-a or build-b; write more of its id.\n")
+    );
+    let workflow = world.run(&["cancel", "wf-"]).await;
+    assert_eq!(workflow.code, Some(2));
+    assert!(
+        workflow.err.starts_with("error: `wf-` may be the workflow wf-") && workflow.err.contains(&second),
+        "{}",
+        workflow.err
+    );
+    let none = world.run(&["status", "wf-none"]).await;
+    assert!(none.err.contains("`wf-none`") && none.err.contains("`wfg list` shows those there are"), "{}", none.err);
 }

@@ -73,7 +73,7 @@ async fn a_workflow_that_fails_tells_every_try_and_exits_with_1() {
 }
 
 #[tokio::test]
-async fn a_job_that_waits_for_long_says_why_and_goes_on_when_a_worker_comes() {
+async fn a_long_wait_is_explained_and_ends_when_a_worker_comes() {
     let mut world = World::with("deploy.yml", "jobs:\n  deploy: {labels: [gpu, linux], run: echo done}\n").await;
     let mut watching = Running::start(world.command(&["submit", "--watch", "deploy.yml"]));
     watching.until("deploy   waits: no worker is online").await;

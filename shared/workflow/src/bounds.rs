@@ -38,7 +38,7 @@ pub struct Budgets {
     pub timeout: Option<u32>,
 }
 
-/// How long a job may take; kept in its record, since whoever takes it must know at once. In seconds.
+/// How long a job may take, in seconds. Stored in the job's record, so that a claim reads it without the spec.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct TimeLimits {

@@ -36,7 +36,7 @@ enum Key {
     Bad,
 }
 
-/// What follows can't be held, and the report says why.
+/// Ends the parsing: what follows can't be stored. The reason is in the report.
 pub(super) struct Stop;
 
 impl Builder {

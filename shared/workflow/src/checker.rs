@@ -1,8 +1,8 @@
 //! The state of a check, and the checks that several parts of a definition share. Every problem is added to the report.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
-use protocol::limits;
+use protocol::{LabelSet, SecretName, limits};
 use serde_json::Value;
 
 use super::builder::EXPANDED;
@@ -18,6 +18,21 @@ const CYCLE_SHOWN: usize = 40;
 /// The longest argument that Linux starts a program with, and so the longest command of `sh -c` there.
 const ARGUMENT: usize = 131_071;
 
+/// A limit, with its name in `protocol::limits` for messages.
+#[derive(Clone, Copy)]
+pub(super) struct Limit {
+    pub name: &'static str,
+    pub most: usize,
+}
+
+/// The limit of this name.
+macro_rules! limit {
+    ($name:ident) => {
+        $crate::checker::Limit { name: stringify!($name), most: protocol::limits::$name }
+    };
+}
+pub(super) use limit;
+
 pub(super) struct Checker<'a> {
     pub report: Report,
     pub notes: Report,
@@ -28,6 +43,8 @@ pub(super) struct Checker<'a> {
     /// For each job the last one that was seen to need it, so that a need given twice shows.
     needed_by: Vec<Option<usize>>,
     needs: usize,
+    /// The distinct sets of labels and secrets so far.
+    pools: HashSet<(LabelSet, BTreeSet<SecretName>)>,
     /// The size of all jobs' commands so far.
     commands: usize,
     comparisons: usize,
@@ -49,6 +66,7 @@ impl<'a> Checker<'a> {
             names: Vec::new(),
             needed_by: Vec::new(),
             needs: 0,
+            pools: HashSet::new(),
             commands: 0,
             comparisons: COMPARISONS,
         }
@@ -68,7 +86,8 @@ impl<'a> Checker<'a> {
         let name = self.text(node, path, "the id of a job")?;
         self.needs += 1;
         if self.needs == limits::NEEDS + 1 {
-            let message = format!("here begin needs over the {} that a workflow may have; split it", limits::NEEDS);
+            let message =
+                format!("here begin needs over the {} that a workflow may have (limit NEEDS); split it", limits::NEEDS);
             self.report.add("too_many_needs", node.at, path, message);
         }
         let Some(&need) = self.ids.get(name) else {
@@ -139,36 +158,52 @@ impl<'a> Checker<'a> {
         text
     }
 
-    /// A text that lists show must not be longer than they can.
+    /// A text that lists show: not too long, and without a NUL.
     pub fn shown(&mut self, node: Option<&Node>, path: Path<'_>) {
         let Some((node, text)) = node.and_then(|node| Some((node, node.text()?))) else { return };
-        self.no_longer_than(limits::NAME, text.len(), node.at, path);
+        self.no_longer_than(limit!(NAME), text.len(), node.at, path);
+        self.no_nul(text, node.at, path);
     }
 
     /// Whether a text of this size is allowed; reported if it isn't.
-    pub fn no_longer_than(&mut self, limit: usize, size: usize, at: Position, path: Path<'_>) -> bool {
-        if size > limit {
-            self.report.add("too_long", at, path, format!("it is {size} bytes; at most {limit} are allowed"));
+    pub fn no_longer_than(&mut self, limit: Limit, size: usize, at: Position, path: Path<'_>) -> bool {
+        let Limit { name, most } = limit;
+        if size > most {
+            let message = format!("it is {size} bytes; at most {most} are allowed (limit {name})");
+            self.report.add("too_long", at, path, message);
         }
-        size <= limit
+        size <= most
     }
 
     /// Reports more of something than there may be.
-    pub fn at_most(&mut self, count: usize, limit: usize, what: &str, at: Position, path: Path<'_>) {
-        if count > limit {
-            self.report.add("too_many", at, path, format!("{count} {what}; at most {limit} are allowed"));
+    pub fn at_most(&mut self, count: usize, limit: Limit, what: &str, at: Position, path: Path<'_>) {
+        let Limit { name, most } = limit;
+        if count > most {
+            let message = format!("{count} {what}; at most {most} are allowed (limit {name})");
+            self.report.add("too_many", at, path, message);
         }
     }
 
-    /// What is kept as given, if it isn't too much to keep.
-    pub fn kept(&mut self, node: Option<&Node>, path: Path<'_>) -> Value {
+    /// Reports the first job with which the workflow has too many distinct sets of labels and secrets.
+    pub fn pool(&mut self, labels: &LabelSet, secrets: &BTreeSet<SecretName>, at: Position, path: Path<'_>) {
+        let Limit { name, most } = limit!(POOLS_PER_WORKFLOW);
+        if self.pools.insert((labels.clone(), secrets.clone())) && self.pools.len() == most + 1 {
+            let message = format!(
+                "with this job the workflow has over {most} distinct sets of labels and secrets (limit {name}); use fewer"
+            );
+            self.report.add("too_many_pools", at, path, message);
+        }
+    }
+
+    /// A value that is stored as given, if it isn't too large.
+    pub fn passthrough(&mut self, node: Option<&Node>, path: Path<'_>) -> Value {
         let Some(node) = node else { return Value::Null };
         let value = node.to_value();
         let size = value.to_string().len();
-        if self.no_longer_than(limits::KEPT, size, node.at, path) { value } else { Value::Null }
+        if self.no_longer_than(limit!(KEPT), size, node.at, path) { value } else { Value::Null }
     }
 
-    /// Whether a job's command isn't too long to be handed out; and all of them together, to be kept.
+    /// Whether a job's command, and all commands together, are within their limits; reported if not.
     pub fn command_fits(&mut self, size: usize, at: Position, path: Path<'_>) -> bool {
         let before = self.commands;
         self.commands += size;
@@ -177,10 +212,10 @@ impl<'a> Checker<'a> {
                 format!("with this one the commands of all jobs are over {EXPANDED} bytes; split the workflow");
             self.report.add("too_large", at, path, message);
         }
-        self.no_longer_than(limits::COMMAND, size, at, path) && self.commands <= EXPANDED
+        self.no_longer_than(limit!(COMMAND), size, at, path) && self.commands <= EXPANDED
     }
 
-    /// The items of a list, with their index, or the one that stands there itself.
+    /// The items of a list with their indices, or the scalar itself.
     pub fn one_or_many<'n>(
         &mut self,
         node: &'n Node,
@@ -202,10 +237,10 @@ impl<'a> Checker<'a> {
         self.report.add("wrong_type", node.at, path, message);
     }
 
-    /// No argument and no variable of a program can hold a NUL.
-    pub fn no_nul(&mut self, text: &str, node: &Node, path: Path<'_>) {
+    /// No argument and no variable of a program can hold a NUL, and no terminal shows it.
+    pub fn no_nul(&mut self, text: &str, at: Position, path: Path<'_>) {
         if text.contains('\0') {
-            self.report.add("bad_character", node.at, path, "a NUL character can't be given to a shell; remove it");
+            self.report.add("bad_character", at, path, "a NUL character is not allowed here; remove it");
         }
     }
 }

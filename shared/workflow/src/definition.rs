@@ -4,7 +4,7 @@ use protocol::limits;
 
 use super::advice::check_keys;
 use super::builder::EXPANDED;
-use super::checker::Checker;
+use super::checker::{Checker, limit};
 use super::env::EnvValue;
 use super::graph;
 use super::job::JobDefinition;
@@ -22,7 +22,7 @@ pub struct Definition {
     pub trigger: String,
     /// In the order of the file, which isn't an order to run them in.
     pub jobs: Vec<JobDefinition>,
-    /// What is worth saying though nothing is wrong, such as that `on` starts nothing.
+    /// Remarks about a valid definition, such as that `on` starts nothing.
     pub notes: Vec<Problem>,
 }
 
@@ -58,7 +58,6 @@ impl<'a> Checker<'a> {
         check_keys(&mut self.report, entries, path, Level::Workflow);
         let name = keys::find(entries, "name").and_then(|entry| self.text(&entry.value, path.key("name"), "text"));
         self.shown(keys::find(entries, "name").map(|entry| &entry.value), path.key("name"));
-        self.shown(keys::find(entries, "on").map(|entry| &entry.value), path.key("on"));
         let trigger = keys::find(entries, "on").map(|entry| self.trigger(entry));
         let env = keys::find(entries, "env");
         let env_values = env.map(|entry| self.env(&entry.value, path.key("env"), None)).unwrap_or_default();
@@ -85,7 +84,7 @@ impl<'a> Checker<'a> {
             let message = "a workflow needs at least one job; write `jobs: {<id>: {run: <command>}}`";
             self.report.add("no_jobs", at, "jobs", message);
         } else if jobs > limits::JOBS {
-            let message = format!("{jobs} jobs; a workflow may have {}. Split it", limits::JOBS);
+            let message = format!("{jobs} jobs; a workflow may have {} (limit JOBS). Split it", limits::JOBS);
             self.report.add("too_many_jobs", at, "jobs", message);
         }
     }
@@ -116,6 +115,8 @@ impl<'a> Checker<'a> {
             Kind::Map(entries) => Some(entries.iter().map(|e| e.key.as_str()).collect::<Vec<_>>().join(", ")),
         };
         let trigger = trigger.filter(|text| !text.is_empty()).unwrap_or_else(manual);
+        self.no_longer_than(limit!(NAME), trigger.len(), node.at, path);
+        self.no_nul(&trigger, node.at, path);
         if trigger != manual() {
             let message = "`on` is shown as the workflow's trigger and starts nothing; start it with `run`, or submit it with `?run=true`";
             self.notes.add("on_starts_nothing", entry.key_at, path, message);
@@ -128,7 +129,7 @@ impl<'a> Checker<'a> {
         let (count, limit) = (env.len().saturating_mul(jobs), limits::ENV_IN_ALL);
         if count > limit {
             let message = format!(
-                "every job is given these variables, which for {jobs} jobs makes {count}; at most {limit} are allowed. Give them to the jobs that use them"
+                "every job is given these variables, which for {jobs} jobs makes {count}; at most {limit} are allowed (limit ENV_IN_ALL). Give them to the jobs that use them"
             );
             self.report.add("too_many", entry.key_at, "env", message);
         }

@@ -6,8 +6,8 @@ use protocol::{JobId, OutputName, limits};
 use serde::{Deserialize, Serialize};
 
 use super::advice::check_keys;
-use super::checker::Checker;
-use super::keys::{self, Level};
+use super::checker::{Checker, limit};
+use super::keys::{self, Level, WORKER_VARIABLES};
 use super::node::{Entry, Kind, Node, Path};
 use super::report::quote;
 
@@ -36,7 +36,7 @@ impl EnvValue {
     }
 }
 
-/// The needs of a job as they stand there, right or wrong.
+/// The needs of a job as written, valid or not.
 pub(super) struct Needed<'a> {
     as_written: Vec<&'a str>,
     ids: HashSet<&'a str>,
@@ -57,7 +57,7 @@ impl Checker<'_> {
     /// Reads an `env`. `needs` are the jobs whose outputs it may take; `None` where it may take none.
     pub(super) fn env(&mut self, node: &Node, path: Path<'_>, needs: Option<&Needed<'_>>) -> Vec<(String, EnvValue)> {
         let Some(entries) = self.mapping(node, path, "a mapping of names to values") else { return Vec::new() };
-        self.at_most(entries.len(), limits::ENV, "variables", node.at, path);
+        self.at_most(entries.len(), limit!(ENV), "variables", node.at, path);
         let mut env = Vec::with_capacity(entries.len());
         for Entry { key, key_at, value } in entries {
             let path = path.key(key);
@@ -67,6 +67,10 @@ impl Checker<'_> {
                     quote(key)
                 );
                 self.report.add("bad_env_name", *key_at, path, message);
+            }
+            if WORKER_VARIABLES.contains(&key.as_str()) {
+                let message = format!("{} is set by the worker; choose another name", quote(key));
+                self.report.add("reserved_env_name", *key_at, path, message);
             }
             if let Some(value) = self.env_value(value, path, needs) {
                 env.push((key.clone(), value));
@@ -78,8 +82,8 @@ impl Checker<'_> {
     fn env_value(&mut self, node: &Node, path: Path<'_>, needs: Option<&Needed<'_>>) -> Option<EnvValue> {
         match (&node.kind, needs) {
             (Kind::Scalar { text, .. }, _) => {
-                self.no_nul(text, node, path);
-                self.no_longer_than(limits::ENV_VALUE, text.len(), node.at, path);
+                self.no_nul(text, node.at, path);
+                self.no_longer_than(limit!(ENV_VALUE), text.len(), node.at, path);
                 Some(EnvValue::Text(text.clone()))
             }
             (Kind::Map(entries), Some(needs)) => self.reference(node, entries, path, needs),

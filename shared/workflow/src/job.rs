@@ -34,7 +34,7 @@ pub struct JobDefinition {
 /// Everything that a definition says about a job, except its id and its needs.
 ///
 /// Every field but `name` and `script` is left out of the stored form while it has its default value.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct JobSettings {
     /// For people; the id, unless the definition says otherwise.
     pub name: String,
@@ -85,17 +85,7 @@ impl JobSettings {
     /// A job that runs this, with the default of every other setting.
     #[must_use]
     pub fn new(name: impl Into<String>, script: impl Into<String>) -> Self {
-        Self {
-            name: name.into(),
-            script: script.into(),
-            env: Vec::new(),
-            labels: LabelSet::default(),
-            secrets: BTreeSet::new(),
-            retry: Retry::default(),
-            limits: TimeLimits::default(),
-            outputs_from: OutputsFrom::default(),
-            passthrough: Passthrough::default(),
-        }
+        Self { name: name.into(), script: script.into(), ..Self::default() }
     }
 }
 
@@ -119,7 +109,7 @@ impl Checker<'_> {
         self.shown(get("name"), path.key("name"));
         let needs = get("needs");
         let edges = needs.map(|node| self.needs(n, node, path.key("needs"))).unwrap_or_default();
-        let labels = get("labels").map(|node| self.labels(node, path.key("labels")));
+        let labels = get("labels").map(|node| self.labels(node, path.key("labels"))).unwrap_or_default();
         let retry = self.retry(entries, path);
         let limits = self.time_limits(entries, path);
         let outputs_from = get("outputs_from").map(|node| self.outputs_from(node, path.key("outputs_from")));
@@ -127,9 +117,10 @@ impl Checker<'_> {
         let env = over(workflow_env, own.unwrap_or_default());
         let set: Vec<_> =
             env.iter().map(|(name, _)| (name.as_str(), "`env`")).chain(set_by_steps(get("steps"))).collect();
-        let secrets = get("secrets").map(|node| self.secrets(node, path.key("secrets"), &set));
+        let secrets = get("secrets").map(|node| self.secrets(node, path.key("secrets"), &set)).unwrap_or_default();
+        self.pool(&labels, &secrets, entry.key_at, path);
         let script = self.script(entry, entries, path);
-        let metadata = self.kept(get("metadata"), path.key("metadata"));
+        let metadata = self.passthrough(get("metadata"), path.key("metadata"));
         let size: usize = env.iter().map(|(name, value)| name.len() + value.weight()).sum();
         let script = script.filter(|script| self.command_fits(script.len() + size, entry.key_at, path));
         let job = id.zip(script).map(|(id, script)| JobDefinition {
@@ -137,8 +128,8 @@ impl Checker<'_> {
             needs: edges.iter().map(|edge| edge.to).collect(),
             settings: JobSettings {
                 env,
-                labels: labels.unwrap_or_default(),
-                secrets: secrets.unwrap_or_default(),
+                labels,
+                secrets,
                 retry,
                 limits,
                 outputs_from: outputs_from.unwrap_or_default(),
@@ -216,7 +207,7 @@ fn about_label(text: &str, error: &BadLabel) -> String {
     let text = text.trim();
     if text.len() > limits::LABEL {
         return format!(
-            "the label {} is {} bytes long; at most {} are allowed",
+            "the label {} is {} bytes long; at most {} are allowed (limit LABEL)",
             quote(text),
             text.len(),
             limits::LABEL

@@ -65,10 +65,7 @@ use self::report::Report;
 /// Every problem there is, in the order of the file; of very many the first thousand, and a last one that counts the
 /// rest.
 pub fn from_yaml(text: &str) -> Result<Definition, Vec<Problem>> {
-    check_size(text)?;
-    let (root, report) = yaml::read(text);
-    let (root, report) = whole(root, report)?;
-    definition::check(&root, report)
+    read(text, yaml::read, definition::check)
 }
 
 /// Reads a body in JSON: `jobs` is a list of jobs as clients send them, or an object as in [`from_yaml`].
@@ -77,19 +74,42 @@ pub fn from_yaml(text: &str) -> Result<Definition, Vec<Problem>> {
 ///
 /// As for [`from_yaml`]; for the list, problems have paths and no positions.
 pub fn from_json(text: &str) -> Result<Definition, Vec<Problem>> {
-    check_size(text)?;
-    let (root, report) = json::read(text);
-    let (root, report) = whole(root, report)?;
-    if list::is_list_form(&root) { list::check(&root, report) } else { definition::check(&root, report) }
+    read(text, json::read, |root, report| {
+        if list::is_list_form(root) { list::check(root, report) } else { definition::check(root, report) }
+    })
 }
 
-fn check_size(text: &str) -> Result<(), Vec<Problem>> {
-    if text.len() <= limits::DEFINITION {
+fn read(
+    text: &str,
+    parse: impl FnOnce(&str) -> (Option<Node>, Report),
+    check: impl FnOnce(&Node, Report) -> Result<Definition, Vec<Problem>>,
+) -> Result<Definition, Vec<Problem>> {
+    check_size(text.len() as u64)?;
+    // Some editors write a byte order mark.
+    let without_mark = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let (root, report) = parse(without_mark);
+    let mut result = whole(root, report).and_then(|(root, report)| check(&root, report));
+    let problems = match &mut result {
+        Ok(definition) => &mut definition.notes,
+        Err(problems) => problems,
+    };
+    for at in problems.iter_mut().filter_map(|problem| problem.at.as_mut()) {
+        at.offset += text.len() - without_mark.len();
+    }
+    result
+}
+
+/// Refuses a definition of more than [`limits::DEFINITION`] bytes.
+///
+/// # Errors
+///
+/// A problem that says the size.
+pub fn check_size(bytes: u64) -> Result<(), Vec<Problem>> {
+    if bytes <= limits::DEFINITION as u64 {
         return Ok(());
     }
     let message = format!(
-        "the definition is {} bytes; at most {} are allowed. Put long scripts in files that the jobs run",
-        text.len(),
+        "the definition is {bytes} bytes; at most {} are allowed (limit DEFINITION). Put long scripts in files that the jobs run",
         limits::DEFINITION
     );
     Err(vec![Problem { code: "too_large", message, path: String::new(), at: None }])

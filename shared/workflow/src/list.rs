@@ -83,7 +83,7 @@ impl<'a> Checker<'a> {
         let name = self.required(entries, "name", node, path);
         let command = self.required(entries, "command", node, path);
         if let Some(command) = command {
-            self.no_nul(command, node, path.key("command"));
+            self.no_nul(command, node.at, path.key("command"));
             self.warn_if_long(command, node.at, path.key("command"));
         }
         let needs = given(entries, "depends_on").filter(|node| self.is_list(node, path.key("depends_on")));
@@ -92,10 +92,12 @@ impl<'a> Checker<'a> {
         let labels = labels.map(|node| self.labels(node, path.key("required_labels"))).unwrap_or_default();
         let secrets = given(entries, "secrets").filter(|node| self.is_list(node, path.key("secrets")));
         let secrets = secrets.map(|node| self.secrets(node, path.key("secrets"), &[])).unwrap_or_default();
+        self.pool(&labels, &secrets, node.at, path);
         let retries = given(entries, "max_retries").map(|node| self.retry_count(node, path.key("max_retries")));
         self.shown(given(entries, "name"), path.key("name"));
-        let mut kept = |key| self.kept(given(entries, key), path.key(key));
-        let [metadata, ports, children, collapsed] = ["metadata", "ports", "children", "collapsed"].map(&mut kept);
+        let mut passthrough = |key| self.passthrough(given(entries, key), path.key(key));
+        let [metadata, ports, children, collapsed] =
+            ["metadata", "ports", "children", "collapsed"].map(&mut passthrough);
         let command = command.filter(|command| self.command_fits(command.len(), node.at, path.key("command")));
         let job = id.zip(name).zip(command).map(|((id, name), command)| JobDefinition {
             id,

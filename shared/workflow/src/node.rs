@@ -48,7 +48,7 @@ impl Node {
         matches!(&self.kind, Kind::Scalar { text, plain: true } if is_null(text))
     }
 
-    /// What stands there, for a message that says what was expected instead.
+    /// Describes the node, for a message about an expected other one.
     pub fn describe(&self) -> String {
         match &self.kind {
             Kind::List(_) => "a list".into(),

@@ -16,9 +16,9 @@ const PATH: usize = 300;
 #[derive(Default)]
 pub(super) struct Report {
     problems: Vec<Problem>,
-    /// How many were found and aren't kept: a hundred thousand of them would take a function's memory.
+    /// The number of problems that are not stored: a hundred thousand would take the memory of a function.
     dropped: usize,
-    /// Say only the path, for a body that no person wrote.
+    /// Report paths without positions, for a body that a program wrote.
     paths_only: bool,
 }
 

@@ -8,7 +8,10 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
-use super::keys::{Form, Key, Level};
+use super::keys::{Form, Key, Level, WORKER_VARIABLES};
+
+/// The pattern of a text without a NUL.
+const NO_NUL: &str = r"^[^\u0000]*$";
 
 /// The JSON Schema of the file that people write, as an editor reads it.
 #[must_use]
@@ -77,7 +80,7 @@ impl Style {
     fn form(self, form: Form) -> Value {
         match form {
             Form::Shown => {
-                let mut schema = self.text(json!({ "type": "string" }));
+                let mut schema = self.text(json!({ "type": "string", "pattern": NO_NUL }));
                 schema["maxLength"] = limits::NAME.into();
                 schema
             }
@@ -98,7 +101,7 @@ impl Style {
                 self.list(&name, &json!({ "uniqueItems": true, "maxItems": limits::SECRETS_PER_JOB }))
             }
             Form::Script => self.text(json!({ "type": "string", "pattern": r"^[^\u0000]*[^\u0000\s][^\u0000]*$" })),
-            Form::Command => self.text(json!({ "type": "string", "pattern": r"^[^\u0000]*$" })),
+            Form::Command => self.text(json!({ "type": "string", "pattern": NO_NUL })),
             Form::Steps => {
                 json!({ "type": "array", "minItems": 1, "maxItems": limits::STEPS, "items": self.level(Level::Step) })
             }
@@ -150,20 +153,20 @@ impl Style {
     fn env(self, references: bool) -> Value {
         let text = json!({
             "type": ["string", "number", "boolean", "null"],
-            "pattern": r"^[^\u0000]*$",
+            "pattern": NO_NUL,
             "maxLength": limits::ENV_VALUE,
         });
         let value = if references { json!({ "anyOf": [text, self.level(Level::Reference)] }) } else { text };
         json!({
             "type": "object",
             "maxProperties": limits::ENV,
-            "propertyNames": { "pattern": "^[A-Za-z_][A-Za-z0-9_]*$" },
+            "propertyNames": { "pattern": "^[A-Za-z_][A-Za-z0-9_]*$", "not": { "enum": WORKER_VARIABLES } },
             "additionalProperties": value,
         })
     }
 }
 
-/// What keys of one mapping say about one another.
+/// Rules between several keys of one mapping.
 fn rules_between_keys(level: Level, schema: &mut Value) {
     match level {
         Level::Job => merge(

@@ -27,7 +27,7 @@ pub(super) struct Step {
 }
 
 impl Step {
-    /// Bytes of what is written in it.
+    /// Bytes of its texts.
     pub fn size(&self) -> usize {
         self.title.len() + self.run.len() + self.env.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>()
     }
@@ -63,7 +63,7 @@ mod tests {
 
     use super::*;
 
-    /// What the script printed and how it ended, by the system's `sh` and by bash in its place.
+    /// The output and the exit code of the script, run by the system's `sh` and by bash.
     fn run(script: &str) -> (String, Option<i32>) {
         let shells: &[&[&str]] = &[&["sh"], &["bash", "--posix"]];
         let results: Vec<_> = shells

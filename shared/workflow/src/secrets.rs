@@ -5,30 +5,14 @@ use std::collections::BTreeSet;
 use protocol::{SecretName, limits};
 
 use super::checker::Checker;
-use super::keys;
+use super::keys::{self, WORKER_VARIABLES};
 use super::node::{Entry, Kind, Node, Path};
 use super::report::quote;
 
-/// Variables that the worker sets itself, or that decide how a job's shell runs.
-const RESERVED: [&str; 15] = [
-    "WORKFLOW_ID",
-    "JOB_ID",
-    "JOB_ATTEMPT",
-    "JOB_DIR",
-    "WORKER_SLOT",
-    "UPSTREAM_OUTPUTS",
-    "WORKFLOW_OUTPUT",
-    "PATH",
-    "HOME",
-    "PWD",
-    "IFS",
-    "ENV",
-    "BASH_ENV",
-    "LD_PRELOAD",
-    "LD_LIBRARY_PATH",
-];
+/// Variables, besides those that the worker sets, that decide how a job's shell runs.
+const RESERVED: [&str; 8] = ["PATH", "HOME", "PWD", "IFS", "ENV", "BASH_ENV", "LD_PRELOAD", "LD_LIBRARY_PATH"];
 
-/// Who sets a variable otherwise.
+/// A variable that the job has anyway, and what sets it.
 pub(super) type Setter<'a> = (&'a str, &'static str);
 
 impl Checker<'_> {
@@ -56,7 +40,8 @@ impl Checker<'_> {
             }
         }
         if count > limits::SECRETS_PER_JOB {
-            let message = format!("{count} secrets; a job may name {}", limits::SECRETS_PER_JOB);
+            let message =
+                format!("{count} secrets; a job may name {} (limit SECRETS_PER_JOB)", limits::SECRETS_PER_JOB);
             self.report.add("too_many_secrets", node.at, path, message);
         }
         names
@@ -64,14 +49,14 @@ impl Checker<'_> {
 }
 
 fn taken(name: &str, set: &[Setter<'_>]) -> Option<String> {
-    if RESERVED.contains(&name) {
+    if RESERVED.contains(&name) || WORKER_VARIABLES.contains(&name) {
         return Some(format!("{} is a variable that every job has already; call the secret otherwise", quote(name)));
     }
     let (_, by) = set.iter().find(|(other, _)| *other == name)?;
     Some(format!("{} is a secret and is set by {by} too; remove it from one of them", quote(name)))
 }
 
-/// The variables that the steps of a job set, right or wrong.
+/// The variables that the steps of a job set, valid or not.
 pub(super) fn set_by_steps(steps: Option<&Node>) -> impl Iterator<Item = Setter<'_>> {
     let steps = steps.map_or(&[] as &[Node], |node| match &node.kind {
         Kind::List(steps) => steps,

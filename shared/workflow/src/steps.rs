@@ -2,10 +2,8 @@
 
 use std::collections::HashSet;
 
-use protocol::limits;
-
 use super::advice::check_keys;
-use super::checker::Checker;
+use super::checker::{Checker, limit};
 use super::env::EnvValue;
 use super::keys::{self, Level};
 use super::node::{Entry, Kind, Node, Path};
@@ -45,7 +43,7 @@ impl Checker<'_> {
             return None;
         }
         let text = self.text(node, path, "a command")?;
-        self.no_nul(text, node, path);
+        self.no_nul(text, node.at, path);
         Some(text)
     }
 
@@ -57,13 +55,13 @@ impl Checker<'_> {
         if items.is_empty() {
             self.report.add("no_steps", node.at, path, "`steps` is empty; write `- run: <command>`");
         }
-        self.at_most(items.len(), limits::STEPS, "steps", node.at, path);
+        self.at_most(items.len(), limit!(STEPS), "steps", node.at, path);
         let mut ids = HashSet::new();
         let steps: Vec<_> = (0..).zip(items).map(|(n, item)| self.step(n, item, path.index(n), &mut ids)).collect();
         let steps: Vec<Step> = steps.into_iter().collect::<Option<_>>()?;
-        // Quoting makes more of it, so what is too long as it stands isn't even put together.
+        // Quoting makes the text longer, so a text that is too long already is not quoted.
         let size = steps.iter().map(Step::size).sum();
-        self.no_longer_than(limits::COMMAND, size, node.at, path).then(|| script::steps(&steps))
+        self.no_longer_than(limit!(COMMAND), size, node.at, path).then(|| script::steps(&steps))
     }
 
     fn step<'n>(&mut self, n: usize, node: &'n Node, path: Path<'_>, ids: &mut HashSet<&'n str>) -> Option<Step> {

@@ -46,7 +46,7 @@ fn take(builder: &mut Builder, event: Event<'_>, span: &Span) -> Result<(), Stop
     match event {
         Event::Scalar(text, style, anchor, tag) => {
             let plain = style == ScalarStyle::Plain && !tag.is_some_and(|tag| is_text(&tag));
-            // The parser says `~` where nothing is written.
+            // The parser's text of a missing value is `~`.
             let written = if style == ScalarStyle::Plain && at.len == 0 { String::new() } else { text.into_owned() };
             builder.scalar(written, plain, anchor, at)
         }
@@ -81,7 +81,7 @@ fn marker(marker: &Marker) -> Position {
     Position { line: marker.line(), column: marker.col() + 1, offset: marker.byte_offset().unwrap_or(0), len: 0 }
 }
 
-/// A syntax error is reported alone: what was read up to it says little about the rest.
+/// A syntax error is reported alone, since the text after it can't be read.
 fn syntax(text: &str, error: &ScanError) -> Report {
     let mut report = Report::default();
     let mut at = marker(error.marker());
@@ -102,19 +102,19 @@ fn is_tab(kind: &ErrorKind) -> bool {
     matches!(kind, TabAtBlockScalarStart | TabInBlockIndentation | TabInIndentation | TabInPlainScalar | TabNotAllowed)
 }
 
-/// The parser stops where the text before the tab begins.
+/// Moves the position to the tab: the parser stops before it. Of successive lines that begin with tabs the first is named,
+/// since the parser may have read it as a part of the value before.
 fn skip_to_tab(text: &str, at: &mut Position) {
-    let mut offset = at.offset;
-    for (n, line) in text.get(at.offset..).unwrap_or_default().split_inclusive('\n').enumerate() {
-        let indent = line.len() - line.trim_start_matches([' ', '\t']).len();
-        if let Some(tab) = line[..indent].find('\t') {
-            at.column = if n == 0 { at.column + tab } else { tab + 1 };
-            at.offset = offset + tab;
-            at.line += n;
-            return;
-        }
-        offset += line.len();
-    }
+    let lines: Vec<&str> = text.split_inclusive('\n').collect();
+    let tab_of = |n: usize| {
+        let line = lines.get(n)?;
+        line[..line.len() - line.trim_start_matches([' ', '\t']).len()].find('\t')
+    };
+    let Some(found) = [at.line - 1, at.line].into_iter().find(|&n| tab_of(n).is_some()) else { return };
+    let after = lines[..found].iter().rposition(|line| !line.starts_with('\t')).map_or(0, |n| n + 1);
+    let tab = tab_of(after).unwrap_or_default();
+    let offset = lines[..after].iter().map(|line| line.len()).sum::<usize>() + tab;
+    *at = Position { line: after + 1, column: tab + 1, offset, len: 0 };
 }
 
 fn explain(kind: &ErrorKind) -> String {
@@ -125,6 +125,9 @@ fn explain(kind: &ErrorKind) -> String {
             "a `:` can't stand here; put a text that contains `: ` in quotes, and check the indentation".into()
         }
         ErrorKind::UnclosedQuotedScalar => "the quote that begins here isn't closed".into(),
+        ErrorKind::UnexpectedCharacter { character } if character.is_control() => {
+            format!("the character {} is not allowed here; remove it", quote(&character.to_string()))
+        }
         ErrorKind::UnexpectedCharacter { character } => {
             format!("a text can't begin with {}; put it in quotes", quote(&character.to_string()))
         }

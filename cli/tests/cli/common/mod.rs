@@ -137,6 +137,8 @@ pub fn wfg(args: &[&str]) -> Command {
         .env_remove("WFG_TOKEN")
         .env_remove("WFG_SECRETS_FILE")
         .env_remove("NO_COLOR")
+        .env_remove("CLICOLOR_FORCE")
+        .env_remove("RUST_LOG")
         .kill_on_drop(true);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command

@@ -202,3 +202,87 @@ fn no_definition_costs_more_than_a_moment() {
         assert!(size < 2_000_000, "{what}: {size} bytes of problems");
     }
 }
+
+#[test]
+fn limits_are_named_with_their_line_and_column() {
+    let found = |text: &str| problems(text).iter().map(ToString::to_string).collect::<Vec<_>>();
+    let long = "x".repeat(limits::NAME + 1);
+    let too_long = |at: &str| format!("{at}: it is 1001 bytes; at most 1000 are allowed (limit NAME)");
+    assert_eq!(found(&format!("name: {long}\njobs: {{a: {{run: x}}}}\n")), [too_long("1:7")]);
+    assert_eq!(found(&format!("on: {long}\njobs: {{a: {{run: x}}}}\n")), [too_long("1:5")]);
+    assert_eq!(found(&format!("on: {{{long}: x}}\njobs: {{a: {{run: x}}}}\n")), [too_long("1:5")]);
+    let list = vec!["push"; 200].join(", ");
+    let message = "1:5: it is 1198 bytes; at most 1000 are allowed (limit NAME)";
+    assert_eq!(found(&format!("on: [{list}]\njobs: {{a: {{run: x}}}}\n")), [message]);
+    let pools =
+        |count: usize| "jobs:\n".to_owned() + &repeat(count, |n| format!("  j{n}: {{labels: [l{n}], run: x}}\n"));
+    assert_eq!(yaml(&pools(limits::POOLS_PER_WORKFLOW)).jobs.len(), limits::POOLS_PER_WORKFLOW);
+    assert_eq!(
+        found(&pools(limits::POOLS_PER_WORKFLOW + 1)),
+        [
+            "1002:3: with this job the workflow has over 1000 distinct sets of labels and secrets (limit POOLS_PER_WORKFLOW); use fewer"
+        ]
+    );
+}
+
+#[test]
+fn a_nul_is_refused_wherever_people_write_text() {
+    for (line, at) in [
+        (r#"name: "a\0""#, (1, 7)),
+        (r#"on: "a\0""#, (1, 5)),
+        (r#"on: [x, "a\0"]"#, (1, 5)),
+        (r#"env: {A: "a\0"}"#, (1, 10)),
+    ] {
+        let problem = &problems(&format!("{line}\njobs: {{a: {{run: x}}}}\n"))[0];
+        assert_eq!((problem.code, problem.at.map(|at| (at.line, at.column))), ("bad_character", Some(at)), "{line}");
+    }
+    for keys in
+        [r#"run: "a\0""#, r#"run: x, name: "a\0""#, r#"steps: [{run: "a\0"}]"#, r#"steps: [{run: x, name: "a\0"}]"#]
+    {
+        assert_eq!(problems(&format!("jobs: {{a: {{{keys}}}}}\n"))[0].code, "bad_character", "{keys}");
+    }
+    let listed = |key: &str| {
+        let text = r#"{"name": "n", "jobs": [{"id": "i", "name": "j", "command": "c"}]}"#;
+        from_json(&text.replace(&format!("\"{key}\""), &format!("\"{key}\\u0000\""))).expect_err(key)[0].code
+    };
+    assert_eq!(["n", "j", "c"].map(listed), ["bad_character"; 3]);
+}
+
+#[test]
+fn a_variable_that_the_worker_sets_is_refused_in_every_env() {
+    for (text, at) in [
+        ("env: {JOB_ID: mine}\njobs: {a: {run: x}}\n", (1, 7)),
+        ("jobs: {a: {run: x, env: {WORKFLOW_ID: mine}}}\n", (1, 26)),
+        ("jobs: {a: {steps: [{run: x, env: {JOB_DIR: mine}}]}}\n", (1, 35)),
+    ] {
+        let problem = &problems(text)[0];
+        assert_eq!(
+            (problem.code, problem.at.map(|at| (at.line, at.column))),
+            ("reserved_env_name", Some(at)),
+            "{text}"
+        );
+        assert!(problem.message.ends_with("is set by the worker; choose another name"), "{problem}");
+    }
+    assert!(from_yaml("env: {PATH: /opt/bin}\njobs: {a: {run: x}}\n").is_ok());
+    assert_eq!(problems("jobs: {a: {run: x, secrets: [JOB_ID]}}\n")[0].code, "secret_is_set");
+}
+
+#[test]
+fn a_byte_order_mark_is_skipped() {
+    assert!(from_yaml("\u{feff}jobs: {a: {run: x}}\n").is_ok());
+    assert!(from_json("\u{feff}{\"jobs\": {\"a\": {\"run\": \"x\"}}}").is_ok());
+}
+
+#[test]
+fn of_lines_that_are_indented_with_tabs_the_first_is_named() {
+    for (text, line) in [
+        ("jobs:\n\ta:\n\t\trun: x\n", 2),
+        ("jobs:\n  a:\n\t\trun: x\n\t\tneeds: b\n", 3),
+        ("jobs:\n  a:\n    run: x\n\tneeds: b\n\tlabels: c\n", 4),
+        ("name: x\njobs:\n  a:\n    run: |\n      x\n\t\ty\n\t\tz\n", 6),
+    ] {
+        let problem = &problems(text)[0];
+        assert_eq!(problem.at.map(|at| at.line), Some(line), "{text:?}: {problem}");
+        assert!(problem.message.contains("tab"), "{problem}");
+    }
+}

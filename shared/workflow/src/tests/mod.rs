@@ -108,7 +108,7 @@ fn every_problem_is_reported_at_once_in_order_with_line_and_column() {
 }
 
 #[test]
-fn a_problem_says_what_is_wrong_where_and_what_to_write() {
+fn a_problem_has_a_position_and_advice() {
     let said: Vec<String> = problems(BROKEN).iter().map(|p| format!("{} {}: {}", p.code, p.path, p.message)).collect();
     for expected in [
         "unknown_need jobs.build.needs: there is no job `tset`; did you mean `test`?",
@@ -244,7 +244,7 @@ fn a_secret_that_an_env_sets_too_is_refused_by_name() {
 }
 
 #[test]
-fn keys_from_elsewhere_are_told_what_to_write_instead() {
+fn keys_of_other_systems_get_advice() {
     let advice = |key: &str| problems(&format!("jobs: {{a: {{run: x, {key}: y}}}}"))[0].message.clone();
     for (key, word) in [
         ("runs-on", "`labels`"),
@@ -303,7 +303,7 @@ fn times_are_seconds_or_have_a_unit_and_are_within_fourteen_days() {
 }
 
 #[test]
-fn a_retry_says_how_often_by_cause_and_after_what_delay() {
+fn a_retry_has_budgets_by_cause_and_a_delay() {
     let retry = |text: &str| yaml(&format!("jobs: {{a: {{run: x, retry: {{{text}}}}}}}")).jobs[0].settings.retry;
     let budgets = Budgets { lost: Some(5), timeout: Some(1) };
     assert_eq!(retry("max: 2, lost: 5, timeout: 1"), Retry { max: 2, budgets, backoff: Backoff::None });
@@ -344,7 +344,7 @@ fn retries_are_a_whole_number_up_to_the_limit_in_either_form() {
 }
 
 #[test]
-fn every_wrong_type_is_told_what_is_there() {
+fn every_wrong_type_is_described() {
     let said = |text: &str| problems(text)[0].message.clone();
     assert!(said("- a").contains("here is a list"));
     assert!(said("just text").contains("here is the text `just text`"));
@@ -387,7 +387,7 @@ fn a_file_that_is_no_definition_is_refused_by_the_right_name() {
 }
 
 #[test]
-fn a_syntax_error_says_where() {
+fn a_syntax_error_has_a_position() {
     let problem = &problems("jobs:\n  a:\n    run: x\n\tneeds: b\n")[0];
     assert_eq!(problem.at.map(|at| (at.line, at.column)), Some((4, 1)), "{problem:?}");
     assert!(problem.message.contains("tab"), "{problem}");
@@ -401,7 +401,7 @@ fn the_order_keeps_the_files_order_among_the_ready() {
 }
 
 #[test]
-fn metadata_is_kept_as_data() {
+fn metadata_is_stored_as_data() {
     let definition = yaml("jobs: {a: {run: x, metadata: {n: 5, f: 1.5, t: '5', b: true, z: ~, l: [007, 0x1]}}}");
     let kept = json!({"n": 5, "f": 1.5, "t": "5", "b": true, "z": null, "l": ["007", "0x1"]});
     assert_eq!(definition.jobs[0].settings.passthrough.metadata, kept);
