@@ -38,6 +38,7 @@ fn word(cause: Cause) -> &'static str {
         Cause::Lost => "lost",
         Cause::Timeout => "timed out",
         Cause::QueueTimeout => "not taken in time",
+        Cause::Returned => "given back",
     }
 }
 

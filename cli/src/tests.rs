@@ -65,6 +65,7 @@ pub fn job(id: &str, status: Status) -> Job {
         secrets: BTreeSet::new(),
         max_retries: 0,
         attempt: 0,
+        returned: 0,
         attempts: Vec::new(),
         duration_secs: None,
         started_at: None,
@@ -114,7 +115,16 @@ pub fn tried(job: Job, attempts: std::ops::Range<u32>) -> Job {
 
 /// Since twelve seconds.
 pub fn waits(reason: WaitReason) -> WaitingFor {
-    WaitingFor { reason, since_ms: before(12), needs: None, missing: None, nearest: None, busy: None, until_ms: None }
+    WaitingFor {
+        reason,
+        since_ms: before(12),
+        needs: None,
+        missing: None,
+        nearest: None,
+        busy: None,
+        until_ms: None,
+        paused: Vec::new(),
+    }
 }
 
 pub fn workflow(status: Status, jobs: Vec<Job>) -> Workflow {
@@ -139,6 +149,7 @@ pub fn worker(id: &str, has: &str, current_job: Option<&str>) -> WorkerInfo {
         registered_at_ms: before(7200),
         last_heartbeat_ms: before(5),
         current_job: current_job.map(job_id),
+        paused: None,
         status: if current_job.is_some() { WorkerStatus::Busy } else { WorkerStatus::Idle },
     }
 }

@@ -27,8 +27,8 @@ pub(crate) async fn record_token<P: Ports>(engine: &Engine<P>, route: &Route, su
     }
 }
 
-/// Records a request that failed, if it was refused for want of permission, or if it may have changed something although the
-/// store didn't answer.
+/// Records a request that failed, if it was refused for want of permission or of a lease, or if it may have changed
+/// something although the store didn't answer.
 pub(crate) async fn record_failure<P: Ports>(engine: &Engine<P>, route: &Route, params: &Params, error: &ApiError) {
     let action = match route.audit {
         _ if error.is_refusal() => AuditAction::Refused,
@@ -40,9 +40,14 @@ pub(crate) async fn record_failure<P: Ports>(engine: &Engine<P>, route: &Route, 
     // Control characters would take six bytes each in a list of entries.
     let mut reason = error.message.replace(char::is_control, " ");
     reason.truncate(reason.floor_char_boundary(REASON));
+    let reported = match of("lease_id") {
+        Some(lease) => engine.reports().subject_of(lease).await,
+        None => None,
+    };
+    let (workflow, job) = reported.unzip();
     let entry = AuditEntry {
-        workflow: route.workflow_variable().and_then(of).and_then(|id| id.parse().ok()),
-        job: of("job_id").and_then(|id| id.parse().ok()),
+        workflow: workflow.or_else(|| route.workflow_variable().and_then(of).and_then(|id| id.parse().ok())),
+        job: job.or_else(|| of("job_id").and_then(|id| id.parse().ok())),
         subject: of("name").and_then(|name| name.parse().ok()),
         reason: Some(reason),
         ..entry(engine, route, action)

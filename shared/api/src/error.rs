@@ -64,9 +64,9 @@ impl ApiError {
         Self::new(StatusCode::URI_TOO_LONG, "url_too_long", message)
     }
 
-    /// Whether the caller lacks the permission.
+    /// Whether the caller lacks the permission, or the lease that it reports under.
     pub(crate) fn is_refusal(&self) -> bool {
-        matches!(self.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
+        matches!(self.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) || LEASE_CODES.contains(&self.code)
     }
 
     /// The response.
@@ -122,6 +122,7 @@ impl From<EngineError> for ApiError {
             EngineError::Labels(_) => of(StatusCode::UNPROCESSABLE_ENTITY, "invalid_labels"),
             EngineError::BadToken => of(StatusCode::UNAUTHORIZED, "unauthorized"),
             EngineError::LabelsNotAllowed { .. } => of(StatusCode::FORBIDDEN, "label_not_allowed"),
+            EngineError::WorkerTaken(_) => of(StatusCode::FORBIDDEN, "worker_taken"),
             EngineError::SecretNotAllowed(_) => of(StatusCode::FORBIDDEN, "secret_not_allowed"),
             EngineError::TokenExists(_) => of(StatusCode::CONFLICT, "token_exists"),
             EngineError::NoToken(_) => of(StatusCode::NOT_FOUND, "no_such_token"),
@@ -142,11 +143,15 @@ impl From<EngineError> for ApiError {
     }
 }
 
+/// The codes of reports that are refused.
+const LEASE_CODES: [&str; 3] = ["cancelled", "already_reported", "lease_lost"];
+
 fn lease_code(why: LeaseLost) -> &'static str {
+    let [cancelled, already_reported, lease_lost] = LEASE_CODES;
     match why {
-        LeaseLost::Cancelled => "cancelled",
-        LeaseLost::Reported => "already_reported",
-        _ => "lease_lost",
+        LeaseLost::Cancelled => cancelled,
+        LeaseLost::Reported => already_reported,
+        _ => lease_lost,
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use aws_sdk_sqs::operation::create_queue::CreateQueueError;
 use aws_sdk_sqs::types::QueueAttributeName;
-use engine::ports::{Consistency, Pool, PoolQueue, Stored, WORKER_KEPT, WorkerRecord, WorkerRegistry};
+use engine::ports::{Consistency, Pool, PoolQueue, Stored, WORKER_KEPT, WORKER_LISTED, WorkerRecord, WorkerRegistry};
 use futures::future::try_join_all;
 use protocol::{Millis, WorkerId, limits};
 
@@ -110,8 +110,10 @@ impl WorkerRegistry for Aws {
         self.jobs.get(keys::worker(id), Consistency::Strong).await?.map(from_item).transpose()
     }
 
-    async fn workers(&self, _now: Millis) -> Stored<Vec<WorkerRecord>> {
-        self.jobs.query_all(Query::of(keys::WORKERS)).await?.into_iter().map(from_item).collect()
+    async fn workers(&self, now: Millis) -> Stored<Vec<WorkerRecord>> {
+        let workers: Stored<Vec<WorkerRecord>> =
+            self.jobs.query_all(Query::of(keys::WORKERS)).await?.into_iter().map(from_item).collect();
+        Ok(workers?.into_iter().filter(|worker| worker.last_seen > now - WORKER_LISTED).collect())
     }
 
     async fn remove_worker(&self, id: &WorkerId) -> Stored<()> {

@@ -8,7 +8,7 @@ use engine::ids::{Fence, JobKey, PoolId, RunKey};
 use engine::job::{Change, End, JobUpdate, LeaseRecord, Precondition};
 use engine::ports::Stored;
 use engine::run::{MAX_TIMER_DELAY, RunUpdate};
-use protocol::Millis;
+use protocol::{Millis, WorkerId, limits};
 
 use crate::item::{expires_on, number, string, value};
 use crate::keys;
@@ -105,6 +105,15 @@ impl Expression {
         self.when(|e| format!("attribute_not_exists({})", e.name(attribute)))
     }
 
+    /// This worker did not give the job back after that time.
+    fn when_not_returned_by(self, worker: &WorkerId, since: Millis) -> Self {
+        self.when(|e| {
+            let (by, at) = (e.name("returned.worker"), e.name("returned.at"));
+            let (worker, since) = (e.value(string(worker.as_str())), e.value(number(since.0)));
+            format!("(attribute_not_exists({by}) OR {by} <> {worker} OR {at} <= {since})")
+        })
+    }
+
     fn when_absent_or_later(self, attribute: &str, than: Millis) -> Self {
         self.when(|e| {
             let (name, than) = (e.name(attribute), e.value(number(than.0)));
@@ -155,9 +164,10 @@ fn precondition(expect: &Precondition) -> Expression {
         Precondition::Waiting => status("waiting"),
         Precondition::WaitingOnlyOn(need) => status("waiting").when_is("waiting_on", "=", set_of(*need)),
         Precondition::WaitingOnNothing => status("waiting").when_absent("waiting_on"),
-        Precondition::Ready { pool, by } => {
+        Precondition::Ready { pool, by, worker } => {
             let e = status("ready").when_is("pool", "=", string(pool.as_str()));
-            e.when_is("at", "<=", number(by.0)).when_absent_or_later("until", *by)
+            let e = e.when_is("at", "<=", number(by.0)).when_absent_or_later("until", *by);
+            e.when_not_returned_by(worker, *by - limits::RETURN_PAUSE)
         }
         Precondition::HeldLive { fence, now } => until(held(fence), ">", *now),
         Precondition::HeldLiveUntil { fence, now, until: latest } => {
@@ -189,13 +199,14 @@ fn change(key: &JobKey, update: &JobUpdate, shards: u32, e: Expression) -> Store
         }
         Change::Start(lease) => start(e, lease)?.remove(&INDEX),
         Change::Renew { until } => e.set("lease.until", number(until.0)),
-        Change::Retry { pool, at, until, attempt, used, last_report, error, failed } => {
+        Change::Retry { pool, at, until, attempt, used, last_report, error, failed, returned } => {
             into_ready_list(e, pool, *at, *until)
                 .set("attempt", number(*attempt))
                 .set("used", value(used)?)
                 .set("last_report", value(last_report)?)
                 .set("error", string(error))
                 .set("failed", value(failed)?)
+                .set_or_remove("returned", returned.as_ref().map(value).transpose()?)
                 .remove(&["lease"])
         }
         Change::End(end) => ended(e, end)?,
@@ -232,9 +243,10 @@ pub(crate) fn control(run: &RunKey, update: RunUpdate) -> Expression {
     let active = |e: Expression| e.when_one_of("state", &["open", "cancelling"]);
     let timer = |e: Expression, due: Millis| e.set("timer", number(due.0)).set("index_sk", listed(due));
     match update {
-        RunUpdate::Open { at } => timer(e.when_is("state", "=", string("new")), at + MAX_TIMER_DELAY)
+        RunUpdate::Open { at, opener } => timer(e.when_is("state", "=", string("new")), at + MAX_TIMER_DELAY)
             .set("state", string("open"))
             .set("opened_at", number(at.0))
+            .set("opener", number(opener))
             .set("index_pk", string(keys::OPEN)),
         RunUpdate::Cancel { at } => e
             .when_one_of("state", &["new", "open"])

@@ -153,6 +153,7 @@ fn commit() -> Commit {
         failed: false,
         cancelled: false,
         opened_at: None,
+        opener: None,
         timer: Timer::Off,
     };
     let idempotency = Idempotency {

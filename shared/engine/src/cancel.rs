@@ -8,6 +8,9 @@ use crate::messages::{BatchKind, BatchTask};
 use crate::ports::{Consistency, Dispatcher, JobStore, RunStore};
 use crate::run::{RunState, RunUpdate};
 
+/// Attempts to queue the deletion of a run's records.
+const DELETE_TRIES: usize = 3;
+
 impl<P: RunStore + JobStore + Dispatcher> Runs<'_, P> {
     /// Cancels a workflow's current run. After the response, no job of the run starts and no report is accepted. A
     /// batch task marks the remaining jobs as cancelled. A run that has ended stays as it is.
@@ -47,7 +50,19 @@ impl<P: RunStore + JobStore + Dispatcher> Runs<'_, P> {
                 return Ok(());
             }
         }
-        let kind = BatchKind::Delete { jobs: control.jobs };
-        self.engine.timers().ask_for(BatchTask { run: workflow.run, kind, from: 0 }).await
+        self.delete_records(BatchTask { run: workflow.run, kind: BatchKind::Delete { jobs: control.jobs }, from: 0 })
+            .await;
+        Ok(())
+    }
+
+    /// Queues the batch task that deletes a run's records. The workflow is deleted even if this fails: then the records
+    /// remain until they expire.
+    async fn delete_records(self, batch: BatchTask) {
+        for tried in 1..=DELETE_TRIES {
+            match self.engine.ports.send_batch(batch.clone()).await {
+                Ok(()) => return,
+                Err(error) => tracing::warn!(run = %batch.run, %error, tried, "records of a deleted run remain"),
+            }
+        }
     }
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::future::try_join_all;
 use protocol::requests::{Claim, FEATURE_OUTPUTS_URL, FEATURE_SECRETS};
-use protocol::wire::{Backoff, Cause, Claimed, Lease, QueuedJob, RetryPolicy};
-use protocol::{JobId, LabelSet, Millis, Outputs, Secrets, WorkerId, limits};
+use protocol::wire::{Backoff, Cause, Claimed, Lease, QueuedJob, RetryPolicy, WORKER_VARIABLES};
+use protocol::{JobId, LabelSet, Millis, OutputName, Outputs, Secrets, WorkerId, limits};
 
 use crate::Claims;
 use crate::access::Grant;
@@ -15,8 +15,8 @@ use crate::eligibility::Eligible;
 use crate::error::{EngineError, Result};
 use crate::ids::{JobIndex, JobKey, LeaseToken, Random, ReportHash, Ticket};
 use crate::job::{
-    Change, End, Failure, JobRecord, JobSpec, JobUpdate, LastReport, LeaseRecord, OutputsRef, Precondition,
-    after_failure,
+    Change, End, Failure, GiveBack, JobRecord, JobSpec, JobUpdate, LastReport, LeaseRecord, OutputsRef, Precondition,
+    after_failure, after_return,
 };
 use crate::ports::{
     ArtifactStore, Consistency, Dispatcher, JobStore, Pool, ReadyHead, RunStore, StoreError, Updated, WorkerRegistry,
@@ -30,6 +30,10 @@ use workflow::{EnvValue, command};
 const SPREAD: usize = 8;
 /// Jobs that a claim tries before it reads the ready lists again.
 const TRIES: usize = 4;
+/// The delay before the next attempt at a job that the engine could not give to the worker that claimed it.
+const RETURN_DELAY: Duration = Duration::from_secs(5);
+/// Names of existing outputs in the error about one that doesn't exist.
+const OUTPUTS_NAMED: usize = 20;
 /// How often a claim reads the ready lists.
 const READS: usize = 2;
 
@@ -65,12 +69,14 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Claim
     ///
     /// # Errors
     /// [`EngineError::Range`] for the ttl, [`EngineError::Labels`] for over 64 labels,
+    /// [`EngineError::TooMuch`] for the ticket,
     /// [`EngineError::LabelsNotAllowed`].
     pub async fn claim(self, request: Claim) -> Result<Option<Claimed>> {
         let claimer =
             self.claimer(request.worker_id, request.labels, request.exclusive, request.lease_ttl_secs).await?;
         let pools = self.covered(&claimer).await?;
         if let Some(ticket) = &request.ticket {
+            EngineError::over(|| "the length in bytes of `ticket`".to_owned(), ticket.len(), limits::TICKET)?;
             let named = |ticket: Ticket| Some((pools.iter().find(|pool| pool.id == ticket.pool)?, ticket.job));
             return match Ticket::parse(ticket).and_then(named) {
                 Some((pool, job)) => self.take(&claimer, Candidate { pool, job }).await,
@@ -95,7 +101,7 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Claim
         self,
         id: WorkerId,
         labels: LabelSet,
-        exclusive: bool,
+        exclusive: Option<bool>,
         ttl_secs: u32,
     ) -> Result<Claimer> {
         labels.at_most(limits::LABELS_PER_WORKER)?;
@@ -108,10 +114,10 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Claim
             });
         }
         self.engine.caller.check_labels(&labels)?;
-        let exclusive = exclusive || self.engine.caller.permissions.exclusive;
         let known = self.engine.workers().heard_claiming(&id, &labels, exclusive).await?;
         let sets_secrets = known.features.iter().any(|feature| feature == FEATURE_SECRETS);
-        Ok(Claimer { id, labels, exclusive: exclusive || known.exclusive, ttl_secs, sets_secrets })
+        let exclusive = known.exclusive || self.engine.caller.permissions.exclusive;
+        Ok(Claimer { id, labels, exclusive, ttl_secs, sets_secrets })
     }
 
     async fn covered(self, claimer: &Claimer) -> Result<Vec<Pool>> {
@@ -138,7 +144,8 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Claim
         if !self.engine.job_secrets().can_read(&candidate.pool.secrets).await {
             return Ok(None);
         }
-        let expect = |by| Precondition::Ready { pool: candidate.pool.id.clone(), by };
+        let (pool, worker) = (candidate.pool.id.clone(), claimer.id.clone());
+        let expect = |by| Precondition::Ready { pool, by, worker };
         let random = self.engine.random();
         match self.try_claim(claimer, &candidate.job, random, expect).await? {
             Some(job) => {
@@ -194,22 +201,43 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Claim
         job: &JobRecord,
         lease: &LeaseToken,
     ) -> Result<Option<Claimed>> {
-        let confirmed = match self.confirm(job, lease).await {
-            Err(error) => {
-                if let Some(held) = job.lease() {
-                    self.engine
-                        .timers()
-                        .arm_in_doubt(&job.key.run, job.deadline().map_or(held.until, |end| end.min(held.until)))
-                        .await;
-                }
-                return Err(error);
-            }
-            Ok(confirmed) => confirmed,
+        let claimed = match self.confirm(job, lease).await {
+            Ok(Some((job, control))) => self.build_payload(claimer, &job, lease, &control).await,
+            Ok(None) => return Ok(None),
+            Err(error) => Err(error),
         };
-        let Some((job, control)) = confirmed else { return Ok(None) };
-        match self.build_payload(claimer, &job, lease, &control).await {
-            Err(error) if self.engine.records().is_deleted(&job.key.run, &error).await? => Ok(None),
-            equipped => equipped,
+        let Err(error) = claimed else { return claimed };
+        if matches!(self.engine.records().is_deleted(&job.key.run, &error).await, Ok(true)) {
+            return Ok(None);
+        }
+        self.give_back(job, lease, &error).await;
+        Err(error)
+    }
+
+    /// Makes the job ready again after a claim that took it failed, so that it needn't wait for the lease's expiry. If
+    /// this fails too, the lease expires.
+    async fn give_back(self, job: &JobRecord, lease: &LeaseToken, error: &EngineError) {
+        let transient = matches!(error, EngineError::Store(StoreError::Unavailable(_) | StoreError::DiskFull(_)));
+        let back = GiveBack {
+            worker: None,
+            counts: !transient,
+            error: format!("a worker claimed it, but it could not be given: {error}"),
+            delay: RETURN_DELAY,
+            last_report: LastReport { fence: lease.fence(), report: ReportHash::of(["given back"]) },
+        };
+        let change = after_return(job, back, self.engine.now());
+        let expect = Precondition::Held { fence: lease.fence() };
+        let done = match self.engine.ports.update(&job.key, JobUpdate { expect, change }).await.map(Updated::record) {
+            Ok(Some(job)) => self.engine.scheduling().dispatch_if_ready(&job).await,
+            Ok(None) => Ok(()),
+            Err(error) => Err(error.into()),
+        };
+        if let Err(error) = done {
+            tracing::warn!(job = %job.key, %error, "a job could not be given back after a failed claim");
+            if let Some(held) = job.lease() {
+                let until = job.deadline().map_or(held.until, |end| end.min(held.until));
+                self.engine.timers().arm_in_doubt(&job.key.run, until).await;
+            }
         }
     }
 
@@ -255,21 +283,26 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Claim
         if let Some(text) = secrets::missing(&spec.secrets, &secrets) {
             return self.refuse(job, &spec, lease, text).await;
         }
-        let mut upstream = self.gather(&needs).await?;
+        let upstream = self.gather(&needs).await?;
         let in_env = if claimer.sets_secrets { &Secrets::new() } else { &secrets };
-        let mut queued = queued_job(job, &spec, control, environment(&spec, &upstream, in_env));
+        let env = match environment(&spec, &upstream, in_env) {
+            Ok(env) => env,
+            Err(text) => return self.refuse(job, &spec, lease, text).await,
+        };
+        let mut queued = queued_job(job, &spec, control, env);
         queued.secrets = secrets;
-        if total > limits::UPSTREAM_INLINE {
-            match self.publish(claimer, job, &upstream).await? {
+        queued.upstream_outputs = upstream;
+        if total > limits::UPSTREAM_INLINE || is_large(&queued, total) {
+            match self.publish(claimer, job, &queued.upstream_outputs).await? {
                 Published::Url(url) => {
                     queued.upstream_outputs_url = Some(url);
-                    upstream.clear();
+                    queued.upstream_outputs.clear();
                 }
                 Published::AnswersMayBeLarge => {}
                 Published::WorkerCannot => {
                     let text = format!(
-                        "the outputs of the jobs it needs are {total} bytes together; a claim carries at most {}, and worker {} \
-                         did not register the feature {FEATURE_OUTPUTS_URL:?} to fetch more",
+                        "the outputs of the jobs it needs are {total} bytes together; a claim carries at most {} with the \
+                         command and JSON, and worker {} did not register the feature {FEATURE_OUTPUTS_URL:?} to fetch more",
                         limits::UPSTREAM_INLINE,
                         claimer.id
                     );
@@ -277,7 +310,6 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Claim
                 }
             }
         }
-        queued.upstream_outputs = upstream;
         let lease = lease_of(job, control, lease, claimer.ttl_secs, &claimer.id);
         Ok(Some(Claimed { job: queued, lease }))
     }
@@ -367,6 +399,18 @@ enum Published {
     WorkerCannot,
 }
 
+/// Returns true if a function can't return the payload: as text within its gateway's JSON, it is over
+/// [`limits::ANSWER_ESCAPED`]. `upstream` is the size of its outputs.
+fn is_large(queued: &QueuedJob, upstream: usize) -> bool {
+    let env: usize = queued.env.iter().map(|(name, value)| name.len() + value.len()).sum();
+    // An escaped character of the payload is up to 7 bytes: `\\u0001`.
+    if (queued.command.len() + env + upstream) * 7 < limits::ANSWER_ESCAPED {
+        return false;
+    }
+    let json = serde_json::to_vec(queued).unwrap_or_default();
+    json.len() + json.iter().filter(|byte| matches!(byte, b'"' | b'\\')).count() > limits::ANSWER_ESCAPED
+}
+
 pub(crate) fn lease_of(
     job: &JobRecord,
     control: &Control,
@@ -397,7 +441,7 @@ fn queued_job(job: &JobRecord, spec: &JobSpec, control: &Control, env: Vec<(Stri
         enqueued_at_ms: job.ready_at.unwrap_or_default(),
         delayed_until_ms: job
             .ready_at
-            .filter(|_| job.attempt > 0 && spec.retry.backoff != Backoff::None)
+            .filter(|_| job.attempt > 0 && job.returned.is_none() && spec.retry.backoff != Backoff::None)
             .unwrap_or_default(),
         name: spec.name.clone(),
         run: control.number,
@@ -409,14 +453,56 @@ fn queued_job(job: &JobRecord, spec: &JobSpec, control: &Control, env: Vec<(Stri
     }
 }
 
-/// Builds the job's environment and resolves `{from: job.output}`. An output that the job didn't give is empty.
-fn environment(spec: &JobSpec, upstream: &BTreeMap<JobId, Outputs>, secrets: &Secrets) -> Vec<(String, String)> {
-    let value = |value: &EnvValue| match value {
-        EnvValue::Text(text) => text.clone(),
-        EnvValue::Output { job, output } => {
-            upstream.get(job).and_then(|outputs| outputs.get(output)).cloned().unwrap_or_default()
+/// Builds the job's environment and resolves `{from: job.output}`. Variables that the worker sets are left out.
+///
+/// # Errors
+/// Why a variable can't have its value, for people.
+fn environment(
+    spec: &JobSpec,
+    upstream: &BTreeMap<JobId, Outputs>,
+    secrets: &Secrets,
+) -> Result<Vec<(String, String)>, String> {
+    let mut env = Vec::with_capacity(spec.env.len() + secrets.len());
+    for (name, given) in spec.env.iter().filter(|(name, _)| !WORKER_VARIABLES.contains(&name.as_str())) {
+        let value = match given {
+            EnvValue::Text(text) => text.clone(),
+            EnvValue::Output { job, output } => {
+                let outputs = upstream.get(job);
+                let value = outputs.and_then(|outputs| outputs.get(output));
+                let value = value.ok_or_else(|| no_such_output(name, job, output, outputs))?;
+                fits_variable(value).map_err(|why| format!("env `{name}` can't be `{job}.{output}`: {why}"))?;
+                value.clone()
+            }
+        };
+        env.push((name.clone(), value));
+    }
+    env.extend(secrets.iter().map(|(name, value)| (name.as_str().to_owned(), value.reveal().to_owned())));
+    Ok(env)
+}
+
+fn no_such_output(name: &str, job: &JobId, output: &OutputName, outputs: Option<&Outputs>) -> String {
+    let names: Vec<String> = outputs.into_iter().flat_map(Outputs::keys).map(|name| format!("`{name}`")).collect();
+    let given = match names.len() {
+        0 => "it gave none".to_owned(),
+        number if number > OUTPUTS_NAMED => {
+            format!("it gave {} and {} more", names[..OUTPUTS_NAMED].join(", "), number - OUTPUTS_NAMED)
         }
+        _ => format!("it gave {}", names.join(", ")),
     };
-    let secrets = secrets.iter().map(|(name, value)| (name.as_str().to_owned(), value.reveal().to_owned()));
-    spec.env.iter().map(|(name, given)| (name.clone(), value(given))).chain(secrets).collect()
+    format!("env `{name}` can't be `{job}.{output}`: job `{job}` gave no output `{output}`; {given}")
+}
+
+/// Checks that an environment variable can have this value.
+fn fits_variable(value: &str) -> Result<(), String> {
+    if value.contains('\0') {
+        return Err("the output has a NUL character, which no environment variable can hold".to_owned());
+    }
+    if value.len() > limits::ENV_VALUE {
+        return Err(format!(
+            "the output is {} bytes; a variable may have at most {}. Read it from the file $UPSTREAM_OUTPUTS instead",
+            value.len(),
+            limits::ENV_VALUE
+        ));
+    }
+    Ok(())
 }

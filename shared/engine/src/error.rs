@@ -27,6 +27,11 @@ pub enum EngineError {
     /// The worker isn't registered.
     #[error("worker `{0}` is not registered; POST /api/workers/register first")]
     NoWorker(WorkerId),
+    /// Another token has a worker with this id.
+    #[error(
+        "worker `{0}` belongs to another token; take another id, or let its token or an admin delete it (DELETE /api/workers/{0})"
+    )]
+    WorkerTaken(WorkerId),
     /// The lease doesn't hold the attempt.
     #[error(transparent)]
     LeaseLost(#[from] LeaseLost),

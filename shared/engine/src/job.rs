@@ -10,11 +10,11 @@ mod update;
 use std::ops::Deref;
 
 use protocol::wire::Attempt;
-use protocol::{JobId, LabelSet, Millis, Outputs, Status, WorkerId};
+use protocol::{JobId, LabelSet, Millis, Outputs, Status, WorkerId, limits};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::retry::cut;
-pub use self::retry::{Failure, after_failure};
+pub use self::retry::{Failure, GiveBack, after_failure, after_return};
 pub use self::update::{Change, End, JobUpdate, Precondition};
 
 use crate::ids::{Fence, JobIndex, JobKey, PoolId, ReportHash, Waits};
@@ -66,6 +66,21 @@ pub struct Used {
     /// Tries used of `retry.budgets.timeout`.
     #[serde(skip_serializing_if = "is_zero")]
     pub timeout: u32,
+    /// Attempts that were given back. They used no try.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub returned: u32,
+}
+
+/// The latest return of a job, since the last attempt that ended otherwise.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Returned {
+    /// The worker that could not run the job. `None` if the engine could not give it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker: Option<WorkerId>,
+    /// When.
+    pub at: Millis,
+    /// The number of returns in a row.
+    pub times: u32,
 }
 
 /// A job's stored record: its mutable state, and its spec if both together are small.
@@ -99,6 +114,9 @@ pub struct JobRecord {
     pub last_report: Option<LastReport>,
     /// The error text of the latest failed attempt.
     pub error: Option<String>,
+    /// Set while the job's latest attempts were given back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub returned: Option<Returned>,
     /// When the job last became ready.
     pub ready_at: Option<Millis>,
     /// The job that its worker received with the response to the completion.
@@ -273,6 +291,7 @@ impl JobRecord {
             failed: Vec::new(),
             last_report: None,
             error: None,
+            returned: None,
             ready_at: None,
             next: None,
             phase,
@@ -329,6 +348,13 @@ impl JobRecord {
         )
     }
 
+    /// Returns true if this worker gave the job back less than [`limits::RETURN_PAUSE`] before `now`.
+    #[must_use]
+    pub fn is_kept_from(&self, worker: &WorkerId, now: Millis) -> bool {
+        let by = |returned: &Returned| returned.worker.as_ref() == Some(worker);
+        self.returned.as_ref().is_some_and(|returned| by(returned) && now < returned.at + limits::RETURN_PAUSE)
+    }
+
     /// Returns true if the job runs under `fence`.
     #[must_use]
     pub fn is_running_under(&self, fence: &Fence) -> bool {
@@ -346,5 +372,27 @@ impl JobOutcome {
             Self::Skipped => Status::Skipped,
             Self::Cancelled => Status::Cancelled,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn record_is_stored_without_its_default_values() {
+        let key = JobKey::new(&crate::ids::RunKey::new([1; 16]), 0);
+        let id = JobId::new("a").expect("an id");
+        let mut record = JobRecord::first(key, id, Phase::Waiting { on: Waits::new() });
+        let stored = |record: &JobRecord| serde_json::to_string(record).expect("JSON");
+        let text = stored(&record);
+        for absent in ["limits", "used", "failed", "has_secrets", "next", "returned"] {
+            assert!(!text.contains(&format!("\"{absent}\"")), "{absent} in {text}");
+        }
+        record.used.lost = 1;
+        record.limits.timeout = Some(3);
+        let text = stored(&record);
+        assert!(text.contains(r#""used":{"lost":1}"#) && text.contains("limits"), "{text}");
+        assert_eq!(serde_json::from_str::<JobRecord>(&text).expect("a record"), record);
     }
 }

@@ -67,7 +67,7 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Claim
         let Some(Candidate { key, pool, random }) = &next_claim.candidate else { return Ok(None) };
         let waiting = |_| Precondition::WaitingOnlyOn(token.job.index);
         // The handler of the change event may have moved the job into the ready list first.
-        let ready = |by| Precondition::Ready { pool: pool.clone(), by };
+        let ready = |by| Precondition::Ready { pool: pool.clone(), by, worker: next_claim.claimer.id.clone() };
         let job = match self.try_claim(&next_claim.claimer, key, *random, waiting).await? {
             None => self.try_claim(&next_claim.claimer, key, *random, ready).await?,
             job => job,

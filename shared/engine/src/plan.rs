@@ -123,3 +123,28 @@ pub fn pools(jobs: &[Planned]) -> Vec<Pool> {
     let sets: BTreeSet<_> = jobs.iter().map(|job| (&job.spec.labels, &job.spec.secrets)).collect();
     sets.into_iter().map(|(labels, secrets)| Pool::with_secrets(labels.clone(), secrets.clone())).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use workflow::from_yaml;
+
+    use super::*;
+
+    fn records_of(yaml: &str, shard: usize) -> Vec<NewItem> {
+        let definition = from_yaml(yaml).expect("a definition");
+        records(&RunKey::new([1; 16]), &planned(&definition), shard, Millis(1))
+    }
+
+    fn sharded(items: &[NewItem]) -> (Vec<bool>, usize) {
+        let jobs = items.iter().filter_map(|item| if let NewItem::Job(job) = item { Some(job.sharded) } else { None });
+        let shards = items.iter().filter(|item| matches!(item, NewItem::WaitShard(..))).count();
+        (jobs.collect(), shards)
+    }
+
+    #[test]
+    fn needs_are_stored_in_shards_only_if_they_are_more_than_one_shard_holds() {
+        let fan_in = "jobs: {a: {run: x}, b: {run: x}, c: {run: x}, end: {run: x, needs: [a, b, c]}}";
+        assert_eq!(sharded(&records_of(fan_in, 3)), (vec![false; 4], 0));
+        assert_eq!(sharded(&records_of(fan_in, 2)), (vec![false, false, false, true], 2));
+    }
+}

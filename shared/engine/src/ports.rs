@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use protocol::requests::{LogPiece, Transport};
-use protocol::{LabelSet, Millis, Outputs, SecretName, WorkerId, WorkflowId};
+use protocol::{LabelSet, Millis, Outputs, SecretName, TokenName, WorkerId, WorkflowId};
 use serde::{Deserialize, Serialize};
 
 pub use access::{AUDIT_KEPT, AuditCursor, AuditStore, SecretStore, TokenStore};
@@ -344,13 +344,22 @@ pub struct WorkerRecord {
     pub registered_at: Millis,
     /// When the worker was last seen, accurate to [`HEARD_EVERY`].
     pub last_seen: Millis,
+    /// The token that registered the worker or claimed for it first. No other token may act as this worker.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<TokenName>,
+    /// Why the worker takes no jobs for now, if it is paused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused: Option<String>,
 }
 
 /// The minimum time between two writes of a worker's `last_seen`.
 pub const HEARD_EVERY: Duration = Duration::from_secs(30);
 
-/// A worker that isn't seen for this long is removed.
-pub const WORKER_KEPT: Duration = Duration::from_hours(24);
+/// A worker that isn't seen for this long isn't listed.
+pub const WORKER_LISTED: Duration = Duration::from_hours(24);
+
+/// A worker that isn't seen for this long is removed. Until then its id belongs to its token.
+pub const WORKER_KEPT: Duration = Duration::from_hours(90 * 24);
 
 /// Pools and workers.
 pub trait WorkerRegistry: Send + Sync {
@@ -366,9 +375,9 @@ pub trait WorkerRegistry: Send + Sync {
     fn want_queue(&self, pool: &Pool, now: Millis) -> impl Future<Output = Stored<Option<PoolQueue>>> + Send;
     /// Stores a worker and replaces its earlier record.
     fn put_worker(&self, worker: WorkerRecord) -> impl Future<Output = Stored<()>> + Send;
-    /// Returns a worker, if it was seen within a day.
+    /// Returns a worker, if it was seen within [`WORKER_KEPT`]. Strongly consistent.
     fn worker(&self, id: &WorkerId, now: Millis) -> impl Future<Output = Stored<Option<WorkerRecord>>> + Send;
-    /// Returns all workers seen within a day. Eventually consistent.
+    /// Returns all workers seen within [`WORKER_LISTED`]. Eventually consistent.
     fn workers(&self, now: Millis) -> impl Future<Output = Stored<Vec<WorkerRecord>>> + Send;
     /// Removes a worker.
     fn remove_worker(&self, id: &WorkerId) -> impl Future<Output = Stored<()>> + Send;

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use protocol::requests::{Fail, Next};
+use protocol::requests::{Fail, FailCause, Next};
 use protocol::wire::{Cause, Claimed, Heartbeat};
-use protocol::{Millis, OutputName, Outputs, limits, outputs};
+use protocol::{JobId, Millis, OutputName, Outputs, WorkflowId, limits, outputs};
 
 use crate::Reports;
 use crate::claim::lease_of;
@@ -13,8 +13,8 @@ use crate::error::{EngineError, LeaseLost, Result};
 use crate::ids::{Fence, JobKey, LeaseToken, ReportHash};
 use crate::job::lost_report;
 use crate::job::{
-    Change, Completion, End, Failure, JobOutcome, JobRecord, JobUpdate, LastReport, OutputsRef, Phase, Precondition,
-    after_failure, cut, json_size,
+    Change, Completion, End, Failure, GiveBack, JobOutcome, JobRecord, JobUpdate, LastReport, OutputsRef, Phase,
+    Precondition, after_failure, after_return, cut, json_size,
 };
 use crate::next_claim::NextClaim;
 use crate::planted::Bug;
@@ -57,6 +57,11 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Repor
             }
             None => None,
         };
+        if json_size(&given) > SMALL_OUTPUTS && !self.is_live_now(&token).await? {
+            // Nothing is stored for a lease that no longer holds the job.
+            let job = self.engine.ports.job(&token.job, Consistency::Strong).await?;
+            return self.completed_before(&token, job, &report, next_claim).await;
+        }
         let kept = self.keep_outputs(&token.job, given).await?;
         if self.engine.has(Bug::PromoteBeforeWrite)
             && let Some((job, _)) = self.engine.records().held(&token).await?
@@ -69,14 +74,34 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Repor
         let expect = Precondition::HeldLive { fence: token.fence(), now };
         match self.engine.ports.update(&token.job, JobUpdate { expect, change }).await? {
             Updated::Done(job) => self.after_completion(&token, &job, next_claim).await,
-            Updated::ConditionFailed(job) => {
-                repeat_or_lost(job.as_ref(), &report)?;
-                match (job, next_claim) {
-                    (Some(job), Some(next_claim)) => self.engine.claims().grant_again(&token, &job, &next_claim).await,
-                    _ => Ok(None),
-                }
+            Updated::ConditionFailed(job) => self.completed_before(&token, job, &report, next_claim).await,
+        }
+    }
+
+    /// Handles a completion that may have been accepted before. Then it receives the same next job.
+    async fn completed_before(
+        self,
+        token: &LeaseToken,
+        job: Option<JobRecord>,
+        report: &LastReport,
+        next_claim: Option<NextClaim>,
+    ) -> Result<Option<Claimed>> {
+        repeat_or_lost(job.as_ref(), report)?;
+        match (job, next_claim) {
+            (Some(job), Some(next_claim)) => self.engine.claims().grant_again(token, &job, &next_claim).await,
+            _ => Ok(None),
+        }
+    }
+
+    /// Returns true if the lease holds the job now. If an eventual read doesn't show that, reads strongly.
+    async fn is_live_now(self, token: &LeaseToken) -> Result<bool> {
+        for how in [Consistency::Eventual, Consistency::Strong] {
+            let job = self.engine.ports.job(&token.job, how).await?;
+            if job.is_some_and(|job| is_live(&job, &token.fence(), self.engine.now())) {
+                return Ok(true);
             }
         }
+        Ok(false)
     }
 
     /// Grants the next job and promotes the other dependents. The change feed can take over the promotion, but not the
@@ -104,7 +129,8 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Repor
         }
     }
 
-    /// Accepts a worker's report that an attempt failed. The job is retried or ends.
+    /// Accepts a worker's report that an attempt failed. The job is retried or ends. If the worker could not run the job
+    /// because of its own trouble, the job is ready again at once and uses no try.
     ///
     /// # Errors
     /// As [`Engine::complete`].
@@ -114,22 +140,23 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Repor
         if !self.accepts_reports(&token, &report).await? {
             return Ok(());
         }
-        let Some((job, _)) = self.engine.records().held(&token).await? else {
+        let Some((job, held)) = self.engine.records().held(&token).await? else {
             let job = self.engine.ports.job(&token.job, Consistency::Strong).await?;
             return self.failed_before(job, &report).await;
         };
         let spec = self.engine.records().spec(&job).await;
         let spec = self.unless_lost(&token, spec).await?;
-        let error = self.engine.job_secrets().without_secrets(&spec, said.error).await?;
+        let error = cut(self.engine.job_secrets().without_secrets(&spec, said.error).await?, limits::ERROR_TEXT);
         let now = self.engine.now();
-        let failure = Failure {
-            cause: Cause::Failure,
-            error: cut(error, limits::ERROR_TEXT),
-            exit_code: said.exit_code,
-            retryable: said.retryable,
-            last_report: Some(report.clone()),
+        let change = if said.cause == Some(FailCause::Worker) {
+            self.engine.caches.returners.insert(held.worker.clone(), (), now);
+            let (worker, last_report) = (Some(held.worker), report.clone());
+            after_return(&job, GiveBack { worker, counts: true, error, delay: Duration::ZERO, last_report }, now)
+        } else {
+            let Fail { exit_code, retryable, .. } = said;
+            let last_report = Some(report.clone());
+            after_failure(&job, &spec, Failure { cause: Cause::Failure, error, exit_code, retryable, last_report }, now)
         };
-        let change = after_failure(&job, &spec, failure, now);
         let expect = Precondition::HeldLive { fence: token.fence(), now };
         match self.engine.ports.update(&token.job, JobUpdate { expect, change }).await? {
             Updated::Done(job) => self.engine.scheduling().dispatch_if_ready(&job).await,
@@ -191,6 +218,14 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Repor
         Ok(Heartbeat { lease, cancelled: false })
     }
 
+    /// Returns the workflow and the job that a lease id names, for the audit log. Doesn't check the lease.
+    pub async fn subject_of(self, lease: &str) -> Option<(WorkflowId, JobId)> {
+        let token = self.engine.lease(lease)?;
+        let control = self.engine.ports.control(&token.job.run, Consistency::Eventual).await.ok()??;
+        let job = self.engine.ports.job(&token.job, Consistency::Eventual).await.ok()??;
+        Some((control.workflow, job.id))
+    }
+
     /// Returns true if the run accepts reports. Returns false if it doesn't, but this report was accepted while it
     /// did; then nothing is left to do.
     async fn accepts_reports(self, token: &LeaseToken, report: &LastReport) -> Result<bool> {
@@ -235,7 +270,8 @@ fn success_hash(outputs: &Outputs) -> ReportHash {
 
 fn failure_hash(said: &Fail) -> ReportHash {
     let code = said.exit_code.map_or_else(String::new, |code| code.to_string());
-    ReportHash::of(["failure", &said.error, if said.retryable { "again" } else { "final" }, &code])
+    let kind = if said.cause == Some(FailCause::Worker) { "returned" } else { "failure" };
+    ReportHash::of([kind, &said.error, if said.retryable { "again" } else { "final" }, &code])
 }
 
 /// Succeeds if the report is the one that ended the attempt. Otherwise returns why the report is refused.

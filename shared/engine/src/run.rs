@@ -57,6 +57,9 @@ pub struct Control {
     pub cancelled: bool,
     /// When the run was started.
     pub opened_at: Option<Millis>,
+    /// The random number of the request that started a new run. The request recognises its own write by it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub opener: Option<u64>,
     /// The run's timer.
     pub timer: Timer,
 }
@@ -146,6 +149,8 @@ pub enum RunUpdate {
     Open {
         /// The start time.
         at: Millis,
+        /// A random number that identifies the request.
+        opener: u64,
     },
     /// Cancels a new or open run.
     Cancel {
@@ -204,9 +209,10 @@ impl RunUpdate {
     pub fn apply(self, control: &Control) -> Option<Control> {
         let mut new = control.clone();
         match self {
-            Self::Open { at } if control.state == RunState::New => {
+            Self::Open { at, opener } if control.state == RunState::New => {
                 new.state = RunState::Open;
                 new.opened_at = Some(at);
+                new.opener = Some(opener);
                 new.timer = Timer::Due(at + MAX_TIMER_DELAY);
             }
             Self::Cancel { at } if matches!(control.state, RunState::New | RunState::Open) => {

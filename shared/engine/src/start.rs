@@ -21,7 +21,7 @@ use crate::submit::new_control;
 /// A workflow that is started within this time after its submission is not renewed.
 const SUBMITTED_LONG_AGO: Duration = Duration::from_hours(24);
 /// Outputs copied concurrently for a re-run.
-const COPIES_AT_ONCE: usize = 32;
+const COPIES_AT_ONCE: usize = 100;
 
 impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Runs<'_, P> {
     /// Starts a new workflow, or re-runs a finished one under the next run number.
@@ -37,13 +37,13 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Runs<
             return self.start_again(workflow, only).await;
         }
         self.keep_from_now(&workflow).await?;
-        let at = self.engine.now();
-        let update = RunUpdate::Open { at };
+        let opener = u64::from_be_bytes(self.engine.random()[..8].try_into().expect("8 of 16 bytes"));
+        let update = RunUpdate::Open { at: self.engine.now(), opener };
         match self.engine.ports.update_control(&workflow.run, update).await? {
             Updated::Done(control) => self.engine.timers().first_timer(&control).await,
             // This request's own write was applied, but its response was lost.
             Updated::ConditionFailed(Some(control))
-                if control.state == RunState::Open && control.opened_at == Some(at) =>
+                if control.state == RunState::Open && control.opener == Some(opener) =>
             {
                 self.engine.timers().first_timer(&control).await;
             }

@@ -166,6 +166,7 @@ pub(crate) fn new_control(workflow: &WorkflowRecord, jobs: &[Planned], opened_at
         failed: false,
         cancelled: false,
         opened_at,
+        opener: None,
         timer: opened_at.map_or(Timer::Off, |at| Timer::Due(at + MAX_TIMER_DELAY)),
     }
 }

@@ -38,14 +38,13 @@ impl<P: RunStore + Dispatcher> Timers<'_, P> {
     }
 
     async fn set_timer(self, run: &RunKey, due: Millis) -> Result<()> {
-        let ours = match self.engine.ports.update_control(run, RunUpdate::Arm { due }).await? {
-            Updated::Done(_) => true,
-            // This process's own write, whose response was lost, or an equal write by another process, whose message
-            // may be lost.
-            Updated::ConditionFailed(_) if self.engine.has(Bug::TimerNotSent) => false,
-            Updated::ConditionFailed(now) => now.is_some_and(|now| now.timer == Timer::Due(due)),
-        };
-        if ours {
+        let updated = self.engine.ports.update_control(run, RunUpdate::Arm { due }).await?;
+        if matches!(updated, Updated::ConditionFailed(_)) && self.engine.has(Bug::TimerNotSent) {
+            return Ok(());
+        }
+        // If the write was refused, it may have been this process's own, whose response was lost, or an equal one of
+        // another process, whose message may be lost. A message that is sent twice does no harm.
+        if updated.record().is_some_and(|control| control.timer == Timer::Due(due)) {
             self.engine.ports.send_timer(run, due, self.engine.now()).await?;
         }
         Ok(())

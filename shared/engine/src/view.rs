@@ -287,6 +287,7 @@ impl View<'_> {
             secrets: spec.secrets.clone(),
             max_retries: spec.retry.max,
             attempt: job.attempt,
+            returned: job.used.returned,
             attempts: job.failed.clone(),
             duration_secs: started_at.map(|at| finished_at.unwrap_or(self.now).since(at).as_secs()),
             started_at,

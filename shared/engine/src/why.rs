@@ -2,11 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use protocol::wire::{WaitReason, WaitingFor};
+use protocol::wire::{PausedWorker, WaitReason, WaitingFor};
 use protocol::{JobId, LabelSet, Millis};
 
 use crate::eligibility::admits;
 use crate::workers::OnlineWorker;
+
+/// Paused workers that are named.
+const PAUSED_NAMED: usize = 10;
 
 /// The state of a queued job.
 #[derive(Clone, Debug)]
@@ -36,19 +39,29 @@ pub fn waiting_for(queued: Queued, labels: &LabelSet, online: &[OnlineWorker], n
         nearest: None,
         busy: None,
         until_ms: None,
+        paused: Vec::new(),
     };
     let at = match queued {
         Queued::Waiting { needs, since } => return WaitingFor { needs: Some(needs), ..bare(WaitReason::Needs, since) },
         Queued::Ready { at } if at > now => return WaitingFor { until_ms: Some(at), ..bare(WaitReason::Delayed, at) },
         Queued::Ready { at } => at,
     };
+    let can_run = |worker: &&OnlineWorker| admits(labels, &BTreeSet::new(), worker.eligible()).is_ok();
+    let (paused, online): (Vec<_>, Vec<_>) = online.iter().partition(|worker| worker.paused.is_some());
+    let paused = paused
+        .into_iter()
+        .filter(can_run)
+        .take(PAUSED_NAMED)
+        .map(|worker| PausedWorker { worker_id: worker.id.clone(), reason: worker.paused.clone().unwrap_or_default() });
+    let paused: Vec<PausedWorker> = paused.collect();
+    let bare = |reason, since_ms| WaitingFor { paused: paused.clone(), ..bare(reason, since_ms) };
     if online.is_empty() {
         return bare(WaitReason::NoWorker, at);
     }
-    let able = || online.iter().filter(|worker| admits(labels, &BTreeSet::new(), worker.eligible()).is_ok());
+    let able = || online.iter().copied().filter(can_run);
     if able().next().is_none() {
         let lacks = |worker: &OnlineWorker| labels.missing_from(&worker.labels);
-        let nearest = online.iter().min_by_key(|worker| (lacks(worker).len(), &worker.id));
+        let nearest = online.iter().copied().min_by_key(|worker| (lacks(worker).len(), &worker.id));
         let missing = nearest.map(lacks).filter(|missing| !missing.is_empty());
         let reason = if missing.is_some() { WaitReason::MissingLabels } else { WaitReason::Exclusive };
         return WaitingFor { missing, nearest: nearest.map(|worker| worker.id.clone()), ..bare(reason, at) };
@@ -67,11 +80,24 @@ mod tests {
     }
 
     fn worker(id: &str, labels: &str, busy: bool) -> OnlineWorker {
-        OnlineWorker { id: WorkerId::new(id).expect("good"), labels: set(labels), exclusive: false, busy }
+        OnlineWorker { id: WorkerId::new(id).expect("good"), labels: set(labels), exclusive: false, busy, paused: None }
     }
 
     fn ready(labels: &str, online: &[OnlineWorker]) -> WaitingFor {
         waiting_for(Queued::Ready { at: Millis(5) }, &set(labels), online, Millis(9))
+    }
+
+    #[test]
+    fn paused_workers_do_not_count_and_are_named_with_their_reason() {
+        let paused =
+            |id, labels| OnlineWorker { paused: Some("its disk is full".to_owned()), ..worker(id, labels, false) };
+        let why = ready("gpu", &[paused("a", "gpu"), paused("b", "mac")]);
+        assert_eq!((why.reason, why.busy), (WaitReason::NoWorker, None));
+        let named: Vec<(&str, &str)> =
+            why.paused.iter().map(|worker| (worker.worker_id.as_str(), worker.reason.as_str())).collect();
+        assert_eq!(named, [("a", "its disk is full")]);
+        let why = ready("gpu", &[paused("a", "gpu"), worker("c", "gpu", true)]);
+        assert_eq!((why.reason, why.busy, why.paused.len()), (WaitReason::Busy, Some(1), 1));
     }
 
     #[test]

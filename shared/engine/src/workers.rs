@@ -5,15 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::try_join_all;
+use protocol::access::Scope;
 use protocol::requests::{Register, Transport};
 use protocol::wire::{PoolInfo, QueueInfo, Registered, WorkerInfo, WorkerStatus};
-use protocol::{JobId, LabelSet, Millis, WorkerId, limits};
+use protocol::{JobId, LabelSet, Millis, TokenName, WorkerId, limits};
 
 use crate::cache::Cache;
 use crate::eligibility::Eligible;
 use crate::error::{EngineError, Result};
 use crate::ids::PoolId;
-use crate::job::{JobRecord, Phase};
+use crate::job::{JobRecord, Phase, cut};
 use crate::planted::Bug;
 use crate::ports::{Consistency, HEARD_EVERY, JobStore, Pool, RunStore, WorkerRecord, WorkerRegistry};
 use crate::{Tuning, Workers};
@@ -25,6 +26,11 @@ const RUNNING_TTL: Duration = Duration::from_secs(5);
 const WORKERS_CACHED: usize = 4096;
 /// Bounds the cache of renewed pools.
 const RENEWED_POOLS: usize = 4096;
+
+/// The number of workers of a token is read at most this often.
+const OWNED_TTL: Duration = Duration::from_mins(1);
+/// Tokens whose numbers of workers are cached.
+const TOKENS_CACHED: usize = 1000;
 
 /// The pools in which a job may be ready, as one cache entry.
 pub(crate) type PoolsCache = Cache<(), Arc<Vec<Pool>>>;
@@ -49,6 +55,20 @@ pub(crate) fn workers_cache() -> WorkersCache {
     Cache::new(HEARD_EVERY, WORKERS_CACHED)
 }
 
+/// Workers that gave a job back within [`limits::RETURN_PAUSE`], as far as this process knows.
+pub(crate) type ReturnersCache = Cache<WorkerId, ()>;
+
+pub(crate) fn returners_cache() -> ReturnersCache {
+    Cache::new(limits::RETURN_PAUSE, WORKERS_CACHED)
+}
+
+/// The number of workers of a token, and when it was read.
+pub(crate) type OwnedCache = Cache<TokenName, (usize, Millis)>;
+
+pub(crate) fn owned_cache() -> OwnedCache {
+    Cache::new(OWNED_TTL, TOKENS_CACHED)
+}
+
 pub(crate) fn running_cache(tuning: &Tuning) -> RunningCache {
     Cache::new(RUNNING_TTL.min(tuning.pools_ttl * 5), 1)
 }
@@ -62,6 +82,15 @@ pub struct Running {
     pub by_pool: HashMap<PoolId, u64>,
 }
 
+/// What decides, besides labels and token, which jobs a claim can get. Claims of one kind find the same jobs.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ClaimKind {
+    /// True if the worker takes only jobs that require one of its labels.
+    exclusive: bool,
+    /// The worker, if it gave a job back just before: there are jobs that only this worker isn't given.
+    alone: Option<WorkerId>,
+}
+
 /// An online worker.
 #[derive(Clone, Debug)]
 pub struct OnlineWorker {
@@ -73,6 +102,8 @@ pub struct OnlineWorker {
     pub exclusive: bool,
     /// True if the worker holds a lease.
     pub busy: bool,
+    /// Why the worker takes no jobs for now, if it is paused.
+    pub paused: Option<String>,
 }
 
 impl OnlineWorker {
@@ -101,61 +132,120 @@ impl<P: RunStore + JobStore + WorkerRegistry> Workers<'_, P> {
     /// pools that it covers.
     ///
     /// # Errors
-    /// [`EngineError::Labels`] for over 64 labels, [`EngineError::LabelsNotAllowed`], [`EngineError::TooMuch`] for
-    /// features.
+    /// [`EngineError::Labels`] for over 64 labels, [`EngineError::LabelsNotAllowed`], [`EngineError::WorkerTaken`],
+    /// [`EngineError::TooMuch`] for features, and for more workers than a token may have.
     pub async fn register(self, request: Register) -> Result<Registered> {
         request.labels.at_most(limits::LABELS_PER_WORKER)?;
         check_features(&request.features)?;
         self.engine.caller.check_labels(&request.labels)?;
         let now = self.engine.now();
-        let before = self.engine.ports.worker(&request.worker_id, self.engine.now()).await?;
-        before.as_ref().map_or(Ok(()), |before| self.may_be(before))?;
+        let before = self.engine.ports.worker(&request.worker_id, now).await?;
         let worker = WorkerRecord {
-            id: request.worker_id,
-            labels: request.labels,
             transport: request.transport,
             exclusive: request.exclusive || self.engine.caller.permissions.exclusive,
             features: request.features,
-            registered_at: before.map_or(now, |worker| worker.registered_at),
-            last_seen: now,
+            paused: cut_reason(request.paused),
+            ..self.record_for_caller(request.worker_id, request.labels, before).await?
         };
         self.keep_worker(worker.clone()).await?;
         self.registered(&worker).await
     }
 
-    /// Records a heartbeat of a registered worker.
+    /// Records a heartbeat of a registered worker, and whether the worker is paused.
     ///
     /// # Errors
-    /// [`EngineError::NoWorker`] if it isn't registered, [`EngineError::LabelsNotAllowed`].
-    pub async fn heartbeat(self, id: &WorkerId) -> Result<Registered> {
+    /// [`EngineError::NoWorker`] if it isn't registered, [`EngineError::WorkerTaken`], [`EngineError::LabelsNotAllowed`].
+    pub async fn heartbeat(self, id: &WorkerId, paused: Option<String>) -> Result<Registered> {
         let worker =
             self.engine.ports.worker(id, self.engine.now()).await?.ok_or_else(|| EngineError::NoWorker(id.clone()))?;
+        self.may_act_as(&worker)?;
         self.engine.caller.check_labels(&worker.labels)?;
-        let worker = self.seen_now(worker).await?;
+        let worker = self.seen_now(worker, cut_reason(paused)).await?;
         self.registered(&worker).await
     }
 
     /// Removes a worker's record. Its leases stay valid until they expire.
     ///
     /// # Errors
-    /// [`EngineError::LabelsNotAllowed`].
+    /// [`EngineError::WorkerTaken`], [`EngineError::LabelsNotAllowed`].
     pub async fn unregister(self, id: &WorkerId) -> Result<()> {
-        if !self.engine.caller.is_unlimited()
+        if self.engine.caller.name.is_some()
+            && !self.engine.caller.has(&[Scope::Admin])
             && let Some(worker) = self.engine.ports.worker(id, self.engine.now()).await?
         {
-            self.may_be(&worker)?;
+            self.may_act_as(&worker)?;
+            self.engine.caller.check_labels(&worker.labels)?;
         }
         self.engine.caches.workers.remove(id);
         Ok(self.engine.ports.remove_worker(id).await?)
     }
 
-    /// Refuses to act for an online worker whose labels the caller's token doesn't allow. Otherwise a machine for
-    /// staging could change or remove the registration of a production worker.
-    fn may_be(self, worker: &WorkerRecord) -> Result<()> {
-        if self.engine.now().since(worker.last_seen) >= limits::WORKER_SILENCE {
-            return Ok(());
+    /// Refuses to act as a worker of another token. Otherwise a machine for staging could take over the id of a
+    /// production worker, online or absent.
+    fn may_act_as(self, worker: &WorkerRecord) -> Result<()> {
+        match (&worker.owner, &self.engine.caller.name) {
+            (Some(owner), Some(caller)) if owner != caller => Err(EngineError::WorkerTaken(worker.id.clone())),
+            // Registered without a token.
+            (None, Some(_)) if self.engine.now().since(worker.last_seen) < limits::WORKER_SILENCE => {
+                self.engine.caller.check_labels(&worker.labels)
+            }
+            _ => Ok(()),
         }
-        self.engine.caller.check_labels(&worker.labels)
+    }
+
+    /// Returns the caller's record of a worker that is seen now: the earlier one with these labels, or a new one.
+    async fn record_for_caller(
+        self,
+        id: WorkerId,
+        labels: LabelSet,
+        before: Option<WorkerRecord>,
+    ) -> Result<WorkerRecord> {
+        let now = self.engine.now();
+        if let Some(before) = &before {
+            self.may_act_as(before)?;
+        }
+        let owner = self.engine.caller.name.clone();
+        if let Some(token) = &owner
+            && before.as_ref().is_none_or(|before| before.owner.is_none())
+        {
+            self.count_worker(token).await?;
+        }
+        let new = WorkerRecord {
+            id,
+            labels: LabelSet::default(),
+            transport: Transport::Http,
+            exclusive: false,
+            features: Vec::new(),
+            registered_at: now,
+            last_seen: now,
+            owner: None,
+            paused: None,
+        };
+        let before = before.unwrap_or(new);
+        Ok(WorkerRecord { labels, last_seen: now, owner: owner.or(before.owner.clone()), ..before })
+    }
+
+    /// Refuses one more worker of a token that has [`limits::WORKERS_PER_TOKEN`]. The number is read again every
+    /// minute, and this process's new workers are added to it.
+    async fn count_worker(self, token: &TokenName) -> Result<()> {
+        let now = self.engine.now();
+        let number = match self.engine.caches.owned.get(token, now) {
+            Some((number, read_at)) if now.since(read_at) < OWNED_TTL => number,
+            _ => {
+                let workers = self.engine.ports.workers(now).await?;
+                let number = workers.iter().filter(|worker| worker.owner.as_ref() == Some(token)).count();
+                self.engine.caches.owned.insert(token.clone(), (number, now), now);
+                number
+            }
+        };
+        EngineError::over(
+            || format!("the number of workers that token `{token}` has within a day"),
+            number + 1,
+            limits::WORKERS_PER_TOKEN,
+        )?;
+        let count = |counted: Option<(usize, Millis)>| counted.map_or((1, now), |(number, at)| (number + 1, at));
+        self.engine.caches.owned.update(token.clone(), now, count);
+        Ok(())
     }
 
     async fn registered(self, worker: &WorkerRecord) -> Result<Registered> {
@@ -179,35 +269,46 @@ impl<P: RunStore + JobStore + WorkerRegistry> Workers<'_, P> {
         Ok(Registered { queues, heartbeat_secs: limits::WORKER_HEARTBEAT.as_secs() })
     }
 
+    /// Returns the kind of a worker's claims. The stored record is read if the claim doesn't say whether it is exclusive.
+    pub async fn claim_kind(self, id: &WorkerId, exclusive: Option<bool>) -> Result<ClaimKind> {
+        let now = self.engine.now();
+        let exclusive = match exclusive {
+            Some(exclusive) => exclusive,
+            None => match self.engine.caches.workers.get(id, now) {
+                Some(worker) => worker.exclusive,
+                None => self.engine.ports.worker(id, now).await?.is_some_and(|worker| worker.exclusive),
+            },
+        };
+        let alone = self.engine.caches.returners.get(id, now).map(|()| id.clone());
+        Ok(ClaimKind { exclusive, alone })
+    }
+
     /// Counts a claim as a heartbeat of the worker, and registers a worker that isn't registered.
     pub(crate) async fn heard_claiming(
         self,
         id: &WorkerId,
         labels: &LabelSet,
-        exclusive: bool,
+        exclusive: Option<bool>,
     ) -> Result<WorkerRecord> {
         let now = self.engine.now();
+        let is_as_claimed = |worker: &WorkerRecord| {
+            worker.labels == *labels
+                && exclusive.is_none_or(|exclusive| exclusive == worker.exclusive)
+                && worker.paused.is_none()
+                && (self.engine.caller.name.is_none() || worker.owner == self.engine.caller.name)
+        };
         let cached = self.engine.caches.workers.get(id, now);
         let cached = cached.filter(|_| !self.engine.has(Bug::WorkerAlwaysRead));
-        if let Some(worker) = cached.filter(|worker| worker.labels == *labels && was_seen_recently(worker, now)) {
+        if let Some(worker) = cached.filter(|worker| is_as_claimed(worker) && was_seen_recently(worker, now)) {
             return Ok(worker);
         }
-        let worker = match self.engine.ports.worker(id, self.engine.now()).await? {
-            Some(worker) if worker.labels == *labels => return self.seen_now(worker).await,
-            Some(worker) => {
-                self.may_be(&worker)?;
-                WorkerRecord { labels: labels.clone(), exclusive, last_seen: now, ..worker }
-            }
-            None => WorkerRecord {
-                id: id.clone(),
-                labels: labels.clone(),
-                transport: Transport::Http,
-                exclusive,
-                features: Vec::new(),
-                registered_at: now,
-                last_seen: now,
-            },
-        };
+        let before = self.engine.ports.worker(id, now).await?;
+        if let Some(worker) = before.as_ref().filter(|worker| is_as_claimed(worker)) {
+            return self.seen_now(worker.clone(), None).await;
+        }
+        let known = self.record_for_caller(id.clone(), labels.clone(), before).await?;
+        // A paused worker doesn't claim.
+        let worker = WorkerRecord { exclusive: exclusive.unwrap_or(known.exclusive), paused: None, ..known };
         self.keep_worker(worker.clone()).await?;
         Ok(worker)
     }
@@ -219,18 +320,20 @@ impl<P: RunStore + JobStore + WorkerRegistry> Workers<'_, P> {
             return Ok(());
         }
         if let Some(worker) = self.engine.ports.worker(id, self.engine.now()).await? {
-            self.seen_now(worker).await?;
+            let paused = worker.paused.clone();
+            self.seen_now(worker, paused).await?;
         }
         Ok(())
     }
 
-    async fn seen_now(self, worker: WorkerRecord) -> Result<WorkerRecord> {
+    async fn seen_now(self, worker: WorkerRecord, paused: Option<String>) -> Result<WorkerRecord> {
         let now = self.engine.now();
-        if was_seen_recently(&worker, now) || self.engine.has(Bug::WorkerNeverSeen) {
+        let seen = was_seen_recently(&worker, now) || self.engine.has(Bug::WorkerNeverSeen);
+        if seen && worker.paused == paused {
             self.engine.caches.workers.insert(worker.id.clone(), worker.clone(), now);
             return Ok(worker);
         }
-        let worker = WorkerRecord { last_seen: now, ..worker };
+        let worker = WorkerRecord { last_seen: now, paused, ..worker };
         self.keep_worker(worker.clone()).await?;
         Ok(worker)
     }
@@ -299,6 +402,7 @@ impl<P: RunStore + JobStore + WorkerRegistry> Workers<'_, P> {
                 id: worker.id,
                 labels: worker.labels,
                 exclusive: worker.exclusive,
+                paused: worker.paused,
             })
             .collect())
     }
@@ -325,6 +429,7 @@ impl<P: RunStore + JobStore + WorkerRegistry> Workers<'_, P> {
                     last_heartbeat_ms: worker.last_seen,
                     current_job,
                     status,
+                    paused: worker.paused,
                 }
             })
             .collect())
@@ -345,7 +450,10 @@ impl<P: RunStore + JobStore + WorkerRegistry> Workers<'_, P> {
                 waiting,
                 oldest_ms: oldest.map(|at| u64::try_from(now.since(at).as_millis()).unwrap_or(u64::MAX)),
                 running: running.by_pool.get(&pool.id).copied().unwrap_or(0),
-                workers_online: online.iter().filter(|worker| pool.admits(worker.eligible()).is_ok()).count() as u64,
+                workers_online: online
+                    .iter()
+                    .filter(|worker| worker.paused.is_none() && pool.admits(worker.eligible()).is_ok())
+                    .count() as u64,
                 labels: pool.labels,
                 secrets: pool.secrets,
             })
@@ -358,6 +466,10 @@ fn check_features(features: &[String]) -> Result<()> {
     features.iter().enumerate().try_for_each(|(n, feature)| {
         EngineError::over(|| format!("the length in bytes of `features[{n}]`"), feature.len(), limits::FEATURE)
     })
+}
+
+fn cut_reason(paused: Option<String>) -> Option<String> {
+    paused.map(|reason| cut(reason, limits::PAUSED))
 }
 
 /// Returns true if the worker's `last_seen` is too recent to be rewritten.

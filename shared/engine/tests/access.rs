@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use engine::access::{Grant, TokenRecord};
 use engine::ids::{JobKey, Ticket};
-use engine::ports::{JobStore, Pool, Stored, TokenStore};
+use engine::ports::{JobStore, Pool, Stored, TokenStore, WORKER_KEPT};
 use engine::submit::Submission;
 use engine::{Engine, EngineError};
 use memory::Memory;
@@ -179,29 +179,42 @@ async fn first_token_is_created_once_with_all_permissions() {
 }
 
 #[tokio::test]
-async fn token_can_not_act_for_a_worker_with_labels_it_does_not_allow() {
+async fn worker_id_belongs_to_the_token_that_used_it_first() {
     let (engine, clock) = common::engine();
-    let production = caller(&engine, token("p", "production")).await;
-    let staging = caller(&engine, token("s", "staging")).await;
+    let work_only = |name| {
+        let new = token(name, "production");
+        let permissions = Permissions { scopes: [Scope::Work].into(), ..new.permissions };
+        NewToken { permissions, expires_in_secs: *limits::TOKEN_SECS.end(), ..new }
+    };
+    let first = caller(&engine, work_only("first")).await;
+    let second = caller(&engine, work_only("second")).await;
     let worker = WorkerId::new("w").expect("an id");
-    let register = |labels: &[&str]| {
-        let said = serde_json::json!({ "worker_id": "w", "labels": labels });
-        serde_json::from_value::<Register>(said).expect("a worker")
+    let register = || {
+        let text = serde_json::json!({ "worker_id": "w", "labels": ["production"] });
+        serde_json::from_value::<Register>(text).expect("a worker")
     };
-    production.workers().register(register(&["production"])).await.expect("allowed");
-    let refused = |outcome: Result<(), EngineError>| match outcome {
-        Err(EngineError::LabelsNotAllowed { refused, .. }) => refused.to_string(),
-        other => panic!("{other:?}"),
-    };
-    assert_eq!(refused(staging.workers().register(register(&["staging"])).await.map(drop)), "production");
-    assert_eq!(refused(staging.workers().heartbeat(&worker).await.map(drop)), "production");
-    assert_eq!(refused(staging.workers().unregister(&worker).await), "production");
-    assert_eq!(refused(claim(&staging, "staging").await.map(drop)), "production");
-    let listed = engine.workers().list().await.expect("listed");
-    assert_eq!(listed[0].labels.to_string(), "production");
-    // An offline worker's id may be taken over.
-    clock.advance(Duration::from_secs(91));
-    staging.workers().register(register(&["staging"])).await.expect("allowed");
+    assert!(claim(&first, "production").await.expect("allowed").is_none());
+    // Also long after it was last seen.
+    for days in [0, 1, 88] {
+        clock.advance(Duration::from_hours(24 * days));
+        for refused in [
+            second.workers().register(register()).await.map(drop),
+            second.workers().heartbeat(&worker, None).await.map(drop),
+            second.workers().unregister(&worker).await,
+            claim(&second, "production").await.map(drop),
+        ] {
+            assert!(matches!(&refused, Err(EngineError::WorkerTaken(id)) if *id == worker), "{refused:?}");
+        }
+    }
+    first.workers().register(register()).await.expect("its own");
+    first.workers().unregister(&worker).await.expect("its own");
+    second.workers().register(register()).await.expect("it is free");
+    engine.workers().unregister(&worker).await.expect("without tokens nothing is refused");
+    first.workers().register(register()).await.expect("it is free");
+    clock.advance(WORKER_KEPT);
+    second.workers().register(register()).await.expect("its record is gone");
+    let admin = caller(&engine, token("admin", "")).await;
+    admin.workers().unregister(&worker).await.expect("an admin may delete any worker");
 }
 
 #[tokio::test]

@@ -4,9 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use common::World;
+use common::{StoppedClock, World};
 use engine::access::{Grant, TokenRecord, TokenText};
-use engine::clock::ManualClock;
 use engine::ports::{SecretStore, StoreError, Stored};
 use engine::submit::Submission;
 use engine::{Engine, EngineError};
@@ -56,7 +55,7 @@ fn name(text: &str) -> SecretName {
     SecretName::new(text).expect("a name")
 }
 
-fn engine(kept: &Kept) -> (Engine<Memory>, Arc<ManualClock>) {
+fn engine(kept: &Kept) -> (Engine<Memory>, Arc<StoppedClock>) {
     let (engine, clock) = common::engine();
     (engine.with_secrets(Arc::new(kept.clone())), clock)
 }
@@ -141,7 +140,7 @@ async fn completion_grants_no_next_job_whose_secrets_the_token_does_not_allow() 
             worker_id: WorkerId::new("w").expect("an id"),
             labels: LabelSet::default(),
             lease_ttl_secs: 30,
-            exclusive: false,
+            exclusive: None,
         };
         let next = world.engine.reports().complete(&first.lease.lease_id.0, [].into(), Some(next)).await.expect("held");
         assert_eq!(next.map(|next| next.job.secrets.len()), brings.then_some(1));
@@ -304,4 +303,25 @@ async fn log_is_refused_while_its_secrets_can_not_be_read() {
     kept.become_these(&[("KEY", "hunter22")]);
     world.engine.reports().append_logs(lease, pieces(1, &["hunter22\n"])).await.expect("sent again");
     assert_eq!(log(&world, Stream::Stdout).await, "*** ***\n");
+}
+
+#[tokio::test]
+async fn claim_that_fails_after_it_took_a_job_gives_it_back_and_says_why() {
+    let kept = Kept::of(&[("KEY", "hunter22")]);
+    let world = world(&kept, "jobs: {a: {run: x, secrets: KEY}, b: {run: x, secrets: KEY}}").await;
+    let first = world.claim("w").await.expect("a job");
+    kept.break_down();
+    // The secrets were read just before, so the claim takes the job.
+    let claim = serde_json::from_value(serde_json::json!({ "worker_id": "w" })).expect("a claim");
+    let failed = world.engine.claims().claim(claim).await.expect_err("its secrets can't be read");
+    assert!(matches!(failed, EngineError::Store(StoreError::Unavailable(_))), "{failed}");
+    let waits = world.now().await.jobs.into_iter().find(|job| job.id != first.job.job_id).expect("the other");
+    assert_eq!((waits.status, waits.returned), (Status::Queued, 1));
+    let error = waits.error.expect("why it waits");
+    assert!(error.contains("could not be given") && error.contains("the file is broken"), "{error}");
+    kept.become_these(&[("KEY", "hunter22")]);
+    assert!(world.claim("w").await.is_none(), "not at once");
+    world.clock.advance(Duration::from_secs(5));
+    let second = world.claim("w").await.expect("the same worker may have it");
+    assert_eq!((second.job.job_id, second.job.attempt), (waits.id, 1));
 }

@@ -1,6 +1,6 @@
 //! Pools and workers in memory.
 
-use engine::ports::{Pool, PoolQueue, Stored, WORKER_KEPT, WorkerRecord, WorkerRegistry};
+use engine::ports::{Pool, PoolQueue, Stored, WORKER_KEPT, WORKER_LISTED, WorkerRecord, WorkerRegistry};
 use protocol::{Millis, WorkerId, limits};
 
 use crate::store::Memory;
@@ -37,10 +37,7 @@ impl WorkerRegistry for Memory {
     }
 
     async fn put_worker(&self, worker: WorkerRecord) -> Stored<()> {
-        let forgotten = worker.last_seen - WORKER_KEPT;
-        let mut state = self.state();
-        state.workers.retain(|_, other| other.last_seen > forgotten);
-        state.workers.insert(worker.id.clone(), worker);
+        self.state().workers.insert(worker.id.clone(), worker);
         Ok(())
     }
 
@@ -50,7 +47,7 @@ impl WorkerRegistry for Memory {
     }
 
     async fn workers(&self, now: Millis) -> Stored<Vec<WorkerRecord>> {
-        let forgotten = now - WORKER_KEPT;
+        let forgotten = now - WORKER_LISTED;
         Ok(self.state().workers.values().filter(|worker| worker.last_seen > forgotten).cloned().collect())
     }
 

@@ -63,6 +63,11 @@ impl Memory {
         self.state().feed.pop_front()
     }
 
+    /// The number of outputs that are stored apart.
+    pub fn external_outputs(&self) -> usize {
+        self.state().outputs.len()
+    }
+
     /// Takes the oldest batch task off its queue.
     pub fn next_batch(&self) -> Option<BatchTask> {
         self.state().batches.pop_front()

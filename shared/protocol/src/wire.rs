@@ -100,6 +100,9 @@ pub struct Job {
     pub max_retries: u32,
     /// The number of the current or last attempt, from 0.
     pub attempt: u32,
+    /// The number of attempts that were given back without using a try. The tries used are `attempt - returned`.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub returned: u32,
     /// The failed attempts, oldest first. Only the latest are kept.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attempts: Vec<Attempt>,
@@ -136,6 +139,11 @@ pub struct Job {
     pub error: Option<String>,
     /// When the job ended.
     pub finished_at_ms: Option<Millis>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(n: &u32) -> bool {
+    *n == 0
 }
 
 /// An attempt that failed.
@@ -175,6 +183,8 @@ pub enum Cause {
     Timeout,
     /// No worker claimed the job within its `queue_timeout`.
     QueueTimeout,
+    /// The attempt was given back, because of trouble that isn't the job's. It used no try.
+    Returned,
 }
 
 /// Why a queued job doesn't run yet.
@@ -200,6 +210,19 @@ pub struct WaitingFor {
     /// With `delayed`: the earliest start.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until_ms: Option<Millis>,
+    /// The paused workers that could run the job otherwise. They don't count as online.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub paused: Vec<PausedWorker>,
+}
+
+/// A worker that takes no jobs for now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct PausedWorker {
+    /// The worker's id.
+    pub worker_id: WorkerId,
+    /// Why it is paused.
+    pub reason: String,
 }
 
 /// The reason why a queued job waits.
@@ -265,6 +288,10 @@ pub enum OutputsFrom {
     /// The output file only: untrusted text in the log sets nothing.
     File,
 }
+
+/// The variables that a worker sets for each job. A job's `env` can't set them.
+pub const WORKER_VARIABLES: [&str; 7] =
+    ["WORKFLOW_ID", "JOB_ID", "JOB_ATTEMPT", "JOB_DIR", "WORKER_SLOT", "UPSTREAM_OUTPUTS", "WORKFLOW_OUTPUT"];
 
 /// A claimed job, with everything that a worker needs to run it. `Debug` shows only its ids, because its command may
 /// contain secrets.
@@ -447,6 +474,9 @@ pub struct WorkerInfo {
     pub current_job: Option<JobId>,
     /// The status.
     pub status: WorkerStatus,
+    /// Why the worker takes no jobs for now, if it is paused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused: Option<String>,
 }
 
 /// A pool: the jobs that require one set of labels and name the same secrets.

@@ -116,10 +116,17 @@ impl<P: Local + 'static> Shared<P> {
         };
         let signals = &self.signals;
         let over = sleep(Duration::from_secs(claim.wait_secs.min(limits::WAIT_SECS).into()));
-        let (left, stopped) = (signals.waiting.left(claim.worker_id), signals.stopped());
+        let (left, stopped) = (signals.waiting.left(claim.worker_id.clone()), signals.stopped());
         tokio::pin!(over, left, stopped);
         let credential = accepted.headers().get(AUTHORIZATION).cloned();
-        let place = signals.waiting.join((claim.labels, claim.exclusive, credential));
+        let kind = async || {
+            let kind = self.service.engine().workers().claim_kind(&claim.worker_id, claim.exclusive).await;
+            kind.map(|kind| (claim.labels.clone(), kind, credential.clone())).map_err(ApiError::from)
+        };
+        let mut place = match kind().await {
+            Ok(kind) => signals.waiting.join(kind),
+            Err(error) => return error.response(),
+        };
         let mut turn = None;
         loop {
             let response = self.try_claim(&accepted, body.clone()).await;
@@ -127,7 +134,15 @@ impl<P: Local + 'static> Shared<P> {
                 return response;
             }
             if let Some(turn) = turn.take() {
-                Turn::found_nothing(turn);
+                match kind().await {
+                    Ok(kind) if kind == *place.kind() => Turn::found_nothing(turn),
+                    // Others of its former kind may find a job.
+                    Ok(kind) => {
+                        place = signals.waiting.join(kind);
+                        continue;
+                    }
+                    Err(error) => return error.response(),
+                }
             }
             tokio::select! {
                 mine = place.turn() => turn = Some(mine),

@@ -1,12 +1,13 @@
 //! Claims that wait for a job.
 //!
-//! Claims with the same labels and the same token are of one kind: if one finds no job, the others find none either. When a job
+//! Claims with the same labels, the same token and the same [`ClaimKind`] are of one kind: if one finds no job, the others find none either. When a job
 //! may have become ready, one claim of each kind is woken and tries. If it gets a job, the next of its kind is woken; otherwise
 //! the kind goes on waiting. So a ready job costs one query and not a thousand, however many workers wait.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use engine::workers::ClaimKind;
 use http::HeaderValue;
 use protocol::{LabelSet, WorkerId};
 use tokio::sync::{Notify, broadcast};
@@ -14,8 +15,8 @@ use tokio::sync::{Notify, broadcast};
 /// Deregistrations that are kept for a slow waiter. A waiter that missed one acts as if it was its own worker's.
 const DEREGISTRATIONS: usize = 256;
 
-/// A kind of claims: labels, whether the worker is exclusive, and the `Authorization` header.
-type Kind = (LabelSet, bool, Option<HeaderValue>);
+/// A kind of claims: labels, what else the engine decides by, and the `Authorization` header.
+pub type Kind = (LabelSet, ClaimKind, Option<HeaderValue>);
 
 /// All waiting claims.
 pub struct Waiting {
@@ -86,6 +87,11 @@ impl Drop for Turn {
 }
 
 impl Place<'_> {
+    /// The claim's kind.
+    pub fn kind(&self) -> &Kind {
+        &self.kind
+    }
+
     /// Waits for a turn to try.
     pub async fn turn(&self) -> Turn {
         self.next.notified().await;

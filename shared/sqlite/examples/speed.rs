@@ -36,7 +36,7 @@ async fn live(store: &Sqlite, job: &JobRecord) {
     let end = Change::End(End::unreported(JobOutcome::Success(outputs), now));
     for (expect, change) in [
         (Precondition::WaitingOnNothing, Change::BecomeReady { pool: job.pool.clone(), at: now, until: None }),
-        (Precondition::Ready { pool: job.pool.clone(), by: now }, Change::Start(hold)),
+        (Precondition::Ready { pool: job.pool.clone(), by: now, worker: hold.worker.clone() }, Change::Start(hold)),
         (Precondition::HeldLive { fence, now }, end),
     ] {
         if matches!(change, Change::Start(_)) {

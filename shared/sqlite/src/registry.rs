@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use engine::ids::PoolId;
-use engine::ports::{Pool, PoolQueue, Stored, WORKER_KEPT, WorkerRecord, WorkerRegistry};
+use engine::ports::{Pool, PoolQueue, Stored, WORKER_KEPT, WORKER_LISTED, WorkerRecord, WorkerRegistry};
 use protocol::{Millis, WorkerId, limits};
 use rusqlite::Connection;
 
@@ -99,8 +99,8 @@ impl WorkerRegistry for Sqlite {
     }
 
     async fn workers(&self, now: Millis) -> Stored<Vec<WorkerRecord>> {
-        let forgotten = forgotten(now);
-        self.read(|db| records(db, "SELECT record FROM workers WHERE last_seen > ?1", [forgotten]))
+        let listed = to_time(now - WORKER_LISTED);
+        self.read(|db| records(db, "SELECT record FROM workers WHERE last_seen > ?1", [listed]))
     }
 
     async fn remove_worker(&self, id: &WorkerId) -> Stored<()> {

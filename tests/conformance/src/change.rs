@@ -1,15 +1,17 @@
 //! Checks of conditional updates: every store applies `JobUpdate` and `RunUpdate` exactly as the engine does.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use engine::ids::{JobKey, PoolId};
 use engine::job::{
-    Change, Completion, End, JobOutcome, JobRecord, JobUpdate, NextLease, OutputsRef, Phase, Precondition, Used,
+    Change, Completion, End, JobOutcome, JobRecord, JobUpdate, NextLease, OutputsRef, Phase, Precondition, Returned,
+    Used,
 };
 use engine::ports::{Consistency, Ports, Updated};
 use engine::run::{Progress, RunState, RunUpdate};
 use futures::future::join_all;
-use protocol::LabelSet;
+use protocol::{LabelSet, Millis, WorkerId, limits};
 
 use crate::fixture::{
     NOW, become_ready, change, commit_new, control_now, failed_attempt, fence, fresh_labels, fresh_run, job_now, lease,
@@ -54,10 +56,24 @@ fn lives(pool: &PoolId) -> Vec<Life> {
             at: NOW,
             until: Some(NOW + secs(7)),
             attempt: 1,
-            used: Used { max: 1, lost: 2, timeout: 3 },
+            used: Used { max: 1, lost: 2, timeout: 3, returned: 0 },
             last_report: report(1),
             error: "exit code 2: \"ünlucky\"\nsecond line".to_owned(),
             failed: vec![failed_attempt(0, NOW)],
+            returned: None,
+        });
+        changes
+    };
+    let returned = |worker: Option<&str>, ago| {
+        let mut changes = live();
+        let worker = worker.map(|id| WorkerId::new(id).expect("an id"));
+        let returned = Some(Returned { worker, at: NOW - ago, times: 3 });
+        let used = Used { returned: 4, ..Used::default() };
+        changes.push(match again().pop() {
+            Some(Change::Retry { pool, at, attempt, last_report, error, failed, .. }) => {
+                Change::Retry { pool, at, until: None, attempt, used, last_report, error, failed, returned }
+            }
+            _ => unreachable!("the last change is a retry"),
         });
         changes
     };
@@ -88,6 +104,18 @@ fn lives(pool: &PoolId) -> Vec<Life> {
         from_none("held by another until later", started(2, NOW + secs(60))),
         from_none("lease renewed", after(live(), Change::Renew { until: NOW + secs(60) })),
         from_none("tried again", again()),
+        from_none("given back by a worker just now", returned(Some("worker-1"), Duration::ZERO)),
+        from_none("given back by a worker before its pause", returned(Some("worker-1"), limits::RETURN_PAUSE)),
+        from_none("given back by the engine", returned(None, Duration::ZERO)),
+        from_none(
+            "given back and held again",
+            after(returned(Some("worker-2"), Duration::ZERO), Change::Start(lease(1, NOW + secs(30)))),
+        ),
+        from_none(
+            "given back and tried again after a failure",
+            [returned(Some("worker-1"), Duration::ZERO), vec![Change::Start(lease(1, NOW))], again().split_off(2)]
+                .concat(),
+        ),
         from_none("held again", after(again(), Change::Start(lease(1, NOW + secs(30))))),
         from_none("succeeded", after(live(), success(inline()))),
         from_none("succeeded without outputs", after(live(), success(OutputsRef::Inline(outputs_of(&[]))))),
@@ -130,6 +158,10 @@ impl Life {
     }
 }
 
+fn ready_for(pool: &PoolId, by: Millis, worker: &str) -> Precondition {
+    Precondition::Ready { pool: pool.clone(), by, worker: WorkerId::new(worker).expect("an id") }
+}
+
 fn expectations(pool: &PoolId) -> Vec<Precondition> {
     let other = PoolId::from_stored("0".repeat(32));
     let mut all = vec![
@@ -140,10 +172,10 @@ fn expectations(pool: &PoolId) -> Vec<Precondition> {
         Precondition::NotEnded,
         Precondition::ReadyOver { now: NOW },
         Precondition::ReadyOver { now: NOW - secs(1) },
-        Precondition::Ready { pool: other, by: NOW },
+        ready_for(&other, NOW, "worker-1"),
     ];
     for by in [NOW - secs(1), NOW, NOW + secs(1)] {
-        all.push(Precondition::Ready { pool: pool.clone(), by });
+        all.extend(["worker-1", "worker-2"].map(|worker| ready_for(pool, by, worker)));
     }
     for principal in [1, 2] {
         all.push(Precondition::Held { fence: fence(principal) });
@@ -221,7 +253,7 @@ pub async fn change_leaves_the_record_that_the_engine_computes<P: Ports + 'stati
 pub async fn control_changes_as_the_engine_computes<P: Ports + 'static>(ports: Arc<P>) {
     let at = NOW + secs(5);
     let to = |done_below, failed, cancelled| RunUpdate::Advance(Progress { done_below, failed, cancelled });
-    let open = RunUpdate::Open { at };
+    let open = RunUpdate::Open { at, opener: u64::MAX };
     let cancel = RunUpdate::Cancel { at: at + secs(1) };
     let arm = |after| RunUpdate::Arm { due: NOW + secs(after) };
     let look = |after| RunUpdate::Fire { by: Some(NOW + secs(after)) };
@@ -294,7 +326,7 @@ pub async fn update_of_a_missing_record_creates_none<P: Ports + 'static>(ports: 
         }
     }
     assert_eq!(job_now(&*ports, &absent.key).await, None);
-    for update in [RunUpdate::Open { at: NOW }, RunUpdate::Cancel { at: NOW }, RunUpdate::Finish] {
+    for update in [RunUpdate::Open { at: NOW, opener: 1 }, RunUpdate::Cancel { at: NOW }, RunUpdate::Finish] {
         let answer = ports.update_control(&run, update).await.expect("the store answers");
         assert_eq!(answer, Updated::ConditionFailed(None), "{update:?}");
     }

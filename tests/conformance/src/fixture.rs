@@ -122,6 +122,7 @@ pub(crate) fn try_again(job: &JobRecord, at: Millis) -> Change {
         last_report: report(1),
         error: "exit code 2: \"ünlucky\"\nsecond line".to_owned(),
         failed: vec![failed_attempt(0, at)],
+        returned: None,
     }
 }
 
@@ -168,6 +169,7 @@ pub(crate) fn control_of(workflow: &WorkflowRecord, state: RunState) -> Control 
         failed: false,
         cancelled: false,
         opened_at: (state != RunState::New).then_some(NOW),
+        opener: None,
         timer: if state.is_active() { Timer::Due(NOW + MAX_TIMER_DELAY) } else { Timer::Off },
     }
 }

@@ -75,7 +75,7 @@ pub async fn open_runs_are_open_or_cancelling<P: Ports + 'static>(ports: Arc<P>)
     let (workflow, control) = new_workflow(RunState::New);
     commit_new(&*ports, &workflow, &control).await;
     becomes(&control.run, false).await;
-    update(&control.run, RunUpdate::Open { at: NOW }).await;
+    update(&control.run, RunUpdate::Open { at: NOW, opener: 1 }).await;
     becomes(&control.run, true).await;
     update(&control.run, RunUpdate::Finish).await;
     becomes(&control.run, false).await;
@@ -98,7 +98,7 @@ pub async fn due_timers_are_of_open_or_cancelling_runs<P: Ports + 'static>(ports
     let (workflow, control) = new_workflow(RunState::New);
     commit_new(&*ports, &workflow, &control).await;
     becomes(&control.run, due, false).await;
-    update(&control.run, RunUpdate::Open { at: NOW }).await;
+    update(&control.run, RunUpdate::Open { at: NOW, opener: 1 }).await;
     update(&control.run, RunUpdate::Arm { due }).await;
     becomes(&control.run, due, true).await;
     becomes(&control.run, due - secs(1), false).await;

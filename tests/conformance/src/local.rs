@@ -43,7 +43,7 @@ pub async fn change_events_are_listed_in_order_until_done<P: Local + 'static>(po
     commit_new(&*ports, &workflow, &opened).await;
     let (workflow, new) = new_workflow(RunState::New);
     commit_new(&*ports, &workflow, &new).await;
-    let opened_later = update(&*ports, &new.run, RunUpdate::Open { at: NOW }).await;
+    let opened_later = update(&*ports, &new.run, RunUpdate::Open { at: NOW, opener: 1 }).await;
     let labels = fresh_labels();
     let skipped = waiting(&new.run, 0, &[4], &labels);
     let run = waiting(&new.run, 1, &[], &labels);
@@ -87,9 +87,9 @@ pub async fn updates_without_an_event_are_not_listed<P: Local + 'static>(ports: 
     let (workflow, new) = new_workflow(RunState::New);
     commit_new(&*ports, &workflow, &new).await;
     assert_eq!(process(&*ports).await, []);
-    update(&*ports, &new.run, RunUpdate::Open { at: NOW }).await;
+    update(&*ports, &new.run, RunUpdate::Open { at: NOW, opener: 1 }).await;
     assert_eq!(process(&*ports).await.len(), 1);
-    update(&*ports, &new.run, RunUpdate::Open { at: NOW }).await;
+    update(&*ports, &new.run, RunUpdate::Open { at: NOW, opener: 1 }).await;
     let progress = Progress { done_below: 1, failed: true, cancelled: false };
     update(&*ports, &new.run, RunUpdate::Advance(progress)).await;
     update(&*ports, &new.run, RunUpdate::Finish).await;
@@ -191,7 +191,7 @@ pub async fn workflows_expire_after_their_start_and_not_while_active<P: Local + 
     commit_new(&*ports, &new, &control).await;
     assert!(expired(NOW).await.is_empty());
     assert_eq!(expired(NOW + secs(1)).await, [new.id.clone()]);
-    update(&*ports, &new.run, RunUpdate::Open { at: NOW + secs(10) }).await;
+    update(&*ports, &new.run, RunUpdate::Open { at: NOW + secs(10), opener: 2 }).await;
     assert!(expired(NOW + secs(99)).await.is_empty(), "it is open");
     update(&*ports, &new.run, RunUpdate::Finish).await;
     let end = RunEnd { status: Status::Success, at: NOW + secs(20) };

@@ -7,7 +7,7 @@ use engine::ids::ReportHash;
 use engine::job::{Change, JobOutcome, JobUpdate, Phase, Precondition};
 use engine::ports::{Commit, Committed, Idempotency, Ports, StoreError, Stored, Updated};
 use engine::run::{RunEnd, RunState, RunUpdate, WorkflowRecord};
-use protocol::{Millis, Status};
+use protocol::{Millis, Status, WorkerId};
 
 use crate::fixture::{
     NOW, at_once, become_ready, change, commit_new, control_now, control_of, end, fresh_labels, fresh_run, job_now,
@@ -26,7 +26,8 @@ pub async fn one_of_twenty_concurrent_starts_wins<P: Ports + 'static>(ports: Arc
         let job = change(&*ports, &job, become_ready(&job, NOW)).await;
         let answers = at_once((0..MANY).map(|n| {
             let (ports, key) = (Arc::clone(&ports), job.key.clone());
-            let expect = Precondition::Ready { pool: job.pool.clone(), by: NOW };
+            let expect =
+                Precondition::Ready { pool: job.pool.clone(), by: NOW, worker: WorkerId::new("w").expect("an id") };
             let update = JobUpdate { expect, change: Change::Start(lease(n, NOW + secs(30))) };
             async move { ports.update(&key, update).await.expect("the store answers") }
         }))

@@ -6,7 +6,7 @@ use engine::ids::Ticket;
 use engine::job::JobOutcome;
 use engine::ports::{Pool, PoolQueue, Ports, WorkerRecord};
 use protocol::requests::Transport;
-use protocol::{LabelSet, Millis, SecretName, WorkerId, limits};
+use protocol::{LabelSet, Millis, SecretName, TokenName, WorkerId, limits};
 
 use crate::fixture::{become_ready, change, end, eventually, fresh_labels, fresh_run, name, put_jobs, secs, waiting};
 
@@ -97,6 +97,8 @@ fn worker() -> WorkerRecord {
         features: vec!["outputs_url".to_owned()],
         registered_at: Millis::now() - secs(100),
         last_seen: Millis::now(),
+        owner: Some(TokenName::new("ci").expect("a name")),
+        paused: Some("its disk is full".to_owned()),
     }
 }
 
@@ -116,6 +118,8 @@ pub async fn worker_is_stored_replaced_and_removed<P: Ports + 'static>(ports: Ar
         transport: Transport::Http,
         exclusive: false,
         features: Vec::new(),
+        owner: None,
+        paused: None,
         last_seen: first.last_seen + secs(30),
         ..first.clone()
     };
@@ -129,7 +133,7 @@ pub async fn worker_is_stored_replaced_and_removed<P: Ports + 'static>(ports: Ar
     eventually(|| among(&*ports, &first.id), Vec::is_empty).await;
 }
 
-/// A worker last seen more than a day ago isn't listed.
+/// A worker last seen more than a day ago isn't listed. Its record remains, so that its id belongs to its token.
 pub async fn worker_unseen_for_a_day_is_not_listed<P: Ports + 'static>(ports: Arc<P>) {
     let old = WorkerRecord { last_seen: Millis::now() - secs(25 * 3600), ..worker() };
     let young = WorkerRecord { last_seen: Millis::now() - secs(23 * 3600), ..worker() };
@@ -139,6 +143,8 @@ pub async fn worker_unseen_for_a_day_is_not_listed<P: Ports + 'static>(ports: Ar
     eventually(|| among(&*ports, &young.id), |found| *found == [young.clone()]).await;
     eventually(|| among(&*ports, &old.id), Vec::is_empty).await;
     eventually(|| ports.worker(&young.id, Millis::now()), Option::is_some).await;
-    eventually(|| ports.worker(&old.id, Millis::now()), Option::is_none).await;
-    ports.remove_worker(&young.id).await.expect("the store answers");
+    eventually(|| ports.worker(&old.id, Millis::now()), Option::is_some).await;
+    for id in [&young.id, &old.id] {
+        ports.remove_worker(id).await.expect("the store answers");
+    }
 }

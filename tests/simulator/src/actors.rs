@@ -375,8 +375,11 @@ impl Actors {
 
     fn failure(&mut self) -> AttemptResult {
         self.last_number += 1;
-        let retryable = self.rng(|rng| rng.chance(0.8));
-        AttemptResult::Failure { error: format!("e{}", self.last_number), retryable }
+        let error = format!("e{}", self.last_number);
+        if self.rng(|rng| rng.chance(0.2)) {
+            return AttemptResult::Return { error };
+        }
+        AttemptResult::Failure { error, retryable: self.rng(|rng| rng.chance(0.8)) }
     }
 
     /// A client acts.

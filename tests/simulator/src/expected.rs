@@ -47,6 +47,9 @@ pub(crate) struct Tries {
     pub(crate) max: u32,
     pub(crate) lost: u32,
     pub(crate) timeouts: u32,
+    /// Attempts that were given back, in all and in a row.
+    pub(crate) returned: u32,
+    pub(crate) returned_in_a_row: u32,
 }
 
 /// A committed run.

@@ -6,7 +6,7 @@ use engine::ids::Ticket;
 use engine::messages::ChangeEvent;
 use engine::submit::Submission;
 use engine::{Engine, Result};
-use protocol::requests::{Claim, Fail, Next, Only, Register};
+use protocol::requests::{Claim, Fail, FailCause, Next, Only, Register};
 use protocol::wire::Claimed;
 
 use crate::ports::Process;
@@ -67,11 +67,14 @@ async fn report(
         AttemptResult::Success(outputs) => {
             engine.reports().complete(&lease.id, outputs, next.map(|(by, ttl)| by.next(ttl))).await
         }
-        AttemptResult::Failure { error, retryable } => engine
-            .reports()
-            .fail(&lease.id, Fail { error, retryable, exit_code: Some(1), cause: None })
-            .await
-            .map(|()| None),
+        AttemptResult::Failure { error, retryable } => {
+            let fail = Fail { error, retryable, exit_code: Some(1), cause: None };
+            engine.reports().fail(&lease.id, fail).await.map(|()| None)
+        }
+        AttemptResult::Return { error } => {
+            let fail = Fail { error, retryable: true, exit_code: None, cause: Some(FailCause::Worker) };
+            engine.reports().fail(&lease.id, fail).await.map(|()| None)
+        }
     }
 }
 
@@ -117,7 +120,7 @@ impl Identity {
             worker_id: self.id.clone(),
             labels: self.labels.clone(),
             lease_ttl_secs: ttl_secs,
-            exclusive: self.exclusive,
+            exclusive: Some(self.exclusive),
         }
     }
 
@@ -127,7 +130,7 @@ impl Identity {
             labels: self.labels.clone(),
             lease_ttl_secs: ttl_secs,
             wait_secs: 0,
-            exclusive: self.exclusive,
+            exclusive: Some(self.exclusive),
             ticket: ticket.map(Ticket::text),
         }
     }

@@ -53,7 +53,14 @@ impl HeldLease {
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) enum AttemptResult {
     Success(BTreeMap<String, String>),
-    Failure { error: String, retryable: bool },
+    Failure {
+        error: String,
+        retryable: bool,
+    },
+    /// The worker could not run the job.
+    Return {
+        error: String,
+    },
 }
 
 /// A submission. A client may send it many times.
@@ -162,6 +169,7 @@ impl Display for Task {
             }
             Self::Report { result: AttemptResult::Success(_), .. } => f.write_str("complete"),
             Self::Report { result: AttemptResult::Failure { .. }, .. } => f.write_str("fail"),
+            Self::Report { result: AttemptResult::Return { .. }, .. } => f.write_str("give back"),
             Self::Batch(_) => f.write_str("stream"),
             Self::QueueMessage { message: QueueMessage::BatchTask(_), .. } => f.write_str("batch"),
             Self::QueueMessage { message: QueueMessage::Timer(_), .. } => f.write_str("timer"),

@@ -8,7 +8,7 @@ use engine::job::{JobOutcome, JobRecord, LeaseRecord, OutputsRef, Phase};
 use engine::ports::Commit;
 use engine::run::{Control, RunState, Timer, WorkflowRecord};
 use protocol::wire::Cause;
-use protocol::{Millis, Outputs, Status};
+use protocol::{Millis, Outputs, Status, limits};
 
 use crate::cell::Cell;
 use crate::expected::{ExpectedJob, Run};
@@ -54,6 +54,9 @@ impl World {
             (Phase::Waiting { .. } | Phase::Ready { .. }, Phase::Running(lease)) => {
                 self.check_needs(key);
                 self.check_start(key, lease);
+                if old.is_kept_from(&lease.worker, lease.started_at) {
+                    self.broken(|world| format!("{} went to a worker that gave it back just before", world.name(key)));
+                }
                 if matches!(&old.phase, Phase::Ready { at, .. } if *at > self.clock + self.skew()) {
                     self.broken(|world| format!("{} was claimed before its retry delay was over", world.name(key)));
                 }
@@ -147,7 +150,7 @@ impl World {
         }
         let tries = self.expected.tries.entry(key.clone()).or_default();
         tries.begun += 1;
-        if tries.begun > most {
+        if tries.begun > most + tries.returned {
             self.broken(|world| format!("{} has more than {most} attempts", world.name(key)));
         }
     }
@@ -163,6 +166,11 @@ impl World {
             _ if matches!(&new.phase, Phase::Ended(ending) if ending.outcome == JobOutcome::Cancelled) => {}
             _ if matches!(&new.phase, Phase::Ended(ending) if matches!(ending.outcome, JobOutcome::Success(_))) => {
                 self.broken(|world| format!("{} succeeded without a report", world.name(key)));
+            }
+            Some((Task::Claim { .. } | Task::Report { .. }, ..))
+                if new.failed.last().is_some_and(|last| last.cause == Cause::Returned) =>
+            {
+                self.check_return(new, false);
             }
             _ => {
                 self.counts.add("leases lost", 1);
@@ -217,8 +225,29 @@ impl World {
             AttemptResult::Failure { retryable, .. } => {
                 self.check_tries_used(new, Cause::Failure, *retryable);
             }
+            AttemptResult::Return { .. } => self.check_return(new, true),
         }
         self.expected.accepted.insert(fence.to_owned(), (self.step, result));
+    }
+
+    /// A job that was given back is ready again and has used no try, unless that happened too often in a row.
+    fn check_return(&mut self, new: &JobRecord, by_worker: bool) {
+        let key = &new.key;
+        self.counts.add(if by_worker { "jobs returned by workers" } else { "jobs returned by claims" }, 1);
+        let tries = self.expected.tries.entry(key.clone()).or_default();
+        tries.returned += 1;
+        tries.returned_in_a_row += 1;
+        let (returned, in_a_row) = (tries.returned, tries.returned_in_a_row);
+        match new.phase {
+            Phase::Ready { .. } if new.used.returned == returned => self.check_ready(new),
+            Phase::Ended(_) if in_a_row >= limits::RETURNS => {}
+            _ => self.broken(|world| format!("{} was given back and isn't ready again", world.name(key))),
+        }
+        if let (Phase::Ready { at, .. }, Some(last), true) = (&new.phase, new.failed.last(), by_worker)
+            && *at != last.finished_at_ms
+        {
+            self.broken(|world| format!("{} was given back by a worker and has a delay", world.name(key)));
+        }
     }
 
     /// A retry follows exactly if one is left and the failure is retryable.
@@ -226,6 +255,8 @@ impl World {
         let key = &new.key;
         let allowed = self.expected_job(key).allowed;
         let tries = self.expected.tries.entry(key.clone()).or_default();
+        tries.returned_in_a_row = 0;
+        let returned = tries.returned;
         let (used, budget) = match (cause, allowed.lost, allowed.timeouts) {
             (Cause::Lost, Some(lost), _) => (&mut tries.lost, lost),
             (Cause::Timeout, _, Some(timeouts)) => (&mut tries.timeouts, timeouts),
@@ -244,13 +275,14 @@ impl World {
                 Cause::Lost => "attempts lost",
                 Cause::Timeout => "attempts timed out",
                 Cause::QueueTimeout => "attempts never started",
+                Cause::Returned => "attempts returned",
             },
             1,
         );
         if let (Phase::Ready { at, .. }, Some(last)) = (&new.phase, last) {
             self.counts.add("retries", 1);
             self.check_ready(new);
-            if at.0 - last.finished_at_ms.0 != allowed.delay(last.attempt) {
+            if at.0 - last.finished_at_ms.0 != allowed.delay(last.attempt - returned) {
                 self.broken(|world| format!("{} has a wrong retry delay", world.name(key)));
             }
         }

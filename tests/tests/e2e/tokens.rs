@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use harness::{Cloud, Status, eventually};
+use harness::{Cloud, Status, eventually, graph};
 use protocol::access::{AuditAction, AuditEntry, NewToken, Permissions, Scope};
 use serde_json::{Value, json};
 
@@ -352,6 +352,27 @@ async fn the_audit_log_names_callers_and_contains_no_token_or_lease() {
     let mut about: Vec<&str> = about.map(|entry| entry.action.as_ref()).collect();
     about.sort_unstable();
     assert_eq!(about, ["create_token", "revoke_token"]);
+}
+
+#[tokio::test]
+async fn a_refused_report_is_in_the_audit_log_with_its_job_and_without_its_lease() {
+    let cloud = Cloud::connect();
+    let run = cloud.submit(graph(["a"])).await;
+    let held = cloud.worker("w").claims("a").await;
+    held.completes(&[]).await;
+    // Only some refusals of each second are recorded, and other tests have some too.
+    let entry = eventually("a refused report is recorded", async || {
+        held.complete(&[("other", "result")]).await.expect_err("it has completed");
+        let page = cloud.client.audit(1000, None).await.expect("listed");
+        let refused = |entry: &AuditEntry| entry.action == AuditAction::Refused;
+        page.items.into_iter().find(|entry| refused(entry) && entry.workflow.as_ref() == Some(&held.job.workflow_id))
+    })
+    .await;
+    assert_eq!(entry.route, "POST /api/jobs/{lease_id}/complete");
+    assert_eq!(entry.job.as_ref(), Some(&held.job.job_id));
+    assert!(entry.reason.is_some_and(|reason| reason.contains("already reported")));
+    assert!(!cloud.get("/api/audit?limit=1000").await.body.contains(&held.lease.lease_id.0));
+    run.until(Status::Success).await;
 }
 
 #[tokio::test]

@@ -71,7 +71,8 @@ pub(crate) async fn register<P: Ports>(engine: &Engine<P>, input: &Input<'_>) ->
 }
 
 pub(crate) async fn heartbeat<P: Ports>(engine: &Engine<P>, input: &Input<'_>) -> Answer {
-    json_answer(StatusCode::OK, &engine.workers().heartbeat(&input.param("id")?).await?)
+    let heartbeat: WorkerHeartbeat = input.json_or_default()?;
+    json_answer(StatusCode::OK, &engine.workers().heartbeat(&input.param("id")?, heartbeat.paused).await?)
 }
 
 pub(crate) async fn unregister<P: Ports>(engine: &Engine<P>, input: &Input<'_>) -> Answer {

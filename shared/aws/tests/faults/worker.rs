@@ -45,7 +45,7 @@ impl Workers {
             labels,
             lease_ttl_secs: if short { 1 } else { self.ttl },
             wait_secs: 0,
-            exclusive: label == FRAIL,
+            exclusive: Some(label == FRAIL),
             ticket: None,
         };
         let mut next = repeated(tally, || self.engine.claims().claim(claim.clone())).await.map_err(said("claim"))?;
@@ -92,7 +92,7 @@ impl Workers {
             worker_id: claimed.lease.worker_id.clone(),
             labels: LabelSet::default(),
             lease_ttl_secs: self.ttl,
-            exclusive: false,
+            exclusive: None,
         });
         let answer = repeated(tally, || self.engine.reports().complete(lease, outputs(job, lease), next.clone())).await;
         let Some(next) = unless_over(&claimed, answer).map_err(said("complete"))? else { return Ok(None) };

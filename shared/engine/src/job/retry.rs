@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use protocol::Millis;
 use protocol::wire::{Attempt, Backoff, Cause};
+use protocol::{Millis, WorkerId, limits};
 
-use super::{ATTEMPTS_KEPT, Change, End, JobOutcome, JobRecord, JobSpec, LastReport, Used};
+use super::{ATTEMPTS_KEPT, Change, End, JobOutcome, JobRecord, JobSpec, LastReport, Returned, Used};
 
 /// Bytes of an attempt's error text that the job's history keeps.
 const ERROR_KEPT: usize = 200;
@@ -32,20 +32,79 @@ pub fn after_failure(record: &JobRecord, spec: &JobSpec, failure: Failure, now: 
     let Failure { cause, error, exit_code, retryable, last_report } = failure;
     let used = if retryable { spec.use_a_try(record.used, cause) } else { None };
     if let (Some(used), Some(last_report)) = (used, last_report.clone()) {
-        let at = now + delay(spec.retry.backoff, record.attempt);
-        return Change::Retry {
-            pool: record.pool.clone(),
-            at,
-            until: record.limits.ready_until(at),
-            attempt: record.attempt + 1,
-            used,
-            last_report,
-            error,
-            failed,
-        };
+        let at = now + delay(spec.retry.backoff, record.attempt - record.used.returned);
+        return next_attempt(record, at, Next { used, last_report, error, failed, returned: None });
     }
     let outcome = JobOutcome::Failure { exit_code };
     Change::End(End { last_report, error: Some(error), failed: Some(failed), ..End::unreported(outcome, now) })
+}
+
+/// An attempt that could not run, because of trouble that isn't the job's.
+#[derive(Clone, Debug)]
+pub struct GiveBack {
+    /// The worker that could not run the job. `None` if the engine could not give the job to a worker.
+    pub worker: Option<WorkerId>,
+    /// True if the return counts towards [`limits::RETURNS`].
+    pub counts: bool,
+    /// The reason, for people.
+    pub error: String,
+    /// The delay before the next attempt.
+    pub delay: Duration,
+    /// Identifies the report, to recognise a repeat.
+    pub last_report: LastReport,
+}
+
+/// Returns the job's change after an attempt was given back: ready again without using a try, or the end after
+/// [`limits::RETURNS`] returns in a row.
+#[must_use]
+pub fn after_return(record: &JobRecord, back: GiveBack, now: Millis) -> Change {
+    let GiveBack { worker, counts, error, delay, last_report } = back;
+    let failure = Failure {
+        cause: Cause::Returned,
+        error,
+        exit_code: None,
+        retryable: true,
+        last_report: Some(last_report.clone()),
+    };
+    let failed = history(record, &failure, now);
+    let times = record.returned.as_ref().map_or(0, |returned| returned.times) + u32::from(counts);
+    if counts && times >= limits::RETURNS {
+        let error = format!("it was given back {times} times in a row; the last reason: {}", failure.error);
+        let outcome = JobOutcome::Failure { exit_code: None };
+        return Change::End(End {
+            last_report: Some(last_report),
+            error: Some(error),
+            failed: Some(failed),
+            ..End::unreported(outcome, now)
+        });
+    }
+    let returned = Some(Returned { worker, at: now, times });
+    let used = Used { returned: record.used.returned + 1, ..record.used };
+    next_attempt(record, now + delay, Next { used, last_report, error: failure.error, failed, returned })
+}
+
+/// What the next attempt's record keeps of the attempts before.
+struct Next {
+    used: Used,
+    last_report: LastReport,
+    error: String,
+    failed: Vec<Attempt>,
+    returned: Option<Returned>,
+}
+
+fn next_attempt(record: &JobRecord, at: Millis, next: Next) -> Change {
+    let Next { used, last_report, error, failed, returned } = next;
+    Change::Retry {
+        pool: record.pool.clone(),
+        at,
+        until: record.limits.ready_until(at),
+        attempt: record.attempt + 1,
+        used,
+        last_report,
+        error,
+        failed,
+        returned,
+    }
 }
 
 impl JobSpec {
@@ -55,7 +114,7 @@ impl JobSpec {
             Cause::Failure => None,
             Cause::Lost => self.retry.budgets.lost.map(|budget| (budget, &mut used.lost)),
             Cause::Timeout => self.retry.budgets.timeout.map(|budget| (budget, &mut used.timeout)),
-            Cause::QueueTimeout => return None,
+            Cause::QueueTimeout | Cause::Returned => return None,
         };
         let (budget, of_it) = own.unwrap_or((self.retry.max, &mut used.max));
         if *of_it >= budget {
@@ -77,6 +136,7 @@ fn delay(backoff: Backoff, attempt: u32) -> Duration {
     })
 }
 
+/// Returns the failed attempts that are kept, including this one.
 fn history(record: &JobRecord, failure: &Failure, now: Millis) -> Vec<Attempt> {
     let lease = record.lease();
     let attempt = Attempt {
@@ -88,8 +148,13 @@ fn history(record: &JobRecord, failure: &Failure, now: Millis) -> Vec<Attempt> {
         started_at: lease.map(|lease| lease.started_at),
         finished_at_ms: now,
     };
-    let skipped = (record.failed.len() + 1).saturating_sub(ATTEMPTS_KEPT);
-    record.failed.iter().skip(skipped).cloned().chain([attempt]).collect()
+    let mut kept = record.failed.clone();
+    if kept.len() >= ATTEMPTS_KEPT {
+        // Attempts that didn't run say the least.
+        kept.remove(kept.iter().position(|attempt| attempt.cause == Cause::Returned).unwrap_or(0));
+    }
+    kept.push(attempt);
+    kept
 }
 
 /// Truncates a text to at most `limit` bytes, at a character boundary.

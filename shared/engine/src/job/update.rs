@@ -1,9 +1,9 @@
 //! Conditional updates of a job's record: preconditions and changes.
 
-use protocol::Millis;
 use protocol::wire::Attempt;
+use protocol::{Millis, WorkerId};
 
-use super::{Completion, JobOutcome, JobRecord, LastReport, LeaseRecord, NextLease, Phase, Used};
+use super::{Completion, JobOutcome, JobRecord, LastReport, LeaseRecord, NextLease, Phase, Returned, Used};
 use crate::ids::{Fence, PoolId};
 
 /// A conditional change of one record. Every store applies it as one write.
@@ -30,6 +30,8 @@ pub enum Precondition {
         pool: PoolId,
         /// The claimer's current time.
         by: Millis,
+        /// The claimer. It must not have given the job back just before.
+        worker: WorkerId,
     },
     /// The job runs under this fence, and the lease has not expired.
     HeldLive {
@@ -107,6 +109,8 @@ pub enum Change {
         error: String,
         /// The job's failed attempts that are kept, including this one.
         failed: Vec<Attempt>,
+        /// Set if the attempt was given back.
+        returned: Option<Returned>,
     },
     /// Ends the job.
     End(End),
@@ -151,8 +155,9 @@ impl Precondition {
             (Self::Waiting, Phase::Waiting { .. }) => true,
             (Self::WaitingOnlyOn(need), Phase::Waiting { on }) => on.len() == 1 && on.contains(need),
             (Self::WaitingOnNothing, Phase::Waiting { on }) => on.is_empty(),
-            (Self::Ready { pool, by }, Phase::Ready { at, until }) => {
-                record.pool == *pool && at <= by && until.is_none_or(|until| until > *by)
+            (Self::Ready { pool, by, worker }, Phase::Ready { at, until }) => {
+                let in_time = at <= by && until.is_none_or(|until| until > *by);
+                record.pool == *pool && in_time && !record.is_kept_from(worker, *by)
             }
             (Self::HeldLive { fence, now }, Phase::Running(lease)) => lease.fence == *fence && lease.until > *now,
             (Self::HeldLiveUntil { fence, now, until }, Phase::Running(lease)) => {
@@ -196,7 +201,7 @@ impl JobUpdate {
                     lease.until = *until;
                 }
             }
-            Change::Retry { at, until, attempt, used, last_report, error, failed, .. } => {
+            Change::Retry { at, until, attempt, used, last_report, error, failed, returned, .. } => {
                 new.phase = Phase::Ready { at: *at, until: *until };
                 new.ready_at = Some(*at);
                 new.attempt = *attempt;
@@ -204,6 +209,7 @@ impl JobUpdate {
                 new.last_report = Some(last_report.clone());
                 new.error = Some(error.clone());
                 new.failed.clone_from(failed);
+                new.returned.clone_from(returned);
             }
             Change::End(end) => new.end(end.clone()),
         }

@@ -3,8 +3,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-use engine::clock::ManualClock;
+use engine::clock::Clock;
 use engine::messages::ChangeEvent;
 use engine::ports::Source;
 use engine::run::MAX_TIMER_DELAY;
@@ -13,18 +15,33 @@ use engine::{Engine, EngineError};
 use memory::Memory;
 use protocol::requests::{Claim, Fail};
 use protocol::wire::{Claimed, Workflow};
-use protocol::{LabelSet, Status, WorkerId, WorkflowId};
+use protocol::{LabelSet, Millis, Status, WorkerId, WorkflowId};
 use workflow::from_yaml;
+
+/// A clock that stands still until the test moves it.
+pub struct StoppedClock(AtomicU64);
+
+impl StoppedClock {
+    pub fn advance(&self, time: Duration) {
+        self.0.fetch_add(u64::try_from(time.as_millis()).expect("not so long"), Ordering::Relaxed);
+    }
+}
+
+impl Clock for StoppedClock {
+    fn now(&self) -> Millis {
+        Millis(self.0.load(Ordering::Relaxed))
+    }
+}
 
 pub struct World {
     pub engine: Engine<Memory>,
-    pub clock: Arc<ManualClock>,
+    pub clock: Arc<StoppedClock>,
     pub id: WorkflowId,
 }
 
 /// An engine on an empty store, with a clock that the test controls.
-pub fn engine() -> (Engine<Memory>, Arc<ManualClock>) {
-    let clock = Arc::new(ManualClock::default());
+pub fn engine() -> (Engine<Memory>, Arc<StoppedClock>) {
+    let clock = Arc::new(StoppedClock(Millis::now().0.into()));
     (Engine::new(Memory::new()).with_clock(clock.clone()), clock)
 }
 
@@ -36,9 +53,19 @@ impl World {
     }
 
     /// A started workflow on this engine. Its change event has not been delivered.
-    pub async fn started_on(engine: Engine<Memory>, clock: Arc<ManualClock>, yaml: &str) -> Self {
+    pub async fn started_on(engine: Engine<Memory>, clock: Arc<StoppedClock>, yaml: &str) -> Self {
+        Self::submitted(engine, clock, yaml, true).await
+    }
+
+    /// A workflow that has not been started.
+    pub async fn new_workflow(yaml: &str) -> Self {
+        let (engine, clock) = engine();
+        Self::submitted(engine, clock, yaml, false).await
+    }
+
+    async fn submitted(engine: Engine<Memory>, clock: Arc<StoppedClock>, yaml: &str, run: bool) -> Self {
         let definition = from_yaml(yaml).unwrap_or_else(|problems| panic!("{problems:#?}\n{yaml}"));
-        let submission = Submission { definition, source: yaml_source(yaml), run: true, key: None };
+        let submission = Submission { definition, source: yaml_source(yaml), run, key: None };
         let id = engine.submissions().submit(submission).await.expect("memory answers").workflow;
         Self { engine, clock, id }
     }
@@ -76,7 +103,7 @@ impl World {
             labels: LabelSet::default(),
             lease_ttl_secs: 30,
             wait_secs: 0,
-            exclusive: false,
+            exclusive: None,
             ticket: None,
         };
         self.engine.claims().claim(claim).await.expect("memory answers")

@@ -45,7 +45,10 @@ async fn lease_without_a_timer_expires_on_time() {
         started_at: now,
         until: now + LEASE,
     };
-    let update = JobUpdate { expect: Precondition::Ready { pool, by: now }, change: Change::Start(lease) };
+    let update = JobUpdate {
+        expect: Precondition::Ready { pool, by: now, worker: lease.worker.clone() },
+        change: Change::Start(lease),
+    };
     assert!(matches!(ports.update(&key, update).await, Ok(Updated::Done(_))), "it was ready");
 
     let (_second, client) = serve(&engine).await;

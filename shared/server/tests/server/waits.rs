@@ -8,6 +8,7 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use tokio::time::{Instant, timeout};
 use worker::protocol::access::{Allowed, NewToken, Permissions};
+use worker::protocol::requests::{Claim, Fail, FailCause};
 use worker::protocol::{TokenName, WorkerId};
 
 const ONE: &str = "name: one\njobs:\n  a: {run: x}\n";
@@ -53,6 +54,42 @@ async fn all_jobs_go_to_waiting_claims_with_their_labels() {
         let job = answer.expect("answered").expect("a job").job;
         assert!(job.required_labels.missing_from(&asked.labels).is_empty(), "{job:?}");
     }
+}
+
+#[tokio::test]
+async fn returned_job_goes_to_the_waiting_claim_of_another_worker() {
+    let world = World::new().await;
+    world.submit(ONE).await;
+    let held = world.client.claim(&claim("ill", "", 20)).await.expect("answered").expect("a job");
+    let (again, other) = (claim("ill", "", 5), claim("well", "", 20));
+    let (again, other) = (world.client.claim(&again), world.client.claim(&other));
+    tokio::pin!(again, other);
+    // The ill worker's claim waits first, so it is woken first.
+    assert!(timeout(Duration::from_millis(100), &mut again).await.is_err());
+    assert!(timeout(Duration::from_millis(100), &mut other).await.is_err());
+    let report =
+        Fail { error: "its disk is full".to_owned(), retryable: true, exit_code: None, cause: Some(FailCause::Worker) };
+    world.client.fail(&held.lease.lease_id, &report).await.expect("accepted");
+    let (again, other) = futures::join!(again, timeout(Duration::from_secs(4), other));
+    let given = other.expect("at once").expect("answered").expect("the job");
+    assert_eq!((given.job.attempt, given.lease.worker_id.as_str()), (1, "well"));
+    assert!(again.expect("answered").is_none());
+}
+
+#[tokio::test]
+async fn waiting_claim_of_a_worker_known_as_exclusive_takes_no_turn_of_others() {
+    let world = World::new().await;
+    let exclusive = Claim { exclusive: Some(true), ..claim("e", "gpu", 0) };
+    assert!(world.client.claim(&exclusive).await.expect("answered").is_none());
+    let (first, second) = (claim("e", "gpu", 5), claim("w", "gpu", 20));
+    let (first, second) = (world.client.claim(&first), world.client.claim(&second));
+    tokio::pin!(first, second);
+    assert!(timeout(Duration::from_millis(100), &mut first).await.is_err());
+    assert!(timeout(Duration::from_millis(100), &mut second).await.is_err());
+    world.submit(ONE).await;
+    let (first, second) = futures::join!(first, timeout(Duration::from_secs(4), second));
+    assert_eq!(second.expect("at once").expect("answered").expect("the job").lease.worker_id.as_str(), "w");
+    assert!(first.expect("answered").is_none());
 }
 
 #[tokio::test]

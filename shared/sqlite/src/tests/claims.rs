@@ -77,6 +77,7 @@ async fn open_run(store: &Sqlite) {
         failed: false,
         cancelled: false,
         opened_at: Some(Millis(1000)),
+        opener: None,
         timer: Timer::Firing,
     };
     let commit = Commit { workflow, replaces: None, control, idempotency: None };

@@ -1,0 +1,124 @@
+//! Tests of batches: each is bounded by its writes, and the batches together do all of the work.
+
+use std::fmt::Write;
+
+use common::World;
+use engine::ids::RunKey;
+use engine::job::Phase;
+use engine::messages::{BatchKind, BatchTask};
+use engine::ports::{Consistency, JobStore, RunStore};
+use engine::{Engine, Tuning};
+use memory::Memory;
+use protocol::{Status, WorkflowId};
+
+mod common;
+
+/// Jobs, more than three times as many as are updated at once.
+const JOBS: usize = 100;
+
+/// A workflow of [`JOBS`] jobs, all of which `need` another one, on an engine whose batches end after two writes.
+async fn world(need: Option<&str>) -> World {
+    let mut yaml = String::from("jobs:\n");
+    if let Some(need) = need {
+        let _ = writeln!(yaml, "  {need}: {{run: x}}");
+    }
+    for n in 0..JOBS {
+        let needs = need.map(|need| format!(", needs: {need}")).unwrap_or_default();
+        let _ = writeln!(yaml, "  j{n}: {{run: x{needs}}}");
+    }
+    let (engine, clock) = common::engine();
+    let tuning = Tuning { batch_writes: 2, inline_promotions: 0, ..Tuning::default() };
+    World::started_on(engine.with_tuning(tuning), clock, &yaml).await
+}
+
+async fn run_of(engine: &Engine<Memory>, id: &WorkflowId) -> RunKey {
+    engine.ports().workflow(id, Consistency::Strong).await.expect("memory answers").expect("it is there").run
+}
+
+impl World {
+    async fn count(&self, is: impl Fn(&Phase) -> bool) -> usize {
+        let run = run_of(&self.engine, &self.id).await;
+        let jobs = self.engine.ports().jobs_from(&run, 0, Consistency::Strong).await.expect("memory answers");
+        jobs.iter().filter(|job| is(&job.phase)).count()
+    }
+
+    /// Runs one batch. Returns the number of jobs that it changed, and the next batch.
+    async fn one_batch(&self, batch: BatchTask, is: impl Fn(&Phase) -> bool) -> (usize, Option<BatchTask>) {
+        let before = self.count(&is).await;
+        self.engine.scheduling().run_batch(batch).await.expect("memory answers");
+        (self.count(&is).await - before, self.engine.ports().next_batch())
+    }
+
+    /// Runs a batch task to its end. Returns the number of jobs that each batch changed.
+    async fn batches(&self, kind: BatchKind, is: impl Fn(&Phase) -> bool + Copy) -> Vec<usize> {
+        let mut next = Some(BatchTask { run: run_of(&self.engine, &self.id).await, kind, from: 0 });
+        let mut changed = Vec::new();
+        while let Some(batch) = next {
+            let (count, then) = self.one_batch(batch, is).await;
+            changed.push(count);
+            next = then;
+        }
+        changed
+    }
+}
+
+fn is_ready(phase: &Phase) -> bool {
+    matches!(phase, Phase::Ready { .. })
+}
+
+fn is_ended(phase: &Phase) -> bool {
+    matches!(phase, Phase::Ended(_))
+}
+
+#[tokio::test]
+async fn batch_of_roots_ends_after_its_writes() {
+    let world = world(None).await;
+    assert_eq!(world.batches(BatchKind::Roots, is_ready).await, [32, 32, 32, 4]);
+}
+
+#[tokio::test]
+async fn batch_of_dependents_ends_after_its_writes() {
+    let world = world(Some("root")).await;
+    world.tell(&world.events()).await;
+    let root = world.claim("w").await.expect("ready");
+    world.complete(&root).await.expect("accepted");
+    assert_eq!(world.batches(BatchKind::Dependents { of: 0 }, is_ready).await, [32, 32, 32, 4]);
+}
+
+#[tokio::test]
+async fn batch_of_cancelled_jobs_ends_after_its_writes() {
+    let world = world(None).await;
+    world.engine.runs().cancel(&world.id).await.expect("memory answers");
+    assert_eq!(world.batches(BatchKind::Cancel, is_ended).await, [32, 32, 32, 4]);
+    assert_eq!(world.status().await, Status::Cancelled);
+}
+
+#[tokio::test]
+async fn batch_of_skipped_jobs_ends_after_its_writes() {
+    let world = world(Some("root")).await;
+    world.tell(&world.events()).await;
+    let root = world.claim("w").await.expect("ready");
+    world.fail(&root, false).await.expect("accepted");
+    let changed = world.batches(BatchKind::Skip, is_ended).await;
+    assert!(changed.iter().all(|&count| count <= 2), "{changed:?}");
+    assert_eq!(changed.iter().sum::<usize>(), JOBS);
+    assert_eq!(world.status().await, Status::Failure);
+}
+
+#[tokio::test]
+async fn progress_of_a_run_is_stored_as_jobs_end() {
+    let world = World::started("jobs: {a: {run: x}, b: {run: x}}").await;
+    world.tell(&world.events()).await;
+    let run = run_of(&world.engine, &world.id).await;
+    let first = world.claim("w").await.expect("ready");
+    world.complete(&first).await.expect("accepted");
+    let second = world.claim("w").await.expect("ready");
+    world.tell(&world.events()).await;
+    let control = world.engine.ports().control(&run, Consistency::Strong).await.expect("read").expect("there");
+    // The jobs are claimed in any order; progress is made when the first of the graph has ended.
+    assert_eq!(control.done_below, u32::from(first.job.job_id.as_str() == "a"));
+    world.complete(&second).await.expect("accepted");
+    world.tell(&world.events()).await;
+    let control = world.engine.ports().control(&run, Consistency::Strong).await.expect("read").expect("there");
+    assert_eq!(control.done_below, 2);
+}
