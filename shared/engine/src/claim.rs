@@ -12,7 +12,7 @@ use protocol::{JobId, LabelSet, Millis, OutputName, Outputs, Secrets, WorkerId, 
 use crate::Claims;
 use crate::access::Grant;
 use crate::eligibility::Eligible;
-use crate::error::{EngineError, Result};
+use crate::error::{EngineError, Result, limit};
 use crate::ids::{JobIndex, JobKey, LeaseToken, Random, ReportHash, Ticket};
 use crate::job::{
     Change, End, Failure, GiveBack, JobRecord, JobSpec, JobUpdate, LastReport, LeaseRecord, OutputsRef, Precondition,
@@ -76,7 +76,7 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Claim
             self.claimer(request.worker_id, request.labels, request.exclusive, request.lease_ttl_secs).await?;
         let pools = self.covered(&claimer).await?;
         if let Some(ticket) = &request.ticket {
-            EngineError::over(|| "the length in bytes of `ticket`".to_owned(), ticket.len(), limits::TICKET)?;
+            EngineError::over(limit!(TICKET), || "the length in bytes of `ticket`".to_owned(), ticket.len())?;
             let named = |ticket: Ticket| Some((pools.iter().find(|pool| pool.id == ticket.pool)?, ticket.job));
             return match Ticket::parse(ticket).and_then(named) {
                 Some((pool, job)) => self.take(&claimer, Candidate { pool, job }).await,

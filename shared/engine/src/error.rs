@@ -81,7 +81,7 @@ pub enum EngineError {
         max: u64,
     },
     /// Too many or too long values.
-    #[error("{what} is {value}; at most {limit} is allowed")]
+    #[error("{what} is {value}; at most {limit} is allowed (limit {name})")]
     TooMuch {
         /// The thing that is counted.
         what: String,
@@ -89,6 +89,8 @@ pub enum EngineError {
         value: usize,
         /// The maximum.
         limit: usize,
+        /// The limit's name in [`protocol::limits`].
+        name: &'static str,
     },
     /// The token is missing or invalid. The response doesn't say why.
     #[error("the token isn't good: there is none such, or it was revoked, or it has expired")]
@@ -141,10 +143,22 @@ pub enum LeaseLost {
     Unknown,
 }
 
+/// The name and the value of a limit in [`protocol::limits`].
+macro_rules! limit {
+    ($name:ident) => {
+        (stringify!($name), protocol::limits::$name)
+    };
+}
+pub(crate) use limit;
+
 impl EngineError {
     /// Refuses a value above its limit.
-    pub(crate) fn over(what: impl FnOnce() -> String, value: usize, limit: usize) -> Result<()> {
-        if value > limit { Err(Self::TooMuch { what: what(), value, limit }) } else { Ok(()) }
+    pub(crate) fn over(
+        (name, limit): (&'static str, usize),
+        what: impl FnOnce() -> String,
+        value: usize,
+    ) -> Result<()> {
+        if value > limit { Err(Self::TooMuch { what: what(), value, limit, name }) } else { Ok(()) }
     }
 }
 

@@ -9,7 +9,7 @@ use protocol::{JobId, Millis, WorkflowId, limits};
 use crate::Queries;
 use crate::Reports;
 use crate::cache::Cache;
-use crate::error::{EngineError, LeaseLost, Result};
+use crate::error::{EngineError, LeaseLost, Result, limit};
 use crate::ids::JobKey;
 use crate::job::JobRecord;
 use crate::ports::{Consistency, JobStore, LogStore, RunStore};
@@ -170,10 +170,10 @@ impl<P: RunStore + JobStore + LogStore> Queries<'_, P> {
 }
 
 fn check_pieces(pieces: &[LogPiece]) -> Result<()> {
-    EngineError::over(|| "the number of `chunks`".to_owned(), pieces.len(), limits::LOG_PIECES)?;
+    EngineError::over(limit!(LOG_PIECES), || "the number of `chunks`".to_owned(), pieces.len())?;
     pieces.iter().try_for_each(|piece| {
         let what = || format!("the size in bytes of `data` of the chunk with sequence {}", piece.sequence);
-        EngineError::over(what, piece.data.len(), limits::LOG_PIECE)
+        EngineError::over(limit!(LOG_PIECE), what, piece.data.len())
     })
 }
 

@@ -10,7 +10,7 @@ use protocol::{JobId, Millis, Outputs, Status, WorkflowId, limits};
 use crate::Queries;
 use crate::cache::Cache;
 use crate::error::{EngineError, Result};
-use crate::ids::JobIndex;
+use crate::ids::{JobIndex, PoolId};
 use crate::job::{JobOutcome, JobRecord, JobSpec, OutputsRef, Phase};
 use crate::plan::{self, Planned};
 use crate::planted::Bug;
@@ -18,8 +18,7 @@ use crate::ports::{
     ArtifactStore, Consistency, JobStore, ListCursor, NewItem, RunStore, Source, Stored, WorkerRegistry,
 };
 use crate::run::{Control, RunState, WorkflowRecord};
-use crate::why::{self, Queued};
-use crate::workers::OnlineWorker;
+use crate::why::{self, PoolWorkers, Queued};
 
 /// A page of the list of workflows.
 #[derive(Clone, Debug)]
@@ -152,7 +151,11 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry> Queries<'_, P> {
         let waits = records.iter().any(|job| matches!(job.phase, Phase::Ready { .. }));
         let online = if waits && detail == Detail::Full { self.engine.workers().online().await? } else { Vec::new() };
         let ids: HashMap<JobIndex, &JobRecord> = records.iter().map(|job| (job.key.index, job)).collect();
-        let view = View { control: &control, jobs: &ids, online: &online, detail, now: self.engine.now() };
+        let mut pools = HashMap::new();
+        for (job, spec) in records.iter().zip(&specs).filter(|(job, _)| matches!(job.phase, Phase::Ready { .. })) {
+            pools.entry(&job.pool).or_insert_with(|| PoolWorkers::of(&spec.labels, &online));
+        }
+        let view = View { control: &control, jobs: &ids, pools: &pools, detail, now: self.engine.now() };
         let mut jobs: Vec<(u32, Job)> =
             records.iter().zip(&specs).map(|(job, spec)| (spec.position, view.job(job, spec))).collect();
         if detail == Detail::Full {
@@ -211,7 +214,7 @@ impl<P> Queries<'_, P> {
         let records = items.into_iter().filter_map(|item| if let NewItem::Job(job) = item { Some(*job) } else { None });
         let records: Vec<JobRecord> = records.collect();
         let ids = records.iter().map(|job| (job.key.index, job)).collect();
-        let view = View { control, jobs: &ids, online: &[], detail: Detail::Full, now };
+        let view = View { control, jobs: &ids, pools: &HashMap::new(), detail: Detail::Full, now };
         let jobs =
             records.iter().zip(planned).map(|(job, planned)| (planned.spec.position, view.job(job, &planned.spec)));
         workflow(record, control, jobs.collect())
@@ -253,7 +256,7 @@ fn json_size(workflow: &Workflow) -> usize {
 struct View<'a> {
     control: &'a Control,
     jobs: &'a HashMap<JobIndex, &'a JobRecord>,
-    online: &'a [OnlineWorker],
+    pools: &'a HashMap<&'a PoolId, PoolWorkers<'a>>,
     detail: Detail,
     now: Millis,
 }
@@ -331,9 +334,15 @@ impl View<'_> {
                 let needs: Vec<JobIndex> = spec.needs.iter().filter(undone).copied().collect();
                 Queued::Waiting { needs: self.ids(&needs), since: self.control.opened_at.unwrap_or_default() }
             }
-            Phase::Ready { at, .. } => Queued::Ready { at: *at },
+            Phase::Ready { at, .. } => {
+                let returned = job
+                    .returned
+                    .as_ref()
+                    .and_then(|returned| Some((returned.worker.as_ref()?, returned.at + limits::RETURN_PAUSE)));
+                Queued::Ready { at: *at, returned, workers: self.pools.get(&job.pool)? }
+            }
             _ => return None,
         };
-        Some(why::waiting_for(queued, &spec.labels, self.online, self.now))
+        Some(why::waiting_for(queued, self.now))
     }
 }

@@ -3,17 +3,17 @@
 use std::collections::BTreeSet;
 
 use protocol::wire::{PausedWorker, WaitReason, WaitingFor};
-use protocol::{JobId, LabelSet, Millis};
+use protocol::{JobId, LabelSet, Millis, WorkerId};
 
 use crate::eligibility::admits;
 use crate::workers::OnlineWorker;
 
-/// Paused workers that are named.
+/// Paused workers that a reason names.
 const PAUSED_NAMED: usize = 10;
 
 /// The state of a queued job.
 #[derive(Clone, Debug)]
-pub enum Queued {
+pub enum Queued<'a> {
     /// Waits for needs since the run was opened.
     Waiting {
         /// The needs that have not succeeded.
@@ -21,16 +21,55 @@ pub enum Queued {
         /// When the wait began.
         since: Millis,
     },
-    /// Waits for a worker, from `at` on.
+    /// Waits for a worker.
     Ready {
         /// When the job became ready, or the earliest start.
         at: Millis,
+        /// The worker that gave the job back, and when that worker may take it again.
+        returned: Option<(&'a WorkerId, Millis)>,
+        /// The workers, as the job's labels see them.
+        workers: &'a PoolWorkers<'a>,
     },
+}
+
+/// The online workers, as the jobs with one set of labels see them.
+#[derive(Clone, Debug, Default)]
+pub struct PoolWorkers<'a> {
+    /// The workers that may run the jobs.
+    able: Vec<&'a OnlineWorker>,
+    /// Without able workers: the one that lacks the fewest labels.
+    nearest: Option<&'a OnlineWorker>,
+    /// The labels that it lacks. None if it is exclusive.
+    missing: LabelSet,
+    /// Some of the workers that could run the jobs if they were not paused.
+    paused: Vec<PausedWorker>,
+}
+
+impl<'a> PoolWorkers<'a> {
+    /// Finds the workers for jobs that require `labels`.
+    #[must_use]
+    pub fn of(labels: &LabelSet, online: &'a [OnlineWorker]) -> Self {
+        let lacks = |worker: &OnlineWorker| labels.missing_from(&worker.labels);
+        let admitted = |worker: &&OnlineWorker| admits(labels, &BTreeSet::new(), worker.eligible()).is_ok();
+        let working = || online.iter().filter(|worker| worker.paused.is_none());
+        let able: Vec<&OnlineWorker> = working().filter(admitted).collect();
+        let nearest = working().filter(|_| able.is_empty()).min_by_key(|worker| (lacks(worker).len(), &worker.id));
+        let paused = online
+            .iter()
+            .filter(admitted)
+            .filter_map(|worker| Some(PausedWorker { worker_id: worker.id.clone(), reason: worker.paused.clone()? }));
+        Self {
+            missing: nearest.map(lacks).unwrap_or_default(),
+            nearest,
+            paused: paused.take(PAUSED_NAMED).collect(),
+            able,
+        }
+    }
 }
 
 /// Returns the first applicable reason, and the details that a person needs to end the wait.
 #[must_use]
-pub fn waiting_for(queued: Queued, labels: &LabelSet, online: &[OnlineWorker], now: Millis) -> WaitingFor {
+pub fn waiting_for(queued: Queued<'_>, now: Millis) -> WaitingFor {
     let bare = |reason, since_ms| WaitingFor {
         reason,
         since_ms,
@@ -41,38 +80,33 @@ pub fn waiting_for(queued: Queued, labels: &LabelSet, online: &[OnlineWorker], n
         until_ms: None,
         paused: Vec::new(),
     };
-    let at = match queued {
+    let (at, returned, workers) = match queued {
         Queued::Waiting { needs, since } => return WaitingFor { needs: Some(needs), ..bare(WaitReason::Needs, since) },
-        Queued::Ready { at } if at > now => return WaitingFor { until_ms: Some(at), ..bare(WaitReason::Delayed, at) },
-        Queued::Ready { at } => at,
+        Queued::Ready { at, .. } if at > now => {
+            return WaitingFor { until_ms: Some(at), ..bare(WaitReason::Delayed, at) };
+        }
+        Queued::Ready { at, returned, workers } => (at, returned, workers),
     };
-    let can_run = |worker: &&OnlineWorker| admits(labels, &BTreeSet::new(), worker.eligible()).is_ok();
-    let (paused, online): (Vec<_>, Vec<_>) = online.iter().partition(|worker| worker.paused.is_some());
-    let paused = paused
-        .into_iter()
-        .filter(can_run)
-        .take(PAUSED_NAMED)
-        .map(|worker| PausedWorker { worker_id: worker.id.clone(), reason: worker.paused.clone().unwrap_or_default() });
-    let paused: Vec<PausedWorker> = paused.collect();
-    let bare = |reason, since_ms| WaitingFor { paused: paused.clone(), ..bare(reason, since_ms) };
-    if online.is_empty() {
-        return bare(WaitReason::NoWorker, at);
-    }
-    let able = || online.iter().copied().filter(can_run);
-    if able().next().is_none() {
-        let lacks = |worker: &OnlineWorker| labels.missing_from(&worker.labels);
-        let nearest = online.iter().copied().min_by_key(|worker| (lacks(worker).len(), &worker.id));
-        let missing = nearest.map(lacks).filter(|missing| !missing.is_empty());
+    let bare = |reason| WaitingFor { paused: workers.paused.clone(), ..bare(reason, at) };
+    if workers.able.is_empty() {
+        let Some(nearest) = workers.nearest else { return bare(WaitReason::NoWorker) };
+        let missing = Some(workers.missing.clone()).filter(|missing| !missing.is_empty());
         let reason = if missing.is_some() { WaitReason::MissingLabels } else { WaitReason::Exclusive };
-        return WaitingFor { missing, nearest: nearest.map(|worker| worker.id.clone()), ..bare(reason, at) };
+        return WaitingFor { missing, nearest: Some(nearest.id.clone()), ..bare(reason) };
     }
-    WaitingFor { busy: Some(able().filter(|worker| worker.busy).count()), ..bare(WaitReason::Busy, at) }
+    let returned = returned.filter(|(_, until)| now < *until);
+    let others = || workers.able.iter().filter(|worker| returned.is_none_or(|(id, _)| worker.id != *id));
+    match returned {
+        // Only the worker that gave the job back could run it.
+        Some((_, until)) if others().next().is_none() => {
+            WaitingFor { until_ms: Some(until), ..bare(WaitReason::Delayed) }
+        }
+        _ => WaitingFor { busy: Some(others().filter(|worker| worker.busy).count()), ..bare(WaitReason::Busy) },
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use protocol::WorkerId;
-
     use super::*;
 
     fn set(text: &str) -> LabelSet {
@@ -84,26 +118,14 @@ mod tests {
     }
 
     fn ready(labels: &str, online: &[OnlineWorker]) -> WaitingFor {
-        waiting_for(Queued::Ready { at: Millis(5) }, &set(labels), online, Millis(9))
-    }
-
-    #[test]
-    fn paused_workers_do_not_count_and_are_named_with_their_reason() {
-        let paused =
-            |id, labels| OnlineWorker { paused: Some("its disk is full".to_owned()), ..worker(id, labels, false) };
-        let why = ready("gpu", &[paused("a", "gpu"), paused("b", "mac")]);
-        assert_eq!((why.reason, why.busy), (WaitReason::NoWorker, None));
-        let named: Vec<(&str, &str)> =
-            why.paused.iter().map(|worker| (worker.worker_id.as_str(), worker.reason.as_str())).collect();
-        assert_eq!(named, [("a", "its disk is full")]);
-        let why = ready("gpu", &[paused("a", "gpu"), worker("c", "gpu", true)]);
-        assert_eq!((why.reason, why.busy, why.paused.len()), (WaitReason::Busy, Some(1), 1));
+        let workers = PoolWorkers::of(&set(labels), online);
+        waiting_for(Queued::Ready { at: Millis(5), returned: None, workers: &workers }, Millis(9))
     }
 
     #[test]
     fn waiting_job_names_its_unmet_needs() {
         let needs = vec![JobId::new("build").expect("good")];
-        let why = waiting_for(Queued::Waiting { needs: needs.clone(), since: Millis(3) }, &set(""), &[], Millis(9));
+        let why = waiting_for(Queued::Waiting { needs: needs.clone(), since: Millis(3) }, Millis(9));
         assert_eq!((why.reason, why.needs, why.since_ms), (WaitReason::Needs, Some(needs), Millis(3)));
     }
 
@@ -123,6 +145,15 @@ mod tests {
     }
 
     #[test]
+    fn job_waits_for_its_earliest_start_before_it_waits_for_a_worker() {
+        let workers = PoolWorkers::default();
+        let why = |at, now| waiting_for(Queued::Ready { at, returned: None, workers: &workers }, now);
+        let delayed = why(Millis(9), Millis(8));
+        assert_eq!((delayed.reason, delayed.until_ms), (WaitReason::Delayed, Some(Millis(9))));
+        assert_eq!(why(Millis(9), Millis(9)).reason, WaitReason::NoWorker);
+    }
+
+    #[test]
     fn job_without_labels_waits_for_a_worker_that_is_not_exclusive() {
         let exclusive = OnlineWorker { exclusive: true, ..worker("a", "gpu", false) };
         let why = ready("", std::slice::from_ref(&exclusive));
@@ -130,5 +161,45 @@ mod tests {
         let why = ready("", &[exclusive.clone(), worker("b", "", true)]);
         assert_eq!((why.reason, why.busy), (WaitReason::Busy, Some(1)));
         assert_eq!(ready("cpu", &[exclusive]).reason, WaitReason::MissingLabels);
+    }
+
+    #[test]
+    fn paused_worker_is_named_with_its_reason_and_is_not_online() {
+        let paused =
+            |id: &str| OnlineWorker { paused: Some("its disk is full".to_owned()), ..worker(id, "gpu", false) };
+        let why = ready("gpu", &[paused("a")]);
+        assert_eq!(why.reason, WaitReason::NoWorker);
+        assert_eq!(
+            why.paused,
+            [PausedWorker { worker_id: WorkerId::new("a").expect("good"), reason: "its disk is full".to_owned() }]
+        );
+        let why = ready("gpu", &[paused("a"), worker("b", "", false)]);
+        assert_eq!(
+            (why.reason, why.nearest, why.paused.len()),
+            (WaitReason::MissingLabels, WorkerId::new("b").ok(), 1)
+        );
+        let why = ready("gpu", &[paused("a"), worker("b", "gpu", true)]);
+        assert_eq!((why.reason, why.busy, why.paused.len()), (WaitReason::Busy, Some(1), 1));
+        assert!(ready("cpu", &[paused("a")]).paused.is_empty(), "it could not run the job anyway");
+        let many: Vec<OnlineWorker> = (0..100).map(|n| paused(&format!("w{n}"))).collect();
+        assert_eq!(ready("gpu", &many).paused.len(), PAUSED_NAMED);
+    }
+
+    #[test]
+    fn job_waits_until_the_only_worker_that_gave_it_back_may_take_it_again() {
+        let why = |online: &[OnlineWorker], now| {
+            let workers = PoolWorkers::of(&set(""), online);
+            let by = WorkerId::new("a").expect("good");
+            let returned = Some((&by, Millis(60)));
+            waiting_for(Queued::Ready { at: Millis(5), returned, workers: &workers }, now)
+        };
+        let alone = [worker("a", "", false)];
+        assert_eq!(
+            (why(&alone, Millis(59)).reason, why(&alone, Millis(59)).until_ms),
+            (WaitReason::Delayed, Some(Millis(60)))
+        );
+        assert_eq!(why(&alone, Millis(60)).reason, WaitReason::Busy);
+        let both = [worker("a", "", true), worker("b", "", false)];
+        assert_eq!((why(&both, Millis(59)).reason, why(&both, Millis(59)).busy), (WaitReason::Busy, Some(0)));
     }
 }

@@ -12,11 +12,12 @@ use protocol::{JobId, LabelSet, Millis, TokenName, WorkerId, limits};
 
 use crate::cache::Cache;
 use crate::eligibility::Eligible;
-use crate::error::{EngineError, Result};
+use crate::error::{EngineError, Result, limit};
 use crate::ids::PoolId;
 use crate::job::{JobRecord, Phase, cut};
 use crate::planted::Bug;
 use crate::ports::{Consistency, HEARD_EVERY, JobStore, Pool, RunStore, WorkerRecord, WorkerRegistry};
+use crate::run::RunState;
 use crate::{Tuning, Workers};
 
 /// The list of running jobs is computed from the open runs at most this often, so that the hot path needs no extra
@@ -80,6 +81,8 @@ pub struct Running {
     pub by_worker: HashMap<WorkerId, JobId>,
     /// The number of running jobs of each pool.
     pub by_pool: HashMap<PoolId, u64>,
+    /// The number of jobs in each pool's ready list that never start, because their run was cancelled.
+    pub cancelled: HashMap<PoolId, u64>,
 }
 
 /// What decides, besides labels and token, which jobs a claim can get. Claims of one kind find the same jobs.
@@ -89,6 +92,12 @@ pub struct ClaimKind {
     exclusive: bool,
     /// The worker, if it gave a job back just before: there are jobs that only this worker isn't given.
     alone: Option<WorkerId>,
+}
+
+impl Running {
+    fn cancelled(&self, pool: &PoolId) -> u64 {
+        self.cancelled.get(pool).copied().unwrap_or(0)
+    }
 }
 
 /// An online worker.
@@ -238,11 +247,8 @@ impl<P: RunStore + JobStore + WorkerRegistry> Workers<'_, P> {
                 number
             }
         };
-        EngineError::over(
-            || format!("the number of workers that token `{token}` has within a day"),
-            number + 1,
-            limits::WORKERS_PER_TOKEN,
-        )?;
+        let what = || format!("the number of workers that token `{token}` has within a day");
+        EngineError::over(limit!(WORKERS_PER_TOKEN), what, number + 1)?;
         let count = |counted: Option<(usize, Millis)>| counted.map_or((1, now), |(number, at)| (number + 1, at));
         self.engine.caches.owned.update(token.clone(), now, count);
         Ok(())
@@ -375,17 +381,25 @@ impl<P: RunStore + JobStore + WorkerRegistry> Workers<'_, P> {
         for run in self.engine.ports.open_runs().await? {
             let Some(control) = self.engine.ports.control(&run, Consistency::Eventual).await? else { continue };
             let mut jobs = self.engine.records().forward(&run, control.done_below, Consistency::Eventual);
+            let cancelled = control.state == RunState::Cancelling;
             while let Some(job) = jobs.next().await? {
-                if let Phase::Running(lease) = &job.phase
-                    && lease.until > now
-                {
-                    running.by_worker.insert(lease.worker.clone(), job.id.clone());
-                    *running.by_pool.entry(job.pool.clone()).or_default() += 1;
+                match &job.phase {
+                    Phase::Running(lease) if lease.until > now => {
+                        running.by_worker.insert(lease.worker.clone(), job.id.clone());
+                        *running.by_pool.entry(job.pool.clone()).or_default() += 1;
+                    }
+                    Phase::Ready { .. } if cancelled => {
+                        *running.cancelled.entry(job.pool.clone()).or_default() += 1;
+                    }
+                    _ => {}
                 }
             }
         }
         let running = Arc::new(running);
-        self.engine.caches.running.insert((), Arc::clone(&running), now);
+        // Cancelled jobs leave their ready lists within moments.
+        if running.cancelled.is_empty() {
+            self.engine.caches.running.insert((), Arc::clone(&running), now);
+        }
         Ok(running)
     }
 
@@ -446,9 +460,12 @@ impl<P: RunStore + JobStore + WorkerRegistry> Workers<'_, P> {
         Ok(pools
             .into_iter()
             .zip(counts)
-            .map(|(pool, (waiting, oldest))| PoolInfo {
+            .map(|(pool, (ready, oldest))| (ready.saturating_sub(running.cancelled(&pool.id)), oldest, pool))
+            .map(|(waiting, oldest, pool)| PoolInfo {
                 waiting,
-                oldest_ms: oldest.map(|at| u64::try_from(now.since(at).as_millis()).unwrap_or(u64::MAX)),
+                oldest_ms: oldest
+                    .filter(|_| waiting > 0)
+                    .map(|at| u64::try_from(now.since(at).as_millis()).unwrap_or(u64::MAX)),
                 running: running.by_pool.get(&pool.id).copied().unwrap_or(0),
                 workers_online: online
                     .iter()
@@ -462,9 +479,9 @@ impl<P: RunStore + JobStore + WorkerRegistry> Workers<'_, P> {
 }
 
 fn check_features(features: &[String]) -> Result<()> {
-    EngineError::over(|| "the number of `features`".to_owned(), features.len(), limits::FEATURES)?;
+    EngineError::over(limit!(FEATURES), || "the number of `features`".to_owned(), features.len())?;
     features.iter().enumerate().try_for_each(|(n, feature)| {
-        EngineError::over(|| format!("the length in bytes of `features[{n}]`"), feature.len(), limits::FEATURE)
+        EngineError::over(limit!(FEATURE), || format!("the length in bytes of `features[{n}]`"), feature.len())
     })
 }
 

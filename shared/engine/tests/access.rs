@@ -157,7 +157,10 @@ async fn tokens_beyond_the_limit_are_refused() {
         engine.tokens().create(token(&format!("t{n}"), "")).await.expect("created");
     }
     let refused = engine.tokens().create(token("one-more", "")).await.map(drop).expect_err("too many");
-    assert!(refused.to_string().contains("the number of tokens is 1001; at most 1000"), "{refused}");
+    assert!(
+        refused.to_string().contains("the number of tokens is 1001; at most 1000 is allowed (limit TOKENS)"),
+        "{refused}"
+    );
 }
 
 #[tokio::test]

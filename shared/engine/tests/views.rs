@@ -204,3 +204,17 @@ async fn idempotency_key_is_forgotten_after_a_day() {
     let later = submit("b").await.expect("submitted");
     assert!(later.workflow != first.workflow && later.created.is_some());
 }
+
+#[tokio::test]
+async fn jobs_of_a_cancelled_run_do_not_count_as_waiting_in_their_pool() {
+    let world = World::started("jobs: {one: {run: x}, two: {run: x}}").await;
+    let events = world.events();
+    world.tell(&events).await;
+    let waiting = async || {
+        let pools = world.engine.workers().pools().await.expect("listed");
+        (pools[0].waiting, pools[0].oldest_ms.is_some())
+    };
+    assert_eq!(waiting().await, (2, true));
+    world.engine.runs().cancel(&world.id).await.expect("cancelled");
+    assert_eq!(waiting().await, (0, false), "although the batch task has not run yet");
+}

@@ -8,7 +8,7 @@ use protocol::{Millis, TokenName, limits};
 use super::{Grant, TokenRecord, TokenText};
 use crate::Tokens;
 use crate::cache::Cache;
-use crate::error::{EngineError, Result};
+use crate::error::{EngineError, Result, limit};
 use crate::ids::Random;
 use crate::ports::TokenStore;
 
@@ -116,7 +116,7 @@ pub async fn create<S: TokenStore>(store: &S, new: NewToken, now: Millis, random
         created_at: now,
         expires_at: now + Duration::from_secs(new.expires_in_secs),
     };
-    EngineError::over(|| "the number of tokens".to_owned(), store.tokens(now).await?.len() + 1, limits::TOKENS)?;
+    EngineError::over(limit!(TOKENS), || "the number of tokens".to_owned(), store.tokens(now).await?.len() + 1)?;
     let info = record.info();
     if !store.put_token(record, now).await? {
         // The stored token is this one if the response to this request's own write was lost and the write was repeated.
