@@ -25,6 +25,14 @@ impl State {
         self.controls.insert(new.run.clone(), new);
     }
 
+    /// Deletes a control record, and queues the deletion of the run's other records.
+    fn delete_run(&mut self, run: RunKey) {
+        self.forget_timer(&run);
+        if let Some(Control { jobs, .. }) = self.controls.remove(&run) {
+            self.batches.push_back(BatchTask { run, kind: BatchKind::Delete { jobs }, from: 0 });
+        }
+    }
+
     fn forget_timer(&mut self, run: &RunKey) {
         if let Some(due) = self.controls.get(run).and_then(|control| control.timer.stored()) {
             self.timers.remove(&(due, run.clone()));
@@ -63,10 +71,7 @@ impl RunStore for Memory {
         state.put_control(commit.control);
         if let Some(replaced) = commit.replaces {
             // Nothing reads the records of a replaced run.
-            state.forget_timer(&replaced);
-            if let Some(Control { jobs, .. }) = state.controls.remove(&replaced) {
-                state.batches.push_back(BatchTask { run: replaced, kind: BatchKind::Delete { jobs }, from: 0 });
-            }
+            state.delete_run(replaced);
         }
         Ok(Committed::Yes)
     }
@@ -140,8 +145,7 @@ impl RunStore for Memory {
             return Ok(false);
         }
         state.workflows.remove(&as_read.id);
-        state.forget_timer(&as_read.run);
-        state.controls.remove(&as_read.run);
+        state.delete_run(as_read.run.clone());
         Ok(true)
     }
 

@@ -53,8 +53,12 @@ fn read_control(db: &Connection, run: &RunKey) -> Stored<Option<Control>> {
     record(db, "SELECT control FROM runs WHERE run = ?1", [run.as_str()])
 }
 
-fn delete_control(db: &Connection, run: &RunKey) -> Stored<()> {
-    execute(db, "DELETE FROM runs WHERE run = ?1", [run.as_str()]).map(drop)
+/// Deletes a control record, and queues the deletion of the run's other records.
+fn delete_run(db: &Connection, run: &RunKey) -> Stored<()> {
+    let Some(control) = read_control(db, run)? else { return Ok(()) };
+    execute(db, "DELETE FROM runs WHERE run = ?1", [run.as_str()])?;
+    let kind = BatchKind::Delete { jobs: control.jobs };
+    list(db, &Work::BatchTask(BatchTask { run: run.clone(), kind, from: 0 }))
 }
 
 /// Writes a control record, and adds a change event if the run was opened or cancelled.
@@ -93,14 +97,8 @@ fn commit_run(db: &Connection, commit: &Commit) -> Stored<Committed> {
     }
     put_workflow(db, &commit.workflow)?;
     put_control(db, None, &commit.control)?;
-    if let Some(replaced) = &commit.replaces
-        && let Some(control) = read_control(db, replaced)?
-    {
-        // Nothing reads the records of a replaced run.
-        delete_control(db, replaced)?;
-        let kind = BatchKind::Delete { jobs: control.jobs };
-        list(db, &Work::BatchTask(BatchTask { run: replaced.clone(), kind, from: 0 }))?;
-    }
+    // Nothing reads the records of a replaced run.
+    commit.replaces.as_ref().map_or(Ok(()), |replaced| delete_run(db, replaced))?;
     Ok(Committed::Yes)
 }
 
@@ -196,7 +194,7 @@ impl RunStore for Sqlite {
                 return Ok(false);
             }
             execute(db, "DELETE FROM workflows WHERE id = ?1", [as_read.id.as_str()])?;
-            delete_control(db, &as_read.run)?;
+            delete_run(db, &as_read.run)?;
             Ok(true)
         })
         .await
