@@ -136,6 +136,7 @@ pub(crate) fn workflow(workflow: &WorkflowRecord) -> Stored<Item> {
     Ok(item)
 }
 
-fn index(partition: &str, sort: String) -> [(String, AttributeValue); 2] {
+/// The attributes of an entry of the index.
+pub(crate) fn index(partition: &str, sort: String) -> [(String, AttributeValue); 2] {
     [("index_pk".to_owned(), string(partition)), ("index_sk".to_owned(), string(sort))]
 }

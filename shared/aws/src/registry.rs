@@ -10,7 +10,7 @@ use protocol::{Millis, WorkerId, limits};
 
 use crate::aws::Aws;
 use crate::error::{corrupt, unavailable};
-use crate::item::{from_item, number, to_item, value};
+use crate::item::{self, from_item, index, number, to_item, value};
 use crate::keys;
 use crate::table::{Answer, Query, unexpired};
 use crate::update::Expression;
@@ -103,7 +103,9 @@ impl WorkerRegistry for Aws {
 
     async fn put_worker(&self, worker: WorkerRecord) -> Stored<()> {
         let expires_on = (worker.last_seen + WORKER_KEPT).secs();
-        self.jobs.put(to_item(keys::worker(&worker.id), expires_on, &worker)?).await
+        let mut item = to_item(keys::worker(&worker.id), expires_on, &worker)?;
+        item.extend(index(keys::WORKERS, keys::by_age(worker.last_seen, worker.id.as_str())));
+        self.jobs.put(item).await
     }
 
     async fn worker(&self, id: &WorkerId, _now: Millis) -> Stored<Option<WorkerRecord>> {
@@ -111,9 +113,12 @@ impl WorkerRegistry for Aws {
     }
 
     async fn workers(&self, now: Millis) -> Stored<Vec<WorkerRecord>> {
-        let workers: Stored<Vec<WorkerRecord>> =
-            self.jobs.query_all(Query::of(keys::WORKERS)).await?.into_iter().map(from_item).collect();
-        Ok(workers?.into_iter().filter(|worker| worker.last_seen > now - WORKER_LISTED).collect())
+        // Records are kept for much longer than they are listed. The index has them by the time of their last write.
+        let from = Some(keys::by_age(now - WORKER_LISTED + Duration::from_millis(1), ""));
+        let entries = self.jobs.query_all(Query { from, ..Query::of_index(keys::WORKERS) }).await?;
+        let keys = entries.iter().map(item::key).collect::<Stored<_>>()?;
+        let workers = self.jobs.get_many(keys, Consistency::Eventual).await?;
+        workers.into_iter().map(from_item).collect()
     }
 
     async fn remove_worker(&self, id: &WorkerId) -> Stored<()> {
