@@ -6,7 +6,7 @@ use api::error::ApiError;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, StatusCode, header};
 use http_body_util::BodyExt;
-use hyper::body::{Body, Incoming};
+use hyper::body::Incoming;
 use protocol::limits;
 use tokio::time::timeout;
 
@@ -68,13 +68,14 @@ enum Discarded {
 async fn discard(mut body: Incoming) -> Discarded {
     let mut size = 0;
     let all = async {
-        while let Some(Ok(frame)) = body.frame().await {
-            size += frame.data_ref().map_or(0, Bytes::len) as u64;
-            if size > DISCARDED {
-                return false;
+        while size <= DISCARDED {
+            match body.frame().await {
+                None => return true,
+                Some(Err(_)) => return false,
+                Some(Ok(frame)) => size += frame.data_ref().map_or(0, Bytes::len) as u64,
             }
         }
-        body.is_end_stream()
+        false
     };
     let complete = timeout(DISCARD_TIME, all).await.unwrap_or(false);
     if complete { Discarded::All(size) } else { Discarded::Part(size) }
