@@ -10,6 +10,13 @@ pub fn find(job: &Job, attempt: u32) -> Option<&Attempt> {
     job.attempts.iter().find(|failed| failed.attempt == attempt)
 }
 
+/// `2 of 3`: the number of the try that an attempt is. An attempt that was given back used none.
+pub fn nth_try(job: &Job, attempt: u32) -> String {
+    let later = job.attempts.iter().filter(|other| other.cause == Cause::Returned && other.attempt >= attempt).count();
+    let returned_before = job.returned.saturating_sub(u32::try_from(later).unwrap_or(u32::MAX));
+    format!("{} of {}", attempt.saturating_sub(returned_before) + 1, job.max_retries + 1)
+}
+
 /// A line for each attempt that failed, in their order, and one for those that are no longer known.
 pub fn all(job: &Job) -> Vec<String> {
     let forgotten = job.attempts.first().and_then(|first| match first.attempt {
@@ -61,6 +68,16 @@ mod tests {
         let nobody =
             Attempt { worker_id: None, started_at: None, ..failed(1, Cause::QueueTimeout, 0, "no worker took it") };
         assert_eq!(describe(&nobody), "attempt 2: not taken in time: no worker took it");
+    }
+
+    #[test]
+    fn an_attempt_that_was_given_back_used_no_try() {
+        let returned = |number| failed(number, Cause::Returned, 1, "its directory is gone");
+        let attempts = vec![returned(0), failed(1, Cause::Failure, 3, "exit code 1"), returned(2)];
+        let job = Job { attempt: 3, returned: 2, max_retries: 2, attempts, ..job("a", Status::Running) };
+        let tries: Vec<String> = (0..4).map(|attempt| nth_try(&job, attempt)).collect();
+        assert_eq!(tries, ["1 of 3", "1 of 3", "2 of 3", "2 of 3"]);
+        assert_eq!(describe(&returned(0)), "attempt 1: given back after 1.0 s on w1: its directory is gone");
     }
 
     #[test]

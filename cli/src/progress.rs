@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use protocol::wire::{Job, Stream, Workflow};
+use protocol::wire::{Cause, Job, Stream, Workflow};
 use protocol::{JobId, Millis, Status};
 
 use crate::attempts;
@@ -67,8 +67,14 @@ impl Reporter for Progress {
     fn job(&mut self, workflow: &Workflow, job: &Job, change: Change) -> String {
         let lines = match change {
             Change::AttemptFailed(attempt) => {
-                let error = attempts::find(job, attempt).map(|failed| failed.error.as_str());
-                vec![format!("{} failed{}", nth_try(job, attempt), after_colon(error))]
+                let failed = attempts::find(job, attempt);
+                let error = after_colon(failed.map(|failed| failed.error.as_str()));
+                let returned = failed.is_some_and(|failed| failed.cause == Cause::Returned);
+                vec![if returned {
+                    format!("given back{error}")
+                } else {
+                    format!("{} failed{error}", nth_try(job, attempt))
+                }]
             }
             Change::Started => {
                 let worker = job.worker_id.as_ref().map(|id| clean(id.as_str())).unwrap_or_default();
@@ -96,7 +102,7 @@ impl Reporter for Progress {
 
 /// `try 2 of 3`.
 fn nth_try(job: &Job, attempt: u32) -> String {
-    format!("try {} of {}", attempt + 1, job.max_retries + 1)
+    format!("try {}", attempts::nth_try(job, attempt))
 }
 
 fn after_colon(error: Option<&str>) -> String {
@@ -224,6 +230,18 @@ mod tests {
             "a   failed after 2.0 s, try 3 of 3: exit code 7",
         ];
         assert_eq!(progress.observe(&observed, NOW), expected);
+    }
+
+    #[test]
+    fn an_attempt_that_was_given_back_is_reported_as_that() {
+        let observed = running(vec![started("a", Status::Running, "w1", 9)]);
+        let mut progress = Watched::new(&observed);
+        progress.observe(&observed, NOW);
+        let attempts = vec![crate::tests::failed(0, Cause::Returned, 1, "its directory is gone")];
+        let again = Job { attempt: 1, returned: 1, attempts, ..started("a", Status::Running, "w2", 4) };
+        let expected =
+            ["log a 0 true", "a   given back: its directory is gone", "a   started on w2, try 1 of 1", "log a 1 false"];
+        assert_eq!(progress.observe(&running(vec![again]), NOW), expected);
     }
 
     #[test]

@@ -62,7 +62,9 @@ async fn serve<P: Local + 'static>(screen: &Screen, args: &ServeArgs, engine: En
     let auth = if requires_tokens(args) { Admission::Tokens } else { Admission::Everybody };
     let server = Server::listening(&args.listen, engine, auth).await;
     let server = server.map_err(|error| cannot_listen(&args.listen, &error))?;
-    screen.print(&greeting(args, &server.url()))?;
+    if let Err(failure) = screen.print(&greeting(args, &server.url())) {
+        eprint(&format!("{failure}; the server runs all the same"));
+    }
     if requires_tokens(args)
         && let Some(token) = token::first(server.engine()).await?
     {

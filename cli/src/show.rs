@@ -185,7 +185,7 @@ pub fn jobs_text(workflow: &Workflow, now: Millis, paint: Paint) -> String {
         let tries = if job.max_retries == 0 || job.started_at.is_none() && job.attempt == 0 {
             String::new()
         } else {
-            format!("{} of {}", job.attempt + 1, job.max_retries + 1)
+            attempts::nth_try(job, job.attempt)
         };
         table.row([
             job.id.as_str().into(),
@@ -254,6 +254,7 @@ fn workers_text(workers: &[WorkerInfo], now: Millis, paint: Paint) -> String {
     let mut table = Table::new(["WORKER", "STATUS", "LABELS", "JOB", "HEARD", "KNOWN FOR"]);
     for worker in workers {
         let (word, like) = match worker.status {
+            WorkerStatus::Idle | WorkerStatus::Busy if worker.paused.is_some() => ("paused", Status::Failure),
             WorkerStatus::Idle => ("idle", Status::Success),
             WorkerStatus::Busy => ("busy", Status::Running),
             WorkerStatus::Offline => ("offline", Status::Skipped),
@@ -266,6 +267,9 @@ fn workers_text(workers: &[WorkerInfo], now: Millis, paint: Paint) -> String {
             ago(worker.last_heartbeat_ms, now).into(),
             about(now.since(worker.registered_at_ms)).into(),
         ]);
+        if let Some(reason) = &worker.paused {
+            table.note(format!("paused: {}", line(reason)));
+        }
     }
     table.render(paint)
 }
@@ -425,14 +429,17 @@ mod tests {
     fn workers_are_listed_with_labels_and_jobs() {
         let offline =
             WorkerInfo { status: WorkerStatus::Offline, last_heartbeat_ms: before(4000), ..worker("c", "", None) };
-        let workers = [worker("a", "docker,gpu", Some("train")), worker("b-long-name", "", None), offline];
+        let paused = WorkerInfo { paused: Some("its disk is full".to_owned()), ..worker("d", "", None) };
+        let workers = [worker("a", "docker,gpu", Some("train")), worker("b-long-name", "", None), offline, paused];
         assert_eq!(
             workers_text(&workers, NOW, Paint::PLAIN),
             lines(&[
                 "WORKER       STATUS   LABELS       JOB    HEARD    KNOWN FOR",
                 "a            busy     docker, gpu  train  5 s ago  2 h",
                 "b-long-name  idle     (none)              5 s ago  2 h",
-                "c            offline  (none)              1 h ago  2 h"
+                "c            offline  (none)              1 h ago  2 h",
+                "d            paused   (none)              5 s ago  2 h",
+                "  paused: its disk is full"
             ])
         );
     }

@@ -87,11 +87,11 @@ impl Finding<'_> {
     /// The message, and the lines around the position. An empty line follows.
     fn render(&self, level: &Level<'static>, source: &Source, paint: Paint) -> String {
         let mut message: String = clean(self.message).chars().take(MESSAGE).collect();
-        let path = clean(self.path);
+        let (path, file) = (clean(self.path), clean(&source.name));
         if self.span.is_none() && !path.is_empty() {
             message = format!("{message} (at {path})");
         }
-        let title = level.clone().primary_title(message).id(self.code);
+        let title = level.clone().primary_title(message).id(clean(self.code));
         let group = match self.span {
             None => title.elements(std::iter::empty::<Origin<'_>>()),
             Some((offset, len)) => {
@@ -101,10 +101,10 @@ impl Finding<'_> {
                 let snippet = snippet.annotation(annotation);
                 match excerpt.cut_before {
                     // The column can't be found from the excerpt.
-                    Some((line, column)) => title
-                        .element(Origin::path(source.name.as_str()).line(line).char_column(column))
-                        .element(snippet),
-                    None => title.element(snippet.path(source.name.as_str())),
+                    Some((line, column)) => {
+                        title.element(Origin::path(file).line(line).char_column(column)).element(snippet)
+                    }
+                    None => title.element(snippet.path(file)),
                 }
             }
         };

@@ -3,9 +3,10 @@
 use std::fmt::Write;
 
 use clap::Args;
-use protocol::wire::{Job, WaitReason, WaitingFor, WorkerInfo, WorkerStatus, Workflow};
+use protocol::wire::{Cause, Job, WaitReason, WaitingFor, WorkerInfo, WorkerStatus, Workflow};
 use protocol::{JobId, LabelSet, Millis, Status};
 
+use crate::attempts;
 use crate::context::{Context, Remote, WorkflowArg, find_job};
 use crate::failure::Failure;
 use crate::text::{all_of, clean, clean_lines, count, line};
@@ -83,7 +84,10 @@ impl View<'_> {
         let mut text = format!("{} has waited for {since}: {}.\n", job.id, self.cause(job, waiting));
         let secrets = (waiting.reason != WaitReason::Needs && !job.secrets.is_empty())
             .then(|| format!("only a worker whose token allows its secrets takes it: {}", all_of(&job.secrets)));
-        for fact in secrets.into_iter().chain(self.facts(job, waiting, remote)) {
+        let returned = job.attempts.last().filter(|last| last.cause == Cause::Returned).map(attempts::describe);
+        let paused =
+            waiting.paused.iter().map(|worker| format!("{} is paused: {}", worker.worker_id, line(&worker.reason)));
+        for fact in secrets.into_iter().chain(returned).chain(paused).chain(self.facts(job, waiting, remote)) {
             let _ = writeln!(text, "  {fact}");
         }
         text
@@ -140,7 +144,7 @@ impl View<'_> {
     }
 
     fn online(&self) -> impl Iterator<Item = &WorkerInfo> {
-        self.workers.iter().filter(|worker| worker.status != WorkerStatus::Offline)
+        self.workers.iter().filter(|worker| worker.status != WorkerStatus::Offline && worker.paused.is_none())
     }
 
     fn able(&self, labels: &LabelSet) -> impl Iterator<Item = &WorkerInfo> {
@@ -246,13 +250,15 @@ fn cause(job: &Job, waiting: &WaitingFor, now: Millis) -> String {
         },
         WaitReason::Delayed => {
             let left = waiting.until_ms.map_or_else(|| "soon".to_owned(), |at| format!("in {}", about(at.since(now))));
-            format!("it failed, and is tried again {left} (try {} of {})", job.attempt + 1, job.max_retries + 1)
+            format!("it failed, and is tried again {left} (try {})", attempts::nth_try(job, job.attempt))
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use protocol::wire::PausedWorker;
+
     use super::*;
     use crate::tests::{NOW, before, job, job_id, labels, lines, outputs, started, waits, worker, workflow};
 
@@ -353,6 +359,24 @@ mod tests {
             lines(&[
                 "deploy has waited for 12 s: it requires no label, and every online worker is exclusive.",
                 "  online: w1; an exclusive worker takes only jobs that require one of its labels",
+                "  start one: wfg --server http://engine:3000 worker"
+            ])
+        );
+    }
+
+    #[test]
+    fn why_names_paused_workers_and_the_attempt_that_was_given_back() {
+        let reason = "its directory /srv/work is gone".to_owned();
+        let paused = vec![PausedWorker { worker_id: worker("w1", "", None).worker_id, reason: reason.clone() }];
+        let attempts = vec![crate::tests::failed(0, Cause::Returned, 1, &reason)];
+        let waiting = WaitingFor { paused, ..waits(WaitReason::NoWorker) };
+        let deploy = Job { attempt: 1, returned: 1, attempts, ..queued("", waiting) };
+        assert_eq!(
+            why(vec![deploy], &[WorkerInfo { paused: Some(reason), ..worker("w1", "", None) }]),
+            lines(&[
+                "deploy has waited for 12 s: no worker is online.",
+                "  attempt 1: given back after 1.0 s on w1: its directory /srv/work is gone",
+                "  w1 is paused: its directory /srv/work is gone",
                 "  start one: wfg --server http://engine:3000 worker"
             ])
         );

@@ -89,7 +89,7 @@ def run_command(job, log, stopped):
         return {name: block[:-1] if end else value for name, value, end, block in OUTPUT.findall(text) if name}
 
 def work(handler=run_command):
-    """Claims and runs jobs until SIGTERM; what runs then is finished."""
+    """Claims and runs jobs until SIGTERM; running jobs are finished."""
     signal.signal(signal.SIGTERM, lambda *_: STOPPING.append(True))
     call("/api/workers/register", WORKER)
     while not STOPPING:

@@ -5,6 +5,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::TcpListener;
 use tokio::process::Command;
 use tokio::time::timeout;
@@ -220,4 +221,21 @@ async fn every_signal_ends_a_run_after_what_it_started() {
         let pid = std::fs::read_to_string(dir.path().join("pid")).expect("written");
         assert!(!lives(pid.trim()), "{name}");
     }
+}
+
+#[tokio::test]
+async fn a_server_whose_output_nobody_reads_serves() {
+    let mut command = wfg(&["serve", "--listen", "127.0.0.1:0"]);
+    command.env("RUST_LOG", "debug");
+    let mut child = command.spawn().expect("wfg is built");
+    drop(child.stdout.take());
+    let mut lines = BufReader::new(child.stderr.take().expect("piped")).lines();
+    let line = timeout(Duration::from_mins(1), lines.next_line()).await.expect("a line").expect("text");
+    assert_eq!(line.as_deref(), Some("standard output is closed; the server runs all the same"));
+    // Now its log has no reader either.
+    drop(lines);
+    let pid = child.id().expect("it runs").to_string();
+    assert!(Command::new("kill").args(["-s", "TERM", &pid]).status().await.expect("kill").success());
+    let status = timeout(Duration::from_mins(1), child.wait()).await.expect("it ends").expect("it ran");
+    assert_eq!(status.code(), Some(0));
 }

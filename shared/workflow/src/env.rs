@@ -2,12 +2,13 @@
 
 use std::collections::HashSet;
 
+use protocol::wire::WORKER_VARIABLES;
 use protocol::{JobId, OutputName, limits};
 use serde::{Deserialize, Serialize};
 
 use super::advice::check_keys;
 use super::checker::{Checker, limit};
-use super::keys::{self, Level, WORKER_VARIABLES};
+use super::keys::{self, Level};
 use super::node::{Entry, Kind, Node, Path};
 use super::report::quote;
 

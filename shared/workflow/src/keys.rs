@@ -5,10 +5,6 @@
 
 use super::node::Entry;
 
-/// The variables that a worker sets for each job. No `env` and no secret may have these names.
-pub(super) const WORKER_VARIABLES: [&str; 7] =
-    ["WORKFLOW_ID", "JOB_ID", "JOB_ATTEMPT", "JOB_DIR", "WORKER_SLOT", "UPSTREAM_OUTPUTS", "WORKFLOW_OUTPUT"];
-
 /// A mapping of the file that has keys of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Level {

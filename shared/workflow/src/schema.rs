@@ -3,12 +3,13 @@
 //! A schema cannot say everything that the parser checks: ids that must exist, cycles, sizes in bytes, and numbers that
 //! are written as text.
 
+use protocol::wire::WORKER_VARIABLES;
 use protocol::{JobId, Label, SecretName, limits};
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
-use super::keys::{Form, Key, Level, WORKER_VARIABLES};
+use super::keys::{Form, Key, Level};
 
 /// The pattern of a text without a NUL.
 const NO_NUL: &str = r"^[^\u0000]*$";

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use protocol::wire::WORKER_VARIABLES;
 use protocol::{SecretName, limits};
 
 use super::checker::Checker;
-use super::keys::{self, WORKER_VARIABLES};
+use super::keys;
 use super::node::{Entry, Kind, Node, Path};
 use super::report::quote;
 
