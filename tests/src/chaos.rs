@@ -20,14 +20,14 @@ pub fn between(least: u64, most: u64) -> u64 {
 }
 
 /// A request to each function with routes. None of them changes anything.
-const ONE_OF_EACH: [(&str, &str); 4] = [
+const HARMLESS: [(&str, &str); 4] = [
     ("POST", "/api/workflows"),
     ("POST", "/api/jobs/claim"),
     ("POST", "/api/jobs/nothing-there/heartbeat"),
     ("GET", "/api/pools"),
 ];
 /// Good answers in a row before a function is used: during a change of configuration an emulator may answer 502.
-const CALM: usize = 10;
+const GOOD_ANSWERS: usize = 10;
 
 /// Services that functions call through [`FaultProxy`].
 const SERVICES: [&str; 3] = ["DYNAMODB", "SQS", "S3"];
@@ -84,9 +84,9 @@ impl Chaos {
         for (function, _) in &self.before {
             self.emulator.until_updated(&self.cloud.http, function).await;
         }
-        for (method, path) in ONE_OF_EACH {
+        for (method, path) in HARMLESS {
             eventually("a function that was configured anew answers", async || {
-                for _ in 0..CALM {
+                for _ in 0..GOOD_ANSWERS {
                     let answer = self.cloud.send(method, path, "application/json", "{}").await;
                     if answer.status.is_server_error() {
                         return None;
@@ -100,14 +100,14 @@ impl Chaos {
             "{} functions killed, {} messages deleted, of the functions' calls {}",
             self.killed,
             self.deleted,
-            self.fault_proxy.told()
+            self.fault_proxy.summary()
         )
     }
 
     /// Counts of killed functions and deleted messages, and of faults in calls.
     #[must_use]
     pub fn counts(&self) -> [usize; 3] {
-        [self.killed, self.deleted, self.fault_proxy.wronged()]
+        [self.killed, self.deleted, self.fault_proxy.faults()]
     }
 }
 

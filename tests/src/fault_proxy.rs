@@ -72,7 +72,7 @@ impl FaultProxy {
     /// # Panics
     /// If a thread panicked while it held the lock.
     #[must_use]
-    pub fn wronged(&self) -> usize {
+    pub fn faults(&self) -> usize {
         self.counts.lock().expect("no panic").iter().filter(|(fault, _)| fault.is_some()).map(|(_, count)| count).sum()
     }
 
@@ -81,7 +81,7 @@ impl FaultProxy {
     /// # Panics
     /// If a thread panicked while it held the lock.
     #[must_use]
-    pub fn told(&self) -> String {
+    pub fn summary(&self) -> String {
         let counts = self.counts.lock().expect("no panic");
         let name =
             |fault: &Option<Fault>| fault.map_or_else(|| "as it should be".to_owned(), |fault| format!("{fault:?}"));

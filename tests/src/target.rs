@@ -45,7 +45,7 @@ pub(crate) fn target() -> &'static Target {
 
 /// The server runs in a thread of its own, because each test's runtime ends with the test.
 fn serve_in_this_process(folder: PathBuf, secrets: PathBuf) -> String {
-    let (tell, told) = mpsc::channel();
+    let (sender, receiver) = mpsc::channel();
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         runtime.expect("a runtime").block_on(async move {
@@ -53,14 +53,14 @@ fn serve_in_this_process(folder: PathBuf, secrets: PathBuf) -> String {
             match env::var("WFG_TEST_STORE").as_deref() {
                 Ok("sqlite") => {
                     let store = Sqlite::open(folder.join("wfg.db")).expect("a fresh file");
-                    serve(store, secrets, &tell).await;
+                    serve(store, secrets, &sender).await;
                 }
                 Ok(other) => panic!("WFG_TEST_STORE is {other:?}; there is sqlite, and memory without it"),
-                Err(_) => serve(Memory::new(), secrets, &tell).await,
+                Err(_) => serve(Memory::new(), secrets, &sender).await,
             }
         });
     });
-    told.recv().expect("the server starts")
+    receiver.recv().expect("the server starts")
 }
 
 /// A folder that is removed when this process ends, in any way. No destructor runs after the last test.
@@ -73,10 +73,10 @@ fn folder_of_this_process() -> PathBuf {
     folder
 }
 
-async fn serve<P: Local + 'static>(store: P, secrets: SecretsFile, tell: &mpsc::Sender<String>) {
+async fn serve<P: Local + 'static>(store: P, secrets: SecretsFile, sender: &mpsc::Sender<String>) {
     let engine = Engine::new(store).with_secrets(Arc::new(secrets));
     let token = engine.tokens().first().await.expect("made").expect("the first").token;
     let server = Server::admitting(([127, 0, 0, 1], 0).into(), engine, Admission::Tokens).await.expect("a free port");
-    tell.send(with_token(&server.url(), &token)).expect("somebody asked");
+    sender.send(with_token(&server.url(), &token)).expect("a receiver waits");
     std::future::pending::<()>().await;
 }

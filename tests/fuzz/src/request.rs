@@ -61,14 +61,14 @@ impl World {
         let service = Service::new(Engine::new(Memory::new()));
         let closed = service.clone().admitting(Admission::Tokens);
         let mut world = Self { service, closed, workflow: String::new(), lease: String::new() };
-        world.workflow = world.told("/api/workflows?run=true", WORKFLOW, "/id").await;
+        world.workflow = world.answer_at("/api/workflows?run=true", WORKFLOW, "/id").await;
         world.service.engine().scheduling().drain().await.expect("a store in memory answers");
         let claim = r#"{"worker_id": "w", "labels": ["l"]}"#;
-        world.lease = world.told("/api/jobs/claim", claim, "/lease/lease_id").await;
+        world.lease = world.answer_at("/api/jobs/claim", claim, "/lease/lease_id").await;
         world
     }
 
-    async fn told(&self, path: &str, body: &'static str, pointer: &str) -> String {
+    async fn answer_at(&self, path: &str, body: &'static str, pointer: &str) -> String {
         let request = Request::post(path).body(Bytes::from(body)).expect("a request");
         let response = self.service.answer(request).await;
         let answer: serde_json::Value = serde_json::from_slice(response.body()).expect("JSON");

@@ -102,7 +102,7 @@ impl Allowed {
 impl Graph {
     /// The position of the job with this id.
     pub(crate) fn position(id: &JobId) -> usize {
-        id.as_str().trim_start_matches('j').parse().expect("an id that a graph gave")
+        id.as_str().trim_start_matches('j').parse().expect("an id of a graph")
     }
 
     pub(crate) fn random(rng: &mut Rng) -> Self {

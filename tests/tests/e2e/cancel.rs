@@ -53,8 +53,8 @@ async fn a_heartbeat_of_a_cancelled_job_says_so_and_its_reports_are_refused() {
     run.cancel().await;
 
     for _ in 0..2 {
-        let told = build.heartbeat().await.expect("an answer, not a refusal");
-        assert!(told.cancelled && told.lease.lease_id == build.lease.lease_id);
+        let beat = build.heartbeat().await.expect("an answer, not a refusal");
+        assert!(beat.cancelled && beat.lease.lease_id == build.lease.lease_id);
         assert!(build.complete(&[("late", "1")]).await.is_err_and(|refused| refused.is(409, "cancelled")));
         assert!(build.fail("late", true).await.is_err_and(|refused| refused.is(409, "cancelled")));
         assert!(build.log(&[(1, "late\n")]).await.is_err_and(|refused| refused.status == 409));

@@ -181,16 +181,16 @@ async fn under_chaos_each_run_ends_and_each_job_counts_once() {
         _ = workers => unreachable!("they go on"),
     };
     let [functions, messages, calls] = chaos.counts();
-    let told = chaos.end().await;
+    let summary = chaos.end().await;
     let done = done.expect("every promise held").concat();
     let [killed, paused] = dangers.iter().fold([0; 2], |sum, one| [sum[0] + one[0], sum[1] + one[1]]);
     let lost: usize = done.iter().flat_map(|workflow| &workflow.jobs).map(|job| job.attempts.len()).sum();
     println!(
-        "{} workflows in {:.0} s: {killed} workers killed, {paused} paused, {lost} attempts lost; {told}",
+        "{} workflows in {:.0} s: {killed} workers killed, {paused} paused, {lost} attempts lost; {summary}",
         done.len(),
         began.elapsed().as_secs_f32()
     );
     assert_eq!(done.len(), workflows());
-    assert!(functions > 0 && calls > 0, "nothing went wrong, so nothing was shown: {told}");
-    assert!(messages > 0 || workflows() < 10, "no message was deleted: {told}");
+    assert!(functions > 0 && calls > 0, "no fault happened, so nothing was tested: {summary}");
+    assert!(messages > 0 || workflows() < 10, "no message was deleted: {summary}");
 }

@@ -65,8 +65,8 @@ async fn a_redriven_message_is_processed_and_an_unreadable_one_stays() {
     emulator.send(http, &batches, &roots.to_string()).await;
     let key = format!("aws/lambda/{}/shardId-1/2026/01/01/batch", cloud.label);
     emulator.put_object(http, &key, &given_up(&stream_event(&[record]))).await;
-    let told = async || (emulator.messages(http, &stream).await == 1).then_some(());
-    eventually("the queue is told of the batch", told).await;
+    let arrived = async || (emulator.messages(http, &stream).await == 1).then_some(());
+    eventually("the batch arrives in the queue", arrived).await;
 
     let looked = redrive(emulator, stack, &["--dry-run"]).await;
     assert_eq!((looked.code, looked.err.as_str()), (Some(0), ""), "{}", looked.out);
