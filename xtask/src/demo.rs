@@ -105,7 +105,7 @@ fn check(wfg: &Path, url: &str, id: &str) -> Result<()> {
     }
     let expected = json!({ "artifact_url": "s3://bucket/build.tar.gz", "version": "1.2.3" });
     let build = jobs.iter().find(|job| job["id"] == "build").context("there is a job `build`")?;
-    ensure!(build["outputs"] == expected, "build gave {} instead of {expected}", build["outputs"]);
+    ensure!(build["outputs"] == expected, "the outputs of build are {} instead of {expected}", build["outputs"]);
     ensure!(jobs.len() == 3, "there are {} jobs instead of 3", jobs.len());
     println!("\nEvery job succeeded, on a worker with its labels, with the right outputs.");
     Ok(())

@@ -5,10 +5,13 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 
-use crate::project::{cache, run};
+use crate::project::{cache, install_crate, run};
 
-/// The arguments that install the published worker.
-const PUBLISHED: [&str; 4] = ["workflow-graph-worker-sdk", "--version", "1.2.11", "--locked"];
+/// The published worker on crates.io, and the version that the tests name.
+const PUBLISHED: &str = "workflow-graph-worker-sdk";
+const VERSION: &str = "1.2.11";
+/// Its folder in the cache.
+const FOLDER: &str = "published-worker";
 
 /// A requirement on the machine: a command that succeeds if it is met, and Debian's packages for it.
 struct Needed {
@@ -60,22 +63,12 @@ fn apt_get(arguments: &[&str]) -> Result<()> {
     run(Command::new(command[0]).args(&command[1..]))
 }
 
-/// Installs the published worker in the user's cache, unless it's there.
+/// Installs the published worker, unless it is there.
 pub fn install_worker() -> Result<()> {
-    let folder = folder()?;
-    std::fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
-    let built = tempfile::Builder::new().prefix("target-").tempdir_in(&folder)?;
-    let mut install = Command::new(env!("CARGO"));
-    install.args(["install", "--quiet"]).args(PUBLISHED).arg("--root").arg(&folder);
-    install.arg("--target-dir").arg(built.path());
-    run(&mut install).context("the published worker isn't installed")
+    install_crate(FOLDER, PUBLISHED, VERSION)
 }
 
 /// The published worker's program, once it is installed.
 pub fn worker() -> Result<PathBuf> {
-    Ok(folder()?.join("bin").join(PUBLISHED[0]))
-}
-
-fn folder() -> Result<PathBuf> {
-    Ok(cache()?.join("published-worker"))
+    Ok(cache()?.join(FOLDER).join("bin").join(PUBLISHED))
 }

@@ -10,10 +10,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 
-use crate::project::{cache, root, run as checked};
+use crate::project::{cache, install_crate, root};
 
 /// cargo-mutants, as published on crates.io.
-const TOOL: [&str; 4] = ["cargo-mutants", "--version", "27.1.0", "--locked"];
+const TOOL: [&str; 2] = ["cargo-mutants", "27.1.0"];
 /// The packages that are changed.
 const MUTATED: [&str; 3] = ["workflow-graph-engine", "workflow-graph-workflow", "workflow-graph-protocol"];
 /// The packages whose tests must notice a change: their own, the conformance suite in memory, the API on memory, and the
@@ -71,6 +71,7 @@ struct Accepted {
 pub fn run(selection: &Selection) -> Result<()> {
     let folder = cache()?.join("mutants");
     let source = folder.join("source");
+    install_crate(TOOL[0], TOOL[0], TOOL[1])?;
     copy_sources(&source)?;
     let accepted = accepted(&fs::read(root().join(LIST))?)?;
     let mut mutants = tool(&source)?;
@@ -89,23 +90,9 @@ pub fn run(selection: &Selection) -> Result<()> {
     judge(&folder.join("mutants.out"), &accepted)
 }
 
-/// A command of cargo-mutants on the copy, with the packages that are changed. Installs the tool first, unless it is there.
+/// A command of cargo-mutants on the copy, with the packages that are changed.
 fn tool(source: &Path) -> Result<Command> {
-    let folder = cache()?.join(format!("{}-{}", TOOL[0], TOOL[2]));
-    let program = folder.join("bin").join(TOOL[0]);
-    if !program.exists() {
-        let target = tempfile::tempdir()?;
-        let mut install = Command::new(env!("CARGO"));
-        install
-            .args(["install", "--quiet"])
-            .args(TOOL)
-            .arg("--root")
-            .arg(&folder)
-            .arg("--target-dir")
-            .arg(target.path());
-        checked(&mut install).context("cargo-mutants isn't installed")?;
-    }
-    let mut mutants = Command::new(program);
+    let mut mutants = Command::new(cache()?.join(TOOL[0]).join("bin").join(TOOL[0]));
     mutants.arg("mutants").arg("--dir").arg(source).args(MUTATED.map(|package| ["--package", package]).as_flattened());
     // Set by the cargo that runs this, for this workspace.
     mutants.env_remove("CARGO_MANIFEST_DIR");

@@ -20,6 +20,17 @@ pub fn cache() -> Result<PathBuf> {
     Ok(cache.join("workflow-graph"))
 }
 
+/// Installs a program of crates.io in a folder of the cache, unless this version is there.
+pub fn install_crate(folder: &str, name: &str, version: &str) -> Result<()> {
+    let folder = cache()?.join(folder);
+    std::fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
+    let target = tempfile::Builder::new().prefix("target-").tempdir_in(&folder)?;
+    let mut install = Command::new(env!("CARGO"));
+    install.args(["install", "--quiet", "--locked", "--version", version, name]);
+    install.arg("--root").arg(&folder).arg("--target-dir").arg(target.path());
+    run(&mut install).with_context(|| format!("{name} {version} isn't installed"))
+}
+
 /// Runs a program. Returns an error if it fails.
 pub fn run(command: &mut Command) -> Result<()> {
     let name = command.get_program().to_string_lossy().into_owned();

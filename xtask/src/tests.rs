@@ -113,7 +113,7 @@ fn published_worker() -> Result<(&'static str, String)> {
     Ok(("WFG_TEST_PUBLISHED_WORKER", worker))
 }
 
-/// The variables that tell the end-to-end suite where to run, and with which programs.
+/// The variables of the target and the programs of the end-to-end suite.
 fn target<'a>(cloud: &'a Cloud, binaries: &'a Binaries) -> Result<Vec<(&'static str, &'a str)>> {
     let deployed = &cloud.deployed;
     let path = |binary: &str| binaries.path(binary)?.to_str().context("the binaries' path isn't UTF-8");

@@ -1,4 +1,4 @@
-//! How each emulator is started, and how to tell that it works.
+//! How each emulator is started, and the check that it works.
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
