@@ -9,7 +9,7 @@ KEYED = {f"dynamodb:{name}" for name in (
     "GetItem", "BatchGetItem", "Query", "PutItem", "UpdateItem", "DeleteItem", "BatchWriteItem")}
 # The partitions of the jobs table and of its index: shared/aws/src/keys.rs.
 TABLE_KEYS = {"WF#*", "IDEM#*", "R#*", "POOL", "WORKER", "TOKEN", "AUDIT", "SCHEMA"}
-INDEX_KEYS = {"OPEN", "WORKFLOWS", "READY#*"}
+INDEX_KEYS = {"OPEN", "WORKFLOWS", "WORKER", "READY#*"}
 # Roles that may access tokens, secrets and the audit log.
 MAKES_TOKENS = {"SubmitRole"}
 WRITES_SCHEMA = {"SubmitRole"}
