@@ -73,7 +73,7 @@ fn is_ended(phase: &Phase) -> bool {
 #[tokio::test]
 async fn batch_of_roots_ends_after_its_writes() {
     let world = world(None).await;
-    assert_eq!(world.batches(BatchKind::Roots, is_ready).await, [32, 32, 32, 4]);
+    assert_eq!(world.batches(BatchKind::Roots, is_ready).await, [2; JOBS / 2]);
 }
 
 #[tokio::test]
@@ -89,7 +89,7 @@ async fn batch_of_dependents_ends_after_its_writes() {
 async fn batch_of_cancelled_jobs_ends_after_its_writes() {
     let world = world(None).await;
     world.engine.runs().cancel(&world.id).await.expect("memory answers");
-    assert_eq!(world.batches(BatchKind::Cancel, is_ended).await, [32, 32, 32, 4]);
+    assert_eq!(world.batches(BatchKind::Cancel, is_ended).await, [2; JOBS / 2]);
     assert_eq!(world.status().await, Status::Cancelled);
 }
 

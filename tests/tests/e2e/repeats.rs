@@ -162,7 +162,8 @@ async fn a_stream_batch_delivered_again_in_whole_or_in_part_changes_nothing() {
     let run = cloud.submit(graph(["top", "left: top", "right: top", "end: left right"])).await;
     let tell_again = async || {
         let items = emulator.items(&cloud.http, run.id.as_str()).await;
-        let published: Vec<Value> = items.into_iter().filter(|item| item["sk"]["S"] == "CTL" || is_final(item)).collect();
+        let published: Vec<Value> =
+            items.into_iter().filter(|item| item["sk"]["S"] == "CTL" || is_final(item)).collect();
         let (batch, half) = (stream_event(&published), stream_event(&published[published.len() / 2..]));
         for event in [&batch, &half, &batch] {
             let answer = emulator.stream(&cloud.http, event).await;
