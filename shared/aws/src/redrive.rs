@@ -93,7 +93,7 @@ impl DeadLetters {
         let queue = async |part: &str| find(&sqs, format!("{stack}-{part}"), &region).await;
         let (batches, batches_dead, stream_dead) =
             (queue("batches").await?, queue("batches-dead").await?, queue("stream-dead").await?);
-        Ok(Self { settings, batches, batches_dead, stream_dead, sqs })
+        Ok(Self { settings, sqs, batches, batches_dead, stream_dead })
     }
 
     /// Sends the messages of a queue of dead letters again. Each is deleted after all that it stands for was sent. A
@@ -178,8 +178,8 @@ impl DeadLetters {
     async fn send(&self, bodies: &[String]) -> Result<(), StackError> {
         let send = |body| self.sqs.send_message().queue_url(&self.batches.url).message_body(body).send();
         for some in bodies.chunks(10) {
-            let sent = try_join_all(some.iter().map(send)).await;
-            sent.map_err(|error| StackError::failed(format!("sending to {}", self.batches.name), &error))?;
+            let answers = try_join_all(some.iter().map(send)).await;
+            answers.map_err(|error| StackError::failed(format!("sending to {}", self.batches.name), &error))?;
         }
         Ok(())
     }
@@ -320,7 +320,7 @@ mod tests {
 
     #[test]
     fn refused_batch_says_what_it_lacks() {
-        let refused = |batch: &str| reconciles(batch.as_bytes()).err().expect("refused");
+        let refused = |batch: &str| reconciles(batch.as_bytes()).expect_err("refused");
         assert!(refused("{").starts_with("isn't a batch that Lambda gave up: EOF"), "{}", refused("{"));
         assert_eq!(refused("{}"), "isn't a batch that Lambda gave up: it has no `payload` with `Records`");
         assert!(refused(r#"{"payload": "x"}"#).starts_with("isn't a batch that Lambda gave up: expected value"));

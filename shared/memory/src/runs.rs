@@ -154,7 +154,9 @@ impl RunStore for Memory {
         let first = (JobKey::new(run, 0), 0, 0);
         let pieces = state.logs.range(first..).map(|(key, _)| key).take_while(|(job, ..)| job.run == *run);
         let pieces: Vec<_> = pieces.take(LOG_PIECES).cloned().collect();
-        pieces.iter().for_each(|piece| drop(state.logs.remove(piece)));
+        for piece in &pieces {
+            state.logs.remove(piece);
+        }
         if pieces.len() == LOG_PIECES {
             return Ok(true);
         }

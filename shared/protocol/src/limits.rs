@@ -89,7 +89,7 @@ pub const RETRIES: u32 = 100;
 /// Times in a row that a job may be given back without using a try. After that many it fails.
 pub const RETURNS: u32 = 20;
 /// A worker that gave a job back isn't given the same job again for this long.
-pub const RETURN_PAUSE: Duration = Duration::from_secs(60);
+pub const RETURN_PAUSE: Duration = Duration::from_mins(1);
 /// Workers, each under an id of its own, that one token may have in a day.
 pub const WORKERS_PER_TOKEN: usize = 10_000;
 /// Longest ticket in a claim.

@@ -124,9 +124,8 @@ pub(crate) fn lock(path: &Path) -> Result<FileLock, OpenError> {
         Err(TryLockError::WouldBlock) => return Err(OpenError::InUse { path }),
         Err(TryLockError::Error(error)) => return Err(io(error)),
     }
-    let id = file_id(&path).map_err(io)?;
-    open.insert(id.clone());
-    Ok(FileLock { _lock: lock, id, path })
+    open.insert(file_id(&path).map_err(io)?);
+    Ok(FileLock { _lock: lock, id: file_id(&path).map_err(io)?, path })
 }
 
 impl Drop for FileLock {

@@ -32,7 +32,7 @@ fn statement_failed(db: &Connection, error: rusqlite::Error) -> StoreError {
 /// input/output error if the index of its log can't grow, or if the disk allocates space late.
 fn is_full_beside(path: &str) -> bool {
     let probe = format!("{path}-probe");
-    let written = std::fs::write(&probe, [1; 1 << 16]);
+    let written = std::fs::write(&probe, vec![1; 1 << 16]);
     drop(std::fs::remove_file(&probe));
     written.is_err_and(|error| matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded))
 }

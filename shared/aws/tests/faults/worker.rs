@@ -67,7 +67,7 @@ impl Workers {
         self.has_what_it_needs(&claimed)?;
         match job {
             FRAIL if self.first_time("dropped") => return Ok(None),
-            "y" => return self.cancel_under(&claimed, tally).await,
+            "y" => return Box::pin(self.cancel_under(&claimed, tally)).await,
             "b" if self.first_time("failed") => {
                 let said_of = Fail { error: "it broke".into(), retryable: true, exit_code: Some(1), cause: None };
                 let answer = repeated(tally, || self.engine.reports().fail(lease, said_of.clone())).await;
@@ -94,7 +94,9 @@ impl Workers {
             lease_ttl_secs: self.ttl,
             exclusive: None,
         });
-        let answer = repeated(tally, || self.engine.reports().complete(lease, outputs(job, lease), next.clone())).await;
+        let answer =
+            repeated(tally, || Box::pin(self.engine.reports().complete(lease, outputs(job, lease), next.clone())))
+                .await;
         let Some(next) = unless_over(&claimed, answer).map_err(said("complete"))? else { return Ok(None) };
         let mut book = self.book.lock().expect("nobody panicked");
         book.accepted.entry(job.to_owned()).or_default().insert(lease.to_owned());
@@ -133,7 +135,7 @@ impl Workers {
             Err(EngineError::LeaseLost(_)) => {}
             other => return Err(format!("a heartbeat after the cancel was answered: {other:?}")),
         }
-        match repeated(tally, || self.engine.reports().complete(lease, outputs("y", lease), None)).await {
+        match repeated(tally, || Box::pin(self.engine.reports().complete(lease, outputs("y", lease), None))).await {
             Err(EngineError::LeaseLost(LeaseLost::Cancelled | LeaseLost::Ended)) => Ok(None),
             other => Err(format!("a completion after the cancel was answered: {:?}", other.map(drop))),
         }
