@@ -201,12 +201,12 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Claim
         job: &JobRecord,
         lease: &LeaseToken,
     ) -> Result<Option<Claimed>> {
-        let claimed = match self.confirm(job, lease).await {
+        let payload = match self.confirm(job, lease).await {
             Ok(Some((job, control))) => self.build_payload(claimer, &job, lease, &control).await,
             Ok(None) => return Ok(None),
             Err(error) => Err(error),
         };
-        let Err(error) = claimed else { return claimed };
+        let Err(error) = payload else { return payload };
         if matches!(self.engine.records().is_deleted(&job.key.run, &error).await, Ok(true)) {
             return Ok(None);
         }

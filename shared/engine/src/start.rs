@@ -37,7 +37,7 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Runs<
             return self.start_again(workflow, only).await;
         }
         self.keep_from_now(&workflow).await?;
-        let opener = u64::from_be_bytes(self.engine.random()[..8].try_into().expect("8 of 16 bytes"));
+        let opener = self.engine.random().iter().take(8).fold(0, |opener, byte| opener << 8 | u64::from(*byte));
         let update = RunUpdate::Open { at: self.engine.now(), opener };
         match self.engine.ports.update_control(&workflow.run, update).await? {
             Updated::Done(control) => self.engine.timers().first_timer(&control).await,
