@@ -10,6 +10,8 @@ use workflow::{Definition, Problem};
 
 use crate::failure::Failure;
 
+/// The character that some editors write at the beginning of a file.
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 /// How many bytes of an input that is too large are counted: it may have no end.
 const COUNTED: u64 = 1 << 30;
 
@@ -46,8 +48,10 @@ impl Source {
             let stem = Path::new(file).file_stem().map(|stem| stem.to_string_lossy().into_owned());
             (file.to_owned(), stem, File::open(file).and_then(read_all))
         };
-        let (bytes, size) = bytes.map_err(|error| Failure::Usage(format!("can't read {name}: {error}.")))?;
-        let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").map(<[u8]>::to_vec).unwrap_or(bytes);
+        let (mut bytes, size) = bytes.map_err(|error| Failure::Usage(format!("can't read {name}: {error}.")))?;
+        if bytes.starts_with(BYTE_ORDER_MARK) {
+            bytes.drain(..BYTE_ORDER_MARK.len());
+        }
         let text = String::from_utf8(bytes).map_err(|error| {
             let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
             let line = before.split(|&byte| byte == b'\n').count();
