@@ -75,26 +75,16 @@ impl Reader<'_> {
         if !self.any {
             eprint(&clean(&nothing(job, workflow, self.asked)));
         }
-        self.report_failure(job, attempt, None);
+        report_failure(job, attempt, None);
         Ok(())
     }
 
     /// The attempt to print first: the one that was asked for, or the latest. Reports how those before the latest failed.
     fn begin(&self, job: &Job) -> u32 {
         self.asked.unwrap_or_else(|| {
-            (0..job.attempt).for_each(|before| self.report_failure(job, before, None));
+            (0..job.attempt).for_each(|before| report_failure(job, before, None));
             job.attempt
         })
-    }
-
-    /// Prints how an attempt failed, if that is known or if another one follows.
-    fn report_failure(&self, job: &Job, attempt: u32, next: Option<u32>) {
-        let failed = attempts::find(job, attempt).map(attempts::describe);
-        let failed = failed.or_else(|| next.map(|_| format!("attempt {} failed", attempt + 1)));
-        let next = next.map(|next| format!("; attempt {} follows", next + 1)).unwrap_or_default();
-        if let Some(failed) = failed {
-            eprint(&clean(&format!("-- {failed}{next} --")));
-        }
     }
 
     /// Follows one attempt, or one after the other, until nothing can be added.
@@ -117,7 +107,7 @@ impl Reader<'_> {
             if job.attempt > current || job.status.is_final() {
                 self.end()?;
                 let next = (job.attempt > current && self.asked.is_none()).then_some(current + 1);
-                self.report_failure(job, current, next);
+                report_failure(job, current, next);
                 if next.is_none() {
                     return Ok(());
                 }
@@ -158,6 +148,16 @@ impl Reader<'_> {
             self.screen.print(&format!("{rest}\n"))?;
         }
         Ok(())
+    }
+}
+
+/// Prints how an attempt failed, if that is known or if another one follows.
+fn report_failure(job: &Job, attempt: u32, next: Option<u32>) {
+    let failed = attempts::find(job, attempt).map(attempts::describe);
+    let failed = failed.or_else(|| next.map(|_| format!("attempt {} failed", attempt + 1)));
+    let next = next.map(|next| format!("; attempt {} follows", next + 1)).unwrap_or_default();
+    if let Some(failed) = failed {
+        eprint(&clean(&format!("-- {failed}{next} --")));
     }
 }
 

@@ -159,7 +159,7 @@ mod tests {
             for (job, change) in self.0.observe(workflow, now) {
                 match (job, change) {
                     (Some(job), Change::Log { attempt, last }) => {
-                        lines.push(format!("log {} {attempt} {last}", job.id))
+                        lines.push(format!("log {} {attempt} {last}", job.id));
                     }
                     (Some(job), change) => lines.extend(self.1.job(workflow, job, change).lines().map(str::to_owned)),
                     (None, change) => lines.extend(self.1.workflow(workflow, change).lines().map(str::to_owned)),
