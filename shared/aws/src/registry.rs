@@ -101,11 +101,11 @@ impl WorkerRegistry for Aws {
         }
     }
 
-    async fn put_worker(&self, worker: WorkerRecord) -> Stored<()> {
+    async fn put_worker(&self, worker: WorkerRecord) -> Stored<bool> {
         let expires_on = (worker.last_seen + WORKER_KEPT).secs();
         let mut item = to_item(keys::worker(&worker.id), expires_on, &worker)?;
         item.extend(index(keys::WORKERS, keys::by_age(worker.last_seen, worker.id.as_str())));
-        self.jobs.put(item).await
+        self.jobs.put_unless_other(item, "owner", worker.last_seen).await
     }
 
     async fn worker(&self, id: &WorkerId, _now: Millis) -> Stored<Option<WorkerRecord>> {

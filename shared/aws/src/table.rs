@@ -220,6 +220,28 @@ impl Table {
         }
     }
 
+    /// Puts an item, unless there is one that has another value of this attribute and hasn't expired by `now`. Returns true
+    /// if it did.
+    pub(crate) async fn put_unless_other(&self, item: Item, attribute: &str, now: Millis) -> Stored<bool> {
+        let same = if item.contains_key(attribute) { " OR #attribute = :own" } else { "" };
+        let call = self
+            .client
+            .put_item()
+            .table_name(&self.name)
+            .condition_expression(format!("attribute_not_exists(#attribute) OR expires_on <= :now{same}"))
+            .expression_attribute_names("#attribute", attribute)
+            .expression_attribute_values(":now", AttributeValue::N(now.secs().to_string()));
+        let call = match item.get(attribute) {
+            Some(own) => call.expression_attribute_values(":own", own.clone()),
+            None => call,
+        };
+        match call.set_item(Some(item)).send().await.map_err(SdkError::into_service_error) {
+            Ok(_) => Ok(true),
+            Err(PutItemError::ConditionalCheckFailedException(_)) => Ok(false),
+            Err(other) => Err(unavailable(&other)),
+        }
+    }
+
     /// Deletes an item. Returns true if there was one.
     pub(crate) async fn delete_existing(&self, key: Key) -> Stored<bool> {
         let call = self.client.delete_item().table_name(&self.name).set_key(Some(key_item(key)));

@@ -352,6 +352,14 @@ pub struct WorkerRecord {
     pub paused: Option<String>,
 }
 
+impl WorkerRecord {
+    /// Returns true if this record may replace `other`: the other one has no token, or the same one, or counts as removed.
+    #[must_use]
+    pub fn may_replace(&self, other: &Self) -> bool {
+        other.owner.is_none() || other.owner == self.owner || other.last_seen + WORKER_KEPT <= self.last_seen
+    }
+}
+
 /// The minimum time between two writes of a worker's `last_seen`.
 pub const HEARD_EVERY: Duration = Duration::from_secs(30);
 
@@ -373,8 +381,8 @@ pub trait WorkerRegistry: Send + Sync {
     /// Creates the pool's queue if needed, and records that a worker wants it now. Returns `None` if the store has no
     /// queues.
     fn want_queue(&self, pool: &Pool, now: Millis) -> impl Future<Output = Stored<Option<PoolQueue>>> + Send;
-    /// Stores a worker and replaces its earlier record.
-    fn put_worker(&self, worker: WorkerRecord) -> impl Future<Output = Stored<()>> + Send;
+    /// Stores a worker and replaces its earlier record if [`WorkerRecord::may_replace`] allows it. Returns true if it did.
+    fn put_worker(&self, worker: WorkerRecord) -> impl Future<Output = Stored<bool>> + Send;
     /// Returns a worker, if it was seen within [`WORKER_KEPT`]. Strongly consistent.
     fn worker(&self, id: &WorkerId, now: Millis) -> impl Future<Output = Stored<Option<WorkerRecord>>> + Send;
     /// Returns all workers seen within [`WORKER_LISTED`]. Eventually consistent.

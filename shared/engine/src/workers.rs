@@ -345,7 +345,9 @@ impl<P: RunStore + JobStore + WorkerRegistry> Workers<'_, P> {
     }
 
     async fn keep_worker(self, worker: WorkerRecord) -> Result<()> {
-        self.engine.ports.put_worker(worker.clone()).await?;
+        if !self.engine.ports.put_worker(worker.clone()).await? {
+            return Err(EngineError::WorkerTaken(worker.id));
+        }
         self.engine.caches.workers.insert(worker.id.clone(), worker, self.engine.now());
         Ok(())
     }

@@ -36,9 +36,13 @@ impl WorkerRegistry for Memory {
         Ok(None)
     }
 
-    async fn put_worker(&self, worker: WorkerRecord) -> Stored<()> {
-        self.state().workers.insert(worker.id.clone(), worker);
-        Ok(())
+    async fn put_worker(&self, worker: WorkerRecord) -> Stored<bool> {
+        let mut state = self.state();
+        let done = state.workers.get(&worker.id).is_none_or(|other| worker.may_replace(other));
+        if done {
+            state.workers.insert(worker.id.clone(), worker);
+        }
+        Ok(done)
     }
 
     async fn worker(&self, id: &WorkerId, now: Millis) -> Stored<Option<WorkerRecord>> {

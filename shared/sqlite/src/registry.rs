@@ -81,12 +81,17 @@ impl WorkerRegistry for Sqlite {
         Ok(None)
     }
 
-    async fn put_worker(&self, worker: WorkerRecord) -> Stored<()> {
+    async fn put_worker(&self, worker: WorkerRecord) -> Stored<bool> {
         self.write(move |db| {
             delete_expired(db, "workers", "last_seen", worker.last_seen - WORKER_KEPT)?;
+            let other: Option<WorkerRecord> =
+                record(db, "SELECT record FROM workers WHERE id = ?1", [worker.id.as_str()])?;
+            if other.is_some_and(|other| !worker.may_replace(&other)) {
+                return Ok(false);
+            }
             let text = "INSERT OR REPLACE INTO workers (id, last_seen, record) VALUES (?1, ?2, ?3)";
             execute(db, text, (worker.id.as_str(), to_time(worker.last_seen), to_json(&worker)?))?;
-            Ok(())
+            Ok(true)
         })
         .await
     }

@@ -67,6 +67,7 @@ macro_rules! each_check {
             registry::unused_pool_is_not_listed_until_it_is_added_again,
             registry::wanted_queue_is_stored_with_its_pool,
             registry::worker_is_stored_replaced_and_removed,
+            registry::worker_belongs_to_one_token,
             registry::worker_unseen_for_a_day_is_not_listed,
             access::token_is_stored_until_it_is_removed_or_expires,
             access::audit_entries_are_listed_once_newest_first,

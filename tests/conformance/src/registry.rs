@@ -8,7 +8,9 @@ use engine::ports::{Pool, PoolQueue, Ports, WorkerRecord};
 use protocol::requests::Transport;
 use protocol::{LabelSet, Millis, SecretName, TokenName, WorkerId, limits};
 
-use crate::fixture::{become_ready, change, end, eventually, fresh_labels, fresh_run, name, put_jobs, secs, waiting};
+use crate::fixture::{
+    at_once, become_ready, change, end, eventually, fresh_labels, fresh_run, name, put_jobs, secs, waiting,
+};
 
 async fn listed(ports: &impl Ports, pool: &Pool, now: Millis) -> engine::ports::Stored<Vec<Pool>> {
     Ok(ports.pools(now).await?.into_iter().filter(|other| other.id == pool.id).collect())
@@ -118,7 +120,6 @@ pub async fn worker_is_stored_replaced_and_removed<P: Ports + 'static>(ports: Ar
         transport: Transport::Http,
         exclusive: false,
         features: Vec::new(),
-        owner: None,
         paused: None,
         last_seen: first.last_seen + secs(30),
         ..first.clone()
@@ -131,6 +132,29 @@ pub async fn worker_is_stored_replaced_and_removed<P: Ports + 'static>(ports: Ar
     }
     eventually(of_id, Option::is_none).await;
     eventually(|| among(&*ports, &first.id), Vec::is_empty).await;
+}
+
+/// A worker's record is replaced only by one of the same token, and also at the same time only one token gets an id.
+pub async fn worker_belongs_to_one_token<P: Ports + 'static>(ports: Arc<P>) {
+    let id = WorkerId::new(name("worker")).expect("an id");
+    let of =
+        |token: &str| WorkerRecord { id: id.clone(), owner: Some(TokenName::new(token).expect("a name")), ..worker() };
+    let nobody = WorkerRecord { owner: None, ..of("x") };
+    assert!(ports.put_worker(nobody.clone()).await.expect("the store answers"));
+    let answers = at_once((0..10).map(|n| {
+        let (ports, worker) = (Arc::clone(&ports), of(&format!("token-{n}")));
+        async move { ports.put_worker(worker).await.expect("the store answers") }
+    }))
+    .await;
+    assert_eq!(answers.iter().filter(|&&done| done).count(), 1, "{answers:?}");
+    let first = ports.worker(&id, Millis::now()).await.expect("the store answers").expect("it is there");
+    let again = WorkerRecord { labels: LabelSet::default(), ..first.clone() };
+    assert!(ports.put_worker(again.clone()).await.expect("the store answers"), "by its own token");
+    for other in [of("other"), nobody] {
+        assert!(!ports.put_worker(other).await.expect("the store answers"));
+    }
+    eventually(|| ports.worker(&id, Millis::now()), |found| found.as_ref() == Some(&again)).await;
+    ports.remove_worker(&id).await.expect("the store answers");
 }
 
 /// A worker last seen more than a day ago isn't listed. Its record remains, so that its id belongs to its token.

@@ -276,13 +276,13 @@ impl WorkerRegistry for Process {
         self.write(what, |world: &mut World| Ok(Some(world.want_queue(pool, now)))).await
     }
 
-    async fn put_worker(&self, worker: WorkerRecord) -> Stored<()> {
+    async fn put_worker(&self, worker: WorkerRecord) -> Stored<bool> {
         let what = |_: &Trace| format!("keeps worker {}", worker.id);
         self.write(what, |world: &mut World| {
             world.note_worker(&worker);
             let clock = world.clock;
             world.store.workers.entry(worker.id.clone()).or_default().set(Some(worker.clone()), clock);
-            Ok(())
+            Ok(true)
         })
         .await
     }
