@@ -230,6 +230,9 @@ impl Emulator {
     /// Sends a message to the queue of batch tasks as the end of a chain that has invoked its function `invocations` times.
     ///
     /// Lambda keeps this count in the trace header; on `MiniStack` `localstack/ministack/recursion.py` does.
+    ///
+    /// # Panics
+    /// If the emulator refuses the message.
     pub async fn send_in_chain(&self, http: &reqwest::Client, body: &str, invocations: u32) {
         let queue = self.queue(http, &format!("{}-batches", self.stack)).await;
         let hash =

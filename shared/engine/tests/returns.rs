@@ -55,7 +55,7 @@ async fn worker_that_gave_a_job_back_is_not_given_it_again_for_a_minute() {
     give_back(&world, &first).await.expect("accepted");
     let other = world.claim("ill").await.expect("the other job");
     assert_ne!(other.job.job_id, first.job.job_id);
-    world.clock.advance(limits::RETURN_PAUSE - Duration::from_millis(1));
+    world.clock.advance(limits::RETURN_PAUSE.saturating_sub(Duration::from_millis(1)));
     assert!(world.claim("ill").await.is_none());
     world.clock.advance(Duration::from_millis(1));
     assert_eq!(world.claim("ill").await.expect("the job again").job.job_id, first.job.job_id);

@@ -174,7 +174,7 @@ async fn audit_log_is_listed_page_by_page_without_gaps() {
     let mut pages = Vec::new();
     loop {
         let page = engine.audit().list(after, 2).await.expect("listed");
-        pages.push(page.entries.into_iter().map(|entry| entry.route).collect::<Vec<_>>().join(""));
+        pages.push(page.entries.into_iter().map(|entry| entry.route).collect::<String>());
         after = page.next;
         if after.is_none() {
             break;

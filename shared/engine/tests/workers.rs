@@ -53,7 +53,7 @@ async fn exclusive_holds_for_later_claims_that_do_not_say_it() {
     for exclusive in [Some(true), None] {
         assert!(claims.claim(claim("w", exclusive)).await.expect("answered").is_none(), "{exclusive:?}");
     }
-    world.clock.advance(Duration::from_secs(3600));
+    world.clock.advance(Duration::from_hours(1));
     assert!(claims.claim(claim("w", None)).await.expect("answered").is_none(), "also an hour later");
     assert!(claims.claim(claim("w", Some(false))).await.expect("answered").is_some(), "until it says otherwise");
     assert!(!worker(&world.engine, "w").await.exclusive);
@@ -117,7 +117,7 @@ async fn worker_record_is_read_again_after_half_a_minute_and_not_before() {
     claim_now().await;
     // Removed by another process.
     engine.ports().remove_worker(&id).await.expect("memory answers");
-    clock.advance(HEARD_EVERY - Duration::from_millis(1));
+    clock.advance(HEARD_EVERY.saturating_sub(Duration::from_millis(1)));
     claim_now().await;
     assert!(!is_stored().await, "a claim doesn't write the record each time");
     clock.advance(Duration::from_millis(1));

@@ -153,7 +153,10 @@ impl World {
         let late = self.clock.since(until.max(drained));
         let crashes = self.faults.lossy || self.faults.kill > 0.0 || self.faults.unavailable > 0.0;
         let most = if crashes { RECOVERY_AFTER_CRASH } else { RECOVERY };
-        self.counts.most(if crashes { "ms to recover from a crash" } else { "ms to recover" }, late.as_millis() as u64);
+        self.counts.most(
+            if crashes { "ms to recover from a crash" } else { "ms to recover" },
+            u64::try_from(late.as_millis()).unwrap_or(u64::MAX),
+        );
         if late > most {
             self.broken(|world| format!("{} was lost for {late:?}; the bound is {most:?}", world.trace.job(key)));
         }
