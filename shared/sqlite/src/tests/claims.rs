@@ -136,3 +136,15 @@ async fn a_claim_examines_the_same_number_of_rows_with_100_and_with_100_000_wait
     assert_eq!(of(100, 1), of(100_000, 1), "one pool of 50");
     assert_eq!(of(10_000, POOLS), of(100_000, POOLS), "all pools, each with more than a read gives");
 }
+
+#[tokio::test]
+async fn claim_examines_no_pool_without_ready_jobs() {
+    let engine = Engine::new(Sqlite::in_memory());
+    open_run(engine.ports()).await;
+    fill(engine.ports(), &mut 0, |pool| if pool == 0 { 60 } else { 1 }).await;
+    let (_, before, _) = claims(&engine, "worker", &labels_of(0)).await;
+    let unused = (0..2000).map(|n| Pool::of(labels(&format!("unused-{n}")))).collect();
+    engine.ports().add_pools(unused, Millis::now()).await.expect("written");
+    let (_, after, _) = claims(&engine, "worker", &labels_of(0)).await;
+    assert_eq!(after, before);
+}
