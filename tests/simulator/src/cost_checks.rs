@@ -7,17 +7,18 @@ use engine::ids::{JobKey, RunKey};
 use engine::job::JobRecord;
 use engine::messages::{BatchKind, BatchTask, ChangeEvent, QueueMessage};
 use engine::ports::{Consistency, HEARD_EVERY, WorkerRecord};
-use engine::run::{MAX_TIMER_DELAY, Timer};
+use engine::run::{MAX_TIMER_DELAY, RunState, Timer};
 use protocol::wire::Workflow;
-use protocol::{Millis, Status, WorkerId};
+use protocol::{Millis, WorkerId};
 
 use crate::cell::Cell;
 use crate::faults::STALE;
 use crate::task::{Answer, Task};
 use crate::world::{HandlerInfo, Mode, World};
 
-/// Writes of a step of a batch task: two of jobs, as `Tuning::batch_writes` says, and those that close the run or arm its timer.
-const BATCH_WRITES: u32 = 6;
+/// Writes of a step of a batch task: two jobs, as `Tuning::batch_writes` says, each with its timer, and the writes that close the
+/// run or arm its timer.
+const BATCH_WRITES: u32 = 10;
 /// Writes of a step over the dependents of a job. All dependents of a small graph are in one step, each with up to three writes.
 const DEPENDENTS_WRITES: u32 = 45;
 /// Reads of a worker's record by one process's claims in [`HEARD_EVERY`].
@@ -63,8 +64,8 @@ impl World {
         }
     }
 
-    /// A status reads each job once; a second time if an eventual read may have been old, and a third time to find out which
-    /// workers are busy.
+    /// A status of a final run reads each job once. Otherwise it may read the run again, because an eventual read may have been
+    /// old, and once more to find out which workers are busy.
     fn check_status_reads(&mut self, handler: &HandlerInfo, shown: &Workflow) {
         let workflow = self.store.workflows.get(&shown.id).and_then(Cell::now);
         let Some(run) = workflow.filter(|workflow| workflow.number == shown.run).map(|workflow| &workflow.run) else {
@@ -72,9 +73,10 @@ impl World {
         };
         let Some(control) = self.store.controls.get(run) else { return };
         let jobs = u32::try_from(shown.jobs.len()).expect("few");
-        let settled = control.written_at().is_some_and(|at| at + STALE < handler.began);
-        let waits = shown.jobs.iter().any(|job| job.status == Status::Queued);
-        let most = jobs * (1 + u32::from(!settled) + u32::from(waits));
+        // Before the handler began, every read showed that the run is final.
+        let settled = control.now().is_some_and(|control| control.state == RunState::Final)
+            && control.written_at().is_some_and(|at| at + STALE < handler.began);
+        let most = if settled { jobs } else { 3 * jobs };
         let reads = handler.jobs_read.get(run).copied().unwrap_or_default();
         self.counts.most("reads of a status, % of its jobs", u64::from(100 * reads / jobs.max(1)));
         if reads > most {
