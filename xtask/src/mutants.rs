@@ -10,7 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 
-use crate::project::{cache, install_crate, root};
+use crate::project::{cache, install_crate, root, run as checked};
 
 /// cargo-mutants, as published on crates.io.
 const TOOL: [&str; 2] = ["cargo-mutants", "27.1.0"];
@@ -74,14 +74,26 @@ pub fn run(selection: &Selection) -> Result<()> {
     install_crate(TOOL[0], TOOL[0], TOOL[1])?;
     copy_sources(&source)?;
     let accepted = accepted(&fs::read(root().join(LIST))?)?;
+    // cargo-mutants tries only the changed packages without a change. A failure of any other would count as noticed.
+    let mut unchanged = Command::new(env!("CARGO"));
+    unchanged.args(["test", "--quiet", "--profile", "mutants"]);
+    unchanged.args(TESTED.map(|package| ["--package", package]).as_flattened());
+    let variables = |command: &mut Command| {
+        command.args(["--tests", "--"]).args(SKIPPED.map(|name| ["--skip", name]).as_flattened());
+        command
+            .env("CARGO_TARGET_DIR", folder.join("target"))
+            .env("CARGO_INCREMENTAL", "1")
+            .env("WFG_SIM_SEEDS", SEEDS);
+    };
+    variables(&mut unchanged);
+    checked(unchanged.current_dir(&source)).context("the tests fail without a mutant")?;
     let mut mutants = tool(&source)?;
     mutants.args(["--output".as_ref(), folder.as_os_str()]).args(["--in-place", "--no-shuffle", "--colors", "never"]);
     mutants.args(TESTED.map(|package| ["--test-package", package]).as_flattened());
-    mutants.args(["--profile", "mutants", "--timeout", TIMEOUT_SECS, "--caught", "--unviable"]);
+    mutants.args(["--profile", "mutants", "--timeout", TIMEOUT_SECS, "--caught", "--unviable", "--baseline", "skip"]);
     select(selection, &source, &mut mutants)?;
     // `--tests`: without doc tests, each of which is compiled by itself.
-    mutants.args(["--", "--tests", "--"]).args(SKIPPED.map(|name| ["--skip", name]).as_flattened());
-    mutants.env("CARGO_TARGET_DIR", folder.join("target")).env("CARGO_INCREMENTAL", "1").env("WFG_SIM_SEEDS", SEEDS);
+    variables(mutants.arg("--"));
     let status = mutants.status().context("running cargo-mutants")?;
     // 2: some mutants survived. 3: some timed out.
     if !matches!(status.code(), Some(0 | 2 | 3)) {
