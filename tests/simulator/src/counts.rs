@@ -65,7 +65,7 @@ pub const FLOORS: &[(&str, u64)] = &[
     ("attempts lost", 100),
     ("attempts timed out", 20),
     ("jobs returned by workers", 10),
-    ("jobs returned by claims", 10),
+    ("jobs returned by claims", 2),
     ("queue timeouts", 20),
     ("leases cut to a timeout", 100),
     ("handlers killed", 500),
