@@ -148,7 +148,8 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry> Queries<'_, P> {
         }
         let specs = self.engine.records().specs_of(&record.run, &records).await;
         let specs = self.engine.records().unless_deleted(&record, specs).await?;
-        let waits = records.iter().any(|job| matches!(job.phase, Phase::Ready { .. }));
+        let waits =
+            control.state == RunState::Open && records.iter().any(|job| matches!(job.phase, Phase::Ready { .. }));
         let online = if waits && detail == Detail::Full { self.engine.workers().online().await? } else { Vec::new() };
         let ids: HashMap<JobIndex, &JobRecord> = records.iter().map(|job| (job.key.index, job)).collect();
         let mut pools = HashMap::new();
