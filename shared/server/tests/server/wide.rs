@@ -57,7 +57,8 @@ async fn goes_on_to_its_end(client: &Client, id: &WorkflowId) -> Workflow {
         if now > done {
             (done, moved) = (now, Instant::now());
         }
-        assert!(moved.elapsed() < Duration::from_secs(15), "{id} hangs with {done} of {} done", workflow.jobs.len());
+        // The jobs of a cancelled run are shown as cancelled at once, so nothing moves until the last one is.
+        assert!(moved.elapsed() < Duration::from_secs(60), "{id} hangs with {done} of {} done", workflow.jobs.len());
         sleep(Duration::from_millis(100)).await;
     }
 }
