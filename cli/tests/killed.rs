@@ -114,7 +114,7 @@ async fn work(client: Client, name: String, history: History) {
         labels: LabelSet::default(),
         lease_ttl_secs: LEASE_SECS,
         wait_secs: 20,
-        exclusive: None,
+        exclusive: false,
         ticket: None,
     };
     loop {

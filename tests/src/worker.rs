@@ -33,7 +33,7 @@ impl Worker {
             labels: LabelSet::parse([cloud.label.as_str()]).expect("labels"),
             lease_ttl_secs: 600,
             wait_secs: 0,
-            exclusive: Some(true),
+            exclusive: true,
             ticket: None,
         };
         Self { cloud, claim }
@@ -65,7 +65,7 @@ impl Worker {
     /// Takes jobs without labels too. Only for tests that run alone.
     #[must_use]
     pub fn takes_anything(mut self) -> Self {
-        self.claim.exclusive = Some(false);
+        self.claim.exclusive = false;
         self
     }
 
@@ -85,7 +85,7 @@ impl Worker {
             worker_id: self.id().clone(),
             labels: self.claim.labels.clone(),
             transport: Transport::Http,
-            exclusive: self.claim.exclusive == Some(true),
+            exclusive: self.claim.exclusive,
             features: features.iter().map(|&feature| feature.to_owned()).collect(),
             paused: None,
         };
@@ -103,7 +103,7 @@ impl Worker {
             worker_id: self.id().clone(),
             labels: self.claim.labels.clone(),
             transport: Transport::Sqs,
-            exclusive: self.claim.exclusive == Some(true),
+            exclusive: self.claim.exclusive,
             features: Vec::new(),
             paused: None,
         };

@@ -226,6 +226,6 @@ fn next_for(config: &WorkerConfig) -> Next {
         worker_id: config.worker_id.clone(),
         labels: config.labels.clone(),
         lease_ttl_secs: config.lease_ttl_secs,
-        exclusive: Some(config.exclusive),
+        exclusive: config.exclusive,
     }
 }

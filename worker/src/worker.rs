@@ -204,7 +204,7 @@ impl ClaimLoop {
             labels: config.labels.clone(),
             lease_ttl_secs: config.lease_ttl_secs,
             wait_secs: if asks_once { 0 } else { config.wait_secs },
-            exclusive: Some(config.exclusive),
+            exclusive: config.exclusive,
             ticket: None,
         };
         let free = (0..config.concurrency).collect();

@@ -144,7 +144,7 @@ async fn lost_and_timed_out_attempts_are_shown() {
             labels: LabelSet::default(),
             lease_ttl_secs,
             wait_secs: 20,
-            exclusive: None,
+            exclusive: false,
             ticket: None,
         };
         client.claim(&claim).await.expect("an answer").expect("a job");

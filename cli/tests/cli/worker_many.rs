@@ -44,7 +44,7 @@ async fn a_heartbeat_after_the_completion_changes_nothing() {
         labels: LabelSet::default(),
         lease_ttl_secs: 30,
         wait_secs: 20,
-        exclusive: None,
+        exclusive: false,
         ticket: None,
     };
     let lease = client.claim(&claim).await.expect("it answers").expect("a job").lease.lease_id;

@@ -101,7 +101,7 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Claim
         self,
         id: WorkerId,
         labels: LabelSet,
-        exclusive: Option<bool>,
+        exclusive: bool,
         ttl_secs: u32,
     ) -> Result<Claimer> {
         labels.at_most(limits::LABELS_PER_WORKER)?;

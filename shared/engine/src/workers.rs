@@ -275,16 +275,14 @@ impl<P: RunStore + JobStore + WorkerRegistry> Workers<'_, P> {
         Ok(Registered { queues, heartbeat_secs: limits::WORKER_HEARTBEAT.as_secs() })
     }
 
-    /// Returns the kind of a worker's claims. The stored record is read if the claim doesn't say whether it is exclusive.
-    pub async fn claim_kind(self, id: &WorkerId, exclusive: Option<bool>) -> Result<ClaimKind> {
+    /// Returns the kind of a worker's claims. The stored record is read if the claim doesn't say that it is exclusive.
+    pub async fn claim_kind(self, id: &WorkerId, exclusive: bool) -> Result<ClaimKind> {
         let now = self.engine.now();
-        let exclusive = match exclusive {
-            Some(exclusive) => exclusive,
-            None => match self.engine.caches.workers.get(id, now) {
+        let exclusive = exclusive
+            || match self.engine.caches.workers.get(id, now) {
                 Some(worker) => worker.exclusive,
                 None => self.engine.ports.worker(id, now).await?.is_some_and(|worker| worker.exclusive),
-            },
-        };
+            };
         let alone = self.engine.caches.returners.get(id, now).map(|()| id.clone());
         Ok(ClaimKind { exclusive, alone })
     }
@@ -294,12 +292,12 @@ impl<P: RunStore + JobStore + WorkerRegistry> Workers<'_, P> {
         self,
         id: &WorkerId,
         labels: &LabelSet,
-        exclusive: Option<bool>,
+        exclusive: bool,
     ) -> Result<WorkerRecord> {
         let now = self.engine.now();
         let is_as_claimed = |worker: &WorkerRecord| {
             worker.labels == *labels
-                && exclusive.is_none_or(|exclusive| exclusive == worker.exclusive)
+                && (worker.exclusive || !exclusive)
                 && worker.paused.is_none()
                 && (self.engine.caller.name.is_none() || worker.owner == self.engine.caller.name)
         };
@@ -314,7 +312,7 @@ impl<P: RunStore + JobStore + WorkerRegistry> Workers<'_, P> {
         }
         let known = self.record_for_caller(id.clone(), labels.clone(), before).await?;
         // A paused worker doesn't claim.
-        let worker = WorkerRecord { exclusive: exclusive.unwrap_or(known.exclusive), paused: None, ..known };
+        let worker = WorkerRecord { exclusive: exclusive || known.exclusive, paused: None, ..known };
         self.keep_worker(worker.clone()).await?;
         Ok(worker)
     }

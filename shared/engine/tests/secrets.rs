@@ -140,7 +140,7 @@ async fn completion_grants_no_next_job_whose_secrets_the_token_does_not_allow() 
             worker_id: WorkerId::new("w").expect("an id"),
             labels: LabelSet::default(),
             lease_ttl_secs: 30,
-            exclusive: None,
+            exclusive: false,
         };
         let next = world.engine.reports().complete(&first.lease.lease_id.0, [].into(), Some(next)).await.expect("held");
         assert_eq!(next.map(|next| next.job.secrets.len()), brings.then_some(1));

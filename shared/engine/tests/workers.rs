@@ -41,7 +41,7 @@ async fn features_over_their_limit_are_refused_and_others_stored_whole() {
     assert!(error.contains("features[1]") && error.contains("65"), "{error}");
 }
 
-fn claim(worker: &str, exclusive: Option<bool>) -> Claim {
+fn claim(worker: &str, exclusive: bool) -> Claim {
     Claim { exclusive, ..serde_json::from_value(serde_json::json!({ "worker_id": worker })).expect("a claim") }
 }
 
@@ -50,13 +50,14 @@ async fn exclusive_holds_for_later_claims_that_do_not_say_it() {
     let world = World::started("jobs: {a: {run: x}}").await;
     world.tell(&world.events()).await;
     let claims = world.engine.claims();
-    for exclusive in [Some(true), None] {
-        assert!(claims.claim(claim("w", exclusive)).await.expect("answered").is_none(), "{exclusive:?}");
+    for exclusive in [true, false] {
+        assert!(claims.claim(claim("w", exclusive)).await.expect("answered").is_none(), "{exclusive}");
     }
     world.clock.advance(Duration::from_hours(1));
-    assert!(claims.claim(claim("w", None)).await.expect("answered").is_none(), "also an hour later");
-    assert!(claims.claim(claim("w", Some(false))).await.expect("answered").is_some(), "until it says otherwise");
+    assert!(claims.claim(claim("w", false)).await.expect("answered").is_none(), "also an hour later");
+    world.engine.workers().register(register("w", None)).await.expect("registered");
     assert!(!worker(&world.engine, "w").await.exclusive);
+    assert!(claims.claim(claim("w", false)).await.expect("answered").is_some(), "until it registers without it");
 }
 
 fn register(worker: &str, paused: Option<&str>) -> Register {
@@ -81,7 +82,7 @@ async fn paused_worker_says_why_until_it_says_otherwise_or_claims() {
     assert_eq!(paused().await, None, "though it was seen just before");
     engine.workers().heartbeat(&id, Some("its disk is full".to_owned())).await.expect("known");
     assert_eq!(paused().await.as_deref(), Some("its disk is full"));
-    assert!(engine.claims().claim(claim("w", None)).await.expect("answered").is_none());
+    assert!(engine.claims().claim(claim("w", false)).await.expect("answered").is_none());
     assert_eq!(paused().await, None, "a paused worker doesn't claim");
 }
 
@@ -98,7 +99,7 @@ async fn one_token_can_not_have_more_workers_than_the_limit() {
     }
     clock.advance(Duration::from_secs(61));
     ci.workers().register(register("last", None)).await.expect("at the limit");
-    let error = ci.claims().claim(claim("more", None)).await.expect_err("one too many").to_string();
+    let error = ci.claims().claim(claim("more", false)).await.expect_err("one too many").to_string();
     assert!(error.contains("10001") && error.contains("at most 10000") && error.contains("`ci`"), "{error}");
     ci.workers().register(register("w0", None)).await.expect("a known one");
     engine.workers().register(register("more", None)).await.expect("another caller's");
@@ -111,7 +112,7 @@ fn token(name: &str) -> NewToken {
 #[tokio::test]
 async fn worker_record_is_read_again_after_half_a_minute_and_not_before() {
     let (engine, clock) = common::engine();
-    let claim_now = async || engine.claims().claim(claim("w", None)).await.expect("answered");
+    let claim_now = async || engine.claims().claim(claim("w", false)).await.expect("answered");
     let id = "w".parse().expect("an id");
     let is_stored = async || engine.ports().worker(&id, engine.now()).await.expect("read").is_some();
     claim_now().await;

@@ -75,10 +75,10 @@ pub struct Claim {
     /// How long the server may wait for a job, in seconds. `wfg serve` waits; the functions answer at once.
     #[serde(default)]
     pub wait_secs: u32,
-    /// True if the worker takes only jobs that require at least one of its labels. Absent: as in its last claim or
-    /// registration that said so.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub exclusive: Option<bool>,
+    /// True if the worker takes only jobs that require at least one of its labels. It holds for the worker's later claims,
+    /// until a registration without it.
+    #[serde(default)]
+    pub exclusive: bool,
     /// The ticket from an SQS message. The answer to a stale ticket is `null`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ticket: Option<String>,
@@ -114,10 +114,10 @@ pub struct Next {
     #[serde(default = "default_ttl")]
     #[cfg_attr(feature = "schema", schemars(range(min = *LEASE_TTL_SECS.start(), max = *LEASE_TTL_SECS.end())))]
     pub lease_ttl_secs: u32,
-    /// True if the worker takes only jobs that require at least one of its labels. Absent: as in its last claim or
-    /// registration that said so.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub exclusive: Option<bool>,
+    /// True if the worker takes only jobs that require at least one of its labels. It holds for the worker's later claims,
+    /// until a registration without it.
+    #[serde(default)]
+    pub exclusive: bool,
 }
 
 /// `POST /api/jobs/{lease_id}/fail`.

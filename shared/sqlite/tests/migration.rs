@@ -55,7 +55,7 @@ async fn claim(engine: &Engine<Sqlite>) -> Option<Claimed> {
         labels: LabelSet::from_comma_separated("linux").expect("labels"),
         lease_ttl_secs: 30,
         wait_secs: 0,
-        exclusive: None,
+        exclusive: false,
         ticket: None,
     };
     engine.claims().claim(request).await.expect("answered")

@@ -120,7 +120,7 @@ impl Identity {
             worker_id: self.id.clone(),
             labels: self.labels.clone(),
             lease_ttl_secs: ttl_secs,
-            exclusive: Some(self.exclusive),
+            exclusive: self.exclusive,
         }
     }
 
@@ -130,7 +130,7 @@ impl Identity {
             labels: self.labels.clone(),
             lease_ttl_secs: ttl_secs,
             wait_secs: 0,
-            exclusive: Some(self.exclusive),
+            exclusive: self.exclusive,
             ticket: ticket.map(Ticket::text),
         }
     }

@@ -273,12 +273,12 @@ async fn an_invalid_id_and_an_unknown_id_get_different_errors() {
 async fn a_wrong_method_is_refused_with_the_allowed_ones() {
     let cloud = Cloud::connect();
     for (method, path, allowed) in [
-        ("PUT", "/api/workflows", "POST, GET"),
-        ("DELETE", "/api/workflows", "POST, GET"),
-        ("PATCH", "/api/workflows/x", "GET, DELETE"),
+        ("PUT", "/api/workflows", "POST, GET, HEAD"),
+        ("DELETE", "/api/workflows", "POST, GET, HEAD"),
+        ("PATCH", "/api/workflows/x", "GET, HEAD, DELETE"),
         ("GET", "/api/workflows/x/run", "POST"),
-        ("POST", "/api/workers", "GET"),
-        ("POST", "/api/health", "GET"),
+        ("POST", "/api/workers", "GET, HEAD"),
+        ("POST", "/api/health", "GET, HEAD"),
     ] {
         let answer = cloud.send(method, path, "", "").await;
         let refused = answer.error();

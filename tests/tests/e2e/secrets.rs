@@ -23,11 +23,11 @@ async fn a_worker_whose_token_lacks_the_secret_never_gets_the_job() {
     let with = cloud.seen_by(Some(&cloud.token_like("with", &[Scope::Work], "{label}", named).await));
     let run = cloud.submit("jobs: {deploy: {run: x, labels: '{label}', secrets: '{label}_KEY'}}").await;
     run.until_ready("deploy").await;
-    let claim = json!({ "worker_id": format!("{}-w", cloud.label), "labels": [cloud.label] });
-    assert_eq!(without.post("/api/jobs/claim", claim.clone()).await.json(), Value::Null);
+    let claim = |worker: &str| json!({ "worker_id": format!("{}-{worker}", cloud.label), "labels": [cloud.label] });
+    assert_eq!(without.post("/api/jobs/claim", claim("without")).await.json(), Value::Null);
     let given = eventually("the job is given", async || {
-        assert_eq!(without.post("/api/jobs/claim", claim.clone()).await.json(), Value::Null);
-        let given = with.post("/api/jobs/claim", claim.clone()).await.json();
+        assert_eq!(without.post("/api/jobs/claim", claim("without")).await.json(), Value::Null);
+        let given = with.post("/api/jobs/claim", claim("with")).await.json();
         (!given.is_null()).then_some(given)
     })
     .await;

@@ -45,7 +45,7 @@ impl Workers {
             labels,
             lease_ttl_secs: if short { 1 } else { self.ttl },
             wait_secs: 0,
-            exclusive: Some(label == FRAIL),
+            exclusive: label == FRAIL,
             ticket: None,
         };
         let mut next = repeated(tally, || self.engine.claims().claim(claim.clone())).await.map_err(said("claim"))?;
@@ -92,7 +92,7 @@ impl Workers {
             worker_id: claimed.lease.worker_id.clone(),
             labels: LabelSet::default(),
             lease_ttl_secs: self.ttl,
-            exclusive: None,
+            exclusive: false,
         });
         let answer =
             repeated(tally, || Box::pin(self.engine.reports().complete(lease, outputs(job, lease), next.clone())))

@@ -103,7 +103,7 @@ impl World {
             labels: LabelSet::default(),
             lease_ttl_secs: 30,
             wait_secs: 0,
-            exclusive: None,
+            exclusive: false,
             ticket: None,
         };
         self.engine.claims().claim(claim).await.expect("memory answers")

@@ -53,7 +53,7 @@ pub fn claim(worker: &str, labels: &str, wait_secs: u32) -> Claim {
         labels: LabelSet::from_comma_separated(labels).expect("labels"),
         lease_ttl_secs: 30,
         wait_secs,
-        exclusive: None,
+        exclusive: false,
         ticket: None,
     }
 }

@@ -79,7 +79,7 @@ async fn returned_job_goes_to_the_waiting_claim_of_another_worker() {
 #[tokio::test]
 async fn waiting_claim_of_a_worker_known_as_exclusive_takes_no_turn_of_others() {
     let world = World::new().await;
-    let exclusive = Claim { exclusive: Some(true), ..claim("e", "gpu", 0) };
+    let exclusive = Claim { exclusive: true, ..claim("e", "gpu", 0) };
     assert!(world.client.claim(&exclusive).await.expect("answered").is_none());
     let (first, second) = (claim("e", "gpu", 5), claim("w", "gpu", 20));
     let (first, second) = (world.client.claim(&first), world.client.claim(&second));
