@@ -1,4 +1,4 @@
-//! What commands work with: the output, the server, and the arguments that several of them have.
+//! The output and the server of a command, and the arguments that several commands have.
 
 use std::fmt::Display;
 use std::time::Duration;

@@ -94,10 +94,10 @@ enum Command {
     /// Set, list and remove secrets: values that jobs get by name
     #[command(subcommand)]
     Secret(secret::SecretCommand),
-    /// Put back what a stack on AWS gave up, once the cause is mended; needs credentials of AWS
+    /// Send the dead letters of a stack on AWS again, after their cause is fixed; needs AWS credentials
     ///
-    /// What failed five times goes from the queue STACK-batches-dead to STACK-batches. For each batch of the stream that
-    /// STACK-stream-dead names, the records that it names are processed again. It asks AWS and not the server.
+    /// Messages that failed five times go from the queue STACK-batches-dead back to STACK-batches. For each batch of the
+    /// stream in STACK-stream-dead, the records that it names are processed again. The command calls AWS, not the server.
     Redrive(redrive::RedriveArgs),
     /// Check a definition, without a server; shows all its problems at once
     Validate(validate::ValidateArgs),

@@ -38,7 +38,7 @@ impl Progress {
         let mut lines: Vec<String> =
             job.outputs.iter().map(|(name, text)| format!("output {name} = {}", value(text))).collect();
         if job.outputs_truncated {
-            lines.push(format!("more outputs: `wfg outputs {} {}`", workflow.id, job.id));
+            lines.push(format!("more outputs: `wfg outputs {} {}`", workflow.id, clean(job.id.as_str())));
         }
         let time = show::took(job).map(|time| format!(" after {}", duration(time))).unwrap_or_default();
         let text = match job.status {

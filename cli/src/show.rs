@@ -112,7 +112,7 @@ async fn pools(context: &Context, format: &JsonArg) -> Result<(), Failure> {
     context.show(format, &pools, |pools| pools_text(pools, context.screen.out))
 }
 
-/// How long a job's last attempt took, or takes by now.
+/// How long a job's last attempt took, or has taken so far.
 pub fn took(job: &Job) -> Option<Duration> {
     match (job.started_at, job.finished_at_ms) {
         (Some(from), Some(to)) => Some(to.since(from)),

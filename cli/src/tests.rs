@@ -53,7 +53,7 @@ pub fn outputs(pairs: &[(&str, &str)]) -> Outputs {
     pairs.iter().map(|(name, value)| (OutputName::new(*name).expect("good"), (*value).to_owned())).collect()
 }
 
-/// One that waits for nothing that is known.
+/// A job without a known reason to wait.
 pub fn job(id: &str, status: Status) -> Job {
     Job {
         id: job_id(id),
@@ -84,7 +84,7 @@ pub fn job(id: &str, status: Status) -> Job {
     }
 }
 
-/// One that runs, or has run until two seconds ago, on a worker since this many seconds.
+/// A job that a worker started this many seconds ago. With a final status it ended two seconds ago.
 pub fn started(id: &str, status: Status, worker: &str, secs: u64) -> Job {
     Job {
         worker_id: WorkerId::new(worker).ok(),
@@ -107,13 +107,13 @@ pub fn failed(attempt: u32, cause: Cause, secs: u64, error: &str) -> Attempt {
     }
 }
 
-/// With these attempts failed, each with its own number as exit code.
+/// The job with these failed attempts. The error of each has the number of the attempt as exit code.
 pub fn tried(job: Job, attempts: std::ops::Range<u32>) -> Job {
     let attempts = attempts.map(|n| failed(n, Cause::Failure, 3, &format!("exit code {n}"))).collect();
     Job { attempts, ..job }
 }
 
-/// Since twelve seconds.
+/// A wait for this reason that began twelve seconds ago.
 pub fn waits(reason: WaitReason) -> WaitingFor {
     WaitingFor {
         reason,

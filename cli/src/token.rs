@@ -8,9 +8,9 @@ use engine::access;
 use engine::ids::random;
 use engine::ports::{AuditStore, Ports, TokenStore};
 use protocol::access::{Allowed, AuditAction, AuditEntry, CreatedToken, NewToken, Permissions, Scope, TokenInfo};
+use protocol::time::parse_duration;
 use protocol::{LabelSet, Millis, SecretName, TokenName};
 use sqlite::Sqlite;
-use worker::config::parse_duration;
 
 use crate::context::{Context, JsonArg};
 use crate::failure::Failure;

@@ -22,7 +22,7 @@ use crate::text::log_lines;
 const LONGEST: Duration = Duration::from_secs(10);
 /// How many logs are read at the same time.
 const LOGS_AT_ONCE: usize = 8;
-/// How many queries later than the workflow's end the last job's end may show, since jobs are read less strictly.
+/// The most queries after the workflow's end until the last job's end shows. Jobs are read with eventual consistency.
 const LAG: usize = 20;
 
 /// Runs `wfg watch`.

@@ -116,6 +116,7 @@ mod tests {
             let response = answer(&service, request).await.expect("answered");
             assert_eq!(response.status(), status, "{path}");
             assert_eq!(response.headers()[header::CONTENT_TYPE], "application/json", "{path}");
+            assert!(!response.headers().contains_key(header::CONTENT_LENGTH), "{path}");
             assert!(matches!(response.body(), Body::Empty), "{path}");
         }
     }

@@ -112,29 +112,29 @@ impl WorkerConfig {
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         let bad = |name: &str, reason: String| Err(ConfigError { name: name.to_owned(), reason });
         if let Err(error) = self.labels.at_most(limits::LABELS_PER_WORKER) {
-            return bad("labels", error.to_string());
+            return bad("WORKER_LABELS", error.to_string());
         }
         if self.exclusive && self.labels.is_empty() {
-            return bad("exclusive", "a worker without labels would take no job at all".to_owned());
+            return bad("WORKER_EXCLUSIVE", "a worker without labels would take no job at all".to_owned());
         }
         if self.transport == Transport::Sqs && !cfg!(feature = "sqs") {
-            return bad("transport", "sqs is not in this program; build it with the feature `sqs`".to_owned());
+            return bad("WORKER_TRANSPORT", "sqs is not in this program; build it with the feature `sqs`".to_owned());
         }
         if self.recheck.is_zero() {
-            return bad("recheck", "more than 0 s is needed".to_owned());
+            return bad("WORKER_RECHECK", "more than 0 s is needed".to_owned());
         }
         if self.concurrency == 0 {
-            return bad("concurrency", "at least 1 is needed".to_owned());
+            return bad("WORKER_CONCURRENCY", "at least 1 is needed".to_owned());
         }
         if !limits::LEASE_TTL_SECS.contains(&self.lease_ttl_secs) {
             let (least, most) = limits::LEASE_TTL_SECS.into_inner();
-            return bad("lease ttl", format!("{} s is not within {least} to {most} s", self.lease_ttl_secs));
+            return bad("WORKER_LEASE_TTL", format!("{} s is not within {least} to {most} s", self.lease_ttl_secs));
         }
         if self.wait_secs > limits::WAIT_SECS {
-            return bad("wait", format!("{} s is more than {} s", self.wait_secs, limits::WAIT_SECS));
+            return bad("WORKER_WAIT", format!("{} s is more than {} s", self.wait_secs, limits::WAIT_SECS));
         }
         if !self.workdir.is_dir() {
-            return bad("workdir", format!("{} is not a directory", self.workdir.display()));
+            return bad("WORKER_WORKDIR", format!("{} is not a directory", self.workdir.display()));
         }
         Ok(())
     }
@@ -144,7 +144,7 @@ impl WorkerConfig {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{name}: {reason}")]
 pub struct ConfigError {
-    /// The setting or its environment variable.
+    /// The environment variable of the setting, also if the value came from elsewhere.
     pub name: String,
     /// Why it can't be used.
     pub reason: String,

@@ -114,9 +114,9 @@ async fn run_one(
     None
 }
 
-/// Masks secrets in a failure's text, which goes to the server and to the worker's log.
+/// Masks secrets in a failure's text, then cuts it. The text goes to the server and to the worker's log.
 fn masked(failure: &Failure, masker: &Masker) -> Failure {
-    Failure { error: masker.mask(&failure.error).into_owned(), ..failure.clone() }
+    Failure { error: cut(masker.mask(&failure.error).into_owned()), ..failure.clone() }
 }
 
 fn describe(reason: StopReason) -> &'static str {

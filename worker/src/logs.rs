@@ -25,6 +25,7 @@ const BATCH: usize = 256 * 1024;
 const _: () = assert!((BATCH + 3 * 2 * PIECE) * 6 < REQUEST_BODY);
 /// Lines are joined to chunks of about this size.
 const CHUNK: usize = 64 * 1024;
+
 /// Sends a log in the background.
 #[derive(Debug)]
 pub(crate) struct Shipper {

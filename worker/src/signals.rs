@@ -3,9 +3,9 @@
 use nix::sys::signal::Signal as Number;
 use tokio::signal::unix::SignalKind;
 
-/// All signals whose default action ends a process, except three kinds: SIGKILL, which can't be caught; faults of the
-/// program itself (SIGSEGV and the like); SIGPIPE and SIGXFSZ, after which the write that caused them fails.
-const ENDING: [Number; 9] = [
+/// Signals whose default action ends a process. Not among them: SIGKILL, which can't be caught; faults of the program itself
+/// (SIGSEGV and the like); SIGPIPE, which Rust programs ignore. [`ending`] adds those that some systems lack.
+const ENDING: [Number; 12] = [
     Number::SIGINT,
     Number::SIGTERM,
     Number::SIGHUP,
@@ -15,6 +15,9 @@ const ENDING: [Number; 9] = [
     Number::SIGALRM,
     Number::SIGVTALRM,
     Number::SIGPROF,
+    Number::SIGXCPU,
+    Number::SIGXFSZ,
+    Number::SIGABRT,
 ];
 
 /// The kinds of all signals that end this program, unless they are caught. SIGHUP is not among them if it is ignored, as
@@ -24,7 +27,6 @@ pub fn ending() -> Vec<SignalKind> {
     let mut kinds: Vec<Number> = ENDING.to_vec();
     #[cfg(target_os = "linux")]
     kinds.extend([Number::SIGIO, Number::SIGPWR, Number::SIGSTKFLT]);
-    kinds.extend([Number::SIGXCPU, Number::SIGABRT]);
     kinds.retain(|kind| *kind != Number::SIGHUP || !hangup_is_ignored());
     let numbers = kinds.into_iter().map(|kind| kind as i32);
     // Linux has 31 more without names.

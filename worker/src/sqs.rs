@@ -58,7 +58,8 @@ impl Tickets {
     /// Polls the listed queues and follows changes of the list.
     pub async fn open(config: &WorkerConfig, listed: watch::Receiver<Vec<QueueInfo>>) -> Result<Self, ConfigError> {
         let queues = TicketQueues::from_env().await;
-        let queues = queues.map_err(|error| ConfigError { name: "transport".to_owned(), reason: error.to_string() })?;
+        let queues =
+            queues.map_err(|error| ConfigError { name: "WORKER_TRANSPORT".to_owned(), reason: error.to_string() })?;
         let (room, has_room) = watch::channel(0);
         let (sender, events) = mpsc::unbounded_channel();
         let every = recheck(config);

@@ -29,7 +29,7 @@ const ERROR_PAUSE: Duration = Duration::from_secs(30);
 /// Timeout of a deregister request.
 const DEREGISTER_TIMEOUT: Duration = Duration::from_secs(5);
 /// Shortest interval at which a worker that waits for a ticket checks whether it must end.
-const MAX_IDLE: Duration = Duration::from_millis(100);
+const MIN_CHECK_INTERVAL: Duration = Duration::from_millis(100);
 /// First pause after a failure of the worker itself. Each is twice as long as the one before.
 const RECOVERY: Duration = Duration::from_secs(5);
 /// Longest pause after a failure of the worker itself.
@@ -270,8 +270,13 @@ impl ClaimLoop {
             self.empty_since.get_or_insert_with(Instant::now);
             self.pause(due.saturating_duration_since(Instant::now())).await;
         }
-        let WorkerContext { executor, config, paused, .. } = &self.context;
-        match executor.check_boxed(&config.workdir).await {
+        let WorkerContext { executor, config, paused, shutdown, .. } = &self.context;
+        let checked = tokio::select! {
+            biased;
+            () = shutdown.draining.cancelled() => return,
+            checked = executor.check_boxed(&config.workdir) => checked,
+        };
+        match checked {
             Ok(()) => {
                 tracing::info!("the check succeeded; claiming jobs again");
                 paused.send_replace(None);
@@ -291,7 +296,7 @@ impl ClaimLoop {
                 self.ended(ended);
                 None
             }
-            () = sleep(self.context.config.poll.max(MAX_IDLE)) => None,
+            () = sleep(self.context.config.poll.max(MIN_CHECK_INTERVAL)) => None,
         }
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
@@ -30,8 +30,8 @@ const TESTED: [&str; 6] = [
 const SEEDS: &str = "2000";
 /// Tests of the simulator itself. A mutant of the engine doesn't change what they check.
 const SKIPPED: [&str; 2] = ["every_planted_bug_is_found", "seed_determines_every_call"];
-/// Seconds for the tests of one mutant. A mutant that takes longer is one that a test noticed.
-const TIMEOUT_SECS: &str = "300";
+/// The time limit of the tests of one mutant. A mutant that takes longer counts as noticed.
+const TIMEOUT: Duration = Duration::from_mins(5);
 /// The list of mutants that no test can notice.
 const LIST: &str = "tests/mutants.json";
 
@@ -67,39 +67,52 @@ struct Accepted {
     reason: String,
 }
 
-/// Tries the selected mutants on a copy of the repository. Fails if one survives that isn't listed.
+/// Tries the selected mutants on a copy of the repository. Fails if one survives that isn't listed, or if none was tried.
 pub fn run(selection: &Selection) -> Result<()> {
     let folder = cache()?.join("mutants");
     let source = folder.join("source");
     install_crate(TOOL[0], TOOL[0], TOOL[1])?;
     copy_sources(&source)?;
     let accepted = accepted(&fs::read(root().join(LIST))?)?;
-    // cargo-mutants tries only the changed packages without a change. A failure of any other would count as noticed.
-    let mut unchanged = Command::new(env!("CARGO"));
-    unchanged.args(["test", "--quiet", "--profile", "mutants"]);
-    unchanged.args(TESTED.map(|package| ["--package", package]).as_flattened());
-    let variables = |command: &mut Command| {
-        command.args(["--tests", "--"]).args(SKIPPED.map(|name| ["--skip", name]).as_flattened());
-        command
-            .env("CARGO_TARGET_DIR", folder.join("target"))
-            .env("CARGO_INCREMENTAL", "1")
-            .env("WFG_SIM_SEEDS", SEEDS);
-    };
-    variables(&mut unchanged);
-    checked(unchanged.current_dir(&source)).context("the tests fail without a mutant")?;
     let mut mutants = tool(&source)?;
     mutants.args(["--output".as_ref(), folder.as_os_str()]).args(["--in-place", "--no-shuffle", "--colors", "never"]);
     mutants.args(TESTED.map(|package| ["--test-package", package]).as_flattened());
-    mutants.args(["--profile", "mutants", "--timeout", TIMEOUT_SECS, "--caught", "--unviable", "--baseline", "skip"]);
+    mutants.args(["--profile", "mutants", "--timeout", &TIMEOUT.as_secs().to_string()]);
+    mutants.args(["--caught", "--unviable", "--baseline", "skip"]);
     select(selection, &source, &mut mutants)?;
-    // `--tests`: without doc tests, each of which is compiled by itself.
-    variables(mutants.arg("--"));
+    configure_tests(mutants.arg("--"), &folder);
+    test_without_mutant(&source, &folder)?;
     let status = mutants.status().context("running cargo-mutants")?;
     // 2: some mutants survived. 3: some timed out.
     if !matches!(status.code(), Some(0 | 2 | 3)) {
         bail!("cargo-mutants ended with {status}; its logs are in {}", folder.join("mutants.out/log").display());
     }
     judge(&folder.join("mutants.out"), &accepted)
+}
+
+/// Adds the arguments and variables of the tests to a command of cargo, or of cargo-mutants, which passes them on.
+fn configure_tests(command: &mut Command, folder: &Path) {
+    // `--tests`: without doc tests, each of which is compiled by itself.
+    command.args(["--tests", "--"]).args(SKIPPED.map(|name| ["--skip", name]).as_flattened());
+    command.env("CARGO_TARGET_DIR", folder.join("target")).env("CARGO_INCREMENTAL", "1").env("WFG_SIM_SEEDS", SEEDS);
+}
+
+/// Fails unless all tests pass without a mutant, within the time limit of a mutant. Otherwise every mutant would count as
+/// noticed. cargo-mutants itself would run only the tests of the changed packages.
+fn test_without_mutant(source: &Path, folder: &Path) -> Result<()> {
+    let test = |more: &[&str]| {
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.args(["test", "--quiet", "--profile", "mutants"]).args(more);
+        cargo.args(TESTED.map(|package| ["--package", package]).as_flattened());
+        configure_tests(&mut cargo, folder);
+        checked(cargo.current_dir(source))
+    };
+    test(&["--no-run"]).context("the tests don't compile without a mutant")?;
+    let began = Instant::now();
+    test(&[]).context("the tests fail without a mutant")?;
+    let took = began.elapsed();
+    ensure!(took < TIMEOUT, "without a mutant the tests take {took:.0?}; the limit for a mutant is {TIMEOUT:?}");
+    Ok(())
 }
 
 /// A command of cargo-mutants on the copy, with the packages that are changed.
@@ -111,19 +124,21 @@ fn tool(source: &Path) -> Result<Command> {
     Ok(mutants)
 }
 
+/// Adds the arguments of the selection. Fails if it has no mutant.
 fn select(selection: &Selection, source: &Path, mutants: &mut Command) -> Result<()> {
     let filters = |command: &mut Command| {
         command.args(selection.files.iter().flat_map(|file| ["--file", file]));
         command.args(selection.names.iter().flat_map(|name| ["--re", name]));
     };
+    let mut list = tool(source)?;
+    filters(&mut list);
+    let output = list.arg("--list").stderr(Stdio::inherit()).output().context("running cargo-mutants")?;
+    ensure!(output.status.success(), "cargo-mutants --list failed");
+    let count = String::from_utf8(output.stdout)?.lines().count() as u64;
+    ensure!(count > 0, "the selection has no mutants; check the values of --file and --re");
     let shard = match (&selection.shard, selection.sample) {
         (Some(shard), _) => Some(shard.clone()),
         (None, Some(sample)) => {
-            let mut list = tool(source)?;
-            filters(&mut list);
-            let output = list.arg("--list").stderr(Stdio::inherit()).output().context("running cargo-mutants")?;
-            ensure!(output.status.success(), "cargo-mutants --list failed");
-            let count = String::from_utf8(output.stdout)?.lines().count() as u64;
             let shards = count.div_ceil(sample.max(1)).max(1);
             let day = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs() / (24 * 60 * 60);
             println!("{count} mutants; this sample is `--shard {}/{shards}`", day % shards);
@@ -146,10 +161,12 @@ fn copy_sources(to: &Path) -> Result<()> {
     let output = list.output().context("running git")?;
     ensure!(output.status.success(), "git ls-files failed");
     let names = String::from_utf8(output.stdout)?;
-    let files: BTreeSet<PathBuf> = names.split_terminator('\0').map(PathBuf::from).collect();
+    // git also names a file that was removed and not yet staged.
+    let is_there = |file: &PathBuf| root().join(file).is_file();
+    let files: BTreeSet<PathBuf> = names.split_terminator('\0').map(PathBuf::from).filter(is_there).collect();
     fs::create_dir_all(to)?;
     remove_others(to, to, &files)?;
-    for file in files.iter().filter(|file| root().join(file).is_file()) {
+    for file in &files {
         let (from, to) = (root().join(file), to.join(file));
         let new = fs::read(&from).with_context(|| format!("reading {}", from.display()))?;
         // An unchanged file keeps its time, so that cargo doesn't compile it again.
@@ -181,7 +198,7 @@ fn accepted(list: &[u8]) -> Result<BTreeSet<String>> {
     Ok(list.into_iter().flat_map(|accepted| accepted.mutants).collect())
 }
 
-/// Prints the counts. Fails if a mutant survived that isn't in the list.
+/// Prints the counts. Fails if a mutant survived that isn't in the list, or if none was tried.
 fn judge(results: &Path, accepted: &BTreeSet<String>) -> Result<()> {
     let read = |name: &str| {
         let text = fs::read_to_string(results.join(name)).with_context(|| format!("reading {name}"))?;
@@ -198,6 +215,8 @@ fn judge(results: &Path, accepted: &BTreeSet<String>) -> Result<()> {
         listed.len(),
         survived.len()
     );
+    let tried = caught.len() + timed_out.len() + listed.len() + survived.len();
+    ensure!(tried > 0, "no mutant was tried: the selection has none that compiles");
     ensure!(
         survived.is_empty(),
         "no test notices these changes. Add a test for each; if none is possible, add the change to {LIST} with the reason:\n{}",
@@ -219,10 +238,10 @@ fn without_position(name: &str) -> String {
 mod tests {
     use super::*;
 
-    fn results(missed: &str) -> tempfile::TempDir {
+    fn results(caught: &str, unviable: &str, missed: &str) -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
-        for (name, text) in [("caught.txt", "one\n"), ("timeout.txt", ""), ("unviable.txt", ""), ("missed.txt", missed)]
-        {
+        let files = [("caught.txt", caught), ("timeout.txt", ""), ("unviable.txt", unviable), ("missed.txt", missed)];
+        for (name, text) in files {
             fs::write(folder.path().join(name), text).unwrap();
         }
         folder
@@ -230,11 +249,20 @@ mod tests {
 
     #[test]
     fn a_survivor_fails_unless_it_is_listed_whatever_its_line() {
-        let missed = results("shared/engine/src/timer.rs:41:9: replace Timers::arm -> Result<()> with Ok(())\n");
+        let missed =
+            results("one\n", "", "shared/engine/src/timer.rs:41:9: replace Timers::arm -> Result<()> with Ok(())\n");
         let error = judge(missed.path(), &BTreeSet::new()).unwrap_err().to_string();
         assert!(error.contains("timer.rs:41:9"), "{error}");
         let listed = "shared/engine/src/timer.rs: replace Timers::arm -> Result<()> with Ok(())".to_owned();
         judge(missed.path(), &BTreeSet::from([listed])).unwrap();
+    }
+
+    #[test]
+    fn a_run_that_tried_no_mutant_fails() {
+        judge(results("one\n", "", "").path(), &BTreeSet::new()).unwrap();
+        for unviable in ["", "one\n"] {
+            assert!(judge(results("", unviable, "").path(), &BTreeSet::new()).is_err(), "{unviable:?}");
+        }
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::selection;
 const AT_ONCE: usize = 2;
 /// Tests of the end-to-end suite that run at once. They wait for the target.
 const THREADS: &str = "--test-threads=4";
-/// Modules of the end-to-end suite that change what other tests share, so they run after these.
+/// Modules of the end-to-end suite that change what other tests share. Their tests run one at a time, after all others.
 const ALONE: [&str; 2] = ["chaos::", "redrive::"];
 
 /// The end-to-end suite.

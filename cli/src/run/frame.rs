@@ -8,6 +8,7 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use crate::screen::Paint;
 use crate::show;
+use crate::table;
 use crate::text::{clean, count, line, value};
 use crate::time::duration;
 use crate::why;
@@ -196,20 +197,28 @@ fn clock(now: Millis, from: Millis) -> String {
 
 /// Cut or filled up to this width.
 fn padded(text: &str, width: usize) -> String {
-    let text =
-        if text.width() <= width { text.to_owned() } else { format!("{}…", cut(text, width.saturating_sub(1))) };
-    let gap = width.saturating_sub(text.width());
-    text + &" ".repeat(gap)
+    if text.width() <= width {
+        return table::padded(text, width);
+    }
+    table::padded(&format!("{}…", cut(text, width.saturating_sub(1))), width)
 }
 
-/// The beginning of a text, as far as it fits.
+/// The beginning of a text, as far as it fits. A text may be wider or narrower than its characters together: an emoji with
+/// a variation selector is wider.
 fn cut(text: &str, width: usize) -> &str {
+    if text.width() <= width {
+        return text;
+    }
     let mut used = 0;
     let end = text.char_indices().find(|(_, c)| {
         used += c.width().unwrap_or(0);
         used > width
     });
-    end.map_or(text, |(at, _)| &text[..at])
+    let mut shown = end.map_or(text, |(at, _)| &text[..at]).chars();
+    while shown.as_str().width() > width {
+        shown.next_back();
+    }
+    shown.as_str()
 }
 
 #[cfg(test)]
@@ -246,9 +255,13 @@ mod tests {
         for n in 0..50 {
             large.jobs.push(started(&format!("a-rather-long-name-日本語-{n}"), Status::Success, "general", 40));
         }
+        // Each is wider than its characters together.
+        let emoji = "⚠\u{fe0f}".repeat(16);
+        let error = Some(emoji.repeat(4));
+        large.jobs.push(Job { error, ..started(&emoji, Status::Failure, "general", 3) });
         for columns in [1, 2, 5, 20, 40, 59, 60, 80, 200] {
             for rows in [1, 2, 3, 4, 5, 10, 24, 60] {
-                for note in ["", "cancelling: what runs is told to stop; once more kills it"] {
+                for note in ["", "cancelling: running jobs are stopped; once more kills them"] {
                     let lines = shown(&large, columns, rows, note);
                     assert!(lines.len() <= rows.saturating_sub(1).max(1), "{rows} rows: {lines:#?}");
                     let widest = lines.iter().map(|line| line.width()).max();

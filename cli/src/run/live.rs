@@ -97,7 +97,7 @@ impl Live {
         let mut text = String::new();
         for job in workflow.jobs.iter().filter(|job| job.status == Status::Failure) {
             let error = job.error.as_deref().map(line).unwrap_or_default();
-            let title = self.paint.status(Status::Failure, &format!("{} failed: {error}", job.id));
+            let title = self.paint.status(Status::Failure, &format!("{} failed: {error}", clean(job.id.as_str())));
             let _ = writeln!(text, "\n{title}");
             for line in self.tails.get(&job.id).into_iter().flatten() {
                 let _ = writeln!(text, "  {}", clean(line));

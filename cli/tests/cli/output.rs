@@ -102,11 +102,6 @@ jobs:
 async fn definition_prints_the_file_as_submitted() {
     let definition = "# a comment stays\nname: deploy\njobs:\n  build: {run: 'true'}\n";
     let world = World::with("deploy.yml", definition).await;
-    let submitted = world.run(&["submit", "deploy.yml"]).await;
-    assert_eq!(submitted.code, Some(0), "{}\n{}", submitted.out, submitted.err);
-    let said = submitted.out.clone() + &submitted.err;
-    let start = said.find("wf-").expect("the id is shown");
-    let id: String = said[start..].chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
-    let printed = world.run(&["definition", &id]).await;
-    assert_eq!((printed.code, printed.out.as_str()), (Some(0), definition), "{}", printed.err);
+    let id = world.submit("deploy.yml").await;
+    assert_eq!(world.good(&["definition", &id]).await, definition);
 }

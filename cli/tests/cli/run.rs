@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use crate::common::process::until_written;
 use crate::common::{Done, Running, finish, in_order, wfg};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -42,18 +43,7 @@ async fn run(dir: &Path, args: &[&str]) -> Done {
     finish(command(dir, &[&["run", "flow.yml"], args].concat()), "").await
 }
 
-/// Waits until a file is there, and reads it.
-async fn until_written(file: &Path) -> String {
-    for _ in 0..3000 {
-        match std::fs::read_to_string(file) {
-            Ok(text) if text.ends_with('\n') => return text.trim().to_owned(),
-            _ => tokio::time::sleep(Duration::from_millis(20)).await,
-        }
-    }
-    panic!("{} is not written", file.display())
-}
-
-/// Waits until a process is gone; one that was killed is there until its parent, or init, has asked how it ended.
+/// Waits until a process is gone. A killed process stays a zombie until its parent, or init, has waited for it.
 async fn until_gone(pid: &str) {
     for _ in 0..3000 {
         if !is_alive(pid).await {

@@ -38,6 +38,24 @@ async fn set(dir: &Path, name: &str, value: &str) {
     assert!(!(done.out + &done.err).contains(value.trim()), "the value is not shown");
 }
 
+/// A server with the secrets of `keys.json`, a worker for it, and its URL.
+async fn serve(dir: &Path) -> (Running, WorkerProcess, String) {
+    let mut command = wfg(&["serve", "--listen", "127.0.0.1:0", "--secrets", "keys.json"]);
+    command.current_dir(dir);
+    let mut server = Running::start(command);
+    let url = server.url().await;
+    let worker = WorkerProcess::start_at(&url, dir, "w1", &[]);
+    (server, worker, url)
+}
+
+/// Ends both, the worker first.
+async fn stop(server: Running, worker: WorkerProcess) {
+    worker.signal("TERM").await;
+    worker.end().await;
+    server.signal("TERM").await;
+    assert!(server.end().await.0.success());
+}
+
 #[tokio::test]
 async fn secrets_are_set_listed_by_name_and_removed_in_a_file_of_ones_own() {
     let dir = place(FLOW);
@@ -119,11 +137,7 @@ async fn a_server_gives_out_a_replaced_value_without_a_restart() {
     let dir = place("jobs: {a: {run: 'printf \"%s\\n\" \"$KEY\" > \"got-$(date +%N)\"', secrets: KEY}}");
     let dir = dir.path();
     set(dir, "KEY", "old value").await;
-    let mut command = wfg(&["serve", "--listen", "127.0.0.1:0", "--secrets", "keys.json"]);
-    command.current_dir(dir);
-    let mut server = Running::start(command);
-    let url = server.until("wfg serves http://").await.trim_start_matches("wfg serves ").to_owned();
-    let worker = WorkerProcess::start_at(&url, dir, "w1", &[]);
+    let (server, worker, url) = serve(dir).await;
     let got = async |args: &[&str]| {
         let done = wfg_in(dir, &[args, &["--server", &url]].concat(), "").await;
         assert_eq!(done.code, Some(0), "{}{}", done.out, done.err);
@@ -139,10 +153,7 @@ async fn a_server_gives_out_a_replaced_value_without_a_restart() {
     let id = out.split_whitespace().find(|word| word.starts_with("wf-")).expect("its id").to_owned();
     set(dir, "KEY", "new value").await;
     assert_eq!(got(&["rerun", &id, "--watch"]).await.1, "new value");
-    worker.signal("TERM").await;
-    worker.end().await;
-    server.signal("TERM").await;
-    assert!(server.end().await.0.success());
+    stop(server, worker).await;
 }
 
 #[tokio::test]
@@ -157,11 +168,7 @@ async fn an_output_with_a_secret_is_masked_where_people_read_it() {
     in_order(&run.out, &["v=<***>"]);
     assert!(run.out.contains("w=seen") && !(run.out + &run.err).contains("hunter"));
 
-    let mut command = wfg(&["serve", "--listen", "127.0.0.1:0", "--secrets", "keys.json"]);
-    command.current_dir(dir);
-    let mut server = Running::start(command);
-    let url = server.until("wfg serves http://").await.trim_start_matches("wfg serves ").to_owned();
-    let worker = WorkerProcess::start_at(&url, dir, "w1", &[]);
+    let (server, worker, url) = serve(dir).await;
     let shown = async |args: &[&str]| {
         let done = wfg_in(dir, &[args, &["--server", &url]].concat(), "").await;
         assert_eq!(done.code, Some(0), "{}{}", done.out, done.err);
@@ -172,8 +179,5 @@ async fn an_output_with_a_secret_is_masked_where_people_read_it() {
         assert!(text.contains("v=***") && text.contains("w=seen") && !text.contains("hunter"), "{text}");
     }
     assert_eq!(shown(&["outputs", "last", "a"]).await, "v = <hunter22>\n");
-    worker.signal("TERM").await;
-    worker.end().await;
-    server.signal("TERM").await;
-    assert!(server.end().await.0.success());
+    stop(server, worker).await;
 }

@@ -144,8 +144,7 @@ async fn a_server_listens_on_the_addresses_of_a_name() {
     let mut command = wfg(&["serve", "--listen", "localhost:0"]);
     command.env("RUST_LOG", "");
     let mut serving = Running::start(command);
-    let line = serving.until("wfg serves http://").await;
-    let url = line.trim_start_matches("wfg serves ").to_owned();
+    let url = serving.url().await;
     let listed = finish(wfg(&["list", "--server", &url]), "").await;
     assert_eq!((listed.code, listed.err.as_str()), (Some(0), "there are no such workflows\n"));
     serving.signal("QUIT").await;

@@ -12,9 +12,9 @@ async fn serve(dir: &Path) -> (Running, String) {
     let mut command = wfg(&["serve", "--auth", "--data", "wfg.db", "--listen", "127.0.0.1:0"]);
     command.current_dir(dir);
     let mut server = Running::start(command);
-    let line = server.until("wfg serves http://").await;
+    let url = server.url().await;
     server.until("try: ").await;
-    (server, line.trim_start_matches("wfg serves ").to_owned())
+    (server, url)
 }
 
 /// Ends it; all that it printed.

@@ -69,7 +69,7 @@ async fn a_workflow_that_fails_tells_every_try_and_exits_with_1() {
             "fails failed after ",
         ],
     );
-    assert!(done.out.contains("exit code 7") || done.out.contains("code 7"), "{}", done.out);
+    assert!(done.out.contains("exit code 7"), "{}", done.out);
 }
 
 #[tokio::test]

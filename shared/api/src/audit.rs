@@ -40,7 +40,9 @@ pub(crate) async fn record_failure<P: Ports>(engine: &Engine<P>, route: &Route, 
     // Control characters would take six bytes each in a list of entries.
     let mut reason = error.message.replace(char::is_control, " ");
     reason.truncate(reason.floor_char_boundary(REASON));
-    let reported = match of("lease_id") {
+    // A flood of requests without a valid token must not cost reads.
+    let lease = of("lease_id").filter(|_| error.status != StatusCode::UNAUTHORIZED);
+    let reported = match lease {
         Some(lease) => engine.reports().subject_of(lease).await,
         None => None,
     };

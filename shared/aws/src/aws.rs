@@ -10,6 +10,11 @@ use crate::table::Table;
 /// A call that fails for a passing reason is tried this often, with full jitter between the tries.
 const ATTEMPTS: u32 = 5;
 
+/// The region of these settings. A variable that is set but empty counts as absent.
+pub(crate) fn region(settings: &SdkConfig) -> Option<String> {
+    settings.region().filter(|region| !region.as_ref().is_empty()).map(ToString::to_string)
+}
+
 /// The ports.
 pub struct Aws {
     pub(crate) jobs: Table,

@@ -44,7 +44,7 @@ impl Config {
     /// Reads the environment.
     ///
     /// # Errors
-    /// If a variable is missing.
+    /// [`BadConfig`]: a variable is missing, or its value can't be used.
     pub fn from_env() -> Result<Self, BadConfig> {
         let read = |name: &'static str| env::var(name).map_err(|_| BadConfig::Missing(name));
         let shards = env::var("WFG_READY_SHARDS").unwrap_or_else(|_| "4".to_owned());

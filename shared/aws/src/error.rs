@@ -5,15 +5,20 @@ use std::fmt::Write;
 
 use engine::ports::StoreError;
 
-/// A call that still failed after the client library's own tries. It may succeed later.
-pub(crate) fn unavailable(error: &(dyn Error + 'static)) -> StoreError {
+/// An error's text, with the texts of its causes.
+pub(crate) fn with_causes(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(inner) = source {
         let _ = write!(text, ": {inner}");
         source = inner.source();
     }
-    StoreError::Unavailable(text)
+    text
+}
+
+/// A call that still failed after the client library's own tries. It may succeed later.
+pub(crate) fn unavailable(error: &(dyn Error + 'static)) -> StoreError {
+    StoreError::Unavailable(with_causes(error))
 }
 
 /// A record in a form that the engine doesn't write.

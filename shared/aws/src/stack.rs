@@ -7,9 +7,9 @@ use std::error::Error;
 use aws_config::SdkConfig;
 use engine::ports::{AuditStore, TokenStore};
 
-use crate::aws::Aws;
+use crate::aws::{Aws, region};
 use crate::config::Config;
-use crate::error::unavailable;
+use crate::error::with_causes;
 use crate::schema::{self, SchemaError};
 
 /// Why an operation on a stack failed.
@@ -54,16 +54,14 @@ pub enum StackError {
 
 impl StackError {
     pub(crate) fn failed(what: impl Into<String>, error: &(dyn Error + 'static)) -> Self {
-        Self::Failed { what: what.into(), reason: unavailable(error).to_string() }
+        Self::Failed { what: what.into(), reason: with_causes(error) }
     }
 }
 
 /// The settings of the AWS libraries and the region that they name.
 pub(crate) async fn settings() -> Result<(SdkConfig, String), StackError> {
     let settings = Aws::settings().load().await;
-    // A variable that is set but empty counts as absent.
-    let region = settings.region().filter(|region| !region.as_ref().is_empty());
-    let region = region.ok_or(StackError::NoRegion)?.to_string();
+    let region = region(&settings).ok_or(StackError::NoRegion)?;
     Ok((settings, region))
 }
 

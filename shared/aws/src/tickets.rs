@@ -5,9 +5,9 @@ use std::time::Duration;
 use aws_config::BehaviorVersion;
 use aws_config::timeout::TimeoutConfig;
 use aws_sdk_sqs::operation::receive_message::ReceiveMessageError;
-use engine::ports::StoreError;
 
-use crate::error::unavailable;
+use crate::aws::region;
+use crate::error::with_causes;
 
 /// The maximum wait of a receive in SQS.
 const MAX_WAIT: Duration = Duration::from_secs(20);
@@ -55,8 +55,7 @@ impl TicketQueues {
     pub async fn from_env() -> Result<Self, TicketError> {
         let timeouts = TimeoutConfig::builder().operation_attempt_timeout(MAX_WAIT + ANSWER_TIME).build();
         let shared = aws_config::defaults(BehaviorVersion::v2026_01_12()).timeout_config(timeouts).load().await;
-        // A variable that is set but empty counts as absent.
-        if shared.region().is_none_or(|region| region.as_ref().is_empty()) {
+        if region(&shared).is_none() {
             return Err(TicketError::NoRegion);
         }
         Ok(Self { sqs: aws_sdk_sqs::Client::new(&shared) })
@@ -100,8 +99,5 @@ impl TicketQueues {
 }
 
 fn failed(error: &(dyn std::error::Error + 'static)) -> TicketError {
-    match unavailable(error) {
-        StoreError::Unavailable(text) => TicketError::Failed(text),
-        other => TicketError::Failed(other.to_string()),
-    }
+    TicketError::Failed(with_causes(error))
 }

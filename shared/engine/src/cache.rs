@@ -64,6 +64,17 @@ impl<K: Eq + Hash, V: Clone> Cache<K, V> {
         entries.insert(key, Entry { read_at: now, value });
     }
 
+    /// Changes a value, unless it has expired. The time of its read stays.
+    pub fn change<Q: Eq + Hash + ?Sized>(&self, key: &Q, now: Millis, change: impl FnOnce(&mut V))
+    where
+        K: Borrow<Q>,
+    {
+        let mut entries = self.entries();
+        if let Some(entry) = entries.get_mut(key).filter(|entry| now.since(entry.read_at) < self.ttl) {
+            change(&mut entry.value);
+        }
+    }
+
     /// Removes a value that is no longer true.
     pub fn remove<Q: Eq + Hash + ?Sized>(&self, key: &Q)
     where
@@ -110,6 +121,16 @@ mod tests {
         cache.insert("fresh", 2, Millis(11_000));
         cache.insert("new", 3, Millis(11_000));
         assert_eq!([cache.get("fresh", Millis(11_000)), cache.get("new", Millis(11_000))], [Some(2), Some(3)]);
+    }
+
+    #[test]
+    fn changed_value_expires_at_the_time_of_its_read() {
+        let cache = Cache::new(TTL, 2);
+        cache.insert("a", 1, Millis(1_000));
+        cache.change("a", Millis(10_999), |value| *value += 1);
+        assert_eq!(cache.get("a", Millis(10_999)), Some(2));
+        cache.change("a", Millis(11_000), |value| *value += 1);
+        assert_eq!([cache.get("a", Millis(11_000)), cache.get("a", Millis(10_999))], [None, Some(2)]);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use protocol::{Status, WorkflowId};
 
 use crate::Runs;
 use crate::error::{EngineError, Result};
+use crate::ids::RunKey;
 use crate::messages::{BatchKind, BatchTask};
 use crate::ports::{Consistency, Dispatcher, JobStore, RunStore};
 use crate::run::{RunState, RunUpdate};
@@ -50,18 +51,18 @@ impl<P: RunStore + JobStore + Dispatcher> Runs<'_, P> {
                 return Ok(());
             }
         }
-        self.delete_records(BatchTask { run: workflow.run, kind: BatchKind::Delete { jobs: control.jobs }, from: 0 })
-            .await;
+        self.delete_records(&workflow.run, control.jobs).await;
         Ok(())
     }
 
     /// Queues the batch task that deletes a run's records. The workflow is deleted even if this fails: then the records
     /// remain until they expire.
-    async fn delete_records(self, batch: BatchTask) {
+    pub(crate) async fn delete_records(self, run: &RunKey, jobs: u32) {
+        let batch = BatchTask { run: run.clone(), kind: BatchKind::Delete { jobs }, from: 0 };
         for tried in 1..=DELETE_TRIES {
             match self.engine.ports.send_batch(batch.clone()).await {
                 Ok(()) => return,
-                Err(error) => tracing::warn!(run = %batch.run, %error, tried, "records of a deleted run remain"),
+                Err(error) => tracing::warn!(%run, %error, tried, "records of a deleted run remain"),
             }
         }
     }

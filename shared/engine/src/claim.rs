@@ -69,8 +69,8 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Claim
     ///
     /// # Errors
     /// [`EngineError::Range`] for the ttl, [`EngineError::Labels`] for over 64 labels,
-    /// [`EngineError::TooMuch`] for the ticket,
-    /// [`EngineError::LabelsNotAllowed`].
+    /// [`EngineError::TooMuch`] for the ticket and for more workers than a token may have,
+    /// [`EngineError::LabelsNotAllowed`], [`EngineError::WorkerTaken`].
     pub async fn claim(self, request: Claim) -> Result<Option<Claimed>> {
         let claimer =
             self.claimer(request.worker_id, request.labels, request.exclusive, request.lease_ttl_secs).await?;

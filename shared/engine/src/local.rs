@@ -5,7 +5,7 @@ use protocol::{Millis, limits};
 use crate::Scheduling;
 use crate::error::{EngineError, Result};
 use crate::ids::RunKey;
-use crate::messages::{BatchKind, BatchTask, QueueMessage, Work};
+use crate::messages::{QueueMessage, Work};
 use crate::ports::{Consistency, Dispatcher, JobStore, LocalWork, RunStore, StoreError, WorkerRegistry};
 use crate::run::{MAX_TIMER_DELAY, RunUpdate};
 
@@ -50,8 +50,8 @@ impl<P: LocalWork + RunStore + JobStore + WorkerRegistry + Dispatcher> Schedulin
         Ok(())
     }
 
-    /// Deletes workflows that have been kept for [`limits::RETENTION`], for a store that doesn't remove expired records by
-    /// itself.
+    /// Deletes workflows that have been kept for [`limits::RETENTION`], for a store that doesn't remove expired records
+    /// by itself.
     pub async fn expire_workflows(self) -> Result<()> {
         loop {
             let before = self.engine.now() - limits::RETENTION;
@@ -62,9 +62,7 @@ impl<P: LocalWork + RunStore + JobStore + WorkerRegistry + Dispatcher> Schedulin
                 if let Some(control) = control
                     && self.engine.ports.delete_workflow(workflow).await?
                 {
-                    let kind = BatchKind::Delete { jobs: control.jobs };
-                    let run = workflow.run.clone();
-                    self.engine.ports.send_batch(BatchTask { run, kind, from: 0 }).await?;
+                    self.engine.runs().delete_records(&workflow.run, control.jobs).await;
                     deleted += 1;
                 }
             }

@@ -25,15 +25,8 @@ const AROUND: usize = 350;
 const SIZE_TTL: Duration = Duration::from_mins(1);
 const SIZES_CACHED: usize = 4096;
 
-/// The size of an attempt's log, as this process knows it.
-#[derive(Clone, Copy)]
-pub(crate) struct LogSize {
-    bytes: u64,
-    read_at: Millis,
-}
-
-/// The sizes of the logs that this process appends to.
-pub(crate) type LogSizesCache = Cache<(JobKey, u32), LogSize>;
+/// The sizes in bytes of the logs that this process appends to, by job and attempt.
+pub(crate) type LogSizesCache = Cache<(JobKey, u32), u64>;
 
 pub(crate) fn log_sizes_cache() -> LogSizesCache {
     Cache::new(SIZE_TTL, SIZES_CACHED)
@@ -91,25 +84,34 @@ impl<P: RunStore + JobStore + LogStore> Reports<'_, P> {
         self.append_to_limit(&job, pieces).await
     }
 
-    /// Appends pieces until the log has [`limits::LOG_PER_ATTEMPT`] bytes. Further pieces are dropped, and the log says so.
+    /// Appends pieces until the log has [`limits::LOG_PER_ATTEMPT`] bytes. Further pieces are dropped, and the log says
+    /// so.
     async fn append_to_limit(self, job: &JobRecord, mut pieces: Vec<LogPiece>) -> Result<()> {
-        let now = self.engine.now();
+        let (sizes, now) = (&self.engine.caches.log_sizes, self.engine.now());
         let log = (job.key.clone(), job.attempt);
-        let known = self.engine.caches.log_sizes.get(&log, now).filter(|size| now.since(size.read_at) < SIZE_TTL);
-        let size = match known {
-            Some(size) => size,
-            None => LogSize { bytes: self.engine.ports.size(&job.key, job.attempt).await?, read_at: now },
+        let before = if let Some(size) = sizes.get(&log, now) {
+            size
+        } else {
+            let size = self.engine.ports.size(&job.key, job.attempt).await?;
+            sizes.insert(log.clone(), size, now);
+            size
         };
-        let bytes = size.bytes + cut_to_limit(&mut pieces, size.bytes);
-        self.engine.caches.log_sizes.insert(log, LogSize { bytes, ..size }, now);
+        let added = cut_to_limit(&mut pieces, before);
         if pieces.is_empty() {
             return Ok(());
         }
-        Ok(self.engine.ports.append(&job.key, job.attempt, pieces, size.bytes).await?)
+        sizes.change(&log, now, |size| *size += added);
+        let appended = self.engine.ports.append(&job.key, job.attempt, pieces, before).await;
+        if appended.is_err() {
+            // The worker sends the pieces again. They would count twice.
+            sizes.remove(&log);
+        }
+        Ok(appended?)
     }
 }
 
-/// Drops what exceeds the limit of a log that has `before` bytes, and marks where it was cut. Returns the size of the rest.
+/// Drops what exceeds the limit of a log that has `before` bytes, and marks where it was cut. Returns the size of the
+/// rest.
 fn cut_to_limit(pieces: &mut Vec<LogPiece>, before: u64) -> u64 {
     let limit = limits::LOG_PER_ATTEMPT as u64;
     let mut size = before;
@@ -177,8 +179,8 @@ fn check_pieces(pieces: &[LogPiece]) -> Result<()> {
     })
 }
 
-/// Returns the number of pieces that fit an answer as JSON text within JSON, as a function gives it to its gateway; at least one.
-/// A control character takes seven bytes there, and a quote four.
+/// Returns the number of pieces, at least one, that fit an answer as JSON text within JSON, as a function gives it to its
+/// gateway. A control character takes seven bytes there, and a quote four.
 fn first_page(pieces: &[LogPiece]) -> usize {
     let mut size = 0;
     let fits = |piece: &&LogPiece| {

@@ -172,8 +172,8 @@ pub trait RunStore: Send + Sync {
     /// Returns open or cancelling runs whose timer is firing or was due by `by`, earliest first, up to a few hundred.
     /// Eventually consistent.
     fn timers_due(&self, by: Millis) -> impl Future<Output = Stored<Vec<RunKey>>> + Send;
-    /// Keeps all records of a run that has not been started for [`protocol::limits::RETENTION`] from now on. The caller starts the run
-    /// afterwards. Without this call, a store may remove them that long after they were written.
+    /// Keeps all records of a run for [`protocol::limits::RETENTION`] from now on. The run has not been started; the
+    /// caller starts it afterwards. Without this call, a store may remove them that long after they were written.
     fn renew(&self, workflow: &WorkflowRecord, jobs: u32) -> impl Future<Output = Stored<()>> + Send;
     /// Deletes a workflow and its control record, if the workflow is still as read and its run is new or final.
     /// Returns true if it did.

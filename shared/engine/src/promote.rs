@@ -113,9 +113,9 @@ impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Scheduling<'_, P> {
         Change::BecomeReady { pool: record.pool.clone(), at, until: record.limits.ready_until(at) }
     }
 
-    /// Dispatches a ready job: keeps its pool listed, sends a ticket if a worker polls the pool's queue, and arms the run's timer if the job
-    /// has a start delay or a queue timeout. Also called for jobs that are already ready, because the process that
-    /// made them ready may have stopped before this step.
+    /// Dispatches a ready job: keeps its pool listed, sends a ticket if a worker polls the pool's queue, and arms the
+    /// run's timer if the job has a start delay or a queue timeout. Also called for jobs that are already ready,
+    /// because the process that made them ready may have stopped before this step.
     pub(crate) async fn dispatch_if_ready(self, record: &JobRecord) -> Result<()> {
         let Phase::Ready { at, until } = record.phase else { return Ok(()) };
         self.engine.workers().renew_pool(record).await?;

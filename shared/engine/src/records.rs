@@ -30,7 +30,7 @@ pub(crate) fn names_cache() -> NamesCache {
 }
 
 /// Reads eventually, and strongly if that finds nothing.
-async fn surely<T, F>(read: impl Fn(Consistency) -> F) -> Result<Option<T>>
+pub(crate) async fn surely<T, F>(read: impl Fn(Consistency) -> F) -> Result<Option<T>>
 where
     F: Future<Output = Stored<Option<T>>>,
 {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use futures::TryFutureExt;
 use protocol::requests::{Fail, FailCause, Next};
 use protocol::wire::{Cause, Claimed, Heartbeat};
 use protocol::{JobId, Millis, OutputName, Outputs, WorkflowId, limits, outputs};
@@ -19,6 +20,7 @@ use crate::job::{
 use crate::next_claim::NextClaim;
 use crate::planted::Bug;
 use crate::ports::{ArtifactStore, Consistency, Dispatcher, JobStore, RunStore, StoreError, Updated, WorkerRegistry};
+use crate::records::surely;
 use crate::run::{Control, RunState};
 
 /// The maximum size in bytes, as JSON, of outputs stored in the job's record.
@@ -93,20 +95,16 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Repor
         }
     }
 
-    /// Returns true if the lease holds the job now. If an eventual read doesn't show that, reads strongly.
+    /// Returns true if the lease holds the job now. Reads strongly if an eventual read doesn't show that.
     async fn is_live_now(self, token: &LeaseToken) -> Result<bool> {
-        for how in [Consistency::Eventual, Consistency::Strong] {
-            let job = self.engine.ports.job(&token.job, how).await?;
-            if job.is_some_and(|job| is_live(&job, &token.fence(), self.engine.now())) {
-                return Ok(true);
-            }
-        }
-        Ok(false)
+        let now = self.engine.now();
+        let live = |job: Option<JobRecord>| job.filter(|job| is_live(job, &token.fence(), now));
+        Ok(surely(|how| self.engine.ports.job(&token.job, how).map_ok(live)).await?.is_some())
     }
 
     /// Grants the next job and promotes the other dependents. The change feed can take over the promotion, but not the
     /// grant: the next job may already be leased. If the store is unavailable, the caller repeats the completion,
-    /// which is recognised and receives the same lease.
+    /// which is recognised and receives the same lease, unless the failed grant gave the next job back.
     async fn after_completion(
         self,
         token: &LeaseToken,
@@ -129,11 +127,12 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Repor
         }
     }
 
-    /// Accepts a worker's report that an attempt failed. The job is retried or ends. If the worker could not run the job
-    /// because of its own trouble, the job is ready again at once and uses no try.
+    /// Accepts a worker's report that an attempt failed. The job is retried or ends. If the worker could not run the
+    /// job because of its own trouble, the job is ready again at once and uses no try, up to [`limits::RETURNS`] times
+    /// in a row.
     ///
     /// # Errors
-    /// As [`Engine::complete`].
+    /// As [`Reports::complete`].
     pub async fn fail(self, lease: &str, said: Fail) -> Result<()> {
         let token = self.engine.lease(lease).ok_or(LeaseLost::Unknown)?;
         let report = LastReport { fence: token.fence(), report: failure_hash(&said) };

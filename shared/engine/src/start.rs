@@ -59,8 +59,8 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Runs<
         Ok(())
     }
 
-    /// Makes the records of a workflow that was submitted long ago expire 90 days from now, and not while it
-    /// runs.
+    /// Keeps the records of a workflow that was submitted long ago for [`protocol::limits::RETENTION`] from now on, so
+    /// that they don't expire while it runs.
     async fn keep_from_now(self, workflow: &WorkflowRecord) -> Result<()> {
         if self.engine.now().since(workflow.created_at) < SUBMITTED_LONG_AGO {
             return Ok(());

@@ -148,12 +148,12 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry> Queries<'_, P> {
         }
         let specs = self.engine.records().specs_of(&record.run, &records).await;
         let specs = self.engine.records().unless_deleted(&record, specs).await?;
-        let waits =
-            control.state == RunState::Open && records.iter().any(|job| matches!(job.phase, Phase::Ready { .. }));
-        let online = if waits && detail == Detail::Full { self.engine.workers().online().await? } else { Vec::new() };
+        let is_ready = |job: &JobRecord| matches!(job.phase, Phase::Ready { .. });
+        let waits = detail == Detail::Full && control.state == RunState::Open && records.iter().any(is_ready);
+        let online = if waits { self.engine.workers().online().await? } else { Vec::new() };
         let ids: HashMap<JobIndex, &JobRecord> = records.iter().map(|job| (job.key.index, job)).collect();
         let mut pools = HashMap::new();
-        for (job, spec) in records.iter().zip(&specs).filter(|(job, _)| matches!(job.phase, Phase::Ready { .. })) {
+        for (job, spec) in records.iter().zip(&specs).filter(|(job, _)| waits && is_ready(job)) {
             pools.entry(&job.pool).or_insert_with(|| PoolWorkers::of(&spec.labels, &online));
         }
         let view = View { control: &control, jobs: &ids, pools: &pools, detail, now: self.engine.now() };

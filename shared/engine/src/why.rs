@@ -8,7 +8,7 @@ use protocol::{JobId, LabelSet, Millis, WorkerId};
 use crate::eligibility::admits;
 use crate::workers::OnlineWorker;
 
-/// Paused workers that a reason names.
+/// The maximum number of paused workers in a reason.
 const PAUSED_NAMED: usize = 10;
 
 /// The state of a queued job.
@@ -37,9 +37,9 @@ pub enum Queued<'a> {
 pub struct PoolWorkers<'a> {
     /// The workers that may run the jobs.
     able: Vec<&'a OnlineWorker>,
-    /// Without able workers: the one that lacks the fewest labels.
+    /// If no worker is able: the working one that lacks the fewest labels.
     nearest: Option<&'a OnlineWorker>,
-    /// The labels that it lacks. None if it is exclusive.
+    /// The labels that `nearest` lacks. Empty if only its being exclusive keeps it from the jobs.
     missing: LabelSet,
     /// Some of the workers that could run the jobs if they were not paused.
     paused: Vec<PausedWorker>,

@@ -63,8 +63,8 @@ pub(crate) fn returners_cache() -> ReturnersCache {
     Cache::new(limits::RETURN_PAUSE, WORKERS_CACHED)
 }
 
-/// The number of workers of a token, and when it was read.
-pub(crate) type OwnedCache = Cache<TokenName, (usize, Millis)>;
+/// The number of workers of each token.
+pub(crate) type OwnedCache = Cache<TokenName, usize>;
 
 pub(crate) fn owned_cache() -> OwnedCache {
     Cache::new(OWNED_TTL, TOKENS_CACHED)
@@ -237,20 +237,18 @@ impl<P: RunStore + JobStore + WorkerRegistry> Workers<'_, P> {
     /// Refuses one more worker of a token that has [`limits::WORKERS_PER_TOKEN`]. The number is read again every
     /// minute, and this process's new workers are added to it.
     async fn count_worker(self, token: &TokenName) -> Result<()> {
-        let now = self.engine.now();
-        let number = match self.engine.caches.owned.get(token, now) {
-            Some((number, read_at)) if now.since(read_at) < OWNED_TTL => number,
-            _ => {
-                let workers = self.engine.ports.workers(now).await?;
-                let number = workers.iter().filter(|worker| worker.owner.as_ref() == Some(token)).count();
-                self.engine.caches.owned.insert(token.clone(), (number, now), now);
-                number
-            }
+        let (owned, now) = (&self.engine.caches.owned, self.engine.now());
+        let number = if let Some(number) = owned.get(token, now) {
+            number
+        } else {
+            let workers = self.engine.ports.workers(now).await?;
+            let number = workers.iter().filter(|worker| worker.owner.as_ref() == Some(token)).count();
+            owned.insert(token.clone(), number, now);
+            number
         };
         let what = || format!("the number of workers that token `{token}` has within a day");
         EngineError::over(limit!(WORKERS_PER_TOKEN), what, number + 1)?;
-        let count = |counted: Option<(usize, Millis)>| counted.map_or((1, now), |(number, at)| (number + 1, at));
-        self.engine.caches.owned.update(token.clone(), now, count);
+        owned.change(token, now, |number| *number += 1);
         Ok(())
     }
 

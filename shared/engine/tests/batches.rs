@@ -107,8 +107,7 @@ async fn batch_of_skipped_jobs_ends_after_its_writes() {
 
 #[tokio::test]
 async fn progress_of_a_run_is_stored_as_jobs_end() {
-    let world = World::started("jobs: {a: {run: x}, b: {run: x}}").await;
-    world.tell(&world.events()).await;
+    let world = World::ready("jobs: {a: {run: x}, b: {run: x}}").await;
     let run = run_of(&world.engine, &world.id).await;
     let first = world.claim("w").await.expect("ready");
     world.complete(&first).await.expect("accepted");

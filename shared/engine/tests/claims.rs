@@ -10,12 +10,6 @@ use protocol::wire::{Claimed, WORKER_VARIABLES};
 
 mod common;
 
-async fn ready(yaml: &str) -> World {
-    let world = World::started(yaml).await;
-    world.tell(&world.events()).await;
-    world
-}
-
 async fn complete(world: &World, claimed: &Claimed, outputs: &[(&str, &str)]) -> Result<(), EngineError> {
     let outputs = outputs.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
     world.engine.reports().complete(&claimed.lease.lease_id.0, outputs, None).await.map(drop)
@@ -23,7 +17,7 @@ async fn complete(world: &World, claimed: &Claimed, outputs: &[(&str, &str)]) ->
 
 /// The error of the second job, whose variable `V` is output `value` of the first, which gives these outputs.
 async fn error_with(outputs: &[(&str, &str)]) -> String {
-    let world = ready("jobs: {a: {run: x}, b: {run: x, needs: a, retries: 3, env: {V: {from: a.value}}}}").await;
+    let world = World::ready("jobs: {a: {run: x}, b: {run: x, needs: a, retries: 3, env: {V: {from: a.value}}}}").await;
     let first = world.claim("w").await.expect("ready");
     complete(&world, &first, outputs).await.expect("accepted");
     assert!(world.claim("w").await.is_none(), "no worker can run it");
@@ -49,7 +43,7 @@ async fn output_that_no_variable_can_hold_fails_the_job_and_names_the_limit() {
 
 #[tokio::test]
 async fn variables_that_the_worker_sets_are_not_in_the_payload() {
-    let world = ready("jobs: {a: {run: x}, b: {run: x, needs: a, env: {V: {from: a.value}}}}").await;
+    let world = World::ready("jobs: {a: {run: x}, b: {run: x, needs: a, env: {V: {from: a.value}}}}").await;
     let first = world.claim("w").await.expect("ready");
     complete(&world, &first, &[("value", "1")]).await.expect("accepted");
     let second = world.claim("w").await.expect("ready");
@@ -61,7 +55,7 @@ async fn variables_that_the_worker_sets_are_not_in_the_payload() {
 
 #[tokio::test]
 async fn large_outputs_are_not_stored_for_a_lost_lease() {
-    let world = ready("jobs: {a: {run: x, retries: 1}}").await;
+    let world = World::ready("jobs: {a: {run: x, retries: 1}}").await;
     let first = world.claim("w").await.expect("ready");
     let large = [("value", "x".repeat(1000))];
     let large: Vec<(&str, &str)> = large.iter().map(|(name, value)| (*name, value.as_str())).collect();
@@ -80,7 +74,7 @@ async fn large_outputs_are_not_stored_for_a_lost_lease() {
 
 #[tokio::test]
 async fn lease_of_a_job_says_when_it_was_granted() {
-    let world = ready("jobs: {a: {run: x}, b: {run: x, timeout: 10}}").await;
+    let world = World::ready("jobs: {a: {run: x}, b: {run: x, timeout: 10}}").await;
     let now = world.engine.now();
     let claimed = [world.claim("w").await.expect("ready"), world.claim("w").await.expect("ready")];
     for Claimed { job, lease } in claimed {

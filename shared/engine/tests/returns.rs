@@ -13,12 +13,6 @@ mod common;
 
 const ONE: &str = "jobs: {a: {run: x}}";
 
-async fn ready(yaml: &str) -> World {
-    let world = World::started(yaml).await;
-    world.tell(&world.events()).await;
-    world
-}
-
 async fn give_back(world: &World, claimed: &Claimed) -> Result<(), EngineError> {
     let fail = Fail {
         error: "its working directory is gone".to_owned(),
@@ -35,7 +29,7 @@ async fn job(world: &World) -> Job {
 
 #[tokio::test]
 async fn returned_job_uses_no_try_and_goes_to_another_worker_at_once() {
-    let world = ready(ONE).await;
+    let world = World::ready(ONE).await;
     let first = world.claim("ill").await.expect("ready");
     give_back(&world, &first).await.expect("accepted");
     let waiting = job(&world).await;
@@ -50,7 +44,7 @@ async fn returned_job_uses_no_try_and_goes_to_another_worker_at_once() {
 
 #[tokio::test]
 async fn worker_that_gave_a_job_back_is_not_given_it_again_for_a_minute() {
-    let world = ready("jobs: {a: {run: x}, b: {run: x}}").await;
+    let world = World::ready("jobs: {a: {run: x}, b: {run: x}}").await;
     let first = world.claim("ill").await.expect("ready");
     give_back(&world, &first).await.expect("accepted");
     let other = world.claim("ill").await.expect("the other job");
@@ -63,7 +57,7 @@ async fn worker_that_gave_a_job_back_is_not_given_it_again_for_a_minute() {
 
 #[tokio::test]
 async fn repeated_return_is_accepted_once() {
-    let world = ready(ONE).await;
+    let world = World::ready(ONE).await;
     let first = world.claim("ill").await.expect("ready");
     for _ in 0..3 {
         give_back(&world, &first).await.expect("accepted");
@@ -75,7 +69,7 @@ async fn repeated_return_is_accepted_once() {
 
 #[tokio::test]
 async fn job_that_is_given_back_too_often_in_a_row_fails_with_the_last_reason() {
-    let world = ready("jobs: {a: {run: x, retries: 1}}").await;
+    let world = World::ready("jobs: {a: {run: x, retries: 1}}").await;
     for n in 1..limits::RETURNS {
         let claimed = world.claim(&format!("w{n}")).await.expect("ready");
         give_back(&world, &claimed).await.expect("accepted");
@@ -96,7 +90,8 @@ async fn job_that_is_given_back_too_often_in_a_row_fails_with_the_last_reason() 
 
 #[tokio::test]
 async fn returns_do_not_count_for_the_delay_of_a_retry() {
-    let world = ready("jobs: {a: {run: x, retry: {max: 2, backoff: exponential, delay: 10, max_delay: 300}}}").await;
+    let world =
+        World::ready("jobs: {a: {run: x, retry: {max: 2, backoff: exponential, delay: 10, max_delay: 300}}}").await;
     for worker in ["w1", "w2", "w3"] {
         let claimed = world.claim(worker).await.expect("ready");
         give_back(&world, &claimed).await.expect("accepted");

@@ -11,7 +11,6 @@ use protocol::access::{AuditAction, AuditEntry};
 use protocol::requests::LogPiece;
 use protocol::wire::{Stream, WaitReason, Workflow};
 use protocol::{Millis, Status, limits};
-use workflow::from_yaml;
 
 mod common;
 
@@ -34,9 +33,7 @@ async fn queued_jobs_of_a_run_that_was_just_opened_have_a_wait_reason() {
 
 #[tokio::test]
 async fn no_job_is_shown_as_queued_after_a_cancel_was_answered() {
-    let world = World::started(CHAIN).await;
-    let events = world.events();
-    world.tell(&events).await;
+    let world = World::ready(CHAIN).await;
     world.engine.runs().cancel(&world.id).await.expect("cancelled");
     let shown = world.engine.queries().workflow(&world.id).await.expect("it is there");
     assert_eq!(statuses(&shown), [Status::Cancelled, Status::Cancelled]);
@@ -49,13 +46,7 @@ async fn no_job_is_shown_as_queued_after_a_cancel_was_answered() {
 #[tokio::test]
 async fn submission_answers_the_workflow_as_it_was_committed() {
     let (engine, _) = common::engine();
-    let submission = Submission {
-        definition: from_yaml(CHAIN).expect("valid"),
-        source: common::yaml_source(CHAIN),
-        run: false,
-        key: None,
-    };
-    let submitted = engine.submissions().submit(submission).await.expect("submitted");
+    let submitted = engine.submissions().submit(common::submission(CHAIN, false)).await.expect("submitted");
     let read = engine.queries().workflow(&submitted.workflow).await.expect("it is there");
     assert_eq!(*submitted.created.expect("it is new"), read);
 }
@@ -64,13 +55,8 @@ async fn submission_answers_the_workflow_as_it_was_committed() {
 async fn list_by_status_passes_over_a_bounded_number_of_workflows() {
     let world = World::started(CHAIN).await;
     for _ in 0..limits::LIST_SCAN + 50 {
-        let submission = Submission {
-            definition: from_yaml("jobs: {a: {run: x}}").expect("valid"),
-            source: common::yaml_source(CHAIN),
-            run: false,
-            key: None,
-        };
         world.clock.advance(Duration::from_millis(1));
+        let submission = common::submission("jobs: {a: {run: x}}", false);
         world.engine.submissions().submit(submission).await.expect("submitted");
     }
     let list = async |after: Option<ListCursor>, skip| {
@@ -86,9 +72,7 @@ async fn list_by_status_passes_over_a_bounded_number_of_workflows() {
 
 #[tokio::test]
 async fn log_of_an_attempt_is_cut_at_its_limit_and_says_so() {
-    let world = World::started("jobs: {build: {run: x}}").await;
-    let events = world.events();
-    world.tell(&events).await;
+    let world = World::ready("jobs: {build: {run: x}}").await;
     let claimed = world.claim("w").await.expect("a job");
     let push = async |sequence: u64| {
         let data = "x".repeat(limits::LOG_PIECE);
@@ -107,13 +91,7 @@ async fn log_of_an_attempt_is_cut_at_its_limit_and_says_so() {
 #[tokio::test]
 async fn records_expire_90_days_after_the_start_and_not_while_the_run_is_open() {
     let world = World::started("jobs: {build: {run: x}}").await;
-    let submission = Submission {
-        definition: from_yaml(CHAIN).expect("valid"),
-        source: common::yaml_source(CHAIN),
-        run: false,
-        key: None,
-    };
-    let late = world.engine.submissions().submit(submission).await.expect("submitted").workflow;
+    let late = world.engine.submissions().submit(common::submission(CHAIN, false)).await.expect("submitted").workflow;
     let there = async |id| world.engine.queries().workflow(id).await.is_ok();
     let drain = async || world.engine.scheduling().drain().await.expect("memory answers");
     let expire = async || {
@@ -139,9 +117,7 @@ async fn records_expire_90_days_after_the_start_and_not_while_the_run_is_open() 
 
 #[tokio::test]
 async fn log_page_ends_early_and_says_that_more_follows() {
-    let world = World::started("jobs: {build: {run: x}}").await;
-    let events = world.events();
-    world.tell(&events).await;
+    let world = World::ready("jobs: {build: {run: x}}").await;
     let claimed = world.claim("w").await.expect("a job");
     let chunk = |sequence| LogPiece {
         sequence,
@@ -187,13 +163,8 @@ async fn audit_log_is_listed_page_by_page_without_gaps() {
 async fn idempotency_key_is_forgotten_after_a_day() {
     let (engine, clock) = common::engine();
     let submit = async |body: &str| {
-        let submission = Submission {
-            definition: from_yaml(CHAIN).expect("valid"),
-            source: common::yaml_source(CHAIN),
-            run: false,
-            key: Some(("key".to_owned(), ReportHash::of([body]))),
-        };
-        engine.submissions().submit(submission).await
+        let key = Some(("key".to_owned(), ReportHash::of([body])));
+        engine.submissions().submit(Submission { key, ..common::submission(CHAIN, false) }).await
     };
     let first = submit("a").await.expect("submitted");
     clock.advance(limits::IDEMPOTENCY_TIME.saturating_sub(Duration::from_secs(10)));
@@ -207,9 +178,7 @@ async fn idempotency_key_is_forgotten_after_a_day() {
 
 #[tokio::test]
 async fn jobs_of_a_cancelled_run_do_not_count_as_waiting_in_their_pool() {
-    let world = World::started("jobs: {one: {run: x}, two: {run: x}}").await;
-    let events = world.events();
-    world.tell(&events).await;
+    let world = World::ready("jobs: {one: {run: x}, two: {run: x}}").await;
     let waiting = async || {
         let pools = world.engine.workers().pools().await.expect("listed");
         (pools[0].waiting, pools[0].oldest_ms.is_some())

@@ -47,8 +47,7 @@ fn claim(worker: &str, exclusive: bool) -> Claim {
 
 #[tokio::test]
 async fn exclusive_holds_for_later_claims_that_do_not_say_it() {
-    let world = World::started("jobs: {a: {run: x}}").await;
-    world.tell(&world.events()).await;
+    let world = World::ready("jobs: {a: {run: x}}").await;
     let claims = world.engine.claims();
     for exclusive in [true, false] {
         assert!(claims.claim(claim("w", exclusive)).await.expect("answered").is_none(), "{exclusive}");
@@ -126,4 +125,15 @@ async fn worker_record_is_read_again_after_half_a_minute_and_not_before() {
     assert!(is_stored().await);
     let seen = worker(&engine, "w").await.last_seen;
     assert_eq!(seen, engine.now());
+}
+
+#[tokio::test]
+async fn worker_that_only_claims_stays_online() {
+    let (engine, clock) = common::engine();
+    for _ in 0..10 {
+        engine.claims().claim(claim("w", false)).await.expect("answered");
+        clock.advance(limits::WORKER_SILENCE / 3);
+    }
+    let seen = engine.now().since(worker(&engine, "w").await.last_seen);
+    assert!(seen < limits::WORKER_SILENCE, "seen {seen:?} ago");
 }

@@ -88,7 +88,8 @@ pub const SECRET: usize = 4 * 1024;
 pub const RETRIES: u32 = 100;
 /// Times in a row that a job may be given back without using a try. After that many it fails.
 pub const RETURNS: u32 = 20;
-/// A worker that gave a job back isn't given the same job again for this long.
+/// A worker that gave a job back isn't given the same job again for this long, unless the job was given back again
+/// since.
 pub const RETURN_PAUSE: Duration = Duration::from_mins(1);
 /// Workers, each under an id of its own, that one token may have in a day.
 pub const WORKERS_PER_TOKEN: usize = 10_000;
@@ -97,8 +98,8 @@ pub const TICKET: usize = 200;
 /// Unexpired tokens.
 pub const TOKENS: usize = 1000;
 
-/// The records of a run, its logs and its outputs are kept for this long after its start. A workflow that was never started
-/// is kept for this long after its submission. Audit entries are kept for this long.
+/// The records of a run, its logs and its outputs are kept for this long after its start. A workflow that was never
+/// started is kept for this long after its submission. Audit entries are kept for this long.
 pub const RETENTION: Duration = Duration::from_hours(90 * 24);
 /// The answer to a request with an `Idempotency-Key` is kept for this long.
 pub const IDEMPOTENCY_TIME: Duration = Duration::from_hours(24);

@@ -1,9 +1,9 @@
 //! Masks secrets in text: in logs and errors, before they leave the worker and again when they arrive.
 //!
 //! Each occurrence becomes [`MASK`]. A secret is found as it is, each line of a secret of several lines, and as it appears
-//! in JSON or in base64, also inside a longer text. A part of a secret is found only by
-//! [`Masker::edges`], and no other encoding is found. A text
-//! shorter than [`SHORTEST`] is not masked: masking `1` or `yes` everywhere would reveal the secret.
+//! in JSON or in base64, also inside a longer text. A part of a secret is found only by [`Masker::edges`], and no other
+//! encoding is found. A text shorter than [`SHORTEST`] is not masked: masking `1` or `yes` everywhere would reveal the
+//! secret.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -182,7 +182,7 @@ impl MaskStream {
         masked
     }
 
-    /// Whether it withholds text that ends with a line end.
+    /// Returns true if it withholds text that ends with a line end.
     #[must_use]
     pub fn withholds_lines(&self) -> bool {
         self.withheld.ends_with('\n')

@@ -100,12 +100,16 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn idle_clients_are_forgotten() {
+    async fn idle_clients_are_forgotten_and_busy_ones_are_not() {
         let rates = Rates::default();
+        let busy = Caller::Address([255, 255, 255, 255].into());
+        let later = Instant::now() + Duration::from_hours(1);
+        rates.rested_at.lock().expect("not poisoned").insert(busy.clone(), later);
         for n in 0..3 * u32::try_from(CLIENTS).expect("small") {
             rates.count(Caller::Address(std::net::Ipv4Addr::from_bits(n).into())).expect("its first");
             tokio::time::advance(Duration::from_millis(1)).await;
         }
         assert!(rates.rested_at.lock().expect("not poisoned").len() <= CLIENTS);
+        rates.count(busy).expect_err("it isn't forgotten");
     }
 }

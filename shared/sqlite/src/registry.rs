@@ -48,10 +48,9 @@ fn forgotten(now: Millis) -> i64 {
 
 impl WorkerRegistry for Sqlite {
     async fn add_pools(&self, mut pools: Vec<Pool>, now: Millis) -> Stored<()> {
-        let old = |pool: &Pool| self.read(|db| was_added_lately(db, pool, now)).map(|lately| !lately);
-        let old: Vec<bool> = pools.iter().map(old).collect::<Stored<_>>()?;
-        let mut old = old.into_iter();
-        pools.retain(|_| old.next() == Some(true));
+        let lately: Vec<bool> = self.read(|db| pools.iter().map(|pool| was_added_lately(db, pool, now)).collect())?;
+        let mut lately = lately.into_iter();
+        pools.retain(|_| lately.next() == Some(false));
         if pools.is_empty() {
             return Ok(());
         }

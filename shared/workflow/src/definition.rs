@@ -5,7 +5,7 @@ use protocol::limits;
 use super::advice::check_keys;
 use super::builder::EXPANDED;
 use super::checker::{Checker, limit};
-use super::env::EnvValue;
+use super::env::{EnvValue, weight};
 use super::graph;
 use super::job::JobDefinition;
 use super::keys::{self, Level};
@@ -125,7 +125,7 @@ impl<'a> Checker<'a> {
     }
 
     fn env_fits(&mut self, entry: &Entry, env: &[(String, EnvValue)], jobs: usize) {
-        let size: usize = env.iter().map(|(name, value)| name.len() + value.weight()).sum();
+        let size = weight(env);
         let (count, limit) = (env.len().saturating_mul(jobs), limits::ENV_IN_ALL);
         if count > limit {
             let message = format!(

@@ -28,13 +28,17 @@ pub enum EnvValue {
 }
 
 impl EnvValue {
-    /// Bytes that the value counts towards the limits of a job and of a workflow.
-    pub(super) fn weight(&self) -> usize {
+    fn weight(&self) -> usize {
         match self {
             Self::Text(text) => text.len(),
             Self::Output { job, output } => job.as_str().len() + output.as_str().len(),
         }
     }
+}
+
+/// Bytes that an `env` counts towards the limits of a job and of a workflow.
+pub(super) fn weight(env: &[(String, EnvValue)]) -> usize {
+    env.iter().map(|(name, value)| name.len() + value.weight()).sum()
 }
 
 /// The needs of a job as written, valid or not.

@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::advice::check_keys;
 use super::bounds::{Retry, TimeLimits, is_default};
 use super::checker::{Checker, Edge};
-use super::env::{EnvValue, Needed};
+use super::env::{EnvValue, Needed, weight};
 use super::keys::{self, Level};
 use super::node::{Entry, Node, Path};
 use super::problem::Position;
@@ -121,8 +121,7 @@ impl Checker<'_> {
         self.pool(&labels, &secrets, entry.key_at, path);
         let script = self.script(entry, entries, path);
         let metadata = self.passthrough(get("metadata"), path.key("metadata"));
-        let size: usize = env.iter().map(|(name, value)| name.len() + value.weight()).sum();
-        let script = script.filter(|script| self.command_fits(script.len() + size, entry.key_at, path));
+        let script = script.filter(|script| self.command_fits(script.len() + weight(&env), entry.key_at, path));
         let job = id.zip(script).map(|(id, script)| JobDefinition {
             id,
             needs: edges.iter().map(|edge| edge.to).collect(),

@@ -36,40 +36,43 @@ pub enum Bug {
     TriesForgotten,
 }
 
+/// The bugs of the simulated store.
+const STORE: [Bug; 10] = [
+    Bug::NoFence,
+    Bug::NoLeaseEnd,
+    Bug::Counter,
+    Bug::WeakReads,
+    Bug::NoCancelBarrier,
+    Bug::LabelsForgottenOnRetry,
+    Bug::FinalIsNotFinal,
+    Bug::HeartbeatShortens,
+    Bug::NextForgotten,
+    Bug::TriesForgotten,
+];
+/// The bugs of the engine.
+#[cfg(feature = "planted")]
+const ENGINE: [planted::Bug; 10] = [
+    planted::Bug::AbsentMeansDone,
+    planted::Bug::PromoteBeforeWrite,
+    planted::Bug::WeakFinish,
+    planted::Bug::TimerClearedLate,
+    planted::Bug::WritesNotCounted,
+    planted::Bug::TimerNotSent,
+    planted::Bug::ProgressNotStored,
+    planted::Bug::WorkerAlwaysRead,
+    planted::Bug::WorkerNeverSeen,
+    planted::Bug::StatusReadsTwice,
+];
+
 impl Bug {
-    /// All bugs.
-    pub const ALL: &[Self] = &[
-        Self::NoFence,
-        Self::NoLeaseEnd,
-        Self::Counter,
-        Self::WeakReads,
-        Self::NoCancelBarrier,
-        Self::LabelsForgottenOnRetry,
-        Self::FinalIsNotFinal,
-        Self::HeartbeatShortens,
+    /// All bugs. Without the feature `planted`, those of the simulated store.
+    pub fn all() -> impl Iterator<Item = Self> {
         #[cfg(feature = "planted")]
-        Self::Engine(planted::Bug::AbsentMeansDone),
-        #[cfg(feature = "planted")]
-        Self::Engine(planted::Bug::PromoteBeforeWrite),
-        #[cfg(feature = "planted")]
-        Self::Engine(planted::Bug::WeakFinish),
-        #[cfg(feature = "planted")]
-        Self::Engine(planted::Bug::TimerClearedLate),
-        #[cfg(feature = "planted")]
-        Self::Engine(planted::Bug::WritesNotCounted),
-        #[cfg(feature = "planted")]
-        Self::Engine(planted::Bug::TimerNotSent),
-        #[cfg(feature = "planted")]
-        Self::Engine(planted::Bug::ProgressNotStored),
-        #[cfg(feature = "planted")]
-        Self::Engine(planted::Bug::WorkerAlwaysRead),
-        #[cfg(feature = "planted")]
-        Self::Engine(planted::Bug::WorkerNeverSeen),
-        #[cfg(feature = "planted")]
-        Self::Engine(planted::Bug::StatusReadsTwice),
-        Self::NextForgotten,
-        Self::TriesForgotten,
-    ];
+        let engine = ENGINE.map(Self::Engine);
+        #[cfg(not(feature = "planted"))]
+        let engine = [];
+        STORE.into_iter().chain(engine)
+    }
 
     /// The engine's bug, if it is one.
     #[cfg(feature = "planted")]

@@ -14,7 +14,7 @@ const FOUND_WITHIN: u64 = 2000;
 #[derive(Parser)]
 struct Args {
     /// The number of seeds.
-    #[arg(long, default_value_t = 1000)]
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..))]
     seeds: u64,
     /// The first seed.
     #[arg(long, default_value_t = 0)]
@@ -34,8 +34,8 @@ struct Args {
 }
 
 fn bug(name: &str) -> Result<Bug, String> {
-    let names: Vec<String> = Bug::ALL.iter().map(Bug::to_string).collect();
-    let found = Bug::ALL.iter().copied().find(|bug| bug.to_string() == name);
+    let names: Vec<String> = Bug::all().map(|bug| bug.to_string()).collect();
+    let found = Bug::all().find(|bug| bug.to_string() == name);
     found.ok_or_else(|| format!("there is no bug of this name; there are {}", names.join(", ")))
 }
 
@@ -93,7 +93,7 @@ fn many(from: u64, seeds: u64, bug: Option<Bug>) -> bool {
 
 fn bugs(from: u64) -> bool {
     let mut good = true;
-    for &bug in Bug::ALL {
+    for bug in Bug::all() {
         if let Some(report) = find(bug, from, FOUND_WITHIN) {
             let broken = report.broken.unwrap_or_default();
             println!("{bug:24} found within {:4} seeds, by {}: {broken}", report.seed - from + 1, report.seed);

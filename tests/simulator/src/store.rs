@@ -38,13 +38,8 @@ impl World {
     fn put_control(&mut self, new: Control) {
         let old = self.store.control(&new.run).cloned();
         self.check_control(old.as_ref(), &new);
-        if old.is_none_or(|old| old.state != new.state) {
-            let partition = (new.run.clone(), CONTROL);
-            match new.state {
-                RunState::Open => self.publish_change(partition, ChangeEvent::RunOpened(new.clone())),
-                RunState::Cancelling => self.publish_change(partition, ChangeEvent::RunCancelling(new.clone())),
-                RunState::New | RunState::Final => {}
-            }
+        if let Some(event) = ChangeEvent::of_run(old.map(|old| old.state), &new) {
+            self.publish_change((new.run.clone(), CONTROL), event);
         }
         self.store.controls.entry(new.run.clone()).or_default().set(Some(new), self.clock);
     }
@@ -79,13 +74,7 @@ impl World {
         {
             return Committed::KeyTaken;
         }
-        let current = self.store.workflows.get(id).and_then(Cell::now);
-        let is_current = match (&commit.replaces, current) {
-            (None, None) => true,
-            (Some(run), Some(current)) => current.run == *run && current.ended.is_some(),
-            _ => false,
-        };
-        if !is_current {
+        if !commit.fits(self.store.workflows.get(id).and_then(Cell::now)) {
             return Committed::Superseded;
         }
         self.trace.name_workflow(id);

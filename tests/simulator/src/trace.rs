@@ -71,8 +71,8 @@ impl Trace {
 }
 
 /// Indexes as `#1 #2`.
-pub(crate) fn list_indexes<'a>(list_indexes: impl IntoIterator<Item = &'a u32>) -> String {
-    let text: Vec<String> = list_indexes.into_iter().map(|position| format!("#{position}")).collect();
+pub(crate) fn list_indexes<'a>(indexes: impl IntoIterator<Item = &'a u32>) -> String {
+    let text: Vec<String> = indexes.into_iter().map(|index| format!("#{index}")).collect();
     if text.is_empty() { "nothing".to_owned() } else { text.join(" ") }
 }
 

@@ -28,7 +28,7 @@ fn seed_determines_every_call() {
 
 #[test]
 fn every_planted_bug_is_found() {
-    for &bug in Bug::ALL {
+    for bug in Bug::all() {
         assert!(find(bug, 0, FOUND_WITHIN).is_some(), "{bug} was not found within {FOUND_WITHIN} seeds");
     }
 }

@@ -20,8 +20,9 @@ const PAUSE: Duration = Duration::from_secs(5);
 /// The number of rows, and of jobs in each.
 const ROWS: usize = 4;
 const WIDE: usize = 4;
-/// No workflow stands still for so long, unless something is lost for longer than the sweep's minute. How long a workflow takes in all depends
-/// on the machine: where a heartbeat takes more than the 3 s of a lease, attempts are lost one after the other.
+/// The longest time in which no job of a workflow changes. The sweep runs every minute and finds what a lost message left
+/// behind. The whole workflow has no time limit: on a machine where a heartbeat takes longer than the 3 s of a lease, many
+/// attempts are lost.
 const STANDSTILL: Duration = Duration::from_mins(3);
 
 /// The number of workflows.

@@ -55,21 +55,20 @@ impl Scanner {
         let Some(begin) = &mut self.begin else { return };
         self.size += part.len();
         begin.extend_from_slice(&part[..part.len().min(LONGEST_LINE - begin.len())]);
-        if self.line == 1 && begin.starts_with(BOM) {
-            begin.drain(..BOM.len());
-        }
         if self.line == 1 && BOM.starts_with(begin) {
             return;
         }
-        let common = begin.len().min(DIRECTIVE.len());
-        if begin[..common] != DIRECTIVE[..common] {
+        let text = without_bom(begin, self.line);
+        let common = text.len().min(DIRECTIVE.len());
+        if text[..common] != DIRECTIVE[..common] {
             self.begin = None;
         }
     }
 
     fn end_line(&mut self) {
-        let begin = self.begin.replace(Vec::new()).filter(|begin| begin.len() >= DIRECTIVE.len());
-        let read = begin.map_or(Ok(()), |begin| self.read(&begin));
+        let begin = self.begin.replace(Vec::new()).unwrap_or_default();
+        let text = without_bom(&begin, self.line);
+        let read = if text.len() < DIRECTIVE.len() { Ok(()) } else { self.read(text) };
         if let Err(error) = read {
             self.failure.get_or_insert(Failure::permanent(error));
         }
@@ -100,6 +99,11 @@ impl Scanner {
         }
         Ok(())
     }
+}
+
+/// The bytes of a line without the byte order mark that the first line may begin with.
+fn without_bom(bytes: &[u8], line: usize) -> &[u8] {
+    if line == 1 { bytes.strip_prefix(BOM).unwrap_or(bytes) } else { bytes }
 }
 
 /// Reads the output file. If the job removed it, there are no outputs.
@@ -156,6 +160,15 @@ mod tests {
             let outputs = scan(text.as_bytes(), step).expect("good");
             let pairs: Vec<_> = outputs.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
             assert_eq!(pairs, [("a", "3"), ("b", "2=2")]);
+        }
+    }
+
+    #[test]
+    fn one_byte_order_mark_is_skipped_however_the_bytes_arrive() {
+        for step in 1..20 {
+            assert_eq!(scan("\u{feff}::set-output a=1\n".as_bytes(), step).expect("good").len(), 1);
+            assert!(scan("\u{feff}\u{feff}::set-output a=1\n".as_bytes(), step).expect("good").is_empty());
+            assert!(scan("\n\u{feff}::set-output a=1\n".as_bytes(), step).expect("good").is_empty());
         }
     }
 

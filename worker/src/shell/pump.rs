@@ -19,10 +19,10 @@ use crate::executor::Failure;
 use crate::sink::LogSink;
 
 const BUFFER: usize = 32 * 1024;
-/// After the command has exited and its group is gone, reading ends when it has waited for this time in total, although a
-/// process of another group has the pipe open;
+/// A process of another group may keep the pipe open after the command has exited and its group is gone. Then reading ends
+/// when it has waited for this time in total, or after [`REST`].
 const WAIT: Duration = Duration::from_secs(1);
-/// or after this many bytes, which is more than the buffers of the pipes.
+/// Number of bytes that are read after the command has exited: more than the buffers of the pipes.
 const REST: usize = 4 * 1024 * 1024;
 /// Longest part of the last line on standard error that the error's text contains.
 const LAST_LINE: usize = 500;

@@ -107,7 +107,7 @@ async fn an_unusable_setting_is_named_and_nothing_is_sent() {
     let server = Fake::start(|_| None).await;
     let here = Path::new(".");
     for (arguments, said) in [
-        (["--lease-ttl", "0"], "lease ttl"),
+        (["--lease-ttl", "0"], "WORKER_LEASE_TTL"),
         (["--workdir", "/nowhere/at/all"], "not a directory"),
         (["--concurrency", "0"], "at least 1"),
         (["--poll", "soon"], "not a time"),
@@ -189,6 +189,7 @@ async fn every_signal_that_would_end_the_worker_ends_its_job_first() {
         end_by(Signal::SIGUSR1),
         end_by(Signal::SIGALRM),
         end_by(Signal::SIGXCPU),
+        end_by(Signal::SIGXFSZ),
     );
 }
 

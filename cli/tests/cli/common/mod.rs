@@ -194,6 +194,11 @@ impl Running {
         }
     }
 
+    /// Waits until `wfg serve` listens; its URL.
+    pub async fn url(&mut self) -> String {
+        self.until("wfg serves http://").await.trim_start_matches("wfg serves ").to_owned()
+    }
+
     /// As ctrl-C does.
     pub async fn interrupt(&self) {
         self.signal("INT").await;

@@ -57,6 +57,13 @@ impl World {
         Self::submitted(engine, clock, yaml, true).await
     }
 
+    /// A started workflow, with the jobs that need no other one ready.
+    pub async fn ready(yaml: &str) -> Self {
+        let world = Self::started(yaml).await;
+        world.tell(&world.events()).await;
+        world
+    }
+
     /// A workflow that has not been started.
     pub async fn new_workflow(yaml: &str) -> Self {
         let (engine, clock) = engine();
@@ -64,9 +71,7 @@ impl World {
     }
 
     async fn submitted(engine: Engine<Memory>, clock: Arc<StoppedClock>, yaml: &str, run: bool) -> Self {
-        let definition = from_yaml(yaml).unwrap_or_else(|problems| panic!("{problems:#?}\n{yaml}"));
-        let submission = Submission { definition, source: yaml_source(yaml), run, key: None };
-        let id = engine.submissions().submit(submission).await.expect("memory answers").workflow;
+        let id = engine.submissions().submit(submission(yaml, run)).await.expect("memory answers").workflow;
         Self { engine, clock, id }
     }
 
@@ -130,6 +135,12 @@ impl World {
     pub async fn status(&self) -> Status {
         self.now().await.status
     }
+}
+
+/// A submission without an idempotency key. If `run` is true, the workflow is started at once.
+pub fn submission(yaml: &str, run: bool) -> Submission {
+    let definition = from_yaml(yaml).unwrap_or_else(|problems| panic!("{problems:#?}\n{yaml}"));
+    Submission { definition, source: yaml_source(yaml), run, key: None }
 }
 
 /// A definition as a client sends it.

@@ -57,13 +57,30 @@ async fn log(world: &World, claimed: &Claimed, sequence: u64, data: &str) {
     world.client.logs_push(&claimed.lease.lease_id, &[piece]).await.expect("accepted");
 }
 
+/// Logs these texts, with sequence numbers from 0.
+async fn log_all(world: &World, claimed: &Claimed, texts: &[&str]) {
+    for (sequence, text) in (0..).zip(texts) {
+        log(world, claimed, sequence, text).await;
+    }
+}
+
+async fn claim_job(world: &World) -> Claimed {
+    world.client.claim(&claim("w", "", 20)).await.expect("answered").expect("the job")
+}
+
+/// Fails the attempt, so that the job is ready again.
+async fn fail(world: &World, claimed: &Claimed) {
+    let fail = Fail { error: "no".into(), retryable: true, exit_code: Some(1), cause: None };
+    world.client.fail(&claimed.lease.lease_id, &fail).await.expect("accepted");
+}
+
 #[tokio::test]
 async fn stream_sends_log_pieces_at_once_and_ends_with_the_job() {
     let world = World::new().await;
     let id = world.submit(ONE).await;
     let mut reader = Reader::open(&world, &id, None).await;
     reader.until("retry: 1000\n\n").await;
-    let claimed = world.client.claim(&claim("w", "", 20)).await.expect("answered").expect("the job");
+    let claimed = claim_job(&world).await;
     log(&world, &claimed, 0, "one\n").await;
     assert!(!reader.until("one").await.contains("event: end"));
     log(&world, &claimed, 1, "two\n").await;
@@ -78,10 +95,8 @@ async fn stream_sends_log_pieces_at_once_and_ends_with_the_job() {
 async fn stream_resumes_after_the_last_event_id() {
     let world = World::new().await;
     let id = world.submit(ONE).await;
-    let claimed = world.client.claim(&claim("w", "", 20)).await.expect("answered").expect("the job");
-    for (sequence, text) in ["one\n", "two\n", "three\n"].into_iter().enumerate() {
-        log(&world, &claimed, sequence as u64, text).await;
-    }
+    let claimed = claim_job(&world).await;
+    log_all(&world, &claimed, &["one\n", "two\n", "three\n"]).await;
     let reader = Reader::open(&world, &id, Some("1")).await;
     world.complete(&claimed).await;
     let all = reader.rest().await;
@@ -92,13 +107,12 @@ async fn stream_resumes_after_the_last_event_id() {
 async fn stream_continues_with_the_next_attempt() {
     let world = World::new().await;
     let id = world.submit(ONE).await;
-    let first = world.client.claim(&claim("w", "", 20)).await.expect("answered").expect("the job");
+    let first = claim_job(&world).await;
     let mut reader = Reader::open(&world, &id, None).await;
     log(&world, &first, 5, "first try\n").await;
     reader.until("first try").await;
-    let fail = Fail { error: "no".into(), retryable: true, exit_code: Some(1), cause: None };
-    world.client.fail(&first.lease.lease_id, &fail).await.expect("accepted");
-    let second = world.client.claim(&claim("w", "", 20)).await.expect("answered").expect("the job again");
+    fail(&world, &first).await;
+    let second = claim_job(&world).await;
     log(&world, &second, 0, "second try\n").await;
     reader.until("second try").await;
     world.complete(&second).await;
@@ -109,16 +123,11 @@ async fn stream_continues_with_the_next_attempt() {
 async fn stream_resumed_after_a_retry_misses_nothing_of_either_attempt() {
     let world = World::new().await;
     let id = world.submit(ONE).await;
-    let first = world.client.claim(&claim("w", "", 20)).await.expect("answered").expect("the job");
-    for (sequence, text) in ["first 0\n", "first 1\n", "first 2\n"].into_iter().enumerate() {
-        log(&world, &first, sequence as u64, text).await;
-    }
-    let fail = Fail { error: "no".into(), retryable: true, exit_code: Some(1), cause: None };
-    world.client.fail(&first.lease.lease_id, &fail).await.expect("accepted");
-    let second = world.client.claim(&claim("w", "", 20)).await.expect("answered").expect("the job again");
-    for (sequence, text) in ["second 0\n", "second 1\n"].into_iter().enumerate() {
-        log(&world, &second, sequence as u64, text).await;
-    }
+    let first = claim_job(&world).await;
+    log_all(&world, &first, &["first 0\n", "first 1\n", "first 2\n"]).await;
+    fail(&world, &first).await;
+    let second = claim_job(&world).await;
+    log_all(&world, &second, &["second 0\n", "second 1\n"]).await;
     world.complete(&second).await;
     let after_the_first = Reader::open(&world, &id, Some("1")).await.rest().await;
     for (text, there) in [("first 1", false), ("first 2", true), ("second 0", true), ("second 1", true)] {
@@ -134,7 +143,7 @@ async fn stream_resumed_after_a_new_run_misses_nothing_of_it() {
     let world = World::new().await;
     let id = world.submit(ONE).await;
     for text in ["first run\n", "second run\n"] {
-        let claimed = world.client.claim(&claim("w", "", 20)).await.expect("answered").expect("the job");
+        let claimed = claim_job(&world).await;
         log(&world, &claimed, 0, text).await;
         world.complete(&claimed).await;
         while !world.client.workflow(&id).await.expect("there").status.is_final() {
@@ -186,7 +195,7 @@ async fn stream_ends_when_its_token_is_revoked() {
     let reader = NewToken { permissions, ..NewToken::for_everything(name.clone()) };
     let token = world.client.create_token(&reader).await.expect("made").token;
     let id = world.submit(ONE).await;
-    let claimed = world.client.claim(&claim("w", "", 20)).await.expect("answered").expect("the job");
+    let claimed = claim_job(&world).await;
     let bearer = format!("Bearer {token}");
     let mut reader = Reader::open_with(&world, &id, Some(("Authorization", &bearer))).await;
     log(&world, &claimed, 0, "one\n").await;
