@@ -279,13 +279,17 @@ fn pools_text(pools: &[PoolInfo], paint: Paint) -> String {
     for pool in pools {
         table.row([
             asks_for(pool).into(),
-            pool.waiting.into(),
+            waiting(pool).into(),
             pool.oldest_ms.map(|oldest| about(Duration::from_millis(oldest))).unwrap_or_default().into(),
             pool.running.into(),
             pool.workers_online.into(),
         ]);
     }
     table.render(paint)
+}
+
+fn waiting(pool: &PoolInfo) -> String {
+    if pool.waiting_is_capped { format!("{} or more", pool.waiting) } else { pool.waiting.to_string() }
 }
 
 fn asks_for(pool: &PoolInfo) -> String {
@@ -447,6 +451,7 @@ mod tests {
     #[test]
     fn pools_are_listed_with_their_waiting_jobs_and_workers() {
         let pool = |labels, waiting, oldest_ms| PoolInfo {
+            waiting_is_capped: false,
             labels: data::labels(labels),
             secrets: BTreeSet::new(),
             waiting,
@@ -462,6 +467,8 @@ mod tests {
                 "gpu, linux  12       1 min 15 s  1        2"
             ])
         );
+        let many = PoolInfo { waiting_is_capped: true, ..pool("", 10_000, None) };
+        assert!(pools_text(&[many], Paint::PLAIN).contains("(none)  10000 or more  "));
         let secrets = ["KEY", "TOKEN"].map(|name| SecretName::new(name).expect("a name")).into();
         let text = pools_text(&[PoolInfo { secrets, ..pool("gpu", 0, None) }], Paint::PLAIN);
         assert!(text.contains("\ngpu with secrets KEY and TOKEN  0"), "{text}");

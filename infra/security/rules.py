@@ -8,8 +8,8 @@
 KEYED = {f"dynamodb:{name}" for name in (
     "GetItem", "BatchGetItem", "Query", "PutItem", "UpdateItem", "DeleteItem", "BatchWriteItem")}
 # The partitions of the jobs table and of its index: shared/aws/src/keys.rs.
-TABLE_KEYS = {"WF#*", "IDEM#*", "R#*", "POOL", "WORKER", "TOKEN", "AUDIT", "SCHEMA"}
-INDEX_KEYS = {"OPEN", "WORKFLOWS", "WORKER", "READY#*"}
+TABLE_KEYS = {"WF#*", "IDEM#*", "R#*", "POOL", "WORKER#*", "TOKEN", "AUDIT#*", "SCHEMA"}
+INDEX_KEYS = {"OPEN#*", "WORKFLOWS", "WORKER#*", "READY#*"}
 # Roles that may access tokens, secrets and the audit log.
 MAKES_TOKENS = {"SubmitRole"}
 WRITES_SCHEMA = {"SubmitRole"}
@@ -138,7 +138,7 @@ def _keys(role, actions, places, condition):
         yield f"{role} may {actions} tokens"
     if "SCHEMA" in keys and not set(actions) <= _on_schema(role):
         yield f"{role} may {actions} the schema"
-    if "AUDIT" in keys and not set(actions) <= _on_audit(role):
+    if "AUDIT#*" in keys and not set(actions) <= _on_audit(role):
         yield f"{role} may {actions} the record of who did what"
 
 

@@ -87,7 +87,7 @@ class Template(unittest.TestCase):
         self.breaks("ExpireRole may ['dynamodb:GetItem'] tokens", reads)
         writes = lambda t: allow(t, "ClaimRole", "dynamodb:PutItem", JOBS, Condition=on_keys("TOKEN"))
         self.breaks("ClaimRole may ['dynamodb:PutItem'] tokens", writes)
-        audit = lambda t: allow(t, "ScheduleRole", "dynamodb:PutItem", JOBS, Condition=on_keys("AUDIT"))
+        audit = lambda t: allow(t, "ScheduleRole", "dynamodb:PutItem", JOBS, Condition=on_keys("AUDIT#*"))
         self.breaks("ScheduleRole may ['dynamodb:PutItem'] the record", audit)
         secret = {"Fn::Sub": "arn:aws:ssm:${AWS::Region}:${AWS::AccountId}:parameter/${AWS::StackName}/secrets/*"}
         self.breaks("QueryRole may ['ssm:GetParameters']", lambda t: allow(t, "QueryRole", "ssm:GetParameters", secret))
@@ -95,10 +95,10 @@ class Template(unittest.TestCase):
     def test_a_record_that_can_be_changed_or_a_token_that_can_be_made_is_found(self):
         for role in ("SubmitRole", "ClaimRole", "CompleteRole", "QueryRole"):
             for call in ("UpdateItem", "DeleteItem", "BatchWriteItem", "GetItem"):
-                change = lambda t: allow(t, role, f"dynamodb:{call}", JOBS, Condition=on_keys("R#*", "AUDIT"))
+                change = lambda t: allow(t, role, f"dynamodb:{call}", JOBS, Condition=on_keys("R#*", "AUDIT#*"))
                 self.breaks(f"{role} may ['dynamodb:{call}'] the record", change)
             if role != "QueryRole":
-                reads = lambda t: allow(t, role, "dynamodb:Query", JOBS, Condition=on_keys("AUDIT"))
+                reads = lambda t: allow(t, role, "dynamodb:Query", JOBS, Condition=on_keys("AUDIT#*"))
                 self.breaks(f"{role} may ['dynamodb:Query'] the record", reads)
             for call in ("UpdateItem", "BatchWriteItem") + (("PutItem", "DeleteItem") if role != "SubmitRole" else ()):
                 change = lambda t: allow(t, role, f"dynamodb:{call}", JOBS, Condition=on_keys("R#*", "TOKEN"))

@@ -24,43 +24,43 @@ IF_THERE = {"ConditionExpression": "attribute_exists(pk)"}
 # Each may list the bucket: to others S3 says 403 of a missing object.
 ALLOWED = {
     "submit": [("list", ""), ("get", "SCHEMA"), ("get", RUN), ("get", KEY), ("get", "TOKEN"), ("batch_get", RUN), ("query", RUN), ("query", "TOKEN"),
-               ("index", "OPEN"), ("index", "WORKER"), ("batch_get", "WORKER"), ("update", WORKFLOW), ("batch_put", RUN), ("commit", WORKFLOW, RUN, KEY), ("update", "POOL"), ("update", RUN),
-               ("put", "SCHEMA"), ("put", "TOKEN"), ("delete", "TOKEN"), ("put", "AUDIT"), ("put_object", "defs"), ("get_object", "outputs"),
+               ("index", "WORKER#a"), ("batch_get", "WORKER#a"), ("batch_get", "POOL"), ("update", WORKFLOW), ("batch_put", RUN), ("commit", WORKFLOW, RUN, KEY), ("update", "POOL"), ("update", RUN),
+               ("put", "SCHEMA"), ("put", "TOKEN"), ("delete", "TOKEN"), ("put", "AUDIT#f"), ("put_object", "defs"), ("get_object", "outputs"),
                ("send", "batches")],
-    "claim": [("list", ""), ("get", "SCHEMA"), ("get", RUN), ("get", "WORKER"), ("get", "TOKEN"), ("query", "POOL"), ("index", "READY#x#0"), ("index", "WORKER"), ("batch_get", "WORKER"),
-              ("batch_get", RUN), ("update", RUN), ("update", "POOL"), ("put", "WORKER"), ("delete", "WORKER"),
-              ("put", "AUDIT"), ("get_object", "outputs"), ("put_object", "upstream"), ("create_queue", "pool"),
+    "claim": [("list", ""), ("get", "SCHEMA"), ("get", RUN), ("get", "WORKER#a"), ("get", "TOKEN"), ("query", "POOL"), ("index", "READY#x#0"), ("index", "WORKER#a"), ("batch_get", "WORKER#a"),
+              ("batch_get", RUN), ("batch_get", "POOL"), ("update", RUN), ("update", "POOL"), ("put", "WORKER#a"), ("delete", "WORKER#a"),
+              ("put", "AUDIT#f"), ("get_object", "outputs"), ("put_object", "upstream"), ("create_queue", "pool"),
               ("send", "batches"), ("secrets", "secrets")],
-    "complete": [("list", ""), ("get", "SCHEMA"), ("get", RUN), ("get", "TOKEN"), ("update", RUN), ("put", RUN), ("put", "WORKER"), ("put", "AUDIT"),
-                 ("query", "POOL"), ("index", "WORKER"), ("batch_get", "WORKER"), ("update", "POOL"), ("put_log",), ("query_logs",), ("put_object", "logs"), ("put_object", "outputs"),
+    "complete": [("list", ""), ("get", "SCHEMA"), ("get", RUN), ("get", "TOKEN"), ("update", RUN), ("put", RUN), ("put", "WORKER#a"), ("put", "AUDIT#f"),
+                 ("query", "POOL"), ("index", "WORKER#a"), ("batch_get", "WORKER#a"), ("batch_get", "POOL"), ("update", "POOL"), ("put_log",), ("query_logs",), ("put_object", "logs"), ("put_object", "outputs"),
                  ("put_object", "upstream"), ("get_object", "defs"), ("send", "batches"), ("send", "pool"),
                  ("secrets", "secrets")],
-    "query": [("list", ""), ("get", "SCHEMA"), ("get", WORKFLOW), ("get", RUN), ("query", RUN), ("query", "TOKEN"), ("query", "AUDIT"), ("index", "OPEN"), ("index", "WORKER"), ("batch_get", "WORKER"),
-              ("index", "WORKFLOWS"), ("batch_get", WORKFLOW), ("put", "AUDIT"), ("query_logs",), ("get_object", "logs")],
-    "schedule": [("list", ""), ("get", "SCHEMA"), ("get", RUN), ("update", "POOL"), ("update", RUN), ("update", WORKFLOW), ("query", RUN), ("query", "POOL"), ("get_object", "defs"),
+    "query": [("list", ""), ("get", "SCHEMA"), ("get", WORKFLOW), ("get", RUN), ("query", RUN), ("query", "TOKEN"), ("query", "AUDIT#f"), ("index", "WORKER#a"), ("batch_get", "WORKER#a"),
+              ("index", "WORKFLOWS"), ("batch_get", WORKFLOW), ("put", "AUDIT#f"), ("query_logs",), ("get_object", "logs")],
+    "schedule": [("list", ""), ("get", "SCHEMA"), ("get", RUN), ("batch_get", "POOL"), ("update", "POOL"), ("update", RUN), ("update", WORKFLOW), ("query", RUN), ("query", "POOL"), ("get_object", "defs"),
                  ("put_object", "aws/lambda"), ("send", "batches"), ("send", "pool")],
-    "expire": [("get", "SCHEMA"), ("get", RUN), ("update", "POOL"), ("update", RUN), ("update", WORKFLOW), ("query", RUN), ("index", "OPEN"), ("batch_put", RUN),
+    "expire": [("get", "SCHEMA"), ("get", RUN), ("batch_get", "POOL"), ("update", "POOL"), ("update", RUN), ("update", WORKFLOW), ("query", RUN), ("index", "OPEN#0"), ("batch_put", RUN),
                ("query_logs",), ("list", ""), ("list", "upstream/"), ("delete_object", "upstream"), ("delete_object", "logs"),
                ("send", "pool"), ("receive", "batches")],
 }
 
 FORBIDDEN = {
     "submit": [("scan",), ("update", "SCHEMA"), ("delete", "SCHEMA"), ("create_queue", "pool"), ("send", "pool"), ("put_log",), ("query_logs",), ("get_object", "logs"),
-               ("delete_object", "defs"), ("query", "AUDIT"), ("delete", "AUDIT"), ("update", "AUDIT"), ("update", "TOKEN"),
-               ("put", "WORKER"), ("index", "WORKFLOWS"), ("secrets", "secrets")],
-    "claim": [("scan",), ("put", "SCHEMA"), ("delete", "AUDIT"), ("update", "AUDIT"), ("get", WORKFLOW), ("delete", RUN), ("delete", WORKFLOW),
+               ("delete_object", "defs"), ("query", "AUDIT#f"), ("delete", "AUDIT#f"), ("update", "AUDIT#f"), ("update", "TOKEN"),
+               ("put", "WORKER#a"), ("index", "WORKFLOWS"), ("index", "OPEN#0"), ("secrets", "secrets")],
+    "claim": [("scan",), ("put", "SCHEMA"), ("delete", "AUDIT#f"), ("update", "AUDIT#f"), ("get", WORKFLOW), ("delete", RUN), ("delete", WORKFLOW),
               ("put", "TOKEN"), ("delete", "TOKEN"), ("query", "TOKEN"), ("query", RUN), ("index", "WORKFLOWS"),
               ("get_object", "logs"), ("put_object", "outputs"), ("create_queue", "other"), ("delete_queue", "pool"),
               ("send", "pool"), ("secrets", "elsewhere"), ("secrets", "both")],
-    "complete": [("scan",), ("put", "SCHEMA"), ("delete", "AUDIT"), ("update", "AUDIT"), ("get", WORKFLOW), ("put", "TOKEN"), ("query", "TOKEN"),
+    "complete": [("scan",), ("put", "SCHEMA"), ("delete", "AUDIT#f"), ("update", "AUDIT#f"), ("get", WORKFLOW), ("put", "TOKEN"), ("query", "TOKEN"),
                  ("delete", RUN), ("get_object", "logs"), ("delete_object", "outputs"), ("receive", "pool"),
                  ("secrets", "elsewhere")],
-    "query": [("scan",), ("put", "SCHEMA"), ("delete", "AUDIT"), ("update", "AUDIT"), ("update", "TOKEN"), ("put", RUN), ("update", RUN),
+    "query": [("scan",), ("put", "SCHEMA"), ("delete", "AUDIT#f"), ("update", "AUDIT#f"), ("update", "TOKEN"), ("put", RUN), ("update", RUN),
               ("delete", WORKFLOW), ("put", "TOKEN"), ("delete", "TOKEN"), ("batch_put", RUN), ("put_log",),
-              ("put_object", "logs"), ("send", "batches"), ("secrets", "secrets")],
-    "schedule": [("scan",), ("put", "SCHEMA"), ("put", "TOKEN"), ("get", "TOKEN"), ("put", "AUDIT"), ("put", RUN), ("delete", RUN),
-                 ("get_object", "outputs"), ("receive", "batches"), ("index", "OPEN"), ("secrets", "secrets")],
-    "expire": [("scan",), ("put", "SCHEMA"), ("get", "TOKEN"), ("query", "TOKEN"), ("query", "AUDIT"), ("put", "TOKEN"), ("batch_put", "TOKEN"),
+              ("index", "OPEN#0"), ("put_object", "logs"), ("send", "batches"), ("secrets", "secrets")],
+    "schedule": [("scan",), ("put", "SCHEMA"), ("put", "TOKEN"), ("get", "TOKEN"), ("put", "AUDIT#f"), ("put", RUN), ("delete", RUN),
+                 ("get_object", "outputs"), ("receive", "batches"), ("index", "OPEN#0"), ("secrets", "secrets")],
+    "expire": [("scan",), ("put", "SCHEMA"), ("get", "TOKEN"), ("query", "TOKEN"), ("query", "AUDIT#f"), ("put", "TOKEN"), ("batch_put", "TOKEN"), ("batch_put", "POOL"),
                ("delete", WORKFLOW), ("get_object", "outputs"), ("put_log",),
                ("secrets", "secrets")],
 }
@@ -158,8 +158,8 @@ class Caller:
         self.ssm.get_parameters(Names=names, WithDecryption=True)
 
     def clean(self):
-        # TOKEN too: a batch has no conditions, and a role that must not write one may be able to.
-        for pk in (RUN, WORKFLOW, KEY, "TOKEN"):
+        # TOKEN and POOL too: a batch has no conditions, and a role that must not write them may be able to.
+        for pk in (RUN, WORKFLOW, KEY, "TOKEN", "POOL"):
             self.dynamodb.delete_item(TableName=self.stack["JobsTable"], Key=item(pk))
         self.dynamodb.delete_item(TableName=self.stack["LogsTable"], Key=item(f"{MARK}#0#0"))
         for folder in ("defs", "outputs", "upstream", "logs", "aws/lambda"):

@@ -75,27 +75,63 @@ pub(crate) fn checked(response: Response<Bytes>) -> Answer {
 
 /// Answers with one page of a list whose entries have unique keys: those after the `cursor`, as many as the client wants and an
 /// answer may hold. The page is in the order of the keys.
-pub(crate) fn json_page<T: Serialize>(input: &Input<'_>, mut entries: Vec<T>, key: fn(&T) -> String) -> Answer {
-    let limit = input.limit()?.unwrap_or(usize::MAX);
-    if let Some(cursor) = input.query::<String>("cursor")? {
-        let after = URL_SAFE_NO_PAD.decode(cursor).ok().and_then(|text| String::from_utf8(text).ok());
-        let after = after.ok_or_else(ApiError::bad_cursor)?;
-        entries.retain(|entry| key(entry) > after);
-    }
-    entries.sort_by_cached_key(key);
-    let (mut size, mut escaped, mut count) = (2, 2, 0);
-    for entry in entries.iter().take(limit) {
-        let (more, more_escaped) = sizes(&serde_json::to_vec(entry).unwrap_or_default());
-        size += more + 1;
-        escaped += more_escaped + 1;
-        if count > 0 && (size > limits::ANSWER || escaped > limits::ANSWER_ESCAPED) {
-            break;
+pub(crate) fn json_page<T: Serialize>(input: &Input<'_>, entries: Vec<T>, key: fn(&T) -> String) -> Answer {
+    let page = PageOf::requested(input, entries, usize::MAX, key)?;
+    page.answer(input, key)
+}
+
+/// One page of a list, before it is cut to what an answer may hold.
+pub(crate) struct PageOf<T> {
+    pub entries: Vec<T>,
+    /// True if the list goes on after the page.
+    more: bool,
+}
+
+impl<T> PageOf<T> {
+    /// The entries after the `cursor`, in the order of their keys: as many as the client wants, and at most `most`.
+    pub fn requested(
+        input: &Input<'_>,
+        mut entries: Vec<T>,
+        most: usize,
+        key: fn(&T) -> String,
+    ) -> Result<Self, ApiError> {
+        let limit = input.limit()?.unwrap_or(usize::MAX).min(most);
+        if let Some(cursor) = input.query::<String>("cursor")? {
+            let after = URL_SAFE_NO_PAD.decode(cursor).ok().and_then(|text| String::from_utf8(text).ok());
+            let after = after.ok_or_else(ApiError::bad_cursor)?;
+            entries.retain(|entry| key(entry) > after);
         }
-        count += 1;
+        entries.sort_by_cached_key(key);
+        let more = entries.len() > limit;
+        entries.truncate(limit);
+        Ok(Self { entries, more })
     }
-    let response = json_answer(StatusCode::OK, &&entries[..count])?;
-    let Some(last) = entries.get(count).and_then(|_| entries[..count].last()) else { return Ok(response) };
-    let path = input.route.path;
-    let limit = input.limit()?.map_or_else(String::new, |limit| format!("limit={limit}&"));
-    Ok(link_next(response, &format!("{path}?{limit}cursor={}", URL_SAFE_NO_PAD.encode(key(last)))))
+
+    /// The same page with other entries under the same keys.
+    pub fn with<U>(&self, entries: Vec<U>) -> PageOf<U> {
+        PageOf { entries, more: self.more }
+    }
+}
+
+impl<T: Serialize> PageOf<T> {
+    /// Answers with the page, or its beginning, and a link to the next one.
+    pub fn answer(&self, input: &Input<'_>, key: fn(&T) -> String) -> Answer {
+        let (mut size, mut escaped, mut count) = (2, 2, 0);
+        for entry in &self.entries {
+            let (more, more_escaped) = sizes(&serde_json::to_vec(entry).unwrap_or_default());
+            size += more + 1;
+            escaped += more_escaped + 1;
+            if count > 0 && (size > limits::ANSWER || escaped > limits::ANSWER_ESCAPED) {
+                break;
+            }
+            count += 1;
+        }
+        let shown = &self.entries[..count];
+        let response = json_answer(StatusCode::OK, &shown)?;
+        let goes_on = self.more || count < self.entries.len();
+        let Some(last) = shown.last().filter(|_| goes_on) else { return Ok(response) };
+        let path = input.route.path;
+        let limit = input.limit()?.map_or_else(String::new, |limit| format!("limit={limit}&"));
+        Ok(link_next(response, &format!("{path}?{limit}cursor={}", URL_SAFE_NO_PAD.encode(key(last)))))
+    }
 }

@@ -47,11 +47,11 @@ impl AuditStore for Aws {
         let newest_first = Query {
             to: after.map(|after| keys::audit(after).1),
             descending: true,
-            limit: Some(limit + 1),
             how: Consistency::Strong,
-            ..Query::of(keys::AUDIT)
+            ..Query::of_any(false)
         };
-        let found = self.jobs.query(newest_first).await?.into_iter().map(audit_entry);
+        let found = self.jobs.query_spread(&keys::all_audit(), newest_first, limit + 1).await?;
+        let found = found.into_iter().map(audit_entry);
         let found = found.filter(|found| found.as_ref().map_or(true, |(cursor, _)| Some(cursor) != after));
         found.take(limit).collect()
     }

@@ -124,7 +124,7 @@ pub(crate) fn job_record(mut item: Item) -> Stored<JobRecord> {
 pub(crate) fn control(control: &Control) -> Stored<Item> {
     let mut item = to_item(keys::control(&control.run), expires_on(), control)?;
     if let Some(due) = control.timer.stored() {
-        item.extend(index(keys::OPEN, keys::by_age(due, control.run.as_str())));
+        item.extend(index(&keys::open(&control.run), keys::by_age(due, control.run.as_str())));
     }
     Ok(item)
 }

@@ -70,6 +70,13 @@ impl JobStore for Aws {
         indexes.iter().map(record).collect()
     }
 
+    async fn jobs(&self, keys: &[JobKey], how: Consistency) -> Stored<Vec<Option<JobRecord>>> {
+        let items = self.jobs.get_many(keys.iter().map(keys::job).collect(), how).await?;
+        let records = items.into_iter().map(item::job_record).collect::<Stored<Vec<_>>>()?;
+        let mut found: HashMap<JobKey, JobRecord> = records.into_iter().map(|job| (job.key.clone(), job)).collect();
+        Ok(keys.iter().map(|key| found.remove(key)).collect())
+    }
+
     async fn jobs_from(&self, run: &RunKey, from: JobIndex, how: Consistency) -> Stored<Vec<JobRecord>> {
         let partition = keys::job_partition(run, from);
         let query =
@@ -122,17 +129,20 @@ impl JobStore for Aws {
         pages.into_iter().flatten().map(|item| ready_head(&item)).collect()
     }
 
-    async fn ready_count(&self, pool: &PoolId) -> Stored<(u64, Option<Millis>)> {
-        let mut count = 0;
-        let mut oldest = None;
-        for shard in 0..self.config.ready_shards {
-            let partition = keys::ready(pool, shard);
-            let first = self.jobs.query(Query { limit: Some(1), ..Query::of_index(&partition) }).await?;
-            let Some(first) = first.first().map(ready_head).transpose()? else { continue };
-            oldest = Some(oldest.map_or(first.at, |at: Millis| at.min(first.at)));
-            count += self.jobs.count(Query::of_index(&partition)).await?;
-        }
-        Ok((count, oldest))
+    async fn ready_count(&self, pool: &PoolId, most: usize) -> Stored<(u64, Option<Millis>)> {
+        let partitions: Vec<String> =
+            (0..self.config.ready_shards).map(|shard| keys::ready(pool, shard)).collect();
+        let counts = try_join_all(partitions.iter().map(|partition| self.count_part(partition, most))).await?;
+        let count: u64 = counts.iter().map(|(count, _)| count).sum();
+        Ok((count.min(most as u64), counts.iter().filter_map(|(_, oldest)| *oldest).min()))
+    }
+}
+
+impl Aws {
+    async fn count_part(&self, partition: &str, most: usize) -> Stored<(u64, Option<Millis>)> {
+        let first = self.jobs.query(Query { limit: Some(1), ..Query::of_index(partition) }).await?;
+        let Some(first) = first.first().map(ready_head).transpose()? else { return Ok((0, None)) };
+        Ok((self.jobs.count(Query::of_index(partition), most).await?, Some(first.at)))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Partition keys, sort keys and index keys of every record.
 
-use engine::ids::{JobIndex, JobKey, PoolId, RunKey};
+use engine::ids::{self, JobIndex, JobKey, PoolId, RunKey};
 use engine::ports::AuditCursor;
 use protocol::{Millis, TokenName, WorkerId, WorkflowId};
 
@@ -11,16 +11,41 @@ pub(crate) type Key = (String, String);
 pub(crate) const PARTITION: JobIndex = 256;
 /// The partition of all pools.
 pub(crate) const POOLS: &str = "POOL";
-/// The partition of all workers.
-pub(crate) const WORKERS: &str = "WORKER";
 /// The partition of all tokens.
 pub(crate) const TOKENS: &str = "TOKEN";
-/// The partition of the audit log.
-pub(crate) const AUDIT: &str = "AUDIT";
-/// The index partition of runs that are open or cancelling.
-pub(crate) const OPEN: &str = "OPEN";
+/// Over how many partitions a list is spread to which every run, worker or request writes: one for each hexadecimal digit.
+pub(crate) const SPREAD: usize = 16;
 /// The index partition of all workflows, by age.
 pub(crate) const WORKFLOWS: &str = "WORKFLOWS";
+
+/// The partition of a spread list that has the entries with this digit.
+fn part(list: &str, digits: &str) -> String {
+    format!("{list}#{}", digits.get(..1).unwrap_or("0"))
+}
+
+fn parts(list: &str) -> Vec<String> {
+    (0..SPREAD).map(|digit| format!("{list}#{digit:x}")).collect()
+}
+
+/// The index partition of a run that is open or cancelling. The digits of run keys are random.
+pub(crate) fn open(run: &RunKey) -> String {
+    part("OPEN", run.as_str())
+}
+
+/// The index partitions of all runs that are open or cancelling.
+pub(crate) fn all_open() -> Vec<String> {
+    parts("OPEN")
+}
+
+/// The partitions of all workers, in the table and in the index.
+pub(crate) fn all_workers() -> Vec<String> {
+    parts("WORKER")
+}
+
+/// The partitions of the audit log.
+pub(crate) fn all_audit() -> Vec<String> {
+    parts("AUDIT")
+}
 
 /// The item that says which schema the tables have.
 pub(crate) fn schema() -> Key {
@@ -41,7 +66,7 @@ pub(crate) fn pool(id: &PoolId) -> Key {
 }
 
 pub(crate) fn worker(id: &WorkerId) -> Key {
-    (WORKERS.to_owned(), id.as_str().to_owned())
+    (part("WORKER", &ids::hash_of(id.as_str())), id.as_str().to_owned())
 }
 
 pub(crate) fn token(name: &TokenName) -> Key {
@@ -49,7 +74,8 @@ pub(crate) fn token(name: &TokenName) -> Key {
 }
 
 pub(crate) fn audit(entry: &AuditCursor) -> Key {
-    (AUDIT.to_owned(), format!("{:013}#{}", entry.at.0, hex::encode(entry.id)))
+    let id = hex::encode(entry.id);
+    (part("AUDIT", &id), format!("{:013}#{id}", entry.at.0))
 }
 
 /// Parses an audit entry's sort key.
@@ -160,6 +186,16 @@ mod tests {
         assert_eq!(parse_run(&control(&key.run).0), Some(key.run.clone()));
         assert_eq!(parse_run(&pk), None, "a job's partition is not a run's");
         assert_eq!(parse_ready_at(&ready_sort(Millis(77), &key)), Some(Millis(77)));
+    }
+
+    #[test]
+    fn keys_of_spread_lists_are_among_those_that_are_read() {
+        for n in 0..=255 {
+            assert!(all_open().contains(&open(&RunKey::new([n; 16]))));
+            assert!(all_workers().contains(&worker(&WorkerId::new(format!("w-{n}")).expect("an id")).0));
+            assert!(all_audit().contains(&audit(&AuditCursor { at: Millis(1), id: [n; 16] }).0));
+        }
+        assert_eq!(all_open().len(), SPREAD);
     }
 
     #[test]

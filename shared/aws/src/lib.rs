@@ -13,6 +13,8 @@ mod update;
 mod objects;
 mod table;
 
+mod spread;
+
 mod aws;
 mod schema;
 

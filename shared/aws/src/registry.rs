@@ -1,10 +1,11 @@
 //! Pool and worker records on DynamoDB, and the pools' queues.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use aws_sdk_sqs::operation::create_queue::CreateQueueError;
 use aws_sdk_sqs::types::QueueAttributeName;
-use engine::ports::{Consistency, Pool, PoolQueue, Stored, WORKER_KEPT, WORKER_LISTED, WorkerRecord, WorkerRegistry};
+use engine::ports::{Consistency, Pool, PoolQueue, Stored, WorkerRecord, WorkerRegistry};
 use futures::future::try_join_all;
 use protocol::{Millis, WorkerId, limits};
 
@@ -29,6 +30,16 @@ const TLS_ONLY: &str = concat!(
 );
 
 impl Aws {
+    /// The pools that must be written. A read of an item costs less than a write, and all submissions use the same few pools.
+    async fn not_added_lately(&self, mut pools: Vec<Pool>, now: Millis) -> Stored<Vec<Pool>> {
+        let keys = pools.iter().map(|pool| keys::pool(&pool.id)).collect();
+        let known = self.jobs.get_many(keys, Consistency::Eventual).await?;
+        let lately = known.iter().filter(|item| unexpired(item, now + limits::POOL_TIME * 3 / 4));
+        let lately: HashSet<&str> = lately.map(|item| item::text(item, "sk")).collect::<Stored<_>>()?;
+        pools.retain(|pool| !lately.contains(pool.id.as_str()));
+        Ok(pools)
+    }
+
     /// Adds a pool, or renews its expiry. Its queue stays as it is.
     async fn add_pool(&self, pool: Pool, now: Millis) -> Stored<()> {
         let expression = Expression::conditions()
@@ -73,6 +84,7 @@ impl Aws {
 
 impl WorkerRegistry for Aws {
     async fn add_pools(&self, pools: Vec<Pool>, now: Millis) -> Stored<()> {
+        let pools = self.not_added_lately(pools, now).await?;
         for page in pools.chunks(16) {
             try_join_all(page.iter().cloned().map(|pool| self.add_pool(pool, now))).await?;
         }
@@ -102,20 +114,23 @@ impl WorkerRegistry for Aws {
     }
 
     async fn put_worker(&self, worker: WorkerRecord) -> Stored<bool> {
-        let expires_on = (worker.last_seen + WORKER_KEPT).secs();
-        let mut item = to_item(keys::worker(&worker.id), expires_on, &worker)?;
-        item.extend(index(keys::WORKERS, keys::by_age(worker.last_seen, worker.id.as_str())));
+        let expires_on = (worker.last_seen + limits::WORKER_KEPT).secs();
+        let (pk, sk) = keys::worker(&worker.id);
+        let listed = index(&pk, keys::by_age(worker.last_seen, worker.id.as_str()));
+        let mut item = to_item((pk, sk), expires_on, &worker)?;
+        item.extend(listed);
         self.jobs.put_unless_other(item, "owner", worker.last_seen).await
     }
 
-    async fn worker(&self, id: &WorkerId, _now: Millis) -> Stored<Option<WorkerRecord>> {
-        self.jobs.get(keys::worker(id), Consistency::Strong).await?.map(from_item).transpose()
+    async fn worker(&self, id: &WorkerId, _now: Millis, how: Consistency) -> Stored<Option<WorkerRecord>> {
+        self.jobs.get(keys::worker(id), how).await?.map(from_item).transpose()
     }
 
-    async fn workers(&self, now: Millis) -> Stored<Vec<WorkerRecord>> {
-        // Records are kept for much longer than they are listed. The index has them by the time of their last write.
-        let from = Some(keys::by_age(now - WORKER_LISTED + Duration::from_millis(1), ""));
-        let entries = self.jobs.query_all(Query { from, ..Query::of_index(keys::WORKERS) }).await?;
+    async fn workers(&self, now: Millis, most: usize) -> Stored<Vec<WorkerRecord>> {
+        // Records are kept for much longer than they are listed. The index has them by when they were last seen.
+        let from = Some(keys::by_age(now - limits::WORKER_LISTED + Duration::from_millis(1), ""));
+        let seen = Query { from, descending: true, ..Query::of_any(true) };
+        let entries = self.jobs.query_spread(&keys::all_workers(), seen, most).await?;
         let keys = entries.iter().map(item::key).collect::<Stored<_>>()?;
         let workers = self.jobs.get_many(keys, Consistency::Eventual).await?;
         workers.into_iter().map(from_item).collect()

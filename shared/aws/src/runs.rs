@@ -179,13 +179,9 @@ impl RunStore for Aws {
         })
     }
 
-    async fn open_runs(&self) -> Stored<Vec<RunKey>> {
-        Ok(runs(&self.jobs.query_all(Query::of_index(keys::OPEN)).await?))
-    }
-
     async fn timers_due(&self, by: Millis) -> Stored<Vec<RunKey>> {
-        let query = Query { to: Some(keys::ready_until(by)), limit: Some(TIMERS), ..Query::of_index(keys::OPEN) };
-        Ok(runs(&self.jobs.query(query).await?))
+        let due = Query { to: Some(keys::ready_until(by)), ..Query::of_any(true) };
+        Ok(runs(&self.jobs.query_spread(&keys::all_open(), due, TIMERS).await?))
     }
 
     async fn renew(&self, workflow: &WorkflowRecord, jobs: u32) -> Stored<()> {

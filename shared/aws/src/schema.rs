@@ -13,7 +13,7 @@ use crate::keys;
 use crate::table::Table;
 
 /// The schema that this program reads and writes.
-const SCHEMA: u32 = 1;
+const SCHEMA: u32 = 2;
 /// This program's version.
 const PROGRAM: &str = env!("CARGO_PKG_VERSION");
 

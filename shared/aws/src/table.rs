@@ -18,6 +18,7 @@ use aws_sdk_dynamodb::types::{
 };
 use engine::ids;
 use engine::ports::{Consistency, StoreError, Stored};
+use futures::future::try_join_all;
 use protocol::Millis;
 
 use crate::error::unavailable;
@@ -29,6 +30,8 @@ use crate::update::Expression;
 const WRITE_BATCH: usize = 25;
 /// The maximum number of items that one call reads.
 const READ_BATCH: usize = 100;
+/// Batches of items that are read concurrently.
+const READS_AT_ONCE: usize = 8;
 /// How often the unprocessed part of a batch is sent again.
 const BATCH_TRIES: u32 = 8;
 
@@ -41,6 +44,7 @@ pub(crate) enum Answer {
 }
 
 /// A query of one partition of the table or its index.
+#[derive(Clone)]
 pub(crate) struct Query<'a> {
     pub index: bool,
     pub partition: &'a str,
@@ -64,6 +68,11 @@ impl<'a> Query<'a> {
             limit: None,
             how: Consistency::Eventual,
         }
+    }
+
+    /// Any partitions, which the caller of [`Table::query_spread`] names.
+    pub(crate) fn of_any(index: bool) -> Self {
+        Self { index, ..Self::of("") }
     }
 
     /// All entries of an index partition.
@@ -119,21 +128,28 @@ impl Table {
     /// The items under these keys, in any order. Missing items are left out.
     pub(crate) async fn get_many(&self, keys: Vec<Key>, how: Consistency) -> Stored<Vec<Item>> {
         let mut items = Vec::with_capacity(keys.len());
-        for page in keys.chunks(READ_BATCH) {
-            let mut left: Vec<Item> = page.iter().cloned().map(key_item).collect();
-            let mut tries = 0;
-            while !left.is_empty() {
-                let wanted = KeysAndAttributes::builder().set_keys(Some(left)).consistent_read(is_strong(how)).build();
-                let wanted = wanted.map_err(|error| unavailable(&error))?;
-                let call = self.client.batch_get_item().request_items(&self.name, wanted);
-                let answer = call.send().await.map_err(|error| unavailable(&error))?;
-                let found = answer.responses.and_then(|mut tables| tables.remove(&self.name)).unwrap_or_default();
-                items.extend(found.into_iter().filter(is_unexpired));
-                let rest = answer.unprocessed_keys.and_then(|mut tables| tables.remove(&self.name));
-                left = rest.map(|rest| rest.keys).unwrap_or_default();
-                if !left.is_empty() {
-                    self.wait_or_give_up(&mut tries).await?;
-                }
+        for some in keys.chunks(READ_BATCH * READS_AT_ONCE) {
+            let pages = try_join_all(some.chunks(READ_BATCH).map(|page| self.get_page(page, how))).await?;
+            items.extend(pages.into_iter().flatten());
+        }
+        Ok(items)
+    }
+
+    async fn get_page(&self, keys: &[Key], how: Consistency) -> Stored<Vec<Item>> {
+        let mut items = Vec::with_capacity(keys.len());
+        let mut left: Vec<Item> = keys.iter().cloned().map(key_item).collect();
+        let mut tries = 0;
+        while !left.is_empty() {
+            let wanted = KeysAndAttributes::builder().set_keys(Some(left)).consistent_read(is_strong(how)).build();
+            let wanted = wanted.map_err(|error| unavailable(&error))?;
+            let call = self.client.batch_get_item().request_items(&self.name, wanted);
+            let answer = call.send().await.map_err(|error| unavailable(&error))?;
+            let found = answer.responses.and_then(|mut tables| tables.remove(&self.name)).unwrap_or_default();
+            items.extend(found.into_iter().filter(is_unexpired));
+            let rest = answer.unprocessed_keys.and_then(|mut tables| tables.remove(&self.name));
+            left = rest.map(|rest| rest.keys).unwrap_or_default();
+            if !left.is_empty() {
+                self.wait_or_give_up(&mut tries).await?;
             }
         }
         Ok(items)
@@ -141,8 +157,16 @@ impl Table {
 
     /// The first page of a query.
     pub(crate) async fn query(&self, query: Query<'_>) -> Stored<Vec<Item>> {
-        let answer = self.query_call(query).send().await.map_err(|error| unavailable(&error))?;
-        Ok(answer.items.unwrap_or_default().into_iter().filter(is_unexpired).collect())
+        Ok(self.query_page(query, None).await?.0)
+    }
+
+    /// A page of a query, and the key after which the next one begins.
+    pub(crate) async fn query_page(&self, query: Query<'_>, after: Option<Item>) -> Stored<(Vec<Item>, Option<Item>)> {
+        let call = self.query_call(query).set_exclusive_start_key(after);
+        let answer = call.send().await.map_err(|error| unavailable(&error))?;
+        let items = answer.items.unwrap_or_default().into_iter().filter(is_unexpired).collect();
+        // Some emulators answer with an empty key at the end.
+        Ok((items, answer.last_evaluated_key.filter(|key| !key.is_empty())))
     }
 
     /// All pages of a query.
@@ -156,14 +180,17 @@ impl Table {
         Ok(items)
     }
 
-    /// The number of items that a query matches.
-    pub(crate) async fn count(&self, query: Query<'_>) -> Stored<u64> {
+    /// The number of items that a query matches, counted up to about `most`.
+    pub(crate) async fn count(&self, query: Query<'_>, most: usize) -> Stored<u64> {
+        let query = Query { limit: Some(most), ..query };
         let mut pages = self.query_call(query).select(Select::Count).into_paginator().send();
         let mut count = 0;
-        while let Some(page) = pages.next().await {
-            count += page.map_err(|error| unavailable(&error))?.count.unsigned_abs();
+        while count < most as u64
+            && let Some(page) = pages.next().await
+        {
+            count += u64::from(page.map_err(|error| unavailable(&error))?.count.unsigned_abs());
         }
-        Ok(count.into())
+        Ok(count)
     }
 
     fn query_call(&self, query: Query<'_>) -> QueryFluentBuilder {

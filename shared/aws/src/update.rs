@@ -247,12 +247,12 @@ pub(crate) fn control(run: &RunKey, update: RunUpdate) -> Expression {
             .set("state", string("open"))
             .set("opened_at", number(at.0))
             .set("opener", number(opener))
-            .set("index_pk", string(keys::OPEN)),
+            .set("index_pk", string(keys::open(run))),
         RunUpdate::Cancel { at } => e
             .when_one_of("state", &["new", "open"])
             .set("state", string("cancelling"))
             .set_if_absent("opened_at", number(at.0))
-            .set_if_absent("index_pk", string(keys::OPEN))
+            .set_if_absent("index_pk", string(keys::open(run)))
             .set_if_absent("timer", number(0))
             .set_if_absent("index_sk", listed(Millis(0))),
         RunUpdate::Advance(progress) => e

@@ -75,6 +75,16 @@ impl<K: Eq + Hash, V: Clone> Cache<K, V> {
         }
     }
 
+    /// All values that have not expired.
+    pub fn entries_at(&self, now: Millis) -> Vec<(K, V)>
+    where
+        K: Clone,
+    {
+        let entries = self.entries();
+        let fresh = entries.iter().filter(|(_, entry)| now.since(entry.read_at) < self.ttl);
+        fresh.map(|(key, entry)| (key.clone(), entry.value.clone())).collect()
+    }
+
     /// Removes a value that is no longer true.
     pub fn remove<Q: Eq + Hash + ?Sized>(&self, key: &Q)
     where

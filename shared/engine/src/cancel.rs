@@ -19,7 +19,9 @@ impl<P: RunStore + JobStore + Dispatcher> Runs<'_, P> {
         let workflow = self.engine.records().workflow_record(id).await?;
         self.engine.authorization().may_touch(&workflow).await?;
         if workflow.ended.is_none() {
-            self.engine.ports.update_control(&workflow.run, RunUpdate::Cancel { at: self.engine.now() }).await?;
+            let now = self.engine.now();
+            self.engine.ports.update_control(&workflow.run, RunUpdate::Cancel { at: now }).await?;
+            self.engine.caches.cancelled.insert(workflow.run, (), now);
         }
         Ok(())
     }

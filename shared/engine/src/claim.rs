@@ -206,7 +206,15 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Claim
             Ok(None) => return Ok(None),
             Err(error) => Err(error),
         };
-        let Err(error) = payload else { return payload };
+        let error = match payload {
+            Err(error) => error,
+            Ok(given) => {
+                if given.is_some() {
+                    self.engine.workers().took(&claimer.id, job).await;
+                }
+                return Ok(given);
+            }
+        };
         if matches!(self.engine.records().is_deleted(&job.key.run, &error).await, Ok(true)) {
             return Ok(None);
         }
@@ -386,7 +394,7 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Claim
         let Some(url) = self.engine.ports.publish(&job.key, Bytes::from(document)).await? else {
             return Ok(Published::AnswersMayBeLarge);
         };
-        let worker = self.engine.ports.worker(&claimer.id, self.engine.now()).await?;
+        let worker = self.engine.ports.worker(&claimer.id, self.engine.now(), Consistency::Strong).await?;
         let can = worker.is_some_and(|worker| worker.features.iter().any(|feature| feature == FEATURE_OUTPUTS_URL));
         Ok(if can { Published::Url(url) } else { Published::WorkerCannot })
     }

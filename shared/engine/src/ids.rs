@@ -144,6 +144,12 @@ impl ReportHash {
     }
 }
 
+/// The hash of a text, in hexadecimal digits. It never changes, so a store may use it in keys.
+#[must_use]
+pub fn hash_of(text: &str) -> String {
+    half(&Sha256::digest(text))
+}
+
 /// Returns the first 128 bits in hexadecimal digits.
 fn half(hash: &[u8]) -> String {
     hex::encode(&hash[..16])

@@ -31,6 +31,7 @@ pub mod access;
 pub mod plan;
 
 pub mod eligibility;
+mod held;
 
 #[cfg(feature = "planted")]
 pub mod planted;
@@ -52,6 +53,7 @@ pub mod cancel;
 pub mod change;
 pub mod claim;
 pub mod expire;
+pub mod fleet;
 pub mod local;
 pub mod submit;
 pub mod workers;
@@ -124,7 +126,9 @@ struct Caches {
     workers: workers::WorkersCache,
     owned: workers::OwnedCache,
     returners: workers::ReturnersCache,
-    running: workers::RunningCache,
+    named: workers::NamedCache,
+    fleet: fleet::FleetCache,
+    cancelled: fleet::CancelledCache,
     names: records::NamesCache,
     tokens: access::TokensCache,
     refusals: audit::RefusalsCache,
@@ -141,7 +145,9 @@ impl Caches {
             workers: workers::workers_cache(),
             owned: workers::owned_cache(),
             returners: workers::returners_cache(),
-            running: workers::running_cache(tuning),
+            named: workers::named_cache(),
+            fleet: fleet::fleet_cache(tuning),
+            cancelled: fleet::cancelled_cache(),
             names: records::names_cache(),
             tokens: access::tokens_cache(),
             refusals: audit::refusals_cache(),

@@ -11,6 +11,8 @@ use crate::run::{MAX_TIMER_DELAY, RunUpdate};
 
 /// Expired workflows that one call lists.
 const EXPIRED: usize = 100;
+/// Open runs that one call lists.
+const RUNS: usize = 1000;
 
 impl<P: LocalWork + RunStore + JobStore + WorkerRegistry + Dispatcher> Scheduling<'_, P> {
     /// Processes all listed work until the list is empty. Only one caller may run this at a time.
@@ -44,10 +46,15 @@ impl<P: LocalWork + RunStore + JobStore + WorkerRegistry + Dispatcher> Schedulin
     /// Fires the timers of all open and cancelling runs. A process that stopped between claiming a job and arming the
     /// run's timer left a lease that no timer covers.
     pub async fn fire_all_timers(self) -> Result<()> {
-        for run in self.engine.ports.open_runs().await? {
-            self.fire_timer(run).await?;
+        let mut after = None;
+        loop {
+            let runs = self.engine.ports.active_runs(after.as_ref(), RUNS).await?;
+            let Some(last) = runs.last() else { return Ok(()) };
+            after = Some(last.clone());
+            for run in runs {
+                self.fire_timer(run).await?;
+            }
         }
-        Ok(())
     }
 
     /// Deletes workflows that have been kept for [`limits::RETENTION`], for a store that doesn't remove expired records

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use protocol::requests::{LogPiece, Transport};
-use protocol::{LabelSet, Millis, Outputs, SecretName, TokenName, WorkerId, WorkflowId};
+use protocol::{JobId, LabelSet, Millis, Outputs, SecretName, TokenName, WorkerId, WorkflowId, limits};
 use serde::{Deserialize, Serialize};
 
 pub use access::{AUDIT_KEPT, AuditCursor, AuditStore, SecretStore, TokenStore};
@@ -167,12 +167,10 @@ pub trait RunStore: Send + Sync {
     fn control(&self, run: &RunKey, how: Consistency) -> impl Future<Output = Stored<Option<Control>>> + Send;
     /// Updates a run's control record.
     fn update_control(&self, run: &RunKey, update: RunUpdate) -> impl Future<Output = Stored<Updated<Control>>> + Send;
-    /// Returns all open or cancelling runs. Eventually consistent.
-    fn open_runs(&self) -> impl Future<Output = Stored<Vec<RunKey>>> + Send;
     /// Returns open or cancelling runs whose timer is firing or was due by `by`, earliest first, up to a few hundred.
     /// Eventually consistent.
     fn timers_due(&self, by: Millis) -> impl Future<Output = Stored<Vec<RunKey>>> + Send;
-    /// Keeps all records of a run for [`protocol::limits::RETENTION`] from now on. The run has not been started; the
+    /// Keeps all records of a run for [`limits::RETENTION`] from now on. The run has not been started; the
     /// caller starts it afterwards. Without this call, a store may remove them that long after they were written.
     fn renew(&self, workflow: &WorkflowRecord, jobs: u32) -> impl Future<Output = Stored<()>> + Send;
     /// Deletes a workflow and its control record, if the workflow is still as read and its run is new or final.
@@ -207,6 +205,8 @@ pub trait JobStore: Send + Sync {
         indexes: &[JobIndex],
         how: Consistency,
     ) -> impl Future<Output = Stored<Vec<Option<JobRecord>>>> + Send;
+    /// Returns jobs of any runs, in the order of `keys`.
+    fn jobs(&self, keys: &[JobKey], how: Consistency) -> impl Future<Output = Stored<Vec<Option<JobRecord>>>> + Send;
     /// Returns jobs in index order, starting at `from`, as many as one read returns. An empty result means that no
     /// jobs are left.
     fn jobs_from(
@@ -226,8 +226,8 @@ pub trait JobStore: Send + Sync {
     /// Returns the oldest jobs of a pool's ready list that may start by `now`. The number of results doesn't grow with
     /// the list. Eventually consistent.
     fn ready_heads(&self, pool: &PoolId, now: Millis) -> impl Future<Output = Stored<Vec<ReadyHead>>> + Send;
-    /// Returns the number of jobs in a pool's ready list, and since when the oldest is ready.
-    fn ready_count(&self, pool: &PoolId) -> impl Future<Output = Stored<(u64, Option<Millis>)>> + Send;
+    /// Returns the number of jobs in a pool's ready list, counted up to `most`, and since when the oldest is ready.
+    fn ready_count(&self, pool: &PoolId, most: usize) -> impl Future<Output = Stored<(u64, Option<Millis>)>> + Send;
 }
 
 /// An entry of a pool's ready list.
@@ -350,28 +350,41 @@ pub struct WorkerRecord {
     /// Why the worker takes no jobs for now, if it is paused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused: Option<String>,
+    /// Jobs that the worker was seen to hold. Some may have ended since, and others may be missing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub holds: Vec<HeldJob>,
 }
 
 impl WorkerRecord {
     /// Returns true if this record may replace `other`: the other one has no token, or the same one, or counts as removed.
     #[must_use]
     pub fn may_replace(&self, other: &Self) -> bool {
-        other.owner.is_none() || other.owner == self.owner || other.last_seen + WORKER_KEPT <= self.last_seen
+        other.owner.is_none() || other.owner == self.owner || other.last_seen + limits::WORKER_KEPT <= self.last_seen
     }
+}
+
+/// A job as the record of the worker that holds it names it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldJob {
+    /// The job.
+    pub job: JobKey,
+    /// The id that the author chose.
+    pub id: JobId,
+    /// The job's pool.
+    pub pool: PoolId,
+    /// When the job was taken, or this entry was last renewed.
+    pub at: Millis,
+    /// The entry is dropped after this time. Later than the lease's expiry as of `at`.
+    pub until: Millis,
 }
 
 /// The minimum time between two writes of a worker's `last_seen`.
 pub const HEARD_EVERY: Duration = Duration::from_secs(30);
 
-/// A worker that isn't seen for this long isn't listed.
-pub const WORKER_LISTED: Duration = Duration::from_hours(24);
-
-/// A worker that isn't seen for this long is removed. Until then its id belongs to its token.
-pub const WORKER_KEPT: Duration = Duration::from_hours(90 * 24);
-
 /// Pools and workers.
 pub trait WorkerRegistry: Send + Sync {
-    /// Adds pools, or renews those that exist. Each is listed until [`protocol::limits::POOL_TIME`] after `now`, or longer.
+    /// Adds pools, or renews those that exist. Each is listed for at least three quarters of [`limits::POOL_TIME`] after
+    /// `now`: a pool that was added in the quarter before need not be written again.
     fn add_pools(&self, pools: Vec<Pool>, now: Millis) -> impl Future<Output = Stored<()>> + Send;
     /// Returns the pools that are listed at `now`. Eventually consistent.
     fn pools(&self, now: Millis) -> impl Future<Output = Stored<Vec<Pool>>> + Send;
@@ -383,10 +396,15 @@ pub trait WorkerRegistry: Send + Sync {
     fn want_queue(&self, pool: &Pool, now: Millis) -> impl Future<Output = Stored<Option<PoolQueue>>> + Send;
     /// Stores a worker and replaces its earlier record if [`WorkerRecord::may_replace`] allows it. Returns true if it did.
     fn put_worker(&self, worker: WorkerRecord) -> impl Future<Output = Stored<bool>> + Send;
-    /// Returns a worker, if it was seen within [`WORKER_KEPT`]. Strongly consistent.
-    fn worker(&self, id: &WorkerId, now: Millis) -> impl Future<Output = Stored<Option<WorkerRecord>>> + Send;
-    /// Returns all workers seen within [`WORKER_LISTED`]. Eventually consistent.
-    fn workers(&self, now: Millis) -> impl Future<Output = Stored<Vec<WorkerRecord>>> + Send;
+    /// Returns a worker, if it was seen within [`limits::WORKER_KEPT`].
+    fn worker(
+        &self,
+        id: &WorkerId,
+        now: Millis,
+        how: Consistency,
+    ) -> impl Future<Output = Stored<Option<WorkerRecord>>> + Send;
+    /// Returns the workers seen within [`limits::WORKER_LISTED`], up to `most` of them, those seen last. Eventually consistent.
+    fn workers(&self, now: Millis, most: usize) -> impl Future<Output = Stored<Vec<WorkerRecord>>> + Send;
     /// Removes a worker.
     fn remove_worker(&self, id: &WorkerId) -> impl Future<Output = Stored<()>> + Send;
 }
@@ -414,6 +432,8 @@ pub trait LocalWork: Send + Sync {
     /// Returns up to `limit` workflows whose current run is not open or cancelling, and was started before `before`, or
     /// submitted before if it was never started. Other stores remove these by themselves.
     fn expired(&self, before: Millis, limit: usize) -> impl Future<Output = Stored<Vec<WorkflowRecord>>> + Send;
+    /// Returns up to `limit` open or cancelling runs in the order of their keys, after this one.
+    fn active_runs(&self, after: Option<&RunKey>, limit: usize) -> impl Future<Output = Stored<Vec<RunKey>>> + Send;
     /// Returns when the first timer of an open or cancelling run is due.
     fn next_timer(&self) -> impl Future<Output = Stored<Option<Millis>>> + Send;
     /// Registers a callback that receives the due time of every timer armed after this call.

@@ -111,6 +111,9 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Repor
         job: &JobRecord,
         next_claim: Option<NextClaim>,
     ) -> Result<Option<Claimed>> {
+        if let Some(held) = job.lease() {
+            self.engine.workers().let_go(&held.worker, &job.key);
+        }
         let granted = match next_claim {
             Some(next_claim) => self.engine.claims().grant(token, &next_claim).await,
             None => Ok(None),
@@ -146,7 +149,7 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Repor
         let spec = self.engine.records().spec(&job).await;
         let spec = self.unless_lost(&token, spec).await?;
         let error = cut(self.engine.job_secrets().without_secrets(&spec, said.error).await?, limits::ERROR_TEXT);
-        let now = self.engine.now();
+        let (now, worker) = (self.engine.now(), held.worker.clone());
         let change = if said.cause == Some(FailCause::Worker) {
             self.engine.caches.returners.insert(held.worker.clone(), (), now);
             let (worker, last_report) = (Some(held.worker), report.clone());
@@ -158,7 +161,10 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Repor
         };
         let expect = Precondition::HeldLive { fence: token.fence(), now };
         match self.engine.ports.update(&token.job, JobUpdate { expect, change }).await? {
-            Updated::Done(job) => self.engine.scheduling().dispatch_if_ready(&job).await,
+            Updated::Done(job) => {
+                self.engine.workers().let_go(&worker, &job.key);
+                self.engine.scheduling().dispatch_if_ready(&job).await
+            }
             Updated::ConditionFailed(job) => self.failed_before(job, &report).await,
         }
     }
@@ -194,7 +200,7 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Repor
             let job = self.engine.ports.job(&token.job, Consistency::Strong).await?;
             return cancelled_answer(job.as_ref(), &control, &token).ok_or(LeaseLost::Ended.into());
         };
-        self.engine.workers().heard_running(&held.worker).await?;
+        self.engine.workers().heard_running(&held.worker, &job).await?;
         if control.state == RunState::Cancelling {
             let lease = lease_of(&job, &control, &token, held.ttl_secs, &held.worker);
             return Ok(Heartbeat { lease, cancelled: true });

@@ -6,7 +6,7 @@ use protocol::wire::{PausedWorker, WaitReason, WaitingFor};
 use protocol::{JobId, LabelSet, Millis, WorkerId};
 
 use crate::eligibility::admits;
-use crate::workers::OnlineWorker;
+use crate::fleet::OnlineWorker;
 
 /// The maximum number of paused workers in a reason.
 const PAUSED_NAMED: usize = 10;

@@ -1,28 +1,23 @@
-//! Workers and pools: registration, worker heartbeats, and the lists that the API shows.
+//! Workers and pools: registration, worker heartbeats, and the records of what workers hold.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::try_join_all;
 use protocol::access::Scope;
 use protocol::requests::{Register, Transport};
-use protocol::wire::{PoolInfo, QueueInfo, Registered, WorkerInfo, WorkerStatus};
-use protocol::{JobId, LabelSet, Millis, TokenName, WorkerId, limits};
+use protocol::wire::{QueueInfo, Registered};
+use protocol::{LabelSet, Millis, TokenName, WorkerId, limits};
 
 use crate::cache::Cache;
 use crate::eligibility::Eligible;
 use crate::error::{EngineError, Result, limit};
-use crate::ids::PoolId;
-use crate::job::{JobRecord, Phase, cut};
+use crate::held::NAMED_EVERY;
+use crate::ids::{JobKey, PoolId};
+use crate::job::{JobRecord, cut};
 use crate::planted::Bug;
-use crate::ports::{Consistency, HEARD_EVERY, JobStore, Pool, RunStore, WorkerRecord, WorkerRegistry};
-use crate::run::RunState;
+use crate::ports::{Consistency, HEARD_EVERY, HeldJob, JobStore, Pool, RunStore, WorkerRecord, WorkerRegistry};
 use crate::{Tuning, Workers};
 
-/// The list of running jobs is computed from the open runs at most this often, so that the hot path needs no extra
-/// write.
-const RUNNING_TTL: Duration = Duration::from_secs(5);
 /// Bounds the cache: a client may claim under a fresh worker id each time.
 const WORKERS_CACHED: usize = 4096;
 /// Bounds the cache of renewed pools.
@@ -37,9 +32,6 @@ const TOKENS_CACHED: usize = 1000;
 pub(crate) type PoolsCache = Cache<(), Arc<Vec<Pool>>>;
 /// Worker records, as last written or read.
 pub(crate) type WorkersCache = Cache<WorkerId, WorkerRecord>;
-/// The running jobs, as one cache entry.
-pub(crate) type RunningCache = Cache<(), Arc<Running>>;
-
 pub(crate) fn pools_cache(tuning: &Tuning) -> PoolsCache {
     Cache::new(tuning.pools_ttl, 1)
 }
@@ -63,26 +55,18 @@ pub(crate) fn returners_cache() -> ReturnersCache {
     Cache::new(limits::RETURN_PAUSE, WORKERS_CACHED)
 }
 
+/// Workers whose record this process wrote to name a job within [`NAMED_EVERY`].
+pub(crate) type NamedCache = Cache<WorkerId, ()>;
+
+pub(crate) fn named_cache() -> NamedCache {
+    Cache::new(NAMED_EVERY, WORKERS_CACHED)
+}
+
 /// The number of workers of each token.
 pub(crate) type OwnedCache = Cache<TokenName, usize>;
 
 pub(crate) fn owned_cache() -> OwnedCache {
     Cache::new(OWNED_TTL, TOKENS_CACHED)
-}
-
-pub(crate) fn running_cache(tuning: &Tuning) -> RunningCache {
-    Cache::new(RUNNING_TTL.min(tuning.pools_ttl * 5), 1)
-}
-
-/// The running jobs, by worker and by pool.
-#[derive(Clone, Debug, Default)]
-pub struct Running {
-    /// A job that each busy worker runs.
-    pub by_worker: HashMap<WorkerId, JobId>,
-    /// The number of running jobs of each pool.
-    pub by_pool: HashMap<PoolId, u64>,
-    /// The number of jobs in each pool's ready list that never start, because their run was cancelled.
-    pub cancelled: HashMap<PoolId, u64>,
 }
 
 /// What decides, besides labels and token, which jobs a claim can get. Claims of one kind find the same jobs.
@@ -94,43 +78,18 @@ pub struct ClaimKind {
     alone: Option<WorkerId>,
 }
 
-impl Running {
-    fn cancelled(&self, pool: &PoolId) -> u64 {
-        self.cancelled.get(pool).copied().unwrap_or(0)
-    }
-}
-
-/// An online worker.
-#[derive(Clone, Debug)]
-pub struct OnlineWorker {
-    /// The worker's id.
-    pub id: WorkerId,
-    /// The worker's labels.
-    pub labels: LabelSet,
-    /// True if the worker takes only jobs that require one of its labels.
-    pub exclusive: bool,
-    /// True if the worker holds a lease.
-    pub busy: bool,
-    /// Why the worker takes no jobs for now, if it is paused.
-    pub paused: Option<String>,
-}
-
-impl OnlineWorker {
-    /// The worker as the eligibility rule sees it. The permissions of its token are not stored, so they are not part
-    /// of this.
-    pub(crate) fn eligible(&self) -> Eligible<'_> {
-        Eligible { labels: &self.labels, exclusive: self.exclusive, grant: None }
-    }
-}
-
 impl<P: WorkerRegistry> Workers<'_, P> {
-    /// Adds the pools of jobs that are submitted.
-    pub(crate) async fn add_pools(self, pools: Vec<Pool>) -> Result<()> {
-        let now = self.engine.now();
+    /// Adds the pools of jobs that are submitted or became ready, but for those that this process has added or renewed lately.
+    pub(crate) async fn add_pools(self, mut pools: Vec<Pool>) -> Result<()> {
+        let (renewed, now) = (&self.engine.caches.renewed_pools, self.engine.now());
+        pools.retain(|pool| renewed.get(&pool.id, now).is_none());
+        if pools.is_empty() {
+            return Ok(());
+        }
         let ids: Vec<PoolId> = pools.iter().map(|pool| pool.id.clone()).collect();
         self.engine.ports.add_pools(pools, now).await?;
         for id in ids {
-            self.engine.caches.renewed_pools.insert(id, (), now);
+            renewed.insert(id, (), now);
         }
         Ok(())
     }
@@ -148,7 +107,8 @@ impl<P: RunStore + JobStore + WorkerRegistry> Workers<'_, P> {
         check_features(&request.features)?;
         self.engine.caller.check_labels(&request.labels)?;
         let now = self.engine.now();
-        let before = self.engine.ports.worker(&request.worker_id, now).await?;
+        let before = self.engine.ports.worker(&request.worker_id, now, Consistency::Strong).await?;
+        let before = before.map(|worker| self.as_known(worker));
         let worker = WorkerRecord {
             transport: request.transport,
             exclusive: request.exclusive || self.engine.caller.permissions.exclusive,
@@ -165,8 +125,8 @@ impl<P: RunStore + JobStore + WorkerRegistry> Workers<'_, P> {
     /// # Errors
     /// [`EngineError::NoWorker`] if it isn't registered, [`EngineError::WorkerTaken`], [`EngineError::LabelsNotAllowed`].
     pub async fn heartbeat(self, id: &WorkerId, paused: Option<String>) -> Result<Registered> {
-        let worker =
-            self.engine.ports.worker(id, self.engine.now()).await?.ok_or_else(|| EngineError::NoWorker(id.clone()))?;
+        let worker = self.engine.ports.worker(id, self.engine.now(), Consistency::Strong).await?;
+        let worker = self.as_known(worker.ok_or_else(|| EngineError::NoWorker(id.clone()))?);
         self.may_act_as(&worker)?;
         self.engine.caller.check_labels(&worker.labels)?;
         let worker = self.seen_now(worker, cut_reason(paused)).await?;
@@ -180,12 +140,13 @@ impl<P: RunStore + JobStore + WorkerRegistry> Workers<'_, P> {
     pub async fn unregister(self, id: &WorkerId) -> Result<()> {
         if self.engine.caller.name.is_some()
             && !self.engine.caller.has(&[Scope::Admin])
-            && let Some(worker) = self.engine.ports.worker(id, self.engine.now()).await?
+            && let Some(worker) = self.engine.ports.worker(id, self.engine.now(), Consistency::Strong).await?
         {
             self.may_act_as(&worker)?;
             self.engine.caller.check_labels(&worker.labels)?;
         }
         self.engine.caches.workers.remove(id);
+        self.engine.caches.named.remove(id);
         Ok(self.engine.ports.remove_worker(id).await?)
     }
 
@@ -229,6 +190,7 @@ impl<P: RunStore + JobStore + WorkerRegistry> Workers<'_, P> {
             last_seen: now,
             owner: None,
             paused: None,
+            holds: Vec::new(),
         };
         let before = before.unwrap_or(new);
         Ok(WorkerRecord { labels, last_seen: now, owner: owner.or(before.owner.clone()), ..before })
@@ -241,7 +203,7 @@ impl<P: RunStore + JobStore + WorkerRegistry> Workers<'_, P> {
         let number = if let Some(number) = owned.get(token, now) {
             number
         } else {
-            let workers = self.engine.ports.workers(now).await?;
+            let workers = self.engine.ports.workers(now, usize::MAX).await?;
             let number = workers.iter().filter(|worker| worker.owner.as_ref() == Some(token)).count();
             owned.insert(token.clone(), number, now);
             number
@@ -279,7 +241,10 @@ impl<P: RunStore + JobStore + WorkerRegistry> Workers<'_, P> {
         let exclusive = exclusive
             || match self.engine.caches.workers.get(id, now) {
                 Some(worker) => worker.exclusive,
-                None => self.engine.ports.worker(id, now).await?.is_some_and(|worker| worker.exclusive),
+                None => {
+                    let worker = self.engine.ports.worker(id, now, Consistency::Eventual).await?;
+                    worker.is_some_and(|worker| worker.exclusive)
+                }
             };
         let alone = self.engine.caches.returners.get(id, now).map(|()| id.clone());
         Ok(ClaimKind { exclusive, alone })
@@ -304,7 +269,7 @@ impl<P: RunStore + JobStore + WorkerRegistry> Workers<'_, P> {
         if let Some(worker) = cached.filter(|worker| is_as_claimed(worker) && was_seen_recently(worker, now)) {
             return Ok(worker);
         }
-        let before = self.engine.ports.worker(id, now).await?;
+        let before = self.read_worker(id, |worker| is_as_claimed(worker) && was_seen_recently(worker, now)).await?;
         if let Some(worker) = before.as_ref().filter(|worker| is_as_claimed(worker)) {
             return self.seen_now(worker.clone(), None).await;
         }
@@ -315,17 +280,78 @@ impl<P: RunStore + JobStore + WorkerRegistry> Workers<'_, P> {
         Ok(worker)
     }
 
-    /// Counts a job's heartbeat as a heartbeat of its worker, if the worker is registered.
-    pub(crate) async fn heard_running(self, id: &WorkerId) -> Result<()> {
+    /// Counts a job's heartbeat as a heartbeat of its worker, if the worker is registered. Also names the job in the worker's
+    /// record, if it isn't named there.
+    pub(crate) async fn heard_running(self, id: &WorkerId, job: &JobRecord) -> Result<()> {
         let now = self.engine.now();
-        if self.engine.caches.workers.get(id, now).is_some_and(|worker| was_seen_recently(&worker, now)) {
+        let is_stored = |worker: &WorkerRecord| was_seen_recently(worker, now) && worker.names(&job.key, now);
+        if self.engine.caches.workers.get(id, now).is_some_and(|worker| is_stored(&worker)) {
             return Ok(());
         }
-        if let Some(worker) = self.engine.ports.worker(id, self.engine.now()).await? {
-            let paused = worker.paused.clone();
-            self.seen_now(worker, paused).await?;
+        let Some(mut worker) = self.read_worker(id, is_stored).await? else { return Ok(()) };
+        if is_stored(&worker) {
+            self.engine.caches.workers.insert(id.clone(), worker, now);
+            return Ok(());
         }
-        Ok(())
+        if !was_seen_recently(&worker, now) && !self.engine.has(Bug::WorkerNeverSeen) {
+            worker.last_seen = now;
+        }
+        if let Some(held) = HeldJob::of(job, now) {
+            worker.hold(held);
+        }
+        self.keep_worker(worker).await
+    }
+
+    /// Names a job that a worker took in the worker's record. The record is written at most every [`NAMED_EVERY`]; a job that
+    /// runs for longer is named by a heartbeat. If this fails, only a list lacks the job.
+    pub(crate) async fn took(self, id: &WorkerId, job: &JobRecord) {
+        let now = self.engine.now();
+        let Some(held) = HeldJob::of(job, now) else { return };
+        self.engine.caches.workers.change(id, now, |worker| worker.hold(held.clone()));
+        if self.engine.caches.named.get(id, now).is_some() && held.beats_soon(now) {
+            return;
+        }
+        self.engine.caches.named.insert(id.clone(), (), now);
+        if let Err(error) = self.name_job(id, held).await {
+            tracing::warn!(worker = %id, %error, "the record of a worker could not be given the job that it took");
+        }
+    }
+
+    async fn name_job(self, id: &WorkerId, held: HeldJob) -> Result<()> {
+        let worker = self.engine.ports.worker(id, self.engine.now(), Consistency::Strong).await?;
+        let Some(worker) = worker else { return Ok(()) };
+        let mut worker = self.as_known(worker);
+        worker.hold(held);
+        self.keep_worker(worker).await
+    }
+
+    /// A worker no longer holds a job. Only this process's copy of the worker's record says so: others read the job.
+    pub(crate) fn let_go(self, id: &WorkerId, job: &JobKey) {
+        let now = self.engine.now();
+        self.engine.caches.workers.change(id, now, |worker| worker.let_go(job, now));
+    }
+
+    /// A worker's record as read, with what this process knows of the jobs that the worker holds.
+    pub(crate) fn as_known(self, worker: WorkerRecord) -> WorkerRecord {
+        match self.engine.caches.workers.get(&worker.id, self.engine.now()) {
+            Some(known) => worker.with_holds_of(&known),
+            None => worker,
+        }
+    }
+
+    /// Reads a worker's record. Reads strongly if the caller may have to write it, because an eventual read isn't `enough`.
+    async fn read_worker(
+        self,
+        id: &WorkerId,
+        enough: impl Fn(&WorkerRecord) -> bool + Send,
+    ) -> Result<Option<WorkerRecord>> {
+        let now = self.engine.now();
+        let read = self.engine.ports.worker(id, now, Consistency::Eventual).await?.map(|worker| self.as_known(worker));
+        if read.as_ref().is_some_and(enough) {
+            return Ok(read);
+        }
+        let read = self.engine.ports.worker(id, now, Consistency::Strong).await?;
+        Ok(read.map(|worker| self.as_known(worker)))
     }
 
     async fn seen_now(self, worker: WorkerRecord, paused: Option<String>) -> Result<WorkerRecord> {
@@ -368,112 +394,6 @@ impl<P: RunStore + JobStore + WorkerRegistry> Workers<'_, P> {
         self.engine.caches.pools.insert((), Arc::clone(&pools), now);
         Ok(pools)
     }
-
-    /// Returns the running jobs, possibly some seconds old.
-    async fn running(self) -> Result<Arc<Running>> {
-        let now = self.engine.now();
-        if let Some(running) = self.engine.caches.running.get(&(), now) {
-            return Ok(running);
-        }
-        let mut running = Running::default();
-        for run in self.engine.ports.open_runs().await? {
-            let Some(control) = self.engine.ports.control(&run, Consistency::Eventual).await? else { continue };
-            let mut jobs = self.engine.records().forward(&run, control.done_below, Consistency::Eventual);
-            let cancelled = control.state == RunState::Cancelling;
-            while let Some(job) = jobs.next().await? {
-                match &job.phase {
-                    Phase::Running(lease) if lease.until > now => {
-                        running.by_worker.insert(lease.worker.clone(), job.id.clone());
-                        *running.by_pool.entry(job.pool.clone()).or_default() += 1;
-                    }
-                    Phase::Ready { .. } if cancelled => {
-                        *running.cancelled.entry(job.pool.clone()).or_default() += 1;
-                    }
-                    _ => {}
-                }
-            }
-        }
-        let running = Arc::new(running);
-        // Cancelled jobs leave their ready lists within moments.
-        if running.cancelled.is_empty() {
-            self.engine.caches.running.insert((), Arc::clone(&running), now);
-        }
-        Ok(running)
-    }
-
-    /// Returns the online workers.
-    pub(crate) async fn online(self) -> Result<Vec<OnlineWorker>> {
-        let now = self.engine.now();
-        let running = self.running().await?;
-        let workers = self.engine.ports.workers(self.engine.now()).await?;
-        Ok(workers
-            .into_iter()
-            .filter(|worker| is_online(worker, now) || running.by_worker.contains_key(&worker.id))
-            .map(|worker| OnlineWorker {
-                busy: running.by_worker.contains_key(&worker.id),
-                id: worker.id,
-                labels: worker.labels,
-                exclusive: worker.exclusive,
-                paused: worker.paused,
-            })
-            .collect())
-    }
-
-    /// Lists all workers seen within a day, by id.
-    pub async fn list(self) -> Result<Vec<WorkerInfo>> {
-        let now = self.engine.now();
-        let running = self.running().await?;
-        let mut workers = self.engine.ports.workers(self.engine.now()).await?;
-        workers.sort_by(|a, b| a.id.cmp(&b.id));
-        Ok(workers
-            .into_iter()
-            .map(|worker| {
-                let current_job = running.by_worker.get(&worker.id).cloned();
-                let status = match (&current_job, is_online(&worker, now)) {
-                    (Some(_), _) => WorkerStatus::Busy,
-                    (None, true) => WorkerStatus::Idle,
-                    (None, false) => WorkerStatus::Offline,
-                };
-                WorkerInfo {
-                    worker_id: worker.id,
-                    labels: worker.labels,
-                    registered_at_ms: worker.registered_at,
-                    last_heartbeat_ms: worker.last_seen,
-                    current_job,
-                    status,
-                    paused: worker.paused,
-                }
-            })
-            .collect())
-    }
-
-    /// Lists all pools with recent jobs, by their labels.
-    pub async fn pools(self) -> Result<Vec<PoolInfo>> {
-        let now = self.engine.now();
-        let running = self.running().await?;
-        let online = self.online().await?;
-        let mut pools = self.engine.ports.pools(now).await?;
-        pools.sort_by(|a, b| (&a.labels, &a.secrets).cmp(&(&b.labels, &b.secrets)));
-        let counts = try_join_all(pools.iter().map(|pool| self.engine.ports.ready_count(&pool.id))).await?;
-        Ok(pools
-            .into_iter()
-            .zip(counts)
-            .map(|(pool, (ready, oldest))| (ready.saturating_sub(running.cancelled(&pool.id)), oldest, pool))
-            .map(|(waiting, oldest, pool)| PoolInfo {
-                waiting,
-                oldest_ms: oldest
-                    .filter(|_| waiting > 0)
-                    .map(|at| u64::try_from(now.since(at).as_millis()).unwrap_or(u64::MAX)),
-                running: running.by_pool.get(&pool.id).copied().unwrap_or(0),
-                workers_online: online
-                    .iter()
-                    .filter(|worker| worker.paused.is_none() && pool.admits(worker.eligible()).is_ok())
-                    .count() as u64,
-                labels: pool.labels,
-                secrets: pool.secrets,
-            })
-            .collect())
-    }
 }
 
 fn check_features(features: &[String]) -> Result<()> {
@@ -490,8 +410,4 @@ fn cut_reason(paused: Option<String>) -> Option<String> {
 /// Returns true if the worker's `last_seen` is too recent to be rewritten.
 fn was_seen_recently(worker: &WorkerRecord, now: Millis) -> bool {
     now.since(worker.last_seen) < HEARD_EVERY
-}
-
-fn is_online(worker: &WorkerRecord, now: Millis) -> bool {
-    now.since(worker.last_seen) < limits::WORKER_SILENCE
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use engine::access::{Grant, TokenRecord};
 use engine::ids::{JobKey, Ticket};
-use engine::ports::{JobStore, Pool, Stored, TokenStore, WORKER_KEPT};
+use engine::ports::{JobStore, Pool, Stored, TokenStore};
 use engine::submit::Submission;
 use engine::{Engine, EngineError};
 use memory::Memory;
@@ -214,7 +214,7 @@ async fn worker_id_belongs_to_the_token_that_used_it_first() {
     second.workers().register(register()).await.expect("it is free");
     engine.workers().unregister(&worker).await.expect("without tokens nothing is refused");
     first.workers().register(register()).await.expect("it is free");
-    clock.advance(WORKER_KEPT);
+    clock.advance(limits::WORKER_KEPT);
     second.workers().register(register()).await.expect("its record is gone");
     let admin = caller(&engine, token("admin", "")).await;
     admin.workers().unregister(&worker).await.expect("an admin may delete any worker");

@@ -7,7 +7,7 @@ use engine::EngineError;
 use engine::ids::ReportHash;
 use engine::ports::ListCursor;
 use engine::submit::Submission;
-use protocol::access::{AuditAction, AuditEntry};
+use protocol::access::{AuditAction, AuditEntry, NewToken, Permissions};
 use protocol::requests::LogPiece;
 use protocol::wire::{Stream, WaitReason, Workflow};
 use protocol::{Millis, Status, limits};
@@ -177,10 +177,26 @@ async fn idempotency_key_is_forgotten_after_a_day() {
 }
 
 #[tokio::test]
+async fn expired_keys_tokens_and_workers_do_not_stay_in_memory() {
+    let (engine, clock) = common::engine();
+    for n in 0..3 {
+        let key = Some((format!("key-{n}"), ReportHash::of(["body"])));
+        engine.submissions().submit(Submission { key, ..common::submission(CHAIN, false) }).await.expect("submitted");
+        let (name, permissions) = (format!("token-{n}").parse().expect("a name"), Permissions::all());
+        engine.tokens().create(NewToken { name, permissions, expires_in_secs: 3600 }).await.expect("made");
+        let register = serde_json::json!({ "worker_id": format!("worker-{n}") });
+        engine.workers().register(serde_json::from_value(register).expect("good")).await.expect("registered");
+        assert_eq!(engine.ports().expiring(), [1, 1, 1]);
+        clock.advance(limits::WORKER_KEPT);
+    }
+}
+
+#[tokio::test]
 async fn jobs_of_a_cancelled_run_do_not_count_as_waiting_in_their_pool() {
     let world = World::ready("jobs: {one: {run: x}, two: {run: x}}").await;
     let waiting = async || {
-        let pools = world.engine.workers().pools().await.expect("listed");
+        let workers = world.engine.workers();
+        let pools = workers.count_pools(workers.pools().await.expect("listed")).await.expect("counted");
         (pools[0].waiting, pools[0].oldest_ms.is_some())
     };
     assert_eq!(waiting().await, (2, true));

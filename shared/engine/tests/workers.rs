@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use common::World;
-use engine::Engine;
-use engine::ports::{HEARD_EVERY, WorkerRecord, WorkerRegistry};
+use engine::{Engine, Tuning};
+use engine::ports::{Consistency, HEARD_EVERY, WorkerRecord, WorkerRegistry};
 use memory::Memory;
 use protocol::access::{NewToken, Permissions};
-use protocol::requests::{Claim, Register, Transport};
+use protocol::requests::{Claim, Fail, FailCause, Register, Transport};
+use protocol::wire::WorkerStatus;
 use protocol::{LabelSet, limits};
 
 mod common;
@@ -33,7 +34,7 @@ async fn features_over_their_limit_are_refused_and_others_stored_whole() {
     };
     let many = |count: usize| (0..count).map(|n| format!("feature-{n}")).collect::<Vec<_>>();
     with(many(limits::FEATURES)).await.expect("at the limit");
-    let kept = engine.ports().worker(&"w".parse().expect("an id"), engine.now()).await.expect("read").expect("known");
+    let kept = worker(&engine, "w").await;
     assert_eq!(kept.features, many(limits::FEATURES));
     let error = with(many(limits::FEATURES + 1)).await.expect_err("one too many");
     assert!(error.contains("features") && error.contains("65") && error.contains("64"), "{error}");
@@ -65,7 +66,8 @@ fn register(worker: &str, paused: Option<&str>) -> Register {
 }
 
 async fn worker(engine: &Engine<Memory>, id: &str) -> WorkerRecord {
-    engine.ports().worker(&id.parse().expect("an id"), engine.now()).await.expect("read").expect("known")
+    let (id, how) = (id.parse().expect("an id"), Consistency::Strong);
+    engine.ports().worker(&id, engine.now(), how).await.expect("read").expect("known")
 }
 
 #[tokio::test]
@@ -113,7 +115,8 @@ async fn worker_record_is_read_again_after_half_a_minute_and_not_before() {
     let (engine, clock) = common::engine();
     let claim_now = async || engine.claims().claim(claim("w", false)).await.expect("answered");
     let id = "w".parse().expect("an id");
-    let is_stored = async || engine.ports().worker(&id, engine.now()).await.expect("read").is_some();
+    let stored = async || engine.ports().worker(&id, engine.now(), Consistency::Strong).await.expect("read");
+    let is_stored = async || stored().await.is_some();
     claim_now().await;
     // Removed by another process.
     engine.ports().remove_worker(&id).await.expect("memory answers");
@@ -136,4 +139,89 @@ async fn worker_that_only_claims_stays_online() {
     }
     let seen = engine.now().since(worker(&engine, "w").await.last_seen);
     assert!(seen < limits::WORKER_SILENCE, "seen {seen:?} ago");
+}
+
+#[tokio::test]
+async fn worker_is_busy_until_its_job_ends_is_given_back_or_loses_its_lease() {
+    let world = World::ready("jobs: {a: {run: x, retries: 3}}").await;
+    let shown = async || {
+        let workers = world.engine.workers();
+        let worker = workers.list().await.expect("listed").remove(0);
+        let pools = workers.count_pools(workers.pools().await.expect("listed")).await.expect("counted");
+        (worker.current_job.map(|job| job.to_string()), worker.status, pools[0].running)
+    };
+    let (idle, busy) = ((None, WorkerStatus::Idle, 0), (Some("a".to_owned()), WorkerStatus::Busy, 1));
+    let claimed = world.claim("w").await.expect("a job");
+    assert_eq!(shown().await, busy);
+    world.fail(&claimed, true).await.expect("accepted");
+    assert_eq!(shown().await, idle, "although the job is tried again");
+
+    let claimed = world.claim("w").await.expect("the job again");
+    assert_eq!(shown().await, busy);
+    let back = Fail { error: "no disk".into(), retryable: true, exit_code: None, cause: Some(FailCause::Worker) };
+    world.engine.reports().fail(&claimed.lease.lease_id.0, back).await.expect("accepted");
+    assert_eq!(shown().await, idle, "given back");
+
+    world.clock.advance(limits::RETURN_PAUSE);
+    let claimed = world.claim("w").await.expect("the job again");
+    world.clock.advance(Duration::from_secs(29));
+    assert_eq!(shown().await, busy, "the lease is valid");
+    world.engine.reports().heartbeat(&claimed.lease.lease_id.0).await.expect("held");
+    world.clock.advance(Duration::from_secs(29));
+    assert_eq!(shown().await, busy, "the lease was renewed");
+    world.clock.advance(Duration::from_secs(2));
+    assert_eq!(shown().await, idle, "the worker died");
+    world.clock.advance(limits::WORKER_SILENCE);
+    assert_eq!(shown().await, (None, WorkerStatus::Offline, 0));
+}
+
+#[tokio::test]
+async fn other_processes_see_what_a_worker_runs_within_ten_seconds_of_a_claim_or_from_a_heartbeat_on() {
+    let jobs = (0..4).map(|n| format!("j{n}: {{run: x}}")).collect::<Vec<_>>().join(", ");
+    let world = World::ready(&format!("jobs: {{{jobs}}}")).await;
+    // Another process on the same store has caches of its own.
+    let other = world.engine.clone().with_tuning(Tuning::default());
+    let running = async || {
+        let listed = other.workers().list().await.expect("listed");
+        listed.into_iter().filter_map(|worker| worker.current_job).map(|job| job.to_string()).collect::<Vec<_>>()
+    };
+    let first = world.claim("w").await.expect("a job");
+    assert_eq!(running().await, [first.job.job_id.to_string()], "a claim writes the job into the worker's record");
+    world.complete(&first).await.expect("accepted");
+    let second = world.claim("w").await.expect("a job");
+    assert_eq!(running().await, [first.job.job_id.to_string()], "the next job within ten seconds costs no write");
+    world.clock.advance(Duration::from_secs(10));
+    assert_eq!(running().await, Vec::<String>::new(), "a job that has ended is not shown for longer");
+    other.reports().heartbeat(&second.lease.lease_id.0).await.expect("held");
+    assert_eq!(running().await, [second.job.job_id.to_string()], "a heartbeat names the job");
+    world.complete(&second).await.expect("accepted");
+    let third = world.claim("w").await.expect("a job");
+    assert_eq!(running().await, [third.job.job_id.to_string()]);
+}
+
+#[tokio::test]
+async fn worker_with_a_long_lease_is_shown_with_its_job_without_any_heartbeat() {
+    let world = World::ready("jobs: {a: {run: x}, b: {run: x}}").await;
+    let long = |lease_ttl_secs| Claim { lease_ttl_secs, ..claim("w", false) };
+    world.engine.claims().claim(long(30)).await.expect("answered").expect("a job");
+    let held = world.engine.claims().claim(long(43_200)).await.expect("answered").expect("a job");
+    world.clock.advance(Duration::from_hours(11));
+    let other = world.engine.clone().with_tuning(Tuning::default());
+    let listed = other.workers().list().await.expect("listed").remove(0);
+    assert_eq!((listed.current_job, listed.status), (Some(held.job.job_id), WorkerStatus::Busy));
+}
+
+#[tokio::test]
+async fn waiting_jobs_of_a_pool_are_counted_up_to_a_limit() {
+    let jobs: Vec<String> = (0..limits::JOBS).map(|n| format!("j{n}: {{run: x}}")).collect();
+    let world = World::ready(&format!("jobs: {{{}}}", jobs.join(", "))).await;
+    world.send_batch().await;
+    let counted = async || {
+        let workers = world.engine.workers();
+        let pool = workers.count_pools(workers.pools().await.expect("listed")).await.expect("counted").remove(0);
+        (pool.waiting, pool.waiting_is_capped)
+    };
+    assert_eq!(counted().await, (limits::WAITING_COUNTED as u64, true));
+    world.claim("w").await.expect("a job");
+    assert_eq!(counted().await, (limits::WAITING_COUNTED as u64 - 1, false));
 }

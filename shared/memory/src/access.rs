@@ -11,7 +11,8 @@ use crate::store::Memory;
 impl TokenStore for Memory {
     async fn put_token(&self, token: TokenRecord, now: Millis) -> Stored<bool> {
         let mut state = self.state();
-        let is_free = state.tokens.get(&token.name).is_none_or(|other| other.expires_at <= now);
+        state.tokens.retain(|_, other| other.expires_at > now);
+        let is_free = !state.tokens.contains_key(&token.name);
         if is_free {
             state.tokens.insert(token.name.clone(), token);
         }

@@ -60,6 +60,11 @@ impl JobStore for Memory {
         Ok(indexes.iter().map(|&index| state.jobs.get(&JobKey::new(run, index)).cloned()).collect())
     }
 
+    async fn jobs(&self, keys: &[JobKey], _how: Consistency) -> Stored<Vec<Option<JobRecord>>> {
+        let state = self.state();
+        Ok(keys.iter().map(|key| state.jobs.get(key).cloned()).collect())
+    }
+
     async fn jobs_from(&self, run: &RunKey, from: JobIndex, _how: Consistency) -> Stored<Vec<JobRecord>> {
         let range = JobKey::new(run, from)..=JobKey::new(run, JobIndex::MAX);
         Ok(self.state().jobs.range(range).take(PAGE).map(|(_, job)| job.clone()).collect())
@@ -95,9 +100,9 @@ impl JobStore for Memory {
         Ok(due.map(|(_, at, job)| ReadyHead { at: *at, job: job.clone() }).collect())
     }
 
-    async fn ready_count(&self, pool: &PoolId) -> Stored<(u64, Option<Millis>)> {
+    async fn ready_count(&self, pool: &PoolId, most: usize) -> Stored<(u64, Option<Millis>)> {
         let state = self.state();
         let oldest = state.ready_range(pool).next().map(|(_, at, _)| *at);
-        Ok((state.ready_range(pool).count() as u64, oldest))
+        Ok((state.ready_range(pool).take(most).count() as u64, oldest))
     }
 }

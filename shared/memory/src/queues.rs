@@ -36,6 +36,14 @@ impl LocalWork for Memory {
         Ok(state.workflows.values().filter(is_expired).take(limit).cloned().collect())
     }
 
+    async fn active_runs(&self, after: Option<&RunKey>, limit: usize) -> Stored<Vec<RunKey>> {
+        let state = self.state();
+        let active = state.controls.values().filter(|control| control.state.is_active()).map(|control| &control.run);
+        let mut runs: Vec<&RunKey> = active.filter(|run| after.is_none_or(|after| *run > after)).collect();
+        runs.sort();
+        Ok(runs.into_iter().take(limit).cloned().collect())
+    }
+
     async fn next_timer(&self) -> Stored<Option<Millis>> {
         Ok(self.state().timers.first().map(|(due, _)| *due))
     }

@@ -1,6 +1,6 @@
 //! Pools and workers in memory.
 
-use engine::ports::{Pool, PoolQueue, Stored, WORKER_KEPT, WORKER_LISTED, WorkerRecord, WorkerRegistry};
+use engine::ports::{Consistency, Pool, PoolQueue, Stored, WorkerRecord, WorkerRegistry};
 use protocol::{Millis, WorkerId, limits};
 
 use crate::store::Memory;
@@ -38,6 +38,8 @@ impl WorkerRegistry for Memory {
 
     async fn put_worker(&self, worker: WorkerRecord) -> Stored<bool> {
         let mut state = self.state();
+        let forgotten = worker.last_seen - limits::WORKER_KEPT;
+        state.workers.retain(|_, other| other.last_seen > forgotten);
         let done = state.workers.get(&worker.id).is_none_or(|other| worker.may_replace(other));
         if done {
             state.workers.insert(worker.id.clone(), worker);
@@ -45,14 +47,18 @@ impl WorkerRegistry for Memory {
         Ok(done)
     }
 
-    async fn worker(&self, id: &WorkerId, now: Millis) -> Stored<Option<WorkerRecord>> {
-        let forgotten = now - WORKER_KEPT;
+    async fn worker(&self, id: &WorkerId, now: Millis, _how: Consistency) -> Stored<Option<WorkerRecord>> {
+        let forgotten = now - limits::WORKER_KEPT;
         Ok(self.state().workers.get(id).filter(|worker| worker.last_seen > forgotten).cloned())
     }
 
-    async fn workers(&self, now: Millis) -> Stored<Vec<WorkerRecord>> {
-        let forgotten = now - WORKER_LISTED;
-        Ok(self.state().workers.values().filter(|worker| worker.last_seen > forgotten).cloned().collect())
+    async fn workers(&self, now: Millis, most: usize) -> Stored<Vec<WorkerRecord>> {
+        let forgotten = now - limits::WORKER_LISTED;
+        let state = self.state();
+        let mut listed: Vec<&WorkerRecord> = state.workers.values().collect();
+        listed.retain(|worker| worker.last_seen > forgotten);
+        listed.sort_by_key(|worker| std::cmp::Reverse(worker.last_seen));
+        Ok(listed.into_iter().take(most).cloned().collect())
     }
 
     async fn remove_worker(&self, id: &WorkerId) -> Stored<()> {

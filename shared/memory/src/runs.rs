@@ -12,6 +12,8 @@ use crate::store::{Memory, State};
 
 /// The number of log pieces of a deleted run that one step removes.
 const LOG_PIECES: usize = 500;
+/// The number of runs with an overdue timer that one read returns.
+const TIMERS: usize = 300;
 
 impl State {
     /// Replaces a control record, and adds a change event if the run was opened or cancelled.
@@ -56,8 +58,10 @@ impl RunStore for Memory {
 
     async fn commit(&self, commit: Commit) -> Stored<Committed> {
         let mut state = self.state();
+        let now = commit.workflow.created_at;
+        state.idempotency.retain(|_, kept| kept.expires > now);
         if let Some(new) = &commit.idempotency
-            && state.idempotency.get(&new.key).is_some_and(|kept| kept.expires > commit.workflow.created_at)
+            && state.idempotency.contains_key(&new.key)
         {
             return Ok(Committed::KeyTaken);
         }
@@ -118,19 +122,9 @@ impl RunStore for Memory {
         Ok(Updated::Done(new))
     }
 
-    async fn open_runs(&self) -> Stored<Vec<RunKey>> {
-        let state = self.state();
-        Ok(state
-            .controls
-            .values()
-            .filter(|control| control.state.is_active())
-            .map(|control| control.run.clone())
-            .collect())
-    }
-
     async fn timers_due(&self, by: Millis) -> Stored<Vec<RunKey>> {
         let state = self.state();
-        Ok(state.timers.iter().take_while(|(due, _)| *due <= by).map(|(_, run)| run.clone()).collect())
+        Ok(state.timers.iter().take_while(|(due, _)| *due <= by).take(TIMERS).map(|(_, run)| run.clone()).collect())
     }
 
     async fn renew(&self, _workflow: &WorkflowRecord, _jobs: u32) -> Stored<()> {

@@ -68,6 +68,12 @@ impl Memory {
         self.state().outputs.len()
     }
 
+    /// The numbers of idempotency keys, tokens and workers, expired or not.
+    pub fn expiring(&self) -> [usize; 3] {
+        let state = self.state();
+        [state.idempotency.len(), state.tokens.len(), state.workers.len()]
+    }
+
     /// Takes the oldest batch task off its queue.
     pub fn next_batch(&self) -> Option<BatchTask> {
         self.state().batches.pop_front()

@@ -149,3 +149,15 @@ pub const BODY_TIME: Duration = Duration::from_mins(1);
 pub const WORKER_HEARTBEAT: Duration = Duration::from_secs(30);
 /// A worker not heard of for this long is offline.
 pub const WORKER_SILENCE: Duration = Duration::from_secs(90);
+/// A worker not heard of for this long isn't listed.
+pub const WORKER_LISTED: Duration = Duration::from_hours(24);
+/// A worker not heard of for this long is removed. Until then its id belongs to its token.
+pub const WORKER_KEPT: Duration = Duration::from_hours(90 * 24);
+/// Workers that a list of workers, a list of pools and the status of a waiting job look at: those heard of last.
+pub const WORKERS_LISTED: usize = 10_000;
+/// Running jobs of one worker that its record names. Others don't count in the `running` of their pool.
+pub const JOBS_NAMED: usize = 64;
+/// Most pools in one page of a list.
+pub const POOLS_LISTED: usize = 100;
+/// Ready jobs that are counted in one pool. With this many or more, `waiting` is this number, and `waiting_is_capped` is true.
+pub const WAITING_COUNTED: usize = 10_000;

@@ -490,6 +490,9 @@ pub struct PoolInfo {
     pub secrets: BTreeSet<SecretName>,
     /// The number of ready jobs.
     pub waiting: u64,
+    /// True if the count ended at `waiting`: there may be more.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub waiting_is_capped: bool,
     /// How long the oldest ready job has waited.
     pub oldest_ms: Option<u64>,
     /// The number of running jobs.

@@ -14,6 +14,7 @@ use crate::store::Sqlite;
 impl TokenStore for Sqlite {
     async fn put_token(&self, token: TokenRecord, now: Millis) -> Stored<bool> {
         self.write(move |db| {
+            delete_expired(db, "tokens", "expires", now)?;
             let text = "INSERT INTO tokens (name, expires, record) VALUES (?1, ?2, ?3)
                 ON CONFLICT (name) DO UPDATE SET expires = excluded.expires, record = excluded.record
                 WHERE expires <= ?4";

@@ -9,7 +9,7 @@ use protocol::Millis;
 use rusqlite::Connection;
 
 use crate::local::list;
-use crate::rows::{all, execute, failed, from_time, one, record, records, to_json, to_time};
+use crate::rows::{all, execute, failed, from_time, one, record, records, to_json, to_limit, to_time};
 use crate::store::Sqlite;
 
 /// The number of jobs that one read returns.
@@ -59,6 +59,10 @@ impl JobStore for Sqlite {
 
     async fn jobs_at(&self, run: &RunKey, indexes: &[JobIndex], _how: Consistency) -> Stored<Vec<Option<JobRecord>>> {
         self.read(|db| indexes.iter().map(|&index| read_job(db, run, index)).collect())
+    }
+
+    async fn jobs(&self, keys: &[JobKey], _how: Consistency) -> Stored<Vec<Option<JobRecord>>> {
+        self.read(|db| keys.iter().map(|key| read_job(db, &key.run, key.index)).collect())
     }
 
     async fn jobs_from(&self, run: &RunKey, from: JobIndex, _how: Consistency) -> Stored<Vec<JobRecord>> {
@@ -113,10 +117,11 @@ impl JobStore for Sqlite {
         })
     }
 
-    async fn ready_count(&self, pool: &PoolId) -> Stored<(u64, Option<Millis>)> {
-        let text = "SELECT count(*), min(ready_at) FROM jobs WHERE pool = ?1 AND ready_at IS NOT NULL";
+    async fn ready_count(&self, pool: &PoolId, most: usize) -> Stored<(u64, Option<Millis>)> {
+        let text = "SELECT count(*), min(ready_at) FROM (
+            SELECT ready_at FROM jobs WHERE pool = ?1 AND ready_at IS NOT NULL ORDER BY ready_at LIMIT ?2) AS counted";
         let found = self.read(|db| {
-            one(db, text, [pool.as_str()], |row| {
+            one(db, text, (pool.as_str(), to_limit(most)), |row| {
                 let count: i64 = row.get(0).map_err(failed)?;
                 let oldest: Option<i64> = row.get(1).map_err(failed)?;
                 Ok((count.unsigned_abs(), oldest.map(from_time)))

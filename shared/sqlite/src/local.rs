@@ -9,7 +9,8 @@ use engine::run::WorkflowRecord;
 use protocol::Millis;
 use rusqlite::Connection;
 
-use crate::rows::{execute, failed, from_json, from_time, one, records, to_json, to_limit, to_time};
+use crate::rows::{all, execute, failed, from_json, from_time, one, records, to_json, to_limit, to_time};
+use crate::runs::run_key;
 use crate::store::{Sqlite, locked};
 
 /// Adds an item of work to the list.
@@ -39,6 +40,12 @@ impl LocalWork for Sqlite {
                     WHERE created_at < ?1 AND active = 0 AND coalesce(control ->> '$.opened_at', created_at) < ?1
                     ORDER BY created_at LIMIT ?2";
         self.read(|db| records(db, text, (to_time(before), to_limit(limit))))
+    }
+
+    async fn active_runs(&self, after: Option<&RunKey>, limit: usize) -> Stored<Vec<RunKey>> {
+        let text = "SELECT run FROM runs WHERE active = 1 AND run > ?1 ORDER BY run LIMIT ?2";
+        let after = after.map_or("", RunKey::as_str);
+        self.read(|db| all(db, text, (after, to_limit(limit)), run_key))
     }
 
     async fn next_timer(&self) -> Stored<Option<Millis>> {

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use engine::ids::PoolId;
-use engine::ports::{Pool, PoolQueue, Stored, WORKER_KEPT, WORKER_LISTED, WorkerRecord, WorkerRegistry};
+use engine::ports::{Consistency, Pool, PoolQueue, Stored, WorkerRecord, WorkerRegistry};
 use protocol::{Millis, WorkerId, limits};
 use rusqlite::Connection;
 
-use crate::rows::{EXPIRED_ROWS, delete_expired, execute, one, record, records, to_json, to_time};
+use crate::rows::{EXPIRED_ROWS, delete_expired, execute, one, record, records, to_json, to_limit, to_time};
 use crate::store::Sqlite;
 
 /// The distinct pools of the ready lists. Each step of the recursion reads one entry of the index.
@@ -43,7 +43,7 @@ fn delete_old_pools(db: &Connection, now: Millis) -> Stored<()> {
 
 /// A worker with this `last_seen` or an earlier one counts as removed at `now`.
 fn forgotten(now: Millis) -> i64 {
-    to_time(now - WORKER_KEPT)
+    to_time(now - limits::WORKER_KEPT)
 }
 
 impl WorkerRegistry for Sqlite {
@@ -82,7 +82,7 @@ impl WorkerRegistry for Sqlite {
 
     async fn put_worker(&self, worker: WorkerRecord) -> Stored<bool> {
         self.write(move |db| {
-            delete_expired(db, "workers", "last_seen", worker.last_seen - WORKER_KEPT)?;
+            delete_expired(db, "workers", "last_seen", worker.last_seen - limits::WORKER_KEPT)?;
             let other: Option<WorkerRecord> =
                 record(db, "SELECT record FROM workers WHERE id = ?1", [worker.id.as_str()])?;
             if other.is_some_and(|other| !worker.may_replace(&other)) {
@@ -95,16 +95,17 @@ impl WorkerRegistry for Sqlite {
         .await
     }
 
-    async fn worker(&self, id: &WorkerId, now: Millis) -> Stored<Option<WorkerRecord>> {
+    async fn worker(&self, id: &WorkerId, now: Millis, _how: Consistency) -> Stored<Option<WorkerRecord>> {
         let forgotten = forgotten(now);
         self.read(|db| {
             record(db, "SELECT record FROM workers WHERE id = ?1 AND last_seen > ?2", (id.as_str(), forgotten))
         })
     }
 
-    async fn workers(&self, now: Millis) -> Stored<Vec<WorkerRecord>> {
-        let listed = to_time(now - WORKER_LISTED);
-        self.read(|db| records(db, "SELECT record FROM workers WHERE last_seen > ?1", [listed]))
+    async fn workers(&self, now: Millis, most: usize) -> Stored<Vec<WorkerRecord>> {
+        let listed = to_time(now - limits::WORKER_LISTED);
+        let text = "SELECT record FROM workers WHERE last_seen > ?1 ORDER BY last_seen DESC LIMIT ?2";
+        self.read(|db| records(db, text, (listed, to_limit(most))))
     }
 
     async fn remove_worker(&self, id: &WorkerId) -> Stored<()> {

@@ -103,7 +103,7 @@ fn commit_run(db: &Connection, commit: &Commit) -> Stored<Committed> {
 }
 
 /// The run in a row's first column.
-fn run_key(row: &Row<'_>) -> Stored<RunKey> {
+pub(crate) fn run_key(row: &Row<'_>) -> Stored<RunKey> {
     row.get(0).map(RunKey::from_stored).map_err(failed)
 }
 
@@ -170,10 +170,6 @@ impl RunStore for Sqlite {
             Ok(Updated::Done(new))
         })
         .await
-    }
-
-    async fn open_runs(&self) -> Stored<Vec<RunKey>> {
-        self.read(|db| all(db, "SELECT run FROM runs WHERE active = 1", [], run_key))
     }
 
     async fn timers_due(&self, by: Millis) -> Stored<Vec<RunKey>> {

@@ -2,5 +2,7 @@
 
 mod claims;
 pub(crate) mod examined;
+mod expired;
 mod full;
+mod reads;
 mod together;

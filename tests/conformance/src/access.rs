@@ -74,7 +74,7 @@ pub async fn audit_entries_are_listed_once_newest_first<P: Ports + 'static>(port
     let own = name("why");
     let now = Millis::now();
     let mut expected = Vec::new();
-    for n in 0..6_u64 {
+    for n in 0..80_u64 {
         // Two in each millisecond.
         let entry = entry(now + secs(n / 2), &own);
         let id = ids::random();
@@ -82,7 +82,7 @@ pub async fn audit_entries_are_listed_once_newest_first<P: Ports + 'static>(port
         expected.push((AuditCursor { at: entry.at_ms, id }, entry));
     }
     expected.sort_by(|a, b| b.0.cmp(&a.0));
-    for limit in [1, 4, 100] {
+    for limit in [7, 30, 1000] {
         let mut found = Vec::new();
         let mut after = None;
         while found.len() < expected.len() {

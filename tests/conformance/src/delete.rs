@@ -147,11 +147,11 @@ pub async fn deleted_run_leaves_nothing_and_other_runs_stay<P: Ports + 'static>(
     }
     assert_eq!(left(&*ports, &gone).await, (0, 0, 0, 0));
     assert_eq!(ports.jobs_from(&gone.run, 0, Consistency::Strong).await.expect("the store answers"), []);
-    eventually(|| ports.ready_count(&pool), |count| *count == (0, None)).await;
+    eventually(|| ports.ready_count(&pool, 1000), |count| *count == (0, None)).await;
     assert!(!ports.delete_some(&gone.run, JOBS).await.expect("the store answers"), "there is nothing left");
 
     assert_eq!(left(&*ports, &stays).await, all);
-    eventually(|| ports.ready_count(&other_pool), |count| count.0 == 2).await;
+    eventually(|| ports.ready_count(&other_pool, 1000), |count| count.0 == 2).await;
     let key = JobKey::new(&stays.run, 3);
     assert_eq!(job_now(&*ports, &key).await.as_ref(), Some(&stays.jobs[3]));
     let found = ports.outputs(&key, "large", 70_012, Consistency::Strong).await.expect("the store answers");

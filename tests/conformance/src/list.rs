@@ -53,41 +53,6 @@ pub async fn workflows_are_listed_once_newest_first<P: Ports + 'static>(ports: A
     assert!(newest.is_sorted_by(|a, b| (b.created_at, &b.id) < (a.created_at, &a.id)), "each once, newest first");
 }
 
-/// A run is listed after it was opened or cancelled, until it is final.
-pub async fn open_runs_are_open_or_cancelling<P: Ports + 'static>(ports: Arc<P>) {
-    let listed = async |run: &RunKey| {
-        let runs = ports.open_runs().await?;
-        let times = runs.iter().filter(|listed| *listed == run).count();
-        assert!(times <= 1, "listed {times} times");
-        Ok(times == 1)
-    };
-    let becomes = async |run: &RunKey, open: bool| eventually(|| listed(run), |is| *is == open).await;
-    let update = async |run: &RunKey, update| ports.update_control(run, update).await.expect("the store answers");
-
-    let (workflow, control) = new_workflow(RunState::Open);
-    commit_new(&*ports, &workflow, &control).await;
-    becomes(&control.run, true).await;
-    update(&control.run, RunUpdate::Cancel { at: NOW }).await;
-    becomes(&control.run, true).await;
-    update(&control.run, RunUpdate::Finish).await;
-    becomes(&control.run, false).await;
-
-    let (workflow, control) = new_workflow(RunState::New);
-    commit_new(&*ports, &workflow, &control).await;
-    becomes(&control.run, false).await;
-    update(&control.run, RunUpdate::Open { at: NOW, opener: 1 }).await;
-    becomes(&control.run, true).await;
-    update(&control.run, RunUpdate::Finish).await;
-    becomes(&control.run, false).await;
-
-    let (workflow, control) = new_workflow(RunState::New);
-    commit_new(&*ports, &workflow, &control).await;
-    update(&control.run, RunUpdate::Cancel { at: NOW }).await;
-    becomes(&control.run, true).await;
-    update(&control.run, RunUpdate::Finish).await;
-    becomes(&control.run, false).await;
-}
-
 /// A timer is listed from its due time on, and while it is firing.
 pub async fn due_timers_are_of_open_or_cancelling_runs<P: Ports + 'static>(ports: Arc<P>) {
     // Earlier than the timers of other checks, so that it is on the first page.
@@ -110,6 +75,46 @@ pub async fn due_timers_are_of_open_or_cancelling_runs<P: Ports + 'static>(ports
     becomes(&control.run, due, true).await;
     update(&control.run, RunUpdate::Finish).await;
     becomes(&control.run, due, false).await;
+}
+
+/// The timers of many runs, earliest first, each once.
+pub async fn timers_of_many_runs_are_listed_earliest_first<P: Ports + 'static>(ports: Arc<P>) {
+    const RUNS: u64 = 64;
+    // Earlier than the timers of other checks, so that they are on the first page.
+    let first = NOW - Duration::from_hours(2000);
+    let mut runs = Vec::new();
+    for n in 0..RUNS {
+        let (workflow, control) = new_workflow(RunState::New);
+        commit_new(&*ports, &workflow, &control).await;
+        let due = first + secs(n);
+        for update in [RunUpdate::Open { at: NOW, opener: 1 }, RunUpdate::Arm { due }] {
+            ports.update_control(&control.run, update).await.expect("the store answers");
+        }
+        runs.push(control.run);
+    }
+    let due = |by| {
+        let ports = &ports;
+        async move { ports.timers_due(by).await }
+    };
+    eventually(|| due(first + secs(RUNS)), |listed| *listed == runs).await;
+    eventually(|| due(first + secs(9)), |listed| *listed == runs[..10]).await;
+    for run in &runs {
+        ports.update_control(run, RunUpdate::Finish).await.expect("the store answers");
+    }
+}
+
+/// Jobs of several runs are read in the order of their keys. A missing one is `None`.
+pub async fn jobs_of_several_runs_are_read_in_the_requested_order<P: Ports + 'static>(ports: Arc<P>) {
+    let labels = fresh_labels();
+    let jobs: Vec<_> = (0..150).map(|index| waiting(&fresh_run(), index, &[1000], &labels)).collect();
+    put_jobs(&*ports, &jobs).await;
+    let mut keys: Vec<JobKey> = jobs.iter().map(|job| job.key.clone()).collect();
+    keys.insert(7, JobKey::new(&fresh_run(), 7));
+    let found = ports.jobs(&keys, Consistency::Strong).await.expect("the store answers");
+    let mut expected: Vec<_> = jobs.into_iter().map(Some).collect();
+    expected.insert(7, None);
+    assert_eq!(found, expected);
+    assert_eq!(ports.jobs(&[], Consistency::Strong).await.expect("the store answers"), []);
 }
 
 /// Pages start at any index. Jobs can also be read by indexes in any order; a missing job is `None`. Jobs of another run

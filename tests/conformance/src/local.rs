@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use engine::ids::JobKey;
+use engine::ids::{JobKey, RunKey};
 use engine::job::{Change, Completion, JobOutcome, JobRecord, OutputsRef, Phase};
 use engine::messages::ChangeEvent;
 use engine::messages::{BatchKind, BatchTask, Reconcile, Work};
@@ -31,7 +31,7 @@ fn ended(job: &JobRecord) -> Work {
     Work::ChangeEvent(ChangeEvent::JobEnded(Box::new(job.clone())))
 }
 
-async fn update(ports: &impl Ports, run: &engine::ids::RunKey, update: RunUpdate) -> engine::run::Control {
+async fn update(ports: &impl Ports, run: &RunKey, update: RunUpdate) -> engine::run::Control {
     ports.update_control(run, update).await.expect("the store answers").record().expect("it is there")
 }
 
@@ -198,4 +198,60 @@ pub async fn workflows_expire_after_their_start_and_not_while_active<P: Local + 
     assert!(ports.end_workflow(&new.id, &new.run, end).await.expect("the store answers"));
     assert!(expired(NOW + secs(10)).await.is_empty());
     assert_eq!(expired(NOW + secs(11)).await, [new.id]);
+}
+
+/// A run is listed after it was opened or cancelled, until it is final.
+pub async fn active_runs_are_open_or_cancelling<P: Local + 'static>(ports: Arc<P>) {
+    let listed = async |run: &RunKey| {
+        let runs = ports.active_runs(None, 1000).await.expect("the store answers");
+        runs.iter().filter(|listed| *listed == run).count()
+    };
+    let becomes = async |run: &RunKey, open: bool| assert_eq!(listed(run).await, usize::from(open));
+    let update = async |run: &RunKey, change| update(&*ports, run, change).await;
+
+    let (workflow, control) = new_workflow(RunState::Open);
+    commit_new(&*ports, &workflow, &control).await;
+    becomes(&control.run, true).await;
+    update(&control.run, RunUpdate::Cancel { at: NOW }).await;
+    becomes(&control.run, true).await;
+    update(&control.run, RunUpdate::Finish).await;
+    becomes(&control.run, false).await;
+
+    let (workflow, control) = new_workflow(RunState::New);
+    commit_new(&*ports, &workflow, &control).await;
+    becomes(&control.run, false).await;
+    update(&control.run, RunUpdate::Open { at: NOW, opener: 1 }).await;
+    becomes(&control.run, true).await;
+    update(&control.run, RunUpdate::Finish).await;
+    becomes(&control.run, false).await;
+
+    let (workflow, control) = new_workflow(RunState::New);
+    commit_new(&*ports, &workflow, &control).await;
+    update(&control.run, RunUpdate::Cancel { at: NOW }).await;
+    becomes(&control.run, true).await;
+    update(&control.run, RunUpdate::Finish).await;
+    becomes(&control.run, false).await;
+}
+
+/// Each run once, for any page length.
+pub async fn active_runs_come_in_pages_in_the_order_of_their_keys<P: Local + 'static>(ports: Arc<P>) {
+    let mut expected = Vec::new();
+    for _ in 0..20 {
+        let (workflow, control) = new_workflow(RunState::Open);
+        commit_new(&*ports, &workflow, &control).await;
+        expected.push(control.run);
+    }
+    expected.sort();
+    for limit in [1, 7, 20, 1000] {
+        let mut listed: Vec<RunKey> = Vec::new();
+        loop {
+            let page = ports.active_runs(listed.last(), limit).await.expect("the store answers");
+            assert!(page.len() <= limit);
+            if page.is_empty() {
+                break;
+            }
+            listed.extend(page);
+        }
+        assert_eq!(listed, expected, "{limit} in a page");
+    }
 }

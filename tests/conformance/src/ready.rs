@@ -54,8 +54,8 @@ pub async fn ready_list_returns_the_oldest_due_jobs<P: Ports + 'static>(ports: A
     heads_become(&*ports, &PoolId::of(&others), NOW, &[&other]).await;
     heads_become(&*ports, &empty, NOW, &[]).await;
     let counted = (4, Some(NOW - secs(60)));
-    eventually(|| ports.ready_count(&pool), |count| *count == counted).await;
-    eventually(|| ports.ready_count(&empty), |count| *count == (0, None)).await;
+    eventually(|| ports.ready_count(&pool, 1000), |count| *count == counted).await;
+    eventually(|| ports.ready_count(&empty, 1000), |count| *count == (0, None)).await;
 }
 
 /// A job leaves the list when it starts or ends, and enters it again for another try, with its new time.
@@ -79,7 +79,7 @@ pub async fn only_ready_jobs_are_in_the_ready_list<P: Ports + 'static>(ports: Ar
     let first = change(&*ports, &first, Change::Start(lease(2, NOW + secs(30)))).await;
     change(&*ports, &first, end(JobOutcome::Failure { exit_code: None })).await;
     heads_become(&*ports, &pool, NOW + secs(10), &[]).await;
-    eventually(|| ports.ready_count(&pool), |count| *count == (0, None)).await;
+    eventually(|| ports.ready_count(&pool, 1000), |count| *count == (0, None)).await;
 }
 
 /// However many jobs are ready, a read returns a few, including the oldest.
@@ -97,7 +97,9 @@ pub async fn number_of_heads_is_bounded<P: Ports + 'static>(ports: Arc<P>) {
     let mut all: Vec<ReadyHead> = jobs.iter().map(head).collect();
     all.sort();
     let count = (u64::from(WAITING), Some(all[0].at));
-    eventually(|| ports.ready_count(&pool), |found| *found == count).await;
+    eventually(|| ports.ready_count(&pool, 1000), |found| *found == count).await;
+    let capped = (100, Some(all[0].at));
+    assert_eq!(ports.ready_count(&pool, 100).await.expect("the store answers"), capped, "counted up to a number");
     let mut heads = ports.ready_heads(&pool, NOW).await.expect("the store answers");
     heads.sort();
     heads.dedup();

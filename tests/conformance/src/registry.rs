@@ -1,12 +1,13 @@
 //! Checks of the records of pools and workers.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use engine::ids::Ticket;
+use engine::ids::{JobKey, PoolId, Ticket};
 use engine::job::JobOutcome;
-use engine::ports::{Pool, PoolQueue, Ports, WorkerRecord};
+use engine::ports::{Consistency, HeldJob, Pool, PoolQueue, Ports, WorkerRecord};
 use protocol::requests::Transport;
-use protocol::{LabelSet, Millis, SecretName, TokenName, WorkerId, limits};
+use protocol::{JobId, LabelSet, Millis, SecretName, TokenName, WorkerId, limits};
 
 use crate::fixture::{
     at_once, become_ready, change, end, eventually, fresh_labels, fresh_run, name, put_jobs, secs, waiting,
@@ -86,7 +87,7 @@ pub async fn wanted_queue_is_stored_with_its_pool<P: Ports + 'static>(ports: Arc
     let absent = Pool::of(fresh_labels());
     assert_eq!(ports.want_queue(&absent, now).await.expect("the store answers"), None, "there is no such pool");
     assert_eq!(listed(&*ports, &absent, now).await.expect("the store answers"), [], "and none is made by asking");
-    let job = engine::ids::JobKey::new(&fresh_run(), 0);
+    let job = JobKey::new(&fresh_run(), 0);
     ports.send_ticket(&queue, Ticket { pool: pool.id, job }).await.expect("the queue takes it");
 }
 
@@ -101,17 +102,28 @@ fn worker() -> WorkerRecord {
         last_seen: Millis::now(),
         owner: Some(TokenName::new("ci").expect("a name")),
         paused: Some("its disk is full".to_owned()),
+        holds: (0..2).map(held).collect(),
+    }
+}
+
+fn held(index: u32) -> HeldJob {
+    HeldJob {
+        job: JobKey::new(&fresh_run(), index),
+        id: JobId::new(format!("jöb-{index}")).expect("an id"),
+        pool: PoolId::of(&fresh_labels()),
+        at: Millis::now(),
+        until: Millis::now() + secs(30),
     }
 }
 
 async fn among(ports: &impl Ports, id: &WorkerId) -> engine::ports::Stored<Vec<WorkerRecord>> {
-    Ok(ports.workers(Millis::now()).await?.into_iter().filter(|worker| worker.id == *id).collect())
+    Ok(ports.workers(Millis::now(), usize::MAX).await?.into_iter().filter(|worker| worker.id == *id).collect())
 }
 
 /// A worker is read as given. A later record replaces all of it. A removed worker can be removed again.
 pub async fn worker_is_stored_replaced_and_removed<P: Ports + 'static>(ports: Arc<P>) {
     let first = worker();
-    let of_id = || ports.worker(&first.id, Millis::now());
+    let of_id = || ports.worker(&first.id, Millis::now(), Consistency::Eventual);
     eventually(of_id, Option::is_none).await;
     ports.put_worker(first.clone()).await.expect("the store answers");
     eventually(of_id, |found| found.as_ref() == Some(&first)).await;
@@ -121,6 +133,7 @@ pub async fn worker_is_stored_replaced_and_removed<P: Ports + 'static>(ports: Ar
         exclusive: false,
         features: Vec::new(),
         paused: None,
+        holds: Vec::new(),
         last_seen: first.last_seen + secs(30),
         ..first.clone()
     };
@@ -147,13 +160,13 @@ pub async fn worker_belongs_to_one_token<P: Ports + 'static>(ports: Arc<P>) {
     }))
     .await;
     assert_eq!(answers.iter().filter(|&&done| done).count(), 1, "{answers:?}");
-    let first = ports.worker(&id, Millis::now()).await.expect("the store answers").expect("it is there");
+    let first = ports.worker(&id, Millis::now(), Consistency::Strong).await.expect("the store answers").expect("it is there");
     let again = WorkerRecord { labels: LabelSet::default(), ..first.clone() };
     assert!(ports.put_worker(again.clone()).await.expect("the store answers"), "by its own token");
     for other in [of("other"), nobody] {
         assert!(!ports.put_worker(other).await.expect("the store answers"));
     }
-    eventually(|| ports.worker(&id, Millis::now()), |found| found.as_ref() == Some(&again)).await;
+    eventually(|| ports.worker(&id, Millis::now(), Consistency::Strong), |found| found.as_ref() == Some(&again)).await;
     ports.remove_worker(&id).await.expect("the store answers");
 }
 
@@ -166,9 +179,35 @@ pub async fn worker_unseen_for_a_day_is_not_listed<P: Ports + 'static>(ports: Ar
     }
     eventually(|| among(&*ports, &young.id), |found| *found == [young.clone()]).await;
     eventually(|| among(&*ports, &old.id), Vec::is_empty).await;
-    eventually(|| ports.worker(&young.id, Millis::now()), Option::is_some).await;
-    eventually(|| ports.worker(&old.id, Millis::now()), Option::is_some).await;
+    eventually(|| ports.worker(&young.id, Millis::now(), Consistency::Eventual), Option::is_some).await;
+    eventually(|| ports.worker(&old.id, Millis::now(), Consistency::Eventual), Option::is_some).await;
     for id in [&young.id, &old.id] {
         ports.remove_worker(id).await.expect("the store answers");
+    }
+}
+
+/// Each worker once, those seen last first, and no more than wanted.
+pub async fn workers_are_listed_from_the_one_seen_last<P: Ports + 'static>(ports: Arc<P>) {
+    const WORKERS: u64 = 64;
+    // Later than all others.
+    let at = |n: u64| Millis::now() + secs(3600 + 10 * n);
+    let mut workers: Vec<WorkerRecord> = (0..WORKERS).map(|n| WorkerRecord { last_seen: at(n), ..worker() }).collect();
+    for worker in &workers {
+        assert!(ports.put_worker(worker.clone()).await.expect("the store answers"));
+    }
+    workers.reverse();
+    let ids = |workers: &[WorkerRecord]| workers.iter().map(|worker| worker.id.clone()).collect::<BTreeSet<_>>();
+    for most in [1, 10, 64, 1000] {
+        let first = ids(&workers[..most.min(workers.len())]);
+        let listed = async || {
+            let listed = ports.workers(Millis::now(), most).await?;
+            assert!(listed.len() <= most && ids(&listed).len() == listed.len(), "each once");
+            Ok(listed)
+        };
+        let enough = |listed: &Vec<WorkerRecord>| ids(listed).is_superset(&first);
+        eventually(listed, enough).await;
+    }
+    for worker in workers {
+        ports.remove_worker(&worker.id).await.expect("the store answers");
     }
 }

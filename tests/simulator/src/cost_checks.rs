@@ -1,6 +1,7 @@
 //! Bounds on costs: writes of a batch step, reads of a status, repeated reads, the freshness of worker records, and the time to
 //! recover. A change that keeps every promise at a higher price breaks one of these.
 
+use std::cmp::Ordering;
 use std::time::Duration;
 
 use engine::ids::{JobKey, RunKey};
@@ -21,8 +22,9 @@ use crate::world::{HandlerInfo, Mode, World};
 const BATCH_WRITES: u32 = 10;
 /// Writes of a step over the dependents of a job. All dependents of a small graph are in one step, each with up to three writes.
 const DEPENDENTS_WRITES: u32 = 45;
-/// Reads of a worker's record by one process's claims in [`HEARD_EVERY`].
-const WORKER_READS: usize = 6;
+/// Reads of a worker's record by one process's claims in [`HEARD_EVERY`]: those that count a claim as a heartbeat, and one each 10 s
+/// that names a job in the record.
+const WORKER_READS: usize = 9;
 /// The delay of a message in whole seconds, and the difference of clocks.
 const MESSAGE_DELAY: Duration = Duration::from_secs(4);
 /// The time from the expiry of a lease to the end of its attempt, if no fault happens: the largest jump of the clock, and the
@@ -65,7 +67,7 @@ impl World {
     }
 
     /// A status of a final run reads each job once. Otherwise it may read the run again, because an eventual read may have been
-    /// old, and once more to find out which workers are busy.
+    /// old.
     fn check_status_reads(&mut self, handler: &HandlerInfo, shown: &Workflow) {
         let workflow = self.store.workflows.get(&shown.id).and_then(Cell::now);
         let Some(run) = workflow.filter(|workflow| workflow.number == shown.run).map(|workflow| &workflow.run) else {
@@ -76,7 +78,7 @@ impl World {
         // Before the handler began, every read showed that the run is final.
         let settled = control.now().is_some_and(|control| control.state == RunState::Final)
             && control.written_at().is_some_and(|at| at + STALE < handler.began);
-        let most = if settled { jobs } else { 3 * jobs };
+        let most = if settled { jobs } else { 2 * jobs };
         let reads = handler.jobs_read.get(run).copied().unwrap_or_default();
         self.counts.most("reads of a status, % of its jobs", u64::from(100 * reads / jobs.max(1)));
         if reads > most {
@@ -95,11 +97,11 @@ impl World {
 
     /// A worker's record is written. A slow handler may overwrite the record of a later claim.
     pub(crate) fn note_worker(&mut self, new: &WorkerRecord) {
-        let old = self.store.workers.get(&new.id).and_then(Cell::now);
-        if old.is_some_and(|old| old.last_seen > new.last_seen) {
-            self.expected.overtaken.insert(new.id.clone());
-        } else {
-            self.expected.overtaken.remove(&new.id);
+        match self.store.workers.get(&new.id).and_then(Cell::now).map(|old| old.last_seen.cmp(&new.last_seen)) {
+            Some(Ordering::Greater) => drop(self.expected.overtaken.insert(new.id.clone())),
+            // A job was added to the record.
+            Some(Ordering::Equal) => {}
+            Some(Ordering::Less) | None => drop(self.expected.overtaken.remove(&new.id)),
         }
     }
 

@@ -116,10 +116,6 @@ impl RunStore for Process {
         self.write(what, |world: &mut World| Ok(world.update_control(run, update))).await
     }
 
-    async fn open_runs(&self) -> Stored<Vec<RunKey>> {
-        self.read(|_| "lists open runs, maybe old".to_owned(), |world: &mut World| Ok(world.open_runs())).await
-    }
-
     async fn timers_due(&self, by: Millis) -> Stored<Vec<RunKey>> {
         let what = |trace: &Trace| format!("lists runs whose timer is due by {}, maybe old", trace.at(by));
         self.read(what, |world: &mut World| Ok(world.timers_due(by))).await
@@ -153,6 +149,11 @@ impl JobStore for Process {
             Ok(keys.map(|key| world.read_job(&key, how)).collect())
         })
         .await
+    }
+
+    async fn jobs(&self, keys: &[JobKey], how: Consistency) -> Stored<Vec<Option<JobRecord>>> {
+        let what = |_: &Trace| format!("{} {} jobs", how_read(how), keys.len());
+        self.read(what, |world: &mut World| Ok(keys.iter().map(|key| world.read_job(key, how)).collect())).await
     }
 
     async fn jobs_from(&self, run: &RunKey, from: JobIndex, how: Consistency) -> Stored<Vec<JobRecord>> {
@@ -196,11 +197,11 @@ impl JobStore for Process {
         self.read(what, |world: &mut World| Ok(world.ready_heads(pool, now))).await
     }
 
-    async fn ready_count(&self, pool: &PoolId) -> Stored<(u64, Option<Millis>)> {
+    async fn ready_count(&self, pool: &PoolId, most: usize) -> Stored<(u64, Option<Millis>)> {
         let what = |_: &Trace| format!("counts the ready list of pool {:.4}", pool.as_str());
         self.read(what, |world: &mut World| {
             let heads = world.ready_heads(pool, Millis(u64::MAX));
-            Ok((heads.len() as u64, heads.first().map(|head| head.at)))
+            Ok((heads.len().min(most) as u64, heads.first().map(|head| head.at)))
         })
         .await
     }
@@ -287,20 +288,18 @@ impl WorkerRegistry for Process {
         .await
     }
 
-    async fn worker(&self, id: &WorkerId, _now: Millis) -> Stored<Option<WorkerRecord>> {
-        let what = |_: &Trace| format!("reads, maybe old, worker {id}");
+    async fn worker(&self, id: &WorkerId, _now: Millis, how: Consistency) -> Stored<Option<WorkerRecord>> {
+        let what = |_: &Trace| format!("{} worker {id}", how_read(how));
         self.read(what, |world: &mut World| {
             world.check_worker_read(self.number, id);
-            Ok(world.read(Consistency::Eventual, |store| store.workers.get(id)))
+            Ok(world.read(how, |store| store.workers.get(id)))
         })
         .await
     }
 
-    async fn workers(&self, _now: Millis) -> Stored<Vec<WorkerRecord>> {
-        self.read(
-            |_| "lists workers".to_owned(),
-            |world: &mut World| Ok(world.store.workers.values().filter_map(|cell| cell.now().cloned()).collect()),
-        )
+    async fn workers(&self, _now: Millis, most: usize) -> Stored<Vec<WorkerRecord>> {
+        let listed = |world: &World| world.store.workers.values().filter_map(|cell| cell.now().cloned()).take(most).collect();
+        self.read(|_| "lists workers".to_owned(), |world: &mut World| Ok(listed(world)))
         .await
     }
 

@@ -132,15 +132,6 @@ impl World {
         control.is_some_and(|control| control.state == RunState::New)
     }
 
-    pub(crate) fn open_runs(&mut self) -> Vec<RunKey> {
-        let runs: Vec<RunKey> = self.store.controls.keys().cloned().collect();
-        let is_active = |world: &mut Self, run: &RunKey| {
-            let control = world.read(Consistency::Eventual, |store| store.controls.get(run));
-            control.is_some_and(|control| control.state.is_active())
-        };
-        runs.into_iter().filter(|run| is_active(self, run)).collect()
-    }
-
     pub(crate) fn timers_due(&mut self, by: Millis) -> Vec<RunKey> {
         let runs: Vec<RunKey> = self.store.controls.keys().cloned().collect();
         let is_due = |world: &mut Self, run: &RunKey| {

@@ -1,16 +1,18 @@
 //! Routes for workers and pools.
 
+use std::collections::BTreeSet;
+
 use engine::Engine;
 use engine::ports::Ports;
 use http::{Method, StatusCode};
-use protocol::SecretName;
 use protocol::access::Scope;
 use protocol::requests::{Register, WorkerHeartbeat};
 use protocol::wire::{PoolInfo, Registered, WorkerInfo};
+use protocol::{LabelSet, SecretName, limits};
 
 use crate::operation::{answers, bodies};
 use crate::request::Input;
-use crate::response::{Answer, empty, json_answer, json_page};
+use crate::response::{Answer, PageOf, empty, json_answer, json_page};
 use crate::route::{Effect, Function, Route};
 use crate::row::{Row, ask, read, row};
 
@@ -59,11 +61,16 @@ pub(crate) async fn list<P: Ports>(engine: &Engine<P>, input: &Input<'_>) -> Ans
 }
 
 pub(crate) async fn pools<P: Ports>(engine: &Engine<P>, input: &Input<'_>) -> Answer {
-    // No label and no secret has a comma in it.
-    json_page(input, engine.workers().pools().await?, |pool| {
-        let secrets: Vec<&str> = pool.secrets.iter().map(SecretName::as_str).collect();
-        format!("{},,{}", pool.labels, secrets.join(","))
-    })
+    let pools = engine.workers().pools().await?;
+    let page = PageOf::requested(input, pools, limits::POOLS_LISTED, |pool| key_of_pool(&pool.labels, &pool.secrets))?;
+    let counted = page.with(engine.workers().count_pools(page.entries.clone()).await?);
+    counted.answer(input, |pool: &PoolInfo| key_of_pool(&pool.labels, &pool.secrets))
+}
+
+/// No label and no secret has a comma in it.
+fn key_of_pool(labels: &LabelSet, secrets: &BTreeSet<SecretName>) -> String {
+    let secrets: Vec<&str> = secrets.iter().map(SecretName::as_str).collect();
+    format!("{labels},,{}", secrets.join(","))
 }
 
 pub(crate) async fn register<P: Ports>(engine: &Engine<P>, input: &Input<'_>) -> Answer {

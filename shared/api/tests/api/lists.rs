@@ -77,3 +77,19 @@ async fn pools_and_tokens_come_in_pages_too() {
         assert_eq!(different.len(), sizes.iter().sum::<usize>(), "{path}");
     }
 }
+
+#[tokio::test]
+async fn page_of_pools_is_bounded_without_a_limit_too() {
+    let service = Service::new(Engine::new(Memory::new()));
+    let count = limits::POOLS_LISTED + 30;
+    let jobs: Vec<String> = (0..count).map(|n| format!("j{n}: {{run: x, labels: l{n}}}")).collect();
+    let definition = format!("jobs: {{{}}}", jobs.join(", "));
+    let request = Request::post("/api/workflows?run=true").header("content-type", "application/yaml");
+    assert_eq!(service.answer(request.body(definition.into()).expect("a request")).await.status(), 201);
+    for path in ["/api/pools", "/api/pools?limit=1000"] {
+        let paged = pages(&service, path).await;
+        assert_eq!(paged.iter().map(Vec::len).collect::<Vec<_>>(), [limits::POOLS_LISTED, 30], "{path}");
+        let different: BTreeSet<String> = paged.concat().iter().map(|pool| pool["labels"].to_string()).collect();
+        assert_eq!(different.len(), count);
+    }
+}

@@ -1,19 +1,11 @@
 //! How the ports take what `DynamoDB` answers, from a stub that says it.
 
-use std::fmt;
-use std::sync::{Arc, Mutex};
+mod spread;
+mod stub;
+
+use std::sync::Mutex;
 use std::time::Duration;
 
-use aws::secrets::Parameters;
-use aws::{Aws, Config};
-use aws_config::SdkConfig;
-use aws_sdk_dynamodb::config::{Credentials, Region};
-use aws_sdk_s3::primitives::SdkBody;
-use aws_smithy_runtime_api::client::http::{
-    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
-};
-use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
-use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use engine::ids::{JobKey, ReportHash, RunKey};
 use engine::job::{Change, JobUpdate, Precondition};
 use engine::ports::{
@@ -23,95 +15,13 @@ use engine::ports::{
 use engine::run::{Control, RunState, Timer, WorkflowRecord};
 use protocol::{LabelSet, Millis, SecretName, WorkflowId};
 use serde_json::{Value, json};
-use tokio::time::Instant;
+use stub::Stub;
 
 const TABLE: &str = "jobs";
 /// Waits between tries are drawn from a time that begins with twice this and doubles.
 const FIRST_WAIT: Duration = Duration::from_millis(50);
 /// What a batch left over is sent again so often.
 const BATCH_TRIES: usize = 8;
-
-type Answer = dyn Fn(&Value) -> (u16, Value) + Send + Sync;
-
-/// Answers every request, and keeps what it was and when it came.
-#[derive(Clone)]
-struct Stub {
-    answer: Arc<Answer>,
-    came: Arc<Mutex<Vec<(Instant, Value)>>>,
-}
-
-impl fmt::Debug for Stub {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Stub")
-    }
-}
-
-impl HttpClient for Stub {
-    fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
-        SharedHttpConnector::new(self.clone())
-    }
-}
-
-impl HttpConnector for Stub {
-    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        // What S3 is asked isn't JSON.
-        let body = serde_json::from_slice(request.body().bytes().expect("a body in memory")).unwrap_or_default();
-        let (status, answer) = (self.answer)(&body);
-        self.came.lock().expect("nobody panicked").push((Instant::now(), body));
-        let status = status.try_into().expect("a status");
-        let answer = answer.as_str().map_or_else(|| answer.to_string(), str::to_owned);
-        HttpConnectorFuture::ready(Ok(HttpResponse::new(status, SdkBody::from(answer))))
-    }
-}
-
-impl Stub {
-    fn new(answer: impl Fn(&Value) -> (u16, Value) + Send + Sync + 'static) -> Self {
-        Self { answer: Arc::new(answer), came: Arc::default() }
-    }
-
-    async fn ports(&self) -> Aws {
-        self.ports_where(true).await
-    }
-
-    async fn ports_where(&self, require_tls: bool) -> Aws {
-        Aws::with_settings(Self::config(require_tls), &self.settings().await)
-    }
-
-    async fn parameters(&self) -> Parameters {
-        Parameters::from_config(&Self::config(true), &self.settings().await).expect("it has a path")
-    }
-
-    async fn settings(&self) -> SdkConfig {
-        let settings = Aws::settings()
-            .region(Region::new("us-east-1"))
-            .credentials_provider(Credentials::new("test", "test", None, None, "test"))
-            .http_client(self.clone());
-        settings.load().await
-    }
-
-    fn config(require_tls: bool) -> Config {
-        Config {
-            jobs_table: TABLE.to_owned(),
-            logs_table: "logs".to_owned(),
-            bucket: "bucket".to_owned(),
-            batches_queue: "http://localhost/batches".to_owned(),
-            queue_prefix: "pool-".to_owned(),
-            require_tls,
-            secrets_path: Some("/wf/secrets/".to_owned()),
-            ready_shards: 1,
-        }
-    }
-
-    fn bodies(&self) -> Vec<Value> {
-        self.came.lock().expect("nobody panicked").iter().map(|(_, body)| body.clone()).collect()
-    }
-
-    /// Times between one request and the next.
-    fn waits(&self) -> Vec<Duration> {
-        let came = self.came.lock().expect("nobody panicked");
-        came.windows(2).map(|pair| pair[1].0 - pair[0].0).collect()
-    }
-}
 
 fn error(name: &str, more: &[(&str, Value)]) -> (u16, Value) {
     let mut body = json!({ "__type": format!("com.amazonaws.dynamodb.v20120810#{name}"), "message": "no" });
