@@ -68,11 +68,11 @@ impl WorkerRecord {
         self.holds.iter().any(|held| held.job == *job && held.until > now && now.since(held.at) < RENEWED_EVERY)
     }
 
-    /// The record with the newer entry of each job that this or the other one names.
+    /// The record with the newer entry of each job that this or the other one names; of two of the same time, the other's.
     pub(crate) fn with_holds_of(mut self, other: &Self) -> Self {
         for held in &other.holds {
             match self.holds.iter_mut().find(|own| own.job == held.job) {
-                Some(own) if own.at < held.at => own.clone_from(held),
+                Some(own) if own.at <= held.at => own.clone_from(held),
                 Some(_) => {}
                 None => self.holds.push(held.clone()),
             }

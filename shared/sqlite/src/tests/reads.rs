@@ -75,7 +75,7 @@ async fn steps_of_reads(engine: &Engine<Sqlite>, id: &WorkflowId) -> [u64; 3] {
 
 /// In memory, all statements run on this thread, so that what they examine can be counted.
 #[tokio::test]
-async fn reads_of_what_waits_examine_as_many_rows_with_500_open_runs_as_without() {
+async fn reads_of_what_waits_examine_as_many_rows_with_500_open_runs_as_with_one_other() {
     let engine = Engine::new(Sqlite::in_memory());
     let store = engine.ports();
     let ready = || Phase::Ready { at: Millis(1000), until: None };
@@ -83,11 +83,14 @@ async fn reads_of_what_waits_examine_as_many_rows_with_500_open_runs_as_without(
     store.add_pools(vec![Pool::of(LabelSet::default())], Millis::now()).await.expect("written");
     let claim = serde_json::from_str(r#"{"worker_id":"w","labels":[],"lease_ttl_secs":30}"#).expect("a claim");
     engine.claims().claim(claim).await.expect("answered").expect("a job");
-    let alone = steps_of_reads(&engine, &id).await;
-    for n in 1..=500 {
-        open(store, n, vec![Phase::Waiting { on: [7].into() }; 3]).await;
+    let waiting = || vec![Phase::Waiting { on: [7].into() }; 3];
+    // A read of a run's jobs ends at the next run, so there is one.
+    open(store, 1, waiting()).await;
+    let with_one = steps_of_reads(&engine, &id).await;
+    for n in 2..=500 {
+        open(store, n, waiting()).await;
     }
-    let among_others = steps_of_reads(&engine, &id).await;
-    println!("steps of a status, of a list of pools and of a list of workers: {alone:?}");
-    assert_eq!(among_others, alone);
+    let with_many = steps_of_reads(&engine, &id).await;
+    println!("steps of a status, of a list of pools and of a list of workers: {with_one:?}");
+    assert_eq!(with_many, with_one);
 }
