@@ -1,117 +1,27 @@
-//! How the ports take what `DynamoDB` answers, from a stub that says it.
+//! How the ports take what AWS answers, from a stub that says it.
 
-use std::fmt;
-use std::sync::{Arc, Mutex};
+mod calls;
+mod stub;
+
+use std::sync::Mutex;
 use std::time::Duration;
 
-use aws::secrets::Parameters;
-use aws::{Aws, Config};
-use aws_config::SdkConfig;
-use aws_sdk_dynamodb::config::{Credentials, Region};
-use aws_sdk_s3::primitives::SdkBody;
-use aws_smithy_runtime_api::client::http::{
-    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
-};
-use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
-use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use engine::ids::{JobKey, ReportHash, RunKey};
 use engine::job::{Change, JobUpdate, Precondition};
 use engine::ports::{
     Commit, Committed, Consistency, Idempotency, JobStore, NewItem, Pool, RunStore, SecretStore, Source, StoreError,
-    Stored, WorkerRegistry,
+    Stored, Updated, WorkerRegistry,
 };
 use engine::run::{Control, RunState, Timer, WorkflowRecord};
 use protocol::{LabelSet, Millis, SecretName, WorkflowId};
 use serde_json::{Value, json};
-use tokio::time::Instant;
 
-const TABLE: &str = "jobs";
+use stub::{Stub, TABLE};
+
 /// Waits between tries are drawn from a time that begins with twice this and doubles.
 const FIRST_WAIT: Duration = Duration::from_millis(50);
 /// What a batch left over is sent again so often.
 const BATCH_TRIES: usize = 8;
-
-type Answer = dyn Fn(&Value) -> (u16, Value) + Send + Sync;
-
-/// Answers every request, and keeps what it was and when it came.
-#[derive(Clone)]
-struct Stub {
-    answer: Arc<Answer>,
-    came: Arc<Mutex<Vec<(Instant, Value)>>>,
-}
-
-impl fmt::Debug for Stub {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Stub")
-    }
-}
-
-impl HttpClient for Stub {
-    fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
-        SharedHttpConnector::new(self.clone())
-    }
-}
-
-impl HttpConnector for Stub {
-    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        // What S3 is asked isn't JSON.
-        let body = serde_json::from_slice(request.body().bytes().expect("a body in memory")).unwrap_or_default();
-        let (status, answer) = (self.answer)(&body);
-        self.came.lock().expect("nobody panicked").push((Instant::now(), body));
-        let status = status.try_into().expect("a status");
-        let answer = answer.as_str().map_or_else(|| answer.to_string(), str::to_owned);
-        HttpConnectorFuture::ready(Ok(HttpResponse::new(status, SdkBody::from(answer))))
-    }
-}
-
-impl Stub {
-    fn new(answer: impl Fn(&Value) -> (u16, Value) + Send + Sync + 'static) -> Self {
-        Self { answer: Arc::new(answer), came: Arc::default() }
-    }
-
-    async fn ports(&self) -> Aws {
-        self.ports_where(true).await
-    }
-
-    async fn ports_where(&self, require_tls: bool) -> Aws {
-        Aws::with_settings(Self::config(require_tls), &self.settings().await)
-    }
-
-    async fn parameters(&self) -> Parameters {
-        Parameters::from_config(&Self::config(true), &self.settings().await).expect("it has a path")
-    }
-
-    async fn settings(&self) -> SdkConfig {
-        let settings = Aws::settings()
-            .region(Region::new("us-east-1"))
-            .credentials_provider(Credentials::new("test", "test", None, None, "test"))
-            .http_client(self.clone());
-        settings.load().await
-    }
-
-    fn config(require_tls: bool) -> Config {
-        Config {
-            jobs_table: TABLE.to_owned(),
-            logs_table: "logs".to_owned(),
-            bucket: "bucket".to_owned(),
-            batches_queue: "http://localhost/batches".to_owned(),
-            queue_prefix: "pool-".to_owned(),
-            require_tls,
-            secrets_path: Some("/wf/secrets/".to_owned()),
-            ready_shards: 1,
-        }
-    }
-
-    fn bodies(&self) -> Vec<Value> {
-        self.came.lock().expect("nobody panicked").iter().map(|(_, body)| body.clone()).collect()
-    }
-
-    /// Times between one request and the next.
-    fn waits(&self) -> Vec<Duration> {
-        let came = self.came.lock().expect("nobody panicked");
-        came.windows(2).map(|pair| pair[1].0 - pair[0].0).collect()
-    }
-}
 
 fn error(name: &str, more: &[(&str, Value)]) -> (u16, Value) {
     let mut body = json!({ "__type": format!("com.amazonaws.dynamodb.v20120810#{name}"), "message": "no" });
@@ -198,7 +108,7 @@ async fn every_reason_of_a_cancelled_transaction_is_read_and_only_a_condition_re
 #[tokio::test]
 async fn an_update_that_met_a_transaction_or_was_throttled_is_not_taken_for_refused() {
     let tries = [
-        ("TransactionConflictException", 1),
+        ("TransactionConflictException", 4),
         ("ProvisionedThroughputExceededException", 5),
         ("RequestLimitExceeded", 5),
     ];
@@ -212,6 +122,24 @@ async fn an_update_that_met_a_transaction_or_was_throttled_is_not_taken_for_refu
         assert!(is_unavailable(&answer), "{name}: {answer:?}");
         assert_eq!(stub.bodies().len(), tries, "{name}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_update_that_met_three_transactions_is_done() {
+    let conflicts = Mutex::new(3);
+    let stub = Stub::new(move |body| {
+        if body["UpdateExpression"].is_null() {
+            return (200, json!({}));
+        }
+        let mut conflicts = conflicts.lock().expect("nobody panicked");
+        let meets = *conflicts > 0;
+        *conflicts -= i32::from(meets);
+        error(if meets { "TransactionConflictException" } else { "ConditionalCheckFailedException" }, &[])
+    });
+    let update = JobUpdate { expect: Precondition::Waiting, change: Change::RemoveNeed(0) };
+    let answer = stub.ports().await.update(&JobKey::new(&run(), 1), update).await;
+    assert_eq!(answer.ok(), Some(Updated::ConditionFailed(None)));
+    assert_eq!(stub.bodies().len(), 5, "four updates, and a read after the refusal");
 }
 
 fn source(n: u8) -> Source {
@@ -324,6 +252,7 @@ async fn a_pools_queue_is_encrypted_and_refuses_plain_http_unless_told_otherwise
         assert_eq!(made.map(|queue| queue.url).as_deref(), Some("http://localhost/pool"));
         let attributes = &stub.bodies()[0]["Attributes"];
         assert_eq!(attributes["SqsManagedSseEnabled"], "true");
+        assert_eq!(stub.bodies()[0]["tags"], json!({ "workflow-graph:stack": "stack" }));
         let policy = attributes["Policy"].as_str();
         assert_eq!(policy.is_some(), require_tls, "{attributes}");
         let Some(policy) = policy else { continue };
