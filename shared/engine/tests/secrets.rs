@@ -224,6 +224,7 @@ async fn secret_that_was_missing_is_used_as_soon_as_it_is_set() {
     let kept = Kept::of(&[("OTHER", "x")]);
     let world = world_on_aws(&kept, "jobs: {a: {run: x, secrets: KEY}, b: {run: x, secrets: KEY}}").await;
     assert!(world.claim("w").await.is_none(), "both fail");
+    world.tell(&world.events()).await;
     kept.become_these(&[("KEY", "hunter22")]);
     world.engine.runs().start(&world.id, None).await.expect("it has ended");
     world.tell(&world.events()).await;

@@ -78,7 +78,7 @@ async fn queue_that_is_gone_is_forgotten_so_that_it_is_made_again() {
     let ticket = Ticket { pool: pool("a").id, job: JobKey::new(&run(), 1) };
     stub.ports().await.send_ticket(&queue(Millis(1)), ticket).await.expect("a ticket is a hint");
     let [_, update] = &stub.bodies()[..] else { panic!("{:?}", stub.bodies()) };
-    assert_eq!(update["UpdateExpression"], "REMOVE #queue");
+    assert_eq!(update["UpdateExpression"].as_str().map(str::trim), Some("REMOVE #queue"));
     assert_eq!(update["ConditionExpression"], "#queue.#url = :v0", "another queue stays");
 }
 
