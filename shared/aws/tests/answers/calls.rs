@@ -7,7 +7,7 @@ use engine::messages::{ChangeEvent, Delivered};
 use engine::ports::{Consistency, Dispatcher, Pool, PoolQueue, RunStore, WorkerRegistry};
 use engine::run::{Control, RunState};
 use protocol::requests::{Register, Transport};
-use protocol::{LabelSet, Millis, WorkerId};
+use protocol::{Label, LabelSet, Millis, WorkerId};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -86,7 +86,7 @@ async fn queue_that_is_gone_is_forgotten_so_that_it_is_made_again() {
 async fn registration_makes_16_queues_at_once_and_leaves_out_a_pool_whose_queue_fails() {
     const POOLS: usize = 40;
     let pools: Vec<Pool> = (0..POOLS).map(|n| pool(&format!("l{n}"))).collect();
-    let labels: Vec<&str> = pools.iter().flat_map(|pool| pool.labels.iter().map(|label| label.as_str())).collect();
+    let labels: Vec<&str> = pools.iter().flat_map(|pool| pool.labels.iter().map(Label::as_str)).collect();
     let labels = LabelSet::parse(labels).expect("labels");
     let failing = format!("pool-{}", pools[7].id.as_str());
     let items: Vec<Value> = pools

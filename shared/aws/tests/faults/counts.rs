@@ -8,7 +8,7 @@ use engine::messages::ChangeEvent;
 use engine::ports::{Consistency, RunStore, Source};
 use engine::submit::Submission;
 use protocol::requests::Claim;
-use protocol::{LabelSet, WorkerId};
+use protocol::{LabelSet, SecretValue, WorkerId};
 use workflow::from_yaml;
 
 use crate::layer::Layer;
@@ -53,7 +53,7 @@ async fn parameter_store_is_read_once_for_all_claims_of_a_process() {
     };
     for _ in 0..JOBS {
         let claimed = engine.claims().claim(claim.clone()).await.expect("answered").expect("a job is ready");
-        assert_eq!(claimed.job.secrets.values().map(|value| value.reveal()).collect::<Vec<_>>(), ["hunter22"]);
+        assert_eq!(claimed.job.secrets.values().map(SecretValue::reveal).collect::<Vec<_>>(), ["hunter22"]);
     }
     let reads = layer.seen().calls.iter().filter(|call| *call == "SSM.GetParameters").count();
     parameters.delete_parameter().name(&name).send().await.expect("a parameter of its own");
