@@ -1,7 +1,7 @@
 //! Whatever goes wrong with one call to AWS, every promise holds.
 //!
 //! Runs where `ports` does, see the first lines of shared/aws/tests/ports.rs. By default each call meets one kind of
-//! fault, in turn; `WFG_FAULTS=all` gives every call every kind, `Down` one kind everywhere, `Down:17` one fault.
+//! fault, in turn, and every third update meets a transaction; `WFG_FAULTS=all` gives every call every kind, `Down` one kind everywhere, `Down:17` one fault.
 
 mod counts;
 mod course;
@@ -119,7 +119,12 @@ fn faults(quiet: &Seen) -> Vec<Fault> {
         Err(_) => {
             let of_some = [Kind::LeftOver, Kind::Conflict];
             let kinds: Vec<Kind> = Kind::ALL.into_iter().filter(|kind| !of_some.contains(kind)).collect();
-            all.filter(|fault| of_some.contains(&fault.kind) || fault.kind == kinds[fault.at % kinds.len()]).collect()
+            let by_turn = |fault: &Fault| match fault.kind {
+                Kind::LeftOver => true,
+                Kind::Conflict => fault.at.is_multiple_of(3),
+                kind => kind == kinds[fault.at % kinds.len()],
+            };
+            all.filter(by_turn).collect()
         }
     }
 }
