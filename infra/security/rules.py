@@ -33,6 +33,9 @@ def problems(template):
     found += _storage(resources)
     found += _plain_http(resources)
     found += _throttling(resources)
+    found += _rates(template, resources)
+    found += _events_of_objects(resources)
+    found += _tags(template, resources)
     found += _loops(resources)
     found += _safe_by_default(template, resources)
     found += _lines_of_lambda(template["Globals"]["Function"], resources)
@@ -278,3 +281,67 @@ def _throttling(resources):
         all_of_it = [one for one in api.get("MethodSettings", []) if (one["ResourcePath"], one["HttpMethod"]) == ("/*", "*")]
         if not any(all(limit in one for limit in limits) for one in all_of_it):
             yield f"{name} isn't throttled"
+
+
+# The parameter that limits a route, by the integration that answers it.
+RATES = {"SubmitIntegration": "SubmitRateLimit", "CompleteIntegration": "ReportRateLimit", "QueryIntegration": "ReadRateLimit"}
+RATES_OF_ROUTES = {"POST /api/jobs/claim": "ClaimRateLimit", "POST /api/jobs/{lease_id}/logs": "LogRateLimit"}
+
+
+def _rates(template, resources):
+    """Heartbeats and reports have a higher rate than what may wait, and no kind of route uses up that of another."""
+    defaults = {name: int(template["Parameters"][name]["Default"]) for name in {*RATES.values(), *RATES_OF_ROUTES.values()}}
+    others = {name: rate for name, rate in defaults.items() if name != "ReportRateLimit"}
+    if defaults["ReportRateLimit"] <= max(others.values()):
+        yield "reports have no higher rate than other requests"
+    stage = resources.get("HttpApiStage", {})
+    in_http = stage.get("Properties", {}).get("RouteSettings", {})
+    rest = resources["RestApi"]["Properties"].get("MethodSettings", [])
+    in_rest = {(one["ResourcePath"], one["HttpMethod"]): one for one in rest}
+    for name, route in of_type(resources, "AWS::ApiGatewayV2::Route"):
+        key, integration = route["RouteKey"], _text(route["Target"]).removeprefix("integrations/").strip("${}")
+        rate = RATES_OF_ROUTES.get(key, RATES.get(integration))
+        if rate is None or key == "$default":
+            continue
+        method, path = key.split()
+        # At one place of a path the REST API has one variable.
+        path = path.replace("{lease_id}", "{id}").replace("{workflow_id}", "{id}")
+        of_rest = in_rest.get(("/" + path.replace("/", "~1"), method), {})
+        for where, settings in (("HttpApi", in_http.get(key, {})), ("RestApi", of_rest)):
+            if any(settings.get(limit) != {"Ref": rate} for limit in ("ThrottlingRateLimit", "ThrottlingBurstLimit")):
+                yield f"{key} is not limited by {rate} in {where}"
+        if name not in _list(stage.get("DependsOn", [])):
+            yield f"HttpApiStage has settings of {key}, and doesn't wait for {name}"
+
+
+def _events_of_objects(resources):
+    """EventBridge is paid for each object of a bucket, so only the bucket of failed batches has it, and that bucket must."""
+    told = {name for name, one in of_type(resources, "AWS::S3::Bucket")
+            if one.get("NotificationConfiguration", {}).get("EventBridgeConfiguration", {}).get("EventBridgeEnabled")}
+    heard = [one["EventPattern"]["detail"]["bucket"]["name"] for _, one in of_type(resources, "AWS::Events::Rule")
+             if one.get("EventPattern", {}).get("source") == ["aws.s3"]]
+    for name in told:
+        written = [place for _, role in of_type(resources, "AWS::IAM::Role") for policy in role["Policies"]
+                   for one in policy["PolicyDocument"]["Statement"] if "s3:PutObject" in _list(one.get("Action", []))
+                   for place in _places(one) if place.startswith("${%s.Arn}" % name)]
+        yield from (f"each object of {place} costs an event" for place in written if not place.endswith("/aws/lambda/*"))
+    for name, function in of_type(resources, "AWS::Serverless::Function"):
+        for event in function.get("Events", {}).values():
+            failed = event["Properties"].get("DestinationConfig", {}).get("OnFailure")
+            if failed is None:
+                continue
+            bucket = _text(failed["Destination"]).removeprefix("${").removesuffix(".Arn}")
+            if bucket not in told or [{"Ref": bucket}] not in heard:
+                yield f"{name} gives up batches and nobody is told"
+
+
+def _tags(template, resources):
+    """Queues that a function makes carry the stack's name as a tag, or their cost can't be told from others'."""
+    variables = template["Globals"]["Function"]["Environment"]["Variables"]
+    for name, role in of_type(resources, "AWS::IAM::Role"):
+        statements = [one for policy in role["Policies"] for one in policy["PolicyDocument"]["Statement"]]
+        made, tagged = (
+            {place for one in statements if action in _list(one.get("Action", [])) for place in _places(one)}
+            for action in ("sqs:CreateQueue", "sqs:TagQueue"))
+        if made != tagged or (made and variables.get("WFG_STACK") != {"Ref": "AWS::StackName"}):
+            yield f"{name} can't tag the queues that it makes"

@@ -205,6 +205,49 @@ class Template(unittest.TestCase):
         one = lambda t: properties(t, "RestApi")["MethodSettings"][0].update(ResourcePath="/api")
         self.breaks("RestApi isn't throttled", one)
 
+    def test_a_route_without_the_rate_of_its_kind_is_found(self):
+        heartbeat, method = "POST /api/jobs/{lease_id}/heartbeat", ("/~1api~1jobs~1{id}~1heartbeat", "POST")
+        said = f"{heartbeat} is not limited by ReportRateLimit in"
+        self.breaks(f"{said} HttpApi", lambda t: properties(t, "HttpApiStage")["RouteSettings"].pop(heartbeat))
+        other = {"ThrottlingRateLimit": {"Ref": "ApiRateLimit"}}
+        self.breaks(f"{said} HttpApi", lambda t: properties(t, "HttpApiStage")["RouteSettings"][heartbeat].update(other))
+
+        def in_rest(template):
+            settings = properties(template, "RestApi")["MethodSettings"]
+            return next(one for one in settings if (one["ResourcePath"], one["HttpMethod"]) == method)
+
+        self.breaks(f"{said} RestApi", lambda t: in_rest(t).update(other))
+        self.breaks(f"{said} RestApi", lambda t: in_rest(t).update(ResourcePath="/api/jobs/{id}/heartbeat"))
+        for key, rate in (("POST /api/jobs/claim", "Claim"), ("POST /api/jobs/{lease_id}/logs", "Log"),
+                          ("POST /api/workflows", "Submit"), ("GET /api/workflows", "Read")):
+            none = lambda t: properties(t, "HttpApiStage")["RouteSettings"].pop(key)
+            self.breaks(f"{key} is not limited by {rate}RateLimit in HttpApi", none)
+        early = lambda t: t["Resources"]["HttpApiStage"]["DependsOn"].remove("HeartbeatRoute")
+        self.breaks("doesn't wait for HeartbeatRoute", early)
+        equal = lambda t: t["Parameters"]["ReportRateLimit"].update(Default=2000)
+        self.breaks("reports have no higher rate", equal)
+
+    def test_events_of_every_object_and_batches_given_up_in_silence_are_found(self):
+        told = {"EventBridgeConfiguration": {"EventBridgeEnabled": True}}
+        every = lambda t: properties(t, "ArtifactsBucket").update(NotificationConfiguration=told)
+        self.breaks("each object of ${ArtifactsBucket.Arn}/outputs/* costs an event", every)
+        self.breaks("gives up batches", lambda t: properties(t, "StreamDeadBucket").pop("NotificationConfiguration"))
+        other = {"Fn::GetAtt": ["ArtifactsBucket", "Arn"]}
+        stream = lambda t: properties(t, "ScheduleFunction")["Events"]["Stream"]["Properties"]["DestinationConfig"]
+        self.breaks("gives up batches", lambda t: stream(t)["OnFailure"].update(Destination=other))
+        rule = lambda t: properties(t, "StreamDeadRule")["EventPattern"]["detail"]["bucket"]
+        self.breaks("gives up batches", lambda t: rule(t).update(name=[{"Ref": "ArtifactsBucket"}]))
+
+    def test_queues_that_are_made_without_a_tag_are_found(self):
+        def forget(template):
+            makes = next(one for one in statements(template, "ClaimRole") if "sqs:CreateQueue" in one["Action"])
+            makes["Action"].remove("sqs:TagQueue")
+
+        self.breaks("ClaimRole can't tag", forget)
+        self.breaks("ClaimRole can't tag", lambda t: t["Globals"]["Function"]["Environment"]["Variables"].pop("WFG_STACK"))
+        queues = {"Fn::Sub": "arn:${AWS::Partition}:sqs:${AWS::Region}:${AWS::AccountId}:${AWS::StackName}-pool-*"}
+        self.breaks("QueryRole can't tag", lambda t: allow(t, "QueryRole", "sqs:TagQueue", queues))
+
 
 if __name__ == "__main__":
     unittest.main()

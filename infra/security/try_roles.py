@@ -59,7 +59,7 @@ FORBIDDEN = {
               ("delete", WORKFLOW), ("put", "TOKEN"), ("delete", "TOKEN"), ("batch_put", RUN), ("put_log",),
               ("index", "OPEN#0"), ("put_object", "logs"), ("send", "batches"), ("secrets", "secrets")],
     "schedule": [("scan",), ("put", "SCHEMA"), ("put", "TOKEN"), ("get", "TOKEN"), ("put", "AUDIT#f"), ("put", RUN), ("delete", RUN),
-                 ("get_object", "outputs"), ("receive", "batches"), ("index", "OPEN#0"), ("secrets", "secrets")],
+                 ("get_object", "outputs"), ("put_object", "outputs"), ("get_object", "aws/lambda"), ("receive", "batches"), ("index", "OPEN#0"), ("secrets", "secrets")],
     "expire": [("scan",), ("put", "SCHEMA"), ("get", "TOKEN"), ("query", "TOKEN"), ("query", "AUDIT#f"), ("put", "TOKEN"), ("batch_put", "TOKEN"), ("batch_put", "POOL"),
                ("delete", WORKFLOW), ("get_object", "outputs"), ("put_log",),
                ("secrets", "secrets")],
@@ -124,14 +124,17 @@ class Caller:
     def query_logs(self):
         self.query(f"{MARK}#0#0", table="LogsTable")
 
+    def _bucket(self, folder):
+        return self.stack["StreamDeadBucket" if folder == "aws/lambda" else "ArtifactsBucket"]
+
     def put_object(self, folder):
-        self.s3.put_object(Bucket=self.stack["ArtifactsBucket"], Key=f"{folder}/{MARK}", Body=b"")
+        self.s3.put_object(Bucket=self._bucket(folder), Key=f"{folder}/{MARK}", Body=b"")
 
     def get_object(self, folder):
-        self.s3.get_object(Bucket=self.stack["ArtifactsBucket"], Key=f"{folder}/{MARK}")
+        self.s3.get_object(Bucket=self._bucket(folder), Key=f"{folder}/{MARK}")
 
     def delete_object(self, folder):
-        self.s3.delete_object(Bucket=self.stack["ArtifactsBucket"], Key=f"{folder}/{MARK}")
+        self.s3.delete_object(Bucket=self._bucket(folder), Key=f"{folder}/{MARK}")
 
     def list(self, prefix):
         self.s3.list_objects_v2(Bucket=self.stack["ArtifactsBucket"], Prefix=prefix, MaxKeys=1)
@@ -140,7 +143,8 @@ class Caller:
         return {"batches": self.stack["BatchesQueueUrl"], "pool": self.stack["Pool"]}[kind]
 
     def create_queue(self, kind):
-        self.sqs.create_queue(QueueName={"pool": f"{self.stack['PoolQueuePrefix']}{MARK}", "other": MARK}[kind])
+        name = {"pool": f"{self.stack['PoolQueuePrefix']}{MARK}", "other": MARK}[kind]
+        self.sqs.create_queue(QueueName=name, tags={"workflow-graph:stack": self.stack["name"]})
 
     def delete_queue(self, kind):
         self.sqs.delete_queue(QueueUrl=self._queue(kind))

@@ -4,6 +4,7 @@
 - The parameters of `ssm:GetParameters`: MiniStack takes the call for one on all parameters, and refuses it to every
   role that may read only some.
 - The recursive loop detection for queues (recursion.py), and S3's answer for a missing object (missing.py).
+- The right to tag a new queue (tagging.py), and the check of a stage's route settings (routes.py).
 """
 
 import json
@@ -12,6 +13,8 @@ import re
 
 import missing
 import recursion
+import routes
+import tagging
 
 _NAME = re.compile(r"([#\w.-]+)\s*=\s*(:[\w.-]+)")
 
@@ -103,6 +106,6 @@ def teach():
 if __name__ == "__main__":
     from ministack.app import main
 
-    for addition in (teach, recursion.teach, missing.teach):
+    for addition in (teach, recursion.teach, missing.teach, tagging.teach, routes.teach):
         addition()
     main()

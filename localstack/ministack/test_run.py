@@ -4,7 +4,9 @@ import unittest
 
 from missing import bucket_of
 from recursion import LIMIT, invocations, is_dropped, longest_chain, one_more
+from routes import unknown_routes
 from run import common_parameter, leading_keys
+from tagging import tagged_queue
 
 
 def key_name(table, index):
@@ -85,6 +87,20 @@ class Missing(unittest.TestCase):
         self.assertEqual(bucket_of("/bucket/a/key"), "bucket")
         self.assertIsNone(bucket_of("/bucket"))
         self.assertIsNone(bucket_of("/"))
+
+
+class Tagging(unittest.TestCase):
+    def test_only_a_new_queue_with_tags_needs_the_right_to_tag(self):
+        self.assertEqual(tagged_queue("AmazonSQS.CreateQueue", b'{"QueueName": "q", "tags": {"a": "b"}}'), "q")
+        self.assertIsNone(tagged_queue("AmazonSQS.CreateQueue", b'{"QueueName": "q"}'))
+        self.assertIsNone(tagged_queue("AmazonSQS.GetQueueUrl", b'{"QueueName": "q", "tags": {"a": "b"}}'))
+
+
+class Routes(unittest.TestCase):
+    def test_settings_of_a_route_that_is_not_there_are_found(self):
+        routes = [{"routeKey": "GET /a"}]
+        self.assertEqual(unknown_routes({"GET /a": {}, "POST /a": {}}, routes), ["POST /a"])
+        self.assertEqual(unknown_routes(None, routes), [])
 
 
 if __name__ == "__main__":

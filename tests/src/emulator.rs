@@ -30,7 +30,7 @@ impl Emulator {
             expire: must("WFG_TEST_EXPIRE_FUNCTION"),
             schedule: must("WFG_TEST_SCHEDULE_FUNCTION"),
             table: must("WFG_TEST_JOBS_TABLE"),
-            bucket: must("WFG_TEST_BUCKET"),
+            bucket: must("WFG_TEST_STREAM_DEAD_BUCKET"),
             stack: must("WFG_TEST_STACK"),
         })
     }
@@ -155,12 +155,12 @@ impl Emulator {
         assert!(answer["Version"].is_number(), "{answer}");
     }
 
-    /// Puts an object into the stack's bucket.
+    /// Puts an object into the stack's bucket of failed stream batches.
     pub async fn put_object(&self, http: &reqwest::Client, key: &str, body: &Value) {
         self.object(http.put(self.object_url(key)).body(body.to_string())).await;
     }
 
-    /// Deletes an object of the stack's bucket.
+    /// Deletes an object of this bucket.
     pub async fn delete_object(&self, http: &reqwest::Client, key: &str) {
         self.object(http.delete(self.object_url(key))).await;
     }

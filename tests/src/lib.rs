@@ -2,7 +2,7 @@
 //!
 //! - by default a server in this process, in memory;
 //! - with `WFG_TEST_URL` the API there. If it stands on an emulator of AWS, `WFG_TEST_AWS` (its endpoint),
-//!   `WFG_TEST_EXPIRE_FUNCTION`, `WFG_TEST_SCHEDULE_FUNCTION`, `WFG_TEST_JOBS_TABLE`, `WFG_TEST_BUCKET` and
+//!   `WFG_TEST_EXPIRE_FUNCTION`, `WFG_TEST_SCHEDULE_FUNCTION`, `WFG_TEST_JOBS_TABLE`, `WFG_TEST_STREAM_DEAD_BUCKET` and
 //!   `WFG_TEST_STACK` say where to invoke functions, read items, and find queues.
 //!
 //! Tests run concurrently and share the target. So each [`Cloud`] has a label of its own, which replaces `{label}` in every

@@ -17,9 +17,9 @@ use crate::error::WorkerError;
 use crate::executor::{AnyExecutor, Executor};
 use crate::job::{self, WorkerContext};
 use crate::shell::ShellExecutor;
-use crate::source::{ClaimResult, ClaimTrigger, PollingSource, Source};
+use crate::source::{ClaimResult, ClaimTrigger, Pace, PollingSource, Source};
 use crate::stop::Shutdown;
-use client::retry::{Backoff, retry};
+use client::retry::{Backoff, retry, retry_after};
 use client::{Client, ClientError};
 
 /// With `drain`, the worker ends when claims have found no job for this long.
@@ -223,7 +223,8 @@ impl ClaimLoop {
     }
 
     async fn run(mut self) {
-        let mut delays = Backoff::new(self.context.config.poll.max(Duration::from_millis(100)), ERROR_PAUSE);
+        let first = self.context.config.poll.max(Duration::from_millis(100));
+        let (mut delays, mut pace) = (Backoff::new(first, ERROR_PAUSE), Pace::new(first));
         while self.wants_jobs() {
             if self.context.paused.borrow().is_some() {
                 self.recover().await;
@@ -238,20 +239,27 @@ impl ClaimLoop {
                 Ok(Some(claimed)) => {
                     trigger.report(ClaimResult::Claimed);
                     delays.reset();
+                    pace.taken();
                     self.start(claimed, slot);
                 }
                 Ok(None) => {
                     trigger.report(ClaimResult::NoJob);
                     delays.reset();
+                    pace.taken();
                     self.empty_since.get_or_insert_with(Instant::now);
-                    if let Some(pause) = self.source.pause() {
+                    if let Some(pause) = self.source.pause().max(pace.pause()) {
                         self.pause(pause).await;
                     }
                 }
                 Err(error) => {
                     trigger.report(ClaimResult::Failed);
                     self.empty_since = None;
-                    let delay = delays.grow();
+                    let delay = if error.status() == Some(429) {
+                        pace.refused();
+                        pace.pause().unwrap_or_default().max(retry_after(&error))
+                    } else {
+                        delays.grow()
+                    };
                     tracing::warn!("claim: {error}; the next in {:.1} s", delay.as_secs_f32());
                     self.pause(delay).await;
                 }

@@ -31,7 +31,7 @@ pub struct Deployed {
     /// Name of the table of logs.
     pub logs_table: String,
     /// Name of the bucket.
-    pub bucket: String,
+    pub stream_dead_bucket: String,
     /// The stack's name.
     pub stack: String,
 }
@@ -155,7 +155,7 @@ fn describe(kind: Kind, endpoint: &str, stack: &str, outputs: &BTreeMap<String, 
         expire_function: output("ExpireFunction")?,
         jobs_table: output("JobsTable")?,
         logs_table: output("LogsTable")?,
-        bucket: output("ArtifactsBucket")?,
+        stream_dead_bucket: output("StreamDeadBucket")?,
         stack: stack.to_owned(),
     })
 }

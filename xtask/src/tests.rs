@@ -125,7 +125,7 @@ fn target<'a>(cloud: &'a Cloud, binaries: &'a Binaries) -> Result<Vec<(&'static 
         ("WFG_TEST_EXPIRE_FUNCTION", &deployed.expire_function),
         ("WFG_TEST_SCHEDULE_FUNCTION", &deployed.schedule_function),
         ("WFG_TEST_JOBS_TABLE", &deployed.jobs_table),
-        ("WFG_TEST_BUCKET", &deployed.bucket),
+        ("WFG_TEST_STREAM_DEAD_BUCKET", &deployed.stream_dead_bucket),
         ("WFG_TEST_STACK", &deployed.stack),
     ])
 }

@@ -1,44 +1,43 @@
 //! Function `schedule`: consumes the table's stream. It promotes ready jobs, skips blocked ones and finishes runs. A record that
-//! fails is queued for reconciliation so that it doesn't block the shard.
+//! fails is queued for reconciliation so that it doesn't block the shard, and so are records for which no time is left.
 
 use aws::{Aws, events};
-use aws_lambda_events::dynamodb::{Event, EventRecord};
+use aws_lambda_events::dynamodb::Event;
 use aws_lambda_events::streams::{DynamoDbBatchItemFailure, DynamoDbEventResponse};
 use engine::Engine;
-use engine::ports::Dispatcher;
 use lambda_runtime::{Error, LambdaEvent, service_fn};
+use protocol::Millis;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     functions::start_logging()?;
     let engine = Aws::engine().await?;
-    lambda_runtime::run(service_fn(|event: LambdaEvent<Event>| handle(&engine, event.payload))).await
+    lambda_runtime::run(service_fn(|event: LambdaEvent<Event>| handle(&engine, event))).await
 }
 
-/// Processes the records in order and stops at the first that fails and can't be queued for reconciliation either. The
-/// stream delivers that record and those after it again.
-async fn handle(engine: &Engine<Aws>, event: Event) -> Result<DynamoDbEventResponse, Error> {
-    let mut response = DynamoDbEventResponse::default();
-    for record in event.records {
-        if let Err(error) = Box::pin(handle_record(engine, &record)).await {
-            tracing::error!(%error, record = record.event_id, "a record of the stream failed");
-            let mut failure = DynamoDbBatchItemFailure::default();
-            failure.item_identifier = record.change.sequence_number;
-            response.batch_item_failures.push(failure);
-            break;
+/// Names the records that could be neither handled nor queued. The stream delivers the first of them and all behind it again.
+async fn handle(engine: &Engine<Aws>, event: LambdaEvent<Event>) -> Result<DynamoDbEventResponse, Error> {
+    let (mut changes, mut positions, mut failed) = (Vec::new(), Vec::new(), Vec::new());
+    for (position, record) in event.payload.records.iter().enumerate() {
+        match events::delivered(record) {
+            Ok(Some(change)) => {
+                changes.push(change);
+                positions.push(position);
+            }
+            Ok(None) => {}
+            Err(error) => failed.push((position, error.into())),
         }
+    }
+    let left = Box::pin(engine.scheduling().on_changes(&changes, Millis(event.context.deadline))).await;
+    failed.extend(left.into_iter().map(|(change, error)| (positions[change], error)));
+    failed.sort_by_key(|(position, _)| *position);
+    let mut response = DynamoDbEventResponse::default();
+    for (position, error) in failed {
+        let record = &event.payload.records[position];
+        tracing::error!(%error, record = record.event_id, "a record of the stream failed");
+        let mut failure = DynamoDbBatchItemFailure::default();
+        failure.item_identifier.clone_from(&record.change.sequence_number);
+        response.batch_item_failures.push(failure);
     }
     Ok(response)
-}
-
-async fn handle_record(engine: &Engine<Aws>, record: &EventRecord) -> Result<(), Error> {
-    match (events::event(record), events::place(record)) {
-        (Ok(Some(event)), _) => Ok(engine.scheduling().on_change_or_reconcile(&event).await?),
-        (Err(error), Some(place)) => {
-            tracing::error!(%error, ?place, "a record of the stream can't be read; queueing it for reconciliation");
-            Ok(engine.ports().send_reconcile(place).await?)
-        }
-        (Ok(None), _) => Ok(()),
-        (Err(error), None) => Err(error.into()),
-    }
 }

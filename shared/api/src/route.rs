@@ -34,6 +34,24 @@ pub enum Effect {
     WorkerLeaves,
 }
 
+/// The parameter of the template that limits how many requests a second the gateway lets through for a route. Each route has
+/// the whole rate for itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rate {
+    /// Reports that keep a lease or end an attempt. Without them jobs run twice, so they have the highest rate.
+    Report,
+    /// Pieces of logs.
+    Log,
+    /// Polls for jobs.
+    Claim,
+    /// Requests that change workflows or tokens.
+    Submit,
+    /// Requests that only read.
+    Read,
+    /// Anything else, as for requests that match no route.
+    Api,
+}
+
 /// One route.
 #[derive(Clone, Debug)]
 pub struct Route {
@@ -53,6 +71,8 @@ pub struct Route {
     pub audit: Option<AuditAction>,
     /// What a request may cause beyond its answer.
     pub effect: Effect,
+    /// How many requests a second the gateway lets through.
+    pub rate: Rate,
     pub(crate) describe: Describe,
 }
 
@@ -70,7 +90,13 @@ impl Route {
         summary: &'static str,
         describe: Describe,
     ) -> Self {
-        Self { id, method, path, function, summary, scopes, audit: None, effect: Effect::None, describe }
+        let rate = match function {
+            Function::Submit => Rate::Submit,
+            Function::Claim => Rate::Api,
+            Function::Complete => Rate::Report,
+            Function::Query => Rate::Read,
+        };
+        Self { id, method, path, function, summary, scopes, audit: None, effect: Effect::None, rate, describe }
     }
 
     /// Needs one of these scopes.
@@ -81,6 +107,11 @@ impl Route {
     /// Causes more than its answer.
     pub(crate) fn effect(self, effect: Effect) -> Self {
         Self { effect, ..self }
+    }
+
+    /// Has another rate than the other routes of its function.
+    pub(crate) fn rate(self, rate: Rate) -> Self {
+        Self { rate, ..self }
     }
 
     /// Whether a request needs a token, unless the server admits everybody.

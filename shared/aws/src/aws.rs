@@ -1,6 +1,9 @@
 //! The type that implements the ports, and the settings of the AWS libraries.
 
+use std::time::Duration;
+
 use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, ConfigLoader, SdkConfig};
 
 use crate::config::Config;
@@ -9,6 +12,11 @@ use crate::table::Table;
 
 /// A call that fails for a passing reason is tried this often, with full jitter between the tries.
 const ATTEMPTS: u32 = 5;
+/// A try that isn't answered in this time is given up. A call whose connection was lost would otherwise take all of a function's
+/// time.
+const ATTEMPT_TIME: Duration = Duration::from_secs(3);
+/// All tries of a call together. A function that answers requests ends after 29 s.
+const CALL_TIME: Duration = Duration::from_secs(20);
 
 /// The region of these settings. A variable that is set but empty counts as absent.
 pub(crate) fn region(settings: &SdkConfig) -> Option<String> {
@@ -26,11 +34,14 @@ pub struct Aws {
 
 impl Aws {
     /// Settings of the AWS libraries: credentials, region and endpoint from the environment, the profile or the
-    /// machine's role, and how often a call is tried.
+    /// machine's role, how often a call is tried, and how long it may take.
     #[must_use]
     pub fn settings() -> ConfigLoader {
         aws_config::defaults(BehaviorVersion::v2026_01_12())
             .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
+            .timeout_config(
+                TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT_TIME).operation_timeout(CALL_TIME).build(),
+            )
     }
 
     /// Ports on these tables, queues and bucket, with these settings of the AWS libraries.

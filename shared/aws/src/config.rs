@@ -15,6 +15,8 @@ pub struct Config {
     pub batches_queue: String,
     /// `WFG_QUEUE_PREFIX`: the beginning of the name of a pool's queue.
     pub queue_prefix: String,
+    /// `WFG_STACK`: the stack's name, a tag of each pool's queue. Without it the queues have no tag.
+    pub stack: Option<String>,
     /// `WFG_REQUIRE_TLS`: whether the pools' queues refuse plain HTTP. Only emulators need it to be `false`.
     pub require_tls: bool,
     /// `WFG_SECRETS_PATH`: the beginning of the name of a secret's parameter. Only the functions `claim` and `complete`
@@ -57,6 +59,7 @@ impl Config {
             bucket: read("WFG_BUCKET")?,
             batches_queue: read("WFG_BATCHES_QUEUE_URL")?,
             queue_prefix: read("WFG_QUEUE_PREFIX")?,
+            stack: env::var("WFG_STACK").ok().filter(|name| !name.is_empty()),
             require_tls,
             secrets_path: env::var("WFG_SECRETS_PATH").ok().filter(|path| !path.is_empty()),
             ready_shards,

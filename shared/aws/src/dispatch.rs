@@ -20,8 +20,8 @@ impl Dispatcher for Aws {
             Ok(_) => Ok(()),
             // The queue was deleted. A ticket is a hint: claims find its job without it.
             Err(error) if matches!(error.as_service_error(), Some(SendMessageError::QueueDoesNotExist(_))) => {
-                tracing::warn!(queue = queue.url, "a pool's queue is gone");
-                Ok(())
+                tracing::warn!(queue = queue.url, "a pool's queue is gone; it is made again when a worker asks for it");
+                self.forget_queue(&ticket.pool, queue).await
             }
             Err(error) => Err(unavailable(&error)),
         }

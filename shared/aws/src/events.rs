@@ -1,7 +1,7 @@
 //! Parses stream records and queue messages.
 
 use aws_lambda_events::dynamodb::EventRecord;
-use engine::messages::{ChangeEvent, QueueMessage, Reconcile};
+use engine::messages::{ChangeEvent, Delivered, QueueMessage, Reconcile};
 use engine::ports::Stored;
 
 use crate::error::corrupt;
@@ -42,6 +42,21 @@ pub fn place(record: &EventRecord) -> Option<Reconcile> {
     match sk {
         "CTL" => keys::parse_run(pk).map(Reconcile::Run),
         _ => keys::parse_job(pk, sk).map(Reconcile::Job),
+    }
+}
+
+/// What follows from a stream record: its change event, or its address if the image can't be read. `None` if nothing does.
+///
+/// # Errors
+/// If neither the image nor the address can be read.
+pub fn delivered(record: &EventRecord) -> Stored<Option<Delivered>> {
+    match (event(record), place(record)) {
+        (Ok(event), _) => Ok(event.map(Delivered::Event)),
+        (Err(error), Some(place)) => {
+            tracing::error!(%error, ?place, "a record of the stream can't be read; queueing it for reconciliation");
+            Ok(Some(Delivered::Unreadable(place)))
+        }
+        (Err(error), None) => Err(error),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use aws_config::SdkConfig;
+use aws_config::timeout::TimeoutConfig;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::Builder;
 use aws_sdk_s3::operation::get_object::GetObjectError;
@@ -11,6 +12,9 @@ use aws_sdk_s3::types::{Delete, ObjectIdentifier};
 use engine::ports::{StoreError, Stored};
 
 use crate::error::unavailable;
+
+/// A try that isn't answered in this time is given up. Objects are larger than items.
+const ATTEMPT_TIME: Duration = Duration::from_secs(10);
 
 /// A bucket.
 pub(crate) struct Objects {
@@ -21,7 +25,9 @@ pub(crate) struct Objects {
 impl Objects {
     pub(crate) fn new(settings: &SdkConfig, bucket: String) -> Self {
         // An emulator has one host for all buckets.
-        let config = Builder::from(settings).force_path_style(settings.endpoint_url().is_some()).build();
+        let config = Builder::from(settings).force_path_style(settings.endpoint_url().is_some());
+        let timeouts = settings.timeout_config().map_or_else(TimeoutConfig::builder, TimeoutConfig::to_builder);
+        let config = config.timeout_config(timeouts.operation_attempt_timeout(ATTEMPT_TIME).build()).build();
         Self { client: Client::from_conf(config), bucket }
     }
 

@@ -28,7 +28,7 @@ const WAIT_SECS: i32 = 1;
 ///
 /// Needs `sqs:GetQueueUrl`, `sqs:ReceiveMessage`, `sqs:DeleteMessage` and `sqs:ChangeMessageVisibility` on the queues
 /// `<stack>-batches-dead` and `<stack>-stream-dead`, `sqs:GetQueueUrl` and `sqs:SendMessage` on `<stack>-batches`, and
-/// `s3:GetObject` on `aws/lambda/*` in the stack's bucket.
+/// `s3:GetObject` on `aws/lambda/*` in the bucket of the stack's output `StreamDeadBucket`.
 pub struct DeadLetters {
     settings: SdkConfig,
     sqs: aws_sdk_sqs::Client,
@@ -214,9 +214,14 @@ async fn find(sqs: &aws_sdk_sqs::Client, name: String, region: &str) -> Result<Q
     }
 }
 
-/// A message of the queue `batches` is sent again as it is.
+/// A message of the queue `batches` is sent again as it is. A batch task that was given up, since it had run too many
+/// batches, goes on, and its batches are counted from zero.
 fn batch_task(body: &str) -> Letter {
     match events::message(body) {
+        Ok(QueueMessage::BatchTask(batch)) if batch.batches > 0 => {
+            let message = QueueMessage::BatchTask(batch.counted_anew());
+            Letter { bodies: serde_json::to_string(&message).into_iter().collect(), stays: None }
+        }
         Ok(_) => Letter { bodies: vec![body.to_owned()], stays: None },
         Err(error) => {
             Letter { stays: Some(format!("it isn't a message of this project: {error}")), ..Letter::default() }
@@ -309,6 +314,12 @@ mod tests {
         assert_eq!(opened(&batch), expected);
         // Lambda writes the payload as text.
         assert_eq!(opened(&Value::String(batch.to_string())), expected);
+    }
+
+    #[test]
+    fn batch_task_that_ran_too_many_batches_is_counted_anew() {
+        let body = |batches| format!(r#"{{"batch_task":{{"run":"r","kind":"skip","from":7,"batches":{batches}}}}}"#);
+        assert_eq!(batch_task(&body(10_000)).bodies, [body(0)]);
     }
 
     #[test]

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use aws_sdk_sqs::operation::create_queue::CreateQueueError;
 use aws_sdk_sqs::types::QueueAttributeName;
+use engine::ids::PoolId;
 use engine::ports::{Consistency, Pool, PoolQueue, Stored, WorkerRecord, WorkerRegistry};
 use futures::future::try_join_all;
 use protocol::{Millis, WorkerId, limits};
 
 use crate::aws::Aws;
 use crate::error::{corrupt, unavailable};
-use crate::item::{self, from_item, index, number, to_item, value};
+use crate::item::{self, from_item, index, number, string, to_item, value};
 use crate::keys;
 use crate::table::{Answer, Query, unexpired};
 use crate::update::Expression;
@@ -22,6 +23,9 @@ const WANTED_EVERY: Duration = Duration::from_mins(5);
 const TICKET_HIDDEN_SECS: u32 = 30;
 /// How long a ticket is kept until it is received, in seconds. Claims over HTTP find its job without it.
 const TICKET_KEPT_SECS: u32 = 24 * 3600;
+
+/// The tag of a pool's queue whose value is the stack's name, for cost allocation.
+const STACK_TAG: &str = "workflow-graph:stack";
 
 /// The policy that the template also gives to its own queues.
 const TLS_ONLY: &str = concat!(
@@ -60,6 +64,9 @@ impl Aws {
             .attributes(QueueAttributeName::VisibilityTimeout, TICKET_HIDDEN_SECS.to_string())
             .attributes(QueueAttributeName::MessageRetentionPeriod, TICKET_KEPT_SECS.to_string())
             .attributes(QueueAttributeName::SqsManagedSseEnabled, "true");
+        if let Some(stack) = &self.config.stack {
+            call = call.tags(STACK_TAG, stack);
+        }
         if self.config.require_tls {
             call = call.attributes(QueueAttributeName::Policy, TLS_ONLY);
         }
@@ -74,6 +81,12 @@ impl Aws {
             }
             Err(error) => Err(unavailable(&error)),
         }
+    }
+
+    /// Forgets a pool's queue that is gone, so that the next registration for the pool makes it again.
+    pub(crate) async fn forget_queue(&self, pool: &PoolId, queue: &PoolQueue) -> Stored<()> {
+        let as_known = Expression::conditions().when_is("queue.url", "=", string(&queue.url));
+        self.jobs.update(keys::pool(pool), as_known.remove(&["queue"])).await.map(drop)
     }
 
     async fn queue_url(&self, name: &str) -> Stored<String> {
@@ -104,7 +117,11 @@ impl WorkerRegistry for Aws {
         if let Some(queue) = pool.queue.as_ref().filter(|queue| now.since(queue.wanted_at) < WANTED_EVERY) {
             return Ok(Some(queue.clone()));
         }
-        let url = self.create_queue(pool).await?;
+        // Nobody has sent to a queue that wasn't wanted for that long, so nobody may have noticed that it is gone.
+        let url = match pool.live_queue(now) {
+            Some(queue) => queue.url.clone(),
+            None => self.create_queue(pool).await?,
+        };
         let queue = PoolQueue { url, wanted_at: now };
         let expression = Expression::conditions().when_exists("pk").set("queue", value(&queue)?);
         match self.jobs.update(keys::pool(&pool.id), expression).await? {

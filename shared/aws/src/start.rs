@@ -13,6 +13,8 @@ use crate::secrets::Parameters;
 
 /// A claim reads the list of pools at most once in this time.
 const POOLS_TTL: Duration = Duration::from_secs(1);
+/// A process reads a secret at most once in this time. All claims of an account and region may read about 40 a second.
+const SECRETS_TTL: Duration = Duration::from_secs(30);
 
 /// Why a process can't start.
 #[derive(Debug, thiserror::Error)]
@@ -59,7 +61,7 @@ impl Aws {
     pub fn engine_with(config: Config, settings: &SdkConfig) -> Engine<Self> {
         let secrets = Parameters::from_config(&config, settings);
         let engine = Engine::new(Self::with_settings(config, settings));
-        let engine = engine.with_tuning(Tuning { pools_ttl: POOLS_TTL, ..Tuning::default() });
+        let engine = engine.with_tuning(Tuning { pools_ttl: POOLS_TTL, secrets_ttl: SECRETS_TTL, ..Tuning::default() });
         match secrets {
             Some(secrets) => engine.with_secrets(Arc::new(secrets)),
             None => engine,

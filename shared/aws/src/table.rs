@@ -34,6 +34,8 @@ const READ_BATCH: usize = 100;
 const READS_AT_ONCE: usize = 8;
 /// How often the unprocessed part of a batch is sent again.
 const BATCH_TRIES: u32 = 8;
+/// How often an update that met a transaction is tried again.
+const CONFLICT_TRIES: u32 = 3;
 
 /// The result of a conditional update.
 pub(crate) enum Answer {
@@ -297,16 +299,25 @@ impl Table {
             .set_expression_attribute_values(Some(expression.values))
             .return_values(ReturnValue::AllNew)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        match call.send().await {
-            Ok(answer) => Ok(Answer::Done(answer.attributes.unwrap_or_default())),
-            Err(error) => match error.into_service_error() {
-                UpdateItemError::ConditionalCheckFailedException(refusal) => match refusal.item {
-                    Some(item) => Ok(Answer::Refused(Some(item))),
-                    // There is none, or an emulator left it out: a strong read tells which.
-                    None => Ok(Answer::Refused(self.get(key, Consistency::Strong).await?)),
-                },
-                other => Err(unavailable(&other)),
+        let mut conflicts = 0;
+        let error = loop {
+            match call.clone().send().await.map_err(SdkError::into_service_error) {
+                Ok(answer) => return Ok(Answer::Done(answer.attributes.unwrap_or_default())),
+                // A transaction writes the item just now, and nothing was done. The library doesn't try this again.
+                Err(UpdateItemError::TransactionConflictException(_)) if conflicts < CONFLICT_TRIES => {
+                    conflicts += 1;
+                    wait(conflicts).await;
+                }
+                Err(error) => break error,
+            }
+        };
+        match error {
+            UpdateItemError::ConditionalCheckFailedException(refusal) => match refusal.item {
+                Some(item) => Ok(Answer::Refused(Some(item))),
+                // There is none, or an emulator left it out: a strong read tells which.
+                None => Ok(Answer::Refused(self.get(key, Consistency::Strong).await?)),
             },
+            other => Err(unavailable(&other)),
         }
     }
 
@@ -353,21 +364,24 @@ impl Table {
         Ok(())
     }
 
-    /// Waits with full jitter over a doubling time, from 100 ms. Fails after [`BATCH_TRIES`].
+    /// Waits before another try. Fails after [`BATCH_TRIES`].
     async fn wait_or_give_up(&self, tries: &mut u32) -> Stored<()> {
         *tries += 1;
         if *tries > BATCH_TRIES {
             let text = format!("table {} left part of a batch undone {BATCH_TRIES} times: it is throttled", self.name);
             return Err(StoreError::Unavailable(text));
         }
-        let longest = 50_u64 << *tries;
-        let [a, b, ..] = ids::random();
-        tokio::time::sleep(Duration::from_millis(
-            longest * u64::from(u16::from_be_bytes([a, b])) / u64::from(u16::MAX),
-        ))
-        .await;
+        wait(*tries).await;
         Ok(())
     }
+}
+
+/// Waits before try number `tries`, with full jitter over a doubling time, from 100 ms.
+async fn wait(tries: u32) {
+    let longest = 50_u64 << tries;
+    let [a, b, ..] = ids::random();
+    let time = longest * u64::from(u16::from_be_bytes([a, b])) / u64::from(u16::MAX);
+    tokio::time::sleep(Duration::from_millis(time)).await;
 }
 
 /// Returns true if the whole batch was refused because of throttling.

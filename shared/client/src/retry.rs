@@ -100,7 +100,9 @@ where
     }
 }
 
-fn retry_after(error: &ClientError) -> Duration {
+/// How long the server asked to wait before a repeat, at most a minute; zero if it didn't.
+#[must_use]
+pub fn retry_after(error: &ClientError) -> Duration {
     match error {
         ClientError::Refused { retry_after: Some(delay), .. } => (*delay).min(MAX_RETRY_AFTER),
         _ => Duration::ZERO,

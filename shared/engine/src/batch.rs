@@ -8,7 +8,7 @@ use futures::future::try_join_all;
 use protocol::Millis;
 
 use crate::Scheduling;
-use crate::error::Result;
+use crate::error::{EngineError, Result};
 use crate::ids::{JobIndex, JobKey, RunKey};
 use crate::job::{Change, End, JobOutcome, JobRecord, JobUpdate, Phase, Precondition};
 use crate::messages::{BatchKind, BatchTask};
@@ -18,6 +18,11 @@ use crate::run::RunState;
 
 /// A batch ends after this time or after [`crate::Tuning::batch_writes`] writes, and queues the next batch.
 const TIME: Duration = Duration::from_secs(10);
+
+/// A task ends with an error after this many batches. The tasks continue themselves through a queue, and no service
+/// stops a task that would never end. At [`crate::Tuning::batch_writes`] writes each, no task of a run needs as many,
+/// except the deletion of millions of log records.
+const BATCHES: u32 = 10_000;
 
 /// Jobs updated concurrently. Each update is one write of one record; sequential writes would take most of the time.
 const AT_ONCE: usize = 32;
@@ -30,7 +35,13 @@ struct Budget {
 
 impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Scheduling<'_, P> {
     /// Runs one batch of a task. Queues the next batch if work remains.
+    ///
+    /// # Errors
+    /// [`EngineError::EndlessTask`] if the task has run 10,000 batches. Nothing was done then.
     pub async fn run_batch(self, batch: BatchTask) -> Result<()> {
+        if batch.batches >= BATCHES {
+            return Err(EngineError::EndlessTask { batches: batch.batches, kind: batch.kind, run: batch.run });
+        }
         let mut budget = Budget { writes: 0, began: self.engine.now() };
         let next = match batch.kind {
             BatchKind::Roots => self.batch_roots(&batch, &mut budget).await?,
@@ -43,7 +54,7 @@ impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Scheduling<'_, P> {
             }
         };
         if let Some(from) = next {
-            self.engine.timers().ask_for(BatchTask { from, ..batch }).await?;
+            self.engine.timers().ask_for(BatchTask { from, batches: batch.batches + 1, ..batch }).await?;
         }
         Ok(())
     }

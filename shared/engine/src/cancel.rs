@@ -60,7 +60,7 @@ impl<P: RunStore + JobStore + Dispatcher> Runs<'_, P> {
     /// Queues the batch task that deletes a run's records. The workflow is deleted even if this fails: then the records
     /// remain until they expire.
     pub(crate) async fn delete_records(self, run: &RunKey, jobs: u32) {
-        let batch = BatchTask { run: run.clone(), kind: BatchKind::Delete { jobs }, from: 0 };
+        let batch = BatchTask::new(run.clone(), BatchKind::Delete { jobs }, 0);
         for tried in 1..=DELETE_TRIES {
             match self.engine.ports.send_batch(batch.clone()).await {
                 Ok(()) => return,

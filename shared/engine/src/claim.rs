@@ -287,7 +287,7 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Claim
             );
             return self.refuse(job, &spec, lease, text).await;
         }
-        let secrets = self.engine.job_secrets().secrets_now(&spec.secrets).await?;
+        let secrets = self.engine.job_secrets().values(&spec.secrets).await?;
         if let Some(text) = secrets::missing(&spec.secrets, &secrets) {
             return self.refuse(job, &spec, lease, text).await;
         }

@@ -3,6 +3,8 @@
 use protocol::outputs::OutputError;
 use protocol::{BadId, BadLabel, JobId, LabelSet, SecretName, Status, TokenName, WorkerId, WorkflowId};
 
+use crate::ids::RunKey;
+use crate::messages::BatchKind;
 use crate::ports::StoreError;
 use workflow::Problem;
 
@@ -120,6 +122,18 @@ pub enum EngineError {
     /// The caller's token doesn't allow this secret.
     #[error("the token doesn't allow secret `{0}`")]
     SecretNotAllowed(SecretName),
+    /// A batch task didn't end. What it has done stays done, and the rest is not done.
+    #[error(
+        "the task {kind:?} of run {run} has not ended after {batches} batches, so it is given up; on AWS `wfg redrive` continues it"
+    )]
+    EndlessTask {
+        /// The batches that the task has run.
+        batches: u32,
+        /// The operation.
+        kind: BatchKind,
+        /// The run.
+        run: RunKey,
+    },
     /// A store or queue call failed. Something may have changed. Repeating the request is safe.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -60,7 +60,7 @@ impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Scheduling<'_, P> {
             self.engine.ports.update_control(run, fire).await?;
         }
         if let (Some(from), true) = (scan.blocked_from, scan.any_waits) {
-            self.engine.ports.send_batch(BatchTask { run: run.clone(), kind: BatchKind::Skip, from }).await?;
+            self.engine.ports.send_batch(BatchTask::new(run.clone(), BatchKind::Skip, from)).await?;
         }
         self.finish_if_done(run).await?;
         let latest = self.engine.now() + MAX_TIMER_DELAY;
@@ -82,7 +82,7 @@ impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Scheduling<'_, P> {
     async fn scan(self, control: &Control, scan: &mut ScanState) -> Result<()> {
         if control.state == RunState::Cancelling {
             let run = control.run.clone();
-            return self.engine.timers().ask_for(BatchTask { run, kind: BatchKind::Cancel, from: 0 }).await;
+            return self.engine.timers().ask_for(BatchTask::new(run, BatchKind::Cancel, 0)).await;
         }
         let mut jobs = self.engine.records().forward(&control.run, control.done_below, Consistency::Strong);
         loop {

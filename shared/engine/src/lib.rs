@@ -101,6 +101,9 @@ pub struct Tuning {
     pub shard: usize,
     /// How long the list of pools is cached. A claim can miss a new pool for this long.
     pub pools_ttl: Duration,
+    /// How long a secret's value that was read is given to further jobs. A replaced value is used after this time at the
+    /// latest. At most 30 s.
+    pub secrets_ttl: Duration,
     /// A planted bug, to show that the simulator finds it.
     #[cfg(feature = "planted")]
     pub planted: Option<planted::Bug>,
@@ -113,6 +116,7 @@ impl Default for Tuning {
             batch_writes: 500,
             shard: 200,
             pools_ttl: Duration::ZERO,
+            secrets_ttl: Duration::ZERO,
             #[cfg(feature = "planted")]
             planted: None,
         }

@@ -18,8 +18,8 @@ impl<P: LocalWork + RunStore + JobStore + WorkerRegistry + Dispatcher> Schedulin
     /// Processes all listed work until the list is empty. Only one caller may run this at a time.
     ///
     /// An item is removed from the list after it is processed. If the process stops in between, the item is processed
-    /// again, which has no further effect. An item whose records can't be read is dropped, so that it doesn't block
-    /// the items behind it.
+    /// again, which has no further effect. An item whose records can't be read, or whose task has run too many batches, is dropped, so
+    /// that it doesn't block the items behind it.
     pub async fn drain(self) -> Result<()> {
         while self.drain_one().await? {}
         Ok(())
@@ -34,7 +34,7 @@ impl<P: LocalWork + RunStore + JobStore + WorkerRegistry + Dispatcher> Schedulin
             Work::Reconcile(reconcile) => self.on_message(QueueMessage::Reconcile(reconcile.clone()), true).await,
         };
         match done {
-            Err(EngineError::Store(error @ StoreError::Corrupt(_))) => {
+            Err(error @ (EngineError::Store(StoreError::Corrupt(_)) | EngineError::EndlessTask { .. })) => {
                 tracing::error!(?work, %error, "giving up a piece of work");
             }
             done => done?,

@@ -40,6 +40,26 @@ impl ChangeEvent {
     }
 }
 
+/// A change as the feed delivers it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Delivered {
+    /// A change that the engine must act on.
+    Event(ChangeEvent),
+    /// A changed record whose content in the feed can't be read.
+    Unreadable(Reconcile),
+}
+
+impl Delivered {
+    /// Returns the changed record's address.
+    #[must_use]
+    pub fn place(&self) -> Reconcile {
+        match self {
+            Self::Event(event) => event.place(),
+            Self::Unreadable(place) => place.clone(),
+        }
+    }
+}
+
 impl Reconcile {
     pub(crate) fn run(&self) -> &RunKey {
         match self {
@@ -63,7 +83,7 @@ pub enum QueueMessage {
 
 /// The record whose change event could not be processed. A retry processes the record's current state, not the state
 /// in the event.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reconcile {
     /// A job's record.
@@ -81,6 +101,23 @@ pub struct BatchTask {
     pub kind: BatchKind,
     /// The index at which the next batch starts.
     pub from: JobIndex,
+    /// The number of batches that this task has run.
+    #[serde(default)]
+    pub batches: u32,
+}
+
+impl BatchTask {
+    /// A task that starts at an index.
+    #[must_use]
+    pub fn new(run: RunKey, kind: BatchKind, from: JobIndex) -> Self {
+        Self { run, kind, from, batches: 0 }
+    }
+
+    /// The rest of this task, to be counted from zero again.
+    #[must_use]
+    pub fn counted_anew(self) -> Self {
+        Self { batches: 0, ..self }
+    }
 }
 
 /// The operation of a batch task.

@@ -391,7 +391,7 @@ pub trait WorkerRegistry: Send + Sync {
     /// Returns the listed pools in which a job may be ready. A store that knows the pools with ready jobs returns exactly
     /// these, whether or not they are listed. Eventually consistent.
     fn ready_pools(&self, now: Millis) -> impl Future<Output = Stored<Vec<Pool>>> + Send;
-    /// Creates the pool's queue if needed, and records that a worker wants it now. Returns `None` if the store has no
+    /// Creates the pool's queue if none is known, and records that a worker wants it now. Returns `None` if the store has no
     /// queues.
     fn want_queue(&self, pool: &Pool, now: Millis) -> impl Future<Output = Stored<Option<PoolQueue>>> + Send;
     /// Stores a worker and replaces its earlier record if [`WorkerRecord::may_replace`] allows it. Returns true if it did.

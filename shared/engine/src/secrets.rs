@@ -1,7 +1,7 @@
 //! Job secrets: reads their values at a claim, and masks them in everything that workers send.
 //!
-//! A job's secrets are part of its pool. A claim reads only pools whose secrets the caller's token allows. Each claim
-//! reads the values again, so a replaced value is used from the next claim on.
+//! A job's secrets are part of its pool. A claim reads only pools whose secrets the caller's token allows. A replaced value
+//! is used from the next claim on, or at most [`Tuning::secrets_ttl`](crate::Tuning::secrets_ttl) later.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::error::Result;
 use crate::job::JobSpec;
 use crate::ports::Stored;
 
-/// Values used for masking are read again after this long.
+/// Values used for masking are read again after this long. No value is used longer.
 const TTL: Duration = Duration::from_secs(30);
 /// Secrets that were read count as readable for this long, so that a claim doesn't read them for each candidate job.
 const READABLE_TTL: Duration = Duration::from_secs(5);
@@ -41,8 +41,23 @@ pub(crate) struct CachedSecret {
 }
 
 impl<P> JobSecrets<'_, P> {
+    /// Returns the values of those secrets that exist, for a job. Values that this process has read within
+    /// [`Tuning::secrets_ttl`](crate::Tuning::secrets_ttl) are used again. A secret that was missing then is read again, since
+    /// a person may have set it meanwhile.
+    pub(crate) async fn values(self, names: &BTreeSet<SecretName>) -> Stored<Secrets> {
+        let (now, ttl) = (self.engine.now(), self.engine.tuning.secrets_ttl);
+        let recent = |name: &SecretName| {
+            let cached = self.engine.caches.secrets.get_younger(name, ttl, now)?;
+            Some((name.clone(), cached.value?))
+        };
+        match names.iter().map(recent).collect() {
+            Some(values) => Ok(values),
+            None => self.read(names).await,
+        }
+    }
+
     /// Reads the values of those secrets that exist.
-    pub(crate) async fn secrets_now(self, names: &BTreeSet<SecretName>) -> Stored<Secrets> {
+    async fn read(self, names: &BTreeSet<SecretName>) -> Stored<Secrets> {
         if names.is_empty() {
             return Ok(Secrets::new());
         }
@@ -68,7 +83,7 @@ impl<P> JobSecrets<'_, P> {
         let mut secrets = cached();
         let mut read = Secrets::new();
         if secrets.iter().any(Option::is_none) {
-            read = self.secrets_now(names).await?;
+            read = self.read(names).await?;
             secrets = cached();
         }
         let values = secrets.iter().flatten().flat_map(|secret| secret.value.iter().chain(&secret.before));
@@ -85,12 +100,12 @@ impl<P> JobSecrets<'_, P> {
 
     /// Returns true if these secrets can be read now. A job claimed while they can't be read would be lost.
     pub(crate) async fn can_read(self, secrets: &BTreeSet<SecretName>) -> bool {
-        let now = self.engine.now();
-        let was_read = |name| self.engine.caches.secrets.get_younger(name, READABLE_TTL, now).is_some();
+        let (now, ttl) = (self.engine.now(), READABLE_TTL.max(self.engine.tuning.secrets_ttl));
+        let was_read = |name| self.engine.caches.secrets.get_younger(name, ttl, now).is_some();
         if secrets.iter().all(was_read) {
             return true;
         }
-        match self.secrets_now(secrets).await {
+        match self.read(secrets).await {
             Ok(_) => true,
             Err(error) => {
                 tracing::error!(%error, "jobs that name secrets wait until these can be read");

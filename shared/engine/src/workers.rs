@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::{StreamExt, stream};
 use protocol::access::Scope;
 use protocol::requests::{Register, Transport};
 use protocol::wire::{QueueInfo, Registered};
@@ -20,6 +21,8 @@ use crate::{Tuning, Workers};
 
 /// Bounds the cache: a client may claim under a fresh worker id each time.
 const WORKERS_CACHED: usize = 4096;
+/// Queues made concurrently when a worker registers.
+const QUEUES_AT_ONCE: usize = 16;
 /// Bounds the cache of renewed pools.
 const RENEWED_POOLS: usize = 4096;
 
@@ -223,16 +226,23 @@ impl<P: RunStore + JobStore + WorkerRegistry> Workers<'_, P> {
                 exclusive: worker.exclusive || self.engine.caller.permissions.exclusive,
                 grant: Some(&self.engine.caller),
             };
-            for pool in self.engine.ports.pools(now).await? {
-                if pool.admits(eligible).is_err() {
-                    continue;
-                }
-                if let Some(queue) = self.engine.ports.want_queue(&pool, now).await? {
-                    queues.push(QueueInfo { url: queue.url, labels: pool.labels });
-                }
-            }
+            let pools = self.engine.ports.pools(now).await?.into_iter().filter(|pool| pool.admits(eligible).is_ok());
+            let wanted = stream::iter(pools).map(|pool| self.queue_of(pool, now)).buffered(QUEUES_AT_ONCE);
+            queues = wanted.filter_map(ready).collect().await;
         }
         Ok(Registered { queues, heartbeat_secs: limits::WORKER_HEARTBEAT.as_secs() })
+    }
+
+    /// Returns the queue of a pool. A pool whose queue can't be made is left out: the worker asks again with each heartbeat, and
+    /// without a queue its claims find the pool's jobs too, only later.
+    async fn queue_of(self, pool: Pool, now: Millis) -> Option<QueueInfo> {
+        match self.engine.ports.want_queue(&pool, now).await {
+            Ok(queue) => queue.map(|queue| QueueInfo { url: queue.url, labels: pool.labels }),
+            Err(error) => {
+                tracing::warn!(pool = pool.id.as_str(), %error, "the queue of a pool can't be made");
+                None
+            }
+        }
     }
 
     /// Returns the kind of a worker's claims. The stored record is read if the claim doesn't say that it is exclusive.

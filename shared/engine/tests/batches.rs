@@ -6,8 +6,8 @@ use common::World;
 use engine::ids::RunKey;
 use engine::job::Phase;
 use engine::messages::{BatchKind, BatchTask};
-use engine::ports::{Consistency, JobStore, RunStore};
-use engine::{Engine, Tuning};
+use engine::ports::{Consistency, Dispatcher, JobStore, RunStore};
+use engine::{Engine, EngineError, Tuning};
 use memory::Memory;
 use protocol::{Status, WorkflowId};
 
@@ -51,7 +51,7 @@ impl World {
 
     /// Runs a batch task to its end. Returns the number of jobs that each batch changed.
     async fn batches(&self, kind: BatchKind, is: impl Fn(&Phase) -> bool + Copy) -> Vec<usize> {
-        let mut next = Some(BatchTask { run: run_of(&self.engine, &self.id).await, kind, from: 0 });
+        let mut next = Some(BatchTask::new(run_of(&self.engine, &self.id).await, kind, 0));
         let mut changed = Vec::new();
         while let Some(batch) = next {
             let (count, then) = self.one_batch(batch, is).await;
@@ -120,4 +120,32 @@ async fn progress_of_a_run_is_stored_as_jobs_end() {
     world.tell(&world.events()).await;
     let control = world.engine.ports().control(&run, Consistency::Strong).await.expect("read").expect("there");
     assert_eq!(control.done_below, 2);
+}
+
+#[tokio::test]
+async fn task_that_does_not_end_is_given_up_after_ten_thousand_batches() {
+    let world = world(None).await;
+    let run = run_of(&world.engine, &world.id).await;
+    let task = BatchTask { batches: 9_999, ..BatchTask::new(run.clone(), BatchKind::Roots, 0) };
+    let (done, next) = world.one_batch(task, is_ready).await;
+    let next = next.expect("work is left");
+    assert_eq!((done, next.batches), (2, 10_000));
+    let error = world.engine.scheduling().run_batch(next.clone()).await.expect_err("given up");
+    assert!(matches!(error, EngineError::EndlessTask { .. }), "{error}");
+    let text = error.to_string();
+    assert!(text.contains("10000 batches") && text.contains(run.as_str()) && text.contains("wfg redrive"), "{text}");
+    assert_eq!((world.count(is_ready).await, world.engine.ports().next_batch()), (2, None), "nothing more was done");
+
+    let counted_anew = next.counted_anew();
+    assert_eq!(world.one_batch(counted_anew, is_ready).await.0, 2, "it goes on");
+}
+
+#[tokio::test]
+async fn endless_task_does_not_block_the_work_of_one_process() {
+    let world = world(None).await;
+    let run = run_of(&world.engine, &world.id).await;
+    let endless = BatchTask { batches: 10_000, ..BatchTask::new(run, BatchKind::Cancel, 0) };
+    world.engine.ports().send_batch(endless).await.expect("memory answers");
+    world.engine.scheduling().drain().await.expect("it is dropped");
+    assert_eq!(world.count(is_ready).await, JOBS, "the other work was done");
 }

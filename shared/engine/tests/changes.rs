@@ -1,12 +1,17 @@
 //! Tests of the change feed: repeated events change nothing, and the timer makes up for lost events.
 
 use std::fmt::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use common::World;
+use engine::clock::Clock;
+use engine::messages::{ChangeEvent, Delivered, Work};
+use engine::ports::LocalWork;
 use engine::run::MAX_TIMER_DELAY;
 use protocol::requests::Only;
-use protocol::{Status, limits};
+use protocol::{Millis, Status, limits};
 
 mod common;
 
@@ -205,4 +210,99 @@ async fn run_open_for_30_days_fails_with_a_reason() {
         (Status::Failure, &[Status::Failure, Status::Failure, Status::Skipped][..])
     );
     assert!(ended.jobs[1].error.as_ref().is_some_and(|error| error.contains("30 days")), "{ended:#?}");
+}
+
+const WIDTH: usize = 40;
+
+/// A fan-in whose first jobs have ended, and the changes of these.
+async fn ended_fan_in() -> (World, Vec<Delivered>) {
+    let (engine, clock) = common::engine();
+    let engine = engine.with_tuning(engine::Tuning { inline_promotions: 0, ..engine::Tuning::default() });
+    let world = World::started_on(engine, clock, &fan_in(WIDTH)).await;
+    world.tell(&world.events()).await;
+    for _ in 0..WIDTH {
+        let claimed = world.claim("w").await.expect("ready");
+        world.complete(&claimed).await.expect("held");
+    }
+    let changes: Vec<Delivered> = world.events().into_iter().map(Delivered::Event).collect();
+    assert_eq!(changes.len(), WIDTH);
+    (world, changes)
+}
+
+/// Takes the queued reconciles. Returns their number.
+async fn reconciles(world: &World) -> usize {
+    let mut count = 0;
+    while let Some((number, work)) = world.engine.ports().next_work().await.expect("memory answers") {
+        let Work::Reconcile(reconcile) = work else { panic!("{work:?}") };
+        world.engine.scheduling().on_reconcile(&reconcile).await.expect("memory answers");
+        world.engine.ports().work_done(number).await.expect("memory answers");
+        count += 1;
+    }
+    count
+}
+
+/// A clock that goes on by a tenth of a second whenever it is read.
+struct TickingClock(AtomicU64);
+
+impl Clock for TickingClock {
+    fn now(&self) -> Millis {
+        Millis(self.0.fetch_add(100, Ordering::Relaxed))
+    }
+}
+
+#[tokio::test]
+async fn changes_are_queued_from_15_s_before_the_deadline_on() {
+    for (left, queued) in [(Duration::from_secs(15), WIDTH), (Duration::from_millis(15_001), 0)] {
+        let (world, changes) = ended_fan_in().await;
+        let deadline = world.engine.now() + left;
+        let failed = world.engine.scheduling().on_changes(&changes, deadline).await;
+        assert!(failed.is_empty(), "{failed:?}");
+        let was_ready = world.claim("w").await;
+        assert_eq!(was_ready.is_some(), queued == 0);
+        assert_eq!(reconciles(&world).await, queued);
+        let end = match was_ready {
+            Some(claimed) => claimed,
+            None => world.claim("w").await.expect("the reconciles made it ready"),
+        };
+        assert_eq!(end.job.job_id.as_str(), "end");
+    }
+}
+
+#[tokio::test]
+async fn changes_that_are_left_when_the_time_is_over_are_queued_and_none_is_lost() {
+    let (world, changes) = ended_fan_in().await;
+    let clock = Arc::new(TickingClock(AtomicU64::new(world.engine.now().0)));
+    let ticking = world.engine.clone().with_clock(clock.clone());
+    let deadline = ticking.now() + Duration::from_secs(16);
+    let failed = ticking.scheduling().on_changes(&changes, deadline).await;
+    assert!(failed.is_empty(), "{failed:?}");
+    assert!(world.claim("w").await.is_none(), "needs are left");
+    let queued = reconciles(&world).await;
+    assert!((1..WIDTH).contains(&queued), "{queued}");
+    assert_eq!(world.claim("w").await.expect("ready").job.job_id.as_str(), "end");
+}
+
+#[tokio::test]
+async fn unreadable_change_is_queued_and_the_others_are_handled() {
+    let (world, mut changes) = ended_fan_in().await;
+    changes[3] = Delivered::Unreadable(changes[3].place());
+    let failed = world.engine.scheduling().on_changes(&changes, Millis(u64::MAX)).await;
+    assert!(failed.is_empty(), "{failed:?}");
+    assert!(world.claim("w").await.is_none(), "one need is left");
+    assert_eq!(reconciles(&world).await, 1);
+    assert_eq!(world.claim("w").await.expect("ready").job.job_id.as_str(), "end");
+}
+
+#[tokio::test]
+async fn changes_of_one_run_are_handled_in_their_order() {
+    let world = World::started(DIAMOND).await;
+    let mut changes = world.events();
+    world.engine.runs().cancel(&world.id).await.expect("memory answers");
+    changes.extend(world.events());
+    let [ChangeEvent::RunOpened(_), ChangeEvent::RunCancelling(_)] = &changes[..] else { panic!("{changes:?}") };
+    let changes: Vec<Delivered> = changes.into_iter().map(Delivered::Event).collect();
+    let failed = world.engine.scheduling().on_changes(&changes, Millis(u64::MAX)).await;
+    assert!(failed.is_empty(), "{failed:?}");
+    world.send_batch().await;
+    assert_eq!(world.status().await, Status::Cancelled);
 }

@@ -1,6 +1,7 @@
 //! Tests of job secrets: they reach the jobs that name them, on workers whose token allows them, and nothing else.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use common::{StoppedClock, World};
 use engine::access::{Grant, TokenRecord, TokenText};
 use engine::ports::{SecretStore, StoreError, Stored};
 use engine::submit::Submission;
-use engine::{Engine, EngineError};
+use engine::{Engine, EngineError, Tuning};
 use futures::future::BoxFuture;
 use memory::Memory;
 use protocol::access::{Allowed, Permissions};
@@ -23,7 +24,7 @@ const ONE: &str = "jobs: {a: {run: deploy, secrets: KEY}}";
 
 /// A secret store that the test changes. `None` makes reads fail.
 #[derive(Clone, Default)]
-struct Kept(Arc<Mutex<Option<Secrets>>>);
+struct Kept(Arc<Mutex<Option<Secrets>>>, Arc<AtomicUsize>);
 
 impl Kept {
     fn of(pairs: &[(&str, &str)]) -> Self {
@@ -37,6 +38,11 @@ impl Kept {
         *self.0.lock().expect("no panic") = Some(secrets.collect());
     }
 
+    /// How often secrets were read.
+    fn reads(&self) -> usize {
+        self.1.load(Ordering::Relaxed)
+    }
+
     fn break_down(&self) {
         *self.0.lock().expect("no panic") = None;
     }
@@ -44,6 +50,7 @@ impl Kept {
 
 impl SecretStore for Kept {
     fn secrets<'a>(&'a self, names: &'a BTreeSet<SecretName>) -> BoxFuture<'a, Stored<Secrets>> {
+        self.1.fetch_add(1, Ordering::Relaxed);
         let kept = self.0.lock().expect("no panic").clone();
         Box::pin(async move {
             kept.ok_or_else(|| StoreError::Unavailable("the file is broken".to_owned()))?.secrets(names).await
@@ -182,6 +189,47 @@ async fn replaced_secret_is_used_from_the_next_claim_on() {
     assert_eq!(value(world.claim("w").await.expect("a job")), "old value");
     kept.become_these(&[("KEY", "new value")]);
     assert_eq!(value(world.claim("w").await.expect("a job")), "new value");
+}
+
+/// As [`world`], where a value that was read is used for 30 s.
+async fn world_on_aws(kept: &Kept, yaml: &str) -> World {
+    let (engine, clock) = engine(kept);
+    let engine = engine.with_tuning(Tuning { secrets_ttl: Duration::from_secs(30), ..Tuning::default() });
+    let world = World::started_on(engine, clock, yaml).await;
+    world.tell(&world.events()).await;
+    world
+}
+
+#[tokio::test]
+async fn secret_is_read_once_in_30_s_for_all_claims_and_a_replaced_value_is_used_then() {
+    let kept = Kept::of(&[("KEY", "old value")]);
+    let jobs: Vec<String> = (0..8).map(|n| format!("j{n}: {{run: x, secrets: KEY}}")).collect();
+    let world = world_on_aws(&kept, &format!("jobs: {{{}}}", jobs.join(", "))).await;
+    let value = async || {
+        let claimed = world.claim("w").await.expect("a job");
+        claimed.job.secrets[&name("KEY")].reveal().to_owned()
+    };
+    for _ in 0..4 {
+        assert_eq!(value().await, "old value");
+    }
+    kept.become_these(&[("KEY", "new value")]);
+    world.clock.advance(Duration::from_millis(29_999));
+    assert_eq!((value().await.as_str(), kept.reads()), ("old value", 1));
+    world.clock.advance(Duration::from_millis(1));
+    assert_eq!((value().await.as_str(), kept.reads()), ("new value", 2));
+}
+
+#[tokio::test]
+async fn secret_that_was_missing_is_used_as_soon_as_it_is_set() {
+    let kept = Kept::of(&[("OTHER", "x")]);
+    let world = world_on_aws(&kept, "jobs: {a: {run: x, secrets: KEY}, b: {run: x, secrets: KEY}}").await;
+    assert!(world.claim("w").await.is_none(), "both fail");
+    world.tell(&world.events()).await;
+    kept.become_these(&[("KEY", "hunter22")]);
+    world.engine.runs().start(&world.id, None).await.expect("it has ended");
+    world.tell(&world.events()).await;
+    world.send_batch().await;
+    assert_eq!(world.claim("w").await.expect("a job").job.secrets[&name("KEY")].reveal(), "hunter22");
 }
 
 #[tokio::test]

@@ -31,7 +31,7 @@ impl State {
     fn delete_run(&mut self, run: RunKey) {
         self.forget_timer(&run);
         if let Some(Control { jobs, .. }) = self.controls.remove(&run) {
-            self.batches.push_back(BatchTask { run, kind: BatchKind::Delete { jobs }, from: 0 });
+            self.batches.push_back(BatchTask::new(run, BatchKind::Delete { jobs }, 0));
         }
     }
 

@@ -58,7 +58,7 @@ fn delete_run(db: &Connection, run: &RunKey) -> Stored<()> {
     let Some(control) = read_control(db, run)? else { return Ok(()) };
     execute(db, "DELETE FROM runs WHERE run = ?1", [run.as_str()])?;
     let kind = BatchKind::Delete { jobs: control.jobs };
-    list(db, &Work::BatchTask(BatchTask { run: run.clone(), kind, from: 0 }))
+    list(db, &Work::BatchTask(BatchTask::new(run.clone(), kind, 0)))
 }
 
 /// Writes a control record, and adds a change event if the run was opened or cancelled.

@@ -101,7 +101,7 @@ async fn only_its_owner_can_read_a_store() {
 async fn what_is_to_be_done_is_done_after_a_restart_and_what_is_done_is_not() {
     let (_folder, path) = folder();
     let mut store = Sqlite::open(&path).expect("a fresh file");
-    let batch = |from| BatchTask { run: RunKey::new([1; 16]), kind: BatchKind::Roots, from };
+    let batch = |from| BatchTask::new(RunKey::new([1; 16]), BatchKind::Roots, from);
     for from in 0..4 {
         store.send_batch(batch(from)).await.expect("written");
     }

@@ -117,7 +117,7 @@ pub async fn a_batch_task_is_listed_until_it_is_done<P: Local + 'static>(ports: 
         BatchKind::Cancel,
         BatchKind::Delete { jobs: 10_000 },
     ];
-    let batch = |kind, from| BatchTask { run: run.clone(), kind, from };
+    let batch = |kind, from| BatchTask::new(run.clone(), kind, from);
     for kind in kinds {
         ports.send_batch(batch(kind, 1)).await.expect("the store answers");
     }
@@ -176,7 +176,7 @@ pub async fn replaced_run_is_deleted<P: Local + 'static>(ports: Arc<P>) {
     };
     assert_eq!(ports.commit(commit).await.expect("the store answers"), Committed::Yes);
     assert_eq!(control_now(&*ports, &workflow.run).await, None);
-    let delete = BatchTask { run: workflow.run, kind: BatchKind::Delete { jobs: control.jobs }, from: 0 };
+    let delete = BatchTask::new(workflow.run, BatchKind::Delete { jobs: control.jobs }, 0);
     assert_eq!(process(&*ports).await, [Work::BatchTask(delete)]);
 }
 

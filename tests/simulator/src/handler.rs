@@ -3,9 +3,10 @@
 use std::pin::Pin;
 
 use engine::ids::Ticket;
-use engine::messages::ChangeEvent;
+use engine::messages::{ChangeEvent, Delivered};
 use engine::submit::Submission;
 use engine::{Engine, Result};
+use protocol::Millis;
 use protocol::requests::{Claim, Fail, FailCause, Next, Only, Register};
 use protocol::wire::Claimed;
 
@@ -78,14 +79,13 @@ async fn report(
     }
 }
 
-/// Handles the records in order up to the first that fails, as the function of the stream does.
+/// Handles the records as the function of the stream does. The first that fails and those behind it are delivered again.
 async fn batch(engine: &Engine<Process>, records: &[ChangeEvent]) -> Answer {
-    for (handled, record) in records.iter().enumerate() {
-        if let Err(error) = engine.scheduling().on_change_or_reconcile(record).await {
-            return Answer::Batch(handled, Err(error));
-        }
+    let changes: Vec<Delivered> = records.iter().cloned().map(Delivered::Event).collect();
+    match engine.scheduling().on_changes(&changes, Millis(u64::MAX)).await.into_iter().next() {
+        Some((first, error)) => Answer::Batch(first, Err(error)),
+        None => Answer::Batch(records.len(), Ok(())),
     }
-    Answer::Batch(records.len(), Ok(()))
 }
 
 impl SubmitRequest {

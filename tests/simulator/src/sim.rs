@@ -31,6 +31,7 @@ fn tuning(bug: Option<Bug>) -> Tuning {
         batch_writes: 2,
         shard: 3,
         pools_ttl: Duration::from_secs(1),
+        secrets_ttl: Duration::ZERO,
         #[cfg(feature = "planted")]
         planted: bug.and_then(Bug::in_the_engine),
     }

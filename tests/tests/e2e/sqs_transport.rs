@@ -78,7 +78,7 @@ async fn a_lost_ticket_only_delays_the_job() {
 }
 
 #[tokio::test]
-async fn a_deleted_queue_only_delays_jobs() {
+async fn a_deleted_queue_only_delays_jobs_and_is_made_again() {
     let cloud = Cloud::connect();
     let Some(emulator) = cloud.emulator() else { return };
     let run = submits(&cloud, &graph(["build", "next: build"])).await;
@@ -88,6 +88,10 @@ async fn a_deleted_queue_only_delays_jobs() {
     run.start().await.expect("it starts");
     run.until(Success).await;
     assert!(claims(&proxy.seen()).iter().all(Option::is_none));
+    // The first ticket found it gone.
+    let again = self::queue(&cloud).await;
+    assert_eq!(again, queue);
+    assert_eq!(emulator.messages(&cloud.http, &again).await, 0, "it is there");
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ mod client;
 mod lifecycle;
 mod next;
 mod program;
+mod rates;
 mod secrets;
 mod settings;
 mod shell;

@@ -12,7 +12,7 @@ use serde_json::json;
 use crate::operation::{answers, bodies, parameters};
 use crate::request::Input;
 use crate::response::{Answer, checked, encode, json_answer, link_next};
-use crate::route::Effect;
+use crate::route::{Effect, Rate};
 use crate::row::{Row, ask, read, report, row};
 use crate::stream::LogEvents;
 
@@ -51,7 +51,8 @@ pub(crate) fn rows<P: Ports>() -> Vec<Row<P>> {
             ask("claim", "/api/jobs/claim", "Leases a job to the worker, if one is ready.", |s| {
                 answers::claimed(s).taking(bodies::required(s.request::<Claim>()))
             })
-            .effect(Effect::Claims),
+            .effect(Effect::Claims)
+            .rate(Rate::Claim),
             claim
         ),
         row!(
@@ -78,7 +79,8 @@ pub(crate) fn rows<P: Ports>() -> Vec<Row<P>> {
             report("appendLogs", "/api/jobs/{lease_id}/logs", "Appends to a job's log.", |s| {
                 answers::any_object(s).taking(bodies::required(s.request::<Logs>())).refused(&[409])
             })
-            .effect(Effect::Changes),
+            .effect(Effect::Changes)
+            .rate(Rate::Log),
             append_logs
         ),
     ]

@@ -1,25 +1,69 @@
-//! Generates the routes of both gateways in `infra/template.yaml` from the route table, and fails if the file differs.
+//! Generates the routes of both gateways, and the rate of each route, in `infra/template.yaml` from the route table, and fails if the file differs.
 //! `BLESS=1 cargo test -p workflow-graph-api template` rewrites the file.
 
 use std::fmt::Write;
 
-use api::route::Route;
+use api::route::{Rate, Route};
 use api::routes;
 use memory::Memory;
 
 const TEMPLATE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../infra/template.yaml");
 
+/// The routes with a rate of their own. The others have the gateway's default.
+fn rated(routes: &[Route]) -> impl Iterator<Item = &Route> {
+    routes.iter().filter(|route| route.rate != Rate::Api)
+}
+
+/// The limits of a route: its rate, and as many at once as in a second.
+fn limits(route: &Route) -> String {
+    format!("ThrottlingRateLimit: !Ref {0:?}RateLimit, ThrottlingBurstLimit: !Ref {0:?}RateLimit", route.rate)
+}
+
+/// The names of the resources of the rated routes, which the stage of the HTTP API waits for.
+fn http_rated(routes: &[Route]) -> String {
+    rated(routes).map(|route| format!("      - {}\n", resource(route))).collect()
+}
+
+/// The settings of the rated routes of the HTTP API.
+fn http_rates(routes: &[Route]) -> String {
+    rated(routes)
+        .map(|route| format!("        \"{} {}\": {{ {} }}\n", route.method, route.path, limits(route)))
+        .collect()
+}
+
+/// The settings of the rated methods of the REST API. A slash in a path is written `~1`, but for the first.
+fn rest_rates(routes: &[Route]) -> String {
+    let path = |route: &Route| format!("/{}", rest_path(route).replace('/', "~1"));
+    rated(routes)
+        .map(|route| {
+            let (path, method) = (path(route), &route.method);
+            format!("        - {{ ResourcePath: \"{path}\", HttpMethod: {method}, {} }}\n", limits(route))
+        })
+        .collect()
+}
+
+/// The name of a route's resource.
+fn resource(route: &Route) -> String {
+    let id = route.id;
+    format!("{}{}Route", id[..1].to_ascii_uppercase(), &id[1..])
+}
+
+/// The path in the REST API, which allows one variable name at one place.
+fn rest_path(route: &Route) -> String {
+    route.path.replace("{lease_id}", "{id}").replace("{workflow_id}", "{id}")
+}
+
 /// The routes of the HTTP API: a resource for each.
 fn http_routes(routes: &[Route]) -> String {
     let mut text = String::new();
-    for Route { id, method, path, function, .. } in routes {
-        let name = id[..1].to_ascii_uppercase() + &id[1..];
+    for route in routes {
+        let (name, Route { method, path, function, .. }) = (resource(route), route);
         let properties = format!(
             "ApiId: !Ref HttpApi, RouteKey: \"{method} {path}\", Target: !Sub \"integrations/${{{function:?}Integration}}\""
         );
         let _ = write!(
             text,
-            "  {name}Route:\n    Type: AWS::ApiGatewayV2::Route\n    Condition: UseHttpApi\n    Properties: {{ {properties} }}\n\n"
+            "  {name}:\n    Type: AWS::ApiGatewayV2::Route\n    Condition: UseHttpApi\n    Properties: {{ {properties} }}\n\n"
         );
     }
     text.truncate(text.trim_end().len() + 1);
@@ -28,18 +72,16 @@ fn http_routes(routes: &[Route]) -> String {
 
 /// The paths of the REST API: the methods of each, and the query function for any other method.
 fn rest_routes(routes: &[Route]) -> String {
-    // The gateway allows one variable name at one place of a path.
-    let key = |route: &Route| route.path.replace("{lease_id}", "{id}").replace("{workflow_id}", "{id}");
     let mut paths: Vec<String> = Vec::new();
     for route in routes {
-        if !paths.contains(&key(route)) {
-            paths.push(key(route));
+        if !paths.contains(&rest_path(route)) {
+            paths.push(rest_path(route));
         }
     }
     let mut text = String::new();
     for path in paths {
         let _ = writeln!(text, "          {path}:");
-        for route in routes.iter().filter(|route| key(route) == path) {
+        for route in routes.iter().filter(|route| rest_path(route) == path) {
             let method = route.method.as_str().to_ascii_lowercase();
             text += &rest_method(&method, &format!("{:?}", route.function));
         }
@@ -72,6 +114,9 @@ fn template_has_the_routes_of_the_table() {
     let template = std::fs::read_to_string(TEMPLATE).expect("the template is in the repository");
     let expected = replaced(&template, "http routes", &http_routes(&routes));
     let expected = replaced(&expected, "rest routes", &rest_routes(&routes));
+    let expected = replaced(&expected, "http rated routes", &http_rated(&routes));
+    let expected = replaced(&expected, "http rates", &http_rates(&routes));
+    let expected = replaced(&expected, "rest rates", &rest_rates(&routes));
     if std::env::var_os("BLESS").is_some() {
         std::fs::write(TEMPLATE, &expected).expect("the template can be written");
         return;

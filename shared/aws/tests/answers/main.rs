@@ -1,5 +1,6 @@
-//! How the ports take what `DynamoDB` answers, from a stub that says it.
+//! How the ports take what AWS answers, from a stub that says it.
 
+mod calls;
 mod spread;
 mod stub;
 
@@ -10,14 +11,14 @@ use engine::ids::{JobKey, ReportHash, RunKey};
 use engine::job::{Change, JobUpdate, Precondition};
 use engine::ports::{
     Commit, Committed, Consistency, Idempotency, JobStore, NewItem, Pool, RunStore, SecretStore, Source, StoreError,
-    Stored, WorkerRegistry,
+    Stored, Updated, WorkerRegistry,
 };
 use engine::run::{Control, RunState, Timer, WorkflowRecord};
 use protocol::{LabelSet, Millis, SecretName, WorkflowId};
 use serde_json::{Value, json};
-use stub::Stub;
 
-const TABLE: &str = "jobs";
+use stub::{Stub, TABLE};
+
 /// Waits between tries are drawn from a time that begins with twice this and doubles.
 const FIRST_WAIT: Duration = Duration::from_millis(50);
 /// What a batch left over is sent again so often.
@@ -108,7 +109,7 @@ async fn every_reason_of_a_cancelled_transaction_is_read_and_only_a_condition_re
 #[tokio::test]
 async fn an_update_that_met_a_transaction_or_was_throttled_is_not_taken_for_refused() {
     let tries = [
-        ("TransactionConflictException", 1),
+        ("TransactionConflictException", 4),
         ("ProvisionedThroughputExceededException", 5),
         ("RequestLimitExceeded", 5),
     ];
@@ -122,6 +123,24 @@ async fn an_update_that_met_a_transaction_or_was_throttled_is_not_taken_for_refu
         assert!(is_unavailable(&answer), "{name}: {answer:?}");
         assert_eq!(stub.bodies().len(), tries, "{name}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_update_that_met_three_transactions_is_done() {
+    let conflicts = Mutex::new(3);
+    let stub = Stub::new(move |body| {
+        if body["UpdateExpression"].is_null() {
+            return (200, json!({}));
+        }
+        let mut conflicts = conflicts.lock().expect("nobody panicked");
+        let meets = *conflicts > 0;
+        *conflicts -= i32::from(meets);
+        error(if meets { "TransactionConflictException" } else { "ConditionalCheckFailedException" }, &[])
+    });
+    let update = JobUpdate { expect: Precondition::Waiting, change: Change::RemoveNeed(0) };
+    let answer = stub.ports().await.update(&JobKey::new(&run(), 1), update).await;
+    assert_eq!(answer.ok(), Some(Updated::ConditionFailed(None)));
+    assert_eq!(stub.bodies().len(), 5, "four updates, and a read after the refusal");
 }
 
 fn source(n: u8) -> Source {
@@ -234,6 +253,7 @@ async fn a_pools_queue_is_encrypted_and_refuses_plain_http_unless_told_otherwise
         assert_eq!(made.map(|queue| queue.url).as_deref(), Some("http://localhost/pool"));
         let attributes = &stub.bodies()[0]["Attributes"];
         assert_eq!(attributes["SqsManagedSseEnabled"], "true");
+        assert_eq!(stub.bodies()[0]["tags"], json!({ "workflow-graph:stack": "stack" }));
         let policy = attributes["Policy"].as_str();
         assert_eq!(policy.is_some(), require_tls, "{attributes}");
         let Some(policy) = policy else { continue };

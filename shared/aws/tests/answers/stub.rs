@@ -1,6 +1,7 @@
-//! A stub in AWS's place, which answers every request and keeps what it was.
+//! A stub in the place of AWS: it answers every request, and keeps what it was and when it came.
 
 use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -14,10 +15,11 @@ use aws_smithy_runtime_api::client::http::{
 };
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use engine::Engine;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use crate::TABLE;
+pub const TABLE: &str = "jobs";
 
 type Answer = dyn Fn(&Value) -> (u16, Value) + Send + Sync;
 
@@ -25,7 +27,17 @@ type Answer = dyn Fn(&Value) -> (u16, Value) + Send + Sync;
 #[derive(Clone)]
 pub struct Stub {
     answer: Arc<Answer>,
+    /// The time after which it answers. `None`: it never does.
+    late: Option<Duration>,
     came: Arc<Mutex<Vec<(Instant, Value)>>>,
+    busy: Arc<Busy>,
+}
+
+/// Requests that wait for their answers.
+#[derive(Default)]
+struct Busy {
+    now: AtomicUsize,
+    most: AtomicUsize,
 }
 
 impl fmt::Debug for Stub {
@@ -48,13 +60,37 @@ impl HttpConnector for Stub {
         self.came.lock().expect("nobody panicked").push((Instant::now(), body));
         let status = status.try_into().expect("a status");
         let answer = answer.as_str().map_or_else(|| answer.to_string(), str::to_owned);
-        HttpConnectorFuture::ready(Ok(HttpResponse::new(status, SdkBody::from(answer))))
+        let answer = HttpResponse::new(status, SdkBody::from(answer));
+        let (late, busy) = (self.late, Arc::clone(&self.busy));
+        HttpConnectorFuture::new(async move {
+            busy.most.fetch_max(busy.now.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
+            match late {
+                Some(late) => tokio::time::sleep(late).await,
+                None => std::future::pending().await,
+            }
+            busy.now.fetch_sub(1, Ordering::Relaxed);
+            Ok(answer)
+        })
     }
 }
 
 impl Stub {
     pub fn new(answer: impl Fn(&Value) -> (u16, Value) + Send + Sync + 'static) -> Self {
-        Self { answer: Arc::new(answer), came: Arc::default() }
+        Self { answer: Arc::new(answer), late: Some(Duration::ZERO), came: Arc::default(), busy: Arc::default() }
+    }
+
+    /// The same, with every answer this much later, or never.
+    pub fn late(self, late: Option<Duration>) -> Self {
+        Self { late, ..self }
+    }
+
+    /// The most requests that waited for their answers at one time.
+    pub fn most_at_once(&self) -> usize {
+        self.busy.most.load(Ordering::Relaxed)
+    }
+
+    pub async fn engine(&self) -> Engine<Aws> {
+        Aws::engine_with(Self::config(true), &self.settings().await)
     }
 
     pub async fn ports(&self) -> Aws {
@@ -84,6 +120,7 @@ impl Stub {
             bucket: "bucket".to_owned(),
             batches_queue: "http://localhost/batches".to_owned(),
             queue_prefix: "pool-".to_owned(),
+            stack: Some("stack".to_owned()),
             require_tls,
             secrets_path: Some("/wf/secrets/".to_owned()),
             ready_shards: 1,

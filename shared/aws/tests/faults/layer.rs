@@ -34,6 +34,8 @@ pub enum Kind {
     Late,
     /// Refused once as too much; the library tries again.
     Throttled,
+    /// An update is refused once, since a transaction writes its item just then.
+    Conflict,
     /// Half of a batch isn't done and is given back.
     LeftOver,
     /// Never sent, however often it is tried.
@@ -45,13 +47,14 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Unsent,
         Self::Lost,
         Self::Twice,
         Self::Echo,
         Self::Late,
         Self::Throttled,
+        Self::Conflict,
         Self::LeftOver,
         Self::Down,
         Self::Silent,
@@ -88,6 +91,8 @@ pub struct Seen {
     pub calls: Vec<String>,
     /// Calls of those that were batches.
     pub batches: usize,
+    /// Calls of those that were updates.
+    pub updates: usize,
     /// Tries after the first.
     pub retries: usize,
     /// The call that the fault hit.
@@ -148,9 +153,12 @@ impl Layer {
         let batch = what.contains(".Batch");
         seen.calls.push(what.clone());
         seen.batches += usize::from(batch);
+        let update = what.ends_with(".UpdateItem");
+        seen.updates += usize::from(update);
         let fault = self.fault?;
         let hit = match fault.kind {
             Kind::LeftOver => batch && seen.batches == fault.at,
+            Kind::Conflict => update && seen.updates == fault.at,
             _ => seen.calls.len() == fault.at,
         };
         if !hit {
@@ -164,7 +172,11 @@ impl Layer {
 
 fn described(request: &HttpRequest) -> String {
     let Some(target) = request.headers().get("x-amz-target") else { return format!("S3.{}", request.method()) };
-    let service = if target.starts_with("DynamoDB") { "DynamoDB" } else { "SQS" };
+    let service = match target.split('.').next() {
+        Some("AmazonSQS") => "SQS",
+        Some("AmazonSSM") => "SSM",
+        _ => "DynamoDB",
+    };
     format!("{service}.{}", target.rsplit('.').next().unwrap_or_default())
 }
 
@@ -235,6 +247,7 @@ async fn do_wrong(
             inner.call(request).await
         }
         Kind::Throttled | Kind::Flooded => Ok(refusal(&request)),
+        Kind::Conflict => Ok(conflict()),
         Kind::LeftOver => leave_half(&inner, request).await,
     }
 }
@@ -268,6 +281,13 @@ async fn leave_half(inner: &SharedHttpConnector, mut request: HttpRequest) -> Re
 
 fn copy(request: &HttpRequest) -> HttpRequest {
     request.try_clone().expect("a body that is in memory")
+}
+
+/// As the service says that a transaction is about to write the item.
+fn conflict() -> HttpResponse {
+    let text =
+        r#"{"__type":"com.amazonaws.dynamodb.v20120810#TransactionConflictException","message":"a transaction"}"#;
+    HttpResponse::new(400.try_into().expect("a status"), SdkBody::from(text))
 }
 
 /// As the service says that it is too much.

@@ -1,8 +1,9 @@
 //! Whatever goes wrong with one call to AWS, every promise holds.
 //!
 //! Runs where `ports` does, see the first lines of shared/aws/tests/ports.rs. By default each call meets one kind of
-//! fault, in turn; `WFG_FAULTS=all` gives every call every kind, `Down` one kind everywhere, `Down:17` one fault.
+//! fault, in turn, and every third update meets a transaction; `WFG_FAULTS=all` gives every call every kind, `Down` one kind everywhere, `Down:17` one fault.
 
+mod counts;
 mod course;
 mod feed;
 mod layer;
@@ -98,7 +99,14 @@ async fn whatever_goes_wrong_with_one_call_every_promise_holds() {
 /// The faults that `WFG_FAULTS` asks for.
 fn faults(quiet: &Seen) -> Vec<Fault> {
     let of = |kind: Kind, calls: usize| (1..=calls).map(move |at| Fault { at, kind });
-    let each = |kind: Kind| of(kind, if kind == Kind::LeftOver { quiet.batches } else { quiet.calls.len() });
+    let each = |kind: Kind| {
+        let calls = match kind {
+            Kind::LeftOver => quiet.batches,
+            Kind::Conflict => quiet.updates,
+            _ => quiet.calls.len(),
+        };
+        of(kind, calls)
+    };
     let all = Kind::ALL.into_iter().flat_map(each);
     match std::env::var("WFG_FAULTS") {
         Ok(word) if word == "all" => all.collect(),
@@ -109,9 +117,14 @@ fn faults(quiet: &Seen) -> Vec<Fault> {
             all.filter(wanted).collect()
         }
         Err(_) => {
-            let kinds: Vec<Kind> = Kind::ALL.into_iter().filter(|kind| *kind != Kind::LeftOver).collect();
-            let kinds = |fault: &Fault| fault.kind == Kind::LeftOver || fault.kind == kinds[fault.at % kinds.len()];
-            all.filter(kinds).collect()
+            let of_some = [Kind::LeftOver, Kind::Conflict];
+            let kinds: Vec<Kind> = Kind::ALL.into_iter().filter(|kind| !of_some.contains(kind)).collect();
+            let by_turn = |fault: &Fault| match fault.kind {
+                Kind::LeftOver => true,
+                Kind::Conflict => fault.at.is_multiple_of(3),
+                kind => kind == kinds[fault.at % kinds.len()],
+            };
+            all.filter(by_turn).collect()
         }
     }
 }

@@ -109,6 +109,7 @@ impl Own {
             bucket: self.name.clone(),
             batches_queue: self.batches_queue.clone(),
             queue_prefix: format!("{}-pool-", self.name),
+            stack: Some(self.name.clone()),
             require_tls: false,
             secrets_path: None,
             ready_shards,
