@@ -108,7 +108,7 @@ impl JobStore for Aws {
     }
 
     async fn ready_heads(&self, pool: &PoolId, now: Millis) -> Stored<Vec<ReadyHead>> {
-        let shards = self.config.ready_shards;
+        let shards = self.parts_of(pool);
         let partitions: Vec<String> = (0..shards).map(|shard| keys::ready(pool, shard)).collect();
         let each = HEADS.div_ceil(shards as usize);
         let query = |partition: &String| {
@@ -125,7 +125,7 @@ impl JobStore for Aws {
     async fn ready_count(&self, pool: &PoolId) -> Stored<(u64, Option<Millis>)> {
         let mut count = 0;
         let mut oldest = None;
-        for shard in 0..self.config.ready_shards {
+        for shard in 0..self.parts_of(pool) {
             let partition = keys::ready(pool, shard);
             let first = self.jobs.query(Query { limit: Some(1), ..Query::of_index(&partition) }).await?;
             let Some(first) = first.first().map(ready_head).transpose()? else { continue };
