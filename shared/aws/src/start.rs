@@ -1,10 +1,11 @@
 //! What a process does when it starts: the check of the schema, and the engine over these ports.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use aws_config::SdkConfig;
 use engine::{Engine, Tuning};
+use tokio::time::Instant;
 
 use crate::aws::Aws;
 use crate::config::{BadConfig, Config};

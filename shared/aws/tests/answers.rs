@@ -461,12 +461,22 @@ async fn schema_that_another_process_wrote_first_is_checked() {
     assert!(refusal.contains("schema 99"), "{refusal}");
 }
 
-#[tokio::test]
-async fn schema_is_read_once_in_five_minutes_and_a_table_that_is_silent_then_is_no_refusal() {
-    let stub = Stub::new(|_| (200, json!({})));
+#[tokio::test(start_paused = true)]
+async fn schema_is_read_again_after_five_minutes_and_a_silent_table_is_then_no_refusal() {
+    let table = Arc::new(Mutex::new((200, json!({}))));
+    let answer = Arc::clone(&table);
+    let stub = Stub::new(move |_| answer.lock().expect("nobody panicked").clone());
     let (guard, ports) = (SchemaGuard::new(Access::Change), stub.ports().await);
+    let answers = |answer: (u16, Value)| *table.lock().expect("nobody panicked") = answer;
     for _ in 0..3 {
         guard.check(&ports).await.expect("empty tables");
     }
-    assert_eq!(stub.bodies().len(), 1);
+    assert_eq!(stub.bodies().len(), 1, "one read");
+    tokio::time::advance(Duration::from_mins(5)).await;
+    answers(error("InternalServerError", &[]));
+    guard.check(&ports).await.expect("it was good five minutes ago");
+    answers((200, schema_item(99, 99, 99)));
+    guard.check(&ports).await.expect_err("another version has written since");
+    answers((200, json!({})));
+    guard.check(&ports).await.expect("a refusal isn't kept");
 }

@@ -3,9 +3,10 @@
 use harness::{Cloud, Emulator};
 use serde_json::{Value, json};
 
-/// Differences of an emulator, which don't keep what the template says.
-const MINISTACK: [&str; 0] = [];
-const LOCALSTACK: [&str; 0] = [];
+/// What an emulator doesn't keep of the template.
+const MINISTACK: [&str; 2] = ["*.LifecycleConfiguration", "ExpireFunction.EventInvokeConfig"];
+const LOCALSTACK: [&str; 4] =
+    ["*.LifecycleConfiguration", "*.RetentionInDays", "ExpireFunction.RecursiveLoop", "RestApiStage.MethodSettings"];
 const CLOSED: &str = "<PublicAccessBlockConfiguration><BlockPublicAcls>true</BlockPublicAcls>\
     <IgnorePublicAcls>true</IgnorePublicAcls><BlockPublicPolicy>true</BlockPublicPolicy>\
     <RestrictPublicBuckets>true</RestrictPublicBuckets></PublicAccessBlockConfiguration>";
@@ -15,7 +16,7 @@ fn is_localstack() -> bool {
 }
 
 fn arguments(stack: &str) -> Vec<&str> {
-    let known: &[&str] = if is_localstack() { &LOCALSTACK } else { &MINISTACK };
+    let known = if is_localstack() { &LOCALSTACK[..] } else { &MINISTACK };
     let ignored = known.iter().flat_map(|known| ["--ignore", known]);
     ["check", "--stack", stack].into_iter().chain(ignored).collect()
 }
@@ -62,7 +63,7 @@ async fn good_stack_passes_and_each_change_is_named() {
     let last = good.out.lines().last().expect("a summary");
     assert!(last.starts_with(&format!("{stack}: ")) && last.ends_with("as the template says, 0 differences"), "{last}");
     // What isn't served or read is said.
-    assert!(good.out.contains("\nnot checked: 6 of type AWS::IAM::Role: "), "{}", good.out);
+    assert!(good.out.contains("not checked: 6 of type AWS::IAM::Role: "), "{}", good.out);
 
     change(&cloud, emulator, false).await;
     let changed = emulator.wfg(&arguments(stack)).await;

@@ -1,5 +1,7 @@
 //! The resources that a stack must have, from the template: with SAM's functions in the form of CloudFormation.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value, json};
 
 use super::scope::Scope;
@@ -18,6 +20,7 @@ pub(crate) struct Expected {
 /// All resources whose condition holds.
 pub(crate) fn resources(scope: &Scope) -> Vec<Expected> {
     let mut all = Vec::new();
+    let mut routes: BTreeMap<String, Map<String, Value>> = BTreeMap::new();
     for (name, resource) in scope.template["Resources"].as_object().into_iter().flatten() {
         if resource["Condition"].as_str().is_some_and(|condition| !scope.holds(condition)) {
             continue;
@@ -25,11 +28,25 @@ pub(crate) fn resources(scope: &Scope) -> Vec<Expected> {
         let kind = resource["Type"].as_str().unwrap_or_default();
         match kind {
             "AWS::Serverless::Function" => all.extend(function(scope, name, &resource["Properties"])),
+            // One call reads all routes of an API.
+            "AWS::ApiGatewayV2::Route" => route(scope, &mut routes, &resource["Properties"]),
             "AWS::Serverless::Api" => all.extend(rest_api(scope, name, &resource["Properties"])),
             _ => all.push(expected(scope, name, kind, &resource["Properties"])),
         }
     }
+    all.extend(routes.into_iter().map(|(api, routes)| Expected {
+        properties: json!({ "Routes": routes }),
+        name: api,
+        kind: "AWS::ApiGatewayV2::Route".to_owned(),
+    }));
     all
+}
+
+/// Adds a route to those of its API: what it calls, by its key.
+fn route(scope: &Scope, routes: &mut BTreeMap<String, Map<String, Value>>, properties: &Value) {
+    let api = properties["ApiId"]["Ref"].as_str().unwrap_or_default().to_owned();
+    let key = properties["RouteKey"].as_str().unwrap_or_default().to_owned();
+    routes.entry(api).or_default().insert(key, scope.value(&properties["Target"]));
 }
 
 fn expected(scope: &Scope, name: &str, kind: &str, properties: &Value) -> Expected {

@@ -88,8 +88,8 @@ pub(crate) async fn read(caller: &Caller, expected: &Expected, id: &str) -> Resu
         "AWS::Logs::LogGroup" => log_group(caller, id).await,
         "AWS::CloudWatch::Alarm" => alarm(caller, id).await,
         "AWS::ApiGatewayV2::Stage" => http_stage(caller, &properties["ApiId"], &properties["StageName"]).await,
-        "AWS::ApiGatewayV2::Integration" => http_part(caller, &properties["ApiId"], "Integration", id).await,
-        "AWS::ApiGatewayV2::Route" => http_part(caller, &properties["ApiId"], "Route", id).await,
+        "AWS::ApiGatewayV2::Integration" => http_integration(caller, &properties["ApiId"], id).await,
+        "AWS::ApiGatewayV2::Route" => http_routes(caller, id).await,
         "AWS::ApiGateway::RestApi" => rest_api(caller, id).await,
         _ => rest_stage(caller, &properties["RestApiId"], &properties["StageName"]).await,
     };
@@ -111,7 +111,9 @@ async fn table(caller: &Caller, name: &str) -> Result<Live, CallError> {
     let mut live = Live::default();
     let table = ask("DescribeTable").await?["Table"].take();
     live.set("BillingMode", table["BillingModeSummary"]["BillingMode"].clone());
-    live.copy(&["KeySchema", "GlobalSecondaryIndexes"], &table);
+    live.copy(&["KeySchema"], &table);
+    let indexes = &table["GlobalSecondaryIndexes"];
+    live.set("GlobalSecondaryIndexes", or_null(!list(indexes).is_empty(), indexes.clone()));
     let stream = &table["StreamSpecification"];
     live.set("StreamSpecification", or_null(stream["StreamEnabled"] == true, stream.clone()));
     live.set("DeletionProtectionEnabled", table["DeletionProtectionEnabled"].clone());
@@ -311,14 +313,22 @@ async fn http_stage(caller: &Caller, api: &Value, stage: &Value) -> Result<Live,
     Ok(live)
 }
 
-async fn http_part(caller: &Caller, api: &Value, what: &str, id: &str) -> Result<Live, CallError> {
-    let path = format!("/v2/apis/{}/{}s/{}", segment(api), what.to_lowercase(), segment(&json!(id)));
-    let found = capitalized(&caller.get(&format!("apigateway:Get{what}"), &path).await?);
+async fn http_integration(caller: &Caller, api: &Value, id: &str) -> Result<Live, CallError> {
+    let path = format!("/v2/apis/{}/integrations/{}", segment(api), segment(&json!(id)));
+    let found = capitalized(&caller.get("apigateway:GetIntegration", &path).await?);
     let mut live = Live::default();
-    match what {
-        "Route" => live.copy(&["RouteKey", "Target"], &found),
-        _ => live.copy(&["IntegrationType", "IntegrationUri", "PayloadFormatVersion"], &found),
-    }
+    live.copy(&["IntegrationType", "IntegrationUri", "PayloadFormatVersion"], &found);
+    Ok(live)
+}
+
+async fn http_routes(caller: &Caller, api: &str) -> Result<Live, CallError> {
+    let path = format!("/v2/apis/{}/routes?maxResults=500", segment(&json!(api)));
+    let found = caller.get("apigateway:GetRoutes", &path).await?;
+    let key = |route: &Value| route["routeKey"].as_str().unwrap_or_default().to_owned();
+    let routes: Map<String, Value> =
+        list(&found["items"]).iter().map(|one| (key(one), one["target"].clone())).collect();
+    let mut live = Live::default();
+    live.set("Routes", Value::Object(routes));
     Ok(live)
 }
 
