@@ -64,7 +64,7 @@ fn blocks(resources: &str) -> Vec<String> {
     blocks
 }
 
-/// Restores the table of the cloud's stack, and shows that a workflow that was running goes on and that the stack is as it should be.
+/// Restores the table of the cloud's stack, and shows that a workflow that was half done goes on.
 pub fn try_it(cloud: &Cloud, binaries: &Binaries) -> Result<()> {
     let folder = tempfile::tempdir()?;
     fs::write(folder.path().join("restored.yml"), WORKFLOW)?;
