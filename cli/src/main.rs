@@ -23,6 +23,7 @@ mod show;
 
 mod audit;
 mod changes;
+mod check;
 mod logs;
 mod output;
 mod redrive;
@@ -47,7 +48,7 @@ use crate::context::{Context, PageArgs, ServerArgs, WorkflowArg};
 use crate::failure::Failure;
 
 const EXIT_CODES: &str = "\
-Exit code: 0 on success; 1 if the workflow that was run or watched didn't succeed, or a definition has problems; \
+Exit code: 0 on success; 1 if the workflow that was run or watched didn't succeed, or a definition or a stack has problems; \
 2 if the command failed; 130 if ctrl-C ended `wfg run`; 141 if nobody reads its output.
 
 There are no colours if output is not a terminal, TERM is `dumb` or not set, or NO_COLOR is set; CLICOLOR_FORCE=1 forces them.";
@@ -99,6 +100,13 @@ enum Command {
     /// Messages that failed five times go from the queue STACK-batches-dead back to STACK-batches. For each batch of the
     /// stream in STACK-stream-dead, the records that it names are processed again. The command calls AWS, not the server.
     Redrive(redrive::RedriveArgs),
+    /// Compare a stack on AWS with the template of this version, only reading; needs AWS credentials
+    ///
+    /// Prints a line for each property that isn't as the template and the stack's parameters say, and exits with 1 if there is
+    /// one. It compares tables, the bucket, queues, functions, event sources, rules, log groups, alarms and the API. With
+    /// --as-role it makes calls with each function's role instead: those that the function makes must be allowed, and some
+    /// others refused. These calls write and remove a few items, objects and a queue whose names begin with `try-`.
+    Check(check::CheckArgs),
     /// Check a definition, without a server; shows all its problems at once
     Validate(validate::ValidateArgs),
 }
@@ -119,6 +127,7 @@ impl Command {
             Self::Audit(args) => audit::run(context, args).await,
             Self::Secret(command) => command.run(context).await,
             Self::Redrive(args) => args.run(context).await,
+            Self::Check(args) => args.run(context).await,
             Self::Validate(args) => args.run(context),
         }
     }

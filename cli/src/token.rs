@@ -61,7 +61,7 @@ pub struct NewTokenArgs {
     /// In the table of this stack on AWS; needs AWS credentials
     #[arg(long, value_name = "NAME", group = "location")]
     stack: Option<String>,
-    /// In this table on AWS, if the stack's name doesn't identify it
+    /// In this table on AWS: of a stack that was deleted, or a table that was restored
     #[arg(long, value_name = "NAME", group = "location")]
     table: Option<String>,
     /// In this file of a `wfg serve` that isn't running
@@ -129,9 +129,11 @@ impl NewTokenArgs {
 #[cfg(feature = "aws")]
 mod on_aws {
     use super::{CreatedToken, Failure, NewToken, in_store};
+    use crate::context::http_client_for_aws;
 
     pub async fn of_stack(stack: &str, new: NewToken) -> Result<CreatedToken, Failure> {
-        let store = aws::access_of_stack(stack).await.map_err(|error| Failure::usage(&error))?;
+        let store =
+            aws::access_of_stack(stack, http_client_for_aws()?).await.map_err(|error| Failure::usage(&error))?;
         in_store(&store, new, "wfg token create --stack").await
     }
 

@@ -3,9 +3,11 @@
 use std::env::VarError;
 
 use api::cors::Origins;
+use api::error::ApiError;
 use api::{Admission, Function, Service};
-use aws::Aws;
+use aws::{Access, Aws, SchemaError, SchemaGuard};
 use bytes::Bytes;
+use engine::EngineError;
 use engine::ports::Ports;
 use lambda_http::http::{Uri, header};
 use lambda_http::{Body, Error, Request, RequestExt, Response, service_fn};
@@ -26,13 +28,26 @@ pub async fn serve(function: Function) -> Result<(), Error> {
     start_logging()?;
     let origins = Origins::from_comma_separated(&setting(ORIGINS)?.unwrap_or_default());
     let origins = origins.map_err(|error| format!("{ORIGINS}: {error}"))?;
-    let engine = Aws::engine().await?;
-    if function == Function::Submit {
+    let service = Service::new(Aws::engine().await?).only(function).allowing(origins).admitting(Admission::Tokens);
+    let guard = match function {
         // The only function that may write it. Without a submission there is nothing that has a schema.
-        engine.ports().initialize_schema().await?;
+        Function::Submit => SchemaGuard::that_initializes(),
+        Function::Query => SchemaGuard::new(Access::Read),
+        _ => SchemaGuard::new(Access::Change),
+    };
+    let handle = async |request: Request| match guard.check(service.engine().ports()).await {
+        Ok(()) => answer(&service, request).await,
+        Err(error) => response(refusal(&error).response()),
+    };
+    lambda_http::run(service_fn(handle)).await
+}
+
+/// The answer while the stored records can't be used.
+fn refusal(error: &SchemaError) -> ApiError {
+    match error {
+        SchemaError::Store(error) => EngineError::Store(error.clone()).into(),
+        other => ApiError::version(other.to_string()),
     }
-    let service = Service::new(engine).only(function).allowing(origins).admitting(Admission::Tokens);
-    lambda_http::run(service_fn(|request: Request| answer(&service, request))).await
 }
 
 /// Logs as JSON lines, which CloudWatch reads; `RUST_LOG` says how much. A line that can't be written is lost and no error.
@@ -58,7 +73,10 @@ fn setting(name: &str) -> Result<Option<String>, Error> {
 }
 
 async fn answer<P: Ports>(service: &Service<P>, request: Request) -> Result<Response<Body>, Error> {
-    let response = Box::pin(service.answer(plain(request)?)).await;
+    response(Box::pin(service.answer(plain(request)?)).await)
+}
+
+fn response(response: lambda_http::http::Response<Bytes>) -> Result<Response<Body>, Error> {
     let (mut head, body) = response.into_parts();
     // The gateway sets it, from the body that it gets.
     head.headers.remove(header::CONTENT_LENGTH);

@@ -128,6 +128,30 @@ impl Emulator {
         items
     }
 
+    /// The item that says which versions may use the stack's records.
+    ///
+    /// # Panics
+    /// If nothing was submitted yet.
+    pub async fn schema(&self, http: &reqwest::Client) -> Item {
+        self.query(http, "SCHEMA").await.pop().expect("a submission writes the schema")
+    }
+
+    /// Replaces that item, and starts every function anew, so that it reads it.
+    ///
+    /// # Panics
+    /// If the emulator refuses it.
+    pub async fn put_schema(&self, http: &reqwest::Client, item: &Item) {
+        let put = json!({ "TableName": self.table, "Item": item });
+        let answer = self.call(http, "dynamodb", "DynamoDB_20120810.PutItem", &put).await;
+        assert!(answer["__type"].is_null(), "{answer}");
+        for function in self.functions(http).await {
+            let mut variables = self.variables(http, &function).await;
+            variables["WFG_TEST_STARTED_FOR"] = json!(item.to_string());
+            self.set_variables(http, &function, &variables).await;
+            self.until_updated(http, &function).await;
+        }
+    }
+
     /// Its address.
     #[must_use]
     pub fn endpoint(&self) -> &str {
@@ -272,8 +296,29 @@ impl Emulator {
         answer["Items"].as_array().unwrap_or_else(|| panic!("no items: {answer}")).clone()
     }
 
+    /// Sends a request to the emulator's API of Lambda.
+    ///
+    /// # Panics
+    /// If it is refused.
+    pub async fn put_lambda(&self, http: &reqwest::Client, path: &str, body: &Value) {
+        self.lambda(http.put(format!("{}{path}", self.endpoint)).body(body.to_string())).await;
+    }
+
+    /// Changes a setting of the stack's bucket, such as `publicAccessBlock`; without a body, removes it.
+    pub async fn set_bucket(&self, http: &reqwest::Client, setting: &str, body: Option<&str>) {
+        let url = format!("{}/{}?{setting}=", self.endpoint, self.bucket);
+        let request = body.map_or_else(|| http.delete(&url), |body| http.put(&url).body(body.to_owned()));
+        self.object(request).await;
+    }
+
+    /// The name of the table of jobs.
+    #[must_use]
+    pub fn table(&self) -> &str {
+        &self.table
+    }
+
     /// A call of AWS's JSON protocol.
-    async fn call(&self, http: &reqwest::Client, service: &str, target: &str, input: &Value) -> Value {
+    pub async fn call(&self, http: &reqwest::Client, service: &str, target: &str, input: &Value) -> Value {
         let request = self.request(http, service, target, input);
         let answer = request.send().await.expect("the emulator answers").text().await.expect("a body");
         if answer.is_empty() {

@@ -18,6 +18,7 @@ mod real_worker;
 mod recording_proxy;
 mod run;
 mod target;
+mod wfg;
 mod worker;
 
 use std::time::Duration;
@@ -32,6 +33,7 @@ pub use protocol::Status::{Cancelled, Failure, Queued, Running, Skipped, Success
 pub use real_worker::{RealWorker, has_its_secret_hidden};
 pub use recording_proxy::{Exchange, RecordingProxy};
 pub use run::{Run, done, graph, tries_one_job_again_and_fails};
+pub use wfg::Said;
 pub use worker::{HeldLease, Worker};
 
 /// The time limit for anything that must happen.

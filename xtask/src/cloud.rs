@@ -1,6 +1,7 @@
 //! A local cloud: an emulator with the project deployed to it.
 
 use std::io::stdin;
+use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
@@ -24,11 +25,15 @@ pub struct Cloud {
 impl Cloud {
     /// Installs the emulator if it isn't, starts it, and deploys the functions.
     pub fn start(kind: Kind, binaries: &Binaries) -> Result<Self> {
+        Self::start_with(kind, binaries, &binaries.packages()?)
+    }
+
+    /// Like [`Self::start`], with the functions' packages in this folder.
+    pub fn start_with(kind: Kind, binaries: &Binaries, zips: &Path) -> Result<Self> {
         let began = Instant::now();
         let emulator = emulator::start(kind)?;
-        let zips = binaries.packages()?;
         let aws = |arguments: &[&str]| emulator.aws(arguments);
-        let mut deployed = deploy::deploy(&aws, kind, emulator.endpoint(), &zips, STACK)
+        let mut deployed = deploy::deploy(&aws, kind, emulator.endpoint(), zips, STACK)
             .with_context(|| format!("deploying to {}, whose log ends:\n{}", kind.title(), emulator.log_tail()))?;
         let token = first_token(&emulator, binaries)?;
         deployed.api_url = with_token(&deployed.api_url, &token);

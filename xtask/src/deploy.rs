@@ -48,8 +48,12 @@ pub fn deploy(aws: Aws, kind: Kind, endpoint: &str, zips: &Path, stack: &str) ->
     aws(&["s3", "sync", folder, &format!("s3://{bucket}"), "--only-show-errors"])?;
     put_stack(aws, kind, stack, &format!("{endpoint}/{bucket}/{TEMPLATE}"))?;
     let deployed = describe(kind, endpoint, stack, &wait(aws, stack)?)?;
-    if kind == Kind::MiniStack {
-        for table in [&deployed.jobs_table, &deployed.logs_table] {
+    for table in [&deployed.jobs_table, &deployed.logs_table] {
+        // Neither emulator's CloudFormation sets it.
+        let on = "PointInTimeRecoveryEnabled=true";
+        let recovery = ["dynamodb", "update-continuous-backups", "--point-in-time-recovery-specification", on];
+        aws(&[&recovery[..], &["--table-name", table]].concat())?;
+        if kind == Kind::MiniStack {
             let on = "Enabled=true,AttributeName=expires_on";
             aws(&["dynamodb", "update-time-to-live", "--table-name", table, "--time-to-live-specification", on])?;
         }

@@ -25,6 +25,9 @@ mod security;
 mod tests;
 
 mod demo;
+mod mixed;
+mod restore;
+
 mod soak;
 
 mod suite;
@@ -74,6 +77,11 @@ enum Task {
         #[arg(long)]
         only: Option<String>,
     },
+    /// Runs the end-to-end tests on MiniStack with some functions of another revision, by default the parent commit.
+    Mixed {
+        #[command(flatten)]
+        mixture: mixed::Mixture,
+    },
     /// Changes the code in one place after the other, and fails if no test notices a change.
     Mutants {
         #[command(flatten)]
@@ -97,6 +105,8 @@ enum Task {
         #[arg(long, default_value = "arm64")]
         arch: Arch,
     },
+    /// Prints the template by which a restored table becomes a stack's table: see infra/README.md.
+    ImportTemplate,
     /// Starts an emulator.
     #[command(subcommand)]
     Emulator(EmulatorTask),
@@ -118,12 +128,14 @@ fn main() -> anyhow::Result<ExitCode> {
         Task::Lane { logs, name } => suite::lane(&name, &logs),
         Task::Demo { emulator, security, keep } => demo::run(emulator, security, keep),
         Task::Soak { only } => soak::run(only.as_deref()),
+        Task::Mixed { mixture } => mixed::run(&mixture),
         Task::Mutants { selection } => mutants::run(&selection),
         Task::Unused => dependencies::unused(),
         Task::Deny => dependencies::deny().map(|checked| println!("checked: {checked}")),
         Task::Sim { args } => simulator::run(&args),
         Task::Schemathesis => schemathesis::run(),
         Task::Package { arch } => package::package(arch),
+        Task::ImportTemplate => restore::import_template().map(|template| print!("{template}")),
         Task::Emulator(EmulatorTask::Up { kind }) => cloud::up(kind),
     }?;
     Ok(ExitCode::SUCCESS)

@@ -13,7 +13,7 @@ use crate::cloud::Cloud;
 use crate::emulator::Kind;
 use crate::project::root;
 use crate::tests::{end_to_end, end_to_end_filtered, own_tables};
-use crate::{fuzz, mutants, simulator};
+use crate::{fuzz, mixed, mutants, simulator};
 
 /// Mutants that are tried. No run of the tests tries any.
 const MUTANTS: u64 = 40;
@@ -72,6 +72,12 @@ fn parts() -> Result<Vec<Part>> {
             format!("{KILLS} kills of wfg serve in the middle of a workflow"),
             "SQLite, in a file",
             kills,
+        ),
+        Part::local(
+            "mixed",
+            "selected end-to-end tests with functions of this commit and its parent".to_owned(),
+            Kind::MiniStack.title(),
+            |_: &Binaries| mixed::run(&mixed::Mixture::with_parent()),
         ),
         Part::local("mutants", format!("a sample of {MUTANTS} mutants"), "cargo-mutants", mutants),
     ];

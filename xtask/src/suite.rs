@@ -15,7 +15,7 @@ use crate::cloud::Cloud;
 use crate::emulator::Kind;
 use crate::lanes::{Lane, Part, side_by_side};
 use crate::project::{cache, cargo, root, run as checked};
-use crate::{demo, dependencies, foreign, package, schemathesis, security, simulator, tests};
+use crate::{demo, dependencies, foreign, package, restore, schemathesis, security, simulator, tests};
 
 /// The lane that installs tools, and checks what needs no build.
 const TOOLS: &str = "tools";
@@ -137,8 +137,10 @@ fn on_cloud(lane: &mut Lane, kind: Kind, binaries: &Binaries) {
     lane.part(&name("demo"), served_by, || demo::show(&cloud, binaries));
     lane.part(&name("demo of security"), served_by, || security::show(&cloud, binaries));
     if kind == Kind::MiniStack {
-        // Last: it leaves a message in the dead-letter queue of the stream.
-        lane.part(&name("roles"), served_by, || try_roles(&cloud));
+        // After the tests: it leaves a message in the dead-letter queue of the stream.
+        lane.part(&name("roles"), served_by, || try_roles(&cloud, binaries));
+        // The stack is another one afterwards.
+        lane.part(&name("restored table"), served_by, || restore::try_it(&cloud, binaries));
     }
     if !lane.all_passed() {
         eprintln!("{}", cloud.emulator.log_tail());
@@ -164,11 +166,10 @@ fn summary(parts: &[Part], secs: f64) -> bool {
 }
 
 /// Tests that each function's role allows what the function does, and refuses what it doesn't.
-fn try_roles(cloud: &Cloud) -> Result<()> {
-    let mut python = Command::new(cloud.emulator.program("python"));
-    python.arg("infra/security/try_roles.py").current_dir(root());
-    python.env("WFG_TEST_AWS", cloud.emulator.endpoint()).env("WFG_TEST_STACK", &cloud.deployed.stack);
-    checked(&mut python)
+fn try_roles(cloud: &Cloud, binaries: &Binaries) -> Result<()> {
+    let mut wfg = Command::new(binaries.path("wfg")?);
+    wfg.args(["check", "--stack", &cloud.deployed.stack, "--as-role"]);
+    checked(cloud.emulator.credentials(&mut wfg))
 }
 
 fn lint(targets: &[&str], features: &[&str]) -> Result<()> {

@@ -18,7 +18,7 @@ const AT_ONCE: usize = 2;
 /// Tests of the end-to-end suite that run at once. They wait for the target.
 const THREADS: &str = "--test-threads=4";
 /// Modules of the end-to-end suite that change what other tests share. Their tests run one at a time, after all others.
-const ALONE: [&str; 2] = ["chaos::", "redrive::"];
+const ALONE: [&str; 4] = ["chaos::", "check::", "redrive::", "upgrade::"];
 
 /// The end-to-end suite.
 fn suite(binaries: &Binaries) -> Result<&Binary> {
@@ -127,5 +127,6 @@ fn target<'a>(cloud: &'a Cloud, binaries: &'a Binaries) -> Result<Vec<(&'static 
         ("WFG_TEST_JOBS_TABLE", &deployed.jobs_table),
         ("WFG_TEST_STREAM_DEAD_BUCKET", &deployed.stream_dead_bucket),
         ("WFG_TEST_STACK", &deployed.stack),
+        ("WFG_TEST_EMULATOR", cloud.emulator.kind().name()),
     ])
 }

@@ -1,7 +1,7 @@
 //! Function `expire`: processes timers, batch tasks and reconciles from the queue `batches`, and sweeps once a minute for
 //! overdue timers.
 
-use aws::{Aws, events};
+use aws::{Access, Aws, SchemaGuard, events};
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
 use engine::Engine;
 use lambda_runtime::{Error, LambdaEvent, service_fn};
@@ -11,7 +11,12 @@ use serde_json::Value;
 async fn main() -> Result<(), Error> {
     functions::start_logging()?;
     let engine = Aws::engine().await?;
-    lambda_runtime::run(service_fn(|event: LambdaEvent<Value>| handle(&engine, event.payload))).await
+    let guard = SchemaGuard::new(Access::Change);
+    let handle = async |event: LambdaEvent<Value>| {
+        guard.check(engine.ports()).await?;
+        handle(&engine, event.payload).await
+    };
+    lambda_runtime::run(service_fn(handle)).await
 }
 
 /// An event with records comes from the queue. Any other event comes from the schedule.

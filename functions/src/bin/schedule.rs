@@ -1,7 +1,7 @@
 //! Function `schedule`: consumes the table's stream. It promotes ready jobs, skips blocked ones and finishes runs. A record that
 //! fails is queued for reconciliation so that it doesn't block the shard, and so are records for which no time is left.
 
-use aws::{Aws, events};
+use aws::{Access, Aws, SchemaGuard, events};
 use aws_lambda_events::dynamodb::Event;
 use aws_lambda_events::streams::{DynamoDbBatchItemFailure, DynamoDbEventResponse};
 use engine::Engine;
@@ -12,7 +12,12 @@ use protocol::Millis;
 async fn main() -> Result<(), Error> {
     functions::start_logging()?;
     let engine = Aws::engine().await?;
-    lambda_runtime::run(service_fn(|event: LambdaEvent<Event>| handle(&engine, event))).await
+    let guard = SchemaGuard::new(Access::Change);
+    let handle = async |event: LambdaEvent<Event>| {
+        guard.check(engine.ports()).await?;
+        handle(&engine, event).await
+    };
+    lambda_runtime::run(service_fn(handle)).await
 }
 
 /// Names the records that could be neither handled nor queued. The stream delivers the first of them and all behind it again.

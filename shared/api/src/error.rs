@@ -64,6 +64,12 @@ impl ApiError {
         Self::new(StatusCode::URI_TOO_LONG, "url_too_long", message)
     }
 
+    /// 503: this server's version can't use the stored records. The text says what wrote them and what to do.
+    #[must_use]
+    pub fn version(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "version", message)
+    }
+
     /// Whether the caller lacks the permission, or the lease that it reports under.
     pub(crate) fn is_refusal(&self) -> bool {
         matches!(self.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) || LEASE_CODES.contains(&self.code)

@@ -1,10 +1,13 @@
 //! The type that implements the ports, and the settings of the AWS libraries.
 
+use std::collections::HashMap;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, ConfigLoader, SdkConfig};
+use engine::ids::PoolId;
 
 use crate::config::Config;
 use crate::objects::Objects;
@@ -30,6 +33,8 @@ pub struct Aws {
     pub(crate) objects: Objects,
     pub(crate) queues: aws_sdk_sqs::Client,
     pub(crate) config: Config,
+    /// How many parts each pool's ready list had when the pools were last read, if they were more than one.
+    pub(crate) parts: Mutex<HashMap<PoolId, u32>>,
 }
 
 impl Aws {
@@ -54,6 +59,7 @@ impl Aws {
             objects: Objects::new(settings, config.bucket.clone()),
             queues: aws_sdk_sqs::Client::new(settings),
             config,
+            parts: Mutex::default(),
         }
     }
 }

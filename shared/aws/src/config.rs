@@ -23,7 +23,7 @@ pub struct Config {
     /// have it.
     pub secrets_path: Option<String>,
     /// `WFG_READY_SHARDS`: index partitions of each pool's ready list. An index partition takes about 1,000 writes a
-    /// second. Raise it at any time, but lower it only while no job is ready.
+    /// second. A pool's record keeps the largest number in use, so that jobs are found after it was lowered.
     pub ready_shards: u32,
 }
 

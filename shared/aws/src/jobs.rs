@@ -115,7 +115,7 @@ impl JobStore for Aws {
     }
 
     async fn ready_heads(&self, pool: &PoolId, now: Millis) -> Stored<Vec<ReadyHead>> {
-        let shards = self.config.ready_shards;
+        let shards = self.parts_of(pool);
         let partitions: Vec<String> = (0..shards).map(|shard| keys::ready(pool, shard)).collect();
         let each = HEADS.div_ceil(shards as usize);
         let query = |partition: &String| {
@@ -131,7 +131,7 @@ impl JobStore for Aws {
 
     async fn ready_count(&self, pool: &PoolId, most: usize) -> Stored<(u64, Option<Millis>)> {
         let partitions: Vec<String> =
-            (0..self.config.ready_shards).map(|shard| keys::ready(pool, shard)).collect();
+            (0..self.parts_of(pool)).map(|shard| keys::ready(pool, shard)).collect();
         let counts = try_join_all(partitions.iter().map(|partition| self.count_part(partition, most))).await?;
         let count: u64 = counts.iter().map(|(count, _)| count).sum();
         Ok((count.min(most as u64), counts.iter().filter_map(|(_, oldest)| *oldest).min()))

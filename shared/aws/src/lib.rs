@@ -33,6 +33,13 @@ mod runs;
 // Operations on a stack, and the start of a process.
 mod stack;
 
+#[cfg(feature = "check")]
+mod call;
+#[cfg(feature = "check")]
+mod cloudformation;
+
+#[cfg(feature = "check")]
+pub mod check;
 pub mod events;
 pub mod redrive;
 pub mod secrets;
@@ -41,8 +48,10 @@ mod tickets;
 mod start;
 
 pub use aws::Aws;
+#[cfg(feature = "check")]
+pub use cloudformation::access_of_stack;
 pub use config::{BadConfig, Config};
-pub use schema::SchemaError;
-pub use stack::{StackError, access_of_stack, access_of_table};
-pub use start::StartError;
+pub use schema::{Access, SchemaError};
+pub use stack::{StackError, access_of_table};
+pub use start::{SchemaGuard, StartError};
 pub use tickets::{TicketError, TicketMessage, TicketQueues};

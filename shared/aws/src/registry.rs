@@ -1,6 +1,7 @@
 //! Pool and worker records on DynamoDB, and the pools' queues.
 
 use std::collections::HashSet;
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use aws_sdk_sqs::operation::create_queue::CreateQueueError;
@@ -12,13 +13,17 @@ use protocol::{Millis, WorkerId, limits};
 
 use crate::aws::Aws;
 use crate::error::{corrupt, unavailable};
-use crate::item::{self, from_item, index, number, string, to_item, value};
+use crate::item::{self, Item, from_item, index, number, string, to_item, value};
 use crate::keys;
 use crate::table::{Answer, Query, unexpired};
 use crate::update::Expression;
 
 /// The minimum time between two writes of a queue's `wanted_at`.
 const WANTED_EVERY: Duration = Duration::from_mins(5);
+/// How long a pool's record keeps a number of parts after the last process that used it: longer than a job can be ready.
+const PARTS_KEPT: Duration = limits::RUN_TIME.saturating_add(Duration::from_hours(24));
+/// The largest number of parts that the settings allow.
+const MAX_PARTS: u32 = 64;
 /// How long a received ticket is hidden from other workers, in seconds. Long enough for a claim.
 const TICKET_HIDDEN_SECS: u32 = 30;
 /// How long a ticket is kept until it is received, in seconds. Claims over HTTP find its job without it.
@@ -33,26 +38,57 @@ const TLS_ONLY: &str = concat!(
     r#""Action":"sqs:*","Resource":"*","Condition":{"Bool":{"aws:SecureTransport":"false"}}}]}"#
 );
 
+/// A number of an item, if it has that.
+fn number_of(item: &Item, name: &str) -> Option<u64> {
+    item.get(name)?.as_n().ok()?.parse().ok()
+}
+
 impl Aws {
     /// The pools that must be written. A read of an item costs less than a write, and all submissions use the same few pools.
     async fn not_added_lately(&self, mut pools: Vec<Pool>, now: Millis) -> Stored<Vec<Pool>> {
         let keys = pools.iter().map(|pool| keys::pool(&pool.id)).collect();
         let known = self.jobs.get_many(keys, Consistency::Eventual).await?;
-        let lately = known.iter().filter(|item| unexpired(item, now + limits::POOL_TIME * 3 / 4));
+        // A pool of fewer parts must be written, so that claims read all parts.
+        let has_parts = |item: &&Item| number_of(item, "parts").is_some_and(|parts| parts >= self.config.ready_shards.into());
+        let lately = known.iter().filter(|item| unexpired(item, now + limits::POOL_TIME * 3 / 4)).filter(has_parts);
         let lately: HashSet<&str> = lately.map(|item| item::text(item, "sk")).collect::<Stored<_>>()?;
         pools.retain(|pool| !lately.contains(pool.id.as_str()));
         Ok(pools)
     }
 
-    /// Adds a pool, or renews its expiry. Its queue stays as it is.
+    /// Adds a pool, or renews its expiry and the parts of its ready list. Its queue stays as it is.
     async fn add_pool(&self, pool: Pool, now: Millis) -> Stored<()> {
-        let expression = Expression::conditions()
-            .set("id", value(&pool.id)?)
-            .set("labels", value(&pool.labels)?)
-            .set("secrets", value(&pool.secrets)?)
-            .set("expires_on", number((now + limits::POOL_TIME).secs()));
-        self.jobs.update(keys::pool(&pool.id), expression).await?;
+        let record = || {
+            let expression = Expression::conditions()
+                .set("id", value(&pool.id)?)
+                .set("labels", value(&pool.labels)?)
+                .set("secrets", value(&pool.secrets)?)
+                .set("expires_on", number((now + limits::POOL_TIME).secs()));
+            Stored::Ok(expression)
+        };
+        let parts = self.config.ready_shards;
+        let with_parts = record()?.set("parts", number(parts)).set("parts_until", number((now + PARTS_KEPT).secs()));
+        let answer = self.jobs.update(keys::pool(&pool.id), with_parts.when_parts_at_most(parts, now)).await?;
+        if matches!(answer, Answer::Refused(_)) {
+            // Jobs may wait in the parts of a larger number.
+            self.jobs.update(keys::pool(&pool.id), record()?).await?;
+        }
         Ok(())
+    }
+
+    /// The parts of a pool's ready list in which jobs may be: the setting, or the pool's own number if that is larger.
+    pub(crate) fn parts_of(&self, pool: &PoolId) -> u32 {
+        let known = self.parts.lock().unwrap_or_else(PoisonError::into_inner).get(pool).copied();
+        known.unwrap_or(1).max(self.config.ready_shards)
+    }
+
+    fn keep_parts(&self, pools: &[Item], now: Millis) {
+        let parts = pools.iter().filter_map(|item| {
+            let parts = u32::try_from(number_of(item, "parts")?).ok()?.min(MAX_PARTS);
+            let id = PoolId::from_stored(item::text(item, "sk").ok()?.to_owned());
+            (parts > 1 && number_of(item, "parts_until")? > now.secs()).then_some((id, parts))
+        });
+        *self.parts.lock().unwrap_or_else(PoisonError::into_inner) = parts.collect();
     }
 
     async fn create_queue(&self, pool: &Pool) -> Stored<String> {
@@ -105,8 +141,9 @@ impl WorkerRegistry for Aws {
     }
 
     async fn pools(&self, now: Millis) -> Stored<Vec<Pool>> {
-        let items = self.jobs.query_all(Query::of(keys::POOLS)).await?.into_iter();
-        items.filter(|item| unexpired(item, now)).map(from_item).collect()
+        let items = self.jobs.query_all(Query::of(keys::POOLS)).await?;
+        self.keep_parts(&items, now);
+        items.into_iter().filter(|item| unexpired(item, now)).map(from_item).collect()
     }
 
     async fn ready_pools(&self, now: Millis) -> Stored<Vec<Pool>> {

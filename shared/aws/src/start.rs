@@ -1,14 +1,15 @@
 //! What a process does when it starts: the check of the schema, and the engine over these ports.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use aws_config::SdkConfig;
 use engine::{Engine, Tuning};
+use tokio::time::Instant;
 
 use crate::aws::Aws;
 use crate::config::{BadConfig, Config};
-use crate::schema::{self, SchemaError};
+use crate::schema::{self, Access, CHECKED_EVERY, SchemaError};
 use crate::secrets::Parameters;
 
 /// A claim reads the list of pools at most once in this time.
@@ -23,37 +24,68 @@ pub enum StartError {
     /// The environment can't be used.
     #[error(transparent)]
     Config(#[from] BadConfig),
-    /// The tables can't be used.
-    #[error(transparent)]
-    Schema(#[from] SchemaError),
+}
+
+/// Checks the schema of the records for one process: at its start, and again every five minutes.
+#[derive(Debug)]
+pub struct SchemaGuard {
+    access: Access,
+    initializes: bool,
+    passed_at: Mutex<Option<Instant>>,
+}
+
+impl SchemaGuard {
+    /// For a process that does this with the records.
+    #[must_use]
+    pub fn new(access: Access) -> Self {
+        Self { access, initializes: false, passed_at: Mutex::default() }
+    }
+
+    /// For the only process that writes the schema's item: where there is none, and over that of an older schema.
+    #[must_use]
+    pub fn that_initializes() -> Self {
+        Self { initializes: true, ..Self::new(Access::Change) }
+    }
+
+    /// Refuses records that this program may not use. A process calls this before each request or event.
+    ///
+    /// # Errors
+    /// [`SchemaError`]. If the table doesn't answer, only until the check has passed once.
+    pub async fn check(&self, aws: &Aws) -> Result<(), SchemaError> {
+        let passed_at = *self.passed_at.lock().unwrap_or_else(PoisonError::into_inner);
+        if passed_at.is_some_and(|at| at.elapsed() < CHECKED_EVERY) {
+            return Ok(());
+        }
+        let checked = if self.initializes {
+            schema::initialize(&aws.jobs).await
+        } else {
+            schema::check(&aws.jobs, self.access).await
+        };
+        let passed = match checked {
+            Ok(()) => Some(Instant::now()),
+            Err(SchemaError::Store(error)) if passed_at.is_some() => {
+                tracing::warn!(%error, "the schema can't be checked again; it is checked at the next request");
+                return Ok(());
+            }
+            Err(error) => {
+                tracing::error!(%error, "refused");
+                *self.passed_at.lock().unwrap_or_else(PoisonError::into_inner) = None;
+                return Err(error);
+            }
+        };
+        *self.passed_at.lock().unwrap_or_else(PoisonError::into_inner) = passed;
+        Ok(())
+    }
 }
 
 impl Aws {
-    /// Refuses tables whose schema isn't this program's. A process calls this once, before it reads any record.
-    ///
-    /// # Errors
-    /// [`SchemaError`], also if the tables don't answer.
-    pub async fn check_schema(&self) -> Result<(), SchemaError> {
-        schema::check(&self.jobs).await
-    }
-
-    /// As [`Self::check_schema`], and writes the schema's number to tables that have none.
-    ///
-    /// # Errors
-    /// [`SchemaError`], also if the tables don't answer.
-    pub async fn initialize_schema(&self) -> Result<(), SchemaError> {
-        schema::initialize(&self.jobs).await
-    }
-
-    /// An engine over the ports that the environment names, after [`Self::check_schema`].
+    /// An engine over the ports that the environment names. A [`SchemaGuard`] says whether their records may be used.
     ///
     /// # Errors
     /// [`StartError`].
     pub async fn engine() -> Result<Engine<Self>, StartError> {
         let settings = Self::settings().load().await;
-        let engine = Self::engine_with(Config::from_env()?, &settings);
-        engine.ports().check_schema().await?;
-        Ok(engine)
+        Ok(Self::engine_with(Config::from_env()?, &settings))
     }
 
     /// An engine over these tables, queues, bucket and secrets, with these settings of the AWS libraries.

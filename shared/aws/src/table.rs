@@ -249,6 +249,23 @@ impl Table {
         }
     }
 
+    /// Puts an item if the condition holds. Returns true if it did.
+    pub(crate) async fn put_if(&self, item: Item, when: Expression) -> Stored<bool> {
+        let call = self
+            .client
+            .put_item()
+            .table_name(&self.name)
+            .set_item(Some(item))
+            .condition_expression(when.condition())
+            .set_expression_attribute_names(Some(when.names))
+            .set_expression_attribute_values(Some(when.values));
+        match call.send().await.map_err(SdkError::into_service_error) {
+            Ok(_) => Ok(true),
+            Err(PutItemError::ConditionalCheckFailedException(_)) => Ok(false),
+            Err(other) => Err(unavailable(&other)),
+        }
+    }
+
     /// Puts an item, unless there is one that has another value of this attribute and hasn't expired by `now`. Returns true
     /// if it did.
     pub(crate) async fn put_unless_other(&self, item: Item, attribute: &str, now: Millis) -> Stored<bool> {

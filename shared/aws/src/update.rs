@@ -105,6 +105,23 @@ impl Expression {
         self.when(|e| format!("attribute_not_exists({})", e.name(attribute)))
     }
 
+    /// There is no such attribute, or it is below that value.
+    pub(crate) fn when_absent_or_below(self, attribute: &str, than: AttributeValue) -> Self {
+        self.when(|e| {
+            let (name, than) = (e.name(attribute), e.value(than));
+            format!("(attribute_not_exists({name}) OR {name} < {than})")
+        })
+    }
+
+    /// The pool's ready list has no more than these parts, or had more only until now or before.
+    pub(crate) fn when_parts_at_most(self, parts: u32, now: Millis) -> Self {
+        self.when(|e| {
+            let (name, until) = (e.name("parts"), e.name("parts_until"));
+            let (parts, now) = (e.value(number(parts)), e.value(number(now.secs())));
+            format!("(attribute_not_exists({name}) OR {name} <= {parts} OR {until} <= {now})")
+        })
+    }
+
     /// This worker did not give the job back after that time.
     fn when_not_returned_by(self, worker: &WorkerId, since: Millis) -> Self {
         self.when(|e| {

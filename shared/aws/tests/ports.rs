@@ -8,10 +8,15 @@ mod counted;
 mod own;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws::Aws;
 use aws_config::SdkConfig;
+use engine::ids::{self, JobKey, RunKey};
+use engine::job::{Change, JobRecord, JobSettings, JobSpec, JobUpdate, Phase, Precondition};
+use engine::ports::{JobStore, NewItem, Pool, RunStore, WorkerRegistry};
 use own::Own;
+use protocol::{JobId, LabelSet, Millis};
 
 /// Index partitions of a ready list: those of an emulator, and the default.
 const READY_SHARDS: [u32; 2] = [1, 4];
@@ -60,4 +65,52 @@ async fn the_store_on_aws_does_what_every_store_must() {
     }
     own.remove().await;
     assert!(failed.is_empty(), "{failed:#?}");
+}
+
+/// Jobs that are ready in a pool's list, one after the other.
+async fn make_ready(ports: &Aws, pool: &Pool, jobs: u32, at: Millis) {
+    let run = RunKey::new(ids::random());
+    for index in 0..jobs {
+        let settings = JobSettings { labels: pool.labels.clone(), ..JobSettings::new("job", "true") };
+        let spec = JobSpec { settings, needs: Vec::new(), dependents: Vec::new(), position: index };
+        let id = JobId::new(format!("job-{index}")).expect("an id");
+        let waiting = Phase::Waiting { on: ids::Waits::new() };
+        let job = JobRecord {
+            pool: pool.id.clone(),
+            spec: Some(Box::new(spec)),
+            ..JobRecord::first(JobKey::new(&run, index), id, waiting)
+        };
+        ports.put_new(vec![NewItem::Job(Box::new(job.clone()))]).await.expect("put");
+        let ready = Change::BecomeReady { pool: pool.id.clone(), at, until: None };
+        let update = JobUpdate { expect: Precondition::WaitingOnNothing, change: ready };
+        ports.update(&job.key, update).await.expect("updated");
+    }
+}
+
+#[tokio::test]
+async fn jobs_that_wait_in_a_larger_number_of_parts_are_found_after_the_number_was_lowered() {
+    if std::env::var_os("WFG_TEST_AWS").is_none() {
+        return;
+    }
+    let settings = Aws::settings().load().await;
+    let own = Own::new(&settings, "parts").await;
+    let [before, after] = [4, 1].map(|parts| Aws::with_settings(own.config(parts), &settings));
+    let pool = Pool::of(LabelSet::from_comma_separated("parts").expect("a label"));
+    let (jobs, now) = (12, Millis::now());
+    before.add_pools(vec![pool.clone()], now).await.expect("added");
+    make_ready(&before, &pool, jobs, now).await;
+
+    let in_one_part = after.ready_heads(&pool.id, now).await.expect("read").len();
+    assert!(in_one_part < jobs as usize, "some jobs are in other parts");
+    // Processes with the lower number renew the pool, and read the pools before a claim.
+    after.add_pools(vec![pool.clone()], now).await.expect("renewed");
+    after.pools(now).await.expect("read");
+    assert_eq!(after.ready_heads(&pool.id, now).await.expect("read").len(), jobs as usize);
+    assert_eq!(after.ready_count(&pool.id).await.expect("read").0, u64::from(jobs));
+
+    // By then every run of that time has ended, and the lower number is used alone.
+    let later = now + Duration::from_hours(32 * 24);
+    after.pools(later).await.expect("read");
+    assert_eq!(after.ready_heads(&pool.id, later).await.expect("read").len(), in_one_part);
+    own.remove().await;
 }

@@ -24,6 +24,8 @@ use serde::de::DeserializeOwned;
 pub use calls::{Logs, Page};
 pub use error::ClientError;
 pub use proxy::is_loopback;
+/// A client of any server: what [`http`] returns.
+pub use reqwest::Client as Http;
 pub use token::Token;
 
 /// The URL of the server if none is given.
@@ -97,6 +99,17 @@ impl Client {
         let http = http.map_err(|error| bad(error::root_cause(&error)))?;
         Ok(Request::new(Self { http, base, proxy, authorization: None }, Method::GET, what, url))
     }
+}
+
+/// An HTTP client for the host of this URL, for calls other than the API's. The environment's proxy is used unless the host is this
+/// machine.
+///
+/// # Errors
+/// [`ClientError::BadServer`] if the URL can't be used.
+pub fn http(url: &str) -> Result<Http, ClientError> {
+    let bad = |reason: String| ClientError::BadServer { url: url.to_owned(), reason };
+    let url = Url::parse(url).map_err(|error| bad(error.to_string()))?;
+    http_client(&url).map_err(|error| bad(error::root_cause(&error)))
 }
 
 /// A client for the host of this URL: a proxy of the environment is used unless the host is this machine.

@@ -1,11 +1,12 @@
 //! The end-to-end suite. It is one program, so that everything is linked once. Each module tests one subject.
 //!
-//! `chaos` and `redrive` change what all other tests share (functions, dead-letter queues), so `cargo xtask test` runs
+//! `chaos`, `check`, `redrive` and `upgrade` change what all other tests share (functions, dead-letter queues, the schema), so `cargo xtask test` runs
 //! them on an emulator when nothing else runs there. `xtask/src/selection.rs` names the tests that run on `LocalStack`.
 
 mod bad_input;
 mod cancel;
 mod chaos;
+mod check;
 mod claims;
 mod failures;
 mod graphs;
@@ -22,4 +23,5 @@ mod secrets;
 mod sqs_transport;
 mod timers;
 mod tokens;
+mod upgrade;
 mod why;

@@ -1,29 +1,11 @@
 //! `wfg redrive` on targets that have dead-letter queues.
 
-use std::process::Stdio;
-
-use harness::{Cloud, Emulator, Run, Success, eventually, graph, stream_event};
+use harness::{Cloud, Emulator, Run, Said, Success, eventually, graph, stream_event};
 use serde_json::{Value, json};
-use tokio::process::Command;
-
-const INSTALL: &str = "`cargo xtask test` names `wfg`, built with the feature `aws`, in WFG_TEST_WFG.";
-
-struct Said {
-    code: Option<i32>,
-    out: String,
-    err: String,
-}
 
 /// Runs `wfg redrive`.
 async fn redrive(emulator: &Emulator, stack: &str, args: &[&str]) -> Said {
-    let wfg = std::env::var("WFG_TEST_WFG").unwrap_or_else(|_| panic!("{INSTALL}"));
-    let mut command = Command::new(wfg);
-    command.args(["redrive", "--stack", stack]).args(args).stdin(Stdio::null()).kill_on_drop(true);
-    command.envs([("AWS_ENDPOINT_URL", emulator.endpoint()), ("AWS_REGION", "us-east-1")]);
-    command.envs([("AWS_ACCESS_KEY_ID", "test"), ("AWS_SECRET_ACCESS_KEY", "test")]);
-    let output = command.output().await.expect(INSTALL);
-    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
-    Said { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+    emulator.wfg(&[&["redrive", "--stack", stack], args].concat()).await
 }
 
 /// Makes a run whose only job is ready but in no ready list, so no claim finds it. Returns the item of its control record.

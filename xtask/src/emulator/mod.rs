@@ -124,11 +124,6 @@ impl Emulator {
         self.process.id()
     }
 
-    /// A program of its environment, such as `python`.
-    pub fn program(&self, name: &str) -> PathBuf {
-        self.venv.program(name)
-    }
-
     /// The variables that make a program use this emulator as AWS.
     pub fn variables(&self) -> [(&'static str, &str); 4] {
         [

@@ -7,6 +7,7 @@ mod stub;
 use std::sync::Mutex;
 use std::time::Duration;
 
+use aws::{Access, SchemaGuard};
 use engine::ids::{JobKey, ReportHash, RunKey};
 use engine::job::{Change, JobUpdate, Precondition};
 use engine::ports::{
@@ -317,40 +318,63 @@ async fn object_that_s3_does_not_delete_is_an_error() {
     assert_eq!(stub.bodies().len(), 2, "one list and one deletion");
 }
 
-fn schema_item(schema: u32) -> Value {
+/// The item of records that this version may use, with these fields changed.
+fn schema_item(schema: u32, min_reader: u32, min_writer: u32) -> Value {
     let text = |text: &str| json!({ "S": text });
-    let schema = json!({ "N": schema.to_string() });
-    json!({ "Item": { "pk": text("SCHEMA"), "sk": text("SCHEMA"), "schema": schema, "written_by": text("9.1.0") } })
+    let number = |number: u32| json!({ "N": number.to_string() });
+    let numbers =
+        json!({ "schema": number(schema), "min_reader": number(min_reader), "min_writer": number(min_writer) });
+    let mut item = json!({ "pk": text("SCHEMA"), "sk": text("SCHEMA"), "written_by": text("9.1.0") });
+    item.as_object_mut().expect("an object").extend(numbers.as_object().expect("an object").clone());
+    json!({ "Item": item })
+}
+
+async fn refused(item: Value, guard: SchemaGuard) -> String {
+    let stub = Stub::new(move |_| (200, item.clone()));
+    let refusal = guard.check(&stub.ports().await).await.expect_err("another schema").to_string();
+    assert_eq!(stub.bodies().len(), 1, "one read, and no write");
+    refusal
 }
 
 #[tokio::test]
-async fn tables_of_another_schema_are_refused() {
-    for schema in [0, 99] {
-        let stub = Stub::new(move |_| (200, schema_item(schema)));
-        let refusal = stub.ports().await.check_schema().await.expect_err("another schema").to_string();
-        assert!(
-            refusal.starts_with(&format!("table jobs has schema {schema}, written by workflow-graph 9.1.0; this")),
-            "{refusal}"
-        );
-        assert!(refusal.ends_with("use version 9.1.0, or deploy this one as a stack of another name"), "{refusal}");
-        assert_eq!(stub.bodies().len(), 1, "one read, and no write");
-    }
+async fn records_of_a_newer_or_older_schema_are_refused_with_what_wrote_them_and_what_to_do() {
+    let newer = refused(schema_item(99, 98, 98), SchemaGuard::new(Access::Read)).await;
+    assert!(newer.starts_with("the stack's records have schema 99, written by workflow-graph 9.1.0; "), "{newer}");
+    assert!(
+        newer.contains("may read them has schema 98 or a higher one")
+            && newer.contains("deploy version 9.1.0 or a newer one"),
+        "{newer}"
+    );
+    let older = refused(schema_item(0, 0, 0), SchemaGuard::that_initializes()).await;
+    assert!(older.starts_with("the stack's records have schema 0, written by workflow-graph 9.1.0; this"), "{older}");
+    assert!(older.contains("deploy the versions between them one after the other"), "{older}");
 }
 
 #[tokio::test]
-async fn schema_is_written_only_where_there_is_none() {
+async fn newer_records_that_may_only_be_read_refuse_a_writer() {
+    let refusal = refused(schema_item(99, 0, 99), SchemaGuard::new(Access::Change)).await;
+    assert!(refusal.contains("may change them has schema 99 or a higher one"), "{refusal}");
+    let stub = Stub::new(|_| (200, schema_item(99, 0, 99)));
+    SchemaGuard::new(Access::Read).check(&stub.ports().await).await.expect("it may read");
+}
+
+#[tokio::test]
+async fn schema_is_written_where_there_is_none_and_never_lowered() {
     let stub = Stub::new(|_| (200, json!({})));
-    stub.ports().await.check_schema().await.expect("empty tables");
+    SchemaGuard::new(Access::Change).check(&stub.ports().await).await.expect("empty tables");
     assert_eq!(stub.bodies().len(), 1, "a check writes nothing");
-    stub.ports().await.initialize_schema().await.expect("empty tables");
-    let written = stub.bodies().pop().expect("a request");
+    SchemaGuard::that_initializes().check(&stub.ports().await).await.expect("empty tables");
+    let written = stub.bodies().into_iter().find(|body| body.get("Item").is_some()).expect("it is written");
     assert_eq!(written["Item"]["pk"]["S"], "SCHEMA");
-    assert!(written["ConditionExpression"].as_str().is_some_and(|text| text.contains("attribute_not_exists(pk)")));
+    assert!(written["Item"]["min_writer"]["N"].is_string(), "{written}");
+    assert_eq!(written["ConditionExpression"], "(attribute_not_exists(#schema) OR #schema < :v0)");
 
-    let current = written["Item"]["schema"]["N"].as_str().and_then(|text| text.parse().ok()).expect("a number");
-    let stub = Stub::new(move |_| (200, schema_item(current)));
-    stub.ports().await.initialize_schema().await.expect("the same schema");
-    assert_eq!(stub.bodies().len(), 1, "nothing is written over it");
+    let own = written["Item"]["schema"]["N"].as_str().and_then(|text| text.parse().ok()).expect("a number");
+    for schema in [own, 99] {
+        let stub = Stub::new(move |_| (200, schema_item(schema, own, own)));
+        SchemaGuard::that_initializes().check(&stub.ports().await).await.expect("a version that works beside it");
+        assert_eq!(stub.bodies().len(), 1, "nothing is written over it");
+    }
 }
 
 #[tokio::test]
@@ -358,12 +382,32 @@ async fn schema_that_another_process_wrote_first_is_checked() {
     let reads = Mutex::new(0);
     let stub = Stub::new(move |body| {
         if body.get("Item").is_some() {
-            return error("ConditionalCheckFailedException", &[("Item", schema_item(99)["Item"].clone())]);
+            return error("ConditionalCheckFailedException", &[]);
         }
         let mut reads = reads.lock().expect("nobody panicked");
         *reads += 1;
-        (200, if *reads == 1 { json!({}) } else { schema_item(99) })
+        (200, if *reads == 1 { json!({}) } else { schema_item(99, 99, 99) })
     });
-    let refusal = stub.ports().await.initialize_schema().await.expect_err("another schema").to_string();
+    let refusal = SchemaGuard::that_initializes().check(&stub.ports().await).await.expect_err("another").to_string();
     assert!(refusal.contains("schema 99"), "{refusal}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn schema_is_read_again_after_five_minutes_and_a_silent_table_is_then_no_refusal() {
+    let table = Arc::new(Mutex::new((200, json!({}))));
+    let answer = Arc::clone(&table);
+    let stub = Stub::new(move |_| answer.lock().expect("nobody panicked").clone());
+    let (guard, ports) = (SchemaGuard::new(Access::Change), stub.ports().await);
+    let answers = |answer: (u16, Value)| *table.lock().expect("nobody panicked") = answer;
+    for _ in 0..3 {
+        guard.check(&ports).await.expect("empty tables");
+    }
+    assert_eq!(stub.bodies().len(), 1, "one read");
+    tokio::time::advance(Duration::from_mins(5)).await;
+    answers(error("InternalServerError", &[]));
+    guard.check(&ports).await.expect("it was good five minutes ago");
+    answers((200, schema_item(99, 99, 99)));
+    guard.check(&ports).await.expect_err("another version has written since");
+    answers((200, json!({})));
+    guard.check(&ports).await.expect("a refusal isn't kept");
 }
