@@ -115,16 +115,7 @@ pub fn tried(job: Job, attempts: std::ops::Range<u32>) -> Job {
 
 /// A wait for this reason that began twelve seconds ago.
 pub fn waits(reason: WaitReason) -> WaitingFor {
-    WaitingFor {
-        reason,
-        since_ms: before(12),
-        needs: None,
-        missing: None,
-        nearest: None,
-        busy: None,
-        until_ms: None,
-        paused: Vec::new(),
-    }
+    WaitingFor::new(reason, before(12))
 }
 
 pub fn workflow(status: Status, jobs: Vec<Job>) -> Workflow {

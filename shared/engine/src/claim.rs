@@ -15,8 +15,8 @@ use crate::eligibility::Eligible;
 use crate::error::{EngineError, Result, limit};
 use crate::ids::{JobIndex, JobKey, LeaseToken, Random, ReportHash, Ticket};
 use crate::job::{
-    Change, End, Failure, GiveBack, JobRecord, JobSpec, JobUpdate, LastReport, LeaseRecord, OutputsRef, Precondition,
-    after_failure, after_return,
+    Change, End, Failure, GiveBack, GivenBackBy, JobRecord, JobSpec, JobUpdate, LastReport, LeaseRecord, OutputsRef,
+    Precondition, after_failure, after_return,
 };
 use crate::ports::{
     ArtifactStore, Consistency, Dispatcher, JobStore, Pool, ReadyHead, RunStore, StoreError, Updated, WorkerRegistry,
@@ -30,8 +30,6 @@ use workflow::{EnvValue, command};
 const SPREAD: usize = 8;
 /// Jobs that a claim tries before it reads the ready lists again.
 const TRIES: usize = 4;
-/// The delay before the next attempt at a job that the engine could not give to the worker that claimed it.
-const RETURN_DELAY: Duration = Duration::from_secs(5);
 /// Names of existing outputs in the error about one that doesn't exist.
 const OUTPUTS_NAMED: usize = 20;
 /// How often a claim reads the ready lists.
@@ -219,10 +217,8 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Claim
     async fn give_back(self, job: &JobRecord, lease: &LeaseToken, error: &EngineError) {
         let transient = matches!(error, EngineError::Store(StoreError::Unavailable(_) | StoreError::DiskFull(_)));
         let back = GiveBack {
-            worker: None,
-            counts: !transient,
+            by: GivenBackBy::Claim { transient },
             error: format!("a worker claimed it, but it could not be given: {error}"),
-            delay: RETURN_DELAY,
             last_report: LastReport { fence: lease.fence(), report: ReportHash::of(["given back"]) },
         };
         let change = after_return(job, back, self.engine.now());

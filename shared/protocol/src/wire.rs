@@ -215,6 +215,23 @@ pub struct WaitingFor {
     pub paused: Vec<PausedWorker>,
 }
 
+impl WaitingFor {
+    /// A wait for this reason, without details.
+    #[must_use]
+    pub fn new(reason: WaitReason, since_ms: Millis) -> Self {
+        Self {
+            reason,
+            since_ms,
+            needs: None,
+            missing: None,
+            nearest: None,
+            busy: None,
+            until_ms: None,
+            paused: Vec::new(),
+        }
+    }
+}
+
 /// A worker that takes no jobs for now.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
