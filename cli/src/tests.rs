@@ -137,6 +137,7 @@ pub fn worker(id: &str, has: &str, current_job: Option<&str>) -> WorkerInfo {
     WorkerInfo {
         worker_id: WorkerId::new(id).expect("a good id"),
         labels: labels(has),
+        exclusive: false,
         registered_at_ms: before(7200),
         last_heartbeat_ms: before(5),
         current_job: current_job.map(job_id),

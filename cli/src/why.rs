@@ -1,8 +1,10 @@
 //! Explains why a job waits.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use clap::Args;
+use engine::eligibility::{Eligible, admits};
 use protocol::wire::{Attempt, Cause, Job, WaitReason, WaitingFor, WorkerInfo, WorkerStatus, Workflow};
 use protocol::{JobId, LabelSet, Millis, Status};
 
@@ -148,8 +150,12 @@ impl View<'_> {
         self.workers.iter().filter(|worker| worker.status != WorkerStatus::Offline && worker.paused.is_none())
     }
 
+    /// The online workers that may run jobs with these labels. The tokens of the workers aren't known.
     fn able(&self, labels: &LabelSet) -> impl Iterator<Item = &WorkerInfo> {
-        self.online().filter(|worker| labels.missing_from(&worker.labels).is_empty())
+        self.online().filter(|worker| {
+            let eligible = Eligible { labels: &worker.labels, exclusive: worker.exclusive, grant: None };
+            admits(labels, &BTreeSet::new(), eligible).is_ok()
+        })
     }
 }
 
@@ -349,6 +355,16 @@ mod tests {
                 "deploy has waited for 12 s: it is ready, and no worker has asked for it yet.",
                 "  w2 is free, and takes it when it asks next"
             ])
+        );
+    }
+
+    #[test]
+    fn why_counts_no_exclusive_worker_as_able_to_run_a_job_without_labels() {
+        let busy = WaitingFor { busy: Some(1), ..waits(WaitReason::Busy) };
+        let exclusive = WorkerInfo { exclusive: true, ..worker("w2", "gpu", None) };
+        assert_eq!(
+            why(vec![queued("", busy)], &[worker("w1", "", Some("train")), exclusive]),
+            lines(&["deploy has waited for 12 s: 1 of 1 worker online is busy.", "  w1 runs train"])
         );
     }
 

@@ -8,11 +8,11 @@ use futures::future::try_join_all;
 use protocol::access::Scope;
 use protocol::requests::{Register, Transport};
 use protocol::wire::{PoolInfo, QueueInfo, Registered, WorkerInfo, WorkerStatus};
-use protocol::{JobId, LabelSet, Millis, TokenName, WorkerId, limits};
+use protocol::{JobId, LabelSet, Millis, TokenName, WorkerId, limit, limits};
 
 use crate::cache::Cache;
 use crate::eligibility::Eligible;
-use crate::error::{EngineError, Result, limit};
+use crate::error::{EngineError, Result};
 use crate::ids::PoolId;
 use crate::job::{JobRecord, Phase, cut};
 use crate::planted::Bug;
@@ -144,7 +144,7 @@ impl<P: RunStore + JobStore + WorkerRegistry> Workers<'_, P> {
     /// [`EngineError::Labels`] for over 64 labels, [`EngineError::LabelsNotAllowed`], [`EngineError::WorkerTaken`],
     /// [`EngineError::TooMuch`] for features, and for more workers than a token may have.
     pub async fn register(self, request: Register) -> Result<Registered> {
-        request.labels.at_most(limits::LABELS_PER_WORKER)?;
+        request.labels.at_most(limit!(LABELS_PER_WORKER))?;
         check_features(&request.features)?;
         self.engine.caller.check_labels(&request.labels)?;
         let now = self.engine.now();
@@ -437,6 +437,7 @@ impl<P: RunStore + JobStore + WorkerRegistry> Workers<'_, P> {
                 WorkerInfo {
                     worker_id: worker.id,
                     labels: worker.labels,
+                    exclusive: worker.exclusive,
                     registered_at_ms: worker.registered_at,
                     last_heartbeat_ms: worker.last_seen,
                     current_job,

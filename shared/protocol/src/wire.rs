@@ -483,6 +483,9 @@ pub struct WorkerInfo {
     pub worker_id: WorkerId,
     /// The worker's labels.
     pub labels: LabelSet,
+    /// True if the worker takes only jobs that require at least one of its labels.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub exclusive: bool,
     /// When the worker was first seen.
     pub registered_at_ms: Millis,
     /// When the worker was last seen, accurate to 30 s.
