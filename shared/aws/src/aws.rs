@@ -2,6 +2,10 @@
 
 use aws_config::retry::RetryConfig;
 use aws_config::{BehaviorVersion, ConfigLoader, SdkConfig};
+use aws_smithy_http_client::tls::Provider;
+use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use http::Uri;
+use protocol::host;
 
 use crate::config::Config;
 use crate::objects::Objects;
@@ -13,6 +17,21 @@ const ATTEMPTS: u32 = 5;
 /// The region of these settings. A variable that is set but empty counts as absent.
 pub(crate) fn region(settings: &SdkConfig) -> Option<String> {
     settings.region().filter(|region| !region.as_ref().is_empty()).map(ToString::to_string)
+}
+
+/// Loads settings. An endpoint on this machine, such as an emulator's, is reached without the proxy that the environment
+/// may name.
+pub(crate) async fn load(settings: ConfigLoader) -> SdkConfig {
+    let settings = settings.load().await;
+    if !settings.endpoint_url().is_some_and(is_on_loopback) {
+        return settings;
+    }
+    let direct = aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::AwsLc)).build_https();
+    settings.into_builder().http_client(direct).build()
+}
+
+fn is_on_loopback(endpoint: &str) -> bool {
+    endpoint.parse::<Uri>().is_ok_and(|endpoint| endpoint.host().is_some_and(host::is_loopback))
 }
 
 /// The ports.
@@ -31,6 +50,11 @@ impl Aws {
     pub fn settings() -> ConfigLoader {
         aws_config::defaults(BehaviorVersion::v2026_01_12())
             .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
+    }
+
+    /// [`Self::settings`], loaded, without a proxy for an endpoint on this machine.
+    pub async fn load_settings() -> SdkConfig {
+        load(Self::settings()).await
     }
 
     /// Ports on these tables, queues and bucket, with these settings of the AWS libraries.

@@ -48,7 +48,7 @@ impl Aws {
     /// # Errors
     /// [`StartError`].
     pub async fn engine() -> Result<Engine<Self>, StartError> {
-        let settings = Self::settings().load().await;
+        let settings = Self::load_settings().await;
         let engine = Self::engine_with(Config::from_env()?, &settings);
         engine.ports().check_schema().await?;
         Ok(engine)

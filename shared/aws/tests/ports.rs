@@ -20,7 +20,7 @@ async fn the_store_on_aws_does_what_every_store_must() {
         eprintln!("skipped: WFG_TEST_AWS isn't set; the first lines of shared/aws/tests/ports.rs say how to run it");
         return;
     }
-    let settings = Aws::settings().load().await;
+    let settings = Aws::load_settings().await;
     let own = Own::new(&settings, "conformance").await;
     let mut failed = Vec::new();
     for shards in READY_SHARDS {
