@@ -12,7 +12,9 @@ pub fn find(job: &Job, attempt: u32) -> Option<&Attempt> {
 
 /// `2 of 3`: the number of the try that an attempt is. An attempt that was given back used none.
 pub fn nth_try(job: &Job, attempt: u32) -> String {
-    let later = job.attempts.iter().filter(|other| other.cause == Cause::Returned && other.attempt >= attempt).count();
+    // `returned` counts only attempts before the current one.
+    let counted = |other: &&Attempt| other.cause == Cause::Returned && other.attempt < job.attempt;
+    let later = job.attempts.iter().filter(counted).filter(|other| other.attempt >= attempt).count();
     let returned_before = job.returned.saturating_sub(u32::try_from(later).unwrap_or(u32::MAX));
     format!("{} of {}", attempt.saturating_sub(returned_before) + 1, job.max_retries + 1)
 }
@@ -78,6 +80,8 @@ mod tests {
         let tries: Vec<String> = (0..4).map(|attempt| nth_try(&job, attempt)).collect();
         assert_eq!(tries, ["1 of 3", "1 of 3", "2 of 3", "2 of 3"]);
         assert_eq!(describe(&returned(0)), "attempt 1: given back after 1.0 s on w1: its directory is gone");
+        let not_begun = Job { attempts: [job.attempts.clone(), vec![returned(3)]].concat(), ..job };
+        assert_eq!(nth_try(&not_begun, 1), "1 of 3", "a claim of the current attempt failed");
     }
 
     #[test]

@@ -117,6 +117,8 @@ impl LastState {
             return changes;
         }
         if job.status == Status::Queued {
+            // A claim of this attempt may have failed.
+            self.started = false;
             changes.extend(self.waits(job, now).then_some(Change::Waits));
             return changes;
         }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use clap::Args;
+use protocol::text::bytes_without_mark;
 use protocol::{JobId, OutputName, Outputs};
 
 use crate::context::Context;
@@ -44,7 +45,7 @@ fn read(file: &Path) -> Result<BTreeMap<JobId, Outputs>, Failure> {
         Failure::Usage(format!("{FILE} names {file}, which {reason}. The worker writes this file anew for each job."))
     };
     let text = std::fs::read(file).map_err(|error| unusable(format!("can't be read: {error}")))?;
-    serde_json::from_slice(text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&text))
+    serde_json::from_slice(bytes_without_mark(&text))
         .map_err(|error| unusable(format!("isn't JSON of the form {{\"job\": {{\"name\": \"value\"}}}}: {error}")))
 }
 

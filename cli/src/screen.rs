@@ -1,5 +1,6 @@
 //! Standard output and standard error, and their colours.
 
+use std::ffi::OsString;
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -74,10 +75,14 @@ impl Paint {
 
     /// Colours on a terminal that is not dumb, as `NO_COLOR`, `CLICOLOR_FORCE` and `CLICOLOR` allow.
     fn of(terminal: bool) -> Self {
-        let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-        let is = |name, expected: &str| std::env::var_os(name).is_some_and(|value| value == expected);
+        Self::with_variables(terminal, |name| std::env::var_os(name))
+    }
+
+    fn with_variables(terminal: bool, variable: impl Fn(&str) -> Option<OsString>) -> Self {
+        let set = |name| variable(name).is_some_and(|value| !value.is_empty());
+        let is = |name, expected: &str| variable(name).is_some_and(|value| value == expected);
         let forced = set("CLICOLOR_FORCE") && !is("CLICOLOR_FORCE", "0");
-        let colour = forced || terminal && !is_dumb() && !is("CLICOLOR", "0");
+        let colour = forced || terminal && !names_dumb(variable("TERM")) && !is("CLICOLOR", "0");
         Self { terminal, colour: colour && !set("NO_COLOR") }
     }
 
@@ -110,5 +115,29 @@ impl Paint {
 
 /// Whether the terminal can't move its cursor or show colours.
 pub fn is_dumb() -> bool {
-    std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb")
+    names_dumb(std::env::var_os("TERM"))
+}
+
+fn names_dumb(term: Option<OsString>) -> bool {
+    term.is_none_or(|term| term.is_empty() || term == "dumb")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dumb_terminal_has_no_colours() {
+        let coloured = |terminal, variables: &[(&str, &str)]| {
+            let of = |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).into());
+            Paint::with_variables(terminal, of).colour
+        };
+        assert!(coloured(true, &[("TERM", "xterm")]));
+        assert!(!coloured(false, &[("TERM", "xterm")]));
+        for dumb in [&[("TERM", "dumb")][..], &[("TERM", "")], &[]] {
+            assert!(!coloured(true, dumb), "{dumb:?}");
+        }
+        assert!(coloured(true, &[("TERM", "dumb"), ("CLICOLOR_FORCE", "1")]));
+        assert!(!coloured(true, &[("TERM", "xterm"), ("NO_COLOR", "1")]));
+    }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use clap::{Args, Subcommand};
 use engine::Engine;
 use protocol::mask::{Masker, SHORTEST};
+use protocol::text::without_mark;
 use protocol::{SecretName, SecretValue, limits};
 use server::secrets::{self, SecretsError, SecretsFile};
 
@@ -127,7 +128,7 @@ fn value_on_stdin() -> Result<SecretValue, Failure> {
     // One byte more than a value, its line end and a byte order mark.
     let most = limits::SECRET as u64 + 6;
     std::io::stdin().take(most).read_to_string(&mut text).map_err(|error| refused(error.to_string()))?;
-    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    let text = without_mark(&text);
     let value = text.strip_suffix('\n').map_or(text, |text| text.strip_suffix('\r').unwrap_or(text));
     SecretValue::new(value).map_err(|error| match error {
         // No more than this was read.

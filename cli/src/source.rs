@@ -5,13 +5,12 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use protocol::limits;
+use protocol::text::BYTE_ORDER_MARK;
 use serde_json::Value;
 use workflow::{Definition, Problem};
 
 use crate::failure::Failure;
 
-/// The character that some editors write at the beginning of a file.
-const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 /// How many bytes of an input that is too large are counted: it may have no end.
 const COUNTED: u64 = 1 << 30;
 
@@ -49,7 +48,7 @@ impl Source {
             (file.to_owned(), stem, File::open(file).and_then(read_all))
         };
         let (mut bytes, size) = bytes.map_err(|error| Failure::Usage(format!("can't read {name}: {error}.")))?;
-        if bytes.starts_with(BYTE_ORDER_MARK) {
+        if bytes.starts_with(BYTE_ORDER_MARK.as_bytes()) {
             bytes.drain(..BYTE_ORDER_MARK.len());
         }
         let text = String::from_utf8(bytes).map_err(|error| {

@@ -115,16 +115,7 @@ pub fn tried(job: Job, attempts: std::ops::Range<u32>) -> Job {
 
 /// A wait for this reason that began twelve seconds ago.
 pub fn waits(reason: WaitReason) -> WaitingFor {
-    WaitingFor {
-        reason,
-        since_ms: before(12),
-        needs: None,
-        missing: None,
-        nearest: None,
-        busy: None,
-        until_ms: None,
-        paused: Vec::new(),
-    }
+    WaitingFor::new(reason, before(12))
 }
 
 pub fn workflow(status: Status, jobs: Vec<Job>) -> Workflow {
@@ -146,6 +137,7 @@ pub fn worker(id: &str, has: &str, current_job: Option<&str>) -> WorkerInfo {
     WorkerInfo {
         worker_id: WorkerId::new(id).expect("a good id"),
         labels: labels(has),
+        exclusive: false,
         registered_at_ms: before(7200),
         last_heartbeat_ms: before(5),
         current_job: current_job.map(job_id),

@@ -80,12 +80,13 @@ impl TokenCommand {
     pub async fn run(self, context: &Context) -> Result<(), Failure> {
         match self {
             Self::Create(args) => {
-                let created = create(context, *args).await?;
+                let (created, recorded) = create(context, *args).await?;
                 let TokenInfo { name, expires_at_ms, .. } = &created.info;
                 let until = time::utc(*expires_at_ms);
                 eprint(&format!("token {name}, good until {until}; this is the only time it is shown:"));
                 // Alone on standard output, so that a script can store it.
-                context.screen.print(&format!("{}\n", created.token))
+                context.screen.print(&format!("{}\n", created.token))?;
+                recorded
             }
             Self::List(format) => {
                 let tokens = context.remote()?.client.tokens().await?;
@@ -99,7 +100,10 @@ impl TokenCommand {
     }
 }
 
-async fn create(context: &Context, args: NewTokenArgs) -> Result<CreatedToken, Failure> {
+/// A token, and whether its creation is in the audit log. The token exists and its text must be shown in any case.
+type Created = (CreatedToken, Result<(), Failure>);
+
+async fn create(context: &Context, args: NewTokenArgs) -> Result<Created, Failure> {
     let NewTokenArgs { stack, table, data, .. } = &args;
     match (stack, table, data) {
         (Some(stack), ..) => on_aws::of_stack(stack, args.token()).await,
@@ -108,7 +112,8 @@ async fn create(context: &Context, args: NewTokenArgs) -> Result<CreatedToken, F
             let store = Sqlite::open(file).map_err(|error| Failure::usage(&error))?;
             in_store(&store, args.token(), "wfg token create --data").await
         }
-        _ => Ok(context.remote()?.client.create_token(&args.token()).await?),
+        // The server records it.
+        _ => Ok((context.remote()?.client.create_token(&args.token()).await?, Ok(()))),
     }
 }
 
@@ -128,16 +133,16 @@ impl NewTokenArgs {
 
 #[cfg(feature = "aws")]
 mod on_aws {
-    use super::{CreatedToken, Failure, NewToken, in_store};
+    use super::{Created, Failure, NewToken, in_store};
     use crate::context::http_client_for_aws;
 
-    pub async fn of_stack(stack: &str, new: NewToken) -> Result<CreatedToken, Failure> {
+    pub async fn of_stack(stack: &str, new: NewToken) -> Result<Created, Failure> {
         let store =
             aws::access_of_stack(stack, http_client_for_aws()?).await.map_err(|error| Failure::usage(&error))?;
         in_store(&store, new, "wfg token create --stack").await
     }
 
-    pub async fn of_table(table: &str, new: NewToken) -> Result<CreatedToken, Failure> {
+    pub async fn of_table(table: &str, new: NewToken) -> Result<Created, Failure> {
         let store = aws::access_of_table(table).await.map_err(|error| Failure::usage(&error))?;
         in_store(&store, new, "wfg token create --table").await
     }
@@ -147,26 +152,31 @@ mod on_aws {
 mod on_aws {
     use std::future::{Ready, ready};
 
-    use super::{CreatedToken, Failure, NewToken};
+    use super::{Created, Failure, NewToken};
 
-    pub fn of_stack(stack: &str, _: NewToken) -> Ready<Result<CreatedToken, Failure>> {
+    pub fn of_stack(stack: &str, _: NewToken) -> Ready<Result<Created, Failure>> {
         ready(Err(Failure::without_aws(&format!("the table of {stack}"))))
     }
 
-    pub fn of_table(table: &str, _: NewToken) -> Ready<Result<CreatedToken, Failure>> {
+    pub fn of_table(table: &str, _: NewToken) -> Ready<Result<Created, Failure>> {
         ready(Err(Failure::without_aws(&format!("the table {table}"))))
     }
 }
 
 /// Creates a token in the store, for an operator who has access to it, and writes an audit entry.
-async fn in_store<S: TokenStore + AuditStore>(store: &S, new: NewToken, how: &str) -> Result<CreatedToken, Failure> {
+async fn in_store<S: TokenStore + AuditStore>(store: &S, new: NewToken, how: &str) -> Result<Created, Failure> {
     let usage = |error: engine::EngineError| Failure::usage(&error);
     let created = access::create(store, new, Millis::now(), [random(), random()]).await.map_err(usage)?;
     let about = Some(created.info.name.clone());
     let entry =
         AuditEntry { subject: about, ..AuditEntry::new(Millis::now(), None, AuditAction::CreateToken, how.to_owned()) };
-    store.record(entry, random()).await.map_err(|error| Failure::usage(&error))?;
-    Ok(created)
+    let recorded = store.record(entry, random()).await.map_err(|error| {
+        Failure::Usage(format!(
+            "token {} was created, but its creation is not in the audit log: {error}.",
+            created.info.name
+        ))
+    });
+    Ok((created, recorded))
 }
 
 fn list_text(tokens: &[TokenInfo], now: Millis, paint: Paint) -> String {
@@ -194,4 +204,61 @@ fn list_text(tokens: &[TokenInfo], now: Millis, paint: Paint) -> String {
 pub async fn first<P: Ports>(engine: &Engine<P>) -> Result<Option<String>, Failure> {
     let created = engine.tokens().first().await.map_err(|error| Failure::usage(&error))?;
     Ok(created.map(|created| created.token))
+}
+
+#[cfg(test)]
+mod tests {
+    use engine::access::TokenRecord;
+    use engine::ids::Random;
+    use engine::ports::{AuditCursor, StoreError, Stored};
+    use memory::Memory;
+
+    use super::*;
+
+    /// A store whose audit log can't be written.
+    #[derive(Default)]
+    struct WithoutAudit(Memory);
+
+    impl TokenStore for WithoutAudit {
+        async fn put_token(&self, token: TokenRecord, now: Millis) -> Stored<bool> {
+            self.0.put_token(token, now).await
+        }
+        async fn token(&self, name: &TokenName) -> Stored<Option<TokenRecord>> {
+            self.0.token(name).await
+        }
+        async fn tokens(&self, now: Millis) -> Stored<Vec<TokenRecord>> {
+            self.0.tokens(now).await
+        }
+        async fn remove_token(&self, name: &TokenName) -> Stored<bool> {
+            self.0.remove_token(name).await
+        }
+    }
+
+    impl AuditStore for WithoutAudit {
+        async fn record(&self, _: AuditEntry, _: Random) -> Stored<()> {
+            Err(StoreError::Unavailable("throttled".to_owned()))
+        }
+        async fn entries(&self, _: Option<&AuditCursor>, _: usize) -> Stored<Vec<(AuditCursor, AuditEntry)>> {
+            Ok(Vec::new())
+        }
+    }
+
+    #[tokio::test]
+    async fn token_is_returned_with_its_text_if_its_creation_can_not_be_recorded() {
+        let store = WithoutAudit::default();
+        let new = NewToken {
+            name: TokenName::new("ci").expect("a name"),
+            permissions: Permissions::all(),
+            expires_in_secs: 3600,
+        };
+        let (created, recorded) = in_store(&store, new, "a test").await.expect("the token was created");
+        assert!(created.token.contains("ci") && created.token.len() > 40, "{}", created.token.len());
+        let failure = recorded.expect_err("the audit log can't be written");
+        assert_eq!(failure.exit_code(), 2);
+        assert!(
+            failure.to_string().contains("token ci was created") && failure.to_string().contains("throttled"),
+            "{failure}"
+        );
+        assert_eq!(store.tokens(Millis::now()).await.expect("memory answers").len(), 1);
+    }
 }

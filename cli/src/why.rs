@@ -1,9 +1,11 @@
 //! Explains why a job waits.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use clap::Args;
-use protocol::wire::{Cause, Job, WaitReason, WaitingFor, WorkerInfo, WorkerStatus, Workflow};
+use engine::eligibility::{Eligible, admits};
+use protocol::wire::{Attempt, Cause, Job, WaitReason, WaitingFor, WorkerInfo, WorkerStatus, Workflow};
 use protocol::{JobId, LabelSet, Millis, Status};
 
 use crate::attempts;
@@ -84,7 +86,7 @@ impl View<'_> {
         let mut text = format!("{} has waited for {since}: {}.\n", job.id, self.cause(job, waiting));
         let secrets = (waiting.reason != WaitReason::Needs && !job.secrets.is_empty())
             .then(|| format!("only a worker whose token allows its secrets takes it: {}", all_of(&job.secrets)));
-        let returned = job.attempts.last().filter(|last| last.cause == Cause::Returned).map(attempts::describe);
+        let returned = given_back(job).map(attempts::describe);
         let paused =
             waiting.paused.iter().map(|worker| format!("{} is paused: {}", worker.worker_id, line(&worker.reason)));
         for fact in secrets.into_iter().chain(returned).chain(paused).chain(self.facts(job, waiting, remote)) {
@@ -129,6 +131,7 @@ impl View<'_> {
                 near.chain([start_one(&job.required_labels, remote)]).collect()
             }
             WaitReason::Busy => self.able(&job.required_labels).map(does).collect(),
+            WaitReason::Delayed if given_back(job).is_some() => Vec::new(),
             WaitReason::Delayed => {
                 job.error.iter().map(|error| format!("the last try failed: {}", line(error))).collect()
             }
@@ -147,9 +150,18 @@ impl View<'_> {
         self.workers.iter().filter(|worker| worker.status != WorkerStatus::Offline && worker.paused.is_none())
     }
 
+    /// The online workers that may run jobs with these labels. The tokens of the workers aren't known.
     fn able(&self, labels: &LabelSet) -> impl Iterator<Item = &WorkerInfo> {
-        self.online().filter(|worker| labels.missing_from(&worker.labels).is_empty())
+        self.online().filter(|worker| {
+            let eligible = Eligible { labels: &worker.labels, exclusive: worker.exclusive, grant: None };
+            admits(labels, &BTreeSet::new(), eligible).is_ok()
+        })
     }
+}
+
+/// The attempt that was given back, if the last one was.
+fn given_back(job: &Job) -> Option<&Attempt> {
+    job.attempts.last().filter(|last| last.cause == Cause::Returned)
 }
 
 fn is_are(number: usize) -> &'static str {
@@ -250,7 +262,8 @@ fn cause(job: &Job, waiting: &WaitingFor, now: Millis) -> String {
         },
         WaitReason::Delayed => {
             let left = waiting.until_ms.map_or_else(|| "soon".to_owned(), |at| format!("in {}", about(at.since(now))));
-            format!("it failed, and is tried again {left} (try {})", attempts::nth_try(job, job.attempt))
+            let what = if given_back(job).is_some() { "was given back" } else { "failed" };
+            format!("it {what}, and is tried again {left} (try {})", attempts::nth_try(job, job.attempt))
         }
     }
 }
@@ -346,6 +359,16 @@ mod tests {
     }
 
     #[test]
+    fn why_counts_no_exclusive_worker_as_able_to_run_a_job_without_labels() {
+        let busy = WaitingFor { busy: Some(1), ..waits(WaitReason::Busy) };
+        let exclusive = WorkerInfo { exclusive: true, ..worker("w2", "gpu", None) };
+        assert_eq!(
+            why(vec![queued("", busy)], &[worker("w1", "", Some("train")), exclusive]),
+            lines(&["deploy has waited for 12 s: 1 of 1 worker online is busy.", "  w1 runs train"])
+        );
+    }
+
+    #[test]
     fn why_without_a_worker_shows_how_to_start_one() {
         assert_eq!(
             why(vec![queued("gpu,linux", waits(WaitReason::NoWorker))], &[]),
@@ -392,6 +415,21 @@ mod tests {
             lines(&[
                 "deploy has waited for 12 s: it failed, and is tried again in 9 s (try 2 of 3).",
                 "  the last try failed: exit code 7"
+            ])
+        );
+    }
+
+    #[test]
+    fn why_of_a_job_whose_claim_failed_shows_the_reason_and_when_it_is_tried_again() {
+        let waiting = WaitingFor { until_ms: Some(Millis(NOW.0 + 9000)), ..waits(WaitReason::Delayed) };
+        let reason = "a worker claimed it, but it could not be given: the secrets can't be read";
+        let attempts = vec![crate::tests::failed(0, Cause::Returned, 1, reason)];
+        let deploy = Job { error: Some(reason.to_owned()), attempts, ..queued("", waiting) };
+        assert_eq!(
+            why(vec![deploy], &[]),
+            lines(&[
+                "deploy has waited for 12 s: it was given back, and is tried again in 9 s (try 1 of 1).",
+                &format!("  attempt 1: given back after 1.0 s on w1: {reason}")
             ])
         );
     }

@@ -12,7 +12,9 @@ use engine::ports::Ports;
 use lambda_http::http::{Uri, header};
 use lambda_http::{Body, Error, Request, RequestExt, Response, service_fn};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use tracing::Subscriber;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
 
 /// The origins whose pages may call this API, separated by commas.
 const ORIGINS: &str = "WFG_CORS_ORIGINS";
@@ -57,10 +59,18 @@ fn refusal(error: &SchemaError) -> ApiError {
 pub fn start_logging() -> Result<(), Error> {
     let filter = setting(EnvFilter::DEFAULT_ENV)?.unwrap_or_else(|| "info".to_owned());
     let filter = EnvFilter::try_new(filter).map_err(|error| format!("{}: {error}", EnvFilter::DEFAULT_ENV))?;
-    let lines = tracing_subscriber::fmt().json().with_target(false).without_time().log_internal_errors(false);
     // A second call in one process changes nothing.
-    let _ = lines.with_env_filter(filter).try_init();
+    let _ = tracing::subscriber::set_global_default(lines(filter, std::io::stdout));
     Ok(())
+}
+
+/// Writes log lines as JSON.
+fn lines<W>(filter: EnvFilter, to: W) -> impl Subscriber + Send + Sync
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let lines = tracing_subscriber::fmt().json().with_target(false).without_time().log_internal_errors(false);
+    lines.with_env_filter(filter).with_writer(to).finish()
 }
 
 /// An environment variable. An empty one counts as unset.
@@ -106,11 +116,46 @@ fn plain(request: Request) -> Result<lambda_http::http::Request<Bytes>, Error> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{self, Write};
+    use std::sync::{Arc, Mutex};
+
     use engine::Engine;
+    use engine::ports::StoreError;
     use lambda_http::http::Method;
     use memory::Memory;
 
     use super::*;
+
+    /// Keeps what is written.
+    #[derive(Clone, Default)]
+    struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().expect("nobody panicked").write(bytes)
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn error_is_logged_as_one_line_of_json() {
+        let written = Written::default();
+        let to = written.clone();
+        let lines = lines(EnvFilter::new("info"), move || to.clone());
+        let error = StoreError::Unavailable("two\nlines, a \"quote\"".to_owned());
+        tracing::subscriber::with_default(lines, || {
+            tracing::error!(%error, suppressed = 3, "answered 503");
+            tracing::debug!("not logged");
+        });
+        let text = String::from_utf8(written.0.lock().expect("nobody panicked").clone()).expect("text");
+        assert_eq!(text.lines().count(), 1, "{text}");
+        let line: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        assert_eq!((&line["level"], &line["fields"]["message"]), (&"ERROR".into(), &"answered 503".into()));
+        assert_eq!(line["fields"]["error"], error.to_string());
+        assert_eq!(line["fields"]["suppressed"], 3);
+    }
 
     #[test]
     fn path_decoded_by_the_gateway_is_encoded_again() {

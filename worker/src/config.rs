@@ -9,7 +9,7 @@ use clap::error::ContextKind;
 use clap::{Args, Command, FromArgMatches};
 use client::{DEFAULT_SERVER_URL, Token};
 use protocol::requests::Transport;
-use protocol::{LabelSet, WorkerId, limits};
+use protocol::{LabelSet, WorkerId, limit, limits};
 
 use crate::options;
 
@@ -111,7 +111,7 @@ impl WorkerConfig {
     /// Rejects settings that can't work, before any request is sent.
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         let bad = |name: &str, reason: String| Err(ConfigError { name: name.to_owned(), reason });
-        if let Err(error) = self.labels.at_most(limits::LABELS_PER_WORKER) {
+        if let Err(error) = self.labels.at_most(limit!(LABELS_PER_WORKER)) {
             return bad("WORKER_LABELS", error.to_string());
         }
         if self.exclusive && self.labels.is_empty() {

@@ -130,6 +130,16 @@ impl Binary {
     }
 }
 
+impl Binary {
+    /// The number of tests that [`Self::run`] would run with these arguments. A test binary that runs none passes.
+    pub fn count(&self, arguments: &[&str]) -> Result<usize> {
+        let listed = self.command().args(arguments).args(["--list", "--format", "terse"]).output();
+        let listed = listed.with_context(|| format!("listing the tests of {}", self.name))?;
+        ensure!(listed.status.success(), "{} can't list its tests", self.name);
+        Ok(String::from_utf8_lossy(&listed.stdout).lines().filter(|line| line.ends_with(": test")).count())
+    }
+}
+
 /// The name in `path+file:///repository/cli#wfg@0.1.0` or `path+file:///repository/wfg#0.1.0`.
 fn package_name(id: &str) -> Option<&str> {
     let (url, fragment) = id.rsplit_once('#')?;
@@ -182,6 +192,22 @@ mod tests {
         assert!(Binary::from_message(&message("lib", false, None)).is_none());
         assert!(Binary::from_message(&message("example", false, Some("/target/example"))).is_none());
         assert!(Binary::from_message(&json!({ "reason": "build-finished" })).is_none());
+    }
+
+    #[test]
+    fn tests_that_a_filter_selects_are_counted() {
+        let this = Binary {
+            name: "xtask".to_owned(),
+            package: "xtask".to_owned(),
+            folder: env!("CARGO_MANIFEST_DIR").into(),
+            path: std::env::current_exe().unwrap(),
+            is_test: true,
+        };
+        let name = "binaries::tests::tests_that_a_filter_selects_are_counted";
+        assert_eq!(this.count(&["--exact", name]).unwrap(), 1);
+        assert_eq!(this.count(&["--exact", name, "no::such::test", "--test-threads=1"]).unwrap(), 1);
+        assert!(this.count(&["binaries::", "--nocapture"]).unwrap() > 1);
+        assert_eq!(this.count(&["no::such::test"]).unwrap(), 0);
     }
 
     #[test]

@@ -87,13 +87,21 @@ pub fn end_to_end_selected(cloud: &Cloud, binaries: &Binaries) -> Result<()> {
     let (alone, shared): (Vec<&str>, Vec<&str>) =
         selection::LOCALSTACK.iter().partition(|name| ALONE.iter().any(|module| name.starts_with(module)));
     let target = target(cloud, binaries)?;
-    run_suite(binaries, &[&[THREADS, "--exact"], &shared[..]].concat(), &target)?;
-    run_suite(binaries, &[&["--test-threads=1", "--exact"], &alone[..]].concat(), &target)
+    for (names, threads) in [(shared, THREADS), (alone, "--test-threads=1")] {
+        ensure!(!names.is_empty(), "no test is selected, so all would run");
+        let arguments = [&[threads, "--exact"], &names[..]].concat();
+        let found = suite(binaries)?.count(&arguments)?;
+        ensure!(found == names.len(), "{found} of the {} selected tests exist: {}", names.len(), names.join(", "));
+        run_suite(binaries, &arguments, &target)?;
+    }
+    Ok(())
 }
 
 /// Tests of the end-to-end suite whose names contain `filter`, with more variables set. They print what they measured.
 pub fn end_to_end_filtered(cloud: &Cloud, binaries: &Binaries, filter: &str, more: &[(&str, &str)]) -> Result<()> {
-    run_suite(binaries, &[filter, "--nocapture"], &[&target(cloud, binaries)?, more].concat())
+    let arguments = [filter, "--nocapture"];
+    ensure!(suite(binaries)?.count(&arguments)? > 0, "no end-to-end test has {filter} in its name");
+    run_suite(binaries, &arguments, &[&target(cloud, binaries)?, more].concat())
 }
 
 fn run_suite(binaries: &Binaries, arguments: &[&str], variables: &[(&str, &str)]) -> Result<()> {

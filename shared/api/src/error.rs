@@ -1,13 +1,16 @@
 //! Error responses: a status and one JSON shape, never an empty body.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use engine::EngineError;
 use engine::error::LeaseLost;
 use engine::ports::StoreError;
+use engine::throttle::Throttle;
 use http::{Response, StatusCode, header};
-use protocol::limits;
 use protocol::outputs::OutputError;
 use protocol::wire::{ErrorBody, ErrorInfo, Problem};
+use protocol::{Millis, limits};
 use serde_json::{Value, json};
 
 /// An error that is answered to the client.
@@ -137,15 +140,26 @@ impl From<EngineError> for ApiError {
                 of(StatusCode::UNPROCESSABLE_ENTITY, "out_of_range")
             }
             EngineError::Store(StoreError::DiskFull(_)) => {
-                tracing::error!(error = message, "answered 503");
+                log_unavailable(&DISK_FULL, &error);
                 of(StatusCode::SERVICE_UNAVAILABLE, "storage_full")
             }
             error => {
-                tracing::error!(%error, "answered 503");
+                log_unavailable(&UNAVAILABLE, &error);
                 let message = "the store did not answer; repeating the request is safe";
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message)
             }
         }
+    }
+}
+
+/// The log lines about answers 503, by cause: a caller may repeat its request, and a monitor its check, many times a second.
+static DISK_FULL: Throttle = Throttle::every(UNAVAILABLE_EVERY);
+static UNAVAILABLE: Throttle = Throttle::every(UNAVAILABLE_EVERY);
+const UNAVAILABLE_EVERY: Duration = Duration::from_secs(10);
+
+fn log_unavailable(log: &Throttle, error: &EngineError) {
+    if let Some(suppressed) = log.pass(Millis::now()) {
+        tracing::error!(%error, suppressed, "answered 503");
     }
 }
 
@@ -163,7 +177,60 @@ fn lease_code(why: LeaseLost) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tracing::field::{Field, Visit};
+    use tracing::span::{Attributes, Id, Record};
+    use tracing::{Event, Metadata, Subscriber};
+
     use super::*;
+
+    /// Counts log lines whose error has a text.
+    #[derive(Clone, Default)]
+    struct Lines(Arc<AtomicUsize>);
+
+    impl Visit for Lines {
+        fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+            let counts = field.name() == "error" && format!("{value:?}").contains("counted by this test");
+            self.0.fetch_add(usize::from(counts), Ordering::Relaxed);
+        }
+    }
+
+    impl Subscriber for Lines {
+        fn enabled(&self, _: &Metadata<'_>) -> bool {
+            true
+        }
+        fn new_span(&self, _: &Attributes<'_>) -> Id {
+            Id::from_u64(1)
+        }
+        fn record(&self, _: &Id, _: &Record<'_>) {}
+        fn record_follows_from(&self, _: &Id, _: &Id) {}
+        fn event(&self, event: &Event<'_>) {
+            event.record(&mut self.clone());
+        }
+        fn enter(&self, _: &Id) {}
+        fn exit(&self, _: &Id) {}
+    }
+
+    #[test]
+    fn flood_of_answers_503_is_one_log_line() {
+        let lines = Lines::default();
+        let log = Throttle::every(Duration::from_hours(1));
+        let error = EngineError::Store(StoreError::Unavailable("counted by this test".to_owned()));
+        let flood = || {
+            for _ in 0..1000 {
+                log_unavailable(&log, &error);
+                let answer =
+                    ApiError::from(EngineError::Store(StoreError::DiskFull("counted by this test".to_owned())));
+                assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+            }
+        };
+        tracing::subscriber::with_default(lines.clone(), flood);
+        let written = lines.0.load(Ordering::Relaxed);
+        // Another test may have written the line about a full disk, and a slow machine may take over ten seconds.
+        assert!((1..5).contains(&written), "{written} lines");
+    }
 
     #[test]
     fn full_disk_is_named_and_other_errors_of_the_store_are_not() {

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, Uri, header};
 use percent_encoding::percent_decode_str;
+use protocol::text::without_mark;
 use protocol::{JobId, Millis, WorkflowId, limits};
 use serde::de::DeserializeOwned;
 
@@ -117,7 +118,7 @@ impl<'a> Input<'a> {
         if self.format(Format::Json)? != Format::Json {
             return Err(unsupported("application/json"));
         }
-        let text = without_bom(self.text()?);
+        let text = without_mark(self.text()?);
         let reader = &mut serde_json::Deserializer::from_str(text);
         let value = serde_path_to_error::deserialize(&mut *reader).map_err(|error| json_error(&error))?;
         reader.end().map_err(|error| {
@@ -132,7 +133,7 @@ impl<'a> Input<'a> {
 
     /// The body as JSON, or the default if there is none.
     pub(crate) fn json_or_default<T: DeserializeOwned + Default>(&self) -> Result<T, ApiError> {
-        if without_bom(self.text()?).trim_ascii().is_empty() { Ok(T::default()) } else { self.json() }
+        if without_mark(self.text()?).trim_ascii().is_empty() { Ok(T::default()) } else { self.json() }
     }
 
     /// The body as text.
@@ -170,11 +171,6 @@ impl<'a> Input<'a> {
             _ => Err(unsupported(given)),
         }
     }
-}
-
-/// The text without the byte order mark that some editors put in front of UTF-8.
-pub(crate) fn without_bom(text: &str) -> &str {
-    text.strip_prefix('\u{feff}').unwrap_or(text)
 }
 
 fn unsupported(given: &str) -> ApiError {

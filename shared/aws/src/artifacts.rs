@@ -48,10 +48,11 @@ impl ArtifactStore for Aws {
     async fn copy_outputs(&self, from: &JobKey, to: &JobKey, outputs: &OutputsRef) -> Stored<()> {
         let OutputsRef::External { id, size } = outputs else { return Ok(()) };
         if *size > IN_ITEM {
-            return self.objects.copy(&object(from, id), &object(to, id)).await;
+            let copied = self.objects.copy(&object(from, id), &object(to, id)).await?;
+            return if copied { Ok(()) } else { Err(StoreError::outputs_missing(from)) };
         }
         let kept = self.outputs(from, id, *size, Consistency::Strong).await?;
-        let kept = kept.ok_or_else(|| StoreError::Corrupt(format!("the outputs of job {from} are missing")))?;
+        let kept = kept.ok_or_else(|| StoreError::outputs_missing(from))?;
         self.put_outputs(to, id, &kept).await
     }
 

@@ -7,7 +7,11 @@ use std::time::Duration;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, ConfigLoader, SdkConfig};
+use aws_smithy_http_client::tls::Provider;
+use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use engine::ids::PoolId;
+use http::Uri;
+use protocol::host;
 
 use crate::config::Config;
 use crate::objects::Objects;
@@ -24,6 +28,21 @@ const CALL_TIME: Duration = Duration::from_secs(20);
 /// The region of these settings. A variable that is set but empty counts as absent.
 pub(crate) fn region(settings: &SdkConfig) -> Option<String> {
     settings.region().filter(|region| !region.as_ref().is_empty()).map(ToString::to_string)
+}
+
+/// Loads settings. An endpoint on this machine, such as an emulator's, is reached without the proxy that the environment
+/// may name.
+pub(crate) async fn load(settings: ConfigLoader) -> SdkConfig {
+    let settings = settings.load().await;
+    if !settings.endpoint_url().is_some_and(is_on_loopback) {
+        return settings;
+    }
+    let direct = aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::AwsLc)).build_https();
+    settings.into_builder().http_client(direct).build()
+}
+
+fn is_on_loopback(endpoint: &str) -> bool {
+    endpoint.parse::<Uri>().is_ok_and(|endpoint| endpoint.host().is_some_and(host::is_loopback))
 }
 
 /// The ports.
@@ -47,6 +66,11 @@ impl Aws {
             .timeout_config(
                 TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT_TIME).operation_timeout(CALL_TIME).build(),
             )
+    }
+
+    /// [`Self::settings`], loaded, without a proxy for an endpoint on this machine.
+    pub async fn load_settings() -> SdkConfig {
+        load(Self::settings()).await
     }
 
     /// Ports on these tables, queues and bucket, with these settings of the AWS libraries.

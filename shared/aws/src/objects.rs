@@ -6,6 +6,7 @@ use aws_config::SdkConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::Builder;
+use aws_sdk_s3::error::ProvideErrorMetadata;
 use aws_sdk_s3::operation::get_object::GetObjectError;
 use aws_sdk_s3::presigning::PresigningConfig;
 use aws_sdk_s3::types::{Delete, ObjectIdentifier};
@@ -48,11 +49,15 @@ impl Objects {
         }
     }
 
-    pub(crate) async fn copy(&self, from: &str, to: &str) -> Stored<()> {
+    /// Copies an object. Returns false if it doesn't exist.
+    pub(crate) async fn copy(&self, from: &str, to: &str) -> Stored<bool> {
         let source = format!("{}/{from}", self.bucket);
         let call = self.client.copy_object().bucket(&self.bucket).copy_source(source).key(to);
-        call.send().await.map_err(|error| unavailable(&error))?;
-        Ok(())
+        match call.send().await {
+            Ok(_) => Ok(true),
+            Err(error) if error.code() == Some("NoSuchKey") => Ok(false),
+            Err(error) => Err(unavailable(&error)),
+        }
     }
 
     /// A URL from which anyone may GET the object, for as long as `valid`.

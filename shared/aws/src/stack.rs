@@ -56,7 +56,7 @@ impl StackError {
 
 /// The settings of the AWS libraries and the region that they name.
 pub(crate) async fn settings() -> Result<(SdkConfig, String), StackError> {
-    let settings = Aws::settings().load().await;
+    let settings = Aws::load_settings().await;
     let region = region(&settings).ok_or(StackError::NoRegion)?;
     Ok((settings, region))
 }

@@ -84,7 +84,7 @@ impl Aws {
     /// # Errors
     /// [`StartError`].
     pub async fn engine() -> Result<Engine<Self>, StartError> {
-        let settings = Self::settings().load().await;
+        let settings = Self::load_settings().await;
         Ok(Self::engine_with(Config::from_env()?, &settings))
     }
 

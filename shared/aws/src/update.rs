@@ -125,9 +125,10 @@ impl Expression {
     /// This worker did not give the job back after that time.
     fn when_not_returned_by(self, worker: &WorkerId, since: Millis) -> Self {
         self.when(|e| {
-            let (by, at) = (e.name("returned.worker"), e.name("returned.at"));
-            let (worker, since) = (e.value(string(worker.as_str())), e.value(number(since.0)));
-            format!("(attribute_not_exists({by}) OR {by} <> {worker} OR {at} <= {since})")
+            // Not `name`: an id may contain dots.
+            e.names.insert("#returner".to_owned(), worker.to_string());
+            let (at, since) = (format!("{}.#returner", e.name("returned.by")), e.value(number(since.0)));
+            format!("(attribute_not_exists({at}) OR {at} <= {since})")
         })
     }
 

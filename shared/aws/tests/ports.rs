@@ -27,7 +27,7 @@ async fn settings() -> Option<SdkConfig> {
         eprintln!("skipped: WFG_TEST_AWS isn't set; the first lines of shared/aws/tests/ports.rs say how to run it");
         return None;
     }
-    Some(Aws::settings().load().await)
+    Some(Aws::load_settings().await)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

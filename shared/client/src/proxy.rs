@@ -1,19 +1,13 @@
 //! Proxies that the environment names (`http_proxy`, `https_proxy`, `all_proxy`, `no_proxy`). Loopback is never reached by one.
 
-use std::net::IpAddr;
-
 use hyper_util::client::proxy::matcher::Matcher;
+use protocol::host;
 use reqwest::Url;
 
 /// Whether a URL's host is this machine: `localhost`, 127.0.0.0/8, `::1` or the unspecified address.
 #[must_use]
 pub fn is_loopback(url: &Url) -> bool {
-    let Some(host) = url.host_str() else { return false };
-    let host = host.trim_start_matches('[').trim_end_matches(']').trim_end_matches('.').to_ascii_lowercase();
-    match host.parse::<IpAddr>().map(|address| address.to_canonical()) {
-        Ok(address) => address.is_loopback() || address.is_unspecified(),
-        Err(_) => host == "localhost" || host.ends_with(".localhost"),
-    }
+    url.host_str().is_some_and(host::is_loopback)
 }
 
 /// The proxy by which requests to this URL go, without user and password.

@@ -7,16 +7,16 @@ use bytes::Bytes;
 use futures::future::try_join_all;
 use protocol::requests::{Claim, FEATURE_OUTPUTS_URL, FEATURE_SECRETS};
 use protocol::wire::{Backoff, Cause, Claimed, Lease, QueuedJob, RetryPolicy, WORKER_VARIABLES};
-use protocol::{JobId, LabelSet, Millis, OutputName, Outputs, Secrets, WorkerId, limits};
+use protocol::{JobId, LabelSet, Millis, OutputName, Outputs, Secrets, WorkerId, limit, limits};
 
 use crate::Claims;
 use crate::access::Grant;
 use crate::eligibility::Eligible;
-use crate::error::{EngineError, Result, limit};
+use crate::error::{EngineError, Result};
 use crate::ids::{JobIndex, JobKey, LeaseToken, Random, ReportHash, Ticket};
 use crate::job::{
-    Change, End, Failure, GiveBack, JobRecord, JobSpec, JobUpdate, LastReport, LeaseRecord, OutputsRef, Precondition,
-    after_failure, after_return,
+    Change, End, Failure, GiveBack, GivenBackBy, JobRecord, JobSpec, JobUpdate, LastReport, LeaseRecord, OutputsRef,
+    Precondition, after_failure, after_return,
 };
 use crate::ports::{
     ArtifactStore, Consistency, Dispatcher, JobStore, Pool, ReadyHead, RunStore, StoreError, Updated, WorkerRegistry,
@@ -30,8 +30,6 @@ use workflow::{EnvValue, command};
 const SPREAD: usize = 8;
 /// Jobs that a claim tries before it reads the ready lists again.
 const TRIES: usize = 4;
-/// The delay before the next attempt at a job that the engine could not give to the worker that claimed it.
-const RETURN_DELAY: Duration = Duration::from_secs(5);
 /// Names of existing outputs in the error about one that doesn't exist.
 const OUTPUTS_NAMED: usize = 20;
 /// How often a claim reads the ready lists.
@@ -104,7 +102,7 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Claim
         exclusive: bool,
         ttl_secs: u32,
     ) -> Result<Claimer> {
-        labels.at_most(limits::LABELS_PER_WORKER)?;
+        labels.at_most(limit!(LABELS_PER_WORKER))?;
         if !limits::LEASE_TTL_SECS.contains(&ttl_secs) {
             return Err(EngineError::Range {
                 field: "lease_ttl_secs",
@@ -227,10 +225,8 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Claim
     async fn give_back(self, job: &JobRecord, lease: &LeaseToken, error: &EngineError) {
         let transient = matches!(error, EngineError::Store(StoreError::Unavailable(_) | StoreError::DiskFull(_)));
         let back = GiveBack {
-            worker: None,
-            counts: !transient,
+            by: GivenBackBy::Claim { transient },
             error: format!("a worker claimed it, but it could not be given: {error}"),
-            delay: RETURN_DELAY,
             last_report: LastReport { fence: lease.fence(), report: ReportHash::of(["given back"]) },
         };
         let change = after_return(job, back, self.engine.now());
@@ -281,10 +277,7 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Claim
         let needs = self.succeeded_needs(job, &spec).await?;
         let total: usize = needs.iter().filter_map(JobRecord::outputs).map(OutputsRef::size).sum();
         if total > limits::UPSTREAM {
-            let text = format!(
-                "the outputs of the jobs it needs are {total} bytes together; at most {} are allowed",
-                limits::UPSTREAM
-            );
+            let text = format!("the outputs of the jobs it needs are {total} bytes together; {}", limit!(UPSTREAM));
             return self.refuse(job, &spec, lease, text).await;
         }
         let secrets = self.engine.job_secrets().values(&spec.secrets).await?;
@@ -300,21 +293,24 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Claim
         let mut queued = queued_job(job, &spec, control, env);
         queued.secrets = secrets;
         queued.upstream_outputs = upstream;
-        if total > limits::UPSTREAM_INLINE || is_large(&queued, total) {
+        if total > limits::UPSTREAM_INLINE || escaped_size(&queued, total) > limits::ANSWER_ESCAPED {
             match self.publish(claimer, job, &queued.upstream_outputs).await? {
-                Published::Url(url) => {
-                    queued.upstream_outputs_url = Some(url);
-                    queued.upstream_outputs.clear();
-                }
                 Published::AnswersMayBeLarge => {}
-                Published::WorkerCannot => {
-                    let text = format!(
-                        "the outputs of the jobs it needs are {total} bytes together; a claim carries at most {} with the \
-                         command and JSON, and worker {} did not register the feature {FEATURE_OUTPUTS_URL:?} to fetch more",
-                        limits::UPSTREAM_INLINE,
-                        claimer.id
-                    );
-                    return self.refuse(job, &spec, lease, text).await;
+                Published::Url { url, worker_can } => {
+                    queued.upstream_outputs.clear();
+                    if let Some(text) = too_large_without_outputs(&queued) {
+                        return self.refuse(job, &spec, lease, text).await;
+                    }
+                    if !worker_can {
+                        let text = format!(
+                            "the outputs of the jobs it needs are {total} bytes together; a claim carries at most {} with the \
+                             command and JSON, and worker {} did not register the feature {FEATURE_OUTPUTS_URL:?} to fetch more",
+                            limits::UPSTREAM_INLINE,
+                            claimer.id
+                        );
+                        return self.refuse(job, &spec, lease, text).await;
+                    }
+                    queued.upstream_outputs_url = Some(url);
                 }
             }
         }
@@ -395,28 +391,47 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Claim
             return Ok(Published::AnswersMayBeLarge);
         };
         let worker = self.engine.ports.worker(&claimer.id, self.engine.now(), Consistency::Strong).await?;
-        let can = worker.is_some_and(|worker| worker.features.iter().any(|feature| feature == FEATURE_OUTPUTS_URL));
-        Ok(if can { Published::Url(url) } else { Published::WorkerCannot })
+        let worker_can =
+            worker.is_some_and(|worker| worker.features.iter().any(|feature| feature == FEATURE_OUTPUTS_URL));
+        Ok(Published::Url { url, worker_can })
     }
 }
 
 /// How the worker receives outputs that are too large for the response.
 enum Published {
-    Url(String),
+    Url {
+        url: String,
+        /// True if the worker registered [`FEATURE_OUTPUTS_URL`].
+        worker_can: bool,
+    },
     AnswersMayBeLarge,
-    WorkerCannot,
 }
 
-/// Returns true if a function can't return the payload: as text within its gateway's JSON, it is over
-/// [`limits::ANSWER_ESCAPED`]. `upstream` is the size of its outputs.
-fn is_large(queued: &QueuedJob, upstream: usize) -> bool {
+/// Returns the size of the payload as a function returns it, as text within its gateway's JSON. A smaller payload than
+/// [`limits::ANSWER_ESCAPED`] is only estimated. `upstream` is the size of its outputs as JSON.
+fn escaped_size(queued: &QueuedJob, upstream: usize) -> usize {
     let env: usize = queued.env.iter().map(|(name, value)| name.len() + value.len()).sum();
+    let secrets: usize = queued.secrets.iter().map(|(name, value)| name.as_str().len() + value.reveal().len()).sum();
     // An escaped character of the payload is up to 7 bytes: `\\u0001`.
-    if (queued.command.len() + env + upstream) * 7 < limits::ANSWER_ESCAPED {
-        return false;
+    let most = (queued.command.len() + env + secrets + upstream) * 7;
+    if most < limits::ANSWER_ESCAPED {
+        return most;
     }
     let json = serde_json::to_vec(queued).unwrap_or_default();
-    json.len() + json.iter().filter(|byte| matches!(byte, b'"' | b'\\')).count() > limits::ANSWER_ESCAPED
+    json.len() + json.iter().filter(|byte| matches!(byte, b'"' | b'\\')).count()
+}
+
+/// Returns why no function can return the payload, if it is too large although it has no outputs.
+fn too_large_without_outputs(queued: &QueuedJob) -> Option<String> {
+    let size = escaped_size(queued, 0);
+    let text = || {
+        format!(
+            "its command, env and secrets are {size} bytes in the answer to a claim, in which quotes, backslashes and \
+             control characters take several bytes and env counts twice; {}. Put long texts in files that the job reads",
+            limit!(ANSWER_ESCAPED)
+        )
+    };
+    (size > limits::ANSWER_ESCAPED).then(text)
 }
 
 pub(crate) fn lease_of(
@@ -513,4 +528,59 @@ fn fits_variable(value: &str) -> Result<(), String> {
         ));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::{SecretName, SecretValue};
+
+    use super::*;
+
+    fn queued(command: &str) -> QueuedJob {
+        let json = serde_json::json!({
+            "job_id": "a", "workflow_id": "w", "command": command, "required_labels": [],
+            "retry_policy": { "max_retries": 0, "backoff": "None" }, "attempt": 0, "upstream_outputs": {},
+            "enqueued_at_ms": 0, "delayed_until_ms": 0,
+        });
+        serde_json::from_value(json).expect("a job")
+    }
+
+    /// The size of a function's answer, as its gateway receives it.
+    fn returned(queued: &QueuedJob) -> usize {
+        let body = serde_json::to_string(queued).expect("JSON");
+        serde_json::to_string(&body).expect("JSON").len()
+    }
+
+    #[test]
+    fn payload_that_no_function_can_return_is_refused_and_one_that_fits_is_not() {
+        let plain = queued(&"x".repeat(limits::COMMAND));
+        assert_eq!(too_large_without_outputs(&plain), None);
+        let quotes = queued(&"\"".repeat(limits::COMMAND));
+        assert_eq!(too_large_without_outputs(&quotes), None, "{} bytes", returned(&quotes));
+        for (what, worst) in [
+            ("a command of control characters", queued(&"\u{1}".repeat(limits::COMMAND))),
+            ("env, which is in the command too", {
+                let value = "\"".repeat(limits::ENV_VALUE);
+                let env = (0..8).map(|n| (format!("V{n}"), value.clone())).collect();
+                QueuedJob { env, ..queued(&"\"".repeat(limits::COMMAND)) }
+            }),
+        ] {
+            assert!(returned(&worst) > limits::ANSWER_ESCAPED, "{what}: {}", returned(&worst));
+            let text = too_large_without_outputs(&worst).unwrap_or_else(|| panic!("{what} was not refused"));
+            assert!(text.contains("command, env and secrets") && text.contains("limit ANSWER_ESCAPED"), "{text}");
+        }
+        // Lambda's limit, with the lease and headers.
+        const { assert!(limits::ANSWER_ESCAPED + 2_000 < 6 * 1024 * 1024) };
+    }
+
+    #[test]
+    fn secrets_count_towards_the_size_of_a_payload() {
+        let secret = SecretValue::new("\u{1}".repeat(limits::SECRET)).expect("a value");
+        let secrets = (0..limits::SECRETS_PER_JOB)
+            .map(|n| (SecretName::new(format!("S{n}")).expect("a name"), secret.clone()))
+            .collect();
+        let command = "\u{1}".repeat(limits::ANSWER_ESCAPED / 7 - 2 * limits::SECRET);
+        assert_eq!(too_large_without_outputs(&queued(&command)), None);
+        assert!(too_large_without_outputs(&QueuedJob { secrets, ..queued(&command) }).is_some());
+    }
 }

@@ -1,7 +1,7 @@
 //! The errors of the use cases.
 
 use protocol::outputs::OutputError;
-use protocol::{BadId, BadLabel, JobId, LabelSet, SecretName, Status, TokenName, WorkerId, WorkflowId};
+use protocol::{BadId, BadLabel, JobId, LabelSet, Limit, SecretName, Status, TokenName, WorkerId, WorkflowId};
 
 use crate::ids::RunKey;
 use crate::messages::BatchKind;
@@ -83,16 +83,14 @@ pub enum EngineError {
         max: u64,
     },
     /// Too many or too long values.
-    #[error("{what} is {value}; at most {limit} is allowed (limit {name})")]
+    #[error("{what} is {value}; {limit}")]
     TooMuch {
         /// The thing that is counted.
         what: String,
         /// The value given.
         value: usize,
         /// The maximum.
-        limit: usize,
-        /// The limit's name in [`protocol::limits`].
-        name: &'static str,
+        limit: Limit,
     },
     /// The token is missing or invalid. The response doesn't say why.
     #[error("the token isn't good: there is none such, or it was revoked, or it has expired")]
@@ -157,22 +155,10 @@ pub enum LeaseLost {
     Unknown,
 }
 
-/// The name and the value of a limit in [`protocol::limits`].
-macro_rules! limit {
-    ($name:ident) => {
-        (stringify!($name), protocol::limits::$name)
-    };
-}
-pub(crate) use limit;
-
 impl EngineError {
     /// Refuses a value above its limit.
-    pub(crate) fn over(
-        (name, limit): (&'static str, usize),
-        what: impl FnOnce() -> String,
-        value: usize,
-    ) -> Result<()> {
-        if value > limit { Err(Self::TooMuch { what: what(), value, limit, name }) } else { Ok(()) }
+    pub(crate) fn over(limit: Limit, what: impl FnOnce() -> String, value: usize) -> Result<()> {
+        if value > limit.most { Err(Self::TooMuch { what: what(), value, limit }) } else { Ok(()) }
     }
 }
 

@@ -7,6 +7,7 @@
 mod retry;
 mod update;
 
+use std::collections::BTreeMap;
 use std::ops::Deref;
 
 use protocol::wire::Attempt;
@@ -14,7 +15,7 @@ use protocol::{JobId, LabelSet, Millis, Outputs, Status, WorkerId, limits};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::retry::cut;
-pub use self::retry::{Failure, GiveBack, after_failure, after_return};
+pub use self::retry::{Failure, GiveBack, GivenBackBy, after_failure, after_return};
 pub use self::update::{Change, End, JobUpdate, Precondition};
 
 use crate::ids::{Fence, JobIndex, JobKey, PoolId, ReportHash, Waits};
@@ -71,16 +72,18 @@ pub struct Used {
     pub returned: u32,
 }
 
-/// The latest return of a job, since the last attempt that ended otherwise.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// The latest returns of a job, since the last attempt that ended otherwise.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Returned {
-    /// The worker that could not run the job. `None` if the engine could not give it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub worker: Option<WorkerId>,
-    /// When.
-    pub at: Millis,
-    /// The number of returns in a row.
+    /// The latest workers that could not run the job, at most [`RETURNERS_KEPT`], each with the time of its return.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub by: BTreeMap<WorkerId, Millis>,
+    /// The number of returns in a row that count towards [`limits::RETURNS`].
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub times: u32,
+    /// The number of claims in a row that took the job and failed because of trouble that passes.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub failed_claims: u32,
 }
 
 /// A job's stored record: its mutable state, and its spec if both together are small.
@@ -129,6 +132,8 @@ pub struct JobRecord {
 
 /// The maximum number of failed attempts in a record. It keeps the record small however often the job is tried.
 pub const ATTEMPTS_KEPT: usize = 16;
+/// The maximum number of workers in a record that could not run the job.
+pub const RETURNERS_KEPT: usize = 4;
 
 /// The phase of a job.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -351,8 +356,8 @@ impl JobRecord {
     /// Returns true if this worker gave the job back less than [`limits::RETURN_PAUSE`] before `now`.
     #[must_use]
     pub fn is_kept_from(&self, worker: &WorkerId, now: Millis) -> bool {
-        let by = |returned: &Returned| returned.worker.as_ref() == Some(worker);
-        self.returned.as_ref().is_some_and(|returned| by(returned) && now < returned.at + limits::RETURN_PAUSE)
+        let returned_at = self.returned.as_ref().and_then(|returned| returned.by.get(worker));
+        returned_at.is_some_and(|at| now < *at + limits::RETURN_PAUSE)
     }
 
     /// Returns true if the job runs under `fence`.

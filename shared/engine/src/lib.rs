@@ -10,6 +10,7 @@
 // Names, time and caches.
 mod cache;
 pub mod ids;
+pub mod throttle;
 
 pub mod clock;
 
@@ -75,6 +76,7 @@ pub use error::{EngineError, Result};
 use ids::{JobKey, LeaseToken, Random};
 use ports::SecretStore;
 use protocol::{Millis, Secrets};
+use throttle::Throttle;
 
 /// All use cases over some ports, acting for a caller. A clone is cheap and shares the caches.
 ///
@@ -137,6 +139,8 @@ struct Caches {
     tokens: access::TokensCache,
     refusals: audit::RefusalsCache,
     secrets: secrets::SecretsCache,
+    /// The log lines about secrets that can't be read.
+    unreadable: Throttle,
     log_sizes: logs::LogSizesCache,
     writable: view::WritableCache,
 }
@@ -156,6 +160,7 @@ impl Caches {
             tokens: access::tokens_cache(),
             refusals: audit::refusals_cache(),
             secrets: secrets::secrets_cache(),
+            unreadable: Throttle::default(),
             log_sizes: logs::log_sizes_cache(),
             writable: view::writable_cache(),
         }

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use protocol::requests::LogPiece;
 use protocol::wire::LogChunk;
-use protocol::{JobId, Millis, WorkflowId, limits};
+use protocol::{JobId, Millis, WorkflowId, limit, limits};
 
 use crate::Queries;
 use crate::Reports;
 use crate::cache::Cache;
-use crate::error::{EngineError, LeaseLost, Result, limit};
+use crate::error::{EngineError, LeaseLost, Result};
 use crate::ids::JobKey;
 use crate::job::JobRecord;
 use crate::ports::{Consistency, JobStore, LogStore, RunStore};
@@ -20,6 +20,8 @@ use crate::secrets;
 const PAGE: usize = 2_000_000;
 /// The maximum size in bytes of a piece's other fields in a response.
 const AROUND: usize = 350;
+/// The size in bytes of a text that fits an answer whatever its characters are.
+const ALWAYS_FITS: usize = limits::ANSWER / 7 - AROUND;
 
 /// The size of a log is read again from the store after this long, because other processes may append to it.
 const SIZE_TTL: Duration = Duration::from_mins(1);
@@ -150,9 +152,9 @@ impl<P: RunStore + JobStore + LogStore> Queries<'_, P> {
         let record = self.engine.records().workflow_record(workflow).await?;
         let job = self.engine.records().job_of(&record, id).await?;
         let attempt = attempt.unwrap_or(job.attempt);
-        let pieces = self.engine.ports.read(&job.key, attempt, after, PAGE).await?;
+        let mut pieces = self.engine.ports.read(&job.key, attempt, after, PAGE).await?;
         let (found, read) = (pieces.len(), pieces.iter().map(|piece| piece.data.len()).sum::<usize>());
-        let shown = first_page(&pieces);
+        let shown = first_page(&mut pieces);
         let chunks = pieces
             .into_iter()
             .take(shown)
@@ -179,13 +181,28 @@ fn check_pieces(pieces: &[LogPiece]) -> Result<()> {
     })
 }
 
-/// Returns the number of pieces, at least one, that fit an answer as JSON text within JSON, as a function gives it to its
-/// gateway. A control character takes seven bytes there, and a quote four.
-fn first_page(pieces: &[LogPiece]) -> usize {
+/// The size of a text in an answer, as JSON text within JSON, as a function gives it to its gateway. A control character
+/// takes seven bytes there, and a quote four.
+fn escaped_size(text: &str) -> usize {
+    let json = serde_json::to_string(text).unwrap_or_default();
+    json.len() + json.bytes().filter(|byte| matches!(byte, b'"' | b'\\')).count()
+}
+
+/// Returns the number of pieces, at least one, that fit an answer. A first piece that doesn't fit is cut and marked.
+fn first_page(pieces: &mut [LogPiece]) -> usize {
+    if let Some(first) = pieces.first_mut()
+        && escaped_size(&first.data) > limits::ANSWER - AROUND
+    {
+        let kept = first.data.floor_char_boundary(ALWAYS_FITS);
+        let dropped = first.data.len() - kept;
+        first.data.truncate(kept);
+        first
+            .data
+            .push_str(&format!("\n[cut here: {dropped} bytes more, mostly control characters, don't fit an answer]\n"));
+    }
     let mut size = 0;
     let fits = |piece: &&LogPiece| {
-        let json = serde_json::to_string(&piece.data).unwrap_or_default();
-        size += AROUND + json.len() + json.bytes().filter(|byte| matches!(byte, b'"' | b'\\')).count();
+        size += AROUND + escaped_size(&piece.data);
         size <= limits::ANSWER
     };
     pieces.iter().take_while(fits).count().max(1)
@@ -213,6 +230,33 @@ mod tests {
         assert!(size > 7, "the next piece finds a log beyond the limit");
         let mut dropped = vec![piece(3, 1), piece(4, 0)];
         assert_eq!((cut_to_limit(&mut dropped, limit - 7 + size), dropped.len()), (0, 0));
+    }
+
+    #[test]
+    fn page_of_any_characters_fits_an_answer() {
+        let piece = |sequence: u64, data: String| LogPiece {
+            sequence,
+            data,
+            timestamp_ms: Millis(1),
+            stream: protocol::wire::Stream::Stdout,
+        };
+        let size = |pieces: &[LogPiece]| {
+            let page = serde_json::to_string(pieces).expect("JSON");
+            serde_json::to_string(&page).expect("JSON").len()
+        };
+        let mut worst = [0, 1].map(|n| piece(n, "\u{1}".repeat(limits::LOG_PIECE)));
+        assert!(size(&worst[..1]) > limits::ANSWER_ESCAPED, "one alone is larger than an answer");
+        let shown = first_page(&mut worst);
+        assert_eq!(shown, 1);
+        assert!(size(&worst[..shown]) <= limits::ANSWER, "{} bytes", size(&worst[..shown]));
+        let cut = limits::LOG_PIECE - ALWAYS_FITS;
+        assert!(worst[0].data.contains(&format!("[cut here: {cut} bytes more,")), "it says that it was cut");
+        for text in ["x", "\"", "\\", "\n", "ä", "😀"] {
+            let mut whole = [piece(0, text.repeat(limits::LOG_PIECE / text.len()))];
+            assert_eq!(first_page(&mut whole), 1);
+            assert_eq!(whole[0].data.len(), limits::LOG_PIECE, "{text:?} fits");
+            assert!(size(&whole) <= limits::ANSWER, "{text:?}: {}", size(&whole));
+        }
     }
 
     #[test]

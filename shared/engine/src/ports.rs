@@ -37,6 +37,14 @@ pub enum StoreError {
     DiskFull(String),
 }
 
+impl StoreError {
+    /// The outputs that a job's record names don't exist.
+    #[must_use]
+    pub fn outputs_missing(job: &JobKey) -> Self {
+        Self::Corrupt(format!("the outputs of job {job} are missing"))
+    }
+}
+
 /// The result of a port call.
 pub type Stored<T> = Result<T, StoreError>;
 
@@ -251,7 +259,8 @@ pub trait ArtifactStore: Send + Sync {
         size: usize,
         how: Consistency,
     ) -> impl Future<Output = Stored<Option<Outputs>>> + Send;
-    /// Copies external outputs to a job of a new run. The id stays the same.
+    /// Copies external outputs to a job of a new run. The id stays the same. Outputs that don't exist are
+    /// [`StoreError::Corrupt`].
     fn copy_outputs(&self, from: &JobKey, to: &JobKey, outputs: &OutputsRef)
     -> impl Future<Output = Stored<()>> + Send;
     /// Stores a document for a few minutes and returns the URL from which a client may GET it. Returns `None` if the

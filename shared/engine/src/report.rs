@@ -14,8 +14,8 @@ use crate::error::{EngineError, LeaseLost, Result};
 use crate::ids::{Fence, JobKey, LeaseToken, ReportHash};
 use crate::job::lost_report;
 use crate::job::{
-    Change, Completion, End, Failure, GiveBack, JobOutcome, JobRecord, JobUpdate, LastReport, OutputsRef, Phase,
-    Precondition, after_failure, after_return, cut, json_size,
+    Change, Completion, End, Failure, GiveBack, GivenBackBy, JobOutcome, JobRecord, JobUpdate, LastReport, OutputsRef,
+    Phase, Precondition, after_failure, after_return, cut, json_size,
 };
 use crate::next_claim::NextClaim;
 use crate::planted::Bug;
@@ -152,8 +152,8 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Repor
         let (now, worker) = (self.engine.now(), held.worker.clone());
         let change = if said.cause == Some(FailCause::Worker) {
             self.engine.caches.returners.insert(held.worker.clone(), (), now);
-            let (worker, last_report) = (Some(held.worker), report.clone());
-            after_return(&job, GiveBack { worker, counts: true, error, delay: Duration::ZERO, last_report }, now)
+            let last_report = report.clone();
+            after_return(&job, GiveBack { by: GivenBackBy::Worker(held.worker), error, last_report }, now)
         } else {
             let Fail { exit_code, retryable, .. } = said;
             let last_report = Some(report.clone());

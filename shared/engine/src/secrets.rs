@@ -108,7 +108,9 @@ impl<P> JobSecrets<'_, P> {
         match self.read(secrets).await {
             Ok(_) => true,
             Err(error) => {
-                tracing::error!(%error, "jobs that name secrets wait until these can be read");
+                if let Some(suppressed) = self.engine.caches.unreadable.pass(now) {
+                    tracing::error!(%error, suppressed, "jobs that name secrets wait until these can be read");
+                }
                 false
             }
         }

@@ -1,11 +1,11 @@
 //! Workflows and jobs as the API shows them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use futures::future::try_join_all;
 use protocol::wire::{Job, WaitingFor, Workflow};
-use protocol::{JobId, Millis, Outputs, Status, WorkflowId, limits};
+use protocol::{JobId, Millis, Outputs, Status, WorkerId, WorkflowId, limits};
 
 use crate::Queries;
 use crate::cache::Cache;
@@ -37,6 +37,9 @@ pub(crate) type WritableCache = Cache<(), Stored<()>>;
 pub(crate) fn writable_cache() -> WritableCache {
     Cache::new(Duration::from_secs(1), 1)
 }
+
+/// The workers that gave back a job that nobody gave back.
+static NOBODY: BTreeMap<WorkerId, Millis> = BTreeMap::new();
 
 /// How much data of a job is read.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -336,11 +339,8 @@ impl View<'_> {
                 Queued::Waiting { needs: self.ids(&needs), since: self.control.opened_at.unwrap_or_default() }
             }
             Phase::Ready { at, .. } => {
-                let returned = job
-                    .returned
-                    .as_ref()
-                    .and_then(|returned| Some((returned.worker.as_ref()?, returned.at + limits::RETURN_PAUSE)));
-                Queued::Ready { at: *at, returned, workers: self.pools.get(&job.pool)? }
+                let returned_by = job.returned.as_ref().map_or(&NOBODY, |returned| &returned.by);
+                Queued::Ready { at: *at, returned_by, workers: self.pools.get(&job.pool)? }
             }
             _ => return None,
         };

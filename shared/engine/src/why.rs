@@ -1,9 +1,9 @@
 //! Explains why a queued job doesn't run yet. Pure.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::wire::{PausedWorker, WaitReason, WaitingFor};
-use protocol::{JobId, LabelSet, Millis, WorkerId};
+use protocol::{JobId, LabelSet, Millis, WorkerId, limits};
 
 use crate::eligibility::admits;
 use crate::fleet::OnlineWorker;
@@ -25,8 +25,8 @@ pub enum Queued<'a> {
     Ready {
         /// When the job became ready, or the earliest start.
         at: Millis,
-        /// The worker that gave the job back, and when that worker may take it again.
-        returned: Option<(&'a WorkerId, Millis)>,
+        /// The workers that gave the job back, and when.
+        returned_by: &'a BTreeMap<WorkerId, Millis>,
         /// The workers, as the job's labels see them.
         workers: &'a PoolWorkers<'a>,
     },
@@ -70,38 +70,32 @@ impl<'a> PoolWorkers<'a> {
 /// Returns the first applicable reason, and the details that a person needs to end the wait.
 #[must_use]
 pub fn waiting_for(queued: Queued<'_>, now: Millis) -> WaitingFor {
-    let bare = |reason, since_ms| WaitingFor {
-        reason,
-        since_ms,
-        needs: None,
-        missing: None,
-        nearest: None,
-        busy: None,
-        until_ms: None,
-        paused: Vec::new(),
-    };
-    let (at, returned, workers) = match queued {
-        Queued::Waiting { needs, since } => return WaitingFor { needs: Some(needs), ..bare(WaitReason::Needs, since) },
-        Queued::Ready { at, .. } if at > now => {
-            return WaitingFor { until_ms: Some(at), ..bare(WaitReason::Delayed, at) };
+    let (at, returned_by, workers) = match queued {
+        Queued::Waiting { needs, since } => {
+            return WaitingFor { needs: Some(needs), ..WaitingFor::new(WaitReason::Needs, since) };
         }
-        Queued::Ready { at, returned, workers } => (at, returned, workers),
+        Queued::Ready { at, .. } if at > now => {
+            return WaitingFor { until_ms: Some(at), ..WaitingFor::new(WaitReason::Delayed, at) };
+        }
+        Queued::Ready { at, returned_by, workers } => (at, returned_by, workers),
     };
-    let bare = |reason| WaitingFor { paused: workers.paused.clone(), ..bare(reason, at) };
+    let bare = |reason| WaitingFor { paused: workers.paused.clone(), ..WaitingFor::new(reason, at) };
     if workers.able.is_empty() {
         let Some(nearest) = workers.nearest else { return bare(WaitReason::NoWorker) };
         let missing = Some(workers.missing.clone()).filter(|missing| !missing.is_empty());
         let reason = if missing.is_some() { WaitReason::MissingLabels } else { WaitReason::Exclusive };
         return WaitingFor { missing, nearest: Some(nearest.id.clone()), ..bare(reason) };
     }
-    let returned = returned.filter(|(_, until)| now < *until);
-    let others = || workers.able.iter().filter(|worker| returned.is_none_or(|(id, _)| worker.id != *id));
-    match returned {
-        // Only the worker that gave the job back could run it.
-        Some((_, until)) if others().next().is_none() => {
+    let again_at = |worker: &&&OnlineWorker| {
+        returned_by.get(&worker.id).map(|at| *at + limits::RETURN_PAUSE).filter(|until| now < *until)
+    };
+    let free_to_ask = || workers.able.iter().filter(|worker| again_at(worker).is_none());
+    match workers.able.iter().filter_map(|worker| again_at(&worker)).min() {
+        // Only workers that gave the job back could run it.
+        Some(until) if free_to_ask().next().is_none() => {
             WaitingFor { until_ms: Some(until), ..bare(WaitReason::Delayed) }
         }
-        _ => WaitingFor { busy: Some(others().filter(|worker| worker.busy).count()), ..bare(WaitReason::Busy) },
+        _ => WaitingFor { busy: Some(free_to_ask().filter(|worker| worker.busy).count()), ..bare(WaitReason::Busy) },
     }
 }
 
@@ -119,7 +113,7 @@ mod tests {
 
     fn ready(labels: &str, online: &[OnlineWorker]) -> WaitingFor {
         let workers = PoolWorkers::of(&set(labels), online);
-        waiting_for(Queued::Ready { at: Millis(5), returned: None, workers: &workers }, Millis(9))
+        waiting_for(Queued::Ready { at: Millis(5), returned_by: &BTreeMap::new(), workers: &workers }, Millis(9))
     }
 
     #[test]
@@ -147,7 +141,7 @@ mod tests {
     #[test]
     fn job_waits_for_its_earliest_start_before_it_waits_for_a_worker() {
         let workers = PoolWorkers::default();
-        let why = |at, now| waiting_for(Queued::Ready { at, returned: None, workers: &workers }, now);
+        let why = |at, now| waiting_for(Queued::Ready { at, returned_by: &BTreeMap::new(), workers: &workers }, now);
         let delayed = why(Millis(9), Millis(8));
         assert_eq!((delayed.reason, delayed.until_ms), (WaitReason::Delayed, Some(Millis(9))));
         assert_eq!(why(Millis(9), Millis(9)).reason, WaitReason::NoWorker);
@@ -186,20 +180,21 @@ mod tests {
     }
 
     #[test]
-    fn job_waits_until_the_only_worker_that_gave_it_back_may_take_it_again() {
-        let why = |online: &[OnlineWorker], now| {
+    fn job_waits_until_one_of_the_workers_that_gave_it_back_may_take_it_again() {
+        let id = |id: &str| WorkerId::new(id).expect("good");
+        let returned_by = BTreeMap::from([(id("a"), Millis(7)), (id("b"), Millis(3))]);
+        let again_at = |at: u64| Millis(at) + limits::RETURN_PAUSE;
+        let why = |online: &[OnlineWorker], now: Millis| {
             let workers = PoolWorkers::of(&set(""), online);
-            let by = WorkerId::new("a").expect("good");
-            let returned = Some((&by, Millis(60)));
-            waiting_for(Queued::Ready { at: Millis(5), returned, workers: &workers }, now)
+            let why = waiting_for(Queued::Ready { at: Millis(5), returned_by: &returned_by, workers: &workers }, now);
+            (why.reason, why.until_ms, why.busy)
         };
-        let alone = [worker("a", "", false)];
-        assert_eq!(
-            (why(&alone, Millis(59)).reason, why(&alone, Millis(59)).until_ms),
-            (WaitReason::Delayed, Some(Millis(60)))
-        );
-        assert_eq!(why(&alone, Millis(60)).reason, WaitReason::Busy);
-        let both = [worker("a", "", true), worker("b", "", false)];
-        assert_eq!((why(&both, Millis(59)).reason, why(&both, Millis(59)).busy), (WaitReason::Busy, Some(0)));
+        let (a, b, c) = (worker("a", "", false), worker("b", "", true), worker("c", "", false));
+        let just_before = Millis(again_at(3).0 - 1);
+        assert_eq!(why(std::slice::from_ref(&a), just_before), (WaitReason::Delayed, Some(again_at(7)), None));
+        assert_eq!(why(&[a.clone(), b.clone()], just_before), (WaitReason::Delayed, Some(again_at(3)), None));
+        assert_eq!(why(&[a.clone(), b.clone()], again_at(3)), (WaitReason::Busy, None, Some(1)));
+        assert_eq!(why(std::slice::from_ref(&a), again_at(7)), (WaitReason::Busy, None, Some(0)));
+        assert_eq!(why(&[a, b, c], just_before), (WaitReason::Busy, None, Some(0)));
     }
 }

@@ -7,11 +7,11 @@ use futures::{StreamExt, stream};
 use protocol::access::Scope;
 use protocol::requests::{Register, Transport};
 use protocol::wire::{QueueInfo, Registered};
-use protocol::{LabelSet, Millis, TokenName, WorkerId, limits};
+use protocol::{LabelSet, Millis, TokenName, WorkerId, limit, limits};
 
 use crate::cache::Cache;
 use crate::eligibility::Eligible;
-use crate::error::{EngineError, Result, limit};
+use crate::error::{EngineError, Result};
 use crate::held::NAMED_EVERY;
 use crate::ids::{JobKey, PoolId};
 use crate::job::{JobRecord, cut};
@@ -106,7 +106,7 @@ impl<P: RunStore + JobStore + WorkerRegistry> Workers<'_, P> {
     /// [`EngineError::Labels`] for over 64 labels, [`EngineError::LabelsNotAllowed`], [`EngineError::WorkerTaken`],
     /// [`EngineError::TooMuch`] for features, and for more workers than a token may have.
     pub async fn register(self, request: Register) -> Result<Registered> {
-        request.labels.at_most(limits::LABELS_PER_WORKER)?;
+        request.labels.at_most(limit!(LABELS_PER_WORKER))?;
         check_features(&request.features)?;
         self.engine.caller.check_labels(&request.labels)?;
         let now = self.engine.now();

@@ -158,7 +158,7 @@ async fn tokens_beyond_the_limit_are_refused() {
     }
     let refused = engine.tokens().create(token("one-more", "")).await.map(drop).expect_err("too many");
     assert!(
-        refused.to_string().contains("the number of tokens is 1001; at most 1000 is allowed (limit TOKENS)"),
+        refused.to_string().contains("the number of tokens is 1001; at most 1000 are allowed (limit TOKENS)"),
         "{refused}"
     );
 }

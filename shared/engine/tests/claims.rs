@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use common::World;
 use engine::EngineError;
-use protocol::Status;
 use protocol::wire::{Claimed, WORKER_VARIABLES};
+use protocol::{Status, limits};
 
 mod common;
 
@@ -97,4 +97,16 @@ async fn of_two_starts_in_one_millisecond_one_is_accepted() {
     let answers = [start().await, start().await];
     assert!(answers[0].is_ok(), "{answers:?}");
     assert!(matches!(answers[1], Err(EngineError::InvalidState { .. })), "{answers:?}");
+}
+
+#[tokio::test]
+async fn ticket_over_its_limit_is_refused_with_its_size_and_the_name_of_the_limit() {
+    let world = World::ready("jobs: {a: {run: x}}").await;
+    let claim = |size: usize| {
+        let claim = serde_json::json!({ "worker_id": "w", "ticket": "x".repeat(size) });
+        world.engine.claims().claim(serde_json::from_value(claim).expect("a claim"))
+    };
+    assert!(claim(limits::TICKET).await.expect("at the limit").is_none(), "it names no job");
+    let error = claim(limits::TICKET + 1).await.expect_err("over the limit").to_string();
+    assert!(error.contains("`ticket` is 201; at most 200 are allowed (limit TICKET)"), "{error}");
 }

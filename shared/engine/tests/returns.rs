@@ -56,6 +56,22 @@ async fn worker_that_gave_a_job_back_is_not_given_it_again_for_a_minute() {
 }
 
 #[tokio::test]
+async fn workers_that_gave_a_job_back_do_not_take_it_from_each_other() {
+    let world = World::ready(ONE).await;
+    for ill in ["ill-1", "ill-2", "ill-3", "ill-4"] {
+        let claimed = world.claim(ill).await.expect("it has not given the job back");
+        give_back(&world, &claimed).await.expect("accepted");
+        world.clock.advance(Duration::from_secs(1));
+    }
+    for ill in ["ill-1", "ill-2", "ill-3", "ill-4"] {
+        assert!(world.claim(ill).await.is_none(), "{ill} gave it back within the minute");
+    }
+    world.clock.advance(limits::RETURN_PAUSE.saturating_sub(Duration::from_secs(4)));
+    assert!(world.claim("ill-2").await.is_none());
+    assert!(world.claim("ill-1").await.is_some(), "its minute is over");
+}
+
+#[tokio::test]
 async fn repeated_return_is_accepted_once() {
     let world = World::ready(ONE).await;
     let first = world.claim("ill").await.expect("ready");

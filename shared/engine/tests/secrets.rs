@@ -1,7 +1,11 @@
 //! Tests of job secrets: they reach the jobs that name them, on workers whose token allows them, and nothing else.
 
 use std::collections::BTreeSet;
+<<<<<<< HEAD
 use std::sync::atomic::{AtomicUsize, Ordering};
+=======
+use std::sync::atomic::{AtomicU32, Ordering};
+>>>>>>> leftover
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -364,12 +368,46 @@ async fn claim_that_fails_after_it_took_a_job_gives_it_back_and_says_why() {
     let failed = world.engine.claims().claim(claim).await.expect_err("its secrets can't be read");
     assert!(matches!(failed, EngineError::Store(StoreError::Unavailable(_))), "{failed}");
     let waits = world.now().await.jobs.into_iter().find(|job| job.id != first.job.job_id).expect("the other");
-    assert_eq!((waits.status, waits.returned), (Status::Queued, 1));
+    assert_eq!((waits.status, waits.attempt, waits.returned), (Status::Queued, 0, 0), "the attempt has not begun");
     let error = waits.error.expect("why it waits");
     assert!(error.contains("could not be given") && error.contains("the file is broken"), "{error}");
     kept.become_these(&[("KEY", "hunter22")]);
     assert!(world.claim("w").await.is_none(), "not at once");
     world.clock.advance(Duration::from_secs(5));
     let second = world.claim("w").await.expect("the same worker may have it");
-    assert_eq!((second.job.job_id, second.job.attempt), (waits.id, 1));
+    assert_eq!((&second.job.job_id, second.job.attempt), (&waits.id, 0));
+    world.fail(&second, false).await.expect("the lease is a new one");
+}
+
+/// A secret store of which every second read fails: a claim finds the secrets readable, and then can't read them.
+#[derive(Default)]
+struct FailsEverySecondRead(AtomicU32);
+
+impl SecretStore for FailsEverySecondRead {
+    fn secrets<'a>(&'a self, _names: &'a BTreeSet<SecretName>) -> BoxFuture<'a, Stored<Secrets>> {
+        let fails = self.0.fetch_add(1, Ordering::Relaxed) % 2 == 1;
+        let read = Secrets::from([(name("KEY"), SecretValue::new("hunter22").expect("a value"))]);
+        Box::pin(async move { if fails { Err(StoreError::Unavailable("no answer".to_owned())) } else { Ok(read) } })
+    }
+}
+
+#[tokio::test]
+async fn claims_that_fail_again_and_again_are_minutes_apart_and_do_not_number_attempts() {
+    let (engine, clock) = common::engine();
+    let engine = engine.with_secrets(Arc::new(FailsEverySecondRead::default()));
+    let world = World::started_on(engine, clock, ONE).await;
+    world.tell(&world.events()).await;
+    let mut pauses = Vec::new();
+    for _ in 0..30 {
+        let claim = serde_json::from_value(serde_json::json!({ "worker_id": "w" })).expect("a claim");
+        world.engine.claims().claim(claim).await.expect_err("its secrets can't be read");
+        let job = world.now().await.jobs.remove(0);
+        assert_eq!((job.attempt, job.returned, job.attempts.len()), (0, 0, 1));
+        assert!(job.attempts[0].error.contains("no answer"), "{}", job.attempts[0].error);
+        let until = job.waiting_for.and_then(|waits| waits.until_ms).expect("the earliest start");
+        pauses.push(until.since(world.engine.now()).as_secs());
+        world.clock.advance(until.since(world.engine.now()));
+    }
+    assert_eq!(pauses[..8], [5, 10, 20, 40, 80, 160, 300, 300]);
+    assert_eq!(pauses[29], 300);
 }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use engine::ids::JobKey;
 use engine::job::OutputsRef;
-use engine::ports::{ArtifactStore, Consistency, LogStore, Stored};
+use engine::ports::{ArtifactStore, Consistency, LogStore, StoreError, Stored};
 use protocol::Outputs;
 use protocol::requests::LogPiece;
 
@@ -22,9 +22,9 @@ impl ArtifactStore for Memory {
     async fn copy_outputs(&self, from: &JobKey, to: &JobKey, outputs: &OutputsRef) -> Stored<()> {
         let OutputsRef::External { id, .. } = outputs else { return Ok(()) };
         let mut state = self.state();
-        if let Some(kept) = state.outputs.get(&(from.clone(), id.clone())).cloned() {
-            state.outputs.insert((to.clone(), id.clone()), kept);
-        }
+        let kept = state.outputs.get(&(from.clone(), id.clone())).cloned();
+        let kept = kept.ok_or_else(|| StoreError::outputs_missing(from))?;
+        state.outputs.insert((to.clone(), id.clone()), kept);
         Ok(())
     }
 

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::limits;
+use crate::{Limit, limit};
 
 /// Why a text is not an id or name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -27,16 +27,14 @@ pub enum BadId {
         text: String,
     },
     /// The text is too long.
-    #[error("{what} is {size} bytes long; at most {limit} are allowed (limit {name})")]
+    #[error("{what} is {size} bytes long; {limit}")]
     TooLong {
         /// The kind of id.
         what: &'static str,
         /// The size in bytes.
         size: usize,
         /// The limit in bytes.
-        limit: usize,
-        /// The limit's name in [`limits`].
-        name: &'static str,
+        limit: Limit,
     },
     /// The text has a character that would break a path, a log line or a file name.
     #[error("{what} {text:?} has the character {found:?}; {allowed}")]
@@ -61,21 +59,21 @@ fn check_dots(what: &'static str, text: &str) -> Result<(), BadId> {
 
 fn check_id(what: &'static str, text: &str) -> Result<(), BadId> {
     check_dots(what, text)?;
-    check(what, text, (limits::ID, "ID"), "`/ ? #`, white space and control characters are not allowed", |c| {
+    check(what, text, limit!(ID), "`/ ? #`, white space and control characters are not allowed", |c| {
         !(matches!(c, '/' | '?' | '#') || c.is_whitespace() || c.is_control())
     })
 }
 
 fn check_output_name(what: &'static str, text: &str) -> Result<(), BadId> {
-    check_name(what, text, (limits::OUTPUT_NAME, "OUTPUT_NAME"))
+    check_name(what, text, limit!(OUTPUT_NAME))
 }
 
 fn check_token_name(what: &'static str, text: &str) -> Result<(), BadId> {
     check_dots(what, text)?;
-    check_name(what, text, (limits::TOKEN_NAME, "TOKEN_NAME"))
+    check_name(what, text, limit!(TOKEN_NAME))
 }
 
-fn check_name(what: &'static str, text: &str, limit: (usize, &'static str)) -> Result<(), BadId> {
+fn check_name(what: &'static str, text: &str, limit: Limit) -> Result<(), BadId> {
     check(what, text, limit, "only A-Z a-z 0-9 _ - . are allowed", |c| {
         c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.')
     })
@@ -86,21 +84,21 @@ fn check_secret_name(what: &'static str, text: &str) -> Result<(), BadId> {
     if let Some(found) = text.chars().next().filter(char::is_ascii_digit) {
         return Err(BadId::Character { what, text: text.to_owned(), found, allowed });
     }
-    check(what, text, (limits::SECRET_NAME, "SECRET_NAME"), allowed, |c| c.is_ascii_alphanumeric() || c == '_')
+    check(what, text, limit!(SECRET_NAME), allowed, |c| c.is_ascii_alphanumeric() || c == '_')
 }
 
 fn check(
     what: &'static str,
     text: &str,
-    (limit, name): (usize, &'static str),
+    limit: Limit,
     allowed: &'static str,
     good: impl Fn(char) -> bool,
 ) -> Result<(), BadId> {
     if text.is_empty() {
         return Err(BadId::Empty { what });
     }
-    if text.len() > limit {
-        return Err(BadId::TooLong { what, size: text.len(), limit, name });
+    if text.len() > limit.most {
+        return Err(BadId::TooLong { what, size: text.len(), limit });
     }
     match text.chars().find(|&c| !good(c)) {
         Some(found) => Err(BadId::Character { what, text: text.to_owned(), found, allowed }),

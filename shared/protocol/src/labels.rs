@@ -6,7 +6,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::limits;
+use crate::{Limit, limit, limits};
 
 /// Why a text is not a label, or a set of labels is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -16,7 +16,7 @@ pub enum BadLabel {
     #[error("a label must not be empty")]
     Empty,
     /// Over [`limits::LABEL`].
-    #[error("label {text:?} is {} bytes long; at most {} are allowed (limit LABEL)", text.len(), limits::LABEL)]
+    #[error("label {text:?} is {} bytes long; {}", text.len(), limit!(LABEL))]
     TooLong {
         /// The label, trimmed.
         text: String,
@@ -30,12 +30,12 @@ pub enum BadLabel {
         found: char,
     },
     /// Over [`limits::LABELS_PER_JOB`] or [`limits::LABELS_PER_WORKER`].
-    #[error("{count} labels; at most {limit} are allowed")]
+    #[error("{count} labels; {limit}")]
     TooMany {
         /// The number of labels, duplicates counted once.
         count: usize,
         /// The limit.
-        limit: usize,
+        limit: Limit,
     },
 }
 
@@ -104,8 +104,8 @@ impl LabelSet {
     }
 
     /// Refuses a set larger than `limit`.
-    pub fn at_most(&self, limit: usize) -> Result<(), BadLabel> {
-        if self.0.len() > limit {
+    pub fn at_most(&self, limit: Limit) -> Result<(), BadLabel> {
+        if self.0.len() > limit.most {
             return Err(BadLabel::TooMany { count: self.0.len(), limit });
         }
         Ok(())

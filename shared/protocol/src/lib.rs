@@ -3,7 +3,11 @@
 //! A worker in Rust needs only this crate and an HTTP client. A worker in another language needs only the JSON that these
 //! types describe. Each module uses only modules above it.
 
+pub mod host;
 pub mod limits;
+pub mod text;
+
+pub mod limit;
 
 pub mod ids;
 pub mod labels;
@@ -25,6 +29,7 @@ pub mod requests;
 
 pub use ids::{BadId, JobId, LeaseId, OutputName, SecretName, TokenName, WorkerId, WorkflowId};
 pub use labels::{BadLabel, Label, LabelSet};
+pub use limit::Limit;
 pub use outputs::Outputs;
 pub use secrets::{BadSecret, SecretValue, Secrets};
 pub use time::Millis;

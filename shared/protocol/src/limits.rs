@@ -88,7 +88,7 @@ pub const SECRET: usize = 4 * 1024;
 pub const RETRIES: u32 = 100;
 /// Times in a row that a job may be given back without using a try. After that many it fails.
 pub const RETURNS: u32 = 20;
-/// A worker that gave a job back isn't given the same job again for this long, unless the job was given back again
+/// A worker that gave a job back isn't given the same job again for this long, unless four other workers gave it back
 /// since.
 pub const RETURN_PAUSE: Duration = Duration::from_mins(1);
 /// Workers, each under an id of its own, that one token may have in a day.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::{SecretName, limits};
+use crate::{SecretName, limit, limits};
 
 /// The value of a secret. It has no `Display` and no `Serialize`, and `Debug` hides it. Only [`SecretValue::reveal`]
 /// returns the text.
@@ -21,7 +21,7 @@ pub enum BadSecret {
     #[error("it is empty")]
     Empty,
     /// The text is longer than [`limits::SECRET`].
-    #[error("it is {0} bytes; at most {limit} are allowed (limit SECRET)", limit = limits::SECRET)]
+    #[error("it is {0} bytes; {limit}", limit = limit!(SECRET))]
     TooLong(usize),
     /// The text has a NUL character.
     #[error("it has a NUL character, which no environment variable can hold")]

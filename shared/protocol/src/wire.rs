@@ -215,6 +215,23 @@ pub struct WaitingFor {
     pub paused: Vec<PausedWorker>,
 }
 
+impl WaitingFor {
+    /// A wait for this reason, without details.
+    #[must_use]
+    pub fn new(reason: WaitReason, since_ms: Millis) -> Self {
+        Self {
+            reason,
+            since_ms,
+            needs: None,
+            missing: None,
+            nearest: None,
+            busy: None,
+            until_ms: None,
+            paused: Vec::new(),
+        }
+    }
+}
+
 /// A worker that takes no jobs for now.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -466,6 +483,9 @@ pub struct WorkerInfo {
     pub worker_id: WorkerId,
     /// The worker's labels.
     pub labels: LabelSet,
+    /// True if the worker takes only jobs that require at least one of its labels.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub exclusive: bool,
     /// When the worker was first seen.
     pub registered_at_ms: Millis,
     /// When the worker was last seen, accurate to 30 s.

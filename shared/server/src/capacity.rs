@@ -1,11 +1,10 @@
 //! Limits of one process: requests at once, and bytes of their bodies. Excess requests are refused with 503.
 
 use api::error::ApiError;
+use engine::throttle::Throttle;
 use http::StatusCode;
-use protocol::limits;
+use protocol::{Millis, limits};
 use tokio::sync::{Semaphore, SemaphorePermit};
-
-use crate::rate::Throttle;
 
 /// How many requests, and how many bytes of their bodies, may be held at once.
 pub struct Capacity {
@@ -48,8 +47,8 @@ impl Capacity {
     }
 
     fn busy(&self, what: &str) -> ApiError {
-        if self.log.pass() {
-            tracing::warn!("requests are refused: {what}, the most there may be at once");
+        if let Some(suppressed) = self.log.pass(Millis::now()) {
+            tracing::warn!(suppressed, "requests are refused: {what}, the most there may be at once");
         }
         let message = format!("{what}, the most there may be at once; repeat the request in a moment");
         ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "busy", message)

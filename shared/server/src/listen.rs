@@ -10,12 +10,13 @@ use std::time::Duration;
 
 use api::error::ApiError;
 use engine::ports::Local;
+use engine::throttle::Throttle;
 use http::StatusCode;
 use http_body_util::BodyExt;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use protocol::limits;
+use protocol::{Millis, limits};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream, lookup_host};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -23,11 +24,12 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use crate::connection::{Connection, Phase, refusal};
-use crate::rate::Throttle;
 use crate::shared::Shared;
 
 /// After an error of the machine, such as no file descriptors left.
 const AGAIN: Duration = Duration::from_secs(1);
+/// Free ports that are tried for several addresses.
+const PORTS_TRIED: usize = 10;
 
 /// The places for connections.
 #[derive(Clone)]
@@ -63,8 +65,12 @@ impl Places {
         if let Ok(permit) = Arc::clone(&free).try_acquire_owned() {
             return permit;
         }
-        if self.log.pass() {
-            tracing::warn!("{} connections are open, the most there may be; others wait", limits::CONNECTIONS);
+        if let Some(suppressed) = self.log.pass(Millis::now()) {
+            tracing::warn!(
+                suppressed,
+                "{} connections are open, the most there may be; others wait",
+                limits::CONNECTIONS
+            );
         }
         free.acquire_owned().await.expect("it is never closed")
     }
@@ -76,8 +82,11 @@ impl Places {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         let count = taken.entry(network).or_default();
         if *count >= self.per_address {
-            if self.log.pass() {
-                tracing::warn!("{address} has {count} connections, the most one address may have; more are refused");
+            if let Some(suppressed) = self.log.pass(Millis::now()) {
+                tracing::warn!(
+                    suppressed,
+                    "{address} has {count} connections, the most one address may have; more are refused"
+                );
             }
             return None;
         }
@@ -108,27 +117,59 @@ pub fn network(address: IpAddr) -> IpAddr {
 
 /// Listens on every address of a `host:port`. With port 0 all get the same free port.
 pub async fn bind(listen: &str) -> io::Result<Vec<TcpListener>> {
-    let named = |error: io::Error, what: String| io::Error::new(error.kind(), format!("{what}: {error}"));
-    let found = lookup_host(listen).await.map_err(|error| named(error, format!("`{listen}` can't be resolved")))?;
+    let found = lookup_host(listen).await.map_err(|error| named(&error, &format!("`{listen}` can't be resolved")))?;
     let mut addresses: Vec<SocketAddr> = found.collect();
     addresses.sort_by_key(SocketAddr::is_ipv6);
     addresses.dedup();
+    let listeners = bind_all(&addresses, TcpListener::bind).await?;
+    let none = || io::Error::new(io::ErrorKind::NotFound, format!("`{listen}` has no address"));
+    if listeners.is_empty() { Err(none()) } else { Ok(listeners) }
+}
+
+/// Listens on these addresses. With port 0 all get the port that is free for the first one. If another program has it on
+/// another address, a new one is tried.
+async fn bind_all<F: Future<Output = io::Result<TcpListener>>>(
+    addresses: &[SocketAddr],
+    bind: impl Fn(SocketAddr) -> F,
+) -> io::Result<Vec<TcpListener>> {
+    let mut tries = PORTS_TRIED;
+    loop {
+        tries -= 1;
+        match bind_on_one_port(addresses, &bind).await {
+            Err((port, error)) if port == 0 && error.kind() == io::ErrorKind::AddrInUse && tries > 0 => {}
+            done => return done.map_err(|(_, error)| error),
+        }
+    }
+}
+
+/// Listens on these addresses, on the port that the first of them gets. An error comes with the port that was asked for.
+async fn bind_on_one_port<F: Future<Output = io::Result<TcpListener>>>(
+    addresses: &[SocketAddr],
+    bind: impl Fn(SocketAddr) -> F,
+) -> Result<Vec<TcpListener>, (u16, io::Error)> {
     let mut listeners: Vec<TcpListener> = Vec::new();
-    let mut missing = io::Error::new(io::ErrorKind::NotFound, format!("`{listen}` has no address"));
+    let mut missing = None;
     for address in addresses {
-        let port =
-            listeners.first().map(TcpListener::local_addr).transpose()?.map_or(address.port(), |first| first.port());
-        let address = SocketAddr::new(address.ip(), port);
-        match TcpListener::bind(address).await {
+        let asked = address.port();
+        let first = listeners.first().map(TcpListener::local_addr).transpose().map_err(|error| (asked, error))?;
+        let address = SocketAddr::new(address.ip(), first.map_or(asked, |first| first.port()));
+        match bind(address).await {
             Ok(listener) => listeners.push(listener),
             // Such as ::1 where there is no IPv6.
             Err(error) if matches!(error.kind(), io::ErrorKind::AddrNotAvailable | io::ErrorKind::Unsupported) => {
-                missing = named(error, address.to_string());
+                missing = Some((asked, named(&error, &address.to_string())));
             }
-            Err(error) => return Err(named(error, address.to_string())),
+            Err(error) => return Err((asked, named(&error, &address.to_string()))),
         }
     }
-    if listeners.is_empty() { Err(missing) } else { Ok(listeners) }
+    match missing {
+        Some(missing) if listeners.is_empty() => Err(missing),
+        _ => Ok(listeners),
+    }
+}
+
+fn named(error: &io::Error, what: &str) -> io::Error {
+    io::Error::new(error.kind(), format!("{what}: {error}"))
 }
 
 /// Serves connections until the server stops, then waits until those that are open have answered.
@@ -166,8 +207,8 @@ async fn accept(listener: &TcpListener, places: &Places) -> (TcpStream, Place) {
             Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) => {
             }
             Err(error) => {
-                if places.log.pass() {
-                    tracing::error!(%error, "no connection can be taken; trying again every second");
+                if let Some(suppressed) = places.log.pass(Millis::now()) {
+                    tracing::error!(%error, suppressed, "no connection can be taken; trying again every second");
                 }
                 sleep(AGAIN).await;
             }
@@ -251,6 +292,35 @@ mod tests {
         drop(taken);
         let _third = TcpStream::connect(address).await.expect("connected");
         accept(&listener, &places).await;
+    }
+
+    #[tokio::test]
+    async fn free_port_of_one_address_that_is_taken_on_another_is_replaced() {
+        let addresses = ["127.0.0.1:0", "127.0.0.2:0"].map(|text| text.parse().expect("an address"));
+        let taken = Mutex::new(Vec::new());
+        // On the second address the first three ports are taken.
+        let bind = |address: SocketAddr| {
+            let mut taken = taken.lock().expect("nobody panicked");
+            let in_use = address.ip() == std::net::Ipv4Addr::new(127, 0, 0, 2) && taken.len() < 3;
+            if in_use {
+                taken.push(address.port());
+            }
+            async move { if in_use { Err(io::ErrorKind::AddrInUse.into()) } else { TcpListener::bind(address).await } }
+        };
+        let listeners = bind_all(&addresses, bind).await.expect("the fourth port is free");
+        let ports: Vec<u16> = listeners.iter().map(|at| at.local_addr().expect("an address").port()).collect();
+        assert!(ports.len() == 2 && ports[0] == ports[1] && ports[0] != 0, "{ports:?}");
+        assert_eq!(taken.lock().expect("nobody panicked").len(), 3);
+        let fixed = ["127.0.0.1:1", "127.0.0.2:1"].map(|text| text.parse().expect("an address"));
+        let tries = Mutex::new(0);
+        let always = |_| {
+            *tries.lock().expect("nobody panicked") += 1;
+            async { Err(io::ErrorKind::AddrInUse.into()) }
+        };
+        let refused = bind_all(&fixed, always).await.expect_err("it is taken").to_string();
+        assert!(refused.starts_with("127.0.0.1:1: "), "{refused}");
+        assert_eq!(*tries.lock().expect("nobody panicked"), 1, "a port that was asked for is tried once");
+        bind_all(&addresses, always).await.expect_err("there is no end to it");
     }
 
     #[test]

@@ -6,14 +6,13 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use api::error::ApiError;
+use engine::throttle::Throttle;
 use http::StatusCode;
-use protocol::{TokenName, limits};
+use protocol::{Millis, TokenName, limits};
 use tokio::time::Instant;
 
 /// Clients that are remembered. Those that haven't asked lately are forgotten first.
 const CLIENTS: usize = 10_000;
-/// The time between two log lines about one limit.
-const LOG_EVERY: Duration = Duration::from_mins(1);
 
 /// Who asks.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -54,26 +53,10 @@ impl Rates {
             return Ok(());
         }
         let message = format!("one token or address may send {rate} requests per second, and {burst} at once");
-        if self.log.pass() {
-            tracing::warn!("requests are refused: {message}");
+        if let Some(suppressed) = self.log.pass(Millis::now()) {
+            tracing::warn!(suppressed, "requests are refused: {message}");
         }
         Err(ApiError::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", message))
-    }
-}
-
-/// Lets one log line pass a minute.
-#[derive(Default)]
-pub struct Throttle(Mutex<Option<Instant>>);
-
-impl Throttle {
-    pub fn pass(&self) -> bool {
-        let now = Instant::now();
-        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let due = last.is_none_or(|last| now.saturating_duration_since(last) >= LOG_EVERY);
-        if due {
-            *last = Some(now);
-        }
-        due
     }
 }
 

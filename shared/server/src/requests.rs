@@ -15,6 +15,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use protocol::limits;
 use protocol::requests::Claim;
+use protocol::text::bytes_without_mark;
 use tokio::time::sleep;
 
 use crate::rate::Caller;
@@ -110,9 +111,7 @@ impl<P: Local + 'static> Shared<P> {
 
     /// Answers a claim. One that may wait asks again whenever a job may have become ready, until its time is over.
     async fn claim(&self, mut accepted: Accepted<P>, body: Bytes) -> http::Response<Bytes> {
-        // A byte order mark is no part of the JSON.
-        let json = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&body);
-        let claim = serde_json::from_slice::<Claim>(json).ok();
+        let claim = serde_json::from_slice::<Claim>(bytes_without_mark(&body)).ok();
         let Some(claim) = claim.filter(|claim| claim.wait_secs > 0 && claim.ticket.is_none()) else {
             return self.try_claim(&accepted, body).await;
         };

@@ -10,6 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use engine::ports::{SecretStore, StoreError, Stored};
 use futures::future::BoxFuture;
 use nix::unistd::geteuid;
+use protocol::text::without_mark;
 use protocol::{SecretName, SecretValue, Secrets};
 use serde_json::Value;
 
@@ -141,8 +142,7 @@ fn load(path: &Path) -> Result<(Stamp, Secrets), SecretsError> {
     check(path, &found)?;
     let mut text = String::new();
     file.take(LARGEST).read_to_string(&mut text).map_err(unreadable)?;
-    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
-    let secrets = parse(text).map_err(|problem| refuse(path, problem))?;
+    let secrets = parse(without_mark(&text)).map_err(|problem| refuse(path, problem))?;
     Ok((stamp(&found), secrets))
 }
 

@@ -3,11 +3,11 @@
 use bytes::Bytes;
 use engine::ids::JobKey;
 use engine::job::OutputsRef;
-use engine::ports::{ArtifactStore, Consistency, LogStore, Stored};
+use engine::ports::{ArtifactStore, Consistency, LogStore, StoreError, Stored};
 use protocol::Outputs;
 use protocol::requests::LogPiece;
 
-use crate::rows::{corrupt, execute, failed, from_json, one, prepare, record, to_json};
+use crate::rows::{execute, failed, from_json, one, prepare, record, to_json};
 use crate::store::Sqlite;
 
 impl ArtifactStore for Sqlite {
@@ -33,7 +33,7 @@ impl ArtifactStore for Sqlite {
                         SELECT ?3, ?4, id, outputs FROM outputs WHERE run = ?1 AND job_index = ?2 AND id = ?5";
             let copied = execute(db, text, (from.run.as_str(), from.index, to.run.as_str(), to.index, id))?;
             if copied == 0 {
-                return Err(corrupt(format!("the outputs of job {from} are missing")));
+                return Err(StoreError::outputs_missing(&from));
             }
             Ok(())
         })

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use protocol::{LabelSet, SecretName, limits};
+use protocol::{LabelSet, Limit, SecretName, limit, limits};
 use serde_json::Value;
 
 use super::builder::EXPANDED;
@@ -17,21 +17,6 @@ const COMPARISONS: usize = 20_000_000;
 const CYCLE_SHOWN: usize = 40;
 /// The longest argument that Linux starts a program with, and so the longest command of `sh -c` there.
 const ARGUMENT: usize = 131_071;
-
-/// A limit, with its name in `protocol::limits` for messages.
-#[derive(Clone, Copy)]
-pub(super) struct Limit {
-    pub name: &'static str,
-    pub most: usize,
-}
-
-/// The limit of this name.
-macro_rules! limit {
-    ($name:ident) => {
-        $crate::checker::Limit { name: stringify!($name), most: protocol::limits::$name }
-    };
-}
-pub(super) use limit;
 
 pub(super) struct Checker<'a> {
     pub report: Report,
@@ -167,20 +152,16 @@ impl<'a> Checker<'a> {
 
     /// Whether a text of this size is allowed; reported if it isn't.
     pub fn no_longer_than(&mut self, limit: Limit, size: usize, at: Position, path: Path<'_>) -> bool {
-        let Limit { name, most } = limit;
-        if size > most {
-            let message = format!("it is {size} bytes; at most {most} are allowed (limit {name})");
-            self.report.add("too_long", at, path, message);
+        if size > limit.most {
+            self.report.add("too_long", at, path, format!("it is {size} bytes; {limit}"));
         }
-        size <= most
+        size <= limit.most
     }
 
     /// Reports more of something than there may be.
     pub fn at_most(&mut self, count: usize, limit: Limit, what: &str, at: Position, path: Path<'_>) {
-        let Limit { name, most } = limit;
-        if count > most {
-            let message = format!("{count} {what}; at most {most} are allowed (limit {name})");
-            self.report.add("too_many", at, path, message);
+        if count > limit.most {
+            self.report.add("too_many", at, path, format!("{count} {what}; {limit}"));
         }
     }
 

@@ -1,10 +1,10 @@
 //! Checks the tree of a workflow file and turns it into a definition.
 
-use protocol::limits;
+use protocol::{limit, limits};
 
 use super::advice::check_keys;
 use super::builder::EXPANDED;
-use super::checker::{Checker, limit};
+use super::checker::Checker;
 use super::env::{EnvValue, weight};
 use super::graph;
 use super::job::JobDefinition;
@@ -126,10 +126,10 @@ impl<'a> Checker<'a> {
 
     fn env_fits(&mut self, entry: &Entry, env: &[(String, EnvValue)], jobs: usize) {
         let size = weight(env);
-        let (count, limit) = (env.len().saturating_mul(jobs), limits::ENV_IN_ALL);
-        if count > limit {
+        let (count, limit) = (env.len().saturating_mul(jobs), limit!(ENV_IN_ALL));
+        if count > limit.most {
             let message = format!(
-                "every job is given these variables, which for {jobs} jobs makes {count}; at most {limit} are allowed (limit ENV_IN_ALL). Give them to the jobs that use them"
+                "every job is given these variables, which for {jobs} jobs makes {count}; {limit}. Give them to the jobs that use them"
             );
             self.report.add("too_many", entry.key_at, "env", message);
         }

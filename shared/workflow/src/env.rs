@@ -3,11 +3,11 @@
 use std::collections::HashSet;
 
 use protocol::wire::WORKER_VARIABLES;
-use protocol::{JobId, OutputName, limits};
+use protocol::{JobId, OutputName, limit, limits};
 use serde::{Deserialize, Serialize};
 
 use super::advice::check_keys;
-use super::checker::{Checker, limit};
+use super::checker::Checker;
 use super::keys::{self, Level};
 use super::node::{Entry, Kind, Node, Path};
 use super::report::quote;

@@ -6,7 +6,7 @@
 use std::collections::{BTreeSet, HashSet};
 
 use protocol::wire::OutputsFrom;
-use protocol::{BadId, BadLabel, JobId, Label, LabelSet, SecretName, limits};
+use protocol::{BadId, BadLabel, JobId, Label, LabelSet, SecretName, limit, limits};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -171,7 +171,7 @@ impl Checker<'_> {
             }
         }
         let labels: LabelSet = labels.into_iter().collect();
-        if let Err(error) = labels.at_most(limits::LABELS_PER_JOB) {
+        if let Err(error) = labels.at_most(limit!(LABELS_PER_JOB)) {
             self.report.add("too_many_labels", node.at, path, error.to_string());
         }
         labels
@@ -205,12 +205,7 @@ fn over(outer: &[(String, EnvValue)], inner: Vec<(String, EnvValue)>) -> Vec<(St
 fn about_label(text: &str, error: &BadLabel) -> String {
     let text = text.trim();
     if text.len() > limits::LABEL {
-        return format!(
-            "the label {} is {} bytes long; at most {} are allowed (limit LABEL)",
-            quote(text),
-            text.len(),
-            limits::LABEL
-        );
+        return format!("the label {} is {} bytes long; {}", quote(text), text.len(), limit!(LABEL));
     }
     match error {
         BadLabel::Character { found: ',', .. } => {

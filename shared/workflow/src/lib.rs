@@ -45,7 +45,8 @@ mod list;
 #[cfg(test)]
 mod tests;
 
-use protocol::limits;
+use protocol::text::without_mark;
+use protocol::{limit, limits};
 
 pub use self::bounds::{Budgets, Retry, TimeLimits};
 pub use self::definition::Definition;
@@ -85,16 +86,14 @@ fn read(
     check: impl FnOnce(&Node, Report) -> Result<Definition, Vec<Problem>>,
 ) -> Result<Definition, Vec<Problem>> {
     check_size(text.len() as u64)?;
-    // Some editors write a byte order mark.
-    let without_mark = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let (root, report) = parse(without_mark);
+    let (root, report) = parse(without_mark(text));
     let mut result = whole(root, report).and_then(|(root, report)| check(&root, report));
     let problems = match &mut result {
         Ok(definition) => &mut definition.notes,
         Err(problems) => problems,
     };
     for at in problems.iter_mut().filter_map(|problem| problem.at.as_mut()) {
-        at.offset += text.len() - without_mark.len();
+        at.offset += text.len() - without_mark(text).len();
     }
     result
 }
@@ -108,10 +107,8 @@ pub fn check_size(bytes: u64) -> Result<(), Vec<Problem>> {
     if bytes <= limits::DEFINITION as u64 {
         return Ok(());
     }
-    let message = format!(
-        "the definition is {bytes} bytes; at most {} are allowed (limit DEFINITION). Put long scripts in files that the jobs run",
-        limits::DEFINITION
-    );
+    let message =
+        format!("the definition is {bytes} bytes; {}. Put long scripts in files that the jobs run", limit!(DEFINITION));
     Err(vec![Problem { code: "too_large", message, path: String::new(), at: None }])
 }
 

@@ -2,8 +2,10 @@
 
 use std::collections::HashSet;
 
+use protocol::limit;
+
 use super::advice::check_keys;
-use super::checker::{Checker, limit};
+use super::checker::Checker;
 use super::env::EnvValue;
 use super::keys::{self, Level};
 use super::node::{Entry, Kind, Node, Path};

@@ -64,10 +64,10 @@ fn lives(pool: &PoolId) -> Vec<Life> {
         });
         changes
     };
-    let returned = |worker: Option<&str>, ago| {
+    let returned = |by: &[(&str, Duration)]| {
         let mut changes = live();
-        let worker = worker.map(|id| WorkerId::new(id).expect("an id"));
-        let returned = Some(Returned { worker, at: NOW - ago, times: 3 });
+        let by = by.iter().map(|(id, ago)| (WorkerId::new(*id).expect("an id"), NOW - *ago)).collect();
+        let returned = Some(Returned { by, times: 3, failed_claims: 2 });
         let used = Used { returned: 4, ..Used::default() };
         changes.push(match again().pop() {
             Some(Change::Retry { pool, at, attempt, last_report, error, failed, .. }) => {
@@ -104,16 +104,24 @@ fn lives(pool: &PoolId) -> Vec<Life> {
         from_none("held by another until later", started(2, NOW + secs(60))),
         from_none("lease renewed", after(live(), Change::Renew { until: NOW + secs(60) })),
         from_none("tried again", again()),
-        from_none("given back by a worker just now", returned(Some("worker-1"), Duration::ZERO)),
-        from_none("given back by a worker before its pause", returned(Some("worker-1"), limits::RETURN_PAUSE)),
-        from_none("given back by the engine", returned(None, Duration::ZERO)),
+        from_none("given back by a worker just now", returned(&[("worker-1", Duration::ZERO)])),
+        from_none("given back by a worker before its pause", returned(&[("worker-1", limits::RETURN_PAUSE)])),
+        from_none("given back by claims", returned(&[])),
+        from_none(
+            "given back by several workers",
+            returned(&[("a.b", secs(2)), ("worker-1", secs(1)), ("worker-2", Duration::ZERO), ("zä:", secs(3))]),
+        ),
+        from_none(
+            "given back by several workers, of which one may have it again",
+            returned(&[("worker-1", limits::RETURN_PAUSE), ("worker-2", Duration::ZERO)]),
+        ),
         from_none(
             "given back and held again",
-            after(returned(Some("worker-2"), Duration::ZERO), Change::Start(lease(1, NOW + secs(30)))),
+            after(returned(&[("worker-2", Duration::ZERO)]), Change::Start(lease(1, NOW + secs(30)))),
         ),
         from_none(
             "given back and tried again after a failure",
-            [returned(Some("worker-1"), Duration::ZERO), vec![Change::Start(lease(1, NOW))], again().split_off(2)]
+            [returned(&[("worker-1", Duration::ZERO)]), vec![Change::Start(lease(1, NOW))], again().split_off(2)]
                 .concat(),
         ),
         from_none("held again", after(again(), Change::Start(lease(1, NOW + secs(30))))),
@@ -173,6 +181,7 @@ fn expectations(pool: &PoolId) -> Vec<Precondition> {
         Precondition::ReadyOver { now: NOW },
         Precondition::ReadyOver { now: NOW - secs(1) },
         ready_for(&other, NOW, "worker-1"),
+        ready_for(pool, NOW, "a.b"),
     ];
     for by in [NOW - secs(1), NOW, NOW + secs(1)] {
         all.extend(["worker-1", "worker-2"].map(|worker| ready_for(pool, by, worker)));

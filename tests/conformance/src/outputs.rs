@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use engine::ids::JobKey;
 use engine::job::{OutputsRef, json_size};
-use engine::ports::{Consistency, Ports};
+use engine::ports::{Consistency, Ports, StoreError};
 use protocol::Outputs;
 
 use crate::fixture::{fresh_run, name, outputs_of};
@@ -59,6 +59,14 @@ pub async fn copied_outputs_outlive_their_first_run<P: Ports + 'static>(ports: A
         while ports.delete_some(&old, 5).await.expect("the store answers") {}
         assert_eq!(read(&*ports, &from, &id, size).await, None, "{bytes} bytes of a deleted run");
         assert!(read(&*ports, &to, &id, size).await == Some(outputs), "{bytes} bytes came back otherwise");
+    }
+    for bytes in SIZES {
+        let (from, to) = (JobKey::new(&old, 4), JobKey::new(&new, 3));
+        let (id, size) = (name("id"), json_size(&sized(bytes)));
+        let missing = OutputsRef::External { id: id.clone(), size };
+        let refused = ports.copy_outputs(&from, &to, &missing).await;
+        assert!(matches!(refused, Err(StoreError::Corrupt(_))), "{bytes} bytes that aren't there: {refused:?}");
+        assert_eq!(read(&*ports, &to, &id, size).await, None);
     }
     let inline = OutputsRef::Inline(sized(100));
     let (from, to) = (JobKey::new(&old, 4), JobKey::new(&new, 2));

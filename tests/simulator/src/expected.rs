@@ -47,9 +47,12 @@ pub(crate) struct Tries {
     pub(crate) max: u32,
     pub(crate) lost: u32,
     pub(crate) timeouts: u32,
-    /// Attempts that were given back, in all and in a row.
+    /// Attempts that workers gave back, in all and in a row.
     pub(crate) returned: u32,
     pub(crate) returned_in_a_row: u32,
+    /// Claims that took the job and failed, in all and in a row.
+    pub(crate) claims_failed: u32,
+    pub(crate) claims_failed_in_a_row: u32,
 }
 
 /// A committed run.

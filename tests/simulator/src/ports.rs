@@ -9,7 +9,7 @@ use engine::job::{JobRecord, JobSpec, JobUpdate, OutputsRef, Phase};
 use engine::messages::{BatchTask, QueueMessage, Reconcile};
 use engine::ports::{
     ArtifactStore, Commit, Committed, Consistency, Dispatcher, Idempotency, JobStore, ListCursor, LogStore, NewItem,
-    Pool, PoolQueue, ReadyHead, RunStore, Source, Stored, Updated, WorkerRecord, WorkerRegistry,
+    Pool, PoolQueue, ReadyHead, RunStore, Source, StoreError, Stored, Updated, WorkerRecord, WorkerRegistry,
 };
 use engine::run::{Control, RunEnd, RunState, RunUpdate, WorkflowRecord};
 use protocol::requests::LogPiece;
@@ -227,10 +227,9 @@ impl ArtifactStore for Process {
 
     async fn copy_outputs(&self, from: &JobKey, to: &JobKey, outputs: &OutputsRef) -> Stored<()> {
         let OutputsRef::External { id, size } = outputs else { return Ok(()) };
-        if let Some(kept) = self.outputs(from, id, *size, Consistency::Strong).await? {
-            self.put_outputs(to, id, &kept).await?;
-        }
-        Ok(())
+        let kept = self.outputs(from, id, *size, Consistency::Strong).await?;
+        let kept = kept.ok_or_else(|| StoreError::outputs_missing(from))?;
+        self.put_outputs(to, id, &kept).await
     }
 
     async fn publish(&self, _job: &JobKey, _document: Bytes) -> Stored<Option<String>> {

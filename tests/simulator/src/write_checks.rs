@@ -150,7 +150,7 @@ impl World {
         }
         let tries = self.expected.tries.entry(key.clone()).or_default();
         tries.begun += 1;
-        if tries.begun > most + tries.returned {
+        if tries.begun > most + tries.returned + tries.claims_failed {
             self.broken(|world| format!("{} has more than {most} attempts", world.name(key)));
         }
     }
@@ -230,23 +230,34 @@ impl World {
         self.expected.accepted.insert(fence.to_owned(), (self.step, result));
     }
 
-    /// A job that was given back is ready again and has used no try, unless that happened too often in a row.
+    /// A job that was given back is ready again and has used no try, unless that happened too often in a row. A claim
+    /// that failed leaves the attempt's number as it is.
     fn check_return(&mut self, new: &JobRecord, by_worker: bool) {
         let key = &new.key;
         self.counts.add(if by_worker { "jobs returned by workers" } else { "jobs returned by claims" }, 1);
         let tries = self.expected.tries.entry(key.clone()).or_default();
-        tries.returned += 1;
-        tries.returned_in_a_row += 1;
+        let pause = if by_worker {
+            tries.returned += 1;
+            tries.returned_in_a_row += 1;
+            0
+        } else {
+            tries.claims_failed += 1;
+            tries.claims_failed_in_a_row += 1;
+            (5_000 << (tries.claims_failed_in_a_row - 1).min(10)).min(300_000)
+        };
         let (returned, in_a_row) = (tries.returned, tries.returned_in_a_row);
         match new.phase {
             Phase::Ready { .. } if new.used.returned == returned => self.check_ready(new),
             Phase::Ended(_) if in_a_row >= limits::RETURNS => {}
             _ => self.broken(|world| format!("{} was given back and isn't ready again", world.name(key))),
         }
-        if let (Phase::Ready { at, .. }, Some(last), true) = (&new.phase, new.failed.last(), by_worker)
-            && *at != last.finished_at_ms
-        {
-            self.broken(|world| format!("{} was given back by a worker and has a delay", world.name(key)));
+        if let (Phase::Ready { at, .. }, Some(last)) = (&new.phase, new.failed.last()) {
+            if new.attempt != last.attempt + u32::from(by_worker) {
+                self.broken(|world| format!("{} was given back and its attempt has a wrong number", world.name(key)));
+            }
+            if at.0 - last.finished_at_ms.0 != pause {
+                self.broken(|world| format!("{} was given back and has a wrong delay", world.name(key)));
+            }
         }
     }
 
@@ -256,6 +267,7 @@ impl World {
         let allowed = self.expected_job(key).allowed;
         let tries = self.expected.tries.entry(key.clone()).or_default();
         tries.returned_in_a_row = 0;
+        tries.claims_failed_in_a_row = 0;
         let returned = tries.returned;
         let (used, budget) = match (cause, allowed.lost, allowed.timeouts) {
             (Cause::Lost, Some(lost), _) => (&mut tries.lost, lost),

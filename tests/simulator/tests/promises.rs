@@ -9,9 +9,22 @@ const SEEDS: u64 = 300;
 /// The rarest planted bug is found in about one of 500 worlds.
 const FOUND_WITHIN: u64 = 2000;
 
+/// Parses a number of worlds. With none, every promise would hold.
+fn seeds(text: &str) -> Result<u64, String> {
+    text.parse().ok().filter(|seeds| *seeds > 0).ok_or_else(|| format!("{text:?} is not a number of at least 1"))
+}
+
+#[test]
+fn number_of_worlds_is_at_least_one() {
+    assert_eq!(seeds("1"), Ok(1));
+    for refused in ["0", "", "-1", "many"] {
+        assert!(seeds(refused).is_err_and(|error| error.contains(refused)), "{refused:?}");
+    }
+}
+
 #[test]
 fn all_promises_hold_and_every_run_ends_under_any_faults() {
-    let seeds = std::env::var("WFG_SIM_SEEDS").map_or(SEEDS, |text| text.parse().expect("WFG_SIM_SEEDS is a number"));
+    let seeds = std::env::var("WFG_SIM_SEEDS").map_or(Ok(SEEDS), |text| seeds(&text)).expect("WFG_SIM_SEEDS");
     let result = run_all(0, seeds, None);
     assert!(result.broken.is_empty(), "`cargo xtask sim --seed N --trace` prints the trace: {:#?}", result.broken);
     assert_eq!(too_rare(&result.counts, seeds), Vec::<String>::new());

@@ -4,13 +4,14 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use protocol::text::{BYTE_ORDER_MARK, bytes_without_mark};
 use protocol::{Outputs, limits, outputs};
 
 use crate::executor::Failure;
 
 const DIRECTIVE: &[u8] = b"::set-output ";
-/// A byte order mark, with which some programs begin their output.
-const BOM: &[u8] = "\u{FEFF}".as_bytes();
+/// Some programs begin their output with it.
+const BOM: &[u8] = BYTE_ORDER_MARK.as_bytes();
 /// The longest directive line: all outputs that a job may give, with a name.
 const LONGEST_LINE: usize = limits::OUTPUTS_PER_JOB + 1024;
 /// Once the values have this size together, later ones are dropped: they are over the limit.
@@ -103,7 +104,7 @@ impl Scanner {
 
 /// The bytes of a line without the byte order mark that the first line may begin with.
 fn without_bom(bytes: &[u8], line: usize) -> &[u8] {
-    if line == 1 { bytes.strip_prefix(BOM).unwrap_or(bytes) } else { bytes }
+    if line == 1 { bytes_without_mark(bytes) } else { bytes }
 }
 
 /// Reads the output file. If the job removed it, there are no outputs.

@@ -7,6 +7,7 @@ use engine::submit::Submission;
 use http::{HeaderValue, Method, StatusCode, header};
 use protocol::access::AuditAction;
 use protocol::requests::Run;
+use protocol::text::without_mark;
 use protocol::wire::{Job, Workflow};
 use protocol::{LabelSet, Status, WorkflowId, limits};
 use serde::Serialize;
@@ -16,7 +17,7 @@ use workflow::{Definition, Problem};
 use crate::audit;
 use crate::error::ApiError;
 use crate::operation::{answers, bodies, parameters};
-use crate::request::{Format, Input, without_bom};
+use crate::request::{Format, Input};
 use crate::response::{Answer, checked, empty, encode, fits, json_answer, link_next, typed};
 use crate::row::{Row, change, read, row};
 
@@ -126,7 +127,7 @@ fn idempotency_key(input: &Input<'_>) -> Result<Option<String>, ApiError> {
 
 /// A text that isn't YAML or JSON at all can't be read (400); one with problems isn't valid (422).
 fn parse(format: Format, text: &str) -> Result<Definition, ApiError> {
-    let text = without_bom(text);
+    let text = without_mark(text);
     let parsed = match format {
         Format::Yaml => workflow::from_yaml(text),
         Format::Json => workflow::from_json(text),

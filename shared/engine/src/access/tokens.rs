@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use protocol::access::{CreatedToken, NewToken, Scope, TokenInfo};
-use protocol::{Millis, TokenName, limits};
+use protocol::{Millis, TokenName, limit, limits};
 
 use super::{Grant, TokenRecord, TokenText};
 use crate::Tokens;
 use crate::cache::Cache;
-use crate::error::{EngineError, Result, limit};
+use crate::error::{EngineError, Result};
 use crate::ids::Random;
 use crate::ports::TokenStore;
 
