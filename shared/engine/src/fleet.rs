@@ -149,6 +149,7 @@ impl<P: RunStore + JobStore + WorkerRegistry> Workers<'_, P> {
             WorkerInfo {
                 worker_id: worker.id.clone(),
                 labels: worker.labels.clone(),
+                exclusive: worker.exclusive,
                 registered_at_ms: worker.registered_at,
                 last_heartbeat_ms: worker.last_seen,
                 status: match (&current_job, is_online(worker, now)) {

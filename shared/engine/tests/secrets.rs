@@ -1,11 +1,7 @@
 //! Tests of job secrets: they reach the jobs that name them, on workers whose token allows them, and nothing else.
 
 use std::collections::BTreeSet;
-<<<<<<< HEAD
-use std::sync::atomic::{AtomicUsize, Ordering};
-=======
-use std::sync::atomic::{AtomicU32, Ordering};
->>>>>>> leftover
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 

@@ -242,7 +242,8 @@ impl Trial<'_> {
     }
 
     async fn object(&self, method: Method, folder: &str) -> Result<(), CallError> {
-        let path = format!("/{}/{folder}/{}", self.id("ArtifactsBucket"), self.mark);
+        let bucket = if folder == "aws/lambda" { "StreamDeadBucket" } else { "ArtifactsBucket" };
+        let path = format!("/{}/{folder}/{}", self.id(bucket), self.mark);
         self.caller.object(&format!("s3:{method}"), method.clone(), &path).await
     }
 
@@ -260,14 +261,15 @@ impl Trial<'_> {
     }
 
     async fn create_queue(&self, kind: &str) -> Result<String, CallError> {
-        let ask = json!({ "QueueName": self.queue_name(kind) });
+        let tags = json!({ "workflow-graph:stack": self.scope.stack });
+        let ask = json!({ "QueueName": self.queue_name(kind), "tags": tags });
         let made = self.caller.json("sqs", "AmazonSQS.CreateQueue", &ask).await?;
         Ok(made["QueueUrl"].as_str().unwrap_or_default().to_owned())
     }
 
-    /// Removes what the calls left. A batch has no conditions, so tokens too: a role that must not write one may be able to.
+    /// Removes what the calls left. A batch has no conditions, so tokens and pools too: a role that must not write one may be able to.
     async fn clean(&self) -> Result<(), StackError> {
-        for pk in ["R#{mark}", "WF#{mark}", "IDEM##{mark}", "TOKEN"] {
+        for pk in ["R#{mark}", "WF#{mark}", "IDEM##{mark}", "TOKEN", "POOL"] {
             self.dynamodb("DeleteItem", json!({ "Key": self.item(&pk.replace("{mark}", &self.mark)) })).await?;
         }
         let log = self.item(&format!("{}#0#0", self.mark));
