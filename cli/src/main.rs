@@ -14,6 +14,7 @@ mod table;
 mod context;
 
 mod attempts;
+mod inputs;
 mod source;
 
 mod validate;
@@ -101,6 +102,8 @@ enum Command {
     Redrive(redrive::RedriveArgs),
     /// Check a definition, without a server; shows all its problems at once
     Validate(validate::ValidateArgs),
+    /// Print the JSON Schema of a workflow file, for editors
+    Schema,
 }
 
 impl Command {
@@ -120,6 +123,7 @@ impl Command {
             Self::Secret(command) => command.run(context).await,
             Self::Redrive(args) => args.run(context).await,
             Self::Validate(args) => args.run(context),
+            Self::Schema => validate::print_schema(context),
         }
     }
 }

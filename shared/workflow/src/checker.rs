@@ -294,13 +294,11 @@ impl<'a> Checker<'a> {
 
     /// `true` or `false`, without quotes; false if it is anything else.
     pub fn boolean(&mut self, node: &Node, path: Path<'_>) -> bool {
-        match node.to_value() {
-            Value::Bool(value) => value,
-            _ => {
-                self.wrong_type(node, path, "true or false");
-                false
-            }
+        if let Value::Bool(value) = node.to_value() {
+            return value;
         }
+        self.wrong_type(node, path, "true or false");
+        false
     }
 
     pub fn wrong_type(&mut self, node: &Node, path: Path<'_>, expected: &str) {

@@ -178,7 +178,7 @@ impl<'a> Checker<'a> {
         let differing: Vec<usize> = (0..names.len()).filter(|&axis| differ(axis)).collect();
         let telling = if differing.is_empty() { (0..names.len()).collect() } else { differing };
         let mut seen = BTreeSet::new();
-        let mut named = Vec::with_capacity(legs.len());
+        let mut with_ids = Vec::with_capacity(legs.len());
         for (mut leg, id) in legs {
             let values = telling.iter().map(|&axis| leg.values[axis].1.as_str()).collect::<Vec<_>>().join(",");
             let suffix = plain(&id.unwrap_or(values));
@@ -201,9 +201,9 @@ impl<'a> Checker<'a> {
                 return None;
             }
             leg.suffix = Some(suffix);
-            named.push(leg);
+            with_ids.push(leg);
         }
-        Some(named)
+        Some(with_ids)
     }
 }
 

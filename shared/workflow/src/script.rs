@@ -1,6 +1,6 @@
 //! Shell text: quoting, `env`, shells, and steps as one script for a worker's `sh -c`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fmt::Write;
 
 use super::shell::Shell;
@@ -165,8 +165,9 @@ fn call(text: &mut String, number: usize, shell: &Shell, script: &str) -> Call {
         let _ = writeln!(text, "command -v {} >/dev/null || {}", quoted(&words[0]), missing(&words[0]));
     }
     let file = format!("\"$wfg_dir/{number}{}\"", shell.suffix());
-    let end = (0..).map(|n| format!("WFG_END_{n}")).find(|end| !script.lines().any(|line| line == end));
-    let end = end.unwrap_or_default();
+    let taken: HashSet<&str> = script.lines().filter(|line| line.starts_with("WFG_END_")).collect();
+    let mut ends = (0..=taken.len()).map(|n| format!("WFG_END_{n}"));
+    let end = ends.find(|end| !taken.contains(end.as_str())).expect("one more than the lines that are taken");
     let line_end = if script.ends_with('\n') { "" } else { "\n" };
     let _ = writeln!(text, "\"$wfg_cat\" >{file} <<'{end}' || exit\n{script}{line_end}{end}");
     let _ = write!(program, " {file}");
