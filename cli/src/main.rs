@@ -14,6 +14,7 @@ mod table;
 mod context;
 
 mod attempts;
+mod inputs;
 mod source;
 
 mod validate;
@@ -109,6 +110,8 @@ enum Command {
     Check(check::CheckArgs),
     /// Check a definition, without a server; shows all its problems at once
     Validate(validate::ValidateArgs),
+    /// Print the JSON Schema of a workflow file, for editors
+    Schema,
 }
 
 impl Command {
@@ -129,6 +132,7 @@ impl Command {
             Self::Redrive(args) => args.run(context).await,
             Self::Check(args) => args.run(context).await,
             Self::Validate(args) => args.run(context),
+            Self::Schema => validate::print_schema(context),
         }
     }
 }

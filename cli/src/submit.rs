@@ -2,12 +2,14 @@
 
 use clap::{Args, Subcommand};
 use client::ClientError;
-use protocol::requests::Only;
+use protocol::requests::{GivenInputs, Only};
 use protocol::wire::Workflow;
+use serde_json::json;
 use workflow::Definition;
 
 use crate::context::{Context, Remote, WorkflowArg, retry_write};
 use crate::failure::Failure;
+use crate::inputs::InputsArg;
 use crate::screen::{Screen, eprint};
 use crate::source::{Body, Source};
 use crate::text::{clean, count};
@@ -25,6 +27,8 @@ pub enum Change {
         /// Run only the jobs that didn't succeed; the others keep their outputs
         #[arg(long)]
         failed: bool,
+        #[command(flatten)]
+        inputs: InputsArg,
         /// Show progress until it ends
         #[arg(long, short)]
         watch: bool,
@@ -40,7 +44,7 @@ impl Change {
     pub async fn run(self, context: &Context) -> Result<(), Failure> {
         match self {
             Self::Submit(args) => args.run(context).await,
-            Self::Rerun { workflow, failed, watch } => rerun(context, &workflow, failed, watch).await,
+            Self::Rerun { workflow, failed, inputs, watch } => rerun(context, &workflow, failed, &inputs, watch).await,
             Self::Cancel(workflow) => cancel(context, &workflow).await,
             Self::Delete(workflow) => delete(context, &workflow).await,
         }
@@ -51,6 +55,8 @@ impl Change {
 pub struct SubmitArgs {
     /// The definition, YAML or JSON; `-` is standard input
     file: String,
+    #[command(flatten)]
+    inputs: InputsArg,
     /// Show progress until it ends; the exit code says whether the workflow succeeded
     #[arg(long, short)]
     watch: bool,
@@ -64,7 +70,8 @@ impl SubmitArgs {
     async fn run(self, context: &Context) -> Result<(), Failure> {
         let (remote, screen) = (context.remote()?, &context.screen);
         let (source, definition) = checked(screen, &self.file, "nothing was sent")?;
-        let workflow = send(&remote, &source, &definition, !self.no_run).await.map_err(|error| {
+        let inputs = self.inputs.checked(&definition, "nothing was sent")?;
+        let workflow = send(&remote, &source, &definition, inputs, !self.no_run).await.map_err(|error| {
             let ClientError::Refused { details, .. } = &error else { return error.into() };
             let Some(problems) = validate::server_refusal(details.as_ref(), &source, screen.err) else {
                 return error.into();
@@ -99,9 +106,17 @@ pub async fn send(
     remote: &Remote,
     source: &Source,
     definition: &Definition,
+    inputs: GivenInputs,
     run: bool,
 ) -> Result<Workflow, ClientError> {
-    let body = source.body(definition);
+    let mut body = source.body(definition);
+    if !inputs.is_empty() {
+        let definition = match body {
+            Body::Yaml(text) => text.into(),
+            Body::Json(value) => value,
+        };
+        body = Body::Json(json!({ "definition": definition, "inputs": inputs }));
+    }
     // With a key of its own a submission whose answer was lost can be sent again and still be one workflow.
     let key = getrandom::u64().ok().map(|random| format!("wfg-{random:016x}"));
     let (client, key) = (&remote.client, key.as_deref());
@@ -124,9 +139,16 @@ fn next_command(remote: &Remote, workflow: &Workflow, no_run: bool) -> String {
     }
 }
 
-async fn rerun(context: &Context, workflow: &WorkflowArg, failed: bool, watch: bool) -> Result<(), Failure> {
+async fn rerun(
+    context: &Context,
+    workflow: &WorkflowArg,
+    failed: bool,
+    inputs: &InputsArg,
+    watch: bool,
+) -> Result<(), Failure> {
+    let given = Some(inputs.given()?).filter(|given| !given.is_empty());
     let (remote, id) = context.workflow(workflow).await?;
-    remote.client.run(&id, failed.then_some(Only::Failed)).await?;
+    remote.client.run(&id, failed.then_some(Only::Failed), given).await?;
     if watch {
         return watch::until_end(&remote, &context.screen, &id).await;
     }

@@ -6,7 +6,7 @@ use annotate_snippets::renderer::DecorStyle;
 use annotate_snippets::{AnnotationKind, Level, Origin, Renderer, Snippet};
 use clap::Args;
 use protocol::wire;
-use serde_json::Value;
+use serde_json::{Value, json};
 use workflow::{Definition, Problem};
 
 use crate::context::Context;
@@ -24,6 +24,14 @@ const MESSAGE: usize = 5000;
 pub struct ValidateArgs {
     /// The definition, YAML or JSON; `-` is standard input
     file: String,
+    /// Print the jobs as JSON, with defaults applied and each matrix written out
+    #[arg(long)]
+    expand: bool,
+}
+
+/// Prints the JSON Schema of a workflow file.
+pub fn print_schema(context: &Context) -> Result<(), Failure> {
+    context.screen.print(&format!("{:#}\n", workflow::json_schema()))
 }
 
 impl ValidateArgs {
@@ -35,9 +43,26 @@ impl ValidateArgs {
             eprint(&refusal(&problems, &source, screen.err));
             Failure::AlreadyReported
         })?;
+        if self.expand {
+            return screen.print(&format!("{:#}\n", expanded(&definition)));
+        }
         screen.print(&notes(&definition, &source, screen.out))?;
         screen.print(&format!("{}: {}, no problems\n", clean(&source.name), count(definition.jobs.len(), "job")))
     }
+}
+
+/// The jobs of a definition, each with its id, its needs and its settings.
+fn expanded(definition: &Definition) -> Value {
+    let jobs = definition.jobs.iter().map(|job| {
+        let needs: Vec<&str> = job.needs.iter().map(|&need| definition.jobs[need].id.as_str()).collect();
+        let mut fields = json!({ "id": job.id, "needs": needs });
+        if let (Value::Object(fields), Ok(Value::Object(settings))) = (&mut fields, serde_json::to_value(&job.settings))
+        {
+            fields.extend(settings);
+        }
+        fields
+    });
+    json!({ "name": definition.name, "inputs": definition.inputs, "jobs": jobs.collect::<Vec<_>>() })
 }
 
 /// Formats the notes about a definition that has no problems.

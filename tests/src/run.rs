@@ -155,12 +155,12 @@ impl Run {
 
     /// Starts a run.
     pub async fn start(&self) -> Result<(), Refused> {
-        Ok(self.cloud.client.run(&self.id, None).await?)
+        Ok(self.cloud.client.run(&self.id, None, None).await?)
     }
 
     /// Starts a run of the failed jobs only.
     pub async fn start_failed(&self) -> Result<(), Refused> {
-        Ok(self.cloud.client.run(&self.id, Some(Only::Failed)).await?)
+        Ok(self.cloud.client.run(&self.id, Some(Only::Failed), None).await?)
     }
 
     /// Cancels it.

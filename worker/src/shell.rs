@@ -32,6 +32,8 @@ use scratch::Scratch;
 const LEFTOVER_TIME: Duration = Duration::from_secs(1);
 /// Time between SIGTERM and SIGKILL for processes that the command left running.
 const LEFTOVER_GRACE: Duration = Duration::from_secs(1);
+/// The exit code of a pipe that was ended by SIGPIPE.
+const EXIT_BY_SIGPIPE: i32 = 141;
 
 /// Returns the outputs in a standard output that arrives in these parts. For tests with arbitrary bytes.
 #[doc(hidden)]
@@ -44,7 +46,7 @@ pub fn outputs_of<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Result<Outpu
 /// Runs `sh -c <command>`.
 ///
 /// The job has the worker's environment without its token, the job's `env` and `secrets`, and `WORKFLOW_ID`, `JOB_ID`,
-/// `JOB_ATTEMPT`, `JOB_DIR` (an empty directory, removed afterwards), `WORKER_SLOT`, `UPSTREAM_OUTPUTS` (a JSON file)
+/// `JOB_ATTEMPT`, `JOB_DIR` (an empty directory, removed afterwards), `JOB_SCRIPTS` (for the scripts of the command), `WORKER_SLOT`, `UPSTREAM_OUTPUTS` (a JSON file)
 /// and `WORKFLOW_OUTPUT` (a file to write outputs to). `PATH` ends with the directory of this program. It runs in the
 /// worker's directory, with nothing on its standard input. When the command has ended, the processes that it left running
 /// are ended too, unless they have a process group of their own.
@@ -134,6 +136,10 @@ async fn supervise(child: &mut Child, group: &Group, context: &Context) -> io::R
 
 fn exit_failure(status: ExitStatus, last_stderr: &str) -> Failure {
     let mut error = match (status.code(), status.signal()) {
+        (Some(EXIT_BY_SIGPIPE), _) => format!(
+            "exit code {EXIT_BY_SIGPIPE}: a program of a pipe was ended because the next one stopped reading, as in `... | head`; \
+             with pipefail that fails. Read all of it, or write `|| true` after the program"
+        ),
         (Some(code), _) => format!("exit code {code}"),
         (None, Some(signal)) => match Signal::try_from(signal) {
             Ok(signal) => format!("killed by {signal}"),

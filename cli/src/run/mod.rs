@@ -17,6 +17,7 @@ use server::{Admission, Server};
 
 use crate::context::{Context, Remote};
 use crate::failure::Failure;
+use crate::inputs::InputsArg;
 use crate::progress::Progress;
 use crate::screen::{Screen, eprint};
 use crate::secret::SecretsArg;
@@ -36,6 +37,8 @@ const PACE: Duration = Duration::from_millis(100);
 pub struct RunArgs {
     /// The definition, YAML or JSON; `-` is standard input
     file: String,
+    #[command(flatten)]
+    inputs: InputsArg,
     /// Start a worker with these labels, separated by commas; may be repeated [default: one for each label set that the
     /// file requires]
     #[arg(long = "worker", value_name = "LABELS", value_parser = LabelSet::from_comma_separated)]
@@ -55,6 +58,7 @@ impl RunArgs {
     pub async fn run(self, context: &Context) -> Result<(), Failure> {
         let screen = &context.screen;
         let (source, definition) = submit::checked(screen, &self.file, "nothing was started")?;
+        let inputs = self.inputs.checked(&definition, "nothing was started")?;
         let local_workers = if self.workers.is_empty() {
             LocalWorkers::required_by(&definition)
         } else {
@@ -79,7 +83,7 @@ impl RunArgs {
         let server = Server::admitting(([127, 0, 0, 1], 0).into(), engine, auth).await;
         let server = server.map_err(|error| Failure::Usage(format!("can't open a port for the workers: {error}.")))?;
         let remote = Remote::new(&server.url(), Some(password.clone()))?;
-        let workflow = submit::send(&remote, &source, &definition, true).await?;
+        let workflow = submit::send(&remote, &source, &definition, inputs, true).await?;
         let id = workflow.id.clone();
         let workers = local_workers.start(&server.url(), &password, self.concurrency());
         let live = Live::on(screen).filter(|_| !self.json);

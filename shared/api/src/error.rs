@@ -123,6 +123,12 @@ impl From<EngineError> for ApiError {
                 let status = if too_large { StatusCode::PAYLOAD_TOO_LARGE } else { StatusCode::UNPROCESSABLE_ENTITY };
                 Self { details: Some(json!({ "problems": problems })), ..of(status, "invalid_definition") }
             }
+            EngineError::Inputs(problems) => {
+                let code = problems.first().map_or("bad_input", |problem| problem.code);
+                let problems: Vec<Problem> = problems.into_iter().map(Problem::from).collect();
+                Self { details: Some(json!({ "problems": problems })), ..of(StatusCode::UNPROCESSABLE_ENTITY, code) }
+            }
+            EngineError::InputsFixed(_) => of(StatusCode::UNPROCESSABLE_ENTITY, "inputs_fixed"),
             EngineError::Outputs(OutputError::TooLarge { .. } | OutputError::TooMany { .. }) => {
                 of(StatusCode::PAYLOAD_TOO_LARGE, "outputs_too_large")
             }

@@ -29,8 +29,16 @@ pub(crate) fn rows<P: Ports>() -> Vec<Row<P>> {
 fn status_rows<P: Ports>() -> Vec<Row<P>> {
     vec![
         row!(read("health", "/api/health", "Tells that the API answers.", health).scopes(&[]), status::health),
+        row!(
+            read("schema", "/api/schema.json", "Returns the JSON Schema of a workflow file.", any_object).scopes(&[]),
+            schema_document
+        ),
         row!(read("openApi", "/api/openapi.json", "Returns this document.", any_object).scopes(&[]), openapi_document),
     ]
+}
+
+async fn schema_document<P: Ports>(_: &Engine<P>, _: &Input<'_>) -> Answer {
+    json_answer(StatusCode::OK, &workflow::json_schema())
 }
 
 async fn openapi_document<P: Ports>(_: &Engine<P>, _: &Input<'_>) -> Answer {

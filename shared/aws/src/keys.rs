@@ -96,6 +96,10 @@ pub(crate) fn definition(run: &RunKey) -> Key {
     (run_partition(run), "DEF".to_owned())
 }
 
+pub(crate) fn inputs(run: &RunKey) -> Key {
+    (run_partition(run), "INPUTS".to_owned())
+}
+
 pub(crate) fn job_partition(run: &RunKey, index: JobIndex) -> String {
     format!("R#{run}#{}", index / PARTITION)
 }

@@ -49,7 +49,8 @@ impl Aws {
         let keys = pools.iter().map(|pool| keys::pool(&pool.id)).collect();
         let known = self.jobs.get_many(keys, Consistency::Eventual).await?;
         // A pool of fewer parts must be written, so that claims read all parts.
-        let has_parts = |item: &&Item| number_of(item, "parts").is_some_and(|parts| parts >= self.config.ready_shards.into());
+        let has_parts =
+            |item: &&Item| number_of(item, "parts").is_some_and(|parts| parts >= self.config.ready_shards.into());
         let lately = known.iter().filter(|item| unexpired(item, now + limits::POOL_TIME * 3 / 4)).filter(has_parts);
         let lately: HashSet<&str> = lately.map(|item| item::text(item, "sk")).collect::<Stored<_>>()?;
         pools.retain(|pool| !lately.contains(pool.id.as_str()));

@@ -10,6 +10,7 @@ use engine::ports::{
 };
 use engine::run::{Control, RunEnd, RunUpdate, WorkflowRecord};
 use futures::future::try_join_all;
+use protocol::wire::InputValues;
 use protocol::{Millis, WorkflowId};
 
 use crate::aws::Aws;
@@ -33,6 +34,10 @@ impl Aws {
             NewItem::Spec(key, spec) => self.spec_item(&key, &spec).await,
             NewItem::WaitShard(key, shard, waits) => Ok(wait_item(&key, shard, &waits)),
             NewItem::Definition(run, source) => self.definition_item(&run, source).await,
+            NewItem::Inputs(run, values) => {
+                let json = serde_json::to_vec(&values).map_err(corrupt)?;
+                self.data_item(keys::inputs(&run), &json, IN_ITEM, format!("defs/{run}/inputs")).await
+            }
         }
     }
 
@@ -158,6 +163,12 @@ impl RunStore for Aws {
             found = in_order.map(from_item).collect::<Stored<_>>()?;
         }
         Ok(found)
+    }
+
+    async fn inputs(&self, run: &RunKey) -> Stored<Option<InputValues>> {
+        let Some(item) = self.jobs.get(keys::inputs(run), Consistency::Eventual).await? else { return Ok(None) };
+        let json = self.data(&item).await?.ok_or_else(|| corrupt(format!("the inputs of run {run} are missing")))?;
+        serde_json::from_slice(&json).map(Some).map_err(corrupt)
     }
 
     async fn definition(&self, run: &RunKey) -> Stored<Option<Source>> {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use protocol::access::{AuditEntry, CreatedToken, NewToken, TokenInfo};
-use protocol::requests::{Claim, Complete, Fail, LogPiece, Only, Register, Run, WorkerHeartbeat};
+use protocol::requests::{Claim, Complete, Fail, GivenInputs, LogPiece, Only, Register, Run, WorkerHeartbeat};
 use protocol::wire::{Claimed, Heartbeat, LogChunk, PoolInfo, Registered, Reported, WorkerInfo, Workflow};
 use protocol::{JobId, LeaseId, Outputs, Status, TokenName, WorkerId, WorkflowId, limits};
 use reqwest::Method;
@@ -121,9 +121,14 @@ impl Client {
     }
 
     /// Starts it, or starts a new run of it if it is final. Refused with 409 while it runs.
-    pub async fn run(&self, id: &WorkflowId, only: Option<Only>) -> Result<(), ClientError> {
+    pub async fn run(
+        &self,
+        id: &WorkflowId,
+        only: Option<Only>,
+        inputs: Option<GivenInputs>,
+    ) -> Result<(), ClientError> {
         let request = self.request(Method::POST, "run", &["api", "workflows", id.as_str(), "run"]);
-        request.json(&Run { only }).send().await.map(drop)
+        request.json(&Run { only, inputs }).send().await.map(drop)
     }
 
     /// Cancels its run; on a final one nothing changes. Afterwards no job of it starts.

@@ -6,14 +6,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::future::try_join_all;
 use protocol::requests::{Claim, FEATURE_OUTPUTS_URL, FEATURE_SECRETS};
-use protocol::wire::{Backoff, Cause, Claimed, Lease, QueuedJob, RetryPolicy, WORKER_VARIABLES};
+use protocol::wire::{Backoff, Cause, Claimed, InputValues, Lease, QueuedJob, RetryPolicy, WORKER_VARIABLES};
 use protocol::{JobId, LabelSet, Millis, OutputName, Outputs, Secrets, WorkerId, limit, limits};
 
 use crate::Claims;
 use crate::access::Grant;
 use crate::eligibility::Eligible;
 use crate::error::{EngineError, Result};
-use crate::ids::{JobIndex, JobKey, LeaseToken, Random, ReportHash, Ticket};
+use crate::ids::{JobIndex, JobKey, LeaseToken, Random, ReportHash, RunKey, Ticket};
 use crate::job::{
     Change, End, Failure, GiveBack, GivenBackBy, JobRecord, JobSpec, JobUpdate, LastReport, LeaseRecord, OutputsRef,
     Precondition, after_failure, after_return,
@@ -23,7 +23,7 @@ use crate::ports::{
 };
 use crate::run::{Control, RunState};
 use crate::secrets;
-use workflow::{EnvValue, command};
+use workflow::{EnvValue, command, input_variable};
 
 /// A claim starts at a random one of the first jobs of the ready lists, so that concurrent claimers rarely try the
 /// same job.
@@ -286,11 +286,13 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Claim
         }
         let upstream = self.gather(&needs).await?;
         let in_env = if claimer.sets_secrets { &Secrets::new() } else { &secrets };
-        let env = match environment(&spec, &upstream, in_env) {
+        let inputs = self.inputs(&job.key.run, &spec).await?;
+        let env = match environment(&spec, &inputs, &upstream, in_env) {
             Ok(env) => env,
             Err(text) => return self.refuse(job, &spec, lease, text).await,
         };
         let mut queued = queued_job(job, &spec, control, env);
+        queued.inputs = inputs;
         queued.secrets = secrets;
         queued.upstream_outputs = upstream;
         if total > limits::UPSTREAM_INLINE || escaped_size(&queued, total) > limits::ANSWER_ESCAPED {
@@ -369,6 +371,15 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Claim
             return Err(StoreError::Corrupt(format!("job {} runs before all its needs succeeded", job.key)).into());
         }
         Ok(needs)
+    }
+
+    /// Returns the values of the run's inputs, if the workflow has any.
+    async fn inputs(self, run: &RunKey, spec: &JobSpec) -> Result<InputValues> {
+        if !spec.has_inputs {
+            return Ok(InputValues::new());
+        }
+        let inputs = self.engine.ports.inputs(run).await?;
+        Ok(inputs.ok_or_else(|| StoreError::Corrupt(format!("the inputs of run {run} are missing")))?)
     }
 
     async fn gather(self, needs: &[JobRecord]) -> Result<BTreeMap<JobId, Outputs>> {
@@ -456,7 +467,7 @@ fn queued_job(job: &JobRecord, spec: &JobSpec, control: &Control, env: Vec<(Stri
     QueuedJob {
         job_id: job.id.clone(),
         workflow_id: control.workflow.clone(),
-        command: command(&env, &spec.script),
+        command: command(&env, &spec.shell, &spec.script),
         required_labels: spec.labels.clone(),
         retry_policy: RetryPolicy { max_retries: spec.retry.max, backoff: spec.retry.backoff },
         attempt: job.attempt,
@@ -471,24 +482,32 @@ fn queued_job(job: &JobRecord, spec: &JobSpec, control: &Control, env: Vec<(Stri
         env: env.into_iter().collect(),
         timeout_secs: job.limits.timeout.map(u64::from),
         outputs_from: spec.outputs_from,
+        programs: spec.programs.clone(),
+        matrix: spec.matrix.clone(),
+        inputs: InputValues::new(),
         upstream_outputs_url: None,
         secrets: Secrets::new(),
     }
 }
 
-/// Builds the job's environment and resolves `{from: job.output}`. Variables that the worker sets are left out.
+/// Builds the job's environment: the values of its matrix and of the run's inputs, then its own variables. Variables that the
+/// worker sets are left out.
 ///
 /// # Errors
 /// Why a variable can't have its value, for people.
 fn environment(
     spec: &JobSpec,
+    inputs: &InputValues,
     upstream: &BTreeMap<JobId, Outputs>,
     secrets: &Secrets,
 ) -> Result<Vec<(String, String)>, String> {
-    let mut env = Vec::with_capacity(spec.env.len() + secrets.len());
+    let mut env = Vec::with_capacity(spec.matrix.len() + inputs.len() + spec.env.len() + secrets.len());
+    env.extend(spec.matrix_variables().map(|(name, value)| (name, value.to_owned())));
+    env.extend(inputs.iter().map(|(name, value)| (input_variable(name), value.clone())));
     for (name, given) in spec.env.iter().filter(|(name, _)| !WORKER_VARIABLES.contains(&name.as_str())) {
         let value = match given {
             EnvValue::Text(text) => text.clone(),
+            EnvValue::Input(input) => inputs.get(input).cloned().unwrap_or_default(),
             EnvValue::Output { job, output } => {
                 let outputs = upstream.get(job);
                 let value = outputs.and_then(|outputs| outputs.get(output));

@@ -61,6 +61,12 @@ pub enum EngineError {
     /// The definition is invalid. Carries all problems.
     #[error("{}", summary(.0))]
     Definition(Vec<Problem>),
+    /// The values of inputs are not good. Carries all problems.
+    #[error("{}", summary(.0))]
+    Inputs(Vec<Problem>),
+    /// Inputs can't change here.
+    #[error("inputs can't be given here; {0}")]
+    InputsFixed(&'static str),
     /// The outputs are too large.
     #[error(transparent)]
     Outputs(#[from] OutputError),

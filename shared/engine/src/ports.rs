@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use protocol::requests::{LogPiece, Transport};
+use protocol::wire::InputValues;
 use protocol::{JobId, LabelSet, Millis, Outputs, SecretName, TokenName, WorkerId, WorkflowId, limits};
 use serde::{Deserialize, Serialize};
 
@@ -87,6 +88,8 @@ pub enum NewItem {
     WaitShard(JobKey, u32, Waits),
     /// The definition as submitted.
     Definition(RunKey, Source),
+    /// The values of a run's inputs.
+    Inputs(RunKey, InputValues),
 }
 
 /// A definition as submitted.
@@ -171,6 +174,8 @@ pub trait RunStore: Send + Sync {
     ) -> impl Future<Output = Stored<Vec<WorkflowRecord>>> + Send;
     /// Returns the definition that a run was made from, or `None` if the run has none.
     fn definition(&self, run: &RunKey) -> impl Future<Output = Stored<Option<Source>>> + Send;
+    /// Returns the values of a run's inputs, or `None` if they were not stored.
+    fn inputs(&self, run: &RunKey) -> impl Future<Output = Stored<Option<InputValues>>> + Send;
     /// Returns a run's control record.
     fn control(&self, run: &RunKey, how: Consistency) -> impl Future<Output = Stored<Option<Control>>> + Send;
     /// Updates a run's control record.

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::stream::{self, StreamExt, TryStreamExt};
-use protocol::requests::Only;
+use protocol::requests::{GivenInputs, Only};
+use protocol::wire::InputValues;
 use protocol::{Status, WorkflowId};
 
 use crate::Runs;
@@ -13,7 +14,7 @@ use crate::ids::{JobKey, RunKey};
 use crate::job::{JobRecord, JobSpec, OutputsRef};
 use crate::plan::Planned;
 use crate::ports::{
-    ArtifactStore, Commit, Committed, Consistency, Dispatcher, JobStore, RunStore, Updated, WorkerRegistry,
+    ArtifactStore, Commit, Committed, Consistency, Dispatcher, JobStore, RunStore, Source, Updated, WorkerRegistry,
 };
 use crate::run::{RunState, RunUpdate, WorkflowRecord};
 use crate::submit::new_control;
@@ -29,12 +30,16 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Runs<
     /// The response means that the run is open. The handler of the run's change event makes the jobs ready.
     ///
     /// # Errors
-    /// [`EngineError::InvalidState`] while it runs, [`EngineError::WorkflowNotFound`], [`EngineError::Moved`].
-    pub async fn start(self, id: &WorkflowId, only: Option<Only>) -> Result<()> {
+    /// [`EngineError::InvalidState`] while it runs, [`EngineError::WorkflowNotFound`], [`EngineError::Moved`],
+    /// [`EngineError::Inputs`], [`EngineError::InputsFixed`].
+    pub async fn start(self, id: &WorkflowId, only: Option<Only>, inputs: Option<GivenInputs>) -> Result<()> {
         let workflow = self.engine.records().workflow_record(id).await?;
         self.engine.authorization().may_touch(&workflow).await?;
         if workflow.ended.is_some() {
-            return self.start_again(workflow, only).await;
+            return self.start_again(workflow, only, inputs).await;
+        }
+        if inputs.is_some() {
+            return Err(EngineError::InputsFixed("the workflow has those of its submission until it has run once"));
         }
         self.keep_from_now(&workflow).await?;
         let opener = self.engine.random().iter().take(8).fold(0, |opener, byte| opener << 8 | u64::from(*byte));
@@ -73,19 +78,29 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Runs<
         }
     }
 
-    async fn start_again(self, old: WorkflowRecord, only: Option<Only>) -> Result<()> {
+    async fn start_again(self, old: WorkflowRecord, only: Option<Only>, given: Option<GivenInputs>) -> Result<()> {
+        if given.is_some() && only.is_some() {
+            return Err(EngineError::InputsFixed("the jobs that are kept ran with those of the last run"));
+        }
         let now = self.engine.now();
         let records = self.engine.records().all_jobs(&old.run, Consistency::Strong).await?;
         let specs = self.engine.records().specs_of(&old.run, &records).await;
         let specs = self.engine.records().unless_deleted(&old, specs).await?;
         let source = &self.engine.ports.definition(&old.run).await?;
+        let inputs = &match given {
+            Some(given) => resolve(source.as_ref(), &given)?,
+            None if specs.iter().any(|spec| spec.has_inputs) => {
+                self.engine.ports.inputs(&old.run).await?.unwrap_or_default()
+            }
+            None => InputValues::new(),
+        };
         let (records, specs, before) = (records.as_slice(), specs.as_slice(), &old);
         let stage = |run: RunKey| async move {
             let again = records.iter().zip(specs).map(|(record, spec)| self.again(record, spec, &run, only).boxed());
             let again: Vec<_> = again.collect();
             let again = stream::iter(again).buffered(COPIES_AT_ONCE).try_collect().await;
             let jobs: Vec<Planned> = self.engine.records().unless_deleted(before, again).await?;
-            self.engine.submissions().stage(&run, &jobs, source.clone(), now).await?;
+            self.engine.submissions().stage(&run, &jobs, source.clone(), inputs, now).await?;
             Ok(jobs)
         };
         let (run, jobs) = self.engine.submissions().under_a_fresh_key(stage).await?;
@@ -117,4 +132,14 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Runs<
         };
         Ok(Planned { id: old.id.clone(), spec: spec.clone(), kept })
     }
+}
+
+/// The values of a new run's inputs, as the definition declares them.
+fn resolve(source: Option<&Source>, given: &GivenInputs) -> Result<InputValues> {
+    let definition = source.map(|source| {
+        let parse = if source.content_type.contains("json") { workflow::from_json } else { workflow::from_yaml };
+        parse(&source.text)
+    });
+    let declared = definition.transpose().map_err(EngineError::Definition)?.map(|definition| definition.inputs);
+    workflow::resolve_inputs(&declared.unwrap_or_default(), given).map_err(EngineError::Inputs)
 }

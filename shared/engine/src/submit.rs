@@ -1,7 +1,8 @@
 //! Submission: stores a workflow from its definition.
 
 use futures::stream::{self, StreamExt, TryStreamExt};
-use protocol::wire::Workflow;
+use protocol::requests::GivenInputs;
+use protocol::wire::{InputValues, Workflow};
 use protocol::{Millis, TokenName, WorkflowId, limits};
 
 use crate::Submissions;
@@ -30,6 +31,8 @@ pub struct Submission {
     pub definition: Definition,
     /// The definition's source, as sent.
     pub source: Source,
+    /// The values given for inputs.
+    pub inputs: GivenInputs,
     /// True if the workflow is also started.
     pub run: bool,
     /// The `Idempotency-Key`, and the hash of everything that distinguishes the request.
@@ -54,16 +57,18 @@ impl<P: RunStore + WorkerRegistry + Dispatcher> Submissions<'_, P> {
     ///
     /// # Errors
     /// [`EngineError::KeyReused`] for a known key with another body, [`EngineError::LabelsNotAllowed`],
-    /// [`EngineError::SecretNotAllowed`].
+    /// [`EngineError::SecretNotAllowed`], [`EngineError::Inputs`].
     pub async fn submit(self, submission: Submission) -> Result<Submitted> {
         self.engine.authorization().may_ask_for(&submission.definition)?;
+        let inputs = workflow::resolve_inputs(&submission.definition.inputs, &submission.inputs);
+        let inputs = &inputs.map_err(EngineError::Inputs)?;
         let now = self.engine.now();
         if let Some(earlier) = self.earlier(submission.key.as_ref(), now).await? {
             return Ok(earlier);
         }
         let jobs = plan::planned(&submission.definition);
         let (jobs_of, source) = (jobs.as_slice(), &submission.source);
-        let stage = |run: RunKey| async move { self.stage(&run, jobs_of, Some(source.clone()), now).await };
+        let stage = |run: RunKey| async move { self.stage(&run, jobs_of, Some(source.clone()), inputs, now).await };
         let (run, ()) = self.under_a_fresh_key(stage).await?;
         let workflow = WorkflowRecord {
             id: new_workflow_id(&self.engine.random()),
@@ -93,7 +98,7 @@ impl<P: RunStore + WorkerRegistry + Dispatcher> Submissions<'_, P> {
             Committed::Superseded => return Err(EngineError::Moved(id)),
         }
         self.engine.timers().first_timer(&control).await;
-        let created = self.engine.queries().committed(record, &control, &jobs);
+        let created = Workflow { inputs: inputs.clone(), ..self.engine.queries().committed(record, &control, &jobs) };
         Ok(Submitted { workflow: id, created: Some(Box::new(created)) })
     }
 
@@ -141,10 +146,20 @@ impl<P: RunStore + WorkerRegistry + Dispatcher> Submissions<'_, P> {
     }
 
     /// Writes a run's records, and the pools of its jobs, before the commit.
-    pub(crate) async fn stage(self, run: &RunKey, jobs: &[Planned], source: Option<Source>, now: Millis) -> Result<()> {
+    pub(crate) async fn stage(
+        self,
+        run: &RunKey,
+        jobs: &[Planned],
+        source: Option<Source>,
+        inputs: &InputValues,
+        now: Millis,
+    ) -> Result<()> {
         self.engine.workers().add_pools(plan::pools(jobs)).await?;
         let mut items = plan::records(run, jobs, self.engine.tuning.shard, now);
         items.extend(source.map(|source| NewItem::Definition(run.clone(), source)));
+        if !inputs.is_empty() {
+            items.push(NewItem::Inputs(run.clone(), inputs.clone()));
+        }
         let batches: Vec<Vec<NewItem>> = items.chunks(BATCH).map(<[NewItem]>::to_vec).collect();
         stream::iter(batches.into_iter().map(|batch| self.engine.ports.put_new(batch)))
             .buffer_unordered(BATCHES_AT_ONCE)

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use futures::future::try_join_all;
-use protocol::wire::{Job, WaitingFor, Workflow};
+use protocol::wire::{InputValues, Job, WaitingFor, Workflow};
 use protocol::{JobId, Millis, Outputs, Status, WorkerId, WorkflowId, limits};
 
 use crate::Queries;
@@ -166,7 +166,11 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry> Queries<'_, P> {
             let filled = self.fill_outputs(&records, &mut jobs).await;
             self.engine.records().unless_deleted(&record, filled).await?;
         }
-        Ok(workflow(record, &control, jobs))
+        let inputs = match specs.first() {
+            Some(spec) if spec.has_inputs && detail == Detail::Full => self.engine.ports.inputs(&control.run).await?,
+            _ => None,
+        };
+        Ok(Workflow { inputs: inputs.unwrap_or_default(), ..workflow(record, &control, jobs) })
     }
 
     /// Reads small external outputs into `jobs`, which has the order of `records`.
@@ -238,6 +242,7 @@ fn workflow(record: WorkflowRecord, control: &Control, mut jobs: Vec<(u32, Job)>
         created_at_ms: record.created_at,
         started_at_ms: control.opened_at,
         finished_at_ms: record.ended.map(|end| end.at),
+        inputs: InputValues::new(),
         truncated: false,
     }
 }
@@ -292,6 +297,7 @@ impl View<'_> {
             depends_on: self.ids(&spec.needs),
             required_labels: spec.labels.clone(),
             secrets: spec.secrets.clone(),
+            matrix: spec.matrix.clone(),
             max_retries: spec.retry.max,
             attempt: job.attempt,
             returned: job.used.returned,

@@ -37,6 +37,7 @@ async fn submit(engine: &Engine<Memory>, text: &str) {
     let submission = Submission {
         definition: workflow::from_yaml(text).expect("good"),
         source: engine::ports::Source { content_type: "application/yaml".to_owned(), text: text.to_owned() },
+        inputs: protocol::requests::GivenInputs::new(),
         run: true,
         key: None,
     };

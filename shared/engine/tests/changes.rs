@@ -70,7 +70,7 @@ async fn change_event_of_an_older_run_does_not_affect_the_newer_run() {
     world.tell(&rest).await;
     assert_eq!(world.status().await, Status::Failure);
 
-    world.engine.runs().start(&world.id, None).await.expect("it has ended");
+    world.engine.runs().start(&world.id, None, None).await.expect("it has ended");
     let reopened = world.events();
     world.tell(&reopened).await;
     let fresh = world.now().await;
@@ -150,7 +150,7 @@ async fn rerun_of_a_wide_fan_in_waits_only_for_jobs_that_were_not_kept() {
     }
     assert_eq!(world.status().await, Status::Failure);
 
-    world.engine.runs().start(&world.id, Some(Only::Failed)).await.expect("it has ended");
+    world.engine.runs().start(&world.id, Some(Only::Failed), None).await.expect("it has ended");
     let mut ran = Vec::new();
     loop {
         world.engine.scheduling().drain().await.expect("memory answers");

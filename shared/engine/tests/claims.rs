@@ -93,7 +93,7 @@ async fn lease_of_a_job_says_when_it_was_granted() {
 #[tokio::test]
 async fn of_two_starts_in_one_millisecond_one_is_accepted() {
     let world = World::new_workflow("jobs: {a: {run: x}}").await;
-    let start = || async { world.engine.runs().start(&world.id, None).await };
+    let start = || async { world.engine.runs().start(&world.id, None, None).await };
     let answers = [start().await, start().await];
     assert!(answers[0].is_ok(), "{answers:?}");
     assert!(matches!(answers[1], Err(EngineError::InvalidState { .. })), "{answers:?}");

@@ -251,12 +251,13 @@ async fn caller_without_a_secret_can_not_submit_start_or_cancel_its_job() {
     let submit = async |yaml: &str| {
         let definition = from_yaml(yaml).expect("good");
         let source = engine::ports::Source { content_type: "application/yaml".to_owned(), text: yaml.to_owned() };
-        let submission = Submission { definition, source, run: true, key: None };
+        let submission =
+            Submission { definition, source, inputs: protocol::requests::GivenInputs::new(), run: true, key: None };
         engine.submissions().submit(submission).await
     };
     let other = engine.acting_for(may_have(&["OTHER"]));
     let id = submit(ONE).await.expect("it may").workflow;
-    for refused in [other.runs().cancel(&id).await, other.runs().start(&id, None).await] {
+    for refused in [other.runs().cancel(&id).await, other.runs().start(&id, None, None).await] {
         assert!(matches!(refused, Err(EngineError::SecretNotAllowed(_))), "{refused:?}");
     }
     let refused = submit("jobs: {a: {run: x, secrets: [KEY, MORE]}}").await.expect_err("not allowed");

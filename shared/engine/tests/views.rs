@@ -99,7 +99,7 @@ async fn records_expire_90_days_after_the_start_and_not_while_the_run_is_open() 
         drain().await;
     };
     world.clock.advance(limits::RETENTION.saturating_sub(Duration::from_mins(1)));
-    world.engine.runs().start(&late, None).await.expect("started");
+    world.engine.runs().start(&late, None, None).await.expect("started");
     world.engine.runs().cancel(&late).await.expect("cancelled");
     drain().await;
     world.clock.advance(Duration::from_mins(2));

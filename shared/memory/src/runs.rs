@@ -6,6 +6,7 @@ use engine::ports::{
     Commit, Committed, Consistency, Idempotency, ListCursor, NewItem, RunStore, Source, Stored, Updated,
 };
 use engine::run::{Control, RunEnd, RunState, RunUpdate, WorkflowRecord};
+use protocol::wire::InputValues;
 use protocol::{Millis, WorkflowId};
 
 use crate::store::{Memory, State};
@@ -51,6 +52,7 @@ impl RunStore for Memory {
                 NewItem::Spec(key, spec) => drop(state.specs.insert(key, *spec)),
                 NewItem::WaitShard(key, shard, waits) => drop(state.shards.insert((key, shard), waits)),
                 NewItem::Definition(run, source) => drop(state.definitions.insert(run, source)),
+                NewItem::Inputs(run, values) => drop(state.inputs.insert(run, values)),
             }
         }
         Ok(())
@@ -104,6 +106,10 @@ impl RunStore for Memory {
             after.is_none_or(|after| (workflow.created_at, &workflow.id) < (after.created_at, &after.id))
         };
         Ok(all.iter().filter(older).take(limit).map(|workflow| (*workflow).clone()).collect())
+    }
+
+    async fn inputs(&self, run: &RunKey) -> Stored<Option<InputValues>> {
+        Ok(self.state().inputs.get(run).cloned())
     }
 
     async fn definition(&self, run: &RunKey) -> Stored<Option<Source>> {
@@ -160,6 +166,7 @@ impl RunStore for Memory {
             state.jobs.remove(&key);
         }
         state.definitions.remove(run);
+        state.inputs.remove(run);
         state.specs.retain(|key, _| key.run != *run);
         state.shards.retain(|(key, _), _| key.run != *run);
         state.outputs.retain(|(key, _), _| key.run != *run);

@@ -11,6 +11,7 @@ use engine::ports::{AuditCursor, Idempotency, Pool, Source, WorkerRecord};
 use engine::run::{Control, WorkflowRecord};
 use protocol::access::AuditEntry;
 use protocol::requests::LogPiece;
+use protocol::wire::InputValues;
 use protocol::{Millis, Outputs, TokenName, WorkerId, WorkflowId};
 
 /// The store, its change feed and its queues.
@@ -24,6 +25,7 @@ pub(crate) struct State {
     pub(crate) workflows: BTreeMap<WorkflowId, WorkflowRecord>,
     pub(crate) controls: HashMap<RunKey, Control>,
     pub(crate) definitions: HashMap<RunKey, Source>,
+    pub(crate) inputs: HashMap<RunKey, InputValues>,
     pub(crate) jobs: BTreeMap<JobKey, JobRecord>,
     pub(crate) specs: HashMap<JobKey, JobSpec>,
     pub(crate) shards: HashMap<(JobKey, u32), Waits>,

@@ -40,6 +40,24 @@ pub const POOLS_PER_WORKFLOW: usize = 1000;
 pub const COMMAND: usize = 1024 * 1024;
 /// Steps of a job.
 pub const STEPS: usize = 1000;
+/// Words of a `shell` that is a program and its arguments.
+pub const SHELL_WORDS: usize = 32;
+/// One word of a `shell`.
+pub const SHELL_WORD: usize = 1000;
+/// Axes of a matrix.
+pub const MATRIX_AXES: usize = 8;
+/// Jobs that one matrix is written out to.
+pub const MATRIX_LEGS: usize = 256;
+/// A value of an axis.
+pub const MATRIX_VALUE: usize = 64;
+/// The name of an axis or an input.
+pub const AXIS_NAME: usize = 64;
+/// Inputs of a workflow.
+pub const INPUTS: usize = 100;
+/// Choices of an input.
+pub const CHOICES: usize = 1000;
+/// The names and values of a run's inputs together.
+pub const INPUTS_SIZE: usize = 16 * 1024;
 /// Variables in one `env`.
 pub const ENV: usize = 1000;
 /// Variables of all jobs together, when the workflow's `env` is given to each.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 #[cfg(feature = "schema")]
 use crate::limits::LEASE_TTL_SECS;
@@ -178,13 +179,31 @@ fn stdout() -> Stream {
     Stream::Stdout
 }
 
+/// The values that a client gives for inputs: texts, numbers, true or false.
+pub type GivenInputs = BTreeMap<String, Value>;
+
+/// A form of the body of `POST /api/workflows`: a definition, and values for its inputs.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct SubmitWithInputs {
+    /// The text of a workflow file in YAML, or the same as an object.
+    pub definition: Value,
+    /// Values for the inputs.
+    #[serde(default)]
+    pub inputs: GivenInputs,
+}
+
 /// `POST /api/workflows/{id}/run`; the body is optional.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Run {
     /// The jobs to run again. Default: all.
     #[serde(default)]
     pub only: Option<Only>,
+    /// Other values for the inputs. Default: those of the last run. Not with `only`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inputs: Option<GivenInputs>,
 }
 
 /// The jobs that a re-run runs.

@@ -72,6 +72,9 @@ pub struct Workflow {
     pub started_at_ms: Option<Millis>,
     /// When the current run became final.
     pub finished_at_ms: Option<Millis>,
+    /// The values of the run's inputs.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub inputs: InputValues,
     /// Present and true if fields of jobs were left out or shortened, because the answer would be too large.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub truncated: bool,
@@ -96,6 +99,9 @@ pub struct Job {
     /// The names of the secrets that the job receives.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub secrets: BTreeSet<SecretName>,
+    /// The axes of the matrix that the job is a combination of, each with its value.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub matrix: BTreeMap<String, String>,
     /// Attempts after the first.
     pub max_retries: u32,
     /// The number of the current or last attempt, from 0.
@@ -306,9 +312,20 @@ pub enum OutputsFrom {
     File,
 }
 
+/// The values of a run's inputs, by name.
+pub type InputValues = BTreeMap<String, String>;
+
 /// The variables that a worker sets for each job. A job's `env` can't set them.
-pub const WORKER_VARIABLES: [&str; 7] =
-    ["WORKFLOW_ID", "JOB_ID", "JOB_ATTEMPT", "JOB_DIR", "WORKER_SLOT", "UPSTREAM_OUTPUTS", "WORKFLOW_OUTPUT"];
+pub const WORKER_VARIABLES: [&str; 8] = [
+    "WORKFLOW_ID",
+    "JOB_ID",
+    "JOB_ATTEMPT",
+    "JOB_DIR",
+    "JOB_SCRIPTS",
+    "WORKER_SLOT",
+    "UPSTREAM_OUTPUTS",
+    "WORKFLOW_OUTPUT",
+];
 
 /// A claimed job, with everything that a worker needs to run it. `Debug` shows only its ids, because its command may
 /// contain secrets.
@@ -348,6 +365,15 @@ pub struct QueuedJob {
     /// Where outputs are read from.
     #[serde(default)]
     pub outputs_from: OutputsFrom,
+    /// Programs that the workflow file names to read its scripts. The job can't run on a machine without one of them.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub programs: BTreeSet<String>,
+    /// The axes of the matrix that the job is a combination of, each with its value. They are also in `env`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub matrix: BTreeMap<String, String>,
+    /// The values of the run's inputs. They are also in `env`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub inputs: InputValues,
     /// The URL of `upstream_outputs` as JSON, if they exceed [`crate::limits::UPSTREAM_INLINE`]. It needs no token and is
     /// valid for a few minutes.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -6,6 +6,7 @@ use engine::ports::{
     Commit, Committed, Consistency, Idempotency, ListCursor, NewItem, RunStore, Source, Stored, Updated,
 };
 use engine::run::{Control, RunEnd, RunState, RunUpdate, WorkflowRecord};
+use protocol::wire::InputValues;
 use protocol::{Millis, WorkflowId};
 use rusqlite::{Connection, Row};
 
@@ -19,7 +20,7 @@ const DELETED: usize = 500;
 /// The number of runs with an overdue timer that one read returns.
 const TIMERS: usize = 300;
 /// The tables with a run's records, in the order of deletion.
-const OF_A_RUN: [&str; 6] = ["logs", "outputs", "wait_shards", "specs", "definitions", "jobs"];
+const OF_A_RUN: [&str; 7] = ["logs", "outputs", "wait_shards", "specs", "definitions", "inputs", "jobs"];
 
 fn insert(db: &Connection, item: &NewItem) -> Stored<()> {
     match item {
@@ -31,6 +32,10 @@ fn insert(db: &Connection, item: &NewItem) -> Stored<()> {
         NewItem::WaitShard(key, shard, waits) => {
             let text = "INSERT OR REPLACE INTO wait_shards (run, job_index, shard, members) VALUES (?1, ?2, ?3, ?4)";
             execute(db, text, (key.run.as_str(), key.index, shard, to_json(waits)?)).map(drop)
+        }
+        NewItem::Inputs(run, values) => {
+            let text = "INSERT OR REPLACE INTO inputs (run, input_values) VALUES (?1, ?2)";
+            execute(db, text, (run.as_str(), to_json(values)?)).map(drop)
         }
         NewItem::Definition(run, source) => {
             let text = "INSERT OR REPLACE INTO definitions (run, content_type, source) VALUES (?1, ?2, ?3)";
@@ -147,6 +152,10 @@ impl RunStore for Sqlite {
                 records(db, text, (to_time(after.created_at), after.id.as_str(), to_limit(limit)))
             }
         })
+    }
+
+    async fn inputs(&self, run: &RunKey) -> Stored<Option<InputValues>> {
+        self.read(|db| record(db, "SELECT input_values FROM inputs WHERE run = ?1", [run.as_str()]))
     }
 
     async fn definition(&self, run: &RunKey) -> Stored<Option<Source>> {

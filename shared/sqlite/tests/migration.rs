@@ -113,7 +113,7 @@ async fn run_of_an_earlier_schema_finishes() {
     }
     let workflow = engine.queries().workflow(&id(OPEN)).await.expect("read");
     assert_eq!(workflow.status, Status::Success);
-    engine.runs().start(&id(NEW), None).await.expect("started");
+    engine.runs().start(&id(NEW), None, None).await.expect("started");
     engine.scheduling().drain().await.expect("drained");
     assert_eq!(claim(&engine).await.expect("a job").job.job_id.as_str(), "only");
 }

@@ -35,7 +35,7 @@ fn advice(key: &str, level: Level) -> String {
 fn instead(key: &str, level: Level) -> Option<&'static str> {
     Some(match key {
         "id" if level == Level::Job => "a job's id is its key under `jobs`",
-        "<<" => "merge keys are not supported; write the keys out",
+        "<<" => "merge keys are not supported; write `defaults`, or an anchor for a whole value",
         "true" if level == Level::Workflow => "write `on`",
         "runs-on" | "runs_on" | "tags" | "required_labels" | "agents" | "pool" => {
             "write `labels`, a list; a worker must have all of them"
@@ -45,13 +45,14 @@ fn instead(key: &str, level: Level) -> Option<&'static str> {
         }
         "command" | "commands" | "cmd" | "script" | "before_script" | "after_script" => "write `run`",
         "uses" => "there are no actions; write what it does as `run`",
-        "with" | "inputs" | "args" => "there are no inputs; give values in `env`",
+        "with" | "args" => "write the workflow's `inputs`, and `\"$INPUT_NAME\"` in `run`",
+        "workflow_dispatch" | "spec" | "parameters" => "write `inputs`",
         "if" | "when" | "only" | "except" | "rules" => {
             "there are no conditions; a job runs when all it needs succeeded, and may test more in its `run`"
         }
-        "strategy" | "matrix" | "fail-fast" | "max-parallel" | "parallel" => {
-            "there is no matrix; write a job for each combination"
-        }
+        "strategy" | "parallel" => "write `matrix` on the job",
+        "fail-fast" => "there is no such thing; a combination that fails stops no other",
+        "max-parallel" | "max_parallel" => "not supported yet; workers limit how many jobs run at the same time",
         "timeout-minutes" | "timeout_minutes" => "write `timeout`, in seconds or as `90s`, `30m` or `6h`",
         "permissions" | "id-token" => "there are no permissions; a job has those of its worker",
         "continue-on-error" | "allow_failure" | "ignore_errors" => {
@@ -61,7 +62,8 @@ fn instead(key: &str, level: Level) -> Option<&'static str> {
             "there are no containers; start them in `run`, and require a label of workers that can"
         }
         "working-directory" | "working_directory" | "workdir" | "cwd" => "write `cd` in `run`",
-        "shell" | "defaults" => "every `run` is read by `sh`; to use another shell, call it there",
+        "default" if level == Level::Workflow => "write `defaults`",
+        "extends" => "write `defaults`, or an anchor for a whole value",
         "concurrency" | "resource_group" => "limits on runs at the same time are not supported",
         "environment" | "variables" | "vars" => "write `env`",
         "outputs" | "artifacts" => {

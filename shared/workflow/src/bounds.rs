@@ -51,6 +51,11 @@ pub struct TimeLimits {
 }
 
 impl TimeLimits {
+    /// These, and each one that is missing from `others`.
+    pub(super) fn or(self, others: Self) -> Self {
+        Self { timeout: self.timeout.or(others.timeout), queue_timeout: self.queue_timeout.or(others.queue_timeout) }
+    }
+
     /// When an attempt that began then is over.
     #[must_use]
     pub fn deadline(self, started_at: Millis) -> Option<Millis> {

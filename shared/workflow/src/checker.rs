@@ -1,12 +1,15 @@
 //! The state of a check, and the checks that several parts of a definition share. Every problem is added to the report.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::ops::Range;
 
 use protocol::{LabelSet, Limit, SecretName, limit, limits};
 use serde_json::Value;
 
 use super::builder::EXPANDED;
 use super::graph;
+use super::input::Input;
+use super::leg::Leg;
 use super::node::{Entry, Kind, Node, Path};
 use super::problem::Position;
 use super::report::{Report, nearest, quote};
@@ -25,7 +28,15 @@ pub(super) struct Checker<'a> {
     pub ids: HashMap<&'a str, usize>,
     /// Every job's id as written, in the order of the file.
     pub names: Vec<&'a str>,
-    /// For each job the last one that was seen to need it, so that a need given twice shows.
+    /// What each of these jobs is written out to. Without a matrix it is one leg.
+    pub legs: Vec<Vec<Leg>>,
+    /// The position of each job's first leg among all legs.
+    starts: Vec<usize>,
+    /// The legs that have an id of their own: the position in `names`, and among all legs.
+    leg_ids: HashMap<String, (usize, usize)>,
+    /// The inputs that the definition declares.
+    pub inputs: Vec<Input>,
+    /// For each leg the last job that was seen to need it, so that a need given twice shows.
     needed_by: Vec<Option<usize>>,
     needs: usize,
     /// The distinct sets of labels and secrets so far.
@@ -37,7 +48,10 @@ pub(super) struct Checker<'a> {
 
 /// A need and the position where it is written.
 pub(super) struct Edge {
+    /// The job as written: a position in `Checker::names`.
     pub to: usize,
+    /// The legs of it that are needed: positions in the definition's jobs.
+    pub legs: Range<usize>,
     pub at: Position,
     pub index: Option<usize>,
 }
@@ -49,6 +63,10 @@ impl<'a> Checker<'a> {
             notes: Report::default(),
             ids: HashMap::new(),
             names: Vec::new(),
+            legs: Vec::new(),
+            starts: Vec::new(),
+            leg_ids: HashMap::new(),
+            inputs: Vec::new(),
             needed_by: Vec::new(),
             needs: 0,
             pools: HashSet::new(),
@@ -57,41 +75,72 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// The ids that needs may name; the first of equal ones counts.
-    pub fn name_jobs(&mut self, names: impl Iterator<Item = &'a str>) {
+    /// The ids that needs may name; the first of equal ones counts. `legs` are those of each job.
+    pub fn name_jobs(&mut self, names: impl Iterator<Item = &'a str>, legs: Vec<Vec<Leg>>) {
         self.names = names.collect();
         for (n, &name) in self.names.iter().enumerate() {
             self.ids.entry(name).or_insert(n);
         }
-        self.needed_by = vec![None; self.names.len()];
+        let mut start = 0;
+        for (n, legs) in legs.iter().enumerate() {
+            self.starts.push(start);
+            for (position, leg) in (start..).zip(legs).filter(|(_, leg)| leg.suffix.is_some()) {
+                self.leg_ids.insert(leg.job_id(self.names[n]), (n, position));
+            }
+            start += legs.len();
+        }
+        self.needed_by = vec![None; start];
+        self.legs = legs;
+    }
+
+    /// The number of jobs that the definition is written out to.
+    pub fn count_legs(&self) -> usize {
+        self.needed_by.len()
+    }
+
+    /// Whether a job that is written in the file has this id.
+    pub fn is_written(&self, id: &str) -> bool {
+        self.ids.contains_key(id)
+    }
+
+    /// A job by the id that a need has: the job as written, and the legs that are meant.
+    fn job_of_need(&self, id: &str) -> Option<(usize, Range<usize>)> {
+        if let Some(&job) = self.ids.get(id) {
+            let start = self.starts[job];
+            return Some((job, start..start + self.legs[job].len()));
+        }
+        self.leg_ids.get(id).map(|&(job, position)| (job, position..position + 1))
     }
 
     /// One need, if there is such a job and it may be needed.
-    pub fn need(&mut self, job: usize, node: &Node, path: Path<'_>) -> Option<usize> {
+    pub fn need(&mut self, job: usize, node: &Node, path: Path<'_>, index: Option<usize>) -> Option<Edge> {
         let name = self.text(node, path, "the id of a job")?;
-        self.needs += 1;
-        if self.needs == limits::NEEDS + 1 {
-            let message =
-                format!("here begin needs over the {} that a workflow may have (limit NEEDS); split it", limits::NEEDS);
-            self.report.add("too_many_needs", node.at, path, message);
-        }
-        let Some(&need) = self.ids.get(name) else {
-            let near = nearest(name, self.names.iter().copied(), &mut self.comparisons);
+        let Some((to, legs)) = self.job_of_need(name) else {
+            let ids = self.names.iter().copied().chain(self.leg_ids.keys().map(String::as_str));
+            let near = nearest(name, ids, &mut self.comparisons);
             let near = near.map(|near| format!("; did you mean {}?", quote(near))).unwrap_or_default();
             self.report.add("unknown_need", node.at, path, format!("there is no job {}{near}", quote(name)));
             return None;
         };
-        if need == job {
+        let before = self.needs;
+        self.needs += legs.len() * self.legs[job].len();
+        if before <= limits::NEEDS && self.needs > limits::NEEDS {
+            let message =
+                format!("here begin needs over the {} that a workflow may have (limit NEEDS); split it", limits::NEEDS);
+            self.report.add("too_many_needs", node.at, path, message);
+        }
+        if to == job {
             let message = format!("the job {} needs itself; remove that", quote(name));
             self.report.add("self_need", node.at, path, message);
             return None;
         }
-        if self.needed_by[need].replace(job) == Some(job) {
+        let again = self.needed_by[legs.clone()].iter_mut().filter_map(|by| by.replace(job)).any(|by| by == job);
+        if again {
             let message = format!("the job {} is needed twice; remove one", quote(name));
             self.report.add("duplicate_need", node.at, path, message);
             return None;
         }
-        Some(need)
+        Some(Edge { to, legs, at: node.at, index })
     }
 
     pub fn cycles(&mut self, edges: &[Vec<Edge>], key: &str, path: impl Fn(usize) -> String) {
@@ -114,6 +163,17 @@ impl<'a> Checker<'a> {
             names.splice(CYCLE_SHOWN / 2..CYCLE_SHOWN / 2 + left_out, [format!("({left_out} more)")]);
         }
         names.join(" -> ")
+    }
+
+    /// A script with something in it.
+    pub fn run<'n>(&mut self, node: &'n Node, path: Path<'_>) -> Option<&'n str> {
+        if node.is_null() || node.text().is_some_and(|text| text.trim().is_empty()) {
+            self.report.add("empty_run", node.at, path, "it is empty; write a command (`true` does nothing)");
+            return None;
+        }
+        let text = self.text(node, path, "a command")?;
+        self.no_nul(text, node.at, path);
+        Some(text)
     }
 
     pub fn warn_if_long(&mut self, script: &str, at: Position, path: Path<'_>) {
@@ -184,10 +244,10 @@ impl<'a> Checker<'a> {
         if self.no_longer_than(limit!(KEPT), size, node.at, path) { value } else { Value::Null }
     }
 
-    /// Whether a job's command, and all commands together, are within their limits; reported if not.
-    pub fn command_fits(&mut self, size: usize, at: Position, path: Path<'_>) -> bool {
+    /// Whether a job's command, and all commands together, are within their limits; reported if not. `jobs` have it.
+    pub fn command_fits(&mut self, size: usize, jobs: usize, at: Position, path: Path<'_>) -> bool {
         let before = self.commands;
-        self.commands += size;
+        self.commands += size * jobs;
         if before <= EXPANDED && self.commands > EXPANDED {
             let message =
                 format!("with this one the commands of all jobs are over {EXPANDED} bytes; split the workflow");
@@ -211,6 +271,15 @@ impl<'a> Checker<'a> {
                 Vec::new()
             }
         }
+    }
+
+    /// `true` or `false`, without quotes; false if it is anything else.
+    pub fn boolean(&mut self, node: &Node, path: Path<'_>) -> bool {
+        if let Value::Bool(value) = node.to_value() {
+            return value;
+        }
+        self.wrong_type(node, path, "true or false");
+        false
     }
 
     pub fn wrong_type(&mut self, node: &Node, path: Path<'_>, expected: &str) {

@@ -1,17 +1,22 @@
 //! Checks the tree of a workflow file and turns it into a definition.
 
+use std::mem;
+
 use protocol::{limit, limits};
 
 use super::advice::check_keys;
 use super::builder::EXPANDED;
 use super::checker::Checker;
-use super::env::{EnvValue, weight};
+use super::defaults::Shared;
+use super::env::{EnvValue, Scope, over, weight};
 use super::graph;
+use super::input::Input;
 use super::job::JobDefinition;
 use super::keys::{self, Level};
+use super::leg::Leg;
 use super::node::{Entry, Kind, Node, Path};
 use super::problem::{Position, Problem};
-use super::report::Report;
+use super::report::{Report, quote};
 
 /// A checked definition.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,7 +25,9 @@ pub struct Definition {
     pub name: Option<String>,
     /// `on` as text, or `manual`. It starts nothing.
     pub trigger: String,
-    /// In the order of the file, which isn't an order to run them in.
+    /// The values that a run may be given.
+    pub inputs: Vec<Input>,
+    /// In the order of the file, which isn't an order to run them in. A matrix is written out.
     pub jobs: Vec<JobDefinition>,
     /// Remarks about a valid definition, such as that `on` starts nothing.
     pub notes: Vec<Problem>,
@@ -59,24 +66,54 @@ impl<'a> Checker<'a> {
         let name = keys::find(entries, "name").and_then(|entry| self.text(&entry.value, path.key("name"), "text"));
         self.shown(keys::find(entries, "name").map(|entry| &entry.value), path.key("name"));
         let trigger = keys::find(entries, "on").map(|entry| self.trigger(entry));
-        let env = keys::find(entries, "env");
-        let env_values = env.map(|entry| self.env(&entry.value, path.key("env"), None)).unwrap_or_default();
         let jobs = match keys::find(entries, "jobs").map(|entry| &entry.value) {
             Some(node) if !node.is_null() => self.mapping(node, path.key("jobs"), "a mapping of ids to jobs")?,
             _ => &[],
         };
-        if let Some(env) = env {
-            self.env_fits(env, &env_values, jobs.len());
-        }
+        let inputs = keys::find(entries, "inputs");
+        self.inputs = inputs.map(|entry| self.inputs(&entry.value, path.key("inputs"))).unwrap_or_default();
+        self.lay_out(jobs);
         let at = keys::find(entries, "jobs").map_or(root.at, |entry| entry.key_at);
-        self.count(jobs.len(), at);
-        let jobs = self.jobs(jobs, &env_values);
+        self.count(self.count_legs(), at);
+        let env = keys::find(entries, "env");
+        let env_values = env.map(|entry| self.env(&entry.value, path.key("env"), Scope::Workflow)).unwrap_or_default();
+        if let Some(env) = env {
+            self.env_fits(env, &over(&[], &env_values, &Leg::default()), self.count_legs());
+        }
+        let defaults = keys::find(entries, "defaults");
+        let defaults = defaults.map(|entry| self.defaults(&entry.value, path.key("defaults"))).unwrap_or_default();
+        let jobs = self.jobs(jobs, &Shared { defaults, env: env_values });
         Some(Definition {
             name: name.map(str::to_owned),
             trigger: trigger.unwrap_or_else(manual),
+            inputs: mem::take(&mut self.inputs),
             jobs,
             notes: Vec::new(),
         })
+    }
+
+    /// Writes out each matrix, so that needs may name its legs.
+    fn lay_out(&mut self, entries: &'a [Entry]) {
+        let mut all = Vec::with_capacity(entries.len());
+        for entry in entries {
+            let jobs = Path::Root.key("jobs");
+            let path = jobs.key(&entry.key);
+            let matrix = match &entry.value.kind {
+                Kind::Map(keys) => keys::find(keys, "matrix").map(|entry| &entry.value),
+                _ => None,
+            };
+            all.push(self.legs(matrix, &entry.key, path.key("matrix")));
+        }
+        self.name_jobs(entries.iter().map(|entry| entry.key.as_str()), all);
+        for (entry, legs) in entries.iter().zip(self.legs.clone()) {
+            for id in legs.iter().filter(|leg| leg.suffix.is_some()).map(|leg| leg.job_id(&entry.key)) {
+                if self.is_written(&id) {
+                    let message =
+                        format!("a combination of this job's matrix is the job {} too; rename one", quote(&id));
+                    self.report.add("duplicate_job", entry.key_at, Path::Root.key("jobs").key(&entry.key), message);
+                }
+            }
+        }
     }
 
     pub fn count(&mut self, jobs: usize, at: Position) {
@@ -89,12 +126,11 @@ impl<'a> Checker<'a> {
         }
     }
 
-    fn jobs(&mut self, entries: &'a [Entry], env: &[(String, EnvValue)]) -> Vec<JobDefinition> {
-        self.name_jobs(entries.iter().map(|entry| entry.key.as_str()));
+    fn jobs(&mut self, entries: &'a [Entry], shared: &Shared) -> Vec<JobDefinition> {
         let mut jobs = Vec::with_capacity(entries.len());
         let mut edges = Vec::with_capacity(entries.len());
         for (n, entry) in entries.iter().enumerate() {
-            let (job, needs) = self.job(n, entry, env);
+            let (job, needs) = self.job(n, entry, shared);
             jobs.extend(job);
             edges.push(needs);
         }

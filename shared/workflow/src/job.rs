@@ -3,22 +3,25 @@
 //! [`JobSettings`] is the only list of a job's settings. A run stores it and the engine reads it, so a new key needs a
 //! field here, a row in the table of [`keys`] and a line in [`Checker::job`].
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::wire::OutputsFrom;
-use protocol::{BadId, BadLabel, JobId, Label, LabelSet, SecretName, limit, limits};
+use protocol::{BadId, JobId, LabelSet, SecretName};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::advice::check_keys;
 use super::bounds::{Retry, TimeLimits, is_default};
 use super::checker::{Checker, Edge};
-use super::env::{EnvValue, Needed, weight};
+use super::defaults::Shared;
+use super::env::{EnvValue, Scope, over, weight};
 use super::keys::{self, Level};
+use super::leg::{Leg, variable};
 use super::node::{Entry, Node, Path};
 use super::problem::Position;
-use super::report::quote;
 use super::secrets::set_by_steps;
+use super::shell::Shell;
+use super::steps::Script;
 
 /// A job of a checked definition.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,8 +41,20 @@ pub struct JobDefinition {
 pub struct JobSettings {
     /// For people; the id, unless the definition says otherwise.
     pub name: String,
-    /// What `sh -c` runs after the environment is set. Steps are already one script. See [`command`](super::command).
+    /// What `shell` reads after the environment is set. Steps are already one script. See [`command`](super::command).
     pub script: String,
+    /// What reads the script.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub shell: Shell,
+    /// Programs that the machine must have to run the script, because a `shell` of the file names them.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub programs: BTreeSet<String>,
+    /// The axes of the matrix that the job is a leg of, each with its value.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub matrix: BTreeMap<String, String>,
+    /// Whether the workflow has inputs. Then each job has their values in its environment.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub has_inputs: bool,
     /// The workflow's and the job's own variables, each name once, in this order. The `env` of a step is in the script.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub env: Vec<(String, EnvValue)>,
@@ -87,56 +102,72 @@ impl JobSettings {
     pub fn new(name: impl Into<String>, script: impl Into<String>) -> Self {
         Self { name: name.into(), script: script.into(), ..Self::default() }
     }
+
+    /// The variables of the job's leg of a matrix.
+    pub fn matrix_variables(&self) -> impl Iterator<Item = (String, &str)> {
+        self.matrix.iter().map(|(axis, value)| (variable("MATRIX", axis), value.as_str()))
+    }
 }
 
-impl Checker<'_> {
-    /// The job, unless something is wrong with it, and what it needs in any case.
-    pub(super) fn job(
-        &mut self,
-        n: usize,
-        entry: &Entry,
-        workflow_env: &[(String, EnvValue)],
-    ) -> (Option<JobDefinition>, Vec<Edge>) {
+impl<'a> Checker<'a> {
+    /// The jobs that an entry of `jobs` is written out to, unless something is wrong with it, and what they need in any case.
+    pub(super) fn job(&mut self, n: usize, entry: &'a Entry, shared: &Shared) -> (Vec<JobDefinition>, Vec<Edge>) {
         let jobs = Path::Root.key("jobs");
         let path = jobs.key(&entry.key);
         let id = self.id("job id", &entry.key, entry.key_at, path);
         let Some(entries) = self.mapping(&entry.value, path, "a job, such as `{run: <command>}`") else {
-            return (None, Vec::new());
+            return (Vec::new(), Vec::new());
         };
         check_keys(&mut self.report, entries, path, Level::Job);
+        let legs = self.legs[n].clone();
         let get = |key| keys::find(entries, key).map(|entry| &entry.value);
         let name = get("name").and_then(|node| self.text(node, path.key("name"), "text"));
         self.shown(get("name"), path.key("name"));
         let needs = get("needs");
         let edges = needs.map(|node| self.needs(n, node, path.key("needs"))).unwrap_or_default();
-        let labels = get("labels").map(|node| self.labels(node, path.key("labels"))).unwrap_or_default();
-        let retry = self.retry(entries, path);
-        let limits = self.time_limits(entries, path);
+        let labels = match get("labels") {
+            Some(node) => self.labels(node, path.key("labels"), &legs),
+            None => vec![shared.defaults.labels.clone(); legs.len()],
+        };
+        let retry = self.retry(entries, path).unwrap_or(shared.defaults.retry);
+        let limits = self.time_limits(entries, path).or(shared.defaults.limits);
         let outputs_from = get("outputs_from").map(|node| self.outputs_from(node, path.key("outputs_from")));
-        let own = get("env").map(|node| self.env(node, path.key("env"), Some(&Needed::new(needs))));
-        let env = over(workflow_env, own.unwrap_or_default());
-        let set: Vec<_> =
-            env.iter().map(|(name, _)| (name.as_str(), "`env`")).chain(set_by_steps(get("steps"))).collect();
+        let needed = self.needed(needs);
+        let scope = Scope::Job { needs: &needed, legs: &legs };
+        let own = get("env").map(|node| self.env(node, path.key("env"), scope)).unwrap_or_default();
+        let set = shared.env.iter().chain(&own).map(|(name, _)| (name.as_str(), "`env`"));
+        let set: Vec<_> = set.chain(set_by_steps(get("steps"))).collect();
         let secrets = get("secrets").map(|node| self.secrets(node, path.key("secrets"), &set)).unwrap_or_default();
-        self.pool(&labels, &secrets, entry.key_at, path);
-        let script = self.script(entry, entries, path);
+        for labels in &labels {
+            self.pool(labels, &secrets, entry.key_at, path);
+        }
+        let script = self.script(entry, entries, &shared.defaults, &legs, path);
         let metadata = self.passthrough(get("metadata"), path.key("metadata"));
-        let script = script.filter(|script| self.command_fits(script.len() + weight(&env), entry.key_at, path));
-        let job = id.zip(script).map(|(id, script)| JobDefinition {
-            id,
-            needs: edges.iter().map(|edge| edge.to).collect(),
-            settings: JobSettings {
-                env,
-                labels,
-                secrets,
-                retry,
-                limits,
-                outputs_from: outputs_from.unwrap_or_default(),
-                passthrough: Passthrough { metadata, ..Passthrough::default() },
-                ..JobSettings::new(name.unwrap_or(&entry.key), script)
-            },
+        let size = |script: &Script| script.text.len() + weight(&over(&shared.env, &own, &legs[0]));
+        let script = script.filter(|script| self.command_fits(size(script), legs.len(), entry.key_at, path));
+        let Some(Script { text, shell, programs }) = id.and(script) else { return (Vec::new(), edges) };
+        let needs: Vec<usize> = edges.iter().flat_map(|edge| edge.legs.clone()).collect();
+        let jobs = legs.iter().zip(labels).filter_map(|(leg, labels)| {
+            Some(JobDefinition {
+                id: JobId::new(leg.job_id(&entry.key)).ok()?,
+                needs: needs.clone(),
+                settings: JobSettings {
+                    env: over(&shared.env, &own, leg),
+                    labels,
+                    secrets: secrets.clone(),
+                    retry,
+                    limits,
+                    outputs_from: outputs_from.unwrap_or(shared.defaults.outputs_from),
+                    passthrough: Passthrough { metadata: metadata.clone(), ..Passthrough::default() },
+                    shell: shell.clone(),
+                    programs: programs.clone(),
+                    matrix: leg.values.iter().cloned().collect(),
+                    has_inputs: !self.inputs.is_empty(),
+                    ..JobSettings::new(name_of(leg, name, &entry.key), text.clone())
+                },
+            })
         });
-        (job, edges)
+        (jobs.collect(), edges)
     }
 
     pub(super) fn id(&mut self, what: &str, text: &str, at: Position, path: Path<'_>) -> Option<JobId> {
@@ -155,62 +186,17 @@ impl Checker<'_> {
         let mut edges = Vec::new();
         for (index, item) in self.one_or_many(node, path, "a job or a list of jobs") {
             let path = index.map_or(path, |index| path.index(index));
-            edges.extend(self.need(job, item, path).map(|to| Edge { to, at: item.at, index }));
+            edges.extend(self.need(job, item, path, index));
         }
         edges
     }
-
-    pub(super) fn labels(&mut self, node: &Node, path: Path<'_>) -> LabelSet {
-        let mut labels = Vec::new();
-        for (index, item) in self.one_or_many(node, path, "a label or a list of labels") {
-            let path = index.map_or(path, |index| path.index(index));
-            let Some(text) = self.text(item, path, "a label") else { continue };
-            match Label::new(text) {
-                Ok(label) => labels.push(label),
-                Err(error) => self.report.add("bad_label", item.at, path, about_label(text, &error)),
-            }
-        }
-        let labels: LabelSet = labels.into_iter().collect();
-        if let Err(error) = labels.at_most(limit!(LABELS_PER_JOB)) {
-            self.report.add("too_many_labels", node.at, path, error.to_string());
-        }
-        labels
-    }
-
-    fn outputs_from(&mut self, node: &Node, path: Path<'_>) -> OutputsFrom {
-        match self.text(node, path, "`stdout` or `file`") {
-            Some("stdout") => OutputsFrom::Stdout,
-            Some("file") => OutputsFrom::File,
-            Some("both") | None => OutputsFrom::Both,
-            Some(other) => {
-                let message = format!(
-                    "outputs are read from `stdout` or `file`, or without this key from both, not from {}",
-                    quote(other)
-                );
-                self.report.add("unknown_value", node.at, path, message);
-                OutputsFrom::Both
-            }
-        }
-    }
 }
 
-/// The inner wins, and the outer comes first.
-fn over(outer: &[(String, EnvValue)], inner: Vec<(String, EnvValue)>) -> Vec<(String, EnvValue)> {
-    let names: HashSet<&str> = inner.iter().map(|(name, _)| name.as_str()).collect();
-    let mut env: Vec<_> = outer.iter().filter(|(name, _)| !names.contains(name.as_str())).cloned().collect();
-    env.extend(inner);
-    env
-}
-
-fn about_label(text: &str, error: &BadLabel) -> String {
-    let text = text.trim();
-    if text.len() > limits::LABEL {
-        return format!("the label {} is {} bytes long; {}", quote(text), text.len(), limit!(LABEL));
-    }
-    match error {
-        BadLabel::Character { found: ',', .. } => {
-            format!("the label {} has a comma; write several labels as a list", quote(text))
-        }
-        other => other.to_string(),
+/// The name for people: the one given, with the values that tell the leg from others, or the job's id.
+fn name_of(leg: &Leg, given: Option<&str>, id: &str) -> String {
+    match (given, &leg.suffix) {
+        (Some(name), Some(suffix)) => format!("{name} ({})", suffix.replace(',', ", ")),
+        (Some(name), None) => name.to_owned(),
+        (None, _) => leg.job_id(id),
     }
 }

@@ -11,8 +11,13 @@ pub(super) enum Level {
     Workflow,
     Job,
     Retry,
+    Defaults,
+    Input,
+    Matrix,
     Step,
     Reference,
+    /// A label that is the value of an axis.
+    LabelReference,
     /// The workflow of the list form, which only programs write. Unknown keys are ignored there.
     ListedWorkflow,
     /// A job of the list form.
@@ -59,8 +64,26 @@ pub(super) enum Form {
     },
     /// One of these words.
     Word(&'static [&'static str]),
+    /// `bash`, `sh`, or a program and its arguments.
+    Shell,
+    Defaults,
+    Inputs,
+    /// Axes with their values; `include` and `exclude`.
+    Matrix,
+    /// Combinations of values; with `ids`, each may have one.
+    Legs {
+        ids: bool,
+    },
+    /// The type of an input.
+    InputType,
+    /// Any text, also an empty one, a number, true or false.
+    InputValue,
+    InputValues,
+    Boolean,
     /// `<job>.<output>`.
     OutputOfJob,
+    /// The name of an input or an axis.
+    Axis,
     /// Any value, up to `limits::KEPT` as JSON.
     Any,
 }
@@ -76,14 +99,46 @@ const fn required(name: &'static str, form: Form, about: &'static str) -> Key {
 const WORKFLOW: &[Key] = &[
     key("name", Form::Shown, "The workflow's name in lists. Default: the name of the file."),
     key("on", Form::Trigger, "Shown as the workflow's trigger. It starts nothing."),
+    key("inputs", Form::Inputs, "Values that a run is given. Each job has them as `INPUT_<NAME>`."),
+    key("defaults", Form::Defaults, "Settings of every job that doesn't have its own."),
     key("env", Form::Env { references: false }, "Environment variables of every job."),
     required("jobs", Form::Jobs, "The jobs, by id."),
+];
+
+const DEFAULTS: &[Key] = &[
+    key("shell", Form::Shell, "What reads each `run`."),
+    key("before", Form::Script, "Lines that are put before each `run`, in the same shell."),
+    key("labels", Form::Labels, "A worker must have all of these labels."),
+    key("timeout", Form::Time { least: 1 }, "Longest time of one attempt."),
+    key("queue_timeout", Form::Time { least: 1 }, "Longest time that a job waits for a worker."),
+    key("retries", Form::Tries, "Tries after the first. Short for `retry: {max: ...}`."),
+    key("retry", Form::Retry, "How often, and after what delay, a failed job is tried again."),
+    key("outputs_from", Form::Word(&["both", "stdout", "file"]), "Where the worker looks for outputs."),
+];
+
+const INPUT: &[Key] = &[
+    key("type", Form::InputType, "What a value must be. Default: text."),
+    key("choices", Form::InputValues, "The values that there are to choose from."),
+    key("default", Form::InputValue, "The value if none is given. Default: empty."),
+    key("required", Form::Boolean, "Whether a value of at least one byte must be given."),
+    key("description", Form::Shown, "For people."),
+];
+
+const MATRIX: &[Key] = &[
+    key("include", Form::Legs { ids: true }, "More combinations, each whole. A key `id` names the job of one."),
+    key("exclude", Form::Legs { ids: false }, "Values of combinations that are left out."),
 ];
 
 const JOB: &[Key] = &[
     key("name", Form::Shown, "The job's name for people. Default: its id."),
     key("needs", Form::JobIds, "Jobs that must succeed before this one starts."),
-    key("run", Form::Script, "A script that `sh` runs in the worker's directory. A job has either `run` or `steps`."),
+    key("run", Form::Script, "A script, run in the worker's directory. A job has either `run` or `steps`."),
+    key(
+        "shell",
+        Form::Shell,
+        "What reads the script. Default: `bash --noprofile --norc -eo pipefail`, or `sh -e` where there is no bash.",
+    ),
+    key("matrix", Form::Matrix, "Lists of values. The job is written out for each combination, as `<id>@<values>`."),
     key(
         "labels",
         Form::Labels,
@@ -116,12 +171,22 @@ const RETRY: &[Key] = &[
 const STEP: &[Key] = &[
     key("id", Form::JobId, "Unique in its job; the step's title if it has no name."),
     key("name", Form::Shown, "The step's title in the log."),
-    required("run", Form::Script, "A script that `sh` runs."),
+    required("run", Form::Script, "A script."),
+    key("shell", Form::Shell, "What reads the script. Default: that of the job."),
     key("env", Form::Env { references: false }, "Environment variables. They win over those of the job."),
 ];
 
-const REFERENCE: &[Key] =
-    &[required("from", Form::OutputOfJob, "The job that gives the value, which must be needed, and its output.")];
+const REFERENCE: &[Key] = &[
+    key(
+        "from",
+        Form::OutputOfJob,
+        "The job that gives the value, which must be needed, and its output. Only on a job.",
+    ),
+    key("input", Form::Axis, "The input that has the value."),
+    key("matrix", Form::Axis, "The axis of the job's matrix that has the value."),
+];
+
+const LABEL_REFERENCE: &[Key] = &[required("matrix", Form::Axis, "The axis of the job's matrix that has the label.")];
 
 const LISTED_WORKFLOW: &[Key] = &[
     key("name", Form::Shown, "The workflow's name in lists."),
@@ -132,7 +197,7 @@ const LISTED_WORKFLOW: &[Key] = &[
 const LISTED_JOB: &[Key] = &[
     required("id", Form::JobId, "Unique in the workflow."),
     required("name", Form::Shown, "The job's name for people."),
-    required("command", Form::Command, "A script that `sh` runs."),
+    required("command", Form::Command, "A script that `sh` runs, without options."),
     key("depends_on", Form::JobIds, "Jobs that must succeed before this one starts."),
     key("required_labels", Form::Labels, "A worker must have all of these labels."),
     key("secrets", Form::Secrets, "Secrets that the job is given as environment variables of the same names."),
@@ -145,7 +210,17 @@ const LISTED_JOB: &[Key] = &[
 
 impl Level {
     /// Those of the file that people write.
-    pub const WRITTEN: [Self; 5] = [Self::Workflow, Self::Job, Self::Retry, Self::Step, Self::Reference];
+    pub const WRITTEN: [Self; 9] = [
+        Self::Workflow,
+        Self::Defaults,
+        Self::Input,
+        Self::Job,
+        Self::Matrix,
+        Self::Retry,
+        Self::Step,
+        Self::Reference,
+        Self::LabelReference,
+    ];
 
     /// In the order of messages and documentation.
     pub fn keys(self) -> &'static [Key] {
@@ -153,8 +228,12 @@ impl Level {
             Self::Workflow => WORKFLOW,
             Self::Job => JOB,
             Self::Retry => RETRY,
+            Self::Defaults => DEFAULTS,
+            Self::Input => INPUT,
+            Self::Matrix => MATRIX,
             Self::Step => STEP,
             Self::Reference => REFERENCE,
+            Self::LabelReference => LABEL_REFERENCE,
             Self::ListedWorkflow => LISTED_WORKFLOW,
             Self::ListedJob => LISTED_JOB,
         }
@@ -174,8 +253,12 @@ impl Level {
             Self::Workflow | Self::ListedWorkflow => "a workflow",
             Self::Job | Self::ListedJob => "a job",
             Self::Retry => "`retry`",
+            Self::Defaults => "`defaults`",
+            Self::Input => "an input",
+            Self::Matrix => "`matrix`",
             Self::Step => "a step",
-            Self::Reference => "a value from an output",
+            Self::Reference => "a value",
+            Self::LabelReference => "a label",
         }
     }
 }

@@ -4,7 +4,7 @@
 //! that all problems are reported at once. Only a syntax error is reported alone.
 //!
 //! ```text
-//! from_yaml ─ yaml ─┐                 ┌─ definition ─ job ─ env, steps, secrets, retry, keys   (jobs: a mapping)
+//! from_yaml ─ yaml ─┐                 ┌─ definition ─ job ─ steps, settings, env, matrix, retry  (jobs: a mapping)
 //!                   ├─ builder ─ node ┤
 //! from_json ─ json ─┘                 └─ list                                                  (jobs: a list)
 //! ```
@@ -13,7 +13,10 @@
 
 mod bounds;
 mod graph;
+mod leg;
 mod problem;
+mod shell;
+
 mod script;
 
 mod report;
@@ -28,11 +31,19 @@ mod json;
 mod schema;
 mod yaml;
 
+mod input;
+
 mod checker;
 
 mod env;
+mod inputs;
+mod matrix;
 mod retry;
 mod secrets;
+
+mod settings;
+
+mod defaults;
 
 mod steps;
 
@@ -51,10 +62,12 @@ use protocol::{limit, limits};
 pub use self::bounds::{Budgets, Retry, TimeLimits};
 pub use self::definition::Definition;
 pub use self::env::EnvValue;
+pub use self::input::{Input, InputType, input_variable, resolve as resolve_inputs};
 pub use self::job::{JobDefinition, JobSettings, Passthrough};
 pub use self::problem::{Position, Problem};
 pub use self::schema::{definition_schema, json_schema, list_schema};
 pub use self::script::command;
+pub use self::shell::Shell;
 
 use self::node::{Kind, Node};
 use self::report::Report;

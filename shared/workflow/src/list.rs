@@ -5,6 +5,7 @@ use super::checker::{Checker, Edge};
 use super::definition::{Definition, manual};
 use super::job::{JobDefinition, JobSettings, Passthrough};
 use super::keys::find;
+use super::leg::Leg;
 use super::node::{Entry, Kind, Node, Path};
 use super::problem::Problem;
 use super::report::{Report, quote};
@@ -46,6 +47,7 @@ impl<'a> Checker<'a> {
         Some(Definition {
             name: name.map(str::to_owned),
             trigger: trigger.map_or_else(manual, str::to_owned),
+            inputs: Vec::new(),
             jobs,
             notes: Vec::new(),
         })
@@ -57,7 +59,7 @@ impl<'a> Checker<'a> {
             Kind::Map(entries) => given(entries, "id").and_then(Node::text).unwrap_or_default(),
             _ => "",
         };
-        self.name_jobs(nodes.iter().map(id));
+        self.name_jobs(nodes.iter().map(id), vec![vec![Leg::default()]; nodes.len()]);
         let mut jobs = Vec::with_capacity(nodes.len());
         let mut edges = Vec::with_capacity(nodes.len());
         for (n, node) in nodes.iter().enumerate() {
@@ -89,7 +91,8 @@ impl<'a> Checker<'a> {
         let needs = given(entries, "depends_on").filter(|node| self.is_list(node, path.key("depends_on")));
         let edges = needs.map(|node| self.needs(n, node, path.key("depends_on"))).unwrap_or_default();
         let labels = given(entries, "required_labels").filter(|node| self.is_list(node, path.key("required_labels")));
-        let labels = labels.map(|node| self.labels(node, path.key("required_labels"))).unwrap_or_default();
+        let labels = labels.and_then(|node| self.labels(node, path.key("required_labels"), &[Leg::default()]).pop());
+        let labels = labels.unwrap_or_default();
         let secrets = given(entries, "secrets").filter(|node| self.is_list(node, path.key("secrets")));
         let secrets = secrets.map(|node| self.secrets(node, path.key("secrets"), &[])).unwrap_or_default();
         self.pool(&labels, &secrets, node.at, path);
@@ -98,10 +101,10 @@ impl<'a> Checker<'a> {
         let mut passthrough = |key| self.passthrough(given(entries, key), path.key(key));
         let [metadata, ports, children, collapsed] =
             ["metadata", "ports", "children", "collapsed"].map(&mut passthrough);
-        let command = command.filter(|command| self.command_fits(command.len(), node.at, path.key("command")));
+        let command = command.filter(|command| self.command_fits(command.len(), 1, node.at, path.key("command")));
         let job = id.zip(name).zip(command).map(|((id, name), command)| JobDefinition {
             id,
-            needs: edges.iter().map(|edge| edge.to).collect(),
+            needs: edges.iter().flat_map(|edge| edge.legs.clone()).collect(),
             settings: JobSettings {
                 labels,
                 secrets,

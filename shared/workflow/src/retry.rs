@@ -16,8 +16,8 @@ const BASE: u32 = 10;
 const MOST: u32 = 5 * 60;
 
 impl Checker<'_> {
-    /// `retries`, or its long form `retry`.
-    pub(super) fn retry(&mut self, entries: &[Entry], path: Path<'_>) -> Retry {
+    /// `retries`, or its long form `retry`; `None` if there is neither.
+    pub(super) fn retry(&mut self, entries: &[Entry], path: Path<'_>) -> Option<Retry> {
         let short = keys::find(entries, "retries");
         let long = keys::find(entries, "retry");
         if let (Some(_), Some(long)) = (short, long) {
@@ -25,10 +25,10 @@ impl Checker<'_> {
             self.report.add("retries_and_retry", long.key_at, path.key("retry"), message);
         }
         // Both are read, so that what else is wrong with them shows too.
-        let max = short.map(|entry| self.retry_count(&entry.value, path.key("retries"))).unwrap_or_default();
+        let short = short.map(|entry| self.retry_count(&entry.value, path.key("retries")));
         match long {
-            Some(long) => self.long_retry(&long.value, path.key("retry")),
-            None => Retry { max, ..Retry::default() },
+            Some(long) => Some(self.long_retry(&long.value, path.key("retry"))),
+            None => short.map(|max| Retry { max, ..Retry::default() }),
         }
     }
 

@@ -94,7 +94,7 @@ impl Style {
             Form::JobId => self.text(of::<JobId>()),
             Form::JobIds => self.list(&Self::Written.text(of::<JobId>()), &json!({ "uniqueItems": true })),
             // At most so many different ones, which no schema can count.
-            Form::Labels => self.list(&Self::Written.text(of::<Label>()), &json!({})),
+            Form::Labels => self.labels(),
             Form::Secrets => {
                 // A number is no name, but `true` is one.
                 let mut name = of::<SecretName>();
@@ -113,6 +113,43 @@ impl Style {
                 { "type": "string", "pattern": "^([0-9]+|([0-9]+[smhd])+)$" },
             ] }),
             Form::Word(words) => json!({ "enum": words }),
+            Form::Shell => json!({ "anyOf": [
+                { "enum": ["bash", "sh"] },
+                {
+                    "type": "array",
+                    "minItems": 1,
+                    "maxItems": limits::SHELL_WORDS,
+                    "items": self.text(json!({ "type": "string", "minLength": 1, "maxLength": limits::SHELL_WORD, "pattern": NO_NUL })),
+                },
+            ] }),
+            Form::Defaults => self.level(Level::Defaults),
+            Form::Inputs => json!({
+                "type": "object",
+                "maxProperties": limits::INPUTS,
+                "propertyNames": axis_name(),
+                "additionalProperties": { "anyOf": [self.level(Level::Input), { "type": "null" }] },
+            }),
+            Form::Matrix => {
+                let mut matrix = self.level(Level::Matrix);
+                let values = json!({ "type": "array", "items": matrix_value() });
+                matrix["patternProperties"] = json!({ "^(?!(include|exclude|id)$)[A-Za-z_][A-Za-z0-9_-]*$": values });
+                matrix
+            }
+            Form::Legs { ids } => {
+                let mut name = axis_name();
+                if !ids {
+                    name["not"] = json!({ "const": "id" });
+                }
+                let leg = json!({ "type": "object", "propertyNames": name, "additionalProperties": matrix_value() });
+                json!({ "type": "array", "items": leg })
+            }
+            Form::InputType => json!({ "enum": ["text", "number", "boolean"] }),
+            Form::InputValue => input_value(),
+            Form::InputValues => {
+                json!({ "type": "array", "minItems": 1, "maxItems": limits::CHOICES, "items": input_value() })
+            }
+            Form::Boolean => json!({ "type": "boolean" }),
+            Form::Axis => axis_name(),
             Form::OutputOfJob => json!({ "type": "string", "minLength": 3 }),
             Form::Any => json!({}),
         }
@@ -131,6 +168,14 @@ impl Style {
         let mut list = json!({ "type": "array", "items": item });
         merge(&mut list, rules);
         if self == Self::Written { json!({ "anyOf": [item, list] }) } else { list }
+    }
+
+    fn labels(self) -> Value {
+        let mut label = Self::Written.text(of::<Label>());
+        if self == Self::Written {
+            label = json!({ "anyOf": [label, self.level(Level::LabelReference)] });
+        }
+        self.list(&label, &json!({}))
     }
 
     fn jobs(self) -> Value {
@@ -161,10 +206,27 @@ impl Style {
         json!({
             "type": "object",
             "maxProperties": limits::ENV,
-            "propertyNames": { "pattern": "^[A-Za-z_][A-Za-z0-9_]*$", "not": { "enum": WORKER_VARIABLES } },
+            "propertyNames": {
+                "pattern": "^(?!INPUT_|MATRIX_)[A-Za-z_][A-Za-z0-9_]*$",
+                "not": { "enum": WORKER_VARIABLES },
+            },
             "additionalProperties": value,
         })
     }
+}
+
+fn axis_name() -> Value {
+    json!({ "type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_-]*$", "maxLength": limits::AXIS_NAME })
+}
+
+fn matrix_value() -> Value {
+    let kinds = ["string", "number", "boolean", "null"];
+    json!({ "type": kinds, "pattern": NO_NUL, "maxLength": limits::MATRIX_VALUE })
+}
+
+fn input_value() -> Value {
+    let kinds = ["string", "number", "boolean", "null"];
+    json!({ "type": kinds, "pattern": NO_NUL, "maxLength": limits::INPUTS_SIZE })
 }
 
 /// Rules between several keys of one mapping.
@@ -177,6 +239,15 @@ fn rules_between_keys(level: Level, schema: &mut Value) {
                 "not": { "required": ["retries", "retry"] },
             }),
         ),
+        Level::Defaults => merge(schema, &json!({ "not": { "required": ["retries", "retry"] } })),
+        Level::Reference => merge(schema, &json!({ "minProperties": 1, "maxProperties": 1 })),
+        Level::Input => {
+            let without = json!({ "not": { "required": ["default"] } });
+            merge(
+                schema,
+                &json!({ "if": { "properties": { "required": { "const": true } }, "required": ["required"] }, "then": without }),
+            );
+        }
         Level::Retry => {
             let exponential =
                 json!({ "required": ["backoff"], "properties": { "backoff": { "const": "exponential" } } });

@@ -1,53 +1,192 @@
-//! Shell text: quoting, `env`, and steps as one script for a worker's `sh -c`.
+//! Shell text: quoting, `env`, shells, and steps as one script for a worker's `sh -c`.
 
+use std::collections::{BTreeSet, HashSet};
 use std::fmt::Write;
 
-/// The shell text that sets `env` and then is `script`, complete in itself for a worker that knows nothing else.
+use super::shell::Shell;
+
+/// The longest script that is passed as an argument, which Linux limits to 128 KiB. A longer one is put into a file.
+const IN_ARGUMENT: usize = 100_000;
+/// The options of bash: it reads no file of its own, and ends at the first command or pipeline that fails.
+const BASH_OPTIONS: &str = "--noprofile --norc -eo pipefail";
+/// What a job's log says where a worker has no bash.
+const NO_BASH: &str = "[this machine has no bash; sh -e runs the script, and a failure within a pipe goes unseen]";
+
+/// The shell text that sets `env` and then has `shell` run `script`. It is complete in itself, for a worker that knows nothing
+/// else.
 ///
 /// Names must be shell identifiers. A value with a NUL is kept, so that starting the command fails loudly: no
 /// environment can hold one.
 #[must_use]
-pub fn command(env: &[(String, String)], script: &str) -> String {
+pub fn command(env: &[(String, String)], shell: &Shell, script: &str) -> String {
     let mut text = String::with_capacity(script.len() + env.iter().map(|(n, v)| n.len() + v.len() + 12).sum::<usize>());
-    for (name, value) in env {
-        let _ = writeln!(text, "export {name}={}", quoted(value));
+    text.push_str(&prelude([(shell, script)]));
+    exports(&mut text, "\n", env.iter().map(|(name, value)| (name.as_str(), quoted(value))));
+    match shell {
+        Shell::Plain if text.is_empty() => text.push_str(&not_an_option(script)),
+        Shell::Plain => text.push_str(script),
+        shell => match call(&mut text, 1, shell, script) {
+            Call::Exec(call) => drop(writeln!(text, "exec {call}")),
+            // The file is removed after the program's end.
+            Call::Wait(call) => drop(writeln!(text, "{call}\nexit \"$?\"")),
+        },
     }
-    if text.is_empty() && script.starts_with(['-', '+']) {
-        // `sh -c` would take it for an option.
-        text.push(' ');
-    }
-    text.push_str(script);
     text
 }
 
 pub(super) struct Step {
     pub title: String,
-    pub env: Vec<(String, String)>,
+    pub env: Vec<(String, StepValue)>,
     pub run: String,
+    pub shell: Shell,
+}
+
+/// The value of a variable of a step.
+pub(super) enum StepValue {
+    Text(String),
+    /// That of a variable of the job.
+    Variable(String),
+}
+
+impl StepValue {
+    fn in_shell(&self) -> String {
+        match self {
+            Self::Text(text) => quoted(text),
+            Self::Variable(name) => format!("\"${{{name}-}}\""),
+        }
+    }
 }
 
 impl Step {
     /// Bytes of its texts.
     pub fn size(&self) -> usize {
-        self.title.len() + self.run.len() + self.env.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>()
+        let env = self.env.iter().map(|(name, value)| {
+            let (StepValue::Text(value) | StepValue::Variable(value)) = value;
+            name.len() + value.len()
+        });
+        self.title.len() + self.run.len() + env.sum::<usize>()
     }
 }
 
 /// In order, stopping at the first that fails with its exit code.
 ///
-/// Each step is a `sh` of its own, so that nothing it sets, opens or leaves unfinished reaches the next: variables,
-/// `set -e`, `cd`, a comment, an unended heredoc, a syntax error, `exit 0`.
+/// Each step is a process of its own, so that nothing it sets, opens or leaves unfinished reaches the next: variables,
+/// options of the shell, `cd`, a comment, an unended heredoc, a syntax error, `exit 0`.
 pub(super) fn steps(steps: &[Step]) -> String {
-    let mut text = String::new();
+    let mut text = prelude(steps.iter().map(|step| (&step.shell, step.run.as_str())));
     // From the second on with a line end before: the step before may have left its last line open, and an output in it.
     let mut format = r"%s\n";
-    for Step { title, env, run } in steps {
+    for (number, Step { title, env, run, shell }) in (1..).zip(steps) {
         let title: String = title.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
         let _ = writeln!(text, "printf '{format}' {}", quoted(&format!("--- {title}")));
-        let _ = writeln!(text, "sh -c {} || exit \"$?\"", quoted(&command(env, run)));
+        let (Call::Exec(call) | Call::Wait(call)) = call(&mut text, number, shell, run);
+        text.push_str("( ");
+        exports(&mut text, "; ", env.iter().map(|(name, value)| (name.as_str(), value.in_shell())));
+        let _ = writeln!(text, "{call} ) || exit \"$?\"");
         format = r"\n%s\n";
     }
     text
+}
+
+/// What the calls of these shells rely on. It is before the exports, because a job's `PATH` need not have any shell.
+fn prelude<'a>(scripts: impl IntoIterator<Item = (&'a Shell, &'a str)>) -> String {
+    let mut lines = BTreeSet::new();
+    for (shell, script) in scripts {
+        match shell {
+            Shell::Plain => continue,
+            Shell::Strict => lines.extend([Line::Bash, Line::Sh, Line::Strict]),
+            Shell::Bash => lines.extend([Line::Bash, Line::NeedBash]),
+            Shell::Sh => lines.extend([Line::Sh]),
+            Shell::Program(_) => {}
+        }
+        if is_in_file(shell, script) {
+            lines.insert(Line::Folder);
+        }
+    }
+    lines.into_iter().map(|line| line.text() + "\n").collect()
+}
+
+/// The lines of a prelude, in their order.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Line {
+    Bash,
+    NeedBash,
+    Sh,
+    Strict,
+    Folder,
+}
+
+impl Line {
+    fn text(self) -> String {
+        match self {
+            Self::Bash => "wfg_bash=$(command -v bash || command -pv bash)".to_owned(),
+            Self::NeedBash => format!("[ -n \"$wfg_bash\" ] || {}", missing("bash")),
+            Self::Sh => "wfg_sh=$(command -v sh || command -pv sh || echo /bin/sh)".to_owned(),
+            Self::Strict => format!(
+                "if [ -n \"$wfg_bash\" ]; then set -- \"$wfg_bash\" {BASH_OPTIONS}; \
+                 else echo {} >&2; set -- \"$wfg_sh\" -e; fi",
+                quoted(NO_BASH)
+            ),
+            Self::Folder => "wfg_cat=$(command -v cat || command -pv cat); wfg_dir=${JOB_SCRIPTS-}\n\
+                 if [ -z \"$wfg_dir\" ]; then wfg_dir=$(mktemp -d) || exit; \
+                 trap 'rm -rf \"$wfg_dir\"' EXIT; trap 'exit 143' HUP INT TERM; fi"
+                .to_owned(),
+        }
+    }
+}
+
+/// Shell text that ends a job whose program is missing.
+fn missing(program: &str) -> String {
+    format!("{{ echo {} >&2; exit 127; }}", quoted(&format!("this machine has no {program}, which the job asks for")))
+}
+
+/// How a script is started.
+enum Call {
+    /// May replace the shell.
+    Exec(String),
+    /// The shell removes a file after it.
+    Wait(String),
+}
+
+/// The call of a script. One that is in a file is first written there, by lines that are added to `text`.
+fn call(text: &mut String, number: usize, shell: &Shell, script: &str) -> Call {
+    let mut program = match shell {
+        Shell::Plain => "sh".to_owned(),
+        Shell::Strict => "\"$@\"".to_owned(),
+        Shell::Bash => format!("\"$wfg_bash\" {BASH_OPTIONS}"),
+        Shell::Sh => "\"$wfg_sh\" -e".to_owned(),
+        Shell::Program(words) => words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" "),
+    };
+    if !is_in_file(shell, script) {
+        let _ = write!(program, " -c {}", quoted(&not_an_option(script)));
+        return Call::Exec(program);
+    }
+    if let Shell::Program(words) = shell {
+        let _ = writeln!(text, "command -v {} >/dev/null || {}", quoted(&words[0]), missing(&words[0]));
+    }
+    let file = format!("\"$wfg_dir/{number}{}\"", shell.suffix());
+    let taken: HashSet<&str> = script.lines().filter(|line| line.starts_with("WFG_END_")).collect();
+    let mut ends = (0..=taken.len()).map(|n| format!("WFG_END_{n}"));
+    let end = ends.find(|end| !taken.contains(end.as_str())).expect("one more than the lines that are taken");
+    let line_end = if script.ends_with('\n') { "" } else { "\n" };
+    let _ = writeln!(text, "\"$wfg_cat\" >{file} <<'{end}' || exit\n{script}{line_end}{end}");
+    let _ = write!(program, " {file}");
+    Call::Wait(program)
+}
+
+fn is_in_file(shell: &Shell, script: &str) -> bool {
+    matches!(shell, Shell::Program(_)) || !matches!(shell, Shell::Plain) && script.len() > IN_ARGUMENT
+}
+
+fn exports<'n>(text: &mut String, end: &str, env: impl Iterator<Item = (&'n str, String)>) {
+    for (name, value) in env {
+        let _ = write!(text, "export {name}={value}{end}");
+    }
+}
+
+/// The script, so that no shell takes it for an option after `-c`.
+fn not_an_option(script: &str) -> String {
+    if script.starts_with(['-', '+']) { format!(" {script}") } else { script.to_owned() }
 }
 
 /// In single quotes, where nothing but the quote itself means anything to the shell.
@@ -79,7 +218,7 @@ mod tests {
     }
 
     fn step(title: &str, run: &str) -> Step {
-        Step { title: title.into(), env: Vec::new(), run: run.into() }
+        Step { title: title.into(), env: Vec::new(), run: run.into(), shell: Shell::Plain }
     }
 
     fn run_steps(runs: &[&str]) -> (String, Option<i32>) {
@@ -131,9 +270,10 @@ mod tests {
 
     #[test]
     fn a_step_has_its_own_env_and_the_jobs_but_not_its_neighbours() {
-        let first = Step { env: vec![("A".into(), "it's $HOME".into())], ..step("1", "echo \"$A $B\"") };
+        let first =
+            Step { env: vec![("A".into(), StepValue::Text("it's $HOME".into()))], ..step("1", "echo \"$A $B\"") };
         let script = steps(&[first, step("2", "echo \"$A $B\"")]);
-        let script = command(&[("B".into(), "b".into()), ("A".into(), "job".into())], &script);
+        let script = command(&[("B".into(), "b".into()), ("A".into(), "job".into())], &Shell::Plain, &script);
         assert_eq!(run(&script).0, "--- 1\nit's $HOME b\n\n--- 2\njob b\n");
     }
 
@@ -148,7 +288,7 @@ mod tests {
     #[test]
     fn a_script_is_not_taken_for_an_option_of_the_shell() {
         for script in ["-x", "+x", "--", "-c 'echo bad'"] {
-            assert_eq!(run(&command(&[], script)), (String::new(), Some(127)), "{script:?}");
+            assert_eq!(run(&command(&[], &Shell::Plain, script)), (String::new(), Some(127)), "{script:?}");
             assert_eq!(run_steps(&[script]), ("--- s\n".into(), Some(127)), "{script:?}");
         }
     }
@@ -156,7 +296,7 @@ mod tests {
     #[test]
     fn windows_line_ends_in_a_value_survive() {
         let env = [("A".to_owned(), "x\r\ny\r\n".to_owned())];
-        assert_eq!(run(&command(&env, "printf %s \"$A\"")).0, "x\r\ny\r\n");
+        assert_eq!(run(&command(&env, &Shell::Plain, "printf %s \"$A\"")).0, "x\r\ny\r\n");
     }
 
     proptest! {
@@ -166,8 +306,9 @@ mod tests {
         fn any_value_reaches_the_job_byte_for_byte(value in r#"([^\x00]|['"\\$`!#&*\n ~%-]){0,40}"#) {
             let env = [("A".to_owned(), value.clone()), ("B".to_owned(), "b".to_owned())];
             let print = "printf '%s|%s' \"$A\" \"$B\"";
-            prop_assert_eq!(run(&command(&env, print)), (format!("{value}|b"), Some(0)));
-            let in_step = Step { title: value.clone(), env: env.to_vec(), run: print.to_owned() };
+            prop_assert_eq!(run(&command(&env, &Shell::Plain, print)), (format!("{value}|b"), Some(0)));
+            let texts = env.clone().map(|(name, value)| (name, StepValue::Text(value)));
+            let in_step = Step { env: texts.into(), ..step(&value, print) };
             let title: String = value.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
             prop_assert_eq!(run(&steps(&[in_step])), (format!("--- {title}\n{value}|b"), Some(0)));
         }

@@ -1,29 +1,51 @@
 //! What a job runs: `run`, or `steps` put together into one script.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use protocol::limit;
 
 use super::advice::check_keys;
 use super::checker::Checker;
-use super::env::EnvValue;
+use super::defaults::Defaults;
+use super::env::{EnvValue, Scope, Written};
 use super::keys::{self, Level};
+use super::leg::{Leg, variable};
 use super::node::{Entry, Kind, Node, Path};
 use super::report::quote;
-use super::script::{self, Step};
+use super::script::{self, Step, StepValue};
+use super::shell::Shell;
+
+/// What a job runs.
+pub(super) struct Script {
+    pub text: String,
+    pub shell: Shell,
+    /// The programs that shells of the file name.
+    pub programs: BTreeSet<String>,
+}
 
 impl Checker<'_> {
     /// The job's script, from whichever of `run` and `steps` it has.
-    pub(super) fn script(&mut self, entry: &Entry, entries: &[Entry], path: Path<'_>) -> Option<String> {
+    pub(super) fn script(
+        &mut self,
+        entry: &Entry,
+        entries: &[Entry],
+        defaults: &Defaults,
+        legs: &[Leg],
+        path: Path<'_>,
+    ) -> Option<Script> {
+        let shell = keys::find(entries, "shell").map(|entry| self.shell(&entry.value, path.key("shell")));
+        let shell = shell.unwrap_or_else(|| defaults.shell.clone()).unwrap_or(Shell::Strict);
         match (keys::find(entries, "run"), keys::find(entries, "steps")) {
             (Some(run), None) => {
-                let script = self.run(&run.value, path.key("run"))?;
-                self.warn_if_long(script, run.key_at, path.key("run"));
-                Some(script.to_owned())
+                let text = self.run(&run.value, path.key("run"))?;
+                let text = after(defaults, text);
+                self.warn_if_long(&text, run.key_at, path.key("run"));
+                Some(Script { text, programs: programs([&shell]), shell })
             }
             (None, Some(steps)) => {
-                let script = self.steps(&steps.value, path.key("steps"))?;
-                self.warn_if_long(&script, steps.key_at, path.key("steps"));
+                let context = StepContext { shell, defaults, legs };
+                let script = self.steps(&steps.value, path.key("steps"), &context)?;
+                self.warn_if_long(&script.text, steps.key_at, path.key("steps"));
                 Some(script)
             }
             (Some(_), Some(steps)) => {
@@ -39,17 +61,7 @@ impl Checker<'_> {
         }
     }
 
-    fn run<'n>(&mut self, node: &'n Node, path: Path<'_>) -> Option<&'n str> {
-        if node.is_null() || node.text().is_some_and(|text| text.trim().is_empty()) {
-            self.report.add("empty_run", node.at, path, "`run` is empty; write a command (`true` does nothing)");
-            return None;
-        }
-        let text = self.text(node, path, "a command")?;
-        self.no_nul(text, node.at, path);
-        Some(text)
-    }
-
-    fn steps(&mut self, node: &Node, path: Path<'_>) -> Option<String> {
+    fn steps(&mut self, node: &Node, path: Path<'_>, context: &StepContext<'_>) -> Option<Script> {
         let Kind::List(items) = &node.kind else {
             self.wrong_type(node, path, "a list of steps, such as `- run: <command>`");
             return None;
@@ -59,14 +71,26 @@ impl Checker<'_> {
         }
         self.at_most(items.len(), limit!(STEPS), "steps", node.at, path);
         let mut ids = HashSet::new();
-        let steps: Vec<_> = (0..).zip(items).map(|(n, item)| self.step(n, item, path.index(n), &mut ids)).collect();
+        let steps: Vec<_> =
+            (0..).zip(items).map(|(n, item)| self.step(n, item, path.index(n), context, &mut ids)).collect();
         let steps: Vec<Step> = steps.into_iter().collect::<Option<_>>()?;
         // Quoting makes the text longer, so a text that is too long already is not quoted.
         let size = steps.iter().map(Step::size).sum();
-        self.no_longer_than(limit!(COMMAND), size, node.at, path).then(|| script::steps(&steps))
+        self.no_longer_than(limit!(COMMAND), size, node.at, path).then(|| Script {
+            text: script::steps(&steps),
+            shell: Shell::Plain,
+            programs: programs(steps.iter().map(|step| &step.shell)),
+        })
     }
 
-    fn step<'n>(&mut self, n: usize, node: &'n Node, path: Path<'_>, ids: &mut HashSet<&'n str>) -> Option<Step> {
+    fn step<'n>(
+        &mut self,
+        n: usize,
+        node: &'n Node,
+        path: Path<'_>,
+        context: &StepContext<'_>,
+        ids: &mut HashSet<&'n str>,
+    ) -> Option<Step> {
         let entries = self.mapping(node, path, "a step, such as `- run: <command>`")?;
         check_keys(&mut self.report, entries, path, Level::Step);
         let get = |key| keys::find(entries, key).map(|entry| &entry.value);
@@ -85,17 +109,45 @@ impl Checker<'_> {
             self.shown(Some(node), path);
             self.text(node, path, "text")
         });
-        let env = get("env").map(|node| self.env(node, path.key("env"), None)).unwrap_or_default();
+        let scope = Scope::Step { legs: context.legs };
+        let env = get("env").map(|node| self.env(node, path.key("env"), scope)).unwrap_or_default();
+        let shell = get("shell").and_then(|node| self.shell(node, path.key("shell")));
         let Some(run) = get("run") else {
             self.report.add("missing_run", node.at, path, "this step has nothing to run; write `run`");
             return None;
         };
-        let run = self.run(run, path.key("run"))?.to_owned();
+        let run = after(context.defaults, self.run(run, path.key("run"))?);
         let title = name.or(id).map_or_else(|| format!("step {}", n + 1), str::to_owned);
-        let text = |(name, value)| match value {
-            EnvValue::Text(text) => Some((name, text)),
-            EnvValue::Output { .. } => None,
-        };
-        Some(Step { title, env: env.into_iter().filter_map(text).collect(), run })
+        let env = env.into_iter().filter_map(|(name, value)| Some((name, value_of_step(value)?))).collect();
+        Some(Step { title, env, run, shell: shell.unwrap_or_else(|| context.shell.clone()) })
+    }
+}
+
+/// What the steps of a job have in common.
+struct StepContext<'c> {
+    shell: Shell,
+    defaults: &'c Defaults,
+    legs: &'c [Leg],
+}
+
+/// The script after the lines that are before each.
+fn after(defaults: &Defaults, run: &str) -> String {
+    match &defaults.before {
+        Some(before) => format!("{}\n{run}", before.strip_suffix('\n').unwrap_or(before)),
+        None => run.to_owned(),
+    }
+}
+
+fn programs<'s>(shells: impl IntoIterator<Item = &'s Shell>) -> BTreeSet<String> {
+    shells.into_iter().filter_map(Shell::program).map(str::to_owned).collect()
+}
+
+/// A step takes the values of inputs and axes from the job's environment.
+fn value_of_step(value: Written) -> Option<StepValue> {
+    match value {
+        Written::Value(EnvValue::Text(text)) => Some(StepValue::Text(text)),
+        Written::Value(EnvValue::Input(name)) => Some(StepValue::Variable(variable("INPUT", &name))),
+        Written::Value(EnvValue::Output { .. }) => None,
+        Written::Axis(axis) => Some(StepValue::Variable(variable("MATRIX", &axis))),
     }
 }

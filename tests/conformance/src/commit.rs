@@ -5,6 +5,7 @@ use std::sync::Arc;
 use engine::ids::{ReportHash, RunKey};
 use engine::ports::{Commit, Committed, Idempotency, NewItem, Ports};
 use engine::run::{Control, RunEnd, RunState, WorkflowRecord};
+use protocol::wire::InputValues;
 use protocol::{Millis, Status};
 
 use crate::fixture::{
@@ -147,6 +148,17 @@ pub async fn workflow_ends_once_and_only_in_its_current_run<P: Ports + 'static>(
     assert!(!ends(&workflow.run, Status::Success).await, "it has ended");
     let ended = WorkflowRecord { ended: Some(end(Status::Cancelled)), ..workflow.clone() };
     assert_eq!(workflow_now(&*ports, &workflow.id).await, Some(ended));
+}
+
+/// The values of inputs are those of their own run, byte for byte.
+pub async fn inputs_are_read_as_given<P: Ports + 'static>(ports: Arc<P>) {
+    let (run, other) = (fresh_run(), fresh_run());
+    let large = "x".repeat(protocol::limits::INPUTS_SIZE);
+    let texts = [("a", ""), ("b", "\"; $(id) \\ \u{1f980}\n"), ("c", large.as_str())];
+    let values: InputValues = texts.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    ports.put_new(vec![NewItem::Inputs(run.clone(), values.clone())]).await.expect("the store answers");
+    assert_eq!(ports.inputs(&run).await.expect("the store answers"), Some(values));
+    assert_eq!(ports.inputs(&other).await.expect("the store answers"), None);
 }
 
 /// Definitions that are small, large, compressible or incompressible. Each is read only for its own run.

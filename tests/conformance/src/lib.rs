@@ -48,6 +48,7 @@ macro_rules! each_check {
             commit::only_the_current_run_is_replaced_after_it_has_ended,
             commit::workflow_ends_once_and_only_in_its_current_run,
             commit::definition_is_read_as_submitted,
+            commit::inputs_are_read_as_given,
             list::workflows_are_listed_once_newest_first,
             list::due_timers_are_of_open_or_cancelling_runs,
             list::timers_of_many_runs_are_listed_earliest_first,

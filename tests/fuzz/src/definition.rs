@@ -30,10 +30,12 @@ fn good(definition: &Definition) {
         assert!(!job.settings.script.contains('\0'), "a shell can't be given a NUL");
         let texts = job.settings.env.iter().filter_map(|(name, value)| match value {
             EnvValue::Text(text) => Some((name.clone(), text.clone())),
-            EnvValue::Output { .. } => None,
+            EnvValue::Input(_) | EnvValue::Output { .. } => None,
         });
-        let whole = command(&texts.collect::<Vec<_>>(), &job.settings.script);
-        assert!(whole.ends_with(&job.settings.script), "the command ends with what was written");
+        let whole = command(&texts.collect::<Vec<_>>(), &job.settings.shell, &job.settings.script);
+        let script = &job.settings.script;
+        let kept = whole.contains(script) || whole.contains(&script.replace('\'', r"'\''"));
+        assert!(kept, "the command has what was written, as it is or in quotes");
     }
 }
 

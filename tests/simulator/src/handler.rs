@@ -25,7 +25,7 @@ impl Task {
             }
             Self::Start { workflow, only_failed } => {
                 let only = only_failed.then_some(Only::Failed);
-                Box::pin(async move { Answer::Done(engine.runs().start(&workflow, only).await) })
+                Box::pin(async move { Answer::Done(engine.runs().start(&workflow, only, None).await) })
             }
             Self::Cancel(workflow) => Box::pin(async move { Answer::Done(engine.runs().cancel(&workflow).await) }),
             Self::Delete(workflow) => Box::pin(async move { Answer::Done(engine.runs().delete(&workflow).await) }),
@@ -97,6 +97,7 @@ impl SubmitRequest {
                 content_type: "application/yaml".to_owned(),
                 text: self.graph.yaml.clone(),
             },
+            inputs: protocol::requests::GivenInputs::new(),
             run: self.run,
             key: Some((self.key.clone(), body)),
         }

@@ -13,6 +13,7 @@ use engine::ports::{
 };
 use engine::run::{Control, RunEnd, RunState, RunUpdate, WorkflowRecord};
 use protocol::requests::LogPiece;
+use protocol::wire::InputValues;
 use protocol::{Millis, Outputs, WorkerId, WorkflowId};
 
 use crate::bugs::Bug;
@@ -90,6 +91,11 @@ impl RunStore for Process {
     /// The simulated store keeps no definitions, because no decision depends on them.
     async fn definition(&self, _run: &RunKey) -> Stored<Option<Source>> {
         Ok(None)
+    }
+
+    async fn inputs(&self, run: &RunKey) -> Stored<Option<InputValues>> {
+        let what = |trace: &Trace| format!("reads the inputs of {}", trace.run(run));
+        self.read(what, |world: &mut World| Ok(world.store.inputs.get(run).cloned())).await
     }
 
     async fn end_workflow(&self, id: &WorkflowId, run: &RunKey, end: RunEnd) -> Stored<bool> {
@@ -297,9 +303,9 @@ impl WorkerRegistry for Process {
     }
 
     async fn workers(&self, _now: Millis, most: usize) -> Stored<Vec<WorkerRecord>> {
-        let listed = |world: &World| world.store.workers.values().filter_map(|cell| cell.now().cloned()).take(most).collect();
-        self.read(|_| "lists workers".to_owned(), |world: &mut World| Ok(listed(world)))
-        .await
+        let listed =
+            |world: &World| world.store.workers.values().filter_map(|cell| cell.now().cloned()).take(most).collect();
+        self.read(|_| "lists workers".to_owned(), |world: &mut World| Ok(listed(world))).await
     }
 
     async fn remove_worker(&self, id: &WorkerId) -> Stored<()> {

@@ -64,6 +64,7 @@ impl World {
                 self.store.shards.entry((key, shard)).or_default().set(Some(waits), self.clock);
             }
             NewItem::Definition(..) => {}
+            NewItem::Inputs(run, values) => drop(self.store.inputs.insert(run, values)),
         }
     }
 

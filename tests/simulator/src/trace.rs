@@ -224,6 +224,13 @@ impl Describe for Outputs {
     }
 }
 
+impl Describe for protocol::wire::InputValues {
+    fn describe(&self, _: &Trace) -> String {
+        let pairs: Vec<String> = self.iter().map(|(name, value)| format!("{name}={value:.12}")).collect();
+        format!("{{{}}}", pairs.join(" "))
+    }
+}
+
 impl Describe for Pool {
     fn describe(&self, _: &Trace) -> String {
         let labels: Vec<&str> = self.labels.iter().map(protocol::Label::as_str).collect();

@@ -10,6 +10,7 @@ use engine::messages::ChangeEvent;
 use engine::messages::QueueMessage;
 use engine::ports::{Consistency, Idempotency, Pool, Stored, WorkerRecord};
 use engine::run::{Control, WorkflowRecord};
+use protocol::wire::InputValues;
 use protocol::{Millis, Outputs, WorkerId, WorkflowId};
 
 use crate::bugs::Bug;
@@ -91,6 +92,7 @@ pub(crate) struct Store {
     pub(crate) controls: BTreeMap<RunKey, Cell<Control>>,
     pub(crate) jobs: BTreeMap<JobKey, Cell<JobRecord>>,
     pub(crate) specs: BTreeMap<JobKey, JobSpec>,
+    pub(crate) inputs: BTreeMap<RunKey, InputValues>,
     pub(crate) shards: BTreeMap<(JobKey, u32), Cell<Waits>>,
     pub(crate) outputs: BTreeMap<(JobKey, String), Cell<Outputs>>,
     pub(crate) keys: BTreeMap<String, Idempotency>,

@@ -11,6 +11,7 @@ mod claims;
 mod failures;
 mod graphs;
 mod labels;
+mod language;
 mod lists;
 mod next;
 mod other_languages;

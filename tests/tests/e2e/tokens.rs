@@ -8,7 +8,7 @@ use protocol::access::{AuditAction, AuditEntry, NewToken, Permissions, Scope};
 use serde_json::{Value, json};
 
 /// The scopes of each route, any of which permits it. An empty list: no token is needed.
-const OPENED_BY: [(&str, &str); 28] = [
+const OPENED_BY: [(&str, &str); 29] = [
     ("POST /api/workflows", "submit"),
     ("GET /api/workflows", "read"),
     ("GET /api/workflows/{id}", "read"),
@@ -37,6 +37,7 @@ const OPENED_BY: [(&str, &str); 28] = [
     ("GET /api/audit", "admin"),
     ("GET /api/health", ""),
     ("GET /api/openapi.json", ""),
+    ("GET /api/schema.json", ""),
 ];
 
 /// Method and path, with a value for each variable.

@@ -20,6 +20,8 @@ pub(super) struct Scratch {
     dir: TempDir,
     /// Empty, for the job.
     pub job_dir: PathBuf,
+    /// For files with scripts that the command writes.
+    pub scripts: PathBuf,
     /// The upstream outputs as JSON.
     pub upstream: PathBuf,
     /// Empty, for the job's outputs.
@@ -42,7 +44,9 @@ impl Scratch {
         let dir = tempfile::Builder::new().prefix("workflow-graph-").tempdir_in(parent)?;
         let path = |name: &str| dir.path().join(name);
         let (job_dir, upstream, outputs) = (path("job"), path("upstream.json"), path("outputs"));
+        let scripts = path("scripts");
         fs::create_dir(&job_dir)?;
+        fs::create_dir(&scripts)?;
         // With a line end, so that after `cat` of it the job's next text begins on a new line.
         fs::write(&upstream, serde_json::to_string(upstream_outputs)? + "\n")?;
         fs::write(&outputs, "")?;
@@ -50,7 +54,7 @@ impl Scratch {
         if let Some(script) = &script {
             fs::write(script, command)?;
         }
-        Ok(Self { dir, job_dir, upstream, outputs, script })
+        Ok(Self { dir, job_dir, scripts, upstream, outputs, script })
     }
 
     /// Removes all files on a blocking thread, because there may be many.

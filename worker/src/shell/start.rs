@@ -1,7 +1,7 @@
 //! Starts a job's command: finds the shell, and sets the environment and the directory.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -23,6 +23,7 @@ const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 /// Starts the command in a process group of its own.
 pub(super) fn start(job: &Job, context: &Context, scratch: &Scratch) -> Result<(Child, OwnChild), Failure> {
     check_texts(job)?;
+    check_programs(job)?;
     let mut command = shell(&context.workdir)?;
     match &scratch.script {
         Some(script) => command.arg(script),
@@ -42,6 +43,7 @@ pub(super) fn start(job: &Job, context: &Context, scratch: &Scratch) -> Result<(
         .env("JOB_ID", job.job_id.as_str())
         .env("JOB_ATTEMPT", job.attempt.to_string())
         .env("JOB_DIR", &scratch.job_dir)
+        .env("JOB_SCRIPTS", &scratch.scripts)
         .env("WORKER_SLOT", context.slot.to_string())
         .env("UPSTREAM_OUTPUTS", &scratch.upstream)
         .env("WORKFLOW_OUTPUT", &scratch.outputs)
@@ -68,9 +70,7 @@ pub(super) async fn check(workdir: &Path) -> Result<(), Failure> {
 /// A shell in the worker's directory, without input, in a process group of its own. It is found by the worker's `PATH`.
 fn shell(workdir: &Path) -> Result<Command, Failure> {
     let path = worker_path();
-    let is_program =
-        |file: &PathBuf| file.metadata().is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0);
-    let found = env::split_paths(&path).map(|dir| dir.join("sh")).find(is_program);
+    let found = find("sh", &path);
     // The child changes its directory before it runs the shell.
     let Some(shell) = found.and_then(|file| std::path::absolute(file).ok()) else {
         return Err(Failure::of_worker(format!("there is no program `sh` in the worker's PATH, {}", path.display())));
@@ -112,6 +112,31 @@ fn check_texts(job: &Job) -> Result<(), Failure> {
         return Err(Failure::permanent("the command has a NUL character, which no command can have"));
     }
     Ok(())
+}
+
+/// Refuses a job of which a script is read by a program that isn't here. Another try on this machine can't do better, and the
+/// workflow file names no label for it.
+fn check_programs(job: &Job) -> Result<(), Failure> {
+    let path = path_of(job);
+    let is_there = |program: &str| match program.contains('/') {
+        true => is_program(Path::new(program)),
+        false => find(program, &path).or_else(|| find(program, &worker_path())).is_some(),
+    };
+    match job.programs.iter().find(|program| !is_there(program)) {
+        None => Ok(()),
+        Some(program) => Err(Failure::permanent(format!(
+            "this machine has no program `{program}`, which the job's `shell` names; install it, or require a label of workers that have it"
+        ))),
+    }
+}
+
+fn is_program(file: &Path) -> bool {
+    file.metadata().is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
+}
+
+/// The first program of this name in the directories of `path`.
+fn find(program: &str, path: &OsStr) -> Option<PathBuf> {
+    env::split_paths(path).map(|dir| dir.join(program)).find(|file| is_program(file))
 }
 
 /// Why the shell didn't start: the directory, the size of the environment, or the machine.

@@ -1,12 +1,14 @@
 //! Routes for workflows: submit, list, show, run, cancel, delete.
 
+use std::borrow::Cow;
+
 use engine::Engine;
 use engine::ids::ReportHash;
 use engine::ports::{ListCursor, Ports, Source};
 use engine::submit::Submission;
 use http::{HeaderValue, Method, StatusCode, header};
 use protocol::access::AuditAction;
-use protocol::requests::Run;
+use protocol::requests::{GivenInputs, Run, SubmitWithInputs};
 use protocol::text::without_mark;
 use protocol::wire::{Job, Workflow};
 use protocol::{LabelSet, Status, WorkflowId, limits};
@@ -97,10 +99,11 @@ pub(crate) async fn submit<P: Ports>(engine: &Engine<P>, input: &Input<'_>) -> A
     let text = input.text()?;
     let run = input.query::<bool>("run")?.unwrap_or(false);
     let key = idempotency_key(input)?;
-    let definition = parse(format, text)?;
+    let (format, definition_text, inputs) = with_inputs(format, text)?;
+    let definition = parse(format, &definition_text)?;
     let hash = |key: String| (key, ReportHash::of([text, if run { "run" } else { "" }]));
-    let source = Source { content_type: format.content_type().to_owned(), text: text.to_owned() };
-    let submission = Submission { definition, source, run, key: key.map(hash) };
+    let source = Source { content_type: format.content_type().to_owned(), text: definition_text.into_owned() };
+    let submission = Submission { definition, source, inputs, run, key: key.map(hash) };
     let submitted = engine.submissions().submit(submission).await?;
     // A repeat is recorded too: the first request may have stopped before it was recorded.
     audit::record_workflow(engine, input.route, &submitted.workflow).await;
@@ -113,6 +116,30 @@ pub(crate) async fn submit<P: Ports>(engine: &Engine<P>, input: &Input<'_>) -> A
         response.headers_mut().insert(header::LOCATION, location);
     }
     Ok(response)
+}
+
+/// The definition of a body, and the values given for its inputs: `{"definition": ..., "inputs": {...}}`. Any other body is the
+/// definition itself.
+fn with_inputs(format: Format, text: &str) -> Result<(Format, Cow<'_, str>, GivenInputs), ApiError> {
+    let none = || (format, Cow::Borrowed(text), GivenInputs::new());
+    if format != Format::Json || !text.contains("\"definition\"") {
+        return Ok(none());
+    }
+    // A definition that can't be read gets its message from the parser.
+    let Ok(Value::Object(fields)) = serde_json::from_str(without_mark(text)) else { return Ok(none()) };
+    if !fields.contains_key("definition") || fields.contains_key("jobs") {
+        return Ok(none());
+    }
+    let body: SubmitWithInputs = serde_json::from_value(fields.into())
+        .map_err(|error| ApiError::bad_request("invalid_body", format!("the body isn't right: {error}")))?;
+    match body.definition {
+        Value::String(text) => Ok((Format::Yaml, Cow::Owned(text), body.inputs)),
+        definition @ Value::Object(_) => Ok((Format::Json, Cow::Owned(definition.to_string()), body.inputs)),
+        _ => {
+            let message = "`definition` must be the text of a workflow file, or the same as an object";
+            Err(ApiError::bad_request("invalid_body", message))
+        }
+    }
 }
 
 fn idempotency_key(input: &Input<'_>) -> Result<Option<String>, ApiError> {
@@ -248,7 +275,7 @@ pub(crate) async fn list<P: Ports>(engine: &Engine<P>, input: &Input<'_>) -> Ans
 pub(crate) async fn run<P: Ports>(engine: &Engine<P>, input: &Input<'_>) -> Answer {
     let id: WorkflowId = input.param("id")?;
     let run: Run = input.json_or_default()?;
-    engine.runs().start(&id, run.only).await?;
+    engine.runs().start(&id, run.only, run.inputs).await?;
     audit::record_workflow(engine, input.route, &id).await;
     accepted(&id)
 }

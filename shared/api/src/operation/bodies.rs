@@ -2,6 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
+use protocol::requests::SubmitWithInputs;
+
 use super::schemas::Schemas;
 
 /// A body that must be there.
@@ -19,7 +21,11 @@ pub(crate) fn definition(schemas: &mut Schemas) -> Value {
     let written = schemas.name("Definition", workflow::definition_schema());
     let listed = schemas.name("Submission", workflow::list_schema());
     let mut content = Map::new();
-    content.insert("application/json".to_owned(), json!({ "schema": { "oneOf": [listed, written] } }));
+    let mut with_inputs = schemas.request::<SubmitWithInputs>();
+    if with_inputs.get("$ref").is_none() {
+        with_inputs = schemas.name("SubmitWithInputs", with_inputs);
+    }
+    content.insert("application/json".to_owned(), json!({ "schema": { "anyOf": [listed, written, with_inputs] } }));
     for yaml in ["application/yaml", "text/yaml", "application/x-yaml"] {
         content.insert(yaml.to_owned(), json!({ "schema": written }));
     }

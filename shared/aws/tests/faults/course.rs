@@ -94,13 +94,14 @@ impl Course {
                     content_type: "application/yaml".to_owned(),
                     text: story.definition.to_owned(),
                 },
+                inputs: protocol::requests::GivenInputs::new(),
                 run: story.name != "chain",
                 key: Some((story.name.to_owned(), ReportHash::of([story.definition]))),
             };
             let submit = || self.feed.engine.submissions().submit(submission.clone());
             let workflow = repeated(&self.tally, submit).await.map_err(|error| format!("submit: {error}"))?.workflow;
             if story.name == "chain" {
-                match repeated(&self.tally, || self.feed.engine.runs().start(&workflow, None)).await {
+                match repeated(&self.tally, || self.feed.engine.runs().start(&workflow, None, None)).await {
                     // The request before was done, and wasn't answered.
                     Ok(()) | Err(EngineError::InvalidState { .. }) => {}
                     Err(error) => return Err(format!("start: {error}")),

@@ -166,13 +166,16 @@ fn variables_of_the_workflow_are_counted_for_every_job() {
 
 #[test]
 fn a_command_that_quoting_makes_too_long_is_refused() {
-    let steps = |quotes: usize| format!("jobs: {{a: {{steps: [{{run: \"{}\"}}]}}}}", "'".repeat(quotes));
-    assert_eq!(yaml(&steps(limits::COMMAND / 4 - 100)).jobs.len(), 1);
-    let (code, message) = refused(&steps(limits::COMMAND / 4));
+    // Longer scripts are not quoted.
+    let quotes = "'".repeat(90_000);
+    let steps =
+        |count: usize| format!("jobs: {{a: {{steps: [{{run: &r \"{quotes}\"}}{}]}}}}", ", {run: *r}".repeat(count));
+    assert_eq!(yaml(&steps(1)).jobs.len(), 1);
+    let (code, message) = refused(&steps(2));
     assert!(code == "too_long" && message.contains("1048576"), "{message}");
     // Short as they stand, by aliases, and long together.
-    let jobs = repeat(20, |n| format!("  j{n}: {{steps: *s}}\n"));
-    let together = format!("jobs:\n  a: {{steps: &s [{{run: \"{}\"}}]}}\n{jobs}", "'".repeat(200_000));
+    let jobs = repeat(30, |n| format!("  j{n}: {{steps: *s}}\n"));
+    let together = format!("jobs:\n  a: {{steps: &s [{{run: &r \"{quotes}\"}}, {{run: *r}}]}}\n{jobs}");
     let (code, message) = refused(&together);
     assert!(code == "too_large" && message.contains("16777216"), "{message}");
     let raw = format!("jobs: {{a: {{steps: [{{run: &r {}}}, {{run: *r}}, {{run: *r}}]}}}}", "x".repeat(500_000));

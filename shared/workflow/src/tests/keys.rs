@@ -13,8 +13,25 @@ use super::super::*;
 
 /// Values of every type, and texts that some key accepts and another refuses.
 fn values() -> Vec<Value> {
-    let texts =
-        ["", " ", "x", "b", "a.b", "a/b", "a b", "A_1", "1a", "fixed", "exponential", "stdout", "both", "b.out"];
+    let texts = [
+        "",
+        " ",
+        "x",
+        "b",
+        "a.b",
+        "a/b",
+        "a b",
+        "A_1",
+        "1a",
+        "fixed",
+        "exponential",
+        "stdout",
+        "both",
+        "b.out",
+        "bash",
+        "sh",
+        "text",
+    ];
     let times = ["5", "90s", "30m", "6h", "1h30m", "1500ms", "1 h", "s", "1.5h", "-1", "soon"];
     let scalars = [json!(null), json!(true), json!(0), json!(1), json!(-1), json!(1.5), json!(101), json!(1_209_601)];
     let long = [limits::NAME, limits::NAME + 1, 65_537].map(|size| json!("x".repeat(size)));
@@ -45,6 +62,17 @@ fn values() -> Vec<Value> {
         json!([{ "id": "z", "name": "z", "command": "" }]),
         json!([{ "id": "z", "name": "z" }]),
         json!([{ "id": 1, "name": "z", "command": "" }]),
+        json!([{ "A": 1 }]),
+        json!([{ "A": 1, "id": "one" }]),
+        json!([{ "A": [] }]),
+        json!([{ "1a": 1 }]),
+        json!({ "arch": [1, "x"], "mode": ["b"] }),
+        json!({ "1a": [1] }),
+        json!({ "arch": [1], "include": [{ "arch": 2, "id": "two" }], "exclude": [{ "arch": 1 }] }),
+        json!({ "shell": ["python3", "-u"], "before": "x", "labels": "a", "retries": 1, "timeout": 5 }),
+        json!({ "i": null, "j": { "type": "number", "choices": [1, 2], "default": 1 } }),
+        json!({ "i": { "required": true, "default": "x" } }),
+        json!(["python3", "-u"]),
     ];
     let texts = texts.iter().chain(&times).map(|text| json!(text));
     texts.chain(scalars).chain(long).chain(lists).chain(objects).collect()
@@ -84,15 +112,41 @@ fn document(level: Level, key: &str, value: Value) -> Value {
             job = json!({ "steps": [{ "run": "x" }] });
             job["steps"][0][key] = value;
         }
-        Level::Reference => job["env"] = json!({ "A": { key: value } }),
+        Level::Reference => {
+            workflow["inputs"] = json!({ "b": null, "A_1": null, "x": null });
+            job["matrix"] = json!({ "b": [1], "A_1": [1], "x": [1] });
+            job["env"] = json!({ "A": { key: value } });
+        }
+        Level::LabelReference => {
+            job["matrix"] = json!({ "b": [1], "A_1": [1], "x": [1] });
+            job["labels"] = json!([{ key: value }]);
+        }
+        Level::Defaults => workflow["defaults"] = json!({ key: value }),
+        Level::Input => workflow["inputs"] = json!({ "i": { key: value } }),
+        Level::Matrix => {
+            job["matrix"] = json!({ "A": [1, 2] });
+            job["matrix"][key] = value;
+        }
     }
     workflow["jobs"]["a"] = job;
     workflow
 }
 
 /// Codes of rules that a schema cannot express: about other parts of the document, or numbers written as text.
-const BEYOND_A_SCHEMA: [&str; 6] =
-    ["unknown_need", "self_need", "bad_reference", "secret_is_set", "duplicate_job", "duplicate_need"];
+const BEYOND_A_SCHEMA: [&str; 12] = [
+    "unknown_need",
+    "self_need",
+    "bad_reference",
+    "secret_is_set",
+    "duplicate_job",
+    "duplicate_need",
+    "unknown_axis",
+    "unknown_input",
+    "excludes_nothing",
+    "empty_matrix",
+    "same_variable",
+    "bad_input",
+];
 
 /// Whether the parser accepts a document; `None` where it refuses it only by a rule that a schema cannot express.
 fn accepts(document: &Value) -> Option<bool> {
@@ -161,13 +215,13 @@ fn a_key_that_is_not_in_the_table_is_refused_by_both() {
 #[test]
 fn a_document_without_a_required_key_is_refused_by_both() {
     let [written, listed] = validators();
-    for level in [Level::Workflow, Level::Step, Level::Reference, Level::ListedJob] {
+    for level in [Level::Workflow, Level::Step, Level::LabelReference, Level::ListedJob] {
         for key in level.keys().iter().filter(|key| key.required) {
             let whole = document(level, "name", json!("n")).to_string();
             let without: Value = match level {
                 Level::Workflow => json!({ "name": "n" }),
                 Level::Step => json!({ "jobs": { "a": { "steps": [{ "name": "n" }] } } }),
-                Level::Reference => json!({ "jobs": { "a": { "run": "x", "env": { "A": {} } } } }),
+                Level::LabelReference => json!({ "jobs": { "a": { "run": "x", "labels": [{}] } } }),
                 _ => {
                     let mut document: Value = serde_json::from_str(&whole).expect("JSON");
                     document["jobs"][0].as_object_mut().expect("a job").remove(key.name);
@@ -217,10 +271,14 @@ fn table() -> String {
     let mut text = String::new();
     for (level, title) in [
         (Level::Workflow, "The workflow"),
+        (Level::Input, "An input: `inputs.<name>`"),
+        (Level::Defaults, "Defaults: `defaults`"),
         (Level::Job, "A job: `jobs.<id>`"),
+        (Level::Matrix, "A matrix, beside its axes: `jobs.<id>.matrix`"),
         (Level::Retry, "Retry: `jobs.<id>.retry`"),
         (Level::Step, "A step: `jobs.<id>.steps[]`"),
-        (Level::Reference, "A value from an output: `jobs.<id>.env.<NAME>`"),
+        (Level::Reference, "A value from elsewhere, one of: `env.<NAME>`"),
+        (Level::LabelReference, "A label from the matrix: `jobs.<id>.labels[]`"),
     ] {
         let _ = write!(text, "\n### {title}\n\n| key | accepts | meaning |\n| --- | --- | --- |\n");
         for Key { name, form, required, about } in level.keys() {
@@ -247,10 +305,18 @@ fn in_words(form: Form) -> String {
         Form::Script | Form::Command => "a shell script".to_owned(),
         Form::Steps => format!("a list of 1 to {} steps", limits::STEPS),
         Form::Tries => format!("a whole number up to {}", limits::RETRIES),
-        Form::Retry => "a mapping, see below".to_owned(),
         Form::Time { .. } => "seconds, or `90s`, `30m`, `1h30m`; up to 14 days".to_owned(),
         Form::Word(words) => words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", "),
         Form::OutputOfJob => "`<job>.<output>`".to_owned(),
+        Form::Shell => "`bash`, `sh`, or a program as a list, such as `[python3, -u]`".to_owned(),
+        Form::Retry | Form::Defaults | Form::Inputs => "a mapping, see below".to_owned(),
+        Form::Matrix => format!("up to {} lists of values, by axis", limits::MATRIX_AXES),
+        Form::Legs { .. } => "a list of mappings of axes to values".to_owned(),
+        Form::InputType => "`text`, `number`, `boolean`".to_owned(),
+        Form::InputValue => "text, a number, true or false".to_owned(),
+        Form::InputValues => format!("a list of 1 to {} values", limits::CHOICES),
+        Form::Boolean => "true or false".to_owned(),
+        Form::Axis => format!("a name, up to {} bytes", limits::AXIS_NAME),
         Form::Any => format!("anything, up to {} KiB as JSON", limits::KEPT / 1024),
     }
 }

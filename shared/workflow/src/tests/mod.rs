@@ -4,6 +4,9 @@ mod any_text;
 mod bounds;
 mod json;
 mod keys;
+mod matrix;
+mod run_inputs;
+mod shells;
 
 use protocol::wire::{self, Backoff, OutputsFrom};
 use serde_json::json;
@@ -186,7 +189,7 @@ fn an_output_belongs_to_the_longest_needed_id() {
     assert_eq!(read("[a, a.b]", "a.b"), "a|b");
     assert_eq!(codes("run: x\nenv: {V: {from: other.x}}"), ["bad_reference"]);
     assert_eq!(codes("run: x\nneeds: other\nenv: {V: {from: other}}"), ["bad_reference"]);
-    assert_eq!(codes("needs: other\nsteps: [{run: x, env: {V: {from: other.x}}}]"), ["wrong_type"]);
+    assert_eq!(codes("needs: other\nsteps: [{run: x, env: {V: {from: other.x}}}]"), ["bad_reference"]);
 }
 
 #[test]
@@ -250,15 +253,15 @@ fn keys_of_other_systems_get_advice() {
         ("runs-on", "`labels`"),
         ("uses", "`run`"),
         ("if", "conditions"),
-        ("strategy", "each combination"),
+        ("strategy", "`matrix`"),
         ("timeout-minutes", "`timeout`"),
         ("permissions", "worker"),
         ("continue-on-error", "`|| true`"),
         ("container", "containers"),
         ("services", "containers"),
-        ("with", "`env`"),
-        ("defaults", "`sh`"),
-        ("shell", "`sh`"),
+        ("with", "`inputs`"),
+        ("defaults", "of a workflow"),
+        ("fail-fast", "stops no other"),
         ("concurrency", "not supported"),
         ("environment", "`env`"),
         ("outputs", "::set-output"),
@@ -278,7 +281,7 @@ fn labels_are_checked_one_by_one_and_counted_once() {
     assert_eq!(codes("run: x\nlabels: Docker"), [""; 0]);
     assert_eq!(codes("run: x\nlabels: 'a,b'"), ["bad_label"]);
     assert_eq!(codes(&format!("run: x\nlabels: [{}, ' ', 'a b', \"a\\tb\\u0007\"]", "x".repeat(65))), ["bad_label"; 4]);
-    assert_eq!(codes("run: x\nlabels: [[a], {b: c}, ]"), ["wrong_type"; 2]);
+    assert_eq!(codes("run: x\nlabels: [[a], {b: c}, ]"), ["wrong_type", "wrong_type", "unknown_key"]);
     let many = |count: usize| (0..count).map(|n| format!("l{n}, L{n}")).collect::<Vec<_>>().join(", ");
     assert_eq!(codes(&format!("run: x\nlabels: [{}]", many(32))), [""; 0]);
     assert_eq!(codes(&format!("run: x\nlabels: [{}]", many(33))), ["too_many_labels"]);

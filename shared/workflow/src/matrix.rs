@@ -1,0 +1,227 @@
+//! The key `matrix`: one job for each combination of values.
+
+use std::collections::BTreeSet;
+
+use super::checker::Checker;
+use super::leg::{Leg, is_axis, variable};
+use super::node::{Entry, Kind, Node, Path};
+use super::problem::Position;
+use super::report::quote;
+use protocol::{limit, limits};
+
+/// Keys of `matrix` that are no axes.
+const INCLUDE: &str = "include";
+const EXCLUDE: &str = "exclude";
+/// The key of an included leg that names it.
+const ID: &str = "id";
+
+/// A leg of `include` or `exclude`.
+struct Written {
+    at: Position,
+    /// In the order of the file.
+    values: Vec<(String, String)>,
+    id: Option<String>,
+}
+
+impl Written {
+    fn value(&self, axis: &str) -> Option<&str> {
+        self.values.iter().find(|(name, _)| name == axis).map(|(_, value)| value.as_str())
+    }
+
+    fn has_all_of(&self, other: &Self) -> bool {
+        other.values.iter().all(|(axis, value)| self.value(axis) == Some(value))
+    }
+}
+
+impl<'a> Checker<'a> {
+    /// The legs of a job's matrix, at least one. Of a matrix with a problem it is one leg without axes.
+    pub(super) fn legs(&mut self, matrix: Option<&'a Node>, job: &str, path: Path<'_>) -> Vec<Leg> {
+        let legs = matrix.and_then(|node| self.matrix(node, job, path));
+        legs.filter(|legs| !legs.is_empty()).unwrap_or_else(|| vec![Leg::default()])
+    }
+
+    fn matrix(&mut self, node: &'a Node, job: &str, path: Path<'_>) -> Option<Vec<Leg>> {
+        let entries = self.mapping(node, path, "a mapping of axes to lists, such as `{arch: [amd64, arm64]}`")?;
+        let mut axes: Vec<(String, Vec<String>)> = Vec::new();
+        for Entry { key, key_at, value } in entries.iter().filter(|entry| entry.key != INCLUDE && entry.key != EXCLUDE)
+        {
+            self.axis_name(key, *key_at, path.key(key));
+            axes.push((key.clone(), self.axis_values(value, path.key(key))?));
+        }
+        let list = |key| entries.iter().find(|entry| entry.key == key).map(|entry| &entry.value);
+        let included = self.written_legs(list(INCLUDE), path.key(INCLUDE), true)?;
+        let excluded = self.written_legs(list(EXCLUDE), path.key(EXCLUDE), false)?;
+        let product = axes.iter().map(|(_, values)| values.len()).try_fold(1_usize, usize::checked_mul);
+        let count = if axes.is_empty() { Some(0) } else { product }.and_then(|n| n.checked_add(included.len()));
+        if count.is_none_or(|count| count > limits::MATRIX_LEGS) {
+            let message = format!(
+                "this matrix has over {} combinations (limit MATRIX_LEGS); use fewer values or several jobs",
+                limits::MATRIX_LEGS
+            );
+            self.report.add("too_many", node.at, path, message);
+            return None;
+        }
+        let mut legs = combinations(&axes, node.at);
+        self.exclude(&mut legs, &excluded, path.key(EXCLUDE));
+        legs.extend(included);
+        let mut names: Vec<String> = axes.into_iter().map(|(name, _)| name).collect();
+        for (name, _) in legs.iter().flat_map(|leg| &leg.values) {
+            if !names.contains(name) {
+                names.push(name.clone());
+            }
+        }
+        self.at_most(names.len(), limit!(MATRIX_AXES), "axes", node.at, path);
+        self.distinct_variables(&names, node.at, path);
+        if legs.is_empty() {
+            let message = "no combination is left; write at least one value for each axis, and exclude fewer";
+            self.report.add("empty_matrix", node.at, path, message);
+            return None;
+        }
+        self.named(&names, legs, job, node.at, path)
+    }
+
+    fn axis_name(&mut self, name: &str, at: Position, path: Path<'_>) {
+        if !is_axis(name) || name == ID {
+            let message = format!(
+                "{} can't be the name of an axis; use A-Z a-z 0-9 _ -, beginning with a letter, at most {} bytes (limit AXIS_NAME), and not `id`",
+                quote(name),
+                limits::AXIS_NAME
+            );
+            self.report.add("bad_axis", at, path, message);
+        }
+    }
+
+    fn axis_values(&mut self, node: &Node, path: Path<'_>) -> Option<Vec<String>> {
+        let Kind::List(items) = &node.kind else {
+            self.wrong_type(node, path, "a list of values");
+            return None;
+        };
+        let values: Vec<_> = items.iter().enumerate().map(|(n, item)| self.axis_value(item, path.index(n))).collect();
+        values.into_iter().collect()
+    }
+
+    fn axis_value(&mut self, node: &Node, path: Path<'_>) -> Option<String> {
+        let Kind::Scalar { text, .. } = &node.kind else {
+            self.wrong_type(node, path, "a text or a number");
+            return None;
+        };
+        self.no_nul(text, node.at, path);
+        self.no_longer_than(limit!(MATRIX_VALUE), text.len(), node.at, path).then(|| text.clone())
+    }
+
+    /// The legs of `include` or `exclude`.
+    fn written_legs(&mut self, list: Option<&Node>, path: Path<'_>, may_have_id: bool) -> Option<Vec<Written>> {
+        let Some(node) = list else { return Some(Vec::new()) };
+        let Kind::List(items) = &node.kind else {
+            self.wrong_type(node, path, "a list of combinations, such as `- {arch: arm64, mode: debug}`");
+            return None;
+        };
+        let legs: Vec<_> =
+            items.iter().enumerate().map(|(n, item)| self.written_leg(item, path.index(n), may_have_id)).collect();
+        legs.into_iter().collect()
+    }
+
+    fn written_leg(&mut self, node: &Node, path: Path<'_>, may_have_id: bool) -> Option<Written> {
+        let entries = self.mapping(node, path, "a combination, such as `{arch: arm64, mode: debug}`")?;
+        let mut leg = Written { at: node.at, values: Vec::with_capacity(entries.len()), id: None };
+        for Entry { key, key_at, value } in entries {
+            let text = self.axis_value(value, path.key(key))?;
+            if key == ID && may_have_id {
+                leg.id = Some(text);
+            } else {
+                self.axis_name(key, *key_at, path.key(key));
+                leg.values.push((key.clone(), text));
+            }
+        }
+        Some(leg)
+    }
+
+    /// Removes the combinations that have all values of an excluded one.
+    fn exclude(&mut self, legs: &mut Vec<Written>, excluded: &[Written], path: Path<'_>) {
+        for (n, leg) in excluded.iter().enumerate() {
+            if !legs.iter().any(|other| other.has_all_of(leg)) {
+                let message = "no combination of the axes has these values; correct them, or remove this";
+                self.report.add("excludes_nothing", leg.at, path.index(n), message);
+            }
+        }
+        legs.retain(|leg| !excluded.iter().any(|excluded| leg.has_all_of(excluded)));
+    }
+
+    fn distinct_variables(&mut self, names: &[String], at: Position, path: Path<'_>) {
+        let mut seen = BTreeSet::new();
+        for name in names {
+            if !seen.insert(variable("MATRIX", name)) {
+                let message =
+                    format!("another axis has the variable {} too; rename one", quote(&variable("MATRIX", name)));
+                self.report.add("same_variable", at, path.key(name), message);
+            }
+        }
+    }
+
+    /// The legs with their ids, which must differ and be ids of jobs.
+    fn named(
+        &mut self,
+        names: &[String],
+        legs: Vec<Written>,
+        job: &str,
+        at: Position,
+        path: Path<'_>,
+    ) -> Option<Vec<Leg>> {
+        let legs: Vec<(Leg, Option<String>)> = legs
+            .into_iter()
+            .map(|leg| {
+                let values = names.iter().map(|name| (name.clone(), leg.value(name).unwrap_or_default().to_owned()));
+                (Leg { values: values.collect(), suffix: None }, leg.id)
+            })
+            .collect();
+        let differ = |axis: usize| legs.iter().any(|(leg, _)| leg.values[axis].1 != legs[0].0.values[axis].1);
+        let differing: Vec<usize> = (0..names.len()).filter(|&axis| differ(axis)).collect();
+        let telling = if differing.is_empty() { (0..names.len()).collect() } else { differing };
+        let mut seen = BTreeSet::new();
+        let mut with_ids = Vec::with_capacity(legs.len());
+        for (mut leg, id) in legs {
+            let values = telling.iter().map(|&axis| leg.values[axis].1.as_str()).collect::<Vec<_>>().join(",");
+            let suffix = plain(&id.unwrap_or(values));
+            let job_id = format!("{job}@{suffix}");
+            if suffix.is_empty() || job_id.len() > limits::ID {
+                let message = format!(
+                    "the job of this combination would be {}; ids are at most {} bytes long (limit ID). List it under `include` with an `id`",
+                    quote(&job_id),
+                    limits::ID
+                );
+                self.report.add("bad_id", at, path, message);
+                return None;
+            }
+            if !seen.insert(suffix.clone()) {
+                let message = format!(
+                    "two combinations would both be the job {}; change a value, or give one an `id` under `include`",
+                    quote(&job_id)
+                );
+                self.report.add("duplicate_job", at, path, message);
+                return None;
+            }
+            leg.suffix = Some(suffix);
+            with_ids.push(leg);
+        }
+        Some(with_ids)
+    }
+}
+
+/// Every combination; the last axis changes first. None without axes.
+fn combinations(axes: &[(String, Vec<String>)], at: Position) -> Vec<Written> {
+    if axes.is_empty() {
+        return Vec::new();
+    }
+    let mut legs = vec![Vec::new()];
+    for (axis, values) in axes {
+        let with = |leg: &[(String, String)], value: &String| [leg, &[(axis.clone(), value.clone())]].concat();
+        legs = legs.iter().flat_map(|leg| values.iter().map(|value| with(leg, value)).collect::<Vec<_>>()).collect();
+    }
+    legs.into_iter().map(|values| Written { at, values, id: None }).collect()
+}
+
+/// The text with `_` for each character that an id of a leg doesn't have.
+fn plain(text: &str) -> String {
+    let keeps = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '+' | '=' | '-' | ',');
+    text.chars().map(|c| if keeps(c) { c } else { '_' }).collect()
+}

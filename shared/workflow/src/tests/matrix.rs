@@ -1,0 +1,114 @@
+//! `matrix`: which jobs it is written out to.
+
+use super::*;
+
+fn ids(text: &str) -> Vec<String> {
+    yaml(text).jobs.iter().map(|job| job.id.to_string()).collect()
+}
+
+fn of_job(matrix: &str) -> String {
+    format!("jobs: {{t: {{run: x, matrix: {matrix}}}}}")
+}
+
+#[test]
+fn each_combination_is_a_job_with_its_values_as_variables() {
+    let definition = yaml(
+        "jobs:
+  build:
+    matrix: {arch: [amd64, arm64], mode: [release, debug], exclude: [{arch: arm64, mode: debug}]}
+    labels: [linux, {matrix: arch}]
+    env: {KIND: {matrix: mode}}
+    run: make
+  one: {needs: 'build@amd64,debug', run: x}
+  all: {needs: build, env: {V: {from: 'build@arm64,release.v'}}, run: x}
+",
+    );
+    let ids: Vec<_> = definition.jobs.iter().map(|job| job.id.as_str()).collect();
+    assert_eq!(ids, ["build@amd64,release", "build@amd64,debug", "build@arm64,release", "one", "all"]);
+    let settings = &definition.jobs[2].settings;
+    assert_eq!(settings.labels.to_string(), "arm64, linux");
+    assert_eq!(settings.env, [("KIND".to_owned(), text("release"))]);
+    let variables: Vec<_> = settings.matrix_variables().collect();
+    assert_eq!(variables, [("MATRIX_ARCH".to_owned(), "arm64"), ("MATRIX_MODE".to_owned(), "release")]);
+    assert_eq!(definition.jobs[3].needs, [1]);
+    assert_eq!(definition.jobs[4].needs, [0, 1, 2]);
+}
+
+#[test]
+fn values_stay_as_written_and_ids_have_only_those_that_tell_the_legs_apart() {
+    assert_eq!(ids(&of_job("{py: [3.9, 3.10]}")), ["t@3.9", "t@3.10"]);
+    assert_eq!(ids(&of_job("{os: [linux], py: [1, 2]}")), ["t@1", "t@2"]);
+    assert_eq!(ids(&of_job("{os: [linux]}")), ["t@linux"]);
+    assert_eq!(ids(&of_job("{image: ['ghcr.io/a/b:1', 'ä b']}")), ["t@ghcr.io_a_b_1", "t@__b"]);
+}
+
+#[test]
+fn included_legs_are_whole_and_may_have_ids_and_axes_of_their_own() {
+    let definition = yaml(&of_job("{include: [{os: linux, id: first}, {os: mac, sdk: 14}]}"));
+    let ids: Vec<_> = definition.jobs.iter().map(|job| job.id.as_str()).collect();
+    assert_eq!(ids, ["t@first", "t@mac,14"]);
+    let first = &definition.jobs[0].settings.matrix;
+    assert_eq!((first["os"].as_str(), first["sdk"].as_str()), ("linux", ""));
+}
+
+#[test]
+fn an_output_of_a_matrix_names_one_leg() {
+    let text = "jobs: {b: {run: x, matrix: {a: [1, 2]}}, u: {run: x, needs: b, env: {V: {from: b.v}}}}";
+    let problem = &problems(text)[0];
+    assert!(problem.code == "bad_reference" && problem.message.contains("`b@1.v`"), "{problem}");
+}
+
+#[test]
+fn a_matrix_that_makes_no_sense_is_refused_with_its_reason() {
+    for (matrix, code) in [
+        ("{a: [1, 2], exclude: [{a: 3}]}", "excludes_nothing"),
+        ("{a: [1], exclude: [{a: 1}]}", "empty_matrix"),
+        ("{a: []}", "empty_matrix"),
+        ("{}", "empty_matrix"),
+        ("{a: [1, 1]}", "duplicate_job"),
+        ("{a: ['x y', 'x/y']}", "duplicate_job"),
+        ("{a: [1, 2], include: [{a: 1}]}", "duplicate_job"),
+        ("{1a: [1]}", "bad_axis"),
+        ("{a-b: [1], a_b: [2]}", "same_variable"),
+        ("{a: 1}", "wrong_type"),
+        ("{a: [[1]]}", "wrong_type"),
+        ("{a: ['']}", "bad_id"),
+    ] {
+        let found = from_yaml(&of_job(matrix)).err().unwrap_or_default();
+        assert_eq!(found.iter().map(|problem| problem.code).collect::<Vec<_>>(), [code], "{matrix}");
+    }
+    let long = |size: usize| format!("{{a: ['{}', b]}}", "x".repeat(size));
+    assert_eq!(ids(&of_job(&long(limits::MATRIX_VALUE))).len(), 2);
+    assert_eq!(problems(&of_job(&long(limits::MATRIX_VALUE + 1)))[0].code, "too_long");
+    let values = |count: usize| format!("{{a: {:?}}}", (0..count).collect::<Vec<_>>());
+    assert_eq!(ids(&of_job(&values(limits::MATRIX_LEGS))).len(), limits::MATRIX_LEGS);
+    assert!(problems(&of_job(&values(limits::MATRIX_LEGS + 1)))[0].message.contains("MATRIX_LEGS"));
+    let axes = |count: usize| format!("{{{}}}", repeat(count, |n| format!("a{n}: [{n}],")));
+    assert_eq!(ids(&of_job(&axes(limits::MATRIX_AXES))).len(), 1);
+    assert!(problems(&of_job(&axes(limits::MATRIX_AXES + 1)))[0].message.contains("MATRIX_AXES"));
+}
+
+#[test]
+fn jobs_and_needs_are_counted_after_a_matrix_is_written_out() {
+    let values = format!("{:?}", (0..limits::MATRIX_LEGS).collect::<Vec<_>>());
+    let jobs = |count: usize| repeat(count, |n| format!("  j{n}: {{run: x, matrix: {{a: {values}}}}}\n"));
+    assert_eq!(yaml(&format!("jobs:\n{}", jobs(39))).jobs.len(), 39 * limits::MATRIX_LEGS);
+    assert!(problems(&format!("jobs:\n{}", jobs(40)))[0].message.contains("limit JOBS"));
+    let needs = format!("jobs:\n{}  u: {{run: x, matrix: {{a: {values}}}, needs: [j0, j1]}}\n", jobs(2));
+    assert!(problems(&needs)[0].message.contains("limit NEEDS"));
+}
+
+#[test]
+fn a_leg_and_a_job_with_the_same_id_are_refused() {
+    let codes = |text: &str| problems(text).iter().map(|problem| problem.code).collect::<Vec<_>>();
+    assert_eq!(codes("jobs: {t: {run: x, matrix: {a: [1]}}, t@1: {run: x}}"), ["duplicate_job"]);
+    assert_eq!(codes("jobs: {t: {run: x, needs: t@1, matrix: {a: [1]}}}"), ["self_need"]);
+    assert_eq!(codes("jobs: {t: {run: x, matrix: {a: [1]}}, u: {run: x, needs: [t, t@1]}}"), ["duplicate_need"]);
+}
+
+#[test]
+fn a_value_that_is_no_label_is_refused_once() {
+    let text = "jobs: {t: {run: x, labels: [{matrix: a}], matrix: {a: ['x y', z], b: [1, 2]}}}";
+    assert_eq!(problems(text).iter().filter(|problem| problem.code == "bad_label").count(), 1);
+    assert_eq!(problems("jobs: {t: {run: x, labels: {matrix: b}, matrix: {a: [1]}}}")[0].code, "unknown_axis");
+}
