@@ -63,6 +63,7 @@ pub fn job(id: &str, status: Status) -> Job {
         depends_on: Vec::new(),
         required_labels: LabelSet::default(),
         secrets: BTreeSet::new(),
+        matrix: BTreeMap::new(),
         max_retries: 0,
         attempt: 0,
         returned: 0,
@@ -129,6 +130,7 @@ pub fn workflow(status: Status, jobs: Vec<Job>) -> Workflow {
         created_at_ms: before(70),
         started_at_ms: (status != Status::Queued).then(|| before(65)),
         finished_at_ms: status.is_final().then(|| before(2)),
+        inputs: BTreeMap::new(),
         truncated: false,
     }
 }

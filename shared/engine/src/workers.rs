@@ -1,5 +1,6 @@
 //! Workers and pools: registration, worker heartbeats, and the records of what workers hold.
 
+use std::future::ready;
 use std::sync::Arc;
 use std::time::Duration;
 
