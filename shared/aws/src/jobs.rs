@@ -130,8 +130,7 @@ impl JobStore for Aws {
     }
 
     async fn ready_count(&self, pool: &PoolId, most: usize) -> Stored<(u64, Option<Millis>)> {
-        let partitions: Vec<String> =
-            (0..self.config.ready_shards).map(|shard| keys::ready(pool, shard)).collect();
+        let partitions: Vec<String> = (0..self.config.ready_shards).map(|shard| keys::ready(pool, shard)).collect();
         let counts = try_join_all(partitions.iter().map(|partition| self.count_part(partition, most))).await?;
         let count: u64 = counts.iter().map(|(count, _)| count).sum();
         Ok((count.min(most as u64), counts.iter().filter_map(|(_, oldest)| *oldest).min()))

@@ -107,7 +107,8 @@ impl<P: RunStore + JobStore + WorkerRegistry> Workers<'_, P> {
         let old: Vec<(&WorkerId, &HeldJob)> = named.iter().copied().filter(|(_, held)| !held.is_young(now)).collect();
         let still_run = self.those_that_run(&old).await?;
         let mut fleet = Fleet::default();
-        for (worker, held) in named.into_iter().filter(|(_, held)| held.is_young(now) || still_run.contains(&held.job)) {
+        for (worker, held) in named.into_iter().filter(|(_, held)| held.is_young(now) || still_run.contains(&held.job))
+        {
             fleet.current.insert(worker.clone(), held.id.clone());
             *fleet.running.entry(held.pool.clone()).or_default() += 1;
         }
@@ -123,7 +124,8 @@ impl<P: RunStore + JobStore + WorkerRegistry> Workers<'_, P> {
         let page = |page: Vec<(WorkerId, JobKey)>| async move {
             let keys: Vec<JobKey> = page.iter().map(|(_, job)| job.clone()).collect();
             let jobs = self.engine.ports.jobs(&keys, Consistency::Eventual).await?;
-            let runs = page.iter().zip(jobs).filter_map(|((worker, _), job)| job.filter(|job| job.is_held_by(worker, now)));
+            let runs =
+                page.iter().zip(jobs).filter_map(|((worker, _), job)| job.filter(|job| job.is_held_by(worker, now)));
             Ok::<_, EngineError>(runs.map(|job| job.key).collect::<Vec<_>>())
         };
         let owned = |named: &[(&WorkerId, &HeldJob)]| {

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use common::World;
-use engine::{Engine, Tuning};
 use engine::ports::{Consistency, HEARD_EVERY, WorkerRecord, WorkerRegistry};
+use engine::{Engine, Tuning};
 use memory::Memory;
 use protocol::access::{NewToken, Permissions};
 use protocol::requests::{Claim, Fail, FailCause, Register, Transport};

@@ -160,7 +160,8 @@ pub async fn worker_belongs_to_one_token<P: Ports + 'static>(ports: Arc<P>) {
     }))
     .await;
     assert_eq!(answers.iter().filter(|&&done| done).count(), 1, "{answers:?}");
-    let first = ports.worker(&id, Millis::now(), Consistency::Strong).await.expect("the store answers").expect("it is there");
+    let first =
+        ports.worker(&id, Millis::now(), Consistency::Strong).await.expect("the store answers").expect("it is there");
     let again = WorkerRecord { labels: LabelSet::default(), ..first.clone() };
     assert!(ports.put_worker(again.clone()).await.expect("the store answers"), "by its own token");
     for other in [of("other"), nobody] {

@@ -298,9 +298,9 @@ impl WorkerRegistry for Process {
     }
 
     async fn workers(&self, _now: Millis, most: usize) -> Stored<Vec<WorkerRecord>> {
-        let listed = |world: &World| world.store.workers.values().filter_map(|cell| cell.now().cloned()).take(most).collect();
-        self.read(|_| "lists workers".to_owned(), |world: &mut World| Ok(listed(world)))
-        .await
+        let listed =
+            |world: &World| world.store.workers.values().filter_map(|cell| cell.now().cloned()).take(most).collect();
+        self.read(|_| "lists workers".to_owned(), |world: &mut World| Ok(listed(world))).await
     }
 
     async fn remove_worker(&self, id: &WorkerId) -> Stored<()> {

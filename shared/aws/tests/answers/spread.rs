@@ -144,7 +144,8 @@ async fn list_is_in_order_wherever_its_entries_are() {
             json!({ "pk": text(format!("R#{run}")), "sk": text("CTL".into()), "index_pk": text(partition.into()),
                     "index_sk": text(sort) })
         };
-        let items: Vec<Value> = all.iter().map(item).filter(|item| item["index_sk"]["S"].as_str() > Some(&from)).collect();
+        let items: Vec<Value> =
+            all.iter().map(item).filter(|item| item["index_sk"]["S"].as_str() > Some(&from)).collect();
         let page = &items[..items.len().min(limit)];
         let last = if page.len() < items.len() { page.last().cloned() } else { None };
         (200, last.map_or(json!({ "Items": page }), |last| json!({ "Items": page, "LastEvaluatedKey": last })))
@@ -162,7 +163,8 @@ async fn list_is_in_order_wherever_its_entries_are() {
 #[tokio::test]
 async fn pool_that_was_added_lately_is_not_written_again() {
     let now = Millis::now();
-    let pools = || (0..3).map(|n| Pool::of(LabelSet::from_comma_separated(&format!("l{n}")).expect("a label"))).collect();
+    let pools =
+        || (0..3).map(|n| Pool::of(LabelSet::from_comma_separated(&format!("l{n}")).expect("a label"))).collect();
     let writes = |left: std::time::Duration| async move {
         let stub = Stub::new(move |body| {
             let keys = body["RequestItems"][TABLE]["Keys"].as_array().cloned().unwrap_or_default();
