@@ -200,6 +200,28 @@ async fn other_processes_see_what_a_worker_runs_within_ten_seconds_of_a_claim_or
 }
 
 #[tokio::test]
+async fn job_that_went_to_another_worker_is_shown_with_that_one_only() {
+    let world = World::ready("jobs: {a: {run: x, retries: 3}}").await;
+    let first = world.claim("first").await.expect("a job");
+    world.clock.advance(Duration::from_secs(31));
+    world.engine.scheduling().run_timers().await.expect("the lease is over");
+    let second = world.claim("second").await.expect("the job again");
+    let other = world.engine.clone().with_tuning(Tuning::default());
+    let busy = async || {
+        let listed = other.workers().list().await.expect("listed");
+        let busy = listed.into_iter().filter(|worker| worker.current_job.is_some());
+        let pools = other.workers().count_pools(other.workers().pools().await.expect("listed")).await.expect("counted");
+        (busy.map(|worker| worker.worker_id.to_string()).collect::<Vec<_>>(), pools[0].running)
+    };
+    assert_eq!(busy().await, (vec!["second".to_owned()], 1));
+    world.clock.advance(Duration::from_secs(20));
+    assert_eq!(busy().await, (vec!["second".to_owned()], 1));
+    assert!(world.complete(&first).await.is_err());
+    world.complete(&second).await.expect("accepted");
+    assert_eq!(busy().await, (Vec::new(), 0));
+}
+
+#[tokio::test]
 async fn worker_with_a_long_lease_is_shown_with_its_job_without_any_heartbeat() {
     let world = World::ready("jobs: {a: {run: x}, b: {run: x}}").await;
     let long = |lease_ttl_secs| Claim { lease_ttl_secs, ..claim("w", false) };

@@ -139,7 +139,7 @@ pub async fn submission_to_a_known_pool_writes_no_pool(config: Config, settings:
         let is_of_a_pool = |body: &&Value| body["Key"]["pk"]["S"] == "POOL" && body.get("UpdateExpression").is_some();
         counted.counter.taken().iter().filter(is_of_a_pool).count()
     };
-    let yaml = "jobs: {a: {run: x, labels: known}, b: {run: x, labels: 'known, too'}}";
+    let yaml = "jobs: {a: {run: x, labels: known}, b: {run: x, labels: [known, too]}}";
     assert_eq!(pool_writes(yaml).await, 2);
     assert_eq!(pool_writes(yaml).await, 0);
     assert_eq!(pool_writes("jobs: {a: {run: x, labels: known}, c: {run: x, labels: new}}").await, 1);
