@@ -2,6 +2,7 @@
 //!
 //! Nothing here reads runs: what a worker runs is in its own record. So the cost doesn't grow with the open runs.
 
+use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -96,7 +97,9 @@ impl Fleet {
 fn latest_of_each_job(workers: &[WorkerRecord], now: Millis) -> Vec<(&WorkerId, &HeldJob)> {
     let named = workers.iter().flat_map(|worker| worker.holds.iter().map(|held| (&worker.id, held)));
     let mut named: Vec<_> = named.filter(|(_, held)| held.until > now).collect();
-    named.sort_by_key(|(worker, held)| (std::cmp::Reverse(held.at), *worker));
+    // Of entries of the same time, the last of a record is the latest.
+    named.reverse();
+    named.sort_by_key(|(_, held)| Reverse(held.at));
     let mut seen = HashSet::new();
     named.retain(|(_, held)| seen.insert(&held.job));
     named.reverse();

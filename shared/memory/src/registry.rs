@@ -1,7 +1,7 @@
 //! Pools and workers in memory.
 
 use engine::ports::{Consistency, Pool, PoolQueue, Stored, WorkerRecord, WorkerRegistry};
-use protocol::{Millis, WorkerId, limits};
+use protocol::{LabelSet, Millis, WorkerId, limits};
 
 use crate::store::Memory;
 
@@ -26,10 +26,14 @@ impl WorkerRegistry for Memory {
         Ok(listed.map(|(pool, _)| pool.clone()).collect())
     }
 
-    async fn ready_pools(&self, _now: Millis) -> Stored<Vec<Pool>> {
+    async fn ready_pools(&self, _labels: &LabelSet) -> Stored<Option<Vec<Pool>>> {
         let state = self.state();
         let pools = state.ready_pools().into_iter().filter_map(|id| state.pools.get(&id));
-        Ok(pools.map(|(pool, _)| pool.clone()).collect())
+        Ok(Some(pools.map(|(pool, _)| pool.clone()).collect()))
+    }
+
+    fn has_queues(&self) -> bool {
+        false
     }
 
     async fn want_queue(&self, _pool: &Pool, _now: Millis) -> Stored<Option<PoolQueue>> {

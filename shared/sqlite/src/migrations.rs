@@ -18,10 +18,11 @@ struct Step {
 }
 
 /// All steps. The first creates the tables in an empty file. A file with a lower number can no longer be read.
-const STEPS: [Step; 3] = [
+const STEPS: [Step; 4] = [
     Step { schema: 3, sql: include_str!("migrations/3.sql") },
     Step { schema: 4, sql: include_str!("migrations/4.sql") },
     Step { schema: 5, sql: include_str!("migrations/5.sql") },
+    Step { schema: 6, sql: include_str!("migrations/6.sql") },
 ];
 
 /// The oldest schema that [`migrate`] accepts.
