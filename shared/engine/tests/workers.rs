@@ -88,7 +88,7 @@ async fn paused_worker_says_why_until_it_says_otherwise_or_claims() {
 }
 
 #[tokio::test]
-async fn one_token_can_not_have_more_workers_than_the_limit() {
+async fn one_token_can_not_have_more_workers_than_the_limit_and_no_more_are_listed() {
     let (engine, clock) = common::engine();
     let token = engine.tokens().create(token("ci")).await.expect("made").token;
     let ci = engine.acting_for(engine.tokens().grant_of(&token).await.expect("good"));
@@ -104,6 +104,8 @@ async fn one_token_can_not_have_more_workers_than_the_limit() {
     assert!(error.contains("10001") && error.contains("at most 10000") && error.contains("`ci`"), "{error}");
     ci.workers().register(register("w0", None)).await.expect("a known one");
     engine.workers().register(register("more", None)).await.expect("another caller's");
+    engine.workers().register(register("even-more", None)).await.expect("another caller's");
+    assert_eq!(engine.workers().list().await.expect("listed").len(), limits::WORKERS_LISTED);
 }
 
 fn token(name: &str) -> NewToken {
