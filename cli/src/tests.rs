@@ -1,6 +1,6 @@
 //! Tests of the command line; jobs, workers and workflows for the tests of the modules.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use clap::{CommandFactory, Parser};
 use protocol::wire::{Attempt, Cause, Job, WaitReason, WaitingFor, WorkerInfo, WorkerStatus, Workflow};

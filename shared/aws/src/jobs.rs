@@ -73,8 +73,8 @@ impl JobStore for Aws {
     async fn jobs(&self, keys: &[JobKey], how: Consistency) -> Stored<Vec<Option<JobRecord>>> {
         let items = self.jobs.get_many(keys.iter().map(keys::job).collect(), how).await?;
         let records = items.into_iter().map(item::job_record).collect::<Stored<Vec<_>>>()?;
-        let mut found: HashMap<JobKey, JobRecord> = records.into_iter().map(|job| (job.key.clone(), job)).collect();
-        Ok(keys.iter().map(|key| found.remove(key)).collect())
+        let found: HashMap<JobKey, JobRecord> = records.into_iter().map(|job| (job.key.clone(), job)).collect();
+        Ok(keys.iter().map(|key| found.get(key).cloned()).collect())
     }
 
     async fn jobs_from(&self, run: &RunKey, from: JobIndex, how: Consistency) -> Stored<Vec<JobRecord>> {

@@ -9,7 +9,7 @@ use aws_sdk_sqs::types::QueueAttributeName;
 use engine::ids::PoolId;
 use engine::ports::{Consistency, Pool, PoolQueue, Stored, WorkerRecord, WorkerRegistry};
 use futures::future::try_join_all;
-use protocol::{Millis, WorkerId, limits};
+use protocol::{LabelSet, Millis, WorkerId, limits};
 
 use crate::aws::Aws;
 use crate::error::{corrupt, unavailable};
@@ -147,8 +147,12 @@ impl WorkerRegistry for Aws {
         items.into_iter().filter(|item| unexpired(item, now)).map(from_item).collect()
     }
 
-    async fn ready_pools(&self, now: Millis) -> Stored<Vec<Pool>> {
-        self.pools(now).await
+    async fn ready_pools(&self, _labels: &LabelSet) -> Stored<Option<Vec<Pool>>> {
+        Ok(None)
+    }
+
+    fn has_queues(&self) -> bool {
+        true
     }
 
     async fn want_queue(&self, pool: &Pool, now: Millis) -> Stored<Option<PoolQueue>> {

@@ -1,6 +1,6 @@
 //! Calls on one DynamoDB table: single items, pages of a query, and batches that are retried.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
@@ -128,7 +128,10 @@ impl Table {
     }
 
     /// The items under these keys, in any order. Missing items are left out.
-    pub(crate) async fn get_many(&self, keys: Vec<Key>, how: Consistency) -> Stored<Vec<Item>> {
+    pub(crate) async fn get_many(&self, mut keys: Vec<Key>, how: Consistency) -> Stored<Vec<Item>> {
+        // DynamoDB refuses a batch that has a key twice.
+        let mut distinct = HashSet::with_capacity(keys.len());
+        keys.retain(|key| distinct.insert(key.clone()));
         let mut items = Vec::with_capacity(keys.len());
         for some in keys.chunks(READ_BATCH * READS_AT_ONCE) {
             let pages = try_join_all(some.chunks(READ_BATCH).map(|page| self.get_page(page, how))).await?;

@@ -119,7 +119,7 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Claim
     }
 
     async fn covered(self, claimer: &Claimer) -> Result<Vec<Pool>> {
-        let pools = self.engine.workers().known_pools().await?;
+        let pools = self.engine.workers().pools_for(&claimer.labels).await?;
         let may_have = |pool: &&Pool| pool.admits(claimer.eligible(&self.engine.caller)).is_ok();
         Ok(pools.iter().filter(may_have).cloned().collect())
     }

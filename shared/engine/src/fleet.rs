@@ -2,6 +2,7 @@
 //!
 //! Nothing here reads runs: what a worker runs is in its own record. So the cost doesn't grow with the open runs.
 
+use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -91,6 +92,20 @@ impl Fleet {
     }
 }
 
+/// The jobs that the records of workers name, oldest entry first. If several workers held a job one after the other, only the
+/// last one holds it.
+fn latest_of_each_job(workers: &[WorkerRecord], now: Millis) -> Vec<(&WorkerId, &HeldJob)> {
+    let named = workers.iter().flat_map(|worker| worker.holds.iter().map(|held| (&worker.id, held)));
+    let mut named: Vec<_> = named.filter(|(_, held)| held.until > now).collect();
+    // Of entries of the same time, the last of a record is the latest.
+    named.reverse();
+    named.sort_by_key(|(_, held)| Reverse(held.at));
+    let mut seen = HashSet::new();
+    named.retain(|(_, held)| seen.insert(&held.job));
+    named.reverse();
+    named
+}
+
 impl<P: RunStore + JobStore + WorkerRegistry> Workers<'_, P> {
     /// Returns the workers and what they run, possibly some seconds old.
     async fn fleet(self) -> Result<Arc<Fleet>> {
@@ -100,10 +115,7 @@ impl<P: RunStore + JobStore + WorkerRegistry> Workers<'_, P> {
         }
         let workers = self.engine.ports.workers(now, limits::WORKERS_LISTED).await?;
         let workers: Vec<WorkerRecord> = workers.into_iter().map(|worker| self.as_known(worker)).collect();
-        let named = workers.iter().flat_map(|worker| worker.holds.iter().map(|held| (&worker.id, held)));
-        let mut named: Vec<(&WorkerId, &HeldJob)> = named.filter(|(_, held)| held.until > now).collect();
-        // The job of a worker that is shown is the one that it took last.
-        named.sort_by_key(|(_, held)| held.at);
+        let named = latest_of_each_job(&workers, now);
         let old: Vec<(&WorkerId, &HeldJob)> = named.iter().copied().filter(|(_, held)| !held.is_young(now)).collect();
         let still_run = self.those_that_run(&old).await?;
         let mut fleet = Fleet::default();

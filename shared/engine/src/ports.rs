@@ -402,9 +402,11 @@ pub trait WorkerRegistry: Send + Sync {
     fn add_pools(&self, pools: Vec<Pool>, now: Millis) -> impl Future<Output = Stored<()>> + Send;
     /// Returns the pools that are listed at `now`. Eventually consistent.
     fn pools(&self, now: Millis) -> impl Future<Output = Stored<Vec<Pool>>> + Send;
-    /// Returns the listed pools in which a job may be ready. A store that knows the pools with ready jobs returns exactly
-    /// these, whether or not they are listed. Eventually consistent.
-    fn ready_pools(&self, now: Millis) -> impl Future<Output = Stored<Vec<Pool>>> + Send;
+    /// Returns the pools with ready jobs that a worker with these labels may cover, whether or not they are listed. `None`: the
+    /// store doesn't know, and a job may be ready in any listed pool.
+    fn ready_pools(&self, labels: &LabelSet) -> impl Future<Output = Stored<Option<Vec<Pool>>>> + Send;
+    /// True if [`Self::want_queue`] may return a queue.
+    fn has_queues(&self) -> bool;
     /// Creates the pool's queue if none is known, and records that a worker wants it now. Returns `None` if the store has no
     /// queues.
     fn want_queue(&self, pool: &Pool, now: Millis) -> impl Future<Output = Stored<Option<PoolQueue>>> + Send;

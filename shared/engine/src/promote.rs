@@ -123,7 +123,7 @@ impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Scheduling<'_, P> {
         if let Some(due) = if delayed { Some(at) } else { until } {
             self.engine.timers().arm_after_write(&record.key.run, due).await?;
         }
-        if delayed {
+        if delayed || !self.engine.ports.has_queues() {
             return Ok(());
         }
         let pools = self.engine.workers().known_pools().await?;

@@ -249,16 +249,18 @@ impl<P: RunStore + JobStore + WorkerRegistry> Workers<'_, P> {
     /// Returns the kind of a worker's claims. The stored record is read if the claim doesn't say that it is exclusive.
     pub async fn claim_kind(self, id: &WorkerId, exclusive: bool) -> Result<ClaimKind> {
         let now = self.engine.now();
-        let exclusive = exclusive
-            || match self.engine.caches.workers.get(id, now) {
-                Some(worker) => worker.exclusive,
-                None => {
-                    let worker = self.engine.ports.worker(id, now, Consistency::Eventual).await?;
-                    worker.is_some_and(|worker| worker.exclusive)
-                }
-            };
+        let exclusive = exclusive || self.is_exclusive(id).await?;
         let alone = self.engine.caches.returners.get(id, now).map(|()| id.clone());
         Ok(ClaimKind { exclusive, alone })
+    }
+
+    async fn is_exclusive(self, id: &WorkerId) -> Result<bool> {
+        let now = self.engine.now();
+        if let Some(worker) = self.engine.caches.workers.get(id, now) {
+            return Ok(worker.exclusive);
+        }
+        let worker = self.engine.ports.worker(id, now, Consistency::Eventual).await?;
+        Ok(worker.is_some_and(|worker| worker.exclusive))
     }
 
     /// Counts a claim as a heartbeat of the worker, and registers a worker that isn't registered.
@@ -395,13 +397,21 @@ impl<P: RunStore + JobStore + WorkerRegistry> Workers<'_, P> {
         self.add_pools(vec![Pool::with_secrets(spec.labels.clone(), spec.secrets.clone())]).await
     }
 
-    /// Returns the pools in which a job may be ready, possibly from the cache.
+    /// Returns the pools in which a claim of a worker with these labels looks for jobs. Possibly from the cache.
+    pub(crate) async fn pools_for(self, labels: &LabelSet) -> Result<Arc<Vec<Pool>>> {
+        match self.engine.ports.ready_pools(labels).await? {
+            Some(pools) => Ok(Arc::new(pools)),
+            None => self.known_pools().await,
+        }
+    }
+
+    /// Returns the listed pools, possibly from the cache.
     pub(crate) async fn known_pools(self) -> Result<Arc<Vec<Pool>>> {
         let now = self.engine.now();
         if let Some(pools) = self.engine.caches.pools.get(&(), now) {
             return Ok(pools);
         }
-        let pools = Arc::new(self.engine.ports.ready_pools(now).await?);
+        let pools = Arc::new(self.engine.ports.pools(now).await?);
         self.engine.caches.pools.insert((), Arc::clone(&pools), now);
         Ok(pools)
     }

@@ -88,7 +88,7 @@ async fn paused_worker_says_why_until_it_says_otherwise_or_claims() {
 }
 
 #[tokio::test]
-async fn one_token_can_not_have_more_workers_than_the_limit() {
+async fn one_token_can_not_have_more_workers_than_the_limit_and_no_more_are_listed() {
     let (engine, clock) = common::engine();
     let token = engine.tokens().create(token("ci")).await.expect("made").token;
     let ci = engine.acting_for(engine.tokens().grant_of(&token).await.expect("good"));
@@ -104,6 +104,8 @@ async fn one_token_can_not_have_more_workers_than_the_limit() {
     assert!(error.contains("10001") && error.contains("at most 10000") && error.contains("`ci`"), "{error}");
     ci.workers().register(register("w0", None)).await.expect("a known one");
     engine.workers().register(register("more", None)).await.expect("another caller's");
+    engine.workers().register(register("even-more", None)).await.expect("another caller's");
+    assert_eq!(engine.workers().list().await.expect("listed").len(), limits::WORKERS_LISTED);
 }
 
 fn token(name: &str) -> NewToken {
@@ -197,6 +199,28 @@ async fn other_processes_see_what_a_worker_runs_within_ten_seconds_of_a_claim_or
     world.complete(&second).await.expect("accepted");
     let third = world.claim("w").await.expect("a job");
     assert_eq!(running().await, [third.job.job_id.to_string()]);
+}
+
+#[tokio::test]
+async fn job_that_went_to_another_worker_is_shown_with_that_one_only() {
+    let world = World::ready("jobs: {a: {run: x, retries: 3}}").await;
+    let first = world.claim("first").await.expect("a job");
+    world.clock.advance(Duration::from_secs(31));
+    world.engine.scheduling().run_timers().await.expect("the lease is over");
+    let second = world.claim("second").await.expect("the job again");
+    let other = world.engine.clone().with_tuning(Tuning::default());
+    let busy = async || {
+        let listed = other.workers().list().await.expect("listed");
+        let busy = listed.into_iter().filter(|worker| worker.current_job.is_some());
+        let pools = other.workers().count_pools(other.workers().pools().await.expect("listed")).await.expect("counted");
+        (busy.map(|worker| worker.worker_id.to_string()).collect::<Vec<_>>(), pools[0].running)
+    };
+    assert_eq!(busy().await, (vec!["second".to_owned()], 1));
+    world.clock.advance(Duration::from_secs(20));
+    assert_eq!(busy().await, (vec!["second".to_owned()], 1));
+    assert!(world.complete(&first).await.is_err());
+    world.complete(&second).await.expect("accepted");
+    assert_eq!(busy().await, (Vec::new(), 0));
 }
 
 #[tokio::test]

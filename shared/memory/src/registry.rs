@@ -1,7 +1,7 @@
 //! Pools and workers in memory.
 
 use engine::ports::{Consistency, Pool, PoolQueue, Stored, WorkerRecord, WorkerRegistry};
-use protocol::{Millis, WorkerId, limits};
+use protocol::{LabelSet, Millis, WorkerId, limits};
 
 use crate::store::Memory;
 
@@ -26,10 +26,14 @@ impl WorkerRegistry for Memory {
         Ok(listed.map(|(pool, _)| pool.clone()).collect())
     }
 
-    async fn ready_pools(&self, _now: Millis) -> Stored<Vec<Pool>> {
+    async fn ready_pools(&self, _labels: &LabelSet) -> Stored<Option<Vec<Pool>>> {
         let state = self.state();
         let pools = state.ready_pools().into_iter().filter_map(|id| state.pools.get(&id));
-        Ok(pools.map(|(pool, _)| pool.clone()).collect())
+        Ok(Some(pools.map(|(pool, _)| pool.clone()).collect()))
+    }
+
+    fn has_queues(&self) -> bool {
+        false
     }
 
     async fn want_queue(&self, _pool: &Pool, _now: Millis) -> Stored<Option<PoolQueue>> {
@@ -39,7 +43,10 @@ impl WorkerRegistry for Memory {
     async fn put_worker(&self, worker: WorkerRecord) -> Stored<bool> {
         let mut state = self.state();
         let forgotten = worker.last_seen - limits::WORKER_KEPT;
-        state.workers.retain(|_, other| other.last_seen > forgotten);
+        // Each time that their number has doubled, so that a write doesn't take longer with more workers.
+        if state.workers.len().is_power_of_two() {
+            state.workers.retain(|_, other| other.last_seen > forgotten);
+        }
         let done = state.workers.get(&worker.id).is_none_or(|other| worker.may_replace(other));
         if done {
             state.workers.insert(worker.id.clone(), worker);

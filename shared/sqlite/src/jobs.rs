@@ -27,7 +27,9 @@ fn ready_at(job: &JobRecord) -> Option<i64> {
 
 /// Writes a job's first record.
 pub(crate) fn insert(db: &Connection, job: &JobRecord) -> Stored<()> {
-    let text = "INSERT OR REPLACE INTO jobs (run, job_index, pool, ready_at, record) VALUES (?1, ?2, ?3, ?4, ?5)";
+    // Not `OR REPLACE`, which runs no triggers for the row that it replaces.
+    let text = "INSERT INTO jobs (run, job_index, pool, ready_at, record) VALUES (?1, ?2, ?3, ?4, ?5)
+                ON CONFLICT (run, job_index) DO UPDATE SET pool = ?3, ready_at = ?4, record = ?5";
     let (run, pool) = (job.key.run.as_str(), job.pool.as_str());
     execute(db, text, (run, job.key.index, pool, ready_at(job), to_json(job)?)).map(drop)
 }

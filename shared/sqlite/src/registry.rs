@@ -4,20 +4,15 @@ use std::collections::BTreeMap;
 
 use engine::ids::PoolId;
 use engine::ports::{Consistency, Pool, PoolQueue, Stored, WorkerRecord, WorkerRegistry};
-use protocol::{Millis, WorkerId, limits};
+use protocol::{Label, LabelSet, Millis, WorkerId, limits};
 use rusqlite::Connection;
 
 use crate::rows::{EXPIRED_ROWS, delete_expired, execute, one, record, records, to_json, to_limit, to_time};
 use crate::store::Sqlite;
 
-/// The distinct pools of the ready lists. Each step of the recursion reads one entry of the index.
-const READY_POOLS: &str = "WITH RECURSIVE ready (pool) AS (
-        SELECT min(pool) FROM jobs WHERE ready_at IS NOT NULL
-        UNION ALL
-        SELECT (SELECT min(pool) FROM jobs WHERE ready_at IS NOT NULL AND pool > ready.pool) FROM ready
-        WHERE ready.pool IS NOT NULL
-    )
-    SELECT record FROM ready JOIN pools ON pools.id = ready.pool";
+/// The pools with ready jobs whose first label is one of these, or that have none. A worker with these labels covers no others.
+const READY_POOLS: &str = "SELECT record FROM json_each(?1) AS own CROSS JOIN pools ON first_label = own.value
+    WHERE ready_jobs > 0";
 
 /// Returns true if the pool was added so lately that it need not be written again.
 fn was_added_lately(db: &Connection, pool: &Pool, now: Millis) -> Stored<bool> {
@@ -27,17 +22,17 @@ fn was_added_lately(db: &Connection, pool: &Pool, now: Millis) -> Stored<bool> {
 }
 
 fn put_pool(db: &Connection, pool: &Pool, now: Millis) -> Stored<()> {
-    let text = "INSERT INTO pools (id, used_at, record) VALUES (?1, ?2, ?3)
+    let text = "INSERT INTO pools (id, used_at, record, first_label, ready_jobs) VALUES (?1, ?2, ?3, ?4,
+                    (SELECT count(*) FROM jobs WHERE pool = ?1 AND ready_at IS NOT NULL))
                 ON CONFLICT (id) DO UPDATE SET used_at = max(used_at, excluded.used_at)";
-    execute(db, text, (pool.id.as_str(), to_time(now), to_json(pool)?)).map(drop)
+    let first = pool.labels.iter().next().map_or("", Label::as_str);
+    execute(db, text, (pool.id.as_str(), to_time(now), to_json(pool)?, first)).map(drop)
 }
 
 /// Deletes some pools that are no longer listed.
 fn delete_old_pools(db: &Connection, now: Millis) -> Stored<()> {
     let text = "DELETE FROM pools WHERE rowid IN (
-        SELECT rowid FROM pools WHERE used_at <= ?1
-            AND NOT EXISTS (SELECT 1 FROM jobs WHERE jobs.pool = pools.id AND ready_at IS NOT NULL)
-        ORDER BY used_at LIMIT ?2)";
+        SELECT rowid FROM pools WHERE used_at <= ?1 AND ready_jobs = 0 ORDER BY used_at LIMIT ?2)";
     execute(db, text, (to_time(now - limits::POOL_TIME), EXPIRED_ROWS)).map(drop)
 }
 
@@ -66,14 +61,20 @@ impl WorkerRegistry for Sqlite {
             let old = to_time(now - limits::POOL_TIME);
             let mut pools: BTreeMap<PoolId, Pool> = BTreeMap::new();
             let lately: Vec<Pool> = records(db, "SELECT record FROM pools WHERE used_at > ?1", [old])?;
-            let ready: Vec<Pool> = records(db, READY_POOLS, [])?;
+            let ready: Vec<Pool> = records(db, "SELECT record FROM pools WHERE ready_jobs > 0", [])?;
             pools.extend(lately.into_iter().chain(ready).map(|pool| (pool.id.clone(), pool)));
             Ok(pools.into_values().collect())
         })
     }
 
-    async fn ready_pools(&self, _now: Millis) -> Stored<Vec<Pool>> {
-        self.read(|db| records(db, READY_POOLS, []))
+    async fn ready_pools(&self, labels: &LabelSet) -> Stored<Option<Vec<Pool>>> {
+        let first: Vec<&str> = labels.iter().map(Label::as_str).chain([""]).collect();
+        let first = to_json(&first)?;
+        self.read(|db| records(db, READY_POOLS, [first]).map(Some))
+    }
+
+    fn has_queues(&self) -> bool {
+        false
     }
 
     async fn want_queue(&self, _pool: &Pool, _now: Millis) -> Stored<Option<PoolQueue>> {

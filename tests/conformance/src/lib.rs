@@ -67,6 +67,7 @@ macro_rules! each_check {
             logs::size_of_a_log_grows_with_its_pieces,
             registry::added_pool_keeps_its_labels_and_secrets,
             registry::unused_pool_is_not_listed_until_it_is_added_again,
+            registry::pools_with_ready_jobs_are_found_by_labels,
             registry::wanted_queue_is_stored_with_its_pool,
             registry::worker_is_stored_replaced_and_removed,
             registry::worker_belongs_to_one_token,

@@ -103,15 +103,16 @@ pub async fn timers_of_many_runs_are_listed_earliest_first<P: Ports + 'static>(p
     }
 }
 
-/// Jobs of several runs are read in the order of their keys. A missing one is `None`.
+/// Jobs of several runs are read in the order of the keys, also one that is asked for twice. A missing one is `None`.
 pub async fn jobs_of_several_runs_are_read_in_the_requested_order<P: Ports + 'static>(ports: Arc<P>) {
     let labels = fresh_labels();
     let jobs: Vec<_> = (0..150).map(|index| waiting(&fresh_run(), index, &[1000], &labels)).collect();
     put_jobs(&*ports, &jobs).await;
     let mut keys: Vec<JobKey> = jobs.iter().map(|job| job.key.clone()).collect();
     keys.insert(7, JobKey::new(&fresh_run(), 7));
+    keys.push(jobs[0].key.clone());
     let found = ports.jobs(&keys, Consistency::Strong).await.expect("the store answers");
-    let mut expected: Vec<_> = jobs.into_iter().map(Some).collect();
+    let mut expected: Vec<_> = jobs.iter().cloned().chain([jobs[0].clone()]).map(Some).collect();
     expected.insert(7, None);
     assert_eq!(found, expected);
     assert_eq!(ports.jobs(&[], Consistency::Strong).await.expect("the store answers"), []);

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use engine::ids::{JobKey, PoolId, Ticket};
-use engine::job::JobOutcome;
+use engine::job::{JobOutcome, JobRecord};
 use engine::ports::{Consistency, HeldJob, Pool, PoolQueue, Ports, WorkerRecord};
 use protocol::requests::Transport;
 use protocol::{JobId, LabelSet, Millis, SecretName, TokenName, WorkerId, limits};
@@ -15,6 +15,14 @@ use crate::fixture::{
 
 async fn listed(ports: &impl Ports, pool: &Pool, now: Millis) -> engine::ports::Stored<Vec<Pool>> {
     Ok(ports.pools(now).await?.into_iter().filter(|other| other.id == pool.id).collect())
+}
+
+/// The pools in which a claim looks for jobs.
+async fn pools_for(ports: &impl Ports, labels: &LabelSet, now: Millis) -> engine::ports::Stored<Vec<Pool>> {
+    match ports.ready_pools(labels).await? {
+        Some(pools) => Ok(pools),
+        None => ports.pools(now).await,
+    }
 }
 
 /// Pools with one label and several, with secrets and without, added by two submissions, also concurrently.
@@ -52,7 +60,7 @@ pub async fn unused_pool_is_not_listed_until_it_is_added_again<P: Ports + 'stati
     eventually(|| listed(&*ports, &pool, now), |found| *found == [pool.clone()]).await;
     assert_eq!(listed(&*ports, &pool, later).await.expect("the store answers"), []);
     let for_claims = async |now| {
-        let pools = ports.ready_pools(now).await?;
+        let pools = pools_for(&*ports, &labels, now).await?;
         Ok(pools.iter().filter(|other| other.id == pool.id).count())
     };
     assert_eq!(for_claims(later).await.expect("the store answers"), 0);
@@ -210,5 +218,44 @@ pub async fn workers_are_listed_from_the_one_seen_last<P: Ports + 'static>(ports
     }
     for worker in workers {
         ports.remove_worker(&worker.id).await.expect("the store answers");
+    }
+}
+
+/// A worker finds the ready jobs of every pool that its labels cover: without labels, with one or several, with secrets. A store
+/// that knows the pools with ready jobs returns no others.
+pub async fn pools_with_ready_jobs_are_found_by_labels<P: Ports + 'static>(ports: Arc<P>) {
+    let now = Millis::now();
+    let [a, b, c] = ["a", "b", "c"].map(|first| format!("{first}-{}", name("l")));
+    let set = |labels: &[&String]| LabelSet::parse(labels.iter().map(|label| label.as_str())).expect("labels");
+    let secrets = [SecretName::new("A").expect("a name")].into();
+    let pools = [
+        Pool::of(LabelSet::default()),
+        Pool::of(set(&[&a])),
+        Pool::of(set(&[&b])),
+        Pool::of(set(&[&a, &b])),
+        Pool::with_secrets(set(&[&b, &c]), secrets),
+    ];
+    ports.add_pools(pools.to_vec(), now).await.expect("the store answers");
+    let mut jobs = Vec::new();
+    for pool in &pools {
+        let job = JobRecord { pool: pool.id.clone(), ..waiting(&fresh_run(), 0, &[], &pool.labels) };
+        put_jobs(&*ports, std::slice::from_ref(&job)).await;
+        jobs.push(change(&*ports, &job, become_ready(&job, now)).await);
+    }
+    for (labels, covered) in [
+        (set(&[]), &pools[..1]),
+        (set(&[&a]), &pools[..2]),
+        (set(&[&a, &b]), &pools[..4]),
+        (set(&[&a, &b, &c]), &pools[..]),
+    ] {
+        let found = async || Ok(pools_for(&*ports, &labels, now).await?.into_iter().map(|pool| pool.id).collect());
+        let all = |found: &BTreeSet<PoolId>| covered.iter().all(|pool| found.contains(&pool.id));
+        eventually(found, all).await;
+    }
+    for job in &jobs {
+        change(&*ports, job, end(JobOutcome::Cancelled)).await;
+    }
+    if let Some(found) = ports.ready_pools(&set(&[&a, &b, &c])).await.expect("the store answers") {
+        assert!(found.iter().all(|pool| pool.labels.is_empty() || !pools.contains(pool)), "no job is ready there");
     }
 }

@@ -14,7 +14,7 @@ use engine::ports::{
 use engine::run::{Control, RunEnd, RunState, RunUpdate, WorkflowRecord};
 use protocol::requests::LogPiece;
 use protocol::wire::InputValues;
-use protocol::{Millis, Outputs, WorkerId, WorkflowId};
+use protocol::{LabelSet, Millis, Outputs, WorkerId, WorkflowId};
 
 use crate::bugs::Bug;
 use crate::call::Call;
@@ -273,8 +273,12 @@ impl WorkerRegistry for Process {
         self.read(|_| "lists pools, maybe old".to_owned(), |world: &mut World| Ok(world.pools(now))).await
     }
 
-    async fn ready_pools(&self, now: Millis) -> Stored<Vec<Pool>> {
-        self.pools(now).await
+    async fn ready_pools(&self, _labels: &LabelSet) -> Stored<Option<Vec<Pool>>> {
+        Ok(None)
+    }
+
+    fn has_queues(&self) -> bool {
+        true
     }
 
     async fn want_queue(&self, pool: &Pool, now: Millis) -> Stored<Option<PoolQueue>> {

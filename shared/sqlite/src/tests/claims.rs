@@ -148,3 +148,15 @@ async fn claim_examines_no_pool_without_ready_jobs() {
     let (_, after, _) = claims(&engine, "worker", &labels_of(0)).await;
     assert_eq!(after, before);
 }
+
+#[tokio::test]
+async fn claim_examines_no_pool_whose_first_label_the_worker_lacks() {
+    let engine = Engine::new(Sqlite::in_memory());
+    open_run(engine.ports()).await;
+    let mut next = 0;
+    fill(engine.ports(), &mut next, |pool| if pool == 0 { 60 } else { 0 }).await;
+    let (_, before, _) = claims(&engine, "worker", &labels_of(0)).await;
+    fill(engine.ports(), &mut next, |pool| if pool == 0 { 0 } else { 1 }).await;
+    let (_, after, _) = claims(&engine, "worker", &labels_of(0)).await;
+    assert_eq!(after, before);
+}
