@@ -1,17 +1,20 @@
 //! Handlers: each is a task as a future over the engine, with the ports of one simulated process.
 
 use std::pin::Pin;
+use std::time::Duration;
 
 use engine::ids::Ticket;
 use engine::messages::{ChangeEvent, Delivered};
 use engine::submit::Submission;
 use engine::{Engine, Result};
-use protocol::Millis;
 use protocol::requests::{Claim, Fail, FailCause, Next, Only, Register};
 use protocol::wire::Claimed;
 
 use crate::ports::Process;
 use crate::task::{Answer, AttemptResult, HeldLease, Identity, SubmitRequest, Task};
+
+/// The time that the function of the stream has for a batch. A paused handler may exceed it.
+const FUNCTION_TIME: Duration = Duration::from_mins(1);
 
 pub(crate) type Running = Pin<Box<dyn Future<Output = Answer> + Send>>;
 
@@ -82,7 +85,8 @@ async fn report(
 /// Handles the records as the function of the stream does. The first that fails and those behind it are delivered again.
 async fn batch(engine: &Engine<Process>, records: &[ChangeEvent]) -> Answer {
     let changes: Vec<Delivered> = records.iter().cloned().map(Delivered::Event).collect();
-    match engine.scheduling().on_changes(&changes, Millis(u64::MAX)).await.into_iter().next() {
+    let deadline = engine.now() + FUNCTION_TIME;
+    match engine.scheduling().on_changes(&changes, deadline).await.into_iter().next() {
         Some((first, error)) => Answer::Batch(first, Err(error)),
         None => Answer::Batch(records.len(), Ok(())),
     }
