@@ -14,7 +14,8 @@ fn value(node: Node<'_, '_>) -> Value {
     if children.is_empty() {
         return Value::String(node.text().unwrap_or_default().to_owned());
     }
-    if children.iter().all(|child| child.has_tag_name_text("member")) {
+    // Names are compared without their name space.
+    if children.iter().all(|child| child.tag_name().name() == "member") {
         return Value::Array(children.into_iter().map(value).collect());
     }
     let mut fields = Map::new();
@@ -27,17 +28,6 @@ fn value(node: Node<'_, '_>) -> Value {
         }
     }
     Value::Object(fields)
-}
-
-/// Compares a name without its name space.
-trait HasName {
-    fn has_tag_name_text(&self, name: &str) -> bool;
-}
-
-impl HasName for Node<'_, '_> {
-    fn has_tag_name_text(&self, name: &str) -> bool {
-        self.tag_name().name() == name
-    }
 }
 
 #[cfg(test)]

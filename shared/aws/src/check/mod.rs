@@ -52,19 +52,16 @@ pub async fn stack(name: &str, http: Client, ignored: &[String]) -> Result<Repor
     let caller = Caller::new(http, &settings, region).await?;
     let mut scope = scope_of(&caller, name).await?;
     let mut report = Report::default();
+    let is_table = |one: &Expected| one.kind == "AWS::DynamoDB::Table";
     // Tables first: a stream's ARN is known only to its table.
-    let (tables, others): (Vec<_>, Vec<_>) =
-        expected::resources(&scope).into_iter().partition(|one| one.kind == "AWS::DynamoDB::Table");
+    let tables = expected::resources(&scope).into_iter().filter(is_table).collect();
     let tables = read_all(&caller, &scope, tables).await;
     for (expected, read) in &tables {
-        if let Ok(Some(Live { attributes, .. })) = read {
-            let named =
-                attributes.iter().map(|(attribute, value)| (format!("{}.{attribute}", expected.name), value.clone()));
-            scope.attributes.extend(named);
-        }
+        let attributes = read.iter().flatten().flat_map(|live| &live.attributes);
+        let named = attributes.map(|(attribute, value)| (format!("{}.{attribute}", expected.name), value.clone()));
+        scope.attributes.extend(named);
     }
-    drop(others);
-    let others = expected::resources(&scope).into_iter().filter(|one| one.kind != "AWS::DynamoDB::Table").collect();
+    let others = expected::resources(&scope).into_iter().filter(|one| !is_table(one)).collect();
     let others = read_all(&caller, &scope, others).await;
     let mut unread: BTreeMap<String, usize> = BTreeMap::new();
     for (expected, read) in tables.into_iter().chain(others) {

@@ -172,15 +172,15 @@ impl Trial<'_> {
                 self.caller.object("s3:ListBucket", Method::GET, &path).await
             }
             ["create_queue", kind] => self.create_queue(kind).await.map(drop),
-            ["delete_queue", kind] => self.sqs("DeleteQueue", json!({ "QueueUrl": self.queue(kind) })).await,
+            ["delete_queue", kind] => self.sqs("DeleteQueue", &json!({ "QueueUrl": self.queue(kind) })).await,
             ["send", kind] => {
                 // The run doesn't exist, so the message has no effect.
                 let body = json!({ "timer": self.mark }).to_string();
-                self.sqs("SendMessage", json!({ "QueueUrl": self.queue(kind), "MessageBody": body })).await
+                self.sqs("SendMessage", &json!({ "QueueUrl": self.queue(kind), "MessageBody": body })).await
             }
             ["receive", kind] => {
                 let receive = json!({ "QueueUrl": self.queue(kind), "VisibilityTimeout": 0, "WaitTimeSeconds": 0 });
-                self.sqs("ReceiveMessage", receive).await
+                self.sqs("ReceiveMessage", &receive).await
             }
             ["secrets", kind] => {
                 let own = |name: &str| format!("/{}/secrets/{name}", self.scope.stack);
@@ -247,8 +247,8 @@ impl Trial<'_> {
         self.caller.object(&format!("s3:{method}"), method.clone(), &path).await
     }
 
-    async fn sqs(&self, call: &str, body: Value) -> Result<(), CallError> {
-        self.caller.json("sqs", &format!("AmazonSQS.{call}"), &body).await.map(drop)
+    async fn sqs(&self, call: &str, body: &Value) -> Result<(), CallError> {
+        self.caller.json("sqs", &format!("AmazonSQS.{call}"), body).await.map(drop)
     }
 
     fn queue(&self, kind: &str) -> &str {
@@ -281,7 +281,7 @@ impl Trial<'_> {
             // A role that may do more than it must has made the second, or deleted the first.
             match self.caller.json("sqs", "AmazonSQS.GetQueueUrl", &json!({ "QueueName": self.queue_name(kind) })).await
             {
-                Ok(found) => self.sqs("DeleteQueue", json!({ "QueueUrl": found["QueueUrl"] })).await?,
+                Ok(found) => self.sqs("DeleteQueue", &json!({ "QueueUrl": found["QueueUrl"] })).await?,
                 Err(CallError::Absent { .. }) => {}
                 Err(other) => return Err(other.into()),
             }

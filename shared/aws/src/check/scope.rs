@@ -32,13 +32,13 @@ impl Scope {
                 .filter(|(one, now)| one.is_null() || !now.is_null())
                 .map(|(_, now)| now)
                 .collect(),
-            Value::Object(map) => match function(map) {
-                Some((name, argument)) => self.call(name, argument),
-                None => {
+            Value::Object(map) => function(map).map_or_else(
+                || {
                     let fields = map.iter().map(|(key, one)| (key.clone(), self.value(one)));
                     Value::Object(fields.filter(|(_, one)| !one.is_null()).collect())
-                }
-            },
+                },
+                |(name, argument)| self.call(name, argument),
+            ),
             other => other.clone(),
         }
     }

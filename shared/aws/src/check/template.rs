@@ -26,7 +26,8 @@ pub(crate) fn read(text: &str) -> Result<Value, String> {
         let done = match event {
             Event::Scalar(text, style, _, tag) => {
                 let plain = style == ScalarStyle::Plain && tag.is_none();
-                tagged(tag.map(|tag| name(&tag)), if plain { scalar(&text) } else { Value::String(text.into_owned()) })
+                let value = if plain { scalar(&text) } else { Value::String(text.into_owned()) };
+                tagged(tag.map(|tag| name(&tag)).as_deref(), value)
             }
             Event::SequenceStart(_, _, tag) => {
                 open.push(Open::List(Vec::new(), tag.map(|tag| name(&tag))));
@@ -37,8 +38,8 @@ pub(crate) fn read(text: &str) -> Result<Value, String> {
                 continue;
             }
             Event::SequenceEnd | Event::MappingEnd => match open.pop() {
-                Some(Open::List(list, tag)) => tagged(tag, Value::Array(list)),
-                Some(Open::Map(map, _, tag)) => tagged(tag, Value::Object(map)),
+                Some(Open::List(list, tag)) => tagged(tag.as_deref(), Value::Array(list)),
+                Some(Open::Map(map, _, tag)) => tagged(tag.as_deref(), Value::Object(map)),
                 None => return Err("an end without a beginning".to_owned()),
             },
             Event::Alias(_) => return Err("an alias".to_owned()),
@@ -61,8 +62,8 @@ fn name(tag: &Tag) -> String {
     tag.original().trim_start_matches('!').to_owned()
 }
 
-fn tagged(tag: Option<String>, value: Value) -> Value {
-    match tag.as_deref() {
+fn tagged(tag: Option<&str>, value: Value) -> Value {
+    match tag {
         None | Some("") => value,
         Some(tag @ ("Ref" | "Condition")) => json!({ tag: value }),
         Some("GetAtt") => match value.as_str().and_then(|text| text.split_once('.')) {
