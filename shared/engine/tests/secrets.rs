@@ -226,7 +226,7 @@ async fn secret_that_was_missing_is_used_as_soon_as_it_is_set() {
     assert!(world.claim("w").await.is_none(), "both fail");
     world.tell(&world.events()).await;
     kept.become_these(&[("KEY", "hunter22")]);
-    world.engine.runs().start(&world.id, None).await.expect("it has ended");
+    world.engine.runs().start(&world.id, None, None).await.expect("it has ended");
     world.tell(&world.events()).await;
     world.send_batch().await;
     assert_eq!(world.claim("w").await.expect("a job").job.secrets[&name("KEY")].reveal(), "hunter22");

@@ -4,7 +4,7 @@ mod calls;
 mod spread;
 mod stub;
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aws::{Access, SchemaGuard};

@@ -150,7 +150,7 @@ async fn stream_resumed_after_a_new_run_misses_nothing_of_it() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         if text.starts_with("first") {
-            world.client.run(&id, None).await.expect("it has ended");
+            world.client.run(&id, None, None).await.expect("it has ended");
         }
     }
     let resumed = Reader::open(&world, &id, Some("0")).await.rest().await;

@@ -113,7 +113,7 @@ async fn ten_thousand_jobs_are_skipped_cancelled_and_deleted() {
     assert_eq!(skipped.status, Status::Failure);
     assert_eq!(skipped.jobs.iter().filter(|job| job.status == Status::Skipped).count(), 9_999);
     println!("9,999 skipped after {:?}", began.elapsed());
-    client.run(&id, None).await.expect("it has ended");
+    client.run(&id, None, None).await.expect("it has ended");
     client.cancel(&id).await.expect("it runs");
     let began = Instant::now();
     let cancelled = goes_on_to_its_end(&client, &id).await;
