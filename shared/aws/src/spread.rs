@@ -57,7 +57,8 @@ impl Table {
                 let mut first = 0;
                 for other in 1..parts.len() {
                     let (a, b) = (text(&parts[other].read[0], sort)?, text(&parts[first].read[0], sort)?);
-                    if if query.descending { a > b } else { a < b } {
+                    let comes_first = if query.descending { a > b } else { a < b };
+                    if comes_first {
                         first = other;
                     }
                 }

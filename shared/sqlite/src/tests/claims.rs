@@ -156,7 +156,7 @@ async fn claim_examines_no_pool_whose_first_label_the_worker_lacks() {
     let mut next = 0;
     fill(engine.ports(), &mut next, |pool| if pool == 0 { 60 } else { 0 }).await;
     let (_, before, _) = claims(&engine, "worker", &labels_of(0)).await;
-    fill(engine.ports(), &mut next, |pool| if pool == 0 { 0 } else { 1 }).await;
+    fill(engine.ports(), &mut next, |pool| u32::from(pool != 0)).await;
     let (_, after, _) = claims(&engine, "worker", &labels_of(0)).await;
     assert_eq!(after, before);
 }

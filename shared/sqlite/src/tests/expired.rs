@@ -20,7 +20,7 @@ async fn expired_tokens_are_removed_when_another_is_made() {
     let first = store.token(&name(0)).await.expect("read").expect("it is there");
     for n in 1..5 {
         let now = first.expires_at + Duration::from_secs(100 * n);
-        let token = TokenRecord { name: name(n), expires_at: now + Duration::from_secs(60), ..first.clone() };
+        let token = TokenRecord { name: name(n), expires_at: now + Duration::from_mins(1), ..first.clone() };
         assert!(store.put_token(token, now).await.expect("written"));
         let count = store
             .read(|db| db.query_row("SELECT count(*) FROM tokens", [], |row| row.get::<_, i64>(0)).map_err(failed));

@@ -12,9 +12,8 @@ use crate::store::Sqlite;
 
 /// An open run of this workflow with one job in each phase.
 async fn open(store: &Sqlite, n: u32, phases: Vec<Phase>) -> WorkflowId {
-    let [a, b, c, d] = n.to_be_bytes();
     let mut random = [0; 16];
-    random[..4].copy_from_slice(&[a, b, c, d]);
+    random[..4].copy_from_slice(&n.to_be_bytes());
     let workflow = WorkflowRecord {
         id: WorkflowId::new(format!("wf-{n}")).expect("an id"),
         name: "open".to_owned(),
