@@ -10,7 +10,7 @@ pub struct CheckArgs {
     /// The stack's name
     #[arg(long, value_name = "NAME")]
     stack: String,
-    /// A difference that is known, such as JobsTable.BillingMode or *.RetentionInDays; may be repeated
+    /// A known difference, such as JobsTable.BillingMode, or *.Timeout for every resource; may be repeated
     #[arg(long, value_name = "RESOURCE.PROPERTY")]
     ignore: Vec<String>,
     /// Instead, make the calls of each function with its role, and some that it must not make

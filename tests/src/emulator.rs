@@ -318,6 +318,9 @@ impl Emulator {
     }
 
     /// A call of AWS's JSON protocol.
+    ///
+    /// # Panics
+    /// If the answer isn't JSON.
     pub async fn call(&self, http: &reqwest::Client, service: &str, target: &str, input: &Value) -> Value {
         let request = self.request(http, service, target, input);
         let answer = request.send().await.expect("the emulator answers").text().await.expect("a body");
