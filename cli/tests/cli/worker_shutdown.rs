@@ -51,7 +51,7 @@ jobs:
 
 #[tokio::test]
 async fn a_cancelled_job_has_its_grace_after_sigterm_and_then_is_killed() {
-    let run = "trap 'date +%s%N > told' TERM; echo $$ > pid; while :; do sleep 0.05; done";
+    let run = "trap 'date +%s%N > told' TERM; echo $$ > pid; while :; do sleep 0.05 || :; done";
     let world = World::with("stubborn.yml", &format!("jobs: {{a: {{run: \"{run}\"}}}}\n")).await;
     let worker = WorkerProcess::start(&world, "w1", &["--lease-ttl", "2s", "--grace", "4s"]);
     let id = world.submit("stubborn.yml").await;

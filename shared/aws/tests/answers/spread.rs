@@ -167,12 +167,14 @@ async fn pool_that_was_added_lately_is_not_written_again() {
     let now = Millis::now();
     let pools =
         || (0..3).map(|n| Pool::of(LabelSet::from_comma_separated(&format!("l{n}")).expect("a label"))).collect();
-    let writes = |left: std::time::Duration| async move {
+    let writes = |left: std::time::Duration, parts: &'static str| async move {
+        let parts = json!({ "N": parts });
         let stub = Stub::new(move |body| {
             let keys = body["RequestItems"][TABLE]["Keys"].as_array().cloned().unwrap_or_default();
             let expiry = json!({ "N": (now + left).secs().to_string() });
             let known = keys.into_iter().map(|mut item| {
                 item["expires_on"] = expiry.clone();
+                item["parts"] = parts.clone();
                 item
             });
             (200, json!({ "Responses": { TABLE: known.collect::<Vec<_>>() } }))
@@ -182,6 +184,6 @@ async fn pool_that_was_added_lately_is_not_written_again() {
     };
     let kept = limits::POOL_TIME * 3 / 4;
     let second = std::time::Duration::from_secs(1);
-    assert_eq!(writes(kept + second).await, 0, "added within a quarter of an hour");
+    assert_eq!(writes(kept + second, "1").await, 0, "added within a quarter of an hour");
     assert_eq!(writes(kept.saturating_sub(second)).await, 3, "added before");
 }
