@@ -506,3 +506,6 @@ fn fits_variable(value: &str) -> Result<(), String> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

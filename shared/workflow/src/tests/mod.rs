@@ -4,6 +4,8 @@ mod any_text;
 mod bounds;
 mod json;
 mod keys;
+mod messages;
+mod sizes;
 
 use protocol::wire::{self, Backoff, OutputsFrom};
 use serde_json::json;
