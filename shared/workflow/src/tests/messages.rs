@@ -58,6 +58,8 @@ fn syntax_errors_say_what_is_wrong_and_where() {
     assert_eq!(of("jobs:\n\ta:\n\t\trun: x\n"), (tab.to_owned(), 2, 1, 6));
     let (text, ..) = of("jobs: {a: {run: @x}}\n");
     assert_eq!(text, "this is not YAML: a text can't begin with `@`; put it in quotes");
+    let (text, ..) = of("jobs: {a: {run: x\u{1}}}\n");
+    assert_eq!(text, r"this is not YAML: the character `\u{1}` is not allowed here; remove it");
 }
 
 #[test]

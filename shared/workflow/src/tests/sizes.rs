@@ -9,7 +9,7 @@ use super::super::node::{Entry, Kind, Node};
 use super::super::report::{LISTED, Report, nearest};
 use super::super::script::Step;
 use super::super::*;
-use super::{codes, problems, repeat, text, yaml};
+use super::{problems, repeat, text, yaml};
 
 fn scalar(text: &str) -> Node {
     Node { kind: Kind::Scalar { text: text.to_owned(), plain: true }, at: Position::default() }
@@ -190,6 +190,8 @@ fn settings_are_stored_without_their_default_values() {
 
 #[test]
 fn value_that_is_nothing_is_no_list_of_one() {
-    assert_eq!(codes("run: x\nneeds:\n"), ["wrong_type"]);
-    assert_eq!(codes("run: x\nlabels:\n"), ["wrong_type"]);
+    for (key, expected) in [("needs", "a job or a list of jobs"), ("labels", "a label or a list of labels")] {
+        let problem = problems(&format!("jobs: {{a: {{run: x, {key}: }}}}")).swap_remove(0);
+        assert_eq!(problem.message, format!("expected {expected}, but here is nothing"));
+    }
 }
