@@ -60,15 +60,15 @@ async fn server_whose_tokens_can_not_create_others_gets_a_first_token() {
 
 #[tokio::test]
 async fn only_refusals_are_recorded_ten_a_second() {
-    let (engine, clock) = engine();
+    let (engine, _) = engine();
     let record = async |action: AuditAction| {
         let entry = AuditEntry::new(engine.now(), None, action, "/api/workflows".to_owned());
         engine.audit().record(entry).await;
     };
-    for _ in 0..20 {
-        record(AuditAction::Refused).await;
-        record(AuditAction::Submit).await;
-        clock.advance(Duration::ZERO);
+    for (action, recorded) in [(AuditAction::Refused, 10), (AuditAction::Submit, 10 + 20)] {
+        for _ in 0..20 {
+            record(action).await;
+        }
+        assert_eq!(engine.ports().calls("record"), recorded, "{action:?}");
     }
-    assert_eq!(engine.ports().calls("record"), 10 + 20);
 }

@@ -82,6 +82,17 @@ async fn delete_whose_answer_is_lost_succeeds_and_removes_the_records() {
 }
 
 #[tokio::test]
+async fn workflow_that_was_never_started_is_deleted_and_a_running_one_is_not() {
+    for run in [false, true] {
+        let (engine, clock) = engine();
+        let world = World::submitted(engine, clock, ONE, run).await;
+        assert_eq!(world.engine.runs().delete(&world.id).await.is_err(), run);
+        let found = world.engine.queries().workflow(&world.id).await;
+        assert_eq!(found.is_ok(), run);
+    }
+}
+
+#[tokio::test]
 async fn workflow_that_starts_while_it_is_deleted_stays() {
     let (engine, clock) = engine();
     let world = World::submitted(engine, clock, ONE, false).await;

@@ -199,3 +199,16 @@ async fn log_page_that_ends_at_the_size_of_an_answer_says_that_more_follows() {
     assert_eq!(page(None).await, (vec![0], true));
     assert_eq!(page(Some(0)).await, (vec![1], false));
 }
+
+#[tokio::test]
+async fn log_of_an_attempt_has_ended_once_the_next_attempt_began() {
+    let world = ready("jobs: {a: {run: x, retries: 1}}").await;
+    let first = world.take("w").await;
+    let ended = async |attempt| {
+        let page = world.engine.queries().logs(&world.id, &first.job.job_id, None, Some(attempt)).await;
+        page.expect("there").ended
+    };
+    assert!(!ended(0).await);
+    world.fail(&first, true).await.expect("accepted");
+    assert_eq!([ended(0).await, ended(1).await, ended(2).await], [true, false, false]);
+}

@@ -68,6 +68,7 @@ async fn opener(random: Random) -> Option<u64> {
 #[tokio::test]
 async fn request_that_starts_a_run_is_known_by_64_random_bits() {
     let one = opener([7; 16]).await.expect("it was started");
+    assert_eq!(opener([7; 16]).await, Some(one), "they are the engine's");
     for at in 0..8 {
         let mut other = [7; 16];
         other[at] = 8;
