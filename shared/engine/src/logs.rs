@@ -273,4 +273,23 @@ mod tests {
         let error = check_pieces(&[piece(0, 1), piece(7, limits::LOG_PIECE + 1)]).expect_err("too long").to_string();
         assert!(error.contains("sequence 7") && error.contains("1048577") && error.contains("1048576"), "{error}");
     }
+
+    #[test]
+    fn page_has_the_pieces_that_fit_an_answer_and_at_least_one() {
+        let piece = |data: String| LogPiece {
+            sequence: 0,
+            data,
+            timestamp_ms: Millis(1),
+            stream: protocol::wire::Stream::Stdout,
+        };
+        // Both quotes of a text count two bytes.
+        let of_size = |size: usize| piece("x".repeat(size - AROUND - 4));
+        let half = limits::ANSWER / 2;
+        assert_eq!(first_page(&[of_size(half), of_size(half), of_size(500)]), 2);
+        assert_eq!(first_page(&[of_size(half), of_size(half + 1)]), 1);
+        assert_eq!(first_page(&[piece("\"".repeat(limits::ANSWER)), of_size(500)]), 1);
+        let quotes = (half - AROUND - 4) / 4;
+        assert_eq!(first_page(&[piece("\"".repeat(quotes)), piece("\"".repeat(quotes))]), 2);
+        assert_eq!(first_page(&[piece("\"".repeat(quotes)), piece("\"".repeat(quotes + 2))]), 1);
+    }
 }

@@ -326,6 +326,23 @@ async fn secret_replaced_while_its_job_runs_is_still_masked() {
 }
 
 #[tokio::test]
+async fn replaced_secret_is_masked_after_the_new_value_was_read_again() {
+    let kept = Kept::of(&[("KEY", "old value")]);
+    let jobs = "jobs: {a: {run: x, secrets: KEY}, b: {run: x, secrets: KEY}, c: {run: x, secrets: KEY}}";
+    let world = world(&kept, jobs).await;
+    let first = world.claim("w").await.expect("a job");
+    kept.become_these(&[("KEY", "new value")]);
+    for _ in 0..2 {
+        world.claim("w").await.expect("another, with the new value");
+    }
+    let lease = &first.lease.lease_id.0;
+    world.engine.reports().append_logs(lease, pieces(0, &["old value, new value"])).await.expect("held");
+    let job = first.job.job_id.clone();
+    let page = world.engine.queries().logs(&world.id, &job, None, None).await.expect("there");
+    assert_eq!(page.chunks[0].data, "***, ***");
+}
+
+#[tokio::test]
 async fn job_without_secrets_is_stored_unchanged_and_reads_no_secrets() {
     let kept = Kept::default();
     let world = world(&kept, "jobs: {a: {run: deploy}}").await;

@@ -335,6 +335,11 @@ mod tests {
         assert_eq!(stream.flush_lines() + &stream.push("er22\n".to_owned()), "***\n");
     }
 
+    #[test]
+    fn parts_of_a_secret_at_both_edges_of_a_text_do_not_overlap() {
+        assert_eq!(masker(&["abababab"]).edges("abababab"), (6, 2));
+    }
+
     proptest! {
         #[test]
         fn text_in_parts_is_masked_like_the_whole_text(

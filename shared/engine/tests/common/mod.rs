@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use engine::clock::Clock;
 use engine::messages::ChangeEvent;
-use engine::ports::Source;
+use engine::ports::{Local, Source};
 use engine::run::MAX_TIMER_DELAY;
 use engine::submit::Submission;
 use engine::{Engine, EngineError};
@@ -33,8 +33,8 @@ impl Clock for StoppedClock {
     }
 }
 
-pub struct World {
-    pub engine: Engine<Memory>,
+pub struct World<P = Memory> {
+    pub engine: Engine<P>,
     pub clock: Arc<StoppedClock>,
     pub id: WorkflowId,
 }
@@ -45,16 +45,22 @@ pub fn engine() -> (Engine<Memory>, Arc<StoppedClock>) {
     (Engine::new(Memory::new()).with_clock(clock.clone()), clock)
 }
 
+/// A store whose change feed and queues a test empties.
+pub trait Queues: Local {
+    fn memory(&self) -> &Memory;
+}
+
+impl Queues for Memory {
+    fn memory(&self) -> &Memory {
+        self
+    }
+}
+
 impl World {
     /// A started workflow. Its change event has not been delivered.
     pub async fn started(yaml: &str) -> Self {
         let (engine, clock) = engine();
         Self::started_on(engine, clock, yaml).await
-    }
-
-    /// A started workflow on this engine. Its change event has not been delivered.
-    pub async fn started_on(engine: Engine<Memory>, clock: Arc<StoppedClock>, yaml: &str) -> Self {
-        Self::submitted(engine, clock, yaml, true).await
     }
 
     /// A started workflow, with the jobs that need no other one ready.
@@ -69,15 +75,22 @@ impl World {
         let (engine, clock) = engine();
         Self::submitted(engine, clock, yaml, false).await
     }
+}
 
-    async fn submitted(engine: Engine<Memory>, clock: Arc<StoppedClock>, yaml: &str, run: bool) -> Self {
+impl<P: Queues> World<P> {
+    /// A started workflow on this engine. Its change event has not been delivered.
+    pub async fn started_on(engine: Engine<P>, clock: Arc<StoppedClock>, yaml: &str) -> Self {
+        Self::submitted(engine, clock, yaml, true).await
+    }
+
+    pub async fn submitted(engine: Engine<P>, clock: Arc<StoppedClock>, yaml: &str, run: bool) -> Self {
         let id = engine.submissions().submit(submission(yaml, run)).await.expect("memory answers").workflow;
         Self { engine, clock, id }
     }
 
     /// Takes all events from the change feed.
     pub fn events(&self) -> Vec<ChangeEvent> {
-        std::iter::from_fn(|| self.engine.ports().next_event()).collect()
+        std::iter::from_fn(|| self.engine.ports().memory().next_event()).collect()
     }
 
     pub async fn tell(&self, events: &[ChangeEvent]) {
@@ -88,7 +101,7 @@ impl World {
 
     /// Runs all queued batch tasks.
     pub async fn send_batch(&self) {
-        while let Some(batch) = self.engine.ports().next_batch() {
+        while let Some(batch) = self.engine.ports().memory().next_batch() {
             self.engine.scheduling().run_batch(batch).await.expect("memory answers");
         }
     }

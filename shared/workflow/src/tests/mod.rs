@@ -5,8 +5,10 @@ mod bounds;
 mod json;
 mod keys;
 mod matrix;
+mod messages;
 mod run_inputs;
 mod shells;
+mod sizes;
 
 use protocol::wire::{self, Backoff, OutputsFrom};
 use serde_json::json;
