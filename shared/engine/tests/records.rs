@@ -6,7 +6,7 @@ use engine::access::{TokenRecord, TokenText};
 use engine::ids::{Fence, JobIndex, JobKey, LeaseToken, RunKey};
 use engine::job::{JobRecord, LeaseRecord, Phase, Precondition};
 use engine::plan::{planned, records};
-use engine::ports::{NewItem, WORKER_KEPT};
+use engine::ports::NewItem;
 use engine::run::{Control, MAX_TIMER_DELAY, Progress, RunState, RunUpdate, Timer};
 use protocol::access::Permissions;
 use protocol::{JobId, Millis, TokenName, WorkerId, WorkflowId};
@@ -164,5 +164,5 @@ fn error_about_a_definition_says_the_first_problem_and_how_many_follow() {
 
 #[test]
 fn id_of_a_worker_belongs_to_its_token_for_90_days() {
-    assert_eq!(WORKER_KEPT, Duration::from_secs(7_776_000));
+    assert_eq!(limits::WORKER_KEPT, Duration::from_secs(7_776_000));
 }

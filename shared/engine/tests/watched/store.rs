@@ -17,7 +17,8 @@ use engine::run::{Control, RunEnd, RunUpdate, WorkflowRecord};
 use memory::Memory;
 use protocol::access::AuditEntry;
 use protocol::requests::LogPiece;
-use protocol::{Millis, Outputs, TokenName, WorkerId, WorkflowId};
+use protocol::wire::InputValues;
+use protocol::{LabelSet, Millis, Outputs, TokenName, WorkerId, WorkflowId};
 
 use crate::common::Queues;
 
@@ -178,9 +179,9 @@ impl RunStore for Watched {
         end_workflow(id: &WorkflowId, run: &RunKey, end: RunEnd) -> bool;
         workflows(after: Option<&ListCursor>, limit: usize) -> Vec<WorkflowRecord>;
         definition(run: &RunKey) -> Option<Source>;
+        inputs(run: &RunKey) -> Option<InputValues>;
         control(run: &RunKey, how: Consistency) -> Option<Control>;
         update_control(run: &RunKey, update: RunUpdate) -> Updated<Control>;
-        open_runs() -> Vec<RunKey>;
         timers_due(by: Millis) -> Vec<RunKey>;
         renew(workflow: &WorkflowRecord, jobs: u32) -> ();
         delete_workflow(as_read: &WorkflowRecord) -> bool;
@@ -192,13 +193,14 @@ impl RunStore for Watched {
 impl JobStore for Watched {
     forward! {
         job(key: &JobKey, how: Consistency) -> Option<JobRecord>;
+        jobs(keys: &[JobKey], how: Consistency) -> Vec<Option<JobRecord>>;
         jobs_at(run: &RunKey, indexes: &[JobIndex], how: Consistency) -> Vec<Option<JobRecord>>;
         jobs_from(run: &RunKey, from: JobIndex, how: Consistency) -> Vec<JobRecord>;
         specs(run: &RunKey, indexes: &[JobIndex]) -> Vec<JobSpec>;
         wait_shard(key: &JobKey, shard: u32, how: Consistency) -> Waits;
         drop_from_shard(key: &JobKey, shard: u32, member: u32) -> Waits;
         ready_heads(pool: &PoolId, now: Millis) -> Vec<ReadyHead>;
-        ready_count(pool: &PoolId) -> (u64, Option<Millis>);
+        ready_count(pool: &PoolId, most: usize) -> (u64, Option<Millis>);
     }
 
     async fn update(&self, key: &JobKey, update: JobUpdate) -> Stored<Updated<JobRecord>> {
@@ -235,8 +237,8 @@ impl WorkerRegistry for Watched {
     forward! {
         add_pools(pools: Vec<Pool>, now: Millis) -> ();
         put_worker(worker: WorkerRecord) -> bool;
-        worker(id: &WorkerId, now: Millis) -> Option<WorkerRecord>;
-        workers(now: Millis) -> Vec<WorkerRecord>;
+        worker(id: &WorkerId, now: Millis, how: Consistency) -> Option<WorkerRecord>;
+        workers(now: Millis, most: usize) -> Vec<WorkerRecord>;
         remove_worker(id: &WorkerId) -> ();
     }
 
@@ -244,8 +246,12 @@ impl WorkerRegistry for Watched {
         Ok(self.add_queues(call!(self.pools(now))?, now))
     }
 
-    async fn ready_pools(&self, now: Millis) -> Stored<Vec<Pool>> {
-        Ok(self.add_queues(call!(self.ready_pools(now))?, now))
+    async fn ready_pools(&self, labels: &LabelSet) -> Stored<Option<Vec<Pool>>> {
+        Ok(call!(self.ready_pools(labels))?.map(|pools| self.add_queues(pools, Millis(0))))
+    }
+
+    fn has_queues(&self) -> bool {
+        self.queues || self.memory.has_queues()
     }
 
     async fn want_queue(&self, pool: &Pool, now: Millis) -> Stored<Option<PoolQueue>> {
@@ -303,6 +309,7 @@ impl LocalWork for Watched {
         next_work() -> Option<(u64, Work)>;
         work_done(number: u64) -> ();
         expired(before: Millis, limit: usize) -> Vec<WorkflowRecord>;
+        active_runs(after: Option<&RunKey>, limit: usize) -> Vec<RunKey>;
         next_timer() -> Option<Millis>;
     }
 

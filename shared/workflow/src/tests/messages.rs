@@ -127,8 +127,8 @@ fn job_of_a_list_has_the_secrets_that_it_names() {
 #[test]
 fn only_a_script_that_looks_like_an_option_is_moved_by_a_space() {
     let env = [("A".to_owned(), "1".to_owned())];
-    assert_eq!([command(&[], "x"), command(&[], "-x")], ["x", " -x"]);
-    assert_eq!(command(&env, "-x"), "export A='1'\n-x");
+    assert_eq!([command(&[], &Shell::Plain, "x"), command(&[], &Shell::Plain, "-x")], ["x", " -x"]);
+    assert_eq!(command(&env, &Shell::Plain, "-x"), "export A='1'\n-x");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use super::super::builder::{Builder, DEPTH, EXPANDED};
 use super::super::env::weight;
 use super::super::node::{Entry, Kind, Node};
 use super::super::report::{LISTED, Report, nearest};
-use super::super::script::Step;
+use super::super::script::{Step, StepValue};
 use super::super::*;
 use super::{problems, repeat, text, yaml};
 
@@ -61,9 +61,16 @@ fn lists_and_mappings_may_be_64_deep_in_both_formats() {
 
 #[test]
 fn size_of_a_step_is_that_of_its_texts() {
-    let env = vec![("V".to_owned(), "12345".to_owned()), ("LONG".to_owned(), "1".to_owned())];
-    assert_eq!(Step { title: "abc".to_owned(), env, run: "xy".to_owned() }.size(), 3 + 6 + 5 + 2);
-    assert_eq!(Step { title: "abc".to_owned(), env: Vec::new(), run: "xy".to_owned() }.size(), 5);
+    let text = |text: &str| StepValue::Text(text.to_owned());
+    let env = vec![("V".to_owned(), text("12345")), ("LONG".to_owned(), text("1"))];
+    let step = |title: &str, run: &str| Step {
+        title: title.to_owned(),
+        env: Vec::new(),
+        run: run.to_owned(),
+        shell: Shell::default(),
+    };
+    assert_eq!(Step { env, ..step("abc", "xy") }.size(), 3 + 6 + 5 + 2);
+    assert_eq!(step("abc", "xy").size(), 5);
 }
 
 #[test]
