@@ -1,5 +1,6 @@
 //! What messages say, and where they point.
 
+use protocol::SecretName;
 use protocol::wire::{Backoff, OutputsFrom};
 use serde_json::json;
 
@@ -121,7 +122,7 @@ fn outputs_are_read_from_where_the_job_says() {
 fn job_of_a_list_has_the_secrets_that_it_names() {
     let body = json!({ "jobs": [{ "id": "a", "name": "A", "command": "x", "secrets": ["KEY"] }] });
     let job = from_json(&body.to_string()).expect("good").jobs.remove(0);
-    assert_eq!(job.settings.secrets.iter().map(|name| name.as_str()).collect::<Vec<_>>(), ["KEY"]);
+    assert_eq!(job.settings.secrets.iter().map(SecretName::as_str).collect::<Vec<_>>(), ["KEY"]);
 }
 
 #[test]
