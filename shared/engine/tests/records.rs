@@ -9,7 +9,7 @@ use engine::plan::{planned, records};
 use engine::ports::NewItem;
 use engine::run::{Control, MAX_TIMER_DELAY, Progress, RunState, RunUpdate, Timer};
 use protocol::access::Permissions;
-use protocol::{JobId, Millis, TokenName, WorkerId, WorkflowId};
+use protocol::{JobId, Millis, TokenName, WorkerId, WorkflowId, limits};
 
 fn run() -> RunKey {
     RunKey::new([1; 16])

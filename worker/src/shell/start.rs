@@ -118,9 +118,11 @@ fn check_texts(job: &Job) -> Result<(), Failure> {
 /// workflow file names no label for it.
 fn check_programs(job: &Job) -> Result<(), Failure> {
     let path = path_of(job);
-    let is_there = |program: &str| match program.contains('/') {
-        true => is_program(Path::new(program)),
-        false => find(program, &path).or_else(|| find(program, &worker_path())).is_some(),
+    let is_there = |program: &str| {
+        if program.contains('/') {
+            return is_program(Path::new(program));
+        }
+        find(program, &path).or_else(|| find(program, &worker_path())).is_some()
     };
     match job.programs.iter().find(|program| !is_there(program)) {
         None => Ok(()),

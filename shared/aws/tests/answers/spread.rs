@@ -185,5 +185,6 @@ async fn pool_that_was_added_lately_is_not_written_again() {
     let kept = limits::POOL_TIME * 3 / 4;
     let second = std::time::Duration::from_secs(1);
     assert_eq!(writes(kept + second, "1").await, 0, "added within a quarter of an hour");
-    assert_eq!(writes(kept.saturating_sub(second)).await, 3, "added before");
+    assert_eq!(writes(kept.saturating_sub(second), "1").await, 3, "added before");
+    assert_eq!(writes(limits::POOL_TIME, "0").await, 3, "with fewer parts than there are now");
 }

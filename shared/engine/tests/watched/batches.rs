@@ -27,7 +27,7 @@ async fn started_with(tuning: Tuning, yaml: &str) -> World {
 
 impl World {
     async fn batch(&self, kind: BatchKind, from: u32) -> Option<BatchTask> {
-        let batch = BatchTask { run: self.run(), kind, from };
+        let batch = BatchTask::new(self.run(), kind, from);
         self.engine.scheduling().run_batch(batch).await.expect("the store answers");
         self.store().memory().next_batch()
     }

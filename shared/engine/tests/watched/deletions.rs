@@ -55,7 +55,7 @@ async fn report_of_a_job_whose_workflow_is_deleted_meanwhile_has_lost_its_lease(
 async fn messages_and_events_of_a_deleted_run_are_dropped_and_of_others_kept() {
     let world = ready(ONE).await;
     let run = world.run();
-    let batch = || BatchTask { run: run.clone(), kind: BatchKind::Dependents { of: 0 }, from: 0 };
+    let batch = || BatchTask::new(run.clone(), BatchKind::Dependents { of: 0 }, 0);
     let event = ChangeEvent::RunOpened(world.control());
     let handle = async || {
         world.store().next_calls("job", [corrupt()]);

@@ -61,7 +61,7 @@ impl Rng for Fixed {
 async fn opener(random: Random) -> Option<u64> {
     let (engine, clock) = engine();
     let world = World::submitted(engine.with_rng(Arc::new(Fixed(random))), clock, ONE, false).await;
-    world.engine.runs().start(&world.id, None).await.expect("new");
+    world.engine.runs().start(&world.id, None, None).await.expect("new");
     world.control().opener
 }
 
@@ -80,7 +80,7 @@ async fn request_that_starts_a_run_is_known_by_64_random_bits() {
 async fn start_whose_update_is_sent_twice_is_accepted_and_sends_the_timer() {
     let world = new_workflow().await;
     world.store().next_calls("update_control", [Fault::SentTwice]);
-    world.engine.runs().start(&world.id, None).await.expect("the update is its own");
+    world.engine.runs().start(&world.id, None, None).await.expect("the update is its own");
     assert_eq!(world.store().timers(), [world.time() + MAX_TIMER_DELAY]);
 }
 
@@ -90,7 +90,7 @@ async fn start_that_another_start_overtakes_is_refused() {
     let (run, at) = (world.run(), world.time());
     let other = move |memory: &Memory| drop(at_once(memory.update_control(&run, RunUpdate::Open { at, opener: 1 })));
     world.store().next_calls("update_control", [after(other)]);
-    let error = world.engine.runs().start(&world.id, None).await.expect_err("the other one started it");
+    let error = world.engine.runs().start(&world.id, None, None).await.expect_err("the other one started it");
     assert!(matches!(error, EngineError::InvalidState { status: Status::Running, .. }), "{error}");
     assert!(world.store().timers().is_empty(), "the other one sends its timer");
 }
@@ -101,10 +101,10 @@ async fn workflow_submitted_a_day_before_its_start_is_kept_from_the_start_on() {
     for (age, renewals) in [(Duration::ZERO, 0), (day.saturating_sub(Duration::from_millis(1)), 0), (day, 1)] {
         let world = new_workflow().await;
         world.clock.advance(age);
-        world.engine.runs().start(&world.id, None).await.expect("new");
+        world.engine.runs().start(&world.id, None, None).await.expect("new");
         assert_eq!(world.store().calls("renew"), renewals, "{age:?}");
         world.clock.advance(day);
-        world.engine.runs().start(&world.id, None).await.expect_err("it runs");
+        world.engine.runs().start(&world.id, None, None).await.expect_err("it runs");
         assert_eq!(world.store().calls("renew"), renewals, "a run that is open is kept anyway");
     }
 }
@@ -122,7 +122,7 @@ async fn succeeded() -> World {
 async fn rerun_has_the_next_number_and_its_commit_may_be_sent_twice() {
     let world = succeeded().await;
     world.store().next_calls("commit", [Fault::SentTwice]);
-    world.engine.runs().start(&world.id, None).await.expect("the commit is its own");
+    world.engine.runs().start(&world.id, None, None).await.expect("the commit is its own");
     let now = world.now().await;
     assert_eq!((now.run, now.status), (2, Status::Running));
     assert_eq!(world.control().number, 2);
@@ -143,7 +143,7 @@ async fn rerun_that_another_rerun_overtakes_is_refused() {
     let world = succeeded().await;
     let id = world.id.clone();
     world.store().next_calls("commit", [after(move |memory| rerun(memory, &id))]);
-    let error = world.engine.runs().start(&world.id, None).await.expect_err("the other one is current");
+    let error = world.engine.runs().start(&world.id, None, None).await.expect_err("the other one is current");
     assert!(matches!(error, EngineError::Moved(_)), "{error}");
     assert_eq!(world.run(), RunKey::new([9; 16]));
 }
@@ -151,7 +151,7 @@ async fn rerun_that_another_rerun_overtakes_is_refused() {
 #[tokio::test]
 async fn rerun_of_failed_jobs_that_keeps_all_of_them_ends_at_once() {
     let world = succeeded().await;
-    world.engine.runs().start(&world.id, Some(Only::Failed)).await.expect("it has ended");
+    world.engine.runs().start(&world.id, Some(Only::Failed), None).await.expect("it has ended");
     world.settle().await;
     let now = world.now().await;
     assert_eq!((now.run, now.status, now.jobs[0].exit_code), (2, Status::Success, None), "no attempt was made");

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use engine::access::Grant;
-use engine::ports::{HEARD_EVERY, WorkerRegistry};
+use engine::ports::{Consistency, HEARD_EVERY, WorkerRegistry};
 use engine::{Engine, EngineError, Tuning};
 use protocol::access::{Allowed, NewToken, Permissions};
 use protocol::requests::{Register, Transport};
@@ -84,7 +84,12 @@ async fn only_a_worker_that_polls_queues_is_given_those_of_the_pools_it_may_serv
     assert_eq!(queues(plain, true, "sqs").await, ["gpu"]);
     let beaten = plain.workers().heartbeat(&"w".parse().expect("an id"), None).await.expect("registered");
     assert_eq!(beaten.queues.len(), 1, "the registration holds for heartbeats");
-    let stored = plain.ports().worker(&"w".parse().expect("an id"), plain.now()).await.expect("read").expect("kept");
+    let stored = plain
+        .ports()
+        .worker(&"w".parse().expect("an id"), plain.now(), Consistency::Strong)
+        .await
+        .expect("read")
+        .expect("kept");
     assert_eq!((stored.transport, stored.exclusive), (Transport::Sqs, true));
     let exclusive = with_token(plain, "e", "gpu", true).await;
     assert_eq!(queues(&exclusive, false, "sqs").await, ["gpu"]);
@@ -97,7 +102,8 @@ async fn exclusive_is_stored_if_the_worker_or_its_token_says_so() {
     for (caller, says, stored) in [(&engine, false, false), (&engine, true, true), (&token, false, true)] {
         let id = format!("w-{says}-{stored}");
         caller.workers().register(register(&id, "gpu", json!({ "exclusive": says }))).await.expect("registered");
-        let worker = engine.ports().worker(&id.parse().expect("an id"), engine.now()).await.expect("read");
+        let worker =
+            engine.ports().worker(&id.parse().expect("an id"), engine.now(), Consistency::Strong).await.expect("read");
         assert_eq!(worker.expect("kept").exclusive, stored, "{id}");
     }
 }
@@ -182,6 +188,7 @@ async fn busy() -> (World, std::sync::Arc<StoppedClock>) {
 
 async fn gpu_pool(world: &World) -> PoolInfo {
     let pools = world.engine.workers().pools().await.expect("answered");
+    let pools = world.engine.workers().count_pools(pools).await.expect("answered");
     pools.into_iter().find(|pool| pool.labels == labels("gpu")).expect("listed")
 }
 
