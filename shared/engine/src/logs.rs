@@ -285,11 +285,11 @@ mod tests {
         // Both quotes of a text count two bytes.
         let of_size = |size: usize| piece("x".repeat(size - AROUND - 4));
         let half = limits::ANSWER / 2;
-        assert_eq!(first_page(&[of_size(half), of_size(half), of_size(500)]), 2);
-        assert_eq!(first_page(&[of_size(half), of_size(half + 1)]), 1);
-        assert_eq!(first_page(&[piece("\"".repeat(limits::ANSWER)), of_size(500)]), 1);
+        assert_eq!(first_page(&mut [of_size(half), of_size(half), of_size(500)]), 2);
+        assert_eq!(first_page(&mut [of_size(half), of_size(half + 1)]), 1);
+        assert_eq!(first_page(&mut [piece("\"".repeat(limits::ANSWER)), of_size(500)]), 1);
         let quotes = (half - AROUND - 4) / 4;
-        assert_eq!(first_page(&[piece("\"".repeat(quotes)), piece("\"".repeat(quotes))]), 2);
-        assert_eq!(first_page(&[piece("\"".repeat(quotes)), piece("\"".repeat(quotes + 2))]), 1);
+        assert_eq!(first_page(&mut [piece("\"".repeat(quotes)), piece("\"".repeat(quotes))]), 2);
+        assert_eq!(first_page(&mut [piece("\"".repeat(quotes)), piece("\"".repeat(quotes + 2))]), 1);
     }
 }

@@ -21,7 +21,7 @@ fn status_is_final_from_the_end_of_the_job_on() {
 
 #[test]
 fn error_about_a_status_names_the_word_and_all_statuses() {
-    let error = "done".parse::<Status>().expect_err("not a status").to_string();
+    let error = "done".parse::<Status>().expect_err("not a status");
     assert_eq!(error, "\"done\" is not a status; it is one of queued, running, success, failure, skipped, cancelled");
 }
 

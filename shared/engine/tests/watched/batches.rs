@@ -97,7 +97,7 @@ async fn every_write_of_a_promotion_counts_towards_the_batch() {
 async fn promotion_of_jobs_that_wait_on_does_not_look_for_the_end_of_the_run() {
     let world = ready("jobs: {a: {run: x}, b: {run: x, needs: a}, c: {run: x, needs: [a, d]}, d: {run: x}}").await;
     let claimed = world.take("w").await;
-    let of = world.key(claimed_index(&world, claimed.job.job_id.as_str()).await).index;
+    let of = world.key(claimed_index(&world, claimed.job.job_id.as_str())).index;
     world.complete(&claimed).await.expect("accepted");
     world.store().forget_calls();
     assert_eq!(world.batch(BatchKind::Dependents { of }, 0).await, None);
@@ -105,7 +105,7 @@ async fn promotion_of_jobs_that_wait_on_does_not_look_for_the_end_of_the_run() {
     assert_eq!((world.store().calls("control"), world.store().calls("jobs_at")), (1, 0));
 }
 
-async fn claimed_index(world: &World, id: &str) -> u32 {
+fn claimed_index(world: &World, id: &str) -> u32 {
     let jobs = at_once(world.store().memory().jobs_from(&world.run(), 0, engine::ports::Consistency::Strong));
     jobs.iter().find(|job| job.id.as_str() == id).expect("it is there").key.index
 }
@@ -179,7 +179,7 @@ async fn progress_of_a_run_is_written_only_where_it_advanced() {
     for _ in 0..3 {
         let claimed = world.take("w").await;
         world.complete(&claimed).await.expect("accepted");
-        ended.push(claimed_index(&world, claimed.job.job_id.as_str()).await);
+        ended.push(claimed_index(&world, claimed.job.job_id.as_str()));
     }
     drop(world.events());
     // As if the process had stopped after the progress was written.

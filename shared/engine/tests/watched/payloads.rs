@@ -86,7 +86,7 @@ async fn only_an_attempt_after_a_delay_says_until_when_it_was_delayed() {
         let first = world.take("w").await;
         world.fail(&first, true).await.expect("accepted");
         let at = world.job(0).ready_at;
-        world.clock.advance(Duration::from_secs(60));
+        world.clock.advance(Duration::from_mins(1));
         let second = world.take("w").await;
         assert_eq!(Some(second.job.enqueued_at_ms), at);
         (first.job.delayed_until_ms, second.job.delayed_until_ms, at.expect("ready"))

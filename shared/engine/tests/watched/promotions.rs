@@ -70,7 +70,7 @@ async fn timer_of_a_delayed_job_is_due_when_the_job_may_start() {
     let world = ready(yaml).await;
     let claimed = world.take("w").await;
     world.fail(&claimed, true).await.expect("accepted");
-    let starts = world.time() + Duration::from_secs(60);
+    let starts = world.time() + Duration::from_mins(1);
     // The timer of the lease comes first. It finds the delayed job.
     world.clock.advance(Duration::from_secs(30));
     world.engine.scheduling().run_timers().await.expect("the store answers");

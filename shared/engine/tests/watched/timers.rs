@@ -64,7 +64,7 @@ async fn timer_sends_no_ticket_for_a_job_that_may_not_start_yet() {
     let claimed = world.take("w").await;
     world.fail(&claimed, true).await.expect("accepted");
     world.store().forget_calls();
-    world.clock.advance(Duration::from_secs(60));
+    world.clock.advance(Duration::from_mins(1));
     world.timer(true).await;
     assert!(world.store().tickets().is_empty());
     assert_eq!(

@@ -36,7 +36,7 @@ async fn with_token(engine: &Engine<Watched>, name: &str, allowed: &str, exclusi
     engine.acting_for(grant)
 }
 
-fn register(worker: &str, has: &str, more: serde_json::Value) -> Register {
+fn register(worker: &str, has: &str, more: &serde_json::Value) -> Register {
     let mut text = json!({ "worker_id": worker, "labels": labels(has) });
     text.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
     serde_json::from_value(text).expect("a registration")
@@ -51,7 +51,7 @@ async fn listed(engine: &Engine<Watched>, worker: &str) -> protocol::wire::Worke
 async fn labels_that_a_token_does_not_allow_are_refused_and_named() {
     let (engine, _) = engine();
     let caller = with_token(&engine, "staging", "staging,gpu", false).await;
-    let registration = register("w", "gpu,production", json!({}));
+    let registration = register("w", "gpu,production", &json!({}));
     let errors = [
         caller.workers().register(registration).await.map(drop).expect_err("not allowed"),
         caller
@@ -73,7 +73,7 @@ async fn only_a_worker_that_polls_queues_is_given_those_of_the_pools_it_may_serv
     let world = ready_on(Watched::with_queues(), yaml).await;
     let queues = async |engine: &Engine<Watched>, exclusive: bool, transport: &str| {
         let more = json!({ "transport": transport, "exclusive": exclusive });
-        let registered = engine.workers().register(register("w", "gpu", more)).await.expect("registered");
+        let registered = engine.workers().register(register("w", "gpu", &more)).await.expect("registered");
         let mut queues: Vec<_> = registered.queues.iter().map(|queue| queue.labels.to_string()).collect();
         queues.sort();
         queues
@@ -101,7 +101,7 @@ async fn exclusive_is_stored_if_the_worker_or_its_token_says_so() {
     let token = with_token(&engine, "e", "gpu", true).await;
     for (caller, says, stored) in [(&engine, false, false), (&engine, true, true), (&token, false, true)] {
         let id = format!("w-{says}-{stored}");
-        caller.workers().register(register(&id, "gpu", json!({ "exclusive": says }))).await.expect("registered");
+        caller.workers().register(register(&id, "gpu", &json!({ "exclusive": says }))).await.expect("registered");
         let worker =
             engine.ports().worker(&id.parse().expect("an id"), engine.now(), Consistency::Strong).await.expect("read");
         assert_eq!(worker.expect("kept").exclusive, stored, "{id}");
@@ -115,9 +115,9 @@ async fn id_of_a_worker_without_a_token_is_free_for_others_after_its_silence() {
     {
         let (engine, clock) = engine();
         let caller = with_token(&engine, "staging", "staging", false).await;
-        engine.workers().register(register("w", "production", json!({}))).await.expect("registered");
+        engine.workers().register(register("w", "production", &json!({}))).await.expect("registered");
         clock.advance(silence);
-        let taken = caller.workers().register(register("w", "staging", json!({}))).await;
+        let taken = caller.workers().register(register("w", "staging", &json!({}))).await;
         assert_eq!(taken.is_ok(), free, "{silence:?}");
     }
 }
@@ -126,7 +126,7 @@ async fn id_of_a_worker_without_a_token_is_free_for_others_after_its_silence() {
 async fn worker_that_registers_again_was_seen_then() {
     let (engine, clock) = engine();
     for _ in 0..2 {
-        engine.workers().register(register("w", "gpu", json!({}))).await.expect("registered");
+        engine.workers().register(register("w", "gpu", &json!({}))).await.expect("registered");
         assert_eq!(listed(&engine, "w").await.last_heartbeat_ms, engine.now());
         clock.advance(Duration::from_hours(1));
     }
@@ -135,8 +135,8 @@ async fn worker_that_registers_again_was_seen_then() {
 #[tokio::test]
 async fn claims_of_one_kind_are_told_apart_by_exclusive_from_the_claim_or_the_record() {
     let (engine, _) = engine();
-    engine.workers().register(register("e", "", json!({ "exclusive": true }))).await.expect("registered");
-    engine.workers().register(register("p", "", json!({}))).await.expect("registered");
+    engine.workers().register(register("e", "", &json!({ "exclusive": true }))).await.expect("registered");
+    engine.workers().register(register("p", "", &json!({}))).await.expect("registered");
     let kind = async |worker: &str, exclusive| {
         engine.workers().claim_kind(&worker.parse().expect("an id"), exclusive).await.expect("answered")
     };
@@ -166,10 +166,10 @@ async fn busy() -> (World, std::sync::Arc<StoppedClock>) {
         ready("jobs: {a: {run: x, labels: gpu}, b: {run: x, labels: gpu}, c: {run: x, labels: gpu}, d: {run: x}}")
             .await;
     for (worker, has, more) in [
-        ("busy", "gpu", json!({})),
-        ("idle", "gpu", json!({})),
-        ("paused", "gpu", json!({ "paused": "disk" })),
-        ("plain", "", json!({})),
+        ("busy", "gpu", &json!({})),
+        ("idle", "gpu", &json!({})),
+        ("paused", "gpu", &json!({ "paused": "disk" })),
+        ("plain", "", &json!({})),
     ] {
         world.engine.workers().register(register(worker, has, more)).await.expect("registered");
     }
@@ -201,7 +201,7 @@ async fn pool_shows_its_running_and_waiting_jobs_and_the_workers_that_could_run_
     assert_eq!(gpu_pool(&world).await.workers_online, 2);
     clock.advance(Duration::from_millis(1));
     assert_eq!(gpu_pool(&world).await.workers_online, 1, "silent workers are online while they hold a lease");
-    clock.advance(Duration::from_secs(120) - limits::WORKER_SILENCE);
+    clock.advance(Duration::from_mins(2).saturating_sub(limits::WORKER_SILENCE));
     let pool = gpu_pool(&world).await;
     assert_eq!((pool.running, pool.workers_online), (0, 0), "at the end of the lease");
 }
@@ -215,7 +215,7 @@ async fn worker_is_busy_until_its_lease_ends_and_idle_until_it_is_silent() {
     assert_eq!([status("busy").await, status("idle").await], [WorkerStatus::Busy, WorkerStatus::Idle]);
     clock.advance(Duration::from_millis(1));
     assert_eq!([status("busy").await, status("idle").await], [WorkerStatus::Busy, WorkerStatus::Offline]);
-    clock.advance(Duration::from_secs(120) - limits::WORKER_SILENCE);
+    clock.advance(Duration::from_mins(2).saturating_sub(limits::WORKER_SILENCE));
     assert_eq!(status("busy").await, WorkerStatus::Offline);
 }
 
