@@ -16,6 +16,7 @@ mod fault_proxy;
 mod program;
 mod real_worker;
 mod recording_proxy;
+mod relay;
 mod run;
 mod target;
 mod worker;
@@ -31,6 +32,7 @@ pub use protocol::Status;
 pub use protocol::Status::{Cancelled, Failure, Queued, Running, Skipped, Success};
 pub use real_worker::{RealWorker, has_its_secret_hidden};
 pub use recording_proxy::{Exchange, RecordingProxy};
+pub use relay::{Received, header};
 pub use run::{Run, done, graph, tries_one_job_again_and_fails};
 pub use worker::{HeldLease, Worker};
 

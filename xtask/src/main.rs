@@ -24,6 +24,7 @@ mod schemathesis;
 mod security;
 mod tests;
 
+mod cost;
 mod demo;
 mod soak;
 
@@ -79,6 +80,15 @@ enum Task {
         #[command(flatten)]
         selection: mutants::Selection,
     },
+    /// Runs graphs through the real functions on MiniStack, counts their calls by AWS's rules, and prints what a job costs.
+    Cost {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+        /// Write the figures to infra/cost-budget.json.
+        #[arg(long)]
+        bless: bool,
+    },
     /// Finds dependencies that no code uses.
     Unused,
     /// Checks the dependencies' licences, sources and versions, and known vulnerabilities if their database can be reached.
@@ -119,6 +129,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Task::Demo { emulator, security, keep } => demo::run(emulator, security, keep),
         Task::Soak { only } => soak::run(only.as_deref()),
         Task::Mutants { selection } => mutants::run(&selection),
+        Task::Cost { json, bless } => cost::run(json, bless),
         Task::Unused => dependencies::unused(),
         Task::Deny => dependencies::deny().map(|checked| println!("checked: {checked}")),
         Task::Sim { args } => simulator::run(&args),
