@@ -60,9 +60,9 @@ impl JobStore for Memory {
         Ok(indexes.iter().map(|&index| state.jobs.get(&JobKey::new(run, index)).cloned()).collect())
     }
 
-    async fn jobs_from(&self, run: &RunKey, from: JobIndex, _how: Consistency) -> Stored<Vec<JobRecord>> {
+    async fn jobs_from(&self, run: &RunKey, from: JobIndex, most: usize, _how: Consistency) -> Stored<Vec<JobRecord>> {
         let range = JobKey::new(run, from)..=JobKey::new(run, JobIndex::MAX);
-        Ok(self.state().jobs.range(range).take(PAGE).map(|(_, job)| job.clone()).collect())
+        Ok(self.state().jobs.range(range).take(most.min(PAGE)).map(|(_, job)| job.clone()).collect())
     }
 
     async fn specs(&self, run: &RunKey, indexes: &[JobIndex]) -> Stored<Vec<JobSpec>> {
