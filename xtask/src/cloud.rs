@@ -26,18 +26,17 @@ impl Cloud {
     pub fn start(kind: Kind, binaries: &Binaries) -> Result<Self> {
         let began = Instant::now();
         let emulator = emulator::start(kind)?;
-        // One part of the ready lists, so that the tests know which job comes first.
-        let deployed = deploy_to(&emulator, binaries, STACK, &[("ReadyShards", "1")])?;
+        let deployed = deploy_to(&emulator, binaries, STACK)?;
         eprintln!("{} is up with the project deployed, after {:.1} s", kind.title(), began.elapsed().as_secs_f32());
         Ok(Self { emulator, deployed })
     }
 }
 
 /// Deploys the functions to an emulator as another stack. Its API's address has the first token in it.
-pub fn deploy_to(emulator: &Emulator, binaries: &Binaries, stack: &str, settings: &[(&str, &str)]) -> Result<Deployed> {
+pub fn deploy_to(emulator: &Emulator, binaries: &Binaries, stack: &str) -> Result<Deployed> {
     let (kind, zips) = (emulator.kind(), binaries.packages()?);
     let aws = |arguments: &[&str]| emulator.aws(arguments);
-    let mut deployed = deploy::deploy(&aws, kind, emulator.endpoint(), &zips, stack, settings)
+    let mut deployed = deploy::deploy(&aws, kind, emulator.endpoint(), &zips, stack)
         .with_context(|| format!("deploying to {}, whose log ends:\n{}", kind.title(), emulator.log_tail()))?;
     let token = first_token(emulator, binaries, stack)?;
     deployed.api_url = with_token(&deployed.api_url, &token);

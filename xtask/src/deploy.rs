@@ -39,22 +39,14 @@ pub struct Deployed {
 const STAGE: &str = "dev";
 const PATIENCE: Duration = Duration::from_mins(2);
 
-/// Creates the stack, or updates it if it is there, from the packages in the folder `zips`. `settings`: parameters of the template
-/// other than those that the emulator needs.
-pub fn deploy(
-    aws: Aws,
-    kind: Kind,
-    endpoint: &str,
-    zips: &Path,
-    stack: &str,
-    settings: &[(&str, &str)],
-) -> Result<Deployed> {
+/// Creates the stack, or updates it if it is there, from the packages in the folder `zips`.
+pub fn deploy(aws: Aws, kind: Kind, endpoint: &str, zips: &Path, stack: &str) -> Result<Deployed> {
     let bucket = format!("{stack}-packages");
     let folder = stage(zips, &bucket)?;
     let folder = folder.path().to_str().context("the folder of the packages must have a name in UTF-8")?;
     unless_because("BucketAlready", aws(&["s3api", "create-bucket", "--bucket", &bucket]))?;
     aws(&["s3", "sync", folder, &format!("s3://{bucket}"), "--only-show-errors"])?;
-    put_stack(aws, kind, stack, &format!("{endpoint}/{bucket}/{TEMPLATE}"), settings)?;
+    put_stack(aws, kind, stack, &format!("{endpoint}/{bucket}/{TEMPLATE}"))?;
     let deployed = describe(kind, endpoint, stack, &wait(aws, stack)?)?;
     if kind == Kind::MiniStack {
         for table in [&deployed.jobs_table, &deployed.logs_table] {
@@ -86,22 +78,18 @@ fn stage(zips: &Path, bucket: &str) -> Result<TempDir> {
     Ok(folder)
 }
 
-fn put_stack(aws: Aws, kind: Kind, stack: &str, template: &str, settings: &[(&str, &str)]) -> Result<()> {
+fn put_stack(aws: Aws, kind: Kind, stack: &str, template: &str) -> Result<()> {
     let gateway = match kind {
         Kind::LocalStack => "rest",
         Kind::MiniStack => "http",
     };
-    let needed = [
+    let parameters = [
         ("Stage", STAGE),
         ("Gateway", gateway),
         ("Architecture", if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" }),
         ("RequireTls", "false"),
-    ];
-    let parameters: Vec<String> = needed
-        .iter()
-        .chain(settings)
-        .map(|(key, value)| format!("ParameterKey={key},ParameterValue={value}"))
-        .collect();
+    ]
+    .map(|(key, value)| format!("ParameterKey={key},ParameterValue={value}"));
     let put = |command| {
         let mut arguments = vec!["cloudformation", command, "--stack-name", stack, "--template-url", template];
         arguments.extend(["--capabilities", "CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"]);

@@ -88,7 +88,12 @@ enum Task {
         /// Write the figures to infra/cost-budget.json.
         #[arg(long)]
         bless: bool,
+        /// Leave out the graphs of 1,000 jobs, which take minutes.
+        #[arg(long)]
+        quick: bool,
     },
+    /// Measures on MiniStack how much each partition key of the table is used, and prints at which rate which one is throttled first.
+    Scale,
     /// Finds dependencies that no code uses.
     Unused,
     /// Checks the dependencies' licences, sources and versions, and known vulnerabilities if their database can be reached.
@@ -129,7 +134,8 @@ fn main() -> anyhow::Result<ExitCode> {
         Task::Demo { emulator, security, keep } => demo::run(emulator, security, keep),
         Task::Soak { only } => soak::run(only.as_deref()),
         Task::Mutants { selection } => mutants::run(&selection),
-        Task::Cost { json, bless } => cost::run(json, bless),
+        Task::Cost { json, bless, quick } => cost::run(json, bless, quick),
+        Task::Scale => cost::scale(),
         Task::Unused => dependencies::unused(),
         Task::Deny => dependencies::deny().map(|checked| println!("checked: {checked}")),
         Task::Sim { args } => simulator::run(&args),

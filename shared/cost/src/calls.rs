@@ -18,8 +18,10 @@ pub enum Call {
     Complete,
     /// The same, answered with the next job.
     CompleteNext,
-    /// A heartbeat of a job or of a worker.
+    /// A heartbeat of a job.
     Heartbeat,
+    /// A heartbeat of a worker.
+    WorkerHeartbeat,
     /// A push of log lines.
     Logs,
     /// A batch of stream records.
@@ -38,7 +40,7 @@ impl Call {
     pub fn function(self) -> &'static str {
         match self {
             Self::Submit => "submit",
-            Self::Claim | Self::ClaimNothing => "claim",
+            Self::Claim | Self::ClaimNothing | Self::WorkerHeartbeat => "claim",
             Self::Complete | Self::CompleteNext | Self::Heartbeat | Self::Logs => "complete",
             Self::Schedule => "schedule",
             Self::Timer | Self::Look | Self::Sweep => "expire",
@@ -54,7 +56,7 @@ impl Call {
             Self::Claim => 25,
             Self::Complete | Self::Schedule => 20,
             Self::Logs => 15,
-            Self::ClaimNothing | Self::Heartbeat => 12,
+            Self::ClaimNothing | Self::Heartbeat | Self::WorkerHeartbeat => 12,
             Self::Timer | Self::Sweep => 8,
         }
     }

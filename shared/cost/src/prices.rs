@@ -45,7 +45,7 @@ pub struct Prices {
     pub ssm_request: Price,
     /// A request to KMS.
     pub kms_request: Price,
-    /// A byte that CloudWatch Logs ingests.
+    /// A byte that `CloudWatch` Logs ingests.
     pub log_byte: Price,
     /// A state transition of Step Functions Standard, for comparison.
     pub step_functions_transition: Price,

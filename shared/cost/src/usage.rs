@@ -71,13 +71,13 @@ counts! {
     s3_puts: s3_put,
     /// GET and HEAD requests to the bucket.
     s3_gets: s3_get,
-    /// Events of the bucket that go to EventBridge.
+    /// Events of the bucket that go to `EventBridge`.
     events: eventbridge_event,
     /// Requests to the Parameter Store.
     ssm_requests: ssm_request,
     /// Decryptions of parameters.
     kms_requests: kms_request,
-    /// Bytes of logs that CloudWatch ingests.
+    /// Bytes of logs that `CloudWatch` ingests.
     log_bytes: log_byte,
 }
 

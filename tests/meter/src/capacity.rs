@@ -1,5 +1,5 @@
-//! Read and write units of `DynamoDB`, by AWS's pages "DynamoDB read and write operations" and "Using Global Secondary
-//! Indexes in DynamoDB".
+//! Read and write units of `DynamoDB`, by AWS's pages "`DynamoDB` read and write operations" and "Using Global Secondary
+//! Indexes in `DynamoDB`".
 
 /// The number of bytes that one write unit covers.
 const WRITE_BLOCK: usize = 1024;
@@ -33,11 +33,13 @@ fn blocks(bytes: usize, block: usize) -> f64 {
 }
 
 /// The read units of items that are read one by one: `GetItem`, `BatchGetItem`, `TransactGetItems`. A missing item has size 0.
+#[must_use]
 pub fn read_each(sizes: impl IntoIterator<Item = usize>, reading: Reading) -> f64 {
     sizes.into_iter().map(|size| blocks(size, READ_BLOCK) * reading.factor()).sum()
 }
 
 /// The read units of one page of a query whose items have these sizes.
+#[must_use]
 pub fn read_page(sizes: impl IntoIterator<Item = usize>, reading: Reading) -> f64 {
     blocks(sizes.into_iter().sum(), READ_BLOCK) * reading.factor()
 }

@@ -12,9 +12,8 @@ use crate::sources::Sources;
 
 /// The services that the functions call.
 const SERVICES: [&str; 4] = ["DYNAMODB", "SQS", "S3", "SSM"];
-/// The lease of every job, in seconds. No lease ends before its job does, and each is due before the run's first timer, as those of real
-/// workers are.
-const LEASE: u32 = 300;
+/// The lease of every job, in seconds: the default of a worker.
+pub const LEASE: u32 = 30;
 /// Requests to the queue for a message that Lambda delivers: one receive and one delete. A batch of several messages would need fewer.
 const DELIVERY: f64 = 2.0;
 
@@ -116,6 +115,9 @@ impl Driver {
     }
 
     /// Extends a lease.
+    ///
+    /// # Panics
+    /// If it is refused.
     pub async fn heartbeat(&self, held: &HeldLease) {
         self.proxy.step("heartbeat");
         self.invoked(Call::Heartbeat, true);
@@ -123,6 +125,9 @@ impl Driver {
     }
 
     /// Pushes a line of a log.
+    ///
+    /// # Panics
+    /// If it is refused.
     pub async fn push_log(&self, held: &HeldLease, sequence: u64, line: &str) {
         self.proxy.step("logs");
         self.invoked(Call::Logs, true);
@@ -172,20 +177,52 @@ impl Driver {
         self.sources.sweep().await;
     }
 
-    /// Counts what happens in between.
-    pub fn begin(&mut self) {
+    /// Reports that an idle worker is online.
+    ///
+    /// # Panics
+    /// If it is refused.
+    pub async fn worker_heartbeat(&self, worker: &Worker) {
+        self.proxy.step("worker heartbeat");
+        self.invoked(Call::WorkerHeartbeat, true);
+        self.cloud.client.worker_heartbeat(worker.id(), None).await.expect("accepted");
+    }
+
+    /// Forgets the messages with a delay.
+    pub fn forget_timers(&mut self) {
         self.timers.clear();
+    }
+
+    /// Counts from here on. Messages that were sent before are never delivered.
+    pub fn begin(&mut self) {
+        self.forget_timers();
+        self.begin_step();
+    }
+
+    /// Counts from here on.
+    pub fn begin_step(&self) {
         let _ = self.proxy.take();
     }
 
     /// The counts since [`Self::begin`], without the items that all runs share.
     #[must_use]
     pub fn end(&self) -> Ledger {
-        self.proxy.take().without_shared()
+        self.proxy.take().without_shared(&[])
+    }
+
+    /// The same with the list of pools.
+    #[must_use]
+    pub fn end_with_pools(&self) -> Ledger {
+        self.proxy.take().without_shared(&["pool"])
+    }
+
+    /// All counts since [`Self::begin`].
+    #[must_use]
+    pub fn end_with_shared(&self) -> Ledger {
+        self.proxy.take()
     }
 }
 
-/// Whether the stack's bucket sends its events to EventBridge.
+/// Whether the stack's bucket sends its events to `EventBridge`.
 async fn has_events(cloud: &Cloud, emulator: &Emulator) -> bool {
     emulator.bucket_notifications(&cloud.http).await.contains("EventBridge")
 }
@@ -195,6 +232,7 @@ fn access_log(call: Call) -> f64 {
     let route = match call {
         Call::Submit => "POST /api/workflows",
         Call::Claim | Call::ClaimNothing => "POST /api/jobs/claim",
+        Call::WorkerHeartbeat => "POST /api/workers/{id}/heartbeat",
         Call::Heartbeat => "POST /api/jobs/{lease_id}/heartbeat",
         Call::Logs => "POST /api/jobs/{lease_id}/logs",
         _ => "POST /api/jobs/{lease_id}/complete",

@@ -41,6 +41,17 @@ fn text(item: &Item, name: &str) -> Option<String> {
     item.get(name)?["S"].as_str().map(str::to_owned)
 }
 
+/// What a call costs at one partition key, of the table or of its index.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Charge {
+    /// The kind of item.
+    pub item: &'static str,
+    /// The partition key. One of the index begins with `index `.
+    pub key: String,
+    /// The units.
+    pub usage: Usage,
+}
+
 /// A write of one item.
 #[derive(Debug)]
 pub(crate) struct Written {
@@ -101,22 +112,31 @@ pub(crate) fn writes(action: &str, input: &Value) -> Vec<Written> {
 }
 
 /// The units of a write, for the item and for the index. A refused write has the same image before and after.
-pub(crate) fn write_charges(written: &Written, before: &Image, after: &Image) -> Vec<(String, Usage)> {
+pub(crate) fn write_charges(written: &Written, before: &Image, after: &Image) -> Vec<Charge> {
     let (_, pk, sk) = &written.key;
     let units = |write_units| Usage { write_units, ..Usage::default() };
-    let mut charges = vec![(
-        names::item(pk, Some(sk)).to_owned(),
-        units(capacity::write(before.size, after.size, written.in_transaction)),
-    )];
+    let usage = units(capacity::write(before.size, after.size, written.in_transaction));
+    let mut charges = vec![Charge { item: names::item(pk, Some(sk)), key: pk.clone(), usage }];
     let index = capacity::write_index(before.entry.as_ref(), after.entry.as_ref(), written.in_transaction);
     if let Some(entry) = after.entry.as_ref().or(before.entry.as_ref()) {
-        charges.push((names::index(&entry.key.0).to_owned(), units(index)));
+        charges.push(Charge::of_index(&entry.key.0, units(index)));
     }
     charges
 }
 
+impl Charge {
+    fn of_index(pk: &str, usage: Usage) -> Self {
+        Self { item: names::index(pk), key: format!("index {pk}"), usage }
+    }
+
+    fn of_key(key: &Value, usage: Usage) -> Self {
+        let pk = key["pk"]["S"].as_str().unwrap_or_default();
+        Self { item: names::item(pk, key["sk"]["S"].as_str()), key: pk.to_owned(), usage }
+    }
+}
+
 /// The units of a call that reads, from its answer. A query that counts must be asked again for its items first.
-pub(crate) fn read_charges(action: &str, input: &Value, answer: &Value) -> Vec<(String, Usage)> {
+pub(crate) fn read_charges(action: &str, input: &Value, answer: &Value) -> Vec<Charge> {
     let units = |read_units| Usage { read_units, ..Usage::default() };
     let reading = |wanted: &Value| {
         if wanted["ConsistentRead"] == true { Reading::Strong } else { Reading::Eventual }
@@ -124,8 +144,8 @@ pub(crate) fn read_charges(action: &str, input: &Value, answer: &Value) -> Vec<(
     let size = |item: &Value| item.as_object().map_or(0, item::size);
     match action {
         "GetItem" => {
-            let name = name_of_key(&input["Key"]);
-            vec![(name, units(capacity::read_each([size(&answer["Item"])], reading(input))))]
+            let usage = units(capacity::read_each([size(&answer["Item"])], reading(input)));
+            vec![Charge::of_key(&input["Key"], usage)]
         }
         "BatchGetItem" => {
             let tables = input["RequestItems"].as_object().into_iter().flatten();
@@ -138,7 +158,7 @@ pub(crate) fn read_charges(action: &str, input: &Value, answer: &Value) -> Vec<(
                 let reading = reading(wanted);
                 keys.map(move |key| {
                     let size = found.get(&key_text(key)).copied().unwrap_or(0);
-                    (name_of_key(key), units(capacity::read_each([size], reading)))
+                    Charge::of_key(key, units(capacity::read_each([size], reading)))
                 })
             });
             charges.collect()
@@ -148,26 +168,25 @@ pub(crate) fn read_charges(action: &str, input: &Value, answer: &Value) -> Vec<(
             let answers = answer["Responses"].as_array().into_iter().flatten();
             let each = wanted.zip(answers).map(|(wanted, answer)| {
                 let read = capacity::read_each([size(&answer["Item"])], Reading::Transaction);
-                (name_of_key(&wanted["Get"]["Key"]), units(read))
+                Charge::of_key(&wanted["Get"]["Key"], units(read))
             });
             each.collect()
         }
         "Query" => {
             let value = |name: &str| input["ExpressionAttributeValues"][name]["S"].as_str();
             let pk = value(":pk").unwrap_or_default();
-            let name = match input["IndexName"] {
-                Value::Null => names::item(pk, value(":from").or(value(":to"))),
-                _ => names::index(pk),
-            };
             let sizes = answer["Items"].as_array().into_iter().flatten().map(size);
-            vec![(name.to_owned(), units(capacity::read_page(sizes, reading(input))))]
+            let usage = units(capacity::read_page(sizes, reading(input)));
+            vec![match input["IndexName"] {
+                Value::Null => {
+                    let item = names::item(pk, value(":from").or(value(":to")));
+                    Charge { item, key: pk.to_owned(), usage }
+                }
+                _ => Charge::of_index(pk, usage),
+            }]
         }
         _ => Vec::new(),
     }
-}
-
-fn name_of_key(key: &Value) -> String {
-    names::item(key["pk"]["S"].as_str().unwrap_or_default(), key["sk"]["S"].as_str()).to_owned()
 }
 
 fn key_text(item: &Value) -> String {
@@ -180,8 +199,8 @@ mod tests {
 
     use super::*;
 
-    fn sum(charges: &[(String, Usage)]) -> Usage {
-        charges.iter().map(|(_, usage)| *usage).sum()
+    fn sum(charges: &[Charge]) -> Usage {
+        charges.iter().map(|charge| charge.usage).sum()
     }
 
     #[test]
@@ -198,7 +217,8 @@ mod tests {
     fn a_query_of_the_index_is_eventual_and_named_after_its_partition() {
         let input = json!({ "IndexName": "index", "ExpressionAttributeValues": { ":pk": { "S": "READY#p#0" } } });
         let charges = read_charges("Query", &input, &json!({ "Items": [] }));
-        assert_eq!(charges, [("index ready".to_owned(), Usage { read_units: 0.5, ..Usage::default() })]);
+        assert_eq!((charges[0].item, charges[0].key.as_str()), ("index ready", "index READY#p#0"));
+        assert_eq!(sum(&charges), Usage { read_units: 0.5, ..Usage::default() });
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The size of a `DynamoDB` item in its JSON form, by AWS's page "DynamoDB item sizes and formats".
+//! The size of a `DynamoDB` item in its JSON form, by AWS's page "`DynamoDB` item sizes and formats".
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

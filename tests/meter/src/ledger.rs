@@ -24,10 +24,11 @@ impl Ledger {
         *self.0.entry((step.to_owned(), item.to_owned())).or_default() += usage;
     }
 
-    /// Without the items that all runs share.
+    /// Without the items that all runs share, but for these.
     #[must_use]
-    pub fn without_shared(self) -> Self {
-        Self(self.0.into_iter().filter(|((_, item), _)| !is_shared(item)).collect())
+    pub fn without_shared(self, but: &[&str]) -> Self {
+        let stays = |item: &str| !is_shared(item) || but.contains(&item);
+        Self(self.0.into_iter().filter(|((_, item), _)| stays(item)).collect())
     }
 
     /// The sum of everything.
@@ -83,6 +84,6 @@ mod tests {
         ledger.add("claim", "index ready", writes(1.0));
         ledger.add("claim", "worker", writes(1.0));
         ledger.add("claim", "index worker", writes(2.0));
-        assert_eq!(ledger.without_shared().total(), writes(2.0));
+        assert_eq!(ledger.without_shared(&[]).total(), writes(2.0));
     }
 }

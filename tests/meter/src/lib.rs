@@ -16,3 +16,8 @@ pub mod sources;
 pub mod driver;
 
 pub mod graphs;
+
+pub mod report;
+pub mod singles;
+
+pub mod scale;

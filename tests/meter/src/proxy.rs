@@ -1,6 +1,6 @@
 //! A proxy between the functions and the emulator that counts the functions' calls to AWS.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -11,7 +11,7 @@ use tokio::io::{AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-use crate::dynamo::{self, Becomes, Image, Key};
+use crate::dynamo::{self, Becomes, Charge, Image, Key};
 use crate::ledger::Ledger;
 
 /// The number of bytes of a message that one request to a queue covers.
@@ -37,7 +37,7 @@ pub struct MeterProxy {
 struct Shared {
     /// The emulator's host and port.
     target: String,
-    /// True if the bucket sends its events to EventBridge.
+    /// True if the bucket sends its events to `EventBridge`.
     has_events: bool,
     counted: Mutex<Counted>,
     /// The items that were seen. Held during a whole call of the database, so that the images before and after it are its own.
@@ -48,6 +48,8 @@ struct Shared {
 struct Counted {
     step: String,
     ledger: Ledger,
+    /// Units by partition key, of the tables and of the index.
+    keys: BTreeMap<String, Usage>,
     sent: Vec<Sent>,
     retries: usize,
 }
@@ -59,7 +61,7 @@ impl Drop for MeterProxy {
 }
 
 impl MeterProxy {
-    /// Starts to listen, in front of this URL. `has_events`: whether the bucket sends its events to EventBridge.
+    /// Starts to listen, in front of this URL. `has_events`: whether the bucket sends its events to `EventBridge`.
     ///
     /// # Panics
     /// If no port is free.
@@ -94,6 +96,12 @@ impl MeterProxy {
     #[must_use]
     pub fn take(&self) -> Ledger {
         std::mem::take(&mut self.shared.counted().ledger)
+    }
+
+    /// Returns the units by partition key so far, and begins anew. A key of the index begins with `index `.
+    #[must_use]
+    pub fn take_keys(&self) -> BTreeMap<String, Usage> {
+        std::mem::take(&mut self.shared.counted().keys)
     }
 
     /// Returns the messages to the queue of batch tasks and timers that weren't taken yet.
@@ -199,8 +207,9 @@ impl Shared {
         let whole = if input["Select"] == "COUNT" { self.items_of(&input).await? } else { answer };
         charges.extend(dynamo::read_charges(action, &input, &whole));
         if !is_retry {
-            for (item, usage) in charges {
-                self.charge(&item, usage);
+            for Charge { item, key, usage } in charges {
+                self.charge(item, usage);
+                *self.counted().keys.entry(key).or_default() += usage;
             }
         }
         Ok(bytes)

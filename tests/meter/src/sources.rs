@@ -48,13 +48,16 @@ impl Sources {
     }
 
     /// The records of the stream since the last call that invoke the function `schedule`.
+    ///
+    /// # Panics
+    /// If the emulator refuses to read the stream.
     pub async fn records(&mut self) -> Vec<Value> {
         let mut records = Vec::new();
         loop {
             let input = json!({ "ShardIterator": self.iterator });
             let page = self.emulator.call(&self.http, "dynamodb", "DynamoDBStreams_20120810.GetRecords", &input).await;
             let found = page["Records"].as_array().unwrap_or_else(|| panic!("no records: {page}"));
-            self.iterator = page["NextShardIterator"].as_str().expect("an open shard").to_owned();
+            page["NextShardIterator"].as_str().expect("an open shard").clone_into(&mut self.iterator);
             if found.is_empty() {
                 return records;
             }
