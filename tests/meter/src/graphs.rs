@@ -137,10 +137,12 @@ async fn in_windows(driver: &mut Driver, jobs: usize) {
         // Claims take one of the oldest jobs at random.
         held.sort_by(|one, other| one.job.job_id.cmp(&other.job.job_id));
         held.rotate_left(width / 2);
-        for held in &held {
-            driver.complete(held, &[]).await;
+        for some in held.chunks(FAN_BATCH) {
+            for held in some {
+                driver.complete(held, &[]).await;
+            }
+            driver.settle(FAN_BATCH).await;
         }
-        driver.settle(FAN_BATCH).await;
         left -= width;
     }
 }

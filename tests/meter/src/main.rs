@@ -19,6 +19,7 @@ const WIDE: [Graph; 2] = [Graph::FanOut(1000), Graph::FanIn(1000)];
 
 /// Measures what jobs cost.
 #[derive(Parser)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 struct Args {
     /// Print JSON instead of tables.
     #[arg(long)]
