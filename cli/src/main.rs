@@ -22,6 +22,8 @@ mod why;
 
 mod show;
 
+mod cost;
+
 mod audit;
 mod changes;
 mod check;
@@ -81,6 +83,10 @@ enum Command {
     Show(show::Show),
     /// Explain why jobs wait
     Why(why::WhyArgs),
+    /// Estimate what a workflow's current run costs on AWS
+    ///
+    /// The estimate is made from the run's records and from costs that were measured with an emulator, at AWS's list prices.
+    Cost(cost::CostArgs),
     /// Print a job's log
     Logs(logs::LogsArgs),
     /// Inside a job: print an output of a job that it needs, byte for byte
@@ -124,6 +130,7 @@ impl Command {
             Self::Watch(args) => watch::run(context, args).await,
             Self::Show(command) => command.run(context).await,
             Self::Why(args) => args.run(context).await,
+            Self::Cost(args) => args.run(context).await,
             Self::Logs(args) => args.run(context).await,
             Self::Output(args) => args.run(context),
             Self::Token(command) => command.run(context).await,

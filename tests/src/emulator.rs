@@ -55,7 +55,11 @@ impl Emulator {
         http.post(url).header("authorization", authorization("lambda")).body(event.to_string())
     }
 
-    async fn invoke(&self, http: &reqwest::Client, function: &str, event: &Value) -> Value {
+    /// Invokes a function with an event and returns its answer.
+    ///
+    /// # Panics
+    /// If the function fails.
+    pub async fn invoke(&self, http: &reqwest::Client, function: &str, event: &Value) -> Value {
         let response = self.invocation(http, function, event).send().await.expect("the emulator answers");
         let (status, failed) = (response.status(), response.headers().contains_key("x-amz-function-error"));
         let body = response.text().await.expect("a body");
@@ -86,6 +90,25 @@ impl Emulator {
         configuration["Environment"]["Variables"].clone()
     }
 
+    /// The memory of a function, in MB.
+    ///
+    /// # Panics
+    /// If the emulator doesn't say.
+    pub async fn memory_mb(&self, http: &reqwest::Client, function: &str) -> f64 {
+        let configuration = self.lambda(http.get(self.configuration(function))).await;
+        configuration["MemorySize"].as_f64().unwrap_or_else(|| panic!("no memory: {configuration}"))
+    }
+
+    /// The notifications of the stack's bucket, as XML.
+    ///
+    /// # Panics
+    /// If the emulator doesn't answer.
+    pub async fn bucket_notifications(&self, http: &reqwest::Client) -> String {
+        let request = http.get(format!("{}/{}?notification", self.endpoint, self.bucket));
+        let answer = request.header("authorization", authorization("s3")).send().await.expect("the emulator answers");
+        answer.text().await.expect("a body")
+    }
+
     /// Sets the environment variables of a function.
     pub async fn set_variables(&self, http: &reqwest::Client, function: &str, variables: &Value) {
         let body = json!({ "Environment": { "Variables": variables } });
@@ -105,7 +128,11 @@ impl Emulator {
         format!("{}/2015-03-31/functions/{function}/configuration", self.endpoint)
     }
 
-    async fn lambda(&self, request: reqwest::RequestBuilder) -> Value {
+    /// A call of the API of Lambda, or of another service that has paths.
+    ///
+    /// # Panics
+    /// If it is refused.
+    pub async fn lambda(&self, request: reqwest::RequestBuilder) -> Value {
         let answer = request.header("authorization", authorization("lambda")).send().await;
         let answer = answer.expect("the emulator answers");
         let (status, body) = (answer.status(), answer.text().await.expect("a body"));
@@ -156,6 +183,24 @@ impl Emulator {
     #[must_use]
     pub fn endpoint(&self) -> &str {
         &self.endpoint
+    }
+
+    /// The name of the table of jobs.
+    #[must_use]
+    pub fn table(&self) -> &str {
+        &self.table
+    }
+
+    /// The name of the function that the stream invokes.
+    #[must_use]
+    pub fn schedule(&self) -> &str {
+        &self.schedule
+    }
+
+    /// The name of the function that the queue and the sweep invoke.
+    #[must_use]
+    pub fn expire(&self) -> &str {
+        &self.expire
     }
 
     /// The stack's name.

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
 use crate::chaos::between;
+use crate::relay::Received;
 
 /// The percentage of calls that meet each fault.
 const EACH: u64 = 3;
@@ -92,47 +93,27 @@ impl FaultProxy {
 /// Passes on one call, then closes the connection.
 async fn pass(connection: TcpStream, target: &str, counts: &Counts) -> std::io::Result<()> {
     let mut connection = BufReader::new(connection);
-    let mut head = String::new();
-    while !head.ends_with("\r\n\r\n") {
-        if connection.read_line(&mut head).await? == 0 {
-            return Ok(());
-        }
-    }
-    let length = head.to_lowercase().lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse().ok());
-    let mut body = vec![0; length.unwrap_or(0)];
-    connection.read_exact(&mut body).await?;
+    let Some(call) = Received::read(&mut connection).await? else { return Ok(()) };
     let fault = usize::try_from(between(0, 99) / EACH).ok().and_then(|n| FAULTS.get(n)).copied();
     *counts.lock().expect("no panic").entry(fault).or_default() += 1;
     let answer = match fault {
         Some(Fault::Unsent) => return Ok(()),
         Some(Fault::Lost) => {
-            call(target, &head, &body).await?;
+            call.forward(target).await?;
             return Ok(());
         }
-        Some(Fault::Throttled) => refusal(&head),
+        Some(Fault::Throttled) => refusal(&call.head),
         Some(Fault::Late) => {
             tokio::time::sleep(Duration::from_millis(between(100, 1500))).await;
-            call(target, &head, &body).await?
+            call.forward(target).await?
         }
         Some(Fault::Twice) => {
-            call(target, &head, &body).await?;
-            call(target, &head, &body).await?
+            call.forward(target).await?;
+            call.forward(target).await?
         }
-        None => call(target, &head, &body).await?,
+        None => call.forward(target).await?,
     };
     connection.write_all(&answer).await
-}
-
-/// The complete answer, unchanged.
-async fn call(target: &str, head: &str, body: &[u8]) -> std::io::Result<Vec<u8>> {
-    let mut connection = TcpStream::connect(target).await?;
-    let (first, headers) = head.split_once("\r\n").unwrap_or((head, ""));
-    let kept = headers.split_inclusive("\r\n").filter(|line| !line.to_lowercase().starts_with("connection:"));
-    let head = format!("{first}\r\nconnection: close\r\n{}", kept.collect::<String>());
-    connection.write_all(&[head.as_bytes(), body].concat()).await?;
-    let mut answer = Vec::new();
-    connection.read_to_end(&mut answer).await?;
-    Ok(answer)
 }
 
 fn refusal(head: &str) -> Vec<u8> {

@@ -2,13 +2,14 @@
 
 use std::sync::{Arc, Mutex};
 
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::PATIENCE;
 use crate::cloud::Cloud;
+use crate::relay::Received;
 
 /// Passes requests on to the target until it is dropped.
 pub struct RecordingProxy {
@@ -99,29 +100,18 @@ impl Way {
     /// Passes on one request, then closes the connection.
     async fn pass(&self, connection: TcpStream) -> std::io::Result<()> {
         let mut connection = BufReader::new(connection);
-        let mut head = String::new();
-        while !head.ends_with("\r\n\r\n") {
-            if connection.read_line(&mut head).await? == 0 {
-                return Ok(());
-            }
-        }
-        let mut words = head.split(' ').map(str::to_owned);
-        let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-        let header = |name: &str| {
-            let mut pairs = head.lines().filter_map(|line| line.split_once(':'));
-            pairs.find(|(given, _)| given.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
-        };
-        let mut body = vec![0; header("content-length").and_then(|length| length.parse().ok()).unwrap_or(0)];
-        connection.read_exact(&mut body).await?;
+        let Some(request) = Received::read(&mut connection).await? else { return Ok(()) };
+        let (method, path) = request.line();
+        let (method, path) = (method.to_owned(), path.to_owned());
         if self.refuses.lock().expect("no panic").is_some_and(|end| path.ends_with(end)) {
             let refusal = "HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
             return connection.write_all(refusal.as_bytes()).await;
         }
-        let sent = String::from_utf8_lossy(&body).into_owned();
+        let sent = String::from_utf8_lossy(&request.body).into_owned();
         let passed = ["content-type", "authorization"];
-        let passed: Vec<_> = passed.into_iter().filter_map(|name| Some((name, header(name)?))).collect();
-        let answer = self.cloud.send_with(&method, &path, &passed, body).await;
-        let head = head.to_lowercase();
+        let passed: Vec<_> = passed.into_iter().filter_map(|name| Some((name, request.header(name)?))).collect();
+        let answer = self.cloud.send_with(&method, &path, &passed, request.body.clone()).await;
+        let head = request.head.to_lowercase();
         let lost = self.loses.lock().expect("no panic").take_if(|end| path.ends_with(*end));
         self.seen.send_modify(|seen| seen.push(Exchange { head, path, body: sent, status: answer.status.as_u16() }));
         if lost.is_some() {

@@ -32,20 +32,31 @@ impl Cloud {
     pub fn start_with(kind: Kind, binaries: &Binaries, zips: &Path) -> Result<Self> {
         let began = Instant::now();
         let emulator = emulator::start(kind)?;
-        let aws = |arguments: &[&str]| emulator.aws(arguments);
-        let mut deployed = deploy::deploy(&aws, kind, emulator.endpoint(), zips, STACK)
-            .with_context(|| format!("deploying to {}, whose log ends:\n{}", kind.title(), emulator.log_tail()))?;
-        let token = first_token(&emulator, binaries)?;
-        deployed.api_url = with_token(&deployed.api_url, &token);
+        let deployed = deploy_zips(&emulator, binaries, zips, STACK)?;
         eprintln!("{} is up with the project deployed, after {:.1} s", kind.title(), began.elapsed().as_secs_f32());
         Ok(Self { emulator, deployed })
     }
 }
 
+/// Deploys the functions to an emulator as another stack. Its API's address has the first token in it.
+pub fn deploy_to(emulator: &Emulator, binaries: &Binaries, stack: &str) -> Result<Deployed> {
+    deploy_zips(emulator, binaries, &binaries.packages()?, stack)
+}
+
+fn deploy_zips(emulator: &Emulator, binaries: &Binaries, zips: &Path, stack: &str) -> Result<Deployed> {
+    let kind = emulator.kind();
+    let aws = |arguments: &[&str]| emulator.aws(arguments);
+    let mut deployed = deploy::deploy(&aws, kind, emulator.endpoint(), zips, stack)
+        .with_context(|| format!("deploying to {}, whose log ends:\n{}", kind.title(), emulator.log_tail()))?;
+    let token = first_token(emulator, binaries, stack)?;
+    deployed.api_url = with_token(&deployed.api_url, &token);
+    Ok(deployed)
+}
+
 /// Creates the first token with access to the stack, as the README says for AWS. No token exists yet that the API would accept.
-fn first_token(emulator: &Emulator, binaries: &Binaries) -> Result<String> {
+fn first_token(emulator: &Emulator, binaries: &Binaries, stack: &str) -> Result<String> {
     let mut wfg = Command::new(binaries.path("wfg")?);
-    wfg.args(["token", "create", "admin", "--stack", STACK, "--scopes", "read,submit,work,admin"]);
+    wfg.args(["token", "create", "admin", "--stack", stack, "--scopes", "read,submit,work,admin"]);
     let output = emulator.credentials(wfg.args(["--all-labels", "--all-secrets"])).output().context("running wfg")?;
     ensure!(output.status.success(), "wfg token create: {}", String::from_utf8_lossy(&output.stderr));
     Ok(String::from_utf8(output.stdout)?.trim().to_owned())

@@ -91,7 +91,6 @@ fn put_stack(aws: Aws, kind: Kind, stack: &str, template: &str) -> Result<()> {
         ("Stage", STAGE),
         ("Gateway", gateway),
         ("Architecture", if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" }),
-        ("ReadyShards", "1"),
         ("RequireTls", "false"),
     ]
     .map(|(key, value)| format!("ParameterKey={key},ParameterValue={value}"));

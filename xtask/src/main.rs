@@ -24,6 +24,7 @@ mod schemathesis;
 mod security;
 mod tests;
 
+mod cost;
 mod demo;
 mod mixed;
 mod restore;
@@ -87,6 +88,20 @@ enum Task {
         #[command(flatten)]
         selection: mutants::Selection,
     },
+    /// Runs graphs through the real functions on MiniStack, counts their calls by AWS's rules, and prints what a job costs.
+    Cost {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+        /// Write the figures to infra/cost-budget.json.
+        #[arg(long)]
+        bless: bool,
+        /// Leave out the graphs of 1,000 jobs, which take minutes.
+        #[arg(long)]
+        quick: bool,
+    },
+    /// Measures on MiniStack how much each partition key of the table is used, and prints at which rate which one is throttled first.
+    Scale,
     /// Finds dependencies that no code uses.
     Unused,
     /// Checks the dependencies' licences, sources and versions, and known vulnerabilities if their database can be reached.
@@ -130,6 +145,8 @@ fn main() -> anyhow::Result<ExitCode> {
         Task::Soak { only } => soak::run(only.as_deref()),
         Task::Mixed { mixture } => mixed::run(&mixture),
         Task::Mutants { selection } => mutants::run(&selection),
+        Task::Cost { json, bless, quick } => cost::run(json, bless, quick),
+        Task::Scale => cost::scale(),
         Task::Unused => dependencies::unused(),
         Task::Deny => dependencies::deny().map(|checked| println!("checked: {checked}")),
         Task::Sim { args } => simulator::run(&args),

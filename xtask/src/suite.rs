@@ -15,7 +15,7 @@ use crate::cloud::Cloud;
 use crate::emulator::Kind;
 use crate::lanes::{Lane, Part, side_by_side};
 use crate::project::{cache, cargo, root, run as checked};
-use crate::{demo, dependencies, foreign, package, restore, schemathesis, security, simulator, tests};
+use crate::{cost, demo, dependencies, foreign, package, restore, schemathesis, security, simulator, tests};
 
 /// The lane that installs tools, and checks what needs no build.
 const TOOLS: &str = "tools";
@@ -137,6 +137,7 @@ fn on_cloud(lane: &mut Lane, kind: Kind, binaries: &Binaries) {
     lane.part(&name("demo"), served_by, || demo::show(&cloud, binaries));
     lane.part(&name("demo of security"), served_by, || security::show(&cloud, binaries));
     if kind == Kind::MiniStack {
+        lane.part(&name("budget of costs"), served_by, || cost::check(&cloud.emulator, binaries));
         // After the tests: it leaves a message in the dead-letter queue of the stream.
         lane.part(&name("roles"), served_by, || try_roles(&cloud, binaries));
         // The stack is another one afterwards.

@@ -9,6 +9,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::binaries::{Binaries, Binary};
 use crate::cloud::Cloud;
+use crate::deploy::Deployed;
 use crate::foreign;
 use crate::project::cargo;
 use crate::selection;
@@ -123,18 +124,22 @@ fn published_worker() -> Result<(&'static str, String)> {
 
 /// The variables of the target and the programs of the end-to-end suite.
 fn target<'a>(cloud: &'a Cloud, binaries: &'a Binaries) -> Result<Vec<(&'static str, &'a str)>> {
-    let deployed = &cloud.deployed;
     let path = |binary: &str| binaries.path(binary)?.to_str().context("the binaries' path isn't UTF-8");
-    Ok(vec![
-        ("WFG_TEST_WORKER", path("workflow-graph-worker")?),
-        ("WFG_TEST_WFG", path("wfg")?),
+    let mut variables = stack(cloud.emulator.endpoint(), &cloud.deployed);
+    variables.push(("WFG_TEST_EMULATOR", cloud.emulator.kind().name()));
+    variables.extend([("WFG_TEST_WORKER", path("workflow-graph-worker")?), ("WFG_TEST_WFG", path("wfg")?)]);
+    Ok(variables)
+}
+
+/// The variables that name a stack on an emulator.
+pub fn stack<'a>(endpoint: &'a str, deployed: &'a Deployed) -> Vec<(&'static str, &'a str)> {
+    vec![
         ("WFG_TEST_URL", &deployed.api_url),
-        ("WFG_TEST_AWS", cloud.emulator.endpoint()),
+        ("WFG_TEST_AWS", endpoint),
         ("WFG_TEST_EXPIRE_FUNCTION", &deployed.expire_function),
         ("WFG_TEST_SCHEDULE_FUNCTION", &deployed.schedule_function),
         ("WFG_TEST_JOBS_TABLE", &deployed.jobs_table),
         ("WFG_TEST_STREAM_DEAD_BUCKET", &deployed.stream_dead_bucket),
         ("WFG_TEST_STACK", &deployed.stack),
-        ("WFG_TEST_EMULATOR", cloud.emulator.kind().name()),
-    ])
+    ]
 }

@@ -60,6 +60,24 @@ async fn why_shows_busy_workers_and_their_jobs() {
 }
 
 #[tokio::test]
+async fn cost_of_a_run_is_named_an_estimate_and_grows_with_its_jobs() {
+    let mut world = World::with("one.yml", "jobs:\n  a: {run: 'true'}\n").await;
+    world.write("two.yml", "jobs:\n  a: {run: 'true'}\n  b: {needs: a, run: 'true'}\n");
+    world.worker("only", "");
+    let mut costs = Vec::new();
+    for file in ["one.yml", "two.yml"] {
+        let id = world.submit(file).await;
+        world.ended(&id).await;
+        let said = world.good(&["cost", &id]).await;
+        in_order(&said, &["costs about $0.0000", "jobs that were begun"]);
+        assert!(said.contains("This is an estimate"), "{said}");
+        let json: serde_json::Value = serde_json::from_str(&world.good(&["cost", &id, "--json"]).await).unwrap();
+        costs.push(json["usd"].as_f64().unwrap());
+    }
+    assert!(costs[0] > 0.000_005 && costs[1] > costs[0] + 0.000_002, "{costs:?}");
+}
+
+#[tokio::test]
 async fn logs_follow_a_job_to_its_end() {
     // What goes to two streams at once may arrive in either order.
     let until = |file| format!("while ! test -e {file}; do sleep 0.05; done");

@@ -15,8 +15,9 @@ use crate::item::{self, Item, expires_on, string};
 use crate::table::Query;
 use crate::{keys, logs};
 
-/// Outputs up to this size, as JSON, are kept in an item; larger ones in the bucket.
-const IN_ITEM: usize = 64 * 1024;
+/// Outputs up to this size, as JSON, are kept in an item; larger ones in the bucket. An item costs a write unit for each KB, and about
+/// as much as an object at this size.
+const IN_ITEM: usize = 8 * 1024;
 /// How long a published document may be fetched.
 const PUBLISHED: Duration = Duration::from_mins(15);
 /// The number of items of a deleted run, including its logs, that one step removes.

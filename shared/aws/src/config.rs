@@ -23,7 +23,8 @@ pub struct Config {
     /// have it.
     pub secrets_path: Option<String>,
     /// `WFG_READY_SHARDS`: index partitions of each pool's ready list. An index partition takes about 1,000 writes a
-    /// second. A pool's record keeps the largest number in use, so that jobs are found after it was lowered.
+    /// second, and each claim reads all of them. 1 without the variable. A pool's record keeps the largest number in use, so that
+    /// jobs are found after it was lowered.
     pub ready_shards: u32,
 }
 
@@ -49,7 +50,7 @@ impl Config {
     /// [`BadConfig`]: a variable is missing, or its value can't be used.
     pub fn from_env() -> Result<Self, BadConfig> {
         let read = |name: &'static str| env::var(name).map_err(|_| BadConfig::Missing(name));
-        let shards = env::var("WFG_READY_SHARDS").unwrap_or_else(|_| "4".to_owned());
+        let shards = env::var("WFG_READY_SHARDS").unwrap_or_else(|_| "1".to_owned());
         let ready_shards = shards.parse().ok().filter(|n| (1..=64).contains(n)).ok_or(BadConfig::Shards(shards))?;
         let tls = env::var("WFG_REQUIRE_TLS").unwrap_or_else(|_| "true".to_owned());
         let require_tls = tls.parse().map_err(|_| BadConfig::Tls(tls))?;

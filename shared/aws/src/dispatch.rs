@@ -13,6 +13,13 @@ use crate::error::{corrupt, unavailable};
 
 /// The maximum delay of a message in SQS, in seconds.
 const MAX_DELAY_SECS: i32 = 900;
+/// A timer that is due later than this has no message, which would cost a send, a delivery and an invocation. Most runs have ended by then.
+const MESSAGE_WITHIN: Duration = Duration::from_mins(1);
+
+/// The delay of a timer's message. `None`: the sweep finds the timer when it is due.
+fn message_delay(at: Millis, now: Millis) -> Option<Duration> {
+    Some(at.since(now)).filter(|delay| *delay <= MESSAGE_WITHIN)
+}
 
 impl Dispatcher for Aws {
     async fn send_ticket(&self, queue: &PoolQueue, ticket: Ticket) -> Stored<()> {
@@ -32,7 +39,10 @@ impl Dispatcher for Aws {
     }
 
     async fn send_timer(&self, run: &RunKey, at: Millis, now: Millis) -> Stored<()> {
-        self.send(&QueueMessage::Timer(run.clone()), at.since(now)).await
+        match message_delay(at, now) {
+            Some(delay) => self.send(&QueueMessage::Timer(run.clone()), delay).await,
+            None => Ok(()),
+        }
     }
 
     async fn send_reconcile(&self, reconcile: Reconcile) -> Stored<()> {
@@ -49,5 +59,19 @@ impl Aws {
         let call = self.queues.send_message().queue_url(&self.config.batches_queue).message_body(body);
         call.delay_seconds(secs).send().await.map_err(|error| unavailable(&error))?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timer_that_is_due_in_over_a_minute_has_no_message() {
+        let now = Millis(1_000_000);
+        assert_eq!(message_delay(now, now), Some(Duration::ZERO));
+        assert_eq!(message_delay(now + Duration::from_secs(30), now), Some(Duration::from_secs(30)));
+        assert_eq!(message_delay(now + MESSAGE_WITHIN, now), Some(MESSAGE_WITHIN));
+        assert_eq!(message_delay(now + MESSAGE_WITHIN + Duration::from_millis(1), now), None);
     }
 }

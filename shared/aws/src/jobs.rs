@@ -77,10 +77,10 @@ impl JobStore for Aws {
         Ok(keys.iter().map(|key| found.get(key).cloned()).collect())
     }
 
-    async fn jobs_from(&self, run: &RunKey, from: JobIndex, how: Consistency) -> Stored<Vec<JobRecord>> {
+    async fn jobs_from(&self, run: &RunKey, from: JobIndex, most: usize, how: Consistency) -> Stored<Vec<JobRecord>> {
         let partition = keys::job_partition(run, from);
-        let query =
-            Query { from: Some(keys::job_sort(from)), to: Some(keys::job_sort(99_999)), how, ..Query::of(&partition) };
+        let (first, last) = (Some(keys::job_sort(from)), Some(keys::job_sort(99_999)));
+        let query = Query { from: first, to: last, limit: Some(most), how, ..Query::of(&partition) };
         self.jobs.query(query).await?.into_iter().map(item::job_record).collect()
     }
 

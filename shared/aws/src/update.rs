@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use engine::ids::{Fence, JobKey, PoolId, RunKey};
 use engine::job::{Change, End, JobUpdate, LeaseRecord, Precondition};
 use engine::ports::Stored;
-use engine::run::{MAX_TIMER_DELAY, RunUpdate};
+use engine::run::{MAX_TIMER_DELAY, Progress, RunUpdate};
 use protocol::{Millis, WorkerId, limits};
 
 use crate::item::{expires_on, number, string, value};
@@ -260,6 +260,11 @@ pub(crate) fn control(run: &RunKey, update: RunUpdate) -> Expression {
     let listed = |due: Millis| string(keys::by_age(due, run.as_str()));
     let active = |e: Expression| e.when_one_of("state", &["open", "cancelling"]);
     let timer = |e: Expression, due: Millis| e.set("timer", number(due.0)).set("index_sk", listed(due));
+    let progress = |e: Expression, to: Progress| {
+        e.set("done_below", number(to.done_below))
+            .set("failed", AttributeValue::Bool(to.failed))
+            .set("cancelled", AttributeValue::Bool(to.cancelled))
+    };
     match update {
         RunUpdate::Open { at, opener } => timer(e.when_is("state", "=", string("new")), at + MAX_TIMER_DELAY)
             .set("state", string("open"))
@@ -273,15 +278,14 @@ pub(crate) fn control(run: &RunKey, update: RunUpdate) -> Expression {
             .set_if_absent("index_pk", string(keys::open(run)))
             .set_if_absent("timer", number(0))
             .set_if_absent("index_sk", listed(Millis(0))),
-        RunUpdate::Advance(progress) => e
-            .when_is("state", "<>", string("final"))
-            .when_is("done_below", "<", number(progress.done_below))
-            .set("done_below", number(progress.done_below))
-            .set("failed", AttributeValue::Bool(progress.failed))
-            .set("cancelled", AttributeValue::Bool(progress.cancelled)),
+        RunUpdate::Advance(to) => {
+            progress(e.when_is("state", "<>", string("final")).when_is("done_below", "<", number(to.done_below)), to)
+        }
         RunUpdate::Arm { due } => timer(active(e).when_timer_is_later(due), due),
         RunUpdate::Fire { by: Some(by) } => timer(active(e).when_is("timer", "<=", number(by.0)), Millis(0)),
         RunUpdate::Fire { by: None } => timer(active(e), Millis(0)),
-        RunUpdate::Finish => active(e).set("state", string("final")).remove(&INDEX).remove(&["timer"]),
+        RunUpdate::Finish(to) => {
+            progress(active(e), to).set("state", string("final")).remove(&INDEX).remove(&["timer"])
+        }
     }
 }

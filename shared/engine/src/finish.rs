@@ -3,7 +3,6 @@
 use crate::Scheduling;
 use crate::error::Result;
 use crate::ids::RunKey;
-use crate::job::JobRecord;
 use crate::planted::Bug;
 use crate::ports::{Consistency, JobStore, RunStore};
 use crate::run::{Progress, RunEnd, RunUpdate};
@@ -29,10 +28,7 @@ impl<P: RunStore + JobStore> Scheduling<'_, P> {
         }
         let end = RunEnd { status: progress.status(), at: self.engine.now() };
         self.engine.ports.end_workflow(&control.workflow, run, end).await?;
-        if progress.done_below > control.done_below {
-            self.engine.ports.update_control(run, RunUpdate::Advance(progress)).await?;
-        }
-        self.engine.ports.update_control(run, RunUpdate::Finish).await?;
+        self.engine.ports.update_control(run, RunUpdate::Finish(progress)).await?;
         Ok(())
     }
 
@@ -40,13 +36,9 @@ impl<P: RunStore + JobStore> Scheduling<'_, P> {
         if progress.done_below == jobs {
             return Ok(progress);
         }
-        // Most checks stop at the first job. One small read finds that out before a page is read.
         let how = if self.engine.has(Bug::WeakFinish) { Consistency::Eventual } else { Consistency::Strong };
-        let first = self.engine.ports.jobs_at(run, &[progress.done_below], how).await?;
-        if !first.iter().flatten().any(JobRecord::is_ended) {
-            return Ok(progress);
-        }
-        let mut forward = self.engine.records().forward(run, progress.done_below, how);
+        // Most checks stop at the first job or soon after it.
+        let mut forward = self.engine.records().forward_from_few(run, progress.done_below, how);
         while let Some(job) = forward.next().await? {
             if !job.is_ended() || job.key.index != progress.done_below {
                 break;

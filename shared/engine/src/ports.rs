@@ -220,12 +220,13 @@ pub trait JobStore: Send + Sync {
     ) -> impl Future<Output = Stored<Vec<Option<JobRecord>>>> + Send;
     /// Returns jobs of any runs, in the order of `keys`.
     fn jobs(&self, keys: &[JobKey], how: Consistency) -> impl Future<Output = Stored<Vec<Option<JobRecord>>>> + Send;
-    /// Returns jobs in index order, starting at `from`, as many as one read returns. An empty result means that no
-    /// jobs are left.
+    /// Returns jobs in index order, starting at `from`: at most `most`, and as many as one read returns. An empty result
+    /// means that no jobs are left.
     fn jobs_from(
         &self,
         run: &RunKey,
         from: JobIndex,
+        most: usize,
         how: Consistency,
     ) -> impl Future<Output = Stored<Vec<JobRecord>>> + Send;
     /// Returns specs that are stored apart, in the order of `indexes`.
@@ -431,7 +432,8 @@ pub trait Dispatcher: Send + Sync {
     fn send_ticket(&self, queue: &PoolQueue, ticket: Ticket) -> impl Future<Output = Stored<()>> + Send;
     /// Queues a batch task.
     fn send_batch(&self, batch: BatchTask) -> impl Future<Output = Stored<()>> + Send;
-    /// Sends a run's timer message, to be delivered at `at`, which is at most [`crate::run::MAX_TIMER_DELAY`] after `now`.
+    /// Sends a run's timer message, to be delivered at `at`, which is at most [`crate::run::MAX_TIMER_DELAY`] after `now`. May
+    /// send none if `at` is over a minute after `now`: the sweep then finds the timer overdue.
     fn send_timer(&self, run: &RunKey, at: Millis, now: Millis) -> impl Future<Output = Stored<()>> + Send;
     /// Queues a record for reconciliation, so that its change event doesn't block the events behind it.
     fn send_reconcile(&self, reconcile: Reconcile) -> impl Future<Output = Stored<()>> + Send;

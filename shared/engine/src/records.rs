@@ -17,6 +17,10 @@ use crate::job::{JobRecord, JobSpec, LeaseRecord, OutputsRef};
 use crate::ports::{ArtifactStore, Consistency, JobStore, RunStore, StoreError, Stored};
 use crate::run::{Control, WorkflowRecord};
 
+/// Jobs that a read of a page asks for, unless the pages grow. A store returns fewer.
+const PAGE: usize = 1000;
+/// How much larger each next page is, if the pages grow.
+const GROWTH: usize = 8;
 /// Specs read in one call.
 const SPECS: usize = 100;
 /// Runs whose job ids are cached, so that a lookup by id reads one record.
@@ -46,13 +50,21 @@ pub(crate) struct Forward<'a, P> {
     run: &'a RunKey,
     how: Consistency,
     next: JobIndex,
+    /// The number of jobs that the next read asks for.
+    most: usize,
     page: vec::IntoIter<JobRecord>,
 }
 
 impl<'a, P: JobStore> Records<'a, P> {
     /// Reads the jobs of a run, starting at `from`.
     pub(crate) fn forward(self, run: &'a RunKey, from: JobIndex, how: Consistency) -> Forward<'a, P> {
-        Forward { ports: &self.engine.ports, run, how, next: from, page: Vec::new().into_iter() }
+        Forward { ports: &self.engine.ports, run, how, next: from, most: PAGE, page: Vec::new().into_iter() }
+    }
+
+    /// As [`Self::forward`], for a caller that expects to need few jobs: the first read asks for one, each next read for
+    /// more.
+    pub(crate) fn forward_from_few(self, run: &'a RunKey, from: JobIndex, how: Consistency) -> Forward<'a, P> {
+        Forward { most: 1, ..self.forward(run, from, how) }
     }
 }
 
@@ -201,7 +213,8 @@ impl<P: JobStore> Forward<'_, P> {
     /// Returns the next job, or `None` after the last.
     pub(crate) async fn next(&mut self) -> Stored<Option<JobRecord>> {
         if self.page.len() == 0 {
-            self.page = self.ports.jobs_from(self.run, self.next, self.how).await?.into_iter();
+            self.page = self.ports.jobs_from(self.run, self.next, self.most, self.how).await?.into_iter();
+            self.most = (self.most * GROWTH).min(PAGE);
         }
         let job = self.page.next();
         if let Some(job) = &job {

@@ -169,8 +169,8 @@ pub enum RunUpdate {
         /// Applied only if the timer is due by this time. `None`: always applied.
         by: Option<Millis>,
     },
-    /// Makes an open or cancelling run final.
-    Finish,
+    /// Makes an open or cancelling run final, with the progress past all jobs.
+    Finish(Progress),
 }
 
 /// The progress of a run.
@@ -233,7 +233,10 @@ impl RunUpdate {
             Self::Fire { by } if control.state.is_active() && by.is_none_or(|by| control.timer.is_due(by)) => {
                 new.timer = Timer::Firing;
             }
-            Self::Finish if control.state.is_active() => {
+            Self::Finish(progress) if control.state.is_active() => {
+                new.done_below = progress.done_below;
+                new.failed = progress.failed;
+                new.cancelled = progress.cancelled;
                 new.state = RunState::Final;
                 new.timer = Timer::Off;
             }

@@ -38,7 +38,7 @@ async fn run_of(engine: &Engine<Memory>, id: &WorkflowId) -> RunKey {
 impl World {
     async fn count(&self, is: impl Fn(&Phase) -> bool) -> usize {
         let run = run_of(&self.engine, &self.id).await;
-        let jobs = self.engine.ports().jobs_from(&run, 0, Consistency::Strong).await.expect("memory answers");
+        let jobs = self.engine.ports().jobs_from(&run, 0, 1000, Consistency::Strong).await.expect("memory answers");
         jobs.iter().filter(|job| is(&job.phase)).count()
     }
 

@@ -65,9 +65,9 @@ impl JobStore for Memory {
         Ok(keys.iter().map(|key| state.jobs.get(key).cloned()).collect())
     }
 
-    async fn jobs_from(&self, run: &RunKey, from: JobIndex, _how: Consistency) -> Stored<Vec<JobRecord>> {
+    async fn jobs_from(&self, run: &RunKey, from: JobIndex, most: usize, _how: Consistency) -> Stored<Vec<JobRecord>> {
         let range = JobKey::new(run, from)..=JobKey::new(run, JobIndex::MAX);
-        Ok(self.state().jobs.range(range).take(PAGE).map(|(_, job)| job.clone()).collect())
+        Ok(self.state().jobs.range(range).take(most.min(PAGE)).map(|(_, job)| job.clone()).collect())
     }
 
     async fn specs(&self, run: &RunKey, indexes: &[JobIndex]) -> Stored<Vec<JobSpec>> {

@@ -13,7 +13,7 @@ use crate::rows::{all, execute, failed, from_time, one, record, records, to_json
 use crate::store::Sqlite;
 
 /// The number of jobs that one read returns.
-const PAGE: u32 = 256;
+const PAGE: usize = 256;
 /// The number of heads of a ready list that one read returns. A claim starts at one of the first eight and tries four.
 const HEADS: u32 = 12;
 
@@ -67,9 +67,9 @@ impl JobStore for Sqlite {
         self.read(|db| keys.iter().map(|key| read_job(db, &key.run, key.index)).collect())
     }
 
-    async fn jobs_from(&self, run: &RunKey, from: JobIndex, _how: Consistency) -> Stored<Vec<JobRecord>> {
+    async fn jobs_from(&self, run: &RunKey, from: JobIndex, most: usize, _how: Consistency) -> Stored<Vec<JobRecord>> {
         let text = "SELECT record FROM jobs WHERE run = ?1 AND job_index >= ?2 ORDER BY job_index LIMIT ?3";
-        self.read(|db| records(db, text, (run.as_str(), from, PAGE)))
+        self.read(|db| records(db, text, (run.as_str(), from, to_limit(most.min(PAGE)))))
     }
 
     async fn specs(&self, run: &RunKey, indexes: &[JobIndex]) -> Stored<Vec<JobSpec>> {

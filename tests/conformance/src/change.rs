@@ -253,7 +253,7 @@ pub async fn change_leaves_the_record_that_the_engine_computes<P: Ports + 'stati
         }
         let page = ports.jobs_at(&run, &[index], Consistency::Strong).await.expect("the store answers");
         assert_eq!(page, [Some(job.clone())], "{}", life.what);
-        let page = ports.jobs_from(&run, index, Consistency::Strong).await.expect("the store answers");
+        let page = ports.jobs_from(&run, index, 1000, Consistency::Strong).await.expect("the store answers");
         assert_eq!(page, [job], "{}", life.what);
     }
 }
@@ -262,6 +262,7 @@ pub async fn change_leaves_the_record_that_the_engine_computes<P: Ports + 'stati
 pub async fn control_changes_as_the_engine_computes<P: Ports + 'static>(ports: Arc<P>) {
     let at = NOW + secs(5);
     let to = |done_below, failed, cancelled| RunUpdate::Advance(Progress { done_below, failed, cancelled });
+    let finish = |done_below, failed, cancelled| RunUpdate::Finish(Progress { done_below, failed, cancelled });
     let open = RunUpdate::Open { at, opener: u64::MAX };
     let cancel = RunUpdate::Cancel { at: at + secs(1) };
     let arm = |after| RunUpdate::Arm { due: NOW + secs(after) };
@@ -277,8 +278,8 @@ pub async fn control_changes_as_the_engine_computes<P: Ports + 'static>(ports: A
         &[open, cancel],
         &[open, to(1, false, false)],
         &[open, to(2, true, false), cancel],
-        &[open, to(3, true, true), RunUpdate::Finish],
-        &[cancel, to(3, false, true), RunUpdate::Finish],
+        &[open, to(3, true, true), finish(3, true, true)],
+        &[cancel, finish(3, false, true)],
     ];
     let updates = [
         open,
@@ -293,7 +294,7 @@ pub async fn control_changes_as_the_engine_computes<P: Ports + 'static>(ports: A
         to(1, true, false),
         to(2, false, true),
         to(3, false, false),
-        RunUpdate::Finish,
+        finish(3, true, false),
     ];
     for life in lives {
         for update in updates {
@@ -319,7 +320,7 @@ pub async fn control_changes_as_the_engine_computes<P: Ports + 'static>(ports: A
 /// Ends the run, so that it isn't listed in other checks.
 async fn close(ports: &impl Ports, run: &engine::ids::RunKey) {
     ports.update_control(run, RunUpdate::Cancel { at: NOW }).await.expect("the store answers");
-    ports.update_control(run, RunUpdate::Finish).await.expect("the store answers");
+    ports.update_control(run, RunUpdate::Finish(Progress::default())).await.expect("the store answers");
 }
 
 /// An update of a record that doesn't exist is refused and creates none.
@@ -335,7 +336,9 @@ pub async fn update_of_a_missing_record_creates_none<P: Ports + 'static>(ports: 
         }
     }
     assert_eq!(job_now(&*ports, &absent.key).await, None);
-    for update in [RunUpdate::Open { at: NOW, opener: 1 }, RunUpdate::Cancel { at: NOW }, RunUpdate::Finish] {
+    for update in
+        [RunUpdate::Open { at: NOW, opener: 1 }, RunUpdate::Cancel { at: NOW }, RunUpdate::Finish(Progress::default())]
+    {
         let answer = ports.update_control(&run, update).await.expect("the store answers");
         assert_eq!(answer, Updated::ConditionFailed(None), "{update:?}");
     }

@@ -146,7 +146,7 @@ pub async fn deleted_run_leaves_nothing_and_other_runs_stay<P: Ports + 'static>(
         assert!(steps < 100, "it doesn't come to an end");
     }
     assert_eq!(left(&*ports, &gone).await, (0, 0, 0, 0));
-    assert_eq!(ports.jobs_from(&gone.run, 0, Consistency::Strong).await.expect("the store answers"), []);
+    assert_eq!(ports.jobs_from(&gone.run, 0, 1000, Consistency::Strong).await.expect("the store answers"), []);
     eventually(|| ports.ready_count(&pool, 1000), |count| *count == (0, None)).await;
     assert!(!ports.delete_some(&gone.run, JOBS).await.expect("the store answers"), "there is nothing left");
 

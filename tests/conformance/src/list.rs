@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use engine::ids::{self, JobKey, RunKey};
 use engine::ports::{Consistency, ListCursor, NewItem, Ports};
-use engine::run::{RunState, RunUpdate, WorkflowRecord};
+use engine::run::{Progress, RunState, RunUpdate, WorkflowRecord};
 use protocol::Millis;
 
 use crate::fixture::{
@@ -73,7 +73,7 @@ pub async fn due_timers_are_of_open_or_cancelling_runs<P: Ports + 'static>(ports
     update(&control.run, RunUpdate::Arm { due }).await;
     becomes(&control.run, due - secs(1), false).await;
     becomes(&control.run, due, true).await;
-    update(&control.run, RunUpdate::Finish).await;
+    update(&control.run, RunUpdate::Finish(Progress::default())).await;
     becomes(&control.run, due, false).await;
 }
 
@@ -133,7 +133,7 @@ pub async fn jobs_are_listed_in_order<P: Ports + 'static>(ports: Arc<P>) {
         let mut seen = Vec::new();
         let mut from = start;
         loop {
-            let page = ports.jobs_from(&run, from, Consistency::Strong).await.expect("the store answers");
+            let page = ports.jobs_from(&run, from, 1000, Consistency::Strong).await.expect("the store answers");
             let Some(last) = page.last() else { break };
             from = last.key.index + 1;
             seen.extend(page);
@@ -142,6 +142,8 @@ pub async fn jobs_are_listed_in_order<P: Ports + 'static>(ports: Arc<P>) {
         assert_eq!(seen.len(), expected.len(), "from {start} on");
         assert_eq!(seen, expected, "from {start} on");
     }
+    let few = ports.jobs_from(&run, 250, 3, Consistency::Strong).await.expect("the store answers");
+    assert_eq!(few, jobs[250..253], "no more than the caller asks for");
     let mut places: Vec<u32> = (0..300).map(|n| (n * 11 + 3) % JOBS).collect();
     places.extend([JOBS, 9999]);
     let found = ports.jobs_at(&run, &places, Consistency::Strong).await.expect("the store answers");

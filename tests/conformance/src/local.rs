@@ -92,7 +92,7 @@ pub async fn updates_without_an_event_are_not_listed<P: Local + 'static>(ports: 
     update(&*ports, &new.run, RunUpdate::Open { at: NOW, opener: 1 }).await;
     let progress = Progress { done_below: 1, failed: true, cancelled: false };
     update(&*ports, &new.run, RunUpdate::Advance(progress)).await;
-    update(&*ports, &new.run, RunUpdate::Finish).await;
+    update(&*ports, &new.run, RunUpdate::Finish(progress)).await;
     update(&*ports, &new.run, RunUpdate::Cancel { at: NOW }).await;
     assert_eq!(process(&*ports).await, []);
 }
@@ -151,7 +151,7 @@ pub async fn next_timer_is_the_earliest<P: Local + 'static>(ports: Arc<P>) {
     update(&*ports, &runs[0], RunUpdate::Fire { by: None }).await;
     assert_eq!(due(NOW).await, of(&[0]), "one that is looked at counts as due");
     update(&*ports, &runs[0], RunUpdate::Arm { due: NOW + secs(40) }).await;
-    update(&*ports, &runs[1], RunUpdate::Finish).await;
+    update(&*ports, &runs[1], RunUpdate::Finish(Progress::default())).await;
     assert_eq!((due(NOW + secs(99)).await, next().await), (of(&[2, 0]), Some(NOW + secs(20))));
     let (told, tells) = std::sync::mpsc::channel();
     ports.on_timer_set(Box::new(move |at| told.send(at).expect("somebody listens")));
@@ -193,7 +193,7 @@ pub async fn workflows_expire_after_their_start_and_not_while_active<P: Local + 
     assert_eq!(expired(NOW + secs(1)).await.first(), Some(&new.id));
     update(&*ports, &new.run, RunUpdate::Open { at: NOW + secs(10), opener: 2 }).await;
     assert!(expired(NOW + secs(99)).await.is_empty(), "it is open");
-    update(&*ports, &new.run, RunUpdate::Finish).await;
+    update(&*ports, &new.run, RunUpdate::Finish(Progress::default())).await;
     let end = RunEnd { status: Status::Success, at: NOW + secs(20) };
     assert!(ports.end_workflow(&new.id, &new.run, end).await.expect("the store answers"));
     assert!(expired(NOW + secs(10)).await.is_empty());

@@ -6,7 +6,7 @@ use std::time::Duration;
 use engine::ids::ReportHash;
 use engine::job::{Change, JobOutcome, JobUpdate, Phase, Precondition};
 use engine::ports::{Commit, Committed, Idempotency, Ports, StoreError, Stored, Updated};
-use engine::run::{RunEnd, RunState, RunUpdate, WorkflowRecord};
+use engine::run::{Progress, RunEnd, RunState, RunUpdate, WorkflowRecord};
 use protocol::{Millis, Status, WorkerId};
 
 use crate::fixture::{
@@ -150,10 +150,13 @@ pub async fn concurrent_cancel_and_end_have_one_winner<P: Ports + 'static>(ports
     commit_new(&*ports, &workflow, &control).await;
     let cancelled = ports.update_control(&control.run, RunUpdate::Cancel { at: NOW }).await.expect("the store answers");
     assert!(matches!(cancelled, Updated::Done(_)));
-    let updates = at_once((0..MANY).map(|_| {
-        let (ports, run) = (Arc::clone(&ports), control.run.clone());
-        async move { ports.update_control(&run, RunUpdate::Finish).await.expect("the store answers") }
-    }))
-    .await;
+    let updates =
+        at_once((0..MANY).map(|_| {
+            let (ports, run) = (Arc::clone(&ports), control.run.clone());
+            async move {
+                ports.update_control(&run, RunUpdate::Finish(Progress::default())).await.expect("the store answers")
+            }
+        }))
+        .await;
     assert_eq!(updates.iter().filter(|answer| matches!(answer, Updated::Done(_))).count(), 1);
 }

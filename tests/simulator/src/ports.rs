@@ -162,10 +162,10 @@ impl JobStore for Process {
         self.read(what, |world: &mut World| Ok(keys.iter().map(|key| world.read_job(key, how)).collect())).await
     }
 
-    async fn jobs_from(&self, run: &RunKey, from: JobIndex, how: Consistency) -> Stored<Vec<JobRecord>> {
+    async fn jobs_from(&self, run: &RunKey, from: JobIndex, most: usize, how: Consistency) -> Stored<Vec<JobRecord>> {
         let what = |trace: &Trace| format!("{} {} from #{from}", how_read(how), trace.run(run));
         self.read(what, |world: &mut World| {
-            let read = world.jobs_from(run, from, how);
+            let read = world.jobs_from(run, from, most, how);
             world.check_forward(run, from, &read, how);
             Ok(read)
         })
@@ -378,8 +378,8 @@ impl World {
         self.read(self.how_jobs_are_read(how), |store| store.jobs.get(key))
     }
 
-    fn jobs_from(&mut self, run: &RunKey, from: JobIndex, how: Consistency) -> Vec<JobRecord> {
-        let most = self.rng.below(PAGE) + 1;
+    fn jobs_from(&mut self, run: &RunKey, from: JobIndex, most: usize, how: Consistency) -> Vec<JobRecord> {
+        let most = most.min(self.rng.below(PAGE) + 1);
         let range = JobKey::new(run, from)..=JobKey::new(run, JobIndex::MAX);
         let keys: Vec<JobKey> = self.store.jobs.range(range).map(|(key, _)| key.clone()).collect();
         keys.iter().filter_map(|key| self.read_job(key, how)).take(most).collect()

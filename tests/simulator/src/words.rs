@@ -34,7 +34,7 @@ pub(crate) fn of_run_update(update: &RunUpdate, trace: &Trace) -> String {
         RunUpdate::Arm { due } => format!("sets, if it is later, to {} the timer of", trace.at(*due)),
         RunUpdate::Fire { by: Some(by) } => format!("marks, if due by {}, as firing the timer of", trace.at(*by)),
         RunUpdate::Fire { by: None } => "marks as firing the timer of".to_owned(),
-        RunUpdate::Finish => "closes".to_owned(),
+        RunUpdate::Finish(_) => "closes".to_owned(),
     }
 }
 

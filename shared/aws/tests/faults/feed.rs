@@ -55,7 +55,7 @@ impl Feed {
         let mut runs = Vec::new();
         for key in keys {
             let control = ports.control(key, Consistency::Strong).await.map_err(|error| error.to_string())?;
-            let jobs = ports.jobs_from(key, 0, Consistency::Strong).await.map_err(|error| error.to_string())?;
+            let jobs = ports.jobs_from(key, 0, 1000, Consistency::Strong).await.map_err(|error| error.to_string())?;
             if let Some(control) = control {
                 runs.push(Run { control, jobs });
             }

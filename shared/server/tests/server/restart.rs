@@ -29,7 +29,7 @@ async fn lease_without_a_timer_expires_on_time() {
     let yaml = "jobs: {build: {run: x, retry: {lost: 1}}}";
     let id = client.submit_yaml(yaml, true, None).await.expect("a good definition").id;
     let run = ports.workflow(&id, Consistency::Strong).await.expect("memory answers").expect("it is there").run;
-    let pool = ports.jobs_from(&run, 0, Consistency::Strong).await.expect("memory answers")[0].pool.clone();
+    let pool = ports.jobs_from(&run, 0, 1000, Consistency::Strong).await.expect("memory answers")[0].pool.clone();
     let key = loop {
         if let Some(head) = ports.ready_heads(&pool, engine.now()).await.expect("memory answers").pop() {
             break head.job;

@@ -1,0 +1,191 @@
+//! The figures that are reported, and their comparison with the budget.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::prices::Prices;
+use crate::usage::Usage;
+
+/// A figure may exceed its budget by this factor. Times in items have digits more or fewer, and a page may have one block more.
+const TOLERANCE: f64 = 1.01;
+/// Smaller differences are rounding.
+const ROUNDING: f64 = 0.005;
+
+/// Everything that is measured.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Figures {
+    /// Of runs, by the graph's name.
+    pub graphs: BTreeMap<String, GraphFigures>,
+    /// Of single calls and what a job may add.
+    pub calls: BTreeMap<String, CallFigures>,
+    /// Dollars for a million jobs that run for ten minutes, without what a short job costs. Composed from single calls.
+    pub ten_minutes_usd_per_million: BTreeMap<String, f64>,
+    /// Dollars a month for what does nothing. Composed from single calls.
+    pub idle_usd_per_month: BTreeMap<String, f64>,
+}
+
+/// The figures of a graph. Counts are for each job.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct GraphFigures {
+    /// The number of its jobs.
+    pub jobs: usize,
+    /// Dollars for a million jobs, everything included.
+    pub usd_per_million_jobs: f64,
+    /// The same without the price of the gateway's requests.
+    pub usd_per_million_jobs_without_gateway: f64,
+    /// Write request units.
+    pub write_units: f64,
+    /// Read request units.
+    pub read_units: f64,
+    /// Requests to the API.
+    pub http_requests: f64,
+    /// Invocations of functions.
+    pub lambda_invocations: f64,
+    /// Requests to queues.
+    pub sqs_requests: f64,
+    /// Bytes of logs.
+    pub log_bytes: f64,
+    /// Dollars for a million jobs, by kind of item.
+    pub by_item: BTreeMap<String, f64>,
+    /// Dollars for a million jobs, by step.
+    pub by_step: BTreeMap<String, f64>,
+}
+
+/// The figures of a single call, or of what something adds to a job.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CallFigures {
+    /// Dollars for a million.
+    pub usd_per_million: f64,
+    /// Write request units of one.
+    pub write_units: f64,
+    /// Read request units of one.
+    pub read_units: f64,
+    /// Requests to queues of one.
+    pub sqs_requests: f64,
+}
+
+impl GraphFigures {
+    /// Of a run of a graph with this many jobs, from all that was used by item and by step.
+    #[must_use]
+    pub fn of(
+        jobs: usize,
+        by_item: &BTreeMap<String, Usage>,
+        by_step: &BTreeMap<String, Usage>,
+        prices: &Prices,
+    ) -> Self {
+        let each = 1.0 / u32::try_from(jobs).map_or(f64::MAX, f64::from);
+        let of_one = by_step.values().copied().sum::<Usage>() * each;
+        let usd = |usage: Usage| rounded(usage.usd(prices) * 1e6);
+        let parts = |parts: &BTreeMap<String, Usage>| {
+            parts.iter().map(|(name, usage)| (name.clone(), usd(*usage * each))).collect()
+        };
+        Self {
+            jobs,
+            usd_per_million_jobs: usd(of_one),
+            usd_per_million_jobs_without_gateway: usd(Usage { http_requests: 0.0, ..of_one }),
+            write_units: rounded(of_one.write_units),
+            read_units: rounded(of_one.read_units),
+            http_requests: rounded(of_one.http_requests),
+            lambda_invocations: rounded(of_one.lambda_invocations),
+            sqs_requests: rounded(of_one.sqs_requests),
+            log_bytes: rounded(of_one.log_bytes),
+            by_item: parts(by_item),
+            by_step: parts(by_step),
+        }
+    }
+}
+
+impl CallFigures {
+    /// Of one call.
+    #[must_use]
+    pub fn of(usage: Usage, prices: &Prices) -> Self {
+        Self {
+            usd_per_million: rounded(usage.usd(prices) * 1e6),
+            write_units: rounded(usage.write_units),
+            read_units: rounded(usage.read_units),
+            sqs_requests: rounded(usage.sqs_requests),
+        }
+    }
+}
+
+/// A figure with three decimals.
+#[must_use]
+pub fn rounded(figure: f64) -> f64 {
+    (figure * 1000.0).round() / 1000.0
+}
+
+impl Figures {
+    /// The figures that were measured last, which are the budget of every later change.
+    ///
+    /// # Panics
+    /// If the file isn't what this program was tested with.
+    #[must_use]
+    pub fn measured() -> Self {
+        serde_json::from_str(include_str!("../../../infra/cost-budget.json")).expect("a test reads the same file")
+    }
+
+    /// Takes newer figures. What they lack stays.
+    pub fn replace(&mut self, newer: Self) {
+        self.graphs.extend(newer.graphs);
+        self.calls.extend(newer.calls);
+        self.ten_minutes_usd_per_million.extend(newer.ten_minutes_usd_per_million);
+        self.idle_usd_per_month.extend(newer.idle_usd_per_month);
+    }
+
+    /// The figures that exceed the budget, one line each. A figure that the budget doesn't have is one of them.
+    #[must_use]
+    pub fn over(&self, budget: &Self) -> Vec<String> {
+        let value = |figures: &Self| serde_json::to_value(figures).unwrap_or_default();
+        let mut lines = Vec::new();
+        compare(&value(self), &value(budget), "", &mut lines);
+        lines
+    }
+}
+
+fn compare(measured: &Value, budget: &Value, name: &str, lines: &mut Vec<String>) {
+    if let Value::Object(fields) = measured {
+        for (field, measured) in fields {
+            let name = if name.is_empty() { field.clone() } else { format!("{name}.{field}") };
+            compare(measured, &budget[field], &name, lines);
+        }
+        return;
+    }
+    match (measured.as_f64(), budget.as_f64()) {
+        (Some(measured), Some(budget)) if measured <= budget * TOLERANCE + ROUNDING => {}
+        (Some(measured), Some(budget)) => {
+            let percent = (measured / budget - 1.0) * 100.0;
+            lines.push(format!("{name} is {measured}, and its budget is {budget} ({percent:+.1} %)"));
+        }
+        (measured, _) => lines.push(format!("{name} is {}, and has no budget", measured.unwrap_or_default())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn idle(usd: f64) -> Figures {
+        Figures { idle_usd_per_month: BTreeMap::from([("stack".to_owned(), usd)]), ..Figures::default() }
+    }
+
+    #[test]
+    fn a_figure_may_rise_by_one_percent() {
+        assert!(idle(100.9).over(&idle(100.0)).is_empty());
+        assert!(idle(50.0).over(&idle(100.0)).is_empty());
+        let over = idle(102.0).over(&idle(100.0));
+        assert_eq!(
+            over,
+            ["idle_usd_per_month.stack is 102.0, and its budget is 100.0 (+2.0 %)"
+                .replace(".0,", ",")
+                .replace("100.0 (", "100 (")]
+        );
+    }
+
+    #[test]
+    fn a_figure_without_a_budget_is_reported_and_an_unmeasured_budget_is_not() {
+        assert_eq!(idle(1.0).over(&Figures::default()).len(), 1);
+        assert!(Figures::default().over(&idle(1.0)).is_empty());
+    }
+}
