@@ -356,12 +356,6 @@ impl Emulator {
         self.object(request).await;
     }
 
-    /// The name of the table of jobs.
-    #[must_use]
-    pub fn table(&self) -> &str {
-        &self.table
-    }
-
     /// A call of AWS's JSON protocol.
     ///
     /// # Panics

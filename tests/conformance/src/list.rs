@@ -99,7 +99,7 @@ pub async fn timers_of_many_runs_are_listed_earliest_first<P: Ports + 'static>(p
     eventually(|| due(first + secs(RUNS)), |listed| *listed == runs).await;
     eventually(|| due(first + secs(9)), |listed| *listed == runs[..10]).await;
     for run in &runs {
-        ports.update_control(run, RunUpdate::Finish).await.expect("the store answers");
+        ports.update_control(run, RunUpdate::Finish(Progress::default())).await.expect("the store answers");
     }
 }
 

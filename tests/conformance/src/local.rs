@@ -214,7 +214,7 @@ pub async fn active_runs_are_open_or_cancelling<P: Local + 'static>(ports: Arc<P
     becomes(&control.run, true).await;
     update(&control.run, RunUpdate::Cancel { at: NOW }).await;
     becomes(&control.run, true).await;
-    update(&control.run, RunUpdate::Finish).await;
+    update(&control.run, RunUpdate::Finish(Progress::default())).await;
     becomes(&control.run, false).await;
 
     let (workflow, control) = new_workflow(RunState::New);
@@ -222,14 +222,14 @@ pub async fn active_runs_are_open_or_cancelling<P: Local + 'static>(ports: Arc<P
     becomes(&control.run, false).await;
     update(&control.run, RunUpdate::Open { at: NOW, opener: 1 }).await;
     becomes(&control.run, true).await;
-    update(&control.run, RunUpdate::Finish).await;
+    update(&control.run, RunUpdate::Finish(Progress::default())).await;
     becomes(&control.run, false).await;
 
     let (workflow, control) = new_workflow(RunState::New);
     commit_new(&*ports, &workflow, &control).await;
     update(&control.run, RunUpdate::Cancel { at: NOW }).await;
     becomes(&control.run, true).await;
-    update(&control.run, RunUpdate::Finish).await;
+    update(&control.run, RunUpdate::Finish(Progress::default())).await;
     becomes(&control.run, false).await;
 }
 

@@ -106,7 +106,7 @@ async fn promotion_of_jobs_that_wait_on_does_not_look_for_the_end_of_the_run() {
 }
 
 fn claimed_index(world: &World, id: &str) -> u32 {
-    let jobs = at_once(world.store().memory().jobs_from(&world.run(), 0, engine::ports::Consistency::Strong));
+    let jobs = at_once(world.store().memory().jobs_from(&world.run(), 0, 1000, engine::ports::Consistency::Strong));
     jobs.iter().find(|job| job.id.as_str() == id).expect("it is there").key.index
 }
 

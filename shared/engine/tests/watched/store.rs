@@ -195,7 +195,7 @@ impl JobStore for Watched {
         job(key: &JobKey, how: Consistency) -> Option<JobRecord>;
         jobs(keys: &[JobKey], how: Consistency) -> Vec<Option<JobRecord>>;
         jobs_at(run: &RunKey, indexes: &[JobIndex], how: Consistency) -> Vec<Option<JobRecord>>;
-        jobs_from(run: &RunKey, from: JobIndex, how: Consistency) -> Vec<JobRecord>;
+        jobs_from(run: &RunKey, from: JobIndex, most: usize, how: Consistency) -> Vec<JobRecord>;
         specs(run: &RunKey, indexes: &[JobIndex]) -> Vec<JobSpec>;
         wait_shard(key: &JobKey, shard: u32, how: Consistency) -> Waits;
         drop_from_shard(key: &JobKey, shard: u32, member: u32) -> Waits;
