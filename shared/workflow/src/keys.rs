@@ -212,9 +212,9 @@ impl Level {
     /// Those of the file that people write.
     pub const WRITTEN: [Self; 9] = [
         Self::Workflow,
+        Self::Job,
         Self::Defaults,
         Self::Input,
-        Self::Job,
         Self::Matrix,
         Self::Retry,
         Self::Step,

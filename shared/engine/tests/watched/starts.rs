@@ -12,9 +12,9 @@ use memory::Memory;
 use protocol::requests::Only;
 use protocol::{Status, WorkflowId};
 
-use crate::common::{Queues, submission};
-use crate::store::{Fault, Watched, after, unavailable};
-use crate::{ONE, World, at_once, engine, engine_on, ready, record_in, started};
+use crate::common::submission;
+use crate::store::{Fault, after, unavailable};
+use crate::{ONE, World, at_once, engine, ready, record_in, started};
 
 async fn new_workflow() -> World {
     let (engine, clock) = engine();
@@ -155,19 +155,4 @@ async fn rerun_of_failed_jobs_that_keeps_all_of_them_ends_at_once() {
     world.settle().await;
     let now = world.now().await;
     assert_eq!((now.run, now.status, now.jobs[0].exit_code), (2, Status::Success, None), "no attempt was made");
-}
-
-#[tokio::test]
-async fn engine_with_a_time_to_live_of_pools_lists_them_once_in_that_time() {
-    for (secs, reads) in [(0, 2), (60, 1)] {
-        let (engine, clock) = engine_on(Watched::default());
-        let tuning = engine::Tuning { pools_ttl: Duration::from_secs(secs), ..engine::Tuning::default() };
-        let world = World::started_on(engine.with_tuning(tuning), clock, ONE).await;
-        world.store().forget_calls();
-        for _ in 0..2 {
-            assert!(world.claim("w").await.is_none(), "its change event was not delivered");
-        }
-        assert_eq!(world.store().calls("ready_pools"), reads, "{secs} s");
-        assert!(world.store().memory().next_event().is_some());
-    }
 }

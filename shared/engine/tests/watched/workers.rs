@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use engine::access::Grant;
 use engine::ports::{Consistency, HEARD_EVERY, WorkerRegistry};
-use engine::{Engine, EngineError, Tuning};
+use engine::{Engine, EngineError};
 use protocol::access::{Allowed, NewToken, Permissions};
 use protocol::requests::{Register, Transport};
 use protocol::wire::{PoolInfo, WorkerStatus};
@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::common::StoppedClock;
 use crate::store::Watched;
-use crate::{ONE, World, claim_of, engine, engine_on, ready, ready_on};
+use crate::{ONE, World, claim_of, engine, ready, ready_on};
 
 fn labels(text: &str) -> LabelSet {
     LabelSet::from_comma_separated(text).expect("labels")
@@ -217,20 +217,4 @@ async fn worker_is_busy_until_its_lease_ends_and_idle_until_it_is_silent() {
     assert_eq!([status("busy").await, status("idle").await], [WorkerStatus::Busy, WorkerStatus::Offline]);
     clock.advance(Duration::from_mins(2).saturating_sub(limits::WORKER_SILENCE));
     assert_eq!(status("busy").await, WorkerStatus::Offline);
-}
-
-#[tokio::test]
-async fn running_jobs_are_read_at_most_every_five_times_to_live_of_the_pools() {
-    let (engine, clock) = engine_on(Watched::default());
-    let tuning = Tuning { pools_ttl: Duration::from_millis(500), ..Tuning::default() };
-    let world = World::started_on(engine.with_tuning(tuning), clock, ONE).await;
-    let reads = async || {
-        world.engine.workers().list().await.expect("answered");
-        world.store().calls("open_runs")
-    };
-    assert_eq!(reads().await, 1);
-    world.clock.advance(Duration::from_millis(2_499));
-    assert_eq!(reads().await, 1);
-    world.clock.advance(Duration::from_millis(1));
-    assert_eq!(reads().await, 2);
 }

@@ -158,5 +158,6 @@ async fn claim_examines_no_pool_whose_first_label_the_worker_lacks() {
     let (_, before, _) = claims(&engine, "worker", &labels_of(0)).await;
     fill(engine.ports(), &mut next, |pool| u32::from(pool != 0)).await;
     let (_, after, _) = claims(&engine, "worker", &labels_of(0)).await;
-    assert_eq!(after, before);
+    // Each of the 49 pools would take more steps than that.
+    assert!(after.abs_diff(before) < 10, "{before} steps, then {after}");
 }

@@ -28,7 +28,7 @@ fn keys_of_other_systems_are_answered_with_what_to_write() {
     for (found, advice) in [
         (job("id"), ": a job's id is its key under `jobs`"),
         (workflow("id"), ", but of a step"),
-        (job("<<"), ": merge keys are not supported; write the keys out"),
+        (job("<<"), ": merge keys are not supported; write `defaults`, or an anchor for a whole value"),
         (workflow("true"), ": write `on`"),
         (job("cache"), ": there is no cache; a job runs in its worker's directory, which stays"),
         (workflow("run-name"), ": write `name`"),
