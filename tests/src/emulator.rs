@@ -99,7 +99,13 @@ impl Emulator {
         configuration["MemorySize"].as_f64().unwrap_or_else(|| panic!("no memory: {configuration}"))
     }
 
-    /// The notifications of the stack's bucket, as XML.
+    /// The bucket of failed stream batches.
+    #[must_use]
+    pub fn stream_dead_bucket(&self) -> &str {
+        &self.bucket
+    }
+
+    /// The notifications of the bucket of failed stream batches, as XML.
     ///
     /// # Panics
     /// If the emulator doesn't answer.
@@ -349,7 +355,7 @@ impl Emulator {
         self.lambda(http.put(format!("{}{path}", self.endpoint)).body(body.to_string())).await;
     }
 
-    /// Changes a setting of the stack's bucket, such as `publicAccessBlock`; without a body, removes it.
+    /// Changes a setting of the bucket of failed stream batches, such as `publicAccessBlock`; without a body, removes it.
     pub async fn set_bucket(&self, http: &reqwest::Client, setting: &str, body: Option<&str>) {
         let url = format!("{}/{}?{setting}=", self.endpoint, self.bucket);
         let request = body.map_or_else(|| http.delete(&url), |body| http.put(&url).body(body.to_owned()));

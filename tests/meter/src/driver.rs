@@ -39,7 +39,7 @@ impl Driver {
         let cloud = Cloud::connect();
         let emulator = cloud.emulator().expect("WFG_TEST_AWS names an emulator; `cargo xtask cost` sets it");
         let sources = Sources::turn_off(&cloud, emulator).await;
-        let proxy = MeterProxy::start(emulator.endpoint(), has_events(&cloud, emulator).await).await;
+        let proxy = MeterProxy::start(emulator.endpoint(), bucket_with_events(&cloud, emulator).await).await;
         let mut memory = HashMap::new();
         for function in emulator.functions(&cloud.http).await {
             let mut variables = emulator.variables(&cloud.http, &function).await;
@@ -222,9 +222,11 @@ impl Driver {
     }
 }
 
-/// Whether the stack's bucket sends its events to `EventBridge`.
-async fn has_events(cloud: &Cloud, emulator: &Emulator) -> bool {
-    emulator.bucket_notifications(&cloud.http).await.contains("EventBridge")
+/// The bucket of failed stream batches, if it sends its events to `EventBridge`. A rule of `infra/security` says that no other
+/// bucket does.
+async fn bucket_with_events(cloud: &Cloud, emulator: &Emulator) -> Option<String> {
+    let has_events = emulator.bucket_notifications(&cloud.http).await.contains("EventBridge");
+    has_events.then(|| emulator.stream_dead_bucket().to_owned())
 }
 
 /// The bytes of the line that the gateway logs for a call, in the format of the template.

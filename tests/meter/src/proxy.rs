@@ -37,8 +37,8 @@ pub struct MeterProxy {
 struct Shared {
     /// The emulator's host and port.
     target: String,
-    /// True if the bucket sends its events to `EventBridge`.
-    has_events: bool,
+    /// The bucket that sends its events to `EventBridge`, if one does.
+    bucket_with_events: Option<String>,
     counted: Mutex<Counted>,
     /// The items that were seen. Held during a whole call of the database, so that the images before and after it are its own.
     items: tokio::sync::Mutex<HashMap<Key, Image>>,
@@ -61,16 +61,16 @@ impl Drop for MeterProxy {
 }
 
 impl MeterProxy {
-    /// Starts to listen, in front of this URL. `has_events`: whether the bucket sends its events to `EventBridge`.
+    /// Starts to listen, in front of this URL. `bucket_with_events` is the bucket that sends its events to `EventBridge`.
     ///
     /// # Panics
     /// If no port is free.
-    pub async fn start(endpoint: &str, has_events: bool) -> Self {
+    pub async fn start(endpoint: &str, bucket_with_events: Option<String>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("bound"));
         let target = endpoint.trim_start_matches("http://").to_owned();
-        let shared =
-            Arc::new(Shared { target, has_events, counted: Mutex::default(), items: tokio::sync::Mutex::default() });
+        let (counted, items) = (Mutex::default(), tokio::sync::Mutex::default());
+        let shared = Arc::new(Shared { target, bucket_with_events, counted, items });
         let accepted = Arc::clone(&shared);
         let task = tokio::spawn(async move {
             while let Ok((connection, _)) = listener.accept().await {
@@ -150,7 +150,7 @@ impl Shared {
                 call.forward(&self.target).await?
             }
             _ => {
-                self.charge("bucket", bucket_usage(&call, self.has_events));
+                self.charge("bucket", bucket_usage(&call, self.bucket_with_events.as_deref()));
                 call.forward(&self.target).await?
             }
         };
@@ -252,8 +252,9 @@ fn input(call: &Received) -> Value {
 }
 
 /// What a call to the bucket costs. Deletes are free.
-fn bucket_usage(call: &Received, has_events: bool) -> Usage {
+fn bucket_usage(call: &Received, bucket_with_events: Option<&str>) -> Usage {
     let (method, path) = call.line();
+    let has_events = bucket_with_events.is_some_and(|bucket| path.split('/').nth(1) == Some(bucket));
     let query = path.split_once('?').map_or("", |(_, query)| query);
     match method {
         // An object is announced when it appears, and when it expires.
@@ -301,11 +302,14 @@ mod tests {
     #[test]
     fn puts_lists_and_gets_of_objects_are_priced_apart_and_deletes_are_free() {
         let puts = Usage { s3_puts: 1.0, ..Usage::default() };
-        assert_eq!(bucket_usage(&call("PUT /bucket/defs/a"), false), puts);
-        assert_eq!(bucket_usage(&call("PUT /bucket/defs/a"), true), Usage { events: 2.0, ..puts });
-        assert_eq!(bucket_usage(&call("GET /bucket?list-type=2&prefix=a"), true), puts);
-        assert_eq!(bucket_usage(&call("GET /bucket/defs/a"), true), Usage { s3_gets: 1.0, ..Usage::default() });
-        assert_eq!(bucket_usage(&call("POST /bucket?delete"), true), Usage::default());
+        assert_eq!(bucket_usage(&call("PUT /bucket/defs/a"), Some("other")), puts);
+        assert_eq!(bucket_usage(&call("PUT /bucket/defs/a"), Some("bucket")), Usage { events: 2.0, ..puts });
+        assert_eq!(bucket_usage(&call("GET /bucket?list-type=2&prefix=a"), Some("bucket")), puts);
+        assert_eq!(
+            bucket_usage(&call("GET /bucket/defs/a"), Some("bucket")),
+            Usage { s3_gets: 1.0, ..Usage::default() }
+        );
+        assert_eq!(bucket_usage(&call("POST /bucket?delete"), None), Usage::default());
     }
 
     #[test]

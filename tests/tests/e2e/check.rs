@@ -82,7 +82,7 @@ async fn good_stack_passes_and_each_change_is_named() {
     for line in expected {
         assert!(changed.out.lines().any(|found| found == line), "{line:?} isn't in\n{}", changed.out);
     }
-    let bucket = "\nArtifactsBucket: PublicAccessBlockConfiguration";
+    let bucket = "\nStreamDeadBucket: PublicAccessBlockConfiguration";
     assert!(format!("\n{}", changed.out).contains(bucket), "{}", changed.out);
 
     let good = emulator.wfg(&arguments(stack)).await;
