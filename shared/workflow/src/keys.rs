@@ -107,7 +107,7 @@ const WORKFLOW: &[Key] = &[
 
 const DEFAULTS: &[Key] = &[
     key("shell", Form::Shell, "What reads each `run`."),
-    key("before", Form::Script, "Lines that are put before each `run`, in the same shell."),
+    key("before", Form::Script, "Lines that are put before each `run` of the default shell, in the same process."),
     key("labels", Form::Labels, "A worker must have all of these labels."),
     key("timeout", Form::Time { least: 1 }, "Longest time of one attempt."),
     key("queue_timeout", Form::Time { least: 1 }, "Longest time that a job waits for a worker."),

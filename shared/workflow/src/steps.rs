@@ -38,7 +38,7 @@ impl Checker<'_> {
         match (keys::find(entries, "run"), keys::find(entries, "steps")) {
             (Some(run), None) => {
                 let text = self.run(&run.value, path.key("run"))?;
-                let text = after(defaults, text);
+                let text = after(defaults, &shell, text);
                 self.warn_if_long(&text, run.key_at, path.key("run"));
                 Some(Script { text, programs: programs([&shell]), shell })
             }
@@ -116,10 +116,11 @@ impl Checker<'_> {
             self.report.add("missing_run", node.at, path, "this step has nothing to run; write `run`");
             return None;
         };
-        let run = after(context.defaults, self.run(run, path.key("run"))?);
+        let shell = shell.unwrap_or_else(|| context.shell.clone());
+        let run = after(context.defaults, &shell, self.run(run, path.key("run"))?);
         let title = name.or(id).map_or_else(|| format!("step {}", n + 1), str::to_owned);
         let env = env.into_iter().filter_map(|(name, value)| Some((name, value_of_step(value)?))).collect();
-        Some(Step { title, env, run, shell: shell.unwrap_or_else(|| context.shell.clone()) })
+        Some(Step { title, env, run, shell })
     }
 }
 
@@ -130,11 +131,15 @@ struct StepContext<'c> {
     legs: &'c [Leg],
 }
 
-/// The script after the lines that are before each.
-fn after(defaults: &Defaults, run: &str) -> String {
+/// The script after the lines that are before each. Those are for the default shell, so a script of a program of its own
+/// doesn't have them.
+fn after(defaults: &Defaults, shell: &Shell, run: &str) -> String {
+    let is_of_shells = |shell: &Shell| !matches!(shell, Shell::Program(_));
+    let default = defaults.shell.as_ref().unwrap_or(&Shell::Strict);
+    let fits = shell == default || (is_of_shells(shell) && is_of_shells(default));
     match &defaults.before {
-        Some(before) => format!("{}\n{run}", before.strip_suffix('\n').unwrap_or(before)),
-        None => run.to_owned(),
+        Some(before) if fits => format!("{}\n{run}", before.strip_suffix('\n').unwrap_or(before)),
+        _ => run.to_owned(),
     }
 }
 

@@ -141,8 +141,14 @@ jobs:
 fn lines_before_are_in_the_same_shell_of_every_run_and_step() {
     let ran = |before: &str, lines: &str| run_text(&command_of(before, lines), |_| {}).stdout;
     assert_eq!(ran("defaults: {before: X=1}", "run: echo $X"), "1\n");
-    let steps = "steps: [{run: 'echo $X; X=2'}, {run: echo $X}]";
+    let steps = "steps: [{run: 'echo $X; X=2'}, {run: echo $X, shell: sh}]";
     assert_eq!(ran("defaults: {before: \"X=1\\n\"}", steps), "--- step 1\n1\n\n--- step 2\n1\n");
+    assert_eq!(ran("defaults: {before: X=1}", "run: print(1)\nshell: [python3]"), "1\n");
+    let python = "defaults: {before: x = 1, shell: [python3]}";
+    assert_eq!(
+        ran(python, "steps: [{run: print(x)}, {run: 'echo ${x-none}', shell: sh}]"),
+        "--- step 1\n1\n\n--- step 2\nnone\n"
+    );
 }
 
 #[test]
