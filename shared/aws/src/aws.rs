@@ -19,7 +19,7 @@ use crate::table::Table;
 
 /// A call that fails for a passing reason is tried this often, with full jitter between the tries.
 const ATTEMPTS: u32 = 5;
-/// A try that isn't answered in this time is given up. A call whose connection was lost would otherwise take all of a function's
+/// A try that isn't answered by AWS in this time is given up. A call whose connection was lost would otherwise take all of a function's
 /// time.
 const ATTEMPT_TIME: Duration = Duration::from_secs(3);
 /// All tries of a call together. A function that answers requests ends after 29 s.
@@ -31,14 +31,16 @@ pub(crate) fn region(settings: &SdkConfig) -> Option<String> {
 }
 
 /// Loads settings. An endpoint on this machine, such as an emulator's, is reached without the proxy that the environment
-/// may name.
+/// may name, and a try may take as long as a call: an emulator answers many requests one after the other.
 pub(crate) async fn load(settings: ConfigLoader) -> SdkConfig {
     let settings = settings.load().await;
     if !settings.endpoint_url().is_some_and(is_on_loopback) {
         return settings;
     }
     let direct = aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::AwsLc)).build_https();
-    settings.into_builder().http_client(direct).build()
+    let timeouts =
+        TimeoutConfig::builder().operation_attempt_timeout(CALL_TIME).operation_timeout(3 * CALL_TIME).build();
+    settings.into_builder().http_client(direct).timeout_config(timeouts).build()
 }
 
 fn is_on_loopback(endpoint: &str) -> bool {
