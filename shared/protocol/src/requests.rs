@@ -188,10 +188,16 @@ pub type GivenInputs = BTreeMap<String, Value>;
 #[serde(deny_unknown_fields)]
 pub struct SubmitWithInputs {
     /// The text of a workflow file in YAML, or the same as an object.
+    #[cfg_attr(feature = "schema", schemars(schema_with = "text_or_object"))]
     pub definition: Value,
     /// Values for the inputs.
     #[serde(default)]
     pub inputs: GivenInputs,
+}
+
+#[cfg(feature = "schema")]
+fn text_or_object(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({ "type": ["string", "object"] })
 }
 
 /// `POST /api/workflows/{id}/run`; the body is optional.

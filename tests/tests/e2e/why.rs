@@ -55,8 +55,12 @@ async fn missing_label_is_named_with_the_nearest_worker() {
     let run = cloud.submit("jobs: {build: {run: x, labels: ['{label}', '{label}-gpu', '{label}-big']}}").await;
     cloud.worker("far").labelled("{label}").registers(&[]).await;
     let near = cloud.worker("near").labelled("{label}, {label}-BIG").registers(&[]).await;
-    let waiting = run.until_waits_for("build", WaitReason::MissingLabels).await;
-    assert_eq!(waiting.nearest.as_ref(), Some(near.id()));
+    // A function knows the workers as they were some seconds ago.
+    let waiting = eventually("the nearest worker is named", async || {
+        let waiting = run.job("build").await.waiting_for?;
+        (waiting.reason == WaitReason::MissingLabels && waiting.nearest.as_ref() == Some(near.id())).then_some(waiting)
+    })
+    .await;
     assert_eq!(waiting.missing, LabelSet::parse([format!("{}-gpu", cloud.label).as_str()]).ok());
 
     // A worker with all labels comes and takes the job without any other action.

@@ -100,7 +100,11 @@ pub(crate) async fn submit<P: Ports>(engine: &Engine<P>, input: &Input<'_>) -> A
     let run = input.query::<bool>("run")?.unwrap_or(false);
     let key = idempotency_key(input)?;
     let (format, definition_text, inputs) = with_inputs(format, text)?;
-    let definition = parse(format, &definition_text)?;
+    let definition = parse(format, &definition_text).map_err(|error| match (&definition_text, error.status) {
+        // The body itself could be read.
+        (Cow::Owned(_), StatusCode::BAD_REQUEST) => ApiError { status: StatusCode::UNPROCESSABLE_ENTITY, ..error },
+        _ => error,
+    })?;
     let hash = |key: String| (key, ReportHash::of([text, if run { "run" } else { "" }]));
     let source = Source { content_type: format.content_type().to_owned(), text: definition_text.into_owned() };
     let submission = Submission { definition, source, inputs, run, key: key.map(hash) };
