@@ -10,6 +10,9 @@ use crate::usage::Usage;
 
 /// A figure may exceed its budget by this factor. Times in items have digits more or fewer, and a page may have one block more.
 const TOLERANCE: f64 = 1.01;
+/// The same for graphs of which many jobs end at once. Function `schedule` handles 16 of their records at a time, and how often it
+/// reads the same jobs depends on which is first.
+const TOLERANCE_OF_FANS: f64 = 1.1;
 /// Smaller differences are rounding.
 const ROUNDING: f64 = 0.005;
 
@@ -153,7 +156,7 @@ fn compare(measured: &Value, budget: &Value, name: &str, lines: &mut Vec<String>
         return;
     }
     match (measured.as_f64(), budget.as_f64()) {
-        (Some(measured), Some(budget)) if measured <= budget * TOLERANCE + ROUNDING => {}
+        (Some(measured), Some(budget)) if measured <= budget * tolerance(name) + ROUNDING => {}
         (Some(measured), Some(budget)) => {
             let percent = (measured / budget - 1.0) * 100.0;
             lines.push(format!("{name} is {measured}, and its budget is {budget} ({percent:+.1} %)"));
@@ -162,9 +165,18 @@ fn compare(measured: &Value, budget: &Value, name: &str, lines: &mut Vec<String>
     }
 }
 
+fn tolerance(name: &str) -> f64 {
+    if name.starts_with("graphs.fan") { TOLERANCE_OF_FANS } else { TOLERANCE }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_fan_may_vary_by_more() {
+        assert!(tolerance("graphs.fanout100.read_units") > tolerance("graphs.chain20.read_units"));
+    }
 
     fn idle(usd: f64) -> Figures {
         Figures { idle_usd_per_month: BTreeMap::from([("stack".to_owned(), usd)]), ..Figures::default() }
