@@ -72,7 +72,7 @@ impl<'a> Checker<'a> {
         };
         let inputs = keys::find(entries, "inputs");
         self.inputs = inputs.map(|entry| self.inputs(&entry.value, path.key("inputs"))).unwrap_or_default();
-        self.lay_out(jobs);
+        self.expand_matrices(jobs);
         let at = keys::find(entries, "jobs").map_or(root.at, |entry| entry.key_at);
         self.count(self.count_legs(), at);
         let env = keys::find(entries, "env");
@@ -93,7 +93,7 @@ impl<'a> Checker<'a> {
     }
 
     /// Writes out each matrix, so that needs may name its legs.
-    fn lay_out(&mut self, entries: &'a [Entry]) {
+    fn expand_matrices(&mut self, entries: &'a [Entry]) {
         let mut all = Vec::with_capacity(entries.len());
         for entry in entries {
             let jobs = Path::Root.key("jobs");
