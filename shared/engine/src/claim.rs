@@ -6,8 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::future::try_join_all;
 use protocol::requests::{Claim, FEATURE_OUTPUTS_URL, FEATURE_SECRETS};
-use protocol::wire::{Backoff, Cause, Claimed, InputValues, Lease, QueuedJob, RetryPolicy, WORKER_VARIABLES};
-use protocol::{JobId, LabelSet, Millis, OutputName, Outputs, Secrets, WorkerId, limit, limits};
+use protocol::wire::{Cause, Claimed, InputValues, Lease};
+use protocol::{JobId, LabelSet, Millis, Outputs, Secrets, WorkerId, limit, limits};
 
 use crate::Claims;
 use crate::access::Grant;
@@ -18,20 +18,18 @@ use crate::job::{
     Change, End, Failure, GiveBack, GivenBackBy, JobRecord, JobSpec, JobUpdate, LastReport, LeaseRecord, OutputsRef,
     Precondition, after_failure, after_return,
 };
+use crate::payload::{environment, escaped_size, queued_job, too_large_without_outputs};
 use crate::ports::{
     ArtifactStore, Consistency, Dispatcher, JobStore, Pool, ReadyHead, RunStore, StoreError, Updated, WorkerRegistry,
 };
 use crate::run::{Control, RunState};
 use crate::secrets;
-use workflow::{EnvValue, command, input_variable};
 
 /// A claim starts at a random one of the first jobs of the ready lists, so that concurrent claimers rarely try the
 /// same job.
 const SPREAD: usize = 8;
 /// Jobs that a claim tries before it reads the ready lists again.
 const TRIES: usize = 4;
-/// Names of existing outputs in the error about one that doesn't exist.
-const OUTPUTS_NAMED: usize = 20;
 /// How often a claim reads the ready lists.
 const READS: usize = 2;
 
@@ -418,33 +416,6 @@ enum Published {
     AnswersMayBeLarge,
 }
 
-/// Returns the size of the payload as a function returns it, as text within its gateway's JSON. A smaller payload than
-/// [`limits::ANSWER_ESCAPED`] is only estimated. `upstream` is the size of its outputs as JSON.
-fn escaped_size(queued: &QueuedJob, upstream: usize) -> usize {
-    let env: usize = queued.env.iter().map(|(name, value)| name.len() + value.len()).sum();
-    let secrets: usize = queued.secrets.iter().map(|(name, value)| name.as_str().len() + value.reveal().len()).sum();
-    // An escaped character of the payload is up to 7 bytes: `\\u0001`.
-    let most = (queued.command.len() + env + secrets + upstream) * 7;
-    if most < limits::ANSWER_ESCAPED {
-        return most;
-    }
-    let json = serde_json::to_vec(queued).unwrap_or_default();
-    json.len() + json.iter().filter(|byte| matches!(byte, b'"' | b'\\')).count()
-}
-
-/// Returns why no function can return the payload, if it is too large although it has no outputs.
-fn too_large_without_outputs(queued: &QueuedJob) -> Option<String> {
-    let size = escaped_size(queued, 0);
-    let text = || {
-        format!(
-            "its command, env and secrets are {size} bytes in the answer to a claim, in which quotes, backslashes and \
-             control characters take several bytes and env counts twice; {}. Put long texts in files that the job reads",
-            limit!(ANSWER_ESCAPED)
-        )
-    };
-    (size > limits::ANSWER_ESCAPED).then(text)
-}
-
 pub(crate) fn lease_of(
     job: &JobRecord,
     control: &Control,
@@ -462,92 +433,3 @@ pub(crate) fn lease_of(
         granted_at_ms: until - Duration::from_secs(ttl_secs.into()),
     }
 }
-
-fn queued_job(job: &JobRecord, spec: &JobSpec, control: &Control, env: Vec<(String, String)>) -> QueuedJob {
-    QueuedJob {
-        job_id: job.id.clone(),
-        workflow_id: control.workflow.clone(),
-        command: command(&env, &spec.shell, &spec.script),
-        required_labels: spec.labels.clone(),
-        retry_policy: RetryPolicy { max_retries: spec.retry.max, backoff: spec.retry.backoff },
-        attempt: job.attempt,
-        upstream_outputs: BTreeMap::new(),
-        enqueued_at_ms: job.ready_at.unwrap_or_default(),
-        delayed_until_ms: job
-            .ready_at
-            .filter(|_| job.attempt > 0 && job.returned.is_none() && spec.retry.backoff != Backoff::None)
-            .unwrap_or_default(),
-        name: spec.name.clone(),
-        run: control.number,
-        env: env.into_iter().collect(),
-        timeout_secs: job.limits.timeout.map(u64::from),
-        outputs_from: spec.outputs_from,
-        programs: spec.programs.clone(),
-        matrix: spec.matrix.clone(),
-        inputs: InputValues::new(),
-        upstream_outputs_url: None,
-        secrets: Secrets::new(),
-    }
-}
-
-/// Builds the job's environment: the values of its matrix and of the run's inputs, then its own variables. Variables that the
-/// worker sets are left out.
-///
-/// # Errors
-/// Why a variable can't have its value, for people.
-fn environment(
-    spec: &JobSpec,
-    inputs: &InputValues,
-    upstream: &BTreeMap<JobId, Outputs>,
-    secrets: &Secrets,
-) -> Result<Vec<(String, String)>, String> {
-    let mut env = Vec::with_capacity(spec.matrix.len() + inputs.len() + spec.env.len() + secrets.len());
-    env.extend(spec.matrix_variables().map(|(name, value)| (name, value.to_owned())));
-    env.extend(inputs.iter().map(|(name, value)| (input_variable(name), value.clone())));
-    for (name, given) in spec.env.iter().filter(|(name, _)| !WORKER_VARIABLES.contains(&name.as_str())) {
-        let value = match given {
-            EnvValue::Text(text) => text.clone(),
-            EnvValue::Input(input) => inputs.get(input).cloned().unwrap_or_default(),
-            EnvValue::Output { job, output } => {
-                let outputs = upstream.get(job);
-                let value = outputs.and_then(|outputs| outputs.get(output));
-                let value = value.ok_or_else(|| no_such_output(name, job, output, outputs))?;
-                fits_variable(value).map_err(|why| format!("env `{name}` can't be `{job}.{output}`: {why}"))?;
-                value.clone()
-            }
-        };
-        env.push((name.clone(), value));
-    }
-    env.extend(secrets.iter().map(|(name, value)| (name.as_str().to_owned(), value.reveal().to_owned())));
-    Ok(env)
-}
-
-fn no_such_output(name: &str, job: &JobId, output: &OutputName, outputs: Option<&Outputs>) -> String {
-    let names: Vec<String> = outputs.into_iter().flat_map(Outputs::keys).map(|name| format!("`{name}`")).collect();
-    let given = match names.len() {
-        0 => "it gave none".to_owned(),
-        number if number > OUTPUTS_NAMED => {
-            format!("it gave {} and {} more", names[..OUTPUTS_NAMED].join(", "), number - OUTPUTS_NAMED)
-        }
-        _ => format!("it gave {}", names.join(", ")),
-    };
-    format!("env `{name}` can't be `{job}.{output}`: job `{job}` gave no output `{output}`; {given}")
-}
-
-/// Checks that an environment variable can have this value.
-fn fits_variable(value: &str) -> Result<(), String> {
-    if value.contains('\0') {
-        return Err("the output has a NUL character, which no environment variable can hold".to_owned());
-    }
-    if value.len() > limits::ENV_VALUE {
-        return Err(format!(
-            "the output is {} bytes; a variable may have at most {}. Read it from the file $UPSTREAM_OUTPUTS instead",
-            value.len(),
-            limits::ENV_VALUE
-        ));
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests;

@@ -33,6 +33,7 @@ pub mod plan;
 
 pub mod eligibility;
 mod held;
+mod payload;
 
 #[cfg(feature = "planted")]
 pub mod planted;

@@ -12,6 +12,7 @@ use crate::cache::Cache;
 use crate::error::{EngineError, LeaseLost, Result};
 use crate::ids::JobKey;
 use crate::job::JobRecord;
+use crate::payload::size_in_json;
 use crate::ports::{Consistency, JobStore, LogStore, RunStore};
 use crate::run::RunState;
 use crate::secrets;
@@ -184,8 +185,7 @@ fn check_pieces(pieces: &[LogPiece]) -> Result<()> {
 /// The size of a text in an answer, as JSON text within JSON, as a function gives it to its gateway. A control character
 /// takes seven bytes there, and a quote four.
 fn escaped_size(text: &str) -> usize {
-    let json = serde_json::to_string(text).unwrap_or_default();
-    json.len() + json.bytes().filter(|byte| matches!(byte, b'"' | b'\\')).count()
+    size_in_json(&serde_json::to_string(text).unwrap_or_default())
 }
 
 /// Returns the number of pieces, at least one, that fit an answer. A first piece that doesn't fit is cut and marked.

@@ -22,6 +22,7 @@ use crate::ids::{JobIndex, JobKey, PoolId, ReportHash, RunKey, Ticket, Waits};
 use crate::job::{JobRecord, JobSpec, JobUpdate, OutputsRef};
 use crate::messages::{BatchTask, Reconcile, Work};
 use crate::run::{Control, RunEnd, RunUpdate, WorkflowRecord};
+use workflow::{Definition, Problem};
 
 /// Why a store or queue call failed.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -99,6 +100,17 @@ pub struct Source {
     pub content_type: String,
     /// The text.
     pub text: String,
+}
+
+impl Source {
+    /// Reads the definition, as JSON or YAML by its media type.
+    ///
+    /// # Errors
+    /// Every problem there is.
+    pub fn read(&self) -> Result<Definition, Vec<Problem>> {
+        let read = if self.content_type.contains("json") { workflow::from_json } else { workflow::from_yaml };
+        read(&self.text)
+    }
 }
 
 /// The transaction that makes a run visible.

@@ -136,10 +136,7 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Runs<
 
 /// The values of a new run's inputs, as the definition declares them.
 fn resolve(source: Option<&Source>, given: &GivenInputs) -> Result<InputValues> {
-    let definition = source.map(|source| {
-        let parse = if source.content_type.contains("json") { workflow::from_json } else { workflow::from_yaml };
-        parse(&source.text)
-    });
+    let definition = source.map(Source::read);
     let declared = definition.transpose().map_err(EngineError::Definition)?.map(|definition| definition.inputs);
     workflow::resolve_inputs(&declared.unwrap_or_default(), given).map_err(EngineError::Inputs)
 }

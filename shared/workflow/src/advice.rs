@@ -71,11 +71,7 @@ fn instead(key: &str, level: Level) -> Option<&'static str> {
         }
         "cache" => "there is no cache; a job runs in its worker's directory, which stays",
         "retries" | "max_retries" | "max_attempts" if level != Level::Retry => {
-            if level == Level::Job {
-                "write `retries`"
-            } else {
-                "write `retries` on the job"
-            }
+            if matches!(level, Level::Job | Level::Defaults) { "write `retries`" } else { "write `retries` on the job" }
         }
         "run-name" | "title" => "write `name`",
         "triggers" | "trigger" => "write `on`",

@@ -98,11 +98,6 @@ impl<'a> Checker<'a> {
         self.needed_by.len()
     }
 
-    /// Whether a job that is written in the file has this id.
-    pub fn is_written(&self, id: &str) -> bool {
-        self.ids.contains_key(id)
-    }
-
     /// A job by the id that a need has: the job as written, and the legs that are meant.
     fn job_of_need(&self, id: &str) -> Option<(usize, Range<usize>)> {
         if let Some(&job) = self.ids.get(id) {

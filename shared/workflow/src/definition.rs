@@ -107,7 +107,7 @@ impl<'a> Checker<'a> {
         self.name_jobs(entries.iter().map(|entry| entry.key.as_str()), all);
         for (entry, legs) in entries.iter().zip(self.legs.clone()) {
             for id in legs.iter().filter(|leg| leg.suffix.is_some()).map(|leg| leg.job_id(&entry.key)) {
-                if self.is_written(&id) {
+                if self.ids.contains_key(id.as_str()) {
                     let message =
                         format!("a combination of this job's matrix is the job {} too; rename one", quote(&id));
                     self.report.add("duplicate_job", entry.key_at, Path::Root.key("jobs").key(&entry.key), message);

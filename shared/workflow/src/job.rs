@@ -135,7 +135,11 @@ impl<'a> Checker<'a> {
         let needed = self.needed(needs);
         let scope = Scope::Job { needs: &needed, legs: &legs };
         let own = get("env").map(|node| self.env(node, path.key("env"), scope)).unwrap_or_default();
+        let given = self.inputs.iter().map(|input| (input.variable(), "an input"));
+        let axes = legs[0].values.iter().map(|(axis, _)| (variable("MATRIX", axis), "the matrix"));
+        let given: Vec<_> = given.chain(axes).collect();
         let set = shared.env.iter().chain(&own).map(|(name, _)| (name.as_str(), "`env`"));
+        let set = set.chain(given.iter().map(|(name, by)| (name.as_str(), *by)));
         let set: Vec<_> = set.chain(set_by_steps(get("steps"))).collect();
         let secrets = get("secrets").map(|node| self.secrets(node, path.key("secrets"), &set)).unwrap_or_default();
         for labels in &labels {

@@ -100,13 +100,14 @@ pub(crate) async fn submit<P: Ports>(engine: &Engine<P>, input: &Input<'_>) -> A
     let run = input.query::<bool>("run")?.unwrap_or(false);
     let key = idempotency_key(input)?;
     let (format, definition_text, inputs) = with_inputs(format, text)?;
-    let definition = parse(format, &definition_text).map_err(|error| match (&definition_text, error.status) {
+    let is_within = matches!(definition_text, Cow::Owned(_));
+    let source = Source { content_type: format.content_type().to_owned(), text: definition_text.into_owned() };
+    let definition = parse(&source).map_err(|error| match error.status {
         // The body itself could be read.
-        (Cow::Owned(_), StatusCode::BAD_REQUEST) => ApiError { status: StatusCode::UNPROCESSABLE_ENTITY, ..error },
+        StatusCode::BAD_REQUEST if is_within => ApiError { status: StatusCode::UNPROCESSABLE_ENTITY, ..error },
         _ => error,
     })?;
     let hash = |key: String| (key, ReportHash::of([text, if run { "run" } else { "" }]));
-    let source = Source { content_type: format.content_type().to_owned(), text: definition_text.into_owned() };
     let submission = Submission { definition, source, inputs, run, key: key.map(hash) };
     let submitted = engine.submissions().submit(submission).await?;
     // A repeat is recorded too: the first request may have stopped before it was recorded.
@@ -157,13 +158,8 @@ fn idempotency_key(input: &Input<'_>) -> Result<Option<String>, ApiError> {
 }
 
 /// A text that isn't YAML or JSON at all can't be read (400); one with problems isn't valid (422).
-fn parse(format: Format, text: &str) -> Result<Definition, ApiError> {
-    let text = without_mark(text);
-    let parsed = match format {
-        Format::Yaml => workflow::from_yaml(text),
-        Format::Json => workflow::from_json(text),
-    };
-    parsed.map_err(|problems| {
+fn parse(source: &Source) -> Result<Definition, ApiError> {
+    source.read().map_err(|problems| {
         let unreadable = problems.iter().any(|problem: &Problem| problem.code == "syntax");
         let error = ApiError::from(engine::EngineError::Definition(problems));
         if unreadable { ApiError { status: StatusCode::BAD_REQUEST, ..error } } else { error }

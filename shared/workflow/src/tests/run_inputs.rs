@@ -84,5 +84,8 @@ fn a_variable_may_be_an_input_that_is_declared() {
     let unknown = problems("inputs: {version: }\njobs: {a: {run: x, env: {TAG: {input: verison}}}}");
     assert!(unknown[0].code == "unknown_input" && unknown[0].message.contains("`version`"), "{}", unknown[0]);
     assert_eq!(codes("run: x\nenv: {INPUT_X: 1}"), ["reserved_env_name"]);
+    let secret = problems("inputs: {x: }\njobs: {a: {run: x, secrets: INPUT_X}}");
+    assert!(secret[0].code == "secret_is_set" && secret[0].message.contains("an input"), "{}", secret[0]);
+    assert_eq!(codes("run: x\nsecrets: MATRIX_A\nmatrix: {a: [1]}"), ["secret_is_set"]);
     assert_eq!(codes("run: x\nenv: {A: {from: other.x, input: y}}\nneeds: other"), ["wrong_type"]);
 }

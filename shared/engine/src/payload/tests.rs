@@ -92,3 +92,11 @@ fn secrets_count_towards_the_size_of_a_payload() {
     assert_eq!(too_large_without_outputs(&queued(&command)), None);
     assert!(too_large_without_outputs(&QueuedJob { secrets, ..queued(&command) }).is_some());
 }
+
+#[test]
+fn inputs_count_towards_the_size_of_a_payload_beside_the_variables_with_their_values() {
+    let inputs: InputValues = [("v".to_owned(), "\u{1}".repeat(limits::INPUTS_SIZE - 1))].into();
+    let command = "\u{1}".repeat(limits::ANSWER_ESCAPED / 7 - limits::INPUTS_SIZE / 2);
+    assert_eq!(too_large_without_outputs(&queued(&command)), None);
+    assert!(too_large_without_outputs(&QueuedJob { inputs, ..queued(&command) }).is_some());
+}
