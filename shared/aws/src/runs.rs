@@ -166,7 +166,7 @@ impl RunStore for Aws {
     }
 
     async fn inputs(&self, run: &RunKey) -> Stored<Option<InputValues>> {
-        let Some(item) = self.jobs.get(keys::inputs(run), Consistency::Eventual).await? else { return Ok(None) };
+        let Some(item) = self.jobs.get(keys::inputs(run), Consistency::Strong).await? else { return Ok(None) };
         let json = self.data(&item).await?.ok_or_else(|| corrupt(format!("the inputs of run {run} are missing")))?;
         serde_json::from_slice(&json).map(Some).map_err(corrupt)
     }
