@@ -46,8 +46,9 @@ pub fn outputs_of<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Result<Outpu
 /// Runs `sh -c <command>`.
 ///
 /// The job has the worker's environment without its token, the job's `env` and `secrets`, and `WORKFLOW_ID`, `JOB_ID`,
-/// `JOB_ATTEMPT`, `JOB_DIR` (an empty directory, removed afterwards), `JOB_SCRIPTS` (for the scripts of the command), `WORKER_SLOT`, `UPSTREAM_OUTPUTS` (a JSON file)
-/// and `WORKFLOW_OUTPUT` (a file to write outputs to). `PATH` ends with the directory of this program. It runs in the
+/// `JOB_ATTEMPT`, `JOB_DIR` (an empty directory, removed afterwards), `JOB_SCRIPTS` (for the scripts of the command),
+/// `WORKER_SLOT`, `UPSTREAM_OUTPUTS` (a JSON file) and `WORKFLOW_OUTPUT` (a file to write outputs to). `PATH` ends with the
+/// directory of this program. It runs in the
 /// worker's directory, with nothing on its standard input. When the command has ended, the processes that it left running
 /// are ended too, unless they have a process group of their own.
 ///

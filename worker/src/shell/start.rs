@@ -23,7 +23,7 @@ const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 /// Starts the command in a process group of its own.
 pub(super) fn start(job: &Job, context: &Context, scratch: &Scratch) -> Result<(Child, OwnChild), Failure> {
     check_texts(job)?;
-    check_programs(job)?;
+    check_programs(job, &context.workdir)?;
     let mut command = shell(&context.workdir)?;
     match &scratch.script {
         Some(script) => command.arg(script),
@@ -114,15 +114,15 @@ fn check_texts(job: &Job) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Refuses a job of which a script is read by a program that isn't here. Another try on this machine can't do better, and the
-/// workflow file names no label for it.
-fn check_programs(job: &Job) -> Result<(), Failure> {
+/// Refuses a job of which a script is read by a program that isn't here: each try on this machine would fail. A program is
+/// found where the job's command finds it, which also looks for bash in the system's usual directories.
+fn check_programs(job: &Job, workdir: &Path) -> Result<(), Failure> {
     let path = path_of(job);
     let is_there = |program: &str| {
         if program.contains('/') {
-            return is_program(Path::new(program));
+            return is_program(&workdir.join(program));
         }
-        find(program, &path).or_else(|| find(program, &worker_path())).is_some()
+        find(program, &path).is_some() || (program == "bash" && find(program, DEFAULT_PATH.as_ref()).is_some())
     };
     match job.programs.iter().find(|program| !is_there(program)) {
         None => Ok(()),

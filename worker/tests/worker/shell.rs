@@ -389,3 +389,24 @@ async fn a_job_waits_while_nobody_reads_its_log() {
     let (result, ()) = tokio::join!(ShellExecutor.execute(job(command), context), slow_reader);
     result.expect("success");
 }
+
+#[tokio::test]
+async fn a_job_whose_shell_is_missing_fails_for_good_and_names_it() {
+    let dir = tempfile::tempdir().expect("a directory");
+    std::fs::copy("/bin/sh", dir.path().join("own-shell")).expect("a program");
+    let ran = async |program: &str| {
+        let mut job = job_with_env("echo ran", "PATH", "/nowhere");
+        job.programs.insert(program.to_owned());
+        run_in(dir.path(), job).await
+    };
+    for there in ["bash", "./own-shell"] {
+        assert_eq!(ran(there).await.text(Stream::Stdout), "ran\n", "{there}");
+    }
+    // The worker's own PATH has it, but the job's has not.
+    for missing in ["python3", "./no-shell"] {
+        let ran = ran(missing).await;
+        let failure = ran.failure();
+        assert!(!failure.retryable && failure.error.contains(&format!("`{missing}`")), "{failure:?}");
+        assert_eq!(ran.text(Stream::Stdout), "");
+    }
+}
