@@ -142,6 +142,7 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry> Queries<'_, P> {
     async fn assemble(self, record: WorkflowRecord, detail: Detail) -> Result<Workflow> {
         let control = self.engine.ports.control(&record.run, Consistency::Strong).await?;
         let control = control.ok_or_else(|| EngineError::WorkflowNotFound(record.id.clone()))?;
+        let record = self.with_end(record, &control).await?;
         let mut records = self.engine.records().all_jobs(&record.run, Consistency::Eventual).await?;
         // An eventual read may lag behind the control record.
         let over = control.state == RunState::Final;
@@ -171,6 +172,16 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry> Queries<'_, P> {
             _ => None,
         };
         Ok(Workflow { inputs: inputs.unwrap_or_default(), ..workflow(record, &control, jobs) })
+    }
+
+    /// Reads the workflow's record again if its run ended after it was read. Otherwise an ended workflow would have no end
+    /// time. A record that names a newer run is not used.
+    async fn with_end(self, record: WorkflowRecord, control: &Control) -> Result<WorkflowRecord> {
+        if control.state != RunState::Final || record.ended.is_some() {
+            return Ok(record);
+        }
+        let now = self.engine.records().workflow_record(&record.id).await?;
+        Ok(if now.run == record.run { now } else { record })
     }
 
     /// Reads small external outputs into `jobs`, which has the order of `records`.

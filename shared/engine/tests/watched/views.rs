@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use engine::ports::{RunStore, StoreError};
-use engine::run::{Progress, RunUpdate};
+use engine::run::{Progress, RunEnd, RunUpdate};
 use engine::submit::Submission;
 use engine::view::WorkflowPage;
 use engine::{Engine, EngineError};
@@ -11,7 +11,7 @@ use protocol::wire::WaitReason;
 use protocol::{Status, limits};
 
 use crate::common::{Queues, submission};
-use crate::store::{Fault, Watched};
+use crate::store::{Fault, Watched, after};
 use crate::{ONE, World, at_once, engine, ready};
 
 #[tokio::test]
@@ -71,6 +71,20 @@ async fn status_of_a_run_that_ended_after_its_workflow_was_read_is_the_runs() {
     at_once(memory.update_control(&world.run(), RunUpdate::Advance(progress)));
     at_once(memory.update_control(&world.run(), RunUpdate::Finish(progress)));
     assert_eq!(world.status().await, Status::Failure);
+}
+
+#[tokio::test]
+async fn status_of_a_run_that_ends_while_it_is_read_has_the_end_time() {
+    let world = ready(ONE).await;
+    let (workflow, run, at) = (world.id.clone(), world.run(), world.time());
+    let ends = after(move |memory| {
+        let progress = Progress { done_below: 1, failed: false, cancelled: false };
+        at_once(memory.end_workflow(&workflow, &run, RunEnd { status: Status::Success, at }));
+        at_once(memory.update_control(&run, RunUpdate::Finish(progress)));
+    });
+    world.store().next_calls("control", [ends]);
+    let now = world.now().await;
+    assert_eq!((now.status, now.finished_at_ms), (Status::Success, Some(at)));
 }
 
 #[tokio::test]
