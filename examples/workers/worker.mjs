@@ -1,6 +1,7 @@
 // A worker for Node 18 or newer, without packages: one job at a time, until SIGTERM.
 import { spawn } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { constants } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
 const { SERVER_URL = 'http://localhost:3000', WORKER_ID, WORKER_LABELS = '', TMPDIR = '/tmp' } = process.env
 const { WORKER_LEASE_TTL = 30, WORKER_POLL = 2 } = process.env // seconds
@@ -86,7 +87,7 @@ async function runCommand(job, log, stopped) {
   const file = job.outputs_from !== 'stdout' && existsSync(output) ? readFileSync(output) : Buffer.of()
   rmSync(folder, { recursive: true })
   const why = signal ? `killed by ${signal}` : `exit code ${code}`, text = [...given, file].join('\n')
-  if (code !== 0) throw Object.assign(new Error(why), { exit_code: code })
+  if (code !== 0) throw Object.assign(new Error(why), { exit_code: code ?? 128 + constants.signals[signal] })
   const wrong = file.equals(Buffer.from(file.toString())) ? text.replace(OUTPUT, '').slice(0, 200) : 'not UTF-8'
   if (wrong) throw Object.assign(new Error(`neither name=value nor name<<END: ${wrong}`), { lasting: true })
   return Object.fromEntries([...text.matchAll(OUTPUT)].filter(m => m[1]).map(m => [m[1], m[2] ?? m[4].slice(0, -1)]))

@@ -82,7 +82,7 @@ def run_command(job, log, stopped):
             for _ in range(500): process.poll(); os.killpg(process.pid, 0); time.sleep(0.02)
             os.killpg(process.pid, signal.SIGKILL)
         for reader in readers: reader.join(5)
-        if process.wait(): raise subprocess.CalledProcessError(process.returncode, "sh")
+        if code := process.wait(): raise subprocess.CalledProcessError(code if code > 0 else 128 - code, "sh")
         if source != "stdout" and file.exists(): given.append(file.read_bytes())
         text = b"\n".join(given).decode()
         if wrong := OUTPUT.sub("", text): raise ValueError(f"neither name=value nor name<<END: {wrong[:200]!r}")

@@ -32,6 +32,8 @@ use scratch::Scratch;
 const LEFTOVER_TIME: Duration = Duration::from_secs(1);
 /// Time between SIGTERM and SIGKILL for processes that the command left running.
 const LEFTOVER_GRACE: Duration = Duration::from_secs(1);
+/// The exit code of a command that was ended by a signal is this and the signal's number.
+const EXIT_BY_SIGNAL: i32 = 128;
 /// The exit code of a pipe that was ended by SIGPIPE.
 const EXIT_BY_SIGPIPE: i32 = 141;
 
@@ -151,5 +153,7 @@ fn exit_failure(status: ExitStatus, last_stderr: &str) -> Failure {
     if !last_stderr.is_empty() {
         error = format!("{error}: {last_stderr}");
     }
-    Failure { error, retryable: true, exit_code: status.code(), of_worker: false }
+    // As a shell shows the end of a program by a signal.
+    let exit_code = status.code().or_else(|| status.signal().map(|signal| EXIT_BY_SIGNAL + signal));
+    Failure { error, retryable: true, exit_code, of_worker: false }
 }

@@ -19,7 +19,7 @@ pub use self::retry::{Failure, GiveBack, GivenBackBy, after_failure, after_retur
 pub use self::update::{Change, End, JobUpdate, Precondition};
 
 use crate::ids::{Fence, JobIndex, JobKey, PoolId, ReportHash, Waits};
-pub use workflow::{Budgets, JobSettings, Passthrough, Retry, TimeLimits};
+pub use workflow::{Budgets, ExitBudget, JobSettings, Passthrough, Retry, TimeLimits};
 
 /// A job of a run: its settings and its edges in the graph. It never changes within a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -55,7 +55,7 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 }
 
 /// The tries used, by budget.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Used {
     /// Tries used of `retry.max`.
@@ -67,6 +67,9 @@ pub struct Used {
     /// Tries used of `retry.budgets.timeout`.
     #[serde(skip_serializing_if = "is_zero")]
     pub timeout: u32,
+    /// Tries used of each entry of `retry.exit`, in their order. What is missing at the end is 0.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub exit: Vec<u32>,
     /// Attempts that were given back. They used no try.
     #[serde(skip_serializing_if = "is_zero")]
     pub returned: u32,

@@ -7,7 +7,7 @@ use protocol::{JobId, OutputName, Outputs, Secrets, limit, limits};
 
 use crate::job::{JobRecord, JobSpec};
 use crate::run::Control;
-use workflow::{EnvValue, command, input_variable};
+use workflow::{EnvValue, input_variable};
 
 /// Names of existing outputs in the error about one that doesn't exist.
 const OUTPUTS_NAMED: usize = 20;
@@ -49,7 +49,7 @@ pub(crate) fn queued_job(job: &JobRecord, spec: &JobSpec, control: &Control, env
     QueuedJob {
         job_id: job.id.clone(),
         workflow_id: control.workflow.clone(),
-        command: command(&env, &spec.shell, &spec.script),
+        command: spec.command(&env),
         required_labels: spec.labels.clone(),
         retry_policy: RetryPolicy { max_retries: spec.retry.max, backoff: spec.retry.backoff },
         attempt: job.attempt,

@@ -44,6 +44,8 @@ pub const STEPS: usize = 1000;
 pub const SHELL_WORDS: usize = 32;
 /// One word of a `shell`.
 pub const SHELL_WORD: usize = 1000;
+/// Longest `workdir`.
+pub const WORKDIR: usize = 1000;
 /// Axes of a matrix.
 pub const MATRIX_AXES: usize = 8;
 /// Jobs that one matrix is written out to.
@@ -104,6 +106,8 @@ pub const SECRETS_PER_JOB: usize = 20;
 pub const SECRET: usize = 4 * 1024;
 /// Tries a job may have on top of its first.
 pub const RETRIES: u32 = 100;
+/// Exit codes, or ranges of them, that a job's `retry` may name.
+pub const EXIT_BUDGETS: usize = 32;
 /// Times in a row that a job may be given back without using a try. After that many it fails.
 pub const RETURNS: u32 = 20;
 /// A worker that gave a job back isn't given the same job again for this long, unless four other workers gave it back

@@ -10,6 +10,11 @@ pub(super) fn check_keys(report: &mut Report, entries: &[Entry], path: Path<'_>,
         if level.has(key) {
             continue;
         }
+        if let Some(until_then) = later(key, level) {
+            let message = format!("{} is not supported yet; {until_then}", quote(key));
+            report.add("not_supported_yet", *key_at, path.key(key), message);
+            continue;
+        }
         let advice = if report.is_full() { String::new() } else { advice(key, level) };
         let message = format!("{} is not a key of {}{advice}", quote(key), level.name());
         report.add("unknown_key", *key_at, path.key(key), message);
@@ -29,6 +34,24 @@ fn advice(key: &str, level: Level) -> String {
         Some(other) => format!(", but of {}", other.name()),
         None => format!("; its keys are {}", level.names().collect::<Vec<_>>().join(", ")),
     }
+}
+
+/// For keys that a later version will have: what to do until then.
+fn later(key: &str, level: Level) -> Option<&'static str> {
+    if !matches!(level, Level::Workflow | Level::Job) {
+        return None;
+    }
+    Some(match key {
+        "approve" => "require a label, and start a worker with it when the job may run",
+        "files" => "keep files in a store of your own, and pass their addresses on as outputs",
+        "each" => "write a `matrix`, whose values are known when the workflow is submitted",
+        "schedule" => "let cron or a timer call `wfg submit`",
+        "priority" => "give urgent jobs a label, and workers of their own",
+        "max_parallel" | "max-parallel" => "as many jobs run at the same time as workers have their labels",
+        "timeout" if level == Level::Workflow => "write `timeout` on each job, or once in `defaults`",
+        "include" if level == Level::Workflow => "put the files together before you submit them",
+        _ => return None,
+    })
 }
 
 /// For keys that people bring from other systems: what to write, or that there is no such thing.
@@ -52,7 +75,6 @@ fn instead(key: &str, level: Level) -> Option<&'static str> {
         }
         "strategy" | "parallel" => "write `matrix` on the job",
         "fail-fast" => "there is no such thing; a combination that fails stops no other",
-        "max-parallel" | "max_parallel" => "not supported yet; workers limit how many jobs run at the same time",
         "timeout-minutes" | "timeout_minutes" => "write `timeout`, in seconds or as `90s`, `30m` or `6h`",
         "permissions" | "id-token" => "there are no permissions; a job has those of its worker",
         "continue-on-error" | "allow_failure" | "ignore_errors" => {
@@ -61,7 +83,9 @@ fn instead(key: &str, level: Level) -> Option<&'static str> {
         "container" | "image" | "services" | "docker" => {
             "there are no containers; start them in `run`, and require a label of workers that can"
         }
-        "working-directory" | "working_directory" | "workdir" | "cwd" => "write `cd` in `run`",
+        "working-directory" | "working_directory" | "cwd" | "dir" => {
+            "write `workdir`, a path below the job's own folder, or `cd` in `run`"
+        }
         "default" if level == Level::Workflow => "write `defaults`",
         "extends" => "write `defaults`, or an anchor for a whole value",
         "concurrency" | "resource_group" => "limits on runs at the same time are not supported",

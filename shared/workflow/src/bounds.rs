@@ -7,7 +7,7 @@ use protocol::wire::Backoff;
 use serde::{Deserialize, Serialize};
 
 /// How often, and after what delay, a failed job is tried again.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Retry {
     /// Tries after the first.
@@ -16,6 +16,9 @@ pub struct Retry {
     /// Tries of their own for some causes of failure.
     #[serde(skip_serializing_if = "is_default")]
     pub budgets: Budgets,
+    /// Tries of their own for some exit codes. No code is in two of them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub exit: Vec<ExitBudget>,
     /// The delay between tries.
     #[serde(skip_serializing_if = "is_default")]
     pub backoff: Backoff,
@@ -36,6 +39,25 @@ pub struct Budgets {
     /// Of attempts that ran too long.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout: Option<u32>,
+}
+
+/// Tries that attempts with one of these exit codes have of their own, in place of those of [`Retry::max`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExitBudget {
+    /// The lowest code, from 1.
+    pub first: u8,
+    /// The highest code.
+    pub last: u8,
+    /// Tries after the first; 0: such an attempt isn't tried again.
+    pub tries: u32,
+}
+
+impl ExitBudget {
+    /// Returns true if the budget is that of attempts with this exit code.
+    #[must_use]
+    pub fn is_of(&self, code: i32) -> bool {
+        (i32::from(self.first)..=i32::from(self.last)).contains(&code)
+    }
 }
 
 /// How long a job may take, in seconds. Stored in the job's record, so that a claim reads it without the spec.

@@ -11,11 +11,13 @@ use super::keys::{self, Level};
 use super::leg::Leg;
 use super::node::{Node, Path};
 use super::shell::Shell;
+use super::workdir::Workdir;
 
 /// Settings of every job. A job's own key replaces one whole.
 #[derive(Default)]
 pub(super) struct Defaults {
     pub shell: Option<Shell>,
+    pub workdir: Option<Workdir>,
     /// Lines before each `run`, in the same shell.
     pub before: Option<String>,
     pub labels: LabelSet,
@@ -42,6 +44,7 @@ impl Checker<'_> {
         let labels = get("labels").map(|node| self.labels(node, path.key("labels"), &[Leg::default()]));
         Defaults {
             shell: get("shell").and_then(|node| self.shell(node, path.key("shell"))),
+            workdir: get("workdir").and_then(|node| self.workdir(node, path.key("workdir"))),
             before: get("before").and_then(|node| self.run(node, path.key("before")).map(str::to_owned)),
             labels: labels.and_then(|mut labels| labels.pop()).unwrap_or_default(),
             limits: self.time_limits(entries, path),

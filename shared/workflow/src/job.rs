@@ -19,9 +19,11 @@ use super::keys::{self, Level};
 use super::leg::{Leg, variable};
 use super::node::{Entry, Node, Path};
 use super::problem::Position;
+use super::script::{self, Begun};
 use super::secrets::set_by_steps;
 use super::shell::Shell;
 use super::steps::Script;
+use super::workdir::Workdir;
 
 /// A job of a checked definition.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,11 +43,14 @@ pub struct JobDefinition {
 pub struct JobSettings {
     /// For people; the id, unless the definition says otherwise.
     pub name: String,
-    /// What `shell` reads after the environment is set. Steps are already one script. See [`command`](super::command).
+    /// What `shell` reads after the environment is set. Steps are already one script. See [`JobSettings::command`].
     pub script: String,
     /// What reads the script.
     #[serde(default, skip_serializing_if = "is_default")]
     pub shell: Shell,
+    /// Where the script begins. Steps enter their folders themselves.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub workdir: Workdir,
     /// Programs that the machine must have to run the script, because a `shell` of the file names them.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub programs: BTreeSet<String>,
@@ -103,6 +108,16 @@ impl JobSettings {
         Self { name: name.into(), script: script.into(), ..Self::default() }
     }
 
+    /// The shell text that sets `env` and then has the job's shell run its script. It is complete in itself, for a worker that
+    /// knows nothing else.
+    ///
+    /// Names must be shell identifiers. A value with a NUL is kept, so that starting the command fails loudly: no environment
+    /// can hold one.
+    #[must_use]
+    pub fn command(&self, env: &[(String, String)]) -> String {
+        script::command(env, Begun { shell: &self.shell, script: &self.script, workdir: &self.workdir })
+    }
+
     /// The variables of the job's leg of a matrix.
     pub fn matrix_variables(&self) -> impl Iterator<Item = (String, &str)> {
         self.matrix.iter().map(|(axis, value)| (variable("MATRIX", axis), value.as_str()))
@@ -129,7 +144,7 @@ impl<'a> Checker<'a> {
             Some(node) => self.labels(node, path.key("labels"), &legs),
             None => vec![shared.defaults.labels.clone(); legs.len()],
         };
-        let retry = self.retry(entries, path).unwrap_or(shared.defaults.retry);
+        let retry = self.retry(entries, path).unwrap_or_else(|| shared.defaults.retry.clone());
         let limits = self.time_limits(entries, path).or(shared.defaults.limits);
         let outputs_from = get("outputs_from").map(|node| self.outputs_from(node, path.key("outputs_from")));
         let needed = self.needed(needs);
@@ -149,7 +164,7 @@ impl<'a> Checker<'a> {
         let metadata = self.passthrough(get("metadata"), path.key("metadata"));
         let size = |script: &Script| script.text.len() + weight(&over(&shared.env, &own, &legs[0]));
         let script = script.filter(|script| self.command_fits(size(script), legs.len(), entry.key_at, path));
-        let Some(Script { text, shell, programs }) = id.and(script) else { return (Vec::new(), edges) };
+        let Some(Script { text, shell, workdir, programs }) = id.and(script) else { return (Vec::new(), edges) };
         let needs: Vec<usize> = edges.iter().flat_map(|edge| edge.legs.clone()).collect();
         let jobs = legs.iter().zip(labels).filter_map(|(leg, labels)| {
             Some(JobDefinition {
@@ -159,11 +174,12 @@ impl<'a> Checker<'a> {
                     env: over(&shared.env, &own, leg),
                     labels,
                     secrets: secrets.clone(),
-                    retry,
+                    retry: retry.clone(),
                     limits,
                     outputs_from: outputs_from.unwrap_or(shared.defaults.outputs_from),
                     passthrough: Passthrough { metadata: metadata.clone(), ..Passthrough::default() },
                     shell: shell.clone(),
+                    workdir: workdir.clone(),
                     programs: programs.clone(),
                     matrix: leg.values.iter().cloned().collect(),
                     has_inputs: !self.inputs.is_empty(),

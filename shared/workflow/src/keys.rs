@@ -58,6 +58,8 @@ pub(super) enum Form {
     /// How many tries: 0 to `limits::RETRIES`.
     Tries,
     Retry,
+    /// Tries by exit code.
+    ExitBudgets,
     /// A time in whole seconds, from `least` to `limits::TIMEOUT_SECS`.
     Time {
         least: u32,
@@ -66,6 +68,8 @@ pub(super) enum Form {
     Word(&'static [&'static str]),
     /// `bash`, `sh`, or a program and its arguments.
     Shell,
+    /// `shared`, `fresh`, or a path below the job's own folder.
+    Workdir,
     Defaults,
     Inputs,
     /// Axes with their values; `include` and `exclude`.
@@ -107,6 +111,7 @@ const WORKFLOW: &[Key] = &[
 
 const DEFAULTS: &[Key] = &[
     key("shell", Form::Shell, "What reads each `run`."),
+    key("workdir", Form::Workdir, "Where each `run` begins."),
     key("before", Form::Script, "Lines that are put before each `run` of the default shell, in the same process."),
     key("labels", Form::Labels, "A worker must have all of these labels."),
     key("timeout", Form::Time { least: 1 }, "Longest time of one attempt."),
@@ -132,11 +137,17 @@ const MATRIX: &[Key] = &[
 const JOB: &[Key] = &[
     key("name", Form::Shown, "The job's name for people. Default: its id."),
     key("needs", Form::JobIds, "Jobs that must succeed before this one starts."),
-    key("run", Form::Script, "A script, run in the worker's directory. A job has either `run` or `steps`."),
+    key("run", Form::Script, "A script. A job has either `run` or `steps`."),
     key(
         "shell",
         Form::Shell,
         "What reads the script. Default: `bash --noprofile --norc -eo pipefail`, or `sh -e` where there is no bash.",
+    ),
+    key(
+        "workdir",
+        Form::Workdir,
+        "Where the script begins. `shared`, the default: the worker's directory, which stays. `fresh`: an empty folder of \
+         its own, removed at the end. Or a path below that folder.",
     ),
     key("matrix", Form::Matrix, "Lists of values. The job is written out for each combination, as `<id>@<values>`."),
     key(
@@ -159,6 +170,12 @@ const RETRY: &[Key] = &[
     key("max", Form::Tries, "Tries after the first."),
     key("lost", Form::Tries, "Tries after a lost worker, counted apart from `max`."),
     key("timeout", Form::Tries, "Tries after a timeout, counted apart from `max`."),
+    key(
+        "exit",
+        Form::ExitBudgets,
+        "Tries by exit code, such as `{75: 5, 2: 0, 130-145: 1}`, each counted apart from `max`. 0: never again. \
+         A signal is 128 and its number.",
+    ),
     key("backoff", Form::Word(&["fixed", "exponential"]), "Whether the delay stays the same or doubles with each try."),
     key(
         "delay",
@@ -173,6 +190,7 @@ const STEP: &[Key] = &[
     key("name", Form::Shown, "The step's title in the log."),
     required("run", Form::Script, "A script."),
     key("shell", Form::Shell, "What reads the script. Default: that of the job."),
+    key("workdir", Form::Workdir, "Where the script begins. Default: that of the job."),
     key("env", Form::Env { references: false }, "Environment variables. They win over those of the job."),
 ];
 

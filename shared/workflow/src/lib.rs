@@ -29,6 +29,7 @@ mod keys;
 mod advice;
 mod json;
 mod schema;
+mod workdir;
 mod yaml;
 
 mod input;
@@ -59,15 +60,15 @@ mod tests;
 use protocol::text::without_mark;
 use protocol::{limit, limits};
 
-pub use self::bounds::{Budgets, Retry, TimeLimits};
+pub use self::bounds::{Budgets, ExitBudget, Retry, TimeLimits};
 pub use self::definition::Definition;
 pub use self::env::EnvValue;
 pub use self::input::{Input, InputType, input_variable, resolve as resolve_inputs};
 pub use self::job::{JobDefinition, JobSettings, Passthrough};
 pub use self::problem::{Position, Problem};
 pub use self::schema::{definition_schema, json_schema, list_schema};
-pub use self::script::command;
 pub use self::shell::Shell;
+pub use self::workdir::Workdir;
 
 use self::node::{Kind, Node};
 use self::report::Report;

@@ -1,11 +1,11 @@
 //! How often a job is tried, and how long it may take.
 
-use protocol::limits;
 use protocol::time::{BadDuration, parse_duration};
 use protocol::wire::Backoff;
+use protocol::{limit, limits};
 
 use super::advice::check_keys;
-use super::bounds::{Budgets, Retry, TimeLimits};
+use super::bounds::{Budgets, ExitBudget, Retry, TimeLimits};
 use super::checker::Checker;
 use super::keys::{self, Level};
 use super::node::{Entry, Kind, Node, Path};
@@ -38,7 +38,33 @@ impl Checker<'_> {
         let mut count = |key| keys::find(entries, key).map(|entry| self.retry_count(&entry.value, path.key(key)));
         let max = count("max").unwrap_or_default();
         let budgets = Budgets { lost: count("lost"), timeout: count("timeout") };
-        Retry { max, budgets, backoff: self.backoff(entries, path) }
+        let exit = keys::find(entries, "exit").map(|entry| self.exit_budgets(&entry.value, path.key("exit")));
+        Retry { max, budgets, exit: exit.unwrap_or_default(), backoff: self.backoff(entries, path) }
+    }
+
+    /// Tries by exit code, such as `{75: 3, 130-145: 0}`.
+    fn exit_budgets(&mut self, node: &Node, path: Path<'_>) -> Vec<ExitBudget> {
+        let Some(entries) = self.mapping(node, path, "a mapping of exit codes to tries, such as `{75: 3}`") else {
+            return Vec::new();
+        };
+        self.at_most(entries.len(), limit!(EXIT_BUDGETS), "exit codes", node.at, path);
+        let mut budgets: Vec<ExitBudget> = Vec::new();
+        for Entry { key, key_at, value } in entries {
+            let path = path.key(key);
+            let tries = self.retry_count(value, path);
+            let Some((first, last)) = exit_codes(key) else {
+                let message =
+                    format!("{} is no exit code; write one from 1 to 255, or a range such as `130-145`", quote(key));
+                self.report.add("bad_exit_code", *key_at, path, message);
+                continue;
+            };
+            if let Some(other) = budgets.iter().find(|other| other.first <= last && first <= other.last) {
+                let message = format!("the exit code {} is in two entries; keep one of them", first.max(other.first));
+                self.report.add("duplicate_exit_code", *key_at, path, message);
+            }
+            budgets.push(ExitBudget { first, last, tries });
+        }
+        budgets
     }
 
     /// A delay alone is the same every time.
@@ -115,4 +141,11 @@ impl Checker<'_> {
             0
         })
     }
+}
+
+/// The lowest and the highest code of a text such as `75` or `130-145`.
+pub(super) fn exit_codes(text: &str) -> Option<(u8, u8)> {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let code = |text: &str| text.parse().ok().filter(|code: &u8| *code > 0 && code.to_string() == text);
+    code(first).zip(code(last)).filter(|(first, last)| first <= last)
 }

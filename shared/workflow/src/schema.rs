@@ -108,6 +108,12 @@ impl Style {
             }
             Form::Tries => json!({ "type": "integer", "minimum": 0, "maximum": limits::RETRIES }),
             Form::Retry => self.level(Level::Retry),
+            Form::ExitBudgets => json!({
+                "type": "object",
+                "maxProperties": limits::EXIT_BUDGETS,
+                "propertyNames": { "pattern": "^[1-9][0-9]{0,2}(-[1-9][0-9]{0,2})?$" },
+                "additionalProperties": self.form(Form::Tries),
+            }),
             Form::Time { least } => json!({ "anyOf": [
                 { "type": "integer", "minimum": least, "maximum": limits::TIMEOUT_SECS },
                 { "type": "string", "pattern": "^([0-9]+|([0-9]+[smhd])+)$" },
@@ -122,6 +128,12 @@ impl Style {
                     "items": self.text(json!({ "type": "string", "minLength": 1, "maxLength": limits::SHELL_WORD, "pattern": NO_NUL })),
                 },
             ] }),
+            Form::Workdir => self.text(json!({
+                "type": "string",
+                "minLength": 1,
+                "maxLength": limits::WORKDIR,
+                "pattern": r"^(?!/)(?!(.*/)?\.\.(/|$))[^\u0000]*$",
+            })),
             Form::Defaults => self.level(Level::Defaults),
             Form::Inputs => json!({
                 "type": "object",

@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::fmt::Write;
 
 use super::shell::Shell;
+use super::workdir::Workdir;
 
 /// The longest script that is passed as an argument, which Linux limits to 128 KiB. A longer one is put into a file.
 const IN_ARGUMENT: usize = 100_000;
@@ -12,22 +13,25 @@ const BASH_OPTIONS: &str = "--noprofile --norc -eo pipefail";
 /// What a job's log says where a worker has no bash.
 const NO_BASH: &str = "[this machine has no bash; sh -e runs the script, and a failure within a pipe goes unseen]";
 
-/// The shell text that sets `env` and then has `shell` run `script`. It is complete in itself, for a worker that knows nothing
-/// else.
+/// The shell text that sets `env` and then has the job's shell run its script. It is complete in itself, for a worker that
+/// knows nothing else.
 ///
 /// Names must be shell identifiers. A value with a NUL is kept, so that starting the command fails loudly: no
 /// environment can hold one.
-#[must_use]
-pub fn command(env: &[(String, String)], shell: &Shell, script: &str) -> String {
+pub(super) fn command(env: &[(String, String)], begun: Begun<'_>) -> String {
+    let Begun { shell, script, workdir } = begun;
     let mut text = String::with_capacity(script.len() + env.iter().map(|(n, v)| n.len() + v.len() + 12).sum::<usize>());
-    text.push_str(&prelude([(shell, script)]));
+    text.push_str(&prelude([begun]));
+    if let Some(enter) = enter(workdir) {
+        let _ = writeln!(text, "{enter}");
+    }
     exports(&mut text, "\n", env.iter().map(|(name, value)| (name.as_str(), quoted(value))));
     match shell {
         Shell::Plain if text.is_empty() => text.push_str(&not_an_option(script)),
         Shell::Plain => text.push_str(script),
-        shell => match call(&mut text, 1, shell, script) {
+        _ => match call(&mut text, 1, begun) {
             Call::Exec(call) => drop(writeln!(text, "exec {call}")),
-            // The file is removed after the program's end.
+            // A file or a folder is removed after the program's end.
             Call::Wait(call) => drop(writeln!(text, "{call}\nexit \"$?\"")),
         },
     }
@@ -39,6 +43,15 @@ pub(super) struct Step {
     pub env: Vec<(String, StepValue)>,
     pub run: String,
     pub shell: Shell,
+    pub workdir: Workdir,
+}
+
+/// A script and how it is begun.
+#[derive(Clone, Copy)]
+pub(super) struct Begun<'a> {
+    pub shell: &'a Shell,
+    pub script: &'a str,
+    pub workdir: &'a Workdir,
 }
 
 /// The value of a variable of a step.
@@ -64,7 +77,11 @@ impl Step {
             let (StepValue::Text(value) | StepValue::Variable(value)) = value;
             name.len() + value.len()
         });
-        self.title.len() + self.run.len() + env.sum::<usize>()
+        self.title.len() + self.run.len() + env.sum::<usize>() + self.workdir.own().map_or(0, str::len)
+    }
+
+    fn begun(&self) -> Begun<'_> {
+        Begun { shell: &self.shell, script: &self.run, workdir: &self.workdir }
     }
 }
 
@@ -73,14 +90,18 @@ impl Step {
 /// Each step is a process of its own, so that nothing it sets, opens or leaves unfinished reaches the next: variables,
 /// options of the shell, `cd`, a comment, an unended heredoc, a syntax error, `exit 0`.
 pub(super) fn steps(steps: &[Step]) -> String {
-    let mut text = prelude(steps.iter().map(|step| (&step.shell, step.run.as_str())));
+    let mut text = prelude(steps.iter().map(Step::begun));
     // From the second on with a line end before: the step before may have left its last line open, and an output in it.
     let mut format = r"%s\n";
-    for (number, Step { title, env, run, shell }) in (1..).zip(steps) {
+    for (number, step) in (1..).zip(steps) {
+        let Step { title, env, workdir, .. } = step;
         let title: String = title.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
         let _ = writeln!(text, "printf '{format}' {}", quoted(&format!("--- {title}")));
-        let (Call::Exec(call) | Call::Wait(call)) = call(&mut text, number, shell, run);
+        let (Call::Exec(call) | Call::Wait(call)) = call(&mut text, number, step.begun());
         text.push_str("( ");
+        if let Some(enter) = enter(workdir) {
+            let _ = write!(text, "{enter}; ");
+        }
         exports(&mut text, "; ", env.iter().map(|(name, value)| (name.as_str(), value.in_shell())));
         let _ = writeln!(text, "{call} ) || exit \"$?\"");
         format = r"\n%s\n";
@@ -89,9 +110,12 @@ pub(super) fn steps(steps: &[Step]) -> String {
 }
 
 /// What the calls of these shells rely on. It is before the exports, because a job's `PATH` need not have any shell.
-fn prelude<'a>(scripts: impl IntoIterator<Item = (&'a Shell, &'a str)>) -> String {
+fn prelude<'a>(scripts: impl IntoIterator<Item = Begun<'a>>) -> String {
     let mut lines = BTreeSet::new();
-    for (shell, script) in scripts {
+    for Begun { shell, script, workdir } in scripts {
+        if workdir.own().is_some() {
+            lines.extend([Line::Temporary, Line::Own]);
+        }
         match shell {
             Shell::Plain => continue,
             Shell::Strict => lines.extend([Line::Bash, Line::Sh, Line::Strict]),
@@ -100,7 +124,7 @@ fn prelude<'a>(scripts: impl IntoIterator<Item = (&'a Shell, &'a str)>) -> Strin
             Shell::Program(_) => {}
         }
         if is_in_file(shell, script) {
-            lines.insert(Line::Folder);
+            lines.extend([Line::Temporary, Line::Folder]);
         }
     }
     lines.into_iter().map(|line| line.text() + "\n").collect()
@@ -113,7 +137,9 @@ enum Line {
     NeedBash,
     Sh,
     Strict,
+    Temporary,
     Folder,
+    Own,
 }
 
 impl Line {
@@ -127,10 +153,16 @@ impl Line {
                  else echo {} >&2; set -- \"$wfg_sh\" -e; fi",
                 quoted(NO_BASH)
             ),
-            Self::Folder => "wfg_cat=$(command -v cat || command -pv cat); wfg_dir=${JOB_SCRIPTS-}\n\
-                 if [ -z \"$wfg_dir\" ]; then wfg_dir=$(mktemp -d) || exit; \
-                 trap 'rm -rf \"$wfg_dir\"' EXIT; trap 'exit 143' HUP INT TERM; fi"
-                .to_owned(),
+            // For a worker that doesn't give the job folders.
+            Self::Temporary => {
+                "wfg_tmp=; if [ -z \"${JOB_SCRIPTS-}\" ] || [ -z \"${JOB_DIR-}\" ]; then wfg_tmp=$(mktemp -d) || exit; \
+                 trap 'rm -rf \"$wfg_tmp\"' EXIT; trap 'exit 143' HUP INT TERM; fi"
+                    .to_owned()
+            }
+            Self::Folder => "wfg_cat=$(command -v cat || command -pv cat); wfg_dir=${JOB_SCRIPTS:-$wfg_tmp}".to_owned(),
+            Self::Own => {
+                "wfg_mkdir=$(command -v mkdir || command -pv mkdir); wfg_own=${JOB_DIR:-$wfg_tmp/job}".to_owned()
+            }
         }
     }
 }
@@ -138,6 +170,15 @@ impl Line {
 /// Shell text that ends a job whose program is missing.
 fn missing(program: &str) -> String {
     format!("{{ echo {} >&2; exit 127; }}", quoted(&format!("this machine has no {program}, which the job asks for")))
+}
+
+/// Shell text that enters a script's folder, if that is the job's own.
+fn enter(workdir: &Workdir) -> Option<String> {
+    let folder = match workdir.own()? {
+        "" => "\"$wfg_own\"".to_owned(),
+        path => format!("\"$wfg_own\"/{}", quoted(path)),
+    };
+    Some(format!("\"$wfg_mkdir\" -p {folder} && cd {folder} || exit"))
 }
 
 /// How a script is started.
@@ -149,7 +190,8 @@ enum Call {
 }
 
 /// The call of a script. One that is in a file is first written there, by lines that are added to `text`.
-fn call(text: &mut String, number: usize, shell: &Shell, script: &str) -> Call {
+fn call(text: &mut String, number: usize, begun: Begun<'_>) -> Call {
+    let Begun { shell, script, workdir } = begun;
     let mut program = match shell {
         Shell::Plain => "sh".to_owned(),
         Shell::Strict => "\"$@\"".to_owned(),
@@ -159,10 +201,10 @@ fn call(text: &mut String, number: usize, shell: &Shell, script: &str) -> Call {
     };
     if !is_in_file(shell, script) {
         let _ = write!(program, " -c {}", quoted(&not_an_option(script)));
-        return Call::Exec(program);
+        return if workdir.own().is_some() { Call::Wait(program) } else { Call::Exec(program) };
     }
-    if let Shell::Program(words) = shell {
-        let _ = writeln!(text, "command -v {} >/dev/null || {}", quoted(&words[0]), missing(&words[0]));
+    if let Some(program) = shell.program_to_find(workdir) {
+        let _ = writeln!(text, "command -v {} >/dev/null || {}", quoted(program), missing(program));
     }
     let file = format!("\"$wfg_dir/{number}{}\"", shell.suffix());
     let taken: HashSet<&str> = script.lines().filter(|line| line.starts_with("WFG_END_")).collect();
@@ -217,8 +259,13 @@ mod tests {
         results.into_iter().next().expect("a shell")
     }
 
+    fn plain(env: &[(String, String)], script: &str) -> String {
+        command(env, Begun { shell: &Shell::Plain, script, workdir: &Workdir::Shared })
+    }
+
     fn step(title: &str, run: &str) -> Step {
-        Step { title: title.into(), env: Vec::new(), run: run.into(), shell: Shell::Plain }
+        let run = run.into();
+        Step { title: title.into(), env: Vec::new(), run, shell: Shell::Plain, workdir: Workdir::Shared }
     }
 
     fn run_steps(runs: &[&str]) -> (String, Option<i32>) {
@@ -273,7 +320,7 @@ mod tests {
         let first =
             Step { env: vec![("A".into(), StepValue::Text("it's $HOME".into()))], ..step("1", "echo \"$A $B\"") };
         let script = steps(&[first, step("2", "echo \"$A $B\"")]);
-        let script = command(&[("B".into(), "b".into()), ("A".into(), "job".into())], &Shell::Plain, &script);
+        let script = plain(&[("B".into(), "b".into()), ("A".into(), "job".into())], &script);
         assert_eq!(run(&script).0, "--- 1\nit's $HOME b\n\n--- 2\njob b\n");
     }
 
@@ -288,7 +335,7 @@ mod tests {
     #[test]
     fn a_script_is_not_taken_for_an_option_of_the_shell() {
         for script in ["-x", "+x", "--", "-c 'echo bad'"] {
-            assert_eq!(run(&command(&[], &Shell::Plain, script)), (String::new(), Some(127)), "{script:?}");
+            assert_eq!(run(&plain(&[], script)), (String::new(), Some(127)), "{script:?}");
             assert_eq!(run_steps(&[script]), ("--- s\n".into(), Some(127)), "{script:?}");
         }
     }
@@ -296,7 +343,7 @@ mod tests {
     #[test]
     fn windows_line_ends_in_a_value_survive() {
         let env = [("A".to_owned(), "x\r\ny\r\n".to_owned())];
-        assert_eq!(run(&command(&env, &Shell::Plain, "printf %s \"$A\"")).0, "x\r\ny\r\n");
+        assert_eq!(run(&plain(&env, "printf %s \"$A\"")).0, "x\r\ny\r\n");
     }
 
     proptest! {
@@ -306,7 +353,7 @@ mod tests {
         fn any_value_reaches_the_job_byte_for_byte(value in r#"([^\x00]|['"\\$`!#&*\n ~%-]){0,40}"#) {
             let env = [("A".to_owned(), value.clone()), ("B".to_owned(), "b".to_owned())];
             let print = "printf '%s|%s' \"$A\" \"$B\"";
-            prop_assert_eq!(run(&command(&env, &Shell::Plain, print)), (format!("{value}|b"), Some(0)));
+            prop_assert_eq!(run(&plain(&env, print)), (format!("{value}|b"), Some(0)));
             let texts = env.clone().map(|(name, value)| (name, StepValue::Text(value)));
             let in_step = Step { env: texts.into(), ..step(&value, print) };
             let title: String = value.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();

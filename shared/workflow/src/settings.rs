@@ -13,6 +13,7 @@ use super::leg::Leg;
 use super::node::{Kind, Node, Path};
 use super::report::quote;
 use super::shell::Shell;
+use super::workdir::Workdir;
 
 impl Checker<'_> {
     /// The labels of each leg.
@@ -96,6 +97,25 @@ impl Checker<'_> {
                 None
             }
         }
+    }
+
+    /// `shared`, `fresh`, or a path below the job's own folder.
+    pub(super) fn workdir(&mut self, node: &Node, path: Path<'_>) -> Option<Workdir> {
+        let text = self.text(node, path, "`shared`, `fresh`, or a path below the job's own folder")?;
+        self.no_nul(text, node.at, path);
+        if !self.no_longer_than(limit!(WORKDIR), text.len(), node.at, path) {
+            return None;
+        }
+        let workdir = Workdir::parse(text);
+        if workdir.is_none() {
+            let message = format!(
+                "the workdir is `shared`, `fresh`, or a path below the job's own folder, such as `src`, not {}; \
+                 for another place write `cd` in `run`",
+                quote(text)
+            );
+            self.report.add("bad_workdir", node.at, path, message);
+        }
+        workdir
     }
 
     fn word(&mut self, node: &Node, path: Path<'_>) -> Option<String> {

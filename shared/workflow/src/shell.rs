@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::workdir::Workdir;
+
 /// What reads a script.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -29,6 +31,13 @@ impl Shell {
             Self::Bash => Some("bash"),
             Self::Program(words) => words.first().map(String::as_str),
         }
+    }
+
+    /// The program that can be looked for before the script begins: not one at a path below the job's own folder, which is empty
+    /// until then.
+    pub(super) fn program_to_find(&self, workdir: &Workdir) -> Option<&str> {
+        let is_below = |program: &str| program.contains('/') && !program.starts_with('/');
+        self.program().filter(|program| workdir.own().is_none() || !is_below(program))
     }
 
     /// How the name of a file with a script must end, for programs that look at it.

@@ -14,11 +14,13 @@ use super::node::{Entry, Kind, Node, Path};
 use super::report::quote;
 use super::script::{self, Step, StepValue};
 use super::shell::Shell;
+use super::workdir::Workdir;
 
 /// What a job runs.
 pub(super) struct Script {
     pub text: String,
     pub shell: Shell,
+    pub workdir: Workdir,
     /// The programs that shells of the file name.
     pub programs: BTreeSet<String>,
 }
@@ -35,15 +37,18 @@ impl Checker<'_> {
     ) -> Option<Script> {
         let shell = keys::find(entries, "shell").map(|entry| self.shell(&entry.value, path.key("shell")));
         let shell = shell.unwrap_or_else(|| defaults.shell.clone()).unwrap_or(Shell::Strict);
+        let workdir = keys::find(entries, "workdir").map(|entry| self.workdir(&entry.value, path.key("workdir")));
+        let workdir = workdir.unwrap_or_else(|| defaults.workdir.clone()).unwrap_or_default();
         match (keys::find(entries, "run"), keys::find(entries, "steps")) {
             (Some(run), None) => {
                 let text = self.run(&run.value, path.key("run"))?;
                 let text = after(defaults, &shell, text);
                 self.warn_if_long(&text, run.key_at, path.key("run"));
-                Some(Script { text, programs: programs([&shell]), shell })
+                let programs = programs([(&shell, &workdir)]);
+                Some(Script { text, shell, workdir, programs })
             }
             (None, Some(steps)) => {
-                let context = StepContext { shell, defaults, legs };
+                let context = StepContext { shell, workdir, defaults, legs };
                 let script = self.steps(&steps.value, path.key("steps"), &context)?;
                 self.warn_if_long(&script.text, steps.key_at, path.key("steps"));
                 Some(script)
@@ -79,7 +84,8 @@ impl Checker<'_> {
         self.no_longer_than(limit!(COMMAND), size, node.at, path).then(|| Script {
             text: script::steps(&steps),
             shell: Shell::Plain,
-            programs: programs(steps.iter().map(|step| &step.shell)),
+            workdir: Workdir::Shared,
+            programs: programs(steps.iter().map(|step| (&step.shell, &step.workdir))),
         })
     }
 
@@ -112,6 +118,7 @@ impl Checker<'_> {
         let scope = Scope::Step { legs: context.legs };
         let env = get("env").map(|node| self.env(node, path.key("env"), scope)).unwrap_or_default();
         let shell = get("shell").and_then(|node| self.shell(node, path.key("shell")));
+        let workdir = get("workdir").and_then(|node| self.workdir(node, path.key("workdir")));
         let Some(run) = get("run") else {
             self.report.add("missing_run", node.at, path, "this step has nothing to run; write `run`");
             return None;
@@ -120,13 +127,15 @@ impl Checker<'_> {
         let run = after(context.defaults, &shell, self.run(run, path.key("run"))?);
         let title = name.or(id).map_or_else(|| format!("step {}", n + 1), str::to_owned);
         let env = env.into_iter().filter_map(|(name, value)| Some((name, value_of_step(value)?))).collect();
-        Some(Step { title, env, run, shell })
+        let workdir = workdir.unwrap_or_else(|| context.workdir.clone());
+        Some(Step { title, env, run, shell, workdir })
     }
 }
 
 /// What the steps of a job have in common.
 struct StepContext<'c> {
     shell: Shell,
+    workdir: Workdir,
     defaults: &'c Defaults,
     legs: &'c [Leg],
 }
@@ -143,8 +152,9 @@ fn after(defaults: &Defaults, shell: &Shell, run: &str) -> String {
     }
 }
 
-fn programs<'s>(shells: impl IntoIterator<Item = &'s Shell>) -> BTreeSet<String> {
-    shells.into_iter().filter_map(Shell::program).map(str::to_owned).collect()
+fn programs<'s>(shells: impl IntoIterator<Item = (&'s Shell, &'s Workdir)>) -> BTreeSet<String> {
+    let named = shells.into_iter().filter_map(|(shell, workdir)| shell.program_to_find(workdir));
+    named.map(str::to_owned).collect()
 }
 
 /// A step takes the values of inputs and axes from the job's environment.

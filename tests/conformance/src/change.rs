@@ -56,7 +56,7 @@ fn lives(pool: &PoolId) -> Vec<Life> {
             at: NOW,
             until: Some(NOW + secs(7)),
             attempt: 1,
-            used: Used { max: 1, lost: 2, timeout: 3, returned: 0 },
+            used: Used { max: 1, lost: 2, timeout: 3, exit: vec![0, 2], returned: 0 },
             last_report: report(1),
             error: "exit code 2: \"ünlucky\"\nsecond line".to_owned(),
             failed: vec![failed_attempt(0, NOW)],

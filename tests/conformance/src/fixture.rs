@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use engine::ids::{self, Fence, JobIndex, JobKey, PoolId, ReportHash, RunKey};
 use engine::job::{
-    Budgets, Change, End, JobOutcome, JobRecord, JobSettings, JobSpec, JobUpdate, LastReport, LeaseRecord, Passthrough,
-    Phase, Precondition, Retry, TimeLimits, Used,
+    Budgets, Change, End, ExitBudget, JobOutcome, JobRecord, JobSettings, JobSpec, JobUpdate, LastReport, LeaseRecord,
+    Passthrough, Phase, Precondition, Retry, TimeLimits, Used,
 };
 use engine::ports::{Commit, Committed, Consistency, NewItem, Ports, Source, Stored, Updated};
 use engine::run::{Control, MAX_TIMER_DELAY, RunState, Timer, WorkflowRecord};
@@ -61,6 +61,7 @@ pub(crate) fn spec(labels: &LabelSet) -> JobSpec {
         retry: Retry {
             max: 2,
             budgets: Budgets { lost: Some(5), timeout: None },
+            exit: vec![ExitBudget { first: 130, last: 145, tries: 2 }],
             backoff: Backoff::Exponential { base_secs: 10, max_secs: 300 },
         },
         passthrough: Passthrough { metadata: serde_json::json!({ "x": [1, null, "é"] }), ..Passthrough::default() },

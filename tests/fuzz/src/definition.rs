@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use workflow::{Definition, EnvValue, Problem, command, from_json, from_yaml};
+use workflow::{Definition, EnvValue, Problem, from_json, from_yaml};
 
 /// The listed problems, and the one that counts the others.
 const LISTED: usize = 1001;
@@ -32,7 +32,7 @@ fn good(definition: &Definition) {
             EnvValue::Text(text) => Some((name.clone(), text.clone())),
             EnvValue::Input(_) | EnvValue::Output { .. } => None,
         });
-        let whole = command(&texts.collect::<Vec<_>>(), &job.settings.shell, &job.settings.script);
+        let whole = job.settings.command(&texts.collect::<Vec<_>>());
         let script = &job.settings.script;
         let kept = whole.contains(script) || whole.contains(&script.replace('\'', r"'\''"));
         assert!(kept, "the command has what was written, as it is or in quotes");

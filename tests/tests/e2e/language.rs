@@ -53,6 +53,44 @@ async fn inputs_and_values_of_a_matrix_reach_every_job_as_given() {
     assert_eq!(shown["jobs"][1]["matrix"], json!({ "py": "3.10" }));
 }
 
+/// Runs one job, which fails, on a running worker. Returns its attempts' exit codes.
+async fn exit_codes(cloud: &Cloud, job: &str) -> Vec<Option<i32>> {
+    let run = cloud
+        .submit(format!("jobs: {{a: {{labels: '{{label}}', retry: {{timeout: 2, exit: {{75: 3, 137: 1}}}}, {job}}}}}"))
+        .await;
+    run.until(Failure).await;
+    run.job("a").await.attempts.iter().map(|attempt| attempt.exit_code).collect()
+}
+
+#[tokio::test]
+async fn an_exit_code_has_tries_of_its_own_and_a_signal_is_128_and_its_number() {
+    let cloud = Cloud::connect();
+    let _worker = RealWorker::starts(&cloud, "{label}");
+    assert_eq!(exit_codes(&cloud, "run: exit 75").await, [Some(75); 4]);
+    assert_eq!(exit_codes(&cloud, "run: exit 1").await, [Some(1)]);
+    assert_eq!(exit_codes(&cloud, "run: kill -KILL $$").await, [Some(137); 2]);
+    assert_eq!(exit_codes(&cloud, "run: sleep 60, timeout: 1").await.len(), 3);
+}
+
+#[tokio::test]
+async fn legs_on_one_worker_have_folders_of_their_own_that_are_removed() {
+    let cloud = Cloud::connect();
+    let worker = RealWorker::starts(&cloud, "{label}");
+    let run = cloud.submit(LEGS).await;
+    run.until(Success).await;
+    let outputs = run.now().await.jobs.into_iter().map(|job| job.outputs);
+    let places: Vec<String> = outputs.map(|outputs| outputs.into_values().next().expect("a place")).collect();
+    assert!(places[0] != places[1] && places.iter().all(|place| place.ends_with("/src")), "{places:?}");
+    assert!(places.iter().all(|place| !std::fs::exists(place).expect("a path")), "{places:?}");
+    drop(worker);
+}
+
+const LEGS: &str = r#"
+defaults: {labels: '{label}', workdir: src}
+jobs:
+  build: {matrix: {arch: [a, b]}, run: 'touch x; test "$(ls)" = x; echo "::set-output at=$PWD"'}
+"#;
+
 #[tokio::test]
 async fn bad_inputs_are_refused_and_nothing_is_written() {
     let cloud = Cloud::connect();

@@ -146,6 +146,9 @@ async fn a_failed_command_is_retried_and_its_exit_code_is_shown(language: Langua
     let _worker = language.starts(&cloud, "{label}");
     let (_, broken) = tries_one_job_again_and_fails(&cloud).await;
     assert_eq!(broken.exit_code, Some(7));
+    let killed = cloud.submit("jobs: {killed: {labels: '{label}', shell: sh, run: kill -KILL $$}}").await;
+    killed.until(Failure).await;
+    assert_eq!(killed.job("killed").await.exit_code, Some(137), "128 and the number of the signal");
 }
 
 async fn outputs_that_are_refused_fail_the_job_at_once_with_the_reason(language: Language) {

@@ -140,7 +140,7 @@ async fn a_nonzero_exit_code_is_a_retryable_failure_with_the_last_line_of_stderr
     assert_eq!((failure.error.as_str(), failure.exit_code), ("exit code 3: no such bucket", Some(3)));
     assert!(failure.retryable);
     let ran = run("kill -KILL $$").await;
-    assert_eq!((ran.failure().error.as_str(), ran.failure().exit_code), ("killed by SIGKILL", None));
+    assert_eq!((ran.failure().error.as_str(), ran.failure().exit_code), ("killed by SIGKILL", Some(137)));
 }
 
 #[tokio::test]

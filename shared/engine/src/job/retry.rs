@@ -34,7 +34,7 @@ pub struct Failure {
 pub fn after_failure(record: &JobRecord, spec: &JobSpec, failure: Failure, now: Millis) -> Change {
     let failed = history(record, &failure, now);
     let Failure { cause, error, exit_code, retryable, last_report } = failure;
-    let used = if retryable { spec.use_a_try(record.used, cause) } else { None };
+    let used = if retryable { spec.use_a_try(record.used.clone(), cause, exit_code) } else { None };
     if let (Some(used), Some(last_report)) = (used, last_report.clone()) {
         let at = now + delay(spec.retry.backoff, record.attempt - record.used.returned);
         let attempt = record.attempt + 1;
@@ -83,7 +83,7 @@ pub fn after_return(record: &JobRecord, back: GiveBack, now: Millis) -> Change {
     };
     let failed = history(record, &failure, now);
     let mut returned = record.returned.clone().unwrap_or_default();
-    let (mut at, mut attempt, mut used) = (now, record.attempt, record.used);
+    let (mut at, mut attempt, mut used) = (now, record.attempt, record.used.clone());
     match by {
         GivenBackBy::Worker(worker) => {
             returned.times += 1;
@@ -157,10 +157,15 @@ fn ready_again(record: &JobRecord, at: Millis, next: Next) -> Change {
 }
 
 impl JobSpec {
-    /// Uses one try of the cause's own budget if it has one, else of `max`. Returns `None` if no try is left.
-    fn use_a_try(&self, mut used: Used, cause: Cause) -> Option<Used> {
+    /// Uses one try of the own budget of the cause, or of the exit code of a failure, if it has one, else of `max`. Returns
+    /// `None` if no try is left.
+    fn use_a_try(&self, mut used: Used, cause: Cause, exit_code: Option<i32>) -> Option<Used> {
+        let of_code = |code| self.retry.exit.iter().position(|budget| budget.is_of(code));
         let own = match cause {
-            Cause::Failure => None,
+            Cause::Failure => exit_code.and_then(of_code).map(|at| {
+                used.exit.resize(used.exit.len().max(at + 1), 0);
+                (self.retry.exit[at].tries, &mut used.exit[at])
+            }),
             Cause::Lost => self.retry.budgets.lost.map(|budget| (budget, &mut used.lost)),
             Cause::Timeout => self.retry.budgets.timeout.map(|budget| (budget, &mut used.timeout)),
             Cause::QueueTimeout | Cause::Returned => return None,
@@ -220,6 +225,7 @@ pub(crate) fn cut(mut text: String, limit: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::job::{ExitBudget, JobSettings, Retry};
 
     #[test]
     fn pause_after_failed_claims_doubles_up_to_five_minutes() {
@@ -235,6 +241,31 @@ mod tests {
             returned.keep(worker(n), Millis(n));
         }
         assert_eq!(returned.by, (5..9).map(|n| (worker(n), Millis(n))).collect());
+    }
+
+    #[test]
+    fn listed_exit_code_uses_its_own_tries_and_another_uses_max() {
+        let budget = |first, last, tries| ExitBudget { first, last, tries };
+        let exit = vec![budget(75, 75, 2), budget(2, 2, 0), budget(130, 145, 1)];
+        let settings = JobSettings { retry: Retry { max: 1, exit, ..Retry::default() }, ..JobSettings::new("a", "x") };
+        let spec = JobSpec { settings, needs: Vec::new(), dependents: Vec::new(), position: 0 };
+        let fails = |used: &Used, code| spec.use_a_try(used.clone(), Cause::Failure, code);
+        let mut used = Used::default();
+        for (code, expected) in [
+            (137, Used { exit: vec![0, 0, 1], ..Used::default() }),
+            (75, Used { exit: vec![1, 0, 1], ..Used::default() }),
+            (1, Used { max: 1, exit: vec![1, 0, 1], ..Used::default() }),
+            (75, Used { max: 1, exit: vec![2, 0, 1], ..Used::default() }),
+        ] {
+            used = fails(&used, Some(code)).expect("a try is left");
+            assert_eq!(used, expected, "{code}");
+        }
+        for code in [Some(75), Some(2), Some(130), Some(1), Some(146), Some(-1), None] {
+            assert_eq!(fails(&used, code), None, "{code:?}");
+        }
+        assert_eq!(fails(&Used::default(), Some(2)), None, "0: never");
+        let lost = spec.use_a_try(Used::default(), Cause::Lost, Some(75));
+        assert_eq!(lost, Some(Used { max: 1, ..Used::default() }), "codes count for failures only");
     }
 
     #[test]

@@ -205,7 +205,7 @@ impl JobUpdate {
                 new.phase = Phase::Ready { at: *at, until: *until };
                 new.ready_at = Some(*at);
                 new.attempt = *attempt;
-                new.used = *used;
+                new.used = used.clone();
                 new.last_report = Some(last_report.clone());
                 new.error = Some(error.clone());
                 new.failed.clone_from(failed);

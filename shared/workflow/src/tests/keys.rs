@@ -304,6 +304,10 @@ fn in_words(form: Form) -> String {
         Form::Secrets => format!("a secret's name or a list of up to {}", limits::SECRETS_PER_JOB),
         Form::Script | Form::Command => "a shell script".to_owned(),
         Form::Steps => format!("a list of 1 to {} steps", limits::STEPS),
+        Form::ExitBudgets => {
+            format!("up to {} exit codes or ranges with tries, such as `{{75: 5}}`", limits::EXIT_BUDGETS)
+        }
+        Form::Workdir => format!("`shared`, `fresh`, or a relative path, up to {} bytes", limits::WORKDIR),
         Form::Tries => format!("a whole number up to {}", limits::RETRIES),
         Form::Time { .. } => "seconds, or `90s`, `30m`, `1h30m`; up to 14 days".to_owned(),
         Form::Word(words) => words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", "),

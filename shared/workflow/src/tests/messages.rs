@@ -46,6 +46,21 @@ fn keys_of_other_systems_are_answered_with_what_to_write() {
 }
 
 #[test]
+fn keys_for_later_are_refused_as_not_supported_yet() {
+    let first = |text: String| problems(&text).swap_remove(0);
+    for key in ["approve", "files", "each", "priority", "max_parallel"] {
+        let problem = first(format!("jobs: {{a: {{run: x, {key}: 1}}}}"));
+        assert_eq!((problem.code, problem.path), ("not_supported_yet", format!("jobs.a.{key}")));
+        assert!(problem.message.starts_with(&format!("`{key}` is not supported yet; ")), "{}", problem.message);
+    }
+    for key in ["schedule", "priority", "max_parallel", "timeout", "include"] {
+        let problem = first(format!("{key}: 1\njobs: {{a: {{run: x}}}}"));
+        assert_eq!((problem.code, problem.path.as_str()), ("not_supported_yet", key));
+    }
+    assert_eq!(first("jobs: {a: {steps: [{run: x, approve: 1}]}}".to_owned()).code, "unknown_key");
+}
+
+#[test]
 fn syntax_errors_say_what_is_wrong_and_where() {
     let of = |text: &str| {
         let problem = problems(text).swap_remove(0);
@@ -128,8 +143,9 @@ fn job_of_a_list_has_the_secrets_that_it_names() {
 #[test]
 fn only_a_script_that_looks_like_an_option_is_moved_by_a_space() {
     let env = [("A".to_owned(), "1".to_owned())];
-    assert_eq!([command(&[], &Shell::Plain, "x"), command(&[], &Shell::Plain, "-x")], ["x", " -x"]);
-    assert_eq!(command(&env, &Shell::Plain, "-x"), "export A='1'\n-x");
+    let command = |env, script: &str| JobSettings::new("a", script).command(env);
+    assert_eq!([command(&[], "x"), command(&[], "-x")], ["x", " -x"]);
+    assert_eq!(command(&env, "-x"), "export A='1'\n-x");
 }
 
 #[test]

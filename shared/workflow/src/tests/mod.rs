@@ -309,9 +309,9 @@ fn times_are_seconds_or_have_a_unit_and_are_within_fourteen_days() {
 
 #[test]
 fn a_retry_has_budgets_by_cause_and_a_delay() {
-    let retry = |text: &str| yaml(&format!("jobs: {{a: {{run: x, retry: {{{text}}}}}}}")).jobs[0].settings.retry;
+    let retry = |text: &str| yaml(&format!("jobs: {{a: {{run: x, retry: {{{text}}}}}}}")).jobs.remove(0).settings.retry;
     let budgets = Budgets { lost: Some(5), timeout: Some(1) };
-    assert_eq!(retry("max: 2, lost: 5, timeout: 1"), Retry { max: 2, budgets, backoff: Backoff::None });
+    assert_eq!(retry("max: 2, lost: 5, timeout: 1"), Retry { max: 2, budgets, ..Retry::default() });
     for (text, backoff) in [
         ("delay: 30", Backoff::Fixed { delay_secs: 30 }),
         ("delay: 2m, backoff: fixed", Backoff::Fixed { delay_secs: 120 }),
@@ -332,6 +332,40 @@ fn a_retry_has_budgets_by_cause_and_a_delay() {
     ] {
         assert_eq!(codes(&format!("run: x\nretry: {{{text}}}")), [code], "{text}");
     }
+}
+
+#[test]
+fn exit_codes_and_ranges_of_them_have_tries_of_their_own() {
+    let exit = |text: &str| {
+        yaml(&format!("jobs: {{a: {{run: x, retry: {{exit: {{{text}}}}}}}}}")).jobs.remove(0).settings.retry.exit
+    };
+    let budget = |first, last, tries| ExitBudget { first, last, tries };
+    assert_eq!(exit("75: 5, 2: 0, 130-145: 2"), [budget(75, 75, 5), budget(2, 2, 0), budget(130, 145, 2)]);
+    assert_eq!(exit("1-74: 1, '255': 100"), [budget(1, 74, 1), budget(255, 255, 100)]);
+    assert_eq!(exit(""), []);
+    let codes = |text: &str| codes(&format!("run: x\nretry: {{exit: {text}}}"));
+    for code in ["0", "256", "-1", "1-", "9-8", "1-256", "075", "+5", "x", "1 - 2", "1-2-3"] {
+        assert_eq!(codes(&format!("{{\"{code}\": 1}}")), ["bad_exit_code"], "{code}");
+    }
+    for (text, code) in [
+        ("{1: 101}", "out_of_range"),
+        ("{1: often}", "wrong_type"),
+        ("[75]", "wrong_type"),
+        ("{5: 1, 3-5: 1}", "duplicate_exit_code"),
+        ("{3-5: 1, 5-9: 1}", "duplicate_exit_code"),
+    ] {
+        assert_eq!(codes(text), [code], "{text}");
+    }
+    let many = |n: usize| format!("{{{}}}", repeat(n, |n| format!("{}: 1, ", n + 1)));
+    assert_eq!(codes(&many(limits::EXIT_BUDGETS)), [""; 0]);
+    assert_eq!(codes(&many(limits::EXIT_BUDGETS + 1)), ["too_many"]);
+}
+
+#[test]
+fn message_about_two_entries_for_an_exit_code_names_a_code_of_both() {
+    let problem = problems("jobs: {a: {run: x, retry: {exit: {3-5: 1, 4-9: 1}}}}").swap_remove(0);
+    assert_eq!(problem.message, "the exit code 4 is in two entries; keep one of them");
+    assert_eq!(problem.path, "jobs.a.retry.exit.4-9");
 }
 
 #[test]

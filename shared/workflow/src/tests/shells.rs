@@ -27,7 +27,7 @@ fn command_of(before: &str, lines: &str) -> String {
         other => panic!("{other:?}"),
     };
     let env: Vec<_> = settings.env.iter().map(|(name, of)| (name.clone(), value(of))).collect();
-    command(&env, &settings.shell, &settings.script)
+    settings.command(&env)
 }
 
 /// Runs the text with `sh`: as an argument, or if it is long from a file, as workers do.
@@ -78,6 +78,66 @@ fn a_pinned_shell_reads_the_script() {
     assert_eq!(run(steps).printed(), (printed, Some(5)));
 }
 
+/// Runs a job, with a folder of its own as a worker gives it. Returns what it printed, with that folder as `OWN`.
+fn run_in_own(lines: &str) -> String {
+    let own = tempfile::tempdir().expect("a folder");
+    let ran = run_text(&command_of("", lines), |sh| {
+        sh.env("JOB_DIR", own.path()).current_dir("/");
+    });
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    ran.stdout.replace(own.path().to_str().expect("text"), "OWN")
+}
+
+#[test]
+fn a_script_begins_in_the_folder_that_the_job_names() {
+    assert_eq!(run_in_own("run: pwd"), "/\n");
+    assert_eq!(run_in_own("run: pwd\nworkdir: shared"), "/\n");
+    assert_eq!(run_in_own("run: pwd\nworkdir: fresh"), "OWN\n");
+    assert_eq!(run_in_own("run: pwd\nworkdir: -a/it's $x"), "OWN/-a/it's $x\n");
+    let python = "run: import os; print(os.getcwd(), os.listdir())\nworkdir: fresh\nshell: [python3]";
+    assert_eq!(run_in_own(python), "OWN []\n");
+    let steps = "workdir: a\nsteps: [{run: pwd}, {run: pwd, workdir: shared}, {run: pwd, workdir: fresh}, {run: ls, workdir: .}]";
+    let printed = ["--- step 1\nOWN/a\n", "--- step 2\n/\n", "--- step 3\nOWN\n", "--- step 4\na\n"];
+    assert_eq!(run_in_own(steps), printed.join("\n"));
+    let long = format!("# {}\npwd", "x".repeat(150_000));
+    assert_eq!(run_in_own(&format!("workdir: a\nrun: {}", json!(long))), "OWN/a\n");
+}
+
+#[test]
+fn a_worker_that_gives_no_folder_gets_one_that_is_removed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for lines in [
+        "workdir: fresh\nrun: pwd >there; pwd",
+        "workdir: a/b\nrun: pwd; exit 3",
+        "workdir: a\nshell: [python3]\nrun: import os; print(os.getcwd())",
+    ] {
+        let ran = run_text(&command_of("", lines), |sh| {
+            sh.env("TMPDIR", folder.path()).env_remove("JOB_DIR");
+        });
+        assert!(ran.stdout.starts_with(folder.path().to_str().expect("text")), "{}: {}", ran.stdout, ran.stderr);
+        assert_eq!(ran.code, Some(if lines.contains("exit") { 3 } else { 0 }), "{}", ran.stderr);
+        assert_eq!(fs::read_dir(folder.path()).expect("the folder").count(), 0, "{lines}");
+    }
+}
+
+#[test]
+fn a_workdir_is_a_word_or_a_path_below_the_jobs_own_folder() {
+    let workdir =
+        |text: &str| yaml(&format!("jobs: {{a: {{run: x, workdir: {text}}}}}")).jobs.remove(0).settings.workdir;
+    let own = |path: &str| Workdir::Own(path.to_owned());
+    assert_eq!(
+        ["shared", "fresh", "./fresh", "a/b/", "..a", "1"].map(workdir),
+        [Workdir::Shared, own(""), own("./fresh"), own("a/b/"), own("..a"), own("1")]
+    );
+    for bad in ["/tmp", "..", "a/../b", "../a", "''", "a/.."] {
+        assert_eq!(codes(&format!("run: x\nworkdir: {bad}")), ["bad_workdir"], "{bad}");
+    }
+    assert_eq!(codes(&format!("run: x\nworkdir: {}", "x".repeat(limits::WORKDIR))), [""; 0]);
+    assert_eq!(codes(&format!("run: x\nworkdir: {}", "x".repeat(limits::WORKDIR + 1))), ["too_long"]);
+    assert_eq!(codes("run: x\nworkdir: [a]"), ["wrong_type"]);
+    assert_eq!(codes("steps: [{run: x, workdir: /a}]"), ["bad_workdir"]);
+}
+
 #[test]
 fn a_missing_program_is_named() {
     let ran = run("run: echo on\nshell: [no-such-shell, -x]");
@@ -93,6 +153,8 @@ fn programs_that_the_file_names_are_listed_for_the_worker() {
     };
     assert_eq!(programs("run: x"), [""; 0]);
     assert_eq!(programs("run: x\nshell: bash"), ["bash"]);
+    assert_eq!(programs("run: x\nshell: [./tool]"), ["./tool"]);
+    assert_eq!(programs("run: x\nshell: [./tool]\nworkdir: fresh"), [""; 0], "the folder is empty before the job");
     assert_eq!(programs("steps: [{run: x, shell: [node]}, {run: y, shell: bash}, {run: z}]"), ["bash", "node"]);
 }
 
@@ -121,14 +183,15 @@ fn files_of_scripts_are_removed() {
 fn defaults_apply_where_a_job_has_no_key_of_its_own() {
     let definition = yaml(
         "defaults:
-  {shell: sh, timeout: 30m, queue_timeout: 1h, retry: {max: 3, lost: 2}, outputs_from: file, labels: linux, before: set -u}
+  {shell: sh, timeout: 30m, queue_timeout: 1h, retry: {max: 3, lost: 2}, outputs_from: file, labels: linux, before: set -u, workdir: fresh}
 jobs:
   a: {run: x}
-  b: {run: x, timeout: 5, retries: 1, labels: mac, outputs_from: both, shell: bash}
+  b: {run: x, workdir: shared, timeout: 5, retries: 1, labels: mac, outputs_from: both, shell: bash}
 ",
     );
     let [a, b] = [0, 1].map(|n| &definition.jobs[n].settings);
     assert_eq!((&a.shell, a.script.as_str()), (&Shell::Sh, "set -u\nx"));
+    assert_eq!((&a.workdir, &b.workdir), (&Workdir::Own(String::new()), &Workdir::Shared));
     assert_eq!((a.retry.max, a.retry.budgets.lost), (3, Some(2)));
     assert_eq!(a.limits, TimeLimits { timeout: Some(1800), queue_timeout: Some(3600) });
     assert_eq!((a.outputs_from, a.labels.to_string()), (OutputsFrom::File, "linux".into()));

@@ -68,9 +68,11 @@ fn size_of_a_step_is_that_of_its_texts() {
         env: Vec::new(),
         run: run.to_owned(),
         shell: Shell::default(),
+        workdir: Workdir::Shared,
     };
     assert_eq!(Step { env, ..step("abc", "xy") }.size(), 3 + 6 + 5 + 2);
     assert_eq!(step("abc", "xy").size(), 5);
+    assert_eq!(Step { workdir: Workdir::Own("src".to_owned()), ..step("abc", "xy") }.size(), 8);
 }
 
 #[test]
