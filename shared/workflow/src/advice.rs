@@ -75,6 +75,10 @@ fn instead(key: &str, level: Level) -> Option<&'static str> {
         }
         "strategy" | "parallel" => "write `matrix` on the job",
         "fail-fast" => "there is no such thing; a combination that fails stops no other",
+        "interruptible" | "cancel-in-progress" => {
+            "write `concurrency: {group: <name>, when_newer: cancel}` on the workflow"
+        }
+        "exclude" | "include" if level == Level::Job => "write it in the job's `matrix`",
         "timeout-minutes" | "timeout_minutes" => "write `timeout`, in seconds or as `90s`, `30m` or `6h`",
         "permissions" | "id-token" => "there are no permissions; a job has those of its worker",
         "continue-on-error" | "allow_failure" | "ignore_errors" => {
@@ -88,12 +92,25 @@ fn instead(key: &str, level: Level) -> Option<&'static str> {
         }
         "default" if level == Level::Workflow => "write `defaults`",
         "extends" => "write `defaults`, or an anchor for a whole value",
-        "concurrency" | "resource_group" => "limits on runs at the same time are not supported",
+        "concurrency" => "limits on runs at the same time are not supported",
+        "resource_group" | "concurrency_group" | "mutex" => "write `concurrency: <name>` on the job",
+        "environment" if level == Level::Job => {
+            "for a place such as production write `labels: production` and `concurrency: production`; for variables write `env`"
+        }
         "environment" | "variables" | "vars" => "write `env`",
         "outputs" | "artifacts" => {
             "outputs aren't declared; print `::set-output name=value`, and a job that needs this one receives them"
         }
         "cache" => "there is no cache; a job runs in its worker's directory, which stays",
+        "retryStrategy" | "retry_strategy" => "write `retry: {max: 2, lost: 2, timeout: 1, exit: {75: 3}}`",
+        "when" | "exit_codes" | "exit_status" if level == Level::Retry => {
+            "write `lost`, `timeout` or `exit: {<code>: <tries>}`"
+        }
+        "limit" | "attempts" if level == Level::Retry => "write `max`, the tries after the first",
+        "onExit" | "on_exit" | "on_failure_callback" | "notify" | "post" => {
+            "write `on_failure` on the workflow, or a job with `if: always` that needs the last ones"
+        }
+        "run" if level == Level::Defaults => "write its keys in `defaults` itself, such as `shell`",
         "retries" | "max_retries" | "max_attempts" if level != Level::Retry => {
             if matches!(level, Level::Job | Level::Defaults) { "write `retries`" } else { "write `retries` on the job" }
         }

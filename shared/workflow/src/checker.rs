@@ -7,6 +7,7 @@ use protocol::{LabelSet, Limit, SecretName, limit, limits};
 use serde_json::Value;
 
 use super::builder::EXPANDED;
+use super::expression;
 use super::graph;
 use super::input::Input;
 use super::leg::Leg;
@@ -168,6 +169,9 @@ impl<'a> Checker<'a> {
         }
         let text = self.text(node, path, "a command")?;
         self.no_nul(text, node.at, path);
+        if let Some(message) = expression::instead(text) {
+            self.notes.add("expression", node.at, path, message);
+        }
         Some(text)
     }
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::advice::check_keys;
 use super::checker::Checker;
+use super::expression;
 use super::keys::{self, Level};
 use super::leg::Leg;
 use super::node::{Entry, Kind, Node, Path};
@@ -142,7 +143,9 @@ impl Checker<'_> {
             Kind::Scalar { text, .. } => {
                 self.no_nul(text, node.at, path);
                 self.no_longer_than(limit!(ENV_VALUE), text.len(), node.at, path);
-                if text.contains('$') {
+                if let Some(message) = expression::instead(text) {
+                    self.notes.add("expression", node.at, path, message);
+                } else if text.contains('$') {
                     let message = "the value has a `$`, which is kept as it is: nothing is expanded in `env`";
                     self.notes.add("not_expanded", node.at, path, message);
                 }

@@ -34,6 +34,8 @@ mod yaml;
 
 mod input;
 
+mod expression;
+
 mod checker;
 
 mod env;

@@ -8,6 +8,7 @@ use protocol::{BadLabel, Label, LabelSet, limit, limits};
 use super::advice::check_keys;
 use super::checker::Checker;
 use super::env::Scope;
+use super::expression;
 use super::keys::{self, Level};
 use super::leg::Leg;
 use super::node::{Kind, Node, Path};
@@ -25,6 +26,9 @@ impl Checker<'_> {
         };
         for (index, item) in items {
             let path = index.map_or(path, |index| path.index(index));
+            if let Some(message) = item.text().and_then(expression::instead) {
+                self.notes.add("expression", item.at, path, message);
+            }
             let texts = self.texts_of_label(item, path, legs);
             let mut reported = BTreeSet::new();
             for (labels, text) in of_legs.iter_mut().zip(texts) {
@@ -88,7 +92,8 @@ impl Checker<'_> {
             Kind::Scalar { text, .. } if text == "bash" => Some(Shell::Bash),
             Kind::Scalar { text, .. } if text == "sh" => Some(Shell::Sh),
             Kind::Scalar { text, .. } if !node.is_null() => {
-                let message = format!("the shell is {expected}; not {}", quote(text));
+                let place = if text.contains("{0}") { "; the script's path is put after the last word" } else { "" };
+                let message = format!("the shell is {expected}; not {}{place}", quote(text));
                 self.report.add("unknown_value", node.at, path, message);
                 None
             }
@@ -130,6 +135,9 @@ impl Checker<'_> {
 
 fn about_label(text: &str, error: &BadLabel) -> String {
     let text = text.trim();
+    if let Some(message) = expression::instead(text) {
+        return message;
+    }
     if text.len() > limits::LABEL {
         return format!("the label {} is {} bytes long; {}", quote(text), text.len(), limit!(LABEL));
     }

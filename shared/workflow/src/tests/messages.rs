@@ -45,6 +45,46 @@ fn keys_of_other_systems_are_answered_with_what_to_write() {
     assert!(retry.ends_with(", but of a job"), "{retry}");
 }
 
+/// The message of the first note about a job with these lines.
+fn note(lines: &str) -> String {
+    yaml(&format!("inputs: {{x: {{}}}}\njobs: {{a: {{{lines}}}}}")).notes.swap_remove(0).message
+}
+
+#[test]
+fn expressions_of_other_systems_are_answered_with_what_to_write() {
+    for (expression, advice) in [
+        ("${{ matrix.my-os }}", "write `\"$MATRIX_MY_OS\"` in a script, `{matrix: my-os}` in `env` and `labels`"),
+        ("${{inputs.x}}", "write `\"$INPUT_X\"` in a script, `{input: x}` in `env`"),
+        ("${{ github.event.inputs.x }}", "write `\"$INPUT_X\"` in a script, `{input: x}` in `env`"),
+        ("${{ needs.build.outputs.image-tag }}", "write `IMAGE_TAG: {from: build.image-tag}` in the job's `env`"),
+        ("${{ needs.build.result }}", "read the file `$UPSTREAM_STATUS`"),
+        ("${{ secrets.KEY }}", "write `secrets: KEY` on the job, and `\"$KEY\"` in a script"),
+        ("${{ env.A }}", "write `\"$A\"` in a script"),
+        (
+            "${{ github.ref == 'x' }}",
+            "a script has the variables of `env`, inputs and the matrix, and tests what it needs",
+        ),
+    ] {
+        let expected = format!("`{expression}` is not expanded, because there are no expressions; {advice}");
+        assert_eq!(note(&format!("run: \"echo {expression} on\"")), expected);
+        assert_eq!(note(&format!("run: x, env: {{A: \"{expression}\"}}")), expected);
+        let labels = format!("labels: [\"{expression}\"]");
+        let of_label = if expression.contains(' ') {
+            message(&format!("jobs: {{a: {{run: x, {labels}}}}}"))
+        } else {
+            note(&format!("run: x, {labels}"))
+        };
+        assert_eq!(of_label, expected);
+    }
+    assert!(yaml("jobs: {a: {run: 'echo ${{ x'}}").notes.is_empty(), "it isn't one");
+}
+
+#[test]
+fn shell_with_a_place_for_the_script_is_told_that_its_path_comes_last() {
+    let found = message("jobs: {a: {run: x, shell: 'bash -e {0}'}}");
+    assert!(found.ends_with("not `bash -e {0}`; the script's path is put after the last word"), "{found}");
+}
+
 #[test]
 fn keys_for_later_are_refused_as_not_supported_yet() {
     let first = |text: String| problems(&text).swap_remove(0);
