@@ -70,6 +70,9 @@ fn instead(key: &str, level: Level) -> Option<&'static str> {
         "uses" => "there are no actions; write what it does as `run`",
         "with" | "args" => "write the workflow's `inputs`, and `\"$INPUT_NAME\"` in `run`",
         "workflow_dispatch" | "spec" | "parameters" => "write `inputs`",
+        "when" | "exit_codes" | "exit_status" if level == Level::Retry => {
+            "write `lost`, `timeout` or `exit: {<code>: <tries>}`"
+        }
         "if" | "when" | "only" | "except" | "rules" => {
             "there are no conditions; a job runs when all it needs succeeded, and may test more in its `run`"
         }
@@ -103,9 +106,6 @@ fn instead(key: &str, level: Level) -> Option<&'static str> {
         }
         "cache" => "there is no cache; a job runs in its worker's directory, which stays",
         "retryStrategy" | "retry_strategy" => "write `retry: {max: 2, lost: 2, timeout: 1, exit: {75: 3}}`",
-        "when" | "exit_codes" | "exit_status" if level == Level::Retry => {
-            "write `lost`, `timeout` or `exit: {<code>: <tries>}`"
-        }
         "limit" | "attempts" if level == Level::Retry => "write `max`, the tries after the first",
         "onExit" | "on_exit" | "on_failure_callback" | "notify" | "post" => {
             "write `on_failure` on the workflow, or a job with `if: always` that needs the last ones"

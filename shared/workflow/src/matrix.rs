@@ -61,6 +61,7 @@ impl<'a> Checker<'a> {
             self.report.add("too_many", node.at, path, message);
             return None;
         }
+        self.note_missing_values(&axes, &included, path.key(INCLUDE));
         let mut legs = combinations(&axes, node.at);
         self.exclude(&mut legs, &excluded, path.key(EXCLUDE));
         legs.extend(included);
@@ -78,6 +79,17 @@ impl<'a> Checker<'a> {
             return None;
         }
         self.named(&names, legs, job, node.at, path)
+    }
+
+    /// In other systems `include` adds values to combinations that there are.
+    fn note_missing_values(&mut self, axes: &[(String, Vec<String>)], included: &[Written], path: Path<'_>) {
+        for (n, leg) in included.iter().enumerate() {
+            let Some((axis, _)) = axes.iter().find(|(axis, _)| leg.value(axis).is_none()) else { continue };
+            let axis = quote(axis);
+            let message =
+                format!("`include` adds whole combinations, and this one has no {axis}, so {axis} is empty in it");
+            self.notes.add("incomplete_combination", leg.at, path.index(n), message);
+        }
     }
 
     fn axis_name(&mut self, name: &str, at: Position, path: Path<'_>) {

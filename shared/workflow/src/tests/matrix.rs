@@ -112,3 +112,13 @@ fn a_value_that_is_no_label_is_refused_once() {
     assert_eq!(problems(text).iter().filter(|problem| problem.code == "bad_label").count(), 1);
     assert_eq!(problems("jobs: {t: {run: x, labels: {matrix: b}, matrix: {a: [1]}}}")[0].code, "unknown_axis");
 }
+
+#[test]
+fn included_combination_that_lacks_an_axis_is_noted() {
+    let notes = |matrix: &str| yaml(&format!("jobs: {{a: {{run: x, matrix: {matrix}}}}}")).notes;
+    let found = notes("{os: [mac], py: [3], include: [{os: linux, py: 3}, {os: linux, fast: 1}]}");
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!((found[0].code, found[0].path.as_str()), ("incomplete_combination", "jobs.a.matrix.include[1]"));
+    assert!(found[0].message.ends_with("this one has no `py`, so `py` is empty in it"), "{}", found[0].message);
+    assert_eq!(notes("{include: [{os: linux}, {fast: 1}]}"), []);
+}
