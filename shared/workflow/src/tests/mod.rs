@@ -2,6 +2,7 @@
 
 mod any_text;
 mod bounds;
+mod conditions;
 mod json;
 mod keys;
 mod matrix;
