@@ -90,6 +90,11 @@ impl Expression {
         self
     }
 
+    /// Sets an attribute to true, or leaves it as it is.
+    pub(crate) fn flag(self, attribute: &str, set: bool) -> Self {
+        if set { self.set(attribute, AttributeValue::Bool(true)) } else { self }
+    }
+
     fn when(mut self, condition: impl FnOnce(&mut Self) -> String) -> Self {
         let condition = condition(&mut self);
         self.conditions.push(condition);
@@ -210,7 +215,7 @@ fn change(key: &JobKey, update: &JobUpdate, shards: u32, e: Expression) -> Store
             .set("index_sk", string(keys::ready_sort(at, key)))
     };
     Ok(match &update.change {
-        Change::RemoveNeed(need) => e.delete_from_set("waiting_on", *need),
+        Change::RemoveNeed { member, failed } => e.delete_from_set("waiting_on", *member).flag("need_failed", *failed),
         Change::BecomeReady { pool, at, until } => into_ready_list(e, pool, *at, *until).remove(&["waiting_on"]),
         Change::Start(lease) if matches!(update.expect, Precondition::WaitingOnlyOn(_)) => {
             start(e, lease)?.set("ready_at", number(lease.started_at.0)).remove(&["waiting_on"])

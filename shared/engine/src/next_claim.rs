@@ -25,7 +25,8 @@ struct Candidate {
 }
 
 impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Claims<'_, P> {
-    /// Validates the request and finds a direct dependent that has no other needs and that the worker may run.
+    /// Validates the request and finds a direct dependent that has no other needs, whose condition holds after this
+    /// success, and that the worker may run.
     ///
     /// The dependent is found by eventual reads, so it is only a candidate. The write that claims it decides.
     pub(crate) async fn next_claim(self, token: &LeaseToken, next: Next) -> Result<NextClaim> {
@@ -48,7 +49,7 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Claim
         {
             let ready =
                 matches!(&dependent.phase, Phase::Waiting { on } if on.len() == 1 && on.contains(&job.key.index));
-            if !ready || dependent.sharded {
+            if !ready || dependent.sharded || !dependent.runs_after_success() {
                 continue;
             }
             let spec = self.engine.records().spec(&dependent).await?;

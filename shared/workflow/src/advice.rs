@@ -73,8 +73,19 @@ fn instead(key: &str, level: Level) -> Option<&'static str> {
         "when" | "exit_codes" | "exit_status" if level == Level::Retry => {
             "write `lost`, `timeout` or `exit: {<code>: <tries>}`"
         }
-        "if" | "when" | "only" | "except" | "rules" => {
-            "there are no conditions; a job runs when all it needs succeeded, and may test more in its `run`"
+        "needs" | "if" | "allow_failure" | "matrix" if level == Level::OnFailure => {
+            "it runs after all other jobs, if one of them failed; write a job with `if` instead"
+        }
+        "if" if level == Level::Step => "a step has no condition; test it in its `run`",
+        "when" | "trigger_rule" => {
+            "write `if: success`, `failure` or `always` on a job, which look at the jobs in `needs`"
+        }
+        "if" | "only" | "except" | "rules" => {
+            "a condition is `if: success`, `failure` or `always` on a job; test anything else in `run`, and end it with \
+             `exit 0`, or with the code of `skip_exit`"
+        }
+        "on_failure" | "onExit" | "on_exit" | "on_failure_callback" | "notify" | "post" => {
+            "write `on_failure` on the workflow, or a job with `if: always` that needs the last ones"
         }
         "strategy" | "parallel" => "write `matrix` on the job",
         "fail-fast" => "there is no such thing; a combination that fails stops no other",
@@ -84,8 +95,12 @@ fn instead(key: &str, level: Level) -> Option<&'static str> {
         "exclude" | "include" if level == Level::Job => "write it in the job's `matrix`",
         "timeout-minutes" | "timeout_minutes" => "write `timeout`, in seconds or as `90s`, `30m` or `6h`",
         "permissions" | "id-token" => "there are no permissions; a job has those of its worker",
-        "continue-on-error" | "allow_failure" | "ignore_errors" => {
-            "a failed job always stops those that need it; end its command with `|| true`"
+        "continue-on-error" | "allow_failure" | "ignore_errors" | "soft_fail" => {
+            if level == Level::Step {
+                "end its command with `|| true`"
+            } else {
+                "write `allow_failure: true` on a job"
+            }
         }
         "container" | "image" | "services" | "docker" => {
             "there are no containers; start them in `run`, and require a label of workers that can"
@@ -107,9 +122,6 @@ fn instead(key: &str, level: Level) -> Option<&'static str> {
         "cache" => "there is no cache; a job runs in its worker's directory, which stays",
         "retryStrategy" | "retry_strategy" => "write `retry: {max: 2, lost: 2, timeout: 1, exit: {75: 3}}`",
         "limit" | "attempts" if level == Level::Retry => "write `max`, the tries after the first",
-        "onExit" | "on_exit" | "on_failure_callback" | "notify" | "post" => {
-            "write `on_failure` on the workflow, or a job with `if: always` that needs the last ones"
-        }
         "run" if level == Level::Defaults => "write its keys in `defaults` itself, such as `shell`",
         "retries" | "max_retries" | "max_attempts" if level != Level::Retry => {
             if matches!(level, Level::Job | Level::Defaults) { "write `retries`" } else { "write `retries` on the job" }

@@ -2,6 +2,7 @@
 
 use std::mem;
 
+use protocol::wire::Condition;
 use protocol::{limit, limits};
 
 use super::advice::check_keys;
@@ -18,6 +19,9 @@ use super::node::{Entry, Kind, Node, Path};
 use super::problem::{Position, Problem};
 use super::report::{Report, quote};
 
+/// The key of the job that runs if another one failed. It is the job's id too.
+const HANDLER: &str = "on_failure";
+
 /// A checked definition.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Definition {
@@ -27,7 +31,8 @@ pub struct Definition {
     pub trigger: String,
     /// The values that a run may be given.
     pub inputs: Vec<Input>,
-    /// In the order of the file, which isn't an order to run them in. A matrix is written out.
+    /// In the order of the file, which isn't an order to run them in. A matrix is written out. The job of `on_failure` is the
+    /// last.
     pub jobs: Vec<JobDefinition>,
     /// Remarks about a valid definition, such as that `on` starts nothing.
     pub notes: Vec<Problem>,
@@ -74,7 +79,8 @@ impl<'a> Checker<'a> {
         self.inputs = inputs.map(|entry| self.inputs(&entry.value, path.key("inputs"))).unwrap_or_default();
         self.expand_matrices(jobs);
         let at = keys::find(entries, "jobs").map_or(root.at, |entry| entry.key_at);
-        self.count(self.count_legs(), at);
+        let handler = keys::find(entries, HANDLER);
+        self.count(self.count_legs() + usize::from(handler.is_some()), at);
         let env = keys::find(entries, "env");
         let env_values = env.map(|entry| self.env(&entry.value, path.key("env"), Scope::Workflow)).unwrap_or_default();
         if let Some(env) = env {
@@ -82,7 +88,9 @@ impl<'a> Checker<'a> {
         }
         let defaults = keys::find(entries, "defaults");
         let defaults = defaults.map(|entry| self.defaults(&entry.value, path.key("defaults"))).unwrap_or_default();
-        let jobs = self.jobs(jobs, &Shared { defaults, env: env_values });
+        let shared = Shared { defaults, env: env_values };
+        let mut jobs = self.jobs(jobs, &shared);
+        jobs.extend(handler.map(|entry| self.handler(entry, &shared)).unwrap_or_default());
         Some(Definition {
             name: name.map(str::to_owned),
             trigger: trigger.unwrap_or_else(manual),
@@ -135,6 +143,20 @@ impl<'a> Checker<'a> {
             edges.push(needs);
         }
         self.cycles(&edges, "needs", |n| Path::Root.key("jobs").key(&entries[n].key).to_string());
+        jobs
+    }
+
+    /// The job of `on_failure`, without needs.
+    fn handler(&mut self, entry: &'a Entry, shared: &Shared) -> Vec<JobDefinition> {
+        let path = Path::Root.key(HANDLER);
+        if self.ids.contains_key(HANDLER) {
+            let message = "a job has this id too; rename it";
+            self.report.add("duplicate_job", entry.key_at, path, message);
+        }
+        let (mut jobs, _) = self.job_at(None, entry, shared, vec![Leg::default()], (Level::OnFailure, path));
+        for job in &mut jobs {
+            job.settings.condition = Condition::OnFailure;
+        }
         jobs
     }
 

@@ -38,6 +38,7 @@ mod expression;
 
 mod checker;
 
+mod condition;
 mod env;
 mod inputs;
 mod matrix;
@@ -63,6 +64,7 @@ use protocol::text::without_mark;
 use protocol::{limit, limits};
 
 pub use self::bounds::{Budgets, ExitBudget, Retry, TimeLimits};
+pub use self::condition::needs_variables;
 pub use self::definition::Definition;
 pub use self::env::EnvValue;
 pub use self::input::{Input, InputType, input_variable, resolve as resolve_inputs};

@@ -84,10 +84,11 @@ impl<'a> Checker<'a> {
     /// In other systems `include` adds values to combinations that there are.
     fn note_missing_values(&mut self, axes: &[(String, Vec<String>)], included: &[Written], path: Path<'_>) {
         for (n, leg) in included.iter().enumerate() {
-            let Some((axis, _)) = axes.iter().find(|(axis, _)| leg.value(axis).is_none()) else { continue };
-            let axis = quote(axis);
-            let message =
-                format!("`include` adds whole combinations, and this one has no {axis}, so {axis} is empty in it");
+            let Some((missing, _)) = axes.iter().find(|(name, _)| leg.value(name).is_none()) else { continue };
+            let missing = quote(missing);
+            let message = format!(
+                "`include` adds whole combinations, and this one has no {missing}, so {missing} is empty in it"
+            );
             self.notes.add("incomplete_combination", leg.at, path.index(n), message);
         }
     }

@@ -161,6 +161,8 @@ impl Style {
                 json!({ "type": "array", "minItems": 1, "maxItems": limits::CHOICES, "items": input_value() })
             }
             Form::Boolean => json!({ "type": "boolean" }),
+            Form::ExitCode => json!({ "type": "integer", "minimum": 1, "maximum": 255 }),
+            Form::OnFailure => self.level(Level::OnFailure),
             Form::Axis => axis_name(),
             Form::OutputOfJob => json!({ "type": "string", "minLength": 3 }),
             Form::Any => json!({}),
@@ -219,7 +221,7 @@ impl Style {
             "type": "object",
             "maxProperties": limits::ENV,
             "propertyNames": {
-                "pattern": "^(?!INPUT_|MATRIX_)[A-Za-z_][A-Za-z0-9_]*$",
+                "pattern": "^(?!INPUT_|MATRIX_|NEEDS_)[A-Za-z_][A-Za-z0-9_]*$",
                 "not": { "enum": WORKER_VARIABLES },
             },
             "additionalProperties": value,
@@ -244,13 +246,19 @@ fn input_value() -> Value {
 /// Rules between several keys of one mapping.
 fn rules_between_keys(level: Level, schema: &mut Value) {
     match level {
-        Level::Job => merge(
-            schema,
-            &json!({
-                "oneOf": [{ "required": ["run"] }, { "required": ["steps"] }],
-                "not": { "required": ["retries", "retry"] },
-            }),
-        ),
+        Level::Job | Level::OnFailure => {
+            merge(
+                schema,
+                &json!({
+                    "oneOf": [{ "required": ["run"] }, { "required": ["steps"] }],
+                    "not": { "required": ["retries", "retry"] },
+                }),
+            );
+            if level == Level::Job {
+                let failure = json!({ "required": ["if"], "properties": { "if": { "const": "failure" } } });
+                merge(schema, &json!({ "if": failure, "then": { "required": ["needs"] } }));
+            }
+        }
         Level::Defaults => merge(schema, &json!({ "not": { "required": ["retries", "retry"] } })),
         Level::Reference => merge(schema, &json!({ "minProperties": 1, "maxProperties": 1 })),
         Level::Input => {

@@ -56,7 +56,8 @@ pub(crate) fn of_job_update(update: &JobUpdate, trace: &Trace) -> String {
         Precondition::NotEnded => "if it hasn't ended".to_owned(),
     };
     let change = match &update.change {
-        Change::RemoveNeed(need) => format!("drops need #{need}"),
+        Change::RemoveNeed { member, failed: false } => format!("drops need #{member}"),
+        Change::RemoveNeed { member, failed: true } => format!("drops need #{member}, which failed"),
         Change::BecomeReady { until: Some(until), .. } => format!("makes ready, until {},", trace.at(*until)),
         Change::BecomeReady { .. } => "makes ready".to_owned(),
         Change::Start(lease) => {
@@ -69,7 +70,7 @@ pub(crate) fn of_job_update(update: &JobUpdate, trace: &Trace) -> String {
         Change::End(end) => match &end.outcome {
             JobOutcome::Success(_) => "ends as succeeded".to_owned(),
             JobOutcome::Failure { .. } => "ends as failed".to_owned(),
-            JobOutcome::Skipped => "skips".to_owned(),
+            JobOutcome::Skipped(because) => format!("skips because of {because:?}"),
             JobOutcome::Cancelled => "ends as cancelled".to_owned(),
         },
     };

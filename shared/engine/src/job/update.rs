@@ -73,8 +73,13 @@ pub enum Precondition {
 /// The change of a record.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Change {
-    /// Removes one need.
-    RemoveNeed(u32),
+    /// Removes one need, or one shard of needs that has no members left.
+    RemoveNeed {
+        /// The member of the set.
+        member: u32,
+        /// True if the need, or a need of the shard, failed. Then the record says so from now on.
+        failed: bool,
+    },
     /// Moves the job into its pool's ready list.
     BecomeReady {
         /// The record's pool. A store keys its ready list by it.
@@ -181,10 +186,11 @@ impl JobUpdate {
         }
         let mut new = record.clone();
         match &self.change {
-            Change::RemoveNeed(need) => {
+            Change::RemoveNeed { member, failed } => {
                 if let Phase::Waiting { on } = &mut new.phase {
-                    on.remove(need);
+                    on.remove(member);
                 }
+                new.need_failed |= *failed;
             }
             Change::BecomeReady { at, until, .. } => {
                 new.phase = Phase::Ready { at: *at, until: *until };
