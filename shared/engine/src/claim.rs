@@ -386,9 +386,12 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Claim
         let mut failed = BTreeMap::new();
         let mut jobs = self.engine.records().forward(&job.key.run, 0, Consistency::Strong);
         while failed.len() < limits::FAILED_TOLD
-            && let Some(job) = jobs.next().await?
+            && let Some(other) = jobs.next().await?
         {
-            failed.extend(Some(&job).filter(|job| job.verdict() == Some(Verdict::Failed)).map(status));
+            // By now the job itself may have failed, because its lease expired.
+            if other.verdict() == Some(Verdict::Failed) && other.key != job.key {
+                failed.extend([status(&other)]);
+            }
         }
         Ok(failed)
     }
