@@ -57,6 +57,11 @@ fn skipped(because: SkippedBecause) -> Change {
 }
 
 /// Every phase, by every sequence of changes that the engine makes.
+fn all_lives(pool: &PoolId) -> Vec<Life> {
+    [lives(pool), conditional_lives(pool)].into_iter().flatten().collect()
+}
+
+/// Those of jobs without conditions.
 fn lives(pool: &PoolId) -> Vec<Life> {
     let ready = |at| Change::BecomeReady { pool: pool.clone(), at, until: None };
     let ready_until = |until| Change::BecomeReady { pool: pool.clone(), at: NOW, until: Some(until) };
@@ -94,8 +99,8 @@ fn lives(pool: &PoolId) -> Vec<Life> {
         changes.push(last);
         changes
     };
-    let waiting = |what, waits: &[u32], then| Life { what, waits: waits.to_vec(), kept: None, then };
-    let from_none = |what, then| waiting(what, &[], then);
+    let waiting = |what, waits: &[u32], then| Life::of(what, waits, then);
+    let from_none = |what, then| Life::of(what, &[], then);
     let success = |outputs| end(JobOutcome::Success(outputs), Some(1), None);
     let failure = |exit_code| end(JobOutcome::Failure { exit_code }, Some(1), Some("it broke"));
     vec![
@@ -147,23 +152,6 @@ fn lives(pool: &PoolId) -> Vec<Life> {
         ),
         from_none("failed", after(live(), failure(Some(-7)))),
         from_none("failed without an exit code", after(live(), failure(None))),
-        waiting("waiting for one, and another failed", &[1, 2], vec![remove_failed(2)]),
-        waiting("waiting for one, and two others failed", &[1, 2, 3], vec![remove_failed(2), remove_failed(3)]),
-        waiting("waiting for one, one failed and one passed", &[1, 2, 3], vec![remove_failed(2), remove(3)]),
-        waiting("waiting for nothing any more, and one failed", &[1], vec![remove_failed(1)]),
-        waiting("ready after a need failed", &[1, 2], vec![remove_failed(2), ready(NOW)]),
-        waiting("held after a need failed", &[1, 2], vec![remove_failed(2), ready(NOW), Change::Start(lease(1, NOW))]),
-        waiting("skipped", &[1, 2], vec![skipped(SkippedBecause::Condition)]),
-        waiting(
-            "skipped because of a job",
-            &[1, 2],
-            vec![skipped(SkippedBecause::Job(JobId::new("ä").expect("an id")))],
-        ),
-        waiting("skipped after a need failed", &[1, 2], vec![remove_failed(2), skipped(SkippedBecause::Condition)]),
-        from_none(
-            "skipped by its exit code",
-            after(live(), end(JobOutcome::Skipped(SkippedBecause::Exit), Some(1), None)),
-        ),
         waiting("cancelled while waiting", &[1], vec![end(JobOutcome::Cancelled, None, None)]),
         from_none("cancelled while ready", vec![ready(NOW), end(JobOutcome::Cancelled, None, None)]),
         from_none("cancelled while held", after(live(), end(JobOutcome::Cancelled, None, None))),
@@ -173,7 +161,38 @@ fn lives(pool: &PoolId) -> Vec<Life> {
     ]
 }
 
+/// Those of jobs that look at how their needs ended, and of skipped ones.
+fn conditional_lives(pool: &PoolId) -> Vec<Life> {
+    let ready = || Change::BecomeReady { pool: pool.clone(), at: NOW, until: None };
+    let held = |n| Change::Start(lease(n, NOW));
+    let waiting = |what, waits: &[u32], then| Life::of(what, waits, then);
+    vec![
+        waiting("waiting for one, and another failed", &[1, 2], vec![remove_failed(2)]),
+        waiting("waiting for one, and two others failed", &[1, 2, 3], vec![remove_failed(2), remove_failed(3)]),
+        waiting("waiting for one, one failed and one passed", &[1, 2, 3], vec![remove_failed(2), remove(3)]),
+        waiting("waiting for nothing any more, and one failed", &[1], vec![remove_failed(1)]),
+        waiting("ready after a need failed", &[1, 2], vec![remove_failed(2), ready()]),
+        waiting("held after a need failed", &[1, 2], vec![remove_failed(2), ready(), held(1)]),
+        waiting("skipped", &[1, 2], vec![skipped(SkippedBecause::Condition)]),
+        waiting(
+            "skipped because of a job",
+            &[1, 2],
+            vec![skipped(SkippedBecause::Job(JobId::new("ä").expect("an id")))],
+        ),
+        waiting("skipped after a need failed", &[1, 2], vec![remove_failed(2), skipped(SkippedBecause::Condition)]),
+        waiting(
+            "skipped by its exit code",
+            &[],
+            vec![ready(), held(1), end(JobOutcome::Skipped(SkippedBecause::Exit), Some(1), None)],
+        ),
+    ]
+}
+
 impl Life {
+    fn of(what: &'static str, waits: &[u32], then: Vec<Change>) -> Self {
+        Self { what, waits: waits.to_vec(), kept: None, then }
+    }
+
     /// The first record.
     fn beginning(&self, key: &JobKey, labels: &LabelSet) -> JobRecord {
         let mut job = waiting(&key.run, key.index, &self.waits, labels);
@@ -250,7 +269,7 @@ pub async fn update_applies_exactly_if_its_precondition_holds<P: Ports + 'static
             }
         }
     };
-    for some in chunks(lives(&pool), 8) {
+    for some in chunks(all_lives(&pool), 8) {
         join_all(some.into_iter().map(of_a_life)).await;
     }
 }
@@ -271,7 +290,7 @@ fn chunks<T>(all: Vec<T>, size: usize) -> Vec<Vec<T>> {
 pub async fn change_leaves_the_record_that_the_engine_computes<P: Ports + 'static>(ports: Arc<P>) {
     let labels = fresh_labels();
     let run = fresh_run();
-    for (index, life) in (0..).zip(lives(&PoolId::of(&labels))) {
+    for (index, life) in (0..).zip(all_lives(&PoolId::of(&labels))) {
         let key = JobKey::new(&run, index);
         let mut job = life.beginning(&key, &labels);
         put_jobs(&*ports, std::slice::from_ref(&job)).await;

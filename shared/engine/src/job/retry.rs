@@ -256,7 +256,8 @@ mod tests {
         let budget = |first, last, tries| ExitBudget { first, last, tries };
         let exit = vec![budget(75, 75, 2), budget(2, 2, 0), budget(130, 145, 1)];
         let settings = JobSettings { retry: Retry { max: 1, exit, ..Retry::default() }, ..JobSettings::new("a", "x") };
-        let spec = JobSpec { settings, needs: Vec::new(), dependents: Vec::new(), position: 0 };
+        let spec =
+            JobSpec { settings, needs: Vec::new(), dependents: Vec::new(), conditional: Vec::new(), position: 0 };
         let fails = |used: &Used, code| spec.use_a_try(used.clone(), Cause::Failure, code);
         let mut used = Used::default();
         for (code, expected) in [
