@@ -9,6 +9,7 @@ mod chaos;
 mod check;
 mod claims;
 mod failures;
+mod function_urls;
 mod graphs;
 mod labels;
 mod language;
