@@ -18,6 +18,8 @@ READS_SECRETS = {"ClaimRole", "CompleteRole"}
 # Any other call on these partitions could change an audit record or create a token without one.
 TOKEN_READS, TOKEN_WRITES = {"dynamodb:GetItem", "dynamodb:Query"}, {"dynamodb:PutItem", "dynamodb:DeleteItem"}
 READS_AUDIT = {"QueryRole"}
+WRITES_LOGS = {"CompleteRole", "ExpireRole"}
+READS = {"dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:Query"}
 # Milliseconds. URLs are made for 15 minutes: shared/aws/src/artifacts.rs.
 OLDEST = 900_000
 SECRETS = "arn:${AWS::Partition}:ssm:${AWS::Region}:${AWS::AccountId}:parameter/${AWS::StackName}/secrets/*"
@@ -38,6 +40,7 @@ def problems(template):
     found += _tags(template, resources)
     found += _loops(resources)
     found += _safe_by_default(template, resources)
+    found += _open_to_all(template, resources)
     found += _lines_of_lambda(template["Globals"]["Function"], resources)
     return found
 
@@ -114,8 +117,19 @@ def _statements(role, document):
             yield from _keys(role, actions, places, statement.get("Condition", {}))
         elif any("LogsTable" in place for place in places):
             yield from (f"{role} may {action} the logs" for action in actions if action not in KEYED)
+            yield from _log_writes(role, actions, statement.get("Condition", {}))
         if role not in READS_SECRETS and any(action.startswith(("ssm:", "secretsmanager:", "kms:")) for action in actions):
             yield f"{role} may {actions}"
+
+
+def _log_writes(role, actions, condition):
+    """The roles that handle logs write them. Another may only say who reads one."""
+    if role in WRITES_LOGS:
+        return
+    writes = [action for action in actions if action not in READS]
+    keys = condition.get("ForAllValues:StringLike", {}).get("dynamodb:LeadingKeys", [])
+    if writes and (writes != ["dynamodb:PutItem"] or keys != ["READER#*"]):
+        yield f"{role} may change logs: {writes}"
 
 
 def _missing_objects(role, statements):
@@ -254,6 +268,28 @@ def _safe_by_default(template, resources):
             yield f"{name} is deleted with the stack, or stays after a first deployment that failed"
         if one["Type"] == "AWS::IAM::Role" and "PermissionsBoundary" not in one["Properties"]:
             yield f"{name} has no permissions boundary"
+
+
+# The functions that workers may call past the gateway. They serve no other routes than workers'.
+WITH_URLS = {"ClaimFunction", "CompleteFunction"}
+
+
+def _open_to_all(template, resources):
+    """Everyone may call the two functions for workers by their URLs, and only if the stack was asked for them."""
+    if template["Conditions"]["UseFunctionUrls"] != {"Fn::Equals": [{"Ref": "Gateway"}, "url"]}:
+        yield "UseFunctionUrls doesn't follow Gateway"
+    for name, url in of_type(resources, "AWS::Lambda::Url"):
+        function = _text(url["TargetFunctionArn"]).removeprefix("${").removesuffix(".Arn}")
+        if function not in WITH_URLS or resources[name].get("Condition") != "UseFunctionUrls":
+            yield f"{name} opens {function}"
+    for name, one in of_type(resources, "AWS::Lambda::Permission"):
+        if one["Principal"] in ("apigateway.amazonaws.com", "events.amazonaws.com"):
+            continue
+        by_url = {"lambda:InvokeFunctionUrl": one.get("FunctionUrlAuthType") == "NONE",
+                  "lambda:InvokeFunction": one.get("InvokedViaFunctionUrl") is True}
+        is_asked_for = resources[name].get("Condition") == "UseFunctionUrls"
+        if not (is_asked_for and one["FunctionName"].get("Ref") in WITH_URLS and by_url.get(one["Action"])):
+            yield f"{name} lets {one['Principal']} call a function"
 
 
 def _lines_of_lambda(common, resources):

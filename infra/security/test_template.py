@@ -81,6 +81,9 @@ class Template(unittest.TestCase):
         self.breaks("['*'], which nothing of ours is under", every)
         logs = {"Fn::GetAtt": ["LogsTable", "Arn"]}
         self.breaks("may dynamodb:Scan the logs", lambda t: allow(t, "QueryRole", "dynamodb:Scan", logs))
+        self.breaks("QueryRole may change logs", lambda t: allow(t, "QueryRole", "dynamodb:PutItem", logs))
+        deletes = lambda t: allow(t, "QueryRole", "dynamodb:DeleteItem", logs, Condition=on_keys("READER#*"))
+        self.breaks("QueryRole may change logs", deletes)
 
     def test_tokens_records_and_secrets_in_the_wrong_hands_are_found(self):
         reads = lambda t: allow(t, "ExpireRole", "dynamodb:GetItem", JOBS, Condition=on_keys("TOKEN"))
@@ -168,6 +171,20 @@ class Template(unittest.TestCase):
             for change in WEAKER:
                 self.breaks(said, lambda t: denial(t, "TlsOnlyPolicy", action).update(change))
             self.breaks(said, lambda t: denial(t, "TlsOnlyPolicy", action)["Action"].remove(action))
+
+    def test_a_function_that_everyone_may_call_is_found(self):
+        self.breaks("QueryUrl opens QueryFunction", lambda t: t["Resources"].update(QueryUrl={
+            **t["Resources"]["ClaimUrl"], "Properties": {"TargetFunctionArn": {"Fn::GetAtt": ["QueryFunction", "Arn"]}, "AuthType": "NONE"}}))
+        self.breaks("ClaimUrl opens ClaimFunction", lambda t: t["Resources"]["ClaimUrl"].pop("Condition"))
+        for name, change in {
+            "ClaimByUrlPermission": lambda one: one["Properties"].pop("InvokedViaFunctionUrl"),
+            "CompleteByUrlPermission": lambda one: one.pop("Condition"),
+            "ClaimUrlPermission": lambda one: one["Properties"].update(FunctionName={"Ref": "SubmitFunction"}),
+            "QueryPermission": lambda one: one["Properties"].update(Principal="*"),
+        }.items():
+            self.breaks(f"{name} lets * call a function", lambda t: change(t["Resources"][name]))
+        always = lambda t: t["Conditions"].update(UseFunctionUrls={"Fn::Equals": ["a", "a"]})
+        self.breaks("UseFunctionUrls doesn't follow Gateway", always)
 
     def test_a_loop_that_lambda_would_stop_is_found(self):
         self.breaks("ExpireFunction sends to the queue", lambda t: properties(t, "ExpireFunction").pop("RecursiveLoop"))

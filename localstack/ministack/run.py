@@ -5,6 +5,7 @@
   role that may read only some.
 - The recursive loop detection for queues (recursion.py), and S3's answer for a missing object (missing.py).
 - The right to tag a new queue (tagging.py), and the check of a stage's route settings (routes.py).
+- The addresses of function URLs on this machine (urls.py).
 """
 
 import json
@@ -15,6 +16,7 @@ import missing
 import recursion
 import routes
 import tagging
+import urls
 
 _NAME = re.compile(r"([#\w.-]+)\s*=\s*(:[\w.-]+)")
 
@@ -106,6 +108,6 @@ def teach():
 if __name__ == "__main__":
     from ministack.app import main
 
-    for addition in (teach, recursion.teach, missing.teach, tagging.teach, routes.teach):
+    for addition in (teach, recursion.teach, missing.teach, tagging.teach, routes.teach, urls.teach):
         addition()
     main()

@@ -7,6 +7,7 @@ from recursion import LIMIT, invocations, is_dropped, longest_chain, one_more
 from routes import unknown_routes
 from run import common_parameter, leading_keys
 from tagging import tagged_queue
+from urls import local_address
 
 
 def key_name(table, index):
@@ -49,6 +50,12 @@ class LeadingKeys(unittest.TestCase):
 
     def test_a_scan_has_none(self):
         self.assertEqual(keys(), [])
+
+
+class FunctionUrls(unittest.TestCase):
+    def test_a_url_is_served_under_a_path_of_the_emulator(self):
+        found = local_address("https://abc123.lambda-url.us-east-1.on.aws/", "http://127.0.0.1:4566")
+        self.assertEqual(found, "http://127.0.0.1:4566/_aws/lambda-url/abc123/")
 
 
 class Parameters(unittest.TestCase):

@@ -51,21 +51,30 @@ impl RealWorker {
     /// If the labels are invalid.
     #[must_use]
     pub fn starts(cloud: &Cloud, labels: &str) -> Self {
+        Self::starts_like(cloud, labels, |config| config)
+    }
+
+    /// Like [`Self::starts`], with other settings.
+    ///
+    /// # Panics
+    /// If the labels are invalid.
+    #[must_use]
+    pub fn starts_like(cloud: &Cloud, labels: &str, like: impl FnOnce(WorkerConfig) -> WorkerConfig) -> Self {
         let labels = LabelSet::from_comma_separated(&cloud.fill(labels)).expect("labels");
         let dir = tempfile::tempdir().expect("a directory");
-        let config = WorkerConfig {
+        let config = like(WorkerConfig {
             server_url: cloud.url().to_owned(),
             worker_id: WorkerId::new(format!("{}-{}", cloud.label, labels.to_string().replace(", ", "+")))
                 .expect("an id"),
             labels,
             exclusive: true,
             concurrency: 2,
-            lease_ttl_secs: 10,
+            lease_ttl_secs: Some(10),
             poll: Duration::from_millis(50),
             log_flush: Duration::from_millis(50),
             workdir: dir.path().to_owned(),
             ..WorkerConfig::default()
-        };
+        });
         let task = tokio::spawn(async move { Worker::new(config).run().await.expect("it works") });
         Self { task, dir }
     }

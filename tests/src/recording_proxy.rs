@@ -31,6 +31,8 @@ pub struct Exchange {
     pub body: String,
     /// The status of the answer.
     pub status: u16,
+    /// The body of the answer.
+    pub answer: String,
 }
 
 struct Way {
@@ -113,7 +115,8 @@ impl Way {
         let answer = self.cloud.send_with(&method, &path, &passed, request.body.clone()).await;
         let head = request.head.to_lowercase();
         let lost = self.loses.lock().expect("no panic").take_if(|end| path.ends_with(*end));
-        self.seen.send_modify(|seen| seen.push(Exchange { head, path, body: sent, status: answer.status.as_u16() }));
+        let (status, text) = (answer.status.as_u16(), answer.body.clone());
+        self.seen.send_modify(|seen| seen.push(Exchange { head, path, body: sent, status, answer: text }));
         if lost.is_some() {
             return Ok(());
         }

@@ -15,6 +15,7 @@ use crate::executor::{AnyExecutor, Context, Failure};
 use crate::lease::{self, HeldLease, is_lost};
 use crate::logs::Shipper;
 use crate::stop::{Shutdown, StopReason};
+use crate::terms::LeaseTerms;
 use crate::{Job, WorkerConfig};
 use client::retry::retry;
 use client::{Client, ClientError};
@@ -34,6 +35,7 @@ pub(crate) struct WorkerContext {
     pub executor: Arc<dyn AnyExecutor>,
     pub shutdown: Shutdown,
     pub attempts: Attempts,
+    pub lease: LeaseTerms,
     /// Why the worker claims no jobs; `None` if it does.
     pub paused: watch::Sender<Option<String>>,
 }
@@ -101,7 +103,7 @@ async fn run_one(
         Err(failure) => format!("failed in {took:.1} s: {}", failure.error),
     };
     let claims_next = may_claim_next && !worker.shutdown.draining.is_cancelled() && worker.paused.borrow().is_none();
-    let next = claims_next.then(|| next_for(&worker.config));
+    let next = claims_next.then(|| next_for(worker));
     let at = Instant::now();
     match report(&worker.client, &lease, result, next).await {
         Ok(answer) => {
@@ -221,11 +223,12 @@ fn cut(mut error: String) -> String {
 }
 
 /// The request for the next job, with the same terms as a claim.
-fn next_for(config: &WorkerConfig) -> Next {
+fn next_for(worker: &WorkerContext) -> Next {
+    let config = &worker.config;
     Next {
         worker_id: config.worker_id.clone(),
         labels: config.labels.clone(),
-        lease_ttl_secs: config.lease_ttl_secs,
+        lease_ttl_secs: worker.lease.secs(),
         exclusive: config.exclusive,
     }
 }

@@ -22,9 +22,12 @@ pub mod config;
 mod error;
 mod sink;
 mod stop;
+mod terms;
 
 mod executor;
 mod lease;
+mod pace;
+
 mod logs;
 pub mod shell;
 

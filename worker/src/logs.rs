@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::lease::{HeldLease, is_lost};
+use crate::pace::PushPace;
 use crate::sink::{LogSink, PIECE};
 use crate::stop::StopReason;
 use client::Client;
@@ -38,7 +39,8 @@ impl Shipper {
         let masks = [(); 2].map(|()| MaskStream::new(Arc::clone(masker)));
         let (sink, written) = LogSink::new();
         let (finish, finished) = oneshot::channel();
-        let sending = Sending { client, lease, flush, masks, batch: Batch::default() };
+        let pace = PushPace::new(flush);
+        let sending = Sending { client, lease, pace, masks, batch: Batch::default() };
         (sink, Self { finish, task: AbortOnDropHandle::new(tokio::spawn(sending.run(written, finished))) })
     }
 
@@ -54,7 +56,7 @@ impl Shipper {
 struct Sending {
     client: Client,
     lease: HeldLease,
-    flush: Duration,
+    pace: PushPace,
     /// One for each [`Stream`].
     masks: [MaskStream; 2],
     batch: Batch,
@@ -90,7 +92,7 @@ impl Sending {
                         return self.send().await;
                     };
                     if !self.is_pending() {
-                        due = Instant::now() + self.flush;
+                        due = self.pace.due(Instant::now());
                     }
                     piece.data = self.masks[piece.stream as usize].push(piece.data);
                     self.batch.add(piece);
@@ -136,8 +138,11 @@ impl Sending {
                 lease.stop(StopReason::LeaseLost);
                 std::future::pending::<()>().await;
             }
-            Err(error) => tracing::warn!("{} bytes of the log are lost: {error}", self.batch.size),
-            Ok(()) => {}
+            Err(error) => {
+                tracing::warn!("{} bytes of the log are lost: {error}", self.batch.size);
+                self.pace.pushed(Instant::now(), None);
+            }
+            Ok(followed) => self.pace.pushed(Instant::now(), followed),
         }
         self.batch.clear();
     }

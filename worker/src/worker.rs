@@ -19,6 +19,7 @@ use crate::job::{self, WorkerContext};
 use crate::shell::ShellExecutor;
 use crate::source::{ClaimResult, ClaimTrigger, Pace, PollingSource, Source};
 use crate::stop::Shutdown;
+use crate::terms::LeaseTerms;
 use client::retry::{Backoff, retry, retry_after};
 use client::{Client, ClientError};
 
@@ -95,12 +96,14 @@ impl Worker {
             () = self.shutdown.draining.cancelled() => return Ok(()),
         };
         let every = heartbeat_time(&registered);
+        let lease = LeaseTerms::new(config.lease_ttl_secs);
+        lease.recommend(registered.lease_ttl_secs);
+        client.use_endpoints(registered.endpoints.as_ref());
         let (queues, listed) = watch::channel(registered.queues);
         let (paused, reasons) = watch::channel(None);
-        let heartbeats = tokio::spawn(heartbeats(client.clone(), Arc::clone(&config), every, queues, reasons));
-        let heartbeats = AbortOnDropHandle::new(heartbeats);
         let (executor, shutdown, attempts) = (self.executor, self.shutdown, Attempts::default());
-        let context = WorkerContext { config, client, executor, shutdown, attempts, paused };
+        let context = WorkerContext { config, client, executor, shutdown, attempts, lease, paused };
+        let heartbeats = AbortOnDropHandle::new(tokio::spawn(heartbeats(context.clone(), every, queues, reasons)));
         let result = match open_source(&context.config, listed).await {
             Ok(source) => {
                 ClaimLoop::new(context.clone(), source).run().await;
@@ -136,14 +139,14 @@ fn heartbeat_time(answer: &Registered) -> Duration {
 }
 
 /// Sends the worker's heartbeats: at the interval that the server asks for, and when the worker pauses or continues. Each
-/// answer contains the current list of queues.
+/// answer contains the current list of queues, the recommended lease, and addresses past the gateway.
 async fn heartbeats(
-    client: Client,
-    config: Arc<WorkerConfig>,
+    context: WorkerContext,
     mut every: Duration,
     queues: watch::Sender<Vec<QueueInfo>>,
     mut reasons: watch::Receiver<Option<String>>,
 ) {
+    let WorkerContext { client, config, lease, .. } = context;
     loop {
         tokio::select! {
             () = sleep(every) => {}
@@ -157,6 +160,8 @@ async fn heartbeats(
         match answer {
             Ok(answer) => {
                 every = heartbeat_time(&answer);
+                lease.recommend(answer.lease_ttl_secs);
+                client.use_endpoints(answer.endpoints.as_ref());
                 queues.send_replace(answer.queues);
             }
             Err(error) if error.is_transient() => tracing::debug!("worker heartbeat: {error}"),
@@ -202,7 +207,7 @@ impl ClaimLoop {
         let claim = Claim {
             worker_id: config.worker_id.clone(),
             labels: config.labels.clone(),
-            lease_ttl_secs: config.lease_ttl_secs,
+            lease_ttl_secs: context.lease.secs(),
             wait_secs: if asks_once { 0 } else { config.wait_secs },
             exclusive: config.exclusive,
             ticket: None,
@@ -311,8 +316,8 @@ impl ClaimLoop {
     /// Sends a claim. On shutdown a claim that waits is not dropped, since its answer may hold a job: a deregister makes the
     /// server answer it early.
     async fn claim(&self, ticket: Option<String>) -> Result<Option<Claimed>, ClientError> {
-        let WorkerContext { client, config, shutdown, .. } = &self.context;
-        let claim = Claim { ticket, ..self.claim.clone() };
+        let WorkerContext { client, config, lease, shutdown, .. } = &self.context;
+        let claim = Claim { ticket, lease_ttl_secs: lease.secs(), ..self.claim.clone() };
         let claim = client.claim(&claim);
         tokio::pin!(claim);
         tokio::select! {

@@ -8,7 +8,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 
 use crate::binaries::Binaries;
-use crate::deploy::{self, Deployed};
+use crate::deploy::{self, Deployed, Gateway};
 use crate::emulator::{self, Emulator, Kind};
 
 /// The stack's name on an emulator.
@@ -32,21 +32,27 @@ impl Cloud {
     pub fn start_with(kind: Kind, binaries: &Binaries, zips: &Path) -> Result<Self> {
         let began = Instant::now();
         let emulator = emulator::start(kind)?;
-        let deployed = deploy_zips(&emulator, binaries, zips, STACK)?;
+        let deployed = deploy_zips(&emulator, Gateway::of(kind), binaries, zips, STACK)?;
         eprintln!("{} is up with the project deployed, after {:.1} s", kind.title(), began.elapsed().as_secs_f32());
         Ok(Self { emulator, deployed })
     }
 }
 
-/// Deploys the functions to an emulator as another stack. Its API's address has the first token in it.
-pub fn deploy_to(emulator: &Emulator, binaries: &Binaries, stack: &str) -> Result<Deployed> {
-    deploy_zips(emulator, binaries, &binaries.packages()?, stack)
+/// Deploys the functions to an emulator as another stack, with this gateway. Its API's address has the first token in it.
+pub fn deploy_to(emulator: &Emulator, gateway: Gateway, binaries: &Binaries, stack: &str) -> Result<Deployed> {
+    deploy_zips(emulator, gateway, binaries, &binaries.packages()?, stack)
 }
 
-fn deploy_zips(emulator: &Emulator, binaries: &Binaries, zips: &Path, stack: &str) -> Result<Deployed> {
+fn deploy_zips(
+    emulator: &Emulator,
+    gateway: Gateway,
+    binaries: &Binaries,
+    zips: &Path,
+    stack: &str,
+) -> Result<Deployed> {
     let kind = emulator.kind();
     let aws = |arguments: &[&str]| emulator.aws(arguments);
-    let mut deployed = deploy::deploy(&aws, kind, emulator.endpoint(), zips, stack)
+    let mut deployed = deploy::deploy(&aws, (kind, gateway), emulator.endpoint(), zips, stack)
         .with_context(|| format!("deploying to {}, whose log ends:\n{}", kind.title(), emulator.log_tail()))?;
     let token = first_token(emulator, binaries, stack)?;
     deployed.api_url = with_token(&deployed.api_url, &token);

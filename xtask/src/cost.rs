@@ -6,6 +6,7 @@ use anyhow::Result;
 
 use crate::binaries::Binaries;
 use crate::cloud::deploy_to;
+use crate::deploy::Gateway;
 use crate::emulator::{self, Emulator, Kind};
 use crate::project::{root, run as checked};
 use crate::tests::stack;
@@ -34,7 +35,7 @@ pub fn check(emulator: &Emulator, binaries: &Binaries) -> Result<()> {
 }
 
 fn measure(emulator: &Emulator, binaries: &Binaries, arguments: &[&str]) -> Result<()> {
-    let deployed = deploy_to(emulator, binaries, STACK)?;
+    let deployed = deploy_to(emulator, Gateway::Url, binaries, STACK)?;
     let mut meter = Command::new(binaries.path("meter")?);
     meter.args(arguments).envs(stack(emulator.endpoint(), &deployed)).current_dir(root());
     checked(&mut meter)

@@ -17,6 +17,36 @@ use crate::project::root;
 /// that failed contains its output too.
 pub type Aws<'a> = &'a dyn Fn(&[&str]) -> Result<String>;
 
+/// The template's parameter of the same name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gateway {
+    /// An HTTP API.
+    Http,
+    /// A REST API.
+    Rest,
+    /// An HTTP API, and function URLs for workers.
+    Url,
+}
+
+impl Gateway {
+    /// What the emulator serves.
+    pub fn of(kind: Kind) -> Self {
+        match kind {
+            Kind::LocalStack => Self::Rest,
+            Kind::MiniStack => Self::Http,
+        }
+    }
+
+    /// The value of the parameter.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Rest => "rest",
+            Self::Url => "url",
+        }
+    }
+}
+
 /// The names and addresses of a deployment.
 #[derive(Clone, Debug)]
 pub struct Deployed {
@@ -40,13 +70,19 @@ const STAGE: &str = "dev";
 const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Creates the stack, or updates it if it is there, from the packages in the folder `zips`.
-pub fn deploy(aws: Aws, kind: Kind, endpoint: &str, zips: &Path, stack: &str) -> Result<Deployed> {
+pub fn deploy(
+    aws: Aws,
+    (kind, gateway): (Kind, Gateway),
+    endpoint: &str,
+    zips: &Path,
+    stack: &str,
+) -> Result<Deployed> {
     let bucket = format!("{stack}-packages");
     let folder = stage(zips, &bucket)?;
     let folder = folder.path().to_str().context("the folder of the packages must have a name in UTF-8")?;
     unless_because("BucketAlready", aws(&["s3api", "create-bucket", "--bucket", &bucket]))?;
     aws(&["s3", "sync", folder, &format!("s3://{bucket}"), "--only-show-errors"])?;
-    put_stack(aws, kind, stack, &format!("{endpoint}/{bucket}/{TEMPLATE}"))?;
+    put_stack(aws, gateway, stack, &format!("{endpoint}/{bucket}/{TEMPLATE}"))?;
     let deployed = describe(kind, endpoint, stack, &wait(aws, stack)?)?;
     for table in [&deployed.jobs_table, &deployed.logs_table] {
         // Neither emulator's CloudFormation sets it.
@@ -82,14 +118,10 @@ fn stage(zips: &Path, bucket: &str) -> Result<TempDir> {
     Ok(folder)
 }
 
-fn put_stack(aws: Aws, kind: Kind, stack: &str, template: &str) -> Result<()> {
-    let gateway = match kind {
-        Kind::LocalStack => "rest",
-        Kind::MiniStack => "http",
-    };
+fn put_stack(aws: Aws, gateway: Gateway, stack: &str, template: &str) -> Result<()> {
     let parameters = [
         ("Stage", STAGE),
-        ("Gateway", gateway),
+        ("Gateway", gateway.name()),
         ("Architecture", if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" }),
         ("RequireTls", "false"),
     ]

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::binaries::Binaries;
 use crate::cloud::{Cloud, with_token};
-use crate::deploy;
+use crate::deploy::{self, Gateway};
 use crate::project::root;
 
 const PATIENCE: Duration = Duration::from_mins(2);
@@ -166,7 +166,8 @@ impl Caller<'_> {
         let emulator = &self.cloud.emulator;
         let aws = |arguments: &[&str]| emulator.aws(arguments);
         let zips = self.binaries.packages()?;
-        let again = deploy::deploy(&aws, emulator.kind(), emulator.endpoint(), &zips, stack)?;
+        let again =
+            deploy::deploy(&aws, (emulator.kind(), Gateway::of(emulator.kind())), emulator.endpoint(), &zips, stack)?;
         ensure!(again.jobs_table == *new, "the stack's table is {}", again.jobs_table);
         // The emulator gives the API its old address. AWS gives it another.
         ensure!(with_token(&again.api_url, "") == with_token(&deployed.api_url, ""), "{}", again.api_url);

@@ -137,6 +137,7 @@ fn on_cloud(lane: &mut Lane, kind: Kind, binaries: &Binaries) {
     lane.part(&name("demo"), served_by, || demo::show(&cloud, binaries));
     lane.part(&name("demo of security"), served_by, || security::show(&cloud, binaries));
     if kind == Kind::MiniStack {
+        lane.part(&name("function URLs"), served_by, || tests::function_urls(&cloud.emulator, binaries));
         lane.part(&name("budget of costs"), served_by, || cost::check(&cloud.emulator, binaries));
         // After the tests: it leaves a message in the dead-letter queue of the stream.
         lane.part(&name("roles"), served_by, || try_roles(&cloud, binaries));

@@ -8,8 +8,9 @@ use std::thread;
 use anyhow::{Context, Result, ensure};
 
 use crate::binaries::{Binaries, Binary};
-use crate::cloud::Cloud;
-use crate::deploy::Deployed;
+use crate::cloud::{Cloud, deploy_to};
+use crate::deploy::{Deployed, Gateway};
+use crate::emulator::Emulator;
 use crate::foreign;
 use crate::project::cargo;
 use crate::selection;
@@ -98,6 +99,14 @@ pub fn end_to_end_selected(cloud: &Cloud, binaries: &Binaries) -> Result<()> {
     Ok(())
 }
 
+/// The end-to-end tests of function URLs, on a stack of their own with the gateway `url`.
+pub fn function_urls(emulator: &Emulator, binaries: &Binaries) -> Result<()> {
+    let deployed = deploy_to(emulator, Gateway::Url, binaries, "urls")?;
+    let mut variables = target_of(emulator, &deployed, binaries)?;
+    variables.push(("WFG_TEST_GATEWAY", Gateway::Url.name()));
+    run_suite(binaries, &[THREADS, "function_urls::"], &variables)
+}
+
 /// Tests of the end-to-end suite whose names contain `filter`, with more variables set. They print what they measured.
 pub fn end_to_end_filtered(cloud: &Cloud, binaries: &Binaries, filter: &str, more: &[(&str, &str)]) -> Result<()> {
     let arguments = [filter, "--nocapture"];
@@ -124,9 +133,17 @@ fn published_worker() -> Result<(&'static str, String)> {
 
 /// The variables of the target and the programs of the end-to-end suite.
 fn target<'a>(cloud: &'a Cloud, binaries: &'a Binaries) -> Result<Vec<(&'static str, &'a str)>> {
+    target_of(&cloud.emulator, &cloud.deployed, binaries)
+}
+
+fn target_of<'a>(
+    emulator: &'a Emulator,
+    deployed: &'a Deployed,
+    binaries: &'a Binaries,
+) -> Result<Vec<(&'static str, &'a str)>> {
     let path = |binary: &str| binaries.path(binary)?.to_str().context("the binaries' path isn't UTF-8");
-    let mut variables = stack(cloud.emulator.endpoint(), &cloud.deployed);
-    variables.push(("WFG_TEST_EMULATOR", cloud.emulator.kind().name()));
+    let mut variables = stack(emulator.endpoint(), deployed);
+    variables.push(("WFG_TEST_EMULATOR", emulator.kind().name()));
     variables.extend([("WFG_TEST_WORKER", path("workflow-graph-worker")?), ("WFG_TEST_WFG", path("wfg")?)]);
     Ok(variables)
 }

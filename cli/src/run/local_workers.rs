@@ -98,7 +98,7 @@ impl LocalWorkers {
                 labels: member.labels.clone(),
                 exclusive: self.is_exclusive(member),
                 concurrency,
-                lease_ttl_secs: LEASE_TTL_SECS,
+                lease_ttl_secs: Some(LEASE_TTL_SECS),
                 poll: std::time::Duration::from_millis(50),
                 log_flush: std::time::Duration::from_millis(50),
                 ..WorkerConfig::default()

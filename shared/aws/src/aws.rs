@@ -14,6 +14,7 @@ use http::Uri;
 use protocol::host;
 
 use crate::config::Config;
+use crate::endpoints::EndpointsParameter;
 use crate::objects::Objects;
 use crate::table::Table;
 
@@ -53,6 +54,7 @@ pub struct Aws {
     pub(crate) logs: Table,
     pub(crate) objects: Objects,
     pub(crate) queues: aws_sdk_sqs::Client,
+    pub(crate) endpoints: Option<EndpointsParameter>,
     pub(crate) config: Config,
     /// How many parts each pool's ready list had when the pools were last read, if they were more than one.
     pub(crate) parts: Mutex<HashMap<PoolId, u32>>,
@@ -84,6 +86,7 @@ impl Aws {
             logs: Table::new(dynamo, config.logs_table.clone()),
             objects: Objects::new(settings, config.bucket.clone()),
             queues: aws_sdk_sqs::Client::new(settings),
+            endpoints: EndpointsParameter::from_config(&config, settings),
             config,
             parts: Mutex::default(),
         }

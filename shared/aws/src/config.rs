@@ -22,6 +22,9 @@ pub struct Config {
     /// `WFG_SECRETS_PATH`: the beginning of the name of a secret's parameter. Only the functions `claim` and `complete`
     /// have it.
     pub secrets_path: Option<String>,
+    /// `WFG_ENDPOINTS_PARAMETER`: the name of the parameter with the function URLs for workers. Only the function `claim` of a stack
+    /// that has such URLs has it.
+    pub endpoints_parameter: Option<String>,
     /// `WFG_READY_SHARDS`: index partitions of each pool's ready list. An index partition takes about 1,000 writes a
     /// second, and each claim reads all of them. 1 without the variable. A pool's record keeps the largest number in use, so that
     /// jobs are found after it was lowered.
@@ -63,6 +66,7 @@ impl Config {
             stack: env::var("WFG_STACK").ok().filter(|name| !name.is_empty()),
             require_tls,
             secrets_path: env::var("WFG_SECRETS_PATH").ok().filter(|path| !path.is_empty()),
+            endpoints_parameter: env::var("WFG_ENDPOINTS_PARAMETER").ok().filter(|name| !name.is_empty()),
             ready_shards,
         })
     }

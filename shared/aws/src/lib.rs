@@ -10,6 +10,7 @@ mod keys;
 mod item;
 mod update;
 
+mod endpoints;
 mod objects;
 mod table;
 

@@ -2,6 +2,7 @@
 
 use engine::ids::JobKey;
 use engine::ports::{Consistency, LogStore, Stored};
+use protocol::Millis;
 use protocol::requests::LogPiece;
 
 use crate::aws::Aws;
@@ -16,9 +17,17 @@ const BATCHES: usize = 50;
 /// The number of earlier batches that are searched for pieces after the reader's position.
 const OVERLAPPING: usize = 8;
 
+/// What partitions of readers begin with. The role of `query` may put items only there.
+const READER: &str = "READER";
+
 /// The partition of one attempt's log.
 pub(crate) fn partition(job: &JobKey, attempt: u32) -> String {
     format!("{}#{}#{attempt}", job.run, job.index)
+}
+
+/// The partition that says until when somebody reads the log of an attempt. Not the log's own, whose items are batches.
+fn reader_partition(job: &JobKey, attempt: u32) -> String {
+    format!("{READER}#{}", partition(job, attempt))
 }
 
 fn sort(first: u64, last: u64) -> String {
@@ -81,6 +90,18 @@ impl LogStore for Aws {
         pieces.sort_by_key(|piece| piece.sequence);
         pieces.dedup_by_key(|piece| piece.sequence);
         Ok(up_to(pieces, bytes))
+    }
+
+    async fn follow(&self, job: &JobKey, attempt: u32, until: Millis) -> Stored<()> {
+        let key = (reader_partition(job, attempt), READER.to_owned());
+        self.logs.put(item::item(key, until.secs(), [("until", item::number(until.0))])).await
+    }
+
+    async fn followed_until(&self, job: &JobKey, attempt: u32) -> Stored<Option<Millis>> {
+        let partition = reader_partition(job, attempt);
+        // A query, since the function that asks may only query this table.
+        let reader = self.logs.query(Query { limit: Some(1), ..Query::of(&partition) }).await?.pop();
+        Ok(reader.and_then(|reader| reader.get("until")?.as_n().ok()?.parse().ok()).map(Millis))
     }
 }
 

@@ -9,6 +9,7 @@ use aws_sdk_sqs::types::QueueAttributeName;
 use engine::ids::PoolId;
 use engine::ports::{Consistency, Pool, PoolQueue, Stored, WorkerRecord, WorkerRegistry};
 use futures::future::try_join_all;
+use protocol::wire::Endpoints;
 use protocol::{LabelSet, Millis, WorkerId, limits};
 
 use crate::aws::Aws;
@@ -197,5 +198,12 @@ impl WorkerRegistry for Aws {
 
     async fn remove_worker(&self, id: &WorkerId) -> Stored<()> {
         self.jobs.delete(keys::worker(id)).await
+    }
+
+    async fn endpoints(&self) -> Stored<Option<Endpoints>> {
+        match &self.endpoints {
+            Some(parameter) => parameter.read().await,
+            None => Ok(None),
+        }
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use aws_config::SdkConfig;
 use engine::{Engine, Tuning};
+use protocol::limits;
 use tokio::time::Instant;
 
 use crate::aws::Aws;
@@ -93,7 +94,12 @@ impl Aws {
     pub fn engine_with(config: Config, settings: &SdkConfig) -> Engine<Self> {
         let secrets = Parameters::from_config(&config, settings);
         let engine = Engine::new(Self::with_settings(config, settings));
-        let engine = engine.with_tuning(Tuning { pools_ttl: POOLS_TTL, secrets_ttl: SECRETS_TTL, ..Tuning::default() });
+        let engine = engine.with_tuning(Tuning {
+            pools_ttl: POOLS_TTL,
+            secrets_ttl: SECRETS_TTL,
+            lease_secs: limits::LEASE_ON_AWS_SECS,
+            ..Tuning::default()
+        });
         match secrets {
             Some(secrets) => engine.with_secrets(Arc::new(secrets)),
             None => engine,

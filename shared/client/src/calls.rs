@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use protocol::access::{AuditEntry, CreatedToken, NewToken, TokenInfo};
 use protocol::requests::{Claim, Complete, Fail, GivenInputs, LogPiece, Only, Register, Run, WorkerHeartbeat};
-use protocol::wire::{Claimed, Heartbeat, LogChunk, PoolInfo, Registered, Reported, WorkerInfo, Workflow};
+use protocol::wire::{Appended, Claimed, Heartbeat, LogChunk, PoolInfo, Registered, Reported, WorkerInfo, Workflow};
 use protocol::{JobId, LeaseId, Outputs, Status, TokenName, WorkerId, WorkflowId, limits};
 use reqwest::Method;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::direct::Serves;
 use super::{Client, ClientError, Request, WHOLE};
 
 /// A page of a list.
@@ -209,18 +210,21 @@ impl Client {
     /// Reports that the worker is online. Refused with 404 if it isn't registered (any more): register again.
     pub async fn worker_heartbeat(&self, id: &WorkerId, paused: Option<String>) -> Result<Registered, ClientError> {
         let path = ["api", "workers", id.as_str(), "heartbeat"];
-        self.request(Method::POST, "worker heartbeat", &path).json(&WorkerHeartbeat { paused }).read().await
+        let client = self.serving(Serves::Claims);
+        client.request(Method::POST, "worker heartbeat", &path).json(&WorkerHeartbeat { paused }).read().await
     }
 
     /// Reports that the worker stops.
     pub async fn deregister(&self, id: &WorkerId) -> Result<(), ClientError> {
-        self.request(Method::DELETE, "deregister", &["api", "workers", id.as_str()]).send().await.map(drop)
+        let client = self.serving(Serves::Claims);
+        client.request(Method::DELETE, "deregister", &["api", "workers", id.as_str()]).send().await.map(drop)
     }
 
     /// Claims a job. `None`: there is none for these labels. May take `wait_secs` longer than other calls.
     pub async fn claim(&self, claim: &Claim) -> Result<Option<Claimed>, ClientError> {
         let timeout = WHOLE + Duration::from_secs(claim.wait_secs.into());
-        self.request(Method::POST, "claim", &["api", "jobs", "claim"]).timeout(timeout).json(claim).read().await
+        let client = self.serving(Serves::Claims);
+        client.request(Method::POST, "claim", &["api", "jobs", "claim"]).timeout(timeout).json(claim).read().await
     }
 
     /// Renews the lease, and learns whether the job was cancelled. 409: the lease isn't the job's any more.
@@ -238,13 +242,15 @@ impl Client {
         self.lease_request("fail", lease).json(fail).read().await
     }
 
-    /// Adds to the job's log. May be repeated: a sequence number counts once. 409: the lease isn't the job's any more.
-    pub async fn logs_push(&self, lease: &LeaseId, chunks: &[LogPiece]) -> Result<(), ClientError> {
+    /// Adds to the job's log. May be repeated: a sequence number counts once. Returns whether somebody reads the log, if the server
+    /// says so. 409: the lease isn't the job's any more.
+    pub async fn logs_push(&self, lease: &LeaseId, chunks: &[LogPiece]) -> Result<Option<bool>, ClientError> {
         #[derive(Serialize)]
         struct Body<'a> {
             chunks: &'a [LogPiece],
         }
-        self.lease_request("logs", lease).json(&Body { chunks }).send().await.map(drop)
+        let answer = self.lease_request("logs", lease).json(&Body { chunks }).send().await?;
+        Ok(answer.read::<Appended>().ok().map(|answer| answer.followed))
     }
 
     /// Fetches what a claim's `upstream_outputs_url` points to. No token goes along.
@@ -253,6 +259,6 @@ impl Client {
     }
 
     fn lease_request(&self, what: &'static str, lease: &LeaseId) -> Request {
-        self.request(Method::POST, what, &["api", "jobs", &lease.0, what])
+        self.serving(Serves::Reports).request(Method::POST, what, &["api", "jobs", &lease.0, what])
     }
 }

@@ -105,6 +105,15 @@ impl ClientError {
         }
     }
 
+    /// Whether the server certainly didn't get the request: there was no connection, or something else than the server refused it.
+    pub(crate) fn never_arrived(&self) -> bool {
+        match self {
+            Self::Unreachable { source, .. } => source.is_connect(),
+            Self::Refused { status: 401 | 403 | 404, code, .. } => code.starts_with("http_"),
+            _ => false,
+        }
+    }
+
     /// Whether the same request may succeed later: the server wasn't reached, was busy, or something before it was.
     #[must_use]
     pub fn is_transient(&self) -> bool {

@@ -6,12 +6,14 @@ mod token;
 
 pub mod retry;
 
-// `Client`, in this file, is used by `calls`.
+// `Client`, in this file, is used by these.
+
+mod direct;
 
 mod calls;
 
 use std::fmt;
-use std::sync::Once;
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -22,6 +24,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use calls::{Logs, Page};
+use direct::{Direct, Gateway};
 pub use error::ClientError;
 pub use proxy::is_loopback;
 /// A client of any server: what [`http`] returns.
@@ -51,6 +54,10 @@ pub struct Client {
     /// The proxy by which the server is reached.
     proxy: Option<String>,
     authorization: Option<HeaderValue>,
+    /// Addresses past the gateway.
+    direct: Direct,
+    /// The server itself, if this client is for such an address.
+    gateway: Option<Arc<Gateway>>,
 }
 
 impl Client {
@@ -65,7 +72,8 @@ impl Client {
         let authorization = authorization.map(|text| secret_header(&base, &text)).transpose()?;
         let http = http_client(&url)
             .map_err(|error| ClientError::BadServer { url: base.clone(), reason: error::root_cause(&error) })?;
-        Ok(Self { http, proxy: proxy::proxy_for(&url), base, authorization })
+        let proxy = proxy::proxy_for(&url);
+        Ok(Self { http, proxy, base, authorization, direct: Direct::default(), gateway: None })
     }
 
     /// The server's URL, without user and password.
@@ -97,7 +105,8 @@ impl Client {
         // The connections of this client may be reused if both addresses are reached in the same way.
         let http = if proxy == self.proxy { Ok(self.http.clone()) } else { http_client(&url) };
         let http = http.map_err(|error| bad(error::root_cause(&error)))?;
-        Ok(Request::new(Self { http, base, proxy, authorization: None }, Method::GET, what, url))
+        let other = Self { http, base, proxy, authorization: None, direct: Direct::default(), gateway: None };
+        Ok(Request::new(other, Method::GET, what, url))
     }
 }
 
@@ -222,8 +231,30 @@ impl Request {
         self.text("application/json", body)
     }
 
-    /// Sends it; an answer that isn't 2xx is [`ClientError::Refused`].
+    /// Sends it; an answer that isn't 2xx is [`ClientError::Refused`]. A request to an address past the gateway that didn't arrive at the
+    /// server goes to the gateway.
     async fn send(self) -> Result<Answer, ClientError> {
+        let Some((gateway, again)) = self.by_the_gateway() else { return Box::pin(self.send_once()).await };
+        match Box::pin(self.send_once()).await {
+            Err(error) if error.never_arrived() => {
+                gateway.forget_endpoints(&error);
+                Box::pin(again.send_once()).await
+            }
+            answer => answer,
+        }
+    }
+
+    /// The same request for the server's own address, if this one goes past the gateway.
+    fn by_the_gateway(&self) -> Option<(Arc<Gateway>, Self)> {
+        let gateway = self.client.gateway.clone()?;
+        let rest = self.inner.url().as_str().strip_prefix(&self.client.base)?;
+        let mut inner = self.inner.try_clone()?;
+        *inner.url_mut() = Url::parse(&format!("{}{rest}", gateway.client.base)).ok()?;
+        let again = Self { client: gateway.client.clone(), inner, what: self.what };
+        Some((gateway, again))
+    }
+
+    async fn send_once(self) -> Result<Answer, ClientError> {
         let Client { http, base, proxy, .. } = self.client;
         let url = match proxy {
             Some(proxy) => format!("{base} by the proxy {proxy}"),

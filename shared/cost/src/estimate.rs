@@ -1,13 +1,10 @@
 //! The estimate of what a run costs, from its records and from the measured figures.
 
+use protocol::limits;
 use serde::Serialize;
 
 use crate::figures::{Figures, GraphFigures, rounded};
 
-/// The time from one look of a run's timer to the next, while its workers have the default lease, in seconds.
-const LOOK_EVERY: f64 = 25.0;
-/// The time from one heartbeat of a job to the next, in seconds.
-const HEARTBEAT_EVERY: f64 = 10.0;
 /// Outputs up to this size are in the job's item, and cost nothing more. In bytes of JSON.
 const INLINE: usize = 256;
 /// The sizes of the outputs that were measured, in bytes.
@@ -75,8 +72,11 @@ impl Estimate {
         let outputs = || run.jobs.iter().map(|job| job.output_bytes).filter(|bytes| *bytes > INLINE);
         let (begun, rest): (Vec<&JobShape>, Vec<&JobShape>) = run.jobs.iter().partition(|job| job.attempts > 0);
         let further: u32 = begun.iter().map(|job| job.attempts - 1).sum();
-        let heartbeats: f64 = begun.iter().map(|job| (job.secs / HEARTBEAT_EVERY).floor()).sum();
-        let looks = if heartbeats > 0.0 { (run.secs / LOOK_EVERY).floor() } else { 0.0 };
+        // The times between two heartbeats, and between two looks, with the lease that a stack recommends.
+        let lease = f64::from(limits::LEASE_ON_AWS_SECS);
+        let (heartbeat_every, look_every) = (lease / 3.0, lease * 5.0 / 6.0);
+        let heartbeats: f64 = begun.iter().map(|job| (job.secs / heartbeat_every).floor()).sum();
+        let looks = if heartbeats > 0.0 { (run.secs / look_every).floor() } else { 0.0 };
         let secrets: usize = begun.iter().map(|job| job.secrets).sum();
         let per_step = |name: &str| chain.by_step.get(name).copied().unwrap_or_default();
         let parts = [

@@ -16,6 +16,29 @@ const TOLERANCE_OF_FANS: f64 = 1.1;
 /// Smaller differences are rounding.
 const ROUNDING: f64 = 0.005;
 
+/// The item of what the gateway costs for the calls of workers: requests, and the lines that it logs. It falls away with function URLs,
+/// whose invocations cost what any others do.
+pub const WORKERS_GATEWAY: &str = "gateway of workers";
+/// The price of a job of a run of 1,000 jobs may differ from that of one of 100 by this factor.
+const SCALING: f64 = 1.1;
+
+/// How much more or less a job costs in a wider run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scaling {
+    /// The kind of graph.
+    pub graph: String,
+    /// The price of a job in a run of 1,000 jobs, divided by the one in a run of 100.
+    pub ratio: f64,
+}
+
+impl Scaling {
+    /// True if the prices are about equal.
+    #[must_use]
+    pub fn is_level(&self) -> bool {
+        (1.0 / SCALING..=SCALING).contains(&self.ratio)
+    }
+}
+
 /// Everything that is measured.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Figures {
@@ -36,8 +59,8 @@ pub struct GraphFigures {
     pub jobs: usize,
     /// Dollars for a million jobs, everything included.
     pub usd_per_million_jobs: f64,
-    /// The same without the price of the gateway's requests.
-    pub usd_per_million_jobs_without_gateway: f64,
+    /// The same on a stack with the gateway `url`: the gateway serves submissions, and workers go past it.
+    pub usd_per_million_jobs_url: f64,
     /// Write request units.
     pub write_units: f64,
     /// Read request units.
@@ -87,7 +110,7 @@ impl GraphFigures {
         Self {
             jobs,
             usd_per_million_jobs: usd(of_one),
-            usd_per_million_jobs_without_gateway: usd(Usage { http_requests: 0.0, ..of_one }),
+            usd_per_million_jobs_url: usd(of_one - by_item.get(WORKERS_GATEWAY).copied().unwrap_or_default() * each),
             write_units: rounded(of_one.write_units),
             read_units: rounded(of_one.read_units),
             http_requests: rounded(of_one.http_requests),
@@ -137,6 +160,19 @@ impl Figures {
         self.idle_usd_per_month.extend(newer.idle_usd_per_month);
     }
 
+    /// How the price of a job changes from runs of 100 jobs to runs of 1,000, for each kind of graph of which both were measured.
+    #[must_use]
+    pub fn scaling(&self) -> Vec<Scaling> {
+        let usd = |name: String| self.graphs.get(&name).map(|graph| graph.usd_per_million_jobs);
+        let kinds = self.graphs.keys().filter_map(|name| name.strip_suffix("1000"));
+        kinds
+            .filter_map(|graph| {
+                let ratio = usd(format!("{graph}1000"))? / usd(format!("{graph}100"))?;
+                Some(Scaling { graph: graph.to_owned(), ratio })
+            })
+            .collect()
+    }
+
     /// The figures that exceed the budget, one line each. A figure that the budget doesn't have is one of them.
     #[must_use]
     pub fn over(&self, budget: &Self) -> Vec<String> {
@@ -180,6 +216,30 @@ mod tests {
 
     fn idle(usd: f64) -> Figures {
         Figures { idle_usd_per_month: BTreeMap::from([("stack".to_owned(), usd)]), ..Figures::default() }
+    }
+
+    #[test]
+    fn a_job_of_a_thousand_costs_about_as_much_as_one_of_a_hundred() {
+        let scaling = Figures::measured().scaling();
+        assert_eq!(scaling.iter().map(|one| one.graph.as_str()).collect::<Vec<_>>(), ["fanin", "fanout"]);
+        for one in scaling {
+            assert!(one.is_level(), "{one:?}");
+        }
+        assert!(!Scaling { graph: "fanin".to_owned(), ratio: 1.11 }.is_level());
+    }
+
+    #[test]
+    fn only_what_the_gateway_costs_for_workers_falls_away_with_function_urls() {
+        let usage = |http_requests| Usage { http_requests, write_units: 1.0, log_bytes: 100.0, ..Usage::default() };
+        let items = BTreeMap::from([
+            ("gateway".to_owned(), usage(1.0)),
+            (WORKERS_GATEWAY.to_owned(), usage(2.0)),
+            ("job".to_owned(), usage(0.0)),
+        ]);
+        let prices = Prices::us_east_1();
+        let figures = GraphFigures::of(1, &items, &items, &prices);
+        let saved = figures.usd_per_million_jobs - figures.usd_per_million_jobs_url;
+        assert!((saved - rounded(usage(2.0).usd(&prices) * 1e6)).abs() < 0.002, "{saved}");
     }
 
     #[test]

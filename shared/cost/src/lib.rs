@@ -10,6 +10,6 @@ mod estimate;
 
 pub use calls::Call;
 pub use estimate::{Estimate, JobShape, Part, RunShape};
-pub use figures::{CallFigures, Figures, GraphFigures, rounded};
+pub use figures::{CallFigures, Figures, GraphFigures, Scaling, WORKERS_GATEWAY, rounded};
 pub use prices::{Price, Prices};
 pub use usage::Usage;

@@ -76,7 +76,7 @@ use clock::{Clock, OsRng, Rng, SystemClock};
 pub use error::{EngineError, Result};
 use ids::{JobKey, LeaseToken, Random};
 use ports::SecretStore;
-use protocol::{Millis, Secrets};
+use protocol::{Millis, Secrets, limits};
 use throttle::Throttle;
 
 /// All use cases over some ports, acting for a caller. A clone is cheap and shares the caches.
@@ -107,6 +107,8 @@ pub struct Tuning {
     /// How long a secret's value that was read is given to further jobs. A replaced value is used after this time at the
     /// latest. At most 30 s.
     pub secrets_ttl: Duration,
+    /// The lease that is recommended to workers, in seconds.
+    pub lease_secs: u32,
     /// A planted bug, to show that the simulator finds it.
     #[cfg(feature = "planted")]
     pub planted: Option<planted::Bug>,
@@ -120,6 +122,7 @@ impl Default for Tuning {
             shard: 200,
             pools_ttl: Duration::ZERO,
             secrets_ttl: Duration::ZERO,
+            lease_secs: limits::LEASE_SECS,
             #[cfg(feature = "planted")]
             planted: None,
         }
@@ -143,6 +146,7 @@ struct Caches {
     /// The log lines about secrets that can't be read.
     unreadable: Throttle,
     log_sizes: logs::LogSizesCache,
+    followed: logs::FollowedCache,
     writable: view::WritableCache,
 }
 
@@ -163,6 +167,7 @@ impl Caches {
             secrets: secrets::secrets_cache(),
             unreadable: Throttle::default(),
             log_sizes: logs::log_sizes_cache(),
+            followed: logs::followed_cache(),
             writable: view::writable_cache(),
         }
     }

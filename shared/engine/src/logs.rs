@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use futures::future::join;
 use protocol::requests::LogPiece;
-use protocol::wire::LogChunk;
+use protocol::wire::{Appended, LogChunk};
 use protocol::{JobId, Millis, WorkflowId, limit, limits};
 
 use crate::Queries;
@@ -11,7 +12,7 @@ use crate::Reports;
 use crate::cache::Cache;
 use crate::error::{EngineError, LeaseLost, Result};
 use crate::ids::JobKey;
-use crate::job::JobRecord;
+use crate::job::{JobRecord, Phase};
 use crate::payload::size_in_json;
 use crate::ports::{Consistency, JobStore, LogStore, RunStore};
 use crate::run::RunState;
@@ -27,6 +28,19 @@ const ALWAYS_FITS: usize = limits::ANSWER / 7 - AROUND;
 /// The size of a log is read again from the store after this long, because other processes may append to it.
 const SIZE_TTL: Duration = Duration::from_mins(1);
 const SIZES_CACHED: usize = 4096;
+
+/// Somebody who read the log of a running attempt counts as its reader for this long.
+const FOLLOW_TIME: Duration = Duration::from_secs(30);
+/// A process notes at most this often that somebody reads the log of an attempt.
+const FOLLOW_NOTED_EVERY: Duration = Duration::from_secs(10);
+const FOLLOWED_CACHED: usize = 4096;
+
+/// The attempts of which this process noted a reader within [`FOLLOW_NOTED_EVERY`].
+pub(crate) type FollowedCache = Cache<(JobKey, u32), ()>;
+
+pub(crate) fn followed_cache() -> FollowedCache {
+    Cache::new(FOLLOW_NOTED_EVERY, FOLLOWED_CACHED)
+}
 
 /// The sizes in bytes of the logs that this process appends to, by job and attempt.
 pub(crate) type LogSizesCache = Cache<(JobKey, u32), u64>;
@@ -53,12 +67,12 @@ pub struct LogPage {
 }
 
 impl<P: RunStore + JobStore + LogStore> Reports<'_, P> {
-    /// Appends log pieces of the attempt that the lease holds, with the job's secrets masked.
+    /// Appends log pieces of the attempt that the lease holds, with the job's secrets masked. Returns whether somebody reads the log.
     ///
     /// # Errors
     /// [`EngineError::LeaseLost`] if the lease no longer holds the attempt or the run was cancelled.
     /// [`EngineError::TooMuch`] for too many pieces or a piece that is too long.
-    pub async fn append_logs(self, lease: &str, mut pieces: Vec<LogPiece>) -> Result<()> {
+    pub async fn append_logs(self, lease: &str, mut pieces: Vec<LogPiece>) -> Result<Appended> {
         let lost = |why| Err(EngineError::LeaseLost(why));
         let Some(token) = self.engine.lease(lease) else { return lost(LeaseLost::Unknown) };
         check_pieces(&pieces)?;
@@ -74,7 +88,7 @@ impl<P: RunStore + JobStore + LogStore> Reports<'_, P> {
             return lost(LeaseLost::Ended);
         }
         if pieces.is_empty() {
-            return Ok(());
+            return Ok(Appended { followed: self.is_followed(&job).await });
         }
         for piece in pieces.iter_mut().filter(|piece| piece.timestamp_ms == Millis(0)) {
             piece.timestamp_ms = now;
@@ -84,7 +98,21 @@ impl<P: RunStore + JobStore + LogStore> Reports<'_, P> {
             let spec = self.engine.records().spec(&job).await?;
             secrets::hide(self.engine.job_secrets().masker(&spec.secrets).await?, &mut pieces);
         }
-        self.append_to_limit(&job, pieces).await
+        let append = Box::pin(self.append_to_limit(&job, pieces));
+        let (appended, followed) = join(append, self.is_followed(&job)).await;
+        appended.map(|()| Appended { followed })
+    }
+
+    /// Returns true if somebody reads the log of the job's attempt, or if that can't be read: lines that come late do more harm than
+    /// pushes that nobody waits for.
+    async fn is_followed(self, job: &JobRecord) -> bool {
+        match self.engine.ports.followed_until(&job.key, job.attempt).await {
+            Ok(until) => until.is_some_and(|until| until > self.engine.now()),
+            Err(error) => {
+                tracing::warn!(job = %job.key, %error, "whether somebody reads a log can't be read");
+                true
+            }
+        }
     }
 
     /// Appends pieces until the log has [`limits::LOG_PER_ATTEMPT`] bytes. Further pieces are dropped, and the log says
@@ -153,7 +181,9 @@ impl<P: RunStore + JobStore + LogStore> Queries<'_, P> {
         let record = self.engine.records().workflow_record(workflow).await?;
         let job = self.engine.records().job_of(&record, id).await?;
         let attempt = attempt.unwrap_or(job.attempt);
-        let mut pieces = self.engine.ports.read(&job.key, attempt, after, PAGE).await?;
+        let read = self.engine.ports.read(&job.key, attempt, after, PAGE);
+        let (pieces, ()) = join(read, self.note_reader(&job, attempt)).await;
+        let mut pieces = pieces?;
         let (found, read) = (pieces.len(), pieces.iter().map(|piece| piece.data.len()).sum::<usize>());
         let shown = first_page(&mut pieces);
         let chunks = pieces
@@ -171,6 +201,20 @@ impl<P: RunStore + JobStore + LogStore> Queries<'_, P> {
         let ended = job.is_ended() || attempt < job.attempt;
         let (more, latest) = (read >= PAGE || shown < found, job.attempt);
         Ok(LogPage { chunks, more, ended, run: record.number, attempt, latest })
+    }
+
+    /// Notes that somebody reads the log of the attempt, if it is running, so that its worker sends new lines soon. If this fails, the
+    /// reader sees them later.
+    async fn note_reader(self, job: &JobRecord, attempt: u32) {
+        let now = self.engine.now();
+        let (noted, log) = (&self.engine.caches.followed, (job.key.clone(), attempt));
+        if !matches!(job.phase, Phase::Running(_)) || attempt != job.attempt || noted.get(&log, now).is_some() {
+            return;
+        }
+        noted.insert(log, (), now);
+        if let Err(error) = self.engine.ports.follow(&job.key, attempt, now + FOLLOW_TIME).await {
+            tracing::warn!(job = %job.key, %error, "the reader of a log could not be noted");
+        }
     }
 }
 

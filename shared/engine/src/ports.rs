@@ -5,6 +5,7 @@
 //! [`Consistency::Eventual`] reads some time later. A write whose response was lost may have been applied.
 
 mod access;
+mod followed;
 
 use std::collections::BTreeSet;
 use std::future::{Future, ready};
@@ -12,11 +13,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use protocol::requests::{LogPiece, Transport};
-use protocol::wire::InputValues;
+use protocol::wire::{Endpoints, InputValues};
 use protocol::{JobId, LabelSet, Millis, Outputs, SecretName, TokenName, WorkerId, WorkflowId, limits};
 use serde::{Deserialize, Serialize};
 
 pub use access::{AUDIT_KEPT, AuditCursor, AuditStore, SecretStore, TokenStore};
+pub use followed::FollowedLogs;
 
 use crate::ids::{JobIndex, JobKey, PoolId, ReportHash, RunKey, Ticket, Waits};
 use crate::job::{JobRecord, JobSpec, JobUpdate, OutputsRef};
@@ -323,6 +325,10 @@ pub trait LogStore: Send + Sync {
         after: Option<u64>,
         bytes: usize,
     ) -> impl Future<Output = Stored<Vec<LogPiece>>> + Send;
+    /// Notes that somebody reads the log of an attempt until `until`. A hint for the pace of its worker: a store may lose it.
+    fn follow(&self, job: &JobKey, attempt: u32, until: Millis) -> impl Future<Output = Stored<()>> + Send;
+    /// Returns until when somebody reads the log of an attempt, as far as it was noted. The read may be eventual.
+    fn followed_until(&self, job: &JobKey, attempt: u32) -> impl Future<Output = Stored<Option<Millis>>> + Send;
 }
 
 /// A pool: the jobs that require the same labels and name the same secrets.
@@ -452,6 +458,10 @@ pub trait WorkerRegistry: Send + Sync {
     fn workers(&self, now: Millis, most: usize) -> impl Future<Output = Stored<Vec<WorkerRecord>>> + Send;
     /// Removes a worker.
     fn remove_worker(&self, id: &WorkerId) -> impl Future<Output = Stored<()>> + Send;
+    /// Returns the addresses that workers may call past the gateway. Only functions have them.
+    fn endpoints(&self) -> impl Future<Output = Stored<Option<Endpoints>>> + Send {
+        ready(Ok(None))
+    }
 }
 
 /// Sends messages. Each is delivered at least once, at some later time, in any order.

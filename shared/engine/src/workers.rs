@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::{StreamExt, stream};
 use protocol::access::Scope;
 use protocol::requests::{Register, Transport};
-use protocol::wire::{QueueInfo, Registered};
+use protocol::wire::{Endpoints, QueueInfo, Registered};
 use protocol::{LabelSet, Millis, TokenName, WorkerId, limit, limits};
 
 use crate::cache::Cache;
@@ -231,7 +231,23 @@ impl<P: RunStore + JobStore + WorkerRegistry> Workers<'_, P> {
             let wanted = stream::iter(pools).map(|pool| self.queue_of(pool, now)).buffered(QUEUES_AT_ONCE);
             queues = wanted.filter_map(ready).collect().await;
         }
-        Ok(Registered { queues, heartbeat_secs: limits::WORKER_HEARTBEAT.as_secs() })
+        Ok(Registered {
+            queues,
+            heartbeat_secs: limits::WORKER_HEARTBEAT.as_secs(),
+            lease_ttl_secs: Some(self.engine.tuning.lease_secs),
+            endpoints: self.endpoints().await,
+        })
+    }
+
+    /// Returns the addresses past the gateway. Without them, because they can't be read, a worker calls the gateway.
+    async fn endpoints(self) -> Option<Endpoints> {
+        match self.engine.ports.endpoints().await {
+            Ok(endpoints) => endpoints,
+            Err(error) => {
+                tracing::warn!(%error, "the function URLs for workers can't be read");
+                None
+            }
+        }
     }
 
     /// Returns the queue of a pool. A pool whose queue can't be made is left out: the worker asks again with each heartbeat, and

@@ -9,7 +9,7 @@ use engine::ports::ListCursor;
 use engine::submit::Submission;
 use protocol::access::{AuditAction, AuditEntry, NewToken, Permissions};
 use protocol::requests::LogPiece;
-use protocol::wire::{Stream, WaitReason, Workflow};
+use protocol::wire::{Claimed, Stream, WaitReason, Workflow};
 use protocol::{Millis, Status, limits};
 
 mod common;
@@ -86,6 +86,37 @@ async fn log_of_an_attempt_is_cut_at_its_limit_and_says_so() {
     let last = world.engine.queries().logs(&world.id, &claimed.job.job_id, Some(fits - 1), None).await.expect("a page");
     let data: Vec<&str> = last.chunks.iter().map(|chunk| chunk.data.as_str()).collect();
     assert_eq!(data, ["\n[cut here: a job's log may have 64 MB]\n"]);
+}
+
+#[tokio::test]
+async fn push_of_a_log_says_whether_somebody_read_the_running_attempt_lately() {
+    let world = World::ready("jobs: {build: {run: x, retries: 1}}").await;
+    let first = world.claim("w").await.expect("a job");
+    let push = async |claimed: &Claimed, sequence: u64| {
+        let chunk = LogPiece { sequence, data: "x".to_owned(), timestamp_ms: Millis(1), stream: Stream::Stdout };
+        world.engine.reports().append_logs(&claimed.lease.lease_id.0, vec![chunk]).await.expect("accepted").followed
+    };
+    let read =
+        async |attempt| world.engine.queries().logs(&world.id, &first.job.job_id, None, attempt).await.expect("a page");
+    assert!(!push(&first, 0).await, "nobody reads");
+    read(Some(1)).await;
+    assert!(!push(&first, 1).await, "another attempt was read");
+    read(None).await;
+    assert!(push(&first, 2).await);
+    world.clock.advance(Duration::from_secs(20));
+    read(None).await;
+    world.engine.reports().heartbeat(&first.lease.lease_id.0).await.expect("live");
+    world.clock.advance(Duration::from_secs(20));
+    assert!(push(&first, 3).await, "a reader who stays is noted again");
+    world.engine.reports().heartbeat(&first.lease.lease_id.0).await.expect("live");
+    world.clock.advance(Duration::from_secs(11));
+    assert!(!push(&first, 4).await, "nobody has read for half a minute");
+
+    world.fail(&first, true).await.expect("accepted");
+    read(None).await;
+    let second = world.claim("w").await.expect("the next attempt");
+    read(Some(0)).await;
+    assert!(!push(&second, 0).await, "only the attempt before was read");
 }
 
 #[tokio::test]

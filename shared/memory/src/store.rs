@@ -7,7 +7,7 @@ use engine::access::TokenRecord;
 use engine::ids::{JobKey, PoolId, RunKey};
 use engine::job::{JobRecord, JobSpec};
 use engine::messages::{BatchTask, ChangeEvent, Reconcile};
-use engine::ports::{AuditCursor, Idempotency, Pool, ShardWaits, Source, WorkerRecord};
+use engine::ports::{AuditCursor, FollowedLogs, Idempotency, Pool, ShardWaits, Source, WorkerRecord};
 use engine::run::{Control, WorkflowRecord};
 use protocol::access::AuditEntry;
 use protocol::requests::LogPiece;
@@ -18,6 +18,7 @@ use protocol::{Millis, Outputs, TokenName, WorkerId, WorkflowId};
 #[derive(Default)]
 pub struct Memory {
     state: Mutex<State>,
+    pub(crate) followed: FollowedLogs,
 }
 
 #[derive(Default)]

@@ -145,6 +145,11 @@ pub const LIST: usize = 1000;
 pub const LIST_SCAN: usize = 1000;
 /// Shortest and longest lease, in seconds.
 pub const LEASE_TTL_SECS: std::ops::RangeInclusive<u32> = 1..=43_200;
+/// The lease that `wfg serve` recommends to workers, in seconds. Also the lease of a claim that names none.
+pub const LEASE_SECS: u32 = 30;
+/// The lease that the functions recommend to workers, in seconds. Each heartbeat of a job and each look of a run's timer is paid for
+/// there, and a longer lease needs fewer.
+pub const LEASE_ON_AWS_SECS: u32 = 90;
 /// Longest a claim may wait for a job, in seconds.
 pub const WAIT_SECS: u32 = 20;
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::limits::LEASE_SECS;
 #[cfg(feature = "schema")]
 use crate::limits::LEASE_TTL_SECS;
 use crate::wire::Stream;
@@ -86,7 +87,7 @@ pub struct Claim {
 }
 
 fn default_ttl() -> u32 {
-    30
+    LEASE_SECS
 }
 
 /// `POST /api/jobs/{lease_id}/complete`; the body is optional.

@@ -528,6 +528,14 @@ pub struct QueueInfo {
     pub labels: LabelSet,
 }
 
+/// The answer to a push of log pieces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Appended {
+    /// True if somebody reads the log at present. Otherwise the worker may push less often.
+    pub followed: bool,
+}
+
 /// The answer to a registration and to a worker's heartbeat.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -536,6 +544,22 @@ pub struct Registered {
     pub queues: Vec<QueueInfo>,
     /// The interval between heartbeats, in seconds.
     pub heartbeat_secs: u64,
+    /// The lease that the server recommends for claims, in seconds. A worker may claim with another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease_ttl_secs: Option<u32>,
+    /// Addresses past the gateway, if the server has any. A worker may ignore them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoints: Option<Endpoints>,
+}
+
+/// Addresses that serve a worker's calls in place of the server's own: the same paths, bodies and tokens.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Endpoints {
+    /// For claims, and for the worker's heartbeats and removal.
+    pub claim: String,
+    /// For what is reported on a leased job: heartbeats, logs, success and failure.
+    pub complete: String,
 }
 
 /// The status of a worker.

@@ -64,13 +64,15 @@ impl<P: Local> Held<P> {
     async fn next(&mut self) -> Option<Bytes> {
         let silent_until = Instant::now() + KEEP_ALIVE;
         while !self.events.is_ended() {
-            tokio::select! {
-                changed = self.changes.changed() => changed.ok()?,
-                () = sleep_until(silent_until) => return Some(Bytes::from_static(COMMENT)),
+            let is_silent = tokio::select! {
+                changed = self.changes.changed() => changed.map(|()| false).ok()?,
+                () = sleep_until(silent_until) => true,
                 () = &mut self.stopped => return None,
-            }
+            };
             self.accepted.readmit().await.ok()?;
+            // Also after a silence: each read tells the worker that somebody waits for lines.
             match self.events.next(&self.engine).await {
+                Ok(text) if text.is_empty() && is_silent => return Some(Bytes::from_static(COMMENT)),
                 Ok(text) if text.is_empty() => sleep(PACE).await,
                 Ok(text) => return Some(text.into()),
                 // The client reconnects, and gets the error then if it persists.

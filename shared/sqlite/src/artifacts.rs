@@ -4,8 +4,8 @@ use bytes::Bytes;
 use engine::ids::JobKey;
 use engine::job::OutputsRef;
 use engine::ports::{ArtifactStore, Consistency, LogStore, StoreError, Stored};
-use protocol::Outputs;
 use protocol::requests::LogPiece;
+use protocol::{Millis, Outputs};
 
 use crate::rows::{execute, failed, from_json, one, prepare, record, to_json};
 use crate::store::Sqlite;
@@ -93,5 +93,14 @@ impl LogStore for Sqlite {
             }
             Ok(pieces)
         })
+    }
+
+    async fn follow(&self, job: &JobKey, attempt: u32, until: Millis) -> Stored<()> {
+        self.followed.follow(job, attempt, until);
+        Ok(())
+    }
+
+    async fn followed_until(&self, job: &JobKey, attempt: u32) -> Stored<Option<Millis>> {
+        Ok(self.followed.until(job, attempt))
     }
 }

@@ -6,7 +6,7 @@ use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
-use engine::ports::{StoreError, Stored};
+use engine::ports::{FollowedLogs, StoreError, Stored};
 use futures::channel::oneshot;
 use protocol::Millis;
 use rusqlite::Connection;
@@ -22,6 +22,8 @@ pub struct Sqlite {
     pub(crate) done: Arc<AtomicU64>,
     /// The callback of `LocalWork::on_timer_set`.
     pub(crate) armed: Mutex<Option<Armed>>,
+    /// Only in memory: it is a hint.
+    pub(crate) followed: FollowedLogs,
 }
 
 type Armed = Arc<dyn Fn(Millis) + Send + Sync>;
@@ -73,7 +75,7 @@ impl Sqlite {
     }
 
     fn of(backend: Backend, done: Arc<AtomicU64>) -> Self {
-        Self { backend, done, armed: Mutex::default() }
+        Self { backend, done, armed: Mutex::default(), followed: FollowedLogs::default() }
     }
 
     /// Runs a read. It sees all writes that were answered before.

@@ -65,6 +65,7 @@ macro_rules! each_check {
             logs::log_is_read_after_a_sequence_number,
             logs::read_of_a_log_is_bounded_in_bytes,
             logs::size_of_a_log_grows_with_its_pieces,
+            logs::reader_of_a_log_is_noted_for_its_attempt,
             registry::added_pool_keeps_its_labels_and_secrets,
             registry::unused_pool_is_not_listed_until_it_is_added_again,
             registry::pools_with_ready_jobs_are_found_by_labels,

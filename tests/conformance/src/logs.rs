@@ -1,6 +1,7 @@
 //! Checks of log storage.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use engine::ids::JobKey;
 use engine::ports::Ports;
@@ -109,4 +110,18 @@ pub async fn size_of_a_log_grows_with_its_pieces<P: Ports + 'static>(ports: Arc<
         assert!((sent * 1000..sent * 1100).contains(&size(0).await), "{}", size(0).await);
     }
     assert_eq!(size(1).await, 0);
+}
+
+/// The latest note of an attempt counts. It isn't a part of the log.
+pub async fn reader_of_a_log_is_noted_for_its_attempt<P: Ports + 'static>(ports: Arc<P>) {
+    let run = fresh_run();
+    let (job, other) = (JobKey::new(&run, 1), JobKey::new(&run, 11));
+    let until = async |job: &JobKey, attempt| ports.followed_until(job, attempt).await.expect("the store answers");
+    assert_eq!(until(&job, 0).await, None);
+    let (first, second) = (Millis::now() + Duration::from_mins(1), Millis::now() + Duration::from_mins(2));
+    for at in [first, second] {
+        ports.follow(&job, 0, at).await.expect("the store answers");
+    }
+    assert_eq!([until(&job, 0).await, until(&job, 1).await, until(&other, 0).await], [Some(second), None, None]);
+    assert_eq!(read(&*ports, &job, 0, None).await, []);
 }

@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 
-use cost::{Call, Usage};
+use cost::{Call, Usage, WORKERS_GATEWAY};
 use harness::{Cloud, Emulator, HeldLease, Run, Worker};
+use protocol::limits;
 use serde_json::json;
 
 use crate::ledger::Ledger;
@@ -12,8 +13,8 @@ use crate::sources::Sources;
 
 /// The services that the functions call.
 const SERVICES: [&str; 4] = ["DYNAMODB", "SQS", "S3", "SSM"];
-/// The lease of every job, in seconds: the default of a worker.
-pub const LEASE: u32 = 30;
+/// The lease of every job, in seconds: what a stack recommends to workers.
+pub const LEASE: u32 = limits::LEASE_ON_AWS_SECS;
 /// Requests to the queue for a message that Lambda delivers: one receive and one delete. A batch of several messages would need fewer.
 const DELIVERY: f64 = 2.0;
 
@@ -66,7 +67,9 @@ impl Driver {
         let gb_seconds = f64::from(call.stated_ms()) / 1000.0 * gb;
         self.proxy.charge("function", Usage { lambda_invocations: 1.0, gb_seconds, ..Usage::default() });
         if is_http {
-            self.proxy.charge("gateway", Usage { http_requests: 1.0, log_bytes: access_log(call), ..Usage::default() });
+            let is_of_worker = matches!(function, "claim" | "complete");
+            let item = if is_of_worker { WORKERS_GATEWAY } else { "gateway" };
+            self.proxy.charge(item, Usage { http_requests: 1.0, log_bytes: access_log(call), ..Usage::default() });
         }
     }
 

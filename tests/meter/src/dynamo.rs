@@ -41,6 +41,19 @@ fn text(item: &Item, name: &str) -> Option<String> {
     item.get(name)?["S"].as_str().map(str::to_owned)
 }
 
+/// The partition keys that a call touches, as far as they are known before it is made: those of the table, and those of the index that its
+/// items have before it, or that its values name. A key of the index begins with `index `. `of_index`: the keys of the index that are in use.
+pub(crate) fn touched(action: &str, input: &Value, before: &[(&Written, &Image)], of_index: &[String]) -> Vec<String> {
+    let mut keys: Vec<String> = before.iter().map(|(written, _)| written.key.1.clone()).collect();
+    let entries = before.iter().filter_map(|(_, image)| image.entry.as_ref());
+    keys.extend(entries.map(|entry| format!("index {}", entry.key.0)));
+    keys.extend(read_charges(action, input, &Value::Null).into_iter().map(|charge| charge.key));
+    let text = input.to_string();
+    let named = of_index.iter().filter(|key| text.contains(&format!("{:?}", key.as_str())));
+    keys.extend(named.map(|key| format!("index {key}")));
+    keys
+}
+
 /// What a call costs at one partition key, of the table or of its index.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Charge {
@@ -228,6 +241,22 @@ mod tests {
         let [written] = &writes("TransactWriteItems", &input)[..] else { panic!("one write") };
         let charges = write_charges(written, &Image::default(), &Image::of(item.as_object()));
         assert_eq!(sum(&charges), Usage { write_units: 2.0 + 2.0, ..Usage::default() });
+    }
+
+    #[test]
+    fn call_touches_keys_of_its_items_and_of_the_entries_that_they_have_or_get() {
+        let item = json!({ "pk": { "S": "R#a#0" }, "sk": { "S": "JOB#1" }, "index_pk": { "S": "READY#p#0" }, "index_sk": { "S": "1" } });
+        let image = Image::of(item.as_object());
+        let input = json!({
+            "TableName": "t", "Key": { "pk": { "S": "R#a#0" }, "sk": { "S": "JOB#1" } },
+            "ExpressionAttributeValues": { ":x": { "S": "READY#q#0" } }
+        });
+        let writes = writes("UpdateItem", &input);
+        let of_index = ["READY#q#0", "READY#z#0"].map(str::to_owned);
+        let keys = touched("UpdateItem", &input, &[(&writes[0], &image)], &of_index);
+        assert_eq!(keys, ["R#a#0", "index READY#p#0", "index READY#q#0"]);
+        let query = json!({ "IndexName": "index", "ExpressionAttributeValues": { ":pk": { "S": "READY#p#0" } } });
+        assert_eq!(touched("Query", &query, &[], &[]), ["index READY#p#0"]);
     }
 
     #[test]

@@ -8,6 +8,7 @@ pub mod capacity;
 mod dynamo;
 pub mod item;
 pub mod ledger;
+pub mod limits;
 mod names;
 
 pub mod proxy;

@@ -55,7 +55,11 @@ async fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
         fs::write(BUDGET, serde_json::to_string_pretty(&budget)? + "\n")?;
         return Ok(ExitCode::SUCCESS);
     }
-    let over = figures.over(&budget);
+    let mut over = figures.over(&budget);
+    let uneven = figures.scaling().into_iter().filter(|one| !one.is_level());
+    over.extend(uneven.map(|one| {
+        format!("a job of {} costs {:.2} times as much in a run of 1,000 as in one of 100", one.graph, one.ratio)
+    }));
     for line in &over {
         eprintln!("over the budget of {BUDGET}: {line}");
     }

@@ -11,8 +11,9 @@ use tokio::io::{AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-use crate::dynamo::{self, Becomes, Charge, Image, Key};
+use crate::dynamo::{self, Becomes, Charge, Image, Key, Written};
 use crate::ledger::Ledger;
+use crate::limits::{Limits, Refusal, Units};
 
 /// The number of bytes of a message that one request to a queue covers.
 const MESSAGE_BLOCK: usize = 64 * 1024;
@@ -52,6 +53,8 @@ struct Counted {
     keys: BTreeMap<String, Usage>,
     sent: Vec<Sent>,
     retries: usize,
+    /// The model of the database's limits, while it is in force.
+    limits: Option<Limits>,
 }
 
 impl Drop for MeterProxy {
@@ -108,6 +111,26 @@ impl MeterProxy {
     #[must_use]
     pub fn sent(&self) -> Vec<Sent> {
         std::mem::take(&mut self.shared.counted().sent)
+    }
+
+    /// Puts limits in force, or ends them.
+    pub fn limit(&self, limits: Option<Limits>) {
+        self.shared.counted().limits = limits;
+    }
+
+    /// Begins the next second of the limits' clock.
+    pub fn tick(&self) {
+        if let Some(limits) = &mut self.shared.counted().limits {
+            limits.tick();
+        }
+    }
+
+    /// The first refusal by the limits that are in force, and the units that a new table would have run out of.
+    #[must_use]
+    pub fn used_up(&self) -> (Option<Refusal>, Option<Units>) {
+        let counted = self.shared.counted();
+        let limits = counted.limits.as_ref();
+        (limits.and_then(Limits::refusal).cloned(), limits.and_then(Limits::table_used_up))
     }
 
     /// The number of calls that the client library repeated. They aren't counted.
@@ -183,6 +206,9 @@ impl Shared {
             }
             before.push(items[&written.key].clone());
         }
+        if !self.admits(action, &input, &writes.iter().zip(&before).collect::<Vec<_>>()) {
+            return Ok(throttled());
+        }
         let bytes = call.forward(&self.target).await?;
         let (status, answer) = parse(&bytes);
         let refusal = answer["__type"].as_str().unwrap_or_default();
@@ -209,10 +235,23 @@ impl Shared {
         if !is_retry {
             for Charge { item, key, usage } in charges {
                 self.charge(item, usage);
+                if let Some(limits) = &mut self.counted().limits {
+                    limits.use_up(&key, usage);
+                }
                 *self.counted().keys.entry(key).or_default() += usage;
             }
         }
         Ok(bytes)
+    }
+
+    /// Asks the model of the limits for a call.
+    fn admits(&self, action: &str, input: &Value, before: &[(&Written, &Image)]) -> bool {
+        let mut counted = self.counted();
+        let Some(limits) = &mut counted.limits else { return true };
+        let of_index: Vec<String> = limits.index_keys().map(str::to_owned).collect();
+        let units = if before.is_empty() { Units::Reads } else { Units::Writes };
+        let keys = dynamo::touched(action, input, before, &of_index);
+        limits.admits(units, keys.iter().map(String::as_str))
     }
 
     /// The image of an item in the emulator.
@@ -249,6 +288,17 @@ impl Shared {
 
 fn input(call: &Received) -> Value {
     serde_json::from_slice(&call.body).unwrap_or_default()
+}
+
+/// The answer of `DynamoDB` to a call that exceeds a limit.
+fn throttled() -> Vec<u8> {
+    let body = json!({
+        "__type": "com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException",
+        "message": "the model of DynamoDB's limits refuses this call"
+    })
+    .to_string();
+    let head = "HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-type: application/x-amz-json-1.0";
+    format!("{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len()).into_bytes()
 }
 
 /// What a call to the bucket costs. Deletes are free.

@@ -4,13 +4,11 @@ use std::fmt::Write;
 
 use cost::{Figures, GraphFigures, Prices};
 
-/// The goals of a graph in dollars for a million jobs: now, and without the gateway's price.
+/// The goals of a graph in dollars for a million jobs: with the gateway `http`, and with `url`.
 const GOALS: [(&str, f64, f64); 4] =
     [("single", 21.0, 18.0), ("chain20", 8.5, 6.5), ("chain20_next", 5.2, 4.2), ("fanout1000", 8.2, 6.2)];
 /// The goals of jobs of ten minutes, in dollars for a million.
 const TEN_MINUTES: [(&str, f64); 2] = [("silent", 110.0), ("chatty", 300.0)];
-/// The price of a job may differ by this factor between runs of 100 and of 1,000 jobs.
-const SCALING: f64 = 1.1;
 
 /// The figures as tables in Markdown, with the goals.
 #[must_use]
@@ -32,13 +30,9 @@ pub fn tables(figures: &Figures, prices: &Prices) -> String {
     for (name, usd) in &figures.idle_usd_per_month {
         let _ = writeln!(text, "| {name} | {usd:.2} |");
     }
-    for graph in figures.graphs.keys().filter_map(|name| name.strip_suffix("1000")) {
-        let usd = |size: &str| figures.graphs.get(&format!("{graph}{size}")).map(|one| one.usd_per_million_jobs);
-        if let (Some(small), Some(large)) = (usd("100"), usd("1000")) {
-            let ratio = large / small;
-            let met = (1.0 / SCALING..=SCALING).contains(&ratio);
-            let _ = writeln!(text, "\n{graph}: a job of 1,000 costs {ratio:.2} times one of 100: {}", verdict(met));
-        }
+    for one in figures.scaling() {
+        let (graph, ratio, met) = (&one.graph, one.ratio, verdict(one.is_level()));
+        let _ = writeln!(text, "\n{graph}: a job of 1,000 costs {ratio:.2} times one of 100: within 10 % {met}");
     }
     text
 }
@@ -46,19 +40,19 @@ pub fn tables(figures: &Figures, prices: &Prices) -> String {
 fn graphs(text: &mut String, figures: &Figures, prices: &Prices) {
     let step_functions = prices.step_functions_transition.usd * 1e6;
     text.push_str(
-        "| $ per million jobs | now | goal | without gateway | goal | Step Functions Standard | write units | read units | HTTP | functions | SQS | log bytes |\n\
+        "| $ per million jobs | `http` | goal | `url` | goal | Step Functions Standard | write units | read units | HTTP | functions | SQS | log bytes |\n\
          | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n",
     );
     for (name, graph) in &figures.graphs {
         let goals = GOALS.iter().find(|(of, _, _)| of == name);
         let goal =
             |pick: fn(&(&str, f64, f64)) -> f64, usd| goals.map_or_else(String::new, |all| goal_text(usd, pick(all)));
-        let GraphFigures { usd_per_million_jobs: now, usd_per_million_jobs_without_gateway: without, .. } = graph;
+        let GraphFigures { usd_per_million_jobs: now, usd_per_million_jobs_url: url, .. } = graph;
         let _ = writeln!(
             text,
-            "| {name} | {now:.2} | {} | {without:.2} | {} | {step_functions:.0} | {:.2} | {:.2} | {:.2} | {:.2} | {:.2} | {:.0} |",
+            "| {name} | {now:.2} | {} | {url:.2} | {} | {step_functions:.0} | {:.2} | {:.2} | {:.2} | {:.2} | {:.2} | {:.0} |",
             goal(|all| all.1, *now),
-            goal(|all| all.2, *without),
+            goal(|all| all.2, *url),
             graph.write_units,
             graph.read_units,
             graph.http_requests,

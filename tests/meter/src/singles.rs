@@ -12,8 +12,10 @@ use crate::driver::{Driver, LEASE};
 
 /// Minutes of a month of 30 days.
 const MINUTES: f64 = 43_200.0;
-/// Default interval of log pushes, in seconds.
+/// Default interval of log pushes while somebody reads the log, in seconds. While nobody does, each pause is twice the one before.
 const LOG_PUSH: f64 = 0.5;
+/// The longest pause between log pushes, in seconds.
+const SLOWEST_PUSH: f64 = 10.0;
 /// The length of the job whose heartbeats, looks and pushes are composed, in seconds.
 const TEN_MINUTES: f64 = 600.0;
 /// Default interval of an idle worker's claims over HTTP, in seconds.
@@ -59,10 +61,14 @@ pub async fn measure(driver: &mut Driver, idle: Idle, prices: &Prices, figures: 
     // The timer is due when the lease ends that the last heartbeat but one or two gave.
     let looks = TEN_MINUTES / (lease - lease / 6.0);
     let silent = call("heartbeat") * heartbeats + call("timer_look") * looks;
-    let chatty = silent + call("log_push") * (TEN_MINUTES / LOG_PUSH);
+    let chatty = silent + call("log_push") * pushes_that_nobody_reads();
+    let read = silent + call("log_push") * (TEN_MINUTES / LOG_PUSH);
+    let jobs = [("silent", silent), ("chatty", chatty), ("chatty, read all the time", read)];
     let ten_minutes = &mut figures.ten_minutes_usd_per_million;
-    ten_minutes.insert("silent".to_owned(), usd(silent));
-    ten_minutes.insert("chatty".to_owned(), usd(chatty));
+    for (name, job) in jobs {
+        ten_minutes.insert(name.to_owned(), usd(job));
+        ten_minutes.insert(format!("{name}, url"), usd(past_the_gateway(job)));
+    }
 
     let requests = |sqs_requests: f64| Usage { sqs_requests, ..Usage::default() };
     let month = |minute: Usage| rounded((minute * MINUTES).usd(prices));
@@ -71,11 +77,28 @@ pub async fn measure(driver: &mut Driver, idle: Idle, prices: &Prices, figures: 
     let months = [
         ("stack", call("sweep") + requests(LONG_POLLS * LAMBDA_POLLERS)),
         ("worker over HTTP", heartbeats + call("claim_nothing") * (60.0 / POLL)),
+        ("worker over HTTP, url", past_the_gateway(heartbeats + call("claim_nothing") * (60.0 / POLL))),
         ("worker over SQS, 1 pool", sqs(1.0, "claim_nothing")),
         ("worker over SQS, 10 pools", sqs(10.0, "claim_nothing_10_pools")),
     ];
     figures.idle_usd_per_month = months.map(|(name, minute)| (name.to_owned(), month(minute))).into();
     figures.calls = calls.into_iter().map(|(name, usage)| (name.to_owned(), CallFigures::of(usage, prices))).collect();
+}
+
+/// The same calls of a worker by function URLs: without the gateway's requests and lines.
+fn past_the_gateway(calls: Usage) -> Usage {
+    Usage { http_requests: 0.0, log_bytes: 0.0, ..calls }
+}
+
+/// The log pushes of a job that prints for ten minutes while nobody reads its log.
+fn pushes_that_nobody_reads() -> f64 {
+    let (mut pushes, mut at, mut pause) = (0.0, LOG_PUSH, LOG_PUSH);
+    while at <= TEN_MINUTES {
+        pushes += 1.0;
+        pause = SLOWEST_PUSH.min(pause * 2.0);
+        at += pause;
+    }
+    pushes
 }
 
 type Calls = BTreeMap<&'static str, Usage>;
@@ -180,4 +203,15 @@ fn text(bytes: usize) -> String {
         char::from(LETTERS[usize::try_from(state >> 58).unwrap_or(0)])
     };
     (0..bytes).map(letter).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn job_that_nobody_reads_pushes_six_times_a_minute_in_the_end() {
+        // At 0.5, 1.5, 3.5, 7.5 and 15.5 s, then every 10 s up to 595.5 s.
+        assert!((pushes_that_nobody_reads() - 63.0).abs() < 0.1, "{}", pushes_that_nobody_reads());
+    }
 }

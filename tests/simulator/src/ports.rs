@@ -259,6 +259,14 @@ impl LogStore for Process {
     async fn read(&self, _job: &JobKey, _attempt: u32, _after: Option<u64>, _bytes: usize) -> Stored<Vec<LogPiece>> {
         self.read(|_| "reads a log".to_owned(), |_: &mut World| Ok(Vec::new())).await
     }
+
+    async fn follow(&self, _job: &JobKey, _attempt: u32, _until: Millis) -> Stored<()> {
+        self.write(|_| "notes a reader of a log".to_owned(), |_: &mut World| Ok(())).await
+    }
+
+    async fn followed_until(&self, _job: &JobKey, _attempt: u32) -> Stored<Option<Millis>> {
+        self.read(|_| "reads who reads a log".to_owned(), |_: &mut World| Ok(None)).await
+    }
 }
 
 impl WorkerRegistry for Process {

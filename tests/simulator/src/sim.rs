@@ -32,6 +32,7 @@ fn tuning(bug: Option<Bug>) -> Tuning {
         shard: 3,
         pools_ttl: Duration::from_secs(1),
         secrets_ttl: Duration::ZERO,
+        lease_secs: 30,
         #[cfg(feature = "planted")]
         planted: bug.and_then(Bug::in_the_engine),
     }

@@ -129,6 +129,12 @@ impl Describe for bool {
     }
 }
 
+impl Describe for Millis {
+    fn describe(&self, _: &Trace) -> String {
+        self.0.to_string()
+    }
+}
+
 impl Describe for RunKey {
     fn describe(&self, trace: &Trace) -> String {
         trace.run(self)

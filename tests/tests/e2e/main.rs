@@ -10,6 +10,7 @@ mod check;
 mod claims;
 mod conditions;
 mod failures;
+mod function_urls;
 mod graphs;
 mod labels;
 mod language;

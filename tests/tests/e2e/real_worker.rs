@@ -1,7 +1,11 @@
 //! The real worker with real commands against the target.
 
-use harness::{Cancelled, Cloud, Failure, RealWorker, Success, eventually, tries_one_job_again_and_fails};
+use harness::{
+    Cancelled, Cloud, Exchange, Failure, RealWorker, RecordingProxy, Success, eventually, tries_one_job_again_and_fails,
+};
+use protocol::limits;
 use serde_json::{Value, json};
+use worker::WorkerConfig;
 
 #[tokio::test]
 async fn the_example_runs_each_job_on_a_worker_with_its_labels_and_the_outputs_of_its_needs() {
@@ -42,6 +46,57 @@ async fn the_example_runs_each_job_on_a_worker_with_its_labels_and_the_outputs_o
     let (first, rest) = log.split_once('\n').expect("a line");
     assert_eq!(first, format!("staging 1.2.3 of {}", run.id));
     assert_eq!(serde_json::from_str::<serde_json::Value>(rest).expect("JSON"), json!({ "build": outputs }));
+}
+
+#[tokio::test]
+async fn a_worker_claims_with_the_recommended_lease_and_its_own_setting_wins() {
+    let cloud = Cloud::connect();
+    let proxy = RecordingProxy::start(&cloud, None).await;
+    let recommended = if cloud.on_aws() { limits::LEASE_ON_AWS_SECS } else { limits::LEASE_SECS };
+    for (label, own, expected) in [("{label}", None, recommended), ("{label}-own", Some(20), 20)] {
+        let _worker = RealWorker::starts_like(&cloud, label, |config| WorkerConfig {
+            server_url: cloud.url_through(&proxy.url),
+            lease_ttl_secs: own,
+            ..config
+        });
+        cloud.submit(&format!("jobs: {{a: {{labels: '{label}', run: 'true'}}}}")).await.until(Success).await;
+        let labels = cloud.fill(label);
+        let claims = proxy.seen().into_iter().filter(|exchange| exchange.path == "/api/jobs/claim");
+        let claims: Vec<Value> = claims.map(|exchange| serde_json::from_str(&exchange.body).expect("JSON")).collect();
+        let claim = claims.iter().rfind(|claim| claim["labels"] == json!([labels])).expect("a claim");
+        assert_eq!(claim["lease_ttl_secs"], expected, "own setting: {own:?}");
+    }
+}
+
+#[tokio::test]
+async fn lines_come_fast_while_somebody_reads_the_log_and_all_of_them_come_with_the_end() {
+    let cloud = Cloud::connect();
+    let proxy = RecordingProxy::start(&cloud, None).await;
+    let worker = RealWorker::starts_like(&cloud, "{label}", |config| WorkerConfig {
+        server_url: cloud.url_through(&proxy.url),
+        log_flush: std::time::Duration::from_millis(500),
+        ..config
+    });
+    let text =
+        "jobs: {a: {labels: '{label}', run: 'i=0; while [ ! -e stop ]; do echo $i; i=$((i + 1)); sleep 0.1; done'}}";
+    let run = cloud.submit(text).await;
+    let pushes = |seen: &[Exchange]| seen.iter().filter(|one| one.path.ends_with("/logs")).count();
+    let alone = proxy.until("two pushes that nobody waits for", |seen| pushes(seen) >= 2).await;
+    let said = |exchange: &Exchange| serde_json::from_str::<Value>(&exchange.answer).expect("JSON")["followed"].clone();
+    assert!(alone.iter().filter(|one| one.path.ends_with("/logs")).all(|push| said(push) == false), "{alone:#?}");
+
+    // While nobody reads, pauses grow to 10 s: so many pushes would take minutes.
+    let before = pushes(&alone);
+    let logs = run.path("/jobs/a/logs");
+    eventually("fast pushes", async || {
+        cloud.get(&logs).await;
+        (pushes(&proxy.seen()) >= before + 15).then_some(())
+    })
+    .await;
+    std::fs::write(worker.dir().join("stop"), "").expect("written");
+    run.until(Success).await;
+    let lines: Vec<usize> = run.log("a", "stdout").await.lines().map(|line| line.parse().expect("a number")).collect();
+    assert_eq!(lines, (0..lines.len()).collect::<Vec<_>>());
 }
 
 #[tokio::test]

@@ -1,9 +1,13 @@
 //! The client's requests, and how it reads answers.
 
-use crate::common::{Answer, Fake};
+use std::time::Duration;
+
+use crate::common::{Answer, Fake, job, once, refuse};
 use client::{Client, ClientError};
 use serde_json::{Value, json};
+use tokio::time::timeout;
 use workflow_graph_worker_sdk::protocol::{JobId, Status, WorkflowId};
+use workflow_graph_worker_sdk::{Token, Worker, WorkerConfig};
 
 fn workflow(id: &str) -> Value {
     json!({"id": id, "name": "n", "trigger": "", "jobs": [], "status": "queued", "run": 1, "created_at_ms": 1,
@@ -131,4 +135,60 @@ fn an_unusable_address_is_refused_with_the_expected_form() {
     }
     let error = Client::new("http://ok", Some("a\nb".to_owned())).expect_err("not a header").to_string();
     assert!(error.contains("token"), "{error}");
+}
+
+/// A server that names addresses past it at a registration.
+async fn names(claim: String, complete: String) -> Fake {
+    Fake::start(move |request| {
+        let endpoints = json!({"claim": claim, "complete": complete});
+        let answer = json!({"queues": [], "heartbeat_secs": 30, "endpoints": endpoints});
+        request.is("/register").then_some(Answer::Json(200, answer))
+    })
+    .await
+}
+
+/// Runs a worker until its claims have found nothing for a moment.
+async fn works(server: &Fake) {
+    let config = WorkerConfig { idle_exit: Some(Duration::from_millis(300)), once: true, ..server.config() };
+    timeout(Duration::from_secs(30), Worker::new(config).run()).await.expect("ends").expect("worked");
+}
+
+#[tokio::test]
+async fn worker_calls_the_addresses_that_the_server_names_with_its_token() {
+    let (claims, reports) = (Fake::start(once(&job("true"), 30)).await, Fake::start(|_| None).await);
+    let server = names(format!("{}/", claims.url), format!("{}/path", reports.url)).await;
+    let config = WorkerConfig { once: true, token: Some(Token::from("t1")), ..server.config() };
+    timeout(Duration::from_secs(30), Worker::new(config).run()).await.expect("ends").expect("worked");
+    let paths = |fake: &Fake| fake.all().into_iter().map(|request| request.path).collect::<Vec<_>>();
+    assert_eq!(paths(&server), ["/api/workers/register"]);
+    assert_eq!(paths(&claims), ["/api/jobs/claim", "/api/workers/w1"]);
+    assert_eq!(paths(&reports), ["/path/api/jobs/L1/complete"]);
+    for request in claims.all().iter().chain(&reports.all()) {
+        assert!(request.head.contains("authorization: Bearer t1\r\n"), "{}", request.head);
+    }
+}
+
+#[tokio::test]
+async fn worker_calls_the_server_if_an_address_cannot_be_reached_or_something_else_answers_there() {
+    // AWS answers so where a function URL was removed.
+    let stranger = Fake::start(|_| {
+        Some(Answer::Raw(403, "content-type: application/json\r\n", r#"{"Message":"Forbidden"}"#.into()))
+    })
+    .await;
+    let closed = "http://127.0.0.1:1".to_owned();
+    for address in [closed, stranger.url.clone()] {
+        let server = names(address.clone(), address).await;
+        works(&server).await;
+        assert!(server.seen("/claim").len() > 2);
+    }
+    assert_eq!(stranger.all().len(), 1, "it isn't tried again before the server names it again");
+}
+
+#[tokio::test]
+async fn refusal_by_the_engine_at_an_address_is_the_answer() {
+    let refusing = Fake::start(|_| refuse(403)).await;
+    let server = names(refusing.url.clone(), refusing.url.clone()).await;
+    works(&server).await;
+    assert_eq!(server.seen("/claim").len(), 0);
+    assert!(!refusing.seen("/claim").is_empty());
 }

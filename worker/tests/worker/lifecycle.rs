@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use crate::common::{Answer, Fake, job, lease, once, refuse};
+use crate::common::{Answer, Fake, job, lease, numbered, once, refuse};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout};
 use workflow_graph_worker_sdk::{
@@ -167,6 +167,45 @@ async fn logs_are_sent_again_until_they_arrive_and_before_the_report() {
     assert!(
         calls.iter().rposition(|path| path.ends_with("/logs")) < calls.iter().position(|p| p.ends_with("/complete"))
     );
+}
+
+/// A server whose answers to log pushes say whether somebody reads the log: nobody does in the first `alone` ones.
+async fn server_with_reader_after(alone: usize, job: &Value) -> Fake {
+    let (grant, pushes) = (once(job, 30), AtomicUsize::new(0));
+    Fake::start(move |request| match request.path.as_str() {
+        "/api/jobs/L1/logs" => {
+            let followed = pushes.fetch_add(1, Ordering::SeqCst) >= alone;
+            Some(Answer::Json(200, json!({"followed": followed})))
+        }
+        _ => grant(request),
+    })
+    .await
+}
+
+#[tokio::test]
+async fn pushes_slow_down_while_nobody_reads_and_the_end_sends_the_rest_at_once() {
+    let job = job("i=0; while [ $i -lt 40 ]; do echo $i; i=$((i + 1)); sleep 0.05; done");
+    let server = server_with_reader_after(usize::MAX, &job).await;
+    let began = Instant::now();
+    run_once(&server, server.config()).await;
+    // The pauses are 20, 40, 80, ... ms: each push needs as long as all before it. The last one is the end's.
+    let most = began.elapsed().as_millis().div_ceil(20).ilog2() + 2;
+    let pushes = server.seen("/logs").len();
+    assert!(pushes <= usize::try_from(most).expect("few"), "{pushes} pushes in {:?}", began.elapsed());
+    assert_eq!(log_text(&server), numbered("", 0..40));
+}
+
+#[tokio::test]
+async fn pushes_are_fast_again_when_somebody_reads() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let job = job("while [ ! -e stop ]; do echo line; sleep 0.02; done");
+    // After eight slow pushes the next pause is 5 s: forty more would take minutes.
+    let server = server_with_reader_after(8, &job).await;
+    let config = WorkerConfig { once: true, workdir: dir.path().to_owned(), ..server.config() };
+    let running = tokio::spawn(Worker::new(config).run());
+    server.until("/logs", 48).await;
+    std::fs::write(dir.path().join("stop"), "").expect("written");
+    timeout(LONG, running).await.expect("ends").expect("no panic").expect("worked");
 }
 
 #[tokio::test]
@@ -337,6 +376,34 @@ async fn a_worker_that_the_server_forgot_registers_again() {
     server.until("/register", 2).await;
     shutdown.drain();
     timeout(LONG, running).await.expect("ends").expect("no panic").expect("worked");
+}
+
+#[tokio::test]
+async fn recommended_lease_is_claimed_with_and_paces_the_heartbeats_of_jobs() {
+    let grant = once(&job("sleep 2"), 2);
+    let server = Fake::start(move |request| match request.path.as_str() {
+        "/api/workers/register" => {
+            Some(Answer::Json(200, json!({"queues": [], "heartbeat_secs": 30, "lease_ttl_secs": 2})))
+        }
+        "/api/jobs/L1/heartbeat" => Some(Answer::Json(200, json!({"lease": lease(2), "cancelled": false}))),
+        _ => grant(request),
+    })
+    .await;
+    let config = WorkerConfig { once: true, ..server.config() };
+    timeout(LONG, Worker::new(config).run()).await.expect("ends").expect("worked");
+    assert_eq!(server.seen("/claim")[0].json()["lease_ttl_secs"], 2);
+    assert!(server.seen("/L1/heartbeat").len() >= 2, "a heartbeat each third of the lease");
+
+    let server = Fake::start(|request| {
+        request
+            .is("/register")
+            .then(|| Answer::Json(200, json!({"queues": [], "heartbeat_secs": 30, "lease_ttl_secs": 2})))
+    })
+    .await;
+    let config =
+        WorkerConfig { lease_ttl_secs: Some(40), idle_exit: Some(Duration::from_millis(200)), ..server.config() };
+    timeout(LONG, Worker::new(config).run()).await.expect("ends").expect("worked");
+    assert_eq!(server.seen("/claim")[0].json()["lease_ttl_secs"], 40, "the own setting wins");
 }
 
 #[tokio::test]

@@ -56,7 +56,7 @@ fn calls(server: &Fake) -> Vec<String> {
 #[tokio::test]
 async fn a_chain_of_ten_costs_one_request_a_job() {
     let server = Fake::start(chain(10)).await;
-    work(&server, WorkerConfig { exclusive: true, lease_ttl_secs: 40, ..server.config() }, 10).await;
+    work(&server, WorkerConfig { exclusive: true, lease_ttl_secs: Some(40), ..server.config() }, 10).await;
     let expected: Vec<_> = (0..10).map(|n| format!("L{n}/complete")).collect();
     assert_eq!(calls(&server)[..1], ["claim"]);
     assert_eq!(calls(&server)[1..], expected);

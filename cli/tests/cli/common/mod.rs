@@ -74,7 +74,7 @@ impl World {
             server_url: self.server.url(),
             worker_id: WorkerId::new(id).expect("a good id"),
             labels: LabelSet::from_comma_separated(labels).expect("good labels"),
-            lease_ttl_secs: self.lease_ttl_secs,
+            lease_ttl_secs: Some(self.lease_ttl_secs),
             poll: Duration::from_millis(20),
             log_flush: Duration::from_millis(20),
             workdir: self.dir.path().to_owned(),

@@ -6,8 +6,7 @@ use http::StatusCode;
 use protocol::Outputs;
 use protocol::access::Scope;
 use protocol::requests::{Claim, Complete, Fail, Logs};
-use protocol::wire::{Heartbeat, LogChunk, Reported};
-use serde_json::json;
+use protocol::wire::{Appended, Heartbeat, LogChunk, Reported};
 
 use crate::operation::{answers, bodies, parameters};
 use crate::request::Input;
@@ -77,7 +76,7 @@ pub(crate) fn rows<P: Ports>() -> Vec<Row<P>> {
         ),
         row!(
             report("appendLogs", "/api/jobs/{lease_id}/logs", "Appends to a job's log.", |s| {
-                answers::any_object(s).taking(bodies::required(s.request::<Logs>())).refused(&[409])
+                answers::json_body::<Appended>(s).taking(bodies::required(s.request::<Logs>())).refused(&[409])
             })
             .effect(Effect::Changes)
             .rate(Rate::Log),
@@ -107,8 +106,7 @@ pub(crate) async fn fail<P: Ports>(engine: &Engine<P>, input: &Input<'_>) -> Ans
 
 pub(crate) async fn append_logs<P: Ports>(engine: &Engine<P>, input: &Input<'_>) -> Answer {
     let logs: Logs = input.json()?;
-    engine.reports().append_logs(lease(input), logs.chunks).await?;
-    json_answer(StatusCode::OK, &json!({}))
+    json_answer(StatusCode::OK, &engine.reports().append_logs(lease(input), logs.chunks).await?)
 }
 
 /// The lease id as given. A text that isn't a lease id is refused like a lost lease.

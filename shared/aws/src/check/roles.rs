@@ -145,6 +145,10 @@ impl Trial<'_> {
                 let item = self.item(&format!("{}#0#0", self.mark));
                 self.dynamodb("PutItem", json!({ "TableName": self.id("LogsTable"), "Item": item })).await
             }
+            ["put_reader"] => {
+                let item = self.item(&format!("READER#{}#0#0", self.mark));
+                self.dynamodb("PutItem", json!({ "TableName": self.id("LogsTable"), "Item": item })).await
+            }
             ["batch_put", pk] => {
                 let put = json!([{ "PutRequest": { "Item": self.item(pk) } }]);
                 self.raw("BatchWriteItem", &json!({ "RequestItems": { self.id("JobsTable"): put } })).await
@@ -187,6 +191,7 @@ impl Trial<'_> {
                 let other = format!("/{}/other/a", self.scope.stack);
                 let names = match *kind {
                     "secrets" => vec![own("a"), own("b")],
+                    "endpoints" => vec![format!("/{}/endpoints", self.scope.stack)],
                     "elsewhere" => vec![other],
                     _ => vec![own("a"), other],
                 };

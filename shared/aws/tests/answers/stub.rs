@@ -123,6 +123,7 @@ impl Stub {
             stack: Some("stack".to_owned()),
             require_tls,
             secrets_path: Some("/wf/secrets/".to_owned()),
+            endpoints_parameter: None,
             ready_shards: 1,
         }
     }

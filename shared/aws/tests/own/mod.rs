@@ -112,6 +112,7 @@ impl Own {
             stack: Some(self.name.clone()),
             require_tls: false,
             secrets_path: None,
+            endpoints_parameter: None,
             ready_shards,
         }
     }

@@ -230,6 +230,8 @@ impl LogStore for Watched {
         append(job: &JobKey, attempt: u32, pieces: Vec<LogPiece>, before: u64) -> ();
         size(job: &JobKey, attempt: u32) -> u64;
         read(job: &JobKey, attempt: u32, after: Option<u64>, bytes: usize) -> Vec<LogPiece>;
+        follow(job: &JobKey, attempt: u32, until: Millis) -> ();
+        followed_until(job: &JobKey, attempt: u32) -> Option<Millis>;
     }
 }
 

@@ -52,9 +52,10 @@ impl Reader {
     }
 }
 
-async fn log(world: &World, claimed: &Claimed, sequence: u64, data: &str) {
+/// Logs a text. Returns whether somebody reads the log.
+async fn log(world: &World, claimed: &Claimed, sequence: u64, data: &str) -> bool {
     let piece = LogPiece { sequence, data: data.to_owned(), timestamp_ms: Millis(0), stream: Stream::Stdout };
-    world.client.logs_push(&claimed.lease.lease_id, &[piece]).await.expect("accepted");
+    world.client.logs_push(&claimed.lease.lease_id, &[piece]).await.expect("accepted").expect("said")
 }
 
 /// Logs these texts, with sequence numbers from 0.
@@ -89,6 +90,20 @@ async fn stream_sends_log_pieces_at_once_and_ends_with_the_job() {
     let all = reader.rest().await;
     assert!(all.ends_with("event: end\ndata: {}\n\n"), "{all}");
     assert_eq!(all.matches("event: log\n").count(), 2, "{all}");
+}
+
+#[tokio::test]
+async fn worker_learns_that_a_stream_waits_for_lines_until_the_reader_is_gone() {
+    let world = World::new().await;
+    let id = world.submit(ONE).await;
+    let claimed = claim_job(&world).await;
+    assert!(!log(&world, &claimed, 0, "one\n").await, "nobody reads");
+    let mut reader = Reader::open(&world, &id, None).await;
+    reader.until("one").await;
+    assert!(log(&world, &claimed, 1, "two\n").await);
+    reader.until("two").await;
+    world.complete(&claimed).await;
+    reader.rest().await;
 }
 
 #[tokio::test]

@@ -1,0 +1,97 @@
+//! Calls of workers past the gateway, at addresses that the server names.
+
+use std::sync::{Arc, PoisonError, RwLock, Weak};
+
+use protocol::wire::Endpoints;
+use reqwest::Url;
+
+use crate::error::ClientError;
+use crate::{Client, http_client, proxy};
+
+/// The addresses in use. Clones share them.
+#[derive(Clone, Default)]
+pub(crate) struct Direct(Arc<RwLock<Option<Addresses>>>);
+
+/// A client for each address.
+struct Addresses {
+    named: Endpoints,
+    claim: Client,
+    complete: Client,
+}
+
+/// What a client of an address past the gateway knows of the server.
+pub(crate) struct Gateway {
+    /// The server at its own address.
+    pub client: Client,
+    addresses: Weak<RwLock<Option<Addresses>>>,
+}
+
+impl Gateway {
+    /// Calls the server from now on, after an address didn't work.
+    pub(crate) fn forget_endpoints(&self, error: &ClientError) {
+        let Some(addresses) = self.addresses.upgrade() else { return };
+        let forgotten = addresses.write().unwrap_or_else(PoisonError::into_inner).take();
+        if forgotten.is_some() {
+            tracing::warn!("{error}; calling {} instead", self.client.base);
+        }
+    }
+}
+
+/// Which of the two addresses serves a call.
+#[derive(Clone, Copy)]
+pub(crate) enum Serves {
+    Claims,
+    Reports,
+}
+
+impl Client {
+    /// Sends claims and reports to these addresses from now on, or to the server. Clones of this client do the same. The token goes
+    /// along, so an address without TLS is used only if the server has none either.
+    ///
+    /// If an address can't be reached, or something else than the server answers there, the call goes to the server, and so do all
+    /// others until this is called again.
+    pub fn use_endpoints(&self, endpoints: Option<&Endpoints>) {
+        let mut direct = self.direct.0.write().unwrap_or_else(PoisonError::into_inner);
+        if direct.as_ref().map(|addresses| &addresses.named) == endpoints {
+            return;
+        }
+        *direct = endpoints.and_then(|named| match self.addresses(named) {
+            Ok(addresses) => Some(addresses),
+            Err(reason) => {
+                tracing::warn!("the server names addresses that aren't used: {reason}");
+                None
+            }
+        });
+    }
+
+    fn addresses(&self, named: &Endpoints) -> Result<Addresses, String> {
+        Ok(Addresses { claim: self.at(&named.claim)?, complete: self.at(&named.complete)?, named: named.clone() })
+    }
+
+    /// A client of the same server at another address.
+    fn at(&self, address: &str) -> Result<Self, String> {
+        let url = Url::parse(address).map_err(|error| format!("{address}: {error}"))?;
+        let allowed = url.scheme() == "https" || url.scheme() == "http" && self.base.starts_with("http:");
+        if !allowed || url.host_str().is_none() {
+            return Err(format!("{address} doesn't begin with https://"));
+        }
+        let proxy = proxy::proxy_for(&url);
+        let http = if proxy == self.proxy { Ok(self.http.clone()) } else { http_client(&url) };
+        let http = http.map_err(|error| format!("{address}: {error}"))?;
+        let base = url.as_str().trim_end_matches('/').to_owned();
+        let client = Self { direct: Direct::default(), ..self.clone() };
+        let gateway = Some(Arc::new(Gateway { client, addresses: Arc::downgrade(&self.direct.0) }));
+        let authorization = self.authorization.clone();
+        Ok(Self { http, base, proxy, authorization, direct: Direct::default(), gateway })
+    }
+
+    /// The client for a worker's call.
+    pub(crate) fn serving(&self, serves: Serves) -> Self {
+        let direct = self.direct.0.read().unwrap_or_else(PoisonError::into_inner);
+        let client = direct.as_ref().map(|addresses| match serves {
+            Serves::Claims => addresses.claim.clone(),
+            Serves::Reports => addresses.complete.clone(),
+        });
+        client.unwrap_or_else(|| self.clone())
+    }
+}
