@@ -18,6 +18,7 @@ use workflow::{Definition, Problem};
 
 use crate::audit;
 use crate::error::ApiError;
+use crate::handlers::runs;
 use crate::operation::{answers, bodies, parameters};
 use crate::request::{Format, Input};
 use crate::response::{Answer, checked, empty, encode, fits, json_answer, link_next, typed};
@@ -41,8 +42,8 @@ pub(crate) fn rows<P: Ports>() -> Vec<Row<P>> {
         ),
         row!(
             read("list", ALL, "Lists workflows, newest first.", |s| {
-                answers::page_of::<Workflow>(s)
-                    .with([&parameters::page()[..], &[parameters::offset(), parameters::status(s)]].concat())
+                let more = [parameters::offset(), parameters::status(s), parameters::view(), parameters::text()];
+                answers::workflow_list(s).with([&parameters::page()[..], &more].concat())
             }),
             list
         ),
@@ -248,6 +249,15 @@ fn workflow_answer(status: StatusCode, workflow: Workflow) -> Answer {
 }
 
 pub(crate) async fn list<P: Ports>(engine: &Engine<P>, input: &Input<'_>) -> Answer {
+    match input.query::<String>("view")?.as_deref() {
+        None => {}
+        Some("summary") => return runs::summaries(engine, input).await,
+        Some(other) => {
+            let message =
+                format!("query parameter `view` is {other:?}; `summary` is the only view, and none gives all jobs");
+            return Err(ApiError::bad_request("invalid_query", message));
+        }
+    }
     let limit = input.limit()?.unwrap_or(limits::PAGE);
     let skip = input.query::<usize>("offset")?.unwrap_or(0);
     if skip > limits::LIST {
