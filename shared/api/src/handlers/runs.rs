@@ -7,9 +7,8 @@ use http::{HeaderValue, StatusCode, header};
 use protocol::access::Scope;
 use protocol::page::{Auth, Graph, Me};
 use protocol::wire::Job;
-use protocol::{WorkflowId, limits};
+use protocol::WorkflowId;
 
-use crate::error::ApiError;
 use crate::operation::{answers, parameters};
 use crate::request::Input;
 use crate::response::{Answer, checked, empty, encode, fits, json_answer, link_next};
@@ -62,15 +61,10 @@ pub(crate) async fn me<P: Ports>(engine: &Engine<P>, _: &Input<'_>) -> Answer {
 }
 
 /// `GET /api/workflows?view=summary`.
-pub(crate) async fn summaries<P: Ports>(engine: &Engine<P>, input: &Input<'_>) -> Answer {
-    let limit = input.limit()?.unwrap_or(limits::PAGE);
-    if input.query::<usize>("offset")?.is_some_and(|skip| skip > 0) {
-        let message = "query parameter `offset` can't be given with `view=summary`; follow the Link header instead";
-        return Err(ApiError::bad_request("invalid_query", message));
-    }
+pub(crate) async fn summaries<P: Ports>(engine: &Engine<P>, input: &Input<'_>, limit: usize, skip: usize) -> Answer {
     let after = input.cursor(|created_at, id| Some(ListCursor { created_at, id: WorkflowId::new(id).ok()? }))?;
     let filter = Filter { text: input.query("q")?, status: input.query("status")? };
-    let mut page = engine.queries().summaries(after, limit, &filter).await?;
+    let mut page = engine.queries().summaries(after, limit, skip, &filter).await?;
     let mut response = json_answer(StatusCode::OK, &page.workflows)?;
     if !fits(response.body()) {
         for workflow in &mut page.workflows {
@@ -80,7 +74,9 @@ pub(crate) async fn summaries<P: Ports>(engine: &Engine<P>, input: &Input<'_>) -
     }
     let Some(next) = page.next else { return Ok(response) };
     let mut query = format!("view=summary&limit={limit}");
-    for (name, value) in [("status", filter.status.map(|status| status.to_string())), ("q", filter.text)] {
+    let skip = (page.skip > 0).then(|| page.skip.to_string());
+    let status = filter.status.map(|status| status.to_string());
+    for (name, value) in [("status", status), ("q", filter.text), ("offset", skip)] {
         if let Some(value) = value {
             query.push_str(&format!("&{name}={}", encode(&value)));
         }

@@ -249,15 +249,6 @@ fn workflow_answer(status: StatusCode, workflow: Workflow) -> Answer {
 }
 
 pub(crate) async fn list<P: Ports>(engine: &Engine<P>, input: &Input<'_>) -> Answer {
-    match input.query::<String>("view")?.as_deref() {
-        None => {}
-        Some("summary") => return runs::summaries(engine, input).await,
-        Some(other) => {
-            let message =
-                format!("query parameter `view` is {other:?}; `summary` is the only view, and none gives all jobs");
-            return Err(ApiError::bad_request("invalid_query", message));
-        }
-    }
     let limit = input.limit()?.unwrap_or(limits::PAGE);
     let skip = input.query::<usize>("offset")?.unwrap_or(0);
     if skip > limits::LIST {
@@ -266,6 +257,15 @@ pub(crate) async fn list<P: Ports>(engine: &Engine<P>, input: &Input<'_>) -> Ans
             limits::LIST
         );
         return Err(ApiError::bad_request("invalid_query", message));
+    }
+    match input.query::<String>("view")?.as_deref() {
+        None => {}
+        Some("summary") => return runs::summaries(engine, input, limit, skip).await,
+        Some(other) => {
+            let message =
+                format!("query parameter `view` is {other:?}; `summary` is the only view, and none gives all jobs");
+            return Err(ApiError::bad_request("invalid_query", message));
+        }
     }
     let status = input.query::<Status>("status")?;
     let after = input.cursor(|created_at, id| Some(ListCursor { created_at, id: WorkflowId::new(id).ok()? }))?;

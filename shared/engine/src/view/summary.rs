@@ -34,6 +34,8 @@ pub struct SummaryPage {
     pub workflows: Vec<Summary>,
     /// The cursor of the next page.
     pub next: Option<ListCursor>,
+    /// The number of workflows that the next page must still skip.
+    pub skip: usize,
 }
 
 /// A workflow of the page, with its control record if its run hasn't ended.
@@ -52,14 +54,21 @@ impl Filter {
 }
 
 impl<P: RunStore + JobStore> Queries<'_, P> {
-    /// Returns workflows, newest first. Reads at most [`limits::SUMMARY_RECORDS`] records. Then the page may have fewer than
-    /// `limit` workflows, or none, although more follow.
-    pub async fn summaries(self, after: Option<ListCursor>, limit: usize, filter: &Filter) -> Result<SummaryPage> {
+    /// Returns workflows, newest first, after the first `skip` ones. Reads at most [`limits::SUMMARY_RECORDS`] records. Then the
+    /// page may have fewer than `limit` workflows, or none, although more follow.
+    pub async fn summaries(
+        self,
+        after: Option<ListCursor>,
+        limit: usize,
+        skip: usize,
+        filter: &Filter,
+    ) -> Result<SummaryPage> {
         let (mut found, mut cursor, mut read) = (Vec::new(), after, 0);
-        let scanned = limits::SUMMARY_RECORDS - FOR_JOBS;
+        let (scanned, enough) = (limits::SUMMARY_RECORDS - FOR_JOBS, skip + limit);
+        let is_filtered = filter.text.is_some() || filter.status.is_some();
         let ended = loop {
             // One more than wanted shows whether more follow.
-            let wanted = if filter.text.is_some() || filter.status.is_some() { PAGE } else { limit + 1 - found.len() };
+            let wanted = if is_filtered { PAGE } else { enough + 1 - found.len() };
             let most = wanted.min(PAGE).min(scanned.saturating_sub(read));
             if most == 0 {
                 break false;
@@ -72,16 +81,18 @@ impl<P: RunStore + JobStore> Queries<'_, P> {
             read += matching.iter().filter(|record| record.ended.is_none()).count();
             let with_control = try_join_all(matching.into_iter().map(|record| self.with_control(record))).await?;
             found.extend(with_control.into_iter().flatten().filter(|found| filter.has_status(found)));
-            if found.len() > limit {
+            if found.len() > enough {
                 break false;
             }
         };
-        if found.len() > limit {
-            found.truncate(limit);
+        if found.len() > enough {
+            found.truncate(enough);
             cursor = found.last().map(|(record, _)| position(record));
         }
+        let skipped = skip.min(found.len());
+        found.drain(..skipped);
         let workflows = self.counted(found, limits::SUMMARY_RECORDS.saturating_sub(read)).await?;
-        Ok(SummaryPage { workflows, next: cursor.filter(|_| !ended) })
+        Ok(SummaryPage { workflows, next: cursor.filter(|_| !ended), skip: skip - skipped })
     }
 
     /// Adds the control record to a workflow whose run hasn't ended. Returns `None` if the workflow was deleted.
