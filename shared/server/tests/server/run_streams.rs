@@ -66,7 +66,7 @@ async fn run_is_followed_over_one_connection_to_its_end_and_nothing_is_sent_twic
     for (state, times) in [("[0,\"running\"", 1), ("[0,\"success\"", 1), ("[1,\"running\"", 1), ("[1,\"success\"", 1)] {
         assert_eq!(all.matches(state).count(), times, "{state} in {all}");
     }
-    let end = all.split("\n\n").filter(|event| !event.is_empty()).next_back().expect("events");
+    let end = all.trim_end().rsplit_once("\n\n").expect("events").1;
     assert!(end.starts_with("event: end\n") && end.contains("\"status\":\"success\""), "{all}");
 }
 
