@@ -30,36 +30,18 @@ macro_rules! dist {
 const INDEX: &str = dist!("index.html");
 const SCRIPT: &str = dist!("app.js");
 
+macro_rules! file {
+    ($id:literal, $path:literal, $kind:ident, $text:expr) => {
+        File { id: $id, path: $path, kind: answers::$kind, describe: |_| answers::text_of(answers::$kind), text: $text }
+    };
+}
+
 const FILES: [File; 5] = [
-    File { id: "page", path: "/", kind: answers::HTML, describe: |_| answers::text_of(answers::HTML), text: INDEX },
-    File {
-        id: "pageScript",
-        path: "/app.js",
-        kind: answers::SCRIPT,
-        describe: |_| answers::text_of(answers::SCRIPT),
-        text: SCRIPT,
-    },
-    File {
-        id: "pageLayout",
-        path: "/layout.js",
-        kind: answers::SCRIPT,
-        describe: |_| answers::text_of(answers::SCRIPT),
-        text: dist!("layout.js"),
-    },
-    File {
-        id: "pageStyle",
-        path: "/app.css",
-        kind: answers::STYLE,
-        describe: |_| answers::text_of(answers::STYLE),
-        text: dist!("app.css"),
-    },
-    File {
-        id: "pageIcon",
-        path: "/icon.svg",
-        kind: answers::IMAGE,
-        describe: |_| answers::text_of(answers::IMAGE),
-        text: dist!("icon.svg"),
-    },
+    file!("page", "/", HTML, INDEX),
+    file!("pageScript", "/app.js", SCRIPT, SCRIPT),
+    file!("pageLayout", "/layout.js", SCRIPT, dist!("layout.js")),
+    file!("pageStyle", "/app.css", STYLE, dist!("app.css")),
+    file!("pageIcon", "/icon.svg", IMAGE, dist!("icon.svg")),
 ];
 
 /// The digits of a hash in the address of a file.

@@ -4,10 +4,10 @@ use engine::Engine;
 use engine::ports::{ListCursor, Ports};
 use engine::view::summary::Filter;
 use http::{HeaderValue, StatusCode, header};
+use protocol::WorkflowId;
 use protocol::access::Scope;
 use protocol::page::{Auth, Graph, Me};
 use protocol::wire::Job;
-use protocol::WorkflowId;
 
 use crate::operation::{answers, parameters};
 use crate::request::Input;
