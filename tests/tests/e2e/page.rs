@@ -151,7 +151,8 @@ async fn events_tell_all_changes_of_a_run_to_a_client_that_asks_again_and_again(
     .await;
     run.start().await.expect("started again");
     let again = eventually("the new run is told", async || {
-        Some(events_after(&cloud, &run, &last).await).filter(|events| events[0].0 == "rerun")
+        Some(events_after(&cloud, &run, &last).await)
+            .filter(|events| events.first().is_some_and(|event| event.0 == "rerun"))
     })
     .await;
     assert_eq!((again[1].0.as_str(), &again[1].2["run"]), ("snapshot", &json!(2)));
