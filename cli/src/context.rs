@@ -49,6 +49,13 @@ pub struct WorkflowArg {
     id: WorkflowId,
 }
 
+impl WorkflowArg {
+    /// For a command whose argument isn't always a workflow.
+    pub fn of(id: WorkflowId) -> Self {
+        Self { id }
+    }
+}
+
 /// How an answer is printed.
 #[derive(Args)]
 pub struct JsonArg {
@@ -179,6 +186,11 @@ impl Remote {
     /// A command for the user to type, in backticks, with the flag for the server if it is needed.
     pub fn hint(&self, command: &str) -> String {
         format!("`wfg{} {command}`", self.flag)
+    }
+
+    /// The address of the page that shows a workflow.
+    pub fn page(&self, id: &WorkflowId) -> String {
+        format!("{}/#/runs/{id}", self.client.server_url().trim_end_matches('/'))
     }
 
     /// The command that starts a worker with these labels for this server.

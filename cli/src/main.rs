@@ -40,6 +40,7 @@ mod watch;
 
 mod submit;
 
+mod graph;
 mod run;
 
 use std::process::ExitCode;
@@ -87,6 +88,11 @@ enum Command {
     ///
     /// The estimate is made from the run's records and from costs that were measured with an emulator, at AWS's list prices.
     Cost(cost::CostArgs),
+    /// Print a workflow's graph, for Mermaid or Graphviz, or as a picture
+    ///
+    /// Jobs with the same name but for its numbers, the same labels, and needs and dependents that look alike are one box, if
+    /// there are four or more.
+    Graph(graph::GraphArgs),
     /// Print a job's log
     Logs(logs::LogsArgs),
     /// Inside a job: print an output of a job that it needs, byte for byte
@@ -131,6 +137,7 @@ impl Command {
             Self::Show(command) => command.run(context).await,
             Self::Why(args) => args.run(context).await,
             Self::Cost(args) => args.run(context).await,
+            Self::Graph(args) => args.run(context).await,
             Self::Logs(args) => args.run(context).await,
             Self::Output(args) => args.run(context),
             Self::Token(command) => command.run(context).await,

@@ -132,11 +132,12 @@ pub async fn send(
 fn next_command(remote: &Remote, workflow: &Workflow, no_run: bool) -> String {
     let (name, jobs) = (clean(&workflow.name), count(workflow.jobs.len(), "job"));
     let id = &workflow.id;
-    if no_run {
-        format!("submitted {name} ({jobs}); {} starts it", remote.hint(&format!("rerun {id}")))
+    let next = if no_run {
+        format!("{} starts it", remote.hint(&format!("rerun {id}")))
     } else {
-        format!("submitted {name} ({jobs}); {} shows it as it goes", remote.hint(&format!("watch {id}")))
-    }
+        format!("{} shows it as it goes", remote.hint(&format!("watch {id}")))
+    };
+    format!("submitted {name} ({jobs}); {next}\nits page: {}", remote.page(id))
 }
 
 async fn rerun(

@@ -183,4 +183,18 @@ mod tests {
             assert!(matches!(response.body(), Body::Empty), "{path}");
         }
     }
+
+    #[tokio::test]
+    async fn page_is_answered_as_text_with_its_headers_without_a_token() {
+        let service = Service::new(Engine::new(Memory::new())).only(Function::Query).admitting(Admission::Tokens);
+        for path in ["/", "/app.js", "/layout.js", "/app.css", "/icon.svg"] {
+            let request = Request::new(Body::Empty).with_raw_http_path(path);
+            let response = answer(&service, request).await.expect("answered");
+            assert_eq!(response.status(), 200, "{path}");
+            assert!(matches!(response.body(), Body::Text(_)), "{path}");
+            for name in ["content-security-policy", "x-content-type-options", "referrer-policy", "cache-control"] {
+                assert!(response.headers().contains_key(name), "{path}: {name}");
+            }
+        }
+    }
 }

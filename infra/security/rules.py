@@ -342,7 +342,9 @@ def _rates(template, resources):
         method, path = key.split()
         # At one place of a path the REST API has one variable.
         path = path.replace("{lease_id}", "{id}").replace("{workflow_id}", "{id}")
-        of_rest = in_rest.get(("/" + path.replace("/", "~1"), method), {})
+        # CloudFormation writes the root as it is.
+        escaped = path if path == "/" else "/" + path.replace("/", "~1")
+        of_rest = in_rest.get((escaped, method), {})
         for where, settings in (("HttpApi", in_http.get(key, {})), ("RestApi", of_rest)):
             if any(settings.get(limit) != {"Ref": rate} for limit in ("ThrottlingRateLimit", "ThrottlingBurstLimit")):
                 yield f"{key} is not limited by {rate} in {where}"

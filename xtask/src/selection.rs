@@ -3,7 +3,7 @@
 //! `MiniStack` runs the whole suite in `cargo xtask test`, and `LocalStack` in `cargo xtask soak`.
 
 /// Names of tests, each with its module.
-pub const LOCALSTACK: [&str; 37] = [
+pub const LOCALSTACK: [&str; 40] = [
     // Submit: a definition that is refused, a request that is repeated.
     "bad_input::every_problem_of_a_definition_is_listed_at_once_with_line_and_column",
     "bad_input::a_definition_over_1_mb_and_a_body_over_the_limit_are_refused_with_size_and_limit",
@@ -42,6 +42,10 @@ pub const LOCALSTACK: [&str; 37] = [
     "lists::logs_are_ordered_each_sequence_number_once_and_readable_from_any_position",
     "lists::a_worker_is_shown_idle_busy_with_its_job_and_offline",
     "why::missing_label_is_named_with_the_nearest_worker",
+    // The page: its files, a run's graph and events.
+    "page::the_page_is_served_to_anybody_with_the_headers_that_protect_it",
+    "page::a_graph_has_the_stacks_and_is_not_sent_again",
+    "page::events_tell_all_changes_of_a_run_to_a_client_that_asks_again_and_again",
     // Tokens, the audit and secrets.
     "tokens::each_scope_opens_its_own_routes_and_no_others",
     "tokens::a_revoked_token_is_refused_everywhere_within_a_minute",

@@ -100,3 +100,21 @@ async fn what_can_not_be_read_or_understood_is_an_error_of_usage() {
         assert!(done.err.starts_with("error: "), "{args:?}: {}", done.err);
     }
 }
+
+#[tokio::test]
+async fn graph_of_a_file_is_printed_without_a_server() {
+    let dir = TempDir::new().expect("a directory");
+    let shards: String = (0..6).map(|n| format!("  shard-{n}: {{run: x, needs: plan}}\n")).collect();
+    std::fs::write(dir.path().join("fan.yml"), format!("jobs:\n  plan: {{run: x}}\n{shards}")).expect("written");
+    let graph = async |more: &[&str]| {
+        let mut command = wfg(&[&["graph", "fan.yml"], more].concat());
+        command.current_dir(dir.path());
+        finish(command, "").await
+    };
+    let stacked = graph(&[]).await;
+    assert_eq!(stacked.code, Some(0), "{}", stacked.err);
+    assert_eq!(stacked.out, "flowchart LR\n  n0[\"plan\"]\n  n1[[\"shard-* ×6\"]]\n  n0 --> n1\n");
+    assert_eq!(graph(&["--all"]).await.out.matches(" --> ").count(), 6);
+    assert!(graph(&["--format", "dot"]).await.out.starts_with("digraph {\n"));
+    assert!(graph(&["--format", "svg"]).await.out.contains("</svg>"));
+}

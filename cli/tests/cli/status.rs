@@ -283,3 +283,15 @@ async fn ids_may_be_abbreviated() {
     let none = world.run(&["status", "wf-none"]).await;
     assert!(none.err.contains("`wf-none`") && none.err.contains("`wfg list` shows those there are"), "{}", none.err);
 }
+
+#[tokio::test]
+async fn graph_of_a_submitted_workflow_is_that_of_its_file_and_submit_names_its_page() {
+    let world = World::with("two.yml", "jobs:\n  a: {run: x}\n  b: {run: x, needs: a}\n").await;
+    let said = world.run(&["submit", "two.yml"]).await;
+    let id = said.out.trim();
+    assert!(said.err.contains(&format!("its page: {}/#/runs/{id}", world.server.url())), "{}", said.err);
+    let graph = world.good(&["graph", id]).await;
+    assert_eq!(graph, "flowchart LR\n  n0[\"a\"]\n  n1[\"b\"]\n  n0 --> n1\n");
+    let none = world.run(&["graph", "wf-none"]).await;
+    assert_eq!((none.code, none.out.as_str()), (Some(2), ""), "{}", none.err);
+}

@@ -113,7 +113,8 @@ async fn a_definition_comes_from_standard_input_too_and_is_only_submitted_if_ask
     let done = finish(command, r#"{"jobs": {"b": {"run": "x"}, "a": {"run": "y"}}}"#).await;
     assert_eq!(done.code, Some(0), "{}", done.err);
     let id = done.out.trim();
-    assert_eq!(done.err, format!("submitted workflow (2 jobs); `wfg rerun {id}` starts it\n"));
+    let page = format!("its page: {}/#/runs/{id}", world.server.url());
+    assert_eq!(done.err, format!("submitted workflow (2 jobs); `wfg rerun {id}` starts it\n{page}\n"));
     let status = world.good(&["status", id]).await;
     in_order(&status, &["workflow  queued", "not started", "b    queued  waits for the workflow", "a    queued"]);
     world.good(&["rerun", id]).await;

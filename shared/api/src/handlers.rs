@@ -3,6 +3,8 @@
 
 pub(crate) mod access;
 pub(crate) mod jobs;
+pub(crate) mod page;
+pub(crate) mod runs;
 pub(crate) mod status;
 pub(crate) mod workers;
 pub(crate) mod workflows;

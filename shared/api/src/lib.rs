@@ -18,6 +18,7 @@ mod audit;
 mod auth;
 
 mod openapi;
+mod run_events;
 mod stream;
 
 mod handlers;
@@ -32,4 +33,4 @@ pub use auth::Admission;
 pub use route::Function;
 pub use routes::routes;
 pub use service::{Accepted, Matched, Service};
-pub use stream::LogEvents;
+pub use stream::Events;

@@ -44,7 +44,7 @@ impl<P: Ports> RouteTable<P> {
         method: &Method,
         path: &str,
     ) -> Result<(&Row<P>, Params), ApiError> {
-        let trimmed = path.trim_end_matches('/');
+        let trimmed = trimmed(path);
         let router = self.paths.iter().find(|(of, _)| of == method).map(|(_, router)| router);
         let Some(found) = router.and_then(|router| at(router, trimmed)) else {
             return Err(self.not_found(method, path));
@@ -66,7 +66,7 @@ impl<P: Ports> RouteTable<P> {
 
     /// 405 with the methods that the path has, or 404.
     fn not_found(&self, method: &Method, path: &str) -> ApiError {
-        let trimmed = path.trim_end_matches('/');
+        let trimmed = trimmed(path);
         let methods = self.paths.iter().filter(|(_, router)| at(router, trimmed).is_some());
         let name = |method: &'_ Method| if *method == Method::GET { "GET, HEAD" } else { method.as_str() }.to_owned();
         let allow: Vec<String> = methods.map(|(method, _)| name(method)).collect();
@@ -77,6 +77,14 @@ impl<P: Ports> RouteTable<P> {
         let message = format!("{method} isn't allowed on {path}; it takes {allow}");
         let error = ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message);
         ApiError { allow: Some(allow), ..error }
+    }
+}
+
+/// The path without slashes at its end.
+fn trimmed(path: &str) -> &str {
+    match path.trim_end_matches('/') {
+        "" => "/",
+        trimmed => trimmed,
     }
 }
 
@@ -119,6 +127,7 @@ mod tests {
         assert_eq!(id(&Method::GET, "/api/workflows/w/"), Some("workflow"));
         assert_eq!(id(&Method::POST, "/api/workflows//run"), None);
         assert_eq!(id(&Method::GET, "//api/workflows"), None);
+        assert_eq!(id(&Method::GET, "/"), Some("page"));
     }
 
     #[test]

@@ -20,7 +20,7 @@ use crate::response::Answer;
 use crate::route::{Function, Route};
 use crate::router::RouteTable;
 use crate::row::Row;
-use crate::stream::LogEvents;
+use crate::stream::Events;
 
 /// Answers requests, for one function or for all.
 pub struct Service<P> {
@@ -164,8 +164,8 @@ impl Reply {
             return response;
         }
         let size = response.body().len();
-        // A log's stream has no size, and isn't continued.
-        if response.extensions_mut().remove::<LogEvents>().is_none() && size > 0 {
+        // A stream has no size, and isn't continued.
+        if response.extensions_mut().remove::<Events>().is_none() && size > 0 {
             response.headers_mut().insert(header::CONTENT_LENGTH, size.into());
         }
         response.map(|_| Bytes::new())

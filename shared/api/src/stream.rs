@@ -1,6 +1,7 @@
-//! A job's log as server-sent events.
+//! Server-sent events, and a job's log as such.
 
 use std::fmt::{self, Write};
+use std::time::Duration;
 
 use bytes::Bytes;
 use engine::Engine;
@@ -12,6 +13,59 @@ use protocol::{JobId, WorkflowId};
 use crate::error::ApiError;
 use crate::request::Input;
 use crate::response::{Answer, typed};
+use crate::run_events::RunEvents;
+
+/// The reader of the rest of a stream, which a response carries as an extension for servers that hold the connection open.
+#[derive(Clone, Debug)]
+pub enum Events {
+    /// A job's log.
+    Log(LogEvents),
+    /// What changes in a run.
+    Run(RunEvents),
+}
+
+impl Events {
+    /// The events since the last call; empty if there are none.
+    pub async fn next<P: Ports>(&mut self, engine: &Engine<P>) -> Result<String, ApiError> {
+        match self {
+            Self::Log(events) => events.next(engine).await,
+            Self::Run(events) => events.next(engine).await,
+        }
+    }
+
+    /// Whether no more events follow.
+    #[must_use]
+    pub fn is_ended(&self) -> bool {
+        match self {
+            Self::Log(events) => events.ended,
+            Self::Run(events) => events.is_ended(),
+        }
+    }
+
+    /// How long to wait before the next read, after one that found events or none.
+    #[must_use]
+    pub fn pause(&self, found: bool) -> Duration {
+        match self {
+            Self::Log(_) if found => Duration::ZERO,
+            Self::Log(_) => LOG_PAUSE,
+            Self::Run(events) => events.pause(),
+        }
+    }
+}
+
+/// A log is read at most this often while there is nothing new, however often other data changes.
+const LOG_PAUSE: Duration = Duration::from_millis(50);
+
+/// Answers with the first events. With `once=true` the response ends after them.
+pub(crate) fn respond(input: &Input<'_>, text: String, rest: Option<Events>) -> Answer {
+    let once = input.query("once")?.unwrap_or(false);
+    let mut response = typed(StatusCode::OK, "text/event-stream", Bytes::from(text));
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if let Some(rest) = rest.filter(|_| !once) {
+        response.extensions_mut().insert(rest);
+    }
+    Ok(response)
+}
 
 /// Tells the client to reconnect after a second when the connection ends. It then sends the last id it received.
 const RETRY: &str = "retry: 1000\n\n";
@@ -26,6 +80,7 @@ pub struct LogEvents {
     run: Option<u32>,
     attempt: Option<u32>,
     after: Option<u64>,
+    /// True if the job, or the attempt that was asked for, has ended and all of it was read.
     ended: bool,
 }
 
@@ -41,16 +96,12 @@ impl LogEvents {
         let (run, attempt) = (seen.map(|seen| seen.run), only.or(seen.map(|seen| seen.attempt)));
         let mut events = Self { workflow, job, only, run, attempt, after, ended: false };
         let text = format!("{RETRY}{}", events.next(engine).await?);
-        let mut response = typed(StatusCode::OK, "text/event-stream", Bytes::from(text));
-        response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if !events.ended {
-            response.extensions_mut().insert(events);
-        }
-        Ok(response)
+        let is_ended = events.ended;
+        respond(input, text, (!is_ended).then_some(Events::Log(events)))
     }
 
     /// The events since the last call, up to about two megabytes; empty if there are none.
-    pub async fn next<P: Ports>(&mut self, engine: &Engine<P>) -> Result<String, ApiError> {
+    async fn next<P: Ports>(&mut self, engine: &Engine<P>) -> Result<String, ApiError> {
         let mut text = String::new();
         while text.is_empty() && !self.ended {
             let page = engine.queries().logs(&self.workflow, &self.job, self.after, self.attempt).await?;
@@ -65,12 +116,6 @@ impl LogEvents {
             }
         }
         Ok(text)
-    }
-
-    /// Whether the job, or the attempt that was asked for, has ended and all of it was read.
-    #[must_use]
-    pub fn is_ended(&self) -> bool {
-        self.ended
     }
 
     fn take(&mut self, page: &LogPage, text: &mut String) {

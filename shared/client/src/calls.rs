@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use protocol::access::{AuditEntry, CreatedToken, NewToken, TokenInfo};
+use protocol::page::Graph;
 use protocol::requests::{Claim, Complete, Fail, GivenInputs, LogPiece, Only, Register, Run, WorkerHeartbeat};
 use protocol::wire::{Appended, Claimed, Heartbeat, LogChunk, PoolInfo, Registered, Reported, WorkerInfo, Workflow};
 use protocol::{JobId, LeaseId, Outputs, Status, TokenName, WorkerId, WorkflowId, limits};
@@ -113,6 +114,11 @@ impl Client {
     /// A workflow as it stands, with its jobs.
     pub async fn workflow(&self, id: &WorkflowId) -> Result<Workflow, ClientError> {
         self.request(Method::GET, "workflow", &["api", "workflows", id.as_str()]).read().await
+    }
+
+    /// The graph of its current run.
+    pub async fn graph(&self, id: &WorkflowId) -> Result<Graph, ClientError> {
+        self.request(Method::GET, "graph", &["api", "workflows", id.as_str(), "graph"]).read().await
     }
 
     /// The text of its definition, as submitted.

@@ -9,7 +9,7 @@ mod tokens;
 use std::collections::BTreeSet;
 
 use protocol::access::{Allowed, Permissions, Scope};
-use protocol::{LabelSet, SecretName, TokenName};
+use protocol::{LabelSet, Millis, SecretName, TokenName};
 
 pub use crate::token::{TokenHash, TokenRecord, TokenText};
 pub use tokens::create;
@@ -27,19 +27,26 @@ pub struct Grant {
     pub principal: Principal,
     /// What the token allows.
     pub permissions: Permissions,
+    /// When the token expires.
+    pub expires_at: Option<Millis>,
 }
 
 impl Grant {
     /// All permissions, for a server without tokens.
     #[must_use]
     pub fn open() -> Self {
-        Self { name: None, principal: Principal::default(), permissions: Permissions::all() }
+        Self { name: None, principal: Principal::default(), permissions: Permissions::all(), expires_at: None }
     }
 
     /// The permissions of a token.
     #[must_use]
     pub fn of(token: &TokenRecord) -> Self {
-        Self { name: Some(token.name.clone()), principal: token.principal(), permissions: token.permissions.clone() }
+        Self {
+            name: Some(token.name.clone()),
+            principal: token.principal(),
+            permissions: token.permissions.clone(),
+            expires_at: Some(token.expires_at),
+        }
     }
 
     /// Returns true if the caller's jobs may use any label and secret.

@@ -28,7 +28,12 @@ impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Scheduling<'_, P> {
             }
             return Ok(());
         }
-        let end = RunEnd { status: progress.status(), at: self.engine.now() };
+        let end = RunEnd {
+            status: progress.status(),
+            at: self.engine.now(),
+            jobs: control.jobs,
+            started_at: control.opened_at,
+        };
         self.engine.ports.end_workflow(&control.workflow, run, end).await?;
         self.engine.ports.update_control(run, RunUpdate::Finish(progress)).await?;
         Ok(())

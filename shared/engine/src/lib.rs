@@ -30,6 +30,7 @@ pub mod error;
 // Permissions, and pure decisions on several records.
 pub mod access;
 pub mod plan;
+pub mod stacks;
 
 pub mod eligibility;
 mod held;

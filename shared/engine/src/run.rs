@@ -34,6 +34,12 @@ pub struct RunEnd {
     pub status: Status,
     /// When.
     pub at: Millis,
+    /// The number of jobs, all of which have ended. 0 if the record was written before this was stored.
+    #[serde(default)]
+    pub jobs: u32,
+    /// When the run was started.
+    #[serde(default)]
+    pub started_at: Option<Millis>,
 }
 
 /// A run's control record: decides what may happen in the run. Read strongly before every decision that depends on it.

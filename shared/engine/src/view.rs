@@ -1,5 +1,10 @@
 //! Workflows and jobs as the API shows them.
 
+pub mod changes;
+pub mod graph;
+mod one_job;
+pub mod summary;
+
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 

@@ -25,6 +25,8 @@ mod errors;
 pub mod access;
 pub mod wire;
 
+pub mod page;
+
 pub mod requests;
 
 pub use ids::{BadId, JobId, LeaseId, OutputName, SecretName, TokenName, WorkerId, WorkflowId};

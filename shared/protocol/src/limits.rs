@@ -143,6 +143,8 @@ pub const PAGE: usize = 100;
 pub const LIST: usize = 1000;
 /// Workflows with another status that one request for a list passes over. The page then ends early, with a `Link`.
 pub const LIST_SCAN: usize = 1000;
+/// Records that one request for a list of summaries reads. The page then ends early, with a `Link`.
+pub const SUMMARY_RECORDS: usize = 1000;
 /// Shortest and longest lease, in seconds.
 pub const LEASE_TTL_SECS: std::ops::RangeInclusive<u32> = 1..=43_200;
 /// The lease that `wfg serve` recommends to workers, in seconds. Also the lease of a claim that names none.

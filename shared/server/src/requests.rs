@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use api::error::ApiError;
 use api::route::Effect;
-use api::{Accepted, LogEvents};
+use api::{Accepted, Events};
 use bytes::Bytes;
 use engine::ports::Local;
 use http::header::{AUTHORIZATION, HOST};
@@ -67,7 +67,7 @@ impl<P: Local + 'static> Shared<P> {
             tracing::error!(%error, "a request was not carried out");
             ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the request failed").response()
         })?;
-        Ok(match response.extensions_mut().remove::<LogEvents>() {
+        Ok(match response.extensions_mut().remove::<Events>() {
             Some(events) => stream::held_open(self, accepted, response, events),
             None => whole(response),
         })

@@ -1,9 +1,9 @@
-//! Streams a job's log over one connection until the job has ended.
+//! Streams events over one connection until there are no more.
 
 use std::convert::Infallible;
 use std::time::Duration;
 
-use api::{Accepted, LogEvents};
+use api::{Accepted, Events};
 use bytes::Bytes;
 use engine::Engine;
 use engine::ports::Local;
@@ -12,21 +12,21 @@ use futures::stream::unfold;
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 
 use crate::shared::{Response, Shared};
 
 /// A comment is sent after this much silence, so that no proxy closes the connection as idle.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 const COMMENT: &[u8] = b":\n\n";
-/// The log is read at most this often, however often other data changes.
-const PACE: Duration = Duration::from_millis(50);
 
 struct Held<P> {
     engine: Engine<P>,
-    /// The caller must still be admitted whenever there are new events.
+    /// The caller must still be admitted whenever there are new events, and after each silence.
     accepted: Accepted<P>,
-    events: LogEvents,
+    events: Events,
+    /// No read begins before.
+    not_before: Instant,
     changes: watch::Receiver<()>,
     stopped: BoxFuture<'static, ()>,
 }
@@ -36,12 +36,13 @@ pub fn held_open<P: Local + 'static>(
     shared: &Shared<P>,
     accepted: Accepted<P>,
     response: http::Response<Bytes>,
-    events: LogEvents,
+    events: Events,
 ) -> Response {
     let signals = &shared.signals;
     let mut held = Held {
         engine: shared.service.engine().clone(),
         accepted,
+        not_before: Instant::now() + events.pause(true),
         events,
         changes: signals.changes(),
         stopped: Box::pin(signals.stopped()),
@@ -64,19 +65,26 @@ impl<P: Local> Held<P> {
     async fn next(&mut self) -> Option<Bytes> {
         let silent_until = Instant::now() + KEEP_ALIVE;
         while !self.events.is_ended() {
-            let is_silent = tokio::select! {
-                changed = self.changes.changed() => changed.map(|()| false).ok()?,
+            let not_before = self.not_before;
+            let changed = async {
+                sleep_until(not_before).await;
+                self.changes.changed().await
+            };
+            let silent = tokio::select! {
+                changed = changed => changed.map(|()| false).ok()?,
                 () = sleep_until(silent_until) => true,
                 () = &mut self.stopped => return None,
             };
             self.accepted.readmit().await.ok()?;
-            // Also after a silence: each read tells the worker that somebody waits for lines.
-            match self.events.next(&self.engine).await {
-                Ok(text) if text.is_empty() && is_silent => return Some(Bytes::from_static(COMMENT)),
-                Ok(text) if text.is_empty() => sleep(PACE).await,
-                Ok(text) => return Some(text.into()),
-                // The client reconnects, and gets the error then if it persists.
-                Err(_) => return None,
+            // Also after a silence: each read tells the worker that somebody waits for lines. The client reconnects after an error, and
+            // gets it then if it persists.
+            let text = self.events.next(&self.engine).await.ok()?;
+            self.not_before = Instant::now() + self.events.pause(!text.is_empty());
+            if !text.is_empty() {
+                return Some(text.into());
+            }
+            if silent {
+                return Some(Bytes::from_static(COMMENT));
             }
         }
         None

@@ -118,7 +118,7 @@ pub async fn only_the_current_run_is_replaced_after_it_has_ended<P: Ports + 'sta
     assert_eq!(commit(&second, None, &kept(&second)).await, Committed::Superseded, "there is one already");
     assert_eq!(workflow_now(&*ports, &workflow.id).await.as_ref(), Some(&workflow));
 
-    let end = RunEnd { status: Status::Success, at: NOW };
+    let end = RunEnd { status: Status::Success, at: NOW, jobs: 1, started_at: None };
     assert!(ports.end_workflow(&workflow.id, &workflow.run, end).await.expect("the store answers"));
     assert_eq!(commit(&second, Some(&workflow), &kept(&second)).await, Committed::Yes);
     assert_eq!(workflow_now(&*ports, &workflow.id).await.as_ref(), Some(&second));
@@ -135,7 +135,7 @@ pub async fn only_the_current_run_is_replaced_after_it_has_ended<P: Ports + 'sta
 /// The end is set once, and only if the caller names the current run.
 pub async fn workflow_ends_once_and_only_in_its_current_run<P: Ports + 'static>(ports: Arc<P>) {
     let (workflow, control) = submitted();
-    let end = |status| RunEnd { status, at: NOW + secs(7) };
+    let end = |status| RunEnd { status, at: NOW + secs(7), jobs: 1, started_at: None };
     let ends = async |run: &RunKey, status: Status| {
         ports.end_workflow(&workflow.id, run, end(status)).await.expect("the store answers")
     };

@@ -45,7 +45,7 @@ pub async fn workflow_is_deleted_only_as_read_and_not_while_active<P: Ports + 's
     commit_new(&*ports, &open, &control).await;
     assert!(!delete(&open).await, "it is open");
     assert!(there(&open).await);
-    let end = RunEnd { status: Status::Success, at: NOW };
+    let end = RunEnd { status: Status::Success, at: NOW, jobs: 1, started_at: None };
     let ended = WorkflowRecord { ended: Some(end), ..open.clone() };
     assert!(!delete(&ended).await, "it hasn't ended yet");
     assert!(there(&open).await);

@@ -165,7 +165,7 @@ pub async fn next_timer_is_the_earliest<P: Local + 'static>(ports: Arc<P>) {
 pub async fn replaced_run_is_deleted<P: Local + 'static>(ports: Arc<P>) {
     let (workflow, control) = new_workflow(RunState::Open);
     commit_new(&*ports, &workflow, &control).await;
-    let end = RunEnd { status: Status::Success, at: NOW };
+    let end = RunEnd { status: Status::Success, at: NOW, jobs: 1, started_at: None };
     assert!(ports.end_workflow(&workflow.id, &workflow.run, end).await.expect("the store answers"));
     process(&*ports).await;
     let again = WorkflowRecord { run: fresh_run(), number: 2, ..workflow.clone() };
@@ -195,7 +195,7 @@ pub async fn workflows_expire_after_their_start_and_not_while_active<P: Local + 
     update(&*ports, &new.run, RunUpdate::Open { at: NOW + secs(10), opener: 2 }).await;
     assert!(expired(NOW + secs(99)).await.is_empty(), "it is open");
     update(&*ports, &new.run, RunUpdate::Finish(Progress::default())).await;
-    let end = RunEnd { status: Status::Success, at: NOW + secs(20) };
+    let end = RunEnd { status: Status::Success, at: NOW + secs(20), jobs: 1, started_at: None };
     assert!(ports.end_workflow(&new.id, &new.run, end).await.expect("the store answers"));
     assert!(expired(NOW + secs(10)).await.is_empty());
     assert_eq!(expired(NOW + secs(11)).await, [new.id]);

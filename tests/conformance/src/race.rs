@@ -110,7 +110,7 @@ pub async fn one_of_twenty_concurrent_commits_with_one_key_wins<P: Ports + 'stat
 /// Of concurrent re-runs, exactly one becomes the workflow's next run.
 pub async fn one_of_twenty_concurrent_reruns_wins<P: Ports + 'static>(ports: Arc<P>) {
     let (mut workflow, control) = new_workflow(RunState::New);
-    workflow.ended = Some(RunEnd { status: Status::Failure, at: NOW });
+    workflow.ended = Some(RunEnd { status: Status::Failure, at: NOW, jobs: 1, started_at: None });
     commit_new(&*ports, &workflow, &control).await;
     let commit = |_| {
         let next = WorkflowRecord { run: fresh_run(), number: 2, ended: None, ..workflow.clone() };

@@ -18,6 +18,7 @@ mod lists;
 mod next;
 mod other_languages;
 mod outputs;
+mod page;
 mod published_worker;
 mod real_worker;
 mod redrive;

@@ -8,7 +8,7 @@ use protocol::access::{AuditAction, AuditEntry, NewToken, Permissions, Scope};
 use serde_json::{Value, json};
 
 /// The scopes of each route, any of which permits it. An empty list: no token is needed.
-const OPENED_BY: [(&str, &str); 29] = [
+const OPENED_BY: [(&str, &str); 38] = [
     ("POST /api/workflows", "submit"),
     ("GET /api/workflows", "read"),
     ("GET /api/workflows/{id}", "read"),
@@ -35,6 +35,15 @@ const OPENED_BY: [(&str, &str); 29] = [
     ("POST /api/tokens", "admin"),
     ("DELETE /api/tokens/{name}", "admin"),
     ("GET /api/audit", "admin"),
+    ("GET /api/me", "read submit work admin"),
+    ("GET /api/workflows/{id}/graph", "read"),
+    ("GET /api/workflows/{id}/events", "read"),
+    ("GET /api/workflows/{id}/jobs/{job_id}", "read"),
+    ("GET /", ""),
+    ("GET /app.js", ""),
+    ("GET /layout.js", ""),
+    ("GET /app.css", ""),
+    ("GET /icon.svg", ""),
     ("GET /api/health", ""),
     ("GET /api/openapi.json", ""),
     ("GET /api/schema.json", ""),

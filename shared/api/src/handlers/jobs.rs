@@ -26,7 +26,9 @@ pub(crate) fn rows<P: Ports>() -> Vec<Row<P>> {
         ),
         row!(
             read("logStream", "/api/workflows/{id}/jobs/{job_id}/logs/stream", "Follows a job's log.", |s| {
-                answers::events().with([parameters::attempt(s), parameters::last_event_id()]).refused(&[404])
+                answers::events()
+                    .with([parameters::attempt(s), parameters::once(), parameters::last_event_id()])
+                    .refused(&[404])
             }),
             log_stream
         ),

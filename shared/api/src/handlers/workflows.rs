@@ -18,6 +18,7 @@ use workflow::{Definition, Problem};
 
 use crate::audit;
 use crate::error::ApiError;
+use crate::handlers::runs;
 use crate::operation::{answers, bodies, parameters};
 use crate::request::{Format, Input};
 use crate::response::{Answer, checked, empty, encode, fits, json_answer, link_next, typed};
@@ -41,8 +42,8 @@ pub(crate) fn rows<P: Ports>() -> Vec<Row<P>> {
         ),
         row!(
             read("list", ALL, "Lists workflows, newest first.", |s| {
-                answers::page_of::<Workflow>(s)
-                    .with([&parameters::page()[..], &[parameters::offset(), parameters::status(s)]].concat())
+                let more = [parameters::offset(), parameters::status(s), parameters::view(), parameters::text()];
+                answers::workflow_list(s).with([&parameters::page()[..], &more].concat())
             }),
             list
         ),
@@ -256,6 +257,15 @@ pub(crate) async fn list<P: Ports>(engine: &Engine<P>, input: &Input<'_>) -> Ans
             limits::LIST
         );
         return Err(ApiError::bad_request("invalid_query", message));
+    }
+    match input.query::<String>("view")?.as_deref() {
+        None => {}
+        Some("summary") => return runs::summaries(engine, input, limit, skip).await,
+        Some(other) => {
+            let message =
+                format!("query parameter `view` is {other:?}; `summary` is the only view, and none gives all jobs");
+            return Err(ApiError::bad_request("invalid_query", message));
+        }
     }
     let status = input.query::<Status>("status")?;
     let after = input.cursor(|created_at, id| Some(ListCursor { created_at, id: WorkflowId::new(id).ok()? }))?;

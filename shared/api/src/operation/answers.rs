@@ -1,6 +1,7 @@
 //! Operations by the answer to a request that succeeds.
 
 use protocol::WorkflowId;
+use protocol::page::{Graph, Summary};
 use protocol::wire::{Claimed, Workflow};
 use schemars::JsonSchema;
 use serde_json::{Map, Value, json};
@@ -58,6 +59,43 @@ pub(crate) fn events() -> Operation {
     let description = "Events `log`, each with a number as its `id` and a LogChunk as its `data`, and `end` when the job has \
                        ended. Where connections aren't held open, what there is; `retry` says when to come again.";
     answer(200, description, json!({ "text/event-stream": { "schema": { "type": "string" } } }))
+}
+
+/// 200, with the server-sent events of a run.
+pub(crate) fn run_events() -> Operation {
+    let description = "Events `snapshot` with all jobs of the run, then `jobs` with those that changed, `rerun` if the workflow was \
+                       started again, and `end` when the run is final. A job is written as in the graph's order: index, \
+                       status, attempt, and when it became ready, began and ended, and its worker. A job may come again \
+                       unchanged. Where connections aren't held open, what there is; `retry` says when to come again.";
+    answer(200, description, json!({ "text/event-stream": { "schema": { "type": "string" } } }))
+}
+
+/// 200, with a graph and its `ETag`.
+pub(crate) fn graph(schemas: &mut Schemas) -> Operation {
+    let tag = json!({ "ETag": { "description": "Changes with the run.", "schema": { "type": "string" } } });
+    let unchanged = (304, json!({ "description": "`If-None-Match` names the run's graph." }));
+    let mut operation = json_body::<Graph>(schemas).also("headers", tag);
+    operation.answers.push(unchanged);
+    operation
+}
+
+/// 200, with workflows without their jobs, or with them.
+pub(crate) fn workflow_list(schemas: &mut Schemas) -> Operation {
+    let mut operation = page_of::<Workflow>(schemas);
+    let (whole, short) = (schemas.answer::<Vec<Workflow>>(), schemas.answer::<Vec<Summary>>());
+    operation.answers[0].1["content"]["application/json"]["schema"] = json!({ "anyOf": [whole, short] });
+    operation
+}
+
+/// The media types of the page's files.
+pub(crate) const HTML: &str = "text/html; charset=utf-8";
+pub(crate) const SCRIPT: &str = "text/javascript; charset=utf-8";
+pub(crate) const STYLE: &str = "text/css; charset=utf-8";
+pub(crate) const IMAGE: &str = "image/svg+xml";
+
+/// 200, with text of this media type.
+pub(crate) fn text_of(kind: &str) -> Operation {
+    answer(200, "Success.", json!({ kind: { "schema": { "type": "string" } } }))
 }
 
 /// 200, with a definition in the format in which it was submitted.

@@ -32,6 +32,10 @@ fn header(name: &str, description: &str, schema: Value) -> Value {
     json!({ "name": name, "in": "header", "description": description, "schema": schema })
 }
 
+const LAST_EVENT_ID: &str = "Last-Event-ID";
+const FOLLOWING: &str =
+    "The `id` of the last event that was seen; those after it follow. An empty one is the same as none.";
+
 pub(crate) fn attempt(schemas: &mut Schemas) -> Value {
     query("attempt", "Which attempt, from 0; without it the latest.", schemas.given::<u32>())
 }
@@ -65,6 +69,38 @@ pub(crate) fn status(schemas: &mut Schemas) -> Value {
     query("status", "Only workflows with this status.", schemas.given::<Status>())
 }
 
+pub(crate) fn view() -> Value {
+    let schema = json!({ "enum": ["summary", ""] });
+    query(
+        "view",
+        "With `summary`: the list has no jobs, but their number, and the number of those that have ended.",
+        schema,
+    )
+}
+
+pub(crate) fn text() -> Value {
+    query("q", "With `view=summary`: part of the name or the id, in any case.", json!({ "type": "string" }))
+}
+
+pub(crate) fn once() -> Value {
+    query(
+        "once",
+        "Whether to end the answer after the events that there are.",
+        json!({ "type": "boolean", "default": false }),
+    )
+}
+
+/// The id of the last event of a run that was seen.
+pub(crate) fn last_run_event_id() -> Value {
+    let pattern = r"^([0-9]{1,9}\.[0-9]{1,19}\.[0-9]{1,9})?$";
+    header(LAST_EVENT_ID, FOLLOWING, json!({ "type": "string", "pattern": pattern }))
+}
+
+pub(crate) fn if_none_match() -> Value {
+    let schema = json!({ "type": "string", "pattern": r"^[\u0020-\u007e]*$" });
+    header("If-None-Match", "The `ETag` of the graph that the client has.", schema)
+}
+
 pub(crate) fn run() -> Value {
     query("run", "Whether to start the workflow.", json!({ "type": "boolean", "default": false }))
 }
@@ -80,9 +116,5 @@ pub(crate) fn idempotency_key() -> Value {
 
 pub(crate) fn last_event_id() -> Value {
     let schema = json!({ "type": "string", "pattern": r"^(([0-9]{1,9}\.){0,2}[0-9]{1,19})?$" });
-    header(
-        "Last-Event-ID",
-        "The `id` of the last event that was seen; those after it follow. An empty one is the same as none.",
-        schema,
-    )
+    header(LAST_EVENT_ID, FOLLOWING, schema)
 }

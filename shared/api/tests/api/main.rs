@@ -4,6 +4,8 @@ mod described;
 
 mod description;
 mod limits;
+mod page;
+mod runs;
 mod lists;
 mod requests;
 mod schemas;

@@ -31,9 +31,12 @@ fn http_rates(routes: &[Route]) -> String {
         .collect()
 }
 
-/// The settings of the rated methods of the REST API. A slash in a path is written `~1`, but for the first.
+/// The settings of the rated methods of the REST API. A slash in a path is written `~1`, but for the first and the root.
 fn rest_rates(routes: &[Route]) -> String {
-    let path = |route: &Route| format!("/{}", rest_path(route).replace('/', "~1"));
+    let path = |route: &Route| match rest_path(route).as_str() {
+        "/" => "/".to_owned(),
+        path => format!("/{}", path.replace('/', "~1")),
+    };
     rated(routes)
         .map(|route| {
             let (path, method) = (path(route), &route.method);

@@ -10,6 +10,7 @@ mod batches;
 mod claims;
 mod conditions;
 mod deletions;
+mod follows;
 mod payloads;
 mod promotions;
 mod reports;
@@ -75,7 +76,11 @@ fn record_in(memory: &Memory, id: &WorkflowId) -> WorkflowRecord {
 fn delete(memory: &Memory, id: &WorkflowId) {
     let run = record_in(memory, id).run;
     at_once(memory.update_control(&run, RunUpdate::Cancel { at: Millis(1) }));
-    at_once(memory.end_workflow(id, &run, RunEnd { status: Status::Cancelled, at: Millis(1) }));
+    at_once(memory.end_workflow(
+        id,
+        &run,
+        RunEnd { status: Status::Cancelled, at: Millis(1), jobs: 1, started_at: None },
+    ));
     at_once(memory.update_control(&run, RunUpdate::Finish(engine::run::Progress::default())));
     assert!(at_once(memory.delete_workflow(&record_in(memory, id))));
     assert!(!at_once(memory.delete_some(&run, 1)));

@@ -66,6 +66,9 @@ struct State {
     updates: (usize, usize),
     tickets: Vec<(String, Ticket)>,
     timers: Vec<Millis>,
+    /// Records that lists of workflows and pages of jobs returned.
+    workflows_read: usize,
+    jobs_read: usize,
 }
 
 impl Watched {
@@ -93,6 +96,16 @@ impl Watched {
     /// The number of calls of this name.
     pub fn calls(&self, name: &str) -> usize {
         self.state().calls.iter().filter(|call| **call == name).count()
+    }
+
+    /// The records of workflows that lists returned.
+    pub fn workflows_read(&self) -> usize {
+        self.state().workflows_read
+    }
+
+    /// The records of jobs that pages of jobs returned.
+    pub fn jobs_read(&self) -> usize {
+        self.state().jobs_read
     }
 
     /// Lets the next calls of this name go like this, one after the other.
@@ -177,7 +190,6 @@ impl RunStore for Watched {
         idempotency(key: &str, now: Millis) -> Option<Idempotency>;
         workflow(id: &WorkflowId, how: Consistency) -> Option<WorkflowRecord>;
         end_workflow(id: &WorkflowId, run: &RunKey, end: RunEnd) -> bool;
-        workflows(after: Option<&ListCursor>, limit: usize) -> Vec<WorkflowRecord>;
         definition(run: &RunKey) -> Option<Source>;
         inputs(run: &RunKey) -> Option<InputValues>;
         control(run: &RunKey, how: Consistency) -> Option<Control>;
@@ -188,6 +200,13 @@ impl RunStore for Watched {
         delete_some(run: &RunKey, jobs: u32) -> bool;
         check_writable() -> ();
     }
+
+    #[allow(clippy::clone_on_copy, reason = "one text for all methods")]
+    async fn workflows(&self, after: Option<&ListCursor>, limit: usize) -> Stored<Vec<WorkflowRecord>> {
+        let found = call!(self.workflows(after, limit))?;
+        self.state().workflows_read += found.len();
+        Ok(found)
+    }
 }
 
 impl JobStore for Watched {
@@ -195,12 +214,18 @@ impl JobStore for Watched {
         job(key: &JobKey, how: Consistency) -> Option<JobRecord>;
         jobs(keys: &[JobKey], how: Consistency) -> Vec<Option<JobRecord>>;
         jobs_at(run: &RunKey, indexes: &[JobIndex], how: Consistency) -> Vec<Option<JobRecord>>;
-        jobs_from(run: &RunKey, from: JobIndex, most: usize, how: Consistency) -> Vec<JobRecord>;
         specs(run: &RunKey, indexes: &[JobIndex]) -> Vec<JobSpec>;
         wait_shard(key: &JobKey, shard: u32, how: Consistency) -> ShardWaits;
         drop_from_shard(key: &JobKey, shard: u32, member: u32, failed: bool) -> ShardWaits;
         ready_heads(pool: &PoolId, now: Millis) -> Vec<ReadyHead>;
         ready_count(pool: &PoolId, most: usize) -> (u64, Option<Millis>);
+    }
+
+    #[allow(clippy::clone_on_copy, reason = "one text for all methods")]
+    async fn jobs_from(&self, run: &RunKey, from: JobIndex, most: usize, how: Consistency) -> Stored<Vec<JobRecord>> {
+        let found = call!(self.jobs_from(run, from, most, how))?;
+        self.state().jobs_read += found.len();
+        Ok(found)
     }
 
     async fn update(&self, key: &JobKey, update: JobUpdate) -> Stored<Updated<JobRecord>> {

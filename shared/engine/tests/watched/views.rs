@@ -79,7 +79,11 @@ async fn status_of_a_run_that_ends_while_it_is_read_has_the_end_time() {
     let (workflow, run, at) = (world.id.clone(), world.run(), world.time());
     let ends = after(move |memory| {
         let progress = Progress { done_below: 1, failed: false, cancelled: false };
-        at_once(memory.end_workflow(&workflow, &run, RunEnd { status: Status::Success, at }));
+        at_once(memory.end_workflow(
+            &workflow,
+            &run,
+            RunEnd { status: Status::Success, at, jobs: 1, started_at: None },
+        ));
         at_once(memory.update_control(&run, RunUpdate::Finish(progress)));
     });
     world.store().next_calls("control", [ends]);

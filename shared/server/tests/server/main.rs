@@ -6,6 +6,7 @@ mod connections;
 mod proxies;
 mod requests;
 mod restart;
+mod run_streams;
 mod streams;
 mod waits;
 mod wide;
