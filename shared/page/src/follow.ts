@@ -1,0 +1,84 @@
+/** Follows server-sent events over cuts and restarts: each request goes on after the last event. */
+
+import { type Locks, takeStream } from "./budget.ts";
+import { type Reports, type Surroundings, repeat } from "./repeat.ts";
+import { EventParser, type ServerEvent } from "./sse.ts";
+
+/** How often events are asked for without a stream, in milliseconds. */
+export const POLL = 2000;
+/** An answer with this much text was cut by the server at its limit: there is more. */
+const CUT = 1_000_000;
+
+export interface Source {
+  /** Sends the request. Throws if the answer isn't one with events. */
+  open(lastId: string, once: boolean, signal: AbortSignal): Promise<Response>;
+  /** Takes an event. Returns true at the last one. */
+  take(event: ServerEvent): boolean;
+  /** Says how events come: at once, or by asking. */
+  how?(how: "stream" | "poll"): void;
+}
+
+/** Follows until the last event, or until `signal` is aborted. */
+export async function follow(
+  source: Source,
+  signal: AbortSignal,
+  locks: Locks | undefined,
+  around: Surroundings,
+  reports: Reports,
+): Promise<void> {
+  let lastId = "";
+  await repeat(
+    async (stop, alive) => {
+      const release = await takeStream(locks);
+      try {
+        source.how?.(release ? "stream" : "poll");
+        const parser = new EventParser();
+        parser.lastId = lastId;
+        const response = await source.open(lastId, release === undefined, stop);
+        let size = 0;
+        for await (const text of textOf(response)) {
+          size += text.length;
+          for (const event of parser.push(text)) {
+            if (source.take(event)) return undefined;
+          }
+          lastId = parser.lastId;
+          alive();
+        }
+        if (size > CUT) return 0;
+        const asked = parser.retry ?? 0;
+        return release ? asked : Math.max(asked, POLL);
+      } finally {
+        release?.();
+      }
+    },
+    signal,
+    around,
+    reports,
+  );
+}
+
+async function* textOf(response: Response): AsyncGenerator<string> {
+  const reader = response.body!.getReader();
+  const decoder = new TextDecoder();
+  try {
+    for (;;) {
+      const { done, value } = await reader.read().catch((error: unknown) => {
+        throw new Cut(error);
+      });
+      if (done) return;
+      yield decoder.decode(value, { stream: true });
+    }
+  } finally {
+    // The reader may stop at the last event, before the server ends.
+    void reader.cancel().catch(() => undefined);
+  }
+}
+
+/** The connection was cut in the middle of an answer. */
+class Cut extends Error {
+  readonly passing = true;
+  readonly after = undefined;
+  constructor(cause: unknown) {
+    super("the connection was cut", { cause });
+  }
+}
