@@ -113,9 +113,7 @@ export class Client {
 /** The path in `Link: <...>; rel="next"`, relative to the page. */
 export function nextPage(link: string | null): string | undefined {
   const path = link?.match(/<([^>]*)>\s*;\s*rel="?next"?/)?.[1];
-  if (path === undefined) return undefined;
-  const at = path.indexOf("api/");
-  return at < 0 ? undefined : path.slice(at);
+  return path?.match(/(?:^|\/)(api\/(?:workflows|workers|pools)\b.*)$/)?.[1];
 }
 
 async function readError(response: Response): Promise<Refused> {

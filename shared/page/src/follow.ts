@@ -10,6 +10,8 @@ export const POLL = 2000;
 const CUT = 1_000_000;
 
 export interface Source {
+  /** The id of the last event, after which the next request goes on. */
+  lastId: string;
   /** Sends the request. Throws if the answer isn't one with events. */
   open(lastId: string, once: boolean, signal: AbortSignal): Promise<Response>;
   /** Takes an event. Returns true at the last one. */
@@ -26,22 +28,22 @@ export async function follow(
   around: Surroundings,
   reports: Reports,
 ): Promise<void> {
-  let lastId = "";
   await repeat(
     async (stop, alive) => {
       const release = await takeStream(locks);
       try {
         source.how?.(release ? "stream" : "poll");
         const parser = new EventParser();
-        parser.lastId = lastId;
-        const response = await source.open(lastId, release === undefined, stop);
+        parser.lastId = source.lastId;
+        const response = await source.open(source.lastId, release === undefined, stop);
         let size = 0;
         for await (const text of textOf(response)) {
           size += text.length;
-          for (const event of parser.push(text)) {
+          const events = parser.push(text);
+          source.lastId = parser.lastId;
+          for (const event of events) {
             if (source.take(event)) return undefined;
           }
-          lastId = parser.lastId;
           alive();
         }
         if (size > CUT) return 0;

@@ -33,6 +33,7 @@ async function run(answers: Script["answers"], options: { locks?: Locks; hidden?
   const script: Script = { answers: [...answers], asked: [], pauses: [], events: [], failures: [] };
   const stop = new AbortController();
   const source: Source = {
+    lastId: "",
     async open(lastId, once) {
       script.asked.push({ lastId, once });
       const answer = script.answers.shift();
