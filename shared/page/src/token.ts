@@ -9,7 +9,7 @@ type Message = { kind: "ask" } | { kind: "token"; token: string } | { kind: "out
 /** The part of `BroadcastChannel` that is used. */
 export interface Channel {
   postMessage(message: unknown): void;
-  onmessage: ((event: { data: unknown }) => void) | null;
+  onmessage: ((event: MessageEvent) => void) | null;
 }
 
 /** The part of `Storage` that is used. */

@@ -21,7 +21,7 @@ function browser() {
   return (): Channel => {
     const own: Channel = {
       onmessage: null,
-      postMessage: (data) => channels.forEach((other) => other !== own && queueMicrotask(() => other.onmessage?.({ data }))),
+      postMessage: (data) => channels.forEach((other) => other !== own && queueMicrotask(() => other.onmessage?.({ data } as MessageEvent))),
     };
     channels.push(own);
     return own;
