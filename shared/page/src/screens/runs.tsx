@@ -1,0 +1,169 @@
+/** The list of runs, newest first. */
+
+import { useEffect, useRef, useState } from "preact/hooks";
+import { STATUSES, type Summary, isFinal, paths } from "../api.ts";
+import { client, go, mayChange, poll, setTitle } from "../context.ts";
+import { Failed, Pill, Since, Time } from "../parts.tsx";
+import { clean, count, cut, number } from "../text.ts";
+import { duration } from "../time.ts";
+
+const PAGE = 50;
+/** Entries that are asked for again. Older ones stay as they were read. */
+const MOST_REFRESHED = 200;
+const REFRESH = 5000;
+/** The pause after a key before the list is asked for. */
+const TYPING = 300;
+
+interface Filter {
+  status: string;
+  text: string;
+}
+
+export function Runs({ status, text }: Filter) {
+  const { list, more, fresh, error, isLoading, showFresh, loadMore } = useRuns({ status, text });
+  useEffect(() => setTitle("Runs"), []);
+  const isFiltered = status !== "" || text !== "";
+  return (
+    <>
+      <div class="head">
+        <h1>Runs</h1>
+        {mayChange() && <a class="button primary" href="#/runs/new">New run</a>}
+      </div>
+      <Filters status={status} text={text} />
+      {fresh > 0 && <p><button type="button" onClick={showFresh}>Show {count(fresh, "new run")}</button></p>}
+      {error && <Failed error={error}><p>{isFiltered && <a href="#/runs">Without filters</a>}</p></Failed>}
+      {list.length > 0 && <List list={list} />}
+      {list.length === 0 && !isLoading && !error && !more && <Empty isFiltered={isFiltered} />}
+      {isLoading && <p class="muted" role="status">Loading</p>}
+      {more && <p><button type="button" onClick={loadMore}>Older runs</button></p>}
+    </>
+  );
+}
+
+/** Reads the list and keeps it up to date. New runs wait for a click, so that the list doesn't move under the pointer. */
+function useRuns({ status, text }: Filter) {
+  const [list, setList] = useState<Summary[]>([]);
+  const [latest, setLatest] = useState<Summary[]>([]);
+  const [more, setMore] = useState<string>();
+  const [error, setError] = useState<Error>();
+  const [isLoading, setLoading] = useState(true);
+  const shown = useRef<Summary[]>([]);
+  const path = (limit: number) => {
+    const query = new URLSearchParams({ view: "summary", limit: String(limit) });
+    if (status !== "") query.set("status", status);
+    if (text !== "") query.set("q", text);
+    return `${paths.workflows}?${query}`;
+  };
+  const show = (runs: Summary[]) => {
+    shown.current = runs;
+    setList(runs);
+  };
+  useEffect(() => {
+    const stop = new AbortController();
+    let isFirst = true;
+    show([]);
+    setLatest([]);
+    setMore(undefined);
+    setError(undefined);
+    setLoading(true);
+    poll(REFRESH, stop.signal, async (signal) => {
+      const limit = Math.min(MOST_REFRESHED, Math.max(PAGE, shown.current.length));
+      const { value, next } = await client.json<Summary[]>(path(limit), { signal });
+      if (isFirst) {
+        isFirst = false;
+        show(value);
+        setMore(next);
+        setLoading(false);
+      } else {
+        const read = new Map(value.map((run) => [run.id, run]));
+        show(shown.current.map((run) => read.get(run.id) ?? run));
+      }
+      setLatest(value);
+    }).catch((failure: unknown) => {
+      if (stop.signal.aborted) return;
+      setError(failure as Error);
+      setLoading(false);
+    });
+    return () => stop.abort();
+  }, [status, text]);
+  const known = new Set(list.map((run) => run.id));
+  const newest = list[0]?.created_at_ms ?? 0;
+  const fresh = latest.filter((run) => !known.has(run.id) && run.created_at_ms >= newest);
+  const loadMore = async () => {
+    if (more === undefined) return;
+    try {
+      const { value, next } = await client.json<Summary[]>(more);
+      const have = new Set(shown.current.map((run) => run.id));
+      show([...shown.current, ...value.filter((run) => !have.has(run.id))]);
+      setMore(next);
+    } catch (failure) {
+      setError(failure as Error);
+    }
+  };
+  const showFresh = () => show([...fresh, ...list]);
+  return { list, more, fresh: isLoading ? 0 : fresh.length, error, isLoading, showFresh, loadMore };
+}
+
+function Filters({ status, text }: Filter) {
+  const [typed, setTyped] = useState(text);
+  useEffect(() => setTyped(text), [text]);
+  useEffect(() => {
+    if (typed === text) return undefined;
+    const timer = setTimeout(() => go({ screen: "runs", status, text: typed }, true), TYPING);
+    return () => clearTimeout(timer);
+  }, [typed]);
+  return (
+    <form class="row" role="search" onSubmit={(event) => event.preventDefault()}>
+      <input type="search" aria-label="Find runs by name or id" placeholder="Name or id" value={typed}
+        onInput={(event) => setTyped(event.currentTarget.value)} />
+      <select aria-label="Status" value={status}
+        onChange={(event) => go({ screen: "runs", status: event.currentTarget.value, text }, true)}>
+        <option value="">any status</option>
+        {STATUSES.map((each) => <option key={each} value={each}>{each}</option>)}
+      </select>
+    </form>
+  );
+}
+
+function List({ list }: { list: Summary[] }) {
+  return (
+    <div class="scroll" tabIndex={0} role="region" aria-label="Runs">
+      <table class="cards">
+        <thead>
+          <tr><th>Status</th><th>Workflow</th><th>Jobs done</th><th>Submitted</th><th>Took</th></tr>
+        </thead>
+        <tbody>
+          {list.map((run) => (
+            <tr key={run.id} data-run={run.id}>
+              <td><Pill status={run.status} /></td>
+              <td><a href={`#/runs/${encodeURIComponent(run.id)}`}>{clean(cut(run.name, 200))}</a>{" "}
+                <span class="muted">#{run.run}</span><br /><span class="muted small">{run.id}</span></td>
+              <td>{number(run.done)} of {number(run.jobs)}</td>
+              <td><Time ms={run.created_at_ms} /></td>
+              <td><Took run={run} /></td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </div>
+  );
+}
+
+function Took({ run }: { run: Summary }) {
+  if (run.started_at_ms === null) return <span class="muted">not started</span>;
+  if (run.finished_at_ms !== null) return <>{duration(run.finished_at_ms - run.started_at_ms)}</>;
+  return <Since ms={run.started_at_ms} live={!isFinal(run.status)} />;
+}
+
+function Empty({ isFiltered }: { isFiltered: boolean }) {
+  if (isFiltered) return <p class="notice">No run matches. <a href="#/runs">Show all</a></p>;
+  return (
+    <div class="notice">
+      <h2>No runs yet</h2>
+      <p>
+        {mayChange() ? <>Start one with <a href="#/runs/new">New run</a>, or with </> : <>Start one with </>}
+        <code>wfg submit FILE</code>.
+      </p>
+    </div>
+  );
+}
