@@ -5,12 +5,14 @@ import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
 import { build } from "esbuild";
+import { minify } from "terser";
 
 const root = path.dirname(fileURLToPath(import.meta.url));
 /** The most that all files may have together, in bytes: as they are, and by gzip. */
 const MOST = 120 * 1024;
 const MOST_GZIPPED = 40 * 1024;
 
+/** Bundles a file with all that it imports. Terser makes the script about 3 percent smaller than esbuild alone. */
 async function bundle(entry, define = {}) {
   const result = await build({
     absWorkingDir: root,
@@ -23,12 +25,19 @@ async function bundle(entry, define = {}) {
     target: ["chrome123", "firefox140", "safari18"],
     charset: "utf8",
     legalComments: "none",
-    jsx: "automatic",
-    jsxImportSource: "preact",
+    // Calls of `h` are smaller than those of the automatic runtime.
+    jsx: "transform",
+    jsxFactory: "h",
+    jsxFragment: "Fragment",
+    inject: entry.endsWith(".tsx") ? ["src/jsx.ts"] : [],
+    tsconfigRaw: { compilerOptions: { target: "ES2022" } },
     define,
     logLevel: "warning",
   });
-  return result.outputFiles[0].text;
+  const { text } = result.outputFiles[0];
+  if (entry.endsWith(".css")) return text;
+  const { code } = await minify(text, { module: true, ecma: 2022, compress: { passes: 3, inline: 1 }, format: { comments: false } });
+  return `${code}\n`;
 }
 
 /** The address of a file, with the hash of its text: it is cached for ever. */

@@ -49,6 +49,10 @@ export function nearest(red: number, green: number, blue: number): number {
   return far(grey) < far(cube) ? grey : cube;
 }
 
+/** The codes that set a flag, and those that clear flags or a colour. */
+const SETS: Record<number, number> = { 1: BOLD, 2: DIM, 4: UNDERLINE, 7: INVERSE, 9: STRIKE };
+const CLEARS: Record<number, number> = { 22: BOLD | DIM, 24: UNDERLINE, 27: INVERSE, 29: STRIKE, 39: COLOUR, 49: COLOUR << 9 };
+
 /** The style after a sequence of parameters (SGR) that ends with `m`. */
 export function restyle(style: Style, parameters: string): Style {
   const codes = parameters === "" ? [0] : parameters.split(/[;:]/).map((code) => (code === "" ? 0 : Number(code)));
@@ -58,21 +62,12 @@ export function restyle(style: Style, parameters: string): Style {
   for (let i = 0; i < codes.length; i++) {
     const code = codes[i]!;
     if (code === 0) next = 0;
-    else if (code === 1) next |= BOLD;
-    else if (code === 2) next |= DIM;
-    else if (code === 4) next |= UNDERLINE;
-    else if (code === 7) next |= INVERSE;
-    else if (code === 9) next |= STRIKE;
-    else if (code === 22) next &= ~(BOLD | DIM);
-    else if (code === 24) next &= ~UNDERLINE;
-    else if (code === 27) next &= ~INVERSE;
-    else if (code === 29) next &= ~STRIKE;
+    else if (SETS[code]) next |= SETS[code];
+    else if (CLEARS[code]) next &= ~CLEARS[code];
     else if (code >= 30 && code <= 37) front(code - 30);
-    else if (code >= 90 && code <= 97) front(code - 90 + 8);
-    else if (code === 39) next &= ~COLOUR;
     else if (code >= 40 && code <= 47) back(code - 40);
-    else if (code >= 100 && code <= 107) back(code - 100 + 8);
-    else if (code === 49) next &= ~(COLOUR << 9);
+    else if (code >= 90 && code <= 97) front(code - 82);
+    else if (code >= 100 && code <= 107) back(code - 92);
     else if (code === 38 || code === 48) {
       const [index, used] = extended(codes, i + 1);
       if (index !== undefined) (code === 38 ? front : back)(index);

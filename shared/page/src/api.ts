@@ -191,7 +191,8 @@ export interface Problem {
   column?: number;
 }
 
-const encode = encodeURIComponent;
+const one = (id: string) => `api/workflows/${encodeURIComponent(id)}`;
+const job = (id: string, of: string) => `${one(id)}/jobs/${encodeURIComponent(of)}`;
 
 /** Paths of the API, relative to the page: a stack's address may have a stage before them. */
 export const paths = {
@@ -199,16 +200,12 @@ export const paths = {
   workers: "api/workers",
   pools: "api/pools",
   workflows: "api/workflows",
-  graph: (id: string) => `api/workflows/${encode(id)}/graph`,
-  events: (id: string) => `api/workflows/${encode(id)}/events`,
-  run: (id: string) => `api/workflows/${encode(id)}/run`,
-  cancel: (id: string) => `api/workflows/${encode(id)}/cancel`,
-  definition: (id: string) => `api/workflows/${encode(id)}/definition`,
-  job: (id: string, job: string) => `api/workflows/${encode(id)}/jobs/${encode(job)}`,
-  logs: (id: string, job: string, attempt: number) =>
-    `api/workflows/${encode(id)}/jobs/${encode(job)}/logs?attempt=${attempt}`,
-  logStream: (id: string, job: string, attempt: number) =>
-    `api/workflows/${encode(id)}/jobs/${encode(job)}/logs/stream?attempt=${attempt}`,
-  outputs: (id: string, job: string, attempt: number) =>
-    `api/workflows/${encode(id)}/jobs/${encode(job)}/outputs?attempt=${attempt}`,
+  graph: (id: string) => `${one(id)}/graph`,
+  events: (id: string) => `${one(id)}/events`,
+  run: (id: string) => `${one(id)}/run`,
+  cancel: (id: string) => `${one(id)}/cancel`,
+  job,
+  logs: (id: string, of: string, attempt: number) => `${job(id, of)}/logs?attempt=${attempt}`,
+  logStream: (id: string, of: string, attempt: number) => `${job(id, of)}/logs/stream?attempt=${attempt}`,
+  outputs: (id: string, of: string, attempt: number) => `${job(id, of)}/outputs?attempt=${attempt}`,
 };

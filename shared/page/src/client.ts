@@ -46,8 +46,6 @@ export class Client {
   #fetch: typeof fetch;
   /** Called when a token is refused as unknown, expired or revoked. */
   onSignedOut: ((token: string | null) => void) | undefined;
-  /** The difference between the server's clock and this one, in milliseconds. */
-  clockSkew = 0;
 
   constructor(token: () => string | null, fetcher: typeof fetch = (...args) => fetch(...args)) {
     this.#token = token;
@@ -60,7 +58,6 @@ export class Client {
     const headers: Record<string, string> = { ...ask.headers };
     if (token !== null) headers["Authorization"] = `Bearer ${token}`;
     if (ask.body) headers["Content-Type"] = ask.body[0];
-    const begun = Date.now();
     let response: Response;
     try {
       response = await this.#fetch(path, {
@@ -76,7 +73,6 @@ export class Client {
       if (ask.signal?.aborted) throw error;
       throw new Unreachable("the server doesn't answer", { cause: error });
     }
-    this.#noteClock(response, begun);
     if (response.ok || response.status === 304) return response;
     const refused = await readError(response);
     if (response.status === 401) this.onSignedOut?.(token);
@@ -94,19 +90,6 @@ export class Client {
       throw new Unreachable("the server's answer was cut", { cause: error });
     }
     return { value, next: nextPage(response.headers.get("Link")), etag: response.headers.get("ETag") ?? undefined };
-  }
-
-  /** Now by the server's clock. Its times are compared with this one. */
-  now(): number {
-    return Date.now() + this.clockSkew;
-  }
-
-  #noteClock(response: Response, begun: number): void {
-    const date = Date.parse(response.headers.get("Date") ?? "");
-    if (Number.isNaN(date)) return;
-    // The header has whole seconds, so a small difference proves nothing.
-    const skew = date + 500 - (begun + Date.now()) / 2;
-    this.clockSkew = Math.abs(skew) > 2000 ? skew : 0;
   }
 }
 
@@ -133,5 +116,5 @@ async function readError(response: Response): Promise<Refused> {
 
 /** A key that makes it safe to send a submission again. `crypto.randomUUID` is missing outside of https and localhost. */
 export function idempotencyKey(): string {
-  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+  return crypto.getRandomValues(new Uint32Array(4)).join("-");
 }

@@ -62,18 +62,13 @@ export const around: Surroundings = {
 
 export const reports: Reports = {
   failed(error, pause) {
-    const text = error instanceof Refused ? refusal(error) : "The server doesn't answer.";
+    const text = error instanceof Refused ? `The server can't answer now: ${error.message}.` : "The server doesn't answer.";
     trouble.value = { text, since: trouble.value?.since ?? Date.now(), next: Date.now() + pause };
   },
   succeeded() {
     trouble.value = null;
   },
 };
-
-function refusal(error: Refused): string {
-  if (error.status === 429) return "The server asks for fewer requests.";
-  return `The server can't answer now: ${error.message}.`;
-}
 
 /** Asks for something every `interval` milliseconds until `signal` is aborted. Throws if no repetition can help. */
 export function poll(interval: number, signal: AbortSignal, step: (signal: AbortSignal) => Promise<void>): Promise<void> {

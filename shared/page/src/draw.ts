@@ -16,24 +16,18 @@ export interface Theme {
   status: string[];
 }
 
-let known: { key: string; theme: Theme } | undefined;
-
 /** The colours of the page's style sheet. */
 export function readTheme(element: Element): Theme {
-  const key = String(matchMedia("(prefers-color-scheme: dark)").matches);
-  if (known?.key === key) return known.theme;
   const style = getComputedStyle(element);
   const of = (name: string) => style.getPropertyValue(name).trim();
-  const theme = {
+  return {
     edge: of("--edge"),
     dim: of("--line"),
     accent: of("--accent"),
     panel: of("--panel"),
     text: of("--text"),
-    status: STATUSES.map((status) => of(`--${status}`)),
+    status: STATUSES.map((status) => of(`--${status}`) || of("--muted")),
   };
-  known = { key, theme };
-  return theme;
 }
 
 export interface Shown {
@@ -92,15 +86,23 @@ function edgesInView({ boxes, layout, sizes, view }: Shown): number[] {
   return found;
 }
 
-function trace(context: CanvasRenderingContext2D, { boxes, layout, sizes }: Shown, edge: number, isStraight: boolean): void {
+/** What draws a line: a canvas, or the path of an SVG file. */
+export interface Pen {
+  moveTo(x: number, y: number): void;
+  lineTo(x: number, y: number): void;
+  bezierCurveTo(x1: number, y1: number, x2: number, y2: number, x: number, y: number): void;
+}
+
+/** Draws an edge through its points. */
+export function trace(pen: Pen, { boxes, layout, sizes }: Pick<Shown, "boxes" | "layout" | "sizes">, edge: number, isStraight: boolean): void {
   const [from, to] = [boxes.edges[2 * edge]!, boxes.edges[2 * edge + 1]!];
   let x = layout.x[from]! + sizes.width;
   let y = layout.y[from]! + sizes.height / 2;
-  context.moveTo(x, y);
+  pen.moveTo(x, y);
   const point = (nextX: number, nextY: number) => {
     const middle = (x + nextX) / 2;
-    if (isStraight) context.lineTo(nextX, nextY);
-    else context.bezierCurveTo(middle, y, middle, nextY, nextX, nextY);
+    if (isStraight) pen.lineTo(nextX, nextY);
+    else pen.bezierCurveTo(middle, y, middle, nextY, nextX, nextY);
     [x, y] = [nextX, nextY];
   };
   for (let p = layout.viaStart[edge]!; p < layout.viaStart[edge + 1]!; p++) point(layout.via[2 * p]!, layout.via[2 * p + 1]!);

@@ -1,6 +1,7 @@
 /** Follows server-sent events over cuts and restarts: each request goes on after the last event. */
 
 import { type Locks, takeStream } from "./budget.ts";
+import { Unreachable } from "./client.ts";
 import { type Reports, type Surroundings, repeat } from "./repeat.ts";
 import { EventParser, type ServerEvent } from "./sse.ts";
 
@@ -36,13 +37,18 @@ export async function follow(
         const parser = new EventParser();
         parser.lastId = source.lastId;
         const response = await source.open(source.lastId, release === undefined, stop);
+        const reader = response.body!.pipeThrough(new TextDecoderStream()).getReader();
         let size = 0;
-        for await (const text of textOf(response)) {
+        for (;;) {
+          const text = await reader.read().then(({ value }) => value, cut);
+          if (text === undefined) break;
           size += text.length;
           const events = parser.push(text);
           source.lastId = parser.lastId;
           for (const event of events) {
-            if (source.take(event)) return undefined;
+            if (!source.take(event)) continue;
+            void reader.cancel();
+            return undefined;
           }
           alive();
         }
@@ -59,28 +65,7 @@ export async function follow(
   );
 }
 
-async function* textOf(response: Response): AsyncGenerator<string> {
-  const reader = response.body!.getReader();
-  const decoder = new TextDecoder();
-  try {
-    for (;;) {
-      const { done, value } = await reader.read().catch((error: unknown) => {
-        throw new Cut(error);
-      });
-      if (done) return;
-      yield decoder.decode(value, { stream: true });
-    }
-  } finally {
-    // The reader may stop at the last event, before the server ends.
-    void reader.cancel().catch(() => undefined);
-  }
-}
-
 /** The connection was cut in the middle of an answer. */
-class Cut extends Error {
-  readonly passing = true;
-  readonly after = undefined;
-  constructor(cause: unknown) {
-    super("the connection was cut", { cause });
-  }
+function cut(cause: unknown): never {
+  throw new Unreachable("the connection was cut", { cause });
 }

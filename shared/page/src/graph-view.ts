@@ -6,7 +6,7 @@
 import { STATUSES } from "./api.ts";
 import { type Boxes, countsOf, related, worstOf } from "./boxes.ts";
 import * as camera from "./camera.ts";
-import { drawBoxes, drawEdges, readTheme } from "./draw.ts";
+import { type Theme, drawBoxes, drawEdges, readTheme } from "./draw.ts";
 import { Grid } from "./grid.ts";
 import type { Layout, Sizes } from "./layout.ts";
 import { MARKS } from "./marks.ts";
@@ -50,20 +50,25 @@ export class GraphView {
   #isOpen = false;
   #stop = new AbortController();
   #observer: ResizeObserver;
+  #theme: Theme;
 
   constructor(host: HTMLElement, data: GraphData) {
     this.#host = host;
     this.#data = data;
     this.#grid = new Grid(data.layout, SIZES);
     this.#worst = new Uint8Array(data.boxes.count);
-    this.#current = data.layout.x.length > 0 ? this.#interesting() : -1;
+    this.#current = data.boxes.ofJob[data.run.firstOfInterest() ?? 0] ?? -1;
     this.#canvas.setAttribute("aria-hidden", "true");
     this.#layer.className = "layer";
     host.replaceChildren(this.#canvas, this.#layer);
     this.#listen();
     this.#observer = new ResizeObserver(() => this.#resize());
     this.#observer.observe(host);
-    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.#draw(), { signal: this.#stop.signal });
+    this.#theme = readTheme(host);
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
+      this.#theme = readTheme(host);
+      this.#draw();
+    }, { signal: this.#stop.signal });
   }
 
   destroy(): void {
@@ -119,15 +124,6 @@ export class GraphView {
     }
   }
 
-  #interesting(): number {
-    const job = this.#data.run.firstOfInterest();
-    if (job !== undefined) return this.#data.boxes.ofJob[job]!;
-    let first = 0;
-    const { x, y } = this.#data.layout;
-    for (let box = 1; box < x.length; box++) if (x[box]! < x[first]! || (x[box] === x[first] && y[box]! < y[first]!)) first = box;
-    return first;
-  }
-
   #resize(): void {
     this.#size = { width: this.#host.clientWidth, height: this.#host.clientHeight };
     if (this.#size.width === 0) return;
@@ -171,8 +167,7 @@ export class GraphView {
     context.setTransform(scale, 0, 0, scale, 0, 0);
     context.clearRect(0, 0, this.#size.width, this.#size.height);
     context.setTransform(scale * zoom, 0, 0, scale * zoom, scale * left, scale * top);
-    const theme = readTheme(this.#host);
-    const shown = { ...this.#data, sizes: SIZES, view, zoom, theme, related: this.#related, critical: this.#critical };
+    const shown = { ...this.#data, sizes: SIZES, view, zoom, theme: this.#theme, related: this.#related, critical: this.#critical };
     drawEdges(context, shown);
     if (isFar) drawBoxes(context, { ...shown, inView, worst: this.#worst, picked: this.#picked, found: this.#found });
     this.#host.dataset["far"] = String(isFar);
@@ -193,7 +188,6 @@ export class GraphView {
       button.remove();
       this.#buttons.delete(box);
     }
-    if (!wanted.has(this.#current) && inView.length > 0 && focused === document.body) this.#current = inView[0]!;
     for (const box of inView) if (!this.#buttons.has(box)) this.#add(box);
     const reached = wanted.has(this.#current) ? this.#current : inView[0];
     for (const [box, button] of this.#buttons) {
@@ -313,8 +307,7 @@ export class GraphView {
         const at = place(event);
         this.#move(camera.zoomed(this.#view, Math.exp(-event.deltaY / 200), at.x, at.y));
       } else {
-        const [dx, dy] = event.shiftKey && event.deltaX === 0 ? [event.deltaY, 0] : [event.deltaX, event.deltaY];
-        this.#move({ ...this.#view, left: this.#view.left - dx, top: this.#view.top - dy });
+        this.#move({ ...this.#view, left: this.#view.left - event.deltaX, top: this.#view.top - event.deltaY });
       }
     }, { ...options, passive: false });
     host.addEventListener("keydown", (event) => this.#key(event), options);

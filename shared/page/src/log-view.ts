@@ -59,6 +59,7 @@ export class LogView {
   #line: number | undefined;
   #following = true;
   #paused = false;
+  #pausedAt = 0;
   #held = 0;
   #wrap = false;
   #times = false;
@@ -97,7 +98,7 @@ export class LogView {
     for (const block of change.grown) this.#search?.update(block);
     for (const block of change.dropped) this.#search?.drop(block);
     if (this.#paused) {
-      this.#held = this.#log.lines - this.#shownLines();
+      this.#held = this.#log.lines - this.#pausedAt;
       this.#report();
       return;
     }
@@ -122,6 +123,7 @@ export class LogView {
   /** Holds back new lines, or shows those that were held back. */
   pause(on: boolean): void {
     this.#paused = on;
+    this.#pausedAt = this.#log.lines;
     this.#held = 0;
     if (!on) {
       const kept = new Set(this.#log.blocks);
@@ -215,16 +217,8 @@ export class LogView {
   #showGap(): void {
     if (this.#log.dropped === 0) return;
     this.#gap.textContent = `${number(this.#log.dropped)} lines are not shown here: the page keeps the first and the latest. Download has all.`;
-    const after = this.#log.blocks.findIndex((block, i) => i > 0 && block.first !== this.#log.blocks[i - 1]!.first + this.#log.blocks[i - 1]!.starts.length);
-    const next = this.#shown.get(this.#log.blocks[after]!)?.element;
+    const next = this.#shown.get(this.#log.blocks[this.#log.headBlocks]!)?.element;
     if (next && this.#gap.nextSibling !== next) next.before(this.#gap);
-  }
-
-  #shownLines(): number {
-    const last = [...this.#shown.keys()].at(-1);
-    if (!last) return 0;
-    const length = this.#shown.get(last)!.text.length;
-    return last.first - 1 + last.starts.filter((start) => start < length).length;
   }
 
   #seen(entries: IntersectionObserverEntry[]): void {

@@ -120,8 +120,13 @@ export class Log {
     }
   }
 
+  /** The number of blocks that are never given up. */
+  get headBlocks(): number {
+    return Math.ceil(this.#limits.head / LINES_PER_BLOCK);
+  }
+
   #dropOne(change: Change): boolean {
-    const head = Math.ceil(this.#limits.head / LINES_PER_BLOCK);
+    const head = this.headBlocks;
     if (this.blocks.length <= head + 1) return false;
     const [block] = this.blocks.splice(head, 1);
     this.#kept -= block!.starts.length;

@@ -2,7 +2,7 @@
 
 import { render } from "preact";
 import { announcement, route, session, signOut, start, trouble, tryNow, zone } from "./context.ts";
-import { useNow } from "./parts.tsx";
+import { Button, useNow } from "./parts.tsx";
 import type { Route } from "./route.ts";
 import { Pools, Workers } from "./screens/lists.tsx";
 import { NewRun } from "./screens/new-run.tsx";
@@ -17,10 +17,9 @@ function App() {
   const now = useStore(session);
   return (
     <>
-      <a class="skip" href="#main" onClick={(event) => { event.preventDefault(); document.getElementById("main")?.focus(); }}>To the content</a>
       {now.kind === "open" && <Top name={now.me.auth === "none" ? null : now.me.name} hasToken={now.me.auth !== "none"} />}
       <Banner />
-      {now.kind === "starting" && <main id="main"><p class="muted" role="status">Loading</p></main>}
+      {now.kind === "starting" && <main><p class="muted" role="status">Loading</p></main>}
       {now.kind === "signed-out" && <SignIn why={now.why} />}
       {now.kind === "open" && <Content mayRead={now.me.scopes.includes("read")} />}
       <Announcer />
@@ -49,7 +48,7 @@ function Top({ name, hasToken }: { name: string | null; hasToken: boolean }) {
         </select>
       </label>
       {hasToken && <span class="muted small">{name !== null && clean(name)}</span>}
-      {hasToken && <button type="button" onClick={signOut}>Sign out</button>}
+      {hasToken && <Button onClick={signOut}>Sign out</Button>}
     </header>
   );
 }
@@ -65,7 +64,7 @@ function Banner() {
     <div class="banner" role="alert">
       <span>{state.text} The page shows what was known at {moment(state.since, chosen, Date.now())}.</span>{" "}
       <span aria-live="off">{wait > 0 ? `Next try in ${about(wait + 999)}.` : "Trying again."}</span>
-      <button type="button" onClick={tryNow}>Try now</button>
+      <Button onClick={tryNow}>Try now</Button>
     </div>
   );
 }
@@ -73,7 +72,7 @@ function Banner() {
 function Content({ mayRead }: { mayRead: boolean }) {
   const to = useStore(route);
   return (
-    <main id="main" tabIndex={-1}>
+    <main>
       {mayRead || to.screen === "new" ? <Screen to={to} /> : <p class="notice" role="alert">Your token doesn't allow reading: it lacks the scope <code>read</code>.</p>}
     </main>
   );

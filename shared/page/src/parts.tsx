@@ -1,10 +1,10 @@
 /** Small parts that several screens use. */
 
-import type { ComponentChildren } from "preact";
-import { useEffect, useReducer, useRef } from "preact/hooks";
+import type { ButtonHTMLAttributes, ComponentChildren, Ref, VNode } from "preact";
+import { useEffect, useReducer, useRef, useState } from "preact/hooks";
 import { STATUSES, type Status } from "./api.ts";
 import { Refused } from "./client.ts";
-import { client, zone } from "./context.ts";
+import { poll, zone } from "./context.ts";
 import { MARKS } from "./marks.ts";
 import { Store, useStore } from "./store.ts";
 import { count, number } from "./text.ts";
@@ -22,14 +22,14 @@ export function Pill({ status, children }: { status: Status; children?: Componen
 export function Time({ ms }: { ms: number | null | undefined }) {
   const chosen = useStore(zone);
   if (ms === null || ms === undefined || Number.isNaN(ms)) return null;
-  return <time dateTime={new Date(ms).toISOString()} title={exact(ms, chosen)}>{moment(ms, chosen, client.now())}</time>;
+  return <time dateTime={new Date(ms).toISOString()} title={exact(ms, chosen)}>{moment(ms, chosen, Date.now())}</time>;
 }
 
 const second = new Store(0);
 let ticking: ReturnType<typeof setInterval> | undefined;
 let listeners = 0;
 
-/** Now by the server's clock. With `live` the component is drawn again every second, while the page is visible. */
+/** Now. With `live` the component is drawn again every second, while the page is visible. */
 export function useNow(live: boolean): number {
   const [, draw] = useReducer((n: number) => n + 1, 0);
   useEffect(() => {
@@ -41,7 +41,7 @@ export function useNow(live: boolean): number {
       if (--listeners === 0) clearInterval(ticking);
     };
   }, [live]);
-  return client.now();
+  return Date.now();
 }
 
 /** A duration up to now. */
@@ -78,14 +78,10 @@ export function Failed({ error, children }: { error: Error; children?: Component
   );
 }
 
+const TITLES: Record<number, string> = { 403: "Not allowed", 404: "Not found", 413: "Too large", 429: "Too many requests" };
+
 function title(error: Error): string {
-  if (!(error instanceof Refused)) return "Something went wrong";
-  if (error.status === 403) return "Your token doesn't allow this";
-  if (error.status === 404) return "Not found";
-  if (error.status === 413) return "Too large";
-  if (error.status === 429) return "Too many requests";
-  if (error.status >= 500) return "The server can't answer now";
-  return "The server refuses this";
+  return (error instanceof Refused && TITLES[error.status]) || "This did not work";
 }
 
 /** A message as a sentence: the messages of the API begin in lower case and have no end. */
@@ -93,6 +89,63 @@ export function sentence(text: string): string {
   const trimmed = text.trim();
   const end = /[.!?…]$/.test(trimmed) ? "" : ".";
   return trimmed.charAt(0).toUpperCase() + trimmed.slice(1) + end;
+}
+
+/** A field to search or filter with. */
+export function SearchField({ label, placeholder, text, onText, field }: { label: string; placeholder: string; text: string; onText(text: string): void; field?: Ref<HTMLInputElement> }) {
+  return <input ref={field ?? null} type="search" aria-label={label} placeholder={placeholder} value={text} onInput={(event) => onText(event.currentTarget.value)} />;
+}
+
+export function StatusSelect({ status, onStatus }: { status: string; onStatus(status: string): void }) {
+  return (
+    <select aria-label="Status" value={status} onChange={(event) => onStatus(event.currentTarget.value)}>
+      <option value="">any status</option>
+      {STATUSES.map((each) => <option key={each} value={each}>{each}</option>)}
+    </select>
+  );
+}
+
+export function Button(props: ButtonHTMLAttributes) {
+  return <button type="button" {...props} />;
+}
+
+export function Check({ label, on, onChange }: { label: string; on: boolean; onChange(on: boolean): void }) {
+  return <label class="check"><input type="checkbox" checked={on} onChange={(event) => onChange(event.currentTarget.checked)} /> {label}</label>;
+}
+
+/** A table that scrolls to the side by itself. A head is a text or a cell. */
+export function Table({ label, kind = "cards", heads, children }: { label: string; kind?: string; heads: (string | VNode)[]; children: ComponentChildren }) {
+  return (
+    <div class="scroll" tabIndex={0} role="region" aria-label={label}>
+      <table class={kind}>
+        <thead><tr>{heads.map((head) => (typeof head === "string" ? <th key={head}>{head}</th> : head))}</tr></thead>
+        <tbody>{children}</tbody>
+      </table>
+    </div>
+  );
+}
+
+/** A form around fields of a search: Enter does nothing unless `onSubmit` is given. */
+export function SearchForm({ onSubmit, children }: { onSubmit?: () => void; children: ComponentChildren }) {
+  const submit = (event: Event) => {
+    event.preventDefault();
+    onSubmit?.();
+  };
+  return <form class="row" role="search" onSubmit={submit}>{children}</form>;
+}
+
+/** Asks for something every `interval` milliseconds while the component is shown and `keys` stay. Returns the failure that ended it. */
+export function usePoll(interval: number, keys: unknown[], step: (signal: AbortSignal, end: () => void) => Promise<void>): Error | undefined {
+  const [error, setError] = useState<Error>();
+  useEffect(() => {
+    const stop = new AbortController();
+    setError(undefined);
+    poll(interval, stop.signal, (signal) => step(signal, () => stop.abort())).catch((failure: unknown) => {
+      if (!stop.signal.aborted) setError(failure as Error);
+    });
+    return () => stop.abort();
+  }, keys);
+  return error;
 }
 
 /** A dialog that asks before something is done. */
@@ -106,8 +159,8 @@ export function Confirm(props: { title: string; children: ComponentChildren; yes
       <h2 id="confirm-title">{props.title}</h2>
       {props.children}
       <div class="row end">
-        <button type="button" onClick={() => dialog.current?.close()}>{props.no}</button>
-        <button type="button" class="danger" onClick={props.onYes}>{props.yes}</button>
+        <Button onClick={() => dialog.current?.close()}>{props.no}</Button>
+        <Button class="danger" onClick={props.onYes}>{props.yes}</Button>
       </div>
     </dialog>
   );
@@ -118,11 +171,9 @@ export function Pager({ page, pages, onPage, total, what }: { page: number; page
   if (pages <= 1) return <p class="muted">{count(total, what)}</p>;
   return (
     <nav class="row pager" aria-label={`Pages of ${what}s`}>
-      <button type="button" disabled={page === 0} onClick={() => onPage(0)}>First</button>
-      <button type="button" disabled={page === 0} onClick={() => onPage(page - 1)}>Previous</button>
+      <Button disabled={page === 0} onClick={() => onPage(page - 1)}>Previous</Button>
       <span>Page {number(page + 1)} of {number(pages)}, {count(total, what)}</span>
-      <button type="button" disabled={page === pages - 1} onClick={() => onPage(page + 1)}>Next</button>
-      <button type="button" disabled={page === pages - 1} onClick={() => onPage(pages - 1)}>Last</button>
+      <Button disabled={page === pages - 1} onClick={() => onPage(page + 1)}>Next</Button>
     </nav>
   );
 }

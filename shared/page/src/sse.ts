@@ -27,15 +27,13 @@ export class EventParser {
       this.#isFirst = false;
     }
     const events: ServerEvent[] = [];
-    let start = 0;
-    for (;;) {
-      const end = lineEnd(all, start);
-      if (end === undefined) break;
-      const event = this.#line(all.slice(start, end.at));
+    // A CR at the end may be half of a CR LF, so it waits.
+    const lines = all.split(/\r\n|\n|\r(?!$)/);
+    this.#rest = lines.pop()!;
+    for (const line of lines) {
+      const event = this.#line(line);
       if (event) events.push(event);
-      start = end.next;
     }
-    this.#rest = all.slice(start);
     return events;
   }
 
@@ -62,17 +60,4 @@ export class EventParser {
     this.#id = undefined;
     return isEmpty ? undefined : event;
   }
-}
-
-/** The next line end: LF, CR LF or CR. A CR at the end of the text may be half of one, so it waits. */
-function lineEnd(text: string, from: number): { at: number; next: number } | undefined {
-  for (let at = from; at < text.length; at++) {
-    const code = text.charCodeAt(at);
-    if (code === 10) return { at, next: at + 1 };
-    if (code === 13) {
-      if (at + 1 === text.length) return undefined;
-      return { at, next: text.charCodeAt(at + 1) === 10 ? at + 2 : at + 1 };
-    }
-  }
-  return undefined;
 }

@@ -2,6 +2,7 @@
 
 import { STATUSES } from "./api.ts";
 import { type Boxes, worstOf } from "./boxes.ts";
+import { type Pen, trace } from "./draw.ts";
 import type { Layout, Sizes } from "./layout.ts";
 import type { Run } from "./run.ts";
 import { clean, cut, number } from "./text.ts";
@@ -21,16 +22,13 @@ export function svg(boxes: Boxes, layout: Layout, run: Run, sizes: Sizes): strin
   const parts: string[] = [];
   const fixed = (value: number) => String(Math.round(value * 10) / 10);
   let path = "";
-  for (let e = 0; 2 * e < boxes.edges.length; e++) {
-    const [from, to] = [boxes.edges[2 * e]!, boxes.edges[2 * e + 1]!];
-    let [x, y] = [layout.x[from]! + sizes.width, layout.y[from]! + sizes.height / 2];
-    path += `M${fixed(x)} ${fixed(y)}`;
-    for (const [nextX, nextY] of [...viaOf(layout, e), [layout.x[to]!, layout.y[to]! + sizes.height / 2] as const]) {
-      const middle = fixed((x + nextX) / 2);
-      path += `C${middle} ${fixed(y)} ${middle} ${fixed(nextY)} ${fixed(nextX)} ${fixed(nextY)}`;
-      [x, y] = [nextX, nextY];
-    }
-  }
+  const point = (...values: number[]) => values.map(fixed).join(" ");
+  const pen: Pen = {
+    moveTo: (...to) => (path += `M${point(...to)}`),
+    lineTo: (...to) => (path += `L${point(...to)}`),
+    bezierCurveTo: (...to) => (path += `C${point(...to)}`),
+  };
+  for (let edge = 0; 2 * edge < boxes.edges.length; edge++) trace(pen, { boxes, layout, sizes }, edge, false);
   parts.push(`<path d="${path}" fill="none" stroke="#8c959f"/>`);
   for (let box = 0; box < boxes.count; box++) {
     const status = STATUSES[worstOf(boxes, box, run)]!;
@@ -52,11 +50,4 @@ export function svg(boxes: Boxes, layout: Layout, run: Run, sizes: Sizes): strin
     `font-family="system-ui, sans-serif" font-size="13"><title>${escape(run.facts.name)} #${run.facts.run}</title>` +
     `<rect x="${-PADDING}" y="${-PADDING}" width="100%" height="100%" fill="#fff"/>${parts.join("")}</svg>\n`
   );
-}
-
-/** The points that an edge passes through. */
-export function viaOf(layout: Layout, edge: number): [number, number][] {
-  const points: [number, number][] = [];
-  for (let p = layout.viaStart[edge]!; p < layout.viaStart[edge + 1]!; p++) points.push([layout.via[2 * p]!, layout.via[2 * p + 1]!]);
-  return points;
 }

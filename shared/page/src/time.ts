@@ -24,46 +24,27 @@ function two(large: number, unit: string, small: number, of: string): string {
   return small === 0 ? `${large} ${unit}` : `${large} ${unit} ${small} ${of}`;
 }
 
-interface Fields {
-  day: string;
-  time: string;
-  millis: string;
-}
-
-function fields(ms: number, zone: Zone): Fields {
-  const date = new Date(ms);
-  const pad = (value: number, width = 2) => String(value).padStart(width, "0");
-  if (zone === "utc") {
-    return {
-      day: `${date.getUTCFullYear()}-${pad(date.getUTCMonth() + 1)}-${pad(date.getUTCDate())}`,
-      time: `${pad(date.getUTCHours())}:${pad(date.getUTCMinutes())}:${pad(date.getUTCSeconds())}`,
-      millis: pad(date.getUTCMilliseconds(), 3),
-    };
-  }
-  return {
-    day: `${date.getFullYear()}-${pad(date.getMonth() + 1)}-${pad(date.getDate())}`,
-    time: `${pad(date.getHours())}:${pad(date.getMinutes())}:${pad(date.getSeconds())}`,
-    millis: pad(date.getMilliseconds(), 3),
-  };
+/** The day, and the time with milliseconds: `2026-01-31`, `23:59:59.120`. */
+function fields(ms: number, zone: Zone): [day: string, time: string] {
+  const shift = zone === "utc" ? 0 : new Date(ms).getTimezoneOffset() * 60_000;
+  return new Date(ms - shift).toISOString().slice(0, -1).split("T") as [string, string];
 }
 
 /** `2026-01-31 23:59:59`, or `23:59:59` if it is on the same day as `now`. With `UTC` after it in that zone. */
 export function moment(ms: number, zone: Zone, now: number): string {
-  const at = fields(ms, zone);
-  const text = at.day === fields(now, zone).day ? at.time : `${at.day} ${at.time}`;
+  const [day, time] = fields(ms, zone);
+  const text = `${day === fields(now, zone)[0] ? "" : `${day} `}${time.slice(0, 8)}`;
   return zone === "utc" ? `${text} UTC` : text;
 }
 
 /** The whole time, for a tooltip: `2026-01-31 23:59:59.120 UTC`, or with the zone's offset. */
 export function exact(ms: number, zone: Zone): string {
-  const at = fields(ms, zone);
-  return `${at.day} ${at.time}.${at.millis} ${zone === "utc" ? "UTC" : offset(ms)}`;
+  return `${fields(ms, zone).join(" ")} ${zone === "utc" ? "UTC" : offset(ms)}`;
 }
 
 /** `23:59:59.120`: the time of a line in a log. */
 export function clock(ms: number, zone: Zone): string {
-  const at = fields(ms, zone);
-  return `${at.time}.${at.millis}`;
+  return fields(ms, zone)[1];
 }
 
 function offset(ms: number): string {

@@ -6,7 +6,7 @@ import { announce } from "../context.ts";
 import { GraphView, SIZES } from "../graph-view.ts";
 import type { Layout } from "../layout.ts";
 import type { LayoutAnswer, LayoutRequest } from "../layout-worker.ts";
-import { save, useNow } from "../parts.tsx";
+import { Button, Check, SearchField, SearchForm, save, useNow } from "../parts.tsx";
 import type { Run } from "../run.ts";
 import { svg } from "../svg.ts";
 import { number } from "../text.ts";
@@ -77,12 +77,12 @@ function Drawn({ run, version, boxes, picked, onPick, layout }: GraphProps & { l
     <div class="graph">
       <div class="row tools">
         <Find boxes={boxes} onFind={(found, at) => view.current?.find(found, at)} />
-        <label class="check"><input type="checkbox" checked={showCritical} onChange={(event) => setShowCritical(event.currentTarget.checked)} /> Critical path so far</label>
+        <Check label="Critical path so far" on={showCritical} onChange={setShowCritical} />
         <span class="grow" />
-        <button type="button" aria-label="Zoom out" onClick={() => view.current?.zoom(0.8)}>−</button>
-        <button type="button" aria-label="Zoom in" onClick={() => view.current?.zoom(1.25)}>+</button>
-        <button type="button" onClick={() => view.current?.fit()}>Fit</button>
-        <button type="button" onClick={saveSvg}>Save as SVG</button>
+        <Button aria-label="Zoom out" onClick={() => view.current?.zoom(0.8)}>−</Button>
+        <Button aria-label="Zoom in" onClick={() => view.current?.zoom(1.25)}>+</Button>
+        <Button onClick={() => view.current?.fit()}>Fit</Button>
+        <Button onClick={saveSvg}>Save as SVG</Button>
       </div>
       <div class="canvas" ref={host} role="group" aria-label="Graph of jobs. Arrow keys follow the needs. The tab Jobs has the same as a table." />
     </div>
@@ -109,9 +109,9 @@ function Find({ boxes, onFind }: { boxes: Boxes; onFind(found: number[], at: num
     onFind(found, found[to]);
   };
   return (
-    <form class="row" role="search" onSubmit={(event) => { event.preventDefault(); next(1); }}>
-      <input type="search" aria-label="Find jobs in the graph" placeholder="Find a job" value={text} onInput={(event) => setText(event.currentTarget.value)} />
+    <SearchForm onSubmit={() => next(1)}>
+      <SearchField label="Find jobs in the graph" placeholder="Find a job" text={text} onText={setText} />
       {text !== "" && <span class="muted">{found.length === 0 ? "none" : `${number(at + 1)} of ${number(found.length)}`}</span>}
-    </form>
+    </SearchForm>
   );
 }

@@ -1,9 +1,10 @@
 /** A job: its attempts, why it waits, its outputs and command, and its log. */
 
-import { useEffect, useState } from "preact/hooks";
+import { Fragment } from "preact";
+import { useState } from "preact/hooks";
 import { type Attempt, type Job, type WorkerInfo, paths } from "../api.ts";
-import { client, go, poll } from "../context.ts";
-import { Failed, Mark, Pill, Since, Time, sentence, useNow } from "../parts.tsx";
+import { client, go } from "../context.ts";
+import { Button, Failed, Mark, Pill, Since, Table, Time, sentence, useNow, usePoll } from "../parts.tsx";
 import type { Run } from "../run.ts";
 import { clean, cleanLines, cut, number } from "../text.ts";
 import { duration } from "../time.ts";
@@ -15,8 +16,8 @@ import type { RunRoute } from "./run.tsx";
 
 /** How often the reason of a wait is asked for, in milliseconds. */
 const REFRESH = 5000;
-/** A longer command or output is cut until the reader asks for all of it. */
-const SHORT = 4000;
+/** Outputs that are listed. */
+const OUTPUTS = 200;
 
 export interface JobProps {
   run: Run;
@@ -42,9 +43,9 @@ export function JobPanel({ run, job: index, route, isFull, onClose }: JobProps) 
         <h2><Mark status={status} /> {clean(id)}</h2>
         <div class="row">
           {isFull
-            ? <button type="button" onClick={() => route.full ? go({ ...here, ...(route.attempt === undefined ? {} : { attempt: route.attempt }) }) : onClose()}>Back to the run</button>
-            : <button type="button" onClick={() => go({ ...route, full: true })}>Full width</button>}
-          <button type="button" aria-label="Close" onClick={onClose}>✕</button>
+            ? <Button onClick={() => route.full ? go({ ...here, ...(route.attempt === undefined ? {} : { attempt: route.attempt }) }) : onClose()}>Back to the run</Button>
+            : <Button onClick={() => go({ ...route, full: true })}>Full width</Button>}
+          <Button aria-label="Close" onClick={onClose}>✕</Button>
         </div>
       </header>
       {error && <Failed error={error}><p /></Failed>}
@@ -53,7 +54,7 @@ export function JobPanel({ run, job: index, route, isFull, onClose }: JobProps) 
         <dd><Pill status={status} />{job?.exit_code !== null && job?.exit_code !== undefined && <> exit code {job.exit_code}</>}</dd>
         {job && job.name !== "" && job.name !== id && <><dt>Name</dt><dd>{clean(cut(job.name, 1000))}</dd></>}
         {status === "queued" && job && <><dt>Why it waits</dt><dd><Why job={job} workers={workers} /></dd></>}
-        {job?.error && status !== "queued" && <><dt>Error</dt><dd><pre class="text error">{cleanLines(job.error)}</pre></dd></>}
+        {job?.error && status !== "queued" && !job.attempts?.length && <><dt>Error</dt><dd><pre class="text error">{cleanLines(job.error)}</pre></dd></>}
         <dt>Labels</dt><dd>{run.labels(index).length === 0 ? <span class="muted">none: any worker</span> : <Labels labels={run.labels(index)} />}</dd>
         {job?.matrix && Object.keys(job.matrix).length > 0 && <><dt>Matrix</dt><dd>{Object.entries(job.matrix).map(([axis, value]) => <span key={axis} class="label">{clean(axis)}: {clean(value)}</span>)}</dd></>}
         {job?.secrets && job.secrets.length > 0 && <><dt>Secrets</dt><dd>{job.secrets.map(clean).join(", ")}</dd></>}
@@ -62,7 +63,7 @@ export function JobPanel({ run, job: index, route, isFull, onClose }: JobProps) 
       </dl>
       <Attempts run={run} index={index} job={job} attempt={attempt} onAttempt={(nth) => go({ ...here, attempt: nth, ...(isFull && route.full ? { full: true } : {}) })} />
       {job && <Outputs run={run} job={job} />}
-      {job && <Command text={job.command} />}
+      {job?.command && <details><summary>Command</summary><Text text={job.command} /></details>}
       {hasLog
         ? <LogPanel key={`${run.id}/${run.facts.run}/${id}/${attempt}`} run={run.id} job={id} attempt={attempt} route={route} />
         : <p class="muted">The job has no log yet.</p>}
@@ -74,22 +75,14 @@ export function JobPanel({ run, job: index, route, isFull, onClose }: JobProps) 
 function useJob(run: Run, index: number): { job: Job | undefined; workers: WorkerInfo[]; error: Error | undefined } {
   const [job, setJob] = useState<Job>();
   const [workers, setWorkers] = useState<WorkerInfo[]>([]);
-  const [error, setError] = useState<Error>();
   const state = `${run.facts.run}/${run.status(index)}/${run.attempts[index]}/${run.workers[index]}`;
-  useEffect(() => {
-    const stop = new AbortController();
-    poll(REFRESH, stop.signal, async (signal) => {
-      const { value } = await client.json<Job>(paths.job(run.id, run.jobId(index)), { signal });
-      const reason = value.waiting_for?.reason;
-      if (reason !== undefined && reason !== "needs") setWorkers((await client.json<WorkerInfo[]>(paths.workers, { signal })).value);
-      setJob(value);
-      setError(undefined);
-      if (value.status !== "queued") stop.abort();
-    }).catch((failure: unknown) => {
-      if (!stop.signal.aborted) setError(failure as Error);
-    });
-    return () => stop.abort();
-  }, [run.id, index, state]);
+  const error = usePoll(REFRESH, [run.id, index, state], async (signal, end) => {
+    const { value } = await client.json<Job>(paths.job(run.id, run.jobId(index)), { signal });
+    const reason = value.waiting_for?.reason;
+    if (reason !== undefined && reason !== "needs") setWorkers((await client.json<WorkerInfo[]>(paths.workers, { signal })).value);
+    setJob(value);
+    if (value.status !== "queued") end();
+  });
   return { job, workers, error };
 }
 
@@ -114,13 +107,12 @@ function Attempts(props: { run: Run; index: number; job: Job | undefined; attemp
   const failed = new Map((job?.attempts ?? []).map((each) => [each.attempt, each]));
   const rows = [...new Set([...failed.keys(), latest])].sort((a, b) => b - a);
   return (
-    <div class="scroll" tabIndex={0} role="region" aria-label="Attempts">
-      <table class="attempts">
-        <thead><tr><th>Attempt</th><th>Result</th><th>Worker</th><th>Started</th><th>Took</th></tr></thead>
-        <tbody>{rows.map((nth) => <AttemptRow key={nth} {...props} nth={nth} failed={failed.get(nth)} isShown={nth === attempt} />)}</tbody>
-      </table>
+    <>
+      <Table label="Attempts" kind="attempts" heads={["Attempt", "Result", "Worker", "Started", "Took"]}>
+        {rows.map((nth) => <AttemptRow key={nth} {...props} nth={nth} failed={failed.get(nth)} isShown={nth === attempt} />)}
+      </Table>
       {rows.length <= latest && job && <p class="muted small">Only the latest failed attempts are kept.</p>}
-    </div>
+    </>
   );
 }
 
@@ -134,13 +126,13 @@ function AttemptRow({ run, index, job, nth, failed, isShown, onAttempt }: { run:
   return (
     <>
       <tr aria-current={isShown ? "true" : undefined}>
-        <td><button type="button" class="link" onClick={() => onAttempt(nth)}>{nth + 1}<span class="sr">: show its log</span></button></td>
+        <td><Button class="link" onClick={() => onAttempt(nth)}>{nth + 1}<span class="sr">: show its log</span></Button></td>
         <td>{failed ? CAUSES[failed.cause] : status}{code !== undefined && code !== null && <>, exit code {code}</>}</td>
         <td>{worker && clean(worker)}</td>
         <td><Time ms={started} /></td>
         <td>{isRunning && started !== undefined ? <Since ms={started} live={true} /> : took !== undefined && duration(took)}</td>
       </tr>
-      {failed && failed.error !== "" && isShown && <tr><td colSpan={5}><pre class="text error">{cleanLines(cut(failed.error, SHORT))}</pre></td></tr>}
+      {failed && isShown && failed.error !== "" && <tr><td colSpan={5}><pre class="text error">{cleanLines(failed.error)}</pre></td></tr>}
     </>
   );
 }
@@ -148,35 +140,22 @@ function AttemptRow({ run, index, job, nth, failed, isShown, onAttempt }: { run:
 function Outputs({ run, job }: { run: Run; job: Job }) {
   const [all, setAll] = useState<Record<string, string>>();
   const [error, setError] = useState<Error>();
-  const outputs = all ?? job.outputs;
-  const names = Object.keys(outputs);
-  if (names.length === 0 && !job.outputs_truncated) return null;
+  const outputs = Object.entries(all ?? job.outputs);
+  const isPart = job.outputs_truncated && !all;
+  if (outputs.length === 0 && !isPart) return null;
   const read = () => client.json<Record<string, string>>(paths.outputs(run.id, job.id, job.attempt)).then(({ value }) => setAll(value), setError);
   return (
     <details open>
-      <summary>Outputs ({number(names.length)}{job.outputs_truncated && !all ? " of more" : ""})</summary>
-      <dl class="outputs">
-        {names.slice(0, 200).map((name) => <><dt key={name}>{clean(name)}</dt><dd><Long text={outputs[name]!} /></dd></>)}
-      </dl>
-      {names.length > 200 && <p class="muted">The first 200 of {number(names.length)} are shown; <code>wfg output</code> prints all.</p>}
-      {job.outputs_truncated && !all && <p>Some outputs are left out here, because they are large. <button type="button" onClick={read}>Show all outputs</button></p>}
+      <summary>Outputs</summary>
+      <dl>{outputs.slice(0, OUTPUTS).map(([name, value]) => <Fragment key={name}><dt>{clean(name)}</dt><dd><Text text={value} /></dd></Fragment>)}</dl>
+      {outputs.length > OUTPUTS && <p class="muted">{number(outputs.length - OUTPUTS)} more: <code>wfg output</code> prints all.</p>}
+      {isPart && <p>Large outputs are left out here. <Button onClick={read}>Show all outputs</Button></p>}
       {error && <p class="error" role="alert">{sentence(clean(error.message))}</p>}
     </details>
   );
 }
 
-function Command({ text }: { text: string }) {
-  if (text === "") return null;
-  return <details><summary>Command</summary><Long text={text} /></details>;
-}
-
-/** Text of any length: the first part, and all of it if the reader asks. */
-function Long({ text }: { text: string }) {
-  const [isAll, setAll] = useState(false);
-  return (
-    <>
-      <pre class="text" tabIndex={0}>{cleanLines(isAll ? text : cut(text, SHORT))}</pre>
-      {!isAll && text.length > SHORT && <button type="button" onClick={() => setAll(true)}>Show all {number(text.length)} characters</button>}
-    </>
-  );
+/** Text with its lines. A long one scrolls by itself. */
+function Text({ text }: { text: string }) {
+  return <pre class="text" tabIndex={0}>{cleanLines(text)}</pre>;
 }

@@ -1,14 +1,15 @@
 /** The table of jobs: every job is reachable here, also in a run of 10,000. */
 
 import { useEffect, useMemo, useState } from "preact/hooks";
-import { STATUSES } from "../api.ts";
-import { Mark, Pager, Pill, useNow } from "../parts.tsx";
+import { Button, Mark, Pager, Pill, SearchField, SearchForm, StatusSelect, Table, useNow } from "../parts.tsx";
 import type { Run } from "../run.ts";
 import { byName, clean, cut, number } from "../text.ts";
 import { duration } from "../time.ts";
 import { Labels } from "./lists.tsx";
 
 const PAGE = 100;
+/** Needs, and dependents, that are listed for one job. */
+const LINKS = 50;
 
 type Column = "order" | "status" | "job" | "worker" | "waited" | "took";
 interface Sort {
@@ -32,36 +33,19 @@ export function Jobs({ run, version, onPick, only }: JobsProps) {
   const now = useNow(run.counts.running > 0);
   useEffect(() => setPage(0), [text, status, sort]);
   const found = useMemo(() => sorted(run, filtered(run, text, status, only), sort, now), [run, version, text, status, sort, only]);
+  const head = (column: Column, text: string) => <Head key={column} column={column} sort={sort} onSort={setSort}>{text}</Head>;
   const pages = Math.max(1, Math.ceil(found.length / PAGE));
   const page = Math.min(wanted, pages - 1);
   return (
     <>
-      <form class="row" role="search" onSubmit={(event) => event.preventDefault()}>
-        <input type="search" aria-label="Filter jobs by name, label or worker" placeholder="Name, label or worker" value={text}
-          onInput={(event) => setText(event.currentTarget.value)} />
-        <select aria-label="Status" value={status} onChange={(event) => setStatus(event.currentTarget.value)}>
-          <option value="">any status</option>
-          {STATUSES.map((each) => <option key={each} value={each}>{each}</option>)}
-        </select>
+      <SearchForm>
+        <SearchField label="Filter jobs by name, label or worker" placeholder="Name, label or worker" text={text} onText={setText} />
+        <StatusSelect status={status} onStatus={setStatus} />
         <span role="status" class="muted">{number(found.length)} of {number(only?.length ?? run.size)}</span>
-      </form>
-      <div class="scroll" tabIndex={0} role="region" aria-label="Jobs">
-        <table class="jobs cards">
-          <thead>
-            <tr>
-              <Head column="status" sort={sort} onSort={setSort}>Status</Head>
-              <Head column="job" sort={sort} onSort={setSort}>Job</Head>
-              <th>Labels</th>
-              <Head column="worker" sort={sort} onSort={setSort}>Worker</Head>
-              <Head column="waited" sort={sort} onSort={setSort}>Waited</Head>
-              <Head column="took" sort={sort} onSort={setSort}>Took</Head>
-            </tr>
-          </thead>
-          <tbody>
-            {found.slice(page * PAGE, (page + 1) * PAGE).map((job) => <Row key={job} run={run} job={job} now={now} onPick={onPick} />)}
-          </tbody>
-        </table>
-      </div>
+      </SearchForm>
+      <Table label="Jobs" heads={[head("status", "Status"), head("job", "Job"), "Labels", head("worker", "Worker"), head("waited", "Waited"), head("took", "Took")]}>
+        {found.slice(page * PAGE, (page + 1) * PAGE).map((job) => <Row key={job} run={run} job={job} now={now} onPick={onPick} />)}
+      </Table>
       {found.length === 0 ? <p class="muted">No job matches.</p> : <Pager page={page} pages={pages} onPage={setPage} total={found.length} what="job" />}
     </>
   );
@@ -72,7 +56,7 @@ function Head({ column, sort, onSort, children }: { column: Column; sort: Sort; 
   const next: Sort = !isOn ? { by: column, down: false } : sort.down ? { by: "order", down: false } : { by: column, down: true };
   return (
     <th aria-sort={isOn ? (sort.down ? "descending" : "ascending") : undefined}>
-      <button type="button" class="link" onClick={() => onSort(next)}>{children}<span aria-hidden="true">{isOn ? (sort.down ? " ↓" : " ↑") : ""}</span></button>
+      <Button class="link" onClick={() => onSort(next)}>{children}<span aria-hidden="true">{isOn ? (sort.down ? " ↓" : " ↑") : ""}</span></Button>
     </th>
   );
 }
@@ -85,11 +69,11 @@ function Row({ run, job, now, onPick }: { run: Run; job: number; now: number; on
   return (
     <tr data-job={job}>
       <td><Pill status={status} />{attempt > 0 && <span class="muted small"> attempt {attempt + 1}</span>}</td>
-      <td><button type="button" class="link" onClick={() => onPick(job)}>{clean(id)}</button>{name !== null && <span class="muted small"> {clean(cut(name, 100))}</span>}</td>
+      <td><Button class="link" onClick={() => onPick(job)}>{clean(id)}</Button>{name !== null && <span class="muted small"> {clean(cut(name, 100))}</span>}</td>
       <td><Labels labels={run.labels(job)} /></td>
       <td>{run.workers[job] !== null && clean(run.workers[job]!)}</td>
-      <td>{waited !== undefined && duration(waited)}</td>
-      <td>{took !== undefined && duration(took)}</td>
+      <td>{waited !== undefined && <><span class="unit">waited</span> {duration(waited)}</>}</td>
+      <td>{took !== undefined && <><span class="unit">took</span> {duration(took)}</>}</td>
     </tr>
   );
 }
@@ -119,16 +103,15 @@ function sorted(run: Run, jobs: number[], { by, down }: Sort, now: number): numb
 }
 
 /** Names of jobs as links; of many the first ones. */
-export function JobLinks({ run, jobs, onPick, most = 20 }: { run: Run; jobs: ArrayLike<number>; onPick(job: number): void; most?: number }) {
-  const [isAll, setAll] = useState(false);
-  const shown = Array.from(jobs).slice(0, isAll ? 500 : most);
+export function JobLinks({ run, jobs, onPick }: { run: Run; jobs: ArrayLike<number>; onPick(job: number): void }) {
+  const shown = Array.from(jobs).slice(0, LINKS);
   if (jobs.length === 0) return <span class="muted">nothing</span>;
   return (
     <ul class="inline">
       {shown.map((job) => (
-        <li key={job}><Mark status={run.status(job)} /> <button type="button" class="link" onClick={() => onPick(job)}>{clean(run.jobId(job))}</button><span class="sr">, {run.status(job)}</span></li>
+        <li key={job}><Mark status={run.status(job)} /> <Button class="link" onClick={() => onPick(job)}>{clean(run.jobId(job))}</Button><span class="sr">, {run.status(job)}</span></li>
       ))}
-      {jobs.length > shown.length && <li>{isAll ? `and ${number(jobs.length - shown.length)} more` : <button type="button" class="link" onClick={() => setAll(true)}>and {number(jobs.length - shown.length)} more</button>}</li>}
+      {jobs.length > LINKS && <li>and {number(jobs.length - LINKS)} more</li>}
     </ul>
   );
 }

@@ -2,9 +2,9 @@
 
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { type LogChunk, paths } from "../api.ts";
-import { client, go, zone } from "../context.ts";
+import { client, zone } from "../context.ts";
 import { LogView, type LogViewState } from "../log-view.ts";
-import { Failed, save, sentence } from "../parts.tsx";
+import { Button, Failed, SearchField, save, sentence } from "../parts.tsx";
 import { format } from "../route.ts";
 import { useStore } from "../store.ts";
 import { clean, count, cut, number } from "../text.ts";
@@ -80,22 +80,22 @@ export function LogPanel({ run, job, attempt, route }: LogProps) {
     <section class="log-panel" aria-label={`Log of ${clean(job)}, attempt ${attempt + 1}`} onKeyDown={key}>
       <div class="row tools">
         <h3>Log</h3>
-        <input ref={search} type="search" aria-label="Search the log" placeholder="Search" value={text} onInput={(event) => setText(event.currentTarget.value)} />
+        <SearchField field={search} label="Search the log" placeholder="Search" text={text} onText={setText} />
         {text !== "" && (
           <>
             <span class="muted" role="status">{state.matches === 0 ? "none" : `${number(state.match)} of ${number(state.matches)}`}</span>
-            <button type="button" aria-label="Previous match" onClick={() => view.current?.next(-1)}>↑</button>
-            <button type="button" aria-label="Next match" onClick={() => view.current?.next(1)}>↓</button>
+            <Button aria-label="Previous match" onClick={() => view.current?.next(-1)}>↑</Button>
+            <Button aria-label="Next match" onClick={() => view.current?.next(1)}>↓</Button>
           </>
         )}
         <span class="grow" />
-        <button type="button" aria-pressed={state.following} onClick={() => view.current?.follow(!state.following)}>Follow</button>
-        <button type="button" aria-pressed={state.paused} onClick={() => view.current?.pause(!state.paused)}>Pause{state.held > 0 ? ` (${number(state.held)} new)` : ""}</button>
-        <button type="button" aria-pressed={wrap} onClick={() => setWrap(!wrap)}>Wrap</button>
-        <button type="button" aria-pressed={times} onClick={() => setTimes(!times)}>Times</button>
+        <Button aria-pressed={state.following} onClick={() => view.current?.follow(!state.following)}>Follow</Button>
+        <Button aria-pressed={state.paused} onClick={() => view.current?.pause(!state.paused)}>Pause{state.held > 0 ? ` (${number(state.held)} new)` : ""}</Button>
+        <Button aria-pressed={wrap} onClick={() => setWrap(!wrap)}>Wrap</Button>
+        <Button aria-pressed={times} onClick={() => setTimes(!times)}>Times</Button>
         <Download run={run} job={job} attempt={attempt} />
       </div>
-      <GoToLine route={route} attempt={attempt} lines={lines} kind={kind} />
+      <p class="muted small">{count(lines, "line")}, {KINDS[kind]}</p>
       {error && <Failed error={error}><p /></Failed>}
       <div class="log" ref={host} tabIndex={0} role="log" aria-live="off" aria-label={`Lines of the log of ${clean(job)}`} />
       <Links watch={watch} />
@@ -104,20 +104,6 @@ export function LogPanel({ run, job, attempt, route }: LogProps) {
 }
 
 const KINDS = { loading: "loading", live: "more may come", ended: "complete", failed: "" };
-
-function GoToLine({ route, attempt, lines, kind }: { route: RunRoute; attempt: number; lines: number; kind: keyof typeof KINDS }) {
-  const submit = (event: Event) => {
-    event.preventDefault();
-    const line = Number(new FormData(event.currentTarget as HTMLFormElement).get("line"));
-    if (line >= 1) go({ ...route, attempt, line }, true);
-  };
-  return (
-    <form class="row small" onSubmit={submit}>
-      <span class="muted">{count(lines, "line")}, {KINDS[kind]}</span>
-      {lines > 0 && <label>Go to line <input name="line" type="number" min={1} max={Math.max(1, lines)} defaultValue={String(route.line ?? "")} /></label>}
-    </form>
-  );
-}
 
 /** The links of the log, for the keyboard: in the text they can only be clicked. */
 function Links({ watch }: { watch: LogWatch }) {
@@ -159,7 +145,7 @@ function Download({ run, job, attempt }: { run: string; job: string; attempt: nu
   };
   return (
     <>
-      <button type="button" disabled={isReading} onClick={read}>{isReading ? "Reading" : "Download"}</button>
+      <Button disabled={isReading} onClick={read}>{isReading ? "Reading" : "Download"}</Button>
       {error && <span class="error" role="alert">{sentence(clean(error.message))}</span>}
     </>
   );

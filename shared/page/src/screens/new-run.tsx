@@ -4,7 +4,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { type Problem, paths } from "../api.ts";
 import { Refused, idempotencyKey } from "../client.ts";
 import { client, go, mayChange, setTitle } from "../context.ts";
-import { sentence } from "../parts.tsx";
+import { Button, Check, sentence } from "../parts.tsx";
 import { bodyOf } from "../submission.ts";
 import { clean, count, number } from "../text.ts";
 
@@ -68,7 +68,7 @@ export function NewRun() {
         <textarea rows={2} spellcheck={false} value={inputs} onInput={(event) => setInputs(event.currentTarget.value)} />
       </label>
       <div class="row">
-        <label class="check"><input type="checkbox" checked={start} onChange={(event) => setStart(event.currentTarget.checked)} /> Run it now</label>
+        <Check label="Run it now" on={start} onChange={setStart} />
         <button type="submit" class="primary" disabled={isSending || text.trim() === ""}>Submit</button>
       </div>
       {error && <Problems error={error} problems={problems} onGo={(problem) => select(area.current, problem)} />}
@@ -103,7 +103,7 @@ function Problems({ error, problems, onGo }: { error: Error; problems: Problem[]
       <ul>
         {problems.slice(0, SHOWN).map((problem, i) => (
           <li key={i}>
-            {problem.line !== undefined && <button type="button" class="link" onClick={() => onGo(problem)}>Line {problem.line}</button>}{" "}
+            {problem.line !== undefined && <Button class="link" onClick={() => onGo(problem)}>Line {problem.line}</Button>}{" "}
             {problem.path !== "" && <code>{clean(problem.path)}</code>} {clean(problem.message)}
           </li>
         ))}

@@ -5,11 +5,11 @@ import { type Status, isFinal, paths } from "../api.ts";
 import { boxesOf } from "../boxes.ts";
 import { announce, client, go, mayChange, setTitle } from "../context.ts";
 import { MARKS } from "../marks.ts";
-import { Confirm, Counts, Failed, Pill, Since, Time, sentence, useNow } from "../parts.tsx";
+import { Button, Confirm, Counts, Failed, Pill, Since, Time, sentence } from "../parts.tsx";
 import type { Route, Tab } from "../route.ts";
 import type { Run } from "../run.ts";
 import { useStore } from "../store.ts";
-import { allOf, clean, count, cut, number } from "../text.ts";
+import { clean, count, cut, number } from "../text.ts";
 import { duration } from "../time.ts";
 import { RunWatch } from "../watch-run.ts";
 import { Graph } from "./graph.tsx";
@@ -42,8 +42,7 @@ function Loaded({ route, watch, run, version, how }: { route: RunRoute; watch: R
   const name = clean(cut(facts.name, 200));
   useEffect(() => {
     setTitle(`${MARKS[facts.status]} ${name} #${facts.run}`, ICONS[facts.status]);
-    const parts = (["failure", "running", "success"] as const).filter((status) => run.counts[status] > 0);
-    announce(`${name} ${facts.status}: ${parts.map((status) => `${number(run.counts[status])} ${status}`).join(", ")}`);
+    announce(`${name}: ${facts.status}, ${number(run.done)} of ${count(run.size, "job")} done, ${number(run.counts.failure)} failed`);
   }, [version]);
   const boxes = useMemo(() => boxesOf(run.graph), [run.graph]);
   const narrow = useNarrow();
@@ -159,23 +158,18 @@ function Actions({ run, watch }: { run: Run; watch: RunWatch }) {
     <div class="actions">
       <div class="row">
         {sent !== "" && <span role="status">{sent}</span>}
-        {status === "queued" && <button type="button" class="primary" disabled={sent !== ""} onClick={() => send("Starting", paths.run(run.id))}>Start</button>}
-        {isFinal(status) && hasFailed && <button type="button" disabled={sent !== ""} onClick={() => send("Starting again", paths.run(run.id), { only: "failed" })}>Re-run failed</button>}
-        {isFinal(status) && <button type="button" disabled={sent !== ""} onClick={() => send("Starting again", paths.run(run.id))}>Re-run</button>}
-        {status === "running" && <button type="button" class="danger" disabled={sent !== ""} onClick={() => setAsking(true)}>Cancel</button>}
+        {status === "queued" && <Button class="primary" disabled={sent !== ""} onClick={() => send("Starting", paths.run(run.id))}>Start</Button>}
+        {isFinal(status) && hasFailed && <Button disabled={sent !== ""} onClick={() => send("Starting again", paths.run(run.id), { only: "failed" })}>Re-run failed</Button>}
+        {isFinal(status) && <Button disabled={sent !== ""} onClick={() => send("Starting again", paths.run(run.id))}>Re-run</Button>}
+        {status === "running" && <Button class="danger" disabled={sent !== ""} onClick={() => setAsking(true)}>Cancel</Button>}
       </div>
       {error && <p class="error" role="alert">{sentence(clean(error.message))}</p>}
-      {asking && <AskCancel run={run} onYes={() => send("Cancelling", paths.cancel(run.id))} onNo={() => setAsking(false)} />}
+      {asking && (
+        <Confirm title={`Cancel ${clean(cut(run.facts.name, 100))} #${nth}?`} yes="Cancel the run" no="Keep it running"
+          onYes={() => send("Cancelling", paths.cancel(run.id))} onNo={() => setAsking(false)}>
+          <p>{count(run.size - run.done, "job")} will not be finished, {number(run.counts.running)} of them running now.</p>
+        </Confirm>
+      )}
     </div>
-  );
-}
-
-function AskCancel({ run, onYes, onNo }: { run: Run; onYes(): void; onNo(): void }) {
-  useNow(true);
-  const running = [...run.codes.keys()].filter((job) => run.status(job) === "running").map((job) => run.jobId(job));
-  return (
-    <Confirm title={`Cancel ${clean(cut(run.facts.name, 100))} #${run.facts.run}?`} yes="Cancel the run" no="Keep it running" onYes={onYes} onNo={onNo}>
-      <p>{count(run.size - run.done, "job")} will not be finished.{running.length > 0 && <> Running now: {allOf(running)}.</>}</p>
-    </Confirm>
   );
 }

@@ -1,9 +1,9 @@
 /** The list of runs, newest first. */
 
 import { useEffect, useRef, useState } from "preact/hooks";
-import { STATUSES, type Summary, isFinal, paths } from "../api.ts";
-import { client, go, mayChange, poll, setTitle } from "../context.ts";
-import { Failed, Pill, Since, Time } from "../parts.tsx";
+import { type Summary, isFinal, paths } from "../api.ts";
+import { client, go, mayChange, setTitle } from "../context.ts";
+import { Button, Failed, Pill, SearchField, SearchForm, Since, StatusSelect, Table, Time, usePoll } from "../parts.tsx";
 import { clean, count, cut, number } from "../text.ts";
 import { duration } from "../time.ts";
 
@@ -30,12 +30,12 @@ export function Runs({ status, text }: Filter) {
         {mayChange() && <a class="button primary" href="#/runs/new">New run</a>}
       </div>
       <Filters status={status} text={text} />
-      {fresh > 0 && <p><button type="button" onClick={showFresh}>Show {count(fresh, "new run")}</button></p>}
+      {fresh > 0 && <p><Button onClick={showFresh}>Show {count(fresh, "new run")}</Button></p>}
       {error && <Failed error={error}><p>{isFiltered && <a href="#/runs">Without filters</a>}</p></Failed>}
       {list.length > 0 && <List list={list} />}
       {list.length === 0 && !isLoading && !error && !more && <Empty isFiltered={isFiltered} />}
       {isLoading && <p class="muted" role="status">Loading</p>}
-      {more && <p><button type="button" onClick={loadMore}>Older runs</button></p>}
+      {more && <p><Button onClick={loadMore}>Older runs</Button></p>}
     </>
   );
 }
@@ -45,7 +45,7 @@ function useRuns({ status, text }: Filter) {
   const [list, setList] = useState<Summary[]>([]);
   const [latest, setLatest] = useState<Summary[]>([]);
   const [more, setMore] = useState<string>();
-  const [error, setError] = useState<Error>();
+  const [olderError, setOlderError] = useState<Error>();
   const [isLoading, setLoading] = useState(true);
   const shown = useRef<Summary[]>([]);
   const path = (limit: number) => {
@@ -59,33 +59,26 @@ function useRuns({ status, text }: Filter) {
     setList(runs);
   };
   useEffect(() => {
-    const stop = new AbortController();
-    let isFirst = true;
     show([]);
     setLatest([]);
     setMore(undefined);
-    setError(undefined);
+    setOlderError(undefined);
     setLoading(true);
-    poll(REFRESH, stop.signal, async (signal) => {
-      const limit = Math.min(MOST_REFRESHED, Math.max(PAGE, shown.current.length));
-      const { value, next } = await client.json<Summary[]>(path(limit), { signal });
-      if (isFirst) {
-        isFirst = false;
-        show(value);
-        setMore(next);
-        setLoading(false);
-      } else {
-        const read = new Map(value.map((run) => [run.id, run]));
-        show(shown.current.map((run) => read.get(run.id) ?? run));
-      }
-      setLatest(value);
-    }).catch((failure: unknown) => {
-      if (stop.signal.aborted) return;
-      setError(failure as Error);
-      setLoading(false);
-    });
-    return () => stop.abort();
   }, [status, text]);
+  const pollError = usePoll(REFRESH, [status, text], async (signal) => {
+    const limit = Math.min(MOST_REFRESHED, Math.max(PAGE, shown.current.length));
+    const { value, next } = await client.json<Summary[]>(path(limit), { signal });
+    const read = new Map(value.map((run) => [run.id, run]));
+    if (shown.current.length === 0) {
+      show(value);
+      setMore(next);
+      setLoading(false);
+    } else {
+      show(shown.current.map((run) => read.get(run.id) ?? run));
+    }
+    setLatest(value);
+  });
+  const error = pollError ?? olderError;
   const known = new Set(list.map((run) => run.id));
   const newest = list[0]?.created_at_ms ?? 0;
   const fresh = latest.filter((run) => !known.has(run.id) && run.created_at_ms >= newest);
@@ -97,11 +90,11 @@ function useRuns({ status, text }: Filter) {
       show([...shown.current, ...value.filter((run) => !have.has(run.id))]);
       setMore(next);
     } catch (failure) {
-      setError(failure as Error);
+      setOlderError(failure as Error);
     }
   };
   const showFresh = () => show([...fresh, ...list]);
-  return { list, more, fresh: isLoading ? 0 : fresh.length, error, isLoading, showFresh, loadMore };
+  return { list, more, fresh: isLoading ? 0 : fresh.length, error, isLoading: isLoading && !error, showFresh, loadMore };
 }
 
 function Filters({ status, text }: Filter) {
@@ -113,39 +106,27 @@ function Filters({ status, text }: Filter) {
     return () => clearTimeout(timer);
   }, [typed]);
   return (
-    <form class="row" role="search" onSubmit={(event) => event.preventDefault()}>
-      <input type="search" aria-label="Find runs by name or id" placeholder="Name or id" value={typed}
-        onInput={(event) => setTyped(event.currentTarget.value)} />
-      <select aria-label="Status" value={status}
-        onChange={(event) => go({ screen: "runs", status: event.currentTarget.value, text }, true)}>
-        <option value="">any status</option>
-        {STATUSES.map((each) => <option key={each} value={each}>{each}</option>)}
-      </select>
-    </form>
+    <SearchForm>
+      <SearchField label="Find runs by name or id" placeholder="Name or id" text={typed} onText={setTyped} />
+      <StatusSelect status={status} onStatus={(next) => go({ screen: "runs", status: next, text }, true)} />
+    </SearchForm>
   );
 }
 
 function List({ list }: { list: Summary[] }) {
   return (
-    <div class="scroll" tabIndex={0} role="region" aria-label="Runs">
-      <table class="cards">
-        <thead>
-          <tr><th>Status</th><th>Workflow</th><th>Jobs done</th><th>Submitted</th><th>Took</th></tr>
-        </thead>
-        <tbody>
-          {list.map((run) => (
-            <tr key={run.id} data-run={run.id}>
-              <td><Pill status={run.status} /></td>
-              <td><a href={`#/runs/${encodeURIComponent(run.id)}`}>{clean(cut(run.name, 200))}</a>{" "}
-                <span class="muted">#{run.run}</span><br /><span class="muted small">{run.id}</span></td>
-              <td>{number(run.done)} of {number(run.jobs)}</td>
-              <td><Time ms={run.created_at_ms} /></td>
-              <td><Took run={run} /></td>
-            </tr>
-          ))}
-        </tbody>
-      </table>
-    </div>
+    <Table label="Runs" heads={["Status", "Workflow", "Jobs done", "Submitted", "Took"]}>
+      {list.map((run) => (
+        <tr key={run.id} data-run={run.id}>
+          <td><Pill status={run.status} /></td>
+          <td><a href={`#/runs/${encodeURIComponent(run.id)}`}>{clean(cut(run.name, 200))}</a>{" "}
+            <span class="muted">#{run.run}</span><br /><span class="muted small">{run.id}</span></td>
+          <td>{number(run.done)} of {number(run.jobs)}</td>
+          <td><Time ms={run.created_at_ms} /></td>
+          <td><Took run={run} /></td>
+        </tr>
+      ))}
+    </Table>
   );
 }
 

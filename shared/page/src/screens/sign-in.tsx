@@ -23,7 +23,7 @@ export function SignIn({ why }: { why: string }) {
     }
   };
   return (
-    <main id="main" class="sign-in">
+    <main class="sign-in">
       <form onSubmit={submit}>
         <h1>Sign in</h1>
         {why !== "" && <p role="status">{why}</p>}

@@ -1,7 +1,7 @@
 /** An opened stack: its jobs as a list. */
 
 import { type Boxes, countsOf } from "../boxes.ts";
-import { Counts } from "../parts.tsx";
+import { Button, Counts } from "../parts.tsx";
 import type { Run } from "../run.ts";
 import { clean, cut, number } from "../text.ts";
 import { Jobs } from "./jobs.tsx";
@@ -13,7 +13,7 @@ export function StackPanel(props: { run: Run; version: number; boxes: Boxes; box
     <aside class="panel" aria-label={`Stack ${name}`}>
       <header>
         <h2>{name} <span class="muted">×{number(boxes.members[box]!.length)}</span></h2>
-        <button type="button" aria-label="Close" onClick={props.onClose}>✕</button>
+        <Button aria-label="Close" onClick={props.onClose}>✕</Button>
       </header>
       <p class="muted">Jobs with the same labels and alike needs.</p>
       <Counts counts={countsOf(boxes, box, run)} />

@@ -3,7 +3,7 @@
 import { useEffect, useMemo, useState } from "preact/hooks";
 import { type Attempt, type Job, type Status, paths } from "../api.ts";
 import { client } from "../context.ts";
-import { Pager, useNow } from "../parts.tsx";
+import { Button, Pager, Table, useNow } from "../parts.tsx";
 import type { Run } from "../run.ts";
 import { clean } from "../text.ts";
 import { about, duration } from "../time.ts";
@@ -17,7 +17,6 @@ interface Bar {
 }
 
 export function Timeline({ run, version, onPick }: { run: Run; version: number; onPick(job: number): void }) {
-  const [onlyCritical, setOnlyCritical] = useState(false);
   const [wanted, setPage] = useState(0);
   const now = useNow(run.counts.running > 0);
   const critical = useMemo(() => new Set(run.criticalPath()), [run, version]);
@@ -27,10 +26,9 @@ export function Timeline({ run, version, onPick }: { run: Run; version: number; 
       .sort((a, b) => firstTime(run, a) - firstTime(run, b) || a - b),
     [run, version],
   );
-  const shown = onlyCritical ? begun.filter((job) => critical.has(job)) : begun;
-  const pages = Math.max(1, Math.ceil(shown.length / PAGE));
+  const pages = Math.max(1, Math.ceil(begun.length / PAGE));
   const page = Math.min(wanted, pages - 1);
-  const rows = shown.slice(page * PAGE, (page + 1) * PAGE);
+  const rows = begun.slice(page * PAGE, (page + 1) * PAGE);
   const earlier = useEarlier(run, rows);
   if (begun.length === 0) return <p class="notice">No job has been ready yet.</p>;
   const start = run.facts.started ?? Math.min(...rows.map((job) => firstTime(run, job)));
@@ -38,14 +36,8 @@ export function Timeline({ run, version, onPick }: { run: Run; version: number; 
   const scale = (ms: number) => `${Math.min(100, Math.max(0, ((ms - start) / Math.max(1, end - start)) * 100))}%`;
   return (
     <>
-      <div class="row">
-        <label class="check"><input type="checkbox" checked={onlyCritical} onChange={(event) => setOnlyCritical(event.currentTarget.checked)} /> Critical path so far only</label>
-        <span class="legend muted" aria-hidden="true"><i class="wait" /> waits <i class="success" /> ran <i class="ring" /> critical path</span>
-      </div>
-      <div class="scroll" tabIndex={0} role="region" aria-label="Timeline">
-        <table class="timeline">
-          <thead><tr><th>Job</th><th>Waited</th><th>Ran</th><th class="wide">0 s to {about(end - start)}</th></tr></thead>
-          <tbody>
+      <p class="muted small">Thin: waits for a worker. Thick: runs. Framed: on the critical path so far.</p>
+      <Table label="Timeline" kind="timeline" heads={["Job", "Waited", "Ran", <th key="bar" class="wide">0 s to {about(end - start)}</th>]}>
             {rows.map((job) => {
               const bars = barsOf(run, job, now, earlier.get(job) ?? []);
               const [waited, took] = [run.waited(job, now), run.took(job, now)];
@@ -53,7 +45,7 @@ export function Timeline({ run, version, onPick }: { run: Run; version: number; 
               return (
                 <tr key={job} class={critical.has(job) ? "critical" : ""}>
                   <th scope="row">
-                    <button type="button" class="link" onClick={() => onPick(job)}>{clean(run.jobId(job))}</button>
+                    <Button class="link" onClick={() => onPick(job)}>{clean(run.jobId(job))}</Button>
                     {critical.has(job) && <span class="sr">, on the critical path</span>}
                     {attempt > 0 && <span class="muted small"> attempt {attempt + 1}</span>}
                   </th>
@@ -65,10 +57,8 @@ export function Timeline({ run, version, onPick }: { run: Run; version: number; 
                 </tr>
               );
             })}
-          </tbody>
-        </table>
-      </div>
-      <Pager page={page} pages={pages} onPage={setPage} total={shown.length} what="job" />
+      </Table>
+      <Pager page={page} pages={pages} onPage={setPage} total={begun.length} what="job" />
     </>
   );
 }
