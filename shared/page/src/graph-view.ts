@@ -44,7 +44,7 @@ export class GraphView {
   #critical = new Set<number>();
   #found = new Set<number>();
   /** The box that the tab key reaches. */
-  #current: number;
+  #current = -1;
   #now = 0;
   #frame = 0;
   #isOpen = false;
@@ -57,7 +57,7 @@ export class GraphView {
     this.#data = data;
     this.#grid = new Grid(data.layout, SIZES);
     this.#worst = new Uint8Array(data.boxes.count);
-    this.#current = data.boxes.ofJob[data.run.firstOfInterest() ?? 0] ?? -1;
+    this.#setCurrent();
     this.#canvas.setAttribute("aria-hidden", "true");
     this.#layer.className = "layer";
     host.replaceChildren(this.#canvas, this.#layer);
@@ -84,7 +84,14 @@ export class GraphView {
     for (let box = 0; box < boxes.count; box++) this.#worst[box] = worstOf(boxes, box, run);
     this.#critical = new Set([...critical].map((job) => boxes.ofJob[job]!));
     for (const [box, button] of this.#buttons) this.#label(box, button);
+    if (this.#picked === undefined && !this.#host.contains(document.activeElement)) this.#setCurrent();
     this.#draw();
+  }
+
+  /** The tab key reaches the first failed or running job, until the reader goes elsewhere. */
+  #setCurrent(): void {
+    const { boxes, run } = this.#data;
+    this.#current = boxes.ofJob[run.firstOfInterest() ?? 0] ?? -1;
   }
 
   /** Marks a box as chosen, with what it needs and what needs it. */
@@ -170,8 +177,6 @@ export class GraphView {
     const shown = { ...this.#data, sizes: SIZES, view, zoom, theme: this.#theme, related: this.#related, critical: this.#critical };
     drawEdges(context, shown);
     if (isFar) drawBoxes(context, { ...shown, inView, worst: this.#worst, picked: this.#picked, found: this.#found });
-    this.#host.dataset["far"] = String(isFar);
-    this.#host.dataset["zoom"] = zoom.toFixed(2);
     this.#layer.style.transform = `translate(${left}px,${top}px) scale(${zoom})`;
     this.#place(isFar ? [] : inView);
     // Without buttons the tab key reaches the graph itself.

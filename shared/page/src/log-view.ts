@@ -106,6 +106,8 @@ export class LogView {
     for (const block of change.grown) this.#grow(block);
     this.#showGap();
     if (this.#wanted !== undefined) this.goToLine(this.#wanted);
+    // The first match may arrive after the search was typed.
+    if (this.#search && !this.#match) this.#next(1, undefined);
     if (this.#following) this.#toEnd();
     this.#later();
     this.#report();

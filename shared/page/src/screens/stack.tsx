@@ -15,7 +15,6 @@ export function StackPanel(props: { run: Run; version: number; boxes: Boxes; box
         <h2>{name} <span class="muted">×{number(boxes.members[box]!.length)}</span></h2>
         <Button aria-label="Close" onClick={props.onClose}>✕</Button>
       </header>
-      <p class="muted">Jobs with the same labels and alike needs.</p>
       <Counts counts={countsOf(boxes, box, run)} />
       <Jobs run={run} version={props.version} only={boxes.members[box]!} onPick={props.onPick} />
     </aside>

@@ -120,6 +120,11 @@ export class StandIn {
       else engine.cancel(id);
       return json(response, 202, { id });
     }
+    if (request.method === "DELETE" && kind === "workflows") {
+      needs("submit");
+      engine.remove(id);
+      return response.writeHead(204).end();
+    }
     needs("read");
     if (kind === "workers") return json(response, 200, engine.workers.map(workerInfo));
     if (kind === "pools") return json(response, 200, poolsOf(engine));
