@@ -78,7 +78,7 @@ export function Failed({ error, children }: { error: Error; children?: Component
   );
 }
 
-const TITLES: Record<number, string> = { 403: "Not allowed", 404: "Not found", 413: "Too large", 429: "Too many requests" };
+const TITLES: Record<number, string> = { 403: "Not allowed", 404: "Not found" };
 
 function title(error: Error): string {
   return (error instanceof Refused && TITLES[error.status]) || "This did not work";

@@ -30,12 +30,11 @@ export class Store<T> {
 /** The value of a store. The component is drawn again when it changes. */
 export function useStore<T>(store: Store<T>): T {
   const [, draw] = useReducer((n: number) => n + 1, 0);
+  const value = store.value;
   useEffect(() => {
-    const seen = store.value;
-    const stop = store.listen(() => draw(undefined));
-    // The store may have changed between drawing and listening.
-    if (!Object.is(seen, store.value)) draw(undefined);
-    return stop;
+    // The store may have changed after it was drawn and before this listens.
+    if (!Object.is(value, store.value)) draw(undefined);
+    return store.listen(() => draw(undefined));
   }, [store]);
-  return store.value;
+  return value;
 }

@@ -37,7 +37,6 @@ export function svg(boxes: Boxes, layout: Layout, run: Run, sizes: Sizes): strin
     const name = escape(cut(boxes.names[box]!, 24 - times.length));
     parts.push(
       `<g transform="translate(${fixed(layout.x[box]!)} ${fixed(layout.y[box]!)})">` +
-        `<title>${escape(boxes.names[box]!)}${times}: ${status}</title>` +
         `<rect width="${sizes.width}" height="${sizes.height}" rx="6" fill="#fff" stroke="#8c959f"/>` +
         `<path d="M2 6v${sizes.height - 12}" stroke="${COLOURS[status]}" stroke-width="4"/>` +
         `<text x="12" y="${sizes.height / 2 + 4}" fill="${COLOURS[status]}">${MARKS[status]}</text>` +

@@ -81,7 +81,8 @@ function useJob(run: Run, index: number): { job: Job | undefined; workers: Worke
     const reason = value.waiting_for?.reason;
     if (reason !== undefined && reason !== "needs") setWorkers((await client.json<WorkerInfo[]>(paths.workers, { signal })).value);
     setJob(value);
-    if (value.status !== "queued") end();
+    // An answer may be older than the event that led to it.
+    if (value.status !== "queued" && value.status === run.status(index)) end();
   });
   return { job, workers, error };
 }

@@ -75,7 +75,7 @@ export function Workers() {
   return (
     <ListScreen<WorkerInfo> title="Workers" what="worker" path={paths.workers} heads={["Worker", "Status", "Labels", "Runs", "Last seen"]}
       order={(a, b) => WORKER_ORDER[a.status] - WORKER_ORDER[b.status] || byName(a.worker_id, b.worker_id)}
-      empty={<><h2>No worker</h2><p>Start one with <code>wfg worker</code>. A worker is listed for a day after it was last seen.</p></>}
+      empty={<><h2>No worker</h2><p>Start one with <code>wfg worker</code>.</p></>}
       row={(worker) => (
         <tr key={worker.worker_id}>
           <th scope="row">{clean(worker.worker_id)}</th>

@@ -28,6 +28,8 @@ export function LogPanel({ run, job, attempt, route }: LogProps) {
   const host = useRef<HTMLDivElement>(null);
   const view = useRef<LogView | null>(null);
   const search = useRef<HTMLInputElement>(null);
+  const here = useRef(route);
+  here.current = route;
   const [state, setState] = useState<LogViewState>({ following: true, paused: false, held: 0, matches: 0, match: 0 });
   const [text, setText] = useState("");
   const [wrap, setWrap] = useState(false);
@@ -41,7 +43,7 @@ export function LogPanel({ run, job, attempt, route }: LogProps) {
     const make = () => {
       view.current?.destroy();
       const made = new LogView(host.current!, watch.log, {
-        href: (line) => format({ ...route, attempt, line }),
+        href: (line) => format({ ...here.current, attempt, line }),
         time: (ms) => clock(ms, zone.value),
         onState: setState,
       });

@@ -74,7 +74,9 @@ function useRuns({ status, text }: Filter) {
       setMore(next);
       setLoading(false);
     } else {
-      show(shown.current.map((run) => read.get(run.id) ?? run));
+      // What is missing among those that were read doesn't match any more, or was deleted.
+      const oldest = next === undefined ? -Infinity : (value.at(-1)?.created_at_ms ?? Infinity);
+      show(shown.current.filter((run) => read.has(run.id) || run.created_at_ms < oldest).map((run) => read.get(run.id) ?? run));
     }
     setLatest(value);
   });

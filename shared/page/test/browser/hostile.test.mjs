@@ -1,7 +1,7 @@
 // Names, outputs and logs that try to be more than text.
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { World } from "./world.mjs";
+import { World, logSays } from "./world.mjs";
 
 let world;
 before(async () => (world = await World.open()));
@@ -77,7 +77,7 @@ test("a log of sequences, titles, links and overrides is text", (t) =>
     ].join("; ");
     const id = await world.submit({ name: "hostile log", jobs: { talk: { run } } });
     await world.visit(page, `#/runs/${id}/jobs/talk`);
-    await page.getByText("7 lines, complete").waitFor();
+    await logSays(page, "7 lines, complete");
     await assertTextOnly(page);
     const text = await page.locator(".log pre").first().textContent();
     const lines = text.split("\n");

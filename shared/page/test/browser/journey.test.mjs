@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { demo, waiting } from "./workflows.mjs";
-import { World } from "./world.mjs";
+import { World, found } from "./world.mjs";
 
 let world;
 before(async () => (world = await World.open()));
@@ -49,7 +49,7 @@ test("a workflow is submitted in the form, and its failure followed to the line 
     const panel = page.getByRole("complementary", { name: "Job integration" });
     await panel.getByText("exit code 101").first().waitFor();
     await panel.getByLabel("Search the log").fill("case_120");
-    await panel.getByText("1 of 1").waitFor();
+    await found(page, "1 of 1");
     await lineInView(page, "case_120 ... FAILED");
     // The link of the line: its address leads a fresh tab to the same place.
     await page.locator(".gutter a[data-line='120']").click();
@@ -84,7 +84,7 @@ test("the same by keyboard alone", (t) =>
     assert.equal(await page.evaluate(() => document.activeElement?.className), "log");
     await page.keyboard.press("/");
     await page.keyboard.type("case_120");
-    await page.getByText("1 of 1").waitFor();
+    await found(page, "1 of 1");
     await lineInView(page, "case_120 ... FAILED");
   }));
 

@@ -1,7 +1,7 @@
 // A log of 100,000 lines: found, searched, selected and followed, with few elements.
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { World, drawn, elements } from "./world.mjs";
+import { World, drawn, elements, logSays, found } from "./world.mjs";
 
 let world;
 before(async () => (world = await World.open()));
@@ -11,7 +11,7 @@ after(() => world.close());
 const writes = (lines, gate) =>
   `seq -f 'line %.0f of the log, with a few words more' ${lines}; until [ -e '${gate}' ]; do sleep 0.05; done; seq -f 'later line %.0f' 50`;
 const inLog = (page, read) => page.evaluate(read);
-const lines = (page, text) => page.locator(".log-panel").getByText(`${text} lines`).waitFor();
+const lines = (page, text) => logSays(page, `${text} lines`);
 const medianFrame = (page, steps) =>
   page.evaluate(async (count) => {
     const log = document.querySelector(".log");
@@ -39,7 +39,7 @@ test("a line of 100,000 is found by search and by the browser, and a selection o
     t.diagnostic(`${count} elements with 100,000 lines`);
     assert.ok(count <= 3000, `${count} elements`);
     await page.getByLabel("Search the log").fill("line 73123 of");
-    await page.getByText("1 of 1").waitFor();
+    await found(page, "1 of 1");
     await page.locator(".gutter a[data-line='73,123']").waitFor();
     // The browser's own search.
     assert.equal(await inLog(page, () => window.find("line 50123 of")), true);
@@ -48,7 +48,7 @@ test("a line of 100,000 is found by search and by the browser, and a selection o
     await page.locator(".gutter a[data-line='1']").waitFor();
     assert.equal(await inLog(page, () => getSelection().toString()), "line 50123 of");
     gate.open();
-    await page.getByText("100,050 lines, complete").waitFor();
+    await logSays(page, "100,050 lines, complete");
     assert.equal(await inLog(page, () => getSelection().toString()), "line 50123 of");
   }));
 
@@ -91,7 +91,7 @@ test("scrolling 100,000 lines takes at most twice the frame of 1,000", (t) =>
       const id = await world.submit({ name: `${count} lines`, jobs: { talk: { run: `for i in 1; do seq -f 'line %.0f' ${count}; done` } } });
       const page = await open();
       await world.visit(page, `#/runs/${id}/jobs/talk?full=1`);
-      await page.getByText(`${count.toLocaleString("en")} lines, complete`).waitFor();
+      await logSays(page, `${count.toLocaleString("en")} lines, complete`);
       frames.push(await medianFrame(page, 60));
       await page.close();
     }
@@ -110,7 +110,7 @@ test("colours, wrapped lines, times and links are shown without a change of the 
     const id = await world.submit({ name: "colours", jobs: { talk: { run } } });
     const page = await open();
     await world.visit(page, `#/runs/${id}/jobs/talk?full=1`);
-    await page.getByText("4 lines, complete").waitFor();
+    await logSays(page, "4 lines, complete");
     const text = await page.locator(".log pre").first().textContent();
     assert.match(text, /^red orange green\n100% done\na link and no link\nwide 1 2/);
     const styles = await inLog(page, () => [...CSS.highlights].filter(([name]) => name.startsWith("wfg-s")).flatMap(([, ranges]) => [...ranges].map((range) => range.startContainer.data.slice(range.startOffset, range.endOffset))));

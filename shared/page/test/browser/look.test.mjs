@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { after, before, test } from "node:test";
 import { demo, waiting } from "./workflows.mjs";
-import { World, drawn } from "./world.mjs";
+import { World, drawn, logSays } from "./world.mjs";
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"];
@@ -41,7 +41,7 @@ const SCREENS = {
   timeline: [() => `#/runs/${failed}?tab=timeline`, (page) => page.locator(".track").first().waitFor()],
   job: [() => `#/runs/${failed}/jobs/integration?line=120`, (page) => page.locator(".gutter a[data-line='120']").waitFor()],
   "a job that waits": [() => `#/runs/${waits}/jobs/next`, (page) => page.getByText("next has waited for").waitFor()],
-  log: [() => `#/runs/${failed}/jobs/integration?full=1`, (page) => page.getByText("121 lines, complete").waitFor()],
+  log: [() => `#/runs/${failed}/jobs/integration?full=1`, (page) => logSays(page, "121 lines, complete")],
   workers: ["#/workers", (page) => page.locator("tbody tr").first().waitFor()],
   pools: ["#/pools", (page) => page.locator("tbody tr").first().waitFor()],
   "unknown address": ["#/nothing/here", (page) => page.getByText("Unknown address").waitFor()],
@@ -97,7 +97,7 @@ test("a phone shows the jobs first, and a job in full width", (t) =>
     await page.locator("tr[data-job]").first().waitFor();
     assert.equal(await page.getByRole("tab").first().textContent(), "Jobs");
     await page.getByRole("button", { name: "integration", exact: true }).tap();
-    await page.getByText("121 lines, complete").waitFor();
+    await logSays(page, "121 lines, complete");
     assert.equal(await page.getByRole("tab").count(), 0);
     await page.getByRole("button", { name: "Back to the run" }).tap();
     await page.getByRole("tab", { name: "Graph" }).tap();
@@ -148,7 +148,7 @@ test("a workflow that is deleted while it is shown is said in words", (t) =>
     const id = await world.submit({ name: "deleted", jobs: { a: { run: "true" } } });
     const page = await open();
     await world.visit(page, `#/runs/${id}/jobs/a`);
-    await page.getByText("0 lines, complete").waitFor();
+    await logSays(page, "0 lines, complete");
     await world.api("DELETE", `api/workflows/${id}`);
     await world.visit(page, `#/runs`);
     await world.visit(page, `#/runs/${id}`);

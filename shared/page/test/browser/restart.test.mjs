@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { waiting } from "./workflows.mjs";
-import { World } from "./world.mjs";
+import { World, logSays } from "./world.mjs";
 
 let world;
 before(async () => (world = await World.open()));
@@ -16,7 +16,7 @@ test("after a restart the page goes on without a reload, and no line is lost or 
     const id = await world.submit({ name: "restart", jobs: { talk: { run: talk }, next: { needs: "talk", run: "echo last" } } });
     const page = await open();
     await world.visit(page, `#/runs/${id}/jobs/talk`);
-    await page.getByText("200 lines, more may come").waitFor();
+    await logSays(page, "200 lines, more may come");
     await page.evaluate(() => (window.isSamePage = true));
     await world.kill();
     const banner = page.getByRole("alert").filter({ hasText: "The server doesn't answer." });
@@ -27,12 +27,12 @@ test("after a restart the page goes on without a reload, and no line is lost or 
     first.open();
     await world.start();
     await page.getByRole("button", { name: "Try now" }).click();
-    await page.getByText("401 lines, more may come").waitFor();
+    await logSays(page, "401 lines, more may come");
     await banner.waitFor({ state: "detached" });
     last.open();
     await page.locator("h1 .pill.success").waitFor();
     await page.locator(".node.success", { hasText: "next" }).waitFor();
-    await page.getByText("402 lines, complete").waitFor();
+    await logSays(page, "402 lines, complete");
     const text = (await page.locator(".log pre").allTextContents()).join("");
     const numbers = (word, count) => Array.from({ length: count }, (__, i) => `${word} ${i + 1}`);
     assert.equal(text, [...numbers("before", 200), "opened", ...numbers("after", 200), "opened", ""].join("\n"));

@@ -1,5 +1,6 @@
 // 20, 1,000 and 10,000 jobs, as chains, a fan and random needs: the bounds of the page.
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { after, before, test } from "node:test";
 import { chains, fan, irregular } from "./workflows.mjs";
 import { World, drawn, elements } from "./world.mjs";
@@ -93,6 +94,11 @@ test("a stack opens as a list, and its jobs are reached from there", (t) =>
     const page = await open();
     await world.visit(page, `#/runs/${id}?tab=graph`);
     assert.equal(await page.locator(".node").first().waitFor().then(() => page.locator(".node").count()), 3);
+    const download = page.waitForEvent("download");
+    await page.getByRole("button", { name: "Save as SVG" }).click();
+    const file = await download;
+    assert.equal(file.suggestedFilename(), "fan_of_1000-1.svg");
+    assert.match(readFileSync(await file.path(), "utf8"), /^<svg .*shard-\* ×998.*<\/svg>\n$/s);
     await page.locator(".node.stack").click();
     const panel = page.getByRole("complementary", { name: "Stack shard-*" });
     await panel.getByText("×998").waitFor();

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { waiting } from "./workflows.mjs";
-import { World } from "./world.mjs";
+import { World, logSays } from "./world.mjs";
 
 let world;
 before(async () => (world = await World.open()));
@@ -23,7 +23,7 @@ test("eight tabs on one run all load, and all see its end", (t) =>
       const page = await open();
       const start = Date.now();
       await world.visit(page, `#/runs/${id}/jobs/slow`);
-      await page.getByText("1 line, more may come").waitFor();
+      await logSays(page, "1 line, more may come");
       times.push(Date.now() - start);
       pages.push(page);
     }

@@ -183,6 +183,16 @@ export function drawn(page) {
   return page.evaluate(() => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve))));
 }
 
+/** Waits for the words above a log, such as `200 lines, complete`. A search in the whole page would read the log again and again. */
+export function logSays(page, text) {
+  return page.locator(".log-panel > p.small", { hasText: text }).waitFor();
+}
+
+/** Waits for the count of matches of a search in a log. */
+export function found(page, text) {
+  return page.locator(".log-panel .tools [role=status]", { hasText: text }).waitFor();
+}
+
 /** The number of elements of the page. */
 export function elements(page) {
   return page.evaluate(() => document.getElementsByTagName("*").length);

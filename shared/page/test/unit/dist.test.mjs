@@ -40,5 +40,5 @@ test("the page's own sources write no HTML and evaluate no text", () => {
 test("packages are pinned, and the lock file names no host", () => {
   const { dependencies, devDependencies } = JSON.parse(read("package.json"));
   for (const [name, version] of Object.entries({ ...dependencies, ...devDependencies })) assert.match(version, /^\d+\.\d+\.\d+$/, name);
-  assert.doesNotMatch(read("package-lock.json"), /https?:\/\/(?!github\.com|opencollective\.com|[\w.]*\/?sponsors)[^"]*\.tgz|"resolved"/);
+  assert.doesNotMatch(read("package-lock.json"), /"resolved"/);
 });
