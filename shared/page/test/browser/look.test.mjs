@@ -2,11 +2,14 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
+import path from "node:path";
 import { after, before, test } from "node:test";
+import { fileURLToPath } from "node:url";
 import { demo, waiting } from "./workflows.mjs";
 import { World, drawn, logSays } from "./world.mjs";
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+const PICTURE = path.join(path.dirname(fileURLToPath(import.meta.url)), "../../../../docs/page.png");
 const RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"];
 
 let world;
@@ -89,6 +92,25 @@ for (const [timezoneId, offset] of [["America/New_York", "-05:00"], ["Asia/Kolka
       }
     }));
 }
+
+test("the picture in docs/page.md is made", (t) =>
+  world.use(t, {}, async (_, open) => {
+    const gate = world.gate();
+    const workflow = demo();
+    // One worker stays free: another run of this file holds one too.
+    workflow.jobs["build-windows"].run = `echo compiling; ${waiting(gate.file)}`;
+    const id = await world.submit(workflow);
+    const page = await open();
+    await world.visit(page, `#/runs/${id}/jobs/integration?line=120`);
+    await page.locator(".node.failure", { hasText: "integration" }).waitFor();
+    await page.locator(".node.running", { hasText: "build-windows" }).waitFor();
+    await page.locator(".gutter a[data-line='120']").waitFor();
+    await drawn(page);
+    // BLESS=1 replaces the picture.
+    await page.screenshot(process.env.BLESS ? { path: PICTURE } : {});
+    gate.open();
+    await page.locator("h1 .pill.failure").waitFor();
+  }));
 
 test("a phone shows the jobs first, and a job in full width", (t) =>
   world.use(t, { context: { viewport: { width: 390, height: 844 }, hasTouch: true } }, async (_, open) => {

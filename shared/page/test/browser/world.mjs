@@ -23,6 +23,7 @@ const SLOW = 20_000;
 
 class StandInTarget {
   canRestart = true;
+  canHoldNothing = true;
   #server = new StandIn();
   async open() {
     await this.#server.start();
@@ -36,12 +37,17 @@ class StandInTarget {
   async revoke(name) {
     this.#server.revoke(name);
   }
+  holdNothing(on) {
+    this.#server.holdsNothing = on;
+  }
+  requests = () => this.#server.requests;
   kill = () => this.#server.kill();
   start = () => this.#server.start();
   close = () => this.#server.stop();
 }
 
 class RealTarget {
+  canHoldNothing = false;
   url = process.env.WFG_PAGE_URL.replace(/\/?$/, "/");
   token = process.env.WFG_PAGE_TOKEN;
   canRestart = Boolean(process.env.WFG_PAGE_KILL && process.env.WFG_PAGE_START);
@@ -92,6 +98,14 @@ export class World {
     return this.#target.canRestart;
   }
 
+  get canHoldNothing() {
+    return this.#target.canHoldNothing;
+  }
+
+  /** Answers as a function of AWS does, which holds no stream. */
+  holdNothing = (on) => this.#target.holdNothing(on);
+  /** The requests that the stand-in got. */
+  requests = () => this.#target.requests();
   kill = () => this.#target.kill();
   start = () => this.#target.start();
   revoke = (name) => this.#target.revoke(name);
