@@ -39,7 +39,8 @@ export function rgb(index: number): [number, number, number] {
 
 /** The nearest colour from 16 to 255. */
 export function nearest(red: number, green: number, blue: number): number {
-  const level = (value: number) => LEVELS.reduce((best, l, i) => (Math.abs(l - value) < Math.abs(LEVELS[best]! - value) ? i : best), 0);
+  const level = (value: number) =>
+    LEVELS.reduce((best, l, i) => (Math.abs(l - value) < Math.abs(LEVELS[best]! - value) ? i : best), 0);
   const cube = 16 + 36 * level(red) + 6 * level(green) + level(blue);
   const grey = 232 + Math.min(23, Math.max(0, Math.round(((red + green + blue) / 3 - 8) / 10)));
   const far = (index: number) => {
@@ -51,7 +52,14 @@ export function nearest(red: number, green: number, blue: number): number {
 
 /** The codes that set a flag, and those that clear flags or a colour. */
 const SETS: Record<number, number> = { 1: BOLD, 2: DIM, 4: UNDERLINE, 7: INVERSE, 9: STRIKE };
-const CLEARS: Record<number, number> = { 22: BOLD | DIM, 24: UNDERLINE, 27: INVERSE, 29: STRIKE, 39: COLOUR, 49: COLOUR << 9 };
+const CLEARS: Record<number, number> = {
+  22: BOLD | DIM,
+  24: UNDERLINE,
+  27: INVERSE,
+  29: STRIKE,
+  39: COLOUR,
+  49: COLOUR << 9,
+};
 
 /** The style after a sequence of parameters (SGR) that ends with `m`. */
 export function restyle(style: Style, parameters: string): Style {

@@ -22,7 +22,11 @@ export interface Camera {
 export function fit(graph: Size, window: Size): Camera {
   const zoom = Math.max(
     SMALLEST,
-    Math.min(1, (window.width - 2 * MARGIN) / Math.max(1, graph.width), (window.height - 2 * MARGIN) / Math.max(1, graph.height)),
+    Math.min(
+      1,
+      (window.width - 2 * MARGIN) / Math.max(1, graph.width),
+      (window.height - 2 * MARGIN) / Math.max(1, graph.height),
+    ),
   );
   return { zoom, left: (window.width - graph.width * zoom) / 2, top: (window.height - graph.height * zoom) / 2 };
 }

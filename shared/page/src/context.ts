@@ -13,10 +13,7 @@ const ASK_TABS = 400;
 /** How often the page asks whether its token is still good, in milliseconds. */
 const CHECK_TOKEN = 30_000;
 
-export type Session =
-  | { kind: "starting" }
-  | { kind: "signed-out"; why: string }
-  | { kind: "open"; me: Me };
+export type Session = { kind: "starting" } | { kind: "signed-out"; why: string } | { kind: "open"; me: Me };
 
 export const session = new Store<Session>({ kind: "starting" });
 export const tokens = new Tokens(
@@ -62,7 +59,8 @@ export const around: Surroundings = {
 
 export const reports: Reports = {
   failed(error, pause) {
-    const text = error instanceof Refused ? `The server can't answer now: ${error.message}.` : "The server doesn't answer.";
+    const text =
+      error instanceof Refused ? `The server can't answer now: ${error.message}.` : "The server doesn't answer.";
     trouble.value = { text, since: trouble.value?.since ?? Date.now(), next: Date.now() + pause };
   },
   succeeded() {
@@ -71,7 +69,11 @@ export const reports: Reports = {
 };
 
 /** Asks for something every `interval` milliseconds until `signal` is aborted. Throws if no repetition can help. */
-export function poll(interval: number, signal: AbortSignal, step: (signal: AbortSignal) => Promise<void>): Promise<void> {
+export function poll(
+  interval: number,
+  signal: AbortSignal,
+  step: (signal: AbortSignal) => Promise<void>,
+): Promise<void> {
   return repeat(
     async (stop) => {
       await step(stop);
@@ -171,12 +173,17 @@ function opened(me: Me): void {
   if (me.auth === "none") return;
   const stop = new AbortController();
   checking = stop;
-  around.sleep(CHECK_TOKEN, stop.signal).then(() => poll(CHECK_TOKEN, stop.signal, async (signal) => {
-    const { value } = await client.json<Me>(paths.me, { signal });
-    if (session.value.kind === "open") session.value = { kind: "open", me: value };
-  })).catch((error: unknown) => {
-    if (error instanceof Refused) closed(`The server refuses this token: ${error.message}.`);
-  });
+  around
+    .sleep(CHECK_TOKEN, stop.signal)
+    .then(() =>
+      poll(CHECK_TOKEN, stop.signal, async (signal) => {
+        const { value } = await client.json<Me>(paths.me, { signal });
+        if (session.value.kind === "open") session.value = { kind: "open", me: value };
+      }),
+    )
+    .catch((error: unknown) => {
+      if (error instanceof Refused) closed(`The server refuses this token: ${error.message}.`);
+    });
 }
 
 function closed(why: string): void {

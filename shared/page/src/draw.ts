@@ -55,7 +55,8 @@ export function drawEdges(context: CanvasRenderingContext2D, shown: Shown): void
   ];
   for (const edge of inView) {
     const [from, to] = [boxes.edges[2 * edge]!, boxes.edges[2 * edge + 1]!];
-    const kind = shown.critical.has(from) && shown.critical.has(to) ? 2 : shown.related?.[from] && shown.related[to] ? 1 : 0;
+    const kind =
+      shown.critical.has(from) && shown.critical.has(to) ? 2 : shown.related?.[from] && shown.related[to] ? 1 : 0;
     kinds[kind]!.edges.push(edge);
   }
   for (const { edges, colour, width } of kinds) {
@@ -94,7 +95,12 @@ export interface Pen {
 }
 
 /** Draws an edge through its points. */
-export function trace(pen: Pen, { boxes, layout, sizes }: Pick<Shown, "boxes" | "layout" | "sizes">, edge: number, isStraight: boolean): void {
+export function trace(
+  pen: Pen,
+  { boxes, layout, sizes }: Pick<Shown, "boxes" | "layout" | "sizes">,
+  edge: number,
+  isStraight: boolean,
+): void {
   const [from, to] = [boxes.edges[2 * edge]!, boxes.edges[2 * edge + 1]!];
   let x = layout.x[from]! + sizes.width;
   let y = layout.y[from]! + sizes.height / 2;
@@ -105,7 +111,8 @@ export function trace(pen: Pen, { boxes, layout, sizes }: Pick<Shown, "boxes" | 
     else pen.bezierCurveTo(middle, y, middle, nextY, nextX, nextY);
     [x, y] = [nextX, nextY];
   };
-  for (let p = layout.viaStart[edge]!; p < layout.viaStart[edge + 1]!; p++) point(layout.via[2 * p]!, layout.via[2 * p + 1]!);
+  for (let p = layout.viaStart[edge]!; p < layout.viaStart[edge + 1]!; p++)
+    point(layout.via[2 * p]!, layout.via[2 * p + 1]!);
   point(layout.x[to]!, layout.y[to]! + sizes.height / 2);
 }
 

@@ -65,10 +65,14 @@ export class GraphView {
     this.#observer = new ResizeObserver(() => this.#resize());
     this.#observer.observe(host);
     this.#theme = readTheme(host);
-    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
-      this.#theme = readTheme(host);
-      this.#draw();
-    }, { signal: this.#stop.signal });
+    matchMedia("(prefers-color-scheme: dark)").addEventListener(
+      "change",
+      () => {
+        this.#theme = readTheme(host);
+        this.#draw();
+      },
+      { signal: this.#stop.signal },
+    );
   }
 
   destroy(): void {
@@ -139,7 +143,10 @@ export class GraphView {
     this.#canvas.height = Math.round(this.#size.height * scale);
     if (!this.#isOpen && this.#current >= 0) {
       this.#isOpen = true;
-      const at = { x: this.#data.layout.x[this.#current]! + SIZES.width / 2, y: this.#data.layout.y[this.#current]! + SIZES.height / 2 };
+      const at = {
+        x: this.#data.layout.x[this.#current]! + SIZES.width / 2,
+        y: this.#data.layout.y[this.#current]! + SIZES.height / 2,
+      };
       this.#view = camera.opening(this.#data.layout, this.#size, at);
     }
     this.#drawNow();
@@ -174,7 +181,15 @@ export class GraphView {
     context.setTransform(scale, 0, 0, scale, 0, 0);
     context.clearRect(0, 0, this.#size.width, this.#size.height);
     context.setTransform(scale * zoom, 0, 0, scale * zoom, scale * left, scale * top);
-    const shown = { ...this.#data, sizes: SIZES, view, zoom, theme: this.#theme, related: this.#related, critical: this.#critical };
+    const shown = {
+      ...this.#data,
+      sizes: SIZES,
+      view,
+      zoom,
+      theme: this.#theme,
+      related: this.#related,
+      critical: this.#critical,
+    };
     drawEdges(context, shown);
     if (isFar) drawBoxes(context, { ...shown, inView, worst: this.#worst, picked: this.#picked, found: this.#found });
     this.#layer.style.transform = `translate(${left}px,${top}px) scale(${zoom})`;
@@ -244,7 +259,10 @@ export class GraphView {
   #labelStack(box: number, button: HTMLButtonElement, sr: HTMLElement, extra: HTMLElement): void {
     const counts = countsOf(this.#data.boxes, box, this.#data.run);
     const shown = STATUSES.filter((status) => counts[status] > 0);
-    setText(sr, `, ${number(this.#data.boxes.members[box]!.length)} jobs: ${shown.map((s) => `${number(counts[s])} ${s}`).join(", ")}`);
+    setText(
+      sr,
+      `, ${number(this.#data.boxes.members[box]!.length)} jobs: ${shown.map((s) => `${number(counts[s])} ${s}`).join(", ")}`,
+    );
     setText(extra, `×${number(this.#data.boxes.members[box]!.length)}`);
     let bar = button.querySelector<HTMLElement>(".bar");
     if (!bar) {
@@ -271,28 +289,37 @@ export class GraphView {
       const frame = host.getBoundingClientRect();
       return { x: event.clientX - frame.left, y: event.clientY - frame.top };
     };
-    host.addEventListener("pointerdown", (event) => {
-      if (event.button !== 0) return;
-      if (pointers.size === 0) moved = 0;
-      pointers.set(event.pointerId, place(event));
-      if (!(event.target as Element).closest("button")) host.setPointerCapture(event.pointerId);
-    }, options);
-    host.addEventListener("pointermove", (event) => {
-      const before = pointers.get(event.pointerId);
-      if (!before) return;
-      const to = place(event);
-      const other = [...pointers].find(([id]) => id !== event.pointerId)?.[1];
-      moved += Math.abs(to.x - before.x) + Math.abs(to.y - before.y);
-      pointers.set(event.pointerId, to);
-      if (other) {
-        const distance = (a: { x: number; y: number }, b: { x: number; y: number }) => Math.hypot(a.x - b.x, a.y - b.y);
-        const factor = distance(to, other) / Math.max(1, distance(before, other));
-        this.#move(camera.zoomed(this.#view, factor, (to.x + other.x) / 2, (to.y + other.y) / 2));
-      } else if (moved > 4) {
-        if (!host.hasPointerCapture(event.pointerId)) host.setPointerCapture(event.pointerId);
-        this.#move({ ...this.#view, left: this.#view.left + to.x - before.x, top: this.#view.top + to.y - before.y });
-      }
-    }, options);
+    host.addEventListener(
+      "pointerdown",
+      (event) => {
+        if (event.button !== 0) return;
+        if (pointers.size === 0) moved = 0;
+        pointers.set(event.pointerId, place(event));
+        if (!(event.target as Element).closest("button")) host.setPointerCapture(event.pointerId);
+      },
+      options,
+    );
+    host.addEventListener(
+      "pointermove",
+      (event) => {
+        const before = pointers.get(event.pointerId);
+        if (!before) return;
+        const to = place(event);
+        const other = [...pointers].find(([id]) => id !== event.pointerId)?.[1];
+        moved += Math.abs(to.x - before.x) + Math.abs(to.y - before.y);
+        pointers.set(event.pointerId, to);
+        if (other) {
+          const distance = (a: { x: number; y: number }, b: { x: number; y: number }) =>
+            Math.hypot(a.x - b.x, a.y - b.y);
+          const factor = distance(to, other) / Math.max(1, distance(before, other));
+          this.#move(camera.zoomed(this.#view, factor, (to.x + other.x) / 2, (to.y + other.y) / 2));
+        } else if (moved > 4) {
+          if (!host.hasPointerCapture(event.pointerId)) host.setPointerCapture(event.pointerId);
+          this.#move({ ...this.#view, left: this.#view.left + to.x - before.x, top: this.#view.top + to.y - before.y });
+        }
+      },
+      options,
+    );
     const up = (event: PointerEvent) => {
       const was = pointers.delete(event.pointerId);
       if (!was || moved > 4 || (event.target as Element).closest("button")) return;
@@ -302,24 +329,36 @@ export class GraphView {
     };
     host.addEventListener("pointerup", up, options);
     host.addEventListener("pointercancel", up, options);
-    host.addEventListener("click", (event) => {
-      const button = (event.target as Element).closest<HTMLElement>("button[data-box]");
-      if (button && (moved <= 4 || event.detail === 0)) this.onPick?.(Number(button.dataset["box"]));
-    }, options);
-    host.addEventListener("wheel", (event) => {
-      event.preventDefault();
-      if (event.ctrlKey || event.metaKey) {
-        const at = place(event);
-        this.#move(camera.zoomed(this.#view, Math.exp(-event.deltaY / 200), at.x, at.y));
-      } else {
-        this.#move({ ...this.#view, left: this.#view.left - event.deltaX, top: this.#view.top - event.deltaY });
-      }
-    }, { ...options, passive: false });
+    host.addEventListener(
+      "click",
+      (event) => {
+        const button = (event.target as Element).closest<HTMLElement>("button[data-box]");
+        if (button && (moved <= 4 || event.detail === 0)) this.onPick?.(Number(button.dataset["box"]));
+      },
+      options,
+    );
+    host.addEventListener(
+      "wheel",
+      (event) => {
+        event.preventDefault();
+        if (event.ctrlKey || event.metaKey) {
+          const at = place(event);
+          this.#move(camera.zoomed(this.#view, Math.exp(-event.deltaY / 200), at.x, at.y));
+        } else {
+          this.#move({ ...this.#view, left: this.#view.left - event.deltaX, top: this.#view.top - event.deltaY });
+        }
+      },
+      { ...options, passive: false },
+    );
     host.addEventListener("keydown", (event) => this.#key(event), options);
-    host.addEventListener("focusin", (event) => {
-      const button = (event.target as Element).closest<HTMLElement>("button[data-box]");
-      if (button) this.#current = Number(button.dataset["box"]);
-    }, options);
+    host.addEventListener(
+      "focusin",
+      (event) => {
+        const button = (event.target as Element).closest<HTMLElement>("button[data-box]");
+        if (button) this.#current = Number(button.dataset["box"]);
+      },
+      options,
+    );
   }
 
   #key(event: KeyboardEvent): void {
@@ -327,7 +366,8 @@ export class GraphView {
     if (event.key === "+" || event.key === "=") this.zoom(1.25);
     else if (event.key === "-") this.zoom(0.8);
     else if (event.key === "0") this.fit();
-    else if (this.#buttons.size === 0 && (event.key === "Enter" || event.key.startsWith("Arrow"))) this.#focus(this.#current);
+    else if (this.#buttons.size === 0 && (event.key === "Enter" || event.key.startsWith("Arrow")))
+      this.#focus(this.#current);
     else {
       const next = this.#neighbour(event.key);
       if (next === undefined) return;

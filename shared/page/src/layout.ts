@@ -207,7 +207,12 @@ function place(columns: Int32Array[], graph: Laned, count: number, sizes: Sizes)
  * Places the vertices of a column as near as possible, by the sum of squares, to where they want to be, in their order and without
  * overlap: isotonic regression by pooling adjacent violators.
  */
-function placeColumn(column: Int32Array, y: Float64Array, half: (v: number) => number, want: (v: number) => number): void {
+function placeColumn(
+  column: Int32Array,
+  y: Float64Array,
+  half: (v: number) => number,
+  want: (v: number) => number,
+): void {
   const at: number[] = [];
   const size: number[] = [];
   const offset = new Float64Array(column.length);

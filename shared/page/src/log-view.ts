@@ -77,7 +77,10 @@ export class LogView {
     this.#gap.className = "gap";
     this.#lines.append(this.#gutter);
     host.replaceChildren(this.#lines);
-    this.#observer = new IntersectionObserver((entries) => this.#seen(entries), { root: host, rootMargin: `${NEAR}px` });
+    this.#observer = new IntersectionObserver((entries) => this.#seen(entries), {
+      root: host,
+      rootMargin: `${NEAR}px`,
+    });
     this.#resized = new ResizeObserver(() => this.#later());
     this.#resized.observe(host);
     host.addEventListener("scroll", () => this.#scrolled(), { signal: this.#stop.signal, passive: true });
@@ -353,7 +356,8 @@ export class LogView {
     if (rect.top < frame.top + LINE_HEIGHT || rect.bottom > frame.bottom - 2 * LINE_HEIGHT) {
       this.#host.scrollTop += rect.top - frame.top - frame.height / 3;
     }
-    if (rect.left < frame.left + 200) this.#host.scrollLeft = Math.max(0, this.#host.scrollLeft + rect.left - frame.left - 200);
+    if (rect.left < frame.left + 200)
+      this.#host.scrollLeft = Math.max(0, this.#host.scrollLeft + rect.left - frame.left - 200);
     else if (rect.right > frame.right - 20) this.#host.scrollLeft += rect.right - frame.right + 60;
     this.#lastTop = this.#host.scrollTop;
   }

@@ -154,6 +154,7 @@ function append(block: Block, line: Line, time: number): void {
     block.styles.push(at + line.styles[i]!, at + Math.min(end, line.styles[i + 1]!), line.styles[i + 2]!);
   }
   for (const link of line.links) {
-    if (link.start < end) block.links.push({ start: at + link.start, end: at + Math.min(end, link.end), url: link.url });
+    if (link.start < end)
+      block.links.push({ start: at + link.start, end: at + Math.min(end, link.end), url: link.url });
   }
 }

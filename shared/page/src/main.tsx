@@ -17,9 +17,17 @@ function App() {
   const now = useStore(session);
   return (
     <>
-      {now.kind === "open" && <Top name={now.me.auth === "none" ? null : now.me.name} hasToken={now.me.auth !== "none"} />}
+      {now.kind === "open" && (
+        <Top name={now.me.auth === "none" ? null : now.me.name} hasToken={now.me.auth !== "none"} />
+      )}
       <Banner />
-      {now.kind === "starting" && <main><p class="muted" role="status">Loading</p></main>}
+      {now.kind === "starting" && (
+        <main>
+          <p class="muted" role="status">
+            Loading
+          </p>
+        </main>
+      )}
       {now.kind === "signed-out" && <SignIn why={now.why} />}
       {now.kind === "open" && <Content mayRead={now.me.scopes.includes("read")} />}
       <Announcer />
@@ -33,16 +41,27 @@ function Top({ name, hasToken }: { name: string | null; hasToken: boolean }) {
   const current = (is: boolean) => (is ? ("page" as const) : undefined);
   return (
     <header class="top">
-      <a class="brand" href="#/runs">workflow-graph</a>
+      <a class="brand" href="#/runs">
+        workflow-graph
+      </a>
       <nav aria-label="Main">
-        <a href="#/runs" aria-current={current(screen === "runs" || screen === "run" || screen === "new")}>Runs</a>
-        <a href="#/workers" aria-current={current(screen === "workers")}>Workers</a>
-        <a href="#/pools" aria-current={current(screen === "pools")}>Pools</a>
+        <a href="#/runs" aria-current={current(screen === "runs" || screen === "run" || screen === "new")}>
+          Runs
+        </a>
+        <a href="#/workers" aria-current={current(screen === "workers")}>
+          Workers
+        </a>
+        <a href="#/pools" aria-current={current(screen === "pools")}>
+          Pools
+        </a>
       </nav>
       <span class="grow" />
       <label class="zone">
         Times in{" "}
-        <select value={chosen} onChange={(event) => (zone.value = event.currentTarget.value === "utc" ? "utc" : "local")}>
+        <select
+          value={chosen}
+          onChange={(event) => (zone.value = event.currentTarget.value === "utc" ? "utc" : "local")}
+        >
           <option value="local">local time</option>
           <option value="utc">UTC</option>
         </select>
@@ -62,7 +81,9 @@ function Banner() {
   const wait = state.next - Date.now();
   return (
     <div class="banner" role="alert">
-      <span>{state.text} The page shows what was known at {moment(state.since, chosen, Date.now())}.</span>{" "}
+      <span>
+        {state.text} The page shows what was known at {moment(state.since, chosen, Date.now())}.
+      </span>{" "}
       <span aria-live="off">{wait > 0 ? `Next try in ${about(wait + 999)}.` : "Trying again."}</span>
       <Button onClick={tryNow}>Try now</Button>
     </div>
@@ -73,7 +94,13 @@ function Content({ mayRead }: { mayRead: boolean }) {
   const to = useStore(route);
   return (
     <main>
-      {mayRead || to.screen === "new" ? <Screen to={to} /> : <p class="notice" role="alert">Your token doesn't allow reading: it lacks the scope <code>read</code>.</p>}
+      {mayRead || to.screen === "new" ? (
+        <Screen to={to} />
+      ) : (
+        <p class="notice" role="alert">
+          Your token doesn't allow reading: it lacks the scope <code>read</code>.
+        </p>
+      )}
     </main>
   );
 }
@@ -94,15 +121,23 @@ function Screen({ to }: { to: Route }) {
       return (
         <div class="notice" role="alert">
           <h1>Unknown address</h1>
-          <p>This page has nothing at <code>#{clean(cut(to.fragment, 200))}</code>.</p>
-          <p><a href="#/runs">All runs</a></p>
+          <p>
+            This page has nothing at <code>#{clean(cut(to.fragment, 200))}</code>.
+          </p>
+          <p>
+            <a href="#/runs">All runs</a>
+          </p>
         </div>
       );
   }
 }
 
 function Announcer() {
-  return <p class="sr" role="status" aria-live="polite">{useStore(announcement)}</p>;
+  return (
+    <p class="sr" role="status" aria-live="polite">
+      {useStore(announcement)}
+    </p>
+  );
 }
 
 render(<App />, document.getElementById("app")!);

@@ -7,7 +7,9 @@ const BASIC = [16, 160, 28, 136, 26, 133, 30, 244, 240, 203, 34, 172, 69, 170, 3
 
 /** A colour in CSS, as `#rrggbb`. */
 export function css(index: number): string {
-  return `#${rgb(BASIC[index] ?? index).map((part) => part.toString(16).padStart(2, "0")).join("")}`;
+  return `#${rgb(BASIC[index] ?? index)
+    .map((part) => part.toString(16).padStart(2, "0"))
+    .join("")}`;
 }
 
 /** A colour whose lightness is at most `low` in the light theme, and at least `high` in the dark one. */
@@ -33,7 +35,9 @@ export function declarations(style: Style): string {
   } else if ((style & DIM) !== 0) {
     parts.push("color:var(--muted)");
   }
-  const lines = [(style & UNDERLINE) !== 0 ? "underline" : "", (style & STRIKE) !== 0 ? "line-through" : ""].filter(Boolean);
+  const lines = [(style & UNDERLINE) !== 0 ? "underline" : "", (style & STRIKE) !== 0 ? "line-through" : ""].filter(
+    Boolean,
+  );
   if (lines.length > 0) parts.push(`text-decoration:${lines.join(" ")}`);
   // A highlight can't be bold: the text would move.
   if ((style & BOLD) !== 0) parts.push("text-shadow:.5px 0 0 currentcolor");

@@ -11,18 +11,30 @@ import { count, number } from "./text.ts";
 import { about, exact, moment } from "./time.ts";
 
 export function Mark({ status }: { status: Status }) {
-  return <span class={`mark ${status}`} aria-hidden="true">{MARKS[status]}</span>;
+  return (
+    <span class={`mark ${status}`} aria-hidden="true">
+      {MARKS[status]}
+    </span>
+  );
 }
 
 export function Pill({ status, children }: { status: Status; children?: ComponentChildren }) {
-  return <span class={`pill ${status}`}><Mark status={status} /> {children ?? status}</span>;
+  return (
+    <span class={`pill ${status}`}>
+      <Mark status={status} /> {children ?? status}
+    </span>
+  );
 }
 
 /** A moment in the chosen zone. */
 export function Time({ ms }: { ms: number | null | undefined }) {
   const chosen = useStore(zone);
   if (ms === null || ms === undefined || Number.isNaN(ms)) return null;
-  return <time dateTime={new Date(ms).toISOString()} title={exact(ms, chosen)}>{moment(ms, chosen, Date.now())}</time>;
+  return (
+    <time dateTime={new Date(ms).toISOString()} title={exact(ms, chosen)}>
+      {moment(ms, chosen, Date.now())}
+    </time>
+  );
 }
 
 const second = new Store(0);
@@ -57,11 +69,17 @@ export function Counts({ counts, bar = true }: { counts: Record<Status, number>;
     <>
       {bar && (
         <div class="sum" aria-hidden="true">
-          {[...shown].reverse().map((status) => <i key={status} class={status} style={{ flexGrow: counts[status] }} />)}
+          {[...shown].reverse().map((status) => (
+            <i key={status} class={status} style={{ flexGrow: counts[status] }} />
+          ))}
         </div>
       )}
       <p class="counts">
-        {shown.map((status) => <span key={status}><Mark status={status} /> {number(counts[status])} {status}</span>)}
+        {shown.map((status) => (
+          <span key={status}>
+            <Mark status={status} /> {number(counts[status])} {status}
+          </span>
+        ))}
       </p>
     </>
   );
@@ -73,7 +91,11 @@ export function Failed({ error, children }: { error: Error; children?: Component
     <div class="notice" role="alert">
       <h2>{title(error)}</h2>
       <p>{sentence(error.message)}</p>
-      {children ?? <p><a href="#/runs">All runs</a></p>}
+      {children ?? (
+        <p>
+          <a href="#/runs">All runs</a>
+        </p>
+      )}
     </div>
   );
 }
@@ -92,15 +114,40 @@ export function sentence(text: string): string {
 }
 
 /** A field to search or filter with. */
-export function SearchField({ label, placeholder, text, onText, field }: { label: string; placeholder: string; text: string; onText(text: string): void; field?: Ref<HTMLInputElement> }) {
-  return <input ref={field ?? null} type="search" aria-label={label} placeholder={placeholder} value={text} onInput={(event) => onText(event.currentTarget.value)} />;
+export function SearchField({
+  label,
+  placeholder,
+  text,
+  onText,
+  field,
+}: {
+  label: string;
+  placeholder: string;
+  text: string;
+  onText(text: string): void;
+  field?: Ref<HTMLInputElement>;
+}) {
+  return (
+    <input
+      ref={field ?? null}
+      type="search"
+      aria-label={label}
+      placeholder={placeholder}
+      value={text}
+      onInput={(event) => onText(event.currentTarget.value)}
+    />
+  );
 }
 
 export function StatusSelect({ status, onStatus }: { status: string; onStatus(status: string): void }) {
   return (
     <select aria-label="Status" value={status} onChange={(event) => onStatus(event.currentTarget.value)}>
       <option value="">any status</option>
-      {STATUSES.map((each) => <option key={each} value={each}>{each}</option>)}
+      {STATUSES.map((each) => (
+        <option key={each} value={each}>
+          {each}
+        </option>
+      ))}
     </select>
   );
 }
@@ -110,15 +157,31 @@ export function Button(props: ButtonHTMLAttributes) {
 }
 
 export function Check({ label, on, onChange }: { label: string; on: boolean; onChange(on: boolean): void }) {
-  return <label class="check"><input type="checkbox" checked={on} onChange={(event) => onChange(event.currentTarget.checked)} /> {label}</label>;
+  return (
+    <label class="check">
+      <input type="checkbox" checked={on} onChange={(event) => onChange(event.currentTarget.checked)} /> {label}
+    </label>
+  );
 }
 
 /** A table that scrolls to the side by itself. A head is a text or a cell. */
-export function Table({ label, kind = "cards", heads, children }: { label: string; kind?: string; heads: (string | VNode)[]; children: ComponentChildren }) {
+export function Table({
+  label,
+  kind = "cards",
+  heads,
+  children,
+}: {
+  label: string;
+  kind?: string;
+  heads: (string | VNode)[];
+  children: ComponentChildren;
+}) {
   return (
     <div class="scroll" tabIndex={0} role="region" aria-label={label}>
       <table class={kind}>
-        <thead><tr>{heads.map((head) => (typeof head === "string" ? <th key={head}>{head}</th> : head))}</tr></thead>
+        <thead>
+          <tr>{heads.map((head) => (typeof head === "string" ? <th key={head}>{head}</th> : head))}</tr>
+        </thead>
         <tbody>{children}</tbody>
       </table>
     </div>
@@ -131,11 +194,19 @@ export function SearchForm({ onSubmit, children }: { onSubmit?: () => void; chil
     event.preventDefault();
     onSubmit?.();
   };
-  return <form class="row" role="search" onSubmit={submit}>{children}</form>;
+  return (
+    <form class="row" role="search" onSubmit={submit}>
+      {children}
+    </form>
+  );
 }
 
 /** Asks for something every `interval` milliseconds while the component is shown and `keys` stay. Returns the failure that ended it. */
-export function usePoll(interval: number, keys: unknown[], step: (signal: AbortSignal, end: () => void) => Promise<void>): Error | undefined {
+export function usePoll(
+  interval: number,
+  keys: unknown[],
+  step: (signal: AbortSignal, end: () => void) => Promise<void>,
+): Error | undefined {
   const [error, setError] = useState<Error>();
   useEffect(() => {
     const stop = new AbortController();
@@ -149,7 +220,14 @@ export function usePoll(interval: number, keys: unknown[], step: (signal: AbortS
 }
 
 /** A dialog that asks before something is done. */
-export function Confirm(props: { title: string; children: ComponentChildren; yes: string; no: string; onYes(): void; onNo(): void }) {
+export function Confirm(props: {
+  title: string;
+  children: ComponentChildren;
+  yes: string;
+  no: string;
+  onYes(): void;
+  onNo(): void;
+}) {
   const dialog = useRef<HTMLDialogElement>(null);
   useEffect(() => {
     dialog.current?.showModal();
@@ -160,20 +238,40 @@ export function Confirm(props: { title: string; children: ComponentChildren; yes
       {props.children}
       <div class="row end">
         <Button onClick={() => dialog.current?.close()}>{props.no}</Button>
-        <Button class="danger" onClick={props.onYes}>{props.yes}</Button>
+        <Button class="danger" onClick={props.onYes}>
+          {props.yes}
+        </Button>
       </div>
     </dialog>
   );
 }
 
 /** The pages of a list. */
-export function Pager({ page, pages, onPage, total, what }: { page: number; pages: number; onPage(page: number): void; total: number; what: string }) {
+export function Pager({
+  page,
+  pages,
+  onPage,
+  total,
+  what,
+}: {
+  page: number;
+  pages: number;
+  onPage(page: number): void;
+  total: number;
+  what: string;
+}) {
   if (pages <= 1) return <p class="muted">{count(total, what)}</p>;
   return (
     <nav class="row pager" aria-label={`Pages of ${what}s`}>
-      <Button disabled={page === 0} onClick={() => onPage(page - 1)}>Previous</Button>
-      <span>Page {number(page + 1)} of {number(pages)}, {count(total, what)}</span>
-      <Button disabled={page === pages - 1} onClick={() => onPage(page + 1)}>Next</Button>
+      <Button disabled={page === 0} onClick={() => onPage(page - 1)}>
+        Previous
+      </Button>
+      <span>
+        Page {number(page + 1)} of {number(pages)}, {count(total, what)}
+      </span>
+      <Button disabled={page === pages - 1} onClick={() => onPage(page + 1)}>
+        Next
+      </Button>
     </nav>
   );
 }

@@ -78,13 +78,17 @@ export function format(route: Route): string {
     case "run": {
       const path = `#/runs/${encodeURIComponent(route.id)}`;
       const job = route.job === undefined ? "" : `/jobs/${encodeURIComponent(route.job)}`;
-      return path + job + query({
-        tab: route.tab,
-        stack: route.stack,
-        attempt: route.attempt,
-        line: route.line,
-        full: route.full ? 1 : undefined,
-      });
+      return (
+        path +
+        job +
+        query({
+          tab: route.tab,
+          stack: route.stack,
+          attempt: route.attempt,
+          line: route.line,
+          full: route.full ? 1 : undefined,
+        })
+      );
     }
     case "unknown":
       return `#${route.fragment}`;

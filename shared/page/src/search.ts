@@ -63,9 +63,10 @@ export class Search {
       const block = blocks[(((first + i * step) % blocks.length) + blocks.length) % blocks.length]!;
       const isSame = i === 0 && from !== undefined;
       const found = this.in(block);
-      const start = step > 0
-        ? found.find((at) => !isSame || at > from!.start)
-        : found.findLast((at) => !isSame || at < from!.start);
+      const start =
+        step > 0
+          ? found.find((at) => !isSame || at > from!.start)
+          : found.findLast((at) => !isSame || at < from!.start);
       if (start !== undefined) return { block, start };
     }
     return undefined;

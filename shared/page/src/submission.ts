@@ -3,7 +3,10 @@
 /** The body of a submission, and its content type. Inputs need the form with `definition`. */
 export function bodyOf(text: string, inputs: string): [string, string] {
   const isJson = text.trimStart().startsWith("{");
-  const given = inputs.split("\n").map((line) => line.trim()).filter((line) => line !== "");
+  const given = inputs
+    .split("\n")
+    .map((line) => line.trim())
+    .filter((line) => line !== "");
   if (given.length === 0) return [isJson ? "application/json" : "application/yaml", text];
   const values = Object.fromEntries(
     given.map((line) => {

@@ -9,7 +9,12 @@ import { clean, cut, number } from "./text.ts";
 import { MARKS } from "./marks.ts";
 
 const COLOURS: Record<string, string> = {
-  failure: "#b3131f", running: "#8a5a00", queued: "#57606a", cancelled: "#57606a", skipped: "#57606a", success: "#1a7f37",
+  failure: "#b3131f",
+  running: "#8a5a00",
+  queued: "#57606a",
+  cancelled: "#57606a",
+  skipped: "#57606a",
+  success: "#1a7f37",
 };
 const PADDING = 16;
 

@@ -51,9 +51,10 @@ function cause(job: Job, waiting: WaitingFor, workers: readonly WorkerInfo[], no
     case "exclusive":
       return "it requires no label, and every online worker is exclusive";
     case "missing_labels": {
-      const nearest = waiting.nearest && waiting.missing
-        ? `; ${clean(waiting.nearest)} comes nearest and lacks ${list(waiting.missing)}`
-        : "";
+      const nearest =
+        waiting.nearest && waiting.missing
+          ? `; ${clean(waiting.nearest)} comes nearest and lacks ${list(waiting.missing)}`
+          : "";
       return `no worker online has all its labels (${list(labels)})${nearest}`;
     }
     case "busy": {
@@ -81,7 +82,12 @@ function factsOf(job: Job, waiting: WaitingFor, workers: readonly WorkerInfo[]):
       return [`online: ${ids}; an exclusive worker takes only jobs that require one of its labels`, startOne(labels)];
     }
     case "missing_labels":
-      return [...online(workers).slice(0, 10).map((worker) => lacks(labels, worker)), startOne(labels)];
+      return [
+        ...online(workers)
+          .slice(0, 10)
+          .map((worker) => lacks(labels, worker)),
+        startOne(labels),
+      ];
     case "busy":
       return ableTo(job, workers).slice(0, 10).map(does);
     case "delayed":
@@ -109,7 +115,9 @@ function lacks(labels: readonly string[], worker: WorkerInfo): string {
 
 function does(worker: WorkerInfo): string {
   const id = clean(worker.worker_id);
-  return worker.current_job === null ? `${id} is free, and takes it when it asks next` : `${id} runs ${clean(worker.current_job)}`;
+  return worker.current_job === null
+    ? `${id} is free, and takes it when it asks next`
+    : `${id} runs ${clean(worker.current_job)}`;
 }
 
 function startOne(labels: readonly string[]): string {

@@ -37,5 +37,8 @@ if (files.length === 0) {
 }
 // Browser tests share the machine's cores with the browser, so they run one file at a time.
 const limits = kind === "browser" ? ["--test-concurrency=1"] : [];
-const run = spawnSync(process.execPath, ["--enable-source-maps", "--test", ...limits, ...files], { stdio: "inherit", cwd: root });
+const run = spawnSync(process.execPath, ["--enable-source-maps", "--test", ...limits, ...files], {
+  stdio: "inherit",
+  cwd: root,
+});
 process.exit(run.status ?? 1);

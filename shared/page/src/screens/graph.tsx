@@ -15,13 +15,16 @@ import { number } from "../text.ts";
 declare const LAYOUT_URL: string;
 
 /** The only script that the page may load by itself. */
-const policy = (globalThis as { trustedTypes?: { createPolicy(name: string, rules: object): { createScriptURL(url: string): string } } })
-  .trustedTypes?.createPolicy("wfg", {
-    createScriptURL: (url: string) => {
-      if (url !== LAYOUT_URL) throw new TypeError(`${url} is no script of this page`);
-      return url;
-    },
-  });
+const policy = (
+  globalThis as {
+    trustedTypes?: { createPolicy(name: string, rules: object): { createScriptURL(url: string): string } };
+  }
+).trustedTypes?.createPolicy("wfg", {
+  createScriptURL: (url: string) => {
+    if (url !== LAYOUT_URL) throw new TypeError(`${url} is no script of this page`);
+    return url;
+  },
+});
 
 /** The layout of the boxes, or why there is none. */
 function useLayout(boxes: Boxes): LayoutAnswer | undefined {
@@ -51,8 +54,18 @@ export interface GraphProps {
 
 export function Graph(props: GraphProps) {
   const answer = useLayout(props.boxes);
-  if (!answer) return <p class="graph-wait muted" role="status">Laying out {number(props.boxes.count)} {props.boxes.count === 1 ? "box" : "boxes"}</p>;
-  if ("error" in answer) return <p class="notice" role="alert">The graph can't be drawn: {answer.error}. The table of jobs has everything.</p>;
+  if (!answer)
+    return (
+      <p class="graph-wait muted" role="status">
+        Laying out {number(props.boxes.count)} {props.boxes.count === 1 ? "box" : "boxes"}
+      </p>
+    );
+  if ("error" in answer)
+    return (
+      <p class="notice" role="alert">
+        The graph can't be drawn: {answer.error}. The table of jobs has everything.
+      </p>
+    );
   if (props.boxes.count === 0) return <p class="notice">The workflow has no jobs.</p>;
   return <Drawn {...props} layout={answer.layout} />;
 }
@@ -70,21 +83,34 @@ function Drawn({ run, version, boxes, picked, onPick, layout }: GraphProps & { l
     view.current = made;
     return () => made.destroy();
   }, [boxes, layout, run]);
-  useEffect(() => view.current?.update(now, showCritical ? run.criticalPath() : []), [run, version, now, showCritical, layout]);
+  useEffect(
+    () => view.current?.update(now, showCritical ? run.criticalPath() : []),
+    [run, version, now, showCritical, layout],
+  );
   useEffect(() => view.current?.pick(picked), [picked, run, layout]);
-  const saveSvg = () => save(`${run.facts.name}-${run.facts.run}.svg`, "image/svg+xml", [svg(boxes, layout, run, SIZES)]);
+  const saveSvg = () =>
+    save(`${run.facts.name}-${run.facts.run}.svg`, "image/svg+xml", [svg(boxes, layout, run, SIZES)]);
   return (
     <div class="graph">
       <div class="row tools">
         <Find boxes={boxes} onFind={(found, at) => view.current?.find(found, at)} />
         <Check label="Critical path so far" on={showCritical} onChange={setShowCritical} />
         <span class="grow" />
-        <Button aria-label="Zoom out" onClick={() => view.current?.zoom(0.8)}>−</Button>
-        <Button aria-label="Zoom in" onClick={() => view.current?.zoom(1.25)}>+</Button>
+        <Button aria-label="Zoom out" onClick={() => view.current?.zoom(0.8)}>
+          −
+        </Button>
+        <Button aria-label="Zoom in" onClick={() => view.current?.zoom(1.25)}>
+          +
+        </Button>
         <Button onClick={() => view.current?.fit()}>Fit</Button>
         <Button onClick={saveSvg}>Save as SVG</Button>
       </div>
-      <div class="canvas" ref={host} role="group" aria-label="Graph of jobs. Arrow keys follow the needs. The tab Jobs has the same as a table." />
+      <div
+        class="canvas"
+        ref={host}
+        role="group"
+        aria-label="Graph of jobs. Arrow keys follow the needs. The tab Jobs has the same as a table."
+      />
     </div>
   );
 }
@@ -95,7 +121,9 @@ function Find({ boxes, onFind }: { boxes: Boxes; onFind(found: number[], at: num
   const [at, setAt] = useState(0);
   const found = useMemo(() => {
     const wanted = text.trim().toLowerCase();
-    return wanted === "" ? [] : [...boxes.names.keys()].filter((box) => boxes.names[box]!.toLowerCase().includes(wanted));
+    return wanted === ""
+      ? []
+      : [...boxes.names.keys()].filter((box) => boxes.names[box]!.toLowerCase().includes(wanted));
   }, [boxes, text]);
   useEffect(() => {
     setAt(0);
@@ -111,7 +139,9 @@ function Find({ boxes, onFind }: { boxes: Boxes; onFind(found: number[], at: num
   return (
     <SearchForm onSubmit={() => next(1)}>
       <SearchField label="Find jobs in the graph" placeholder="Find a job" text={text} onText={setText} />
-      {text !== "" && <span class="muted">{found.length === 0 ? "none" : `${number(at + 1)} of ${number(found.length)}`}</span>}
+      {text !== "" && (
+        <span class="muted">{found.length === 0 ? "none" : `${number(at + 1)} of ${number(found.length)}`}</span>
+      )}
     </SearchForm>
   );
 }

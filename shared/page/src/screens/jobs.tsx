@@ -32,31 +32,78 @@ export function Jobs({ run, version, onPick, only }: JobsProps) {
   const [wanted, setPage] = useState(0);
   const now = useNow(run.counts.running > 0);
   useEffect(() => setPage(0), [text, status, sort]);
-  const found = useMemo(() => sorted(run, filtered(run, text, status, only), sort, now), [run, version, text, status, sort, only]);
-  const head = (column: Column, text: string) => <Head key={column} column={column} sort={sort} onSort={setSort}>{text}</Head>;
+  const found = useMemo(
+    () => sorted(run, filtered(run, text, status, only), sort, now),
+    [run, version, text, status, sort, only],
+  );
+  const head = (column: Column, text: string) => (
+    <Head key={column} column={column} sort={sort} onSort={setSort}>
+      {text}
+    </Head>
+  );
   const pages = Math.max(1, Math.ceil(found.length / PAGE));
   const page = Math.min(wanted, pages - 1);
   return (
     <>
       <SearchForm>
-        <SearchField label="Filter jobs by name, label or worker" placeholder="Name, label or worker" text={text} onText={setText} />
+        <SearchField
+          label="Filter jobs by name, label or worker"
+          placeholder="Name, label or worker"
+          text={text}
+          onText={setText}
+        />
         <StatusSelect status={status} onStatus={setStatus} />
-        <span role="status" class="muted">{number(found.length)} of {number(only?.length ?? run.size)}</span>
+        <span role="status" class="muted">
+          {number(found.length)} of {number(only?.length ?? run.size)}
+        </span>
       </SearchForm>
-      <Table label="Jobs" heads={[head("status", "Status"), head("job", "Job"), "Labels", head("worker", "Worker"), head("waited", "Waited"), head("took", "Took")]}>
-        {found.slice(page * PAGE, (page + 1) * PAGE).map((job) => <Row key={job} run={run} job={job} now={now} onPick={onPick} />)}
+      <Table
+        label="Jobs"
+        heads={[
+          head("status", "Status"),
+          head("job", "Job"),
+          "Labels",
+          head("worker", "Worker"),
+          head("waited", "Waited"),
+          head("took", "Took"),
+        ]}
+      >
+        {found.slice(page * PAGE, (page + 1) * PAGE).map((job) => (
+          <Row key={job} run={run} job={job} now={now} onPick={onPick} />
+        ))}
       </Table>
-      {found.length === 0 ? <p class="muted">No job matches.</p> : <Pager page={page} pages={pages} onPage={setPage} total={found.length} what="job" />}
+      {found.length === 0 ? (
+        <p class="muted">No job matches.</p>
+      ) : (
+        <Pager page={page} pages={pages} onPage={setPage} total={found.length} what="job" />
+      )}
     </>
   );
 }
 
-function Head({ column, sort, onSort, children }: { column: Column; sort: Sort; onSort(sort: Sort): void; children: string }) {
+function Head({
+  column,
+  sort,
+  onSort,
+  children,
+}: {
+  column: Column;
+  sort: Sort;
+  onSort(sort: Sort): void;
+  children: string;
+}) {
   const isOn = sort.by === column;
-  const next: Sort = !isOn ? { by: column, down: false } : sort.down ? { by: "order", down: false } : { by: column, down: true };
+  const next: Sort = !isOn
+    ? { by: column, down: false }
+    : sort.down
+      ? { by: "order", down: false }
+      : { by: column, down: true };
   return (
     <th aria-sort={isOn ? (sort.down ? "descending" : "ascending") : undefined}>
-      <Button class="link" onClick={() => onSort(next)}>{children}<span aria-hidden="true">{isOn ? (sort.down ? " ↓" : " ↑") : ""}</span></Button>
+      <Button class="link" onClick={() => onSort(next)}>
+        {children}
+        <span aria-hidden="true">{isOn ? (sort.down ? " ↓" : " ↑") : ""}</span>
+      </Button>
     </th>
   );
 }
@@ -68,19 +115,42 @@ function Row({ run, job, now, onPick }: { run: Run; job: number; now: number; on
   const attempt = run.attempts[job]!;
   return (
     <tr data-job={job}>
-      <td><Pill status={status} />{attempt > 0 && <span class="muted small"> attempt {attempt + 1}</span>}</td>
-      <td><Button class="link" onClick={() => onPick(job)}>{clean(id)}</Button>{name !== null && <span class="muted small"> {clean(cut(name, 100))}</span>}</td>
-      <td><Labels labels={run.labels(job)} /></td>
+      <td>
+        <Pill status={status} />
+        {attempt > 0 && <span class="muted small"> attempt {attempt + 1}</span>}
+      </td>
+      <td>
+        <Button class="link" onClick={() => onPick(job)}>
+          {clean(id)}
+        </Button>
+        {name !== null && <span class="muted small"> {clean(cut(name, 100))}</span>}
+      </td>
+      <td>
+        <Labels labels={run.labels(job)} />
+      </td>
       <td>{run.workers[job] !== null && clean(run.workers[job]!)}</td>
-      <td>{waited !== undefined && <><span class="unit">waited</span> {duration(waited)}</>}</td>
-      <td>{took !== undefined && <><span class="unit">took</span> {duration(took)}</>}</td>
+      <td>
+        {waited !== undefined && (
+          <>
+            <span class="unit">waited</span> {duration(waited)}
+          </>
+        )}
+      </td>
+      <td>
+        {took !== undefined && (
+          <>
+            <span class="unit">took</span> {duration(took)}
+          </>
+        )}
+      </td>
     </tr>
   );
 }
 
 function filtered(run: Run, text: string, status: string, only: Int32Array | undefined): number[] {
   const wanted = text.trim().toLowerCase();
-  const has = (part: string | null | undefined) => part !== null && part !== undefined && part.toLowerCase().includes(wanted);
+  const has = (part: string | null | undefined) =>
+    part !== null && part !== undefined && part.toLowerCase().includes(wanted);
   const all = only ? [...only] : [...run.graph.jobs.keys()];
   return all.filter((job) => {
     if (status !== "" && run.status(job) !== status) return false;
@@ -109,7 +179,13 @@ export function JobLinks({ run, jobs, onPick }: { run: Run; jobs: ArrayLike<numb
   return (
     <ul class="inline">
       {shown.map((job) => (
-        <li key={job}><Mark status={run.status(job)} /> <Button class="link" onClick={() => onPick(job)}>{clean(run.jobId(job))}</Button><span class="sr">, {run.status(job)}</span></li>
+        <li key={job}>
+          <Mark status={run.status(job)} />{" "}
+          <Button class="link" onClick={() => onPick(job)}>
+            {clean(run.jobId(job))}
+          </Button>
+          <span class="sr">, {run.status(job)}</span>
+        </li>
       ))}
       {jobs.length > LINKS && <li>and {number(jobs.length - LINKS)} more</li>}
     </ul>

@@ -15,7 +15,10 @@ const MOST = 10_000;
 
 /** Reads a list of all its pages, again and again. */
 function useList<T>(path: string): { entries: T[] | undefined; isCut: boolean; error: Error | undefined } {
-  const [state, setState] = useState<{ entries: T[] | undefined; isCut: boolean }>({ entries: undefined, isCut: false });
+  const [state, setState] = useState<{ entries: T[] | undefined; isCut: boolean }>({
+    entries: undefined,
+    isCut: false,
+  });
   const error = usePoll(REFRESH, [path], async (signal) => {
     const entries: T[] = [];
     let next: string | undefined = path;
@@ -51,11 +54,17 @@ function ListScreen<T>(props: {
       <h1>{props.title}</h1>
       {props.about && <p class="muted">{props.about}</p>}
       {error && <Failed error={error} />}
-      {!entries && !error && <p class="muted" role="status">Loading</p>}
+      {!entries && !error && (
+        <p class="muted" role="status">
+          Loading
+        </p>
+      )}
       {entries && all.length === 0 && <div class="notice">{props.empty}</div>}
       {all.length > 0 && (
         <>
-          <Table label={props.title} heads={props.heads}>{all.slice(page * PAGE, (page + 1) * PAGE).map(props.row)}</Table>
+          <Table label={props.title} heads={props.heads}>
+            {all.slice(page * PAGE, (page + 1) * PAGE).map(props.row)}
+          </Table>
           <Pager page={page} pages={pages} onPage={setPage} total={all.length} what={props.what} />
         </>
       )}
@@ -65,7 +74,15 @@ function ListScreen<T>(props: {
 }
 
 export function Labels({ labels }: { labels: readonly string[] }) {
-  return <>{labels.map((label) => <span key={label} class="label">{clean(label)}</span>)}</>;
+  return (
+    <>
+      {labels.map((label) => (
+        <span key={label} class="label">
+          {clean(label)}
+        </span>
+      ))}
+    </>
+  );
 }
 
 const WORKER_MARKS = { idle: "○", busy: "●", offline: "–" };
@@ -73,42 +90,92 @@ const WORKER_ORDER = { busy: 0, idle: 1, offline: 2 };
 
 export function Workers() {
   return (
-    <ListScreen<WorkerInfo> title="Workers" what="worker" path={paths.workers} heads={["Worker", "Status", "Labels", "Runs", "Last seen"]}
+    <ListScreen<WorkerInfo>
+      title="Workers"
+      what="worker"
+      path={paths.workers}
+      heads={["Worker", "Status", "Labels", "Runs", "Last seen"]}
       order={(a, b) => WORKER_ORDER[a.status] - WORKER_ORDER[b.status] || byName(a.worker_id, b.worker_id)}
-      empty={<><h2>No worker</h2><p>Start one with <code>wfg worker</code>.</p></>}
+      empty={
+        <>
+          <h2>No worker</h2>
+          <p>
+            Start one with <code>wfg worker</code>.
+          </p>
+        </>
+      }
       row={(worker) => (
         <tr key={worker.worker_id}>
           <th scope="row">{clean(worker.worker_id)}</th>
           <td>
             <span aria-hidden="true">{WORKER_MARKS[worker.status]}</span> {worker.status}
-            {worker.paused !== undefined && <><br /><span class="small">paused: {clean(worker.paused)}</span></>}
+            {worker.paused !== undefined && (
+              <>
+                <br />
+                <span class="small">paused: {clean(worker.paused)}</span>
+              </>
+            )}
           </td>
-          <td><Labels labels={worker.labels} />{worker.exclusive && <span class="muted small"> exclusive</span>}</td>
+          <td>
+            <Labels labels={worker.labels} />
+            {worker.exclusive && <span class="muted small"> exclusive</span>}
+          </td>
           <td>{worker.current_job === null ? <span class="muted">nothing</span> : clean(worker.current_job)}</td>
-          <td><Since ms={worker.last_heartbeat_ms} live={true} /> ago <span class="muted small">(<Time ms={worker.last_heartbeat_ms} />)</span></td>
+          <td>
+            <Since ms={worker.last_heartbeat_ms} live={true} /> ago{" "}
+            <span class="muted small">
+              (<Time ms={worker.last_heartbeat_ms} />)
+            </span>
+          </td>
         </tr>
-      )} />
+      )}
+    />
   );
 }
 
 export function Pools() {
   return (
-    <ListScreen<PoolInfo> title="Pools" what="pool" path={paths.pools} about="A pool is the jobs that require the same labels and secrets."
+    <ListScreen<PoolInfo>
+      title="Pools"
+      what="pool"
+      path={paths.pools}
+      about="A pool is the jobs that require the same labels and secrets."
       heads={["Labels", "Secrets", "Waiting", "Longest wait", "Running", "Workers online"]}
       order={(a, b) => b.waiting - a.waiting || b.running - a.running || byName(a.labels.join(), b.labels.join())}
-      empty={<><h2>No pool</h2><p>A pool is listed while a job of it is ready, and for an hour after.</p></>}
+      empty={
+        <>
+          <h2>No pool</h2>
+          <p>A pool is listed while a job of it is ready, and for an hour after.</p>
+        </>
+      }
       row={(pool) => (
         <tr key={`${pool.labels.join()}|${pool.secrets?.join()}`}>
-          <th scope="row">{pool.labels.length === 0 ? <span class="muted">no label</span> : <Labels labels={pool.labels} />}</th>
+          <th scope="row">
+            {pool.labels.length === 0 ? <span class="muted">no label</span> : <Labels labels={pool.labels} />}
+          </th>
           <td>{pool.secrets?.map(clean).join(", ")}</td>
-          <td>{number(pool.waiting)}{pool.waiting_is_capped ? " or more" : ""} <span class="unit">waiting</span></td>
-          <td>{pool.oldest_ms === null ? "" : <>{about(pool.oldest_ms)} <span class="unit">longest wait</span></>}</td>
-          <td>{number(pool.running)} <span class="unit">running</span></td>
+          <td>
+            {number(pool.waiting)}
+            {pool.waiting_is_capped ? " or more" : ""} <span class="unit">waiting</span>
+          </td>
+          <td>
+            {pool.oldest_ms === null ? (
+              ""
+            ) : (
+              <>
+                {about(pool.oldest_ms)} <span class="unit">longest wait</span>
+              </>
+            )}
+          </td>
+          <td>
+            {number(pool.running)} <span class="unit">running</span>
+          </td>
           <td>
             {number(pool.workers_online)} <span class="unit">workers online</span>
             {pool.workers_online === 0 && pool.waiting > 0 && <span class="warn"> no worker has these labels</span>}
           </td>
         </tr>
-      )} />
+      )}
+    />
   );
 }

@@ -85,21 +85,48 @@ export function LogPanel({ run, job, attempt, route }: LogProps) {
         <SearchField field={search} label="Search the log" placeholder="Search" text={text} onText={setText} />
         {text !== "" && (
           <>
-            <span class="muted" role="status">{state.matches === 0 ? "none" : `${number(state.match)} of ${number(state.matches)}`}</span>
-            <Button aria-label="Previous match" onClick={() => view.current?.next(-1)}>↑</Button>
-            <Button aria-label="Next match" onClick={() => view.current?.next(1)}>↓</Button>
+            <span class="muted" role="status">
+              {state.matches === 0 ? "none" : `${number(state.match)} of ${number(state.matches)}`}
+            </span>
+            <Button aria-label="Previous match" onClick={() => view.current?.next(-1)}>
+              ↑
+            </Button>
+            <Button aria-label="Next match" onClick={() => view.current?.next(1)}>
+              ↓
+            </Button>
           </>
         )}
         <span class="grow" />
-        <Button aria-pressed={state.following} onClick={() => view.current?.follow(!state.following)}>Follow</Button>
-        <Button aria-pressed={state.paused} onClick={() => view.current?.pause(!state.paused)}>Pause{state.held > 0 ? ` (${number(state.held)} new)` : ""}</Button>
-        <Button aria-pressed={wrap} onClick={() => setWrap(!wrap)}>Wrap</Button>
-        <Button aria-pressed={times} onClick={() => setTimes(!times)}>Times</Button>
+        <Button aria-pressed={state.following} onClick={() => view.current?.follow(!state.following)}>
+          Follow
+        </Button>
+        <Button aria-pressed={state.paused} onClick={() => view.current?.pause(!state.paused)}>
+          Pause{state.held > 0 ? ` (${number(state.held)} new)` : ""}
+        </Button>
+        <Button aria-pressed={wrap} onClick={() => setWrap(!wrap)}>
+          Wrap
+        </Button>
+        <Button aria-pressed={times} onClick={() => setTimes(!times)}>
+          Times
+        </Button>
         <Download run={run} job={job} attempt={attempt} />
       </div>
-      <p class="muted small">{count(lines, "line")}, {KINDS[kind]}</p>
-      {error && <Failed error={error}><p /></Failed>}
-      <div class="log" ref={host} tabIndex={0} role="log" aria-live="off" aria-label={`Lines of the log of ${clean(job)}`} />
+      <p class="muted small">
+        {count(lines, "line")}, {KINDS[kind]}
+      </p>
+      {error && (
+        <Failed error={error}>
+          <p />
+        </Failed>
+      )}
+      <div
+        class="log"
+        ref={host}
+        tabIndex={0}
+        role="log"
+        aria-live="off"
+        aria-label={`Lines of the log of ${clean(job)}`}
+      />
       <Links watch={watch} />
     </section>
   );
@@ -109,14 +136,21 @@ const KINDS = { loading: "loading", live: "more may come", ended: "complete", fa
 
 /** The links of the log, for the keyboard: in the text they can only be clicked. */
 function Links({ watch }: { watch: LogWatch }) {
-  const links = watch.log.blocks.flatMap((block) => block.links.map((link) => ({ url: link.url, text: block.text.slice(link.start, link.end) })));
+  const links = watch.log.blocks.flatMap((block) =>
+    block.links.map((link) => ({ url: link.url, text: block.text.slice(link.start, link.end) })),
+  );
   if (links.length === 0) return null;
   return (
     <details>
       <summary>Links in the log ({number(links.length)})</summary>
       <ul>
         {links.slice(0, SHOWN_LINKS).map(({ url, text }, i) => (
-          <li key={i}><a href={url} target="_blank" rel="noopener noreferrer">{cut(text, 100)}</a> <span class="muted small">{clean(cut(url, 200))}</span></li>
+          <li key={i}>
+            <a href={url} target="_blank" rel="noopener noreferrer">
+              {cut(text, 100)}
+            </a>{" "}
+            <span class="muted small">{clean(cut(url, 200))}</span>
+          </li>
         ))}
       </ul>
       {links.length > SHOWN_LINKS && <p class="muted">The first {SHOWN_LINKS} are listed.</p>}
@@ -136,7 +170,8 @@ function Download({ run, job, attempt }: { run: string; job: string; attempt: nu
       let next: string | undefined = paths.logs(run, job, attempt);
       while (next !== undefined) {
         const page: { value: LogChunk[]; next: string | undefined } = await client.json<LogChunk[]>(next);
-        for (const chunk of page.value) parts.push(chunk.data.endsWith("\n") || chunk.data.length >= 16 * 1024 ? chunk.data : `${chunk.data}\n`);
+        for (const chunk of page.value)
+          parts.push(chunk.data.endsWith("\n") || chunk.data.length >= 16 * 1024 ? chunk.data : `${chunk.data}\n`);
         next = page.next;
       }
       save(`${job}-${attempt + 1}.log`, "text/plain", parts);
@@ -147,8 +182,14 @@ function Download({ run, job, attempt }: { run: string; job: string; attempt: nu
   };
   return (
     <>
-      <Button disabled={isReading} onClick={read}>{isReading ? "Reading" : "Download"}</Button>
-      {error && <span class="error" role="alert">{sentence(clean(error.message))}</span>}
+      <Button disabled={isReading} onClick={read}>
+        {isReading ? "Reading" : "Download"}
+      </Button>
+      {error && (
+        <span class="error" role="alert">
+          {sentence(clean(error.message))}
+        </span>
+      )}
     </>
   );
 }

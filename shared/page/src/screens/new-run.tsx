@@ -22,7 +22,15 @@ export function NewRun() {
   const key = useRef({ of: "", key: "" });
   const area = useRef<HTMLTextAreaElement>(null);
   useEffect(() => setTitle("New run"), []);
-  if (!mayChange()) return <div class="notice" role="alert"><h1>New run</h1><p>Your token doesn't allow submitting: it lacks the scope <code>submit</code>.</p></div>;
+  if (!mayChange())
+    return (
+      <div class="notice" role="alert">
+        <h1>New run</h1>
+        <p>
+          Your token doesn't allow submitting: it lacks the scope <code>submit</code>.
+        </p>
+      </div>
+    );
   const problems = error instanceof Refused ? error.problems : [];
 
   const submit = async (event: Event) => {
@@ -59,17 +67,26 @@ export function NewRun() {
     <form class="new-run" onSubmit={submit}>
       <h1>New run</h1>
       <div class="row">
-        <label class="button">Choose a file <input type="file" class="hidden-input" accept=".yml,.yaml,.json" onChange={choose} /></label>
+        <label class="button">
+          Choose a file <input type="file" class="hidden-input" accept=".yml,.yaml,.json" onChange={choose} />
+        </label>
         <span class="muted">or paste a workflow below</span>
       </div>
       <Editor text={text} problems={problems} area={area} onText={setText} />
       <label>
         Inputs, one <code>NAME=VALUE</code> on each line (only if the workflow has inputs)
-        <textarea rows={2} spellcheck={false} value={inputs} onInput={(event) => setInputs(event.currentTarget.value)} />
+        <textarea
+          rows={2}
+          spellcheck={false}
+          value={inputs}
+          onInput={(event) => setInputs(event.currentTarget.value)}
+        />
       </label>
       <div class="row">
         <Check label="Run it now" on={start} onChange={setStart} />
-        <button type="submit" class="primary" disabled={isSending || text.trim() === ""}>Submit</button>
+        <button type="submit" class="primary" disabled={isSending || text.trim() === ""}>
+          Submit
+        </button>
       </div>
       {error && <Problems error={error} problems={problems} onGo={(problem) => select(area.current, problem)} />}
     </form>
@@ -77,19 +94,37 @@ export function NewRun() {
 }
 
 /** The text with its line numbers. Lines with a problem are marked. */
-function Editor(props: { text: string; problems: Problem[]; area: { current: HTMLTextAreaElement | null }; onText(text: string): void }) {
+function Editor(props: {
+  text: string;
+  problems: Problem[];
+  area: { current: HTMLTextAreaElement | null };
+  onText(text: string): void;
+}) {
   const gutter = useRef<HTMLDivElement>(null);
   const lines = props.text.split("\n").length;
-  const bad = new Map(props.problems.filter((problem) => problem.line !== undefined).map((problem) => [problem.line!, problem]));
+  const bad = new Map(
+    props.problems.filter((problem) => problem.line !== undefined).map((problem) => [problem.line!, problem]),
+  );
   // One text for all numbers: a file may have thousands of lines.
   const numbers = Array.from({ length: lines }, (_, i) => `${bad.has(i + 1) ? "✕ " : ""}${i + 1}`).join("\n");
   return (
     <div class="editor">
-      <div class="numbers" ref={gutter} aria-hidden="true"><pre>{numbers}</pre></div>
-      <textarea ref={props.area} aria-label="Workflow in YAML or JSON" aria-invalid={props.problems.length > 0} spellcheck={false} wrap="off"
-        placeholder={"name: hello\njobs:\n  greet:\n    run: echo hello"} value={props.text}
+      <div class="numbers" ref={gutter} aria-hidden="true">
+        <pre>{numbers}</pre>
+      </div>
+      <textarea
+        ref={props.area}
+        aria-label="Workflow in YAML or JSON"
+        aria-invalid={props.problems.length > 0}
+        spellcheck={false}
+        wrap="off"
+        placeholder={"name: hello\njobs:\n  greet:\n    run: echo hello"}
+        value={props.text}
         onInput={(event) => props.onText(event.currentTarget.value)}
-        onScroll={(event) => { if (gutter.current) gutter.current.scrollTop = event.currentTarget.scrollTop; }} />
+        onScroll={(event) => {
+          if (gutter.current) gutter.current.scrollTop = event.currentTarget.scrollTop;
+        }}
+      />
     </div>
   );
 }
@@ -98,12 +133,22 @@ function Problems({ error, problems, onGo }: { error: Error; problems: Problem[]
   const status = error instanceof Refused ? error.status : 0;
   return (
     <div class="notice problems" role="alert">
-      <h2>{status === 413 ? "The workflow is too large" : problems.length > 0 ? count(problems.length, "problem") : "The workflow was not submitted"}</h2>
+      <h2>
+        {status === 413
+          ? "The workflow is too large"
+          : problems.length > 0
+            ? count(problems.length, "problem")
+            : "The workflow was not submitted"}
+      </h2>
       {problems.length === 0 && <p>{sentence(clean(error.message))}</p>}
       <ul>
         {problems.slice(0, SHOWN).map((problem, i) => (
           <li key={i}>
-            {problem.line !== undefined && <Button class="link" onClick={() => onGo(problem)}>Line {problem.line}</Button>}{" "}
+            {problem.line !== undefined && (
+              <Button class="link" onClick={() => onGo(problem)}>
+                Line {problem.line}
+              </Button>
+            )}{" "}
             {problem.path !== "" && <code>{clean(problem.path)}</code>} {clean(problem.message)}
           </li>
         ))}

@@ -21,7 +21,12 @@ import { Timeline } from "./timeline.tsx";
 export type RunRoute = Extract<Route, { screen: "run" }>;
 
 const ICONS: Record<Status, string> = {
-  failure: "#c8202c", running: "#b07800", queued: "#6e7781", cancelled: "#6e7781", skipped: "#6e7781", success: "#1f883d",
+  failure: "#c8202c",
+  running: "#b07800",
+  queued: "#6e7781",
+  cancelled: "#6e7781",
+  skipped: "#6e7781",
+  success: "#1f883d",
 };
 
 export function RunScreen({ route }: { route: RunRoute }) {
@@ -31,56 +36,132 @@ export function RunScreen({ route }: { route: RunRoute }) {
   const how = useStore(watch.how);
   useEffect(() => setTitle(route.id), [route.id]);
   if (watched.kind === "failed") return <Failed error={watched.error} />;
-  if (watched.kind === "loading") return <p class="muted" role="status">Loading</p>;
+  if (watched.kind === "loading")
+    return (
+      <p class="muted" role="status">
+        Loading
+      </p>
+    );
   return <Loaded route={route} watch={watch} run={watched.run} version={watched.version} how={how} />;
 }
 
 const HOW = { stream: "live", poll: "asked every few seconds", ended: "" };
 
-function Loaded({ route, watch, run, version, how }: { route: RunRoute; watch: RunWatch; run: Run; version: number; how: "stream" | "poll" | "ended" }) {
+function Loaded({
+  route,
+  watch,
+  run,
+  version,
+  how,
+}: {
+  route: RunRoute;
+  watch: RunWatch;
+  run: Run;
+  version: number;
+  how: "stream" | "poll" | "ended";
+}) {
   const { facts } = run;
   const name = clean(cut(facts.name, 200));
   useEffect(() => {
     setTitle(`${MARKS[facts.status]} ${name} #${facts.run}`, ICONS[facts.status]);
-    announce(`${name}: ${facts.status}, ${number(run.done)} of ${count(run.size, "job")} done, ${number(run.counts.failure)} failed`);
+    announce(
+      `${name}: ${facts.status}, ${number(run.done)} of ${count(run.size, "job")} done, ${number(run.counts.failure)} failed`,
+    );
   }, [version]);
   const boxes = useMemo(() => boxesOf(run.graph), [run.graph]);
   const narrow = useNarrow();
   const tab = route.tab ?? (narrow ? "jobs" : "graph");
   const job = route.job === undefined ? undefined : run.indexOf(route.job);
-  const stack = route.stack === undefined ? undefined : boxes.names.findIndex((each, box) => each === route.stack && boxes.stacks[box]! >= 0);
+  const stack =
+    route.stack === undefined
+      ? undefined
+      : boxes.names.findIndex((each, box) => each === route.stack && boxes.stacks[box]! >= 0);
   const hasPanel = route.job !== undefined || (stack !== undefined && stack >= 0);
   const isFull = route.full === true || (narrow && hasPanel);
   const bare = { screen: "run", id: route.id, ...(route.tab ? { tab: route.tab } : {}) } as const;
   const pick = (index: number) => go({ ...bare, job: run.jobId(index) });
-  const panel = route.job !== undefined && job === undefined
-    ? <aside class="panel"><Failed error={new Error(`workflow \`${run.id}\` has no job \`${clean(cut(route.job, 200))}\``)}><p><a href={`#/runs/${encodeURIComponent(run.id)}`}>The run</a></p></Failed></aside>
-    : job !== undefined
-      ? <JobPanel key={`${run.id}/${run.jobId(job)}`} run={run} version={version} job={job} route={route} isFull={isFull} onClose={() => go(bare)} />
-      : stack !== undefined && stack >= 0
-        ? <StackPanel key={route.stack} run={run} version={version} boxes={boxes} box={stack} onPick={pick} onClose={() => go(bare)} />
-        : undefined;
+  const panel =
+    route.job !== undefined && job === undefined ? (
+      <aside class="panel">
+        <Failed error={new Error(`workflow \`${run.id}\` has no job \`${clean(cut(route.job, 200))}\``)}>
+          <p>
+            <a href={`#/runs/${encodeURIComponent(run.id)}`}>The run</a>
+          </p>
+        </Failed>
+      </aside>
+    ) : job !== undefined ? (
+      <JobPanel
+        key={`${run.id}/${run.jobId(job)}`}
+        run={run}
+        version={version}
+        job={job}
+        route={route}
+        isFull={isFull}
+        onClose={() => go(bare)}
+      />
+    ) : stack !== undefined && stack >= 0 ? (
+      <StackPanel
+        key={route.stack}
+        run={run}
+        version={version}
+        boxes={boxes}
+        box={stack}
+        onPick={pick}
+        onClose={() => go(bare)}
+      />
+    ) : undefined;
   return (
     <>
       <div class="head">
         <div>
-          <h1>{name} <span class="muted">#{facts.run}</span> <Pill status={facts.status} /></h1>
+          <h1>
+            {name} <span class="muted">#{facts.run}</span> <Pill status={facts.status} />
+          </h1>
           <p class="muted">
             <Timing run={run} />, {count(run.size, "job")}
-            {HOW[how] !== "" && <> · <span class={how === "stream" ? "live" : ""}>{HOW[how]}</span></>}
+            {HOW[how] !== "" && (
+              <>
+                {" "}
+                · <span class={how === "stream" ? "live" : ""}>{HOW[how]}</span>
+              </>
+            )}
           </p>
         </div>
         {mayChange() && <Actions run={run} watch={watch} />}
       </div>
       <Counts counts={run.counts} />
-      {!isFull && <Tabs tab={tab} narrow={narrow} onTab={(next) => go({ ...bare, tab: next, ...(route.job ? { job: route.job } : {}), ...(route.stack ? { stack: route.stack } : {}) }, true)} />}
+      {!isFull && (
+        <Tabs
+          tab={tab}
+          narrow={narrow}
+          onTab={(next) =>
+            go(
+              {
+                ...bare,
+                tab: next,
+                ...(route.job ? { job: route.job } : {}),
+                ...(route.stack ? { stack: route.stack } : {}),
+              },
+              true,
+            )
+          }
+        />
+      )}
       <div class={`split ${hasPanel && !isFull ? "two" : ""}`}>
         {!isFull && (
           <section id="panel" class="main-pane" role="tabpanel" aria-labelledby={`tab-${tab}`}>
-            {tab === "graph" && <Graph run={run} version={version} boxes={boxes} picked={job !== undefined ? boxes.ofJob[job] : stack} onPick={(box) => {
-              if (boxes.stacks[box]! >= 0) go({ ...bare, stack: boxes.names[box]! });
-              else pick(boxes.members[box]![0]!);
-            }} />}
+            {tab === "graph" && (
+              <Graph
+                run={run}
+                version={version}
+                boxes={boxes}
+                picked={job !== undefined ? boxes.ofJob[job] : stack}
+                onPick={(box) => {
+                  if (boxes.stacks[box]! >= 0) go({ ...bare, stack: boxes.names[box]! });
+                  else pick(boxes.members[box]![0]!);
+                }}
+              />
+            )}
             {tab === "jobs" && <Jobs run={run} version={version} onPick={pick} />}
             {tab === "timeline" && <Timeline run={run} version={version} onPick={pick} />}
           </section>
@@ -105,9 +186,23 @@ function useNarrow(): boolean {
 
 function Timing({ run }: { run: Run }) {
   const { started, finished, created, status } = run.facts;
-  if (started === null) return <>submitted <Time ms={created} />, not started</>;
-  if (finished !== null && isFinal(status)) return <>started <Time ms={started} />, took {duration(finished - started)}</>;
-  return <>started <Time ms={started} />, for <Since ms={started} live={!isFinal(status)} /></>;
+  if (started === null)
+    return (
+      <>
+        submitted <Time ms={created} />, not started
+      </>
+    );
+  if (finished !== null && isFinal(status))
+    return (
+      <>
+        started <Time ms={started} />, took {duration(finished - started)}
+      </>
+    );
+  return (
+    <>
+      started <Time ms={started} />, for <Since ms={started} live={!isFinal(status)} />
+    </>
+  );
 }
 
 const TABS: readonly Tab[] = ["graph", "jobs", "timeline"];
@@ -126,8 +221,18 @@ function Tabs({ tab, narrow, onTab }: { tab: Tab; narrow: boolean; onTab(tab: Ta
   return (
     <div class="tabs" role="tablist" aria-label="Views of the run" onKeyDown={key}>
       {tabs.map((each) => (
-        <button key={each} type="button" role="tab" id={`tab-${each}`} aria-controls="panel" aria-selected={each === tab}
-          tabIndex={each === tab ? 0 : -1} onClick={() => onTab(each)}>{each[0]!.toUpperCase() + each.slice(1)}</button>
+        <button
+          key={each}
+          type="button"
+          role="tab"
+          id={`tab-${each}`}
+          aria-controls="panel"
+          aria-selected={each === tab}
+          tabIndex={each === tab ? 0 : -1}
+          onClick={() => onTab(each)}
+        >
+          {each[0]!.toUpperCase() + each.slice(1)}
+        </button>
       ))}
     </div>
   );
@@ -146,7 +251,10 @@ function Actions({ run, watch }: { run: Run; watch: RunWatch }) {
     setError(undefined);
     setSent(what);
     try {
-      await client.json(path, { method: "POST", ...(body ? { body: ["application/json", JSON.stringify(body)] } : {}) });
+      await client.json(path, {
+        method: "POST",
+        ...(body ? { body: ["application/json", JSON.stringify(body)] } : {}),
+      });
       watch.again();
     } catch (failure) {
       setError(failure as Error);
@@ -158,16 +266,43 @@ function Actions({ run, watch }: { run: Run; watch: RunWatch }) {
     <div class="actions">
       <div class="row">
         {sent !== "" && <span role="status">{sent}</span>}
-        {status === "queued" && <Button class="primary" disabled={sent !== ""} onClick={() => send("Starting", paths.run(run.id))}>Start</Button>}
-        {isFinal(status) && hasFailed && <Button disabled={sent !== ""} onClick={() => send("Starting again", paths.run(run.id), { only: "failed" })}>Re-run failed</Button>}
-        {isFinal(status) && <Button disabled={sent !== ""} onClick={() => send("Starting again", paths.run(run.id))}>Re-run</Button>}
-        {status === "running" && <Button class="danger" disabled={sent !== ""} onClick={() => setAsking(true)}>Cancel</Button>}
+        {status === "queued" && (
+          <Button class="primary" disabled={sent !== ""} onClick={() => send("Starting", paths.run(run.id))}>
+            Start
+          </Button>
+        )}
+        {isFinal(status) && hasFailed && (
+          <Button disabled={sent !== ""} onClick={() => send("Starting again", paths.run(run.id), { only: "failed" })}>
+            Re-run failed
+          </Button>
+        )}
+        {isFinal(status) && (
+          <Button disabled={sent !== ""} onClick={() => send("Starting again", paths.run(run.id))}>
+            Re-run
+          </Button>
+        )}
+        {status === "running" && (
+          <Button class="danger" disabled={sent !== ""} onClick={() => setAsking(true)}>
+            Cancel
+          </Button>
+        )}
       </div>
-      {error && <p class="error" role="alert">{sentence(clean(error.message))}</p>}
+      {error && (
+        <p class="error" role="alert">
+          {sentence(clean(error.message))}
+        </p>
+      )}
       {asking && (
-        <Confirm title={`Cancel ${clean(cut(run.facts.name, 100))} #${nth}?`} yes="Cancel the run" no="Keep it running"
-          onYes={() => send("Cancelling", paths.cancel(run.id))} onNo={() => setAsking(false)}>
-          <p>{count(run.size - run.done, "job")} will not be finished, {number(run.counts.running)} of them running now.</p>
+        <Confirm
+          title={`Cancel ${clean(cut(run.facts.name, 100))} #${nth}?`}
+          yes="Cancel the run"
+          no="Keep it running"
+          onYes={() => send("Cancelling", paths.cancel(run.id))}
+          onNo={() => setAsking(false)}
+        >
+          <p>
+            {count(run.size - run.done, "job")} will not be finished, {number(run.counts.running)} of them running now.
+          </p>
         </Confirm>
       )}
     </div>

@@ -27,15 +27,35 @@ export function Runs({ status, text }: Filter) {
     <>
       <div class="head">
         <h1>Runs</h1>
-        {mayChange() && <a class="button primary" href="#/runs/new">New run</a>}
+        {mayChange() && (
+          <a class="button primary" href="#/runs/new">
+            New run
+          </a>
+        )}
       </div>
       <Filters status={status} text={text} />
-      {fresh > 0 && <p><Button onClick={showFresh}>Show {count(fresh, "new run")}</Button></p>}
-      {error && <Failed error={error}><p>{isFiltered && <a href="#/runs">Without filters</a>}</p></Failed>}
+      {fresh > 0 && (
+        <p>
+          <Button onClick={showFresh}>Show {count(fresh, "new run")}</Button>
+        </p>
+      )}
+      {error && (
+        <Failed error={error}>
+          <p>{isFiltered && <a href="#/runs">Without filters</a>}</p>
+        </Failed>
+      )}
       {list.length > 0 && <List list={list} />}
       {list.length === 0 && !isLoading && !error && !more && <Empty isFiltered={isFiltered} />}
-      {isLoading && <p class="muted" role="status">Loading</p>}
-      {more && <p><Button onClick={loadMore}>Older runs</Button></p>}
+      {isLoading && (
+        <p class="muted" role="status">
+          Loading
+        </p>
+      )}
+      {more && (
+        <p>
+          <Button onClick={loadMore}>Older runs</Button>
+        </p>
+      )}
     </>
   );
 }
@@ -76,7 +96,11 @@ function useRuns({ status, text }: Filter) {
     } else {
       // What is missing among those that were read doesn't match any more, or was deleted.
       const oldest = next === undefined ? -Infinity : (value.at(-1)?.created_at_ms ?? Infinity);
-      show(shown.current.filter((run) => read.has(run.id) || run.created_at_ms < oldest).map((run) => read.get(run.id) ?? run));
+      show(
+        shown.current
+          .filter((run) => read.has(run.id) || run.created_at_ms < oldest)
+          .map((run) => read.get(run.id) ?? run),
+      );
     }
     setLatest(value);
   });
@@ -96,7 +120,15 @@ function useRuns({ status, text }: Filter) {
     }
   };
   const showFresh = () => show([...fresh, ...list]);
-  return { list, more, fresh: isLoading ? 0 : fresh.length, error, isLoading: isLoading && !error, showFresh, loadMore };
+  return {
+    list,
+    more,
+    fresh: isLoading ? 0 : fresh.length,
+    error,
+    isLoading: isLoading && !error,
+    showFresh,
+    loadMore,
+  };
 }
 
 function Filters({ status, text }: Filter) {
@@ -120,12 +152,24 @@ function List({ list }: { list: Summary[] }) {
     <Table label="Runs" heads={["Status", "Workflow", "Jobs done", "Submitted", "Took"]}>
       {list.map((run) => (
         <tr key={run.id} data-run={run.id}>
-          <td><Pill status={run.status} /></td>
-          <td><a href={`#/runs/${encodeURIComponent(run.id)}`}>{clean(cut(run.name, 200))}</a>{" "}
-            <span class="muted">#{run.run}</span><br /><span class="muted small">{run.id}</span></td>
-          <td>{number(run.done)} of {number(run.jobs)}</td>
-          <td><Time ms={run.created_at_ms} /></td>
-          <td><Took run={run} /></td>
+          <td>
+            <Pill status={run.status} />
+          </td>
+          <td>
+            <a href={`#/runs/${encodeURIComponent(run.id)}`}>{clean(cut(run.name, 200))}</a>{" "}
+            <span class="muted">#{run.run}</span>
+            <br />
+            <span class="muted small">{run.id}</span>
+          </td>
+          <td>
+            {number(run.done)} of {number(run.jobs)}
+          </td>
+          <td>
+            <Time ms={run.created_at_ms} />
+          </td>
+          <td>
+            <Took run={run} />
+          </td>
         </tr>
       ))}
     </Table>
@@ -139,13 +183,17 @@ function Took({ run }: { run: Summary }) {
 }
 
 function Empty({ isFiltered }: { isFiltered: boolean }) {
-  if (isFiltered) return <p class="notice">No run matches. <a href="#/runs">Show all</a></p>;
+  if (isFiltered)
+    return (
+      <p class="notice">
+        No run matches. <a href="#/runs">Show all</a>
+      </p>
+    );
   return (
     <div class="notice">
       <h2>No runs yet</h2>
       <p>
-        {mayChange() ? <>Start one with <a href="#/runs/new">New run</a>, or with </> : <>Start one with </>}
-        <code>wfg submit FILE</code>.
+        <code>wfg submit FILE</code> starts one.
       </p>
     </div>
   );

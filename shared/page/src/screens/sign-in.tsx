@@ -18,7 +18,11 @@ export function SignIn({ why }: { why: string }) {
       await signIn(token.trim());
     } catch (failure) {
       const isUnknown = failure instanceof Refused && failure.status === 401;
-      setError(isUnknown ? "The server doesn't know this token. It may have expired, or been revoked." : sentence((failure as Error).message));
+      setError(
+        isUnknown
+          ? "The server doesn't know this token. It may have expired, or been revoked."
+          : sentence((failure as Error).message),
+      );
       setSending(false);
     }
   };
@@ -29,14 +33,26 @@ export function SignIn({ why }: { why: string }) {
         {why !== "" && <p role="status">{why}</p>}
         <label>
           Token
-          <input type="password" autocomplete="off" required value={token} aria-describedby="token-help"
-            onInput={(event) => setToken(event.currentTarget.value)} />
+          <input
+            type="password"
+            autocomplete="off"
+            required
+            value={token}
+            aria-describedby="token-help"
+            onInput={(event) => setToken(event.currentTarget.value)}
+          />
         </label>
         <p id="token-help" class="muted">
-          <code>wfg token create NAME --scopes read,submit</code> makes one. It is kept until this tab is closed.
+          <code>wfg token create NAME --scopes read,submit</code> makes one.
         </p>
-        {error !== "" && <p class="error" role="alert">{error}</p>}
-        <button type="submit" class="primary" disabled={isSending || token.trim() === ""}>Sign in</button>
+        {error !== "" && (
+          <p class="error" role="alert">
+            {error}
+          </p>
+        )}
+        <button type="submit" class="primary" disabled={isSending || token.trim() === ""}>
+          Sign in
+        </button>
       </form>
     </main>
   );

@@ -21,9 +21,10 @@ export function Timeline({ run, version, onPick }: { run: Run; version: number; 
   const now = useNow(run.counts.running > 0);
   const critical = useMemo(() => new Set(run.criticalPath()), [run, version]);
   const begun = useMemo(
-    () => [...run.graph.jobs.keys()]
-      .filter((job) => !Number.isNaN(run.ready[job]!) || !Number.isNaN(run.started[job]!))
-      .sort((a, b) => firstTime(run, a) - firstTime(run, b) || a - b),
+    () =>
+      [...run.graph.jobs.keys()]
+        .filter((job) => !Number.isNaN(run.ready[job]!) || !Number.isNaN(run.started[job]!))
+        .sort((a, b) => firstTime(run, a) - firstTime(run, b) || a - b),
     [run, version],
   );
   const pages = Math.max(1, Math.ceil(begun.length / PAGE));
@@ -36,27 +37,48 @@ export function Timeline({ run, version, onPick }: { run: Run; version: number; 
   const scale = (ms: number) => `${Math.min(100, Math.max(0, ((ms - start) / Math.max(1, end - start)) * 100))}%`;
   return (
     <>
-      <p class="muted small">Thin: waits for a worker. Thick: runs. Framed: on the critical path so far.</p>
-      <Table label="Timeline" kind="timeline" heads={["Job", "Waited", "Ran", <th key="bar" class="wide">0 s to {about(end - start)}</th>]}>
-            {rows.map((job) => {
-              const bars = barsOf(run, job, now, earlier.get(job) ?? []);
-              const [waited, took] = [run.waited(job, now), run.took(job, now)];
-              const attempt = run.attempts[job]!;
-              return (
-                <tr key={job} class={critical.has(job) ? "critical" : ""}>
-                  <th scope="row">
-                    <Button class="link" onClick={() => onPick(job)}>{clean(run.jobId(job))}</Button>
-                    {critical.has(job) && <span class="sr">, on the critical path</span>}
-                    {attempt > 0 && <span class="muted small"> attempt {attempt + 1}</span>}
-                  </th>
-                  <td>{waited !== undefined && duration(waited)}</td>
-                  <td>{took !== undefined && duration(took)}</td>
-                  <td class="wide" aria-hidden="true">
-                    <span class="track">{bars.map((bar, i) => <i key={i} class={bar.kind} style={{ left: scale(bar.from), right: `calc(100% - ${scale(bar.to)})` }} />)}</span>
-                  </td>
-                </tr>
-              );
-            })}
+      <p class="muted small">Thin: waits. Thick: runs. Framed: critical path so far.</p>
+      <Table
+        label="Timeline"
+        kind="timeline"
+        heads={[
+          "Job",
+          "Waited",
+          "Ran",
+          <th key="bar" class="wide">
+            0 s to {about(end - start)}
+          </th>,
+        ]}
+      >
+        {rows.map((job) => {
+          const bars = barsOf(run, job, now, earlier.get(job) ?? []);
+          const [waited, took] = [run.waited(job, now), run.took(job, now)];
+          const attempt = run.attempts[job]!;
+          return (
+            <tr key={job} class={critical.has(job) ? "critical" : ""}>
+              <th scope="row">
+                <Button class="link" onClick={() => onPick(job)}>
+                  {clean(run.jobId(job))}
+                </Button>
+                {critical.has(job) && <span class="sr">, on the critical path</span>}
+                {attempt > 0 && <span class="muted small"> attempt {attempt + 1}</span>}
+              </th>
+              <td>{waited !== undefined && duration(waited)}</td>
+              <td>{took !== undefined && duration(took)}</td>
+              <td class="wide" aria-hidden="true">
+                <span class="track">
+                  {bars.map((bar, i) => (
+                    <i
+                      key={i}
+                      class={bar.kind}
+                      style={{ left: scale(bar.from), right: `calc(100% - ${scale(bar.to)})` }}
+                    />
+                  ))}
+                </span>
+              </td>
+            </tr>
+          );
+        })}
       </Table>
       <Pager page={page} pages={pages} onPage={setPage} total={begun.length} what="job" />
     </>
@@ -71,7 +93,8 @@ function firstTime(run: Run, job: number): number {
 function barsOf(run: Run, job: number, now: number, earlier: readonly Attempt[]): Bar[] {
   const bars: Bar[] = [];
   for (const attempt of earlier) {
-    if (attempt.started_at !== undefined) bars.push({ kind: "failure", from: attempt.started_at, to: attempt.finished_at_ms });
+    if (attempt.started_at !== undefined)
+      bars.push({ kind: "failure", from: attempt.started_at, to: attempt.finished_at_ms });
   }
   const waited = run.waited(job, now);
   const ready = run.ready[job]!;
@@ -91,7 +114,9 @@ function useEarlier(run: Run, rows: readonly number[]): Map<number, Attempt[]> {
     const stop = new AbortController();
     void (async () => {
       for (const job of missing) {
-        const answer = await client.json<Job>(paths.job(run.id, run.jobId(job)), { signal: stop.signal }).catch(() => undefined);
+        const answer = await client
+          .json<Job>(paths.job(run.id, run.jobId(job)), { signal: stop.signal })
+          .catch(() => undefined);
         if (stop.signal.aborted) return;
         if (!answer) continue;
         const attempts = (answer.value.attempts ?? []).filter((attempt) => attempt.attempt < run.attempts[job]!);

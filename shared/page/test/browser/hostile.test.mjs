@@ -8,14 +8,7 @@ before(async () => (world = await World.open()));
 after(() => world.close());
 
 const SCRIPT = "<script>alert(1)</script><img src=x onerror=alert(2)>";
-const NAMES = [
-  SCRIPT,
-  "javascript:alert(1)",
-  "safe\u202egnp.exe",
-  "emoji 🚀 日本 ‮",
-  "x".repeat(1000),
-  "a\u0007bell",
-];
+const NAMES = [SCRIPT, "javascript:alert(1)", "safe\u202egnp.exe", "emoji 🚀 日本 ‮", "x".repeat(1000), "a\u0007bell"];
 /** What must not be in the text of the page as it is: it would turn or hide what is around it. */
 const UNSAFE = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/;
 
@@ -41,7 +34,10 @@ test("names, labels, outputs and errors are text on every screen", (t) =>
     for (const name of NAMES) {
       // JSON can't hold a NUL in a name; the log below has one.
       const run = `printf '%s' "$NAME" > /dev/null; echo '::set-output name=link::javascript:alert(1)'; echo '::set-output name=html::${SCRIPT}'`;
-      const id = await world.submit({ name, jobs: { first: { name, run }, second: { name, needs: "first", run: "exit 3" } } });
+      const id = await world.submit({
+        name,
+        jobs: { first: { name, run }, second: { name, needs: "first", run: "exit 3" } },
+      });
       await world.visit(page, `#/runs/${id}?tab=graph`);
       await page.locator("h1 .pill.failure").waitFor();
       await page.locator(".node").first().waitFor();
@@ -54,11 +50,16 @@ test("names, labels, outputs and errors are text on every screen", (t) =>
       await world.visit(page, `#/runs/${id}/jobs/first`);
       await page.getByText("javascript:alert(1)").first().waitFor();
       await assertTextOnly(page);
-      const width = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+      const width = await page.evaluate(
+        () => document.documentElement.scrollWidth - document.documentElement.clientWidth,
+      );
       assert.ok(width <= 0, `the page is ${width} px wider than the window`);
     }
     await world.visit(page, "#/runs");
-    await page.locator("tr[data-run]").nth(NAMES.length - 1).waitFor();
+    await page
+      .locator("tr[data-run]")
+      .nth(NAMES.length - 1)
+      .waitFor();
     await assertTextOnly(page);
   }));
 
@@ -91,9 +92,10 @@ test("a log of sequences, titles, links and overrides is text", (t) =>
     ]);
     assert.match(lines[6], /^w{16384} … 3616 more characters$/);
     await page.getByText("Links in the log (1)").click();
-    assert.deepEqual(await page.locator(".log-panel details a").evaluateAll((links) => links.map((link) => [link.href, link.rel])), [
-      ["https://example.org/", "noopener noreferrer"],
-    ]);
+    assert.deepEqual(
+      await page.locator(".log-panel details a").evaluateAll((links) => links.map((link) => [link.href, link.rel])),
+      [["https://example.org/", "noopener noreferrer"]],
+    );
   }));
 
 test("no inline script, style or foreign script could run", (t) =>
@@ -101,7 +103,14 @@ test("no inline script, style or foreign script could run", (t) =>
     const page = await open();
     const answer = await page.goto(world.url);
     const policy = answer.headers()["content-security-policy"];
-    for (const part of ["default-src 'none'", "script-src 'self'", "style-src 'self'", "require-trusted-types-for 'script'", "trusted-types wfg", "frame-ancestors 'none'"]) {
+    for (const part of [
+      "default-src 'none'",
+      "script-src 'self'",
+      "style-src 'self'",
+      "require-trusted-types-for 'script'",
+      "trusted-types wfg",
+      "frame-ancestors 'none'",
+    ]) {
       assert.ok(policy.includes(part), part);
     }
     for (const file of ["", "app.js", "app.css", "layout.js", "icon.svg"]) {

@@ -35,10 +35,13 @@ test("a workflow is submitted in the form, and its failure followed to the line 
     await area.fill("name: broken\njobs:\n  deploy:\n    needs: [nowhere]\n    run: echo hi\n");
     await page.getByRole("button", { name: "Submit" }).click();
     await page.getByRole("button", { name: "Line 4" }).click();
-    assert.match(await page.evaluate(() => {
-      const text = document.activeElement;
-      return text.value.slice(text.selectionStart, text.selectionEnd);
-    }), /nowhere/);
+    assert.match(
+      await page.evaluate(() => {
+        const text = document.activeElement;
+        return text.value.slice(text.selectionStart, text.selectionEnd);
+      }),
+      /nowhere/,
+    );
     await area.fill(JSON.stringify(demo()));
     await page.getByRole("button", { name: "Submit" }).click();
     await page.getByRole("heading", { name: "release" }).waitFor();
@@ -66,7 +69,8 @@ test("the same by keyboard alone", (t) =>
     await world.visit(page, `#/runs/${id}`);
     await page.locator("h1 .pill.failure").waitFor();
     await page.locator(".node.failure").waitFor();
-    const focused = () => page.evaluate(() => (document.activeElement?.matches(".node") ? document.activeElement.textContent : ""));
+    const focused = () =>
+      page.evaluate(() => (document.activeElement?.matches(".node") ? document.activeElement.textContent : ""));
     // Tab until the graph has the focus: it is on the failed job.
     for (let i = 0; i < 40 && !/integration/.test(await focused()); i++) await page.keyboard.press("Tab");
     assert.match(await focused(), /integration, failure/);
@@ -126,7 +130,8 @@ test("a token that may only read has no button that changes something", async (t
     assert.equal(await page.getByRole("link", { name: "New run" }).count(), 0);
     await world.visit(page, `#/runs/${id}`);
     await page.locator("h1 .pill.failure").waitFor();
-    for (const name of ["Cancel", "Re-run", "Re-run failed", "Start"]) assert.equal(await page.getByRole("button", { name }).count(), 0, name);
+    for (const name of ["Cancel", "Re-run", "Re-run failed", "Start"])
+      assert.equal(await page.getByRole("button", { name }).count(), 0, name);
     await world.visit(page, "#/runs/new");
     await page.getByText("lacks the scope submit").waitFor();
   });

@@ -67,7 +67,8 @@ test("scrolled up the place holds while lines arrive; Follow goes to the end; a 
     await page.mouse.wheel(0, -4000);
     await page.locator(".log-panel button[aria-pressed='false']", { hasText: "Follow" }).waitFor();
     await drawn(page);
-    const place = () => inLog(page, () => [document.querySelector(".log").scrollTop, document.querySelector(".gutter a").dataset.line]);
+    const place = () =>
+      inLog(page, () => [document.querySelector(".log").scrollTop, document.querySelector(".gutter a").dataset.line]);
     const held = await place();
     more.open();
     await lines(page, "5,050");
@@ -88,7 +89,10 @@ test("scrolling 100,000 lines takes at most twice the frame of 1,000", (t) =>
   world.use(t, {}, async (_, open) => {
     const frames = [];
     for (const count of [1000, 100_000]) {
-      const id = await world.submit({ name: `${count} lines`, jobs: { talk: { run: `for i in 1; do seq -f 'line %.0f' ${count}; done` } } });
+      const id = await world.submit({
+        name: `${count} lines`,
+        jobs: { talk: { run: `for i in 1; do seq -f 'line %.0f' ${count}; done` } },
+      });
       const page = await open();
       await world.visit(page, `#/runs/${id}/jobs/talk?full=1`);
       await logSays(page, `${count.toLocaleString("en")} lines, complete`);
@@ -113,7 +117,13 @@ test("colours, wrapped lines, times and links are shown without a change of the 
     await logSays(page, "4 lines, complete");
     const text = await page.locator(".log pre").first().textContent();
     assert.match(text, /^red orange green\n100% done\na link and no link\nwide 1 2/);
-    const styles = await inLog(page, () => [...CSS.highlights].filter(([name]) => name.startsWith("wfg-s")).flatMap(([, ranges]) => [...ranges].map((range) => range.startContainer.data.slice(range.startOffset, range.endOffset))));
+    const styles = await inLog(page, () =>
+      [...CSS.highlights]
+        .filter(([name]) => name.startsWith("wfg-s"))
+        .flatMap(([, ranges]) =>
+          [...ranges].map((range) => range.startContainer.data.slice(range.startOffset, range.endOffset)),
+        ),
+    );
     assert.deepEqual(styles.sort(), ["green", "orange", "red"]);
     await page.getByText("Links in the log (1)").click();
     assert.equal(await page.getByRole("link", { name: "a link" }).getAttribute("href"), "https://example.org/x");

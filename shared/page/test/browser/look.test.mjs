@@ -19,7 +19,10 @@ before(async () => {
   world = await World.open();
   failed = await world.submit(demo());
   const gate = world.gate();
-  waits = await world.submit({ name: "waits", jobs: { slow: { run: waiting(gate.file) }, next: { needs: "slow", run: "true" } } });
+  waits = await world.submit({
+    name: "waits",
+    jobs: { slow: { run: waiting(gate.file) }, next: { needs: "slow", run: "true" } },
+  });
 });
 after(async () => {
   await world.api("POST", `api/workflows/${waits}/cancel`);
@@ -32,7 +35,9 @@ async function axe(page) {
   await page.evaluate(AXE);
   return page.evaluate(async (values) => {
     const { violations } = await globalThis.axe.run(document, { runOnly: { type: "tag", values } });
-    return violations.flatMap(({ id, nodes }) => nodes.map((node) => `${id}: ${node.html.slice(0, 160)} ${node.failureSummary}`));
+    return violations.flatMap(({ id, nodes }) =>
+      nodes.map((node) => `${id}: ${node.html.slice(0, 160)} ${node.failureSummary}`),
+    );
   }, RULES);
 }
 
@@ -42,7 +47,10 @@ const SCREENS = {
   graph: [() => `#/runs/${failed}?tab=graph`, (page) => page.locator(".node.failure").waitFor()],
   jobs: [() => `#/runs/${failed}?tab=jobs`, (page) => page.locator("tr[data-job]").first().waitFor()],
   timeline: [() => `#/runs/${failed}?tab=timeline`, (page) => page.locator(".track").first().waitFor()],
-  job: [() => `#/runs/${failed}/jobs/integration?line=120`, (page) => page.locator(".gutter a[data-line='120']").waitFor()],
+  job: [
+    () => `#/runs/${failed}/jobs/integration?line=120`,
+    (page) => page.locator(".gutter a[data-line='120']").waitFor(),
+  ],
   "a job that waits": [() => `#/runs/${waits}/jobs/next`, (page) => page.getByText("next has waited for").waitFor()],
   log: [() => `#/runs/${failed}/jobs/integration?full=1`, (page) => logSays(page, "121 lines, complete")],
   workers: ["#/workers", (page) => page.locator("tbody tr").first().waitFor()],
@@ -51,7 +59,10 @@ const SCREENS = {
 };
 
 for (const theme of ["light", "dark"]) {
-  for (const [width, height] of [[1360, 860], [390, 844]]) {
+  for (const [width, height] of [
+    [1360, 860],
+    [390, 844],
+  ]) {
     test(`axe finds nothing: ${theme}, ${width} px`, (t) =>
       world.use(t, { context: { colorScheme: theme, viewport: { width, height } } }, async (_, open) => {
         const page = await open();
@@ -63,7 +74,9 @@ for (const theme of ["light", "dark"]) {
           await drawn(page);
           if (Date.now() - start > 5000) t.diagnostic(`${name} was there after ${Date.now() - start} ms`);
           found.push(...(await axe(page)).map((problem) => `${name}: ${problem}`));
-          const wider = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+          const wider = await page.evaluate(
+            () => document.documentElement.scrollWidth - document.documentElement.clientWidth,
+          );
           if (wider > 0) found.push(`${name}: ${wider} px wider than the window`);
         }
         await page.getByRole("button", { name: "Sign out" }).click();
@@ -74,7 +87,10 @@ for (const theme of ["light", "dark"]) {
   }
 }
 
-for (const [timezoneId, offset] of [["America/New_York", "-05:00"], ["Asia/Kolkata", "+05:30"]]) {
+for (const [timezoneId, offset] of [
+  ["America/New_York", "-05:00"],
+  ["Asia/Kolkata", "+05:30"],
+]) {
   test(`times are in the chosen zone on every screen: ${timezoneId}`, (t) =>
     world.use(t, { context: { timezoneId } }, async (_, open) => {
       const page = await open();
@@ -88,7 +104,8 @@ for (const [timezoneId, offset] of [["America/New_York", "-05:00"], ["Asia/Kolka
       for (const address of [`#/runs/${failed}/jobs/integration`, "#/runs"]) {
         await world.visit(page, address);
         await page.locator("time").first().waitFor();
-        for (const [title, text] of await times()) assert.ok(title.endsWith(" UTC") && text.endsWith(" UTC"), `${title} ${text}`);
+        for (const [title, text] of await times())
+          assert.ok(title.endsWith(" UTC") && text.endsWith(" UTC"), `${title} ${text}`);
       }
     }));
 }
@@ -142,7 +159,10 @@ test("what goes wrong is said in words", (t) =>
     await says("#/runs?q=nothing-has-this-name", "No run matches.");
     const answer = (status, code, message) => (route) =>
       route.fulfill({ status, contentType: "application/json", body: JSON.stringify({ error: { code, message } }) });
-    await page.route("**/api/workers", answer(403, "forbidden", "this needs the scope `read`, which the token `x` lacks"));
+    await page.route(
+      "**/api/workers",
+      answer(403, "forbidden", "this needs the scope `read`, which the token `x` lacks"),
+    );
     await says("#/workers", /needs the scope `read`/);
     await page.getByRole("heading", { name: "Not allowed" }).waitFor();
     await page.route("**/api/pools", (route) => route.fulfill({ json: [] }));
@@ -157,8 +177,12 @@ test("what goes wrong is said in words", (t) =>
     await page.getByText("The body is over 4500000 bytes.").waitFor();
     // Details that the server left out are named, and can be asked for.
     const job = await world.api("GET", `api/workflows/${failed}/jobs/integration`);
-    await page.route("**/jobs/integration", (route) => route.fulfill({ json: { ...job, outputs: {}, outputs_truncated: true } }));
-    await page.route("**/jobs/integration/outputs*", (route) => route.fulfill({ json: { big: "value of the output" } }));
+    await page.route("**/jobs/integration", (route) =>
+      route.fulfill({ json: { ...job, outputs: {}, outputs_truncated: true } }),
+    );
+    await page.route("**/jobs/integration/outputs*", (route) =>
+      route.fulfill({ json: { big: "value of the output" } }),
+    );
     await world.visit(page, `#/runs/${failed}/jobs/integration`);
     await page.getByText("Large outputs are left out here.").waitFor();
     await page.getByRole("button", { name: "Show all outputs" }).click();
@@ -182,7 +206,10 @@ test("changes are announced, and not more often than every 5 s", (t) =>
     const page = await open();
     await page.clock.install();
     const gates = [world.gate(), world.gate()];
-    const id = await world.submit({ name: "said", jobs: { a: { run: waiting(gates[0].file) }, b: { needs: "a", run: waiting(gates[1].file) } } });
+    const id = await world.submit({
+      name: "said",
+      jobs: { a: { run: waiting(gates[0].file) }, b: { needs: "a", run: waiting(gates[1].file) } },
+    });
     await world.visit(page, `#/runs/${id}?tab=jobs`);
     await page.locator("[data-job='0'] .pill.running").waitFor();
     const said = page.locator("p.sr[role=status]");

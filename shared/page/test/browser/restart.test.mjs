@@ -13,7 +13,10 @@ test("after a restart the page goes on without a reload, and no line is lost or 
   await world.use(t, {}, async (_, open) => {
     const [first, last] = [world.gate(), world.gate()];
     const talk = `seq -f 'before %.0f' 200; ${waiting(first.file)}; seq -f 'after %.0f' 200; ${waiting(last.file)}`;
-    const id = await world.submit({ name: "restart", jobs: { talk: { run: talk }, next: { needs: "talk", run: "echo last" } } });
+    const id = await world.submit({
+      name: "restart",
+      jobs: { talk: { run: talk }, next: { needs: "talk", run: "echo last" } },
+    });
     const page = await open();
     await world.visit(page, `#/runs/${id}/jobs/talk`);
     await logSays(page, "200 lines, more may come");
@@ -47,7 +50,10 @@ test("a server that holds no stream is asked again, from where the page is", asy
   await world.use(t, {}, async (_, open) => {
     const [first, last] = [world.gate(), world.gate()];
     const talk = `seq -f 'before %.0f' 200; ${waiting(first.file)}; seq -f 'after %.0f' 200; ${waiting(last.file)}`;
-    const id = await world.submit({ name: "function", jobs: { talk: { run: talk }, next: { needs: "talk", run: "echo last" } } });
+    const id = await world.submit({
+      name: "function",
+      jobs: { talk: { run: talk }, next: { needs: "talk", run: "echo last" } },
+    });
     const page = await open();
     await world.visit(page, `#/runs/${id}/jobs/talk`);
     await logSays(page, "200 lines, more may come");
@@ -76,8 +82,14 @@ test("a server that is overloaded, full or asks for patience is said in words, a
       let isBroken = true;
       await page.route("**/graph", (route) =>
         isBroken
-          ? route.fulfill({ status, headers: { "Retry-After": "1" }, contentType: "application/json", body: JSON.stringify({ error: { code, message } }) })
-          : route.continue());
+          ? route.fulfill({
+              status,
+              headers: { "Retry-After": "1" },
+              contentType: "application/json",
+              body: JSON.stringify({ error: { code, message } }),
+            })
+          : route.continue(),
+      );
       await world.visit(page, `#/runs/${id}`);
       await page.getByRole("alert").getByText(message).waitFor();
       isBroken = false;

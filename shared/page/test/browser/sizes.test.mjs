@@ -60,7 +60,9 @@ for (const [kind, make] of Object.entries({ chains, fan, random: irregular })) {
         await page.getByRole("button", { name: last, exact: true }).click();
         await page.getByRole("complementary", { name: `Job ${last}` }).waitFor();
         most.push(await elements(page));
-        t.diagnostic(`first boxes after ${first} ms; frame ${frames.get(`${kind} ${count}`).toFixed(1)} ms; elements ${most.join(", ")}`);
+        t.diagnostic(
+          `first boxes after ${first} ms; frame ${frames.get(`${kind} ${count}`).toFixed(1)} ms; elements ${most.join(", ")}`,
+        );
         assert.ok(Math.max(...most) <= MOST_ELEMENTS, `elements ${most.join(", ")}`);
       }));
   }
@@ -93,7 +95,14 @@ test("a stack opens as a list, and its jobs are reached from there", (t) =>
     const id = await world.submit(fan(1000), { run: false });
     const page = await open();
     await world.visit(page, `#/runs/${id}?tab=graph`);
-    assert.equal(await page.locator(".node").first().waitFor().then(() => page.locator(".node").count()), 3);
+    assert.equal(
+      await page
+        .locator(".node")
+        .first()
+        .waitFor()
+        .then(() => page.locator(".node").count()),
+      3,
+    );
     const download = page.waitForEvent("download");
     await page.getByRole("button", { name: "Save as SVG" }).click();
     const file = await download;
@@ -109,8 +118,17 @@ test("a stack opens as a list, and its jobs are reached from there", (t) =>
 
 test("a change of one job is at most 400 bytes", async () => {
   const gate = world.gate();
-  const jobs = { ...irregular(500).jobs, talk: { run: `until [ -e '${gate.file}' ]; do sleep 0.05; done`, labels: ["none-has-this"] } };
-  const id = await world.submit({ name: "bytes", jobs: { first: { run: `until [ -e '${gate.file}' ]; do sleep 0.05; done` }, ...Object.fromEntries(Object.entries(jobs).map(([job, settings]) => [job, { ...settings, needs: ["first"] }])) } });
+  const jobs = {
+    ...irregular(500).jobs,
+    talk: { run: `until [ -e '${gate.file}' ]; do sleep 0.05; done`, labels: ["none-has-this"] },
+  };
+  const id = await world.submit({
+    name: "bytes",
+    jobs: {
+      first: { run: `until [ -e '${gate.file}' ]; do sleep 0.05; done` },
+      ...Object.fromEntries(Object.entries(jobs).map(([job, settings]) => [job, { ...settings, needs: ["first"] }])),
+    },
+  });
   const controller = new AbortController();
   const headers = { Authorization: `Bearer ${await world.token("bytes", ["read"])}` };
   const answer = await fetch(`${world.url}api/workflows/${id}/events`, { headers, signal: controller.signal });

@@ -28,8 +28,13 @@ test("eight tabs on one run all load, and all see its end", (t) =>
       pages.push(page);
     }
     t.diagnostic(`ms until loaded: ${times.join(" ")}`);
-    const held = await pages[0].evaluate(async () => (await navigator.locks.query()).held.map(({ name }) => name).sort());
-    assert.deepEqual(held, [0, 1, 2, 3].map((n) => `wfg-stream-${n}`));
+    const held = await pages[0].evaluate(async () =>
+      (await navigator.locks.query()).held.map(({ name }) => name).sort(),
+    );
+    assert.deepEqual(
+      held,
+      [0, 1, 2, 3].map((n) => `wfg-stream-${n}`),
+    );
     gate.open();
     for (const page of pages) {
       await page.bringToFront();
@@ -55,7 +60,14 @@ test("a second tab needs no sign-in, and a fresh browser does; the address stays
     // Signing out ends it everywhere.
     await second.getByRole("button", { name: "Sign out" }).click();
     await first.getByRole("heading", { name: "Sign in" }).waitFor();
-    assert.deepEqual(await first.evaluate(() => [sessionStorage.getItem("wfg-token"), document.cookie, localStorage.getItem("wfg-token")]), [null, "", null]);
+    assert.deepEqual(
+      await first.evaluate(() => [
+        sessionStorage.getItem("wfg-token"),
+        document.cookie,
+        localStorage.getItem("wfg-token"),
+      ]),
+      [null, "", null],
+    );
   });
   await world.use(t, { token: null }, async (_, open) => {
     const fresh = await open();

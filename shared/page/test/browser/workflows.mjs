@@ -13,7 +13,20 @@ export function demo({ fails = true, name = "release" } = {}) {
     "for i in $(seq 119); do echo \"test case_$i ... ok\"; done; printf 'test case_120 ... \\033[31mFAILED\\033[0m\\n' >&2; echo 'assertion failed' >&2; exit 101";
   jobs.integration = { needs: ["build-linux", "build-arm"], run: fails ? failing : say("cargo test") };
   jobs["end-to-end"] = { needs: "build-linux", run: say("playwright") };
-  jobs.package = { needs: ["unit-linux", "unit-macos", "unit-windows", "unit-arm", "integration", "end-to-end", "lint", "format", "typecheck"], run: say("package") };
+  jobs.package = {
+    needs: [
+      "unit-linux",
+      "unit-macos",
+      "unit-windows",
+      "unit-arm",
+      "integration",
+      "end-to-end",
+      "lint",
+      "format",
+      "typecheck",
+    ],
+    run: say("package"),
+  };
   jobs.scan = { needs: "package", run: say("scan") };
   jobs["deploy-staging"] = { needs: "package", run: say("deploy") };
   jobs.smoke = { needs: "deploy-staging", run: say("smoke") };
@@ -33,7 +46,8 @@ export function chains(count) {
   for (let lane = 0; lane < count / length; lane++) {
     // Words, not numbers, so that the lanes are no stack.
     const name = String.fromCharCode(97 + (lane % 26)) + String.fromCharCode(97 + Math.floor(lane / 26));
-    for (let step = 0; step < length; step++) jobs[`${name}-${step}`] = { run: "true", ...(step > 0 ? { needs: `${name}-${step - 1}` } : {}) };
+    for (let step = 0; step < length; step++)
+      jobs[`${name}-${step}`] = { run: "true", ...(step > 0 ? { needs: `${name}-${step - 1}` } : {}) };
   }
   return { name: `chains of ${count}`, jobs };
 }
@@ -57,7 +71,8 @@ export function irregular(count) {
   const jobs = {};
   for (let i = 0; i < count; i++) {
     const needs = new Set();
-    for (let k = 0; i >= 8 && k < 1 + Math.floor(random() * 3); k++) needs.add(ids[i - 1 - Math.floor(random() * Math.min(i, 60))]);
+    for (let k = 0; i >= 8 && k < 1 + Math.floor(random() * 3); k++)
+      needs.add(ids[i - 1 - Math.floor(random() * Math.min(i, 60))]);
     ids.push(`${words[Math.floor(random() * 10)]}-${i}`);
     jobs[ids[i]] = { run: "true", ...(needs.size > 0 ? { needs: [...needs] } : {}) };
   }

@@ -14,7 +14,11 @@ import { fileURLToPath } from "node:url";
 import { chromium } from "playwright-core";
 import { StandIn } from "../stand-in/server.mjs";
 
-const FAILURES = path.join(path.dirname(path.dirname(path.dirname(fileURLToPath(import.meta.url)))), ".test", "failures");
+const FAILURES = path.join(
+  path.dirname(path.dirname(path.dirname(fileURLToPath(import.meta.url)))),
+  ".test",
+  "failures",
+);
 /** The longest that a test waits for an event. Nothing waits for this long unless it fails. */
 export const PATIENCE = 30_000;
 
@@ -61,7 +65,10 @@ class RealTarget {
     return (await answer.json()).token;
   }
   async revoke(name) {
-    const answer = await fetch(`${this.url}api/tokens/${name}-${this.#run}`, { method: "DELETE", headers: { Authorization: `Bearer ${this.token}` } });
+    const answer = await fetch(`${this.url}api/tokens/${name}-${this.#run}`, {
+      method: "DELETE",
+      headers: { Authorization: `Bearer ${this.token}` },
+    });
     assert.equal(answer.status, 204);
   }
   kill = async () => void execFileSync("bash", ["-c", process.env.WFG_PAGE_KILL]);
@@ -114,7 +121,11 @@ export class World {
   /** Calls the API with all rights. */
   async api(method, route, body) {
     const headers = { Authorization: `Bearer ${this.#target.token}`, "Content-Type": "application/json" };
-    const answer = await fetch(this.url + route, { method, headers, body: body === undefined ? undefined : JSON.stringify(body) });
+    const answer = await fetch(this.url + route, {
+      method,
+      headers,
+      body: body === undefined ? undefined : JSON.stringify(body),
+    });
     const text = await answer.text();
     assert.ok(answer.ok, `${method} ${route}: ${answer.status} ${text}`);
     return text === "" ? undefined : JSON.parse(text);
@@ -136,7 +147,11 @@ export class World {
    * server for something. A failure leaves a screenshot of each tab in `.test/failures`.
    */
   async use(test, options, body) {
-    const context = await this.browser.newContext({ viewport: { width: 1360, height: 860 }, reducedMotion: "reduce", ...options.context });
+    const context = await this.browser.newContext({
+      viewport: { width: 1360, height: 860 },
+      reducedMotion: "reduce",
+      ...options.context,
+    });
     context.setDefaultTimeout(PATIENCE);
     const faults = [];
     const origin = new URL(this.url).origin;
@@ -146,7 +161,8 @@ export class World {
     });
     const asked = [];
     const begun = Date.now();
-    const note = (what) => (request) => asked.push(`${Date.now() - begun} ms ${what} ${request.method()} ${request.url().slice(origin.length)}`);
+    const note = (what) => (request) =>
+      asked.push(`${Date.now() - begun} ms ${what} ${request.method()} ${request.url().slice(origin.length)}`);
     context.on("request", note("asked"));
     context.on("requestfinished", note("answered"));
     context.on("requestfailed", note("failed"));
@@ -156,7 +172,9 @@ export class World {
       if (isPolicy) faults.push(message.text());
     });
     await context.addInitScript(() => {
-      addEventListener("securitypolicyviolation", (event) => console.error(`Content Security Policy: ${event.violatedDirective} ${event.blockedURI}`));
+      addEventListener("securitypolicyviolation", (event) =>
+        console.error(`Content Security Policy: ${event.violatedDirective} ${event.blockedURI}`),
+      );
     });
     if (options.token !== null) {
       const token = options.token ?? this.#target.token;
@@ -176,7 +194,10 @@ export class World {
         const file = path.join(FAILURES, `${test.name.replace(/\W+/g, "-").slice(0, 80)}-${i}.png`);
         const state = await page.evaluate(() => `${location.hash} hidden ${document.hidden}`).catch(String);
         test.diagnostic(state);
-        await page.screenshot({ path: file }).then(() => test.diagnostic(`screenshot: ${file}`), () => undefined);
+        await page.screenshot({ path: file }).then(
+          () => test.diagnostic(`screenshot: ${file}`),
+          () => undefined,
+        );
       }
       throw error;
     } finally {

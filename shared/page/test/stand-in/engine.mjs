@@ -38,8 +38,18 @@ export class Engine {
     const ids = Object.keys(definition.jobs);
     const jobs = ids.map((job) => jobOf(job, definition.jobs[job], ids));
     const workflow = {
-      id, name: definition.name ?? id, text, type, jobs, run: 1, status: "queued", created: Date.now(), started: null, finished: null,
-      version: 0, rerunAt: 0,
+      id,
+      name: definition.name ?? id,
+      text,
+      type,
+      jobs,
+      run: 1,
+      status: "queued",
+      created: Date.now(),
+      started: null,
+      finished: null,
+      version: 0,
+      rerunAt: 0,
     };
     workflow.graph = graphOf(workflow);
     this.workflows.set(id, workflow);
@@ -78,7 +88,8 @@ export class Engine {
 
   cancel(id) {
     const workflow = this.find(id);
-    if (isFinal(workflow.status)) throw new Refusal(409, "workflow_final", `workflow \`${id}\` is not running: it is ${workflow.status}`);
+    if (isFinal(workflow.status))
+      throw new Refusal(409, "workflow_final", `workflow \`${id}\` is not running: it is ${workflow.status}`);
     for (const job of workflow.jobs.filter((each) => !isFinal(each.status))) {
       this.#change(workflow, job, { status: "cancelled", finished: Date.now() });
       job.process?.kill("SIGKILL");
@@ -145,7 +156,9 @@ export class Engine {
     for (const worker of this.workers.filter((each) => !each.job)) {
       for (const workflow of this.workflows.values()) {
         if (workflow.status !== "running") continue;
-        const job = workflow.jobs.find((each) => each.status === "queued" && each.ready !== null && takes(worker, each));
+        const job = workflow.jobs.find(
+          (each) => each.status === "queued" && each.ready !== null && takes(worker, each),
+        );
         if (!job) continue;
         this.#execute(worker, workflow, job);
         break;
@@ -160,7 +173,9 @@ export class Engine {
     job.logs[job.attempt] = log;
     this.#change(workflow, job, { status: "running", started: Date.now(), worker: worker.id });
     const run = workflow.run;
-    const process = spawn("bash", ["--noprofile", "--norc", "-eo", "pipefail", "-c", job.run], { stdio: ["ignore", "pipe", "pipe"] });
+    const process = spawn("bash", ["--noprofile", "--norc", "-eo", "pipefail", "-c", job.run], {
+      stdio: ["ignore", "pipe", "pipe"],
+    });
     job.process = process;
     const outputs = {};
     let sequence = 0;
@@ -168,7 +183,14 @@ export class Engine {
       let rest = "";
       const add = (data) => {
         for (const [, name, value] of data.matchAll(/^::set-output name=(\w+)::(.*)$/gm)) outputs[name] = value;
-        log.push({ workflow_id: workflow.id, job_id: job.id, sequence: sequence++, data, timestamp_ms: Date.now(), stream });
+        log.push({
+          workflow_id: workflow.id,
+          job_id: job.id,
+          sequence: sequence++,
+          data,
+          timestamp_ms: Date.now(),
+          stream,
+        });
         this.#tell();
       };
       process[stream].setEncoding("utf8");
@@ -195,10 +217,23 @@ export class Engine {
     } else {
       const error = `the command ended with exit code ${code}`;
       job.attempts.push({
-        attempt: job.attempt, cause: "failure", error, worker_id: job.worker, exit_code: code, started_at: job.started, finished_at_ms: finished,
+        attempt: job.attempt,
+        cause: "failure",
+        error,
+        worker_id: job.worker,
+        exit_code: code,
+        started_at: job.started,
+        finished_at_ms: finished,
       });
       if (job.attempt < job.retries) {
-        this.#change(workflow, job, { status: "queued", attempt: job.attempt + 1, ready: finished, started: null, worker: null, error });
+        this.#change(workflow, job, {
+          status: "queued",
+          attempt: job.attempt + 1,
+          ready: finished,
+          started: null,
+          worker: null,
+          error,
+        });
       } else {
         this.#change(workflow, job, { status: "failure", finished, exit: code, error });
       }
@@ -213,15 +248,34 @@ export class Engine {
 
 function fresh() {
   return {
-    status: "queued", attempt: 0, ready: null, started: null, finished: null, worker: null, exit: null, error: null, outputs: {}, attempts: [],
-    logs: [], version: 0, process: null,
+    status: "queued",
+    attempt: 0,
+    ready: null,
+    started: null,
+    finished: null,
+    worker: null,
+    exit: null,
+    error: null,
+    outputs: {},
+    attempts: [],
+    logs: [],
+    version: 0,
+    process: null,
   };
 }
 
 function jobOf(id, settings, ids) {
   const list = (value) => (value === undefined ? [] : [value].flat());
   const needs = list(settings.needs).map((need) => ids.indexOf(need));
-  return { id, name: settings.name ?? id, run: settings.run, needs, labels: list(settings.labels).sort(), retries: settings.retries ?? 0, ...fresh() };
+  return {
+    id,
+    name: settings.name ?? id,
+    run: settings.run,
+    needs,
+    labels: list(settings.labels).sort(),
+    retries: settings.retries ?? 0,
+    ...fresh(),
+  };
 }
 
 function graphOf({ run, jobs }) {
@@ -242,22 +296,49 @@ function takes(worker, job) {
 
 /** Reads JSON. Of YAML it knows nothing but how to complain: a wrong need is named with its line. */
 function read(text, type) {
-  if (Buffer.byteLength(text) > 1024 * 1024) throw new Refusal(413, "invalid_definition", `the definition has ${Buffer.byteLength(text)} bytes; at most 1048576 are allowed`);
+  if (Buffer.byteLength(text) > 1024 * 1024)
+    throw new Refusal(
+      413,
+      "invalid_definition",
+      `the definition has ${Buffer.byteLength(text)} bytes; at most 1048576 are allowed`,
+    );
   let definition;
   try {
     definition = JSON.parse(text);
-    if (definition.definition) definition = typeof definition.definition === "string" ? read(definition.definition, type) : definition.definition;
+    if (definition.definition)
+      definition =
+        typeof definition.definition === "string" ? read(definition.definition, type) : definition.definition;
   } catch (error) {
     if (error instanceof Refusal) throw error;
     const lines = text.split("\n");
     const problems = lines.flatMap((line, i) =>
       /needs:.*nowhere/.test(line)
-        ? [{ code: "unknown_need", message: "`nowhere` is no job of this workflow", path: "jobs.deploy.needs", line: i + 1, column: line.indexOf("nowhere") + 1 }]
+        ? [
+            {
+              code: "unknown_need",
+              message: "`nowhere` is no job of this workflow",
+              path: "jobs.deploy.needs",
+              line: i + 1,
+              column: line.indexOf("nowhere") + 1,
+            },
+          ]
         : [],
     );
-    if (problems.length === 0) problems.push({ code: "syntax", message: `this stand-in reads JSON only: ${error.message}`, path: "", line: 1, column: 1 });
-    throw new Refusal(422, "invalid_definition", `${problems.length} problem${problems.length > 1 ? "s" : ""}`, { problems });
+    if (problems.length === 0)
+      problems.push({
+        code: "syntax",
+        message: `this stand-in reads JSON only: ${error.message}`,
+        path: "",
+        line: 1,
+        column: 1,
+      });
+    throw new Refusal(422, "invalid_definition", `${problems.length} problem${problems.length > 1 ? "s" : ""}`, {
+      problems,
+    });
   }
-  if (typeof definition.jobs !== "object") throw new Refusal(422, "invalid_definition", "1 problem", { problems: [{ code: "missing", message: "`jobs` is missing", path: "" }] });
+  if (typeof definition.jobs !== "object")
+    throw new Refusal(422, "invalid_definition", "1 problem", {
+      problems: [{ code: "missing", message: "`jobs` is missing", path: "" }],
+    });
   return definition;
 }

@@ -7,8 +7,19 @@ import { fileURLToPath } from "node:url";
 import { Engine, Refusal } from "./engine.mjs";
 
 const DIST = path.join(path.dirname(path.dirname(path.dirname(fileURLToPath(import.meta.url)))), "dist");
-const TYPES = { html: "text/html; charset=utf-8", js: "text/javascript; charset=utf-8", css: "text/css; charset=utf-8", svg: "image/svg+xml" };
-const FILES = { "/": "index.html", "/app.js": "app.js", "/app.css": "app.css", "/layout.js": "layout.js", "/icon.svg": "icon.svg" };
+const TYPES = {
+  html: "text/html; charset=utf-8",
+  js: "text/javascript; charset=utf-8",
+  css: "text/css; charset=utf-8",
+  svg: "image/svg+xml",
+};
+const FILES = {
+  "/": "index.html",
+  "/app.js": "app.js",
+  "/app.css": "app.css",
+  "/layout.js": "layout.js",
+  "/icon.svg": "icon.svg",
+};
 export const CSP =
   "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; worker-src 'self'; base-uri 'none'; " +
   "form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types wfg";
@@ -79,14 +90,19 @@ export class StandIn {
     } catch (error) {
       if (!(error instanceof Refusal)) console.error(error);
       const refusal = error instanceof Refusal ? error : new Refusal(500, "internal", "the stand-in has a bug");
-      json(response, refusal.status, { error: { code: refusal.code, message: refusal.message, details: refusal.details } });
+      json(response, refusal.status, {
+        error: { code: refusal.code, message: refusal.message, details: refusal.details },
+      });
     }
   }
 
   #file(name, url, response) {
     response.setHeader("Content-Type", TYPES[name.split(".").at(-1)]);
     response.setHeader("Content-Security-Policy", CSP);
-    response.setHeader("Cache-Control", url.search.startsWith("?v=") ? "public, max-age=31536000, immutable" : "no-cache");
+    response.setHeader(
+      "Cache-Control",
+      url.search.startsWith("?v=") ? "public, max-age=31536000, immutable" : "no-cache",
+    );
     response.end(readFileSync(path.join(DIST, name)));
   }
 
@@ -102,12 +118,24 @@ export class StandIn {
     const parts = url.pathname.split("/").slice(1).map(decodeURIComponent);
     const [, kind, id, sub, job, more, last] = parts;
     const needs = (scope) => {
-      if (!caller.scopes.includes(scope)) throw new Refusal(403, "forbidden", `this needs the scope \`${scope}\`, which the token \`${caller.name}\` lacks`);
+      if (!caller.scopes.includes(scope))
+        throw new Refusal(
+          403,
+          "forbidden",
+          `this needs the scope \`${scope}\`, which the token \`${caller.name}\` lacks`,
+        );
     };
     const { engine } = this;
     if (url.pathname === "/api/me") {
       const auth = this.auth ? "token" : "none";
-      return json(response, 200, { auth, name: caller.name, scopes: caller.scopes, labels: "*", secrets: "*", expires_at_ms: null });
+      return json(response, 200, {
+        auth,
+        name: caller.name,
+        scopes: caller.scopes,
+        labels: "*",
+        secrets: "*",
+        expires_at_ms: null,
+      });
     }
     if (request.method === "POST" && kind === "workflows") {
       needs("submit");
@@ -137,13 +165,15 @@ export class StandIn {
       if (request.headers["if-none-match"] === etag) return response.writeHead(304).end();
       return json(response, 200, workflow.graph);
     }
-    if (sub === "events") return this.#stream(request, url, response, eventsOf(engine, id, request.headers["last-event-id"]));
+    if (sub === "events")
+      return this.#stream(request, url, response, eventsOf(engine, id, request.headers["last-event-id"]));
     if (sub !== "jobs") throw new Refusal(404, "not_found", "there is no such route");
     const found = engine.job(id, job);
     const attempt = Number(url.searchParams.get("attempt") ?? found.job.attempt);
     if (more === undefined) return json(response, 200, jobOf(engine, found));
     if (more === "outputs") return json(response, 200, found.job.outputs);
-    if (last === "stream") return this.#stream(request, url, response, logOf(engine, id, job, attempt, request.headers["last-event-id"]));
+    if (last === "stream")
+      return this.#stream(request, url, response, logOf(engine, id, job, attempt, request.headers["last-event-id"]));
     return json(response, 200, found.job.logs[attempt] ?? []);
   }
 
@@ -151,17 +181,29 @@ export class StandIn {
     const [status, text] = [url.searchParams.get("status"), (url.searchParams.get("q") ?? "").toLowerCase()];
     const limit = Number(url.searchParams.get("limit") ?? 100);
     const offset = Number(url.searchParams.get("cursor") ?? 0);
-    const all = [...this.engine.workflows.values()].reverse()
+    const all = [...this.engine.workflows.values()]
+      .reverse()
       .filter((each) => (!status || each.status === status) && `${each.name}\n${each.id}`.toLowerCase().includes(text));
     if (offset + limit < all.length) {
       const next = new URLSearchParams(url.searchParams);
       next.set("cursor", String(offset + limit));
       response.setHeader("Link", `</api/workflows?${next}>; rel="next"`);
     }
-    return json(response, 200, all.slice(offset, offset + limit).map((each) => ({
-      id: each.id, name: each.name, status: each.status, run: each.run, created_at_ms: each.created, started_at_ms: each.started,
-      finished_at_ms: each.finished, jobs: each.jobs.length, done: each.jobs.filter((job) => isFinal(job.status)).length,
-    })));
+    return json(
+      response,
+      200,
+      all.slice(offset, offset + limit).map((each) => ({
+        id: each.id,
+        name: each.name,
+        status: each.status,
+        run: each.run,
+        created_at_ms: each.created,
+        started_at_ms: each.started,
+        finished_at_ms: each.finished,
+        jobs: each.jobs.length,
+        done: each.jobs.filter((job) => isFinal(job.status)).length,
+      })),
+    );
   }
 
   /** Writes what there is, and holds the connection for the rest, unless the caller wants it once. */
@@ -189,7 +231,10 @@ export class StandIn {
 }
 
 function json(response, status, value) {
-  response.writeHead(status, { "Content-Type": "application/json", ...(status === 429 || status === 503 ? { "Retry-After": "1" } : {}) });
+  response.writeHead(status, {
+    "Content-Type": "application/json",
+    ...(status === 429 || status === 503 ? { "Retry-After": "1" } : {}),
+  });
   response.end(JSON.stringify(value));
 }
 
@@ -200,15 +245,28 @@ function eventsOf(engine, id, last) {
   let [run, version] = last ? last.split(".").map(Number) : [undefined, -1];
   return () => {
     const workflow = engine.find(id);
-    const state = (job) => [workflow.jobs.indexOf(job), job.status, job.attempt, job.ready, job.started, job.finished, job.worker];
+    const state = (job) => [
+      workflow.jobs.indexOf(job),
+      job.status,
+      job.attempt,
+      job.ready,
+      job.started,
+      job.finished,
+      job.worker,
+    ];
     let text = "";
     if (run === undefined || run !== workflow.run) {
       if (run !== undefined) text += event("rerun", `${workflow.run}.-1`, { run: workflow.run });
       run = workflow.run;
       version = workflow.version;
       text += event("snapshot", `${run}.${version}`, {
-        run, name: workflow.name, status: workflow.status, created_at_ms: workflow.created, started_at_ms: workflow.started,
-        finished_at_ms: workflow.finished, jobs: workflow.jobs.map((job, i) => [i, ...state(job).slice(1)]),
+        run,
+        name: workflow.name,
+        status: workflow.status,
+        created_at_ms: workflow.created,
+        started_at_ms: workflow.started,
+        finished_at_ms: workflow.finished,
+        jobs: workflow.jobs.map((job, i) => [i, ...state(job).slice(1)]),
       });
     } else if (workflow.version > version) {
       const jobs = workflow.jobs.filter((job) => job.version > version).map(state);
@@ -216,7 +274,8 @@ function eventsOf(engine, id, last) {
       text += event("jobs", `${run}.${version}`, { status: workflow.status, jobs });
     }
     const ended = isFinal(workflow.status);
-    if (ended) text += event("end", `${run}.${version}`, { status: workflow.status, finished_at_ms: workflow.finished });
+    if (ended)
+      text += event("end", `${run}.${version}`, { status: workflow.status, finished_at_ms: workflow.finished });
     return { text, ended };
   };
 }
@@ -241,17 +300,36 @@ function logOf(engine, id, jobId, attempt, last) {
 
 function jobOf(engine, { workflow, job }) {
   return {
-    id: job.id, name: job.name, status: job.status, command: job.run, depends_on: job.needs.map((need) => workflow.jobs[need].id),
-    required_labels: job.labels, max_retries: job.retries, attempt: job.attempt, attempts: job.attempts, started_at: job.started,
-    finished_at_ms: job.finished, waiting_for: engine.waitingFor(workflow, job), outputs: job.outputs, worker_id: job.worker,
-    exit_code: job.exit, error: job.error, output: job.error, metadata: null,
+    id: job.id,
+    name: job.name,
+    status: job.status,
+    command: job.run,
+    depends_on: job.needs.map((need) => workflow.jobs[need].id),
+    required_labels: job.labels,
+    max_retries: job.retries,
+    attempt: job.attempt,
+    attempts: job.attempts,
+    started_at: job.started,
+    finished_at_ms: job.finished,
+    waiting_for: engine.waitingFor(workflow, job),
+    outputs: job.outputs,
+    worker_id: job.worker,
+    exit_code: job.exit,
+    error: job.error,
+    output: job.error,
+    metadata: null,
   };
 }
 
 function workerInfo(worker) {
   return {
-    worker_id: worker.id, labels: worker.labels, ...(worker.exclusive ? { exclusive: true } : {}), registered_at_ms: worker.registered,
-    last_heartbeat_ms: Date.now(), current_job: worker.job, status: worker.job ? "busy" : "idle",
+    worker_id: worker.id,
+    labels: worker.labels,
+    ...(worker.exclusive ? { exclusive: true } : {}),
+    registered_at_ms: worker.registered,
+    last_heartbeat_ms: Date.now(),
+    current_job: worker.job,
+    status: worker.job ? "busy" : "idle",
   };
 }
 
@@ -260,9 +338,17 @@ function poolsOf(engine) {
   for (const workflow of engine.workflows.values()) {
     if (workflow.status !== "running") continue;
     for (const job of workflow.jobs) {
-      const pool = pools.get(job.labels.join()) ?? { labels: job.labels, waiting: 0, oldest_ms: null, running: 0, workers_online: 0 };
+      const pool = pools.get(job.labels.join()) ?? {
+        labels: job.labels,
+        waiting: 0,
+        oldest_ms: null,
+        running: 0,
+        workers_online: 0,
+      };
       pools.set(job.labels.join(), pool);
-      pool.workers_online = engine.workers.filter((worker) => job.labels.every((label) => worker.labels.includes(label))).length;
+      pool.workers_online = engine.workers.filter((worker) =>
+        job.labels.every((label) => worker.labels.includes(label)),
+      ).length;
       if (job.status === "running") pool.running++;
       if (job.status !== "queued" || job.ready === null) continue;
       pool.waiting++;

@@ -7,7 +7,8 @@ export function stacksOf(jobs) {
   const order = [];
   const open = jobs.map((job) => job.needs.length);
   open.forEach((n, i) => n === 0 && order.push(i));
-  for (let k = 0; k < order.length; k++) for (const next of dependents[order[k]]) if (--open[next] === 0) order.push(next);
+  for (let k = 0; k < order.length; k++)
+    for (const next of dependents[order[k]]) if (--open[next] === 0) order.push(next);
   let names = new Map();
   const number = (key) => {
     if (!names.has(key)) names.set(key, names.size);

@@ -1,6 +1,17 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { BOLD, DIM, LineReader, UNDERLINE, background, colour, nearest, restyle, rgb, webAddress } from "../../src/ansi.ts";
+import {
+  BOLD,
+  DIM,
+  LineReader,
+  UNDERLINE,
+  background,
+  colour,
+  nearest,
+  restyle,
+  rgb,
+  webAddress,
+} from "../../src/ansi.ts";
 
 const E = "\u001b";
 const read = (text: string) => new LineReader().read(text);
@@ -55,7 +66,14 @@ test("links are kept only if they are http or https", () => {
   const link = (url: string) => read(`see ${E}]8;;${url}${E}\\here${E}]8;;${E}\\.`);
   assert.deepEqual(link("https://example.org/a").links, [{ start: 4, end: 8, url: "https://example.org/a" }]);
   assert.equal(link("https://example.org/a").text, "see here.");
-  for (const bad of ["javascript:alert(1)", "JaVaScRiPt:alert(1)", "data:text/html,x", "file:///etc/passwd", "//example.org", "vbscript:x"]) {
+  for (const bad of [
+    "javascript:alert(1)",
+    "JaVaScRiPt:alert(1)",
+    "data:text/html,x",
+    "file:///etc/passwd",
+    "//example.org",
+    "vbscript:x",
+  ]) {
     assert.deepEqual(link(bad).links, [], bad);
     assert.equal(link(bad).text, "see here.");
   }

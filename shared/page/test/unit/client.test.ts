@@ -6,13 +6,10 @@ type Init = { headers: Record<string, string>; credentials: string };
 
 function client(answer: () => Response, token: string | null = null) {
   const sent: [string, Init][] = [];
-  const made = new Client(
-    () => token,
-    (async (path: string, init: unknown) => {
-      sent.push([path, init as Init]);
-      return answer();
-    }) as unknown as typeof fetch,
-  );
+  const made = new Client(() => token, (async (path: string, init: unknown) => {
+    sent.push([path, init as Init]);
+    return answer();
+  }) as unknown as typeof fetch);
   return { made, sent };
 }
 
@@ -28,7 +25,10 @@ test("a refusal carries the server's words and problems", async () => {
   const body = { error: { code: "invalid_definition", message: "1 problem", details: { problems } } };
   const { made } = client(() => Response.json(body, { status: 422 }));
   await assert.rejects(made.json("a"), (error: Refused) => {
-    assert.deepEqual([error.status, error.code, error.message, error.problems], [422, "invalid_definition", "1 problem", problems]);
+    assert.deepEqual(
+      [error.status, error.code, error.message, error.problems],
+      [422, "invalid_definition", "1 problem", problems],
+    );
     return !error.passing;
   });
 });
@@ -47,7 +47,10 @@ test("an answer that isn't the API's is said in words", async () => {
 });
 
 test("401 signs out", async () => {
-  const { made } = client(() => Response.json({ error: { code: "unauthorized", message: "m" } }, { status: 401 }), "old");
+  const { made } = client(
+    () => Response.json({ error: { code: "unauthorized", message: "m" } }, { status: 401 }),
+    "old",
+  );
   const seen: (string | null)[] = [];
   made.onSignedOut = (token) => seen.push(token);
   await assert.rejects(made.json("a"));

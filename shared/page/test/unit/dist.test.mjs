@@ -12,7 +12,8 @@ const read = (...parts) => readFileSync(path.join(root, ...parts), "utf8");
 
 test("dist is what the sources give", () => {
   assert.deepEqual(readdirSync(path.join(root, "dist")).sort(), Object.keys(files).sort());
-  for (const [name, text] of Object.entries(files)) assert.ok(read("dist", name) === text, `dist/${name} is old: run \`npm run build\``);
+  for (const [name, text] of Object.entries(files))
+    assert.ok(read("dist", name) === text, `dist/${name} is old: run \`npm run build\``);
 });
 
 test("all files have at most 120 KB, and 40 KB by gzip", (t) => {
@@ -32,13 +33,18 @@ test("the page's own sources write no HTML and evaluate no text", () => {
   const sources = readdirSync(path.join(root, "src"), { recursive: true }).filter((name) => /\.tsx?$/.test(name));
   assert.ok(sources.length > 30);
   for (const name of sources) {
-    assert.doesNotMatch(read("src", name), /innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function/, name);
+    assert.doesNotMatch(
+      read("src", name),
+      /innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function/,
+      name,
+    );
   }
   assert.doesNotMatch(files["index.html"], /<script(?![^>]*src=)|<style|style=/);
 });
 
 test("packages are pinned, and the lock file names no host", () => {
   const { dependencies, devDependencies } = JSON.parse(read("package.json"));
-  for (const [name, version] of Object.entries({ ...dependencies, ...devDependencies })) assert.match(version, /^\d+\.\d+\.\d+$/, name);
+  for (const [name, version] of Object.entries({ ...dependencies, ...devDependencies }))
+    assert.match(version, /^\d+\.\d+\.\d+$/, name);
   assert.doesNotMatch(read("package-lock.json"), /"resolved"/);
 });

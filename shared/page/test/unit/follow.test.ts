@@ -74,15 +74,23 @@ const gone = () => {
 };
 
 test("after a cut the next request goes on, without a lost or repeated event", async () => {
-  const script = await run([cut(`${event(1)}${event(2)}id: 3\ndata: ha`), text(event(3) + event(4, "end"))], { locks: locks() });
-  assert.deepEqual(script.asked, [{ lastId: "", once: false }, { lastId: "2", once: false }]);
+  const script = await run([cut(`${event(1)}${event(2)}id: 3\ndata: ha`), text(event(3) + event(4, "end"))], {
+    locks: locks(),
+  });
+  assert.deepEqual(script.asked, [
+    { lastId: "", once: false },
+    { lastId: "2", once: false },
+  ]);
   assert.equal(ids(script), "1 2 3 4");
 });
 
 test("pauses after failures grow from 1 s to 30 s, and begin again after a success", async () => {
-  const script = await run([gone, gone, gone, gone, gone, gone, gone, text(`retry: 1000\n\n${event(1)}`), gone, text(event(2, "end"))], {
-    locks: locks(),
-  });
+  const script = await run(
+    [gone, gone, gone, gone, gone, gone, gone, text(`retry: 1000\n\n${event(1)}`), gone, text(event(2, "end"))],
+    {
+      locks: locks(),
+    },
+  );
   assert.deepEqual(script.pauses, [1000, 2000, 4000, 8000, 16_000, 30_000, 30_000, 1000, 1000]);
   assert.equal(script.failures.length, 8);
 });
@@ -103,7 +111,10 @@ test("a function's answer is asked for again after the time it gives; a full ans
 
 test("without a lock events are asked for every 2 s; a hidden tab asks once a minute", async () => {
   const script = await run([text("retry: 1000\n\n"), text(event(1, "end"))]);
-  assert.deepEqual(script.asked.map((a) => a.once), [true, true]);
+  assert.deepEqual(
+    script.asked.map((a) => a.once),
+    [true, true],
+  );
   assert.deepEqual(script.pauses, [2000]);
   const hidden = await run([text("retry: 1000\n\n"), text(event(1, "end"))], { hidden: true });
   assert.deepEqual(hidden.pauses, [60_000]);

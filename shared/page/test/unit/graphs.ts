@@ -32,7 +32,11 @@ export function chains(lanes: number, length: number): TestJob[] {
 /** One job, many that need it, and one that needs all of those. */
 export function fan(count: number): TestJob[] {
   const shards = Array.from({ length: count - 2 }, (_, i) => ({ id: `shard-${i}`, needs: [0], labels: ["gpu"] }));
-  return [{ id: "split", needs: [], labels: [] }, ...shards, { id: "merge", needs: shards.map((_, i) => i + 1), labels: [] }];
+  return [
+    { id: "split", needs: [], labels: [] },
+    ...shards,
+    { id: "merge", needs: shards.map((_, i) => i + 1), labels: [] },
+  ];
 }
 
 /** Jobs with up to `most` needs among the `within` jobs before them. */

@@ -32,7 +32,8 @@ for (const [name, jobs] of Object.entries(GRAPHS)) {
     x.forEach((left, i) => columns.set(left, [...(columns.get(left) ?? []), y[i]!]));
     for (const tops of columns.values()) {
       tops.sort((a, b) => a - b);
-      for (let i = 1; i < tops.length; i++) assert.ok(tops[i]! - tops[i - 1]! >= SIZES.height, `${tops[i - 1]} ${tops[i]}`);
+      for (let i = 1; i < tops.length; i++)
+        assert.ok(tops[i]! - tops[i - 1]! >= SIZES.height, `${tops[i - 1]} ${tops[i]}`);
     }
     const lefts = [...columns.keys()].sort((a, b) => a - b);
     for (let i = 1; i < lefts.length; i++) assert.ok(lefts[i]! - lefts[i - 1]! >= SIZES.width);
@@ -80,7 +81,9 @@ test("10,000 jobs take at most 20 times as long as 1,000, and 100,000 needs fini
   const dense = irregular(10_000, 20, 10_000);
   const needs = edgesOf(dense).length / 2;
   const most = time(dense);
-  t.diagnostic(`1,000 jobs: ${small.toFixed(0)} ms; 10,000: ${large.toFixed(0)} ms; ${needs} needs: ${most.toFixed(0)} ms`);
+  t.diagnostic(
+    `1,000 jobs: ${small.toFixed(0)} ms; 10,000: ${large.toFixed(0)} ms; ${needs} needs: ${most.toFixed(0)} ms`,
+  );
   assert.ok(needs > 90_000);
   assert.ok(large / small <= 20, `${large} / ${small}`);
 });

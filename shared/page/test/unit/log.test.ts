@@ -11,7 +11,8 @@ const chunk = (sequence: number, data: string, stream: "stdout" | "stderr" = "st
   stream,
 });
 const textOf = (log: Log) => log.blocks.map((block) => block.text).join("");
-const numbered = (from: number, to: number) => Array.from({ length: to - from }, (_, i) => `line ${from + i}\n`).join("");
+const numbered = (from: number, to: number) =>
+  Array.from({ length: to - from }, (_, i) => `line ${from + i}\n`).join("");
 
 test("a piece is one or more lines, with or without a line end", () => {
   const log = new Log();

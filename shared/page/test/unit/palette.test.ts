@@ -58,19 +58,29 @@ test("every colour of text can be read in both themes", () => {
 test("text can be read on every background, in both themes", () => {
   for (let index = 0; index < 256; index++) {
     for (const front of [0, 7, 15, 21, 46, 196, 226, 231]) {
-      const [on, text] = declarations(restyle(0, `48;5;${index};38;5;${front}`)).split(";").map(colours);
+      const [on, text] = declarations(restyle(0, `48;5;${index};38;5;${front}`))
+        .split(";")
+        .map(colours);
       for (const theme of ["light", "dark"] as const) {
         const value = contrast(on![theme], text![theme]);
         assert.ok(value >= CONTRAST, `${front} on ${index}, ${theme}: ${value}`);
       }
     }
-    const [on] = declarations(restyle(0, `48;5;${index}`)).split(";").map(colours);
-    assert.ok(contrast(on!.light, [28, 33, 40]) >= CONTRAST && contrast(on!.dark, [230, 234, 240]) >= CONTRAST, String(index));
+    const [on] = declarations(restyle(0, `48;5;${index}`))
+      .split(";")
+      .map(colours);
+    assert.ok(
+      contrast(on!.light, [28, 33, 40]) >= CONTRAST && contrast(on!.dark, [230, 234, 240]) >= CONTRAST,
+      String(index),
+    );
   }
 });
 
 test("inverse, bold, dim and lines have declarations that a highlight allows", () => {
   assert.equal(declarations(restyle(0, "7")), "background-color:var(--text);color:var(--log)");
   assert.equal(declarations(restyle(0, "2")), "color:var(--muted)");
-  assert.equal(declarations(restyle(0, "1;4;9")), "text-decoration:underline line-through;text-shadow:.5px 0 0 currentcolor");
+  assert.equal(
+    declarations(restyle(0, "1;4;9")),
+    "text-decoration:underline line-through;text-shadow:.5px 0 0 currentcolor",
+  );
 });

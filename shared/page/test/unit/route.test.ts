@@ -27,7 +27,15 @@ test("an empty fragment is the list of runs", () => {
 });
 
 test("a bad fragment is unknown, never an error", () => {
-  for (const fragment of ["#/nothing", "#/runs/%zz", "#/runs/a/jobs", "#/runs/a/b/c", "#/runs/a/jobs/b/c", "#/workers/1", "#<script>"]) {
+  for (const fragment of [
+    "#/nothing",
+    "#/runs/%zz",
+    "#/runs/a/jobs",
+    "#/runs/a/b/c",
+    "#/runs/a/jobs/b/c",
+    "#/workers/1",
+    "#<script>",
+  ]) {
     assert.equal(parse(fragment).screen, "unknown", fragment);
   }
 });

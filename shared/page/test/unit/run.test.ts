@@ -47,7 +47,11 @@ test("changes move the counts and the times", () => {
   assert.equal(made.took(1, 5000), 1900);
   assert.equal(made.took(2, 5000), 2500);
   assert.equal(made.took(3, 5000), undefined);
-  made.apply([[2, "failure", 1, 2000, 2500, 5000, "w2"], [3, "skipped", 0, null, null, 5000, null], [99, "running", 0, 1, 1, 1, "w"]]);
+  made.apply([
+    [2, "failure", 1, 2000, 2500, 5000, "w2"],
+    [3, "skipped", 0, null, null, 5000, null],
+    [99, "running", 0, 1, 1, 1, "w"],
+  ]);
   assert.deepEqual(made.counts, { failure: 1, running: 0, queued: 0, cancelled: 0, skipped: 1, success: 3 });
   assert.equal(made.firstOfInterest(), 2);
   assert.equal(made.waited(3, 9000), undefined);
@@ -56,7 +60,10 @@ test("changes move the counts and the times", () => {
 test("the critical path ends at the job that has run the longest, and follows the needs that ended last", () => {
   const made = run();
   assert.deepEqual(made.criticalPath(), [0, 2]);
-  made.apply([[2, "success", 1, 2000, 2500, 9500, "w2"], [3, "success", 0, 9500, 9600, 9700, "w1"]]);
+  made.apply([
+    [2, "success", 1, 2000, 2500, 9500, "w2"],
+    [3, "success", 0, 9500, 9600, 9700, "w1"],
+  ]);
   assert.deepEqual(made.criticalPath(), [0, 2, 3]);
   assert.deepEqual(new Run("x", GRAPH).criticalPath(), []);
 });

@@ -5,7 +5,7 @@ import { EventParser } from "../../src/sse.ts";
 const TEXT = [
   "\ufeffretry: 2000\n\n",
   ": a comment\r\n",
-  "event: log\r\nid: 1.5\r\ndata: {\"a\":\r\ndata: 1}\r\n\r\n",
+  'event: log\r\nid: 1.5\r\ndata: {"a":\r\ndata: 1}\r\n\r\n',
   "data:no space\rid: 7\r\r",
   "id: 8\n\n",
   "event: end\ndata\n\n",

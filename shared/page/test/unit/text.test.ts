@@ -3,7 +3,10 @@ import { test } from "node:test";
 import { allOf, byName, clean, cleanLines, count, cut, number } from "../../src/text.ts";
 
 test("control characters, NUL and bidirectional overrides are escaped", () => {
-  assert.equal(clean("a\0b\u001b[31m\n\t\u202ecod\u2066.\u0085"), "a\\u{0}b\\u{1b}[31m\\n\\t\\u{202e}cod\\u{2066}.\\u{85}");
+  assert.equal(
+    clean("a\0b\u001b[31m\n\t\u202ecod\u2066.\u0085"),
+    "a\\u{0}b\\u{1b}[31m\\n\\t\\u{202e}cod\\u{2066}.\\u{85}",
+  );
   assert.equal(clean("<script>alert(1)</script> 🚀 日本"), "<script>alert(1)</script> 🚀 日本");
   assert.equal(cleanLines("a\r\nb\tc\u0007"), "a\nb\tc\\u{7}");
 });

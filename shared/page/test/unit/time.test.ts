@@ -5,8 +5,23 @@ import { about, clock, duration, exact, moment } from "../../src/time.ts";
 const at = Date.UTC(2026, 0, 31, 23, 59, 59, 120);
 
 test("durations have two units at most", () => {
-  const texts = [0, 999, 1000, 9990, 10_000, 59_999, 60_000, 125_000, 3_600_000, 3_780_000, 86_400_000, 187_200_000].map(duration);
-  assert.deepEqual(texts, ["0 ms", "999 ms", "1.0 s", "9.9 s", "10 s", "59 s", "1 min", "2 min 5 s", "1 h", "1 h 3 min", "1 d", "2 d 4 h"]);
+  const texts = [
+    0, 999, 1000, 9990, 10_000, 59_999, 60_000, 125_000, 3_600_000, 3_780_000, 86_400_000, 187_200_000,
+  ].map(duration);
+  assert.deepEqual(texts, [
+    "0 ms",
+    "999 ms",
+    "1.0 s",
+    "9.9 s",
+    "10 s",
+    "59 s",
+    "1 min",
+    "2 min 5 s",
+    "1 h",
+    "1 h 3 min",
+    "1 d",
+    "2 d 4 h",
+  ]);
   assert.equal(about(5900), "5 s");
   assert.equal(about(-5), "0 s");
 });

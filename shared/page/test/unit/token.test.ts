@@ -21,7 +21,8 @@ function browser() {
   return (): Channel => {
     const own: Channel = {
       onmessage: null,
-      postMessage: (data) => channels.forEach((other) => other !== own && queueMicrotask(() => other.onmessage?.({ data } as MessageEvent))),
+      postMessage: (data) =>
+        channels.forEach((other) => other !== own && queueMicrotask(() => other.onmessage?.({ data } as MessageEvent))),
     };
     channels.push(own);
     return own;

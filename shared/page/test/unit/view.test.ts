@@ -43,11 +43,22 @@ test("the boxes in a rectangle are those that touch it", () => {
   const jobs = irregular(500);
   const made = layout(jobs.length, edgesOf(jobs), SIZES);
   const grid = new Grid(made, SIZES);
-  for (const [left, top, right, bottom] of [[0, 0, 500, 500], [300.5, 100, 301, 2000], [-9, -9, 1e6, 1e6], [1e6, 0, 2e6, 9]] as const) {
+  for (const [left, top, right, bottom] of [
+    [0, 0, 500, 500],
+    [300.5, 100, 301, 2000],
+    [-9, -9, 1e6, 1e6],
+    [1e6, 0, 2e6, 9],
+  ] as const) {
     const touches = (box: number) =>
-      made.x[box]! + SIZES.width >= left && made.x[box]! <= right && made.y[box]! + SIZES.height >= top && made.y[box]! <= bottom;
+      made.x[box]! + SIZES.width >= left &&
+      made.x[box]! <= right &&
+      made.y[box]! + SIZES.height >= top &&
+      made.y[box]! <= bottom;
     const expected = jobs.map((_, box) => box).filter(touches);
-    assert.deepEqual(grid.within(left, top, right, bottom).sort((a, b) => a - b), expected);
+    assert.deepEqual(
+      grid.within(left, top, right, bottom).sort((a, b) => a - b),
+      expected,
+    );
   }
 });
 

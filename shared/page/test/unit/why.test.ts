@@ -5,12 +5,36 @@ import { why } from "../../src/why.ts";
 
 const NOW = 100_000;
 const job = (waiting: Partial<WaitingFor>, labels: string[] = [], more: Partial<Job> = {}): Job => ({
-  id: "deploy", name: "deploy", status: "queued", command: "", depends_on: ["a", "b", "c"], required_labels: labels, max_retries: 2,
-  attempt: 0, started_at: null, finished_at_ms: null, outputs: {}, worker_id: null, exit_code: null, error: null,
-  waiting_for: { reason: "needs", since_ms: NOW - 12_000, ...waiting }, ...more,
+  id: "deploy",
+  name: "deploy",
+  status: "queued",
+  command: "",
+  depends_on: ["a", "b", "c"],
+  required_labels: labels,
+  max_retries: 2,
+  attempt: 0,
+  started_at: null,
+  finished_at_ms: null,
+  outputs: {},
+  worker_id: null,
+  exit_code: null,
+  error: null,
+  waiting_for: { reason: "needs", since_ms: NOW - 12_000, ...waiting },
+  ...more,
 });
-const worker = (id: string, labels: string[], current: string | null = null, more: Partial<WorkerInfo> = {}): WorkerInfo => ({
-  worker_id: id, labels, registered_at_ms: 0, last_heartbeat_ms: NOW, current_job: current, status: current ? "busy" : "idle", ...more,
+const worker = (
+  id: string,
+  labels: string[],
+  current: string | null = null,
+  more: Partial<WorkerInfo> = {},
+): WorkerInfo => ({
+  worker_id: id,
+  labels,
+  registered_at_ms: 0,
+  last_heartbeat_ms: NOW,
+  current_job: current,
+  status: current ? "busy" : "idle",
+  ...more,
 });
 const text = (waits: Job, workers: WorkerInfo[] = []) => {
   const answer = why(waits, workers, NOW)!;
@@ -48,12 +72,21 @@ test("busy workers are counted, and what they run is named", () => {
 
 test("a delay says when and which try", () => {
   const waits = job({ reason: "delayed", until_ms: NOW + 7000 }, [], { attempt: 1, error: "exit code 1" });
-  assert.equal(text(waits), "deploy has waited for 12 s: it failed, and is tried again in 7 s (try 2 of 3).\nthe last try failed: exit code 1");
+  assert.equal(
+    text(waits),
+    "deploy has waited for 12 s: it failed, and is tried again in 7 s (try 2 of 3).\nthe last try failed: exit code 1",
+  );
 });
 
 test("no worker, and exclusive ones only", () => {
-  assert.equal(text(job({ reason: "no_worker" })), "deploy has waited for 12 s: no worker is online.\nstart one: wfg worker");
-  assert.match(text(job({ reason: "exclusive" }), [worker("w1", ["gpu"])]), /every online worker is exclusive\.\nonline: w1;/);
+  assert.equal(
+    text(job({ reason: "no_worker" })),
+    "deploy has waited for 12 s: no worker is online.\nstart one: wfg worker",
+  );
+  assert.match(
+    text(job({ reason: "exclusive" }), [worker("w1", ["gpu"])]),
+    /every online worker is exclusive\.\nonline: w1;/,
+  );
 });
 
 test("paused workers, secrets and attempts that were given back are named", () => {
