@@ -2,7 +2,7 @@
 
 import { type Locks, takeStream } from "./budget.ts";
 import { Unreachable } from "./client.ts";
-import { type Reports, type Surroundings, repeat } from "./repeat.ts";
+import { FIRST_PAUSE, type Reports, type Surroundings, repeat } from "./repeat.ts";
 import { EventParser, type ServerEvent } from "./sse.ts";
 
 /** How often events are asked for without a stream, in milliseconds. */
@@ -53,7 +53,7 @@ export async function follow(
           alive();
         }
         if (size > CUT) return 0;
-        const asked = parser.retry ?? 0;
+        const asked = parser.retry ?? FIRST_PAUSE;
         return release ? asked : Math.max(asked, POLL);
       } finally {
         release?.();

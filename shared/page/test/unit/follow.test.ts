@@ -104,9 +104,14 @@ test("a server that asks for a longer pause gets it", async () => {
 });
 
 test("a function's answer is asked for again after the time it gives; a full answer at once", async () => {
-  const full = `data: ${"x".repeat(1_000_001)}\n\n`;
+  const full = `retry: 4000\n\ndata: ${"x".repeat(1_000_001)}\n\n`;
   const script = await run([text("retry: 4000\n\n"), text(full), text(event(1, "end"))], { locks: locks() });
   assert.deepEqual(script.pauses, [4000, 0]);
+});
+
+test("a stream that ends without a reason is asked for again after 1 s, not at once", async () => {
+  const script = await run([text(event(1)), text(event(2, "end"))], { locks: locks() });
+  assert.deepEqual(script.pauses, [1000]);
 });
 
 test("without a lock events are asked for every 2 s; a hidden tab asks once a minute", async () => {
