@@ -8,8 +8,8 @@ before(async () => (world = await World.open()));
 after(() => world.close());
 
 /** A job that writes this many lines, waits, and then writes 50 more. */
-const writes = (lines, gate) =>
-  `seq -f 'line %.0f of the log, with a few words more' ${lines}; until [ -e '${gate}' ]; do sleep 0.05; done; seq -f 'later line %.0f' 50`;
+const writes = (lines, gate, more = "") =>
+  `seq -f 'line %.0f of the log, with a few words more' ${lines}; ${more} until [ -e '${gate}' ]; do sleep 0.05; done; seq -f 'later line %.0f' 50`;
 const inLog = (page, read) => page.evaluate(read);
 const lines = (page, text) => logSays(page, `${text} lines`);
 const medianFrame = (page, steps) =>
@@ -31,10 +31,13 @@ const medianFrame = (page, steps) =>
 test("a line of 100,000 is found by search and by the browser, and a selection outlives scrolling", (t) =>
   world.use(t, {}, async (_, open) => {
     const gate = world.gate();
-    const id = await world.submit({ name: "long log", jobs: { talk: { run: writes(100_000, gate.file) } } });
+    const id = await world.submit({
+      name: "long log",
+      jobs: { talk: { run: writes(100_000, gate.file, "echo 'and one more';") } },
+    });
     const page = await open();
     await world.visit(page, `#/runs/${id}/jobs/talk?full=1`);
-    await lines(page, "100,000");
+    await lines(page, "100,001");
     const count = await elements(page);
     t.diagnostic(`${count} elements with 100,000 lines`);
     assert.ok(count <= 3000, `${count} elements`);
@@ -47,9 +50,12 @@ test("a line of 100,000 is found by search and by the browser, and a selection o
     await inLog(page, () => (document.querySelector(".log").scrollTop = 0));
     await page.locator(".gutter a[data-line='1']").waitFor();
     assert.equal(await inLog(page, () => getSelection().toString()), "line 50123 of");
+    // A selection in the last lines, after which more arrive.
+    await inLog(page, () => (document.querySelector(".log").scrollTop = 1e9));
+    assert.equal(await inLog(page, () => window.find("and one more", false, false, true)), true);
     gate.open();
-    await logSays(page, "100,050 lines, complete");
-    assert.equal(await inLog(page, () => getSelection().toString()), "line 50123 of");
+    await logSays(page, "100,051 lines, complete");
+    assert.equal(await inLog(page, () => getSelection().toString()), "and one more");
   }));
 
 test("scrolled up the place holds while lines arrive; Follow goes to the end; a pause holds lines back", (t) =>

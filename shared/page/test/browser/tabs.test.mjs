@@ -77,18 +77,21 @@ test("a second tab needs no sign-in, and a fresh browser does; the address stays
 });
 
 test("a revoked token is signed out within a minute, and the next one leads back", async (t) => {
-  const [token, next] = [await world.token("revoked", ["read"]), await world.token("next", ["read"])];
+  const [token, next] = [
+    await world.token("revoked", ["read", "submit"]),
+    await world.token("next", ["read", "submit"]),
+  ];
   await world.use(t, { token }, async (_, open) => {
     const page = await open();
-    // The page's clock, not this machine's: nobody waits for the minute.
+    // A screen that asks for nothing by itself. The page's clock, not this machine's: nobody waits for the minute.
     await page.clock.install();
-    await world.visit(page, "#/pools");
-    await page.getByRole("heading", { name: "Pools" }).waitFor();
+    await world.visit(page, "#/runs/new");
+    await page.getByRole("heading", { name: "New run" }).waitFor();
     await world.revoke("revoked");
     await page.clock.runFor(60_000);
     await page.getByText("it has expired, or it was revoked").waitFor();
     await signIn(page, next);
-    await page.getByRole("heading", { name: "Pools" }).waitFor();
+    await page.getByRole("heading", { name: "New run" }).waitFor();
   });
 });
 
