@@ -24,6 +24,7 @@ mod data;
 mod dispatch;
 mod registry;
 
+mod groups;
 mod jobs;
 mod logs;
 

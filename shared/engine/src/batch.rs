@@ -43,13 +43,14 @@ impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Scheduling<'_, P> {
             return Err(EngineError::EndlessTask { batches: batch.batches, kind: batch.kind, run: batch.run });
         }
         let mut budget = Budget { writes: 0, began: self.engine.now() };
-        let next = match batch.kind {
+        let next = match &batch.kind {
             BatchKind::Roots => self.batch_roots(&batch, &mut budget).await?,
-            BatchKind::Dependents { of } => self.batch_dependents(&batch, of, &mut budget).await?,
+            BatchKind::Dependents { of } => self.batch_dependents(&batch, *of, &mut budget).await?,
             BatchKind::Skip => self.batch_skip(&batch, &mut budget).await?,
             BatchKind::Cancel => self.batch_cancel(&batch, &mut budget).await?,
+            BatchKind::Admit { group } => self.admit_some(group).await?.then_some(batch.from),
             BatchKind::Delete { jobs } => {
-                let more = self.engine.ports.delete_some(&batch.run, jobs).await?;
+                let more = self.engine.ports.delete_some(&batch.run, *jobs).await?;
                 more.then_some(batch.from)
             }
         };
@@ -88,7 +89,7 @@ impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Scheduling<'_, P> {
                 self.make_ready(&job).await?;
                 Ok(1)
             }
-            Phase::Ready { .. } => self.dispatch_if_ready(&job).await.map(|()| 0),
+            Phase::Ready { .. } | Phase::Blocked { .. } => self.dispatch_if_ready(&job).await.map(|()| 0),
             _ => Ok(0),
         }
     }
@@ -172,6 +173,9 @@ impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Scheduling<'_, P> {
                     Some(current) => job = current,
                     None => continue,
                 }
+            }
+            if matches!(job.phase, Phase::Blocked { .. }) {
+                self.dispatch_if_ready(&job).await?;
             }
             blocking.insert(job.key.index, job.blocks_dependents());
         }

@@ -11,14 +11,14 @@ use std::collections::BTreeMap;
 use std::ops::Deref;
 
 use protocol::wire::Attempt;
-use protocol::{JobId, LabelSet, Millis, Outputs, Status, WorkerId, limits};
+use protocol::{JobId, Label, LabelSet, Millis, Outputs, Status, WorkerId, limits};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::retry::cut;
 pub use self::retry::{Failure, GiveBack, GivenBackBy, after_failure, after_return};
 pub use self::update::{Change, End, JobUpdate, Precondition};
 
-use crate::ids::{Fence, JobIndex, JobKey, PoolId, ReportHash, Waits};
+use crate::ids::{Fence, GroupKey, JobIndex, JobKey, PoolId, ReportHash, Waits};
 pub use workflow::{Budgets, JobSettings, Passthrough, Retry, TimeLimits};
 
 /// A job of a run: its settings and its edges in the graph. It never changes within a run.
@@ -102,6 +102,9 @@ pub struct JobRecord {
     /// True if the spec names secrets. Then the job's log is masked.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub has_secrets: bool,
+    /// The group, a copy of the spec's `concurrency`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<Label>,
     /// The attempt number, from 0.
     pub attempt: u32,
     /// A copy of the spec's time limits, so that a claim doesn't need to read a spec that is stored apart.
@@ -145,6 +148,12 @@ pub enum Phase {
         /// The needs that are not known to have succeeded.
         #[serde(rename = "waiting_on", default)]
         on: Waits,
+    },
+    /// The job waits for its turn in its group. Its needs are met.
+    Blocked {
+        /// Since when.
+        #[serde(rename = "blocked_at")]
+        at: Millis,
     },
     /// The job is in its pool's ready list.
     Ready {
@@ -290,6 +299,7 @@ impl JobRecord {
             spec: None,
             sharded: false,
             has_secrets: false,
+            group: None,
             attempt: 0,
             limits: TimeLimits::default(),
             used: Used::default(),
@@ -307,10 +317,16 @@ impl JobRecord {
     #[must_use]
     pub fn status(&self) -> Status {
         match &self.phase {
-            Phase::Waiting { .. } | Phase::Ready { .. } => Status::Queued,
+            Phase::Waiting { .. } | Phase::Blocked { .. } | Phase::Ready { .. } => Status::Queued,
             Phase::Running(_) => Status::Running,
             Phase::Ended(ending) => ending.outcome.status(),
         }
+    }
+
+    /// The key of the job's group.
+    #[must_use]
+    pub fn group_key(&self) -> Option<GroupKey> {
+        self.group.as_ref().map(GroupKey::of_jobs)
     }
 
     /// Returns true if the job has ended.
@@ -325,7 +341,7 @@ impl JobRecord {
         match &self.phase {
             Phase::Running(lease) => Some(lease),
             Phase::Ended(ending) => ending.lease.as_ref(),
-            Phase::Waiting { .. } | Phase::Ready { .. } => None,
+            Phase::Waiting { .. } | Phase::Blocked { .. } | Phase::Ready { .. } => None,
         }
     }
 

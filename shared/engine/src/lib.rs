@@ -46,6 +46,7 @@ mod secrets;
 mod timer;
 
 mod finish;
+mod group;
 mod promote;
 
 // Use cases.
@@ -64,6 +65,7 @@ mod next_claim;
 pub mod start;
 pub mod why;
 
+mod group_view;
 pub mod logs;
 pub mod report;
 pub mod view;

@@ -83,6 +83,7 @@ pub fn records(run: &RunKey, jobs: &[Planned], shard: usize, now: Millis) -> Vec
             spec: small.then(|| Box::new(job.spec.clone())),
             sharded,
             has_secrets: !job.spec.secrets.is_empty(),
+            group: job.spec.concurrency.clone(),
             limits: job.spec.limits,
             ..JobRecord::first(key, job.id.clone(), phase)
         })));

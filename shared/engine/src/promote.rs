@@ -98,7 +98,7 @@ impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Scheduling<'_, P> {
         Ok(Promotion { ended, writes: writes + 1 })
     }
 
-    /// Makes a waiting job without remaining needs ready, and dispatches it. Returns the current record.
+    /// Makes a waiting job without remaining needs ready, or blocked if it has a group, and dispatches it. Returns the current record.
     pub(crate) async fn make_ready(self, record: &JobRecord) -> Result<Option<JobRecord>> {
         let update = JobUpdate { expect: Precondition::WaitingOnNothing, change: self.ready(record) };
         let record = self.engine.ports.update(&record.key, update).await?.record();
@@ -108,15 +108,19 @@ impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Scheduling<'_, P> {
         Ok(record)
     }
 
-    fn ready(self, record: &JobRecord) -> Change {
-        let at = self.engine.now();
-        Change::BecomeReady { pool: record.pool.clone(), at, until: record.limits.ready_until(at) }
+    /// Dispatches a ready job, and gives a blocked one its place in its group. Also called for jobs that are ready or blocked
+    /// already, because the process that made them so may have stopped before this step.
+    pub(crate) async fn dispatch_if_ready(self, record: &JobRecord) -> Result<()> {
+        match record.phase {
+            Phase::Blocked { .. } if self.engine.has(Bug::BlockedPassedBy) => Ok(()),
+            Phase::Blocked { .. } => self.found_blocked(record).await,
+            _ => self.dispatch(record).await,
+        }
     }
 
-    /// Dispatches a ready job: keeps its pool listed, sends a ticket if a worker polls the pool's queue, and arms the
-    /// run's timer if the job has a start delay or a queue timeout. Also called for jobs that are already ready,
-    /// because the process that made them ready may have stopped before this step.
-    pub(crate) async fn dispatch_if_ready(self, record: &JobRecord) -> Result<()> {
+    /// Keeps the pool of a ready job listed, sends a ticket if a worker polls the pool's queue, and arms the run's timer if the
+    /// job has a start delay or a queue timeout.
+    pub(crate) async fn dispatch(self, record: &JobRecord) -> Result<()> {
         let Phase::Ready { at, until } = record.phase else { return Ok(()) };
         self.engine.workers().renew_pool(record).await?;
         let delayed = at > self.engine.now();

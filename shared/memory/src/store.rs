@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use engine::access::TokenRecord;
-use engine::ids::{JobKey, PoolId, RunKey, Waits};
+use engine::ids::{GroupKey, JobKey, PoolId, RunKey, Unit, Waits};
 use engine::job::{JobRecord, JobSpec};
 use engine::messages::{BatchTask, ChangeEvent, Reconcile};
-use engine::ports::{AuditCursor, Idempotency, Pool, Source, WorkerRecord};
+use engine::ports::{AuditCursor, Idempotency, Place, Pool, Source, WorkerRecord};
 use engine::run::{Control, WorkflowRecord};
 use protocol::access::AuditEntry;
 use protocol::requests::LogPiece;
@@ -30,6 +30,8 @@ pub(crate) struct State {
     pub(crate) specs: HashMap<JobKey, JobSpec>,
     pub(crate) shards: HashMap<(JobKey, u32), Waits>,
     pub(crate) ready: BTreeSet<(PoolId, Millis, JobKey)>,
+    pub(crate) places: BTreeMap<(GroupKey, (Millis, String)), Place>,
+    pub(crate) holders: HashMap<GroupKey, Unit>,
     pub(crate) timers: BTreeSet<(Millis, RunKey)>,
     pub(crate) idempotency: HashMap<String, Idempotency>,
     pub(crate) outputs: HashMap<(JobKey, String), Outputs>,

@@ -64,8 +64,12 @@ fn instead(key: &str, level: Level) -> Option<&'static str> {
         "working-directory" | "working_directory" | "workdir" | "cwd" => "write `cd` in `run`",
         "default" if level == Level::Workflow => "write `defaults`",
         "extends" => "write `defaults`, or an anchor for a whole value",
-        "concurrency" | "resource_group" => "limits on runs at the same time are not supported",
-        "environment" | "variables" | "vars" => "write `env`",
+        "resource_group" | "concurrency_group" | "mutex" => "write `concurrency: <name>` on the job",
+        "interruptible" | "cancel-in-progress" | "cancel_in_progress" => {
+            "write `concurrency: {group: <name>, when_newer: cancel}` on the workflow"
+        }
+        "environment" => "write `env` for variables; for a place to deploy to, `labels` and `concurrency`",
+        "variables" | "vars" => "write `env`",
         "outputs" | "artifacts" => {
             "outputs aren't declared; print `::set-output name=value`, and a job that needs this one receives them"
         }

@@ -10,6 +10,7 @@ use super::checker::Checker;
 use super::defaults::Shared;
 use super::env::{EnvValue, Scope, over, weight};
 use super::graph;
+use super::group::RunGroup;
 use super::input::Input;
 use super::job::JobDefinition;
 use super::keys::{self, Level};
@@ -27,6 +28,8 @@ pub struct Definition {
     pub trigger: String,
     /// The values that a run may be given.
     pub inputs: Vec<Input>,
+    /// The group of its runs, if it has one.
+    pub concurrency: Option<RunGroup>,
     /// In the order of the file, which isn't an order to run them in. A matrix is written out.
     pub jobs: Vec<JobDefinition>,
     /// Remarks about a valid definition, such as that `on` starts nothing.
@@ -72,6 +75,8 @@ impl<'a> Checker<'a> {
         };
         let inputs = keys::find(entries, "inputs");
         self.inputs = inputs.map(|entry| self.inputs(&entry.value, path.key("inputs"))).unwrap_or_default();
+        let concurrency = keys::find(entries, "concurrency");
+        let concurrency = concurrency.and_then(|entry| self.run_group(&entry.value, path.key("concurrency")));
         self.expand_matrices(jobs);
         let at = keys::find(entries, "jobs").map_or(root.at, |entry| entry.key_at);
         self.count(self.count_legs(), at);
@@ -87,6 +92,7 @@ impl<'a> Checker<'a> {
             name: name.map(str::to_owned),
             trigger: trigger.unwrap_or_else(manual),
             inputs: mem::take(&mut self.inputs),
+            concurrency,
             jobs,
             notes: Vec::new(),
         })

@@ -36,6 +36,7 @@ mod input;
 mod checker;
 
 mod env;
+mod group;
 mod inputs;
 mod matrix;
 mod retry;
@@ -62,6 +63,7 @@ use protocol::{limit, limits};
 pub use self::bounds::{Budgets, Retry, TimeLimits};
 pub use self::definition::Definition;
 pub use self::env::EnvValue;
+pub use self::group::RunGroup;
 pub use self::input::{Input, InputType, input_variable, resolve as resolve_inputs};
 pub use self::job::{JobDefinition, JobSettings, Passthrough};
 pub use self::problem::{Position, Problem};

@@ -148,6 +148,9 @@ impl Style {
             Form::InputValues => {
                 json!({ "type": "array", "minItems": 1, "maxItems": limits::CHOICES, "items": input_value() })
             }
+            Form::Group => self.text(of::<Label>()),
+            Form::RunGroup => json!({ "anyOf": [self.text(of::<Label>()), self.level(Level::Concurrency)] }),
+            Form::InputNames => self.list(&axis_name(), &json!({ "uniqueItems": true })),
             Form::Boolean => json!({ "type": "boolean" }),
             Form::Axis => axis_name(),
             Form::OutputOfJob => json!({ "type": "string", "minLength": 3 }),

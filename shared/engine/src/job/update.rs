@@ -66,6 +66,8 @@ pub enum Precondition {
         /// The caller's current time.
         now: Millis,
     },
+    /// The job waits for its turn.
+    Blocked,
     /// The job has not ended.
     NotEnded,
 }
@@ -75,6 +77,11 @@ pub enum Precondition {
 pub enum Change {
     /// Removes one need.
     RemoveNeed(u32),
+    /// Lets the job wait for its turn in its group.
+    Block {
+        /// The time from which on it waits.
+        at: Millis,
+    },
     /// Moves the job into its pool's ready list.
     BecomeReady {
         /// The record's pool. A store keys its ready list by it.
@@ -166,6 +173,7 @@ impl Precondition {
             (Self::HeldOver { fence, until }, Phase::Running(lease)) => lease.fence == *fence && lease.until == *until,
             (Self::Held { fence }, Phase::Running(lease)) => lease.fence == *fence,
             (Self::ReadyOver { now }, Phase::Ready { until: Some(until), .. }) => until <= now,
+            (Self::Blocked, Phase::Blocked { .. }) => true,
             (Self::NotEnded, phase) => !matches!(phase, Phase::Ended(_)),
             _ => false,
         }
@@ -186,6 +194,7 @@ impl JobUpdate {
                     on.remove(need);
                 }
             }
+            Change::Block { at } => new.phase = Phase::Blocked { at: *at },
             Change::BecomeReady { at, until, .. } => {
                 new.phase = Phase::Ready { at: *at, until: *until };
                 new.ready_at = Some(*at);
