@@ -27,6 +27,9 @@ const BATCHES: u32 = 10_000;
 /// Jobs updated concurrently. Each update is one write of one record; sequential writes would take most of the time.
 const AT_ONCE: usize = 32;
 
+/// The writes that a job of a group takes more than another: its place, the holder, one more change, and the removal of its place.
+const GROUP_WRITES: usize = 4;
+
 /// The progress of a batch.
 struct Budget {
     writes: usize,
@@ -87,7 +90,7 @@ impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Scheduling<'_, P> {
         match &job.phase {
             Phase::Waiting { on } if on.is_empty() => {
                 self.make_ready(&job).await?;
-                Ok(1)
+                Ok(if job.group.is_some() { 1 + GROUP_WRITES } else { 1 })
             }
             Phase::Ready { .. } | Phase::Blocked { .. } => self.dispatch_if_ready(&job).await.map(|()| 0),
             _ => Ok(0),

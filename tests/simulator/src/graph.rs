@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use protocol::wire::Backoff;
-use protocol::{JobId, LabelSet};
+use protocol::{JobId, Label, LabelSet};
 use workflow::{Definition, from_yaml};
 
 use crate::rng::Rng;
@@ -25,6 +25,7 @@ pub(crate) struct GraphJob {
     pub(crate) needs: Vec<usize>,
     pub(crate) labels: LabelSet,
     pub(crate) allowed: Allowed,
+    pub(crate) group: Option<Label>,
 }
 
 /// The retries and time limits of a job.
@@ -108,11 +109,19 @@ impl Graph {
     pub(crate) fn random(rng: &mut Rng) -> Self {
         let count = rng.pick(&[1, 2, 3, 4, 6, 8, 10, 12, 14]);
         let shape = rng.share();
-        let jobs: Vec<GraphJob> = (0..count).map(|n| random_job(n, count, shape, rng)).collect();
+        let mut jobs: Vec<GraphJob> = (0..count).map(|n| random_job(n, count, shape, rng)).collect();
+        if rng.chance(0.5) {
+            jobs.iter_mut().for_each(|job| job.group = group(rng, &["", "", "g0", "g1"]));
+        }
         let mut lines: Vec<String> = jobs.iter().enumerate().map(|(n, job)| line(n, job, rng)).collect();
         // The order in the file differs from the order in the graph.
         rng.shuffle(&mut lines);
-        let yaml = format!("jobs:\n{}", lines.concat());
+        let run_group = match group(rng, &["", "", "", "w0", "w0"]) {
+            Some(group) if rng.chance(0.3) => format!("concurrency: {{group: {group}, when_newer: cancel}}\n"),
+            Some(group) => format!("concurrency: {group}\n"),
+            None => String::new(),
+        };
+        let yaml = format!("{run_group}jobs:\n{}", lines.concat());
         let definition = from_yaml(&yaml).unwrap_or_else(|problems| panic!("{problems:#?}\n{yaml}"));
         Self { yaml, definition, jobs }
     }
@@ -147,7 +156,12 @@ fn random_job(n: usize, count: usize, shape: f64, rng: &mut Rng) -> GraphJob {
     };
     let labels = rng.pick(&["", "", "", "a", "b", "a,b", "c"]);
     let labels = LabelSet::from_comma_separated(labels).expect("good labels");
-    GraphJob { needs, labels, allowed: Allowed::random(rng) }
+    GraphJob { needs, labels, allowed: Allowed::random(rng), group: None }
+}
+
+/// One of these groups; none, if it is empty.
+fn group(rng: &mut Rng, of: &[&str]) -> Option<Label> {
+    Label::new(rng.pick(of)).ok()
 }
 
 fn line(n: usize, job: &GraphJob, rng: &mut Rng) -> String {
@@ -156,6 +170,9 @@ fn line(n: usize, job: &GraphJob, rng: &mut Rng) -> String {
     let needs: Vec<String> = job.needs.iter().map(|need| format!("j{need}")).collect();
     let labels: Vec<&str> = job.labels.iter().map(protocol::Label::as_str).collect();
     let mut line = format!("  j{n}: {{run: {script}, {}", job.allowed.lines());
+    if let Some(group) = &job.group {
+        let _ = write!(line, ", concurrency: {group}");
+    }
     let _ = writeln!(line, ", needs: [{}], labels: [{}]}}", needs.join(", "), labels.join(", "));
     line
 }
