@@ -10,6 +10,7 @@ mod check;
 mod claims;
 mod failures;
 mod graphs;
+mod groups;
 mod labels;
 mod language;
 mod lists;

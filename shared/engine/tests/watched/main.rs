@@ -9,6 +9,7 @@ mod access;
 mod batches;
 mod claims;
 mod deletions;
+mod groups;
 mod payloads;
 mod promotions;
 mod reports;
