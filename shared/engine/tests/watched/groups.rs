@@ -9,7 +9,7 @@ use engine::run::{MAX_TIMER_DELAY, RunState};
 use protocol::wire::WaitReason;
 use protocol::{Label, Status, limits};
 
-use crate::common::submission;
+use crate::common::{Queues, submission};
 use crate::store::Fault;
 use crate::{World, at_once, ready};
 
@@ -71,7 +71,7 @@ async fn timer_admits_what_the_change_feed_missed() {
     let world = ready("jobs: {a: {run: x, concurrency: db}, b: {run: x, concurrency: db}}").await;
     let claimed = world.take("w").await;
     world.complete(&claimed).await.expect("accepted");
-    assert_eq!(ready_jobs(&world), []);
+    assert_eq!(ready_jobs(&world), Vec::<u32>::new());
     world.lose_events_and_fire_timers().await;
     assert_eq!(ready_jobs(&world).len(), 1);
 }
