@@ -46,7 +46,7 @@ impl Progress {
             Status::Success => format!("succeeded{time}"),
             Status::Failure => {
                 let tries = if job.attempt > 0 { format!(", {}", nth_try(job, job.attempt)) } else { String::new() };
-                format!("failed{time}{tries}{}", after_colon(job.error.as_deref()))
+                format!("failed{}{time}{tries}{}", why::allowed(job), after_colon(job.error.as_deref()))
             }
             Status::Skipped => why::skipped(job, workflow),
             status => format!("{status}{}", after_colon(job.error.as_deref())),

@@ -231,6 +231,9 @@ fn detail(job: &Job, workflow: &Workflow, now: Millis) -> String {
             all.extend(job.outputs_truncated.then(|| format!("more: `wfg outputs {} {}`", workflow.id, job.id)));
             all.join("  ")
         }
+        Status::Failure if job.allow_failure => {
+            format!("allowed: {}", job.error.as_deref().map(line).unwrap_or_default())
+        }
         Status::Running | Status::Failure | Status::Cancelled => job.error.as_deref().map(line).unwrap_or_default(),
     }
 }

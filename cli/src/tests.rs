@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use clap::{CommandFactory, Parser};
-use protocol::wire::{Attempt, Cause, Job, WaitReason, WaitingFor, WorkerInfo, WorkerStatus, Workflow};
+use protocol::wire::{Attempt, Cause, Condition, Job, WaitReason, WaitingFor, WorkerInfo, WorkerStatus, Workflow};
 use protocol::{JobId, LabelSet, Millis, OutputName, Outputs, Status, WorkerId, WorkflowId};
 use serde_json::Value;
 
@@ -61,6 +61,9 @@ pub fn job(id: &str, status: Status) -> Job {
         status,
         command: "true".to_owned(),
         depends_on: Vec::new(),
+        condition: Condition::default(),
+        allow_failure: false,
+        skipped_because: None,
         required_labels: LabelSet::default(),
         secrets: BTreeSet::new(),
         matrix: BTreeMap::new(),

@@ -5,7 +5,9 @@ use std::fmt::Write;
 
 use clap::Args;
 use engine::eligibility::{Eligible, admits};
-use protocol::wire::{Attempt, Cause, Job, WaitReason, WaitingFor, WorkerInfo, WorkerStatus, Workflow};
+use protocol::wire::{
+    Attempt, Cause, Condition, Job, SkippedBecause, WaitReason, WaitingFor, WorkerInfo, WorkerStatus, Workflow,
+};
 use protocol::{JobId, LabelSet, Millis, Status};
 
 use crate::attempts;
@@ -106,6 +108,9 @@ impl View<'_> {
             (WaitReason::Needs, _) => match waiting.needs.as_deref().unwrap_or_default() {
                 [] => cause(job, waiting, self.now),
                 [need] => format!("{need} isn't done"),
+                open if job.condition == Condition::OnFailure => {
+                    format!("it runs after all other jobs, and {} aren't done", open.len())
+                }
                 open => format!("{} of the {} jobs it needs aren't done", open.len(), job.depends_on.len()),
             },
             _ => cause(job, waiting, self.now),
@@ -212,8 +217,8 @@ fn state(job: &Job, workflow: &Workflow, now: Millis) -> String {
         }
         Status::Success => "succeeded".to_owned(),
         Status::Failure => match &job.error {
-            Some(error) => format!("failed: {}", line(error)),
-            None => "failed".to_owned(),
+            Some(error) => format!("failed{}: {}", allowed(job), line(error)),
+            None => format!("failed{}", allowed(job)),
         },
         Status::Skipped => format!("was {}", skipped(job, workflow)),
         Status::Cancelled => "was cancelled".to_owned(),
@@ -228,11 +233,27 @@ pub fn skipped(job: &Job, workflow: &Workflow) -> String {
         needs.collect::<Vec<_>>()
     };
     let (failed, skipped) = (bad(Status::Failure), bad(Status::Skipped));
+    match (&job.skipped_because, job.condition) {
+        (Some(SkippedBecause::Job(id)), _) => return format!("skipped, as {id} failed"),
+        (Some(SkippedBecause::Condition), Condition::Failure) => {
+            return "skipped, as none of the jobs it needs failed".to_owned();
+        }
+        (Some(SkippedBecause::Condition), Condition::OnFailure) => return "skipped, as no job failed".to_owned(),
+        (Some(SkippedBecause::Exit), _) if job.exit_code.is_some() => {
+            return format!("skipped by its exit code {}", job.exit_code.unwrap_or_default());
+        }
+        _ => {}
+    }
     match (failed.as_slice(), skipped.as_slice()) {
         ([], []) => "skipped".to_owned(),
         ([], _) => format!("skipped, as {} {} skipped", all_of(&skipped), was_were(&skipped)),
         _ => format!("skipped, as {} failed", all_of(&failed)),
     }
+}
+
+/// What a failure says of itself if it is allowed.
+pub fn allowed(job: &Job) -> &'static str {
+    if job.allow_failure { " (allowed)" } else { "" }
 }
 
 fn was_were<T>(things: &[T]) -> &'static str {
@@ -473,6 +494,29 @@ mod tests {
         );
         let failed = Job { error: Some("exit code 3".to_owned()), ..started("a", Status::Failure, "w1", 75) };
         let skipped = Job { depends_on: vec![job_id("a")], ..job("b", Status::Skipped) };
+        let because = |because, condition| {
+            let job = Job { skipped_because: Some(because), condition, ..job("c", Status::Skipped) };
+            why(vec![failed.clone(), skipped.clone(), job], &[])
+        };
+        assert_eq!(
+            because(SkippedBecause::Job(job_id("a")), Condition::Success),
+            lines(&["c doesn't wait: it was skipped, as a failed."])
+        );
+        assert_eq!(
+            because(SkippedBecause::Condition, Condition::Failure),
+            lines(&["c doesn't wait: it was skipped, as none of the jobs it needs failed."])
+        );
+        assert_eq!(
+            because(SkippedBecause::Condition, Condition::OnFailure),
+            lines(&["c doesn't wait: it was skipped, as no job failed."])
+        );
+        let by_exit = Job { skipped_because: Some(SkippedBecause::Exit), ..started("c", Status::Skipped, "w1", 3) };
+        assert_eq!(
+            why(vec![Job { exit_code: Some(78), ..by_exit }], &[]),
+            lines(&["c doesn't wait: it was skipped by its exit code 78."])
+        );
+        let allowed = Job { allow_failure: true, ..failed.clone() };
+        assert_eq!(why(vec![allowed], &[]), lines(&["a doesn't wait: it failed (allowed): exit code 3."]));
         assert_eq!(why(vec![failed.clone()], &[]), lines(&["a doesn't wait: it failed: exit code 3."]));
         assert_eq!(why(vec![failed, skipped.clone()], &[]), lines(&["b doesn't wait: it was skipped, as a failed."]));
         assert_eq!(

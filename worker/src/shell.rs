@@ -26,7 +26,7 @@ use crate::Job;
 use crate::executor::{Context, Executor, Failure};
 use group::Group;
 use pump::Pump;
-use scratch::Scratch;
+use scratch::{Given, Scratch};
 
 /// How long processes that the command left running may continue, as long as one of them has its output open.
 const LEFTOVER_TIME: Duration = Duration::from_secs(1);
@@ -47,7 +47,7 @@ pub fn outputs_of<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Result<Outpu
 ///
 /// The job has the worker's environment without its token, the job's `env` and `secrets`, and `WORKFLOW_ID`, `JOB_ID`,
 /// `JOB_ATTEMPT`, `JOB_DIR` (an empty directory, removed afterwards), `JOB_SCRIPTS` (for the scripts of the command),
-/// `WORKER_SLOT`, `UPSTREAM_OUTPUTS` (a JSON file) and `WORKFLOW_OUTPUT` (a file to write outputs to). `PATH` ends with the
+/// `WORKER_SLOT`, `UPSTREAM_OUTPUTS` and `UPSTREAM_STATUS` (JSON files) and `WORKFLOW_OUTPUT` (a file to write outputs to). `PATH` ends with the
 /// directory of this program. It runs in the
 /// worker's directory, with nothing on its standard input. When the command has ended, the processes that it left running
 /// are ended too, unless they have a process group of their own.
@@ -60,7 +60,8 @@ pub struct ShellExecutor;
 
 impl Executor for ShellExecutor {
     async fn execute(&self, job: Job, context: Context) -> Result<Outputs, Failure> {
-        let scratch = Scratch::create(&job.upstream_outputs, &job.command)?;
+        let given = Given { outputs: &job.upstream_outputs, statuses: &job.upstream_status, command: &job.command };
+        let scratch = Scratch::create(&given)?;
         let result = run(&job, &context, &scratch).await;
         scratch.remove().await;
         result

@@ -3,7 +3,7 @@
 //! `MiniStack` runs the whole suite in `cargo xtask test`, and `LocalStack` in `cargo xtask soak`.
 
 /// Names of tests, each with its module.
-pub const LOCALSTACK: [&str; 36] = [
+pub const LOCALSTACK: [&str; 40] = [
     // Submit: a definition that is refused, a request that is repeated.
     "bad_input::every_problem_of_a_definition_is_listed_at_once_with_line_and_column",
     "bad_input::a_definition_over_1_mb_and_a_body_over_the_limit_are_refused_with_size_and_limit",
@@ -19,6 +19,11 @@ pub const LOCALSTACK: [&str; 36] = [
     "failures::a_lost_worker_uses_a_retry_and_the_error_names_the_loss",
     "next::a_chain_needs_one_request_per_job_and_carries_outputs",
     "next::a_dependent_with_other_needs_or_labels_is_not_the_next_job",
+    // Conditions: told by the change feed, a job of the finish, a flag in a shard, and a kept failure.
+    "conditions::job_that_always_runs_follows_a_skipped_job_and_the_run_still_fails",
+    "conditions::failure_above_the_needs_starts_no_rollback_and_the_handler_of_the_run_reads_what_failed",
+    "conditions::failure_among_many_needs_is_known_when_the_last_has_ended",
+    "conditions::rerun_of_what_failed_keeps_no_rollback_and_no_handler",
     // Cancel, rerun and delete.
     "cancel::nothing_starts_after_a_cancel_is_answered",
     "cancel::only_failed_keeps_succeeded_jobs_with_their_outputs",

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use engine::ids::{JobIndex, JobKey, PoolId, RunKey, Waits};
 use engine::job::{JobRecord, JobSpec, JobUpdate};
-use engine::ports::{Consistency, JobStore, ReadyHead, Stored, Updated};
+use engine::ports::{Consistency, JobStore, ReadyHead, ShardWaits, Stored, Updated};
 use futures::future::try_join_all;
 use protocol::Millis;
 
@@ -44,9 +44,13 @@ pub(crate) fn wait_item(key: &JobKey, shard: u32, members: &Waits) -> Item {
 }
 
 /// Reads a shard's item.
-fn waits(mut item: Item) -> Stored<Waits> {
+fn waits(mut item: Item) -> Stored<ShardWaits> {
     let members = item.remove("members").map(serde_dynamo::from_attribute_value);
-    Ok(members.transpose().map_err(corrupt)?.unwrap_or_default())
+    let need_failed = item.remove("need_failed").map(serde_dynamo::from_attribute_value);
+    Ok(ShardWaits {
+        members: members.transpose().map_err(corrupt)?.unwrap_or_default(),
+        need_failed: need_failed.transpose().map_err(corrupt)?.unwrap_or_default(),
+    })
 }
 
 /// Groups items by their sort keys.
@@ -101,16 +105,16 @@ impl JobStore for Aws {
         })
     }
 
-    async fn wait_shard(&self, key: &JobKey, shard: u32, how: Consistency) -> Stored<Waits> {
+    async fn wait_shard(&self, key: &JobKey, shard: u32, how: Consistency) -> Stored<ShardWaits> {
         let item = self.jobs.get(keys::wait_shard(key, shard), how).await?;
         Ok(item.map(waits).transpose()?.unwrap_or_default())
     }
 
-    async fn drop_from_shard(&self, key: &JobKey, shard: u32, member: u32) -> Stored<Waits> {
-        let expression = Expression::of_existing().delete_from_set("members", member);
+    async fn drop_from_shard(&self, key: &JobKey, shard: u32, member: u32, failed: bool) -> Stored<ShardWaits> {
+        let expression = Expression::of_existing().delete_from_set("members", member).flag("need_failed", failed);
         match self.jobs.update(keys::wait_shard(key, shard), expression).await? {
             Answer::Done(item) => waits(item),
-            Answer::Refused(_) => Ok(Waits::new()),
+            Answer::Refused(_) => Ok(ShardWaits::default()),
         }
     }
 

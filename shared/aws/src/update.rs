@@ -90,6 +90,11 @@ impl Expression {
         self
     }
 
+    /// Sets an attribute to true, or leaves it as it is.
+    pub(crate) fn flag(self, attribute: &str, set: bool) -> Self {
+        if set { self.set(attribute, AttributeValue::Bool(true)) } else { self }
+    }
+
     fn when(mut self, condition: impl FnOnce(&mut Self) -> String) -> Self {
         let condition = condition(&mut self);
         self.conditions.push(condition);
@@ -213,7 +218,7 @@ fn change(key: &JobKey, update: &JobUpdate, shards: u32, e: Expression) -> Store
             .set("index_sk", string(keys::ready_sort(at, key)))
     };
     Ok(match &update.change {
-        Change::RemoveNeed(need) => e.delete_from_set("waiting_on", *need),
+        Change::RemoveNeed { member, failed } => e.delete_from_set("waiting_on", *member).flag("need_failed", *failed),
         Change::Block { at } => {
             e.set("status", string("blocked")).set("blocked_at", number(at.0)).remove(&["waiting_on"])
         }

@@ -72,7 +72,8 @@ async fn make_ready(ports: &Aws, pool: &Pool, jobs: u32, at: Millis) {
     let run = RunKey::new(ids::random());
     for index in 0..jobs {
         let settings = JobSettings { labels: pool.labels.clone(), ..JobSettings::new("job", "true") };
-        let spec = JobSpec { settings, needs: Vec::new(), dependents: Vec::new(), position: index };
+        let spec =
+            JobSpec { settings, needs: Vec::new(), dependents: Vec::new(), conditional: Vec::new(), position: index };
         let id = JobId::new(format!("job-{index}")).expect("an id");
         let waiting = Phase::Waiting { on: ids::Waits::new() };
         let job = JobRecord {

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use futures::future::try_join_all;
 use protocol::Millis;
+use protocol::wire::SkippedBecause;
 
 use crate::Scheduling;
 use crate::error::{EngineError, Result};
 use crate::ids::{JobIndex, JobKey, RunKey};
-use crate::job::{Change, End, JobOutcome, JobRecord, JobUpdate, Phase, Precondition};
+use crate::job::{Change, End, JobOutcome, JobRecord, JobUpdate, Phase, Precondition, Verdict};
 use crate::messages::{BatchKind, BatchTask};
 use crate::planted::Bug;
 use crate::ports::{Consistency, Dispatcher, JobStore, RunStore, WorkerRegistry};
@@ -88,8 +89,9 @@ impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Scheduling<'_, P> {
     /// Makes a job ready if it has no unmet needs. Returns the number of writes.
     async fn start_root(self, job: JobRecord) -> Result<usize> {
         match &job.phase {
+            Phase::Waiting { .. } if job.waits_for_run() && !self.engine.has(Bug::HandlerAtOnce) => Ok(0),
             Phase::Waiting { on } if on.is_empty() => {
-                self.make_ready(&job).await?;
+                self.decide(&job, job.need_failed).await?;
                 Ok(if job.group.is_some() { 1 + GROUP_WRITES } else { 1 })
             }
             Phase::Ready { .. } | Phase::Blocked { .. } => self.dispatch_if_ready(&job).await.map(|()| 0),
@@ -131,48 +133,66 @@ impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Scheduling<'_, P> {
         Ok(None)
     }
 
+    /// Tells the dependents of a job that it has ended: all of them if it passed, otherwise those that have an `if`.
     async fn batch_dependents(self, batch: &BatchTask, of: JobIndex, budget: &mut Budget) -> Result<Option<JobIndex>> {
         let key = JobKey::new(&batch.run, of);
         let Some(job) = self.engine.ports.job(&key, Consistency::Strong).await? else { return Ok(None) };
+        let Some(verdict) = job.verdict() else { return Ok(None) };
         let spec = self.engine.records().spec(&job).await?;
+        let told = if verdict == Verdict::Passed { &spec.dependents } else { &spec.conditional };
         let open = self.state(&batch.run).await? == Some(RunState::Open);
         let mut all_ended = true;
-        let rest = spec.dependents.get(batch.from as usize..).unwrap_or_default();
+        let rest = told.get(batch.from as usize..).unwrap_or_default();
         for (position, dependents) in (batch.from..).step_by(AT_ONCE).zip(rest.chunks(AT_ONCE)) {
             if self.spent(budget) {
                 return Ok(Some(position));
             }
             let keys: Vec<JobKey> = dependents.iter().map(|&index| JobKey::new(&batch.run, index)).collect();
             if open {
-                for promotion in try_join_all(keys.iter().map(|key| self.promote(key, of))).await? {
-                    budget.writes += promotion.writes;
-                    all_ended &= promotion.ended;
+                for settled in try_join_all(keys.iter().map(|key| self.settle(key, of, verdict))).await? {
+                    budget.writes += settled.writes;
+                    all_ended &= settled.ended;
                 }
             } else {
                 let records = self.engine.ports.jobs_at(&batch.run, dependents, Consistency::Eventual).await?;
                 all_ended &= records.iter().all(|record| record.as_ref().is_some_and(JobRecord::is_ended));
             }
         }
-        if all_ended {
+        if all_ended && (told.len() == spec.dependents.len() || self.have_ended(&batch.run, &spec.dependents).await?) {
             self.finish_if_done(&batch.run).await?;
         }
         Ok(None)
     }
 
-    /// Skips, in index order, every waiting job with a need that failed or was skipped. Each failed job starts a batch
-    /// of its own. The batch remembers which jobs it skipped; it reads needs with an index below its start.
+    /// Returns true if all these jobs have ended, by eventual reads.
+    pub(crate) async fn have_ended(self, run: &RunKey, jobs: &[JobIndex]) -> Result<bool> {
+        for page in jobs.chunks(100) {
+            let records = self.engine.ports.jobs_at(run, page, Consistency::Eventual).await?;
+            if !records.iter().flatten().all(JobRecord::is_ended) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Skips, in index order, every waiting job without an `if` that has a need that failed or was skipped. Each job that
+    /// failed, or was skipped by its own condition, starts a batch of its own. The batch remembers which jobs it skipped; it
+    /// reads needs with an index below its start.
     async fn batch_skip(self, batch: &BatchTask, budget: &mut Budget) -> Result<Option<JobIndex>> {
-        let mut blocking: HashMap<JobIndex, bool> = HashMap::new();
+        let mut stopping: HashMap<JobIndex, Option<SkippedBecause>> = HashMap::new();
         let mut jobs = self.engine.records().forward(&batch.run, batch.from, Consistency::Strong);
         while let Some(mut job) = jobs.next().await? {
             if self.spent(budget) {
                 return Ok(Some(job.key.index));
             }
-            if matches!(job.phase, Phase::Waiting { .. }) && self.is_blocked(&job, &mut blocking).await? {
+            if matches!(job.phase, Phase::Waiting { .. })
+                && job.needs_success()
+                && let Some(because) = self.stopped_by(&job, &mut stopping).await?
+            {
                 budget.writes += 1;
-                // If the update was refused, the job may have been cancelled, and a cancelled job blocks no
+                // If the update was refused, the job may have been cancelled, and a cancelled job stops no
                 // dependents.
-                match self.end_if(&job, Precondition::Waiting, JobOutcome::Skipped).await? {
+                match self.end_if(&job, Precondition::Waiting, JobOutcome::Skipped(because)).await? {
                     Some(current) => job = current,
                     None => continue,
                 }
@@ -180,18 +200,22 @@ impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Scheduling<'_, P> {
             if matches!(job.phase, Phase::Blocked { .. }) {
                 self.dispatch_if_ready(&job).await?;
             }
-            blocking.insert(job.key.index, job.blocks_dependents());
+            stopping.insert(job.key.index, job.skips_dependents());
         }
         self.finish_if_done(&batch.run).await?;
         Ok(None)
     }
 
-    /// Returns true if a need of the job failed or was skipped. `blocking` caches the needs read so far.
-    async fn is_blocked(self, job: &JobRecord, blocking: &mut HashMap<JobIndex, bool>) -> Result<bool> {
+    /// Returns why the job can't run, if a need of it failed or was skipped. `stopping` caches the needs read so far.
+    async fn stopped_by(
+        self,
+        job: &JobRecord,
+        stopping: &mut HashMap<JobIndex, Option<SkippedBecause>>,
+    ) -> Result<Option<SkippedBecause>> {
         let spec = self.engine.records().spec(job).await?;
-        let blocks = |need: Option<JobRecord>| need.is_some_and(|need| need.blocks_dependents());
-        self.engine.records().look_up(&job.key.run, &spec.needs, blocking, blocks).await?;
-        Ok(spec.needs.iter().any(|need| blocking.get(need) == Some(&true)))
+        let stops = |need: Option<JobRecord>| need.and_then(|need| need.skips_dependents());
+        self.engine.records().look_up(&job.key.run, &spec.needs, stopping, stops).await?;
+        Ok(spec.needs.iter().find_map(|need| stopping.get(need).cloned().flatten()))
     }
 
     /// Ends a job if the precondition holds. Returns the current record.

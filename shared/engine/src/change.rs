@@ -11,7 +11,7 @@ use protocol::Millis;
 use crate::Scheduling;
 use crate::error::{EngineError, Result};
 use crate::ids::{GroupKey, RunKey};
-use crate::job::{JobOutcome, JobRecord, Phase};
+use crate::job::{JobRecord, Verdict};
 use crate::messages::{BatchKind, BatchTask, ChangeEvent, Delivered, QueueMessage, Reconcile};
 use crate::planted::Bug;
 use crate::ports::{Consistency, Dispatcher, JobStore, RunStore, WorkerRegistry};
@@ -171,24 +171,29 @@ impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Scheduling<'_, P> {
     }
 
     async fn on_job_ended(self, job: &JobRecord) -> Result<()> {
-        let Phase::Ended(ending) = &job.phase else { return Ok(()) };
+        if !job.is_ended() {
+            return Ok(());
+        }
         let run = job.key.run.clone();
-        if matches!(ending.outcome, JobOutcome::Success(_)) {
-            let kind = BatchKind::Dependents { of: job.key.index };
-            return Box::pin(self.run_batch(BatchTask::new(run, kind, 0))).await;
+        let tell = BatchTask::new(run.clone(), BatchKind::Dependents { of: job.key.index }, 0);
+        let verdict = job.verdict();
+        if verdict == Some(Verdict::Passed) {
+            return Box::pin(self.run_batch(tell)).await;
         }
         let spec = self.engine.records().spec(job).await?;
-        if matches!(ending.outcome, JobOutcome::Failure { .. }) && !spec.dependents.is_empty() {
+        let skipped = verdict == Some(Verdict::Skipped);
+        let begins = job.begins_skipping() && !(skipped && self.engine.has(Bug::NoSkipBelowCondition));
+        if begins && spec.dependents.len() > spec.conditional.len() {
             let batch = BatchTask::new(run.clone(), BatchKind::Skip, job.key.index + 1);
             self.engine.timers().ask_for(batch).await?;
         }
-        for page in spec.dependents.chunks(100) {
-            let dependents = self.engine.ports.jobs_at(&run, page, Consistency::Eventual).await?;
-            if !dependents.iter().flatten().all(JobRecord::is_ended) {
-                return Ok(());
-            }
+        if verdict.is_some() && !spec.conditional.is_empty() && !self.engine.has(Bug::ConditionalUntold) {
+            return Box::pin(self.run_batch(tell)).await;
         }
-        self.finish_if_done(&run).await
+        if self.have_ended(&run, &spec.dependents).await? {
+            self.finish_if_done(&run).await?;
+        }
+        Ok(())
     }
 }
 

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures::future::try_join_all;
 use protocol::requests::{Claim, FEATURE_OUTPUTS_URL, FEATURE_SECRETS};
 use protocol::wire::{Cause, Claimed, InputValues, Lease};
-use protocol::{JobId, LabelSet, Millis, Outputs, Secrets, WorkerId, limit, limits};
+use protocol::{JobId, LabelSet, Millis, Outputs, Secrets, Status, WorkerId, limit, limits};
 
 use crate::Claims;
 use crate::access::Grant;
@@ -16,9 +16,9 @@ use crate::error::{EngineError, Result};
 use crate::ids::{JobIndex, JobKey, LeaseToken, Random, ReportHash, RunKey, Ticket};
 use crate::job::{
     Change, End, Failure, GiveBack, GivenBackBy, JobRecord, JobSpec, JobUpdate, LastReport, LeaseRecord, OutputsRef,
-    Precondition, after_failure, after_return,
+    Precondition, Verdict, after_failure, after_return,
 };
-use crate::payload::{environment, escaped_size, queued_job, too_large_without_outputs};
+use crate::payload::{Given, environment, escaped_size, queued_job, too_large_without_outputs};
 use crate::ports::{
     ArtifactStore, Consistency, Dispatcher, JobStore, Pool, ReadyHead, RunStore, StoreError, Updated, WorkerRegistry,
 };
@@ -272,7 +272,7 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Claim
     ) -> Result<Option<Claimed>> {
         let spec = self.engine.records().spec(job).await?;
         debug_assert!(spec.labels.missing_from(&claimer.labels).is_empty());
-        let needs = self.succeeded_needs(job, &spec).await?;
+        let needs = self.ended_needs(job, &spec).await?;
         let total: usize = needs.iter().filter_map(JobRecord::outputs).map(OutputsRef::size).sum();
         if total > limits::UPSTREAM {
             let text = format!("the outputs of the jobs it needs are {total} bytes together; {}", limit!(UPSTREAM));
@@ -285,7 +285,9 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Claim
         let upstream = self.gather(&needs).await?;
         let in_env = if claimer.sets_secrets { &Secrets::new() } else { &secrets };
         let inputs = self.inputs(&job.key.run, &spec).await?;
-        let env = match environment(&spec, &inputs, &upstream, in_env) {
+        let statuses = self.statuses(job, &needs).await?;
+        let given = Given { inputs: &inputs, upstream: &upstream, statuses: &statuses, secrets: in_env };
+        let env = match environment(&spec, &given) {
             Ok(env) => env,
             Err(text) => return self.refuse(job, &spec, lease, text).await,
         };
@@ -293,6 +295,7 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Claim
         queued.inputs = inputs;
         queued.secrets = secrets;
         queued.upstream_outputs = upstream;
+        queued.upstream_status = statuses;
         if total > limits::UPSTREAM_INLINE || escaped_size(&queued, total) > limits::ANSWER_ESCAPED {
             match self.publish(claimer, job, &queued.upstream_outputs).await? {
                 Published::AnswersMayBeLarge => {}
@@ -347,8 +350,10 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Claim
         Ok(None)
     }
 
-    /// Returns the records of all needs. Reads strongly those that an eventual read doesn't show as succeeded.
-    async fn succeeded_needs(self, job: &JobRecord, spec: &JobSpec) -> Result<Vec<JobRecord>> {
+    /// Returns the records of all needs, which have ended. Reads strongly those that an eventual read doesn't show as
+    /// ended.
+    async fn ended_needs(self, job: &JobRecord, spec: &JobSpec) -> Result<Vec<JobRecord>> {
+        let ended = |record: &JobRecord| record.verdict().is_some();
         let run = &job.key.run;
         let mut needs = Vec::with_capacity(spec.needs.len());
         for page in spec.needs.chunks(100) {
@@ -356,19 +361,36 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Claim
             let stale: Vec<JobIndex> = page
                 .iter()
                 .zip(&read)
-                .filter(|(_, record)| record.as_ref().and_then(JobRecord::outputs).is_none())
+                .filter(|(_, record)| !record.as_ref().is_some_and(ended))
                 .map(|(index, _)| *index)
                 .collect();
-            needs.extend(read.into_iter().flatten().filter(|record| record.outputs().is_some()));
+            needs.extend(read.into_iter().flatten().filter(ended));
             if !stale.is_empty() {
                 let again = self.engine.ports.jobs_at(run, &stale, Consistency::Strong).await?;
-                needs.extend(again.into_iter().flatten().filter(|record| record.outputs().is_some()));
+                needs.extend(again.into_iter().flatten().filter(ended));
             }
         }
-        if needs.len() != spec.needs.len() {
-            return Err(StoreError::Corrupt(format!("job {} runs before all its needs succeeded", job.key)).into());
+        let passed = |need: &JobRecord| need.verdict() == Some(Verdict::Passed);
+        if needs.len() != spec.needs.len() || (job.needs_success() && !needs.iter().all(passed)) {
+            return Err(StoreError::Corrupt(format!("job {} runs before its needs allow it", job.key)).into());
         }
         Ok(needs)
+    }
+
+    /// Returns how the needs of a job ended; for the job of `on_failure`, some of the jobs that failed.
+    async fn statuses(self, job: &JobRecord, needs: &[JobRecord]) -> Result<BTreeMap<JobId, Status>> {
+        let status = |job: &JobRecord| (job.id.clone(), job.status());
+        if !job.waits_for_run() {
+            return Ok(needs.iter().map(status).collect());
+        }
+        let mut failed = BTreeMap::new();
+        let mut jobs = self.engine.records().forward(&job.key.run, 0, Consistency::Strong);
+        while failed.len() < limits::FAILED_TOLD
+            && let Some(job) = jobs.next().await?
+        {
+            failed.extend(Some(&job).filter(|job| job.verdict() == Some(Verdict::Failed)).map(status));
+        }
+        Ok(failed)
     }
 
     /// Returns the values of the run's inputs, if the workflow has any.

@@ -11,7 +11,7 @@ use crate::Scheduling;
 use crate::error::Result;
 use crate::ids::{JobIndex, RunKey};
 use crate::job::{
-    Failure, JobRecord, JobUpdate, LastReport, LeaseRecord, Phase, Precondition, after_failure, lost_report,
+    Failure, JobRecord, JobUpdate, LastReport, LeaseRecord, Phase, Precondition, Verdict, after_failure, lost_report,
 };
 use crate::messages::{BatchKind, BatchTask};
 use crate::planted::Bug;
@@ -30,10 +30,11 @@ struct ScanState {
     too_old: bool,
     /// Tickets are sent again for jobs that became ready after this time.
     tickets_since: Millis,
-    succeeded: HashMap<JobIndex, bool>,
+    /// How needs ended. `None`: not yet, or cancelled.
+    verdicts: HashMap<JobIndex, Option<Verdict>>,
     earliest: Option<Millis>,
-    blocked_from: Option<JobIndex>,
-    any_waits: bool,
+    /// The first waiting job that a batch task must skip.
+    skip_from: Option<JobIndex>,
     /// The jobs that wait for their turn.
     blocked: Vec<JobRecord>,
 }
@@ -64,7 +65,8 @@ impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Scheduling<'_, P> {
         if !self.engine.has(Bug::BlockedPassedBy) {
             self.found_many_blocked(&scan.blocked).await?;
         }
-        if let (Some(from), true) = (scan.blocked_from, scan.any_waits) {
+        let unseen = self.engine.has(Bug::TimerGoesByFailed) && !control.failed;
+        if let Some(from) = scan.skip_from.filter(|_| !unseen) {
             self.engine.ports.send_batch(BatchTask::new(run.clone(), BatchKind::Skip, from)).await?;
         }
         self.finish_if_done(run).await?;
@@ -102,7 +104,7 @@ impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Scheduling<'_, P> {
                 scan.see(&now);
             }
             for job in &some {
-                self.promote_if_missed(job, scan).await?;
+                self.settle_if_missed(job, scan).await?;
                 if matches!(job.phase, Phase::Ready { .. }) {
                     self.engine.workers().renew_pool(job).await?;
                 }
@@ -148,29 +150,38 @@ impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Scheduling<'_, P> {
         Ok(now)
     }
 
-    /// Promotes a waiting job whose needs have all succeeded. `scan` knows the jobs read so far. Needs come first in
-    /// the order, so only those below the run's `done_below` are unknown.
-    async fn promote_if_missed(self, job: &JobRecord, scan: &mut ScanState) -> Result<()> {
+    /// Settles a waiting job whose needs have all ended so that it may be told, or notes that it must be skipped. `scan`
+    /// knows the jobs read so far. Needs come first in the order, so only those below the run's `done_below` are unknown.
+    /// The job of `on_failure` is left to the finish.
+    async fn settle_if_missed(self, job: &JobRecord, scan: &mut ScanState) -> Result<()> {
         let Phase::Waiting { on } = &job.phase else { return Ok(()) };
+        if job.waits_for_run() {
+            return Ok(());
+        }
         let needs: Vec<JobIndex> = if job.sharded {
             self.engine.records().spec(job).await?.needs.clone()
         } else {
             on.iter().copied().collect()
         };
-        let succeeded = |record: Option<JobRecord>| record.is_some_and(|record| record.outputs().is_some());
-        self.engine.records().look_up(&job.key.run, &needs, &mut scan.succeeded, succeeded).await?;
-        if !needs.iter().all(|need| scan.succeeded.get(need) == Some(&true)) {
+        let verdict = |record: Option<JobRecord>| record.and_then(|record| record.verdict());
+        self.engine.records().look_up(&job.key.run, &needs, &mut scan.verdicts, verdict).await?;
+        let verdicts: Vec<Option<Verdict>> =
+            needs.iter().map(|need| scan.verdicts.get(need).copied().flatten()).collect();
+        if verdicts.iter().flatten().any(|verdict| !verdict.is_told_to(job.condition)) {
+            scan.skip_from = scan.skip_from.or(Some(job.key.index));
             return Ok(());
         }
+        let Some(verdicts) = verdicts.into_iter().collect::<Option<Vec<_>>>() else { return Ok(()) };
         if needs.is_empty() {
-            self.make_ready(job).await?;
+            self.decide(job, job.need_failed).await?;
         }
-        for need in needs {
-            self.promote(&job.key, need).await?;
+        for (need, verdict) in needs.into_iter().zip(verdicts) {
+            self.settle(&job.key, need, verdict).await?;
         }
         Ok(())
     }
 }
+
 impl ScanState {
     fn new(began: Millis, before: &Control, control: &Control) -> Self {
         let tickets_since = match before.timer {
@@ -182,24 +193,17 @@ impl ScanState {
             began,
             too_old: control.opened_at.is_some_and(|at| began.since(at) >= limits::RUN_TIME),
             tickets_since,
-            succeeded: HashMap::new(),
+            verdicts: HashMap::new(),
             earliest: None,
-            blocked_from: control.failed.then_some(0),
-            any_waits: false,
+            skip_from: None,
             blocked: Vec::new(),
         }
     }
 
     fn see(&mut self, job: &JobRecord) {
-        self.succeeded.insert(job.key.index, job.outputs().is_some());
-        if job.blocks_dependents() {
-            self.blocked_from = self.blocked_from.or(Some(job.key.index));
-        }
+        self.verdicts.insert(job.key.index, job.verdict());
         let due = match &job.phase {
-            Phase::Waiting { .. } => {
-                self.any_waits = true;
-                None
-            }
+            Phase::Waiting { .. } => None,
             Phase::Blocked { .. } => {
                 self.blocked.push(job.clone());
                 None

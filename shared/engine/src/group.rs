@@ -13,7 +13,7 @@ use workflow::RunGroup;
 use crate::Scheduling;
 use crate::error::Result;
 use crate::ids::{GroupKey, RunKey, Unit};
-use crate::job::{Change, JobRecord, JobUpdate, Phase, Precondition};
+use crate::job::{JobRecord, JobUpdate, Phase, Precondition};
 use crate::messages::{BatchKind, BatchTask};
 use crate::planted::Bug;
 use crate::ports::{Consistency, Dispatcher, JobStore, Place, RunStore, WorkerRegistry};
@@ -291,7 +291,7 @@ impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Scheduling<'_, P> {
         let at = self.engine.now();
         match found {
             Found::Job(Some(job)) => {
-                let update = JobUpdate { expect: Precondition::Blocked, change: self.become_ready(&job) };
+                let update = JobUpdate { expect: Precondition::Blocked, change: job.become_ready(at) };
                 let now = self.engine.ports.update(&job.key, update).await?.record();
                 if let Some(job) = &now {
                     self.dispatch(job).await?;
@@ -304,16 +304,6 @@ impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Scheduling<'_, P> {
             }
             gone => Ok(gone),
         }
-    }
-
-    /// What a job whose needs are met becomes: ready, or blocked if it has a group.
-    pub(crate) fn ready(self, record: &JobRecord) -> Change {
-        if record.group.is_some() { Change::Block { at: self.engine.now() } } else { self.become_ready(record) }
-    }
-
-    fn become_ready(self, record: &JobRecord) -> Change {
-        let at = self.engine.now();
-        Change::BecomeReady { pool: record.pool.clone(), at, until: record.limits.ready_until(at) }
     }
 }
 

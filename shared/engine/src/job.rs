@@ -4,16 +4,18 @@
 //! that holds records in memory calls it; a store with an update language translates it. The rule is written once,
 //! here.
 
+mod condition;
 mod retry;
 mod update;
 
 use std::collections::BTreeMap;
 use std::ops::Deref;
 
-use protocol::wire::Attempt;
+use protocol::wire::{Attempt, Condition, SkippedBecause};
 use protocol::{JobId, Label, LabelSet, Millis, Outputs, Status, WorkerId, limits};
 use serde::{Deserialize, Serialize};
 
+pub use self::condition::Verdict;
 pub(crate) use self::retry::cut;
 pub use self::retry::{Failure, GiveBack, GivenBackBy, after_failure, after_return};
 pub use self::update::{Change, End, JobUpdate, Precondition};
@@ -32,6 +34,9 @@ pub struct JobSpec {
     /// The jobs that directly need this job, ascending.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub dependents: Vec<JobIndex>,
+    /// Those of the dependents that have an `if`, ascending. They learn how this job ended in any case.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conditional: Vec<JobIndex>,
     /// The job's position in the definition, for display.
     pub position: u32,
 }
@@ -105,6 +110,15 @@ pub struct JobRecord {
     /// The group, a copy of the spec's `concurrency`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<Label>,
+    /// A copy of the spec's condition.
+    #[serde(default, rename = "if", skip_serializing_if = "is_default")]
+    pub condition: Condition,
+    /// A copy of the spec's `allow_failure`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub allow_failure: bool,
+    /// True if a need that was removed from the set of a waiting job failed. Written together with the removal.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub need_failed: bool,
     /// The attempt number, from 0.
     pub attempt: u32,
     /// A copy of the spec's time limits, so that a claim doesn't need to read a spec that is stored apart.
@@ -145,7 +159,7 @@ pub enum Phase {
     /// The job waits for its needs. The set is empty for a moment between the removal of the last need and the write
     /// that makes the job ready.
     Waiting {
-        /// The needs that are not known to have succeeded.
+        /// The needs that are not known to have passed or, if the job has an `if`, to have ended.
         #[serde(rename = "waiting_on", default)]
         on: Waits,
     },
@@ -236,8 +250,8 @@ pub enum JobOutcome {
         /// The command's exit code, if the worker reported it.
         exit_code: Option<i32>,
     },
-    /// A need failed or was skipped.
-    Skipped,
+    /// The job did not run to its end, for this reason.
+    Skipped(SkippedBecause),
     /// The run was cancelled.
     Cancelled,
 }
@@ -300,6 +314,9 @@ impl JobRecord {
             sharded: false,
             has_secrets: false,
             group: None,
+            condition: Condition::default(),
+            allow_failure: false,
+            need_failed: false,
             attempt: 0,
             limits: TimeLimits::default(),
             used: Used::default(),
@@ -360,15 +377,6 @@ impl JobRecord {
         self.lease().and_then(|lease| self.limits.deadline(lease.started_at))
     }
 
-    /// Returns true if the job failed or was skipped: jobs that need it can never start.
-    #[must_use]
-    pub fn blocks_dependents(&self) -> bool {
-        matches!(
-            &self.phase,
-            Phase::Ended(Completion { outcome: JobOutcome::Failure { .. } | JobOutcome::Skipped, .. })
-        )
-    }
-
     /// Returns true if this worker gave the job back less than [`limits::RETURN_PAUSE`] before `now`.
     #[must_use]
     pub fn is_kept_from(&self, worker: &WorkerId, now: Millis) -> bool {
@@ -390,7 +398,7 @@ impl JobOutcome {
         match self {
             Self::Success(_) => Status::Success,
             Self::Failure { .. } => Status::Failure,
-            Self::Skipped => Status::Skipped,
+            Self::Skipped(_) => Status::Skipped,
             Self::Cancelled => Status::Cancelled,
         }
     }
@@ -407,7 +415,9 @@ mod tests {
         let mut record = JobRecord::first(key, id, Phase::Waiting { on: Waits::new() });
         let stored = |record: &JobRecord| serde_json::to_string(record).expect("JSON");
         let text = stored(&record);
-        for absent in ["limits", "used", "failed", "has_secrets", "next", "returned"] {
+        for absent in
+            ["limits", "used", "failed", "has_secrets", "next", "returned", "if", "allow_failure", "need_failed"]
+        {
             assert!(!text.contains(&format!("\"{absent}\"")), "{absent} in {text}");
         }
         record.used.lost = 1;

@@ -135,7 +135,8 @@ impl BatchTask {
 pub enum BatchKind {
     /// Makes jobs without needs ready.
     Roots,
-    /// Promotes the dependents of a job that succeeded. `from` is a position in the list of dependents.
+    /// Tells the dependents of a job that it has ended: all if it passed, otherwise those that have an `if`. `from` is a
+    /// position in the list of these.
     Dependents {
         /// The job.
         of: JobIndex,

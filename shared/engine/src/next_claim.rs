@@ -26,7 +26,8 @@ struct Candidate {
 }
 
 impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Claims<'_, P> {
-    /// Validates the request and finds a direct dependent that has no other needs and no group, and that the worker may run.
+    /// Validates the request and finds a direct dependent that has no other needs and no group, whose condition holds after
+    /// this success, and that the worker may run.
     ///
     /// The dependent is found by eventual reads, so it is only a candidate. The write that claims it decides.
     pub(crate) async fn next_claim(self, token: &LeaseToken, next: Next) -> Result<NextClaim> {
@@ -50,7 +51,7 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Claim
             let ready =
                 matches!(&dependent.phase, Phase::Waiting { on } if on.len() == 1 && on.contains(&job.key.index));
             let waits_its_turn = dependent.group.is_some() && !self.engine.has(Bug::NextTakesGroup);
-            if !ready || waits_its_turn || dependent.sharded {
+            if !ready || waits_its_turn || dependent.sharded || !dependent.runs_after_success() {
                 continue;
             }
             let spec = self.engine.records().spec(&dependent).await?;

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use protocol::wire::{Backoff, InputValues, QueuedJob, RetryPolicy, WORKER_VARIABLES};
-use protocol::{JobId, OutputName, Outputs, Secrets, limit, limits};
+use protocol::wire::{Backoff, Condition, InputValues, QueuedJob, RetryPolicy, WORKER_VARIABLES};
+use protocol::{JobId, OutputName, Outputs, Secrets, Status, limit, limits};
 
 use crate::job::{JobRecord, JobSpec};
 use crate::run::Control;
-use workflow::{EnvValue, command, input_variable};
+use workflow::{EnvValue, command, input_variable, needs_variables};
 
 /// Names of existing outputs in the error about one that doesn't exist.
 const OUTPUTS_NAMED: usize = 20;
@@ -19,8 +19,9 @@ pub(crate) fn escaped_size(queued: &QueuedJob, upstream: usize) -> usize {
     // They are in `env` too.
     let inputs: usize = queued.inputs.iter().map(|(name, value)| name.len() + value.len()).sum();
     let secrets: usize = queued.secrets.iter().map(|(name, value)| name.as_str().len() + value.reveal().len()).sum();
+    let statuses: usize = queued.upstream_status.keys().map(|id| id.as_str().len() + 16).sum();
     // An escaped character of the payload is up to 7 bytes: `\\u0001`.
-    let most = (queued.command.len() + env + inputs + secrets + upstream) * 7;
+    let most = (queued.command.len() + env + inputs + secrets + statuses + upstream) * 7;
     if most < limits::ANSWER_ESCAPED {
         return most;
     }
@@ -54,6 +55,7 @@ pub(crate) fn queued_job(job: &JobRecord, spec: &JobSpec, control: &Control, env
         retry_policy: RetryPolicy { max_retries: spec.retry.max, backoff: spec.retry.backoff },
         attempt: job.attempt,
         upstream_outputs: BTreeMap::new(),
+        upstream_status: BTreeMap::new(),
         enqueued_at_ms: job.ready_at.unwrap_or_default(),
         delayed_until_ms: job
             .ready_at
@@ -72,20 +74,32 @@ pub(crate) fn queued_job(job: &JobRecord, spec: &JobSpec, control: &Control, env
     }
 }
 
-/// Builds the job's environment: the values of its matrix and of the run's inputs, then its own variables. Variables that the
-/// worker sets are left out.
+/// What a job is given at a claim.
+pub(crate) struct Given<'a> {
+    pub inputs: &'a InputValues,
+    /// The outputs of its needs.
+    pub upstream: &'a BTreeMap<JobId, Outputs>,
+    /// How its needs ended.
+    pub statuses: &'a BTreeMap<JobId, Status>,
+    /// The secrets that are set in its environment.
+    pub secrets: &'a Secrets,
+}
+
+/// Builds the job's environment: the values of its matrix and of the run's inputs and, if it has an `if`, how its needs ended;
+/// then its own variables. Variables that the worker sets are left out. An output of a job that didn't succeed is empty.
 ///
 /// # Errors
 /// Why a variable can't have its value, for people.
-pub(crate) fn environment(
-    spec: &JobSpec,
-    inputs: &InputValues,
-    upstream: &BTreeMap<JobId, Outputs>,
-    secrets: &Secrets,
-) -> Result<Vec<(String, String)>, String> {
+pub(crate) fn environment(spec: &JobSpec, given: &Given<'_>) -> Result<Vec<(String, String)>, String> {
+    let Given { inputs, upstream, statuses, secrets } = *given;
     let mut env = Vec::with_capacity(spec.matrix.len() + inputs.len() + spec.env.len() + secrets.len());
     env.extend(spec.matrix_variables().map(|(name, value)| (name, value.to_owned())));
     env.extend(inputs.iter().map(|(name, value)| (input_variable(name), value.clone())));
+    if matches!(spec.condition, Condition::Failure | Condition::Always) {
+        let variables = needs_variables(statuses);
+        let told = variables.len() <= limits::NEEDS_VARIABLES;
+        env.extend(variables.into_iter().filter(|_| told).map(|(name, status)| (name, status.to_string())));
+    }
     for (name, given) in spec.env.iter().filter(|(name, _)| !WORKER_VARIABLES.contains(&name.as_str())) {
         let value = match given {
             EnvValue::Text(text) => text.clone(),
@@ -93,6 +107,9 @@ pub(crate) fn environment(
             EnvValue::Output { job, output } => {
                 let outputs = upstream.get(job);
                 let value = outputs.and_then(|outputs| outputs.get(output));
+                let empty = String::new();
+                let ended_otherwise = statuses.get(job).is_some_and(|status| *status != Status::Success);
+                let value = value.or_else(|| ended_otherwise.then_some(&empty));
                 let value = value.ok_or_else(|| no_such_output(name, job, output, outputs))?;
                 fits_variable(value).map_err(|why| format!("env `{name}` can't be `{job}.{output}`: {why}"))?;
                 value.clone()

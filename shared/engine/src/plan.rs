@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 
 use protocol::Millis;
+use protocol::wire::Condition;
 
 use crate::ids::{JobIndex, JobKey, PoolId, RunKey, Waits};
-use crate::job::{Completion, JobRecord, JobSpec, OutputsRef, Phase};
+use crate::job::{Completion, JobOutcome, JobRecord, JobSpec, Phase, Verdict};
 use crate::ports::{NewItem, Pool};
 use workflow::{Definition, JobDefinition};
 
@@ -19,8 +20,32 @@ pub struct Planned {
     pub id: protocol::JobId,
     /// The job's spec.
     pub spec: JobSpec,
-    /// For a re-run that keeps the job: its outputs.
-    pub kept: Option<OutputsRef>,
+    /// For a re-run that keeps the job: how it ended.
+    pub kept: Option<Kept>,
+}
+
+/// The end of a job that a re-run keeps.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Kept {
+    /// Success, or an allowed failure.
+    pub outcome: JobOutcome,
+    /// The error text of an allowed failure.
+    pub error: Option<String>,
+}
+
+/// Returns which jobs a re-run with `only: failed` keeps: those that passed and whose needs are all kept, so that nothing
+/// is kept that ran because of a failure. `jobs` are all jobs of the run, in index order.
+pub(crate) fn keeps<'a>(
+    jobs: impl Iterator<Item = (&'a JobRecord, &'a JobSpec)>,
+    regardless_of_needs: bool,
+) -> Vec<bool> {
+    let mut kept = Vec::new();
+    for (job, spec) in jobs {
+        let needs_kept = spec.needs.iter().all(|need| kept.get(*need as usize) == Some(&true));
+        let passed = job.verdict() == Some(Verdict::Passed) && !job.waits_for_run();
+        kept.push(passed && (needs_kept || regardless_of_needs));
+    }
+    kept
 }
 
 /// Sorts a definition's jobs topologically and resolves needs to indexes.
@@ -35,7 +60,12 @@ pub fn planned(definition: &Definition) -> Vec<Planned> {
         order.iter().map(|&position| planned_job(&definition.jobs[position], position, &index_of)).collect();
     for index in 0..jobs.len() {
         for need in jobs[index].spec.needs.clone() {
-            jobs[need as usize].spec.dependents.push(to_index(index));
+            let conditional = jobs[index].spec.condition != Condition::Success;
+            let spec = &mut jobs[need as usize].spec;
+            spec.dependents.push(to_index(index));
+            if conditional {
+                spec.conditional.push(to_index(index));
+            }
         }
     }
     jobs
@@ -47,6 +77,7 @@ fn planned_job(job: &JobDefinition, position: usize, index_of: &[JobIndex]) -> P
         settings: job.settings.clone(),
         needs: needs.into_iter().collect(),
         dependents: Vec::new(),
+        conditional: Vec::new(),
         position: to_index(position),
     };
     Planned { id: job.id.clone(), spec, kept: None }
@@ -67,11 +98,7 @@ pub fn records(run: &RunKey, jobs: &[Planned], shard: usize, now: Millis) -> Vec
         let key = JobKey::new(run, index);
         let sharded = job.spec.needs.len() > shard;
         let phase = match &job.kept {
-            Some(outputs) => Phase::Ended(Completion {
-                outcome: crate::job::JobOutcome::Success(outputs.clone()),
-                at: now,
-                lease: None,
-            }),
+            Some(kept) => Phase::Ended(Completion { outcome: kept.outcome.clone(), at: now, lease: None }),
             None => Phase::Waiting { on: initial_waits(&key, &job.spec, &kept, sharded.then_some(shard), &mut items) },
         };
         let small = serde_json::to_string(&job.spec).is_ok_and(|text| text.len() <= SMALL_SPEC);
@@ -85,6 +112,9 @@ pub fn records(run: &RunKey, jobs: &[Planned], shard: usize, now: Millis) -> Vec
             has_secrets: !job.spec.secrets.is_empty(),
             group: job.spec.concurrency.clone(),
             limits: job.spec.limits,
+            condition: job.spec.condition,
+            allow_failure: job.spec.allow_failure,
+            error: job.kept.as_ref().and_then(|kept| kept.error.clone()),
             ..JobRecord::first(key, job.id.clone(), phase)
         })));
     }

@@ -42,6 +42,22 @@ pub enum Bug {
     NextTakesGroup,
     /// A re-run of a group opens at once.
     RerunOpensAtOnce,
+    /// The flag of a failed need is set by a write of its own, after the removal of the need.
+    FlagApart,
+    /// A job that failed or was skipped doesn't tell the dependents that have an `if`.
+    ConditionalUntold,
+    /// A job that its own condition skipped doesn't begin the skipping of the jobs below it.
+    NoSkipBelowCondition,
+    /// A re-run with `only: failed` keeps every job that passed, whether or not its needs are kept.
+    KeepsAllPassed,
+    /// `on_failure` becomes ready with the first jobs.
+    HandlerAtOnce,
+    /// Only a report of a job's end starts `on_failure`, never the finish.
+    HandlerForgotten,
+    /// An allowed failure fails the run.
+    AllowedFailureFails,
+    /// The timer looks for jobs to skip only where the run is known to have failed.
+    TimerGoesByFailed,
 }
 
 impl<P> Engine<P> {

@@ -247,15 +247,31 @@ pub trait JobStore: GroupStore + Send + Sync {
     fn specs(&self, run: &RunKey, indexes: &[JobIndex]) -> impl Future<Output = Stored<Vec<JobSpec>>> + Send;
     /// Updates a job's record.
     fn update(&self, key: &JobKey, update: JobUpdate) -> impl Future<Output = Stored<Updated<JobRecord>>> + Send;
-    /// Returns a shard of a job's needs. An empty or absent shard is an empty set.
-    fn wait_shard(&self, key: &JobKey, shard: u32, how: Consistency) -> impl Future<Output = Stored<Waits>> + Send;
-    /// Removes a member from a shard. Returns the remaining members.
-    fn drop_from_shard(&self, key: &JobKey, shard: u32, member: u32) -> impl Future<Output = Stored<Waits>> + Send;
+    /// Returns a shard of a job's needs. An absent shard is empty.
+    fn wait_shard(&self, key: &JobKey, shard: u32, how: Consistency)
+    -> impl Future<Output = Stored<ShardWaits>> + Send;
+    /// Removes a member from a shard. If `failed`, the same write sets the shard's flag. Returns the shard afterwards.
+    fn drop_from_shard(
+        &self,
+        key: &JobKey,
+        shard: u32,
+        member: u32,
+        failed: bool,
+    ) -> impl Future<Output = Stored<ShardWaits>> + Send;
     /// Returns the oldest jobs of a pool's ready list that may start by `now`. The number of results doesn't grow with
     /// the list. Eventually consistent.
     fn ready_heads(&self, pool: &PoolId, now: Millis) -> impl Future<Output = Stored<Vec<ReadyHead>>> + Send;
     /// Returns the number of jobs in a pool's ready list, counted up to `most`, and since when the oldest is ready.
     fn ready_count(&self, pool: &PoolId, most: usize) -> impl Future<Output = Stored<(u64, Option<Millis>)>> + Send;
+}
+
+/// A shard of the needs of a job that has many.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ShardWaits {
+    /// The needs that the job still waits for.
+    pub members: Waits,
+    /// True if a need that was removed from the shard failed.
+    pub need_failed: bool,
 }
 
 /// An entry of a pool's ready list.

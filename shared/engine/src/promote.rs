@@ -1,106 +1,136 @@
-//! Promotion: makes a job ready after its last need succeeded.
+//! Settling: tells a job that one of its needs has ended, and makes it ready, or skips it, after its last need.
 
 use futures::future::join_all;
 
 use crate::Scheduling;
 use crate::error::Result;
 use crate::ids::{JobIndex, JobKey, Ticket};
-use crate::job::{Change, JobRecord, JobUpdate, Phase, Precondition};
+use crate::job::{Change, JobRecord, JobUpdate, Phase, Precondition, Verdict};
 use crate::plan;
 use crate::planted::Bug;
-use crate::ports::{Consistency, Dispatcher, JobStore, RunStore, StoreError, Updated, WorkerRegistry};
+use crate::ports::{Consistency, Dispatcher, JobStore, RunStore, ShardWaits, StoreError, Updated, WorkerRegistry};
 
-/// The result of a promotion.
+/// The result of telling a dependent about a need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Promotion {
+pub(crate) struct Settled {
     /// True if the dependent has ended.
     pub ended: bool,
     /// The number of writes.
     pub writes: usize,
 }
 
+/// A member of a waiting job's set that has ended: a need, or a shard without members.
+#[derive(Clone, Copy)]
+struct Member {
+    number: u32,
+    failed: bool,
+}
+
 impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Scheduling<'_, P> {
-    /// Removes `need` from the needs of a dependent in the same run, and makes the dependent ready if that was its
-    /// last need.
+    /// Removes `need`, which ended with `verdict`, from the needs of a dependent in the same run. If that was its last
+    /// need, the dependent becomes ready or, if its condition doesn't hold, is skipped. A dependent that is skipped by a
+    /// batch task instead keeps the need.
     ///
     /// The caller must have read the run's control record strongly and found it open.
     ///
-    /// Needs are *removed* from a set, so a repeated call has no further effect. An absent member proves nothing, so
-    /// the ready step follows in any case. The precondition of the ready step (the job is waiting and has no needs
-    /// left) resolves every race.
-    pub(crate) async fn promote(self, run_job: &JobKey, need: JobIndex) -> Result<Promotion> {
-        let Some(record) = self.engine.records().job_surely(run_job).await? else {
-            return Ok(Promotion { ended: true, writes: 0 });
+    /// Needs are *removed* from a set, so a repeated call has no further effect. The write that removes a failed need
+    /// also sets the record's flag, so whoever removes the last need decides from a record that knows of all. An absent
+    /// member proves nothing, so the last step follows in any case. Its precondition (the job is waiting and has no
+    /// needs left) resolves every race.
+    pub(crate) async fn settle(self, dependent: &JobKey, need: JobIndex, verdict: Verdict) -> Result<Settled> {
+        let Some(record) = self.engine.records().job_surely(dependent).await? else {
+            return Ok(Settled { ended: true, writes: 0 });
         };
         let Phase::Waiting { on } = &record.phase else {
             self.dispatch_if_ready(&record).await?;
-            return Ok(Promotion { ended: record.is_ended(), writes: 0 });
+            return Ok(Settled { ended: record.is_ended(), writes: 0 });
         };
-        if record.sharded {
-            return self.promote_sharded(&record, need).await;
+        if !verdict.is_told_to(record.condition) {
+            return Ok(Settled { ended: false, writes: 0 });
         }
-        if on.len() == 1 && on.contains(&need) {
-            let update = JobUpdate { expect: Precondition::WaitingOnlyOn(need), change: self.ready(&record) };
-            if let Updated::Done(ready) = self.engine.ports.update(run_job, update).await? {
-                self.dispatch_if_ready(&ready).await?;
-                return Ok(Promotion { ended: false, writes: 1 });
+        let failed = verdict == Verdict::Failed;
+        if record.sharded {
+            return self.settle_sharded(&record, need, failed).await;
+        }
+        let member = Member { number: need, failed };
+        if on.len() == 1 && on.contains(&need) && !self.engine.has(Bug::FlagApart) {
+            let change = record.after_last_need(record.need_failed || failed, self.engine.now());
+            let update = JobUpdate { expect: Precondition::WaitingOnlyOn(need), change };
+            if let Updated::Done(record) = self.engine.ports.update(dependent, update).await? {
+                self.dispatch_if_ready(&record).await?;
+                return Ok(Settled { ended: record.is_ended(), writes: 1 });
             }
             // The eventual read was stale. Decide on the current record.
-            let Some(record) = self.engine.ports.job(run_job, Consistency::Strong).await? else {
-                return Ok(Promotion { ended: true, writes: 1 });
+            let Some(record) = self.engine.ports.job(dependent, Consistency::Strong).await? else {
+                return Ok(Settled { ended: true, writes: 1 });
             };
-            return self.remove_and_ready(record, need, 1).await;
+            return self.remove_and_decide(record, member, 1).await;
         }
-        self.remove_and_ready(record, need, 0).await
+        self.remove_and_decide(record, member, 0).await
     }
 
-    async fn promote_sharded(self, record: &JobRecord, need: JobIndex) -> Result<Promotion> {
+    async fn settle_sharded(self, record: &JobRecord, need: JobIndex, failed: bool) -> Result<Settled> {
         let spec = self.engine.records().spec(record).await?;
         let shard = plan::shard_of(&spec, need, self.engine.tuning.shard)
             .ok_or_else(|| StoreError::Corrupt(format!("job {} doesn't need {need}", record.key)))?;
         let mut writes = 0;
         let mut left = self.engine.ports.wait_shard(&record.key, shard, Consistency::Eventual).await?;
-        if left.is_empty() {
+        if left.members.is_empty() {
             left = self.engine.ports.wait_shard(&record.key, shard, Consistency::Strong).await?;
         }
-        if left.contains(&need) {
-            left = self.engine.ports.drop_from_shard(&record.key, shard, need).await?;
+        if left.members.contains(&need) {
+            left = self.engine.ports.drop_from_shard(&record.key, shard, need, failed).await?;
             writes += 1;
         }
-        if !left.is_empty() {
+        let ShardWaits { members, need_failed } = left;
+        if !members.is_empty() {
             // A shard doesn't prove that its job still waits: the job may have been skipped or cancelled.
             let record = self.engine.ports.job(&record.key, Consistency::Strong).await?;
-            return Ok(Promotion { ended: record.is_none_or(|record| record.is_ended()), writes });
+            return Ok(Settled { ended: record.is_none_or(|record| record.is_ended()), writes });
         }
-        self.remove_and_ready(record.clone(), shard, writes).await
+        self.remove_and_decide(record.clone(), Member { number: shard, failed: need_failed }, writes).await
     }
 
-    async fn remove_and_ready(self, mut record: JobRecord, member: u32, mut writes: usize) -> Result<Promotion> {
+    async fn remove_and_decide(self, mut record: JobRecord, member: Member, mut writes: usize) -> Result<Settled> {
+        let Member { number, failed } = member;
         if self.engine.has(Bug::AbsentMeansDone)
-            && matches!(&record.phase, Phase::Waiting { on } if !on.contains(&member))
+            && matches!(&record.phase, Phase::Waiting { on } if !on.contains(&number))
         {
-            return Ok(Promotion { ended: false, writes });
+            return Ok(Settled { ended: false, writes });
         }
-        if matches!(&record.phase, Phase::Waiting { on } if on.contains(&member)) {
-            let update = JobUpdate { expect: Precondition::Waiting, change: Change::RemoveNeed(member) };
+        if matches!(&record.phase, Phase::Waiting { on } if on.contains(&number)) {
+            let apart = self.engine.has(Bug::FlagApart);
+            let change = Change::RemoveNeed { member: number, failed: failed && !apart };
             writes += 1;
             let key = record.key.clone();
+            let update = JobUpdate { expect: Precondition::Waiting, change };
             match self.engine.ports.update(&key, update).await?.record() {
                 Some(now) => record = now,
-                None => return Ok(Promotion { ended: true, writes }),
+                None => return Ok(Settled { ended: true, writes }),
+            }
+            if apart && failed {
+                let change = Change::RemoveNeed { member: number, failed };
+                let update = JobUpdate { expect: Precondition::Waiting, change };
+                match self.engine.ports.update(&key, update).await?.record() {
+                    Some(now) => record = now,
+                    None => return Ok(Settled { ended: true, writes }),
+                }
             }
         }
         if !matches!(&record.phase, Phase::Waiting { on } if on.is_empty()) {
             self.dispatch_if_ready(&record).await?;
-            return Ok(Promotion { ended: record.is_ended(), writes });
+            return Ok(Settled { ended: record.is_ended(), writes });
         }
-        let ended = self.make_ready(&record).await?.is_none_or(|record| record.is_ended());
-        Ok(Promotion { ended, writes: writes + 1 })
+        let ended = self.decide(&record, record.need_failed).await?.is_none_or(|record| record.is_ended());
+        Ok(Settled { ended, writes: writes + 1 })
     }
 
-    /// Makes a waiting job without remaining needs ready, or blocked if it has a group, and dispatches it. Returns the current record.
-    pub(crate) async fn make_ready(self, record: &JobRecord) -> Result<Option<JobRecord>> {
-        let update = JobUpdate { expect: Precondition::WaitingOnNothing, change: self.ready(record) };
+    /// Makes a waiting job without remaining needs ready, or blocked if it has a group, and dispatches it. Skips it if its
+    /// condition doesn't hold.
+    /// Returns the current record.
+    pub(crate) async fn decide(self, record: &JobRecord, need_failed: bool) -> Result<Option<JobRecord>> {
+        let change = record.after_last_need(need_failed, self.engine.now());
+        let update = JobUpdate { expect: Precondition::WaitingOnNothing, change };
         let record = self.engine.ports.update(&record.key, update).await?.record();
         if let Some(record) = &record {
             self.dispatch_if_ready(record).await?;
@@ -139,11 +169,12 @@ impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Scheduling<'_, P> {
         Ok(())
     }
 
+    /// Tells the first dependents of a job that succeeded.
     pub(crate) async fn promote_inline(self, job: &JobRecord) -> Result<()> {
         let spec = self.engine.records().spec(job).await?;
         let first = spec.dependents.iter().take(self.engine.tuning.inline_promotions);
         let keys: Vec<JobKey> = first.map(|&dependent| JobKey::new(&job.key.run, dependent)).collect();
-        for done in join_all(keys.iter().map(|key| self.promote(key, job.key.index))).await {
+        for done in join_all(keys.iter().map(|key| self.settle(key, job.key.index, Verdict::Passed))).await {
             done?;
         }
         Ok(())

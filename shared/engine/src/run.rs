@@ -51,7 +51,7 @@ pub struct Control {
     pub state: RunState,
     /// Every job with a smaller index has ended.
     pub done_below: u32,
-    /// True if a job below `done_below` failed.
+    /// True if a job below `done_below` failed without `allow_failure`.
     pub failed: bool,
     /// True if a job below `done_below` was cancelled.
     pub cancelled: bool,
@@ -218,7 +218,7 @@ pub enum RunUpdate {
 pub struct Progress {
     /// Every job with a smaller index has ended.
     pub done_below: u32,
-    /// True if a job below `done_below` failed.
+    /// True if a job below `done_below` failed without `allow_failure`.
     pub failed: bool,
     /// True if a job below `done_below` was cancelled.
     pub cancelled: bool,
@@ -236,9 +236,9 @@ impl Progress {
     }
 
     /// Counts one more ended job.
-    pub fn pass(&mut self, status: Status) {
+    pub fn pass(&mut self, status: Status, allow_failure: bool) {
         self.done_below += 1;
-        self.failed |= status == Status::Failure;
+        self.failed |= status == Status::Failure && !allow_failure;
         self.cancelled |= status == Status::Cancelled;
     }
 }

@@ -11,8 +11,8 @@ use protocol::WorkflowId;
 use crate::Runs;
 use crate::error::{EngineError, Result};
 use crate::ids::{JobKey, RunKey};
-use crate::job::{JobRecord, JobSpec, OutputsRef};
-use crate::plan::Planned;
+use crate::job::{Completion, JobRecord, JobSpec, OutputsRef, Phase};
+use crate::plan::{self, Kept, Planned};
 use crate::planted::Bug;
 use crate::ports::{
     ArtifactStore, Commit, Committed, Consistency, Dispatcher, JobStore, RunStore, Source, Updated, WorkerRegistry,
@@ -108,8 +108,14 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Runs<
             None => InputValues::new(),
         };
         let (records, specs, before) = (records.as_slice(), specs.as_slice(), &old);
+        let keeps = match only {
+            Some(Only::Failed) => plan::keeps(records.iter().zip(specs), self.engine.has(Bug::KeepsAllPassed)),
+            None => vec![false; records.len()],
+        };
+        let keeps = keeps.as_slice();
         let stage = |run: RunKey| async move {
-            let again = records.iter().zip(specs).map(|(record, spec)| self.again(record, spec, &run, only).boxed());
+            let jobs = records.iter().zip(specs).zip(keeps);
+            let again = jobs.map(|((record, spec), keep)| self.again(record, spec, &run, *keep).boxed());
             let again: Vec<_> = again.collect();
             let again = stream::iter(again).buffered(COPIES_AT_ONCE).try_collect().await;
             let jobs: Vec<Planned> = self.engine.records().unless_deleted(before, again).await?;
@@ -139,15 +145,15 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Runs<
         Ok(())
     }
 
-    /// Returns the job as planned for the next run. Its outputs are copied, so that deleting the old run can't remove
-    /// them.
-    async fn again(self, old: &JobRecord, spec: &JobSpec, run: &RunKey, only: Option<Only>) -> Result<Planned> {
-        let kept = match (only, old.outputs()) {
-            (Some(Only::Failed), Some(outputs)) => {
-                if let OutputsRef::External { .. } = outputs {
+    /// Returns the job as planned for the next run. The outputs of a job that is kept are copied, so that deleting the old
+    /// run can't remove them.
+    async fn again(self, old: &JobRecord, spec: &JobSpec, run: &RunKey, keep: bool) -> Result<Planned> {
+        let kept = match &old.phase {
+            Phase::Ended(Completion { outcome, .. }) if keep => {
+                if let Some(outputs @ OutputsRef::External { .. }) = old.outputs() {
                     self.engine.ports.copy_outputs(&old.key, &JobKey::new(run, old.key.index), outputs).await?;
                 }
-                Some(outputs.clone())
+                Some(Kept { outcome: outcome.clone(), error: old.error.clone() })
             }
             _ => None,
         };

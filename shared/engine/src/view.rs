@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use futures::future::try_join_all;
-use protocol::wire::{InputValues, Job, WaitingFor, Workflow};
+use protocol::wire::{InputValues, Job, SkippedBecause, WaitingFor, Workflow};
 use protocol::{JobId, Millis, Outputs, Status, WorkerId, WorkflowId, limits};
 
 use crate::Queries;
@@ -12,7 +12,7 @@ use crate::cache::Cache;
 use crate::error::{EngineError, Result};
 use crate::group_view::GroupQueue;
 use crate::ids::{GroupKey, JobIndex, PoolId, Unit};
-use crate::job::{JobOutcome, JobRecord, JobSpec, OutputsRef, Phase};
+use crate::job::{Completion, JobOutcome, JobRecord, JobSpec, OutputsRef, Phase, Verdict};
 use crate::plan::{self, Planned};
 use crate::planted::Bug;
 use crate::ports::{
@@ -38,6 +38,9 @@ pub(crate) type WritableCache = Cache<(), Stored<()>>;
 pub(crate) fn writable_cache() -> WritableCache {
     Cache::new(Duration::from_secs(1), 1)
 }
+
+/// The jobs that the job of `on_failure` is shown to wait for, at most.
+const UNDONE_NAMED: usize = 100;
 
 /// The workers that gave back a job that nobody gave back.
 static NOBODY: BTreeMap<WorkerId, Millis> = BTreeMap::new();
@@ -287,6 +290,9 @@ impl View<'_> {
             Phase::Ended(ending) => {
                 let code = match ending.outcome {
                     JobOutcome::Failure { exit_code } => exit_code,
+                    JobOutcome::Skipped(SkippedBecause::Exit) if ending.lease.is_some() => {
+                        spec.skip_exit.map(i32::from)
+                    }
                     JobOutcome::Success(_) if ending.lease.is_some() => Some(0),
                     _ => None,
                 };
@@ -306,6 +312,12 @@ impl View<'_> {
             status: self.status(job),
             command: spec.script.clone(),
             depends_on: self.ids(&spec.needs),
+            condition: spec.condition,
+            allow_failure: spec.allow_failure,
+            skipped_because: match &job.phase {
+                Phase::Ended(Completion { outcome: JobOutcome::Skipped(because), .. }) => Some(because.clone()),
+                _ => None,
+            },
             required_labels: spec.labels.clone(),
             secrets: spec.secrets.clone(),
             matrix: spec.matrix.clone(),
@@ -355,16 +367,29 @@ impl View<'_> {
         Some(why::waiting_for(Queued::Blocked { since, group: group.shown.clone(), queue }, self.now))
     }
 
+    /// The jobs that a waiting job waits for. For the job of `on_failure`, some of those that have not ended.
+    fn undone(&self, job: &JobRecord, spec: &JobSpec) -> Vec<JobIndex> {
+        let is = |index: JobIndex, done: fn(&JobRecord) -> bool| self.jobs.get(&index).is_some_and(|need| done(need));
+        if job.waits_for_run() {
+            let all = 0..self.control.jobs.saturating_sub(1);
+            return all.filter(|&index| !is(index, JobRecord::is_ended)).take(UNDONE_NAMED).collect();
+        }
+        let done = if job.needs_success() {
+            |need: &JobRecord| need.verdict() == Some(Verdict::Passed)
+        } else {
+            JobRecord::is_ended
+        };
+        spec.needs.iter().copied().filter(|&index| !is(index, done)).collect()
+    }
+
     fn waiting_for(&self, job: &JobRecord, spec: &JobSpec) -> Option<WaitingFor> {
         if self.control.state != RunState::Open || self.detail == Detail::Listed {
             return None;
         }
         let queued = match &job.phase {
             Phase::Waiting { .. } => {
-                let undone =
-                    |index: &&JobIndex| self.jobs.get(*index).is_none_or(|need| need.status() != Status::Success);
                 // Empty while the write that makes the job ready is in progress.
-                let needs: Vec<JobIndex> = spec.needs.iter().filter(undone).copied().collect();
+                let needs = self.undone(job, spec);
                 Queued::Waiting { needs: self.ids(&needs), since: self.control.opened_at.unwrap_or_default() }
             }
             Phase::Blocked { at } => {

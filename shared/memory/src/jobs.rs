@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use engine::ids::{JobIndex, JobKey, PoolId, RunKey, Waits};
+use engine::ids::{JobIndex, JobKey, PoolId, RunKey};
 use engine::job::{JobRecord, JobSpec, JobUpdate, Phase};
 use engine::messages::ChangeEvent;
-use engine::ports::{Consistency, JobStore, ReadyHead, Stored, Updated};
+use engine::ports::{Consistency, JobStore, ReadyHead, ShardWaits, Stored, Updated};
 use protocol::Millis;
 
 use crate::store::{Memory, State};
@@ -83,14 +83,15 @@ impl JobStore for Memory {
         Ok(Updated::Done(new))
     }
 
-    async fn wait_shard(&self, key: &JobKey, shard: u32, _how: Consistency) -> Stored<Waits> {
+    async fn wait_shard(&self, key: &JobKey, shard: u32, _how: Consistency) -> Stored<ShardWaits> {
         Ok(self.state().shards.get(&(key.clone(), shard)).cloned().unwrap_or_default())
     }
 
-    async fn drop_from_shard(&self, key: &JobKey, shard: u32, member: u32) -> Stored<Waits> {
+    async fn drop_from_shard(&self, key: &JobKey, shard: u32, member: u32, failed: bool) -> Stored<ShardWaits> {
         let mut state = self.state();
-        let Some(waits) = state.shards.get_mut(&(key.clone(), shard)) else { return Ok(Waits::new()) };
-        waits.remove(&member);
+        let Some(waits) = state.shards.get_mut(&(key.clone(), shard)) else { return Ok(ShardWaits::default()) };
+        waits.members.remove(&member);
+        waits.need_failed |= failed;
         Ok(waits.clone())
     }
 

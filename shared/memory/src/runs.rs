@@ -3,7 +3,7 @@
 use engine::ids::{JobIndex, JobKey, RunKey};
 use engine::messages::{BatchKind, BatchTask, ChangeEvent};
 use engine::ports::{
-    Commit, Committed, Consistency, Idempotency, ListCursor, NewItem, RunStore, Source, Stored, Updated,
+    Commit, Committed, Consistency, Idempotency, ListCursor, NewItem, RunStore, ShardWaits, Source, Stored, Updated,
 };
 use engine::run::{Control, RunEnd, RunState, RunUpdate, WorkflowRecord};
 use protocol::wire::InputValues;
@@ -50,7 +50,10 @@ impl RunStore for Memory {
             match item {
                 NewItem::Job(job) => state.put_job(*job),
                 NewItem::Spec(key, spec) => drop(state.specs.insert(key, *spec)),
-                NewItem::WaitShard(key, shard, waits) => drop(state.shards.insert((key, shard), waits)),
+                NewItem::WaitShard(key, shard, members) => {
+                    let waits = ShardWaits { members, need_failed: false };
+                    state.shards.insert((key, shard), waits);
+                }
                 NewItem::Definition(run, source) => drop(state.definitions.insert(run, source)),
                 NewItem::Inputs(run, values) => drop(state.inputs.insert(run, values)),
             }

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use engine::access::TokenRecord;
-use engine::ids::{GroupKey, JobKey, PoolId, RunKey, Unit, Waits};
+use engine::ids::{GroupKey, JobKey, PoolId, RunKey, Unit};
 use engine::job::{JobRecord, JobSpec};
 use engine::messages::{BatchTask, ChangeEvent, Reconcile};
-use engine::ports::{AuditCursor, Idempotency, Place, Pool, Source, WorkerRecord};
+use engine::ports::{AuditCursor, Idempotency, Place, Pool, ShardWaits, Source, WorkerRecord};
 use engine::run::{Control, WorkflowRecord};
 use protocol::access::AuditEntry;
 use protocol::requests::LogPiece;
@@ -28,7 +28,7 @@ pub(crate) struct State {
     pub(crate) inputs: HashMap<RunKey, InputValues>,
     pub(crate) jobs: BTreeMap<JobKey, JobRecord>,
     pub(crate) specs: HashMap<JobKey, JobSpec>,
-    pub(crate) shards: HashMap<(JobKey, u32), Waits>,
+    pub(crate) shards: HashMap<(JobKey, u32), ShardWaits>,
     pub(crate) ready: BTreeSet<(PoolId, Millis, JobKey)>,
     pub(crate) places: BTreeMap<(GroupKey, (Millis, String)), Place>,
     pub(crate) holders: HashMap<GroupKey, Unit>,

@@ -76,6 +76,10 @@ pub const MESSAGE: usize = 4 * 1024;
 pub const REQUEST_BODY: usize = 4_500_000;
 /// `upstream_outputs` that a claim carries in its answer; more goes by `upstream_outputs_url`.
 pub const UPSTREAM_INLINE: usize = 4_000_000;
+/// Needed jobs whose status a job with `if` has as `NEEDS_<JOB>`; a job that needs more has none. A matrix counts as one.
+pub const NEEDS_VARIABLES: usize = 100;
+/// Failed jobs that the workflow's `on_failure` is told.
+pub const FAILED_TOLD: usize = 100;
 /// All outputs that one job receives, together.
 pub const UPSTREAM: usize = 32_000_000;
 /// An answer's body; lists and logs end early with `Link: rel="next"`.

@@ -26,7 +26,8 @@ pub enum Status {
     Success,
     /// Failed, with no tries left.
     Failure,
-    /// Never started, because a job that it needs failed or was skipped.
+    /// Did not run to its end, because its condition didn't hold, a job that it needs failed or was skipped, or its
+    /// attempt ended with its `skip_exit`.
     Skipped,
     /// Cancelled.
     Cancelled,
@@ -48,6 +49,37 @@ impl Status {
 fn not_a_status(text: &str) -> String {
     let all: Vec<&str> = Status::VARIANTS.iter().map(AsRef::as_ref).collect();
     format!("{text:?} is not a status; it is one of {}", all.join(", "))
+}
+
+/// When a job runs, depending on how the jobs ended that it needs. A need *passed* if it succeeded, or failed with
+/// `allow_failure`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, Display, EnumString)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum Condition {
+    /// After every need passed.
+    #[default]
+    Success,
+    /// After all needs have ended, if one of them failed.
+    Failure,
+    /// After all needs have ended.
+    Always,
+    /// After all other jobs of the run have ended, if one of them failed. The workflow's `on_failure` has it.
+    OnFailure,
+}
+
+/// Why a job was skipped.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum SkippedBecause {
+    /// This job failed, and the skipped job needs it, directly or through other skipped jobs.
+    Job(JobId),
+    /// The condition of the job, or of a job that it needs, didn't hold.
+    Condition,
+    /// The attempt of the job, or of a job that it needs, ended with the exit code `skip_exit`.
+    Exit,
 }
 
 /// A workflow and its current run.
@@ -97,6 +129,15 @@ pub struct Job {
     pub command: String,
     /// The jobs that it directly needs.
     pub depends_on: Vec<JobId>,
+    /// When it runs. Absent: after every need passed.
+    #[serde(default, rename = "if", skip_serializing_if = "is_default")]
+    pub condition: Condition,
+    /// True if its failure doesn't fail the run, and counts as passed for the jobs that need it.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub allow_failure: bool,
+    /// Why the job was skipped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub skipped_because: Option<SkippedBecause>,
     /// The labels that a worker must have.
     pub required_labels: LabelSet,
     /// The names of the secrets that the job receives.
@@ -158,6 +199,10 @@ fn is_zero(n: &u32) -> bool {
     *n == 0
 }
 
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
 /// An attempt that failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -207,7 +252,7 @@ pub struct WaitingFor {
     pub reason: WaitReason,
     /// When the wait began.
     pub since_ms: Millis,
-    /// With `needs`: the jobs that have not succeeded.
+    /// With `needs`: the jobs that must still end or pass. Of a job that waits for the run: some that have not ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub needs: Option<Vec<JobId>>,
     /// With `missing_labels`: the labels that the nearest worker lacks.
@@ -282,7 +327,7 @@ pub struct PausedWorker {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum WaitReason {
-    /// Jobs that it needs have not succeeded.
+    /// Jobs that it needs have not passed, or, with another condition, have not ended.
     Needs,
     /// No worker is online.
     NoWorker,
@@ -347,7 +392,7 @@ pub enum OutputsFrom {
 pub type InputValues = BTreeMap<String, String>;
 
 /// The variables that a worker sets for each job. A job's `env` can't set them.
-pub const WORKER_VARIABLES: [&str; 8] = [
+pub const WORKER_VARIABLES: [&str; 9] = [
     "WORKFLOW_ID",
     "JOB_ID",
     "JOB_ATTEMPT",
@@ -355,6 +400,7 @@ pub const WORKER_VARIABLES: [&str; 8] = [
     "JOB_SCRIPTS",
     "WORKER_SLOT",
     "UPSTREAM_OUTPUTS",
+    "UPSTREAM_STATUS",
     "WORKFLOW_OUTPUT",
 ];
 
@@ -377,6 +423,10 @@ pub struct QueuedJob {
     pub attempt: u32,
     /// The outputs of each directly needed job, `{}` for a job without outputs.
     pub upstream_outputs: BTreeMap<JobId, Outputs>,
+    /// How each directly needed job ended. For the workflow's `on_failure`: up to 100 of the jobs that failed without
+    /// `allow_failure`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub upstream_status: BTreeMap<JobId, Status>,
     /// When the job became ready.
     pub enqueued_at_ms: Millis,
     /// The end of the delay before this attempt; 0 if there was none.

@@ -1,15 +1,15 @@
 //! Job records.
 
-use engine::ids::{JobIndex, JobKey, PoolId, RunKey, Waits};
+use engine::ids::{JobIndex, JobKey, PoolId, RunKey};
 use engine::job::{JobRecord, JobSpec, JobUpdate, Phase};
 use engine::messages::ChangeEvent;
 use engine::messages::Work;
-use engine::ports::{Consistency, JobStore, ReadyHead, Stored, Updated};
+use engine::ports::{Consistency, JobStore, ReadyHead, ShardWaits, Stored, Updated};
 use protocol::Millis;
 use rusqlite::Connection;
 
 use crate::local::list;
-use crate::rows::{all, execute, failed, from_time, one, record, records, to_json, to_limit, to_time};
+use crate::rows::{all, execute, failed, from_json, from_time, one, record, records, to_json, to_limit, to_time};
 use crate::store::Sqlite;
 
 /// The number of jobs that one read returns.
@@ -49,9 +49,12 @@ fn replace(db: &Connection, old: &JobRecord, new: &JobRecord) -> Stored<()> {
 }
 
 /// Reads a shard, if it exists.
-fn read_shard(db: &Connection, key: &JobKey, shard: u32) -> Stored<Option<Waits>> {
-    let text = "SELECT members FROM wait_shards WHERE run = ?1 AND job_index = ?2 AND shard = ?3";
-    record(db, text, (key.run.as_str(), key.index, shard))
+fn read_shard(db: &Connection, key: &JobKey, shard: u32) -> Stored<Option<ShardWaits>> {
+    let text = "SELECT members, need_failed FROM wait_shards WHERE run = ?1 AND job_index = ?2 AND shard = ?3";
+    one(db, text, (key.run.as_str(), key.index, shard), |row| {
+        let members = from_json(row.get_ref(0).map_err(failed)?)?;
+        Ok(ShardWaits { members, need_failed: row.get(1).map_err(failed)? })
+    })
 }
 
 impl JobStore for Sqlite {
@@ -90,17 +93,22 @@ impl JobStore for Sqlite {
         .await
     }
 
-    async fn wait_shard(&self, key: &JobKey, shard: u32, _how: Consistency) -> Stored<Waits> {
+    async fn wait_shard(&self, key: &JobKey, shard: u32, _how: Consistency) -> Stored<ShardWaits> {
         self.read(|db| Ok(read_shard(db, key, shard)?.unwrap_or_default()))
     }
 
-    async fn drop_from_shard(&self, key: &JobKey, shard: u32, member: u32) -> Stored<Waits> {
+    async fn drop_from_shard(&self, key: &JobKey, shard: u32, member: u32, need_failed: bool) -> Stored<ShardWaits> {
         let key = key.clone();
         self.write(move |db| {
-            let Some(mut waits) = read_shard(db, &key, shard)? else { return Ok(Waits::new()) };
-            if waits.remove(&member) {
-                let text = "UPDATE wait_shards SET members = ?4 WHERE run = ?1 AND job_index = ?2 AND shard = ?3";
-                execute(db, text, (key.run.as_str(), key.index, shard, to_json(&waits)?))?;
+            let Some(before) = read_shard(db, &key, shard)? else { return Ok(ShardWaits::default()) };
+            let mut waits = before.clone();
+            waits.members.remove(&member);
+            waits.need_failed |= need_failed;
+            if waits != before {
+                let text = "UPDATE wait_shards SET members = ?4, need_failed = ?5
+                            WHERE run = ?1 AND job_index = ?2 AND shard = ?3";
+                let members = to_json(&waits.members)?;
+                execute(db, text, (key.run.as_str(), key.index, shard, members, waits.need_failed))?;
             }
             Ok(waits)
         })

@@ -47,16 +47,31 @@ fn instead(key: &str, level: Level) -> Option<&'static str> {
         "uses" => "there are no actions; write what it does as `run`",
         "with" | "args" => "write the workflow's `inputs`, and `\"$INPUT_NAME\"` in `run`",
         "workflow_dispatch" | "spec" | "parameters" => "write `inputs`",
-        "if" | "when" | "only" | "except" | "rules" => {
-            "there are no conditions; a job runs when all it needs succeeded, and may test more in its `run`"
+        "needs" | "if" | "allow_failure" | "matrix" if level == Level::OnFailure => {
+            "it runs after all other jobs, if one of them failed; write a job with `if` instead"
+        }
+        "if" if level == Level::Step => "a step has no condition; test it in its `run`",
+        "when" | "trigger_rule" => {
+            "write `if: success`, `failure` or `always` on a job, which look at the jobs in `needs`"
+        }
+        "if" | "only" | "except" | "rules" => {
+            "a condition is `if: success`, `failure` or `always` on a job; test anything else in `run`, and end it with \
+             `exit 0`, or with the code of `skip_exit`"
+        }
+        "on_failure" | "onExit" | "on_exit" | "on_failure_callback" | "notify" => {
+            "write `on_failure` on the workflow, or a job with `if: always` that needs the last ones"
         }
         "strategy" | "parallel" => "write `matrix` on the job",
         "fail-fast" => "there is no such thing; a combination that fails stops no other",
         "max-parallel" | "max_parallel" => "not supported yet; workers limit how many jobs run at the same time",
         "timeout-minutes" | "timeout_minutes" => "write `timeout`, in seconds or as `90s`, `30m` or `6h`",
         "permissions" | "id-token" => "there are no permissions; a job has those of its worker",
-        "continue-on-error" | "allow_failure" | "ignore_errors" => {
-            "a failed job always stops those that need it; end its command with `|| true`"
+        "continue-on-error" | "allow_failure" | "ignore_errors" | "soft_fail" => {
+            if level == Level::Step {
+                "end its command with `|| true`"
+            } else {
+                "write `allow_failure: true` on a job"
+            }
         }
         "container" | "image" | "services" | "docker" => {
             "there are no containers; start them in `run`, and require a label of workers that can"

@@ -22,6 +22,8 @@ pub(super) struct Defaults {
     pub limits: TimeLimits,
     pub retry: Retry,
     pub outputs_from: OutputsFrom,
+    /// The exit code that ends a job as skipped.
+    pub skip_exit: Option<u8>,
 }
 
 /// What the workflow gives to every job.
@@ -47,6 +49,7 @@ impl Checker<'_> {
             limits: self.time_limits(entries, path),
             retry: self.retry(entries, path).unwrap_or_default(),
             outputs_from: outputs_from.unwrap_or_default(),
+            skip_exit: get("skip_exit").and_then(|node| self.exit_code(node, path.key("skip_exit"))),
         }
     }
 }

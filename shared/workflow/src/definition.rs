@@ -2,6 +2,7 @@
 
 use std::mem;
 
+use protocol::wire::Condition;
 use protocol::{limit, limits};
 
 use super::advice::check_keys;
@@ -19,6 +20,9 @@ use super::node::{Entry, Kind, Node, Path};
 use super::problem::{Position, Problem};
 use super::report::{Report, quote};
 
+/// The key of the job that runs if another one failed. It is the job's id too.
+const HANDLER: &str = "on_failure";
+
 /// A checked definition.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Definition {
@@ -30,7 +34,8 @@ pub struct Definition {
     pub inputs: Vec<Input>,
     /// The group of its runs, if it has one.
     pub concurrency: Option<RunGroup>,
-    /// In the order of the file, which isn't an order to run them in. A matrix is written out.
+    /// In the order of the file, which isn't an order to run them in. A matrix is written out. The job of `on_failure` is the
+    /// last.
     pub jobs: Vec<JobDefinition>,
     /// Remarks about a valid definition, such as that `on` starts nothing.
     pub notes: Vec<Problem>,
@@ -76,10 +81,12 @@ impl<'a> Checker<'a> {
         let inputs = keys::find(entries, "inputs");
         self.inputs = inputs.map(|entry| self.inputs(&entry.value, path.key("inputs"))).unwrap_or_default();
         let concurrency = keys::find(entries, "concurrency");
+        let group_at = concurrency.map(|entry| entry.key_at);
         let concurrency = concurrency.and_then(|entry| self.run_group(&entry.value, path.key("concurrency")));
         self.expand_matrices(jobs);
         let at = keys::find(entries, "jobs").map_or(root.at, |entry| entry.key_at);
-        self.count(self.count_legs(), at);
+        let handler = keys::find(entries, HANDLER);
+        self.count(self.count_legs() + usize::from(handler.is_some()), at);
         let env = keys::find(entries, "env");
         let env_values = env.map(|entry| self.env(&entry.value, path.key("env"), Scope::Workflow)).unwrap_or_default();
         if let Some(env) = env {
@@ -87,7 +94,12 @@ impl<'a> Checker<'a> {
         }
         let defaults = keys::find(entries, "defaults");
         let defaults = defaults.map(|entry| self.defaults(&entry.value, path.key("defaults"))).unwrap_or_default();
-        let jobs = self.jobs(jobs, &Shared { defaults, env: env_values });
+        let shared = Shared { defaults, env: env_values };
+        let mut jobs = self.jobs(jobs, &shared);
+        jobs.extend(handler.map(|entry| self.handler(entry, &shared)).unwrap_or_default());
+        if let (Some(at), Some(group)) = (group_at, &concurrency) {
+            self.note_always(group, &jobs, at);
+        }
         Some(Definition {
             name: name.map(str::to_owned),
             trigger: trigger.unwrap_or_else(manual),
@@ -96,6 +108,19 @@ impl<'a> Checker<'a> {
             jobs,
             notes: Vec::new(),
         })
+    }
+
+    /// Notes a job that is meant to run in any case in a workflow whose runs a newer one cancels.
+    fn note_always(&mut self, group: &RunGroup, jobs: &[JobDefinition], at: Position) {
+        let always = jobs.iter().find(|job| job.settings.condition == Condition::Always);
+        if let Some(job) = always.filter(|_| group.yields) {
+            let message = format!(
+                "a newer run cancels this one, and after a cancel nothing starts, {} with `if: always` neither; clean up in a trap of \
+                 the script, within the time that a cancelled job is given",
+                quote(job.id.as_str())
+            );
+            self.notes.add("always_after_cancel", at, Path::Root.key("concurrency"), message);
+        }
     }
 
     /// Writes out each matrix, so that needs may name its legs.
@@ -141,6 +166,20 @@ impl<'a> Checker<'a> {
             edges.push(needs);
         }
         self.cycles(&edges, "needs", |n| Path::Root.key("jobs").key(&entries[n].key).to_string());
+        jobs
+    }
+
+    /// The job of `on_failure`, without needs.
+    fn handler(&mut self, entry: &'a Entry, shared: &Shared) -> Vec<JobDefinition> {
+        let path = Path::Root.key(HANDLER);
+        if self.ids.contains_key(HANDLER) {
+            let message = "a job has this id too; rename it";
+            self.report.add("duplicate_job", entry.key_at, path, message);
+        }
+        let (mut jobs, _) = self.job_at(None, entry, shared, vec![Leg::default()], (Level::OnFailure, path));
+        for job in &mut jobs {
+            job.settings.condition = Condition::OnFailure;
+        }
         jobs
     }
 

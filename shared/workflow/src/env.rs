@@ -13,8 +13,8 @@ use super::leg::Leg;
 use super::node::{Entry, Kind, Node, Path};
 use super::report::{nearest, quote};
 
-/// How the names of variables begin that have the values of inputs and axes.
-pub(super) const RESERVED_PREFIXES: [&str; 2] = ["INPUT_", "MATRIX_"];
+/// How the names of variables begin that have the values of inputs and axes, and the statuses of needs.
+pub(super) const RESERVED_PREFIXES: [&str; 3] = ["INPUT_", "MATRIX_", "NEEDS_"];
 
 /// The value of an environment variable.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -125,7 +125,7 @@ impl Checker<'_> {
             }
             if let Some(prefix) = RESERVED_PREFIXES.into_iter().find(|prefix| key.starts_with(prefix)) {
                 let message = format!(
-                    "{} can't be set; variables that begin with {prefix} have the values of inputs and of a matrix",
+                    "{} can't be set; variables that begin with {prefix} have the values of inputs, of a matrix, or the statuses of needs",
                     quote(key)
                 );
                 self.report.add("reserved_env_name", *key_at, path, message);

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use protocol::wire::OutputsFrom;
+use protocol::wire::{Condition, OutputsFrom};
 use protocol::{BadId, JobId, Label, LabelSet, SecretName};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -76,6 +76,15 @@ pub struct JobSettings {
     /// Where the worker looks for outputs.
     #[serde(default, skip_serializing_if = "is_default")]
     pub outputs_from: OutputsFrom,
+    /// Which ends of its needs start it.
+    #[serde(default, rename = "if", skip_serializing_if = "is_default")]
+    pub condition: Condition,
+    /// Whether its failure counts as passed, for the run and for the jobs that need it.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub allow_failure: bool,
+    /// The exit code that ends it as skipped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub skip_exit: Option<u8>,
     /// Fields that only clients read.
     #[serde(default, skip_serializing_if = "is_default")]
     pub passthrough: Passthrough,
@@ -116,18 +125,36 @@ impl<'a> Checker<'a> {
     /// The jobs that an entry of `jobs` is written out to, unless something is wrong with it, and what they need in any case.
     pub(super) fn job(&mut self, n: usize, entry: &'a Entry, shared: &Shared) -> (Vec<JobDefinition>, Vec<Edge>) {
         let jobs = Path::Root.key("jobs");
-        let path = jobs.key(&entry.key);
+        let legs = self.legs[n].clone();
+        self.job_at(Some(n), entry, shared, legs, (Level::Job, jobs.key(&entry.key)))
+    }
+
+    /// As [`Self::job`], also for a job that is no entry of `jobs`, which has no needs.
+    pub(super) fn job_at(
+        &mut self,
+        n: Option<usize>,
+        entry: &'a Entry,
+        shared: &Shared,
+        legs: Vec<Leg>,
+        (level, path): (Level, Path<'_>),
+    ) -> (Vec<JobDefinition>, Vec<Edge>) {
         let id = self.id("job id", &entry.key, entry.key_at, path);
         let Some(entries) = self.mapping(&entry.value, path, "a job, such as `{run: <command>}`") else {
             return (Vec::new(), Vec::new());
         };
-        check_keys(&mut self.report, entries, path, Level::Job);
-        let legs = self.legs[n].clone();
-        let get = |key| keys::find(entries, key).map(|entry| &entry.value);
+        check_keys(&mut self.report, entries, path, level);
+        let get = |key| keys::find(entries, key).map(|entry| &entry.value).filter(|_| level.has(key));
         let name = get("name").and_then(|node| self.text(node, path.key("name"), "text"));
         self.shown(get("name"), path.key("name"));
         let needs = get("needs");
-        let edges = needs.map(|node| self.needs(n, node, path.key("needs"))).unwrap_or_default();
+        let edges = needs.zip(n).map(|(node, n)| self.needs(n, node, path.key("needs"))).unwrap_or_default();
+        let condition = get("if").map(|node| self.condition(node, path.key("if"))).unwrap_or_default();
+        self.check_condition(condition, entry, &edges, path);
+        let allow_failure = get("allow_failure").is_some_and(|node| self.boolean(node, path.key("allow_failure")));
+        let skip_exit = match get("skip_exit") {
+            Some(node) => self.exit_code(node, path.key("skip_exit")),
+            None => shared.defaults.skip_exit,
+        };
         let labels = match get("labels") {
             Some(node) => self.labels(node, path.key("labels"), &legs),
             None => vec![shared.defaults.labels.clone(); legs.len()],
@@ -141,7 +168,8 @@ impl<'a> Checker<'a> {
         let own = get("env").map(|node| self.env(node, path.key("env"), scope)).unwrap_or_default();
         let given = self.inputs.iter().map(|input| (input.variable(), "an input"));
         let axes = legs[0].values.iter().map(|(axis, _)| (variable("MATRIX", axis), "the matrix"));
-        let given: Vec<_> = given.chain(axes).collect();
+        let statuses = self.status_variables(condition, &edges).into_iter().map(|name| (name, "`needs`"));
+        let given: Vec<_> = given.chain(axes).chain(statuses).collect();
         let set = shared.env.iter().chain(&own).map(|(name, _)| (name.as_str(), "`env`"));
         let set = set.chain(given.iter().map(|(name, by)| (name.as_str(), *by)));
         let set: Vec<_> = set.chain(set_by_steps(get("steps"))).collect();
@@ -172,6 +200,9 @@ impl<'a> Checker<'a> {
                     programs: programs.clone(),
                     matrix: leg.values.iter().cloned().collect(),
                     has_inputs: !self.inputs.is_empty(),
+                    condition,
+                    allow_failure,
+                    skip_exit,
                     ..JobSettings::new(name_of(leg, name, &entry.key), text.clone())
                 },
             })

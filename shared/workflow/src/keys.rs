@@ -3,6 +3,8 @@
 //! The parser refuses a key that is not here. The JSON Schema, the body in the OpenAPI description and the table in
 //! `docs/workflow-file.md` are made from it, and a test feeds the parser and the schema the same documents.
 
+use std::sync::LazyLock;
+
 use super::node::Entry;
 
 /// A mapping of the file that has keys of its own.
@@ -19,6 +21,8 @@ pub(super) enum Level {
     Reference,
     /// A label that is the value of an axis.
     LabelReference,
+    /// The job that runs if another one failed.
+    OnFailure,
     /// The workflow of the list form, which only programs write. Unknown keys are ignored there.
     ListedWorkflow,
     /// A job of the list form.
@@ -26,6 +30,7 @@ pub(super) enum Level {
 }
 
 /// One key.
+#[derive(Clone)]
 pub(super) struct Key {
     pub name: &'static str,
     pub form: Form,
@@ -87,6 +92,9 @@ pub(super) enum Form {
     RunGroup,
     /// The names of inputs.
     InputNames,
+    /// 1 to 255.
+    ExitCode,
+    OnFailure,
     /// `<job>.<output>`.
     OutputOfJob,
     /// The name of an input or an axis.
@@ -115,6 +123,12 @@ const WORKFLOW: &[Key] = &[
     ),
     key("env", Form::Env { references: false }, "Environment variables of every job."),
     required("jobs", Form::Jobs, "The jobs, by id."),
+    key(
+        "on_failure",
+        Form::OnFailure,
+        "A job that runs after all others, if one of them failed without `allow_failure`. It has the keys of a job, except \
+         `needs`, `if`, `allow_failure` and `matrix`.",
+    ),
 ];
 
 const DEFAULTS: &[Key] = &[
@@ -126,6 +140,7 @@ const DEFAULTS: &[Key] = &[
     key("retries", Form::Tries, "Tries after the first. Short for `retry: {max: ...}`."),
     key("retry", Form::Retry, "How often, and after what delay, a failed job is tried again."),
     key("outputs_from", Form::Word(&["both", "stdout", "file"]), "Where the worker looks for outputs."),
+    key("skip_exit", Form::ExitCode, "The exit code by which a job says that there is nothing for it to do."),
 ];
 
 const INPUT: &[Key] = &[
@@ -153,7 +168,18 @@ const MATRIX: &[Key] = &[
 
 const JOB: &[Key] = &[
     key("name", Form::Shown, "The job's name for people. Default: its id."),
-    key("needs", Form::JobIds, "Jobs that must succeed before this one starts."),
+    key("needs", Form::JobIds, "Jobs that must pass before this one starts: succeed, or fail with `allow_failure`."),
+    key(
+        "if",
+        Form::Word(&["success", "failure", "always"]),
+        "Which ends of the jobs in `needs` start this one: all passed, one failed, or any. Default: success.",
+    ),
+    key("allow_failure", Form::Boolean, "Whether a failure of this job lets the run and the jobs that need it go on."),
+    key(
+        "skip_exit",
+        Form::ExitCode,
+        "An attempt that ends with this exit code ends the job as skipped: there was nothing for it to do.",
+    ),
     key("run", Form::Script, "A script, run in the worker's directory. A job has either `run` or `steps`."),
     key(
         "shell",
@@ -235,9 +261,15 @@ const LISTED_JOB: &[Key] = &[
     key("collapsed", Form::Any, "Stored and returned as given."),
 ];
 
+/// Keys of a job that are about other jobs, or about the run: the job of `on_failure` doesn't have them.
+const NOT_ON_FAILURE: [&str; 4] = ["needs", "if", "allow_failure", "matrix"];
+
+static ON_FAILURE: LazyLock<Vec<Key>> =
+    LazyLock::new(|| JOB.iter().filter(|key| !NOT_ON_FAILURE.contains(&key.name)).cloned().collect());
+
 impl Level {
     /// Those of the file that people write.
-    pub const WRITTEN: [Self; 10] = [
+    pub const WRITTEN: [Self; 11] = [
         Self::Workflow,
         Self::Job,
         Self::Defaults,
@@ -248,6 +280,7 @@ impl Level {
         Self::Step,
         Self::Reference,
         Self::LabelReference,
+        Self::OnFailure,
     ];
 
     /// In the order of messages and documentation.
@@ -263,6 +296,7 @@ impl Level {
             Self::Step => STEP,
             Self::Reference => REFERENCE,
             Self::LabelReference => LABEL_REFERENCE,
+            Self::OnFailure => &ON_FAILURE,
             Self::ListedWorkflow => LISTED_WORKFLOW,
             Self::ListedJob => LISTED_JOB,
         }
@@ -289,6 +323,7 @@ impl Level {
             Self::Step => "a step",
             Self::Reference => "a value",
             Self::LabelReference => "a label",
+            Self::OnFailure => "`on_failure`",
         }
     }
 }

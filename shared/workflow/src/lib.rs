@@ -35,6 +35,7 @@ mod input;
 
 mod checker;
 
+mod condition;
 mod env;
 mod group;
 mod inputs;
@@ -61,6 +62,7 @@ use protocol::text::without_mark;
 use protocol::{limit, limits};
 
 pub use self::bounds::{Budgets, Retry, TimeLimits};
+pub use self::condition::needs_variables;
 pub use self::definition::Definition;
 pub use self::env::EnvValue;
 pub use self::group::RunGroup;

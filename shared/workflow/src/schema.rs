@@ -152,6 +152,8 @@ impl Style {
             Form::RunGroup => json!({ "anyOf": [self.text(of::<Label>()), self.level(Level::Concurrency)] }),
             Form::InputNames => self.list(&axis_name(), &json!({ "uniqueItems": true })),
             Form::Boolean => json!({ "type": "boolean" }),
+            Form::ExitCode => json!({ "type": "integer", "minimum": 1, "maximum": 255 }),
+            Form::OnFailure => self.level(Level::OnFailure),
             Form::Axis => axis_name(),
             Form::OutputOfJob => json!({ "type": "string", "minLength": 3 }),
             Form::Any => json!({}),
@@ -210,7 +212,7 @@ impl Style {
             "type": "object",
             "maxProperties": limits::ENV,
             "propertyNames": {
-                "pattern": "^(?!INPUT_|MATRIX_)[A-Za-z_][A-Za-z0-9_]*$",
+                "pattern": "^(?!INPUT_|MATRIX_|NEEDS_)[A-Za-z_][A-Za-z0-9_]*$",
                 "not": { "enum": WORKER_VARIABLES },
             },
             "additionalProperties": value,
@@ -235,13 +237,19 @@ fn input_value() -> Value {
 /// Rules between several keys of one mapping.
 fn rules_between_keys(level: Level, schema: &mut Value) {
     match level {
-        Level::Job => merge(
-            schema,
-            &json!({
-                "oneOf": [{ "required": ["run"] }, { "required": ["steps"] }],
-                "not": { "required": ["retries", "retry"] },
-            }),
-        ),
+        Level::Job | Level::OnFailure => {
+            merge(
+                schema,
+                &json!({
+                    "oneOf": [{ "required": ["run"] }, { "required": ["steps"] }],
+                    "not": { "required": ["retries", "retry"] },
+                }),
+            );
+            if level == Level::Job {
+                let failure = json!({ "required": ["if"], "properties": { "if": { "const": "failure" } } });
+                merge(schema, &json!({ "if": failure, "then": { "required": ["needs"] } }));
+            }
+        }
         Level::Defaults => merge(schema, &json!({ "not": { "required": ["retries", "retry"] } })),
         Level::Reference => merge(schema, &json!({ "minProperties": 1, "maxProperties": 1 })),
         Level::Input => {

@@ -11,7 +11,8 @@ use engine::job::{
 use engine::ports::{Consistency, Ports, Updated};
 use engine::run::{Progress, RunState, RunUpdate};
 use futures::future::join_all;
-use protocol::{LabelSet, Millis, WorkerId, limits};
+use protocol::wire::SkippedBecause;
+use protocol::{JobId, LabelSet, Millis, WorkerId, limits};
 
 use crate::fixture::{
     NOW, become_ready, change, commit_new, control_now, failed_attempt, fence, fresh_labels, fresh_run, job_now, lease,
@@ -41,6 +42,18 @@ fn end(outcome: JobOutcome, reported: Option<u32>, error: Option<&str>) -> Chang
     let next = matches!(outcome, JobOutcome::Success(_)).then(|| NextLease { index: 9, masked: "0a".repeat(16) });
     let (last_report, error) = (reported.map(report), error.map(str::to_owned));
     Change::End(End { outcome, at: NOW + secs(9), last_report, error, failed, next })
+}
+
+fn remove(member: u32) -> Change {
+    Change::RemoveNeed { member, failed: false }
+}
+
+fn remove_failed(member: u32) -> Change {
+    Change::RemoveNeed { member, failed: true }
+}
+
+fn skipped(because: SkippedBecause) -> Change {
+    end(JobOutcome::Skipped(because), None, None)
 }
 
 /// Every phase, by every sequence of changes that the engine makes.
@@ -88,10 +101,10 @@ fn lives(pool: &PoolId) -> Vec<Life> {
     vec![
         waiting("waiting for two", &[1, 2], vec![]),
         waiting("waiting for one", &[1], vec![]),
-        waiting("waiting for one that is left", &[1, 2], vec![Change::RemoveNeed(2)]),
-        waiting("waiting for two of which none was dropped", &[1, 2], vec![Change::RemoveNeed(5)]),
+        waiting("waiting for one that is left", &[1, 2], vec![remove(2)]),
+        waiting("waiting for two of which none was dropped", &[1, 2], vec![remove(5)]),
         from_none("waiting for nothing", vec![]),
-        waiting("waiting for nothing any more", &[1], vec![Change::RemoveNeed(1)]),
+        waiting("waiting for nothing any more", &[1], vec![remove(1)]),
         waiting("ready, its only need met in the same write", &[1], vec![ready(NOW)]),
         waiting("blocked, its only need met in the same write", &[1], vec![Change::Block { at: NOW }]),
         from_none("blocked, then ready", vec![Change::Block { at: NOW }, ready_until(NOW + secs(1))]),
@@ -137,7 +150,23 @@ fn lives(pool: &PoolId) -> Vec<Life> {
         ),
         from_none("failed", after(live(), failure(Some(-7)))),
         from_none("failed without an exit code", after(live(), failure(None))),
-        waiting("skipped", &[1, 2], vec![end(JobOutcome::Skipped, None, None)]),
+        waiting("waiting for one, and another failed", &[1, 2], vec![remove_failed(2)]),
+        waiting("waiting for one, and two others failed", &[1, 2, 3], vec![remove_failed(2), remove_failed(3)]),
+        waiting("waiting for one, one failed and one passed", &[1, 2, 3], vec![remove_failed(2), remove(3)]),
+        waiting("waiting for nothing any more, and one failed", &[1], vec![remove_failed(1)]),
+        waiting("ready after a need failed", &[1, 2], vec![remove_failed(2), ready(NOW)]),
+        waiting("held after a need failed", &[1, 2], vec![remove_failed(2), ready(NOW), Change::Start(lease(1, NOW))]),
+        waiting("skipped", &[1, 2], vec![skipped(SkippedBecause::Condition)]),
+        waiting(
+            "skipped because of a job",
+            &[1, 2],
+            vec![skipped(SkippedBecause::Job(JobId::new("ä").expect("an id")))],
+        ),
+        waiting("skipped after a need failed", &[1, 2], vec![remove_failed(2), skipped(SkippedBecause::Condition)]),
+        from_none(
+            "skipped by its exit code",
+            after(live(), end(JobOutcome::Skipped(SkippedBecause::Exit), Some(1), None)),
+        ),
         waiting("cancelled while waiting", &[1], vec![end(JobOutcome::Cancelled, None, None)]),
         from_none("cancelled while ready", vec![ready(NOW), end(JobOutcome::Cancelled, None, None)]),
         from_none("cancelled while held", after(live(), end(JobOutcome::Cancelled, None, None))),
@@ -346,7 +375,7 @@ pub async fn update_of_a_missing_record_creates_none<P: Ports + 'static>(ports: 
     let labels = fresh_labels();
     let run = fresh_run();
     let absent = waiting(&run, 0, &[], &labels);
-    for change in [become_ready(&absent, NOW), Change::RemoveNeed(1), end(JobOutcome::Cancelled, None, None)] {
+    for change in [become_ready(&absent, NOW), remove(1), end(JobOutcome::Cancelled, None, None)] {
         for expect in [Precondition::NotEnded, Precondition::Waiting, Precondition::WaitingOnNothing] {
             let update = JobUpdate { expect, change: change.clone() };
             let answer = ports.update(&absent.key, update).await.expect("the store answers");
@@ -361,6 +390,6 @@ pub async fn update_of_a_missing_record_creates_none<P: Ports + 'static>(ports: 
         assert_eq!(answer, Updated::ConditionFailed(None), "{update:?}");
     }
     assert_eq!(control_now(&*ports, &run).await, None);
-    let left = ports.drop_from_shard(&absent.key, 0, 1).await.expect("the store answers");
-    assert!(left.is_empty());
+    let left = ports.drop_from_shard(&absent.key, 0, 1, true).await.expect("the store answers");
+    assert!(left == engine::ports::ShardWaits::default());
 }

@@ -118,7 +118,8 @@ async fn left(ports: &impl Ports, written: &Written) -> (usize, usize, usize, us
         let found = ports.jobs_at(&written.run, &places, Consistency::Strong).await.expect("the store answers");
         jobs += found.iter().flatten().count();
     }
-    let mut shards = ports.wait_shard(&key(299), 1, Consistency::Strong).await.expect("the store answers").len();
+    let mut shards =
+        ports.wait_shard(&key(299), 1, Consistency::Strong).await.expect("the store answers").members.len();
     shards += usize::from(job_now(ports, &key(7)).await.is_some());
     let mut outputs = 0;
     for (index, id, size) in [(3, "large", 70_012), (280, "small", 13)] {

@@ -10,7 +10,7 @@ use engine::job::{
 };
 use engine::ports::{Commit, Committed, Consistency, NewItem, Ports, Source, Stored, Updated};
 use engine::run::{Control, GroupOfRun, MAX_TIMER_DELAY, RunState, Timer, WorkflowRecord};
-use protocol::wire::{Attempt, Backoff, Cause};
+use protocol::wire::{Attempt, Backoff, Cause, Condition};
 use protocol::{JobId, Label, LabelSet, Millis, Outputs, SecretName, WorkerId, WorkflowId};
 
 /// The current time in checks that don't ask the store.
@@ -66,7 +66,7 @@ pub(crate) fn spec(labels: &LabelSet) -> JobSpec {
         passthrough: Passthrough { metadata: serde_json::json!({ "x": [1, null, "é"] }), ..Passthrough::default() },
         ..JobSettings::new("Bäu \"all\"", "echo \"::set-output a=1\"\ntrue")
     };
-    JobSpec { settings, needs: Vec::new(), dependents: vec![7, 9], position: 3 }
+    JobSpec { settings, needs: Vec::new(), dependents: vec![7, 9], conditional: vec![9], position: 3 }
 }
 
 /// A job of a new run.
@@ -78,6 +78,8 @@ pub(crate) fn waiting(run: &RunKey, index: JobIndex, on: &[JobIndex], labels: &L
         spec: Some(Box::new(spec(labels))),
         has_secrets: index.is_multiple_of(2),
         group: (index % 4 == 1).then(|| Label::new("Ein/Gröup#1").expect("a label")),
+        condition: if index.is_multiple_of(4) { Condition::Always } else { Condition::Success },
+        allow_failure: index.is_multiple_of(5),
         limits: TimeLimits { timeout: (index % 2 == 1).then_some(60), queue_timeout: (index % 3 == 1).then_some(600) },
         ..JobRecord::first(JobKey::new(run, index), id, phase)
     }

@@ -8,6 +8,7 @@ use engine::messages::ChangeEvent;
 use engine::messages::{BatchKind, BatchTask, Reconcile, Work};
 use engine::ports::{Commit, Committed, Local, Ports};
 use engine::run::{Progress, RunEnd, RunState, RunUpdate, WorkflowRecord};
+use protocol::wire::SkippedBecause;
 use protocol::{Label, Status};
 
 use crate::fixture::{
@@ -48,7 +49,7 @@ pub async fn change_events_are_listed_in_order_until_done<P: Local + 'static>(po
     let skipped = waiting(&new.run, 0, &[4], &labels);
     let run = waiting(&new.run, 1, &[], &labels);
     put_jobs(&*ports, &[skipped.clone(), run.clone()]).await;
-    let skipped = change(&*ports, &skipped, end(JobOutcome::Skipped)).await;
+    let skipped = change(&*ports, &skipped, end(JobOutcome::Skipped(SkippedBecause::Condition))).await;
     let run = change(&*ports, &run, become_ready(&run, NOW)).await;
     let run = change(&*ports, &run, Change::Start(lease(1, NOW))).await;
     let success = end(JobOutcome::Success(OutputsRef::Inline(outputs_of(&[("a", "1\n\"ä\"")]))));
@@ -78,7 +79,7 @@ pub async fn updates_without_an_event_are_not_listed<P: Local + 'static>(ports: 
     kept.phase = Phase::Ended(Completion { outcome, at: NOW, lease: None });
     let job = waiting(&run, 1, &[8], &labels);
     put_jobs(&*ports, &[kept, job.clone()]).await;
-    let job = change(&*ports, &job, Change::RemoveNeed(8)).await;
+    let job = change(&*ports, &job, Change::RemoveNeed { member: 8, failed: false }).await;
     let job = change(&*ports, &job, become_ready(&job, NOW)).await;
     let job = change(&*ports, &job, Change::Start(lease(1, NOW))).await;
     let job = change(&*ports, &job, Change::Renew { until: NOW + secs(9) }).await;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use engine::ids::{JobKey, Waits};
 use engine::job::JobSpec;
-use engine::ports::{Consistency, NewItem, Ports};
+use engine::ports::{Consistency, NewItem, Ports, ShardWaits};
 
 use crate::fixture::{at_once, fresh_labels, fresh_run, job_now, spec, waiting};
 
@@ -31,7 +31,8 @@ pub async fn large_specs_are_read_in_the_requested_order<P: Ports + 'static>(por
     assert_eq!(ports.specs(&run, &[]).await.expect("the store answers"), []);
 }
 
-/// Each removal returns the remaining members. Removing an absent member, or one of an absent shard, changes nothing.
+/// Each removal returns the remaining members. Removing an absent member, or one of an absent shard, changes nothing. The
+/// removal of a failed need sets the shard's flag, which stays.
 pub async fn shard_member_is_removed_once<P: Ports + 'static>(ports: Arc<P>) {
     let run = fresh_run();
     let key = JobKey::new(&run, 300);
@@ -45,25 +46,41 @@ pub async fn shard_member_is_removed_once<P: Ports + 'static>(ports: Arc<P>) {
     ports.put_new(put).await.expect("the store answers");
     let shard =
         async |key: &JobKey, shard| ports.wait_shard(key, shard, Consistency::Strong).await.expect("the store answers");
-    let drop = async |shard, member| ports.drop_from_shard(&key, shard, member).await.expect("the store answers");
-    assert_eq!(shard(&key, 0).await, members);
-    assert_eq!(shard(&key, 2).await, Waits::new(), "one that was never there");
+    let drop_as = async |shard, member, failed| {
+        ports.drop_from_shard(&key, shard, member, failed).await.expect("the store answers")
+    };
+    let drop = async |shard, member| drop_as(shard, member, false).await;
+    let passed = |members: &Waits| ShardWaits { members: members.clone(), need_failed: false };
+    let empty = ShardWaits::default();
+    assert_eq!(shard(&key, 0).await, passed(&members));
+    assert_eq!(shard(&key, 2).await, empty, "one that was never there");
     let left: Waits = members.iter().copied().filter(|member| *member != 1007).collect();
     for _ in 0..2 {
-        assert_eq!(drop(0, 1007).await, left);
-        assert_eq!(shard(&key, 0).await, left);
+        assert_eq!(drop(0, 1007).await, passed(&left));
+        assert_eq!(shard(&key, 0).await, passed(&left));
     }
-    assert_eq!(drop(0, 7).await, left, "it was never a member");
-    assert_eq!(drop(1, 5).await, Waits::new());
-    assert_eq!(drop(1, 5).await, Waits::new(), "the last one, again");
-    assert_eq!(drop(2, 5).await, Waits::new());
-    assert_eq!(shard(&key, 1).await, Waits::new());
-    assert_eq!(shard(&other, 0).await, [1, 2].into(), "another job's");
+    assert_eq!(drop(0, 7).await, passed(&left), "it was never a member");
+    assert_eq!(drop(1, 5).await, empty);
+    assert_eq!(drop(1, 5).await, empty, "the last one, again");
+    assert_eq!(drop_as(2, 5, true).await, empty);
+    assert_eq!(shard(&key, 1).await, empty);
+    assert_eq!(shard(&other, 0).await, passed(&[1, 2].into()), "another job's");
+    let failed = |members: &[u32]| ShardWaits { members: members.iter().copied().collect(), need_failed: true };
+    let of_three = JobKey::new(&run, 31);
+    ports.put_new(vec![NewItem::WaitShard(of_three.clone(), 0, [1, 2, 3].into())]).await.expect("the store answers");
+    for (member, is_failed, expected) in [(2, true, &[1, 3][..]), (1, false, &[3]), (3, true, &[])] {
+        let answer = ports.drop_from_shard(&of_three, 0, member, is_failed).await.expect("the store answers");
+        assert_eq!(answer, failed(expected), "after {member}");
+        assert_eq!(shard(&of_three, 0).await, failed(expected), "after {member}");
+    }
     let answers = at_once(left.iter().skip(1).copied().map(|member| {
         let (ports, key) = (Arc::clone(&ports), key.clone());
-        async move { ports.drop_from_shard(&key, 0, member).await.expect("the store answers").contains(&member) }
+        async move {
+            let left = ports.drop_from_shard(&key, 0, member, false).await.expect("the store answers");
+            left.members.contains(&member)
+        }
     }))
     .await;
     assert!(answers.iter().all(|there| !there), "dropped, and not left");
-    assert_eq!(shard(&key, 0).await, [1000].into(), "of many dropped at once, none is left");
+    assert_eq!(shard(&key, 0).await, passed(&[1000].into()), "of many dropped at once, none is left");
 }

@@ -47,7 +47,8 @@ pub async fn twenty_concurrent_removals_of_needs_all_take_effect<P: Ports + 'sta
     put_jobs(&*ports, std::slice::from_ref(&job)).await;
     let answers = at_once((0..MANY).map(|need| {
         let (ports, key) = (Arc::clone(&ports), job.key.clone());
-        let update = JobUpdate { expect: Precondition::Waiting, change: Change::RemoveNeed(need) };
+        let update =
+            JobUpdate { expect: Precondition::Waiting, change: Change::RemoveNeed { member: need, failed: false } };
         async move { ports.update(&key, update).await.expect("the store answers") }
     }))
     .await;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use protocol::requests::Transport;
 use protocol::{Label, LabelSet, Millis, WorkerId, WorkflowId};
 
-use crate::graph::{Graph, LABELS};
+use crate::graph::{Graph, LABELS, SKIP_EXIT};
 use crate::rng::Rng;
 use crate::task::{Answer, AttemptResult, HeldLease, Identity, Origin, SubmitRequest, Task};
 use crate::world::{Mode, Shared};
@@ -379,7 +379,8 @@ impl Actors {
         if self.rng(|rng| rng.chance(0.2)) {
             return AttemptResult::Return { error };
         }
-        AttemptResult::Failure { error, retryable: self.rng(|rng| rng.chance(0.8)) }
+        let exit_code = self.rng(|rng| rng.pick(&[1, 1, SKIP_EXIT]));
+        AttemptResult::Failure { error, retryable: self.rng(|rng| rng.chance(0.8)), exit_code }
     }
 
     /// A client acts.

@@ -4,16 +4,16 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use engine::error::LeaseLost;
-use engine::ids::RunKey;
-use engine::job::{JobRecord, Phase};
+use engine::ids::{JobKey, RunKey};
+use engine::job::{JobOutcome, JobRecord, Phase};
 use engine::ports::StoreError;
 use engine::run::{Control, RunState, Timer};
 use engine::{EngineError, Result};
-use protocol::wire::{Cause, Claimed, Workflow};
+use protocol::wire::{Cause, Claimed, Condition, SkippedBecause, Workflow};
 use protocol::{JobId, Outputs, Status};
 
 use crate::cell::Cell;
-use crate::expected::ExpectedJob;
+use crate::expected::{ExpectedJob, Fate, Outcome};
 use crate::task::{Answer, AttemptResult, HeldLease, Task};
 use crate::world::{HandlerInfo, World};
 
@@ -133,6 +133,7 @@ impl World {
         self.counts.add("jobs claimed", 1);
         let ExpectedJob { needs, labels, .. } = &self.expected.runs[&key.run].jobs[key.index as usize];
         let truth: Option<BTreeMap<JobId, Outputs>> = needs.iter().map(|&need| self.need(&key.run, need)).collect();
+        let statuses = self.statuses(key);
         let same_labels = claimed.job.required_labels == *labels;
         // A run that was deleted meanwhile leaves nothing to compare with.
         if truth.is_some_and(|truth| truth != claimed.job.upstream_outputs) || !same_labels {
@@ -140,6 +141,21 @@ impl World {
                 format!("{} was claimed with wrong outputs of its needs or wrong labels", world.trace.job(key))
             });
         }
+        if statuses.is_some_and(|statuses| statuses != claimed.job.upstream_status) {
+            self.broken(|world| format!("{} was claimed with wrong statuses of its needs", world.trace.job(key)));
+        }
+    }
+
+    /// What a job is told: how its needs ended, or which jobs failed. `None` if the run was deleted meanwhile.
+    fn statuses(&self, key: &JobKey) -> Option<BTreeMap<JobId, Status>> {
+        let jobs = &self.expected.runs[&key.run].jobs;
+        let job = &jobs[key.index as usize];
+        let record = |index: u32| self.store.job(&key.run, index).map(|job| (job.id.clone(), job.status()));
+        if job.ends.condition != Condition::OnFailure {
+            return job.needs.iter().map(|&need| record(need)).collect();
+        }
+        let failed = (0..key.index).filter(|&index| self.outcome(&key.run, index) == Some(Outcome::Failed));
+        failed.map(record).collect::<Option<_>>().filter(|failed: &BTreeMap<_, _>| !failed.is_empty())
     }
 
     fn need(&self, run: &RunKey, index: u32) -> Option<(JobId, Outputs)> {
@@ -239,14 +255,8 @@ impl World {
         self.check_timer(&control);
         for index in 0..control.jobs {
             let Some(Phase::Waiting { .. }) = self.store.job(run, index).map(|job| &job.phase) else { continue };
-            let statuses = self.statuses_of_needs(run, index);
-            if statuses.iter().all(|status| *status == Status::Success) {
-                self.broken(|_| {
-                    format!("at a quiescent point all needs of {name}/#{index} succeeded but it isn't ready")
-                });
-            }
-            if statuses.iter().any(|status| matches!(status, Status::Failure | Status::Skipped)) {
-                self.broken(|_| format!("at a quiescent point a need of {name}/#{index} failed but it isn't skipped"));
+            if let Some(fate) = self.fate(&JobKey::new(run, index)) {
+                self.broken(|_| format!("at a quiescent point {name}/#{index} waits, but its needs say {fate:?}"));
             }
         }
     }
@@ -279,11 +289,6 @@ impl World {
         }
         self.check_timer_message(&control.run, control.timer);
         self.counts.add("timers checked", 1);
-    }
-
-    fn statuses_of_needs(&self, run: &RunKey, index: u32) -> Vec<Status> {
-        let needs = &self.expected.runs[run].jobs[index as usize].needs;
-        needs.iter().filter_map(|&need| self.store.job(run, need).map(JobRecord::status)).collect()
     }
 
     /// Runs that haven't ended.
@@ -334,18 +339,29 @@ impl World {
     fn check_end_of_job_in(&mut self, run: &RunKey, index: u32) {
         let Some(job) = self.store.job(run, index).cloned() else { return };
         let name = self.trace.job(&job.key);
-        let is_blocked =
-            self.statuses_of_needs(run, index).iter().any(|status| matches!(status, Status::Failure | Status::Skipped));
+        let fate = self.fate(&job.key);
+        let exit = JobOutcome::Skipped(SkippedBecause::Exit);
+        let by_exit = matches!(&job.phase, Phase::Ended(ending) if ending.outcome == exit && ending.lease.is_some());
+        let is_skipped = fate == Some(Fate::IsSkipped);
         let cancelled = self.expected.runs[run].cancelled;
         let status = job.status();
         self.counts.add("jobs ended", 1);
         if status == Status::Skipped {
             self.counts.add("jobs skipped", 1);
         }
-        if !cancelled && (is_blocked != (status == Status::Skipped) || status == Status::Cancelled) {
-            self.broken(|_| {
-                format!("{name} ended as {status}, though {}", if is_blocked { "a need failed" } else { "none failed" })
-            });
+        let ran = matches!(status, Status::Success | Status::Failure);
+        let ExpectedJob { ends, kept, .. } = self.expected.runs[run].jobs[index as usize];
+        let name_of_run = match ends.condition {
+            Condition::Success => "jobs run",
+            Condition::Failure => "jobs run after a failure",
+            Condition::Always => "jobs run after any end",
+            Condition::OnFailure => "jobs run after a failed run",
+        };
+        self.counts.add(name_of_run, u64::from(ran));
+        self.counts.add("failures allowed", u64::from(status == Status::Failure && ends.allow_failure));
+        let skipped = status == Status::Skipped;
+        if !cancelled && ((is_skipped || by_exit) != skipped || status == Status::Cancelled) {
+            self.broken(|_| format!("{name} ended as {status}, though its needs say {fate:?}"));
         }
         let begun = self.expected.tries.get(&job.key).map_or(0, |tries| tries.begun);
         let outputs = self.expected.outputs.get(&job.key);
@@ -353,7 +369,7 @@ impl World {
             self.broken(|_| format!("{name} has other outputs than the accepted ones"));
         }
         let untaken = job.failed.last().is_some_and(|last| last.cause == Cause::QueueTimeout);
-        if status == Status::Failure && begun == 0 && !untaken {
+        if status == Status::Failure && begun == 0 && !untaken && !kept {
             self.broken(|_| format!("{name} failed without an attempt"));
         }
     }

@@ -51,7 +51,7 @@ const STORE: [Bug; 10] = [
 ];
 /// The bugs of the engine.
 #[cfg(feature = "planted")]
-const ENGINE: [planted::Bug; 18] = [
+const ENGINE: [planted::Bug; 26] = [
     planted::Bug::AbsentMeansDone,
     planted::Bug::PromoteBeforeWrite,
     planted::Bug::WeakFinish,
@@ -70,6 +70,14 @@ const ENGINE: [planted::Bug; 18] = [
     planted::Bug::BlockedPassedBy,
     planted::Bug::NextTakesGroup,
     planted::Bug::RerunOpensAtOnce,
+    planted::Bug::FlagApart,
+    planted::Bug::ConditionalUntold,
+    planted::Bug::NoSkipBelowCondition,
+    planted::Bug::KeepsAllPassed,
+    planted::Bug::HandlerAtOnce,
+    planted::Bug::HandlerForgotten,
+    planted::Bug::AllowedFailureFails,
+    planted::Bug::TimerGoesByFailed,
 ];
 
 impl Bug {
@@ -106,7 +114,7 @@ impl Bug {
         }
         let mut new = update.apply(job)?;
         match (self, &update.change, &mut new.phase) {
-            (Self::Counter, Change::RemoveNeed(need), Phase::Waiting { on }) => {
+            (Self::Counter, Change::RemoveNeed { member: need, .. }, Phase::Waiting { on }) => {
                 let absent = matches!(&job.phase, Phase::Waiting { on } if !on.contains(need));
                 if absent {
                     on.pop_first();

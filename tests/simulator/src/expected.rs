@@ -6,7 +6,7 @@ use std::sync::Arc;
 use engine::ids::{JobKey, RunKey};
 use protocol::{Label, LabelSet, Millis, Outputs, WorkerId, WorkflowId};
 
-use crate::graph::{Allowed, Graph};
+use crate::graph::{Allowed, Ends, Graph};
 use crate::task::AttemptResult;
 
 /// The memory of the checks.
@@ -80,4 +80,22 @@ pub(crate) struct ExpectedJob {
     pub(crate) labels: LabelSet,
     pub(crate) allowed: Allowed,
     pub(crate) group: Option<Label>,
+    pub(crate) ends: Ends,
+    /// A re-run kept it.
+    pub(crate) kept: bool,
+}
+
+/// What a job that has ended is to the jobs that need it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Passed,
+    Failed,
+    Skipped,
+}
+
+/// What must become of a waiting job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    Runs,
+    IsSkipped,
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use protocol::wire::Backoff;
+use protocol::wire::{Backoff, Condition};
 use protocol::{JobId, Label, LabelSet};
 use workflow::{Definition, from_yaml};
 
@@ -15,9 +15,14 @@ pub(crate) const LABELS: &str = "a,b,c";
 pub(crate) struct Graph {
     pub(crate) yaml: String,
     pub(crate) definition: Definition,
-    /// Job `j<n>` is at position `n`.
+    /// Job `j<n>` is at position `n`. The job of `on_failure`, if there is one, is the last.
     pub(crate) jobs: Vec<GraphJob>,
 }
+
+/// The exit code that ends a job as skipped, if it says so.
+pub(crate) const SKIP_EXIT: i32 = 78;
+/// The id of the job of `on_failure`.
+const HANDLER: &str = "on_failure";
 
 /// A generated job.
 pub(crate) struct GraphJob {
@@ -26,6 +31,43 @@ pub(crate) struct GraphJob {
     pub(crate) labels: LabelSet,
     pub(crate) allowed: Allowed,
     pub(crate) group: Option<Label>,
+    pub(crate) ends: Ends,
+}
+
+/// What starts a job, and what its end means.
+#[derive(Clone, Copy)]
+pub(crate) struct Ends {
+    pub(crate) condition: Condition,
+    pub(crate) allow_failure: bool,
+    /// [`SKIP_EXIT`] ends it as skipped.
+    pub(crate) may_skip: bool,
+}
+
+impl Ends {
+    fn random(rng: &mut Rng, has_needs: bool) -> Self {
+        let conditions =
+            [Condition::Success, Condition::Success, Condition::Success, Condition::Failure, Condition::Always];
+        Self {
+            condition: if has_needs { rng.pick(&conditions) } else { Condition::Success },
+            allow_failure: rng.chance(0.15),
+            may_skip: rng.chance(0.3),
+        }
+    }
+
+    /// The keys of the definition.
+    fn lines(self) -> String {
+        let mut lines = match self.condition {
+            Condition::Success | Condition::OnFailure => String::new(),
+            other => format!(", if: {other}"),
+        };
+        if self.allow_failure {
+            lines.push_str(", allow_failure: true");
+        }
+        if self.may_skip {
+            let _ = write!(lines, ", skip_exit: {SKIP_EXIT}");
+        }
+        lines
+    }
 }
 
 /// The retries and time limits of a job.
@@ -102,8 +144,11 @@ impl Allowed {
 
 impl Graph {
     /// The position of the job with this id.
-    pub(crate) fn position(id: &JobId) -> usize {
-        id.as_str().trim_start_matches('j').parse().expect("an id of a graph")
+    pub(crate) fn position(&self, id: &JobId) -> usize {
+        match id.as_str() {
+            HANDLER => self.jobs.len() - 1,
+            id => id.trim_start_matches('j').parse().expect("an id of a graph"),
+        }
     }
 
     pub(crate) fn random(rng: &mut Rng) -> Self {
@@ -121,7 +166,14 @@ impl Graph {
             Some(group) => format!("concurrency: {group}\n"),
             None => String::new(),
         };
-        let yaml = format!("{run_group}jobs:\n{}", lines.concat());
+        let mut yaml = format!("{run_group}jobs:\n{}", lines.concat());
+        if rng.chance(0.4) {
+            let ends = Ends { condition: Condition::OnFailure, allow_failure: false, may_skip: rng.chance(0.3) };
+            let group = if rng.chance(0.5) { group(rng, &["", "g0"]) } else { None };
+            let handler = GraphJob { needs: Vec::new(), ends, group, ..random_job(0, 1, shape, rng) };
+            let _ = writeln!(yaml, "{HANDLER}: {}", body(&handler, rng));
+            jobs.push(handler);
+        }
         let definition = from_yaml(&yaml).unwrap_or_else(|problems| panic!("{problems:#?}\n{yaml}"));
         Self { yaml, definition, jobs }
     }
@@ -156,7 +208,8 @@ fn random_job(n: usize, count: usize, shape: f64, rng: &mut Rng) -> GraphJob {
     };
     let labels = rng.pick(&["", "", "", "a", "b", "a,b", "c"]);
     let labels = LabelSet::from_comma_separated(labels).expect("good labels");
-    GraphJob { needs, labels, allowed: Allowed::random(rng), group: None }
+    let ends = Ends::random(rng, !needs.is_empty());
+    GraphJob { needs, labels, allowed: Allowed::random(rng), ends, group: None }
 }
 
 /// One of these groups; none, if it is empty.
@@ -165,14 +218,21 @@ fn group(rng: &mut Rng, of: &[&str]) -> Option<Label> {
 }
 
 fn line(n: usize, job: &GraphJob, rng: &mut Rng) -> String {
+    format!("  j{n}: {}\n", body(job, rng))
+}
+
+fn body(job: &GraphJob, rng: &mut Rng) -> String {
     // The spec of a long script is stored in a record of its own.
     let script = "x".repeat(rng.pick(&[1, 1, 1, 400]));
     let needs: Vec<String> = job.needs.iter().map(|need| format!("j{need}")).collect();
     let labels: Vec<&str> = job.labels.iter().map(protocol::Label::as_str).collect();
-    let mut line = format!("  j{n}: {{run: {script}, {}", job.allowed.lines());
+    let mut body = format!("{{run: {script}, {}{}", job.allowed.lines(), job.ends.lines());
     if let Some(group) = &job.group {
-        let _ = write!(line, ", concurrency: {group}");
+        let _ = write!(body, ", concurrency: {group}");
     }
-    let _ = writeln!(line, ", needs: [{}], labels: [{}]}}", needs.join(", "), labels.join(", "));
-    line
+    if job.ends.condition != Condition::OnFailure {
+        let _ = write!(body, ", needs: [{}]", needs.join(", "));
+    }
+    let _ = write!(body, ", labels: [{}]}}", labels.join(", "));
+    body
 }

@@ -71,8 +71,8 @@ async fn report(
         AttemptResult::Success(outputs) => {
             engine.reports().complete(&lease.id, outputs, next.map(|(by, ttl)| by.next(ttl))).await
         }
-        AttemptResult::Failure { error, retryable } => {
-            let fail = Fail { error, retryable, exit_code: Some(1), cause: None };
+        AttemptResult::Failure { error, retryable, exit_code } => {
+            let fail = Fail { error, retryable, exit_code: Some(exit_code), cause: None };
             engine.reports().fail(&lease.id, fail).await.map(|()| None)
         }
         AttemptResult::Return { error } => {

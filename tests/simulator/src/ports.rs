@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use engine::clock::{Clock, Rng};
-use engine::ids::{JobIndex, JobKey, PoolId, Random, RunKey, Ticket, Waits};
+use engine::ids::{JobIndex, JobKey, PoolId, Random, RunKey, Ticket};
 use engine::job::{JobRecord, JobSpec, JobUpdate, OutputsRef, Phase};
 use engine::messages::{BatchTask, QueueMessage, Reconcile};
 use engine::ports::{
     ArtifactStore, Commit, Committed, Consistency, Dispatcher, Idempotency, JobStore, ListCursor, LogStore, NewItem,
-    Pool, PoolQueue, ReadyHead, RunStore, Source, StoreError, Stored, Updated, WorkerRecord, WorkerRegistry,
+    Pool, PoolQueue, ReadyHead, RunStore, ShardWaits, Source, StoreError, Stored, Updated, WorkerRecord,
+    WorkerRegistry,
 };
 use engine::run::{Control, RunEnd, RunState, RunUpdate, WorkflowRecord};
 use protocol::requests::LogPiece;
@@ -186,16 +187,19 @@ impl JobStore for Process {
         self.write(what, |world: &mut World| Ok(world.update_job(key, &update))).await
     }
 
-    async fn wait_shard(&self, key: &JobKey, shard: u32, how: Consistency) -> Stored<Waits> {
+    async fn wait_shard(&self, key: &JobKey, shard: u32, how: Consistency) -> Stored<ShardWaits> {
         let what = |trace: &Trace| format!("{} shard {shard} of {}", how_read(how), trace.job(key));
         let item = (key.clone(), shard);
         self.read(what, |world: &mut World| Ok(world.read(how, |store| store.shards.get(&item)).unwrap_or_default()))
             .await
     }
 
-    async fn drop_from_shard(&self, key: &JobKey, shard: u32, member: u32) -> Stored<Waits> {
-        let what = |trace: &Trace| format!("drops #{member} from shard {shard} of {}", trace.job(key));
-        self.write(what, |world: &mut World| Ok(world.drop_from_shard(key, shard, member))).await
+    async fn drop_from_shard(&self, key: &JobKey, shard: u32, member: u32, failed: bool) -> Stored<ShardWaits> {
+        let what = |trace: &Trace| {
+            let failed = if failed { ", which failed," } else { "" };
+            format!("drops #{member}{failed} from shard {shard} of {}", trace.job(key))
+        };
+        self.write(what, |world: &mut World| Ok(world.drop_from_shard(key, shard, member, failed))).await
     }
 
     async fn ready_heads(&self, pool: &PoolId, now: Millis) -> Stored<Vec<ReadyHead>> {

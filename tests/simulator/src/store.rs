@@ -1,9 +1,9 @@
 //! The operations of the ports on the world. Every write passes the checks.
 
-use engine::ids::{JobKey, RunKey, Waits};
+use engine::ids::{JobKey, RunKey};
 use engine::job::{JobRecord, JobUpdate, Phase};
 use engine::messages::ChangeEvent;
-use engine::ports::{Commit, Committed, Consistency, ListCursor, NewItem, Pool, PoolQueue, Updated};
+use engine::ports::{Commit, Committed, Consistency, ListCursor, NewItem, Pool, PoolQueue, ShardWaits, Updated};
 use engine::run::{Control, RunEnd, RunState, RunUpdate, WorkflowRecord};
 use protocol::{Millis, WorkflowId, limits};
 
@@ -60,7 +60,8 @@ impl World {
                 self.put_job(*job);
             }
             NewItem::Spec(key, spec) => drop(self.store.specs.insert(key, *spec)),
-            NewItem::WaitShard(key, shard, waits) => {
+            NewItem::WaitShard(key, shard, members) => {
+                let waits = ShardWaits { members, need_failed: false };
                 self.store.shards.entry((key, shard)).or_default().set(Some(waits), self.clock);
             }
             NewItem::Definition(..) => {}
@@ -187,10 +188,11 @@ impl World {
         Updated::Done(new)
     }
 
-    pub(crate) fn drop_from_shard(&mut self, key: &JobKey, shard: u32, member: u32) -> Waits {
-        let Some(cell) = self.store.shards.get_mut(&(key.clone(), shard)) else { return Waits::new() };
+    pub(crate) fn drop_from_shard(&mut self, key: &JobKey, shard: u32, member: u32, failed: bool) -> ShardWaits {
+        let Some(cell) = self.store.shards.get_mut(&(key.clone(), shard)) else { return ShardWaits::default() };
         let mut left = cell.now().cloned().unwrap_or_default();
-        left.remove(&member);
+        left.members.remove(&member);
+        left.need_failed |= failed;
         cell.set(Some(left.clone()), self.clock);
         left
     }

@@ -56,6 +56,7 @@ pub(crate) enum AttemptResult {
     Failure {
         error: String,
         retryable: bool,
+        exit_code: i32,
     },
     /// The worker could not run the job.
     Return {

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use engine::ids::{JobKey, RunKey};
 use engine::job::{JobOutcome, JobRecord, OutputsRef, Phase};
-use engine::ports::{Committed, Idempotency, Pool, PoolQueue, ReadyHead, StoreError, Stored, Updated, WorkerRecord};
+use engine::ports::{
+    Committed, Idempotency, Pool, PoolQueue, ReadyHead, ShardWaits, StoreError, Stored, Updated, WorkerRecord,
+};
 use engine::run::{Control, Timer, WorkflowRecord};
 use protocol::{Millis, Outputs, WorkflowId};
 
@@ -151,7 +153,7 @@ impl Describe for JobRecord {
                 JobOutcome::Success(OutputsRef::Inline(outputs)) => format!("success with {}", outputs.describe(trace)),
                 JobOutcome::Success(OutputsRef::External { id, .. }) => format!("success with outputs at {id:.4}"),
                 JobOutcome::Failure { .. } => "failure".to_owned(),
-                JobOutcome::Skipped => "skipped".to_owned(),
+                JobOutcome::Skipped(because) => format!("skipped because of {because:?}"),
                 JobOutcome::Cancelled => "cancelled".to_owned(),
             },
         };
@@ -197,6 +199,12 @@ impl Describe for Committed {
 impl Describe for Idempotency {
     fn describe(&self, trace: &Trace) -> String {
         trace.workflow(&self.workflow)
+    }
+}
+
+impl Describe for ShardWaits {
+    fn describe(&self, _: &Trace) -> String {
+        format!("{}{}", list_indexes(&self.members), if self.need_failed { ", and one failed" } else { "" })
     }
 }
 

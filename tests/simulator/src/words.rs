@@ -60,8 +60,9 @@ pub(crate) fn of_job_update(update: &JobUpdate, trace: &Trace) -> String {
         Precondition::NotEnded => "if it hasn't ended".to_owned(),
     };
     let change = match &update.change {
-        Change::RemoveNeed(need) => format!("drops need #{need}"),
         Change::Block { .. } => "lets wait for its turn".to_owned(),
+        Change::RemoveNeed { member, failed: false } => format!("drops need #{member}"),
+        Change::RemoveNeed { member, failed: true } => format!("drops need #{member}, which failed"),
         Change::BecomeReady { until: Some(until), .. } => format!("makes ready, until {},", trace.at(*until)),
         Change::BecomeReady { .. } => "makes ready".to_owned(),
         Change::Start(lease) => {
@@ -74,7 +75,7 @@ pub(crate) fn of_job_update(update: &JobUpdate, trace: &Trace) -> String {
         Change::End(end) => match &end.outcome {
             JobOutcome::Success(_) => "ends as succeeded".to_owned(),
             JobOutcome::Failure { .. } => "ends as failed".to_owned(),
-            JobOutcome::Skipped => "skips".to_owned(),
+            JobOutcome::Skipped(because) => format!("skips because of {because:?}"),
             JobOutcome::Cancelled => "ends as cancelled".to_owned(),
         },
     };

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use engine::ids::{GroupKey, JobKey, PoolId, RunKey, Ticket, Unit, Waits};
+use engine::ids::{GroupKey, JobKey, PoolId, RunKey, Ticket, Unit};
 use engine::job::{JobRecord, JobSpec};
 use engine::messages::ChangeEvent;
 use engine::messages::QueueMessage;
-use engine::ports::{Consistency, Idempotency, Place, Pool, Stored, WorkerRecord};
+use engine::ports::{Consistency, Idempotency, Place, Pool, ShardWaits, Stored, WorkerRecord};
 use engine::run::{Control, WorkflowRecord};
 use protocol::wire::InputValues;
 use protocol::{Millis, Outputs, WorkerId, WorkflowId};
@@ -93,7 +93,7 @@ pub(crate) struct Store {
     pub(crate) jobs: BTreeMap<JobKey, Cell<JobRecord>>,
     pub(crate) specs: BTreeMap<JobKey, JobSpec>,
     pub(crate) inputs: BTreeMap<RunKey, InputValues>,
-    pub(crate) shards: BTreeMap<(JobKey, u32), Cell<Waits>>,
+    pub(crate) shards: BTreeMap<(JobKey, u32), Cell<ShardWaits>>,
     /// The places of each group, in order.
     pub(crate) places: BTreeMap<GroupKey, BTreeMap<(Millis, String), Place>>,
     pub(crate) holders: BTreeMap<GroupKey, Cell<Unit>>,

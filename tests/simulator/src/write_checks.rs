@@ -7,12 +7,12 @@ use engine::ids::{JobKey, RunKey};
 use engine::job::{JobOutcome, JobRecord, LeaseRecord, OutputsRef, Phase};
 use engine::ports::Commit;
 use engine::run::{Control, RunState, Timer, WorkflowRecord};
-use protocol::wire::Cause;
+use protocol::wire::{Cause, Condition, SkippedBecause};
 use protocol::{Millis, Outputs, Status, limits};
 
 use crate::cell::Cell;
-use crate::expected::{ExpectedJob, Run};
-use crate::graph::Graph;
+use crate::expected::{ExpectedJob, Fate, Outcome, Run};
+use crate::graph::SKIP_EXIT;
 use crate::task::{AttemptResult, Task};
 use crate::world::World;
 
@@ -106,12 +106,12 @@ impl World {
     }
 
     fn check_needs(&mut self, key: &JobKey) {
-        let Some(run) = self.expected.runs.get(&key.run) else {
+        if !self.expected.runs.contains_key(&key.run) {
             return self.broken(|world| format!("{} started before its run was committed", world.name(key)));
-        };
-        let lacks = |need: &&u32| self.store.job(&key.run, **need).is_none_or(|need| need.status() != Status::Success);
-        if let Some(need) = run.jobs[key.index as usize].needs.iter().find(lacks).copied() {
-            self.broken(|world| format!("{} started before #{need}, which it needs, succeeded", world.name(key)));
+        }
+        let fate = self.fate(key);
+        if fate != Some(Fate::Runs) {
+            self.broken(|world| format!("{} started, and the ends of its needs say {fate:?}", world.name(key)));
         }
     }
 
@@ -226,6 +226,13 @@ impl World {
                     }),
                 }
             }
+            AttemptResult::Failure { exit_code: SKIP_EXIT, .. } if self.expected_job(key).ends.may_skip => {
+                let skipped = JobOutcome::Skipped(SkippedBecause::Exit);
+                if !matches!(&new.phase, Phase::Ended(ending) if ending.outcome == skipped) {
+                    self.broken(|world| format!("{} isn't skipped, though its attempt said so", world.name(key)));
+                }
+                self.counts.add("jobs skipped by their exit code", 1);
+            }
             AttemptResult::Failure { retryable, .. } => {
                 self.check_tries_used(new, Cause::Failure, *retryable);
             }
@@ -312,17 +319,15 @@ impl World {
     fn check_end_of_job(&mut self, old: &JobRecord, new: &JobRecord) {
         let (Phase::Ended(ending), false) = (&new.phase, old.is_ended()) else { return };
         let key = &new.key;
-        match ending.outcome {
-            JobOutcome::Skipped => {
-                let needs = &self.expected.runs[&key.run].jobs[key.index as usize].needs;
-                let is_blocked = needs.iter().any(|&need| {
-                    self.store
-                        .job(&key.run, need)
-                        .is_some_and(|need| matches!(need.status(), Status::Failure | Status::Skipped))
-                });
-                if !is_blocked || !matches!(old.phase, Phase::Waiting { .. }) {
-                    self.broken(|world| format!("{} was skipped without a reason", world.name(key)));
+        match &ending.outcome {
+            // Checked with the report.
+            JobOutcome::Skipped(SkippedBecause::Exit) if ending.lease.is_some() => {}
+            JobOutcome::Skipped(because) => {
+                let fate = self.fate(key);
+                if fate != Some(Fate::IsSkipped) || !matches!(old.phase, Phase::Waiting { .. }) {
+                    self.broken(|world| format!("{} was skipped, and its needs say {fate:?}", world.name(key)));
                 }
+                self.check_reason(key, because);
             }
             JobOutcome::Cancelled => {
                 let deleted = self.expected.runs.get(&key.run).is_some_and(|run| run.deleted);
@@ -338,6 +343,55 @@ impl World {
         }
     }
 
+    /// The job that a skip names has failed.
+    fn check_reason(&mut self, key: &JobKey, because: &SkippedBecause) {
+        let jobs = &self.expected.runs[&key.run].jobs;
+        let by_itself = jobs[key.index as usize].ends.condition != Condition::Success;
+        let count = u32::try_from(jobs.len()).expect("few");
+        let right = match because {
+            SkippedBecause::Job(id) => (0..count).any(|index| {
+                let is_it = self.store.job(&key.run, index).is_some_and(|job| job.id == *id);
+                is_it && self.outcome(&key.run, index) == Some(Outcome::Failed)
+            }),
+            SkippedBecause::Condition => true,
+            SkippedBecause::Exit => !by_itself,
+        };
+        if !right {
+            self.broken(|world| format!("{} was skipped for the wrong reason, {because:?}", world.name(key)));
+        }
+        self.counts.add(if by_itself { "jobs skipped by their condition" } else { "jobs skipped below others" }, 1);
+    }
+
+    /// What a job is to those that need it, by its status and the request. `None` if it hasn't ended or was cancelled.
+    pub(crate) fn outcome(&self, run: &RunKey, index: u32) -> Option<Outcome> {
+        let ends = self.expected.runs[run].jobs[index as usize].ends;
+        match self.store.job(run, index)?.status() {
+            Status::Success => Some(Outcome::Passed),
+            Status::Failure if ends.allow_failure => Some(Outcome::Passed),
+            Status::Failure => Some(Outcome::Failed),
+            Status::Skipped => Some(Outcome::Skipped),
+            Status::Queued | Status::Running | Status::Cancelled => None,
+        }
+    }
+
+    /// What must become of a job, as far as that is decided.
+    pub(crate) fn fate(&self, key: &JobKey) -> Option<Fate> {
+        let job = &self.expected.runs[&key.run].jobs[key.index as usize];
+        let handler = job.ends.condition == Condition::OnFailure;
+        let all: Vec<u32> = (0..key.index).collect();
+        let needs = if handler { &all } else { &job.needs };
+        let outcomes: Vec<Option<Outcome>> = needs.iter().map(|&need| self.outcome(&key.run, need)).collect();
+        let any = |outcome| outcomes.contains(&Some(outcome));
+        if job.ends.condition == Condition::Success && (any(Outcome::Failed) || any(Outcome::Skipped)) {
+            return Some(Fate::IsSkipped);
+        }
+        if outcomes.contains(&None) {
+            return None;
+        }
+        let after_failure = matches!(job.ends.condition, Condition::Failure | Condition::OnFailure);
+        Some(if after_failure && !any(Outcome::Failed) { Fate::IsSkipped } else { Fate::Runs })
+    }
+
     /// The final status that follows from the jobs, once all have ended.
     pub(crate) fn final_status(&self, run: &RunKey) -> Option<Status> {
         let count = u32::try_from(self.expected.runs.get(run)?.jobs.len()).expect("few");
@@ -347,7 +401,8 @@ impl World {
         if !jobs.iter().all(|job| job.is_ended()) {
             return None;
         }
-        Some(match (any(Status::Failure), any(Status::Cancelled)) {
+        let failed = (0..count).any(|index| self.outcome(run, index) == Some(Outcome::Failed));
+        Some(match (failed, any(Status::Cancelled)) {
             (true, _) => Status::Failure,
             (false, true) => Status::Cancelled,
             (false, false) => Status::Success,
@@ -422,14 +477,14 @@ impl World {
         if records.len() != graph.jobs.len() {
             return self.broken(|world| format!("{} was committed without all its jobs", world.trace.run(key)));
         }
-        let positions: Vec<usize> = records.iter().map(|job| Graph::position(&job.id)).collect();
+        let positions: Vec<usize> = records.iter().map(|job| graph.position(&job.id)).collect();
         let index_of =
             |position: usize| positions.iter().position(|&other| other == position).expect("a need is a job");
         let jobs = positions.iter().map(|&position| {
             let wanted = &graph.jobs[position];
             let needs = wanted.needs.iter().map(|&need| u32::try_from(index_of(need)).expect("few")).collect();
-            let group = wanted.group.clone();
-            ExpectedJob { needs, labels: wanted.labels.clone(), allowed: wanted.allowed, group }
+            let (labels, allowed, ends) = (wanted.labels.clone(), wanted.allowed, wanted.ends);
+            ExpectedJob { needs, labels, allowed, ends, kept: false, group: wanted.group.clone() }
         });
         let of_run = graph.definition.concurrency.as_ref();
         let run = Run {
@@ -451,14 +506,26 @@ impl World {
         }
     }
 
-    /// A re-run starts with the succeeded jobs if `only: failed` was requested, and with nothing else.
+    /// If `only: failed` was requested, a re-run starts with the jobs that passed, if all their needs are kept too, and
+    /// never with the job of `on_failure`. Otherwise it starts with nothing. Needs come before the jobs that need them.
     fn check_kept(&mut self, before: &RunKey, job: &JobRecord, only_failed: bool) {
-        let outputs = self.expected.outputs.get(&JobKey::new(before, job.key.index)).filter(|_| only_failed).cloned();
-        if self.outputs_of(job) != outputs || job.is_ended() != outputs.is_some() {
-            self.broken(|world| format!("{} wasn't kept, or not with its outputs", world.name(&job.key)));
+        let (run, index) = (&job.key.run, job.key.index);
+        let jobs = &self.expected.runs[run].jobs;
+        let ExpectedJob { needs, ends, .. } = &jobs[index as usize];
+        let passed = self.outcome(before, index) == Some(Outcome::Passed);
+        let may_be_kept = only_failed && ends.condition != Condition::OnFailure;
+        let kept = may_be_kept && passed && needs.iter().all(|&need| jobs[need as usize].kept);
+        let old = JobKey::new(before, index);
+        let status = self.store.job(before, index).map(JobRecord::status);
+        let outputs = self.expected.outputs.get(&old).filter(|_| kept).cloned();
+        if self.outputs_of(job) != outputs || job.is_ended() != kept || (kept && Some(job.status()) != status) {
+            self.broken(|world| format!("{} was kept wrongly, or not as it ended", world.name(&job.key)));
+        }
+        if kept {
+            self.counts.add("jobs kept by a re-run", 1);
+            self.expected.runs.get_mut(run).expect("a committed run").jobs[index as usize].kept = true;
         }
         if let Some(outputs) = outputs {
-            self.counts.add("jobs kept by a re-run", 1);
             self.expected.outputs.insert(job.key.clone(), outputs);
         }
     }

@@ -8,6 +8,7 @@ mod cancel;
 mod chaos;
 mod check;
 mod claims;
+mod conditions;
 mod failures;
 mod graphs;
 mod groups;

@@ -6,7 +6,7 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use protocol::{JobId, Outputs};
+use protocol::{JobId, Outputs, Status};
 use tempfile::TempDir;
 
 use crate::executor::Failure;
@@ -24,37 +24,48 @@ pub(super) struct Scratch {
     pub scripts: PathBuf,
     /// The upstream outputs as JSON.
     pub upstream: PathBuf,
+    /// How the needed jobs ended, as JSON.
+    pub statuses: PathBuf,
     /// Empty, for the job's outputs.
     pub outputs: PathBuf,
     /// The command, if it is too long for an argument.
     pub script: Option<PathBuf>,
 }
 
+/// What is put into the files.
+pub(super) struct Given<'a> {
+    pub outputs: &'a BTreeMap<JobId, Outputs>,
+    pub statuses: &'a BTreeMap<JobId, Status>,
+    pub command: &'a str,
+}
+
 impl Scratch {
     /// Makes the files. A failure is the worker's.
-    pub fn create(upstream_outputs: &BTreeMap<JobId, Outputs>, command: &str) -> Result<Self, Failure> {
-        Self::try_create(upstream_outputs, command)
+    pub fn create(given: &Given<'_>) -> Result<Self, Failure> {
+        Self::try_create(given)
             .map_err(|error| Failure::of_worker(format!("the worker can't make the job's files: {error}")))
     }
 
-    fn try_create(upstream_outputs: &BTreeMap<JobId, Outputs>, command: &str) -> io::Result<Self> {
+    fn try_create(given: &Given<'_>) -> io::Result<Self> {
+        let Given { outputs: upstream_outputs, statuses: upstream_status, command } = *given;
         // `temp_dir` takes an empty TMPDIR for the current directory.
         let parent = Some(std::env::temp_dir()).filter(|dir| !dir.as_os_str().is_empty());
         let parent = parent.unwrap_or_else(|| PathBuf::from("/tmp"));
         let dir = tempfile::Builder::new().prefix("workflow-graph-").tempdir_in(parent)?;
         let path = |name: &str| dir.path().join(name);
         let (job_dir, upstream, outputs) = (path("job"), path("upstream.json"), path("outputs"));
-        let scripts = path("scripts");
+        let (scripts, statuses) = (path("scripts"), path("status.json"));
         fs::create_dir(&job_dir)?;
         fs::create_dir(&scripts)?;
         // With a line end, so that after `cat` of it the job's next text begins on a new line.
         fs::write(&upstream, serde_json::to_string(upstream_outputs)? + "\n")?;
+        fs::write(&statuses, serde_json::to_string(upstream_status)? + "\n")?;
         fs::write(&outputs, "")?;
         let script = (command.len() > MAX_COMMAND_ARGUMENT).then(|| path("command.sh"));
         if let Some(script) = &script {
             fs::write(script, command)?;
         }
-        Ok(Self { dir, job_dir, scripts, upstream, outputs, script })
+        Ok(Self { dir, job_dir, scripts, upstream, statuses, outputs, script })
     }
 
     /// Removes all files on a blocking thread, because there may be many.

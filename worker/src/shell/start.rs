@@ -10,7 +10,7 @@ use std::{env, io};
 use protocol::limits;
 use tokio::process::{Child, Command};
 
-use super::scratch::Scratch;
+use super::scratch::{Given, Scratch};
 use crate::Job;
 use crate::executor::{Context, Failure};
 use crate::reaper::{self, OwnChild};
@@ -46,6 +46,7 @@ pub(super) fn start(job: &Job, context: &Context, scratch: &Scratch) -> Result<(
         .env("JOB_SCRIPTS", &scratch.scripts)
         .env("WORKER_SLOT", context.slot.to_string())
         .env("UPSTREAM_OUTPUTS", &scratch.upstream)
+        .env("UPSTREAM_STATUS", &scratch.statuses)
         .env("WORKFLOW_OUTPUT", &scratch.outputs)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
@@ -54,7 +55,7 @@ pub(super) fn start(job: &Job, context: &Context, scratch: &Scratch) -> Result<(
 
 /// Checks that a job's files can be made and that the shell starts in the directory.
 pub(super) async fn check(workdir: &Path) -> Result<(), Failure> {
-    let scratch = Scratch::create(&BTreeMap::new(), "")?;
+    let scratch = Scratch::create(&Given { outputs: &BTreeMap::new(), statuses: &BTreeMap::new(), command: "" })?;
     let mut command = shell(workdir)?;
     command.arg("-c").arg(":");
     let (mut child, _own) = reaper::spawn(&mut command).map_err(|error| start_failure(&error, workdir))?;

@@ -120,7 +120,8 @@ async fn an_update_that_met_a_transaction_or_was_throttled_is_not_taken_for_refu
         let stub = Stub::new(move |_| error(name, &[]));
         let ports = stub.ports().await;
         tokio::time::pause();
-        let update = JobUpdate { expect: Precondition::Waiting, change: Change::RemoveNeed(0) };
+        let update =
+            JobUpdate { expect: Precondition::Waiting, change: Change::RemoveNeed { member: 0, failed: false } };
         let answer = ports.update(&JobKey::new(&run(), 1), update).await;
         tokio::time::resume();
         assert!(is_unavailable(&answer), "{name}: {answer:?}");
@@ -140,7 +141,7 @@ async fn an_update_that_met_three_transactions_is_done() {
         *conflicts -= i32::from(meets);
         error(if meets { "TransactionConflictException" } else { "ConditionalCheckFailedException" }, &[])
     });
-    let update = JobUpdate { expect: Precondition::Waiting, change: Change::RemoveNeed(0) };
+    let update = JobUpdate { expect: Precondition::Waiting, change: Change::RemoveNeed { member: 0, failed: false } };
     let answer = stub.ports().await.update(&JobKey::new(&run(), 1), update).await;
     assert_eq!(answer.ok(), Some(Updated::ConditionFailed(None)));
     assert_eq!(stub.bodies().len(), 5, "four updates, and a read after the refusal");

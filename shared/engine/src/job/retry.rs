@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use protocol::wire::{Attempt, Backoff, Cause};
+use protocol::wire::{Attempt, Backoff, Cause, SkippedBecause};
 use protocol::{Millis, WorkerId, limits};
 
 use super::{ATTEMPTS_KEPT, Change, End, JobOutcome, JobRecord, JobSpec, LastReport, RETURNERS_KEPT, Returned, Used};
@@ -29,9 +29,17 @@ pub struct Failure {
     pub last_report: Option<LastReport>,
 }
 
-/// Returns the job's change after a failed attempt: another attempt while the cause has tries left, else the end.
+/// Returns the job's change after a failed attempt: another attempt while the cause has tries left, else the end. An
+/// attempt that ended with the job's `skip_exit` ends the job as skipped.
 #[must_use]
 pub fn after_failure(record: &JobRecord, spec: &JobSpec, failure: Failure, now: Millis) -> Change {
+    if failure.cause == Cause::Failure
+        && failure.exit_code.is_some()
+        && failure.exit_code == spec.skip_exit.map(i32::from)
+    {
+        let outcome = JobOutcome::Skipped(SkippedBecause::Exit);
+        return Change::End(End { last_report: failure.last_report, ..End::unreported(outcome, now) });
+    }
     let failed = history(record, &failure, now);
     let Failure { cause, error, exit_code, retryable, last_report } = failure;
     let used = if retryable { spec.use_a_try(record.used, cause) } else { None };

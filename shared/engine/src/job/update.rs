@@ -75,12 +75,17 @@ pub enum Precondition {
 /// The change of a record.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Change {
-    /// Removes one need.
-    RemoveNeed(u32),
     /// Lets the job wait for its turn in its group.
     Block {
         /// The time from which on it waits.
         at: Millis,
+    },
+    /// Removes one need, or one shard of needs that has no members left.
+    RemoveNeed {
+        /// The member of the set.
+        member: u32,
+        /// True if the need, or a need of the shard, failed. Then the record says so from now on.
+        failed: bool,
     },
     /// Moves the job into its pool's ready list.
     BecomeReady {
@@ -189,10 +194,11 @@ impl JobUpdate {
         }
         let mut new = record.clone();
         match &self.change {
-            Change::RemoveNeed(need) => {
+            Change::RemoveNeed { member, failed } => {
                 if let Phase::Waiting { on } = &mut new.phase {
-                    on.remove(need);
+                    on.remove(member);
                 }
+                new.need_failed |= *failed;
             }
             Change::Block { at } => new.phase = Phase::Blocked { at: *at },
             Change::BecomeReady { at, until, .. } => {

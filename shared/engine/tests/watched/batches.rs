@@ -163,7 +163,10 @@ async fn failure_of_a_job_without_dependents_queues_no_batch() {
 async fn repeated_event_of_a_failed_job_whose_dependents_have_ended_closes_the_run() {
     let world = failed("jobs: {a: {run: x}, b: {run: x, needs: a}}").await;
     drop(world.events());
-    let end = engine::job::End::unreported(engine::job::JobOutcome::Skipped, world.time());
+    let end = engine::job::End::unreported(
+        engine::job::JobOutcome::Skipped(protocol::wire::SkippedBecause::Condition),
+        world.time(),
+    );
     let update =
         engine::job::JobUpdate { expect: engine::job::Precondition::Waiting, change: engine::job::Change::End(end) };
     at_once(world.store().memory().update(&world.key(1), update));

@@ -5,13 +5,13 @@ use std::sync::{Mutex, MutexGuard};
 
 use bytes::Bytes;
 use engine::access::TokenRecord;
-use engine::ids::{GroupKey, JobIndex, JobKey, PoolId, Random, RunKey, Ticket, Unit, Waits};
+use engine::ids::{GroupKey, JobIndex, JobKey, PoolId, Random, RunKey, Ticket, Unit};
 use engine::job::{JobRecord, JobSpec, JobUpdate, OutputsRef};
 use engine::messages::{BatchTask, Reconcile, Work};
 use engine::ports::{
     ArtifactStore, AuditCursor, AuditStore, Commit, Committed, Consistency, Dispatcher, GroupStore, Idempotency, JobStore,
-    ListCursor, LocalWork, LogStore, NewItem, Place, Pool, PoolQueue, ReadyHead, RunStore, Source, StoreError, Stored,
-    TokenStore, Updated, WorkerRecord, WorkerRegistry,
+    ListCursor, LocalWork, LogStore, NewItem, Place, Pool, PoolQueue, ReadyHead, RunStore, ShardWaits, Source, StoreError,
+    Stored, TokenStore, Updated, WorkerRecord, WorkerRegistry,
 };
 use engine::run::{Control, RunEnd, RunUpdate, WorkflowRecord};
 use memory::Memory;
@@ -197,8 +197,8 @@ impl JobStore for Watched {
         jobs_at(run: &RunKey, indexes: &[JobIndex], how: Consistency) -> Vec<Option<JobRecord>>;
         jobs_from(run: &RunKey, from: JobIndex, most: usize, how: Consistency) -> Vec<JobRecord>;
         specs(run: &RunKey, indexes: &[JobIndex]) -> Vec<JobSpec>;
-        wait_shard(key: &JobKey, shard: u32, how: Consistency) -> Waits;
-        drop_from_shard(key: &JobKey, shard: u32, member: u32) -> Waits;
+        wait_shard(key: &JobKey, shard: u32, how: Consistency) -> ShardWaits;
+        drop_from_shard(key: &JobKey, shard: u32, member: u32, failed: bool) -> ShardWaits;
         ready_heads(pool: &PoolId, now: Millis) -> Vec<ReadyHead>;
         ready_count(pool: &PoolId, most: usize) -> (u64, Option<Millis>);
     }

@@ -1,20 +1,8 @@
 -- From schema 7 to 8.
 
--- Who waits for a turn in a group. The run is that of the unit, whose records are deleted together.
-CREATE TABLE places (
-    group_key TEXT NOT NULL,
-    at INTEGER NOT NULL,
-    unit TEXT NOT NULL,
-    yields INTEGER NOT NULL,
-    run TEXT NOT NULL,
-    PRIMARY KEY (group_key, at, unit)
-);
-CREATE INDEX places_of_a_run ON places (run);
+-- Whether a need that was removed from the shard failed.
+ALTER TABLE wait_shards ADD COLUMN need_failed INTEGER NOT NULL DEFAULT 0;
 
--- Who has a group, or had it last.
-CREATE TABLE holders (
-    group_key TEXT PRIMARY KEY,
-    unit TEXT NOT NULL,
-    run TEXT NOT NULL
-);
-CREATE INDEX holders_of_a_run ON holders (run);
+-- A skipped job has the reason. That of an older one isn't known.
+UPDATE jobs SET record = json_set(record, '$.outcome', json('{"skipped":"condition"}'))
+WHERE json_extract(record, '$.outcome') = 'skipped';

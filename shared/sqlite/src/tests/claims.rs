@@ -34,6 +34,7 @@ async fn fill(store: &Sqlite, from: &mut u32, jobs: impl Fn(u32) -> u32) {
         settings: JobSettings { labels: labels.clone(), ..JobSettings::new("job", "true") },
         needs: Vec::new(),
         dependents: Vec::new(),
+        conditional: Vec::new(),
         position: 0,
     };
     let mut items = Vec::new();

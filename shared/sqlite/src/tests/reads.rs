@@ -39,8 +39,13 @@ async fn open(store: &Sqlite, n: u32, phases: Vec<Phase>) -> WorkflowId {
         timer: Timer::Firing,
     };
     let (id, run) = (workflow.id.clone(), workflow.run.clone());
-    let spec =
-        JobSpec { settings: JobSettings::new("job", "true"), needs: Vec::new(), dependents: Vec::new(), position: 0 };
+    let spec = JobSpec {
+        settings: JobSettings::new("job", "true"),
+        needs: Vec::new(),
+        dependents: Vec::new(),
+        conditional: Vec::new(),
+        position: 0,
+    };
     let job = |(index, phase): (u32, Phase)| {
         let id = JobId::new(format!("job-{index}")).expect("an id");
         NewItem::Job(Box::new(JobRecord {

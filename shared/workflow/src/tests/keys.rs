@@ -31,6 +31,7 @@ fn values() -> Vec<Value> {
         "bash",
         "sh",
         "text",
+        "failure",
     ];
     let times = ["5", "90s", "30m", "6h", "1h30m", "1500ms", "1 h", "s", "1.5h", "-1", "soon"];
     let scalars = [json!(null), json!(true), json!(0), json!(1), json!(-1), json!(1.5), json!(101), json!(1_209_601)];
@@ -55,6 +56,8 @@ fn values() -> Vec<Value> {
         json!({ "z": { "run": "x", "retries": 1, "retry": {} } }),
         json!({ "z": {} }),
         json!({ "a/b": { "run": "x" } }),
+        json!({ "run": "x" }),
+        json!({ "run": "x", "needs": "b" }),
         json!([{ "run": "x" }]),
         json!([{ "run": "x", "id": "s", "name": 1, "env": { "A": 1 } }]),
         json!([{ "id": "s" }]),
@@ -107,6 +110,12 @@ fn document(level: Level, key: &str, value: Value) -> Value {
                 job = json!({});
             }
             job[key] = value;
+        }
+        Level::OnFailure => {
+            let mut handler = if key == "steps" { json!({}) } else { json!({ "run": "x" }) };
+            handler[key] = value;
+            workflow["on_failure"] = handler;
+            return workflow;
         }
         Level::Retry => {
             job["retry"] = json!({ "backoff": "exponential" });
@@ -321,6 +330,7 @@ fn in_words(form: Form) -> String {
         Form::OutputOfJob => "`<job>.<output>`".to_owned(),
         Form::Shell => "`bash`, `sh`, or a program as a list, such as `[python3, -u]`".to_owned(),
         Form::Retry | Form::Defaults | Form::Inputs => "a mapping, see below".to_owned(),
+        Form::OnFailure => "a job".to_owned(),
         Form::Matrix => format!("up to {} lists of values, by axis", limits::MATRIX_AXES),
         Form::Legs { .. } => "a list of mappings of axes to values".to_owned(),
         Form::InputType => "`text`, `number`, `boolean`".to_owned(),
@@ -330,6 +340,7 @@ fn in_words(form: Form) -> String {
         Form::Group => format!("a name, up to {} bytes without commas and white space", limits::LABEL),
         Form::RunGroup => "a name, or a mapping, see below".to_owned(),
         Form::InputNames => "an input or a list of inputs".to_owned(),
+        Form::ExitCode => "an exit code, 1 to 255".to_owned(),
         Form::Axis => format!("a name, up to {} bytes", limits::AXIS_NAME),
         Form::Any => format!("anything, up to {} KiB as JSON", limits::KEPT / 1024),
     }

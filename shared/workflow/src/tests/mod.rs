@@ -2,6 +2,7 @@
 
 mod any_text;
 mod bounds;
+mod conditions;
 mod json;
 mod keys;
 mod matrix;
@@ -258,7 +259,7 @@ fn keys_of_other_systems_get_advice() {
         ("strategy", "`matrix`"),
         ("timeout-minutes", "`timeout`"),
         ("permissions", "worker"),
-        ("continue-on-error", "`|| true`"),
+        ("continue-on-error", "`allow_failure: true`"),
         ("container", "containers"),
         ("services", "containers"),
         ("with", "`inputs`"),
