@@ -377,20 +377,23 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Claim
         Ok(needs)
     }
 
-    /// Returns how the needs of a job ended; for the job of `on_failure`, some of the jobs that failed.
+    /// Returns how the needs of a job ended; for the job of `on_failure`, which is the last one, some of the jobs that
+    /// failed. Those are read by their keys: a claim may not query a run.
     async fn statuses(self, job: &JobRecord, needs: &[JobRecord]) -> Result<BTreeMap<JobId, Status>> {
         let status = |job: &JobRecord| (job.id.clone(), job.status());
         if !job.waits_for_run() {
             return Ok(needs.iter().map(status).collect());
         }
         let mut failed = BTreeMap::new();
-        let mut jobs = self.engine.records().forward(&job.key.run, 0, Consistency::Strong);
-        while failed.len() < limits::FAILED_TOLD
-            && let Some(job) = jobs.next().await?
-        {
-            failed.extend(Some(&job).filter(|job| job.verdict() == Some(Verdict::Failed)).map(status));
+        let others: Vec<JobIndex> = (0..job.key.index).collect();
+        for page in others.chunks(100) {
+            let read = self.engine.ports.jobs_at(&job.key.run, page, Consistency::Strong).await?;
+            failed.extend(read.iter().flatten().filter(|job| job.verdict() == Some(Verdict::Failed)).map(status));
+            if failed.len() >= limits::FAILED_TOLD {
+                break;
+            }
         }
-        Ok(failed)
+        Ok(failed.into_iter().take(limits::FAILED_TOLD).collect())
     }
 
     /// Returns the values of the run's inputs, if the workflow has any.

@@ -111,6 +111,31 @@ async fn failure_skips_its_dependents_even_if_its_change_event_is_lost() {
 }
 
 #[tokio::test]
+async fn conditions_are_decided_even_if_change_events_are_lost() {
+    let yaml = "jobs:
+  good: {run: x}
+  undo: {run: x, needs: good, if: failure}
+  after: {run: x, needs: undo}
+  any: {run: x, needs: after, if: always}
+on_failure: {run: x}
+";
+    let world = World::started(yaml).await;
+    world.lose_events_and_fire_timers().await;
+    let good = world.claim("w").await.expect("the timer found it");
+    world.complete(&good).await.expect("held");
+    for _ in 0..3 {
+        world.lose_events_and_fire_timers().await;
+    }
+    let any = world.claim("w").await.expect("all its needs have ended");
+    world.complete(&any).await.expect("held");
+    world.lose_events_and_fire_timers().await;
+    let statuses: Vec<Status> = world.now().await.jobs.iter().map(|job| job.status).collect();
+    let (success, skipped) = (Status::Success, Status::Skipped);
+    assert_eq!(statuses, [success, skipped, skipped, success, skipped]);
+    assert_eq!(world.status().await, success);
+}
+
+#[tokio::test]
 async fn cancel_ends_the_run_even_if_its_change_event_is_lost() {
     let world = World::started(DIAMOND).await;
     world.lose_events_and_fire_timers().await;

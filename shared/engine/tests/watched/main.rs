@@ -8,6 +8,7 @@ mod store;
 mod access;
 mod batches;
 mod claims;
+mod conditions;
 mod deletions;
 mod groups;
 mod payloads;

@@ -255,7 +255,7 @@ fn keys_of_other_systems_get_advice() {
     for (key, word) in [
         ("runs-on", "`labels`"),
         ("uses", "`run`"),
-        ("if", "conditions"),
+        ("if", "`success`, `failure` or `always`"),
         ("strategy", "`matrix`"),
         ("timeout-minutes", "`timeout`"),
         ("permissions", "worker"),
