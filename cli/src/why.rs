@@ -278,7 +278,11 @@ pub fn brief(job: &Job, workflow: &Workflow, now: Millis) -> String {
 pub fn turn(waiting: &WaitingFor) -> String {
     let group = line(waiting.group.as_deref().unwrap_or_default());
     let ahead = waiting.ahead.unwrap_or(0);
-    let front = if ahead > 0 { format!(", and {ahead} {} in front", if ahead == 1 { "waits" } else { "wait" }) } else { String::new() };
+    let front = if ahead > 0 {
+        format!(", and {ahead} {} in front", if ahead == 1 { "waits" } else { "wait" })
+    } else {
+        String::new()
+    };
     match &waiting.holder {
         Some(holder) => {
             let job = holder.job.as_ref().map(|job| format!("job {job} of ")).unwrap_or_default();

@@ -61,7 +61,9 @@ impl GroupStore for Aws {
         let expression = expression.set(HOLDER, string(next.text())).set("expires_on", number(expires_on()));
         Ok(match self.jobs.update(keys::holder(group), expression).await? {
             Answer::Done(_) => true,
-            Answer::Refused(item) => read_holder(&item.unwrap_or_else(HashMap::new)).is_ok_and(|holder| holder == *next),
+            Answer::Refused(item) => {
+                read_holder(&item.unwrap_or_else(HashMap::new)).is_ok_and(|holder| holder == *next)
+            }
         })
     }
 }

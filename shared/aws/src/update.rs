@@ -305,8 +305,6 @@ pub(crate) fn control(run: &RunKey, update: RunUpdate) -> Expression {
         RunUpdate::Arm { due } => timer(active(e).when_timer_is_later(due), due),
         RunUpdate::Fire { by: Some(by) } => timer(active(e).when_is("timer", "<=", number(by.0)), Millis(0)),
         RunUpdate::Fire { by: None } => timer(active(e), Millis(0)),
-        RunUpdate::Finish(to) => {
-            progress(begun(e), to).set("state", string("final")).remove(&INDEX).remove(&["timer"])
-        }
+        RunUpdate::Finish(to) => progress(begun(e), to).set("state", string("final")).remove(&INDEX).remove(&["timer"]),
     }
 }

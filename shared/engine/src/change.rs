@@ -154,7 +154,9 @@ impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Scheduling<'_, P> {
                 self.engine.timers().ask_for(batch).await
             }
             ChangeEvent::RunBlocked(control) => self.found_blocked_run(control).await,
-            ChangeEvent::RunEnded(control) => self.admit_next(control.group.as_ref().map(|group| &group.key), &control.run).await,
+            ChangeEvent::RunEnded(control) => {
+                self.admit_next(control.group.as_ref().map(|group| &group.key), &control.run).await
+            }
             ChangeEvent::JobEnded(job) => {
                 self.admit_next(job.group_key().as_ref(), &job.key.run).await?;
                 self.on_job_ended(job).await

@@ -90,7 +90,8 @@ impl GroupOfRun {
         let key = GroupKey::of_runs(&group.group, values.iter().map(|(_, value)| *value));
         let mut shown = group.group.to_string();
         if !values.is_empty() {
-            let values: Vec<String> = values.iter().map(|(name, value)| format!("{name}={}", value.escape_debug())).collect();
+            let values: Vec<String> =
+                values.iter().map(|(name, value)| format!("{name}={}", value.escape_debug())).collect();
             shown = crate::job::cut(format!("{shown} ({})", values.join(", ")), SHOWN);
         }
         Self { key, name: group.group.clone(), shown, yields: group.yields }
@@ -194,7 +195,9 @@ impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Scheduling<'_, P> {
         let ready = |job: &JobRecord| matches!(job.phase, Phase::Ready { .. });
         match found {
             Found::Job(Some(job)) if self.engine.has(Bug::ReadyFreesGroup) && ready(job) => Turn::Over,
-            Found::Job(Some(job)) if self.engine.has(Bug::RetryFreesGroup) && ready(job) && job.attempt > 0 => Turn::Over,
+            Found::Job(Some(job)) if self.engine.has(Bug::RetryFreesGroup) && ready(job) && job.attempt > 0 => {
+                Turn::Over
+            }
             found => found.turn(),
         }
     }

@@ -74,7 +74,9 @@ impl<P: RunStore + JobStore> Queries<'_, P> {
 
     /// The holder, unless it is final or gone.
     async fn shown_holder(self, unit: &Unit) -> Result<Option<GroupHolder>> {
-        let Some(control) = self.engine.ports.control(unit.run(), Consistency::Eventual).await? else { return Ok(None) };
+        let Some(control) = self.engine.ports.control(unit.run(), Consistency::Eventual).await? else {
+            return Ok(None);
+        };
         let job = match unit {
             Unit::Run(_) => None,
             Unit::Job(key) => match self.engine.ports.job(key, Consistency::Eventual).await? {

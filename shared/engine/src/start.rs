@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::stream::{self, StreamExt, TryStreamExt};
+use protocol::WorkflowId;
 use protocol::requests::{GivenInputs, Only};
 use protocol::wire::InputValues;
-use protocol::WorkflowId;
 
 use crate::Runs;
 use crate::error::{EngineError, Result};
@@ -124,7 +124,8 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Runs<
         };
         let (run, jobs) = self.engine.submissions().under_a_fresh_key(stage).await?;
         let new = WorkflowRecord { run: run.clone(), number: old.number + 1, ended: None, ..old.clone() };
-        let old_group = self.engine.ports.control(&old.run, Consistency::Strong).await?.and_then(|control| control.group);
+        let old_group =
+            self.engine.ports.control(&old.run, Consistency::Strong).await?.and_then(|control| control.group);
         let group = if with_inputs { group_of(source.as_ref(), inputs)? } else { old_group.clone() };
         let mut control = new_control(&new, &jobs, Some(now), group);
         if self.engine.has(Bug::RerunOpensAtOnce) {

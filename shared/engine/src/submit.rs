@@ -10,7 +10,8 @@ use crate::error::{EngineError, Result};
 use crate::ids::{ReportHash, RunKey};
 use crate::plan::{self, Planned};
 use crate::ports::{
-    Commit, Committed, Consistency, Dispatcher, Idempotency, JobStore, NewItem, RunStore, Source, StoreError, WorkerRegistry,
+    Commit, Committed, Consistency, Dispatcher, Idempotency, JobStore, NewItem, RunStore, Source, StoreError,
+    WorkerRegistry,
 };
 use crate::run::{Control, GroupOfRun, MAX_TIMER_DELAY, RunState, Timer, WorkflowRecord};
 use workflow::Definition;

@@ -78,7 +78,8 @@ impl Checker<'_> {
             Some("cancel") => true,
             Some("wait") | None => false,
             Some(other) => {
-                let message = format!("when there is a newer run, this one may `wait` or `cancel`, not {}", quote(other));
+                let message =
+                    format!("when there is a newer run, this one may `wait` or `cancel`, not {}", quote(other));
                 self.report.add("unknown_value", node.at, path, message);
                 false
             }

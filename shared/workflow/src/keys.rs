@@ -152,8 +152,16 @@ const INPUT: &[Key] = &[
 ];
 
 const CONCURRENCY: &[Key] = &[
-    required("group", Form::Group, "The group's name. It follows the rules of labels, and a token must allow it as one."),
-    key("per", Form::InputNames, "Inputs whose values are part of the name: runs with other values are in another group."),
+    required(
+        "group",
+        Form::Group,
+        "The group's name. It follows the rules of labels, and a token must allow it as one.",
+    ),
+    key(
+        "per",
+        Form::InputNames,
+        "Inputs whose values are part of the name: runs with other values are in another group.",
+    ),
     key(
         "when_newer",
         Form::Word(&["wait", "cancel"]),

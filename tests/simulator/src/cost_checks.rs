@@ -62,7 +62,8 @@ impl World {
             BatchKind::Dependents { .. } => ("writes of a step over dependents", DEPENDENTS_WRITES),
             BatchKind::Roots | BatchKind::Skip | BatchKind::Cancel => ("writes of a batch step", BATCH_WRITES),
         };
-        let grouped = self.expected.runs.get(&batch.run).is_some_and(|run| run.jobs.iter().any(|job| job.group.is_some()));
+        let grouped =
+            self.expected.runs.get(&batch.run).is_some_and(|run| run.jobs.iter().any(|job| job.group.is_some()));
         if grouped {
             most *= GROUPED;
         }

@@ -171,7 +171,10 @@ impl World {
         let expected = &self.expected.runs[&new.run];
         let newer = |other: &&Control| other.run != new.run && other.blocked_at >= new.blocked_at;
         let group = expected.group.clone().filter(|_| expected.yields);
-        let gives_way = group.is_some_and(|group| self.expected.started.get(&group).is_some_and(|last| Some(*last) >= new.blocked_at) || self.runs_in(&group).iter().any(newer));
+        let gives_way = group.is_some_and(|group| {
+            self.expected.started.get(&group).is_some_and(|last| Some(*last) >= new.blocked_at)
+                || self.runs_in(&group).iter().any(newer)
+        });
         if !gives_way {
             self.broken(|world| format!("{} was cancelled without a reason", world.trace.run(&new.run)));
         }

@@ -51,7 +51,10 @@ async fn jobs_of_a_group_run_one_at_a_time_in_the_order_in_which_they_came() {
         if let Some(last) = runs.last().filter(|last| last.id != run.id) {
             let waiting = waits(last, "migrate").await.expect("it waits");
             let holder = waiting.holder.clone().expect("somebody has the group");
-            assert_eq!((holder.workflow, holder.job.map(|job| job.to_string())), (run.id.clone(), Some("migrate".into())));
+            assert_eq!(
+                (holder.workflow, holder.job.map(|job| job.to_string())),
+                (run.id.clone(), Some("migrate".into()))
+            );
             assert_eq!(waiting.group, Some(cloud.fill("{label}-db").to_lowercase()));
             assert_eq!(waiting.ahead, Some(3 - n), "{waiting:?}");
         }
@@ -101,7 +104,8 @@ async fn a_job_that_no_worker_takes_gives_up_its_group_with_its_queue_timeout() 
 #[tokio::test]
 async fn the_next_job_of_a_completion_is_none_of_a_group() {
     let cloud = Cloud::connect();
-    let text = "jobs: {a: {run: x, labels: '{label}'}, b: {needs: a, run: x, labels: '{label}', concurrency: '{label}-g'}}";
+    let text =
+        "jobs: {a: {run: x, labels: '{label}'}, b: {needs: a, run: x, labels: '{label}', concurrency: '{label}-g'}}";
     let run = cloud.submit(text).await;
     let worker = cloud.worker("w");
     let next = worker.claims("a").await.complete_for_next(&[], &worker).await.expect("accepted");

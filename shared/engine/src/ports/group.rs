@@ -44,10 +44,5 @@ pub trait GroupStore: Send + Sync {
     fn holder(&self, group: &GroupKey, how: Consistency) -> impl Future<Output = Stored<Option<Unit>>> + Send;
     /// Gives the group to `next` if `before` still has it. Returns true if `next` has the group afterwards, also if it had
     /// it before.
-    fn hold(
-        &self,
-        group: &GroupKey,
-        before: Option<&Unit>,
-        next: &Unit,
-    ) -> impl Future<Output = Stored<bool>> + Send;
+    fn hold(&self, group: &GroupKey, before: Option<&Unit>, next: &Unit) -> impl Future<Output = Stored<bool>> + Send;
 }

@@ -9,9 +9,9 @@ use engine::ids::{GroupKey, JobIndex, JobKey, PoolId, Random, RunKey, Ticket, Un
 use engine::job::{JobRecord, JobSpec, JobUpdate, OutputsRef};
 use engine::messages::{BatchTask, Reconcile, Work};
 use engine::ports::{
-    ArtifactStore, AuditCursor, AuditStore, Commit, Committed, Consistency, Dispatcher, GroupStore, Idempotency, JobStore,
-    ListCursor, LocalWork, LogStore, NewItem, Place, Pool, PoolQueue, ReadyHead, RunStore, ShardWaits, Source, StoreError,
-    Stored, TokenStore, Updated, WorkerRecord, WorkerRegistry,
+    ArtifactStore, AuditCursor, AuditStore, Commit, Committed, Consistency, Dispatcher, GroupStore, Idempotency,
+    JobStore, ListCursor, LocalWork, LogStore, NewItem, Place, Pool, PoolQueue, ReadyHead, RunStore, ShardWaits,
+    Source, StoreError, Stored, TokenStore, Updated, WorkerRecord, WorkerRegistry,
 };
 use engine::run::{Control, RunEnd, RunUpdate, WorkflowRecord};
 use memory::Memory;

@@ -154,7 +154,10 @@ fn job_that_always_runs_is_noted_beside_runs_that_a_newer_one_cancels() {
         from_yaml(&text).expect("a definition").notes
     };
     let [note] = &notes("cancel", "always")[..] else { panic!("one note") };
-    assert_eq!((note.code, note.path.as_str(), note.at.map(|at| at.line)), ("always_after_cancel", "concurrency", Some(1)));
+    assert_eq!(
+        (note.code, note.path.as_str(), note.at.map(|at| at.line)),
+        ("always_after_cancel", "concurrency", Some(1))
+    );
     assert!(note.message.contains("`b`") && note.message.contains("trap"), "{}", note.message);
     assert!(notes("cancel", "failure").is_empty() && notes("wait", "always").is_empty());
 }
