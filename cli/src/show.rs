@@ -141,6 +141,10 @@ pub fn status_text(workflow: &Workflow, now: Millis, paint: Paint) -> String {
 fn times(workflow: &Workflow, now: Millis) -> String {
     let at = |time| format!("{} ({})", utc(time), ago(time, now));
     match (workflow.started_at_ms, workflow.finished_at_ms) {
+        (None, _) if workflow.waiting_for.is_some() => {
+            let waiting = workflow.waiting_for.iter().map(why::turn).collect::<String>();
+            format!("submitted {}, waits for its turn: {waiting}", at(workflow.created_at_ms))
+        }
         (None, _) => format!("submitted {}, not started", at(workflow.created_at_ms)),
         (Some(started), None) => format!("started {}", at(started)),
         (Some(started), Some(end)) => format!("started {}, took {}", at(started), duration(end.since(started))),

@@ -67,6 +67,7 @@ pub fn job(id: &str, status: Status) -> Job {
         required_labels: LabelSet::default(),
         secrets: BTreeSet::new(),
         matrix: BTreeMap::new(),
+        concurrency: None,
         max_retries: 0,
         attempt: 0,
         returned: 0,
@@ -133,6 +134,7 @@ pub fn workflow(status: Status, jobs: Vec<Job>) -> Workflow {
         created_at_ms: before(70),
         started_at_ms: (status != Status::Queued).then(|| before(65)),
         finished_at_ms: status.is_final().then(|| before(2)),
+        waiting_for: None,
         inputs: BTreeMap::new(),
         truncated: false,
     }

@@ -136,6 +136,7 @@ impl View<'_> {
                 near.chain([start_one(&job.required_labels, remote)]).collect()
             }
             WaitReason::Busy => self.able(&job.required_labels).map(does).collect(),
+            WaitReason::Concurrency => held_by(waiting, remote).into_iter().collect(),
             WaitReason::Delayed if given_back(job).is_some() => Vec::new(),
             WaitReason::Delayed => {
                 job.error.iter().map(|error| format!("the last try failed: {}", line(error))).collect()
@@ -195,6 +196,13 @@ fn start_one(labels: &LabelSet, remote: &Remote) -> String {
 }
 
 fn not_started(workflow: &Workflow, remote: &Remote) -> String {
+    if let Some(waiting) = &workflow.waiting_for {
+        let mut text = format!("{} waits for its turn: {}.\n", line(&workflow.name), turn(waiting));
+        if let Some(fact) = held_by(waiting, remote) {
+            let _ = writeln!(text, "  {fact}");
+        }
+        return text;
+    }
     format!("{} hasn't been started; {} does.\n", line(&workflow.name), remote.hint(&format!("rerun {}", workflow.id)))
 }
 
@@ -259,10 +267,36 @@ pub fn brief(job: &Job, workflow: &Workflow, now: Millis) -> String {
             (WaitReason::Needs, needs @ [_, ..]) => format!("waits for {}", all_of(needs)),
             _ => format!("waits: {}", cause(job, waiting, now)),
         },
+        (None, Status::Queued) if workflow.waiting_for.is_some() => "waits for the run's turn".to_owned(),
         (None, Status::Queued) => "waits for the workflow to be started".to_owned(),
         (None, Status::Running) => "waits: it is about to be ready".to_owned(),
         (None, _) => "never started".to_owned(),
     }
+}
+
+/// Why a job or a run waits for its turn in a group, as one clause.
+pub fn turn(waiting: &WaitingFor) -> String {
+    let group = line(waiting.group.as_deref().unwrap_or_default());
+    let ahead = waiting.ahead.unwrap_or(0);
+    let front = if ahead > 0 {
+        format!(", and {ahead} {} in front", if ahead == 1 { "waits" } else { "wait" })
+    } else {
+        String::new()
+    };
+    match &waiting.holder {
+        Some(holder) => {
+            let job = holder.job.as_ref().map(|job| format!("job {job} of ")).unwrap_or_default();
+            format!("{job}workflow {} has the group {group}{front}", holder.workflow)
+        }
+        None if ahead > 0 => format!("nobody has the group {group} at the moment{front}"),
+        None => format!("it is about to get its turn in the group {group}"),
+    }
+}
+
+/// How to see who has a group.
+fn held_by(waiting: &WaitingFor, remote: &Remote) -> Option<String> {
+    let holder = waiting.holder.as_ref()?;
+    Some(format!("{} shows who has it", remote.hint(&format!("status {}", holder.workflow))))
 }
 
 /// The reason for which a job does not run, as one clause.
@@ -277,6 +311,7 @@ fn cause(job: &Job, waiting: &WaitingFor, now: Millis) -> String {
             let nearest = nearest.map(|(worker, missing)| format!("; {worker} comes nearest and lacks {missing}"));
             format!("no worker online has all its labels ({labels}){}", nearest.unwrap_or_default())
         }
+        WaitReason::Concurrency => turn(waiting),
         WaitReason::Busy => match waiting.busy.unwrap_or(0) {
             0 => "it is ready, and no worker has asked for it yet".to_owned(),
             busy => format!("{}{} {} busy", count(busy, "worker"), having(labels), is_are(busy)),

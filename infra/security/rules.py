@@ -8,7 +8,7 @@
 KEYED = {f"dynamodb:{name}" for name in (
     "GetItem", "BatchGetItem", "Query", "PutItem", "UpdateItem", "DeleteItem", "BatchWriteItem")}
 # The partitions of the jobs table and of its index: shared/aws/src/keys.rs.
-TABLE_KEYS = {"WF#*", "IDEM#*", "R#*", "POOL", "WORKER#*", "TOKEN", "AUDIT#*", "SCHEMA"}
+TABLE_KEYS = {"WF#*", "IDEM#*", "R#*", "GROUP#*", "POOL", "WORKER#*", "TOKEN", "AUDIT#*", "SCHEMA"}
 INDEX_KEYS = {"OPEN#*", "WORKFLOWS", "WORKER#*", "READY#*"}
 # Roles that may access tokens, secrets and the audit log.
 MAKES_TOKENS = {"SubmitRole"}

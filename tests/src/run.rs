@@ -129,7 +129,8 @@ impl Run {
     pub async fn until_ready(&self, id: &str) {
         eventually(&format!("job {id} is ready"), async || {
             let waiting = self.job(id).await.waiting_for;
-            waiting.filter(|waiting| waiting.reason != WaitReason::Needs).map(drop)
+            let started = |waiting: &WaitingFor| !matches!(waiting.reason, WaitReason::Needs | WaitReason::Concurrency);
+            waiting.filter(started).map(drop)
         })
         .await;
     }

@@ -3,7 +3,7 @@
 //! `MiniStack` runs the whole suite in `cargo xtask test`, and `LocalStack` in `cargo xtask soak`.
 
 /// Names of tests, each with its module.
-pub const LOCALSTACK: [&str; 40] = [
+pub const LOCALSTACK: [&str; 43] = [
     // Submit: a definition that is refused, a request that is repeated.
     "bad_input::every_problem_of_a_definition_is_listed_at_once_with_line_and_column",
     "bad_input::a_definition_over_1_mb_and_a_body_over_the_limit_are_refused_with_size_and_limit",
@@ -35,6 +35,10 @@ pub const LOCALSTACK: [&str; 40] = [
     // The change feed: a wide fan-in, a batch that is delivered twice.
     "graphs::a_fan_in_of_250_starts_after_the_last_need",
     "repeats::a_stream_batch_delivered_again_in_whole_or_in_part_changes_nothing",
+    // Groups: of jobs, of runs, and a newer run.
+    "groups::jobs_of_a_group_run_one_at_a_time_in_the_order_in_which_they_came",
+    "groups::runs_of_a_group_are_open_one_at_a_time",
+    "groups::a_newer_run_cancels_an_older_one_that_said_so_and_no_other",
     // Outputs that don't fit into an answer.
     "outputs::seven_needs_of_900_kb_each_come_back_byte_for_byte",
     // Queries: lists, logs, workers, reasons to wait.

@@ -136,6 +136,7 @@ impl From<EngineError> for ApiError {
             EngineError::Id(_) => of(StatusCode::UNPROCESSABLE_ENTITY, "invalid_id"),
             EngineError::Labels(_) => of(StatusCode::UNPROCESSABLE_ENTITY, "invalid_labels"),
             EngineError::BadToken => of(StatusCode::UNAUTHORIZED, "unauthorized"),
+            EngineError::GroupsNotAllowed { .. } => of(StatusCode::FORBIDDEN, "group_not_allowed"),
             EngineError::LabelsNotAllowed { .. } => of(StatusCode::FORBIDDEN, "label_not_allowed"),
             EngineError::WorkerTaken(_) => of(StatusCode::FORBIDDEN, "worker_taken"),
             EngineError::SecretNotAllowed(_) => of(StatusCode::FORBIDDEN, "secret_not_allowed"),

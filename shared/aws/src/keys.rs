@@ -1,7 +1,7 @@
 //! Partition keys, sort keys and index keys of every record.
 
-use engine::ids::{self, JobIndex, JobKey, PoolId, RunKey};
-use engine::ports::AuditCursor;
+use engine::ids::{self, GroupKey, JobIndex, JobKey, PoolId, RunKey, Unit};
+use engine::ports::{AuditCursor, Place};
 use protocol::{Millis, TokenName, WorkerId, WorkflowId};
 
 /// A partition key and a sort key.
@@ -134,6 +134,31 @@ pub(crate) fn outputs(key: &JobKey, id: &str) -> Key {
     (job_partition(&key.run, key.index), format!("OUT#{:05}#{id}", key.index))
 }
 
+/// The partition of a group of jobs or of runs.
+pub(crate) fn group(group: &GroupKey) -> String {
+    format!("GROUP#{}", group.as_str())
+}
+
+pub(crate) fn holder(of: &GroupKey) -> Key {
+    (group(of), "HOLDER".to_owned())
+}
+
+pub(crate) fn place(of: &GroupKey, place: &Place) -> Key {
+    (group(of), format!("Q#{:013}#{}", place.at.0, place.unit.text()))
+}
+
+/// Bounds of the sort keys of all places of a group.
+pub(crate) fn places() -> (String, String) {
+    // `$` is the character after `#`.
+    ("Q#".to_owned(), "Q$".to_owned())
+}
+
+/// Parses the sort key of a place.
+pub(crate) fn parse_place(sort: &str) -> Option<(Millis, Unit)> {
+    let (at, unit) = sort.strip_prefix("Q#")?.split_once('#')?;
+    Some((Millis(at.parse().ok()?), Unit::parse(unit)?))
+}
+
 /// Parses a job's keys.
 pub(crate) fn parse_job(pk: &str, sk: &str) -> Option<JobKey> {
     let (run, _) = pk.strip_prefix("R#")?.split_once('#')?;
@@ -180,6 +205,8 @@ pub(crate) fn by_age(created_at: Millis, id: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use protocol::Label;
+
     use super::*;
 
     #[test]
@@ -189,6 +216,12 @@ mod tests {
         assert_eq!(parse_job(&pk, &sk), Some(key.clone()));
         assert_eq!(parse_run(&control(&key.run).0), Some(key.run.clone()));
         assert_eq!(parse_run(&pk), None, "a job's partition is not a run's");
+        let of = GroupKey::of_jobs(&Label::new("d#b").expect("a label"));
+        for unit in [Unit::Job(key.clone()), Unit::Run(key.run.clone())] {
+            let (_, sk) = place(&of, &Place { at: Millis(7), unit: unit.clone(), yields: false });
+            assert_eq!(parse_place(&sk), Some((Millis(7), unit)));
+            assert!(places().0 < sk && sk < places().1);
+        }
         assert_eq!(parse_ready_at(&ready_sort(Millis(77), &key)), Some(Millis(77)));
     }
 

@@ -25,6 +25,7 @@ mod data;
 mod dispatch;
 mod registry;
 
+mod groups;
 mod jobs;
 mod logs;
 

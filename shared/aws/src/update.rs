@@ -199,11 +199,14 @@ fn precondition(expect: &Precondition) -> Expression {
         Precondition::HeldOver { fence, until: exactly } => until(held(fence), "=", *exactly),
         Precondition::Held { fence } => held(fence),
         Precondition::ReadyOver { now } => status("ready").when_is("until", "<=", number(now.0)),
+        Precondition::Blocked => status("blocked"),
         Precondition::NotEnded => Expression::of_existing().when_is("status", "<>", string("ended")),
     }
 }
 
 const INDEX: [&str; 2] = ["index_pk", "index_sk"];
+/// What a job has until it is ready.
+const BEFORE_READY: [&str; 2] = ["waiting_on", "blocked_at"];
 
 fn change(key: &JobKey, update: &JobUpdate, shards: u32, e: Expression) -> Stored<Expression> {
     let into_ready_list = |e: Expression, pool: &PoolId, at: Millis, until: Option<Millis>| {
@@ -216,7 +219,10 @@ fn change(key: &JobKey, update: &JobUpdate, shards: u32, e: Expression) -> Store
     };
     Ok(match &update.change {
         Change::RemoveNeed { member, failed } => e.delete_from_set("waiting_on", *member).flag("need_failed", *failed),
-        Change::BecomeReady { pool, at, until } => into_ready_list(e, pool, *at, *until).remove(&["waiting_on"]),
+        Change::Block { at } => {
+            e.set("status", string("blocked")).set("blocked_at", number(at.0)).remove(&["waiting_on"])
+        }
+        Change::BecomeReady { pool, at, until } => into_ready_list(e, pool, *at, *until).remove(&BEFORE_READY),
         Change::Start(lease) if matches!(update.expect, Precondition::WaitingOnlyOn(_)) => {
             start(e, lease)?.set("ready_at", number(lease.started_at.0)).remove(&["waiting_on"])
         }
@@ -245,7 +251,7 @@ fn ended(e: Expression, end: &End) -> Stored<Expression> {
         .set_or_remove("error", end.error.as_ref().map(string))
         .set_or_remove("next", end.next.as_ref().map(value).transpose()?)
         .remove(&INDEX)
-        .remove(&["waiting_on"]);
+        .remove(&BEFORE_READY);
     if let Some(report) = &end.last_report {
         e = e.set("last_report", value(report)?);
     }
@@ -263,7 +269,9 @@ fn start(e: Expression, lease: &LeaseRecord) -> Stored<Expression> {
 pub(crate) fn control(run: &RunKey, update: RunUpdate) -> Expression {
     let e = Expression::of_existing();
     let listed = |due: Millis| string(keys::by_age(due, run.as_str()));
-    let active = |e: Expression| e.when_one_of("state", &["open", "cancelling"]);
+    let active = |e: Expression| e.when_one_of("state", &["blocked", "open", "cancelling"]);
+    let begun = |e: Expression| e.when_one_of("state", &["open", "cancelling"]);
+    let new = |e: Expression| e.when_is("state", "=", string("new"));
     let timer = |e: Expression, due: Millis| e.set("timer", number(due.0)).set("index_sk", listed(due));
     let progress = |e: Expression, to: Progress| {
         e.set("done_below", number(to.done_below))
@@ -271,13 +279,21 @@ pub(crate) fn control(run: &RunKey, update: RunUpdate) -> Expression {
             .set("cancelled", AttributeValue::Bool(to.cancelled))
     };
     match update {
-        RunUpdate::Open { at, opener } => timer(e.when_is("state", "=", string("new")), at + MAX_TIMER_DELAY)
+        RunUpdate::Block { at, opener } => timer(new(e).when_exists("group"), at + MAX_TIMER_DELAY)
+            .set("state", string("blocked"))
+            .set("blocked_at", number(at.0))
+            .set("opener", number(opener))
+            .set("index_pk", string(keys::open(run))),
+        RunUpdate::Admit { at } => {
+            e.when_is("state", "=", string("blocked")).set("state", string("open")).set("opened_at", number(at.0))
+        }
+        RunUpdate::Open { at, opener } => timer(new(e).when_absent("group"), at + MAX_TIMER_DELAY)
             .set("state", string("open"))
             .set("opened_at", number(at.0))
             .set("opener", number(opener))
             .set("index_pk", string(keys::open(run))),
         RunUpdate::Cancel { at } => e
-            .when_one_of("state", &["new", "open"])
+            .when_one_of("state", &["new", "blocked", "open"])
             .set("state", string("cancelling"))
             .set_if_absent("opened_at", number(at.0))
             .set_if_absent("index_pk", string(keys::open(run)))
@@ -289,8 +305,6 @@ pub(crate) fn control(run: &RunKey, update: RunUpdate) -> Expression {
         RunUpdate::Arm { due } => timer(active(e).when_timer_is_later(due), due),
         RunUpdate::Fire { by: Some(by) } => timer(active(e).when_is("timer", "<=", number(by.0)), Millis(0)),
         RunUpdate::Fire { by: None } => timer(active(e), Millis(0)),
-        RunUpdate::Finish(to) => {
-            progress(active(e), to).set("state", string("final")).remove(&INDEX).remove(&["timer"])
-        }
+        RunUpdate::Finish(to) => progress(begun(e), to).set("state", string("final")).remove(&INDEX).remove(&["timer"]),
     }
 }

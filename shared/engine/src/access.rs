@@ -79,6 +79,18 @@ impl Grant {
         Err(EngineError::LabelsNotAllowed { refused, allowed: self.permissions.labels.to_string() })
     }
 
+    /// Refuses groups whose names the caller's token doesn't allow as labels.
+    ///
+    /// # Errors
+    /// [`EngineError::GroupsNotAllowed`], with the refused groups.
+    pub fn check_groups(&self, groups: &LabelSet) -> Result<()> {
+        let refused = self.permissions.labels.refused(groups);
+        if refused.is_empty() {
+            return Ok(());
+        }
+        Err(EngineError::GroupsNotAllowed { refused, allowed: self.permissions.labels.to_string() })
+    }
+
     /// Refuses secrets that the caller's token doesn't allow, for a submission.
     ///
     /// # Errors

@@ -28,6 +28,9 @@ const BATCHES: u32 = 10_000;
 /// Jobs updated concurrently. Each update is one write of one record; sequential writes would take most of the time.
 const AT_ONCE: usize = 32;
 
+/// The writes that a job of a group takes more than another: its place, the holder, one more change, and the removal of its place.
+const GROUP_WRITES: usize = 4;
+
 /// The progress of a batch.
 struct Budget {
     writes: usize,
@@ -44,13 +47,14 @@ impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Scheduling<'_, P> {
             return Err(EngineError::EndlessTask { batches: batch.batches, kind: batch.kind, run: batch.run });
         }
         let mut budget = Budget { writes: 0, began: self.engine.now() };
-        let next = match batch.kind {
+        let next = match &batch.kind {
             BatchKind::Roots => self.batch_roots(&batch, &mut budget).await?,
-            BatchKind::Dependents { of } => self.batch_dependents(&batch, of, &mut budget).await?,
+            BatchKind::Dependents { of } => self.batch_dependents(&batch, *of, &mut budget).await?,
             BatchKind::Skip => self.batch_skip(&batch, &mut budget).await?,
             BatchKind::Cancel => self.batch_cancel(&batch, &mut budget).await?,
+            BatchKind::Admit { group } => self.admit_some(group).await?.then_some(batch.from),
             BatchKind::Delete { jobs } => {
-                let more = self.engine.ports.delete_some(&batch.run, jobs).await?;
+                let more = self.engine.ports.delete_some(&batch.run, *jobs).await?;
                 more.then_some(batch.from)
             }
         };
@@ -88,9 +92,9 @@ impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Scheduling<'_, P> {
             Phase::Waiting { .. } if job.waits_for_run() && !self.engine.has(Bug::HandlerAtOnce) => Ok(0),
             Phase::Waiting { on } if on.is_empty() => {
                 self.decide(&job, job.need_failed).await?;
-                Ok(1)
+                Ok(if job.group.is_some() { 1 + GROUP_WRITES } else { 1 })
             }
-            Phase::Ready { .. } => self.dispatch_if_ready(&job).await.map(|()| 0),
+            Phase::Ready { .. } | Phase::Blocked { .. } => self.dispatch_if_ready(&job).await.map(|()| 0),
             _ => Ok(0),
         }
     }
@@ -192,6 +196,9 @@ impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Scheduling<'_, P> {
                     Some(current) => job = current,
                     None => continue,
                 }
+            }
+            if matches!(job.phase, Phase::Blocked { .. }) {
+                self.dispatch_if_ready(&job).await?;
             }
             stopping.insert(job.key.index, job.skips_dependents());
         }

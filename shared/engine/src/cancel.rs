@@ -1,18 +1,18 @@
 //! Cancels and deletes workflows.
 
-use protocol::{Status, WorkflowId};
+use protocol::WorkflowId;
 
 use crate::Runs;
 use crate::error::{EngineError, Result};
 use crate::ids::RunKey;
 use crate::messages::{BatchKind, BatchTask};
-use crate::ports::{Consistency, Dispatcher, JobStore, RunStore};
-use crate::run::{RunState, RunUpdate};
+use crate::ports::{Consistency, Dispatcher, JobStore, RunStore, WorkerRegistry};
+use crate::run::{GroupOfRun, RunState, RunUpdate};
 
 /// Attempts to queue the deletion of a run's records.
 const DELETE_TRIES: usize = 3;
 
-impl<P: RunStore + JobStore + Dispatcher> Runs<'_, P> {
+impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Runs<'_, P> {
     /// Cancels a workflow's current run. After the response, no job of the run starts and no report is accepted. A
     /// batch task marks the remaining jobs as cancelled. A run that has ended stays as it is.
     pub async fn cancel(self, id: &WorkflowId) -> Result<()> {
@@ -33,13 +33,13 @@ impl<P: RunStore + JobStore + Dispatcher> Runs<'_, P> {
     pub async fn delete(self, id: &WorkflowId) -> Result<()> {
         let workflow = self.engine.records().workflow_record(id).await?;
         self.engine.authorization().may_touch(&workflow).await?;
-        let running = || EngineError::InvalidState {
-            workflow: id.clone(),
-            status: Status::Running,
-            fix: "cancel it, wait until it has finished, then delete it",
-        };
         let control = self.engine.ports.control(&workflow.run, Consistency::Strong).await?;
         let Some(control) = control else { return Err(EngineError::WorkflowNotFound(id.clone())) };
+        let running = || EngineError::InvalidState {
+            workflow: id.clone(),
+            status: control.status_while_active(),
+            fix: "cancel it, wait until it has finished, then delete it",
+        };
         if workflow.ended.is_none() && control.state != RunState::New {
             return Err(running());
         }
@@ -54,7 +54,18 @@ impl<P: RunStore + JobStore + Dispatcher> Runs<'_, P> {
             }
         }
         self.delete_records(&workflow.run, control.jobs).await;
+        if let Some(group) = &control.group {
+            // The control record may have been deleted before it was final, and then nobody else admits.
+            self.admit_after_removal(group, &workflow.run).await;
+        }
         Ok(())
+    }
+
+    /// Admits the next run of a group after a run of it was removed. If this fails, the timer of a waiting run does it.
+    pub(crate) async fn admit_after_removal(self, group: &GroupOfRun, run: &RunKey) {
+        if let Err(error) = self.engine.scheduling().admit(&group.key, run).await {
+            tracing::warn!(%run, %error, "a group is free; the timer of a run that waits for it will admit that run");
+        }
     }
 
     /// Queues the batch task that deletes a run's records. The workflow is deleted even if this fails: then the records

@@ -10,6 +10,7 @@ use protocol::Millis;
 
 use crate::Scheduling;
 use crate::error::{EngineError, Result};
+use crate::ids::{GroupKey, RunKey};
 use crate::job::{JobRecord, Verdict};
 use crate::messages::{BatchKind, BatchTask, ChangeEvent, Delivered, QueueMessage, Reconcile};
 use crate::planted::Bug;
@@ -111,7 +112,9 @@ impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Scheduling<'_, P> {
                 match control.state {
                     RunState::Open => self.on_change(&ChangeEvent::RunOpened(control)).await,
                     RunState::Cancelling => self.on_change(&ChangeEvent::RunCancelling(control)).await,
-                    RunState::New | RunState::Final => Ok(()),
+                    RunState::Blocked => self.on_change(&ChangeEvent::RunBlocked(control)).await,
+                    RunState::Final => self.on_change(&ChangeEvent::RunEnded(control)).await,
+                    RunState::New => Ok(()),
                 }
             }
         }
@@ -150,7 +153,22 @@ impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Scheduling<'_, P> {
                 let batch = BatchTask::new(control.run.clone(), BatchKind::Cancel, 0);
                 self.engine.timers().ask_for(batch).await
             }
-            ChangeEvent::JobEnded(job) => self.on_job_ended(job).await,
+            ChangeEvent::RunBlocked(control) => self.found_blocked_run(control).await,
+            ChangeEvent::RunEnded(control) => {
+                self.admit_next(control.group.as_ref().map(|group| &group.key), &control.run).await
+            }
+            ChangeEvent::JobEnded(job) => {
+                self.admit_next(job.group_key().as_ref(), &job.key.run).await?;
+                self.on_job_ended(job).await
+            }
+        }
+    }
+
+    /// Admits the next unit of the group of a unit that has ended.
+    async fn admit_next(self, group: Option<&GroupKey>, run: &RunKey) -> Result<()> {
+        match group {
+            Some(group) if !self.engine.has(Bug::EndAdmitsNobody) => self.admit(group, run).await,
+            _ => Ok(()),
         }
     }
 

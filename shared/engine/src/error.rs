@@ -123,6 +123,19 @@ pub enum EngineError {
         /// The labels that the token allows.
         allowed: String,
     },
+    /// The caller's token doesn't allow these groups. It must allow a group's name as a label.
+    #[error(
+        "the token doesn't allow the concurrency {} `{}`; it allows the labels {}",
+        if .refused.len() == 1 { "group" } else { "groups" },
+        .refused,
+        if .allowed.is_empty() { "none" } else { .allowed }
+    )]
+    GroupsNotAllowed {
+        /// The groups that were refused.
+        refused: LabelSet,
+        /// The labels that the token allows.
+        allowed: String,
+    },
     /// The caller's token doesn't allow this secret.
     #[error("the token doesn't allow secret `{0}`")]
     SecretNotAllowed(SecretName),

@@ -35,6 +35,8 @@ struct ScanState {
     earliest: Option<Millis>,
     /// The first waiting job that a batch task must skip.
     skip_from: Option<JobIndex>,
+    /// The jobs that wait for their turn.
+    blocked: Vec<JobRecord>,
 }
 
 impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Scheduling<'_, P> {
@@ -59,6 +61,9 @@ impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Scheduling<'_, P> {
         self.scan(&control, &mut scan).await?;
         if late {
             self.engine.ports.update_control(run, fire).await?;
+        }
+        if !self.engine.has(Bug::BlockedPassedBy) {
+            self.found_many_blocked(&scan.blocked).await?;
         }
         let unseen = self.engine.has(Bug::TimerGoesByFailed) && !control.failed;
         if let Some(from) = scan.skip_from.filter(|_| !unseen) {
@@ -86,6 +91,9 @@ impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Scheduling<'_, P> {
             let run = control.run.clone();
             return self.engine.timers().ask_for(BatchTask::new(run, BatchKind::Cancel, 0)).await;
         }
+        if control.state == RunState::Blocked {
+            return self.scan_blocked(control, scan).await;
+        }
         let mut jobs = self.engine.records().forward(&control.run, control.done_below, Consistency::Strong);
         loop {
             let some = jobs.some(AT_ONCE).await?;
@@ -104,12 +112,21 @@ impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Scheduling<'_, P> {
         }
     }
 
+    /// A run that waits for its turn has no job that could expire. If it has waited too long, it is cancelled.
+    async fn scan_blocked(self, control: &Control, scan: &ScanState) -> Result<()> {
+        if control.blocked_at.is_some_and(|at| scan.began.since(at) >= limits::RUN_TIME) {
+            self.engine.ports.update_control(&control.run, RunUpdate::Cancel { at: scan.began }).await?;
+            return Ok(());
+        }
+        self.found_blocked_run(control).await
+    }
+
     /// Ends or retries a job whose lease or queue timeout has expired, and sends a missed ticket. Returns the current
     /// record.
     async fn expire_job(self, job: &JobRecord, scan: &ScanState) -> Result<JobRecord> {
         let now = self.engine.now();
         let update = match &job.phase {
-            Phase::Running(_) | Phase::Ready { .. } if scan.too_old => {
+            Phase::Running(_) | Phase::Ready { .. } | Phase::Blocked { .. } if scan.too_old => {
                 Some((Precondition::NotEnded, too_old_failure(job)))
             }
             Phase::Running(lease) if lease.until <= now => {
@@ -179,6 +196,7 @@ impl ScanState {
             verdicts: HashMap::new(),
             earliest: None,
             skip_from: None,
+            blocked: Vec::new(),
         }
     }
 
@@ -186,6 +204,10 @@ impl ScanState {
         self.verdicts.insert(job.key.index, job.verdict());
         let due = match &job.phase {
             Phase::Waiting { .. } | Phase::Ended(_) => None,
+            Phase::Blocked { .. } => {
+                self.blocked.push(job.clone());
+                None
+            }
             Phase::Running(lease) => Some(lease.until),
             Phase::Ready { at, .. } if *at > self.began => Some(*at),
             Phase::Ready { until, .. } => *until,

@@ -18,7 +18,7 @@ impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Scheduling<'_, P> {
     /// may be current.
     pub(crate) async fn finish_if_done(self, run: &RunKey) -> Result<()> {
         let Some(control) = self.engine.ports.control(run, Consistency::Strong).await? else { return Ok(()) };
-        if !control.state.is_active() {
+        if !control.state.has_begun() {
             return Ok(());
         }
         let progress = self.progress(&control).await?;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use protocol::{LabelSet, LeaseId, SecretName};
+use protocol::{Label, LabelSet, LeaseId, SecretName};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -40,7 +40,7 @@ macro_rules! stored_text {
     )*};
 }
 
-stored_text! { RunKey PoolId Fence ReportHash }
+stored_text! { RunKey PoolId GroupKey Fence ReportHash }
 
 /// The key of one run's records. Every submission and re-run writes under a fresh key, so that no record, lease or
 /// output of an older run can affect a newer one.
@@ -118,6 +118,68 @@ impl PoolId {
             hash.update(",");
         }
         Self(half(&hash.finalize()))
+    }
+}
+
+/// The name of a group: `j#<name>` of jobs, `r#<name>` of runs, with a comma and a hash of the values of inputs if the name
+/// has any. Groups of jobs and of runs are apart.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct GroupKey(String);
+
+impl GroupKey {
+    /// The group of jobs with this name.
+    #[must_use]
+    pub fn of_jobs(name: &Label) -> Self {
+        Self(format!("j#{name}"))
+    }
+
+    /// The group of runs with this name and these values of inputs, in this order.
+    #[must_use]
+    pub fn of_runs<'a>(name: &'a Label, values: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut values = values.into_iter().peekable();
+        if values.peek().is_none() {
+            return Self(format!("r#{name}"));
+        }
+        // A label has no comma.
+        Self(format!("r#{name},{}", ReportHash::of(values).0))
+    }
+}
+
+/// A job or a run that takes turns with others of its group.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Unit {
+    /// A job.
+    Job(JobKey),
+    /// A run.
+    Run(RunKey),
+}
+
+impl Unit {
+    /// The run, or the job's run.
+    #[must_use]
+    pub fn run(&self) -> &RunKey {
+        match self {
+            Self::Job(job) => &job.run,
+            Self::Run(run) => run,
+        }
+    }
+
+    /// The text that [`Self::parse`] reads: `<run key>#<index>` or `<run key>#CTL`.
+    #[must_use]
+    pub fn text(&self) -> String {
+        match self {
+            Self::Job(job) => format!("{}#{:05}", job.run, job.index),
+            Self::Run(run) => format!("{run}#CTL"),
+        }
+    }
+
+    /// Parses a stored unit.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (run, rest) = text.split_once('#')?;
+        let run = RunKey::from_stored(run.to_owned());
+        if rest == "CTL" { Some(Self::Run(run)) } else { Some(Self::Job(JobKey { run, index: rest.parse().ok()? })) }
     }
 }
 

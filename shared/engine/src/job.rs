@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::ops::Deref;
 
 use protocol::wire::{Attempt, Condition, SkippedBecause};
-use protocol::{JobId, LabelSet, Millis, Outputs, Status, WorkerId, limits};
+use protocol::{JobId, Label, LabelSet, Millis, Outputs, Status, WorkerId, limits};
 use serde::{Deserialize, Serialize};
 
 pub use self::condition::Verdict;
@@ -20,7 +20,7 @@ pub(crate) use self::retry::cut;
 pub use self::retry::{Failure, GiveBack, GivenBackBy, after_failure, after_return};
 pub use self::update::{Change, End, JobUpdate, Precondition};
 
-use crate::ids::{Fence, JobIndex, JobKey, PoolId, ReportHash, Waits};
+use crate::ids::{Fence, GroupKey, JobIndex, JobKey, PoolId, ReportHash, Waits};
 pub use workflow::{Budgets, ExitBudget, JobSettings, Passthrough, Retry, TimeLimits};
 
 /// A job of a run: its settings and its edges in the graph. It never changes within a run.
@@ -111,6 +111,9 @@ pub struct JobRecord {
     /// True if the spec names secrets. Then the job's log is masked.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub has_secrets: bool,
+    /// The group, a copy of the spec's `concurrency`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<Label>,
     /// A copy of the spec's condition.
     #[serde(default, rename = "if", skip_serializing_if = "is_default")]
     pub condition: Condition,
@@ -163,6 +166,12 @@ pub enum Phase {
         /// The needs that are not known to have passed or, if the job has an `if`, to have ended.
         #[serde(rename = "waiting_on", default)]
         on: Waits,
+    },
+    /// The job waits for its turn in its group. Its needs are met.
+    Blocked {
+        /// Since when.
+        #[serde(rename = "blocked_at")]
+        at: Millis,
     },
     /// The job is in its pool's ready list.
     Ready {
@@ -308,6 +317,7 @@ impl JobRecord {
             spec: None,
             sharded: false,
             has_secrets: false,
+            group: None,
             condition: Condition::default(),
             allow_failure: false,
             need_failed: false,
@@ -328,10 +338,16 @@ impl JobRecord {
     #[must_use]
     pub fn status(&self) -> Status {
         match &self.phase {
-            Phase::Waiting { .. } | Phase::Ready { .. } => Status::Queued,
+            Phase::Waiting { .. } | Phase::Blocked { .. } | Phase::Ready { .. } => Status::Queued,
             Phase::Running(_) => Status::Running,
             Phase::Ended(ending) => ending.outcome.status(),
         }
+    }
+
+    /// The key of the job's group.
+    #[must_use]
+    pub fn group_key(&self) -> Option<GroupKey> {
+        self.group.as_ref().map(GroupKey::of_jobs)
     }
 
     /// Returns true if the job has ended.
@@ -346,7 +362,7 @@ impl JobRecord {
         match &self.phase {
             Phase::Running(lease) => Some(lease),
             Phase::Ended(ending) => ending.lease.as_ref(),
-            Phase::Waiting { .. } | Phase::Ready { .. } => None,
+            Phase::Waiting { .. } | Phase::Blocked { .. } | Phase::Ready { .. } => None,
         }
     }
 

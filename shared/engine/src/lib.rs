@@ -47,6 +47,7 @@ mod secrets;
 mod timer;
 
 mod finish;
+mod group;
 mod promote;
 
 // Use cases.
@@ -65,6 +66,7 @@ mod next_claim;
 pub mod start;
 pub mod why;
 
+mod group_view;
 pub mod logs;
 pub mod report;
 pub mod view;

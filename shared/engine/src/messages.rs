@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{JobIndex, JobKey, RunKey};
+use crate::ids::{GroupKey, JobIndex, JobKey, RunKey};
 use crate::job::JobRecord;
 use crate::run::{Control, RunState};
 
@@ -14,8 +14,12 @@ pub enum ChangeEvent {
     JobEnded(Box<JobRecord>),
     /// A run was opened.
     RunOpened(Control),
+    /// A run of a group was started, and waits for its turn.
+    RunBlocked(Control),
     /// A run began to be cancelled.
     RunCancelling(Control),
+    /// A run of a group became final.
+    RunEnded(Control),
 }
 
 impl ChangeEvent {
@@ -25,7 +29,9 @@ impl ChangeEvent {
         match control.state {
             state if before == Some(state) => None,
             RunState::Open => Some(Self::RunOpened(control.clone())),
+            RunState::Blocked => Some(Self::RunBlocked(control.clone())),
             RunState::Cancelling => Some(Self::RunCancelling(control.clone())),
+            RunState::Final if control.group.is_some() => Some(Self::RunEnded(control.clone())),
             RunState::New | RunState::Final => None,
         }
     }
@@ -35,7 +41,10 @@ impl ChangeEvent {
     pub fn place(&self) -> Reconcile {
         match self {
             Self::JobEnded(job) => Reconcile::Job(job.key.clone()),
-            Self::RunOpened(control) | Self::RunCancelling(control) => Reconcile::Run(control.run.clone()),
+            Self::RunOpened(control)
+            | Self::RunBlocked(control)
+            | Self::RunCancelling(control)
+            | Self::RunEnded(control) => Reconcile::Run(control.run.clone()),
         }
     }
 }
@@ -121,7 +130,7 @@ impl BatchTask {
 }
 
 /// The operation of a batch task.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BatchKind {
     /// Makes jobs without needs ready.
@@ -136,6 +145,11 @@ pub enum BatchKind {
     Skip,
     /// Cancels jobs that haven't ended.
     Cancel,
+    /// Removes places of a group that are no longer needed, and gives the turn to the next.
+    Admit {
+        /// The group.
+        group: GroupKey,
+    },
     /// Removes all records of a deleted run.
     Delete {
         /// The number of jobs of the run.

@@ -9,6 +9,7 @@ use crate::eligibility;
 use crate::error::Result;
 use crate::ids::{JobKey, LeaseToken, PoolId, Random};
 use crate::job::{JobRecord, NextLease, Phase, Precondition};
+use crate::planted::Bug;
 use crate::ports::{ArtifactStore, Consistency, Dispatcher, JobStore, RunStore, WorkerRegistry};
 
 /// A worker that asks for a next job, and the dependent that it may receive.
@@ -25,8 +26,8 @@ struct Candidate {
 }
 
 impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Claims<'_, P> {
-    /// Validates the request and finds a direct dependent that has no other needs, whose condition holds after this
-    /// success, and that the worker may run.
+    /// Validates the request and finds a direct dependent that has no other needs and no group, whose condition holds after
+    /// this success, and that the worker may run.
     ///
     /// The dependent is found by eventual reads, so it is only a candidate. The write that claims it decides.
     pub(crate) async fn next_claim(self, token: &LeaseToken, next: Next) -> Result<NextClaim> {
@@ -49,7 +50,8 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Claim
         {
             let ready =
                 matches!(&dependent.phase, Phase::Waiting { on } if on.len() == 1 && on.contains(&job.key.index));
-            if !ready || dependent.sharded || !dependent.runs_after_success() {
+            let waits_its_turn = dependent.group.is_some() && !self.engine.has(Bug::NextTakesGroup);
+            if !ready || waits_its_turn || dependent.sharded || !dependent.runs_after_success() {
                 continue;
             }
             let spec = self.engine.records().spec(&dependent).await?;

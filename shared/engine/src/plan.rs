@@ -110,6 +110,7 @@ pub fn records(run: &RunKey, jobs: &[Planned], shard: usize, now: Millis) -> Vec
             spec: small.then(|| Box::new(job.spec.clone())),
             sharded,
             has_secrets: !job.spec.secrets.is_empty(),
+            group: job.spec.concurrency.clone(),
             limits: job.spec.limits,
             condition: job.spec.condition,
             allow_failure: job.spec.allow_failure,

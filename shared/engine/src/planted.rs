@@ -26,6 +26,22 @@ pub enum Bug {
     WorkerNeverSeen,
     /// A status reads each job again.
     StatusReadsTwice,
+    /// The end of a job or a run admits nobody.
+    EndAdmitsNobody,
+    /// A holder that still waits is left as it is.
+    HolderNotAdmitted,
+    /// A job that is ready, but not given out yet, doesn't keep its group.
+    ReadyFreesGroup,
+    /// A job that is tried again doesn't keep its group.
+    RetryFreesGroup,
+    /// The units of a group are read eventually.
+    HolderReadEventually,
+    /// Whoever finds a blocked job passes it by.
+    BlockedPassedBy,
+    /// A job of a group is given out with the completion of its need.
+    NextTakesGroup,
+    /// A re-run of a group opens at once.
+    RerunOpensAtOnce,
     /// The flag of a failed need is set by a write of its own, after the removal of the need.
     FlagApart,
     /// A job that failed or was skipped doesn't tell the dependents that have an `if`.

@@ -6,6 +6,7 @@
 
 mod access;
 mod followed;
+mod group;
 
 use std::collections::BTreeSet;
 use std::future::{Future, ready};
@@ -19,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 pub use access::{AUDIT_KEPT, AuditCursor, AuditStore, SecretStore, TokenStore};
 pub use followed::FollowedLogs;
+pub use group::{GroupStore, Place};
 
 use crate::ids::{JobIndex, JobKey, PoolId, ReportHash, RunKey, Ticket, Waits};
 use crate::job::{JobRecord, JobSpec, JobUpdate, OutputsRef};
@@ -194,7 +196,7 @@ pub trait RunStore: Send + Sync {
     fn control(&self, run: &RunKey, how: Consistency) -> impl Future<Output = Stored<Option<Control>>> + Send;
     /// Updates a run's control record.
     fn update_control(&self, run: &RunKey, update: RunUpdate) -> impl Future<Output = Stored<Updated<Control>>> + Send;
-    /// Returns open or cancelling runs whose timer is firing or was due by `by`, earliest first, up to a few hundred.
+    /// Returns active runs whose timer is firing or was due by `by`, earliest first, up to a few hundred.
     /// Eventually consistent.
     fn timers_due(&self, by: Millis) -> impl Future<Output = Stored<Vec<RunKey>>> + Send;
     /// Keeps all records of a run for [`limits::RETENTION`] from now on. The run has not been started; the
@@ -221,8 +223,8 @@ pub struct ListCursor {
     pub id: WorkflowId,
 }
 
-/// Jobs.
-pub trait JobStore: Send + Sync {
+/// Jobs. Whoever changes a job may also have to change the group in which it takes turns.
+pub trait JobStore: GroupStore + Send + Sync {
     /// A job.
     fn job(&self, key: &JobKey, how: Consistency) -> impl Future<Output = Stored<Option<JobRecord>>> + Send;
     /// Returns the jobs with these indexes, in this order; up to a few hundred.
@@ -485,12 +487,12 @@ pub trait LocalWork: Send + Sync {
     fn next_work(&self) -> impl Future<Output = Stored<Option<(u64, Work)>>> + Send;
     /// Removes an item of work from the list.
     fn work_done(&self, number: u64) -> impl Future<Output = Stored<()>> + Send;
-    /// Returns up to `limit` workflows whose current run is not open or cancelling, and was started before `before`, or
+    /// Returns up to `limit` workflows whose current run is not active, and was started before `before`, or
     /// submitted before if it was never started. Other stores remove these by themselves.
     fn expired(&self, before: Millis, limit: usize) -> impl Future<Output = Stored<Vec<WorkflowRecord>>> + Send;
-    /// Returns up to `limit` open or cancelling runs in the order of their keys, after this one.
+    /// Returns up to `limit` active runs in the order of their keys, after this one.
     fn active_runs(&self, after: Option<&RunKey>, limit: usize) -> impl Future<Output = Stored<Vec<RunKey>>> + Send;
-    /// Returns when the first timer of an open or cancelling run is due.
+    /// Returns when the first timer of an active run is due.
     fn next_timer(&self) -> impl Future<Output = Stored<Option<Millis>>> + Send;
     /// Registers a callback that receives the due time of every timer armed after this call.
     fn on_timer_set(&self, tell: Box<dyn Fn(Millis) + Send + Sync>);

@@ -125,7 +125,8 @@ impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Scheduling<'_, P> {
         Ok(Settled { ended, writes: writes + 1 })
     }
 
-    /// Makes a waiting job without remaining needs ready and dispatches it, or skips it if its condition doesn't hold.
+    /// Makes a waiting job without remaining needs ready, or blocked if it has a group, and dispatches it. Skips it if its
+    /// condition doesn't hold.
     /// Returns the current record.
     pub(crate) async fn decide(self, record: &JobRecord, need_failed: bool) -> Result<Option<JobRecord>> {
         let change = record.after_last_need(need_failed, self.engine.now());
@@ -137,10 +138,19 @@ impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Scheduling<'_, P> {
         Ok(record)
     }
 
-    /// Dispatches a ready job: keeps its pool listed, sends a ticket if a worker polls the pool's queue, and arms the
-    /// run's timer if the job has a start delay or a queue timeout. Also called for jobs that are already ready,
-    /// because the process that made them ready may have stopped before this step.
+    /// Dispatches a ready job, and gives a blocked one its place in its group. Also called for jobs that are ready or blocked
+    /// already, because the process that made them so may have stopped before this step.
     pub(crate) async fn dispatch_if_ready(self, record: &JobRecord) -> Result<()> {
+        match record.phase {
+            Phase::Blocked { .. } if self.engine.has(Bug::BlockedPassedBy) => Ok(()),
+            Phase::Blocked { .. } => self.found_blocked(record).await,
+            _ => self.dispatch(record).await,
+        }
+    }
+
+    /// Keeps the pool of a ready job listed, sends a ticket if a worker polls the pool's queue, and arms the run's timer if the
+    /// job has a start delay or a queue timeout.
+    pub(crate) async fn dispatch(self, record: &JobRecord) -> Result<()> {
         let Phase::Ready { at, until } = record.phase else { return Ok(()) };
         self.engine.workers().renew_pool(record).await?;
         let delayed = at > self.engine.now();

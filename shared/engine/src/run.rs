@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use protocol::{Millis, Status, WorkflowId};
+use protocol::{Label, Millis, Status, WorkflowId};
 use serde::{Deserialize, Serialize};
 use strum::AsRefStr;
 
-use crate::ids::RunKey;
+use crate::ids::{GroupKey, RunKey};
 
 /// A workflow: its name and its current run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,13 +61,33 @@ pub struct Control {
     pub failed: bool,
     /// True if a job below `done_below` was cancelled.
     pub cancelled: bool,
-    /// When the run was started.
+    /// When the run was started. A run of a group: when it got its turn.
     pub opened_at: Option<Millis>,
+    /// The group of the run, if it has one. The run waits for its turn before it opens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<GroupOfRun>,
+    /// When the run began to wait for its turn. It stays after that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blocked_at: Option<Millis>,
     /// The random number of the request that started a new run. The request recognises its own write by it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub opener: Option<u64>,
     /// The run's timer.
     pub timer: Timer,
+}
+
+/// The group of a run, as laid out with the run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupOfRun {
+    /// The group's key.
+    pub key: GroupKey,
+    /// The fixed part of the name. A token must allow it.
+    pub name: Label,
+    /// The name for people, with the values of inputs.
+    pub shown: String,
+    /// True if a newer run of the group cancels this one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub yields: bool,
 }
 
 /// A run's only timer. It is due no later than the first expiry in the run. Stored as [`Timer::stored`] says.
@@ -131,6 +151,8 @@ impl From<Timer> for Option<Millis> {
 pub enum RunState {
     /// Submitted but not started.
     New,
+    /// Started, and waiting for its turn in its group: no job starts.
+    Blocked,
     /// Started: jobs start and end.
     Open,
     /// Cancelled: no job starts and no report is accepted. The remaining jobs are being marked as cancelled.
@@ -140,9 +162,15 @@ pub enum RunState {
 }
 
 impl RunState {
-    /// Returns true if jobs of the run may still end.
+    /// Returns true if the run was started and is not final. Its timer is armed.
     #[must_use]
     pub fn is_active(self) -> bool {
+        matches!(self, Self::Blocked | Self::Open | Self::Cancelling)
+    }
+
+    /// Returns true if jobs of the run may still end.
+    #[must_use]
+    pub fn has_begun(self) -> bool {
         matches!(self, Self::Open | Self::Cancelling)
     }
 }
@@ -151,26 +179,38 @@ impl RunState {
 /// precondition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RunUpdate {
-    /// Starts a new run.
+    /// Starts a new run of a group: it waits for its turn.
+    Block {
+        /// The time from which on it waits.
+        at: Millis,
+        /// A random number that identifies the request.
+        opener: u64,
+    },
+    /// Opens a run that waits for its turn.
+    Admit {
+        /// The start time.
+        at: Millis,
+    },
+    /// Starts a new run without a group.
     Open {
         /// The start time.
         at: Millis,
         /// A random number that identifies the request.
         opener: u64,
     },
-    /// Cancels a new or open run.
+    /// Cancels a run that is new, blocked or open.
     Cancel {
         /// The time of the cancel. A run that was never open counts as opened then.
         at: Millis,
     },
     /// Advances the progress. Progress never moves back.
     Advance(Progress),
-    /// Arms the timer of an open or cancelling run, unless an earlier time is set.
+    /// Arms the timer of an active run, unless an earlier time is set.
     Arm {
         /// When it is due.
         due: Millis,
     },
-    /// Marks the timer of an open or cancelling run as firing. The writer then scans the run.
+    /// Marks the timer of an active run as firing. The writer then scans the run.
     Fire {
         /// Applied only if the timer is due by this time. `None`: always applied.
         by: Option<Millis>,
@@ -215,13 +255,23 @@ impl RunUpdate {
     pub fn apply(self, control: &Control) -> Option<Control> {
         let mut new = control.clone();
         match self {
-            Self::Open { at, opener } if control.state == RunState::New => {
+            Self::Block { at, opener } if control.state == RunState::New && control.group.is_some() => {
+                new.state = RunState::Blocked;
+                new.blocked_at = Some(at);
+                new.opener = Some(opener);
+                new.timer = Timer::Due(at + MAX_TIMER_DELAY);
+            }
+            Self::Admit { at } if control.state == RunState::Blocked => {
+                new.state = RunState::Open;
+                new.opened_at = Some(at);
+            }
+            Self::Open { at, opener } if control.state == RunState::New && control.group.is_none() => {
                 new.state = RunState::Open;
                 new.opened_at = Some(at);
                 new.opener = Some(opener);
                 new.timer = Timer::Due(at + MAX_TIMER_DELAY);
             }
-            Self::Cancel { at } if matches!(control.state, RunState::New | RunState::Open) => {
+            Self::Cancel { at } if matches!(control.state, RunState::New | RunState::Blocked | RunState::Open) => {
                 new.state = RunState::Cancelling;
                 new.opened_at = control.opened_at.or(Some(at));
                 if control.timer == Timer::Off {
@@ -239,7 +289,7 @@ impl RunUpdate {
             Self::Fire { by } if control.state.is_active() && by.is_none_or(|by| control.timer.is_due(by)) => {
                 new.timer = Timer::Firing;
             }
-            Self::Finish(progress) if control.state.is_active() => {
+            Self::Finish(progress) if control.state.has_begun() => {
                 new.done_below = progress.done_below;
                 new.failed = progress.failed;
                 new.cancelled = progress.cancelled;
@@ -253,6 +303,12 @@ impl RunUpdate {
 }
 
 impl Control {
+    /// The status of a run that was started and is not final.
+    #[must_use]
+    pub fn status_while_active(&self) -> Status {
+        if self.state == RunState::Blocked { Status::Queued } else { Status::Running }
+    }
+
     /// Returns the stored progress.
     #[must_use]
     pub fn progress(&self) -> Progress {

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::stream::{self, StreamExt, TryStreamExt};
+use protocol::WorkflowId;
 use protocol::requests::{GivenInputs, Only};
 use protocol::wire::InputValues;
-use protocol::{Status, WorkflowId};
 
 use crate::Runs;
 use crate::error::{EngineError, Result};
@@ -17,7 +17,7 @@ use crate::planted::Bug;
 use crate::ports::{
     ArtifactStore, Commit, Committed, Consistency, Dispatcher, JobStore, RunStore, Source, Updated, WorkerRegistry,
 };
-use crate::run::{RunState, RunUpdate, WorkflowRecord};
+use crate::run::{Control, GroupOfRun, RunState, RunUpdate, WorkflowRecord};
 use crate::submit::new_control;
 
 /// A workflow that is started within this time after its submission is not renewed.
@@ -44,25 +44,36 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Runs<
         }
         self.keep_from_now(&workflow).await?;
         let opener = self.engine.random().iter().take(8).fold(0, |opener, byte| opener << 8 | u64::from(*byte));
-        let update = RunUpdate::Open { at: self.engine.now(), opener };
-        match self.engine.ports.update_control(&workflow.run, update).await? {
-            Updated::Done(control) => self.engine.timers().first_timer(&control).await,
+        let at = self.engine.now();
+        let mut updated = self.engine.ports.update_control(&workflow.run, RunUpdate::Open { at, opener }).await?;
+        if matches!(&updated, Updated::ConditionFailed(Some(control)) if control.state == RunState::New) {
+            // The run has a group.
+            updated = self.engine.ports.update_control(&workflow.run, RunUpdate::Block { at, opener }).await?;
+        }
+        match updated {
+            Updated::Done(control) => self.started(&control).await,
             // This request's own write was applied, but its response was lost.
             Updated::ConditionFailed(Some(control))
-                if control.state == RunState::Open && control.opener == Some(opener) =>
+                if matches!(control.state, RunState::Blocked | RunState::Open) && control.opener == Some(opener) =>
             {
-                self.engine.timers().first_timer(&control).await;
+                self.started(&control).await;
             }
             Updated::ConditionFailed(None) => return Err(EngineError::WorkflowNotFound(id.clone())),
-            Updated::ConditionFailed(Some(_)) => {
+            Updated::ConditionFailed(Some(control)) => {
                 return Err(EngineError::InvalidState {
                     workflow: id.clone(),
-                    status: Status::Running,
+                    status: control.status_while_active(),
                     fix: "wait until it has finished, or cancel it",
                 });
             }
         }
         Ok(())
+    }
+
+    /// Sets the first timer of a started run. A run that waits for its turn gets its place in its group.
+    async fn started(self, control: &Control) {
+        self.engine.timers().first_timer(control).await;
+        self.engine.scheduling().take_turn(control).await;
     }
 
     /// Keeps the records of a workflow that was submitted long ago for [`protocol::limits::RETENTION`] from now on, so
@@ -87,6 +98,7 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Runs<
         let records = self.engine.records().all_jobs(&old.run, Consistency::Strong).await?;
         let specs = self.engine.records().specs_of(&old.run, &records).await;
         let specs = self.engine.records().unless_deleted(&old, specs).await?;
+        let with_inputs = given.is_some();
         let source = &self.engine.ports.definition(&old.run).await?;
         let inputs = &match given {
             Some(given) => resolve(source.as_ref(), &given)?,
@@ -112,8 +124,13 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Runs<
         };
         let (run, jobs) = self.engine.submissions().under_a_fresh_key(stage).await?;
         let new = WorkflowRecord { run: run.clone(), number: old.number + 1, ended: None, ..old.clone() };
-        let control = new_control(&new, &jobs, Some(now));
-        debug_assert_eq!(control.state, RunState::Open);
+        let old_group =
+            self.engine.ports.control(&old.run, Consistency::Strong).await?.and_then(|control| control.group);
+        let group = if with_inputs { group_of(source.as_ref(), inputs)? } else { old_group.clone() };
+        let mut control = new_control(&new, &jobs, Some(now), group);
+        if self.engine.has(Bug::RerunOpensAtOnce) {
+            (control.state, control.opened_at) = (RunState::Open, Some(now));
+        }
         let id = new.id.clone();
         let commit = Commit { workflow: new, replaces: Some(old.run), control: control.clone(), idempotency: None };
         match self.engine.ports.commit(commit).await? {
@@ -121,7 +138,11 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Runs<
             _ if self.engine.submissions().is_current(&id, &run).await? => {}
             Committed::KeyTaken | Committed::Superseded => return Err(EngineError::Moved(id)),
         }
-        self.engine.timers().first_timer(&control).await;
+        self.started(&control).await;
+        if let Some(old) = old_group.filter(|old| control.group.as_ref().is_none_or(|group| group.key != old.key)) {
+            // The old run's control record may have been replaced before it was final, and then nobody else admits.
+            self.admit_after_removal(&old, &run).await;
+        }
         Ok(())
     }
 
@@ -139,6 +160,13 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Runs<
         };
         Ok(Planned { id: old.id.clone(), spec: spec.clone(), kept })
     }
+}
+
+/// The group of a new run with these inputs, as the definition says.
+fn group_of(source: Option<&Source>, inputs: &InputValues) -> Result<Option<GroupOfRun>> {
+    let definition = source.map(Source::read).transpose().map_err(EngineError::Definition)?;
+    let group = definition.and_then(|definition| definition.concurrency);
+    Ok(group.map(|group| GroupOfRun::new(&group, inputs)))
 }
 
 /// The values of a new run's inputs, as the definition declares them.

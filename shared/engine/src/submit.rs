@@ -10,9 +10,10 @@ use crate::error::{EngineError, Result};
 use crate::ids::{ReportHash, RunKey};
 use crate::plan::{self, Planned};
 use crate::ports::{
-    Commit, Committed, Consistency, Dispatcher, Idempotency, NewItem, RunStore, Source, StoreError, WorkerRegistry,
+    Commit, Committed, Consistency, Dispatcher, Idempotency, JobStore, NewItem, RunStore, Source, StoreError,
+    WorkerRegistry,
 };
-use crate::run::{Control, MAX_TIMER_DELAY, RunState, Timer, WorkflowRecord};
+use crate::run::{Control, GroupOfRun, MAX_TIMER_DELAY, RunState, Timer, WorkflowRecord};
 use workflow::Definition;
 
 /// Records written in one call, and concurrent calls.
@@ -48,7 +49,7 @@ pub struct Submitted {
     pub created: Option<Box<Workflow>>,
 }
 
-impl<P: RunStore + WorkerRegistry + Dispatcher> Submissions<'_, P> {
+impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Submissions<'_, P> {
     /// Stores a workflow.
     ///
     /// All records are written under a fresh, unknown run key, and one transaction commits the run. After a crash in
@@ -79,7 +80,8 @@ impl<P: RunStore + WorkerRegistry + Dispatcher> Submissions<'_, P> {
             number: 1,
             ended: None,
         };
-        let control = new_control(&workflow, &jobs, if submission.run { Some(now) } else { None });
+        let group = submission.definition.concurrency.as_ref().map(|group| GroupOfRun::new(group, inputs));
+        let control = new_control(&workflow, &jobs, submission.run.then_some(now), group);
         let id = workflow.id.clone();
         let record = workflow.clone();
         let idempotency = submission.key.clone().map(|(key, body)| Idempotency {
@@ -98,6 +100,7 @@ impl<P: RunStore + WorkerRegistry + Dispatcher> Submissions<'_, P> {
             Committed::Superseded => return Err(EngineError::Moved(id)),
         }
         self.engine.timers().first_timer(&control).await;
+        self.engine.scheduling().take_turn(&control).await;
         let created = Workflow { inputs: inputs.clone(), ..self.engine.queries().committed(record, &control, &jobs) };
         Ok(Submitted { workflow: id, created: Some(Box::new(created)) })
     }
@@ -169,20 +172,32 @@ impl<P: RunStore + WorkerRegistry + Dispatcher> Submissions<'_, P> {
     }
 }
 
-/// Builds a run's control record: new, or open since `opened_at`.
-pub(crate) fn new_control(workflow: &WorkflowRecord, jobs: &[Planned], opened_at: Option<Millis>) -> Control {
+/// Builds a run's control record: new, or started at this time. A started run of a group waits for its turn.
+pub(crate) fn new_control(
+    workflow: &WorkflowRecord,
+    jobs: &[Planned],
+    started_at: Option<Millis>,
+    group: Option<GroupOfRun>,
+) -> Control {
+    let (state, opened_at, blocked_at) = match (started_at, &group) {
+        (None, _) => (RunState::New, None, None),
+        (at, None) => (RunState::Open, at, None),
+        (at, Some(_)) => (RunState::Blocked, None, at),
+    };
     Control {
         run: workflow.run.clone(),
         workflow: workflow.id.clone(),
         number: workflow.number,
         jobs: u32::try_from(jobs.len()).expect("a definition has at most 10,000 jobs"),
-        state: if opened_at.is_some() { RunState::Open } else { RunState::New },
+        state,
         done_below: 0,
         failed: false,
         cancelled: false,
         opened_at,
+        group,
+        blocked_at,
         opener: None,
-        timer: opened_at.map_or(Timer::Off, |at| Timer::Due(at + MAX_TIMER_DELAY)),
+        timer: started_at.map_or(Timer::Off, |at| Timer::Due(at + MAX_TIMER_DELAY)),
     }
 }
 

@@ -15,7 +15,8 @@ use protocol::{JobId, Millis, Outputs, Status, WorkerId, WorkflowId, limits};
 use crate::Queries;
 use crate::cache::Cache;
 use crate::error::{EngineError, Result};
-use crate::ids::{JobIndex, PoolId};
+use crate::group_view::GroupQueue;
+use crate::ids::{GroupKey, JobIndex, PoolId, Unit};
 use crate::job::{Completion, JobOutcome, JobRecord, JobSpec, OutputsRef, Phase, Verdict};
 use crate::plan::{self, Planned};
 use crate::planted::Bug;
@@ -168,7 +169,13 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry> Queries<'_, P> {
         for (job, spec) in records.iter().zip(&specs).filter(|(job, _)| waits && is_ready(job)) {
             pools.entry(&job.pool).or_insert_with(|| PoolWorkers::of(&spec.labels, &online));
         }
-        let view = View { control: &control, jobs: &ids, pools: &pools, detail, now: self.engine.now() };
+        let groups = match detail {
+            Detail::Full => self.group_queues(&control, &records).await?,
+            Detail::Listed => HashMap::new(),
+        };
+        let view =
+            View { control: &control, jobs: &ids, pools: &pools, groups: &groups, detail, now: self.engine.now() };
+        let waiting_for = view.run_waits_for();
         let mut jobs: Vec<(u32, Job)> =
             records.iter().zip(&specs).map(|(job, spec)| (spec.position, view.job(job, spec))).collect();
         if detail == Detail::Full {
@@ -179,7 +186,7 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry> Queries<'_, P> {
             Some(spec) if spec.has_inputs && detail == Detail::Full => self.engine.ports.inputs(&control.run).await?,
             _ => None,
         };
-        Ok(Workflow { inputs: inputs.unwrap_or_default(), ..workflow(record, &control, jobs) })
+        Ok(Workflow { inputs: inputs.unwrap_or_default(), waiting_for, ..workflow(record, &control, jobs) })
     }
 
     /// Reads the workflow's record again if its run ended after it was read. Otherwise an ended workflow would have no end
@@ -241,10 +248,12 @@ impl<P> Queries<'_, P> {
         let records = items.into_iter().filter_map(|item| if let NewItem::Job(job) = item { Some(*job) } else { None });
         let records: Vec<JobRecord> = records.collect();
         let ids = records.iter().map(|job| (job.key.index, job)).collect();
-        let view = View { control, jobs: &ids, pools: &HashMap::new(), detail: Detail::Full, now };
+        let groups = HashMap::new();
+        let view = View { control, jobs: &ids, pools: &HashMap::new(), groups: &groups, detail: Detail::Full, now };
+        let waiting_for = view.run_waits_for();
         let jobs =
             records.iter().zip(planned).map(|(job, planned)| (planned.spec.position, view.job(job, &planned.spec)));
-        workflow(record, control, jobs.collect())
+        Workflow { waiting_for, ..workflow(record, control, jobs.collect()) }
     }
 }
 
@@ -261,6 +270,7 @@ fn workflow(record: WorkflowRecord, control: &Control, mut jobs: Vec<(u32, Job)>
         created_at_ms: record.created_at,
         started_at_ms: control.opened_at,
         finished_at_ms: record.ended.map(|end| end.at),
+        waiting_for: None,
         inputs: InputValues::new(),
         truncated: false,
     }
@@ -269,7 +279,7 @@ fn workflow(record: WorkflowRecord, control: &Control, mut jobs: Vec<(u32, Job)>
 fn status_of(record: &WorkflowRecord, control: Option<&Control>) -> Status {
     match (record.ended, control) {
         (Some(end), _) => end.status,
-        (None, Some(Control { state: RunState::New, .. })) => Status::Queued,
+        (None, Some(Control { state: RunState::New | RunState::Blocked, .. })) => Status::Queued,
         // The workflow's record was read before the run ended.
         (None, Some(control)) if control.state == RunState::Final => control.progress().status(),
         (None, _) => Status::Running,
@@ -285,6 +295,7 @@ struct View<'a> {
     control: &'a Control,
     jobs: &'a HashMap<JobIndex, &'a JobRecord>,
     pools: &'a HashMap<&'a PoolId, PoolWorkers<'a>>,
+    groups: &'a HashMap<GroupKey, GroupQueue>,
     detail: Detail,
     now: Millis,
 }
@@ -326,6 +337,7 @@ impl View<'_> {
             required_labels: spec.labels.clone(),
             secrets: spec.secrets.clone(),
             matrix: spec.matrix.clone(),
+            concurrency: spec.concurrency.clone(),
             max_retries: spec.retry.max,
             attempt: job.attempt,
             returned: job.used.returned,
@@ -360,6 +372,17 @@ impl View<'_> {
         indexes.iter().filter_map(|index| self.jobs.get(index)).map(|job| job.id.clone()).collect()
     }
 
+    /// What the run waits for, if it waits for its turn.
+    fn run_waits_for(&self) -> Option<WaitingFor> {
+        let (group, since) = (self.control.group.as_ref()?, self.control.blocked_at?);
+        if self.control.state != RunState::Blocked || self.detail == Detail::Listed {
+            return None;
+        }
+        let unit = Unit::Run(self.control.run.clone());
+        let queue = self.groups.get(&group.key).map(|queue| queue.ahead_of(&unit, since)).unwrap_or_default();
+        Some(why::waiting_for(Queued::Blocked { since, group: group.shown.clone(), queue }, self.now))
+    }
+
     /// The jobs that a waiting job waits for. For the job of `on_failure`, some of those that have not ended.
     fn undone(&self, job: &JobRecord, spec: &JobSpec) -> Vec<JobIndex> {
         let is = |index: JobIndex, done: fn(&JobRecord) -> bool| self.jobs.get(&index).is_some_and(|need| done(need));
@@ -384,6 +407,11 @@ impl View<'_> {
                 // Empty while the write that makes the job ready is in progress.
                 let needs = self.undone(job, spec);
                 Queued::Waiting { needs: self.ids(&needs), since: self.control.opened_at.unwrap_or_default() }
+            }
+            Phase::Blocked { at } => {
+                let queue = self.groups.get(&job.group_key()?);
+                let queue = queue.map(|queue| queue.ahead_of(&Unit::Job(job.key.clone()), *at)).unwrap_or_default();
+                Queued::Blocked { since: *at, group: job.group.as_ref()?.to_string(), queue }
             }
             Phase::Ready { at, .. } => {
                 let returned_by = job.returned.as_ref().map_or(&NOBODY, |returned| &returned.by);

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use protocol::wire::{PausedWorker, WaitReason, WaitingFor};
+use protocol::wire::{GroupHolder, PausedWorker, WaitReason, WaitingFor};
 use protocol::{JobId, LabelSet, Millis, WorkerId, limits};
 
 use crate::eligibility::admits;
@@ -11,7 +11,7 @@ use crate::fleet::OnlineWorker;
 /// The maximum number of paused workers in a reason.
 const PAUSED_NAMED: usize = 10;
 
-/// The state of a queued job.
+/// The state of a queued job, or of a run that waits for its turn.
 #[derive(Clone, Debug)]
 pub enum Queued<'a> {
     /// Waits for needs since the run was opened.
@@ -20,6 +20,15 @@ pub enum Queued<'a> {
         needs: Vec<JobId>,
         /// When the wait began.
         since: Millis,
+    },
+    /// Waits for its turn in a group.
+    Blocked {
+        /// Since when.
+        since: Millis,
+        /// The group, for people.
+        group: String,
+        /// Who has the group, and how many wait in front.
+        queue: Ahead,
     },
     /// Waits for a worker.
     Ready {
@@ -30,6 +39,15 @@ pub enum Queued<'a> {
         /// The workers, as the job's labels see them.
         workers: &'a PoolWorkers<'a>,
     },
+}
+
+/// What is in front of a unit that waits for its turn.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ahead {
+    /// Who has the group.
+    pub holder: Option<GroupHolder>,
+    /// How many wait in front of the unit.
+    pub ahead: usize,
 }
 
 /// The online workers, as the jobs with one set of labels see them.
@@ -73,6 +91,10 @@ pub fn waiting_for(queued: Queued<'_>, now: Millis) -> WaitingFor {
     let (at, returned_by, workers) = match queued {
         Queued::Waiting { needs, since } => {
             return WaitingFor { needs: Some(needs), ..WaitingFor::new(WaitReason::Needs, since) };
+        }
+        Queued::Blocked { since, group, queue: Ahead { holder, ahead } } => {
+            let waiting = WaitingFor::new(WaitReason::Concurrency, since);
+            return WaitingFor { group: Some(group), holder, ahead: Some(ahead), ..waiting };
         }
         Queued::Ready { at, .. } if at > now => {
             return WaitingFor { until_ms: Some(at), ..WaitingFor::new(WaitReason::Delayed, at) };

@@ -26,6 +26,8 @@ fn control(state: RunState, timer: Timer) -> Control {
         failed: false,
         cancelled: false,
         opened_at: Some(Millis(1)),
+        group: None,
+        blocked_at: None,
         opener: None,
         timer,
     }

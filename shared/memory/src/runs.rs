@@ -171,6 +171,8 @@ impl RunStore for Memory {
         for key in keys {
             state.jobs.remove(&key);
         }
+        state.places.retain(|_, place| place.unit.run() != run);
+        state.holders.retain(|_, unit| unit.run() != run);
         state.definitions.remove(run);
         state.inputs.remove(run);
         state.specs.retain(|key, _| key.run != *run);

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use engine::access::TokenRecord;
-use engine::ids::{JobKey, PoolId, RunKey};
+use engine::ids::{GroupKey, JobKey, PoolId, RunKey, Unit};
 use engine::job::{JobRecord, JobSpec};
 use engine::messages::{BatchTask, ChangeEvent, Reconcile};
-use engine::ports::{AuditCursor, FollowedLogs, Idempotency, Pool, ShardWaits, Source, WorkerRecord};
+use engine::ports::{AuditCursor, FollowedLogs, Idempotency, Place, Pool, ShardWaits, Source, WorkerRecord};
 use engine::run::{Control, WorkflowRecord};
 use protocol::access::AuditEntry;
 use protocol::requests::LogPiece;
@@ -31,6 +31,8 @@ pub(crate) struct State {
     pub(crate) specs: HashMap<JobKey, JobSpec>,
     pub(crate) shards: HashMap<(JobKey, u32), ShardWaits>,
     pub(crate) ready: BTreeSet<(PoolId, Millis, JobKey)>,
+    pub(crate) places: BTreeMap<(GroupKey, (Millis, String)), Place>,
+    pub(crate) holders: HashMap<GroupKey, Unit>,
     pub(crate) timers: BTreeSet<(Millis, RunKey)>,
     pub(crate) idempotency: HashMap<String, Idempotency>,
     pub(crate) outputs: HashMap<(JobKey, String), Outputs>,

@@ -8,7 +8,7 @@ use serde_json::Value;
 use strum::{AsRefStr, Display, EnumString, VariantArray};
 
 pub use crate::errors::{ErrorBody, ErrorInfo, Problem};
-use crate::{JobId, LabelSet, LeaseId, Millis, Outputs, SecretName, Secrets, WorkerId, WorkflowId};
+use crate::{JobId, Label, LabelSet, LeaseId, Millis, Outputs, SecretName, Secrets, WorkerId, WorkflowId};
 
 /// The status of a job or a workflow.
 #[derive(
@@ -104,6 +104,9 @@ pub struct Workflow {
     pub started_at_ms: Option<Millis>,
     /// When the current run became final.
     pub finished_at_ms: Option<Millis>,
+    /// Why the run waits, if it waits for its turn in a group. Its status is then `queued`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting_for: Option<WaitingFor>,
     /// The values of the run's inputs.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub inputs: InputValues,
@@ -143,6 +146,9 @@ pub struct Job {
     /// The axes of the matrix that the job is a combination of, each with its value.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub matrix: BTreeMap<String, String>,
+    /// The group whose jobs run one at a time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concurrency: Option<Label>,
     /// Attempts after the first.
     pub max_retries: u32,
     /// The number of the current or last attempt, from 0.
@@ -261,6 +267,15 @@ pub struct WaitingFor {
     /// With `delayed`: the earliest start.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until_ms: Option<Millis>,
+    /// With `concurrency`: the group, with the values of its inputs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// With `concurrency`: the job or run that has the group now, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub holder: Option<GroupHolder>,
+    /// With `concurrency`: how many wait in front of this one. At most 1,000 are counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ahead: Option<usize>,
     /// The paused workers that could run the job otherwise. They don't count as online.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub paused: Vec<PausedWorker>,
@@ -278,9 +293,23 @@ impl WaitingFor {
             nearest: None,
             busy: None,
             until_ms: None,
+            group: None,
+            holder: None,
+            ahead: None,
             paused: Vec::new(),
         }
     }
+}
+
+/// The job or run that has a group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct GroupHolder {
+    /// Its workflow.
+    pub workflow: WorkflowId,
+    /// The job. A run that has a group has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<JobId>,
 }
 
 /// A worker that takes no jobs for now.
@@ -310,6 +339,8 @@ pub enum WaitReason {
     Busy,
     /// The delay before the next attempt has not passed.
     Delayed,
+    /// Another job or run has the group, or others wait in front of this one.
+    Concurrency,
 }
 
 /// The delay between attempts.

@@ -21,7 +21,7 @@ const HEADS: u32 = 12;
 fn ready_at(job: &JobRecord) -> Option<i64> {
     match &job.phase {
         Phase::Ready { at, .. } => Some(to_time(*at)),
-        Phase::Waiting { .. } | Phase::Running(_) | Phase::Ended(_) => None,
+        Phase::Waiting { .. } | Phase::Blocked { .. } | Phase::Running(_) | Phase::Ended(_) => None,
     }
 }
 

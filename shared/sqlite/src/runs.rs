@@ -20,7 +20,8 @@ const DELETED: usize = 500;
 /// The number of runs with an overdue timer that one read returns.
 const TIMERS: usize = 300;
 /// The tables with a run's records, in the order of deletion.
-const OF_A_RUN: [&str; 7] = ["logs", "outputs", "wait_shards", "specs", "definitions", "inputs", "jobs"];
+const OF_A_RUN: [&str; 9] =
+    ["logs", "outputs", "places", "holders", "wait_shards", "specs", "definitions", "inputs", "jobs"];
 
 fn insert(db: &Connection, item: &NewItem) -> Stored<()> {
     match item {

@@ -89,7 +89,7 @@ fn instead(key: &str, level: Level) -> Option<&'static str> {
         }
         "strategy" | "parallel" => "write `matrix` on the job",
         "fail-fast" => "there is no such thing; a combination that fails stops no other",
-        "interruptible" | "cancel-in-progress" => {
+        "interruptible" | "cancel-in-progress" | "cancel_in_progress" => {
             "write `concurrency: {group: <name>, when_newer: cancel}` on the workflow"
         }
         "exclude" | "include" if level == Level::Job => "write it in the job's `matrix`",
@@ -110,7 +110,6 @@ fn instead(key: &str, level: Level) -> Option<&'static str> {
         }
         "default" if level == Level::Workflow => "write `defaults`",
         "extends" => "write `defaults`, or an anchor for a whole value",
-        "concurrency" => "limits on runs at the same time are not supported",
         "resource_group" | "concurrency_group" | "mutex" => "write `concurrency: <name>` on the job",
         "environment" if level == Level::Job => {
             "for a place such as production write `labels: production` and `concurrency: production`; for variables write `env`"

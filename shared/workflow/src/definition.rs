@@ -11,6 +11,7 @@ use super::checker::Checker;
 use super::defaults::Shared;
 use super::env::{EnvValue, Scope, over, weight};
 use super::graph;
+use super::group::RunGroup;
 use super::input::Input;
 use super::job::JobDefinition;
 use super::keys::{self, Level};
@@ -31,6 +32,8 @@ pub struct Definition {
     pub trigger: String,
     /// The values that a run may be given.
     pub inputs: Vec<Input>,
+    /// The group of its runs, if it has one.
+    pub concurrency: Option<RunGroup>,
     /// In the order of the file, which isn't an order to run them in. A matrix is written out. The job of `on_failure` is the
     /// last.
     pub jobs: Vec<JobDefinition>,
@@ -77,6 +80,9 @@ impl<'a> Checker<'a> {
         };
         let inputs = keys::find(entries, "inputs");
         self.inputs = inputs.map(|entry| self.inputs(&entry.value, path.key("inputs"))).unwrap_or_default();
+        let concurrency = keys::find(entries, "concurrency");
+        let group_at = concurrency.map(|entry| entry.key_at);
+        let concurrency = concurrency.and_then(|entry| self.run_group(&entry.value, path.key("concurrency")));
         self.expand_matrices(jobs);
         let at = keys::find(entries, "jobs").map_or(root.at, |entry| entry.key_at);
         let handler = keys::find(entries, HANDLER);
@@ -91,13 +97,30 @@ impl<'a> Checker<'a> {
         let shared = Shared { defaults, env: env_values };
         let mut jobs = self.jobs(jobs, &shared);
         jobs.extend(handler.map(|entry| self.handler(entry, &shared)).unwrap_or_default());
+        if let (Some(at), Some(group)) = (group_at, &concurrency) {
+            self.note_always(group, &jobs, at);
+        }
         Some(Definition {
             name: name.map(str::to_owned),
             trigger: trigger.unwrap_or_else(manual),
             inputs: mem::take(&mut self.inputs),
+            concurrency,
             jobs,
             notes: Vec::new(),
         })
+    }
+
+    /// Notes a job that is meant to run in any case in a workflow whose runs a newer one cancels.
+    fn note_always(&mut self, group: &RunGroup, jobs: &[JobDefinition], at: Position) {
+        let always = jobs.iter().find(|job| job.settings.condition == Condition::Always);
+        if let Some(job) = always.filter(|_| group.yields) {
+            let message = format!(
+                "a newer run cancels this one, and after a cancel nothing starts, {} with `if: always` neither; clean up in a trap of \
+                 the script, within the time that a cancelled job is given",
+                quote(job.id.as_str())
+            );
+            self.notes.add("always_after_cancel", at, Path::Root.key("concurrency"), message);
+        }
     }
 
     /// Writes out each matrix, so that needs may name its legs.

@@ -183,7 +183,7 @@ impl Checker<'_> {
         }
     }
 
-    fn input_of(&mut self, node: &Node, path: Path<'_>) -> Option<String> {
+    pub(super) fn input_of(&mut self, node: &Node, path: Path<'_>) -> Option<String> {
         let name = self.text(node, path, "the name of an input")?;
         if self.inputs.iter().any(|input| input.name == name) {
             return Some(name.to_owned());

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::wire::{Condition, OutputsFrom};
-use protocol::{BadId, JobId, LabelSet, SecretName};
+use protocol::{BadId, JobId, Label, LabelSet, SecretName};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -69,6 +69,9 @@ pub struct JobSettings {
     /// Secrets that the job is given in its environment when a worker takes it. No other variable has such a name.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub secrets: BTreeSet<SecretName>,
+    /// The group whose jobs run one at a time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concurrency: Option<Label>,
     /// How often, and after what delay, it is tried again.
     #[serde(default, skip_serializing_if = "is_default")]
     pub retry: Retry,
@@ -171,6 +174,7 @@ impl<'a> Checker<'a> {
             Some(node) => self.labels(node, path.key("labels"), legs),
             None => vec![shared.defaults.labels.clone(); legs.len()],
         };
+        let concurrency = get("concurrency").and_then(|node| self.group(node, path.key("concurrency")));
         let retry = self.retry(entries, path).unwrap_or_else(|| shared.defaults.retry.clone());
         let limits = self.time_limits(entries, path).or(shared.defaults.limits);
         let outputs_from = get("outputs_from").map(|node| self.outputs_from(node, path.key("outputs_from")));
@@ -202,6 +206,7 @@ impl<'a> Checker<'a> {
                     env: over(&shared.env, &own, leg),
                     labels,
                     secrets: secrets.clone(),
+                    concurrency: concurrency.clone(),
                     retry: retry.clone(),
                     limits,
                     outputs_from: outputs_from.unwrap_or(shared.defaults.outputs_from),

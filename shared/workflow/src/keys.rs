@@ -16,6 +16,7 @@ pub(super) enum Level {
     Defaults,
     Input,
     Matrix,
+    Concurrency,
     Step,
     Reference,
     /// A label that is the value of an axis.
@@ -89,6 +90,12 @@ pub(super) enum Form {
     InputValue,
     InputValues,
     Boolean,
+    /// The name of a group, as a label.
+    Group,
+    /// The name of a group, or a mapping.
+    RunGroup,
+    /// The names of inputs.
+    InputNames,
     /// 1 to 255.
     ExitCode,
     OnFailure,
@@ -113,6 +120,11 @@ const WORKFLOW: &[Key] = &[
     key("on", Form::Trigger, "Shown as the workflow's trigger. It starts nothing."),
     key("inputs", Form::Inputs, "Values that a run is given. Each job has them as `INPUT_<NAME>`."),
     key("defaults", Form::Defaults, "Settings of every job that doesn't have its own."),
+    key(
+        "concurrency",
+        Form::RunGroup,
+        "The group of the workflow's runs. One run of a group is open at a time, over all workflows; the others wait in the order of their start.",
+    ),
     key("env", Form::Env { references: false }, "Environment variables of every job."),
     required("jobs", Form::Jobs, "The jobs, by id."),
     key(
@@ -142,6 +154,24 @@ const INPUT: &[Key] = &[
     key("default", Form::InputValue, "The value if none is given. Default: empty."),
     key("required", Form::Boolean, "Whether a value of at least one byte must be given."),
     key("description", Form::Shown, "For people."),
+];
+
+const CONCURRENCY: &[Key] = &[
+    required(
+        "group",
+        Form::Group,
+        "The group's name. It follows the rules of labels, and a token must allow it as one.",
+    ),
+    key(
+        "per",
+        Form::InputNames,
+        "Inputs whose values are part of the name: runs with other values are in another group.",
+    ),
+    key(
+        "when_newer",
+        Form::Word(&["wait", "cancel"]),
+        "With `cancel`, a newer run of the group cancels a run of this workflow, also one that has started. Default: wait.",
+    ),
 ];
 
 const MATRIX: &[Key] = &[
@@ -180,6 +210,11 @@ const JOB: &[Key] = &[
         "labels",
         Form::Labels,
         "A worker must have *all* of these labels. Without labels any worker may take the job.",
+    ),
+    key(
+        "concurrency",
+        Form::Group,
+        "The job's group. One job of a group runs at a time, over all runs; the others wait in the order in which their needs were met. A job keeps the group until it ends, also between its tries.",
     ),
     key("retries", Form::Tries, "Tries after the first. Short for `retry: {max: ...}`."),
     key("retry", Form::Retry, "How often, and after what delay, a failed job is tried again."),
@@ -260,12 +295,13 @@ static ON_FAILURE: LazyLock<Vec<Key>> =
 
 impl Level {
     /// Those of the file that people write.
-    pub const WRITTEN: [Self; 10] = [
+    pub const WRITTEN: [Self; 11] = [
         Self::Workflow,
         Self::Job,
         Self::Defaults,
         Self::Input,
         Self::Matrix,
+        Self::Concurrency,
         Self::Retry,
         Self::Step,
         Self::Reference,
@@ -282,6 +318,7 @@ impl Level {
             Self::Defaults => DEFAULTS,
             Self::Input => INPUT,
             Self::Matrix => MATRIX,
+            Self::Concurrency => CONCURRENCY,
             Self::Step => STEP,
             Self::Reference => REFERENCE,
             Self::LabelReference => LABEL_REFERENCE,
@@ -308,6 +345,7 @@ impl Level {
             Self::Defaults => "`defaults`",
             Self::Input => "an input",
             Self::Matrix => "`matrix`",
+            Self::Concurrency => "`concurrency`",
             Self::Step => "a step",
             Self::Reference => "a value",
             Self::LabelReference => "a label",

@@ -40,6 +40,7 @@ mod checker;
 
 mod condition;
 mod env;
+mod group;
 mod inputs;
 mod matrix;
 mod retry;
@@ -67,6 +68,7 @@ pub use self::bounds::{Budgets, ExitBudget, Retry, TimeLimits};
 pub use self::condition::needs_variables;
 pub use self::definition::Definition;
 pub use self::env::EnvValue;
+pub use self::group::RunGroup;
 pub use self::input::{Input, InputType, input_variable, resolve as resolve_inputs};
 pub use self::job::{JobDefinition, JobSettings, Passthrough};
 pub use self::problem::{Position, Problem};

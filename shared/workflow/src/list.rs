@@ -48,6 +48,7 @@ impl<'a> Checker<'a> {
             name: name.map(str::to_owned),
             trigger: trigger.map_or_else(manual, str::to_owned),
             inputs: Vec::new(),
+            concurrency: None,
             jobs,
             notes: Vec::new(),
         })

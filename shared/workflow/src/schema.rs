@@ -160,6 +160,9 @@ impl Style {
             Form::InputValues => {
                 json!({ "type": "array", "minItems": 1, "maxItems": limits::CHOICES, "items": input_value() })
             }
+            Form::Group => self.text(of::<Label>()),
+            Form::RunGroup => json!({ "anyOf": [self.text(of::<Label>()), self.level(Level::Concurrency)] }),
+            Form::InputNames => self.list(&axis_name(), &json!({ "uniqueItems": true })),
             Form::Boolean => json!({ "type": "boolean" }),
             Form::ExitCode => json!({ "type": "integer", "minimum": 1, "maximum": 255 }),
             Form::OnFailure => self.level(Level::OnFailure),

@@ -16,7 +16,7 @@ use protocol::{JobId, LabelSet, Millis, WorkerId, limits};
 
 use crate::fixture::{
     NOW, become_ready, change, commit_new, control_now, failed_attempt, fence, fresh_labels, fresh_run, job_now, lease,
-    new_workflow, outputs_of, put_jobs, report, secs, waiting,
+    new_workflow, new_workflow_in_a_group, outputs_of, put_jobs, report, secs, waiting,
 };
 
 /// The history of a job: its needs, and the changes that follow.
@@ -111,6 +111,9 @@ fn lives(pool: &PoolId) -> Vec<Life> {
         from_none("waiting for nothing", vec![]),
         waiting("waiting for nothing any more", &[1], vec![remove(1)]),
         waiting("ready, its only need met in the same write", &[1], vec![ready(NOW)]),
+        waiting("blocked, its only need met in the same write", &[1], vec![Change::Block { at: NOW }]),
+        from_none("blocked, then ready", vec![Change::Block { at: NOW }, ready_until(NOW + secs(1))]),
+        from_none("cancelled while blocked", vec![Change::Block { at: NOW }, end(JobOutcome::Cancelled, None, None)]),
         from_none("ready now", vec![ready(NOW)]),
         from_none("ready later", vec![ready(NOW + secs(1))]),
         from_none("ready until this moment", vec![ready_until(NOW)]),
@@ -225,6 +228,7 @@ fn expectations(pool: &PoolId) -> Vec<Precondition> {
         Precondition::WaitingOnlyOn(1),
         Precondition::WaitingOnlyOn(2),
         Precondition::WaitingOnNothing,
+        Precondition::Blocked,
         Precondition::NotEnded,
         Precondition::ReadyOver { now: NOW },
         Precondition::ReadyOver { now: NOW - secs(1) },
@@ -316,6 +320,16 @@ pub async fn control_changes_as_the_engine_computes<P: Ports + 'static>(ports: A
     let arm = |after| RunUpdate::Arm { due: NOW + secs(after) };
     let look = |after| RunUpdate::Fire { by: Some(NOW + secs(after)) };
     let anyway = RunUpdate::Fire { by: None };
+    let block = RunUpdate::Block { at, opener: 7 };
+    let admit = RunUpdate::Admit { at: at + secs(2) };
+    let lives_in_a_group: [&[RunUpdate]; 6] = [
+        &[],
+        &[block],
+        &[block, arm(9), cancel],
+        &[block, anyway, admit],
+        &[block, admit, cancel],
+        &[block, admit, finish(3, false, false)],
+    ];
     let lives: [&[RunUpdate]; 11] = [
         &[open, arm(9)],
         &[open, arm(9), look(9)],
@@ -331,6 +345,8 @@ pub async fn control_changes_as_the_engine_computes<P: Ports + 'static>(ports: A
     ];
     let updates = [
         open,
+        block,
+        admit,
         cancel,
         arm(8),
         arm(9),
@@ -344,9 +360,11 @@ pub async fn control_changes_as_the_engine_computes<P: Ports + 'static>(ports: A
         to(3, false, false),
         finish(3, true, false),
     ];
-    for life in lives {
+    let all = lives.into_iter().map(|life| (false, life)).chain(lives_in_a_group.into_iter().map(|life| (true, life)));
+    for (in_a_group, life) in all {
         for update in updates {
-            let (workflow, mut control) = new_workflow(RunState::New);
+            let new = if in_a_group { new_workflow_in_a_group() } else { new_workflow(RunState::New) };
+            let (workflow, mut control) = new;
             commit_new(&*ports, &workflow, &control).await;
             for step in life {
                 control = step.apply(&control).expect("a life that is possible");

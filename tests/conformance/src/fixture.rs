@@ -3,15 +3,15 @@
 use std::future::Future;
 use std::time::Duration;
 
-use engine::ids::{self, Fence, JobIndex, JobKey, PoolId, ReportHash, RunKey};
+use engine::ids::{self, Fence, GroupKey, JobIndex, JobKey, PoolId, ReportHash, RunKey};
 use engine::job::{
     Budgets, Change, End, ExitBudget, JobOutcome, JobRecord, JobSettings, JobSpec, JobUpdate, LastReport, LeaseRecord,
     Passthrough, Phase, Precondition, Retry, TimeLimits, Used,
 };
 use engine::ports::{Commit, Committed, Consistency, NewItem, Ports, Source, Stored, Updated};
-use engine::run::{Control, MAX_TIMER_DELAY, RunState, Timer, WorkflowRecord};
+use engine::run::{Control, GroupOfRun, MAX_TIMER_DELAY, RunState, Timer, WorkflowRecord};
 use protocol::wire::{Attempt, Backoff, Cause, Condition};
-use protocol::{JobId, LabelSet, Millis, Outputs, SecretName, WorkerId, WorkflowId};
+use protocol::{JobId, Label, LabelSet, Millis, Outputs, SecretName, WorkerId, WorkflowId};
 
 /// The current time in checks that don't ask the store.
 pub(crate) const NOW: Millis = Millis(1_750_000_000_000);
@@ -78,6 +78,7 @@ pub(crate) fn waiting(run: &RunKey, index: JobIndex, on: &[JobIndex], labels: &L
         pool: PoolId::of(labels),
         spec: Some(Box::new(spec(labels))),
         has_secrets: index.is_multiple_of(2),
+        group: (index % 4 == 1).then(|| Label::new("Ein/Gröup#1").expect("a label")),
         condition: if index.is_multiple_of(4) { Condition::Always } else { Condition::Success },
         allow_failure: index.is_multiple_of(5),
         limits: TimeLimits { timeout: (index % 2 == 1).then_some(60), queue_timeout: (index % 3 == 1).then_some(600) },
@@ -146,6 +147,15 @@ pub(crate) fn end(outcome: JobOutcome) -> Change {
     Change::End(End::unreported(outcome, NOW))
 }
 
+/// As [`new_workflow`], new, with a group of its own.
+pub(crate) fn new_workflow_in_a_group() -> (WorkflowRecord, Control) {
+    let (workflow, control) = new_workflow(RunState::New);
+    let name = Label::new(&name("group")).expect("a label");
+    let key = GroupKey::of_runs(&name, ["eu", ""]);
+    let group = GroupOfRun { key, name, shown: "group (region=eu, x=)".to_owned(), yields: true };
+    (workflow, Control { group: Some(group), ..control })
+}
+
 /// A new workflow with its control record, not yet committed.
 pub(crate) fn new_workflow(state: RunState) -> (WorkflowRecord, Control) {
     let workflow = WorkflowRecord {
@@ -172,6 +182,8 @@ pub(crate) fn control_of(workflow: &WorkflowRecord, state: RunState) -> Control 
         failed: false,
         cancelled: false,
         opened_at: (state != RunState::New).then_some(NOW),
+        group: None,
+        blocked_at: None,
         opener: None,
         timer: if state.is_active() { Timer::Due(NOW + MAX_TIMER_DELAY) } else { Timer::Off },
     }

@@ -12,6 +12,7 @@ pub mod change;
 pub mod commit;
 pub mod delete;
 mod fixture;
+pub mod group;
 pub mod list;
 pub mod local;
 pub mod logs;
@@ -42,6 +43,9 @@ macro_rules! each_check {
             race::one_of_twenty_concurrent_commits_with_one_key_wins,
             race::one_of_twenty_concurrent_reruns_wins,
             race::concurrent_cancel_and_end_have_one_winner,
+            group::places_are_listed_in_their_order_until_they_are_removed,
+            group::group_passes_only_from_the_holder_that_was_read,
+            group::one_of_twenty_concurrent_holders_wins,
             commit::commit_writes_workflow_control_and_key,
             commit::commit_with_a_used_key_changes_nothing,
             commit::expired_key_counts_as_absent,

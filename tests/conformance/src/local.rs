@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use engine::ids::{JobKey, RunKey};
+use engine::ids::{GroupKey, JobKey, RunKey};
 use engine::job::{Change, Completion, JobOutcome, JobRecord, OutputsRef, Phase};
 use engine::messages::ChangeEvent;
 use engine::messages::{BatchKind, BatchTask, Reconcile, Work};
 use engine::ports::{Commit, Committed, Local, Ports};
 use engine::run::{Progress, RunEnd, RunState, RunUpdate, WorkflowRecord};
-use protocol::Status;
 use protocol::wire::SkippedBecause;
+use protocol::{Label, Status};
 
 use crate::fixture::{
     NOW, become_ready, change, commit_new, control_now, control_of, end, fresh_labels, fresh_run, lease, new_workflow,
@@ -116,18 +116,19 @@ pub async fn a_batch_task_is_listed_until_it_is_done<P: Local + 'static>(ports: 
         BatchKind::Dependents { of: 3 },
         BatchKind::Skip,
         BatchKind::Cancel,
+        BatchKind::Admit { group: GroupKey::of_jobs(&Label::new("db").expect("a label")) },
         BatchKind::Delete { jobs: 10_000 },
     ];
     let batch = |kind, from| BatchTask::new(run.clone(), kind, from);
-    for kind in kinds {
+    for kind in kinds.clone() {
         ports.send_batch(batch(kind, 1)).await.expect("the store answers");
     }
     let (number, first) = ports.next_work().await.expect("the store answers").expect("there is work");
-    assert_eq!(first, Work::BatchTask(batch(kinds[0], 1)));
-    ports.send_batch(batch(kinds[0], 500)).await.expect("the store answers");
+    assert_eq!(first, Work::BatchTask(batch(kinds[0].clone(), 1)));
+    ports.send_batch(batch(kinds[0].clone(), 500)).await.expect("the store answers");
     ports.work_done(number).await.expect("the store answers");
-    let mut expected: Vec<Work> = kinds[1..].iter().map(|kind| Work::BatchTask(batch(*kind, 1))).collect();
-    expected.push(Work::BatchTask(batch(kinds[0], 500)));
+    let mut expected: Vec<Work> = kinds[1..].iter().map(|kind| Work::BatchTask(batch(kind.clone(), 1))).collect();
+    expected.push(Work::BatchTask(batch(kinds[0].clone(), 500)));
     assert_eq!(process(&*ports).await, expected);
 }
 

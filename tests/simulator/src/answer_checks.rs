@@ -234,6 +234,7 @@ impl World {
         for run in &runs {
             self.check_quiescent_run(run);
         }
+        self.check_quiescent_groups();
     }
 
     fn check_quiescent_run(&mut self, run: &RunKey) {
@@ -241,6 +242,7 @@ impl World {
         let name = self.trace.run(run);
         match (control.state, self.final_status(run)) {
             (RunState::New | RunState::Final, _) => return,
+            (RunState::Blocked, _) => return self.check_timer(&control),
             (_, Some(_)) => {
                 return self
                     .broken(|_| format!("at a quiescent point all jobs of {name} have ended but the run is open"));
@@ -270,7 +272,7 @@ impl World {
             Phase::Running(lease) => Some(lease.until),
             Phase::Ready { at, .. } if *at > self.clock + RACE_MARGIN => Some(*at),
             Phase::Ready { until, .. } => *until,
-            Phase::Waiting { .. } | Phase::Ended(_) => None,
+            Phase::Waiting { .. } | Phase::Blocked { .. } | Phase::Ended(_) => None,
         };
         let jobs = (0..control.jobs).filter_map(|index| self.store.job(&control.run, index));
         let first = jobs.filter_map(due).min();

@@ -51,7 +51,7 @@ const STORE: [Bug; 10] = [
 ];
 /// The bugs of the engine.
 #[cfg(feature = "planted")]
-const ENGINE: [planted::Bug; 18] = [
+const ENGINE: [planted::Bug; 26] = [
     planted::Bug::AbsentMeansDone,
     planted::Bug::PromoteBeforeWrite,
     planted::Bug::WeakFinish,
@@ -62,6 +62,14 @@ const ENGINE: [planted::Bug; 18] = [
     planted::Bug::WorkerAlwaysRead,
     planted::Bug::WorkerNeverSeen,
     planted::Bug::StatusReadsTwice,
+    planted::Bug::EndAdmitsNobody,
+    planted::Bug::HolderNotAdmitted,
+    planted::Bug::ReadyFreesGroup,
+    planted::Bug::RetryFreesGroup,
+    planted::Bug::HolderReadEventually,
+    planted::Bug::BlockedPassedBy,
+    planted::Bug::NextTakesGroup,
+    planted::Bug::RerunOpensAtOnce,
     planted::Bug::FlagApart,
     planted::Bug::ConditionalUntold,
     planted::Bug::NoSkipBelowCondition,

@@ -22,6 +22,9 @@ use crate::world::{HandlerInfo, Mode, World};
 const BATCH_WRITES: u32 = 10;
 /// Writes of a step over the dependents of a job. All dependents of a small graph are in one step, each with up to three writes.
 const DEPENDENTS_WRITES: u32 = 45;
+/// How many times as many writes a step may take in a run with groups: a job of a group takes four more, and each admission may
+/// remove places.
+const GROUPED: u32 = 6;
 /// Reads of a worker's record by one process's claims in [`HEARD_EVERY`]: those that count a claim as a heartbeat, and one each 10 s
 /// that names a job in the record.
 const WORKER_READS: usize = 9;
@@ -54,11 +57,16 @@ impl World {
     }
 
     fn check_batch(&mut self, handler: &HandlerInfo, batch: &BatchTask) {
-        let (name, most) = match batch.kind {
-            BatchKind::Delete { .. } => return,
+        let (name, mut most) = match &batch.kind {
+            BatchKind::Delete { .. } | BatchKind::Admit { .. } => return,
             BatchKind::Dependents { .. } => ("writes of a step over dependents", DEPENDENTS_WRITES),
             BatchKind::Roots | BatchKind::Skip | BatchKind::Cancel => ("writes of a batch step", BATCH_WRITES),
         };
+        let grouped =
+            self.expected.runs.get(&batch.run).is_some_and(|run| run.jobs.iter().any(|job| job.group.is_some()));
+        if grouped {
+            most *= GROUPED;
+        }
         let writes = handler.writes;
         self.counts.most(name, writes.into());
         if writes > most {

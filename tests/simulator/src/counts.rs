@@ -93,6 +93,9 @@ pub const FLOORS: &[(&str, u64)] = &[
     ("claims undone by a cancel", 20),
     ("final statuses read", 80),
     ("lists read", 40),
+    ("turns of jobs", 150),
+    ("turns of runs", 60),
+    ("runs superseded", 5),
     ("quiescent points", 200),
 ];
 

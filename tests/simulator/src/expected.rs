@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use engine::ids::{JobKey, RunKey};
-use protocol::{LabelSet, Millis, Outputs, WorkerId, WorkflowId};
+use protocol::{Label, LabelSet, Millis, Outputs, WorkerId, WorkflowId};
 
 use crate::graph::{Allowed, Ends, Graph};
 use crate::task::AttemptResult;
@@ -33,6 +33,8 @@ pub(crate) struct Expected {
     pub(crate) worker_reads: BTreeMap<(usize, WorkerId), Vec<Millis>>,
     /// Workers whose record shows an earlier claim than their latest.
     pub(crate) overtaken: BTreeSet<WorkerId>,
+    /// When a run of each group was last started.
+    pub(crate) started: BTreeMap<Label, Millis>,
     /// When the drain began.
     pub(crate) drained_at: Option<Millis>,
     /// The workflow of each idempotency key, by the first answer.
@@ -62,6 +64,12 @@ pub(crate) struct Run {
     /// A cancel was written.
     pub(crate) cancelled: bool,
     pub(crate) deleted: bool,
+    /// The group of the run.
+    pub(crate) group: Option<Label>,
+    /// A newer run of the group cancels this one.
+    pub(crate) yields: bool,
+    /// The run got its turn.
+    pub(crate) opened: bool,
     /// The step in which a cancel or delete was answered. Nothing later may start or count.
     pub(crate) barrier: Option<u64>,
 }
@@ -71,6 +79,7 @@ pub(crate) struct ExpectedJob {
     pub(crate) needs: Vec<u32>,
     pub(crate) labels: LabelSet,
     pub(crate) allowed: Allowed,
+    pub(crate) group: Option<Label>,
     pub(crate) ends: Ends,
     /// A re-run kept it.
     pub(crate) kept: bool,

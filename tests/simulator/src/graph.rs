@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use protocol::wire::{Backoff, Condition};
-use protocol::{JobId, LabelSet};
+use protocol::{JobId, Label, LabelSet};
 use workflow::{Definition, from_yaml};
 
 use crate::rng::Rng;
@@ -30,6 +30,7 @@ pub(crate) struct GraphJob {
     pub(crate) needs: Vec<usize>,
     pub(crate) labels: LabelSet,
     pub(crate) allowed: Allowed,
+    pub(crate) group: Option<Label>,
     pub(crate) ends: Ends,
 }
 
@@ -154,13 +155,22 @@ impl Graph {
         let count = rng.pick(&[1, 2, 3, 4, 6, 8, 10, 12, 14]);
         let shape = rng.share();
         let mut jobs: Vec<GraphJob> = (0..count).map(|n| random_job(n, count, shape, rng)).collect();
+        if rng.chance(0.5) {
+            jobs.iter_mut().for_each(|job| job.group = group(rng, &["", "", "g0", "g1"]));
+        }
         let mut lines: Vec<String> = jobs.iter().enumerate().map(|(n, job)| line(n, job, rng)).collect();
         // The order in the file differs from the order in the graph.
         rng.shuffle(&mut lines);
-        let mut yaml = format!("jobs:\n{}", lines.concat());
+        let run_group = match group(rng, &["", "", "", "w0", "w0"]) {
+            Some(group) if rng.chance(0.3) => format!("concurrency: {{group: {group}, when_newer: cancel}}\n"),
+            Some(group) => format!("concurrency: {group}\n"),
+            None => String::new(),
+        };
+        let mut yaml = format!("{run_group}jobs:\n{}", lines.concat());
         if rng.chance(0.4) {
             let ends = Ends { condition: Condition::OnFailure, allow_failure: false, may_skip: rng.chance(0.3) };
-            let handler = GraphJob { needs: Vec::new(), ends, ..random_job(0, 1, shape, rng) };
+            let group = if rng.chance(0.5) { group(rng, &["", "g0"]) } else { None };
+            let handler = GraphJob { needs: Vec::new(), ends, group, ..random_job(0, 1, shape, rng) };
             let _ = writeln!(yaml, "{HANDLER}: {}", body(&handler, rng));
             jobs.push(handler);
         }
@@ -199,7 +209,12 @@ fn random_job(n: usize, count: usize, shape: f64, rng: &mut Rng) -> GraphJob {
     let labels = rng.pick(&["", "", "", "a", "b", "a,b", "c"]);
     let labels = LabelSet::from_comma_separated(labels).expect("good labels");
     let ends = Ends::random(rng, !needs.is_empty());
-    GraphJob { needs, labels, allowed: Allowed::random(rng), ends }
+    GraphJob { needs, labels, allowed: Allowed::random(rng), ends, group: None }
+}
+
+/// One of these groups; none, if it is empty.
+fn group(rng: &mut Rng, of: &[&str]) -> Option<Label> {
+    Label::new(rng.pick(of)).ok()
 }
 
 fn line(n: usize, job: &GraphJob, rng: &mut Rng) -> String {
@@ -212,6 +227,9 @@ fn body(job: &GraphJob, rng: &mut Rng) -> String {
     let needs: Vec<String> = job.needs.iter().map(|need| format!("j{need}")).collect();
     let labels: Vec<&str> = job.labels.iter().map(protocol::Label::as_str).collect();
     let mut body = format!("{{run: {script}, {}{}", job.allowed.lines(), job.ends.lines());
+    if let Some(group) = &job.group {
+        let _ = write!(body, ", concurrency: {group}");
+    }
     if job.ends.condition != Condition::OnFailure {
         let _ = write!(body, ", needs: [{}]", needs.join(", "));
     }

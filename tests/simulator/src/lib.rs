@@ -33,6 +33,8 @@ mod store;
 
 mod ports;
 
+mod groups;
+
 mod access;
 mod handler;
 

@@ -42,7 +42,7 @@ impl Process {
     }
 
     /// `what` is called only if the trace is enabled.
-    fn call<F>(&self, kind: Kind, what: impl FnOnce(&Trace) -> String, op: F) -> Call<'_, F> {
+    pub(crate) fn call<F>(&self, kind: Kind, what: impl FnOnce(&Trace) -> String, op: F) -> Call<'_, F> {
         let what = self.shared.traced.then(|| what(&self.shared.world().trace));
         Call::new(&self.shared, kind, what, op)
     }
@@ -56,7 +56,7 @@ impl Process {
     }
 }
 
-fn how_read(how: Consistency) -> &'static str {
+pub(crate) fn how_read(how: Consistency) -> &'static str {
     match how {
         Consistency::Eventual => "reads, maybe old,",
         Consistency::Strong => "reads",

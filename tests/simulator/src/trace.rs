@@ -145,6 +145,7 @@ impl Describe for JobRecord {
     fn describe(&self, trace: &Trace) -> String {
         let phase = match &self.phase {
             Phase::Waiting { on } => format!("waits for {}", list_indexes(on)),
+            Phase::Blocked { at } => format!("blocked since {}", trace.at(*at)),
             Phase::Ready { at, .. } => format!("ready from {}", trace.at(*at)),
             Phase::Running(lease) => {
                 format!(

@@ -16,11 +16,12 @@ pub(crate) fn of_message(message: &QueueMessage, trace: &Trace) -> String {
 }
 
 fn of_batch(batch: &BatchTask, trace: &Trace) -> String {
-    let what = match batch.kind {
+    let what = match &batch.kind {
         BatchKind::Roots => "the roots".to_owned(),
         BatchKind::Dependents { of } => format!("the dependents of #{of}"),
         BatchKind::Skip => "a skip".to_owned(),
         BatchKind::Cancel => "a cancel".to_owned(),
+        BatchKind::Admit { group } => format!("an admission to {}", group.as_str()),
         BatchKind::Delete { .. } => "a delete".to_owned(),
     };
     format!("a batch task of {}: {what}, from #{} on", trace.run(&batch.run), batch.from)
@@ -29,6 +30,8 @@ fn of_batch(batch: &BatchTask, trace: &Trace) -> String {
 pub(crate) fn of_run_update(update: &RunUpdate, trace: &Trace) -> String {
     match update {
         RunUpdate::Open { .. } => "opens".to_owned(),
+        RunUpdate::Block { .. } => "starts, to wait for its turn,".to_owned(),
+        RunUpdate::Admit { .. } => "opens in its turn".to_owned(),
         RunUpdate::Cancel { .. } => "begins to cancel".to_owned(),
         RunUpdate::Advance(progress) => format!("records that all below #{} have ended, of", progress.done_below),
         RunUpdate::Arm { due } => format!("sets, if it is later, to {} the timer of", trace.at(*due)),
@@ -53,9 +56,11 @@ pub(crate) fn of_job_update(update: &JobUpdate, trace: &Trace) -> String {
         }
         Precondition::Held { fence } => format!("if {:.4} leases it", fence.as_str()),
         Precondition::ReadyOver { now } => format!("if its queue timeout was at {}", trace.at(*now)),
+        Precondition::Blocked => "if it waits for its turn".to_owned(),
         Precondition::NotEnded => "if it hasn't ended".to_owned(),
     };
     let change = match &update.change {
+        Change::Block { .. } => "lets wait for its turn".to_owned(),
         Change::RemoveNeed { member, failed: false } => format!("drops need #{member}"),
         Change::RemoveNeed { member, failed: true } => format!("drops need #{member}, which failed"),
         Change::BecomeReady { until: Some(until), .. } => format!("makes ready, until {},", trace.at(*until)),

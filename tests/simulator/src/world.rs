@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use engine::ids::{JobKey, PoolId, RunKey, Ticket};
+use engine::ids::{GroupKey, JobKey, PoolId, RunKey, Ticket, Unit};
 use engine::job::{JobRecord, JobSpec};
 use engine::messages::ChangeEvent;
 use engine::messages::QueueMessage;
-use engine::ports::{Consistency, Idempotency, Pool, ShardWaits, Stored, WorkerRecord};
+use engine::ports::{Consistency, Idempotency, Place, Pool, ShardWaits, Stored, WorkerRecord};
 use engine::run::{Control, WorkflowRecord};
 use protocol::wire::InputValues;
 use protocol::{Millis, Outputs, WorkerId, WorkflowId};
@@ -94,6 +94,9 @@ pub(crate) struct Store {
     pub(crate) specs: BTreeMap<JobKey, JobSpec>,
     pub(crate) inputs: BTreeMap<RunKey, InputValues>,
     pub(crate) shards: BTreeMap<(JobKey, u32), Cell<ShardWaits>>,
+    /// The places of each group, in order.
+    pub(crate) places: BTreeMap<GroupKey, BTreeMap<(Millis, String), Place>>,
+    pub(crate) holders: BTreeMap<GroupKey, Cell<Unit>>,
     pub(crate) outputs: BTreeMap<(JobKey, String), Cell<Outputs>>,
     pub(crate) keys: BTreeMap<String, Idempotency>,
     /// With the time at which the pool was last added.

@@ -47,7 +47,8 @@ impl World {
             (Phase::Ended(_), _) => {
                 self.broken(|world| format!("{} changed after it had ended", world.name(key)));
             }
-            (Phase::Waiting { .. }, Phase::Ready { .. }) => {
+            (Phase::Waiting { .. }, Phase::Blocked { .. }) => self.check_needs(key),
+            (Phase::Waiting { .. } | Phase::Blocked { .. }, Phase::Ready { .. }) => {
                 self.check_needs(key);
                 self.check_ready(new);
             }
@@ -97,6 +98,9 @@ impl World {
                 self.broken(|world| format!("{} ended without running", world.name(key)));
             }
             _ => {}
+        }
+        if self.expected.runs.contains_key(&key.run) {
+            self.check_turn_of_job(old, new);
         }
         self.check_end_of_job(old, new);
     }
@@ -407,6 +411,8 @@ impl World {
 
     /// Checks a change of a control record before it is made.
     pub(crate) fn check_control(&mut self, old: Option<&Control>, new: &Control) {
+        self.note_started(new);
+        self.check_turn_of_run(old, new);
         let Some(old) = old else { return };
         let run = &new.run;
         if old.state == RunState::Final && new != old {
@@ -478,9 +484,18 @@ impl World {
             let wanted = &graph.jobs[position];
             let needs = wanted.needs.iter().map(|&need| u32::try_from(index_of(need)).expect("few")).collect();
             let (labels, allowed, ends) = (wanted.labels.clone(), wanted.allowed, wanted.ends);
-            ExpectedJob { needs, labels, allowed, ends, kept: false }
+            ExpectedJob { needs, labels, allowed, ends, kept: false, group: wanted.group.clone() }
         });
-        let run = Run { jobs: jobs.collect(), cancelled: false, deleted: false, barrier: None };
+        let of_run = graph.definition.concurrency.as_ref();
+        let run = Run {
+            jobs: jobs.collect(),
+            cancelled: false,
+            deleted: false,
+            group: of_run.map(|group| group.group.clone()),
+            yields: of_run.is_some_and(|group| group.yields),
+            opened: false,
+            barrier: None,
+        };
         self.expected.runs.insert(key.clone(), run);
         self.expected.graphs.insert(id.clone(), graph);
         if let Some(before) = &commit.replaces {

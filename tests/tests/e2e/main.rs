@@ -12,6 +12,7 @@ mod conditions;
 mod failures;
 mod function_urls;
 mod graphs;
+mod groups;
 mod labels;
 mod language;
 mod lists;

@@ -65,6 +65,8 @@ fn commit() -> Commit {
         failed: false,
         cancelled: false,
         opened_at: None,
+        group: None,
+        blocked_at: None,
         opener: None,
         timer: Timer::Off,
     };

@@ -157,7 +157,7 @@ fn news(run: &Run) -> Vec<((RunKey, News), ChangeEvent)> {
     match run.control.state {
         RunState::Open => all.push((of(News::Opened), ChangeEvent::RunOpened(run.control.clone()))),
         RunState::Cancelling => all.push((of(News::Cancelling), ChangeEvent::RunCancelling(run.control.clone()))),
-        RunState::New | RunState::Final => {}
+        RunState::New | RunState::Blocked | RunState::Final => {}
     }
     let ended = run.jobs.iter().filter(|job| job.is_ended());
     all.extend(ended.map(|job| (of(News::Ended(job.key.index)), ChangeEvent::JobEnded(Box::new(job.clone())))));

@@ -82,16 +82,24 @@ impl JobRecord {
         }
     }
 
-    /// Returns what follows when the last need of this waiting job is gone: ready, or skipped by its own condition.
+    /// Returns what follows when the last need of this waiting job is gone: ready, blocked if it has a group, or skipped by
+    /// its own condition.
     ///
     /// The write must expect the set of needs that this copy has. The flag `need_failed` changes only together with the
     /// set, so the copy's flag is current if its set is.
     #[must_use]
     pub fn after_last_need(&self, need_failed: bool, now: Millis) -> Change {
-        if holds(self.condition, need_failed) {
-            return Change::BecomeReady { pool: self.pool.clone(), at: now, until: self.limits.ready_until(now) };
+        match (holds(self.condition, need_failed), &self.group) {
+            (true, None) => self.become_ready(now),
+            (true, Some(_)) => Change::Block { at: now },
+            (false, _) => Change::End(End::unreported(JobOutcome::Skipped(SkippedBecause::Condition), now)),
         }
-        Change::End(End::unreported(JobOutcome::Skipped(SkippedBecause::Condition), now))
+    }
+
+    /// The change that puts the job into its pool's ready list.
+    #[must_use]
+    pub fn become_ready(&self, now: Millis) -> Change {
+        Change::BecomeReady { pool: self.pool.clone(), at: now, until: self.limits.ready_until(now) }
     }
 
     /// Returns true if the job runs once this need, its last one, has passed.

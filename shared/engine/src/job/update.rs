@@ -66,6 +66,8 @@ pub enum Precondition {
         /// The caller's current time.
         now: Millis,
     },
+    /// The job waits for its turn.
+    Blocked,
     /// The job has not ended.
     NotEnded,
 }
@@ -73,6 +75,11 @@ pub enum Precondition {
 /// The change of a record.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Change {
+    /// Lets the job wait for its turn in its group.
+    Block {
+        /// The time from which on it waits.
+        at: Millis,
+    },
     /// Removes one need, or one shard of needs that has no members left.
     RemoveNeed {
         /// The member of the set.
@@ -171,6 +178,7 @@ impl Precondition {
             (Self::HeldOver { fence, until }, Phase::Running(lease)) => lease.fence == *fence && lease.until == *until,
             (Self::Held { fence }, Phase::Running(lease)) => lease.fence == *fence,
             (Self::ReadyOver { now }, Phase::Ready { until: Some(until), .. }) => until <= now,
+            (Self::Blocked, Phase::Blocked { .. }) => true,
             (Self::NotEnded, phase) => !matches!(phase, Phase::Ended(_)),
             _ => false,
         }
@@ -192,6 +200,7 @@ impl JobUpdate {
                 }
                 new.need_failed |= *failed;
             }
+            Change::Block { at } => new.phase = Phase::Blocked { at: *at },
             Change::BecomeReady { at, until, .. } => {
                 new.phase = Phase::Ready { at: *at, until: *until };
                 new.ready_at = Some(*at);

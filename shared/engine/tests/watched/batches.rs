@@ -140,7 +140,7 @@ async fn jobs_are_skipped_from_the_job_behind_the_failed_one_on() {
     let world = failed("jobs: {a: {run: x}, b: {run: x, needs: a}, c: {run: x, needs: b}}").await;
     world.tell(&[event_of(&world, 0)]).await;
     let batch = world.store().memory().next_batch().expect("queued");
-    assert_eq!((batch.kind, batch.from), (BatchKind::Skip, 1));
+    assert_eq!((batch.kind.clone(), batch.from), (BatchKind::Skip, 1));
     // The timer of the batch reads the control record; no end of the run is looked for while a dependent waits.
     assert_eq!((world.store().calls("control"), world.store().calls("jobs_at")), (1, 1));
     world.store().memory().send_batch(batch).await.expect("queued");

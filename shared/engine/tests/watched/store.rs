@@ -5,13 +5,13 @@ use std::sync::{Mutex, MutexGuard};
 
 use bytes::Bytes;
 use engine::access::TokenRecord;
-use engine::ids::{JobIndex, JobKey, PoolId, Random, RunKey, Ticket};
+use engine::ids::{GroupKey, JobIndex, JobKey, PoolId, Random, RunKey, Ticket, Unit};
 use engine::job::{JobRecord, JobSpec, JobUpdate, OutputsRef};
 use engine::messages::{BatchTask, Reconcile, Work};
 use engine::ports::{
-    ArtifactStore, AuditCursor, AuditStore, Commit, Committed, Consistency, Dispatcher, Idempotency, JobStore,
-    ListCursor, LocalWork, LogStore, NewItem, Pool, PoolQueue, ReadyHead, RunStore, ShardWaits, Source, StoreError,
-    Stored, TokenStore, Updated, WorkerRecord, WorkerRegistry,
+    ArtifactStore, AuditCursor, AuditStore, Commit, Committed, Consistency, Dispatcher, GroupStore, Idempotency,
+    JobStore, ListCursor, LocalWork, LogStore, NewItem, Place, Pool, PoolQueue, ReadyHead, RunStore, ShardWaits,
+    Source, StoreError, Stored, TokenStore, Updated, WorkerRecord, WorkerRegistry,
 };
 use engine::run::{Control, RunEnd, RunUpdate, WorkflowRecord};
 use memory::Memory;
@@ -234,6 +234,16 @@ impl JobStore for Watched {
         let answer = async { call!(self.update(key, update)) }.await;
         self.state().updates.0 -= 1;
         answer
+    }
+}
+
+impl GroupStore for Watched {
+    forward! {
+        put_place(group: &GroupKey, place: &Place) -> ();
+        remove_place(group: &GroupKey, place: &Place) -> ();
+        places(group: &GroupKey, after: Option<&Place>, most: usize) -> Vec<Place>;
+        holder(group: &GroupKey, how: Consistency) -> Option<Unit>;
+        hold(group: &GroupKey, before: Option<&Unit>, next: &Unit) -> bool;
     }
 }
 

@@ -78,6 +78,8 @@ async fn open_run(store: &Sqlite) {
         failed: false,
         cancelled: false,
         opened_at: Some(Millis(1000)),
+        group: None,
+        blocked_at: None,
         opener: None,
         timer: Timer::Firing,
     };

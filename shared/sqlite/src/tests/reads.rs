@@ -33,6 +33,8 @@ async fn open(store: &Sqlite, n: u32, phases: Vec<Phase>) -> WorkflowId {
         failed: false,
         cancelled: false,
         opened_at: Some(Millis(1000)),
+        group: None,
+        blocked_at: None,
         opener: None,
         timer: Timer::Firing,
     };

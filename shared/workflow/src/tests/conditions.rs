@@ -144,3 +144,20 @@ fn keys_of_other_systems_are_answered_with_ours() {
         assert!(problems[0].2.contains(advice), "{key}: {}", problems[0].2);
     }
 }
+
+#[test]
+fn job_that_always_runs_is_noted_beside_runs_that_a_newer_one_cancels() {
+    let notes = |when_newer: &str, condition: &str| {
+        let text = format!(
+            "concurrency: {{group: g, when_newer: {when_newer}}}\njobs: {{a: {{run: x}}, b: {{needs: a, if: {condition}, run: x}}}}"
+        );
+        from_yaml(&text).expect("a definition").notes
+    };
+    let [note] = &notes("cancel", "always")[..] else { panic!("one note") };
+    assert_eq!(
+        (note.code, note.path.as_str(), note.at.map(|at| at.line)),
+        ("always_after_cancel", "concurrency", Some(1))
+    );
+    assert!(note.message.contains("`b`") && note.message.contains("trap"), "{}", note.message);
+    assert!(notes("cancel", "failure").is_empty() && notes("wait", "always").is_empty());
+}

@@ -76,6 +76,10 @@ fn values() -> Vec<Value> {
         json!({ "i": null, "j": { "type": "number", "choices": [1, 2], "default": 1 } }),
         json!({ "i": { "required": true, "default": "x" } }),
         json!(["python3", "-u"]),
+        json!("wait"),
+        json!({ "group": "G", "per": ["i"], "when_newer": "cancel" }),
+        json!({ "group": "g", "per": 1 }),
+        json!({ "per": [] }),
     ];
     let texts = texts.iter().chain(&times).map(|text| json!(text));
     texts.chain(scalars).chain(long).chain(lists).chain(objects).collect()
@@ -131,6 +135,11 @@ fn document(level: Level, key: &str, value: Value) -> Value {
             job["labels"] = json!([{ key: value }]);
         }
         Level::Defaults => workflow["defaults"] = json!({ key: value }),
+        Level::Concurrency => {
+            workflow["inputs"] = json!({ "b": null, "A_1": null, "x": null });
+            workflow["concurrency"] = json!({ "group": "g" });
+            workflow["concurrency"][key] = value;
+        }
         Level::Input => workflow["inputs"] = json!({ "i": { key: value } }),
         Level::Matrix => {
             job["matrix"] = json!({ "A": [1, 2] });
@@ -224,12 +233,13 @@ fn a_key_that_is_not_in_the_table_is_refused_by_both() {
 #[test]
 fn a_document_without_a_required_key_is_refused_by_both() {
     let [written, listed] = validators();
-    for level in [Level::Workflow, Level::Step, Level::LabelReference, Level::ListedJob] {
+    for level in [Level::Workflow, Level::Step, Level::LabelReference, Level::Concurrency, Level::ListedJob] {
         for key in level.keys().iter().filter(|key| key.required) {
             let whole = document(level, "name", json!("n")).to_string();
             let without: Value = match level {
                 Level::Workflow => json!({ "name": "n" }),
                 Level::Step => json!({ "jobs": { "a": { "steps": [{ "name": "n" }] } } }),
+                Level::Concurrency => json!({ "concurrency": {}, "jobs": { "a": { "run": "x" } } }),
                 Level::LabelReference => json!({ "jobs": { "a": { "run": "x", "labels": [{}] } } }),
                 _ => {
                     let mut document: Value = serde_json::from_str(&whole).expect("JSON");
@@ -284,6 +294,7 @@ fn table() -> String {
         (Level::Defaults, "Defaults: `defaults`"),
         (Level::Job, "A job: `jobs.<id>`"),
         (Level::Matrix, "A matrix, beside its axes: `jobs.<id>.matrix`"),
+        (Level::Concurrency, "A group of runs: `concurrency`"),
         (Level::Retry, "Retry: `jobs.<id>.retry`"),
         (Level::Step, "A step: `jobs.<id>.steps[]`"),
         (Level::Reference, "A value from elsewhere, one of: `env.<NAME>`"),
@@ -330,6 +341,9 @@ fn in_words(form: Form) -> String {
         Form::InputValue => "text, a number, true or false".to_owned(),
         Form::InputValues => format!("a list of 1 to {} values", limits::CHOICES),
         Form::Boolean => "true or false".to_owned(),
+        Form::Group => format!("a name, up to {} bytes without commas and white space", limits::LABEL),
+        Form::RunGroup => "a name, or a mapping, see below".to_owned(),
+        Form::InputNames => "an input or a list of inputs".to_owned(),
         Form::ExitCode => "an exit code, 1 to 255".to_owned(),
         Form::Axis => format!("a name, up to {} bytes", limits::AXIS_NAME),
         Form::Any => format!("anything, up to {} KiB as JSON", limits::KEPT / 1024),

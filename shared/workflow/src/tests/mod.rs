@@ -265,7 +265,7 @@ fn keys_of_other_systems_get_advice() {
         ("with", "`inputs`"),
         ("defaults", "of a workflow"),
         ("fail-fast", "stops no other"),
-        ("concurrency", "not supported"),
+        ("resource_group", "`concurrency: <name>`"),
         ("environment", "`env`"),
         ("outputs", "::set-output"),
         ("working-directory", "`cd`"),
