@@ -1,6 +1,7 @@
 //! What is in front of jobs and runs that wait for their turn, as the API shows it.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use protocol::Millis;
 use protocol::wire::GroupHolder;
@@ -45,9 +46,9 @@ impl<P: RunStore + JobStore> Queries<'_, P> {
         let of_jobs = of_jobs.filter(|_| control.state == RunState::Open).filter_map(JobRecord::group_key);
         let mut queues = HashMap::new();
         for key in of_run.map(|group| group.key.clone()).into_iter().chain(of_jobs) {
-            if !queues.contains_key(&key) {
-                let queue = self.group_queue(&key).await?;
-                queues.insert(key, queue);
+            if let Entry::Vacant(entry) = queues.entry(key) {
+                let queue = self.group_queue(entry.key()).await?;
+                entry.insert(queue);
             }
         }
         Ok(queues)

@@ -11,14 +11,14 @@ use crate::Queries;
 use crate::error::{EngineError, Result};
 use crate::ids::{JobIndex, RunKey};
 use crate::job::{JobRecord, Phase};
-use crate::ports::{ArtifactStore, Consistency, JobStore, RunStore, WorkerRegistry};
+use crate::ports::{ArtifactStore, Consistency, GroupStore, JobStore, RunStore, WorkerRegistry};
 use crate::run::RunState;
 use crate::why::PoolWorkers;
 
 /// Records read in one call.
 const PAGE: usize = 100;
 
-impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry> Queries<'_, P> {
+impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + GroupStore> Queries<'_, P> {
     /// Returns a job of a workflow's current run. Reads the job and those that it needs, and no others once this process
     /// knows the run's job ids.
     ///
@@ -37,7 +37,9 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry> Queries<'_, P> {
         let pools = waits.then(|| (&record.pool, PoolWorkers::of(&spec.labels, &online))).into_iter().collect();
         let jobs: HashMap<JobIndex, &JobRecord> =
             needs.iter().chain([&record]).map(|job| (job.key.index, job)).collect();
-        let view = View { control: &control, jobs: &jobs, pools: &pools, detail: Detail::Full, now: self.engine.now() };
+        let groups = self.group_queues(&control, std::slice::from_ref(&record)).await?;
+        let (detail, now) = (Detail::Full, self.engine.now());
+        let view = View { control: &control, jobs: &jobs, pools: &pools, groups: &groups, detail, now };
         let mut shown = [(0, view.job(&record, &spec))];
         let filled = self.fill_outputs(std::slice::from_ref(&record), &mut shown).await;
         self.engine.records().unless_deleted(&workflow, filled).await?;
