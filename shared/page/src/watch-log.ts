@@ -67,13 +67,18 @@ export class LogWatch {
   #flush(): void {
     const chunks = this.#pending;
     this.#pending = [];
-    if (chunks.length > 0) this.onChange?.(this.log.push(chunks));
+    if (chunks.length > 0) this.#changed(this.log.push(chunks));
+  }
+
+  /** The view may not be there yet: it then begins with what the log has. */
+  #changed(change: Change): void {
+    this.onChange?.(change);
   }
 
   #end(): void {
     if (this.#stop.signal.aborted) return;
     this.#flush();
-    this.onChange?.(this.log.finish());
+    this.#changed(this.log.finish());
     this.state.value = { kind: "ended" };
   }
 }

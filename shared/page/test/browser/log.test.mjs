@@ -144,3 +144,24 @@ test("colours, wrapped lines, times and links are shown without a change of the 
     await page.getByRole("button", { name: "Download" }).click();
     assert.equal((await download).suggestedFilename(), "talk-1.log");
   }));
+
+test("of a log that is too long the first lines and the latest are kept, and the gap is named", (t) =>
+  world.use(t, {}, async (_, open) => {
+    const id = await world.submit({ name: "too long", jobs: { talk: { run: "seq -f 'line %.0f' 215000" } } });
+    const page = await open();
+    await world.visit(page, `#/runs/${id}/jobs/talk?full=1`);
+    await logSays(page, "215,000 lines, complete");
+    await page.locator(".gutter a[data-line='215,000']").waitFor();
+    assert.match(await page.locator(".gap").textContent(), /^15,000 lines are not shown here/);
+    const around = await inLog(page, () => {
+      const gap = document.querySelector(".gap");
+      return [
+        gap.previousElementSibling.textContent.trim().split("\n").at(-1),
+        gap.nextElementSibling.textContent.split("\n")[0],
+      ];
+    });
+    assert.deepEqual(around, ["line 5000", "line 20001"]);
+    const count = await elements(page);
+    t.diagnostic(`${count} elements with 200,000 lines kept`);
+    assert.ok(count <= 3000, `${count} elements`);
+  }));
