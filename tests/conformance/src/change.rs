@@ -57,6 +57,7 @@ fn skipped(because: SkippedBecause) -> Change {
 }
 
 /// Every phase, by every sequence of changes that the engine makes.
+#[expect(clippy::too_many_lines, reason = "a list")]
 fn lives(pool: &PoolId) -> Vec<Life> {
     let ready = |at| Change::BecomeReady { pool: pool.clone(), at, until: None };
     let ready_until = |until| Change::BecomeReady { pool: pool.clone(), at: NOW, until: Some(until) };

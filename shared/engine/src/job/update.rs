@@ -164,7 +164,7 @@ impl Precondition {
     #[must_use]
     pub fn holds(&self, record: &JobRecord) -> bool {
         match (self, &record.phase) {
-            (Self::Waiting, Phase::Waiting { .. }) => true,
+            (Self::Waiting, Phase::Waiting { .. }) | (Self::Blocked, Phase::Blocked { .. }) => true,
             (Self::WaitingOnlyOn(need), Phase::Waiting { on }) => on.len() == 1 && on.contains(need),
             (Self::WaitingOnNothing, Phase::Waiting { on }) => on.is_empty(),
             (Self::Ready { pool, by, worker }, Phase::Ready { at, until }) => {
@@ -178,7 +178,6 @@ impl Precondition {
             (Self::HeldOver { fence, until }, Phase::Running(lease)) => lease.fence == *fence && lease.until == *until,
             (Self::Held { fence }, Phase::Running(lease)) => lease.fence == *fence,
             (Self::ReadyOver { now }, Phase::Ready { until: Some(until), .. }) => until <= now,
-            (Self::Blocked, Phase::Blocked { .. }) => true,
             (Self::NotEnded, phase) => !matches!(phase, Phase::Ended(_)),
             _ => false,
         }
