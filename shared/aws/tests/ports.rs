@@ -36,7 +36,7 @@ async fn a_status_and_lists_take_as_many_calls_with_500_open_runs_as_without() {
     let own = Own::new(&settings, "reads").await;
     let config = own.config(4);
     let done = tokio::spawn(async move {
-        counted::reads_take_as_many_calls_with_500_open_runs_as_without(config, &settings).await;
+        Box::pin(counted::reads_take_as_many_calls_with_500_open_runs_as_without(config, &settings)).await;
     });
     let done = done.await;
     own.remove().await;

@@ -1,7 +1,6 @@
 //! What is in front of jobs and runs that wait for their turn, as the API shows it.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap};
 
 use protocol::Millis;
 use protocol::wire::GroupHolder;
@@ -44,12 +43,11 @@ impl<P: RunStore + JobStore> Queries<'_, P> {
         let of_run = control.group.as_ref().filter(|_| control.state == RunState::Blocked);
         let of_jobs = jobs.iter().filter(|job| matches!(job.phase, Phase::Blocked { .. }));
         let of_jobs = of_jobs.filter(|_| control.state == RunState::Open).filter_map(JobRecord::group_key);
+        let keys: BTreeSet<GroupKey> = of_run.map(|group| group.key.clone()).into_iter().chain(of_jobs).collect();
         let mut queues = HashMap::new();
-        for key in of_run.map(|group| group.key.clone()).into_iter().chain(of_jobs) {
-            if let Entry::Vacant(entry) = queues.entry(key) {
-                let queue = self.group_queue(entry.key()).await?;
-                entry.insert(queue);
-            }
+        for key in keys {
+            let queue = self.group_queue(&key).await?;
+            queues.insert(key, queue);
         }
         Ok(queues)
     }
