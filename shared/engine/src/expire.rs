@@ -203,7 +203,6 @@ impl ScanState {
     fn see(&mut self, job: &JobRecord) {
         self.verdicts.insert(job.key.index, job.verdict());
         let due = match &job.phase {
-            Phase::Waiting { .. } => None,
             Phase::Blocked { .. } => {
                 self.blocked.push(job.clone());
                 None
@@ -211,7 +210,7 @@ impl ScanState {
             Phase::Running(lease) => Some(lease.until),
             Phase::Ready { at, .. } if *at > self.began => Some(*at),
             Phase::Ready { until, .. } => *until,
-            Phase::Ended(_) => None,
+            Phase::Waiting { .. } | Phase::Ended(_) => None,
         };
         self.earliest = self.earliest.into_iter().chain(due).min();
     }

@@ -92,6 +92,7 @@ pub struct Returned {
 }
 
 /// A job's stored record: its mutable state, and its spec if both together are small.
+#[expect(clippy::struct_excessive_bools, reason = "each is a field of the stored form")]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct JobRecord {
     /// The record's key.

@@ -176,7 +176,7 @@ impl<'a> Checker<'a> {
             let message = "a job has this id too; rename it";
             self.report.add("duplicate_job", entry.key_at, path, message);
         }
-        let (mut jobs, _) = self.job_at(None, entry, shared, vec![Leg::default()], (Level::OnFailure, path));
+        let (mut jobs, _) = self.job_at(None, entry, shared, &[Leg::default()], (Level::OnFailure, path));
         for job in &mut jobs {
             job.settings.condition = Condition::OnFailure;
         }

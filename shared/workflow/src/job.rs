@@ -126,7 +126,7 @@ impl<'a> Checker<'a> {
     pub(super) fn job(&mut self, n: usize, entry: &'a Entry, shared: &Shared) -> (Vec<JobDefinition>, Vec<Edge>) {
         let jobs = Path::Root.key("jobs");
         let legs = self.legs[n].clone();
-        self.job_at(Some(n), entry, shared, legs, (Level::Job, jobs.key(&entry.key)))
+        self.job_at(Some(n), entry, shared, &legs, (Level::Job, jobs.key(&entry.key)))
     }
 
     /// As [`Self::job`], also for a job that is no entry of `jobs`, which has no needs.
@@ -135,7 +135,7 @@ impl<'a> Checker<'a> {
         n: Option<usize>,
         entry: &'a Entry,
         shared: &Shared,
-        legs: Vec<Leg>,
+        legs: &[Leg],
         (level, path): (Level, Path<'_>),
     ) -> (Vec<JobDefinition>, Vec<Edge>) {
         let id = self.id("job id", &entry.key, entry.key_at, path);
@@ -156,7 +156,7 @@ impl<'a> Checker<'a> {
             None => shared.defaults.skip_exit,
         };
         let labels = match get("labels") {
-            Some(node) => self.labels(node, path.key("labels"), &legs),
+            Some(node) => self.labels(node, path.key("labels"), legs),
             None => vec![shared.defaults.labels.clone(); legs.len()],
         };
         let concurrency = get("concurrency").and_then(|node| self.group(node, path.key("concurrency")));
@@ -164,7 +164,7 @@ impl<'a> Checker<'a> {
         let limits = self.time_limits(entries, path).or(shared.defaults.limits);
         let outputs_from = get("outputs_from").map(|node| self.outputs_from(node, path.key("outputs_from")));
         let needed = self.needed(needs);
-        let scope = Scope::Job { needs: &needed, legs: &legs };
+        let scope = Scope::Job { needs: &needed, legs };
         let own = get("env").map(|node| self.env(node, path.key("env"), scope)).unwrap_or_default();
         let given = self.inputs.iter().map(|input| (input.variable(), "an input"));
         let axes = legs[0].values.iter().map(|(axis, _)| (variable("MATRIX", axis), "the matrix"));
@@ -177,7 +177,7 @@ impl<'a> Checker<'a> {
         for labels in &labels {
             self.pool(labels, &secrets, entry.key_at, path);
         }
-        let script = self.script(entry, entries, &shared.defaults, &legs, path);
+        let script = self.script(entry, entries, &shared.defaults, legs, path);
         let metadata = self.passthrough(get("metadata"), path.key("metadata"));
         let size = |script: &Script| script.text.len() + weight(&over(&shared.env, &own, &legs[0]));
         let script = script.filter(|script| self.command_fits(size(script), legs.len(), entry.key_at, path));

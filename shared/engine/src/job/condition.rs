@@ -39,9 +39,8 @@ impl JobRecord {
     pub fn verdict(&self) -> Option<Verdict> {
         let Phase::Ended(Completion { outcome, .. }) = &self.phase else { return None };
         match outcome {
-            JobOutcome::Success(_) => Some(Verdict::Passed),
-            JobOutcome::Failure { .. } if self.allow_failure => Some(Verdict::Passed),
-            JobOutcome::Failure { .. } => Some(Verdict::Failed),
+            JobOutcome::Failure { .. } if !self.allow_failure => Some(Verdict::Failed),
+            JobOutcome::Success(_) | JobOutcome::Failure { .. } => Some(Verdict::Passed),
             JobOutcome::Skipped(_) => Some(Verdict::Skipped),
             JobOutcome::Cancelled => None,
         }
