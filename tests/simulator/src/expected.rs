@@ -58,6 +58,7 @@ pub(crate) struct Tries {
 }
 
 /// A committed run.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own about the run")]
 pub(crate) struct Run {
     /// The jobs by index.
     pub(crate) jobs: Vec<ExpectedJob>,

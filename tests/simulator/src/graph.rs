@@ -156,7 +156,9 @@ impl Graph {
         let shape = rng.share();
         let mut jobs: Vec<GraphJob> = (0..count).map(|n| random_job(n, count, shape, rng)).collect();
         if rng.chance(0.5) {
-            jobs.iter_mut().for_each(|job| job.group = group(rng, &["", "", "g0", "g1"]));
+            for job in &mut jobs {
+                job.group = group(rng, &["", "", "g0", "g1"]);
+            }
         }
         let mut lines: Vec<String> = jobs.iter().enumerate().map(|(n, job)| line(n, job, rng)).collect();
         // The order in the file differs from the order in the graph.

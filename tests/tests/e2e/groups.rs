@@ -69,7 +69,7 @@ async fn jobs_of_a_group_run_one_at_a_time_in_the_order_in_which_they_came() {
 #[tokio::test]
 async fn a_job_keeps_its_group_over_its_tries_and_gives_it_up_however_it_ends() {
     let cloud = Cloud::connect();
-    let [fails, cancelled, lost, waiting, last]: [Run; 5] = in_order(&cloud, MIGRATE).await;
+    let [fails, cancelled, lost, waits, end]: [Run; 5] = in_order(&cloud, MIGRATE).await;
     let worker = cloud.worker("w");
     of(&fails, worker.claims_any().await).fails("it broke").await;
     let again = of(&fails, worker.claims_any().await);
@@ -82,10 +82,10 @@ async fn a_job_keeps_its_group_over_its_tries_and_gives_it_up_however_it_ends() 
     for _ in 0..2 {
         of(&lost, worker.clone().ttl(1).claims_any().await);
     }
-    waiting.cancel().await;
-    waiting.until(Cancelled).await;
-    of(&last, worker.claims_any().await).completes(&[]).await;
-    last.until(Success).await;
+    waits.cancel().await;
+    waits.until(Cancelled).await;
+    of(&end, worker.claims_any().await).completes(&[]).await;
+    end.until(Success).await;
     assert_eq!((lost.until(Failure).await.status, cancelled.now().await.status), (Failure, Cancelled));
 }
 

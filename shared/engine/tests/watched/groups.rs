@@ -101,7 +101,7 @@ async fn run_that_waits_for_its_turn_for_30_days_is_cancelled() {
     let waiting = second.now().await.waiting_for.expect("it waits");
     assert_eq!((waiting.reason, waiting.ahead), (WaitReason::Concurrency, Some(0)));
     assert_eq!(waiting.holder.map(|holder| holder.workflow), Some(world.id.clone()));
-    second.clock.advance(limits::RUN_TIME - Duration::from_secs(1));
+    second.clock.advance(limits::RUN_TIME.checked_sub(Duration::from_secs(1)).expect("longer than a second"));
     second.engine.scheduling().on_timer(&second.run(), true).await.expect("fired");
     assert_eq!(second.control().state, RunState::Blocked);
     second.clock.advance(MAX_TIMER_DELAY);
