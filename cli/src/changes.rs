@@ -14,7 +14,7 @@ const LONG_WAIT: Duration = Duration::from_secs(3);
 pub enum Change {
     /// Another run of the workflow has begun.
     RunBegan,
-    /// The workflow has not been started.
+    /// The workflow has not been started, or its run waits for its turn.
     NotStarted,
     /// There may be more in the log of an attempt. If `last`, nothing will be added later.
     Log { attempt: u32, last: bool },
@@ -92,6 +92,11 @@ impl Changes {
             changes.push((None, Change::RunBegan));
         }
         if workflow.status == Status::Queued {
+            // Nobody has the group of the run or waits for it: the run starts within moments.
+            let waiting = workflow.waiting_for.as_ref();
+            if waiting.is_some_and(|waiting| waiting.holder.is_none() && waiting.ahead.unwrap_or(0) == 0) {
+                return changes;
+            }
             let reported = std::mem::replace(&mut self.reported_not_started, true);
             changes.extend((!reported).then_some((None, Change::NotStarted)));
             return changes;

@@ -60,7 +60,10 @@ impl Reporter for Progress {
     fn workflow(&mut self, workflow: &Workflow, change: Change) -> String {
         match change {
             Change::RunBegan => format!("run {} has begun\n", workflow.run),
-            _ => format!("{} hasn't been started yet\n", line(&workflow.name)),
+            _ => match &workflow.waiting_for {
+                Some(waiting) => format!("{} waits for its turn: {}\n", line(&workflow.name), why::turn(waiting)),
+                None => format!("{} hasn't been started yet\n", line(&workflow.name)),
+            },
         }
     }
 
@@ -137,7 +140,7 @@ pub fn closing(workflow: &Workflow, now: Millis, paint: Paint) -> String {
 mod tests {
     use std::time::Duration;
 
-    use protocol::wire::{WaitReason, WaitingFor};
+    use protocol::wire::{GroupHolder, WaitReason, WaitingFor};
 
     use super::*;
     use crate::changes::Changes;
@@ -305,5 +308,22 @@ mod tests {
         assert_eq!(progress.observe(&observed, NOW), ["deploy hasn't been started yet"]);
         assert_eq!(progress.observe(&observed, NOW), NOTHING);
         assert_eq!(heading(&observed), "deploy: 1 job, workflow wf-0123\n");
+    }
+
+    #[test]
+    fn a_run_that_waits_for_its_turn_is_reported_with_who_has_it_and_one_that_is_next_is_not() {
+        let waiting = |holder: Option<GroupHolder>| {
+            let waiting = WaitingFor {
+                group: Some("release".to_owned()),
+                holder,
+                ..WaitingFor::new(WaitReason::Concurrency, NOW)
+            };
+            Workflow { waiting_for: Some(waiting), ..workflow(Status::Queued, vec![job("a", Status::Queued)]) }
+        };
+        let mut progress = Watched::new(&waiting(None));
+        assert_eq!(progress.observe(&waiting(None), NOW), NOTHING);
+        let holder = GroupHolder { workflow: "wf-9999".parse().expect("an id"), job: None };
+        let expected = ["deploy waits for its turn: workflow wf-9999 has the group release"];
+        assert_eq!(progress.observe(&waiting(Some(holder)), NOW), expected);
     }
 }

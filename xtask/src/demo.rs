@@ -14,8 +14,12 @@ use crate::project::{Running, root};
 use crate::security;
 
 const EXAMPLE: &str = "examples/multi-env-deploy.yml";
+/// An example with inputs, a matrix, conditions and groups.
+const RELEASE: &str = "examples/release.yml";
 /// The workers: id and labels.
 const WORKERS: [(&str, &str); 2] = [("demo-staging", "staging"), ("demo-production", "production")];
+/// The worker that builds the release.
+const BUILDER: (&str, &str) = ("demo-builder", "linux,amd64,arm64");
 
 /// Runs the demo, or the demo of security. Fails unless every job succeeded, on a worker with its labels, with the right outputs.
 pub fn run(kind: Kind, security: bool, keep: bool) -> Result<()> {
@@ -37,7 +41,7 @@ pub fn show(cloud: &Cloud, binaries: &Binaries) -> Result<()> {
     let url = &cloud.deployed.api_url;
     let folder = tempfile::tempdir()?;
     let mut workers = Vec::new();
-    for (id, labels) in WORKERS {
+    for (id, labels) in WORKERS.into_iter().chain([BUILDER]) {
         println!("$ WORKER_LABELS={labels} SERVER_URL=… WORKER_ID={id} workflow-graph-worker &");
         let mut worker = Command::new(binaries.path("workflow-graph-worker")?);
         worker.env("SERVER_URL", url).env("WORKER_ID", id).env("WORKER_LABELS", labels).current_dir(&folder);
@@ -47,24 +51,44 @@ pub fn show(cloud: &Cloud, binaries: &Binaries) -> Result<()> {
     }
     let wfg = binaries.path("wfg")?;
     println!("$ wfg submit {EXAMPLE} --watch");
-    let submitted = submit_and_watch(wfg, url);
+    let submitted = submit_and_watch(wfg, url, &[EXAMPLE]);
     if submitted.is_err() {
         show_worker_logs(folder.path())?;
     }
-    check(wfg, url, &submitted?)
+    let (id, succeeded) = submitted?;
+    ensure!(succeeded, "the workflow did not succeed");
+    check(wfg, url, &id)?;
+    show_release(wfg, url)
 }
 
 fn show_worker_logs(folder: &Path) -> Result<()> {
-    for (id, _) in WORKERS {
+    for (id, _) in WORKERS.into_iter().chain([BUILDER]) {
         eprintln!("--- log of {id}\n{}", std::fs::read_to_string(folder.join(format!("{id}.log")))?);
     }
     Ok(())
 }
 
-/// Submits the example and prints the output of `wfg`. Returns the workflow's id.
-fn submit_and_watch(wfg: &Path, url: &str) -> Result<String> {
+/// Releases a good version and a broken one, which is rolled back.
+fn show_release(wfg: &Path, url: &str) -> Result<()> {
+    for (version, ends) in
+        [("1.2", "rollback=skipped on_failure=skipped"), ("broken", "rollback=success on_failure=success")]
+    {
+        println!("\n$ wfg submit {RELEASE} -f version={version} --watch");
+        let (id, succeeded) = submit_and_watch(wfg, url, &[RELEASE, "-f", &format!("version={version}")])?;
+        let workflow: Value = serde_json::from_str(&output(wfg, url, &["status", &id, "--json"])?)?;
+        let jobs = workflow["jobs"].as_array().context("a workflow has jobs")?;
+        let last = jobs[jobs.len() - 2..].iter().map(|job| format!("{}={}", text(&job["id"]), text(&job["status"])));
+        let last = last.collect::<Vec<_>>().join(" ");
+        ensure!(last == ends && succeeded == (version == "1.2"), "version {version} ended with {last}");
+    }
+    Ok(())
+}
+
+/// Submits a file and prints the output of `wfg`. Returns the workflow's id, and whether it succeeded.
+fn submit_and_watch(wfg: &Path, url: &str, arguments: &[&str]) -> Result<(String, bool)> {
     let mut child = Command::new(wfg)
-        .args(["--server", url, "submit", EXAMPLE, "--watch"])
+        .args(["--server", url, "submit", "--watch"])
+        .args(arguments)
         .current_dir(root())
         .stdout(Stdio::piped())
         .spawn()
@@ -76,8 +100,8 @@ fn submit_and_watch(wfg: &Path, url: &str) -> Result<String> {
         println!("{line}");
         id = id.or_else(|| line.split_whitespace().find(|word| word.starts_with("wf-")).map(str::to_owned));
     }
-    ensure!(child.wait()?.success(), "the workflow did not succeed");
-    id.context("wfg showed no workflow id")
+    let succeeded = child.wait()?.success();
+    Ok((id.context("wfg showed no workflow id")?, succeeded))
 }
 
 /// Compares the finished workflow with the expected one.

@@ -3,7 +3,7 @@
 //! `MiniStack` runs the whole suite in `cargo xtask test`, and `LocalStack` in `cargo xtask soak`.
 
 /// Names of tests, each with its module.
-pub const LOCALSTACK: [&str; 43] = [
+pub const LOCALSTACK: [&str; 44] = [
     // Submit: a definition that is refused, a request that is repeated.
     "bad_input::every_problem_of_a_definition_is_listed_at_once_with_line_and_column",
     "bad_input::a_definition_over_1_mb_and_a_body_over_the_limit_are_refused_with_size_and_limit",
@@ -58,6 +58,8 @@ pub const LOCALSTACK: [&str; 43] = [
     // Workers: the one of this repository, and on queues.
     "real_worker::the_example_runs_each_job_on_a_worker_with_its_labels_and_the_outputs_of_its_needs",
     "sqs_transport::jobs_are_claimed_by_their_tickets_and_a_stale_ticket_is_deleted",
+    // The language: inputs, a matrix, conditions and groups.
+    "language::example_of_a_release_deploys_or_rolls_back_and_tells_what_failed",
     // The check of a stack.
     "check::good_stack_passes_and_each_change_is_named",
     // Dead letters. The chaos test runs on LocalStack only in the soak: beside the other lanes it is too slow.

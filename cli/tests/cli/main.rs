@@ -4,6 +4,7 @@ mod common;
 
 mod offline;
 mod output;
+mod release;
 mod run;
 mod secrets;
 mod specified_example;

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::advice::check_keys;
 use super::checker::Checker;
+use super::expression;
 use super::keys::{self, Level};
 use super::node::{Kind, Node, Path};
 use super::report::quote;
@@ -34,6 +35,14 @@ impl Checker<'_> {
     /// The name of a group: the rules are those of a label.
     pub(super) fn group(&mut self, node: &Node, path: Path<'_>) -> Option<Label> {
         let text = self.text(node, path, "the name of a group")?;
+        if expression::instead(text).is_some() {
+            let message = format!(
+                "{} has an expression, and there are none; write `concurrency: {{group: <name>, per: <input>}}` on the workflow",
+                quote(text)
+            );
+            self.report.add("bad_group", node.at, path, message);
+            return None;
+        }
         let group = Label::new(text);
         if let Err(error) = &group {
             self.report.add("bad_group", node.at, path, about_group(text, error));

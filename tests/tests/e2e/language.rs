@@ -1,6 +1,6 @@
 //! The language of workflow files: what a job is given, and what its command does, on every target.
 
-use harness::{Cloud, Failure, RealWorker, Success};
+use harness::{Cloud, Failure, RealWorker, Run, Success};
 use serde_json::{Value, json};
 
 /// A workflow with inputs, defaults, a matrix and shells.
@@ -90,6 +90,50 @@ defaults: {labels: '{label}', workdir: src}
 jobs:
   build: {matrix: {arch: [a, b]}, run: 'touch x; test "$(ls)" = x; echo "::set-output at=$PWD"'}
 "#;
+
+/// `examples/release.yml`, with labels and groups of the test's own.
+fn release(cloud: &Cloud) -> String {
+    let own = [
+        ("defaults: {", "defaults: {labels: '{label}', "),
+        ("linux", "'{label}'"),
+        ("labels: production", "labels: '{label}-p'"),
+    ];
+    let own = own.into_iter().chain([("group: release", "group: '{label}-r'"), ("smoke-account", "'{label}-s'")]);
+    let text = own.fold(include_str!("../../../examples/release.yml").to_owned(), |text, (from, to)| {
+        assert!(text.contains(from), "the example has no {from}");
+        text.replace(from, to)
+    });
+    cloud.definition(text)
+}
+
+async fn release_of(cloud: &Cloud, version: &str) -> Run {
+    let body = json!({ "definition": release(cloud), "inputs": { "version": version } });
+    let answer = cloud.send("POST", "/api/workflows?run=true", "application/json", body.to_string()).await;
+    assert_eq!(answer.status.as_u16(), 201, "{}", answer.body);
+    cloud.run(answer.json()["id"].as_str().expect("an id").parse().expect("an id"))
+}
+
+#[tokio::test]
+async fn example_of_a_release_deploys_or_rolls_back_and_tells_what_failed() {
+    let cloud = Cloud::connect();
+    let _builder = RealWorker::starts(&cloud, "{label},amd64,arm64");
+    let _production = RealWorker::starts(&cloud, "{label}-p");
+    let built =
+        "build@amd64,release=success build@amd64,debug=success build@arm64,release=success lint=failure deploy=success";
+    let [good, bad] = [release_of(&cloud, "1.2").await, release_of(&cloud, "broken").await];
+    good.until(Success).await;
+    assert_eq!(good.jobs().await, format!("{built} smoke=success rollback=skipped on_failure=skipped"));
+    assert_eq!(json!(good.outputs("deploy").await), json!({ "package": "app-1.2-amd64-release" }));
+    bad.until(Failure).await;
+    assert_eq!(bad.jobs().await, format!("{built} smoke=failure rollback=success on_failure=success"));
+    assert_eq!(json!(bad.outputs("rollback").await), json!({ "smoke": "failure" }));
+    assert_eq!(json!(bad.outputs("on_failure").await), json!({ "failed": "{\"smoke\":\"failure\"}" }));
+    let (first, second) = (good.now().await, bad.now().await);
+    assert!(
+        first.finished_at_ms <= second.jobs.iter().filter_map(|job| job.started_at).min(),
+        "one run of the group at a time"
+    );
+}
 
 #[tokio::test]
 async fn bad_inputs_are_refused_and_nothing_is_written() {

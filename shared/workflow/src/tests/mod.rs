@@ -3,6 +3,7 @@
 mod any_text;
 mod bounds;
 mod conditions;
+mod elsewhere;
 mod json;
 mod keys;
 mod matrix;
