@@ -43,6 +43,10 @@ impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Runs<'_, P> {
         if workflow.ended.is_none() && control.state != RunState::New {
             return Err(running());
         }
+        if control.group.is_some() && control.state.has_begun() {
+            // The end of a run in a group admits the next one, so it must be written before the run is gone.
+            self.engine.scheduling().finish_if_done(&workflow.run).await?;
+        }
         if !self.engine.ports.delete_workflow(&workflow).await? {
             if self.engine.ports.workflow(id, Consistency::Strong).await?.is_some() {
                 return Err(running());
@@ -55,7 +59,7 @@ impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Runs<'_, P> {
         }
         self.delete_records(&workflow.run, control.jobs).await;
         if let Some(group) = &control.group {
-            // The control record may have been deleted before it was final, and then nobody else admits.
+            // For a change event that is processed when the run is gone.
             self.admit_after_removal(group, &workflow.run).await;
         }
         Ok(())
