@@ -95,10 +95,11 @@ async fn a_job_that_no_worker_takes_gives_up_its_group_with_its_queue_timeout() 
     let untaken = "jobs: {migrate: {run: x, labels: '{label}-nobody', queue_timeout: 2, concurrency: '{label}-db'}}";
     let [first] = in_order(&cloud, untaken).await;
     let next = cloud.submit(MIGRATE).await;
-    next.until_waits_for("migrate", WaitReason::Concurrency).await;
-    first.until(Failure).await;
     of(&next, cloud.worker("w").claims_any().await).completes(&[]).await;
     next.until(Success).await;
+    first.until(Failure).await;
+    let (over, began) = (first.job("migrate").await.finished_at_ms, next.job("migrate").await.started_at);
+    assert!(over.is_some() && began >= over, "{began:?} is before {over:?}");
 }
 
 #[tokio::test]
