@@ -18,6 +18,7 @@ export class Installation {
     this.#program = program;
     // Nothing is left behind if a test file ends early.
     process.on("exit", () => this.#running().forEach((child) => child.kill("SIGTERM")));
+    process.once("SIGTERM", () => process.exit(143));
   }
 
   /** Starts the server and this many workers, which have no labels. */
