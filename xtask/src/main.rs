@@ -3,6 +3,8 @@
 // In groups: each module uses only those of the groups above.
 mod project;
 
+mod debian;
+
 mod foreign;
 mod fuzz;
 mod lanes;
@@ -20,6 +22,7 @@ mod deploy;
 
 mod cloud;
 
+mod page;
 mod schemathesis;
 mod security;
 mod tests;
@@ -59,7 +62,7 @@ enum Task {
     },
     /// Sets up what it needs and runs every check and test.
     Test {
-        /// Without LocalStack.
+        /// Without LocalStack, and without the page's tests in a browser.
         #[arg(long)]
         quick: bool,
     },
@@ -69,6 +72,9 @@ enum Task {
         /// The folder of logs, and of the list of what was built.
         #[arg(long)]
         logs: PathBuf,
+        /// As for `test`.
+        #[arg(long)]
+        quick: bool,
         /// Its name.
         name: String,
     },
@@ -114,6 +120,8 @@ enum Task {
     },
     /// Sends thousands of generated requests to `wfg serve` and compares its answers with its OpenAPI description.
     Schemathesis,
+    /// Builds the page in `shared/page`, or tests it.
+    Page(page::Page),
     /// Builds the functions for AWS and writes target/package/<name>.zip.
     Package {
         /// The functions' processor.
@@ -140,7 +148,7 @@ fn main() -> anyhow::Result<ExitCode> {
     match Task::parse() {
         // The count of parts must be the last line, so a failure isn't an error here.
         Task::Test { quick } => return Ok(if suite::run(quick)? { ExitCode::SUCCESS } else { ExitCode::FAILURE }),
-        Task::Lane { logs, name } => suite::lane(&name, &logs),
+        Task::Lane { logs, quick, name } => suite::lane(&name, &logs, quick),
         Task::Demo { emulator, security, keep } => demo::run(emulator, security, keep),
         Task::Soak { only } => soak::run(only.as_deref()),
         Task::Mixed { mixture } => mixed::run(&mixture),
@@ -151,6 +159,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Task::Deny => dependencies::deny().map(|checked| println!("checked: {checked}")),
         Task::Sim { args } => simulator::run(&args),
         Task::Schemathesis => schemathesis::run(),
+        Task::Page(page) => page::run(&page),
         Task::Package { arch } => package::package(arch),
         Task::ImportTemplate => restore::import_template().map(|template| print!("{template}")),
         Task::Emulator(EmulatorTask::Up { kind }) => cloud::up(kind),

@@ -15,7 +15,7 @@ use crate::cloud::Cloud;
 use crate::emulator::Kind;
 use crate::lanes::{Lane, Part, side_by_side};
 use crate::project::{cache, cargo, root, run as checked};
-use crate::{cost, demo, dependencies, foreign, package, restore, schemathesis, security, simulator, tests};
+use crate::{cost, demo, dependencies, foreign, package, page, restore, schemathesis, security, simulator, tests};
 
 /// The lane that installs tools, and checks what needs no build.
 const TOOLS: &str = "tools";
@@ -24,7 +24,7 @@ const BUILD: &str = "build";
 /// The lane of tests in processes of this machine.
 const LOCAL: &str = "local";
 
-/// Runs everything. Returns whether all passed. `quick`: without `LocalStack`.
+/// Runs everything. Returns whether all passed. `quick`: without `LocalStack`, and without the page's tests in a browser.
 pub fn run(quick: bool) -> Result<bool> {
     let began = Instant::now();
     let logs = logs()?;
@@ -34,7 +34,11 @@ pub fn run(quick: bool) -> Result<bool> {
     if list_of_binaries(&logs).exists() {
         let emulators = [Kind::MiniStack.name(), Kind::LocalStack.name()];
         let emulators = if quick { &emulators[..1] } else { &emulators };
-        parts.extend(side_by_side(&[emulators, &[LOCAL]].concat(), &lane, &logs)?);
+        let quick: &[&str] = if quick { &["--quick"] } else { &[] };
+        parts.extend(side_by_side(&[emulators, &[LOCAL]].concat(), &[&lane[..], quick].concat(), &logs)?);
+    }
+    if quick {
+        println!("\nSkipped, because of --quick: LocalStack, and the page in a browser.");
     }
     let all_passed = summary(&parts, began.elapsed().as_secs_f64());
     if all_passed {
@@ -60,12 +64,12 @@ fn list_of_binaries(logs: &Path) -> PathBuf {
 }
 
 /// Runs one lane, in the process that [`run`] starts for it.
-pub fn lane(name: &str, logs: &Path) -> Result<()> {
+pub fn lane(name: &str, logs: &Path, quick: bool) -> Result<()> {
     let mut lane = Lane::begin();
     match name {
         TOOLS => tools(&mut lane),
         BUILD => build(&mut lane, logs),
-        LOCAL => local(&mut lane, &Binaries::load(&list_of_binaries(logs))?),
+        LOCAL => local(&mut lane, &Binaries::load(&list_of_binaries(logs))?, quick),
         emulator => {
             let kind = Kind::from_str(emulator, false).map_err(Error::msg)?;
             on_cloud(&mut lane, kind, &Binaries::load(&list_of_binaries(logs))?);
@@ -79,6 +83,7 @@ fn tools(lane: &mut Lane) {
     lane.part("unused dependencies", "cargo-shear", dependencies::unused);
     lane.noted("dependencies", "cargo-deny", dependencies::deny);
     lane.part("template", "cfn-lint", package::lint_template);
+    lane.part("the page without a browser", "Node", page::check);
     lane.part("packages for workers in other languages", "Debian", foreign::install_packages);
     lane.part("the published worker", "crates.io", foreign::install_worker);
     lane.part("LocalStack's plugins", Kind::LocalStack.title(), test_plugins);
@@ -101,12 +106,17 @@ fn build(lane: &mut Lane, logs: &Path) {
     lane.part("planted bugs", "the simulator", || simulator::run(&["--bugs"]));
 }
 
-fn local(lane: &mut Lane, binaries: &Binaries) {
+fn local(lane: &mut Lane, binaries: &Binaries, quick: bool) {
     lane.part("unit tests, and every suite in one process", "the engine in memory, real processes", || {
         tests::run_all(binaries)
     });
     lane.part("end-to-end suite on a file", "SQLite", || tests::end_to_end_on_a_file(binaries));
     lane.part("schemathesis against wfg serve", "the engine in memory", || schemathesis::check(binaries));
+    if !quick {
+        lane.part("the page in a browser", "SQLite, real processes, Chromium", || {
+            page::in_browser(binaries.path("wfg")?, &[])
+        });
+    }
 }
 
 /// The end-to-end suite and the demo, from an empty cloud.

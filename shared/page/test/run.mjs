@@ -1,6 +1,7 @@
 // Bundles the tests of one folder and runs them by node --test. Usage: node test/run.mjs unit|browser [name ...]
 import { spawnSync } from "node:child_process";
 import { mkdirSync, readdirSync, rmSync } from "node:fs";
+import { availableParallelism } from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
@@ -35,10 +36,15 @@ if (files.length === 0) {
   console.error(`no test in test/${kind} has a name that begins with ${names.join(" or ")}`);
   process.exit(2);
 }
-// Browser tests share the machine's cores with the browser, so they run one file at a time.
-const limits = kind === "browser" ? ["--test-concurrency=1"] : [];
-const run = spawnSync(process.execPath, ["--enable-source-maps", "--test", ...limits, ...files], {
-  stdio: "inherit",
-  cwd: root,
-});
-process.exit(run.status ?? 1);
+/** Runs files, so many at a time. Returns the exit code. */
+function run(some, atOnce) {
+  if (some.length === 0) return 0;
+  const args = ["--enable-source-maps", "--test", `--test-concurrency=${atOnce}`, ...some];
+  return spawnSync(process.execPath, args, { stdio: "inherit", cwd: root }).status ?? 1;
+}
+if (kind === "unit") process.exit(run(files, availableParallelism()));
+// Files that compare times of drawing run alone; so do all that share one server, because one of them kills it.
+const isAlone = (file) => process.env.WFG_PAGE_URL !== undefined || /^(log|sizes)/.test(path.basename(file));
+const [alone, others] = [files.filter(isAlone), files.filter((file) => !isAlone(file))];
+const codes = [run(others, 2), run(alone, 1)];
+process.exit(Math.max(...codes));

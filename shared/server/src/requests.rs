@@ -9,7 +9,7 @@ use api::route::Effect;
 use api::{Accepted, Events};
 use bytes::Bytes;
 use engine::ports::Local;
-use http::header::{AUTHORIZATION, HOST};
+use http::header::{AUTHORIZATION, HOST, ORIGIN};
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -102,11 +102,28 @@ impl<P: Local + 'static> Shared<P> {
             let message = "this server answers on this machine only; ask for it as localhost or 127.0.0.1";
             return Err(ApiError::new(StatusCode::FORBIDDEN, "foreign_host", message));
         }
-        if !method.is_safe() && self.service.is_foreign(headers) {
-            let message = "pages of this origin may not change anything here";
+        if !method.is_safe() && self.service.is_foreign(headers) && !self.is_own_page(headers) {
+            let message = "pages of this origin may not change anything here; without tokens, only this server's own page may, \
+                           if it was opened as localhost or by an IP address";
             return Err(ApiError::new(StatusCode::FORBIDDEN, "foreign_origin", message));
         }
         Ok(())
+    }
+
+    /// Whether the request may come from the page that this server serves.
+    ///
+    /// Where tokens are required, a `Bearer` token shows it: a browser adds none by itself, and a page that another server serves may
+    /// not send one here. This also holds behind a proxy, which may change `Host`. Without tokens the origin must be the host that
+    /// was asked, under no name that could be another site's (DNS rebinding).
+    fn is_own_page(&self, headers: &HeaderMap) -> bool {
+        let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        if self.requires_tokens
+            && text(AUTHORIZATION).get(..7).is_some_and(|start| start.eq_ignore_ascii_case("bearer "))
+        {
+            return true;
+        }
+        let origin = text(ORIGIN).split_once("://").map(|(_, authority)| authority);
+        names_this_machine(headers) && origin.is_some_and(|authority| authority.eq_ignore_ascii_case(text(HOST)))
     }
 
     /// Answers a claim. One that may wait asks again whenever a job may have become ready, until its time is over.

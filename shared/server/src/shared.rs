@@ -28,6 +28,8 @@ pub struct Shared<P> {
     pub capacity: Capacity,
     pub rates: Rates,
     pub signals: Arc<Signals>,
+    /// It admits only callers with a token.
+    pub requires_tokens: bool,
     /// It asks for no tokens, and only this machine can connect.
     pub loopback_only: bool,
     /// It belongs to one other program.
@@ -38,6 +40,7 @@ impl<P: Local> Shared<P> {
     pub fn new(engine: Engine<P>, auth: Admission, on_loopback: bool) -> Self {
         Self {
             loopback_only: on_loopback && matches!(auth, Admission::Everybody),
+            requires_tokens: matches!(auth, Admission::Tokens),
             private: matches!(auth, Admission::Secret(_)),
             service: Service::new(engine).admitting(auth),
             claims: Semaphore::new(CLAIMS_AT_ONCE),

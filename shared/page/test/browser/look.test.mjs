@@ -197,6 +197,8 @@ test("a workflow that is deleted while it is shown is said in words", (t) =>
     await logSays(page, "0 lines, complete");
     await world.api("DELETE", `api/workflows/${id}`);
     await world.visit(page, `#/runs`);
+    // Without the list in between, the page would stay on the run, and ask for it again only after half a minute.
+    await page.locator("tr[data-run]").first().waitFor();
     await world.visit(page, `#/runs/${id}`);
     await page.getByRole("heading", { name: "Not found" }).waitFor();
   }));

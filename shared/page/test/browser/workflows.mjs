@@ -9,8 +9,9 @@ export function demo({ fails = true, name = "release" } = {}) {
     jobs[`build-${os}`] = { needs: "dependencies", run: say(`cargo build on ${os}`) };
     jobs[`unit-${os}`] = { needs: `build-${os}`, run: say("cargo test") };
   }
+  // All in one stream: a worker reads two of them side by side, in no fixed order.
   const failing =
-    "for i in $(seq 119); do echo \"test case_$i ... ok\"; done; printf 'test case_120 ... \\033[31mFAILED\\033[0m\\n' >&2; echo 'assertion failed' >&2; exit 101";
+    "for i in $(seq 119); do echo \"test case_$i ... ok\"; done; printf 'test case_120 ... \\033[31mFAILED\\033[0m\\n'; echo 'assertion failed'; exit 101";
   jobs.integration = { needs: ["build-linux", "build-arm"], run: fails ? failing : say("cargo test") };
   jobs["end-to-end"] = { needs: "build-linux", run: say("playwright") };
   jobs.package = {

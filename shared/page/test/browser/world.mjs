@@ -1,6 +1,7 @@
 // What the browser tests run against: the stand-in, or a real server by the environment.
 //
-// WFG_PAGE_URL    the address of a `wfg serve` with workers on this machine; the stand-in if it is missing
+// WFG_PAGE_BIN    the program `wfg`: each file of tests starts a `wfg serve` and three workers of its own
+// WFG_PAGE_URL    instead: the address of a `wfg serve` with workers on this machine; without both it is the stand-in
 // WFG_PAGE_TOKEN  a token of it with all scopes, labels and secrets
 // WFG_PAGE_KILL   a shell command that kills the server; WFG_PAGE_START one that starts it again with the same data, and returns when it
 //                 answers. Without them the tests of a restart are skipped.
@@ -13,6 +14,7 @@ import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { chromium } from "playwright-core";
 import { StandIn } from "../stand-in/server.mjs";
+import { Installation } from "./installation.mjs";
 
 const FAILURES = path.join(
   path.dirname(path.dirname(path.dirname(fileURLToPath(import.meta.url)))),
@@ -52,11 +54,7 @@ class StandInTarget {
 
 class RealTarget {
   canHoldNothing = false;
-  url = process.env.WFG_PAGE_URL.replace(/\/?$/, "/");
-  token = process.env.WFG_PAGE_TOKEN;
-  canRestart = Boolean(process.env.WFG_PAGE_KILL && process.env.WFG_PAGE_START);
   #run = Date.now().toString(36);
-  async open() {}
   async makeToken(name, scopes) {
     const body = JSON.stringify({ name: `${name}-${this.#run}`, scopes, labels: [], secrets: [] });
     const headers = { Authorization: `Bearer ${this.token}`, "Content-Type": "application/json" };
@@ -71,14 +69,41 @@ class RealTarget {
     });
     assert.equal(answer.status, 204);
   }
+}
+
+/** A server that runs already. */
+class RunningTarget extends RealTarget {
+  url = process.env.WFG_PAGE_URL.replace(/\/?$/, "/");
+  token = process.env.WFG_PAGE_TOKEN;
+  canRestart = Boolean(process.env.WFG_PAGE_KILL && process.env.WFG_PAGE_START);
+  open = async () => undefined;
   kill = async () => void execFileSync("bash", ["-c", process.env.WFG_PAGE_KILL]);
   start = async () => void execFileSync("bash", ["-c", process.env.WFG_PAGE_START]);
   close = async () => undefined;
 }
 
+/** A server of the tests' own. */
+class OwnTarget extends RealTarget {
+  canRestart = true;
+  #installation = new Installation(process.env.WFG_PAGE_BIN);
+  async open() {
+    await this.#installation.open(3);
+    this.url = this.#installation.url;
+    this.token = this.#installation.token;
+  }
+  kill = () => this.#installation.kill();
+  start = () => this.#installation.start();
+  close = () => this.#installation.close();
+}
+
+function target() {
+  if (process.env.WFG_PAGE_BIN) return new OwnTarget();
+  return process.env.WFG_PAGE_URL ? new RunningTarget() : new StandInTarget();
+}
+
 /** A server, a browser, and a folder for the files that jobs wait for. */
 export class World {
-  #target = process.env.WFG_PAGE_URL ? new RealTarget() : new StandInTarget();
+  #target = target();
   #folder = mkdtempSync(path.join(tmpdir(), "wfg-page-"));
   #gates = 0;
 

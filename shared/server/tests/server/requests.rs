@@ -59,6 +59,49 @@ async fn request_of_a_foreign_origin_changes_nothing() {
     assert_eq!(post(None).await.expect("answered").status(), 201);
 }
 
+/// The page that the server itself answers submits, re-runs and cancels.
+#[tokio::test]
+async fn page_of_the_server_itself_may_change_things() {
+    let world = World::new().await;
+    let own = world.server.url();
+    let port = own.rsplit(':').next().expect("a port");
+    let other_port = format!("http://127.0.0.1:{}", if port == "4000" { 4001 } else { 4000 });
+    for (host, origin, status) in [
+        ("127.0.0.1", own.clone(), "201"),
+        ("localhost", format!("http://localhost:{port}"), "201"),
+        ("127.0.0.1", format!("http://localhost:{port}"), "403"),
+        ("127.0.0.1", other_port, "403"),
+        ("127.0.0.1", "null".to_owned(), "403"),
+        ("evil.example", format!("http://evil.example:{port}"), "403"),
+    ] {
+        let request = format!(
+            "POST /api/workflows HTTP/1.1\r\nHost: {host}:{port}\r\nOrigin: {origin}\r\nContent-Type: text/yaml\r\n\
+             Content-Length: {}\r\nConnection: close\r\n\r\n{YAML}",
+            YAML.len()
+        );
+        let answer = raw(&world.server, &request, true).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{host} {origin}: {answer}");
+    }
+}
+
+/// A proxy may change `Host`. A browser sends a password that it remembers for every page, but adds no `Bearer` by itself.
+#[tokio::test]
+async fn page_with_a_token_may_change_things_behind_a_proxy() {
+    let engine = Engine::new(Memory::new());
+    let token = engine.tokens().first().await.expect("made").expect("the first").token;
+    let server = Server::admitting(([127, 0, 0, 1], 0).into(), engine, Admission::Tokens).await.expect("a free port");
+    let post = || {
+        let request = reqwest::Client::new().post(format!("{}/api/workflows", server.url()));
+        request.header("origin", "https://wfg.example").header("content-type", "text/yaml").body(YAML)
+    };
+    assert_eq!(post().bearer_auth(&token).send().await.expect("answered").status(), 201);
+    for foreign in [post().basic_auth("w", Some(&token)), post()] {
+        let response = foreign.send().await.expect("answered");
+        assert_eq!(response.status(), 403);
+        assert!(response.text().await.expect("a body").contains("foreign_origin"));
+    }
+}
+
 #[tokio::test]
 async fn private_server_requires_its_secret() {
     let engine = Engine::new(Memory::new());
