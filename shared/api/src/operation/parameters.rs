@@ -97,7 +97,8 @@ pub(crate) fn last_run_event_id() -> Value {
 }
 
 pub(crate) fn if_none_match() -> Value {
-    let schema = json!({ "type": "string", "pattern": r"^[\u0020-\u007e]*$" });
+    // A header may have tabs.
+    let schema = json!({ "type": "string", "pattern": r"^[\u0009\u0020-\u007e]*$" });
     header("If-None-Match", "The `ETag` of the graph that the client has.", schema)
 }
 
