@@ -14,13 +14,13 @@ fn is_released(done: &Done) {
         "build@arm64,release  success",
         "lint                 failure",
         "deploy               success",
-        "package=app-1.2-amd64-release",
         "smoke                success",
         "rollback             skipped",
         "on_failure           skipped",
         "release succeeded",
     ];
     in_order(&done.out, &expected);
+    assert!(done.out.contains("package=app-1.2-amd64-release"), "{}", done.out);
 }
 
 /// What is printed at the end about a version that fails it.
@@ -31,12 +31,11 @@ fn is_rolled_back(done: &Done) {
         "deploy               success",
         "smoke                failure",
         "rollback             success",
-        "smoke=failure",
         "on_failure           success",
-        r#"failed={"smoke":"failure"}"#,
         "release failed",
     ];
     in_order(&done.out, &expected);
+    assert!(done.out.contains(r#"failed={"smoke":"failure"}"#), "{}", done.out);
 }
 
 #[tokio::test]
