@@ -99,7 +99,9 @@ fn release(cloud: &Cloud) -> String {
         ("labels: production", "labels: '{label}-p'"),
     ];
     let own = own.into_iter().chain([("group: release", "group: '{label}-r'"), ("smoke-account", "'{label}-s'")]);
-    let text = own.fold(include_str!("../../../examples/release.yml").to_owned(), |text, (from, to)| {
+    let example = include_str!("../../../examples/release.yml");
+    let from_name = &example[example.find("name: ").expect("the example has a name")..];
+    let text = own.fold(from_name.to_owned(), |text, (from, to)| {
         assert!(text.contains(from), "the example has no {from}");
         text.replace(from, to)
     });
