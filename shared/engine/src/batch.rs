@@ -11,7 +11,7 @@ use protocol::wire::SkippedBecause;
 use crate::Scheduling;
 use crate::error::{EngineError, Result};
 use crate::ids::{JobIndex, JobKey, RunKey};
-use crate::job::{Change, End, JobOutcome, JobRecord, JobUpdate, Phase, Precondition, Verdict};
+use crate::job::{Change, End, JobOutcome, JobRecord, JobUpdate, NeedResult, Phase, Precondition};
 use crate::messages::{BatchKind, BatchTask};
 use crate::planted::Bug;
 use crate::ports::{Consistency, Dispatcher, JobStore, RunStore, WorkerRegistry};
@@ -94,7 +94,7 @@ impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Scheduling<'_, P> {
                 self.decide(&job, job.need_failed).await?;
                 Ok(if job.group.is_some() { 1 + GROUP_WRITES } else { 1 })
             }
-            Phase::Ready { .. } | Phase::Blocked { .. } => self.dispatch_if_ready(&job).await.map(|()| 0),
+            Phase::Ready { .. } | Phase::Blocked { .. } => self.dispatch_or_place(&job).await.map(|()| 0),
             _ => Ok(0),
         }
     }
@@ -133,32 +133,33 @@ impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Scheduling<'_, P> {
         Ok(None)
     }
 
-    /// Tells the dependents of a job that it has ended: all of them if it passed, otherwise those that have an `if`.
+    /// Removes a job that has ended from the needs of its dependents: of all if it passed, otherwise of those that have an `if`.
     async fn batch_dependents(self, batch: &BatchTask, of: JobIndex, budget: &mut Budget) -> Result<Option<JobIndex>> {
         let key = JobKey::new(&batch.run, of);
         let Some(job) = self.engine.ports.job(&key, Consistency::Strong).await? else { return Ok(None) };
-        let Some(verdict) = job.verdict() else { return Ok(None) };
+        let Some(result) = job.need_result() else { return Ok(None) };
         let spec = self.engine.records().spec(&job).await?;
-        let told = if verdict == Verdict::Passed { &spec.dependents } else { &spec.conditional };
+        let affected = if result == NeedResult::Passed { &spec.dependents } else { &spec.conditional };
         let open = self.state(&batch.run).await? == Some(RunState::Open);
         let mut all_ended = true;
-        let rest = told.get(batch.from as usize..).unwrap_or_default();
+        let rest = affected.get(batch.from as usize..).unwrap_or_default();
         for (position, dependents) in (batch.from..).step_by(AT_ONCE).zip(rest.chunks(AT_ONCE)) {
             if self.spent(budget) {
                 return Ok(Some(position));
             }
             let keys: Vec<JobKey> = dependents.iter().map(|&index| JobKey::new(&batch.run, index)).collect();
             if open {
-                for settled in try_join_all(keys.iter().map(|key| self.settle(key, of, verdict))).await? {
-                    budget.writes += settled.writes;
-                    all_ended &= settled.ended;
+                for resolved in try_join_all(keys.iter().map(|key| self.resolve_need(key, of, result))).await? {
+                    budget.writes += resolved.writes;
+                    all_ended &= resolved.ended;
                 }
             } else {
-                let records = self.engine.ports.jobs_at(&batch.run, dependents, Consistency::Eventual).await?;
-                all_ended &= records.iter().all(|record| record.as_ref().is_some_and(JobRecord::is_ended));
+                all_ended &= self.have_ended(&batch.run, dependents).await?;
             }
         }
-        if all_ended && (told.len() == spec.dependents.len() || self.have_ended(&batch.run, &spec.dependents).await?) {
+        if all_ended
+            && (affected.len() == spec.dependents.len() || self.have_ended(&batch.run, &spec.dependents).await?)
+        {
             self.finish_if_done(&batch.run).await?;
         }
         Ok(None)
@@ -198,7 +199,7 @@ impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Scheduling<'_, P> {
                 }
             }
             if matches!(job.phase, Phase::Blocked { .. }) {
-                self.dispatch_if_ready(&job).await?;
+                self.dispatch_or_place(&job).await?;
             }
             stopping.insert(job.key.index, job.skips_dependents());
         }

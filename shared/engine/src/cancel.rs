@@ -7,7 +7,7 @@ use crate::error::{EngineError, Result};
 use crate::ids::RunKey;
 use crate::messages::{BatchKind, BatchTask};
 use crate::ports::{Consistency, Dispatcher, JobStore, RunStore, WorkerRegistry};
-use crate::run::{GroupOfRun, RunState, RunUpdate};
+use crate::run::{Control, GroupOfRun, RunState, RunUpdate};
 
 /// Attempts to queue the deletion of a run's records.
 const DELETE_TRIES: usize = 3;
@@ -43,10 +43,7 @@ impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Runs<'_, P> {
         if workflow.ended.is_none() && control.state != RunState::New {
             return Err(running());
         }
-        if control.group.is_some() && control.state.has_begun() {
-            // The end of a run in a group admits the next one, so it must be written before the run is gone.
-            self.engine.scheduling().finish_if_done(&workflow.run).await?;
-        }
+        self.end_before_removal(&control).await?;
         if !self.engine.ports.delete_workflow(&workflow).await? {
             if self.engine.ports.workflow(id, Consistency::Strong).await?.is_some() {
                 return Err(running());
@@ -59,13 +56,22 @@ impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Runs<'_, P> {
         }
         self.delete_records(&workflow.run, control.jobs).await;
         if let Some(group) = &control.group {
-            // For a change event that is processed when the run is gone.
             self.admit_after_removal(group, &workflow.run).await;
         }
         Ok(())
     }
 
-    /// Admits the next run of a group after a run of it was removed. If this fails, the timer of a waiting run does it.
+    /// Writes the end of a run in a group, before the run is removed. The change event of the end admits the next run, also if
+    /// the process stops after the removal.
+    pub(crate) async fn end_before_removal(self, control: &Control) -> Result<()> {
+        if control.group.is_some() && control.state.has_begun() {
+            self.engine.scheduling().finish_if_done(&control.run).await?;
+        }
+        Ok(())
+    }
+
+    /// Admits the next run of a group after a run of it was removed: a change event that could not be processed is lost with the
+    /// run's record. If this fails, the timer of a waiting run does it.
     pub(crate) async fn admit_after_removal(self, group: &GroupOfRun, run: &RunKey) {
         if let Err(error) = self.engine.scheduling().admit(&group.key, run).await {
             tracing::warn!(%run, %error, "a group is free; the timer of a run that waits for it will admit that run");

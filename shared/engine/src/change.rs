@@ -11,7 +11,7 @@ use protocol::Millis;
 use crate::Scheduling;
 use crate::error::{EngineError, Result};
 use crate::ids::{GroupKey, RunKey};
-use crate::job::{JobRecord, Verdict};
+use crate::job::{JobRecord, NeedResult};
 use crate::messages::{BatchKind, BatchTask, ChangeEvent, Delivered, QueueMessage, Reconcile};
 use crate::planted::Bug;
 use crate::ports::{Consistency, Dispatcher, JobStore, RunStore, WorkerRegistry};
@@ -153,7 +153,7 @@ impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Scheduling<'_, P> {
                 let batch = BatchTask::new(control.run.clone(), BatchKind::Cancel, 0);
                 self.engine.timers().ask_for(batch).await
             }
-            ChangeEvent::RunBlocked(control) => self.found_blocked_run(control).await,
+            ChangeEvent::RunBlocked(control) => self.place_and_admit_run(control).await,
             ChangeEvent::RunEnded(control) => {
                 self.admit_next(control.group.as_ref().map(|group| &group.key), &control.run).await
             }
@@ -177,20 +177,20 @@ impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Scheduling<'_, P> {
             return Ok(());
         }
         let run = job.key.run.clone();
-        let tell = BatchTask::new(run.clone(), BatchKind::Dependents { of: job.key.index }, 0);
-        let verdict = job.verdict();
-        if verdict == Some(Verdict::Passed) {
-            return Box::pin(self.run_batch(tell)).await;
+        let dependents = BatchTask::new(run.clone(), BatchKind::Dependents { of: job.key.index }, 0);
+        let result = job.need_result();
+        if result == Some(NeedResult::Passed) {
+            return Box::pin(self.run_batch(dependents)).await;
         }
         let spec = self.engine.records().spec(job).await?;
-        let skipped = verdict == Some(Verdict::Skipped);
+        let skipped = result == Some(NeedResult::Skipped);
         let begins = job.begins_skipping() && !(skipped && self.engine.has(Bug::NoSkipBelowCondition));
         if begins && spec.dependents.len() > spec.conditional.len() {
             let batch = BatchTask::new(run.clone(), BatchKind::Skip, job.key.index + 1);
             self.engine.timers().ask_for(batch).await?;
         }
-        if verdict.is_some() && !spec.conditional.is_empty() && !self.engine.has(Bug::ConditionalUntold) {
-            return Box::pin(self.run_batch(tell)).await;
+        if result.is_some() && !spec.conditional.is_empty() && !self.engine.has(Bug::ConditionalUntold) {
+            return Box::pin(self.run_batch(dependents)).await;
         }
         if self.have_ended(&run, &spec.dependents).await? {
             self.finish_if_done(&run).await?;

@@ -15,8 +15,8 @@ use crate::eligibility::Eligible;
 use crate::error::{EngineError, Result};
 use crate::ids::{JobIndex, JobKey, LeaseToken, Random, ReportHash, RunKey, Ticket};
 use crate::job::{
-    Change, End, Failure, GiveBack, GivenBackBy, JobRecord, JobSpec, JobUpdate, LastReport, LeaseRecord, OutputsRef,
-    Precondition, Verdict, after_failure, after_return,
+    Change, End, Failure, GiveBack, GivenBackBy, JobRecord, JobSpec, JobUpdate, LastReport, LeaseRecord, NeedResult,
+    OutputsRef, Precondition, after_failure, after_return,
 };
 use crate::payload::{Given, environment, escaped_size, queued_job, too_large_without_outputs};
 use crate::ports::{
@@ -230,7 +230,7 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Claim
         let change = after_return(job, back, self.engine.now());
         let expect = Precondition::Held { fence: lease.fence() };
         let done = match self.engine.ports.update(&job.key, JobUpdate { expect, change }).await.map(Updated::record) {
-            Ok(Some(job)) => self.engine.scheduling().dispatch_if_ready(&job).await,
+            Ok(Some(job)) => self.engine.scheduling().dispatch_or_place(&job).await,
             Ok(None) => Ok(()),
             Err(error) => Err(error.into()),
         };
@@ -353,7 +353,7 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Claim
     /// Returns the records of all needs, which have ended. Reads strongly those that an eventual read doesn't show as
     /// ended.
     async fn ended_needs(self, job: &JobRecord, spec: &JobSpec) -> Result<Vec<JobRecord>> {
-        let ended = |record: &JobRecord| record.verdict().is_some();
+        let ended = |record: &JobRecord| record.need_result().is_some();
         let run = &job.key.run;
         let mut needs = Vec::with_capacity(spec.needs.len());
         for page in spec.needs.chunks(100) {
@@ -370,7 +370,7 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Claim
                 needs.extend(again.into_iter().flatten().filter(ended));
             }
         }
-        let passed = |need: &JobRecord| need.verdict() == Some(Verdict::Passed);
+        let passed = |need: &JobRecord| need.need_result() == Some(NeedResult::Passed);
         if needs.len() != spec.needs.len() || (job.needs_success() && !needs.iter().all(passed)) {
             return Err(StoreError::Corrupt(format!("job {} runs before its needs allow it", job.key)).into());
         }
@@ -388,7 +388,8 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Claim
         let others: Vec<JobIndex> = (0..job.key.index).collect();
         for page in others.chunks(100) {
             let read = self.engine.ports.jobs_at(&job.key.run, page, Consistency::Strong).await?;
-            failed.extend(read.iter().flatten().filter(|job| job.verdict() == Some(Verdict::Failed)).map(status));
+            failed
+                .extend(read.iter().flatten().filter(|job| job.need_result() == Some(NeedResult::Failed)).map(status));
             if failed.len() >= limits::FAILED_TOLD {
                 break;
             }

@@ -11,7 +11,7 @@ use crate::Scheduling;
 use crate::error::Result;
 use crate::ids::{JobIndex, RunKey};
 use crate::job::{
-    Failure, JobRecord, JobUpdate, LastReport, LeaseRecord, Phase, Precondition, Verdict, after_failure, lost_report,
+    Failure, JobRecord, JobUpdate, LastReport, LeaseRecord, NeedResult, Phase, Precondition, after_failure, lost_report,
 };
 use crate::messages::{BatchKind, BatchTask};
 use crate::planted::Bug;
@@ -31,7 +31,7 @@ struct ScanState {
     /// Tickets are sent again for jobs that became ready after this time.
     tickets_since: Millis,
     /// How needs ended. `None`: not yet, or cancelled.
-    verdicts: HashMap<JobIndex, Option<Verdict>>,
+    results: HashMap<JobIndex, Option<NeedResult>>,
     earliest: Option<Millis>,
     /// The first waiting job that a batch task must skip.
     skip_from: Option<JobIndex>,
@@ -63,7 +63,7 @@ impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Scheduling<'_, P> {
             self.engine.ports.update_control(run, fire).await?;
         }
         if !self.engine.has(Bug::BlockedPassedBy) {
-            self.found_many_blocked(&scan.blocked).await?;
+            self.place_and_admit_all(&scan.blocked).await?;
         }
         let unseen = self.engine.has(Bug::TimerGoesByFailed) && !control.failed;
         if let Some(from) = scan.skip_from.filter(|_| !unseen) {
@@ -104,7 +104,7 @@ impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Scheduling<'_, P> {
                 scan.see(&now);
             }
             for job in &some {
-                self.settle_if_missed(job, scan).await?;
+                self.resolve_if_missed(job, scan).await?;
                 if matches!(job.phase, Phase::Ready { .. }) {
                     self.engine.workers().renew_pool(job).await?;
                 }
@@ -118,7 +118,7 @@ impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Scheduling<'_, P> {
             self.engine.ports.update_control(&control.run, RunUpdate::Cancel { at: scan.began }).await?;
             return Ok(());
         }
-        self.found_blocked_run(control).await
+        self.place_and_admit_run(control).await
     }
 
     /// Ends or retries a job whose lease or queue timeout has expired, and sends a missed ticket. Returns the current
@@ -137,7 +137,7 @@ impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Scheduling<'_, P> {
                 Some((Precondition::ReadyOver { now }, untaken_failure(job)))
             }
             Phase::Ready { at, .. } if *at >= scan.tickets_since && *at <= now => {
-                self.dispatch_if_ready(job).await?;
+                self.dispatch_or_place(job).await?;
                 None
             }
             _ => None,
@@ -146,14 +146,14 @@ impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Scheduling<'_, P> {
         let change = after_failure(job, self.engine.records().spec(job).await?.as_ref(), failure, now);
         let now = self.engine.ports.update(&job.key, JobUpdate { expect, change }).await?.record();
         let now = now.unwrap_or_else(|| job.clone());
-        self.dispatch_if_ready(&now).await?;
+        self.dispatch_or_place(&now).await?;
         Ok(now)
     }
 
-    /// Settles a waiting job whose needs have all ended so that it may be told, or notes that it must be skipped. `scan`
+    /// Removes the needs of a waiting job that have all ended, or notes that a batch task must skip the job. `scan`
     /// knows the jobs read so far. Needs come first in the order, so only those below the run's `done_below` are unknown.
     /// The job of `on_failure` is left to the finish.
-    async fn settle_if_missed(self, job: &JobRecord, scan: &mut ScanState) -> Result<()> {
+    async fn resolve_if_missed(self, job: &JobRecord, scan: &mut ScanState) -> Result<()> {
         let Phase::Waiting { on } = &job.phase else { return Ok(()) };
         if job.waits_for_run() {
             return Ok(());
@@ -163,20 +163,20 @@ impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Scheduling<'_, P> {
         } else {
             on.iter().copied().collect()
         };
-        let verdict = |record: Option<JobRecord>| record.and_then(|record| record.verdict());
-        self.engine.records().look_up(&job.key.run, &needs, &mut scan.verdicts, verdict).await?;
-        let verdicts: Vec<Option<Verdict>> =
-            needs.iter().map(|need| scan.verdicts.get(need).copied().flatten()).collect();
-        if verdicts.iter().flatten().any(|verdict| !verdict.is_told_to(job.condition)) {
+        let result = |record: Option<JobRecord>| record.and_then(|record| record.need_result());
+        self.engine.records().look_up(&job.key.run, &needs, &mut scan.results, result).await?;
+        let results: Vec<Option<NeedResult>> =
+            needs.iter().map(|need| scan.results.get(need).copied().flatten()).collect();
+        if results.iter().flatten().any(|result| !result.removes_need_of(job.condition)) {
             scan.skip_from = scan.skip_from.or(Some(job.key.index));
             return Ok(());
         }
-        let Some(verdicts) = verdicts.into_iter().collect::<Option<Vec<_>>>() else { return Ok(()) };
+        let Some(results) = results.into_iter().collect::<Option<Vec<_>>>() else { return Ok(()) };
         if needs.is_empty() {
             self.decide(job, job.need_failed).await?;
         }
-        for (need, verdict) in needs.into_iter().zip(verdicts) {
-            self.settle(&job.key, need, verdict).await?;
+        for (need, result) in needs.into_iter().zip(results) {
+            self.resolve_need(&job.key, need, result).await?;
         }
         Ok(())
     }
@@ -193,7 +193,7 @@ impl ScanState {
             began,
             too_old: control.opened_at.is_some_and(|at| began.since(at) >= limits::RUN_TIME),
             tickets_since,
-            verdicts: HashMap::new(),
+            results: HashMap::new(),
             earliest: None,
             skip_from: None,
             blocked: Vec::new(),
@@ -201,7 +201,7 @@ impl ScanState {
     }
 
     fn see(&mut self, job: &JobRecord) {
-        self.verdicts.insert(job.key.index, job.verdict());
+        self.results.insert(job.key.index, job.need_result());
         let due = match &job.phase {
             Phase::Waiting { .. } | Phase::Ended(_) => None,
             Phase::Blocked { .. } => {

@@ -73,7 +73,7 @@ impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Scheduling<'_, P> {
                 self.decide(&job, progress.failed).await
             }
             _ => {
-                self.dispatch_if_ready(&job).await?;
+                self.dispatch_or_place(&job).await?;
                 Ok(Some(job))
             }
         }

@@ -41,13 +41,13 @@ enum Turn {
     Over,
 }
 
-/// A unit as read.
-enum Found {
+/// The record of a unit as read. `None` if it is gone.
+enum UnitRecord {
     Job(Option<Box<JobRecord>>),
     Run(Option<Box<Control>>),
 }
 
-impl Found {
+impl UnitRecord {
     fn turn(&self) -> Turn {
         match self {
             Self::Job(Some(job)) => match job.phase {
@@ -106,14 +106,14 @@ fn superseded<'a>(places: &'a [Place], newest: &Place) -> impl Iterator<Item = &
 
 impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Scheduling<'_, P> {
     /// Gives a job that waits for its turn its place, and admits the next job of its group.
-    pub(crate) async fn found_blocked(self, job: &JobRecord) -> Result<()> {
+    pub(crate) async fn place_and_admit(self, job: &JobRecord) -> Result<()> {
         let Some((group, place)) = job.place() else { return Ok(()) };
         self.engine.ports.put_place(&group, &place).await?;
         self.admit(&group, &job.key.run).await
     }
 
-    /// As [`Self::found_blocked`] for many jobs of one run. Writes only the places that are missing.
-    pub(crate) async fn found_many_blocked(self, jobs: &[JobRecord]) -> Result<()> {
+    /// As [`Self::place_and_admit`] for many jobs of one run. Writes only the places that are missing.
+    pub(crate) async fn place_and_admit_all(self, jobs: &[JobRecord]) -> Result<()> {
         let mut groups: BTreeMap<GroupKey, Vec<Place>> = BTreeMap::new();
         for (group, place) in jobs.iter().filter_map(JobRecord::place) {
             groups.entry(group).or_default().push(place);
@@ -130,16 +130,16 @@ impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Scheduling<'_, P> {
     }
 
     /// Gives a run that waits for its turn its place, and opens the next run of its group.
-    pub(crate) async fn found_blocked_run(self, control: &Control) -> Result<()> {
+    pub(crate) async fn place_and_admit_run(self, control: &Control) -> Result<()> {
         let (RunState::Blocked, Some((group, place))) = (control.state, control.place()) else { return Ok(()) };
         self.engine.ports.put_place(group, &place).await?;
         self.admit(group, &control.run).await
     }
 
-    /// As [`Self::found_blocked_run`], for a request that has started the run. If this fails, the handler of the run's change
+    /// As [`Self::place_and_admit_run`], for a request that has started the run. If this fails, the handler of the run's change
     /// event does it.
-    pub(crate) async fn take_turn(self, control: &Control) {
-        if let Err(error) = self.found_blocked_run(control).await {
+    pub(crate) async fn place_started_run(self, control: &Control) {
+        if let Err(error) = self.place_and_admit_run(control).await {
             tracing::warn!(run = %control.run, %error, "a run waits for its turn; the change feed will give it its place");
         }
     }
@@ -163,12 +163,12 @@ impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Scheduling<'_, P> {
             let how = if round == 0 { Consistency::Eventual } else { Consistency::Strong };
             let holder = self.engine.ports.holder(group, how).await?;
             if let Some(holder) = &holder {
-                let mut found = self.look(holder).await?;
+                let mut found = self.read_unit(holder).await?;
                 if found.turn() == Turn::Waits {
                     if self.engine.has(Bug::HolderNotAdmitted) {
                         return Ok(false);
                     }
-                    found = self.release(found).await?;
+                    found = self.start_unit(found).await?;
                 }
                 if self.turn(&found) != Turn::Over {
                     self.cancel_older(group, &found).await?;
@@ -183,7 +183,7 @@ impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Scheduling<'_, P> {
             if !self.engine.ports.hold(group, holder.as_ref(), &next.unit).await? {
                 continue;
             }
-            if self.release(found).await?.turn() != Turn::Over {
+            if self.start_unit(found).await?.turn() != Turn::Over {
                 self.engine.ports.remove_place(group, &next).await?;
                 return Ok(false);
             }
@@ -191,11 +191,11 @@ impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Scheduling<'_, P> {
         Ok(true)
     }
 
-    fn turn(self, found: &Found) -> Turn {
+    fn turn(self, found: &UnitRecord) -> Turn {
         let ready = |job: &JobRecord| matches!(job.phase, Phase::Ready { .. });
         match found {
-            Found::Job(Some(job)) if self.engine.has(Bug::ReadyFreesGroup) && ready(job) => Turn::Over,
-            Found::Job(Some(job)) if self.engine.has(Bug::RetryFreesGroup) && ready(job) && job.attempt > 0 => {
+            UnitRecord::Job(Some(job)) if self.engine.has(Bug::ReadyFreesGroup) && ready(job) => Turn::Over,
+            UnitRecord::Job(Some(job)) if self.engine.has(Bug::RetryFreesGroup) && ready(job) && job.attempt > 0 => {
                 Turn::Over
             }
             found => found.turn(),
@@ -210,13 +210,13 @@ impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Scheduling<'_, P> {
             let Some((first, rest)) = places.split_first() else { return Ok(Next::Nobody) };
             // Most often the first one waits.
             for some in std::iter::once(std::slice::from_ref(first)).chain(rest.chunks(AT_ONCE)) {
-                let units = try_join_all(some.iter().map(|place| self.look(&place.unit))).await?;
+                let units = try_join_all(some.iter().map(|place| self.read_unit(&place.unit))).await?;
                 for (place, found) in some.iter().zip(units) {
                     if found.turn() != Turn::Waits {
                         self.engine.ports.remove_place(group, place).await?;
                         removed += 1;
                     } else if place.yields && self.newer_waits(group, place).await? {
-                        self.supersede(&place.unit).await?;
+                        self.cancel_superseded(&place.unit).await?;
                     } else {
                         return Ok(Next::Place(place.clone(), found));
                     }
@@ -233,7 +233,7 @@ impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Scheduling<'_, P> {
             let Some(last) = newer.last() else { return Ok(false) };
             after = last.clone();
             for place in &newer {
-                if self.look(&place.unit).await?.turn() == Turn::Waits {
+                if self.read_unit(&place.unit).await?.turn() == Turn::Waits {
                     return Ok(true);
                 }
             }
@@ -241,8 +241,8 @@ impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Scheduling<'_, P> {
     }
 
     /// Begins the cancel of the runs that give way to the newest run that waits: of the holder, and of those that wait.
-    async fn cancel_older(self, group: &GroupKey, holder: &Found) -> Result<()> {
-        let Found::Run(Some(control)) = holder else { return Ok(()) };
+    async fn cancel_older(self, group: &GroupKey, holder: &UnitRecord) -> Result<()> {
+        let UnitRecord::Run(Some(control)) = holder else { return Ok(()) };
         let mut places = self.all_places(group).await?;
         places.retain(|place| *place.unit.run() != control.run);
         let holders = control.place().map(|(_, place)| place);
@@ -251,7 +251,7 @@ impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Scheduling<'_, P> {
         }
         let mut newest = None;
         for place in places.iter().rev() {
-            if self.look(&place.unit).await?.turn() == Turn::Waits {
+            if self.read_unit(&place.unit).await?.turn() == Turn::Waits {
                 newest = Some(place.clone());
                 break;
             }
@@ -259,12 +259,12 @@ impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Scheduling<'_, P> {
         let Some(newest) = newest else { return Ok(()) };
         places.extend(holders);
         for place in superseded(&places, &newest) {
-            self.supersede(&place.unit).await?;
+            self.cancel_superseded(&place.unit).await?;
         }
         Ok(())
     }
 
-    async fn supersede(self, unit: &Unit) -> Result<()> {
+    async fn cancel_superseded(self, unit: &Unit) -> Result<()> {
         let update = RunUpdate::Cancel { at: self.engine.now() };
         self.engine.ports.update_control(unit.run(), update).await?;
         Ok(())
@@ -281,29 +281,29 @@ impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Scheduling<'_, P> {
         }
     }
 
-    async fn look(self, unit: &Unit) -> Result<Found> {
+    async fn read_unit(self, unit: &Unit) -> Result<UnitRecord> {
         let how = if self.engine.has(Bug::HolderReadEventually) { Consistency::Eventual } else { Consistency::Strong };
         Ok(match unit {
-            Unit::Job(key) => Found::Job(self.engine.ports.job(key, how).await?.map(Box::new)),
-            Unit::Run(run) => Found::Run(self.engine.ports.control(run, how).await?.map(Box::new)),
+            Unit::Job(key) => UnitRecord::Job(self.engine.ports.job(key, how).await?.map(Box::new)),
+            Unit::Run(run) => UnitRecord::Run(self.engine.ports.control(run, how).await?.map(Box::new)),
         })
     }
 
-    /// Admits a unit that has the group: a job becomes ready, a run opens. Returns the unit as it is then.
-    async fn release(self, found: Found) -> Result<Found> {
+    /// Starts a unit that holds the group: a job becomes ready, a run opens. Returns the unit's current record.
+    async fn start_unit(self, found: UnitRecord) -> Result<UnitRecord> {
         let at = self.engine.now();
         match found {
-            Found::Job(Some(job)) => {
+            UnitRecord::Job(Some(job)) => {
                 let update = JobUpdate { expect: Precondition::Blocked, change: job.become_ready(at) };
                 let now = self.engine.ports.update(&job.key, update).await?.record();
                 if let Some(job) = &now {
                     self.dispatch(job).await?;
                 }
-                Ok(Found::Job(now.map(Box::new)))
+                Ok(UnitRecord::Job(now.map(Box::new)))
             }
-            Found::Run(Some(control)) => {
+            UnitRecord::Run(Some(control)) => {
                 let now = self.engine.ports.update_control(&control.run, RunUpdate::Admit { at }).await?.record();
-                Ok(Found::Run(now.map(Box::new)))
+                Ok(UnitRecord::Run(now.map(Box::new)))
             }
             gone => Ok(gone),
         }
@@ -313,7 +313,7 @@ impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Scheduling<'_, P> {
 /// The result of a search for the next unit of a group.
 enum Next {
     /// The first place whose unit waits, and the unit as read.
-    Place(Place, Found),
+    Place(Place, UnitRecord),
     /// Nobody waits.
     Nobody,
     /// Too many places were removed; the search is not over.

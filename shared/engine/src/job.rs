@@ -15,7 +15,7 @@ use protocol::wire::{Attempt, Condition, SkippedBecause};
 use protocol::{JobId, Label, LabelSet, Millis, Outputs, Status, WorkerId, limits};
 use serde::{Deserialize, Serialize};
 
-pub use self::condition::Verdict;
+pub use self::condition::NeedResult;
 pub(crate) use self::retry::cut;
 pub use self::retry::{Failure, GiveBack, GivenBackBy, after_failure, after_return};
 pub use self::update::{Change, End, JobUpdate, Precondition};

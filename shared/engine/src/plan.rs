@@ -6,7 +6,7 @@ use protocol::Millis;
 use protocol::wire::Condition;
 
 use crate::ids::{JobIndex, JobKey, PoolId, RunKey, Waits};
-use crate::job::{Completion, JobOutcome, JobRecord, JobSpec, Phase, Verdict};
+use crate::job::{Completion, JobOutcome, JobRecord, JobSpec, NeedResult, Phase};
 use crate::ports::{NewItem, Pool};
 use workflow::{Definition, JobDefinition};
 
@@ -42,7 +42,7 @@ pub(crate) fn keeps<'a>(
     let mut kept = Vec::new();
     for (job, spec) in jobs {
         let needs_kept = spec.needs.iter().all(|need| kept.get(*need as usize) == Some(&true));
-        let passed = job.verdict() == Some(Verdict::Passed) && !job.waits_for_run();
+        let passed = job.need_result() == Some(NeedResult::Passed) && !job.waits_for_run();
         kept.push(passed && (needs_kept || regardless_of_needs));
     }
     kept

@@ -43,7 +43,7 @@ pub enum Bug {
     /// A re-run of a group opens at once.
     RerunOpensAtOnce,
     /// The flag of a failed need is set by a write of its own, after the removal of the need.
-    FlagApart,
+    FlagWrittenLater,
     /// A job that failed or was skipped doesn't tell the dependents that have an `if`.
     ConditionalUntold,
     /// A job that its own condition skipped doesn't begin the skipping of the jobs below it.

@@ -1,18 +1,18 @@
-//! Settling: tells a job that one of its needs has ended, and makes it ready, or skips it, after its last need.
+//! Removes a need that has ended from a waiting job, and makes the job ready, blocked or skipped after its last need.
 
 use futures::future::join_all;
 
 use crate::Scheduling;
 use crate::error::Result;
 use crate::ids::{JobIndex, JobKey, Ticket};
-use crate::job::{Change, JobRecord, JobUpdate, Phase, Precondition, Verdict};
+use crate::job::{Change, JobRecord, JobUpdate, NeedResult, Phase, Precondition};
 use crate::plan;
 use crate::planted::Bug;
 use crate::ports::{Consistency, Dispatcher, JobStore, RunStore, ShardWaits, StoreError, Updated, WorkerRegistry};
 
-/// The result of telling a dependent about a need.
+/// What the end of a need did to a dependent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Settled {
+pub(crate) struct Resolved {
     /// True if the dependent has ended.
     pub ended: bool,
     /// The number of writes.
@@ -27,7 +27,7 @@ struct Member {
 }
 
 impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Scheduling<'_, P> {
-    /// Removes `need`, which ended with `verdict`, from the needs of a dependent in the same run. If that was its last
+    /// Removes `need`, which ended with `result`, from the needs of a dependent in the same run. If that was its last
     /// need, the dependent becomes ready or, if its condition doesn't hold, is skipped. A dependent that is skipped by a
     /// batch task instead keeps the need.
     ///
@@ -37,39 +37,39 @@ impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Scheduling<'_, P> {
     /// also sets the record's flag, so whoever removes the last need decides from a record that knows of all. An absent
     /// member proves nothing, so the last step follows in any case. Its precondition (the job is waiting and has no
     /// needs left) resolves every race.
-    pub(crate) async fn settle(self, dependent: &JobKey, need: JobIndex, verdict: Verdict) -> Result<Settled> {
+    pub(crate) async fn resolve_need(self, dependent: &JobKey, need: JobIndex, result: NeedResult) -> Result<Resolved> {
         let Some(record) = self.engine.records().job_surely(dependent).await? else {
-            return Ok(Settled { ended: true, writes: 0 });
+            return Ok(Resolved { ended: true, writes: 0 });
         };
         let Phase::Waiting { on } = &record.phase else {
-            self.dispatch_if_ready(&record).await?;
-            return Ok(Settled { ended: record.is_ended(), writes: 0 });
+            self.dispatch_or_place(&record).await?;
+            return Ok(Resolved { ended: record.is_ended(), writes: 0 });
         };
-        if !verdict.is_told_to(record.condition) {
-            return Ok(Settled { ended: false, writes: 0 });
+        if !result.removes_need_of(record.condition) {
+            return Ok(Resolved { ended: false, writes: 0 });
         }
-        let failed = verdict == Verdict::Failed;
+        let failed = result == NeedResult::Failed;
         if record.sharded {
-            return self.settle_sharded(&record, need, failed).await;
+            return self.resolve_in_shard(&record, need, failed).await;
         }
         let member = Member { number: need, failed };
-        if on.len() == 1 && on.contains(&need) && !self.engine.has(Bug::FlagApart) {
+        if on.len() == 1 && on.contains(&need) && !self.engine.has(Bug::FlagWrittenLater) {
             let change = record.after_last_need(record.need_failed || failed, self.engine.now());
             let update = JobUpdate { expect: Precondition::WaitingOnlyOn(need), change };
             if let Updated::Done(record) = self.engine.ports.update(dependent, update).await? {
-                self.dispatch_if_ready(&record).await?;
-                return Ok(Settled { ended: record.is_ended(), writes: 1 });
+                self.dispatch_or_place(&record).await?;
+                return Ok(Resolved { ended: record.is_ended(), writes: 1 });
             }
             // The eventual read was stale. Decide on the current record.
             let Some(record) = self.engine.ports.job(dependent, Consistency::Strong).await? else {
-                return Ok(Settled { ended: true, writes: 1 });
+                return Ok(Resolved { ended: true, writes: 1 });
             };
             return self.remove_and_decide(record, member, 1).await;
         }
         self.remove_and_decide(record, member, 0).await
     }
 
-    async fn settle_sharded(self, record: &JobRecord, need: JobIndex, failed: bool) -> Result<Settled> {
+    async fn resolve_in_shard(self, record: &JobRecord, need: JobIndex, failed: bool) -> Result<Resolved> {
         let spec = self.engine.records().spec(record).await?;
         let shard = plan::shard_of(&spec, need, self.engine.tuning.shard)
             .ok_or_else(|| StoreError::Corrupt(format!("job {} doesn't need {need}", record.key)))?;
@@ -86,43 +86,43 @@ impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Scheduling<'_, P> {
         if !members.is_empty() {
             // A shard doesn't prove that its job still waits: the job may have been skipped or cancelled.
             let record = self.engine.ports.job(&record.key, Consistency::Strong).await?;
-            return Ok(Settled { ended: record.is_none_or(|record| record.is_ended()), writes });
+            return Ok(Resolved { ended: record.is_none_or(|record| record.is_ended()), writes });
         }
         self.remove_and_decide(record.clone(), Member { number: shard, failed: need_failed }, writes).await
     }
 
-    async fn remove_and_decide(self, mut record: JobRecord, member: Member, mut writes: usize) -> Result<Settled> {
+    async fn remove_and_decide(self, mut record: JobRecord, member: Member, mut writes: usize) -> Result<Resolved> {
         let Member { number, failed } = member;
         if self.engine.has(Bug::AbsentMeansDone)
             && matches!(&record.phase, Phase::Waiting { on } if !on.contains(&number))
         {
-            return Ok(Settled { ended: false, writes });
+            return Ok(Resolved { ended: false, writes });
         }
         if matches!(&record.phase, Phase::Waiting { on } if on.contains(&number)) {
-            let apart = self.engine.has(Bug::FlagApart);
-            let change = Change::RemoveNeed { member: number, failed: failed && !apart };
+            let later = self.engine.has(Bug::FlagWrittenLater);
+            let change = Change::RemoveNeed { member: number, failed: failed && !later };
             writes += 1;
             let key = record.key.clone();
             let update = JobUpdate { expect: Precondition::Waiting, change };
             match self.engine.ports.update(&key, update).await?.record() {
                 Some(now) => record = now,
-                None => return Ok(Settled { ended: true, writes }),
+                None => return Ok(Resolved { ended: true, writes }),
             }
-            if apart && failed {
+            if later && failed {
                 let change = Change::RemoveNeed { member: number, failed };
                 let update = JobUpdate { expect: Precondition::Waiting, change };
                 match self.engine.ports.update(&key, update).await?.record() {
                     Some(now) => record = now,
-                    None => return Ok(Settled { ended: true, writes }),
+                    None => return Ok(Resolved { ended: true, writes }),
                 }
             }
         }
         if !matches!(&record.phase, Phase::Waiting { on } if on.is_empty()) {
-            self.dispatch_if_ready(&record).await?;
-            return Ok(Settled { ended: record.is_ended(), writes });
+            self.dispatch_or_place(&record).await?;
+            return Ok(Resolved { ended: record.is_ended(), writes });
         }
         let ended = self.decide(&record, record.need_failed).await?.is_none_or(|record| record.is_ended());
-        Ok(Settled { ended, writes: writes + 1 })
+        Ok(Resolved { ended, writes: writes + 1 })
     }
 
     /// Makes a waiting job without remaining needs ready, or blocked if it has a group, and dispatches it. Skips it if its
@@ -133,17 +133,17 @@ impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Scheduling<'_, P> {
         let update = JobUpdate { expect: Precondition::WaitingOnNothing, change };
         let record = self.engine.ports.update(&record.key, update).await?.record();
         if let Some(record) = &record {
-            self.dispatch_if_ready(record).await?;
+            self.dispatch_or_place(record).await?;
         }
         Ok(record)
     }
 
     /// Dispatches a ready job, and gives a blocked one its place in its group. Also called for jobs that are ready or blocked
     /// already, because the process that made them so may have stopped before this step.
-    pub(crate) async fn dispatch_if_ready(self, record: &JobRecord) -> Result<()> {
+    pub(crate) async fn dispatch_or_place(self, record: &JobRecord) -> Result<()> {
         match record.phase {
             Phase::Blocked { .. } if self.engine.has(Bug::BlockedPassedBy) => Ok(()),
-            Phase::Blocked { .. } => self.found_blocked(record).await,
+            Phase::Blocked { .. } => self.place_and_admit(record).await,
             _ => self.dispatch(record).await,
         }
     }
@@ -174,7 +174,7 @@ impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Scheduling<'_, P> {
         let spec = self.engine.records().spec(job).await?;
         let first = spec.dependents.iter().take(self.engine.tuning.inline_promotions);
         let keys: Vec<JobKey> = first.map(|&dependent| JobKey::new(&job.key.run, dependent)).collect();
-        for done in join_all(keys.iter().map(|key| self.settle(key, job.key.index, Verdict::Passed))).await {
+        for done in join_all(keys.iter().map(|key| self.resolve_need(key, job.key.index, NeedResult::Passed))).await {
             done?;
         }
         Ok(())

@@ -163,7 +163,7 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Repor
         match self.engine.ports.update(&token.job, JobUpdate { expect, change }).await? {
             Updated::Done(job) => {
                 self.engine.workers().let_go(&worker, &job.key);
-                self.engine.scheduling().dispatch_if_ready(&job).await
+                self.engine.scheduling().dispatch_or_place(&job).await
             }
             Updated::ConditionFailed(job) => self.failed_before(job, &report).await,
         }
@@ -184,7 +184,7 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Repor
     async fn failed_before(self, job: Option<JobRecord>, report: &LastReport) -> Result<()> {
         repeat_or_lost(job.as_ref(), report)?;
         match job {
-            Some(job) => self.engine.scheduling().dispatch_if_ready(&job).await,
+            Some(job) => self.engine.scheduling().dispatch_or_place(&job).await,
             None => Ok(()),
         }
     }

@@ -73,7 +73,7 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Runs<
     /// Sets the first timer of a started run. A run that waits for its turn gets its place in its group.
     async fn started(self, control: &Control) {
         self.engine.timers().first_timer(control).await;
-        self.engine.scheduling().take_turn(control).await;
+        self.engine.scheduling().place_started_run(control).await;
     }
 
     /// Keeps the records of a workflow that was submitted long ago for [`protocol::limits::RETENTION`] from now on, so
@@ -124,8 +124,11 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Runs<
         };
         let (run, jobs) = self.engine.submissions().under_a_fresh_key(stage).await?;
         let new = WorkflowRecord { run: run.clone(), number: old.number + 1, ended: None, ..old.clone() };
-        let old_group =
-            self.engine.ports.control(&old.run, Consistency::Strong).await?.and_then(|control| control.group);
+        let old_control = self.engine.ports.control(&old.run, Consistency::Strong).await?;
+        if let Some(control) = &old_control {
+            self.end_before_removal(control).await?;
+        }
+        let old_group = old_control.and_then(|control| control.group);
         let group = if with_inputs { group_of(source.as_ref(), inputs)? } else { old_group.clone() };
         let mut control = new_control(&new, &jobs, Some(now), group);
         if self.engine.has(Bug::RerunOpensAtOnce) {
@@ -140,7 +143,6 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Runs<
         }
         self.started(&control).await;
         if let Some(old) = old_group.filter(|old| control.group.as_ref().is_none_or(|group| group.key != old.key)) {
-            // The old run's control record may have been replaced before it was final, and then nobody else admits.
             self.admit_after_removal(&old, &run).await;
         }
         Ok(())

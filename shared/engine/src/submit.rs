@@ -100,7 +100,7 @@ impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Submissions<'_, P> {
             Committed::Superseded => return Err(EngineError::Moved(id)),
         }
         self.engine.timers().first_timer(&control).await;
-        self.engine.scheduling().take_turn(&control).await;
+        self.engine.scheduling().place_started_run(&control).await;
         let created = Workflow { inputs: inputs.clone(), ..self.engine.queries().committed(record, &control, &jobs) };
         Ok(Submitted { workflow: id, created: Some(Box::new(created)) })
     }

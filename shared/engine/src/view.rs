@@ -17,7 +17,7 @@ use crate::cache::Cache;
 use crate::error::{EngineError, Result};
 use crate::group_view::GroupQueue;
 use crate::ids::{GroupKey, JobIndex, PoolId, Unit};
-use crate::job::{Completion, JobOutcome, JobRecord, JobSpec, OutputsRef, Phase, Verdict};
+use crate::job::{Completion, JobOutcome, JobRecord, JobSpec, NeedResult, OutputsRef, Phase};
 use crate::plan::{self, Planned};
 use crate::planted::Bug;
 use crate::ports::{
@@ -391,7 +391,7 @@ impl View<'_> {
             return all.filter(|&index| !is(index, JobRecord::is_ended)).take(UNDONE_NAMED).collect();
         }
         let done = if job.needs_success() {
-            |need: &JobRecord| need.verdict() == Some(Verdict::Passed)
+            |need: &JobRecord| need.need_result() == Some(NeedResult::Passed)
         } else {
             JobRecord::is_ended
         };

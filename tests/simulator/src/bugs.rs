@@ -70,7 +70,7 @@ const ENGINE: [planted::Bug; 26] = [
     planted::Bug::BlockedPassedBy,
     planted::Bug::NextTakesGroup,
     planted::Bug::RerunOpensAtOnce,
-    planted::Bug::FlagApart,
+    planted::Bug::FlagWrittenLater,
     planted::Bug::ConditionalUntold,
     planted::Bug::NoSkipBelowCondition,
     planted::Bug::KeepsAllPassed,

@@ -1,13 +1,13 @@
-//! Conditions: what a job that has ended is to those that need it, and what follows when a job's last need is gone.
+//! Conditions: how a job's end counts for the jobs that need it, and what follows when the last need of a job has ended.
 
 use protocol::Millis;
 use protocol::wire::{Condition, SkippedBecause};
 
 use super::{Change, Completion, End, JobOutcome, JobRecord, Phase};
 
-/// What a job that has ended is to the jobs that need it. A cancelled job is nothing: the run ends.
+/// How a job's end counts for the jobs that need it. A cancelled job has no result: its run ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum NeedResult {
     /// It succeeded, or failed with `allow_failure`.
     Passed,
     /// It failed.
@@ -16,11 +16,11 @@ pub enum Verdict {
     Skipped,
 }
 
-impl Verdict {
-    /// Returns true if a dependent with this condition learns of it by the removal of the need from its set. A job that
-    /// runs only after success is skipped by a batch task instead, and keeps the need in its set.
+impl NeedResult {
+    /// Returns true if the need is removed from the set of a dependent with this condition. A dependent that runs only after
+    /// success keeps a need that didn't pass in its set: a batch task skips it.
     #[must_use]
-    pub fn is_told_to(self, condition: Condition) -> bool {
+    pub fn removes_need_of(self, condition: Condition) -> bool {
         self == Self::Passed || condition != Condition::Success
     }
 }
@@ -34,14 +34,14 @@ fn holds(condition: Condition, need_failed: bool) -> bool {
 }
 
 impl JobRecord {
-    /// What the job is to those that need it. `None` if it hasn't ended or was cancelled.
+    /// How the job's end counts for the jobs that need it. `None` if it hasn't ended or was cancelled.
     #[must_use]
-    pub fn verdict(&self) -> Option<Verdict> {
+    pub fn need_result(&self) -> Option<NeedResult> {
         let Phase::Ended(Completion { outcome, .. }) = &self.phase else { return None };
         match outcome {
-            JobOutcome::Failure { .. } if !self.allow_failure => Some(Verdict::Failed),
-            JobOutcome::Success(_) | JobOutcome::Failure { .. } => Some(Verdict::Passed),
-            JobOutcome::Skipped(_) => Some(Verdict::Skipped),
+            JobOutcome::Failure { .. } if !self.allow_failure => Some(NeedResult::Failed),
+            JobOutcome::Success(_) | JobOutcome::Failure { .. } => Some(NeedResult::Passed),
+            JobOutcome::Skipped(_) => Some(NeedResult::Skipped),
             JobOutcome::Cancelled => None,
         }
     }
@@ -67,7 +67,7 @@ impl JobRecord {
             Phase::Ended(Completion { outcome: JobOutcome::Skipped(_), lease, .. }) => {
                 !self.needs_success() || lease.is_some()
             }
-            _ => self.verdict() == Some(Verdict::Failed),
+            _ => self.need_result() == Some(NeedResult::Failed),
         }
     }
 
@@ -76,12 +76,12 @@ impl JobRecord {
     pub fn skips_dependents(&self) -> Option<SkippedBecause> {
         match &self.phase {
             Phase::Ended(Completion { outcome: JobOutcome::Skipped(because), .. }) => Some(because.clone()),
-            _ if self.verdict() == Some(Verdict::Failed) => Some(SkippedBecause::Job(self.id.clone())),
+            _ if self.need_result() == Some(NeedResult::Failed) => Some(SkippedBecause::Job(self.id.clone())),
             _ => None,
         }
     }
 
-    /// Returns what follows when the last need of this waiting job is gone: ready, blocked if it has a group, or skipped by
+    /// Returns the change of this waiting job after its last need has ended: ready, blocked if it has a group, or skipped by
     /// its own condition.
     ///
     /// The write must expect the set of needs that this copy has. The flag `need_failed` changes only together with the
@@ -141,10 +141,10 @@ mod tests {
     #[test]
     fn allowed_failure_passes_and_stops_no_dependent() {
         let failure = || ended(Condition::Success, JobOutcome::Failure { exit_code: Some(1) });
-        assert_eq!(failure().verdict(), Some(Verdict::Failed));
+        assert_eq!(failure().need_result(), Some(NeedResult::Failed));
         assert_eq!(failure().skips_dependents(), Some(SkippedBecause::Job(JobId::new("a").expect("an id"))));
         let allowed = JobRecord { allow_failure: true, ..failure() };
-        assert_eq!((allowed.verdict(), allowed.skips_dependents()), (Some(Verdict::Passed), None));
+        assert_eq!((allowed.need_result(), allowed.skips_dependents()), (Some(NeedResult::Passed), None));
         assert!(failure().begins_skipping() && !allowed.begins_skipping());
     }
 
