@@ -95,3 +95,34 @@ impl Client {
         client.unwrap_or_else(|| self.clone())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn calls_past(server: &str, address: &str) -> bool {
+        let client = Client::new(server, Some("t1".to_owned())).expect("a URL");
+        client.use_endpoints(Some(&Endpoints { claim: address.to_owned(), complete: address.to_owned() }));
+        client.serving(Serves::Claims).gateway.is_some() && client.serving(Serves::Reports).gateway.is_some()
+    }
+
+    #[test]
+    fn token_goes_to_no_address_without_tls_if_the_server_has_it() {
+        assert!(calls_past("https://api.example.org", "https://abc.lambda-url.eu-west-1.on.aws/"));
+        assert!(calls_past("http://localhost:3000", "http://localhost:3001"));
+        for address in ["http://abc.example.org", "ftp://abc.example.org", "nonsense"] {
+            assert!(!calls_past("https://api.example.org", address), "{address}");
+        }
+    }
+
+    #[test]
+    fn addresses_that_are_no_longer_named_are_no_longer_used() {
+        let client = Client::new("http://localhost:3000", None).expect("a URL");
+        let named =
+            Endpoints { claim: "http://localhost:3001".to_owned(), complete: "http://localhost:3002".to_owned() };
+        client.use_endpoints(Some(&named));
+        assert_eq!(client.clone().serving(Serves::Reports).base, "http://localhost:3002");
+        client.use_endpoints(None);
+        assert!(client.serving(Serves::Reports).gateway.is_none());
+    }
+}

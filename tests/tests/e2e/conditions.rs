@@ -9,17 +9,22 @@ fn because(job: &str) -> SkippedBecause {
     SkippedBecause::Job(JobId::new(job).expect("an id"))
 }
 
+/// Starts a worker with the test's label, and submits a definition.
+async fn on_a_worker(definition: &str) -> (RealWorker, Run) {
+    let cloud = Cloud::connect();
+    let worker = RealWorker::starts(&cloud, "{label}");
+    let run = cloud.submit(definition).await;
+    (worker, run)
+}
+
 async fn output(run: &Run, job: &str, name: &str) -> Value {
     json!(run.outputs(job).await)[name].clone()
 }
 
 #[tokio::test]
 async fn job_that_always_runs_follows_a_skipped_job_and_the_run_still_fails() {
-    let cloud = Cloud::connect();
-    let _worker = RealWorker::starts(&cloud, "{label}");
-    let run = cloud
-        .submit(
-            "
+    let (_worker, run) = on_a_worker(
+        "
 defaults: {labels: '{label}'}
 jobs:
   a: {run: exit 1}
@@ -27,8 +32,8 @@ jobs:
   c: {needs: b, if: always, run: 'echo \"::set-output b=$NEEDS_B\"'}
   d: {needs: c, run: 'true'}
 ",
-        )
-        .await;
+    )
+    .await;
     run.until(Failure).await;
     assert_eq!(run.jobs().await, "a=failure b=skipped c=success d=success");
     assert_eq!(run.job("b").await.skipped_because, Some(because("a")));
@@ -37,11 +42,8 @@ jobs:
 
 #[tokio::test]
 async fn job_for_failures_is_skipped_after_success_and_so_is_what_needs_it() {
-    let cloud = Cloud::connect();
-    let _worker = RealWorker::starts(&cloud, "{label}");
-    let run = cloud
-        .submit(
-            "
+    let (_worker, run) = on_a_worker(
+        "
 defaults: {labels: '{label}'}
 jobs:
   build: {run: 'true'}
@@ -49,8 +51,8 @@ jobs:
   after: {needs: alert, run: 'true'}
 on_failure: {run: 'true'}
 ",
-        )
-        .await;
+    )
+    .await;
     run.until(Success).await;
     assert_eq!(run.jobs().await, "build=success alert=skipped after=skipped on_failure=skipped");
     for job in ["alert", "after", "on_failure"] {
@@ -60,11 +62,8 @@ on_failure: {run: 'true'}
 
 #[tokio::test]
 async fn failure_above_the_needs_starts_no_rollback_and_the_handler_of_the_run_reads_what_failed() {
-    let cloud = Cloud::connect();
-    let _worker = RealWorker::starts(&cloud, "{label}");
-    let run = cloud
-        .submit(
-            "
+    let (_worker, run) = on_a_worker(
+        "
 defaults: {labels: '{label}'}
 on_failure: {run: 'echo \"::set-output failed=$(cat \"$UPSTREAM_STATUS\")\"'}
 jobs:
@@ -73,8 +72,8 @@ jobs:
   deploy: {needs: build, run: 'true'}
   undo: {needs: deploy, if: failure, run: 'true'}
 ",
-        )
-        .await;
+    )
+    .await;
     let done = run.until(Failure).await;
     assert_eq!(run.jobs().await, "build=failure lint=failure deploy=skipped undo=skipped on_failure=success");
     assert_eq!(run.job("deploy").await.skipped_because, Some(because("build")));
@@ -152,11 +151,8 @@ on_failure: {labels: '{label}', run: 'true'}
 
 #[tokio::test]
 async fn allowed_failure_passes_and_the_next_job_reads_it() {
-    let cloud = Cloud::connect();
-    let _worker = RealWorker::starts(&cloud, "{label}");
-    let run = cloud
-        .submit(
-            "
+    let (_worker, run) = on_a_worker(
+        "
 defaults: {labels: '{label}'}
 jobs:
   lint: {run: exit 1, allow_failure: true}
@@ -165,8 +161,8 @@ jobs:
     env: {REPORT: {from: lint.report}}
     run: 'echo \"::set-output lint=$(cat \"$UPSTREAM_STATUS\")[$REPORT]\"'
 ",
-        )
-        .await;
+    )
+    .await;
     run.until(Success).await;
     assert_eq!(run.jobs().await, "lint=failure next=success");
     assert!(run.job("lint").await.allow_failure);
@@ -175,11 +171,8 @@ jobs:
 
 #[tokio::test]
 async fn rerun_of_what_failed_keeps_no_rollback_and_no_handler() {
-    let cloud = Cloud::connect();
-    let worker = RealWorker::starts(&cloud, "{label}");
-    let run = cloud
-        .submit(
-            "
+    let (worker, run) = on_a_worker(
+        "
 defaults: {labels: '{label}'}
 on_failure: {run: 'true'}
 jobs:
@@ -189,8 +182,8 @@ jobs:
   rollback: {needs: deploy, if: failure, run: 'true'}
   report: {needs: rollback, if: always, run: 'true'}
 ",
-        )
-        .await;
+    )
+    .await;
     run.until(Failure).await;
     let first = "build=success lint=failure deploy=failure rollback=success report=success on_failure=success";
     assert_eq!(run.jobs().await, first);
@@ -206,11 +199,8 @@ jobs:
 
 #[tokio::test]
 async fn exit_code_ends_a_job_as_skipped_and_its_dependents_with_it() {
-    let cloud = Cloud::connect();
-    let _worker = RealWorker::starts(&cloud, "{label}");
-    let run = cloud
-        .submit(
-            "
+    let (_worker, run) = on_a_worker(
+        "
 defaults: {labels: '{label}', retries: 2, skip_exit: 78}
 jobs:
   applies: {run: exit 78}
@@ -219,8 +209,8 @@ jobs:
   legs: {matrix: {n: [1, 2]}, run: 'exit $((MATRIX_N - 1))', retries: 0}
   after: {needs: legs, if: always, run: 'echo \"::set-output worst=$NEEDS_LEGS\"'}
 ",
-        )
-        .await;
+    )
+    .await;
     run.until(Failure).await;
     let jobs = "applies=skipped next=skipped any=success legs@1=success legs@2=failure after=success";
     assert_eq!(run.jobs().await, jobs);

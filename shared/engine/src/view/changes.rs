@@ -109,32 +109,31 @@ impl<P: RunStore + JobStore> Queries<'_, P> {
 /// The time of a job's latest change. 0 if it still waits as at the beginning. A job that waits for its next attempt changed when
 /// the last one ended, and not again when the delay is over.
 fn changed_at(job: &JobRecord, now: Millis) -> Millis {
-    let ended = match &job.phase {
-        Phase::Ended(ending) => Some(ending.at),
-        _ => None,
-    };
     let times = [
         job.ready_at.filter(|at| *at <= now),
         job.lease().map(|lease| lease.started_at),
         job.failed.last().map(|attempt| attempt.finished_at_ms),
-        ended,
+        ended_at(job),
     ];
     times.into_iter().flatten().max().unwrap_or_default()
 }
 
-fn state(job: &JobRecord) -> JobState {
-    let lease = job.lease();
-    let ended = match &job.phase {
+fn ended_at(job: &JobRecord) -> Option<Millis> {
+    match &job.phase {
         Phase::Ended(ending) => Some(ending.at),
         _ => None,
-    };
+    }
+}
+
+fn state(job: &JobRecord) -> JobState {
+    let lease = job.lease();
     JobState(
         job.key.index,
         job.status(),
         job.attempt,
         job.ready_at,
         lease.map(|lease| lease.started_at),
-        ended,
+        ended_at(job),
         lease.map(|lease| lease.worker.clone()),
     )
 }

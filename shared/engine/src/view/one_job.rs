@@ -6,7 +6,7 @@ use futures::future::try_join_all;
 use protocol::wire::Job;
 use protocol::{JobId, WorkflowId};
 
-use super::{Detail, View};
+use super::{Detail, UNDONE_NAMED, View};
 use crate::Queries;
 use crate::error::{EngineError, Result};
 use crate::ids::{JobIndex, RunKey};
@@ -31,7 +31,13 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + GroupStore> Queri
         let control = control.ok_or_else(|| EngineError::WorkflowNotFound(workflow.id.clone()))?;
         let spec = self.engine.records().spec(&record).await;
         let spec = self.engine.records().unless_deleted(&workflow, spec).await?;
-        let needs = self.needed(&workflow.run, &spec.needs).await?;
+        // The job of `on_failure` needs none, and waits for the others.
+        let awaited: Vec<JobIndex> = if record.waits_for_run() && matches!(record.phase, Phase::Waiting { .. }) {
+            (control.done_below..record.key.index).take(UNDONE_NAMED).collect()
+        } else {
+            spec.needs.clone()
+        };
+        let needs = self.needed(&workflow.run, &awaited).await?;
         let waits = control.state == RunState::Open && matches!(record.phase, Phase::Ready { .. });
         let online = if waits { self.engine.workers().online().await? } else { Vec::new() };
         let pools = waits.then(|| (&record.pool, PoolWorkers::of(&spec.labels, &online))).into_iter().collect();

@@ -1,8 +1,8 @@
 //! What conditions cost, and what a job that has an `if` is given.
 
 use engine::job::Phase;
-use protocol::Status;
 use protocol::wire::SkippedBecause;
+use protocol::{JobId, Status};
 use serde_json::json;
 
 use crate::{World, ready};
@@ -122,4 +122,20 @@ async fn waiting_handler_names_the_jobs_that_have_not_ended() {
     let handler = world.now().await.jobs.pop().expect("the last job");
     let needs = handler.waiting_for.expect("it waits").needs.expect("for jobs");
     assert_eq!(needs.iter().map(ToString::to_string).collect::<Vec<_>>(), ["a", "b"]);
+}
+
+#[tokio::test]
+async fn handler_of_the_run_waits_for_the_jobs_that_have_not_ended_in_every_view() {
+    let world = ready("jobs: {a: {run: x}, b: {run: x}}\non_failure: {run: x}").await;
+    let claimed = world.take("w").await;
+    world.complete(&claimed).await.expect("accepted");
+    world.settle().await;
+    let handler = JobId::new("on_failure").expect("an id");
+    let alone = world.engine.queries().job(&world.id, &handler).await.expect("found");
+    let listed = world.now().await.jobs.into_iter().find(|job| job.id == handler).expect("listed");
+    for job in [alone, listed] {
+        let needs = job.waiting_for.expect("it waits").needs.expect("for jobs");
+        assert_eq!(needs.len(), 1);
+        assert_ne!(needs[0], claimed.job.job_id);
+    }
 }
