@@ -123,6 +123,10 @@ fn what_other_systems_have_is_answered_with_what_to_write_at_its_place() {
         let about = |problem: &&Problem| problem.path == *path;
         let message = found.iter().find(about).unwrap_or_else(|| panic!("{text}: {found:#?}"));
         assert!(message.message.contains(advice), "{text}: {}", message.message);
-        assert!(message.at.is_some_and(|at| at.line > 0 && at.column > 1 || at.offset == 0), "{text}: {message:?}");
+        let at = message.at.expect("a position").offset;
+        let key = path.rsplit('.').next().unwrap_or(path).trim_start_matches("a[\"").trim_end_matches("\"]");
+        let key = key.split('[').next().unwrap_or(key);
+        let is_at_value = text[..at].trim_end_matches([' ', '[', '{']).ends_with(&format!("{key}:"));
+        assert!(text[at..].starts_with(key) || is_at_value, "{text}: {message:?} isn't at {key}");
     }
 }
