@@ -81,6 +81,7 @@ fn show_release(wfg: &Path, url: &str) -> Result<()> {
         let last = last.collect::<Vec<_>>().join(" ");
         ensure!(last == ends && succeeded == (version == "1.2"), "version {version} ended with {last}");
     }
+    println!("\nVersion 1.2 was deployed, and the broken one was rolled back, as they should be.");
     Ok(())
 }
 
