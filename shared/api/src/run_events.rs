@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use engine::Engine;
 use engine::ports::Ports;
-use engine::view::changes::{RunChanges, Seen};
+use engine::view::changes::{ReadPosition, RunChanges};
 use protocol::page::{Ended, JobState, JobsChanged, Rerun, Snapshot};
 use protocol::{Millis, Status, WorkflowId};
 use serde::Serialize;
@@ -27,7 +27,7 @@ const HELD: u32 = 10;
 #[derive(Clone, Debug)]
 pub struct RunEvents {
     workflow: WorkflowId,
-    seen: Option<Seen>,
+    seen: Option<ReadPosition>,
     /// What was sent last: the run's status, and the hash of each job's state. So that a held stream sends nothing twice.
     status: Option<Status>,
     sent: HashMap<u32, u64>,
@@ -102,7 +102,7 @@ impl RunEvents {
     }
 }
 
-fn write_event(text: &mut String, event: &str, seen: Seen, data: &impl Serialize) {
+fn write_event(text: &mut String, event: &str, seen: ReadPosition, data: &impl Serialize) {
     let data = serde_json::to_string(data).unwrap_or_default();
     let _ = write!(text, "event: {event}\nid: {}\ndata: {data}\n\n", EventId(seen));
 }
@@ -114,11 +114,11 @@ fn retry(unfinished: usize) -> Duration {
 
 /// The id of an event, `2.1767225600000.17`: the run, when it was read in milliseconds since 1970, and the lowest index of a job that
 /// wasn't shown as ended. The next read begins there.
-struct EventId(Seen);
+struct EventId(ReadPosition);
 
 impl fmt::Display for EventId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Seen { run, at, from } = self.0;
+        let ReadPosition { run, at, from } = self.0;
         write!(f, "{run}.{at}.{from}")
     }
 }
@@ -129,11 +129,11 @@ impl EventId {
         let run = parts.next()?.parse().ok()?;
         let at = Millis(parts.next()?.parse().ok()?);
         let from = parts.next()?.parse().ok()?;
-        Some(Self(Seen { run, at, from }))
+        Some(Self(ReadPosition { run, at, from }))
     }
 }
 
-fn last_seen(input: &Input<'_>) -> Result<Option<Seen>, ApiError> {
+fn last_seen(input: &Input<'_>) -> Result<Option<ReadPosition>, ApiError> {
     match input.header("Last-Event-ID")? {
         None | Some("") => Ok(None),
         Some(text) => EventId::parse(text).map(|id| Some(id.0)).ok_or_else(|| {
@@ -155,7 +155,7 @@ mod tests {
 
     #[test]
     fn id_of_an_event_is_read_as_it_was_written() {
-        let seen = Seen { run: 2, at: Millis(1_767_225_600_000), from: 17 };
+        let seen = ReadPosition { run: 2, at: Millis(1_767_225_600_000), from: 17 };
         let text = EventId(seen).to_string();
         assert_eq!(text, "2.1767225600000.17");
         assert_eq!(EventId::parse(&text).expect("an id").0, seen);

@@ -1,8 +1,8 @@
-/** What every screen uses: the client, the session, the address, settings, and what is said to the reader. */
+/** What every screen uses: the client, whether the reader is signed in, the address, settings, and what is said to the reader. */
 
 import { type Me, paths } from "./api.ts";
 import { Client, Refused } from "./client.ts";
-import { type Reports, type Surroundings, repeat } from "./repeat.ts";
+import { type Reports, type TabClock, repeat } from "./repeat.ts";
 import { type Route, format, parse } from "./route.ts";
 import { Store } from "./store.ts";
 import { Tokens } from "./token.ts";
@@ -13,9 +13,9 @@ const ASK_TABS = 400;
 /** How often the page asks whether its token is still good, in milliseconds. */
 const CHECK_TOKEN = 30_000;
 
-export type Session = { kind: "starting" } | { kind: "signed-out"; why: string } | { kind: "open"; me: Me };
+export type Access = { kind: "starting" } | { kind: "signed-out"; why: string } | { kind: "open"; me: Me };
 
-export const session = new Store<Session>({ kind: "starting" });
+export const access = new Store<Access>({ kind: "starting" });
 export const tokens = new Tokens(
   sessionStorage,
   typeof BroadcastChannel === "undefined" ? undefined : new BroadcastChannel(`wfg:${location.pathname}`),
@@ -40,7 +40,7 @@ export function tryNow(): void {
 addEventListener("online", tryNow);
 document.addEventListener("visibilitychange", () => document.hidden || tryNow());
 
-export const around: Surroundings = {
+export const clock: TabClock = {
   isHidden: () => document.hidden,
   sleep: (ms, signal) =>
     new Promise((resolve) => {
@@ -80,14 +80,14 @@ export function poll(
       return interval;
     },
     signal,
-    around,
+    clock,
     reports,
   );
 }
 
 /** Whether the caller may submit, run and cancel. */
 export function mayChange(): boolean {
-  return session.value.kind === "open" && session.value.me.scopes.includes("submit");
+  return access.value.kind === "open" && access.value.me.scopes.includes("submit");
 }
 
 export const route = new Store<Route>(parse(location.hash));
@@ -163,22 +163,22 @@ async function open(why: string): Promise<void> {
     });
   } catch (error) {
     if (error instanceof Refused && error.status !== 401) closed(`The server refuses this token: ${error.message}.`);
-    else if (session.value.kind !== "signed-out") closed(why);
+    else if (access.value.kind !== "signed-out") closed(why);
   }
 }
 
 function opened(me: Me): void {
-  session.value = { kind: "open", me };
+  access.value = { kind: "open", me };
   checking?.abort();
   if (me.auth === "none") return;
   const stop = new AbortController();
   checking = stop;
-  around
+  clock
     .sleep(CHECK_TOKEN, stop.signal)
     .then(() =>
       poll(CHECK_TOKEN, stop.signal, async (signal) => {
         const { value } = await client.json<Me>(paths.me, { signal });
-        if (session.value.kind === "open") session.value = { kind: "open", me: value };
+        if (access.value.kind === "open") access.value = { kind: "open", me: value };
       }),
     )
     .catch((error: unknown) => {
@@ -189,7 +189,7 @@ function opened(me: Me): void {
 function closed(why: string): void {
   checking?.abort();
   trouble.value = null;
-  session.value = { kind: "signed-out", why };
+  access.value = { kind: "signed-out", why };
 }
 
 client.onSignedOut = (token) => {
@@ -202,5 +202,5 @@ client.onSignedOut = (token) => {
 
 tokens.onChange = (token) => {
   if (token === null) closed("You are signed out.");
-  else if (session.value.kind === "signed-out") void open("");
+  else if (access.value.kind === "signed-out") void open("");
 };

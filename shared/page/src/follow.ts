@@ -2,7 +2,7 @@
 
 import { type Locks, takeStream } from "./budget.ts";
 import { Unreachable } from "./client.ts";
-import { FIRST_PAUSE, type Reports, type Surroundings, repeat } from "./repeat.ts";
+import { FIRST_PAUSE, type Reports, type TabClock, repeat } from "./repeat.ts";
 import { EventParser, type ServerEvent } from "./sse.ts";
 
 /** How often events are asked for without a stream, in milliseconds. */
@@ -26,7 +26,7 @@ export async function follow(
   source: Source,
   signal: AbortSignal,
   locks: Locks | undefined,
-  around: Surroundings,
+  clock: TabClock,
   reports: Reports,
 ): Promise<void> {
   await repeat(
@@ -60,7 +60,7 @@ export async function follow(
       }
     },
     signal,
-    around,
+    clock,
     reports,
   );
 }

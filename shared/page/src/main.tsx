@@ -1,7 +1,7 @@
 /** The page: its frame, its banner, and the screen of the address. */
 
 import { render } from "preact";
-import { announcement, route, session, signOut, start, trouble, tryNow, zone } from "./context.ts";
+import { announcement, route, access, signOut, start, trouble, tryNow, zone } from "./context.ts";
 import { Button, useNow } from "./parts.tsx";
 import type { Route } from "./route.ts";
 import { Pools, Workers } from "./screens/lists.tsx";
@@ -14,7 +14,7 @@ import { clean, cut } from "./text.ts";
 import { about, moment } from "./time.ts";
 
 function App() {
-  const now = useStore(session);
+  const now = useStore(access);
   return (
     <>
       {now.kind === "open" && (

@@ -7,8 +7,8 @@ export const LONGEST_PAUSE = 30_000;
 /** How often a hidden tab asks, in milliseconds. */
 export const HIDDEN_PAUSE = 60_000;
 
-/** What the loop needs of its surroundings. */
-export interface Surroundings {
+/** Time as a tab has it. */
+export interface TabClock {
   /** Waits. Ends early if `signal` is aborted, or if something says that it is worth trying now. */
   sleep(ms: number, signal: AbortSignal): Promise<void>;
   isHidden(): boolean;
@@ -37,7 +37,7 @@ export interface Reports {
 export async function repeat(
   step: (signal: AbortSignal, alive: () => void) => Promise<number | undefined>,
   signal: AbortSignal,
-  around: Surroundings,
+  clock: TabClock,
   reports: Reports,
 ): Promise<void> {
   let failures = 0;
@@ -52,7 +52,7 @@ export async function repeat(
       if (signal.aborted) return;
       alive();
       if (pause === undefined) return;
-      if (around.isHidden()) pause = Math.max(pause, HIDDEN_PAUSE);
+      if (clock.isHidden()) pause = Math.max(pause, HIDDEN_PAUSE);
     } catch (error) {
       if (signal.aborted) return;
       if (!isPassing(error)) throw error;
@@ -60,6 +60,6 @@ export async function repeat(
       failures++;
       reports.failed(error, pause);
     }
-    await around.sleep(pause, signal);
+    await clock.sleep(pause, signal);
   }
 }

@@ -1,7 +1,7 @@
 /** Follows the log of one attempt. */
 
 import { type LogChunk, paths } from "./api.ts";
-import { around, client, locks, reports } from "./context.ts";
+import { clock, client, locks, reports } from "./context.ts";
 import { follow } from "./follow.ts";
 import { type Change, Log } from "./log.ts";
 import type { ServerEvent } from "./sse.ts";
@@ -38,7 +38,7 @@ export class LogWatch {
         return event.type === "end";
       },
     };
-    follow(source, this.#stop.signal, locks, around, reports).then(
+    follow(source, this.#stop.signal, locks, clock, reports).then(
       () => this.#end(),
       (error: unknown) => {
         if (!this.#stop.signal.aborted) this.state.value = { kind: "failed", error: error as Error };

@@ -1,7 +1,7 @@
 /** Watches a run: reads its graph, then follows its events, over cuts, restarts and re-runs. */
 
 import { type EndEvent, type Graph, type JobsEvent, type SnapshotEvent, isFinal, paths } from "./api.ts";
-import { client, around, locks, reports } from "./context.ts";
+import { client, clock, locks, reports } from "./context.ts";
 import { type Source, follow } from "./follow.ts";
 import { repeat } from "./repeat.ts";
 import { Run } from "./run.ts";
@@ -53,15 +53,15 @@ export class RunWatch {
       this.#round = new AbortController();
       if (lastId === "") await this.#readGraph();
       const source = this.#source(lastId);
-      await follow(source, this.#round.signal, locks, around, reports);
+      await follow(source, this.#round.signal, locks, clock, reports);
       lastId = source.isStale ? "" : source.lastId;
       if (this.#round.signal.aborted) continue;
       if (source.isStale) {
-        await around.sleep(STALE_PAUSE, this.#round.signal);
+        await clock.sleep(STALE_PAUSE, this.#round.signal);
         continue;
       }
       this.how.value = "ended";
-      await around.sleep(LOOK_AGAIN, this.#round.signal);
+      await clock.sleep(LOOK_AGAIN, this.#round.signal);
     }
   }
 
@@ -74,7 +74,7 @@ export class RunWatch {
         return undefined;
       },
       this.#stop.signal,
-      around,
+      clock,
       reports,
     );
   }

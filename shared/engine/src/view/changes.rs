@@ -18,7 +18,7 @@ const OVERLAP: Duration = Duration::from_secs(5);
 
 /// How far a reader has seen a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Seen {
+pub struct ReadPosition {
     /// The number of the run.
     pub run: u32,
     /// When it was read.
@@ -41,7 +41,7 @@ pub struct RunChanges {
     /// The jobs that changed, or all. A job may be there although nothing changed.
     pub jobs: Vec<JobState>,
     /// Where the next read begins.
-    pub seen: Seen,
+    pub seen: ReadPosition,
     /// The number of jobs that haven't ended.
     pub unfinished: usize,
 }
@@ -53,7 +53,7 @@ impl<P: RunStore + JobStore> Queries<'_, P> {
     ///
     /// # Errors
     /// [`EngineError::WorkflowNotFound`].
-    pub async fn changes(self, id: &WorkflowId, seen: Option<Seen>) -> Result<RunChanges> {
+    pub async fn changes(self, id: &WorkflowId, seen: Option<ReadPosition>) -> Result<RunChanges> {
         let now = self.engine.now();
         let workflow = self.engine.records().workflow_record(id).await?;
         let control = self.engine.records().control_surely(&workflow.run).await?;
@@ -75,7 +75,7 @@ impl<P: RunStore + JobStore> Queries<'_, P> {
             started_at: workflow.ended.and_then(|end| end.started_at).or(control.opened_at),
             is_whole: seen.is_none(),
             jobs: records.iter().filter(changed).map(state).collect(),
-            seen: Seen {
+            seen: ReadPosition {
                 run: workflow.number,
                 at: now,
                 from: records.iter().find(unended).map_or(control.jobs, |job| job.key.index),

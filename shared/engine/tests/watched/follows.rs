@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use engine::view::changes::Seen;
+use engine::view::changes::ReadPosition;
 use engine::view::summary::Filter;
 use protocol::wire::{Job, WaitReason};
 use protocol::{Status, limits};
@@ -17,7 +17,7 @@ fn lanes(count: usize) -> String {
 }
 
 /// The jobs that a read of the changes returns, the records of jobs that it reads, and where the next one begins.
-async fn poll(world: &World, seen: Option<Seen>) -> (usize, usize, Seen) {
+async fn poll(world: &World, seen: Option<ReadPosition>) -> (usize, usize, ReadPosition) {
     world.store().forget_calls();
     let changes = world.engine.queries().changes(&world.id, seen).await.expect("answered");
     assert_eq!((world.store().calls("workflow"), world.store().calls("control")), (1, 1));

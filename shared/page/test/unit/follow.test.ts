@@ -48,12 +48,12 @@ async function run(answers: Script["answers"], options: { locks?: Locks; hidden?
       return event.type === "end";
     },
   };
-  const around = {
+  const clock = {
     sleep: async (ms: number) => void script.pauses.push(ms),
     isHidden: () => options.hidden ?? false,
   };
   const reports = { failed: (error: Error) => void script.failures.push(error.message), succeeded: () => undefined };
-  await follow(source, stop.signal, options.locks, around, reports);
+  await follow(source, stop.signal, options.locks, clock, reports);
   return script;
 }
 
