@@ -15,7 +15,9 @@ use crate::cloud::Cloud;
 use crate::emulator::Kind;
 use crate::lanes::{Lane, Part, side_by_side};
 use crate::project::{cache, cargo, root, run as checked};
-use crate::{cost, demo, dependencies, foreign, package, page, restore, schemathesis, security, simulator, tests};
+use crate::{
+    cost, demo, dependencies, foreign, package, page, restore, schemathesis, security, simulator, stack, tests,
+};
 
 /// The lane that installs tools, and checks what needs no build.
 const TOOLS: &str = "tools";
@@ -154,6 +156,8 @@ fn on_cloud(lane: &mut Lane, kind: Kind, binaries: &Binaries) {
         // The stack is another one afterwards.
         lane.part(&name("restored table"), served_by, || restore::try_it(&cloud, binaries));
     }
+    // Last, because it deletes the stack.
+    lane.part(&name("stack"), served_by, || stack::try_it(&cloud, binaries));
     if !lane.all_passed() {
         eprintln!("{}", cloud.emulator.log_tail());
     }
