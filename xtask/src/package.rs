@@ -66,6 +66,12 @@ pub fn zip_binaries(binaries: &[(&str, &Path)], out: &Path) -> Result<()> {
     zip_all(binaries, out, CompressionMethod::Stored)
 }
 
+/// The template for packages that lie beside it.
+pub fn release_template(_: Arch) -> Result<String> {
+    let template = fs::read_to_string(root().join("infra/template.yaml"))?;
+    Ok(template.replace("CodeUri: ../target/package/", "CodeUri: "))
+}
+
 /// A text that identifies the content of a package.
 pub fn fingerprint(zip: &Path) -> Result<String> {
     let (_, crc, size) = content(zip).with_context(|| format!("{} is no package of a function", zip.display()))?;
@@ -120,15 +126,18 @@ pub fn lint_template() -> Result<()> {
     run(Command::new(tools.program("python")).args(tests).current_dir(root()))
 }
 
+/// Whether the toolchain has the standard library of a target, by Rust's name.
+pub fn has_standard_library(target: &str) -> Result<bool> {
+    let mut rustc = Command::new("rustc");
+    let output = rustc.args(["--print", "target-libdir", "--target", target]).current_dir(root()).output();
+    let output = output.context("running rustc")?;
+    Ok(Path::new(String::from_utf8_lossy(&output.stdout).trim()).is_dir())
+}
+
 /// Installs the target's standard library, unless the toolchain has it.
 fn install_target(arch: Arch) -> Result<()> {
     let (target, _) = arch.target();
-    let output = Command::new("rustc")
-        .args(["--print", "target-libdir", "--target", target])
-        .current_dir(root())
-        .output()
-        .context("running rustc")?;
-    if Path::new(String::from_utf8_lossy(&output.stdout).trim()).is_dir() {
+    if has_standard_library(target)? {
         return Ok(());
     }
     run(Command::new("rustup").args(["target", "add", target]).current_dir(root())).with_context(|| {
