@@ -27,6 +27,9 @@ pub mod ports;
 
 pub mod error;
 
+// Forges: records and ports.
+pub mod forge;
+
 // Permissions, and pure decisions on several records.
 pub mod access;
 pub mod plan;
@@ -77,6 +80,7 @@ use std::time::Duration;
 use access::Grant;
 use clock::{Clock, OsRng, Rng, SystemClock};
 pub use error::{EngineError, Result};
+use forge::ports::Forge;
 use ids::{JobKey, LeaseToken, Random};
 use ports::SecretStore;
 use protocol::{Millis, Secrets, limits};
@@ -90,6 +94,8 @@ pub struct Engine<P> {
     clock: Arc<dyn Clock>,
     rng: Arc<dyn Rng>,
     secrets: Arc<dyn SecretStore>,
+    forges: Option<Arc<dyn Forge>>,
+    public_url: Option<Arc<str>>,
     caches: Arc<Caches>,
     tuning: Tuning,
     caller: Arc<Grant>,
@@ -183,6 +189,8 @@ impl<P> Clone for Engine<P> {
             clock: Arc::clone(&self.clock),
             rng: Arc::clone(&self.rng),
             secrets: Arc::clone(&self.secrets),
+            forges: self.forges.clone(),
+            public_url: self.public_url.clone(),
             caches: Arc::clone(&self.caches),
             tuning: self.tuning,
             caller: Arc::clone(&self.caller),
@@ -201,6 +209,8 @@ impl<P> Engine<P> {
             clock: Arc::new(SystemClock),
             rng: Arc::new(OsRng),
             secrets: Arc::new(Secrets::new()),
+            forges: None,
+            public_url: None,
             caches: Arc::new(Caches::new(&tuning)),
             tuning,
             caller: Arc::new(Grant::open()),
@@ -229,6 +239,24 @@ impl<P> Engine<P> {
     #[must_use]
     pub fn with_secrets(self, secrets: Arc<dyn SecretStore>) -> Self {
         Self { secrets, ..self }
+    }
+
+    /// The same engine with these forges. Without them links can be neither added nor followed.
+    #[must_use]
+    pub fn with_forges(self, forges: Arc<dyn Forge>) -> Self {
+        Self { forges: Some(forges), ..self }
+    }
+
+    /// The same engine with the address under which people and forges reach it, without a slash at the end.
+    #[must_use]
+    pub fn with_public_url(self, url: Arc<str>) -> Self {
+        Self { public_url: Some(url), ..self }
+    }
+
+    /// The address under which people and forges reach the server, if it is known.
+    #[must_use]
+    pub fn public_url(&self) -> Option<&str> {
+        self.public_url.as_deref()
     }
 
     /// The same engine, for a caller with these permissions.
