@@ -11,6 +11,15 @@ pub mod state;
 pub mod event;
 pub mod link;
 
+pub mod change;
+
 pub mod records;
 
 pub mod ports;
+pub mod store;
+
+pub mod ref_rule;
+pub mod rights;
+pub mod wanted;
+
+pub mod telling;

@@ -22,13 +22,12 @@ pub mod token;
 // Messages of the queues and the change feed.
 pub mod messages;
 
-// Ports and errors.
+// Ports and errors. What is pure about forges.
 pub mod ports;
 
-pub mod error;
-
-// Forges: records and ports.
 pub mod forge;
+
+pub mod error;
 
 // Permissions, and pure decisions on several records.
 pub mod access;
@@ -73,6 +72,8 @@ mod group_view;
 pub mod logs;
 pub mod report;
 pub mod view;
+
+pub mod forges;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -157,6 +158,7 @@ struct Caches {
     log_sizes: logs::LogSizesCache,
     followed: logs::FollowedCache,
     writable: view::WritableCache,
+    blobs: forges::BlobsCache,
 }
 
 impl Caches {
@@ -178,6 +180,7 @@ impl Caches {
             log_sizes: logs::log_sizes_cache(),
             followed: logs::followed_cache(),
             writable: view::writable_cache(),
+            blobs: forges::blobs_cache(),
         }
     }
 }
@@ -346,6 +349,8 @@ use_cases! {
     pub Tokens, tokens;
     /// Recording and reading the audit log.
     pub Audit, audit;
+    /// Links to forges: what deliveries start, and what forges are told.
+    pub Forges, forges;
     /// Checking which workflows the caller may submit and change.
     pub(crate) Authorization, authorization;
     /// Reading and masking the secrets of jobs.

@@ -38,6 +38,8 @@ pub enum Signal {
         number: u64,
         /// What happened to it.
         action: PullAction,
+        /// Its head as the payload says. A hint: the forge's answer counts.
+        head: Option<CommitId>,
         /// Who did it.
         actor: String,
     },
@@ -70,6 +72,15 @@ pub enum Signal {
         /// The check run's `external_id`.
         check: ExternalId,
         /// Who pressed it. The forge is asked whether this person may write.
+        actor: String,
+    },
+    /// A commit of a fork was approved through the API.
+    Approved {
+        /// The pull request's number.
+        number: u64,
+        /// The commit.
+        commit: CommitId,
+        /// The token's name.
         actor: String,
     },
     /// Asked for by hand: `wfg forge start`.

@@ -1,38 +1,15 @@
-//! A link to a repository at a forge: the link's file as data.
+//! A link to a repository at a forge, as stored.
 
 use std::collections::BTreeSet;
 
-use protocol::{Label, LinkName, Millis, SecretName, TokenName};
+use protocol::{LinkName, Millis, SecretName, TokenName};
 use serde::{Deserialize, Serialize};
+
+pub use workflow::{Access, ForgeKind, LinkFile, Origin, Rule};
 
 use super::names::RepositoryKey;
 
-/// The kinds of forges.
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    PartialEq,
-    Eq,
-    Hash,
-    Serialize,
-    Deserialize,
-    strum::Display,
-    strum::EnumString,
-    strum::VariantArray,
-)]
-#[serde(rename_all = "lowercase")]
-#[strum(serialize_all = "lowercase")]
-pub enum ForgeKind {
-    /// GitHub, or GitHub Enterprise with `url`.
-    Github,
-    /// GitLab.
-    Gitlab,
-    /// Gitea and Forgejo.
-    Gitea,
-}
-
-/// A link to one repository, as stored.
+/// A link to one repository.
 ///
 /// The links of an App share a name, and each has its repository: the key is the name and the repository's number.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,65 +39,35 @@ pub struct Link {
 }
 
 impl Link {
+    /// Creates a link from its file. `number` is the repository's.
+    #[must_use]
+    pub fn new(name: LinkName, number: u64, file: LinkFile, text: String, at: Millis, by: Option<TokenName>) -> Self {
+        Self {
+            key: RepositoryKey { link: name, repository: number },
+            repository: file.repository,
+            forge: file.forge,
+            url: file.url,
+            access: file.access,
+            webhook_secrets: file.webhook_secrets,
+            rights: file.rights,
+            file: text,
+            linked_at: at,
+            linked_by: by,
+        }
+    }
+
     /// The link's name.
     #[must_use]
     pub fn name(&self) -> &LinkName {
         &self.key.link
     }
-}
 
-/// How requests to the forge are authorized.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Access {
-    /// A GitHub App, with a key that only this program has.
-    App {
-        /// The App's id or its client id.
-        id: String,
-        /// The number of the installation.
-        installation: u64,
-    },
-    /// A token of the forge, in this secret.
-    Token(SecretName),
-}
-
-/// What a rule of `rights` is for.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, strum::Display, strum::EnumString,
-)]
-#[serde(rename_all = "snake_case")]
-#[strum(serialize_all = "snake_case")]
-pub enum Origin {
-    /// A push to a branch.
-    Push,
-    /// A push of a tag.
-    Tag,
-    /// A pull request whose commit is in the repository itself.
-    PullRequest,
-    /// An entry of a merge queue.
-    MergeGroup,
-    /// A pull request from a fork.
-    Fork,
-}
-
-/// A rule of `rights`: what the runs of a kind of event may ask for.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Rule {
-    /// The events. Empty: all but `fork`.
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    pub event: BTreeSet<Origin>,
-    /// Patterns of the short name of a branch or a tag; for pull requests and queues, of the base branch. Empty: all.
-    #[serde(default, rename = "ref", skip_serializing_if = "Vec::is_empty")]
-    pub refs: Vec<String>,
-    /// The labels that jobs may require, and the groups that they may name.
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    pub labels: BTreeSet<Label>,
-    /// The secrets that jobs may name. Never any for a fork.
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    pub secrets: BTreeSet<SecretName>,
-    /// Labels that every job requires in addition, so that only workers with them take it.
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    pub add_labels: BTreeSet<Label>,
-    /// True if each commit of a fork waits for an approval.
-    pub approve: bool,
+    /// The App's installation, or 0.
+    #[must_use]
+    pub fn installation(&self) -> u64 {
+        match &self.access {
+            Access::App { installation, .. } => *installation,
+            Access::Token(_) => 0,
+        }
+    }
 }

@@ -1,17 +1,16 @@
-//! The ports: a forge, and the store of the records about forges.
+//! The port of a forge.
 
-use std::future::Future;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use protocol::{LinkName, Millis, SecretValue};
+use protocol::{Millis, SecretValue};
 
+pub use super::change::Changed;
 use super::event::ExternalId;
 use super::link::Link;
-use super::names::{CommitId, GitRef, ReportKey, RepositoryKey, Subject};
-use super::records::{Delivery, DeliveryKey, Left, Pause, RefRecord, ReportRecord};
+use super::names::{CommitId, GitRef};
+use super::records::Left;
 use super::state::{Annotation, TargetState};
-use crate::ports::Stored;
 
 /// Why a request to a forge failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -105,15 +104,6 @@ pub struct RepositoryFile {
     pub size: Option<u64>,
 }
 
-/// The files that a change touches.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Changed {
-    /// All of them. Of a renamed file both names.
-    Files(Vec<String>),
-    /// The forge doesn't tell all, or doesn't know one of the commits. What can't be known runs.
-    Unknown,
-}
-
 /// A state to tell a forge.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tell {
@@ -194,7 +184,7 @@ pub trait Forge: Send + Sync {
     fn ref_head<'a>(&'a self, link: &'a Link, name: &'a GitRef) -> Asked<'a, Option<CommitId>>;
     /// Returns a pull request, or `None` if there is none with this number.
     fn pull_request<'a>(&'a self, link: &'a Link, number: u64) -> Asked<'a, Option<PullRequest>>;
-    /// Returns the files directly in `.wfg` whose names end in `.yml` or `.yaml`, sorted by path. None if there is no such folder.
+    /// Returns the files directly in `.wfg` whose names end in `.yml`, sorted by path. None if there is no such folder.
     fn files<'a>(&'a self, link: &'a Link, commit: &'a CommitId) -> Asked<'a, Vec<RepositoryFile>>;
     /// Returns the text of a file at a commit.
     fn file<'a>(&'a self, link: &'a Link, commit: &'a CommitId, file: &'a RepositoryFile) -> Asked<'a, String>;
@@ -214,58 +204,4 @@ pub trait Forge: Send + Sync {
     fn failed_deliveries<'a>(&'a self, link: &'a Link, since: Millis) -> Asked<'a, Vec<FailedDelivery>>;
     /// Asks for a failed delivery again.
     fn redeliver<'a>(&'a self, link: &'a Link, id: &'a str) -> Asked<'a, ()>;
-}
-
-/// The records about forges.
-pub trait ForgeStore: Send + Sync {
-    /// Stores a link, in place of one with the same key.
-    fn put_link(&self, link: Link) -> impl Future<Output = Stored<()>> + Send;
-    /// Returns all links of this name, by their repositories' numbers. Strongly consistent.
-    fn links(&self, name: &LinkName) -> impl Future<Output = Stored<Vec<Link>>> + Send;
-    /// Returns all links, by name and number.
-    fn all_links(&self) -> impl Future<Output = Stored<Vec<Link>>> + Send;
-    /// Removes a link. Returns true if it existed.
-    fn remove_link(&self, key: &RepositoryKey) -> impl Future<Output = Stored<bool>> + Send;
-
-    /// Stores a delivery. Replaces the one with the same key.
-    fn put_delivery(&self, delivery: Delivery) -> impl Future<Output = Stored<()>> + Send;
-    /// Returns a delivery. Strongly consistent.
-    fn delivery(&self, key: &DeliveryKey) -> impl Future<Output = Stored<Option<Delivery>>> + Send;
-    /// Returns the deliveries of a link, newest first, starting after `after`.
-    fn deliveries(
-        &self,
-        link: &LinkName,
-        after: Option<&DeliveryKey>,
-        limit: usize,
-    ) -> impl Future<Output = Stored<Vec<Delivery>>> + Send;
-    /// Returns up to a few hundred deliveries that are new and due by `by`, earliest first. May be some seconds old.
-    fn deliveries_due(&self, by: Millis) -> impl Future<Output = Stored<Vec<DeliveryKey>>> + Send;
-
-    /// Returns what is known of a ref. Strongly consistent.
-    fn ref_record(
-        &self,
-        repository: &RepositoryKey,
-        subject: &Subject,
-    ) -> impl Future<Output = Stored<Option<RefRecord>>> + Send;
-    /// Stores a ref's record if the stored one has the version before it, or if there is none and this is version 1. Returns true if
-    /// it did.
-    fn put_ref(&self, record: RefRecord) -> impl Future<Output = Stored<bool>> + Send;
-
-    /// Returns a report. Strongly consistent.
-    fn report(&self, key: &ReportKey) -> impl Future<Output = Stored<Option<ReportRecord>>> + Send;
-    /// Stores a report under the same condition as [`Self::put_ref`]. Returns true if it did.
-    fn put_report(&self, record: ReportRecord) -> impl Future<Output = Stored<bool>> + Send;
-    /// Returns up to a few hundred reports that are due by `by`, earliest first. May be some seconds old.
-    fn reports_due(&self, by: Millis) -> impl Future<Output = Stored<Vec<ReportKey>>> + Send;
-    /// Returns the reports of a commit.
-    fn reports_of(
-        &self,
-        repository: &RepositoryKey,
-        commit: &CommitId,
-    ) -> impl Future<Output = Stored<Vec<ReportRecord>>> + Send;
-
-    /// Returns the limits of a link. `installation` is the App's installation, or 0.
-    fn pause(&self, link: &LinkName, installation: u64) -> impl Future<Output = Stored<Option<Pause>>> + Send;
-    /// Stores the limits under the same condition as [`Self::put_ref`]. Returns true if it did.
-    fn put_pause(&self, link: &LinkName, installation: u64, pause: Pause) -> impl Future<Output = Stored<bool>> + Send;
 }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use protocol::{LinkName, Millis, WorkflowId};
 use serde::{Deserialize, Serialize};
 
+use super::change::Change;
 use super::event::Incoming;
 use super::names::{CommitId, GitRef, ReportKey, RepositoryKey, Subject};
 use super::state::{Annotation, TargetState};
@@ -97,6 +98,17 @@ pub enum DeliveryState {
 /// A push that was seen: where the ref was and where it is since.
 pub type Pair = (Option<CommitId>, CommitId);
 
+/// A delivery that was accepted, or that repeats an accepted one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KnownId {
+    /// The forge's id of the delivery.
+    pub id: String,
+    /// The number that the change was accepted under.
+    pub seq: u64,
+    /// When it was accepted.
+    pub at: Millis,
+}
+
 /// What is known of a branch, a tag or a pull request. It is kept for 90 days after the last acceptance.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RefRecord {
@@ -115,8 +127,8 @@ pub struct RefRecord {
     pub at: Millis,
     /// The last 16 pushes, latest last.
     pub pairs: Vec<Pair>,
-    /// The ids of the last 16 deliveries with the number that each was accepted under, latest last.
-    pub ids: Vec<(String, u64)>,
+    /// The last 16 deliveries that were accepted, or repeat an accepted one, latest last.
+    pub ids: Vec<KnownId>,
     /// The commit of a fork that waits for an approval.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held: Option<CommitId>,
@@ -132,6 +144,8 @@ pub struct RefRecord {
 pub struct ReportRecord {
     /// Its key.
     pub key: ReportKey,
+    /// The change whose run reports.
+    pub change: Change,
     /// What is told.
     pub source: ReportSource,
     /// When the change was accepted whose run reports. A later one takes the report over.
