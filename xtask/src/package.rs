@@ -108,12 +108,6 @@ pub fn packaged_template(arch: Arch) -> Result<String> {
     Ok(template)
 }
 
-/// A text that identifies the content of a package.
-pub fn fingerprint(zip: &Path) -> Result<String> {
-    let (_, crc, size) = content(zip).with_context(|| format!("{} is no package of a function", zip.display()))?;
-    Ok(format!("{crc:08x}-{size}"))
-}
-
 fn zip_all(binaries: &[(&str, &Path)], out: &Path, method: CompressionMethod) -> Result<()> {
     fs::create_dir_all(out).with_context(|| format!("making {}", out.display()))?;
     for (name, binary) in binaries {
