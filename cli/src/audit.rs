@@ -23,7 +23,7 @@ fn text(entries: &[AuditEntry], paint: Paint) -> String {
             time::utc(entry.at_ms).into(),
             entry.token.as_ref().map_or("-", |name| name.as_str()).into(),
             entry.action.as_ref().into(),
-            workflow.or(about).unwrap_or_else(|| entry.route.clone()).into(),
+            workflow.or(about).or_else(|| entry.about.clone()).unwrap_or_else(|| entry.route.clone()).into(),
         ]);
         if let Some(reason) = &entry.reason {
             table.note(reason.as_str());

@@ -27,6 +27,7 @@ mod cost;
 mod audit;
 mod changes;
 mod check;
+mod forge;
 mod generate;
 mod health;
 mod logs;
@@ -113,6 +114,9 @@ enum Command {
     /// Set, list and remove secrets: values that jobs get by name
     #[command(subcommand)]
     Secret(secret::SecretCommand),
+    /// Link repositories of forges: a push starts their workflows, and the commit shows how these went
+    #[command(subcommand)]
+    Forge(forge::ForgeCommand),
     /// Send the dead letters of a stack on AWS again, after their cause is fixed; needs AWS credentials
     ///
     /// Messages that failed five times go from the queue STACK-batches-dead back to STACK-batches. For each batch of the
@@ -157,6 +161,7 @@ impl Command {
             Self::Token(command) => command.run(context).await,
             Self::Audit(args) => audit::run(context, args).await,
             Self::Secret(command) => command.run(context).await,
+            Self::Forge(command) => command.run(context).await,
             Self::Redrive(args) => args.run(context).await,
             Self::Check(args) => args.run(context).await,
             Self::Stack(command) => command.run(context).await,

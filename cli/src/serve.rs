@@ -3,12 +3,16 @@
 use std::io::ErrorKind;
 use std::net::ToSocketAddrs;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::Args;
 use engine::Engine;
-use engine::ports::Local;
+use engine::clock::SystemClock;
+use engine::forge::ports::Forge;
+use engine::ports::{Local, SecretStore};
 use memory::Memory;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use protocol::Secrets;
 use server::{Admission, Server};
 use sqlite::Sqlite;
 use tracing_subscriber::EnvFilter;
@@ -16,7 +20,7 @@ use tracing_subscriber::EnvFilter;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::screen::{Screen, eprint};
-use crate::secret::{self, SecretsArg};
+use crate::secret::SecretsArg;
 use crate::signals::Signals;
 use crate::token;
 
@@ -39,6 +43,19 @@ pub struct ServeArgs {
     /// Require no tokens on an address that other machines can reach: anyone who connects can run commands on the workers
     #[arg(long, conflicts_with = "auth")]
     insecure_no_auth: bool,
+    /// Address by which forges reach this server, such as https://wfg.example.com; callers then need tokens. `wfg forge` needs it
+    #[arg(long, value_name = "URL", env = "WFG_PUBLIC_URL", value_parser = public_url)]
+    public_url: Option<String>,
+}
+
+/// Checks an address that people and forges call: http or https, a host, and no user, query or fragment.
+fn public_url(text: &str) -> Result<String, String> {
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")).unwrap_or_default();
+    let has_host = rest.split('/').next().is_some_and(|host| !host.is_empty());
+    if !has_host || rest.contains(['?', '#', '@', ' ', '\\']) || rest.chars().any(char::is_control) {
+        return Err(format!("{text:?} is no address such as https://wfg.example.com"));
+    }
+    Ok(text.trim_end_matches('/').to_owned())
 }
 
 impl ServeArgs {
@@ -47,12 +64,28 @@ impl ServeArgs {
         log_to_stderr("info")?;
         allow_many_connections();
         let secrets = self.secrets.open()?;
+        let secrets: Arc<dyn SecretStore> = match secrets {
+            Some(file) => Arc::new(file),
+            None => Arc::new(Secrets::new()),
+        };
         match &self.data {
             Some(file) => {
                 let store = Sqlite::open(file).map_err(|error| Failure::usage(&error))?;
-                serve(&context.screen, &self, secret::with_file(Engine::new(store), secrets)).await
+                serve(&context.screen, &self, self.equip(Engine::new(store), secrets)).await
             }
-            None => serve(&context.screen, &self, secret::with_file(Engine::new(Memory::new()), secrets)).await,
+            None => serve(&context.screen, &self, self.equip(Engine::new(Memory::new()), secrets)).await,
+        }
+    }
+}
+
+impl ServeArgs {
+    /// The engine with secrets and forges.
+    fn equip<P>(&self, engine: Engine<P>, secrets: Arc<dyn SecretStore>) -> Engine<P> {
+        let port: Arc<dyn Forge> = Arc::new(forge::Forges::new(Arc::clone(&secrets), Arc::new(SystemClock)));
+        let engine = engine.with_secrets(secrets).with_forges(port);
+        match &self.public_url {
+            Some(url) => engine.with_public_url(url.as_str().into()),
+            None => engine,
         }
     }
 }
@@ -80,7 +113,8 @@ async fn serve<P: Local + 'static>(screen: &Screen, args: &ServeArgs, engine: En
 
 /// Users of this machine can run commands on it anyway; callers from other machines need a token.
 fn requires_tokens(args: &ServeArgs) -> bool {
-    args.auth || !(args.insecure_no_auth || is_loopback(&args.listen))
+    // What a forge can reach, others can too, whatever the address behind a proxy is.
+    args.auth || !(args.insecure_no_auth || is_loopback(&args.listen) && args.public_url.is_none())
 }
 
 /// Whether all addresses of a `host:port` are of this machine only.

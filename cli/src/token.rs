@@ -37,7 +37,7 @@ pub enum TokenCommand {
 pub struct NewTokenArgs {
     /// Name of the token
     name: TokenName,
-    /// What the token may be used for: read, submit, work, admin; separated by commas
+    /// What the token may be used for: read, submit, work, admin, approve; separated by commas
     #[arg(long, value_name = "SCOPES", value_delimiter = ',', required = true)]
     scopes: Vec<Scope>,
     /// Labels that its workers may have and its jobs may require; separated by commas [default: none]

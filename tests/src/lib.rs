@@ -13,6 +13,7 @@ mod chaos;
 mod cloud;
 mod emulator;
 mod fault_proxy;
+pub mod forge;
 mod program;
 mod real_worker;
 mod recording_proxy;

@@ -2,6 +2,7 @@
 
 mod common;
 
+mod forge;
 mod offline;
 mod output;
 mod release;

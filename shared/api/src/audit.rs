@@ -27,6 +27,13 @@ pub(crate) async fn record_token<P: Ports>(engine: &Engine<P>, route: &Route, su
     }
 }
 
+/// Records a change of something that is neither a workflow nor a token.
+pub(crate) async fn record<P: Ports>(engine: &Engine<P>, route: &Route, about: &str) {
+    if let Some(action) = route.audit {
+        engine.audit().record(AuditEntry { about: Some(about.to_owned()), ..entry(engine, route, action) }).await;
+    }
+}
+
 /// Records a request that failed, if it was refused for want of permission or of a lease, or if it may have changed
 /// something although the store didn't answer.
 pub(crate) async fn record_failure<P: Ports>(engine: &Engine<P>, route: &Route, params: &Params, error: &ApiError) {

@@ -142,6 +142,23 @@ impl From<EngineError> for ApiError {
             EngineError::SecretNotAllowed(_) => of(StatusCode::FORBIDDEN, "secret_not_allowed"),
             EngineError::TokenExists(_) => of(StatusCode::CONFLICT, "token_exists"),
             EngineError::NoToken(_) => of(StatusCode::NOT_FOUND, "no_such_token"),
+            EngineError::NoForges(_) => of(StatusCode::NOT_IMPLEMENTED, "no_forges"),
+            EngineError::NoLink(_) => of(StatusCode::NOT_FOUND, "no_such_link"),
+            EngineError::LinkFile(problems) => {
+                let problems: Vec<Problem> = problems.into_iter().map(Problem::from).collect();
+                Self {
+                    details: Some(json!({ "problems": problems })),
+                    ..of(StatusCode::UNPROCESSABLE_ENTITY, "invalid_link")
+                }
+            }
+            EngineError::HeadMoved { head } => {
+                Self { details: Some(json!({ "head": head.as_str() })), ..of(StatusCode::CONFLICT, "moved") }
+            }
+            EngineError::NotAtForge(_) => of(StatusCode::NOT_FOUND, "not_at_forge"),
+            EngineError::Forge(ref error) if error.may_pass() => {
+                of(StatusCode::SERVICE_UNAVAILABLE, "forge_unavailable")
+            }
+            EngineError::Forge(_) => of(StatusCode::UNPROCESSABLE_ENTITY, "forge_refused"),
             EngineError::NoScopes => of(StatusCode::UNPROCESSABLE_ENTITY, "invalid_token"),
             EngineError::Range { .. } | EngineError::TooMuch { .. } => {
                 of(StatusCode::UNPROCESSABLE_ENTITY, "out_of_range")

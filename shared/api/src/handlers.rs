@@ -2,6 +2,7 @@
 //! builds the response.
 
 pub(crate) mod access;
+pub(crate) mod forges;
 pub(crate) mod jobs;
 pub(crate) mod page;
 pub(crate) mod runs;

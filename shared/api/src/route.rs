@@ -65,8 +65,10 @@ pub struct Route {
     pub function: Function,
     /// One sentence for people.
     pub summary: &'static str,
-    /// The scopes of which a caller needs one. Empty: the route needs no token and reads no body.
+    /// The scopes of which a caller needs one. Empty: the route needs no token.
     pub scopes: &'static [Scope],
+    /// The handler checks a signature over the body, in place of a token. Other routes without a token read no body.
+    pub signed: bool,
     /// How a request that succeeds is recorded.
     pub audit: Option<AuditAction>,
     /// What a request may cause beyond its answer.
@@ -96,7 +98,19 @@ impl Route {
             Function::Complete => Rate::Report,
             Function::Query => Rate::Read,
         };
-        Self { id, method, path, function, summary, scopes, audit: None, effect: Effect::None, rate, describe }
+        Self {
+            id,
+            method,
+            path,
+            function,
+            summary,
+            scopes,
+            signed: false,
+            audit: None,
+            effect: Effect::None,
+            rate,
+            describe,
+        }
     }
 
     /// Needs one of these scopes.
@@ -112,6 +126,17 @@ impl Route {
     /// Has another rate than the other routes of its function.
     pub(crate) fn rate(self, rate: Rate) -> Self {
         Self { rate, ..self }
+    }
+
+    /// Is authorized by a signature over the body.
+    pub(crate) fn signed(self) -> Self {
+        Self { signed: true, ..self }
+    }
+
+    /// Whether a request's body is read.
+    #[must_use]
+    pub fn reads_body(&self) -> bool {
+        self.needs_token() || self.signed
     }
 
     /// Whether a request needs a token, unless the server admits everybody.

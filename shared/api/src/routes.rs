@@ -8,7 +8,7 @@ use engine::ports::Ports;
 use http::StatusCode;
 use serde_json::Value;
 
-use crate::handlers::{access, jobs, page, runs, status, workers, workflows};
+use crate::handlers::{access, forges, jobs, page, runs, status, workers, workflows};
 use crate::openapi;
 use crate::operation::answers::{any_object, health};
 use crate::request::Input;
@@ -23,8 +23,17 @@ pub fn routes<P: Ports>() -> Vec<Route> {
 }
 
 pub(crate) fn rows<P: Ports>() -> Vec<Row<P>> {
-    [workflows::rows(), runs::rows(), jobs::rows(), workers::rows(), access::rows(), status_rows(), page::rows()]
-        .concat()
+    [
+        workflows::rows(),
+        runs::rows(),
+        jobs::rows(),
+        workers::rows(),
+        access::rows(),
+        forges::rows(),
+        status_rows(),
+        page::rows(),
+    ]
+    .concat()
 }
 
 fn status_rows<P: Ports>() -> Vec<Row<P>> {

@@ -23,6 +23,7 @@ mod schema;
 mod access;
 mod data;
 mod dispatch;
+mod forges;
 mod registry;
 
 mod groups;

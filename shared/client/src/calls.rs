@@ -87,7 +87,7 @@ impl Client {
         self.pages("list", &["api", "workflows"], status, limit, cursor).await
     }
 
-    async fn pages<T: DeserializeOwned>(
+    pub(super) async fn pages<T: DeserializeOwned>(
         &self,
         what: &'static str,
         path: &[&str],

@@ -12,6 +12,8 @@ mod direct;
 
 mod calls;
 
+mod forge_calls;
+
 use std::fmt;
 use std::sync::{Arc, Once};
 use std::time::Duration;

@@ -112,7 +112,7 @@ pub enum EngineError {
     #[error("there is no token `{0}`")]
     NoToken(TokenName),
     /// A token without scopes would allow nothing.
-    #[error("a token needs at least one scope: read, submit, work or admin")]
+    #[error("a token needs at least one scope: read, submit, work, admin or approve")]
     NoScopes,
     /// The caller's token doesn't allow these labels.
     #[error(

@@ -256,6 +256,12 @@ impl<P> Engine<P> {
         Self { public_url: Some(url), ..self }
     }
 
+    /// True if it has forges.
+    #[must_use]
+    pub fn has_forges(&self) -> bool {
+        self.forges.is_some()
+    }
+
     /// The address under which people and forges reach the server, if it is known.
     #[must_use]
     pub fn public_url(&self) -> Option<&str> {

@@ -501,16 +501,24 @@ pub trait LocalWork: Send + Sync {
 
 /// All ports together. Only a caller that assembles an engine needs this; a use case names the ports that it uses.
 pub trait Ports:
-    RunStore + JobStore + ArtifactStore + LogStore + WorkerRegistry + TokenStore + AuditStore + Dispatcher
+    RunStore + JobStore + ArtifactStore + LogStore + WorkerRegistry + TokenStore + AuditStore + ForgeStore + Dispatcher
 {
 }
 
 impl<T> Ports for T where
-    T: RunStore + JobStore + ArtifactStore + LogStore + WorkerRegistry + TokenStore + AuditStore + Dispatcher
+    T: RunStore
+        + JobStore
+        + ArtifactStore
+        + LogStore
+        + WorkerRegistry
+        + TokenStore
+        + AuditStore
+        + ForgeStore
+        + Dispatcher
 {
 }
 
 /// All ports of a store that one process uses alone.
-pub trait Local: Ports + LocalWork + ForgeStore {}
+pub trait Local: Ports + LocalWork {}
 
-impl<T: Ports + LocalWork + ForgeStore> Local for T {}
+impl<T: Ports + LocalWork> Local for T {}

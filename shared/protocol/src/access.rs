@@ -37,12 +37,14 @@ pub enum Scope {
     Submit,
     /// Claim jobs and report on them.
     Work,
-    /// Create, list and revoke tokens, and read the audit log.
+    /// Create, list and revoke tokens, link repositories of forges, and read the audit log.
     Admin,
+    /// Let a commit of a fork run.
+    Approve,
 }
 
 fn not_a_scope(text: &str) -> String {
-    format!("{text:?} isn't a scope; there are read, submit, work and admin")
+    format!("{text:?} isn't a scope; there are read, submit, work, admin and approve")
 }
 
 /// The labels or secrets that a token allows. Written as a list, or as the text `*` for all.
@@ -202,6 +204,14 @@ pub enum AuditAction {
     CreateToken,
     /// A token was revoked.
     RevokeToken,
+    /// A repository of a forge was linked, or its link replaced.
+    Link,
+    /// A link to a repository was removed.
+    Unlink,
+    /// A commit of a fork was approved.
+    Approve,
+    /// What a push starts was started by hand.
+    StartRef,
     /// A request was refused: its token is missing, invalid or doesn't allow it.
     Refused,
 }
@@ -227,6 +237,9 @@ pub struct AuditEntry {
     /// The token that was created or revoked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<TokenName>,
+    /// What else the action concerns, such as the repository of a link.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub about: Option<String>,
     /// Why the request was refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -239,7 +252,18 @@ impl AuditEntry {
     /// An entry without optional fields.
     #[must_use]
     pub fn new(at_ms: Millis, token: Option<TokenName>, action: AuditAction, route: String) -> Self {
-        Self { at_ms, token, action, route, workflow: None, job: None, subject: None, reason: None, suppressed: 0 }
+        Self {
+            at_ms,
+            token,
+            action,
+            route,
+            workflow: None,
+            job: None,
+            subject: None,
+            about: None,
+            reason: None,
+            suppressed: 0,
+        }
     }
 }
 

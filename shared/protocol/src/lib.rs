@@ -25,6 +25,7 @@ mod errors;
 pub mod access;
 pub mod wire;
 
+pub mod forge;
 pub mod page;
 
 pub mod requests;

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
-use crate::{JobId, Label, LabelSet, OutputName, SecretName, TokenName, WorkerId, WorkflowId, limits};
+use crate::{JobId, Label, LabelSet, LinkName, OutputName, SecretName, TokenName, WorkerId, WorkflowId, limits};
 
 /// Unicode white space.
 const SPACE: &str = r"\u0009-\u000d\u0020\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000";
@@ -27,6 +27,13 @@ fn word(description: &str, first: &str, rest: &str, limit: usize) -> Schema {
     let pattern =
         format!("^{first}[{rest}]{{{},{}}}$", usize::from(first.is_empty()), limit - usize::from(!first.is_empty()));
     json_schema!({ "type": "string", "description": description, "pattern": pattern })
+}
+
+/// A name that stands in paths.
+fn name(description: &str) -> Schema {
+    let mut schema = word(description, "", "A-Za-z0-9_.-", limits::TOKEN_NAME);
+    schema.insert("not".to_owned(), serde_json::json!({ "enum": [".", ".."] }));
+    schema
 }
 
 macro_rules! texts {
@@ -52,11 +59,8 @@ texts! {
     JobId => id("A job within its workflow, chosen by the author.");
     WorkerId => id("A worker, chosen by itself.");
     OutputName => word("An output's name.", "", "A-Za-z0-9_.-", limits::OUTPUT_NAME);
-    TokenName => {
-        let mut schema = word("A token's name, chosen by its creator.", "", "A-Za-z0-9_.-", limits::TOKEN_NAME);
-        schema.insert("not".to_owned(), serde_json::json!({ "enum": [".", ".."] }));
-        schema
-    };
+    TokenName => name("A token's name, chosen by its creator.");
+    LinkName => name("The name of a link to a forge, chosen by who adds it.");
     SecretName => {
         let description = "A secret's name, which is also the name of the variable in the job's environment.";
         word(description, "[A-Za-z_]", "A-Za-z0-9_", limits::SECRET_NAME)

@@ -44,6 +44,8 @@ impl<P: Local + 'static> Shared<P> {
         let matched = self.service.find(head)?;
         if !matched.route().needs_token() {
             self.count(Caller::Address(address)).map_err(ApiError::response)?;
+        }
+        if !matched.route().reads_body() {
             return Ok(whole(matched.admit().await?.run(Bytes::new()).await));
         }
         let mut place = self.capacity.request().map_err(ApiError::response)?;
@@ -54,8 +56,10 @@ impl<P: Local + 'static> Shared<P> {
                 return Err(refusal);
             }
         };
-        let caller = accepted.token().map_or(Caller::Address(address), Caller::Token);
-        self.count(caller).map_err(ApiError::response)?;
+        if accepted.route().needs_token() {
+            let caller = accepted.token().map_or(Caller::Address(address), Caller::Token);
+            self.count(caller).map_err(ApiError::response)?;
+        }
         let body = body::read(accepted.headers(), body, &mut place).await.map_err(ApiError::response)?;
         if accepted.route().effect == Effect::Claims {
             return Ok(whole(self.claim(accepted, body).await));

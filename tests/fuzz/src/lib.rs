@@ -4,11 +4,15 @@
 //! A function panics if a property is broken.
 
 mod definition;
+mod delivery;
 mod lease;
 mod outputs;
+mod patterns;
 mod request;
 
 pub use definition::definition;
+pub use delivery::delivery;
 pub use lease::lease;
 pub use outputs::outputs;
+pub use patterns::patterns;
 pub use request::request;

@@ -43,3 +43,13 @@ fn a_lease_a_ticket_and_a_token_have_one_text_each() {
 fn every_request_is_answered() {
     each("request", fuzz::request);
 }
+
+#[test]
+fn deliveries_are_understood_ignored_or_refused() {
+    each("delivery", fuzz::delivery);
+}
+
+#[test]
+fn patterns_decide_as_a_matcher_that_tries_everything() {
+    each("patterns", fuzz::patterns);
+}

@@ -20,7 +20,7 @@ const SHORT_NAME: usize = 100;
 
 /// The routes that this file answers.
 pub(crate) fn rows<P: Ports>() -> Vec<Row<P>> {
-    const ANY: &[Scope] = &[Scope::Read, Scope::Submit, Scope::Work, Scope::Admin];
+    const ANY: &[Scope] = &[Scope::Read, Scope::Submit, Scope::Work, Scope::Admin, Scope::Approve];
     vec![
         row!(read("me", "/api/me", "Shows what the caller may do.", answers::json_body::<Me>).scopes(ANY), me),
         row!(

@@ -1,6 +1,7 @@
 //! Operations by the answer to a request that succeeds.
 
 use protocol::WorkflowId;
+use protocol::forge::Received;
 use protocol::page::{Graph, Summary};
 use protocol::wire::{Claimed, Workflow};
 use schemars::JsonSchema;
@@ -46,6 +47,15 @@ pub(crate) fn made<T: JsonSchema>(schemas: &mut Schemas) -> Operation {
 pub(crate) fn accepted(schemas: &mut Schemas) -> Operation {
     let id = schemas.answer::<WorkflowId>();
     answer(202, "Accepted.", json_of(json!({ "type": "object", "required": ["id"], "properties": { "id": id } })))
+}
+
+/// 202, with the id of what was received, or 200 with why nothing follows from it.
+pub(crate) fn received(schemas: &mut Schemas) -> Operation {
+    let content = json_of(schemas.answer::<Received>());
+    let ignored = (200, json!({ "description": "It starts nothing, and why.", "content": content }));
+    let mut operation = answer(202, "Stored, and handled.", content.clone());
+    operation.answers.push(ignored);
+    operation
 }
 
 /// 204.

@@ -16,6 +16,16 @@ pub(crate) fn optional(schema: Value) -> Value {
     json!({ "required": false, "content": { "application/json": { "schema": schema } } })
 }
 
+/// Any JSON value, such as the payload of a forge.
+pub(crate) fn any_json() -> Value {
+    required(json!({}))
+}
+
+/// A text in YAML.
+pub(crate) fn yaml() -> Value {
+    json!({ "required": true, "content": { "application/yaml": { "schema": { "type": "object" } } } })
+}
+
 /// A workflow's definition: what people write, or the form with a list of jobs.
 pub(crate) fn definition(schemas: &mut Schemas) -> Value {
     let written = schemas.name("Definition", workflow::definition_schema());

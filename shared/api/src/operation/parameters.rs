@@ -1,6 +1,6 @@
 //! Descriptions of the parameters in paths, queries and headers.
 
-use protocol::{JobId, Status, TokenName, WorkerId, WorkflowId, limits};
+use protocol::{JobId, LinkName, Status, TokenName, WorkerId, WorkflowId, limits};
 use serde_json::{Value, json};
 
 use super::schemas::Schemas;
@@ -17,6 +17,7 @@ fn variable(path: &str, name: &str, schemas: &mut Schemas) -> Value {
         "id" | "workflow_id" => schemas.given::<WorkflowId>(),
         "job_id" => schemas.given::<JobId>(),
         "name" => schemas.given::<TokenName>(),
+        "link" => schemas.given::<LinkName>(),
         // A text that isn't a lease id is refused like a lost lease.
         _ => json!({ "type": "string", "minLength": 1 }),
     };
@@ -80,6 +81,10 @@ pub(crate) fn view() -> Value {
 
 pub(crate) fn text() -> Value {
     query("q", "With `view=summary`: part of the name or the id, in any case.", json!({ "type": "string" }))
+}
+
+pub(crate) fn repository() -> Value {
+    query("repository", "The repository's name, if several share the link.", json!({ "type": "string" }))
 }
 
 pub(crate) fn once() -> Value {

@@ -1,0 +1,9 @@
+//! Forges: the adapters against a forge for tests (`harness::forge`), which answers what git says. No real forge is asked.
+
+mod adapters;
+mod answers;
+mod deliveries;
+mod hook;
+mod linked;
+mod runs;
+mod setting;
