@@ -188,7 +188,7 @@ fn said(answer: &Received, done: &str) -> String {
 fn list_text(links: &[LinkInfo], paint: Paint) -> String {
     let mut table = Table::new(["LINK", "FORGE", "REPOSITORY", "SECRETS", "SINCE"]);
     for link in links {
-        let secrets: Vec<&str> = link.secrets.iter().map(|name| name.as_str()).collect();
+        let secrets: Vec<&str> = link.secrets.iter().map(protocol::SecretName::as_str).collect();
         table.row([
             link.name.as_str().into(),
             link.forge.as_str().into(),
@@ -204,7 +204,7 @@ fn deliveries_text(deliveries: &[DeliveryInfo], paint: Paint) -> String {
     let mut table = Table::new(["AT", "EVENT", "REF", "COMMIT", "STATE", "WORKFLOWS"]);
     for one in deliveries {
         let commit = one.commit.as_deref().unwrap_or_default();
-        let workflows: Vec<&str> = one.workflows.iter().map(|id| id.as_str()).collect();
+        let workflows: Vec<&str> = one.workflows.iter().map(protocol::WorkflowId::as_str).collect();
         table.row([
             time::utc(one.at_ms).into(),
             one.event.as_str().into(),

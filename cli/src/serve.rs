@@ -43,7 +43,7 @@ pub struct ServeArgs {
     /// Require no tokens on an address that other machines can reach: anyone who connects can run commands on the workers
     #[arg(long, conflicts_with = "auth")]
     insecure_no_auth: bool,
-    /// Address by which forges reach this server, such as https://wfg.example.com; callers then need tokens. `wfg forge` needs it
+    /// Address by which forges reach this server, such as `https://wfg.example.com`; callers then need tokens. `wfg forge` needs it
     #[arg(long, value_name = "URL", env = "WFG_PUBLIC_URL", value_parser = public_url)]
     public_url: Option<String>,
 }

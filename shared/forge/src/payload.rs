@@ -87,6 +87,7 @@ fn unreadable(event: &str, reason: impl std::fmt::Display) -> BadPayload {
     BadPayload::Unreadable { event: cut(&event.replace(char::is_control, " "), 100), reason: reason.to_string() }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "what the parsers return")]
 fn ignored(reason: impl Into<String>) -> Result<Parsed, BadPayload> {
     Ok(Parsed::Ignored(reason.into()))
 }

@@ -76,7 +76,7 @@ impl TestForge {
         }
         for (name, pull, before) in moved {
             self.fetch_head(&name, &pull).await;
-            self.deliver_pull(&name, &pull, "synchronize", Some(&before)).await;
+            self.deliver_pull(&name, &pull, "synchronize", Some(&before));
         }
     }
 
@@ -100,7 +100,7 @@ impl TestForge {
         }
     }
 
-    pub(super) async fn deliver_pull(&self, name: &str, pull: &Pull, action: &str, before: Option<&str>) {
+    pub(super) fn deliver_pull(&self, name: &str, pull: &Pull, action: &str, before: Option<&str>) {
         let about = self.about(name);
         for hook in self.hooks(name) {
             let (event, body) = match hook.kind {

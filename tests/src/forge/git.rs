@@ -38,7 +38,7 @@ pub(super) fn git(dir: &Path) -> Command {
     command.current_dir(dir).stdin(Stdio::null()).kill_on_drop(true);
     command.envs([("GIT_CONFIG_NOSYSTEM", "1"), ("GIT_CONFIG_GLOBAL", "/dev/null"), ("GIT_TERMINAL_PROMPT", "0")]);
     for who in ["AUTHOR", "COMMITTER"] {
-        command.env(format!("GIT_{who}_NAME",), "Ada").env(format!("GIT_{who}_EMAIL"), "ada@example.org");
+        command.env(format!("GIT_{who}_NAME"), "Ada").env(format!("GIT_{who}_EMAIL"), "ada@example.org");
     }
     command
 }
@@ -49,7 +49,11 @@ impl Bare {
         let bare = Self(path.to_owned());
         bare.must(&["init", "--quiet", "--bare", "--initial-branch=main", "."]).await;
         // A pull request from a fork shows a commit that the base has under no branch.
-        for (key, value) in [("http.receivepack", "true"), ("uploadpack.allowAnySHA1InWant", "true")] {
+        for (key, value) in [
+            ("http.receivepack", "true"),
+            ("uploadpack.allowAnySHA1InWant", "true"),
+            ("receive.denyDeleteCurrent", "ignore"),
+        ] {
             bare.must(&["config", key, value]).await;
         }
         bare

@@ -66,15 +66,15 @@ async fn contents(forge: &TestForge, name: &str, path: &str, api: &Api<'_>) -> A
 
 /// Gitea lists the commits, each with its files.
 async fn compared(forge: &TestForge, name: &str, base: &str, head: &str) -> Answer {
-    let bare = forge.bare(name);
-    let listed = bare.ask(&["rev-list", &format!("{base}..{head}")]).await;
+    let git = forge.bare(name);
+    let listed = git.ask(&["rev-list", &format!("{base}..{head}")]).await;
     let Some(listed) = listed else { return not_found() };
     let listed = String::from_utf8_lossy(&listed).into_owned();
     let mut commits = Vec::new();
     for sha in listed.lines() {
-        let parent = bare.commit(&format!("{sha}^")).await;
+        let parent = git.commit(&format!("{sha}^")).await;
         let changed = match parent {
-            Some(parent) => bare.changed(&parent, sha).await.unwrap_or_default(),
+            Some(parent) => git.changed(&parent, sha).await.unwrap_or_default(),
             None => Vec::new(),
         };
         commits.push(json!({ "sha": sha, "files": changed.iter().map(file).collect::<Vec<Value>>() }));

@@ -98,7 +98,7 @@ fn is_jwt(token: &str) -> Result<(), String> {
         serde_json::from_slice(&claims).map_err(|_| "A JSON web token could not be decoded".to_owned())?;
     let now = protocol::Millis::now().0 / 1000;
     let number = |name: &str| claims[name].as_u64().unwrap_or_default();
-    let issuer = claims["iss"].as_str().map(str::to_owned).unwrap_or_else(|| claims["iss"].to_string());
+    let issuer = claims["iss"].as_str().map_or_else(|| claims["iss"].to_string(), str::to_owned);
     let lasts = number("exp").saturating_sub(number("iat"));
     if issuer != APP.0.to_string() || number("iat") > now || number("exp") < now || lasts > 600 {
         return Err(format!("'Expiration time' claim ('exp') must be a numeric value ..., or another App: {claims}"));

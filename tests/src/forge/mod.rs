@@ -138,12 +138,13 @@ impl TestForge {
     pub async fn starts() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("bound"));
+        let http = client::http(&url).expect("its own address");
         let inner = Arc::new(Inner {
             url,
             dir: tempfile::tempdir().expect("a folder"),
             state: Mutex::default(),
             numbers: AtomicU64::new(1000),
-            http: reqwest::Client::new(),
+            http,
             task: Mutex::default(),
             pushing: tokio::sync::Mutex::default(),
         });
@@ -244,7 +245,7 @@ impl TestForge {
         };
         self.fetch_head(name, &pull).await;
         self.with(name, |repository| repository.pulls.insert(number, pull.clone()));
-        self.deliver_pull(name, &pull, "opened", None).await;
+        self.deliver_pull(name, &pull, "opened", None);
         number
     }
 
@@ -252,13 +253,13 @@ impl TestForge {
     ///
     /// # Panics
     /// If there is none with this number.
-    pub async fn closes_pull_request(&self, name: &str, number: u64) {
+    pub fn closes_pull_request(&self, name: &str, number: u64) {
         let pull = self.with(name, |repository| {
             let pull = repository.pulls.get_mut(&number).expect("a pull request");
             pull.open = false;
             pull.clone()
         });
-        self.deliver_pull(name, &pull, "closed", None).await;
+        self.deliver_pull(name, &pull, "closed", None);
     }
 
     /// The head's repository of a pull request is deleted.

@@ -1,7 +1,7 @@
 //! The states that were posted to commits.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::TestForge;
 
@@ -47,19 +47,25 @@ impl TestForge {
     /// Waits until a commit shows exactly these states.
     ///
     /// # Panics
-    /// If that takes too long.
+    /// If that takes over a minute.
     pub async fn until_shows(&self, name: &str, commit: &str, states: &[(&str, &str)]) {
+        self.until_shows_within(crate::PATIENCE, name, commit, states).await;
+    }
+
+    /// As [`Self::until_shows`], with another time limit.
+    ///
+    /// # Panics
+    /// If that takes longer.
+    pub async fn until_shows_within(&self, limit: Duration, name: &str, commit: &str, states: &[(&str, &str)]) {
         let wanted: BTreeMap<String, String> =
             states.iter().map(|(name, state)| ((*name).to_owned(), (*state).to_owned())).collect();
         let mut last = BTreeMap::new();
         let began = Instant::now();
         while last != wanted {
-            assert!(
-                began.elapsed() < crate::PATIENCE,
-                "{commit} shows {last:#?} and not {wanted:#?}; deliveries: {:#?}",
-                self.deliveries()
-            );
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            let sent =
+                || self.deliveries().into_iter().map(|one| (one.event, one.status, one.answer)).collect::<Vec<_>>();
+            assert!(began.elapsed() < limit, "{commit} shows {last:#?} and not {wanted:#?}; delivered: {:#?}", sent());
+            tokio::time::sleep(Duration::from_millis(50)).await;
             last = self.shows(name, commit);
         }
     }

@@ -107,7 +107,7 @@ async fn pull_request_of_a_fork_and_of_a_repository_that_is_gone_is_a_fork() {
         assert!(ask(fork).await.expect("there").fork);
         forge.loses_head_repository(APP_REPOSITORY, own);
         assert!(ask(own).await.expect("there").fork, "{kind:?}: its repository is gone");
-        forge.closes_pull_request(APP_REPOSITORY, fork).await;
+        forge.closes_pull_request(APP_REPOSITORY, fork);
         assert!(!ask(fork).await.expect("there").open);
         assert_eq!(ask(99).await, None);
         forge.keeps_the_contract();

@@ -60,7 +60,7 @@ async fn pull_request_is_delivered_when_it_opens_moves_and_closes() {
         setting.copy.commit(&[("b", "2")], "b").await;
         setting.copy.push(&["HEAD:refs/heads/topic"]).await;
         assert_eq!(action(), (opened, PullAction::Updated));
-        setting.forge.closes_pull_request(APP_REPOSITORY, opened).await;
+        setting.forge.closes_pull_request(APP_REPOSITORY, opened);
         assert_eq!(action(), (opened, PullAction::Closed));
     }
 }

@@ -1,5 +1,7 @@
 //! Pushes and pull requests that start runs, and the states that the commit shows. Each test has a server and a forge of its own.
 
+use std::time::Duration;
+
 use harness::forge::{Fault, Kind, TestForge};
 
 use crate::linked::{Linked, REPOSITORY};
@@ -34,8 +36,7 @@ async fn one_push_is_one_run_however_often_and_in_whatever_order_it_is_delivered
         linked.until_handled(7).await;
         assert_eq!(linked.runs().await, 2, "{kind:?}: {:#?}", linked.deliveries().await);
         let states = linked.states().await;
-        assert_eq!(states.iter().filter(|state| *state == "accepted").count(), 2, "{states:?}");
-        assert!(states.contains(&"repeat".to_owned()) || states.contains(&"late".to_owned()), "{states:?}");
+        assert!(states.contains(&"repeat".to_owned()) && states.contains(&"late".to_owned()), "{states:?}");
     }
 }
 
@@ -137,7 +138,7 @@ async fn commit_of_a_fork_runs_only_once_it_is_approved_by_its_full_id() {
     let passed = [("ci (pull_request)", "success"), ("ci / test (pull_request)", "success")];
     forge.until_shows(REPOSITORY, &second, &passed).await;
     assert_eq!(linked.runs().await, 1);
-    assert_eq!(std::fs::read_to_string(linked.dir().join("seen")).expect("written"), branch, "byte for byte");
+    assert_eq!(std::fs::read_to_string(linked.dir().join("seen")).expect("written"), "x$(id)", "byte for byte");
 }
 
 #[tokio::test]
@@ -149,6 +150,7 @@ async fn states_are_right_in_the_end_through_errors_lost_and_late_answers() {
     forge.plans("POST", "/statuses/", Fault::Answers(429, vec![("retry-after", "1".to_owned())]), 1);
     forge.plans("GET", "/git/ref/", Fault::Answers(502, Vec::new()), 1);
     let commit = linked.pushes_ci(CI).await;
-    forge.until_shows(REPOSITORY, &commit, &PASSED).await;
+    // After a lost answer its teller keeps the lease for a minute.
+    forge.until_shows_within(Duration::from_mins(4), REPOSITORY, &commit, &PASSED).await;
     assert_eq!(linked.runs().await, 1);
 }

@@ -94,7 +94,7 @@ async fn caller_without_tokens_may_do_everything_and_one_with_a_token_what_it_al
         (&everybody["auth"], &everybody["name"], &everybody["labels"]),
         (&json!("none"), &Value::Null, &json!("*"))
     );
-    assert_eq!(everybody["scopes"], json!(["read", "submit", "work", "admin"]));
+    assert_eq!(everybody["scopes"], json!(["read", "submit", "work", "admin", "approve"]));
 
     let engine = Engine::new(Memory::new());
     let new: NewToken =

@@ -31,7 +31,14 @@ pub(crate) fn segments(text: &str) -> Result<String, ForgeError> {
     Ok(text.split('/').map(segment).collect::<Result<Vec<_>, _>>()?.join("/"))
 }
 
+/// True for the name of a workflow file. Names are taken as git has them, so `CI.YML` is none.
+#[expect(clippy::case_sensitive_file_extension_comparisons, reason = "git tells names apart by case")]
+pub(crate) fn is_workflow_name(path: &str) -> bool {
+    path.ends_with(".yml")
+}
+
 /// What the lack of an answer means.
+#[expect(clippy::needless_pass_by_value, reason = "what `map_err` gives")]
 pub(crate) fn no_answer(error: HttpError) -> ForgeError {
     match error {
         HttpError::NoAnswer { .. } => ForgeError::NoAnswer(error.to_string()),

@@ -37,13 +37,12 @@ impl Forges {
         let base = base(link)?;
         // An entry is replaced as a whole, so that a poisoned lock is no problem.
         let mut origins = self.origins.lock().unwrap_or_else(PoisonError::into_inner);
-        let origin = match origins.get(&base) {
-            Some(origin) => Arc::clone(origin),
-            None => {
-                let origin = Arc::new(Origin::new(&base).map_err(no_answer)?);
-                origins.insert(base, Arc::clone(&origin));
-                origin
-            }
+        let origin = if let Some(origin) = origins.get(&base) {
+            Arc::clone(origin)
+        } else {
+            let origin = Arc::new(Origin::new(&base).map_err(no_answer)?);
+            origins.insert(base, Arc::clone(&origin));
+            origin
         };
         Ok(Asking { tokens: &self.tokens, link, origin })
     }
@@ -112,13 +111,9 @@ impl Asking<'_> {
         if answer.is_success() { Ok(answer) } else { Err(failure(&answer, self.tokens.now())) }
     }
 
-    pub(crate) fn read<T: DeserializeOwned>(&self, answer: &Answer) -> Result<T, ForgeError> {
-        answer.json().map_err(no_answer)
-    }
-
     pub(crate) async fn json<T: DeserializeOwned>(&self, call: Call) -> Result<T, ForgeError> {
         let answer = self.send(call).await?;
-        self.read(&answer)
+        read(&answer)
     }
 
     /// As [`Self::json`], or `None` if there is no such thing.
@@ -142,6 +137,11 @@ impl Asking<'_> {
         };
         Ok(Credential { user: user.to_owned(), token: token.value, expires_at: token.expires_at })
     }
+}
+
+/// The answer's body as JSON.
+pub(crate) fn read<T: DeserializeOwned>(answer: &Answer) -> Result<T, ForgeError> {
+    answer.json().map_err(no_answer)
 }
 
 /// Calls the method of the link's kind of forge.

@@ -13,8 +13,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::access::{iso, millis};
-use super::api::{left, segment, segments};
-use super::forges::Asking;
+use super::api::{is_workflow_name, left, segment, segments};
+use super::forges::{Asking, read};
 use super::http::Call;
 use super::states::{CheckState, DESCRIPTION, check_run, cut, status};
 use crate::APPROVE;
@@ -124,8 +124,10 @@ struct RawCheck {
 pub(crate) struct RawStatus {
     id: u64,
     context: String,
-    #[serde(alias = "status")]
-    state: String,
+    /// As GitHub calls it.
+    state: Option<String>,
+    /// As Gitea calls it.
+    status: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -165,7 +167,7 @@ impl RawPull {
 
 /// The workflow files among the entries of `.wfg`.
 pub(crate) fn workflow_files(entries: Vec<Entry>) -> Vec<RepositoryFile> {
-    let is_workflow = |entry: &Entry| entry.kind == "file" && entry.path.ends_with(".yml");
+    let is_workflow = |entry: &Entry| entry.kind == "file" && is_workflow_name(&entry.path);
     let mut files: Vec<RepositoryFile> = entries
         .into_iter()
         .filter(is_workflow)
@@ -267,7 +269,7 @@ impl Asking<'_> {
             None => Call::post(format!("{repo}/check-runs"), body),
         };
         let answer = self.send(call).await?;
-        let RawCheck { id, .. } = self.read(&answer)?;
+        let RawCheck { id, .. } = read(&answer)?;
         Ok(Told { id: Some(id.to_string()), left: left(&answer) })
     }
 
@@ -309,8 +311,11 @@ impl Asking<'_> {
                 latest.insert(found.context.clone(), found);
             }
         }
-        let shown =
-            |found: RawStatus| Shown { name: found.context, state: found.state, id: Some(found.id.to_string()) };
+        let shown = |found: RawStatus| Shown {
+            name: found.context,
+            state: found.state.or(found.status).unwrap_or_default(),
+            id: Some(found.id.to_string()),
+        };
         Ok(latest.into_values().map(shown).collect())
     }
 
@@ -335,7 +340,7 @@ impl Asking<'_> {
             let after = cursor.map_or_else(String::new, |cursor| format!("&cursor={cursor}"));
             let answer =
                 self.send_as_app(id, Call::get(format!("/app/hook/deliveries?per_page={PAGE}{after}"))).await?;
-            let page: Vec<RawDelivery> = self.read(&answer)?;
+            let page: Vec<RawDelivery> = read(&answer)?;
             let mut is_old = page.is_empty();
             for one in page {
                 let Some(at) = millis(&one.delivered_at) else { continue };

@@ -6,8 +6,8 @@ use engine::forge::state::TargetState;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::api::{left, segment};
-use super::forges::Asking;
+use super::api::{is_workflow_name, left, segment};
+use super::forges::{Asking, read};
 use super::github::commit;
 use super::http::{Answer, Call};
 use super::states::{DESCRIPTION, cut, gitlab};
@@ -156,7 +156,7 @@ impl Asking<'_> {
     pub(crate) async fn gitlab_files(&self, commit: &CommitId) -> Result<Vec<RepositoryFile>, ForgeError> {
         let call = Call::get(format!("{}/repository/tree?path=.wfg&ref={commit}&per_page={PAGE}", self.project()?));
         let entries = self.found::<Vec<Entry>>(call).await?.unwrap_or_default();
-        let is_workflow = |entry: &Entry| entry.kind == "blob" && entry.path.ends_with(".yml");
+        let is_workflow = |entry: &Entry| entry.kind == "blob" && is_workflow_name(&entry.path);
         let file = |entry: Entry| RepositoryFile { path: entry.path, blob: entry.id, size: None };
         let mut files: Vec<RepositoryFile> = entries.into_iter().filter(is_workflow).map(file).collect();
         files.sort_by(|one, other| one.path.cmp(&other.path));
@@ -200,7 +200,7 @@ impl Asking<'_> {
         };
         match answer {
             Ok(answer) => {
-                let Posted { pipeline_id } = self.read(&answer)?;
+                let Posted { pipeline_id } = read(&answer)?;
                 let id = pipeline_id.map(|id| id.to_string()).or_else(|| tell.id.clone());
                 Ok(Told { id, left: left(&answer) })
             }
