@@ -35,6 +35,8 @@ mod redrive;
 mod secret;
 mod token;
 
+mod stack;
+
 mod progress;
 mod serve;
 
@@ -123,6 +125,9 @@ enum Command {
     /// --as-role it makes calls with each function's role instead: those that the function makes must be allowed, and some
     /// others refused. These calls write and remove a few items, objects and a queue whose names begin with `try-`.
     Check(check::CheckArgs),
+    /// Deploy, describe and delete a stack on AWS; needs AWS credentials
+    #[command(subcommand)]
+    Stack(stack::StackCommand),
     /// Check a definition, without a server; shows all its problems at once
     Validate(validate::ValidateArgs),
     /// Print the JSON Schema of a workflow file, for editors
@@ -154,6 +159,7 @@ impl Command {
             Self::Secret(command) => command.run(context).await,
             Self::Redrive(args) => args.run(context).await,
             Self::Check(args) => args.run(context).await,
+            Self::Stack(command) => command.run(context).await,
             Self::Validate(args) => args.run(context),
             Self::Schema => validate::print_schema(context),
             Self::Health => health::run(context).await,

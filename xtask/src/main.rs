@@ -33,6 +33,7 @@ mod cost;
 mod demo;
 mod mixed;
 mod restore;
+mod stack;
 
 mod soak;
 
@@ -110,6 +111,12 @@ enum Task {
     },
     /// Measures on MiniStack how much each partition key of the table is used, and prints at which rate which one is throttled first.
     Scale,
+    /// Tries `wfg stack` on an emulator: an update that changes nothing, one that fails, and the deletion.
+    Stack {
+        /// The emulator that stands in for AWS.
+        #[arg(long, default_value = "ministack")]
+        emulator: Kind,
+    },
     /// Finds dependencies that no code uses.
     Unused,
     /// Checks the dependencies' licences, sources and versions, and known vulnerabilities if their database can be reached.
@@ -158,6 +165,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Task::Mutants { selection } => mutants::run(&selection),
         Task::Cost { json, bless, quick } => cost::run(json, bless, quick),
         Task::Scale => cost::scale(),
+        Task::Stack { emulator } => stack::run(emulator),
         Task::Unused => dependencies::unused(),
         Task::Deny => dependencies::deny().map(|checked| println!("checked: {checked}")),
         Task::Sim { args } => simulator::run(&args),

@@ -53,7 +53,7 @@ jobs:
 async fn a_valid_file_is_reported_with_its_notes() {
     let done = validate("ci.yml", "on: push\njobs:\n  a: {run: x}\n").await;
     assert_eq!((done.code, done.err.as_str()), (Some(0), ""), "{}", done.out);
-    in_order(&done.out, &["note[on_starts_nothing]: ", "--> ci.yml:1:1", "ci.yml: 1 job, no problems"]);
+    in_order(&done.out, &["note[on_needs_a_link]: ", "--> ci.yml:1:1", "ci.yml: 1 job, no problems"]);
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use super::archive::Tree;
 use super::build;
 use super::payload::{NAME, VERSION};
 use super::target::Target;
-use crate::package::{Arch, release_template};
+use crate::package::{Arch, packaged_template};
 
 /// The folder in the archive. `wfg stack deploy` looks for it beside the program.
 const FOLDER: &str = "wfg-stack";
@@ -26,6 +26,6 @@ pub fn packages(source: &Path, out: &Path, time: u64) -> Result<(String, Vec<u8>
         // They are compressed already, so the archive isn't.
         tree.file(format!("{name}.zip"), zip.zip(Compression::best())?);
     }
-    tree.file("template.yaml", release_template(Arch::Arm64)?);
+    tree.file("template.yaml", packaged_template(Arch::Arm64)?);
     Ok((format!("{NAME}-stack-{VERSION}-arm64.tar.gz"), tree.tar_gz(&format!("{FOLDER}/"), Compression::none(), time)?))
 }
