@@ -6,7 +6,7 @@ use protocol::wire::Endpoints;
 use reqwest::Url;
 
 use crate::error::ClientError;
-use crate::{Client, http_client, proxy};
+use crate::{Client, proxy};
 
 /// The addresses in use. Clones share them.
 #[derive(Clone, Default)]
@@ -76,8 +76,7 @@ impl Client {
             return Err(format!("{address} doesn't begin with https://"));
         }
         let proxy = proxy::proxy_for(&url);
-        let http = if proxy == self.proxy { Ok(self.http.clone()) } else { http_client(&url) };
-        let http = http.map_err(|error| format!("{address}: {error}"))?;
+        let http = self.http_for(&url, proxy.as_deref()).map_err(|error| format!("{address}: {error}"))?;
         let base = url.as_str().trim_end_matches('/').to_owned();
         let client = Self { direct: Direct::default(), ..self.clone() };
         let gateway = Some(Arc::new(Gateway { client, addresses: Arc::downgrade(&self.direct.0) }));

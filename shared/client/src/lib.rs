@@ -102,11 +102,15 @@ impl Client {
         let url = Url::parse(url).map_err(|error| bad(format!("it names an address that isn't one: {error}")))?;
         let base = url.origin().ascii_serialization();
         let proxy = proxy::proxy_for(&url);
-        // The connections of this client may be reused if both addresses are reached in the same way.
-        let http = if proxy == self.proxy { Ok(self.http.clone()) } else { http_client(&url) };
-        let http = http.map_err(|error| bad(error::root_cause(&error)))?;
+        let http = self.http_for(&url, proxy.as_deref()).map_err(|error| bad(error::root_cause(&error)))?;
         let other = Self { http, base, proxy, authorization: None, direct: Direct::default(), gateway: None };
         Ok(Request::new(other, Method::GET, what, url))
+    }
+
+    /// An HTTP client for another address. The connections of this client are reused if both are reached in the same way.
+    fn http_for(&self, url: &Url, proxy: Option<&str>) -> reqwest::Result<reqwest::Client> {
+        let same_scheme = self.base.split(':').next() == Some(url.scheme());
+        if same_scheme && proxy == self.proxy.as_deref() { Ok(self.http.clone()) } else { http_client(url) }
     }
 }
 
@@ -129,7 +133,10 @@ fn http_client(url: &Url) -> reqwest::Result<reqwest::Client> {
         .pool_idle_timeout(IDLE)
         .redirect(reqwest::redirect::Policy::none())
         .user_agent(concat!("workflow-graph/", env!("CARGO_PKG_VERSION")));
-    if is_loopback(url) { builder.no_proxy().build() } else { builder.build() }
+    let builder = if is_loopback(url) { builder.no_proxy() } else { builder };
+    // Without TLS no certificates are read. A small container may have none.
+    let plain = url.scheme() == "http" && proxy::proxy_for(url).is_none();
+    if plain { builder.tls_certs_only([]).build() } else { builder.build() }
 }
 
 impl fmt::Debug for Client {
