@@ -27,6 +27,8 @@ mod cost;
 mod audit;
 mod changes;
 mod check;
+mod generate;
+mod health;
 mod logs;
 mod output;
 mod redrive;
@@ -47,14 +49,15 @@ mod run;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use worker::WorkerConfig;
 
 use crate::context::{Context, PageArgs, ServerArgs, WorkflowArg};
 use crate::failure::Failure;
 
 const EXIT_CODES: &str = "\
-Exit code: 0 on success; 1 if the workflow that was run or watched didn't succeed, or a definition or a stack has problems; \
+Exit code: 0 on success; 1 if the workflow that was run or watched didn't succeed, if a definition or a stack has problems, \
+or if the server isn't healthy; \
 2 if the command failed; 130 if ctrl-C ended `wfg run`; 141 if nobody reads its output.
 
 There are no colours if output is not a terminal, TERM is `dumb` or not set, or NO_COLOR is set; CLICOLOR_FORCE=1 forces them.";
@@ -129,6 +132,12 @@ enum Command {
     Validate(validate::ValidateArgs),
     /// Print the JSON Schema of a workflow file, for editors
     Schema,
+    /// Check that the server is healthy; exits with 1 if not
+    Health,
+    /// Print the completions of this command line for a shell
+    Completions(generate::CompletionsArgs),
+    /// Write the manual pages of this command line to a folder
+    Man(generate::ManArgs),
 }
 
 impl Command {
@@ -153,6 +162,9 @@ impl Command {
             Self::Stack(command) => command.run(context).await,
             Self::Validate(args) => args.run(context),
             Self::Schema => validate::print_schema(context),
+            Self::Health => health::run(context).await,
+            Self::Completions(args) => args.run(context, Cli::command()),
+            Self::Man(args) => args.run(Cli::command()),
         }
     }
 }

@@ -304,7 +304,7 @@ mod tests {
         assert_eq!(
             notes(&source.check().expect("good"), &source, Paint::PLAIN),
             lines(&[
-                "note[on_starts_nothing]: `on` is shown as the workflow's trigger and starts nothing; start it with `run`, or submit it with `?run=true`",
+                "note[on_needs_a_link]: `on` starts runs once the file's repository is linked with `wfg forge add`; until then start it with `run`, or submit it with `?run=true`",
                 " --> deploy.yml:1:1",
                 "  |",
                 "1 | on: push",

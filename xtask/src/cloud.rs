@@ -63,6 +63,13 @@ pub fn with_token(url: &str, token: &str) -> String {
     format!("http://w:{token}@{bare}")
 }
 
+/// The API's address without the token in it, and the token.
+pub fn without_token(url: &str) -> Result<(String, &str)> {
+    let (user, bare) = url.split_once('@').context("the API's address has no token in it")?;
+    let token = user.rsplit(':').next().unwrap_or_default();
+    Ok((format!("http://{bare}"), token))
+}
+
 /// Runs a local cloud until Enter is pressed.
 pub fn up(kind: Kind) -> Result<()> {
     let cloud = Cloud::start(kind, &Binaries::build()?)?;

@@ -12,6 +12,7 @@ mod mutants;
 mod selection;
 mod simulator;
 mod venv;
+mod workflows;
 
 mod dependencies;
 mod emulator;
@@ -21,6 +22,7 @@ mod binaries;
 mod deploy;
 
 mod cloud;
+mod dist;
 
 mod page;
 mod schemathesis;
@@ -138,6 +140,7 @@ enum Task {
         #[arg(long, default_value = "arm64")]
         arch: Arch,
     },
+    Dist(dist::Dist),
     /// Prints the template by which a restored table becomes a stack's table: see infra/README.md.
     ImportTemplate,
     /// Starts an emulator.
@@ -173,6 +176,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Task::Schemathesis => schemathesis::run(),
         Task::Page(page) => page::run(&page),
         Task::Package { arch } => package::package(arch),
+        Task::Dist(dist) => dist::run(&dist),
         Task::ImportTemplate => restore::import_template().map(|template| print!("{template}")),
         Task::Emulator(EmulatorTask::Up { kind }) => cloud::up(kind),
     }?;

@@ -80,9 +80,17 @@ pub fn zip_binaries(binaries: &[(&str, &Path)], out: &Path) -> Result<()> {
     zip_all(binaries, out, CompressionMethod::Stored)
 }
 
-/// Writes `infra/template.yaml` to a folder of packages, so that `wfg stack deploy` can deploy it: the zips are beside it, and its default
-/// processor is theirs.
+/// Writes [`packaged_template`] to a folder of packages.
 pub fn write_template(folder: &Path, arch: Arch) -> Result<()> {
+    // Runs side by side may write at the same time, so the file appears complete or not at all.
+    let partial = folder.join(format!("template.partial-{}", std::process::id()));
+    fs::write(&partial, packaged_template(arch)?).with_context(|| format!("writing {}", partial.display()))?;
+    Ok(fs::rename(partial, folder.join("template.yaml"))?)
+}
+
+/// `infra/template.yaml` for packages that lie beside it, so that `wfg stack deploy` can deploy it. Its default processor is
+/// theirs.
+pub fn packaged_template(arch: Arch) -> Result<String> {
     let path = root().join("infra/template.yaml");
     let mut template = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
     let mut put = |from: &str, to: &str| {
@@ -93,12 +101,11 @@ pub fn write_template(folder: &Path, arch: Arch) -> Result<()> {
     for name in FUNCTIONS {
         put(&format!("CodeUri: ../target/package/{name}.zip"), &format!("CodeUri: {name}.zip"))?;
     }
-    let architecture = "  Architecture:\n    Type: String\n    Default: ";
+    let architecture = "  Architecture:
+    Type: String
+    Default: ";
     put(&format!("{architecture}arm64"), &format!("{architecture}{}", arch.name()))?;
-    // Runs side by side may write at the same time, so the file appears complete or not at all.
-    let partial = folder.join(format!("template.partial-{}", std::process::id()));
-    fs::write(&partial, template).with_context(|| format!("writing {}", partial.display()))?;
-    Ok(fs::rename(partial, folder.join("template.yaml"))?)
+    Ok(template)
 }
 
 fn zip_all(binaries: &[(&str, &Path)], out: &Path, method: CompressionMethod) -> Result<()> {
@@ -149,15 +156,18 @@ pub fn lint_template() -> Result<()> {
     run(Command::new(tools.program("python")).args(tests).current_dir(root()))
 }
 
+/// Whether the toolchain has the standard library of a target, by Rust's name.
+pub fn has_standard_library(target: &str) -> Result<bool> {
+    let mut rustc = Command::new("rustc");
+    let output = rustc.args(["--print", "target-libdir", "--target", target]).current_dir(root()).output();
+    let output = output.context("running rustc")?;
+    Ok(Path::new(String::from_utf8_lossy(&output.stdout).trim()).is_dir())
+}
+
 /// Installs the target's standard library, unless the toolchain has it.
 fn install_target(arch: Arch) -> Result<()> {
     let (target, _) = arch.target();
-    let output = Command::new("rustc")
-        .args(["--print", "target-libdir", "--target", target])
-        .current_dir(root())
-        .output()
-        .context("running rustc")?;
-    if Path::new(String::from_utf8_lossy(&output.stdout).trim()).is_dir() {
+    if has_standard_library(target)? {
         return Ok(());
     }
     run(Command::new("rustup").args(["target", "add", target]).current_dir(root())).with_context(|| {

@@ -107,6 +107,7 @@ impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Scheduling<'_, P> {
                 Some(job) if job.is_ended() => self.on_change(&ChangeEvent::JobEnded(Box::new(job))).await,
                 _ => Ok(()),
             },
+            Reconcile::Report(..) => Ok(()),
             Reconcile::Run(run) => {
                 let Some(control) = self.engine.ports.control(run, Consistency::Strong).await? else { return Ok(()) };
                 match control.state {
@@ -153,6 +154,8 @@ impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Scheduling<'_, P> {
                 let batch = BatchTask::new(control.run.clone(), BatchKind::Cancel, 0);
                 self.engine.timers().ask_for(batch).await
             }
+            // Whoever has a store of reports marks the report.
+            ChangeEvent::ReportChanged(..) => Ok(()),
             ChangeEvent::RunBlocked(control) => self.place_and_admit_run(control).await,
             ChangeEvent::RunEnded(control) => {
                 self.admit_next(control.group.as_ref().map(|group| &group.key), &control.run).await

@@ -1,8 +1,12 @@
 //! The errors of the use cases.
 
 use protocol::outputs::OutputError;
-use protocol::{BadId, BadLabel, JobId, LabelSet, Limit, SecretName, Status, TokenName, WorkerId, WorkflowId};
+use protocol::{
+    BadId, BadLabel, JobId, LabelSet, Limit, LinkName, SecretName, Status, TokenName, WorkerId, WorkflowId,
+};
 
+use crate::forge::names::CommitId;
+use crate::forge::ports::ForgeError;
 use crate::ids::RunKey;
 use crate::messages::BatchKind;
 use crate::ports::StoreError;
@@ -151,6 +155,27 @@ pub enum EngineError {
         /// The run.
         run: RunKey,
     },
+    /// There is no link with this name, or it has no such repository.
+    #[error("there is no link `{0}` with this repository; `wfg forge list` shows the links")]
+    NoLink(LinkName),
+    /// This server can't have links.
+    #[error("this server can't follow a forge: {0}")]
+    NoForges(&'static str),
+    /// The link's file is invalid. Carries all problems.
+    #[error("{}", summary(.0))]
+    LinkFile(Vec<Problem>),
+    /// The pull request has another head than the one that was approved.
+    #[error("the pull request is at {head} now; look at that commit, and approve it")]
+    HeadMoved {
+        /// The head.
+        head: CommitId,
+    },
+    /// The ref or pull request doesn't exist, or is not at this commit.
+    #[error("{0}")]
+    NotAtForge(String),
+    /// A request to a forge failed.
+    #[error(transparent)]
+    Forge(#[from] ForgeError),
     /// A store or queue call failed. Something may have changed. Repeating the request is safe.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -1,5 +1,7 @@
 //! Ids: keys of stored records, and the secrets and hashes that prove a lease.
 
+pub mod forge;
+
 use std::collections::BTreeSet;
 use std::fmt;
 

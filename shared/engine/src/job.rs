@@ -20,6 +20,7 @@ pub(crate) use self::retry::cut;
 pub use self::retry::{Failure, GiveBack, GivenBackBy, after_failure, after_return};
 pub use self::update::{Change, End, JobUpdate, Precondition};
 
+use crate::ids::forge::ReportKey;
 use crate::ids::{Fence, GroupKey, JobIndex, JobKey, PoolId, ReportHash, Waits};
 pub use workflow::{Budgets, ExitBudget, JobSettings, Passthrough, Retry, TimeLimits};
 
@@ -146,6 +147,9 @@ pub struct JobRecord {
     /// The job that its worker received with the response to the completion.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<NextLease>,
+    /// The report that tells a forge the job's state, if a forge started the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub report: Option<ReportKey>,
     /// The job's phase. Its fields are stored beside the record's own, with the phase's name as `status`.
     #[serde(flatten)]
     pub phase: Phase,
@@ -330,6 +334,7 @@ impl JobRecord {
             returned: None,
             ready_at: None,
             next: None,
+            report: None,
             phase,
         }
     }

@@ -22,8 +22,10 @@ pub mod token;
 // Messages of the queues and the change feed.
 pub mod messages;
 
-// Ports and errors.
+// Ports and errors. What is pure about forges.
 pub mod ports;
+
+pub mod forge;
 
 pub mod error;
 
@@ -71,12 +73,15 @@ pub mod logs;
 pub mod report;
 pub mod view;
 
+pub mod forges;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use access::Grant;
 use clock::{Clock, OsRng, Rng, SystemClock};
 pub use error::{EngineError, Result};
+use forge::ports::Forge;
 use ids::{JobKey, LeaseToken, Random};
 use ports::SecretStore;
 use protocol::{Millis, Secrets, limits};
@@ -90,6 +95,8 @@ pub struct Engine<P> {
     clock: Arc<dyn Clock>,
     rng: Arc<dyn Rng>,
     secrets: Arc<dyn SecretStore>,
+    forges: Option<Arc<dyn Forge>>,
+    public_url: Option<Arc<str>>,
     caches: Arc<Caches>,
     tuning: Tuning,
     caller: Arc<Grant>,
@@ -151,6 +158,7 @@ struct Caches {
     log_sizes: logs::LogSizesCache,
     followed: logs::FollowedCache,
     writable: view::WritableCache,
+    blobs: forges::BlobsCache,
 }
 
 impl Caches {
@@ -172,6 +180,7 @@ impl Caches {
             log_sizes: logs::log_sizes_cache(),
             followed: logs::followed_cache(),
             writable: view::writable_cache(),
+            blobs: forges::blobs_cache(),
         }
     }
 }
@@ -183,6 +192,8 @@ impl<P> Clone for Engine<P> {
             clock: Arc::clone(&self.clock),
             rng: Arc::clone(&self.rng),
             secrets: Arc::clone(&self.secrets),
+            forges: self.forges.clone(),
+            public_url: self.public_url.clone(),
             caches: Arc::clone(&self.caches),
             tuning: self.tuning,
             caller: Arc::clone(&self.caller),
@@ -201,6 +212,8 @@ impl<P> Engine<P> {
             clock: Arc::new(SystemClock),
             rng: Arc::new(OsRng),
             secrets: Arc::new(Secrets::new()),
+            forges: None,
+            public_url: None,
             caches: Arc::new(Caches::new(&tuning)),
             tuning,
             caller: Arc::new(Grant::open()),
@@ -229,6 +242,24 @@ impl<P> Engine<P> {
     #[must_use]
     pub fn with_secrets(self, secrets: Arc<dyn SecretStore>) -> Self {
         Self { secrets, ..self }
+    }
+
+    /// The same engine with these forges. Without them links can be neither added nor followed.
+    #[must_use]
+    pub fn with_forges(self, forges: Arc<dyn Forge>) -> Self {
+        Self { forges: Some(forges), ..self }
+    }
+
+    /// The same engine with the address under which people and forges reach it, without a slash at the end.
+    #[must_use]
+    pub fn with_public_url(self, url: Arc<str>) -> Self {
+        Self { public_url: Some(url), ..self }
+    }
+
+    /// The address under which people and forges reach the server, if it is known.
+    #[must_use]
+    pub fn public_url(&self) -> Option<&str> {
+        self.public_url.as_deref()
     }
 
     /// The same engine, for a caller with these permissions.
@@ -318,6 +349,8 @@ use_cases! {
     pub Tokens, tokens;
     /// Recording and reading the audit log.
     pub Audit, audit;
+    /// Links to forges: what deliveries start, and what forges are told.
+    pub Forges, forges;
     /// Checking which workflows the caller may submit and change.
     pub(crate) Authorization, authorization;
     /// Reading and masking the secrets of jobs.

@@ -4,8 +4,9 @@ use protocol::{Millis, limits};
 
 use crate::Scheduling;
 use crate::error::{EngineError, Result};
+use crate::forge::store::ForgeStore;
 use crate::ids::RunKey;
-use crate::messages::{QueueMessage, Work};
+use crate::messages::{ChangeEvent, QueueMessage, Reconcile, Work};
 use crate::ports::{Consistency, Dispatcher, JobStore, LocalWork, RunStore, StoreError, WorkerRegistry};
 use crate::run::{MAX_TIMER_DELAY, RunUpdate};
 
@@ -14,7 +15,7 @@ const EXPIRED: usize = 100;
 /// Open runs that one call lists.
 const RUNS: usize = 1000;
 
-impl<P: LocalWork + RunStore + JobStore + WorkerRegistry + Dispatcher> Scheduling<'_, P> {
+impl<P: LocalWork + ForgeStore + RunStore + JobStore + WorkerRegistry + Dispatcher> Scheduling<'_, P> {
     /// Processes all listed work until the list is empty. Only one caller may run this at a time.
     ///
     /// An item is removed from the list after it is processed. If the process stops in between, the item is processed
@@ -29,6 +30,8 @@ impl<P: LocalWork + RunStore + JobStore + WorkerRegistry + Dispatcher> Schedulin
     pub async fn drain_one(self) -> Result<bool> {
         let Some((number, work)) = self.engine.ports.next_work().await? else { return Ok(false) };
         let done = match &work {
+            Work::ChangeEvent(ChangeEvent::ReportChanged(_, report))
+            | Work::Reconcile(Reconcile::Report(_, report)) => self.engine.forges().mark(report).await,
             Work::ChangeEvent(event) => self.on_change(event).await,
             Work::BatchTask(batch) => self.on_message(QueueMessage::BatchTask(batch.clone()), true).await,
             Work::Reconcile(reconcile) => self.on_message(QueueMessage::Reconcile(reconcile.clone()), true).await,

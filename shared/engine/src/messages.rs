@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::ids::forge::ReportKey;
 use crate::ids::{GroupKey, JobIndex, JobKey, RunKey};
 use crate::job::JobRecord;
 use crate::run::{Control, RunState};
@@ -20,6 +21,8 @@ pub enum ChangeEvent {
     RunCancelling(Control),
     /// A run of a group became final.
     RunEnded(Control),
+    /// The state of a run, or of one of its jobs, has changed that a forge is told.
+    ReportChanged(RunKey, ReportKey),
 }
 
 impl ChangeEvent {
@@ -36,10 +39,25 @@ impl ChangeEvent {
         }
     }
 
+    /// Returns the event for a job that a forge is told of, if its state for people has changed.
+    #[must_use]
+    pub fn of_reported_job(before: &JobRecord, job: &JobRecord) -> Option<Self> {
+        let report = job.report.clone().filter(|_| before.status() != job.status())?;
+        Some(Self::ReportChanged(job.key.run.clone(), report))
+    }
+
+    /// Returns the event for a run that a forge is told of, if its state has changed.
+    #[must_use]
+    pub fn of_reported_run(before: Option<RunState>, control: &Control) -> Option<Self> {
+        let report = control.report.clone().filter(|_| before != Some(control.state))?;
+        Some(Self::ReportChanged(control.run.clone(), report))
+    }
+
     /// Returns the changed record's address.
     #[must_use]
     pub fn place(&self) -> Reconcile {
         match self {
+            Self::ReportChanged(run, report) => Reconcile::Report(run.clone(), report.clone()),
             Self::JobEnded(job) => Reconcile::Job(job.key.clone()),
             Self::RunOpened(control)
             | Self::RunBlocked(control)
@@ -73,7 +91,7 @@ impl Reconcile {
     pub(crate) fn run(&self) -> &RunKey {
         match self {
             Self::Job(key) => &key.run,
-            Self::Run(run) => run,
+            Self::Run(run) | Self::Report(run, _) => run,
         }
     }
 }
@@ -99,6 +117,8 @@ pub enum Reconcile {
     Job(JobKey),
     /// A run's control record.
     Run(RunKey),
+    /// A report, whose states are told again.
+    Report(RunKey, ReportKey),
 }
 
 /// An operation on many jobs of a run, done in batches of bounded size.

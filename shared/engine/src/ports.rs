@@ -22,6 +22,7 @@ pub use access::{AUDIT_KEPT, AuditCursor, AuditStore, SecretStore, TokenStore};
 pub use followed::FollowedLogs;
 pub use group::{GroupStore, Place};
 
+use crate::forge::store::ForgeStore;
 use crate::ids::{JobIndex, JobKey, PoolId, ReportHash, RunKey, Ticket, Waits};
 use crate::job::{JobRecord, JobSpec, JobUpdate, OutputsRef};
 use crate::messages::{BatchTask, Reconcile, Work};
@@ -510,6 +511,6 @@ impl<T> Ports for T where
 }
 
 /// All ports of a store that one process uses alone.
-pub trait Local: Ports + LocalWork {}
+pub trait Local: Ports + LocalWork + ForgeStore {}
 
-impl<T: Ports + LocalWork> Local for T {}
+impl<T: Ports + LocalWork + ForgeStore> Local for T {}

@@ -6,6 +6,7 @@ use protocol::{Label, Millis, Status, WorkflowId};
 use serde::{Deserialize, Serialize};
 use strum::AsRefStr;
 
+use crate::ids::forge::ReportKey;
 use crate::ids::{GroupKey, RunKey};
 
 /// A workflow: its name and its current run.
@@ -72,6 +73,9 @@ pub struct Control {
     /// The random number of the request that started a new run. The request recognises its own write by it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub opener: Option<u64>,
+    /// The report that tells a forge the run's states, if a forge started it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub report: Option<ReportKey>,
     /// The run's timer.
     pub timer: Timer,
 }

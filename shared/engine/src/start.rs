@@ -101,7 +101,10 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Runs<
         let with_inputs = given.is_some();
         let source = &self.engine.ports.definition(&old.run).await?;
         let inputs = &match given {
-            Some(given) => resolve(source.as_ref(), &given)?,
+            Some(given) => {
+                let values = self.engine.ports.inputs(&old.run).await?.unwrap_or_default();
+                resolve(source.as_ref(), &with_forge_inputs(given, values))?
+            }
             None if specs.iter().any(|spec| spec.has_inputs) => {
                 self.engine.ports.inputs(&old.run).await?.unwrap_or_default()
             }
@@ -113,24 +116,26 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Runs<
             None => vec![false; records.len()],
         };
         let keeps = keeps.as_slice();
+        let old_control = self.engine.ports.control(&old.run, Consistency::Strong).await?;
+        let report = old_control.as_ref().and_then(|control| control.report.clone());
+        let report_of = report.as_ref();
         let stage = |run: RunKey| async move {
             let jobs = records.iter().zip(specs).zip(keeps);
             let again = jobs.map(|((record, spec), keep)| self.again(record, spec, &run, *keep).boxed());
             let again: Vec<_> = again.collect();
             let again = stream::iter(again).buffered(COPIES_AT_ONCE).try_collect().await;
             let jobs: Vec<Planned> = self.engine.records().unless_deleted(before, again).await?;
-            self.engine.submissions().stage(&run, &jobs, source.clone(), inputs, now).await?;
+            self.engine.submissions().stage(&run, &jobs, source.clone(), inputs, (report_of, now)).await?;
             Ok(jobs)
         };
         let (run, jobs) = self.engine.submissions().under_a_fresh_key(stage).await?;
         let new = WorkflowRecord { run: run.clone(), number: old.number + 1, ended: None, ..old.clone() };
-        let old_control = self.engine.ports.control(&old.run, Consistency::Strong).await?;
         if let Some(control) = &old_control {
             self.end_before_removal(control).await?;
         }
         let old_group = old_control.and_then(|control| control.group);
         let group = if with_inputs { group_of(source.as_ref(), inputs)? } else { old_group.clone() };
-        let mut control = new_control(&new, &jobs, Some(now), group);
+        let mut control = Control { report, ..new_control(&new, &jobs, Some(now), group) };
         if self.engine.has(Bug::RerunOpensAtOnce) {
             (control.state, control.opened_at) = (RunState::Open, Some(now));
         }
@@ -169,6 +174,16 @@ fn group_of(source: Option<&Source>, inputs: &InputValues) -> Result<Option<Grou
     let definition = source.map(Source::read).transpose().map_err(EngineError::Definition)?;
     let group = definition.and_then(|definition| definition.concurrency);
     Ok(group.map(|group| GroupOfRun::new(&group, inputs)))
+}
+
+/// Adds what a forge gave the run before, which nobody gives again.
+fn with_forge_inputs(mut given: GivenInputs, before: InputValues) -> GivenInputs {
+    for (name, value) in before.into_iter().filter(|(name, _)| workflow::FORGE_INPUTS.contains(&name.as_str())) {
+        if !value.is_empty() {
+            given.entry(name).or_insert_with(|| value.into());
+        }
+    }
+    given
 }
 
 /// The values of a new run's inputs, as the definition declares them.

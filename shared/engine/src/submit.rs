@@ -7,6 +7,7 @@ use protocol::{Millis, TokenName, WorkflowId, limits};
 
 use crate::Submissions;
 use crate::error::{EngineError, Result};
+use crate::ids::forge::ReportKey;
 use crate::ids::{ReportHash, RunKey};
 use crate::plan::{self, Planned};
 use crate::ports::{
@@ -38,6 +39,8 @@ pub struct Submission {
     pub run: bool,
     /// The `Idempotency-Key`, and the hash of everything that distinguishes the request.
     pub key: Option<(String, ReportHash)>,
+    /// The report that tells a forge the states, if a forge started it.
+    pub report: Option<ReportKey>,
 }
 
 /// The response to a submission.
@@ -68,8 +71,9 @@ impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Submissions<'_, P> {
             return Ok(earlier);
         }
         let jobs = plan::planned(&submission.definition);
-        let (jobs_of, source) = (jobs.as_slice(), &submission.source);
-        let stage = |run: RunKey| async move { self.stage(&run, jobs_of, Some(source.clone()), inputs, now).await };
+        let (jobs_of, source, report) = (jobs.as_slice(), &submission.source, submission.report.as_ref());
+        let stage =
+            |run: RunKey| async move { self.stage(&run, jobs_of, Some(source.clone()), inputs, (report, now)).await };
         let (run, ()) = self.under_a_fresh_key(stage).await?;
         let workflow = WorkflowRecord {
             id: new_workflow_id(&self.engine.random()),
@@ -82,6 +86,7 @@ impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Submissions<'_, P> {
         };
         let group = submission.definition.concurrency.as_ref().map(|group| GroupOfRun::new(group, inputs));
         let control = new_control(&workflow, &jobs, submission.run.then_some(now), group);
+        let control = Control { report: submission.report.clone(), ..control };
         let id = workflow.id.clone();
         let record = workflow.clone();
         let idempotency = submission.key.clone().map(|(key, body)| Idempotency {
@@ -155,10 +160,15 @@ impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Submissions<'_, P> {
         jobs: &[Planned],
         source: Option<Source>,
         inputs: &InputValues,
-        now: Millis,
+        (report, now): (Option<&ReportKey>, Millis),
     ) -> Result<()> {
         self.engine.workers().add_pools(plan::pools(jobs)).await?;
         let mut items = plan::records(run, jobs, self.engine.tuning.shard, now);
+        for item in &mut items {
+            if let NewItem::Job(job) = item {
+                job.report = report.cloned();
+            }
+        }
         items.extend(source.map(|source| NewItem::Definition(run.clone(), source)));
         if !inputs.is_empty() {
             items.push(NewItem::Inputs(run.clone(), inputs.clone()));
@@ -197,6 +207,7 @@ pub(crate) fn new_control(
         group,
         blocked_at,
         opener: None,
+        report: None,
         timer: started_at.map_or(Timer::Off, |at| Timer::Due(at + MAX_TIMER_DELAY)),
     }
 }

@@ -40,6 +40,7 @@ async fn submit(engine: &Engine<Memory>, text: &str) {
         inputs: protocol::requests::GivenInputs::new(),
         run: true,
         key: None,
+        report: None,
     };
     engine.submissions().submit(submission).await.expect("submitted");
     engine.scheduling().drain().await.expect("the store answers");

@@ -29,6 +29,7 @@ fn control(state: RunState, timer: Timer) -> Control {
         group: None,
         blocked_at: None,
         opener: None,
+        report: None,
         timer,
     }
 }

@@ -252,8 +252,14 @@ async fn caller_without_a_secret_can_not_submit_start_or_cancel_its_job() {
     let submit = async |yaml: &str| {
         let definition = from_yaml(yaml).expect("good");
         let source = engine::ports::Source { content_type: "application/yaml".to_owned(), text: yaml.to_owned() };
-        let submission =
-            Submission { definition, source, inputs: protocol::requests::GivenInputs::new(), run: true, key: None };
+        let submission = Submission {
+            definition,
+            source,
+            inputs: protocol::requests::GivenInputs::new(),
+            run: true,
+            key: None,
+            report: None,
+        };
         engine.submissions().submit(submission).await
     };
     let other = engine.acting_for(may_have(&["OTHER"]));

@@ -28,6 +28,7 @@ impl State {
         if new.is_ended() && old.is_some_and(|old| !old.is_ended()) {
             self.feed.push_back(ChangeEvent::JobEnded(Box::new(new.clone())));
         }
+        self.feed.extend(old.and_then(|old| ChangeEvent::of_reported_job(old, &new)));
         self.jobs.insert(key, new);
     }
 

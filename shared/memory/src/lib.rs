@@ -8,6 +8,7 @@ mod store;
 // The ports.
 mod access;
 mod artifacts;
+mod forges;
 mod group;
 mod jobs;
 mod queues;

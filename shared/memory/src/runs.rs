@@ -25,6 +25,7 @@ impl State {
         }
         let before = self.controls.get(&new.run).map(|old| old.state);
         self.feed.extend(ChangeEvent::of_run(before, &new));
+        self.feed.extend(ChangeEvent::of_reported_run(before, &new));
         self.controls.insert(new.run.clone(), new);
     }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use engine::access::TokenRecord;
+use engine::forge::store::Item;
 use engine::ids::{GroupKey, JobKey, PoolId, RunKey, Unit};
 use engine::job::{JobRecord, JobSpec};
 use engine::messages::{BatchTask, ChangeEvent, Reconcile};
@@ -42,6 +43,8 @@ pub(crate) struct State {
     pub(crate) workers: BTreeMap<WorkerId, WorkerRecord>,
     pub(crate) tokens: BTreeMap<TokenName, TokenRecord>,
     pub(crate) audit: BTreeMap<AuditCursor, AuditEntry>,
+    /// Items about forges by their lists and places.
+    pub(crate) forge_items: BTreeMap<(String, String), Item>,
     pub(crate) feed: VecDeque<ChangeEvent>,
     pub(crate) batches: VecDeque<BatchTask>,
     pub(crate) reconciles: VecDeque<Reconcile>,

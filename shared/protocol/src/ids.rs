@@ -179,6 +179,8 @@ ids! {
     OutputName, "output name", check_output_name;
     /// A token's name, chosen by its creator.
     TokenName, "token name", check_token_name;
+    /// The name of a link to a forge, chosen by who adds it.
+    LinkName, "link name", check_token_name;
     /// A secret's name, which is also the name of the variable in the job's environment.
     SecretName, "secret name", check_secret_name;
 }

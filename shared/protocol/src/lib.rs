@@ -29,7 +29,7 @@ pub mod page;
 
 pub mod requests;
 
-pub use ids::{BadId, JobId, LeaseId, OutputName, SecretName, TokenName, WorkerId, WorkflowId};
+pub use ids::{BadId, JobId, LeaseId, LinkName, OutputName, SecretName, TokenName, WorkerId, WorkflowId};
 pub use labels::{BadLabel, Label, LabelSet};
 pub use limit::Limit;
 pub use outputs::Outputs;

@@ -56,6 +56,12 @@ pub const MATRIX_VALUE: usize = 64;
 pub const AXIS_NAME: usize = 64;
 /// Inputs of a workflow.
 pub const INPUTS: usize = 100;
+/// Patterns in one list of filters.
+pub const PATTERNS: usize = 100;
+/// A pattern of names or paths.
+pub const PATTERN: usize = 256;
+/// Jobs of a run whose states a forge is told one by one.
+pub const STATES: usize = 50;
 /// Choices of an input.
 pub const CHOICES: usize = 1000;
 /// The names and values of a run's inputs together.

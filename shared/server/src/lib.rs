@@ -101,6 +101,7 @@ impl<P: Local + 'static> Server<P> {
         let serve = tokio::spawn(join_all(serve).map(drop));
         let others = vec![
             tokio::spawn(work::process(engine.clone(), Arc::clone(&signals))),
+            tokio::spawn(work::follow_forges(engine.clone(), Arc::clone(&signals))),
             tokio::spawn(work::run_timers(engine, signals)),
         ];
         Ok(Self { address: addresses[0], shared, serve, others })

@@ -37,6 +37,33 @@ async fn work_until_none<P: Local>(engine: &Engine<P>, signals: &Signals) -> Res
     Ok(())
 }
 
+/// The longest wait before due deliveries and reports are looked for again.
+const FORGES: Duration = Duration::from_mins(1);
+
+/// Handles deliveries of forges and tells states, whenever some are due.
+pub async fn follow_forges<P: Local>(engine: Engine<P>, signals: Arc<Signals>) {
+    let mut changes = signals.changes();
+    loop {
+        changes.mark_unchanged();
+        let due = async {
+            engine.forges().run_due().await?;
+            engine.forges().next_due().await
+        };
+        let wait = match due.await {
+            Ok(next) => next.map_or(FORGES, |at| at.since(engine.now()).clamp(SHORTEST, FORGES)),
+            Err(error) => {
+                tracing::error!(%error, "following forges failed; retrying");
+                AGAIN
+            }
+        };
+        signals.may_be_ready();
+        tokio::select! {
+            () = sleep(wait) => {}
+            changed = changes.changed() => if changed.is_err() { return },
+        }
+    }
+}
+
 /// Fires the timers of all open runs once, in case one was lost, and then each timer when it is due.
 pub async fn run_timers<P: Local>(engine: Engine<P>, signals: Arc<Signals>) {
     while let Err(error) = engine.scheduling().fire_all_timers().await {

@@ -45,7 +45,8 @@ fn replace(db: &Connection, old: &JobRecord, new: &JobRecord) -> Stored<()> {
     if new.is_ended() && !old.is_ended() {
         list(db, &Work::ChangeEvent(ChangeEvent::JobEnded(Box::new(new.clone()))))?;
     }
-    Ok(())
+    let reported = ChangeEvent::of_reported_job(old, new);
+    reported.map_or(Ok(()), |event| list(db, &Work::ChangeEvent(event)))
 }
 
 /// Reads a shard, if it exists.

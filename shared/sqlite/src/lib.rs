@@ -18,6 +18,7 @@ mod store;
 // The ports.
 mod access;
 mod artifacts;
+mod forges;
 mod group;
 mod local;
 mod registry;

@@ -18,7 +18,7 @@ struct Step {
 }
 
 /// All steps. The first creates the tables in an empty file. A file with a lower number can no longer be read.
-const STEPS: [Step; 7] = [
+const STEPS: [Step; 8] = [
     Step { schema: 3, sql: include_str!("migrations/3.sql") },
     Step { schema: 4, sql: include_str!("migrations/4.sql") },
     Step { schema: 5, sql: include_str!("migrations/5.sql") },
@@ -26,6 +26,7 @@ const STEPS: [Step; 7] = [
     Step { schema: 7, sql: include_str!("migrations/7.sql") },
     Step { schema: 8, sql: include_str!("migrations/8.sql") },
     Step { schema: 9, sql: include_str!("migrations/9.sql") },
+    Step { schema: 10, sql: include_str!("migrations/10.sql") },
 ];
 
 /// The oldest schema that [`migrate`] accepts.

@@ -73,8 +73,9 @@ fn put_control(db: &Connection, old: Option<&Control>, new: &Control) -> Stored<
                 ON CONFLICT (run) DO UPDATE SET active = ?2, control = ?3, timer = ?4";
     let timer = new.timer.stored().map(to_time);
     execute(db, text, (new.run.as_str(), new.state.is_active(), to_json(new)?, timer))?;
-    let event = ChangeEvent::of_run(old.map(|old| old.state), new);
-    event.map_or(Ok(()), |event| list(db, &Work::ChangeEvent(event)))
+    let before = old.map(|old| old.state);
+    let events = [ChangeEvent::of_run(before, new), ChangeEvent::of_reported_run(before, new)];
+    events.into_iter().flatten().try_for_each(|event| list(db, &Work::ChangeEvent(event)))
 }
 
 /// The answer stored for a key, if it hasn't expired.

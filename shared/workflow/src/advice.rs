@@ -1,6 +1,6 @@
 //! Reports keys that the file must not have, each with advice.
 
-use super::keys::Level;
+use super::keys::{Level, SCHEDULE};
 use super::node::{Entry, Path};
 use super::report::{Report, nearest, quote};
 
@@ -38,6 +38,9 @@ fn advice(key: &str, level: Level) -> String {
 
 /// For keys that a later version will have: what to do until then.
 fn later(key: &str, level: Level) -> Option<&'static str> {
+    if level == Level::On && key == "schedule" {
+        return Some(SCHEDULE);
+    }
     if !matches!(level, Level::Workflow | Level::Job) {
         return None;
     }
@@ -45,7 +48,7 @@ fn later(key: &str, level: Level) -> Option<&'static str> {
         "approve" => "require a label, and start a worker with it when the job may run",
         "files" => "keep files in a store of your own, and pass their addresses on as outputs",
         "each" => "write a `matrix`, whose values are known when the workflow is submitted",
-        "schedule" => "let cron or a timer call `wfg submit`",
+        "schedule" => SCHEDULE,
         "priority" => "give urgent jobs a label, and workers of their own",
         "max_parallel" | "max-parallel" => "as many jobs run at the same time as workers have their labels",
         "timeout" if level == Level::Workflow => "write `timeout` on each job, or once in `defaults`",
@@ -58,6 +61,12 @@ fn later(key: &str, level: Level) -> Option<&'static str> {
 fn instead(key: &str, level: Level) -> Option<&'static str> {
     Some(match key {
         "id" if level == Level::Job => "a job's id is its key under `jobs`",
+        "branches-ignore" | "tags-ignore" | "paths-ignore" => {
+            "write patterns that begin with `!`, the last match decides"
+        }
+        "types" => "a pull request starts a run when it is opened, reopened, or has a new commit or another base",
+        "pull_request_target" => "write `pull_request`; the link's `rights` say what a fork's commit may ask for",
+        "workflow_dispatch" | "manual" if level == Level::On => "leave it out; every workflow can be started by hand",
         "<<" => "merge keys are not supported; write `defaults`, or an anchor for a whole value",
         "true" if level == Level::Workflow => "write `on`",
         "runs-on" | "runs_on" | "tags" | "required_labels" | "agents" | "pool" => {

@@ -10,6 +10,7 @@ use super::builder::EXPANDED;
 use super::checker::Checker;
 use super::defaults::Shared;
 use super::env::{EnvValue, Scope, over, weight};
+use super::events::{Events, MANUAL, ReportStates};
 use super::graph;
 use super::group::RunGroup;
 use super::input::Input;
@@ -28,8 +29,12 @@ const HANDLER: &str = "on_failure";
 pub struct Definition {
     /// As written; the caller knows what else to call it, such as the file's name.
     pub name: Option<String>,
-    /// `on` as text, or `manual`. It starts nothing.
+    /// The names of the events in `on`, or `manual`.
     pub trigger: String,
+    /// The events that start a run.
+    pub events: Events,
+    /// The states that a linked forge is told.
+    pub states: ReportStates,
     /// The values that a run may be given.
     pub inputs: Vec<Input>,
     /// The group of its runs, if it has one.
@@ -37,7 +42,7 @@ pub struct Definition {
     /// In the order of the file, which isn't an order to run them in. A matrix is written out. The job of `on_failure` is the
     /// last.
     pub jobs: Vec<JobDefinition>,
-    /// Remarks about a valid definition, such as that `on` starts nothing.
+    /// Remarks about a valid definition, such as that `on` needs a link.
     pub notes: Vec<Problem>,
 }
 
@@ -73,13 +78,17 @@ impl<'a> Checker<'a> {
         check_keys(&mut self.report, entries, path, Level::Workflow);
         let name = keys::find(entries, "name").and_then(|entry| self.text(&entry.value, path.key("name"), "text"));
         self.shown(keys::find(entries, "name").map(|entry| &entry.value), path.key("name"));
-        let trigger = keys::find(entries, "on").map(|entry| self.trigger(entry));
+        let on = keys::find(entries, "on").map(|entry| self.events(entry));
+        let (events, trigger) = on.unwrap_or_else(|| (Events::default(), MANUAL.to_owned()));
         let jobs = match keys::find(entries, "jobs").map(|entry| &entry.value) {
             Some(node) if !node.is_null() => self.mapping(node, path.key("jobs"), "a mapping of ids to jobs")?,
             _ => &[],
         };
         let inputs = keys::find(entries, "inputs");
         self.inputs = inputs.map(|entry| self.inputs(&entry.value, path.key("inputs"))).unwrap_or_default();
+        if !events.is_empty() {
+            self.forge_inputs(inputs);
+        }
         let concurrency = keys::find(entries, "concurrency");
         let group_at = concurrency.map(|entry| entry.key_at);
         let concurrency = concurrency.and_then(|entry| self.run_group(&entry.value, path.key("concurrency")));
@@ -97,12 +106,16 @@ impl<'a> Checker<'a> {
         let shared = Shared { defaults, env: env_values };
         let mut jobs = self.jobs(jobs, &shared);
         jobs.extend(handler.map(|entry| self.handler(entry, &shared)).unwrap_or_default());
+        let states = keys::find(entries, "report");
+        let states = states.map(|entry| self.report_states(&entry.value, path.key("report"))).unwrap_or_default();
         if let (Some(at), Some(group)) = (group_at, &concurrency) {
             self.note_always(group, &jobs, at);
         }
         Some(Definition {
             name: name.map(str::to_owned),
-            trigger: trigger.unwrap_or_else(manual),
+            trigger,
+            events,
+            states,
             inputs: mem::take(&mut self.inputs),
             concurrency,
             jobs,
@@ -183,28 +196,6 @@ impl<'a> Checker<'a> {
         jobs
     }
 
-    /// `on` starts nothing; it is shown.
-    fn trigger(&mut self, entry: &Entry) -> String {
-        let (path, node) = (Path::Root.key("on"), &entry.value);
-        let expected = "text, a list of texts, or a mapping";
-        let trigger = match &node.kind {
-            Kind::Scalar { .. } => self.text(node, path, expected).map(str::to_owned),
-            Kind::List(items) => {
-                let texts = items.iter().enumerate().map(|(n, item)| self.text(item, path.index(n), "text"));
-                texts.collect::<Option<Vec<_>>>().map(|texts| texts.join(", "))
-            }
-            Kind::Map(entries) => Some(entries.iter().map(|e| e.key.as_str()).collect::<Vec<_>>().join(", ")),
-        };
-        let trigger = trigger.filter(|text| !text.is_empty()).unwrap_or_else(manual);
-        self.no_longer_than(limit!(NAME), trigger.len(), node.at, path);
-        self.no_nul(&trigger, node.at, path);
-        if trigger != manual() {
-            let message = "`on` is shown as the workflow's trigger and starts nothing; start it with `run`, or submit it with `?run=true`";
-            self.notes.add("on_starts_nothing", entry.key_at, path, message);
-        }
-        trigger
-    }
-
     fn env_fits(&mut self, entry: &Entry, env: &[(String, EnvValue)], jobs: usize) {
         let size = weight(env);
         let (count, limit) = (env.len().saturating_mul(jobs), limit!(ENV_IN_ALL));
@@ -221,8 +212,4 @@ impl<'a> Checker<'a> {
             self.report.add("too_large", entry.key_at, "env", message);
         }
     }
-}
-
-pub(super) fn manual() -> String {
-    "manual".to_owned()
 }

@@ -32,6 +32,8 @@ pub struct JobDefinition {
     pub id: JobId,
     /// Positions in [`Definition::jobs`](crate::Definition::jobs), each once, without a cycle.
     pub needs: Vec<usize>,
+    /// Where the definition says it. `None` for the form with a list of jobs.
+    pub at: Option<Position>,
     /// Everything else that the definition says about the job.
     pub settings: JobSettings,
 }
@@ -202,6 +204,7 @@ impl<'a> Checker<'a> {
             Some(JobDefinition {
                 id: JobId::new(leg.job_id(&entry.key)).ok()?,
                 needs: needs.clone(),
+                at: Some(entry.key_at),
                 settings: JobSettings {
                     env: over(&shared.env, &own, leg),
                     labels,

@@ -17,6 +17,11 @@ pub(super) enum Level {
     Input,
     Matrix,
     Concurrency,
+    /// The events that start a run.
+    On,
+    Push,
+    PullRequest,
+    MergeGroup,
     Step,
     Reference,
     /// A label that is the value of an axis.
@@ -44,8 +49,14 @@ pub(super) struct Key {
 pub(super) enum Form {
     /// A text that lists show, up to `limits::NAME`.
     Shown,
-    /// Anything; its words are shown as the trigger.
-    Trigger,
+    /// Events that start a run.
+    Events,
+    /// The filters of an event, which may be left out.
+    Event(Level),
+    /// Patterns of names or paths.
+    Patterns,
+    /// The states that a forge is told: `run`, or jobs.
+    States,
     /// Variables; with `references`, a value may come from the output of a needed job.
     Env {
         references: bool,
@@ -117,7 +128,11 @@ const fn required(name: &'static str, form: Form, about: &'static str) -> Key {
 
 const WORKFLOW: &[Key] = &[
     key("name", Form::Shown, "The workflow's name in lists. Default: the name of the file."),
-    key("on", Form::Trigger, "Shown as the workflow's trigger. It starts nothing."),
+    key(
+        "on",
+        Form::Events,
+        "The events of a linked repository that start a run: `push`, `pull_request`, `merge_group`. `manual`: none.",
+    ),
     key("inputs", Form::Inputs, "Values that a run is given. Each job has them as `INPUT_<NAME>`."),
     key("defaults", Form::Defaults, "Settings of every job that doesn't have its own."),
     key(
@@ -126,6 +141,11 @@ const WORKFLOW: &[Key] = &[
         "The group of the workflow's runs. One run of a group is open at a time, over all workflows; the others wait in the order of their start.",
     ),
     key("env", Form::Env { references: false }, "Environment variables of every job."),
+    key(
+        "report",
+        Form::States,
+        "The states that a linked forge is told beside the one of the run. Default: each job, if there are at most 50.",
+    ),
     required("jobs", Form::Jobs, "The jobs, by id."),
     key(
         "on_failure",
@@ -134,6 +154,33 @@ const WORKFLOW: &[Key] = &[
          `needs`, `if`, `allow_failure` and `matrix`.",
     ),
 ];
+
+/// What to do in place of `on.schedule`.
+pub(super) const SCHEDULE: &str = "let cron or a timer call `wfg submit`";
+
+const ON: &[Key] = &[
+    key("push", Form::Event(Level::Push), "A push to a branch, or of a tag."),
+    key(
+        "pull_request",
+        Form::Event(Level::PullRequest),
+        "A pull request is opened, or has a new commit or another base. Also one from a fork, with the rights of forks.",
+    ),
+    key("merge_group", Form::Event(Level::MergeGroup), "A merge queue asks for checks."),
+];
+
+const BRANCHES: &str = "Branches. With `tags` alone, no push to a branch starts a run.";
+const BASES: &str = "Branches that are merged into. Default: all.";
+const PATHS: &str = "Files of which one must have changed. What can't be known counts as changed.";
+
+const PUSH: &[Key] = &[
+    key("branches", Form::Patterns, BRANCHES),
+    key("tags", Form::Patterns, "Tags. With `branches` alone, no push of a tag starts a run."),
+    key("paths", Form::Patterns, PATHS),
+];
+
+const PULL_REQUEST: &[Key] = &[key("branches", Form::Patterns, BASES), key("paths", Form::Patterns, PATHS)];
+
+const MERGE_GROUP: &[Key] = &[key("branches", Form::Patterns, BASES)];
 
 const DEFAULTS: &[Key] = &[
     key("shell", Form::Shell, "What reads each `run`."),
@@ -295,13 +342,17 @@ static ON_FAILURE: LazyLock<Vec<Key>> =
 
 impl Level {
     /// Those of the file that people write.
-    pub const WRITTEN: [Self; 11] = [
+    pub const WRITTEN: [Self; 15] = [
         Self::Workflow,
         Self::Job,
         Self::Defaults,
         Self::Input,
         Self::Matrix,
         Self::Concurrency,
+        Self::On,
+        Self::Push,
+        Self::PullRequest,
+        Self::MergeGroup,
         Self::Retry,
         Self::Step,
         Self::Reference,
@@ -319,6 +370,10 @@ impl Level {
             Self::Input => INPUT,
             Self::Matrix => MATRIX,
             Self::Concurrency => CONCURRENCY,
+            Self::On => ON,
+            Self::Push => PUSH,
+            Self::PullRequest => PULL_REQUEST,
+            Self::MergeGroup => MERGE_GROUP,
             Self::Step => STEP,
             Self::Reference => REFERENCE,
             Self::LabelReference => LABEL_REFERENCE,
@@ -346,6 +401,10 @@ impl Level {
             Self::Input => "an input",
             Self::Matrix => "`matrix`",
             Self::Concurrency => "`concurrency`",
+            Self::On => "`on`",
+            Self::Push => "`on.push`",
+            Self::PullRequest => "`on.pull_request`",
+            Self::MergeGroup => "`on.merge_group`",
             Self::Step => "a step",
             Self::Reference => "a value",
             Self::LabelReference => "a label",

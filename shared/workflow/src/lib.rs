@@ -14,6 +14,7 @@
 mod bounds;
 mod graph;
 mod leg;
+mod pattern;
 mod problem;
 mod shell;
 
@@ -40,11 +41,14 @@ mod checker;
 
 mod condition;
 mod env;
+mod events;
 mod group;
 mod inputs;
 mod matrix;
 mod retry;
 mod secrets;
+
+mod link;
 
 mod settings;
 
@@ -68,9 +72,12 @@ pub use self::bounds::{Budgets, ExitBudget, Retry, TimeLimits};
 pub use self::condition::needs_variables;
 pub use self::definition::Definition;
 pub use self::env::EnvValue;
+pub use self::events::{Events, FORGE_INPUTS, PullEvents, PushEvents, QueueEvents, ReportStates};
 pub use self::group::RunGroup;
 pub use self::input::{Input, InputType, input_variable, resolve as resolve_inputs};
 pub use self::job::{JobDefinition, JobSettings, Passthrough};
+pub use self::link::{Access, ForgeKind, LinkFile, Origin, Rule, link_from_yaml};
+pub use self::pattern::Patterns;
 pub use self::problem::{Position, Problem};
 pub use self::schema::{definition_schema, json_schema, list_schema};
 pub use self::shell::Shell;
@@ -98,6 +105,13 @@ pub fn from_json(text: &str) -> Result<Definition, Vec<Problem>> {
     read(text, json::read, |root, report| {
         if list::is_list_form(root) { list::check(root, report) } else { definition::check(root, report) }
     })
+}
+
+/// Reads a file in YAML that isn't a workflow.
+fn read_yaml<T>(text: &str, check: impl FnOnce(&Node, Report) -> Result<T, Vec<Problem>>) -> Result<T, Vec<Problem>> {
+    check_size(text.len() as u64)?;
+    let (root, report) = yaml::read(without_mark(text));
+    whole(root, report).and_then(|(root, report)| check(&root, report))
 }
 
 fn read(

@@ -2,7 +2,8 @@
 
 use super::bounds::Retry;
 use super::checker::{Checker, Edge};
-use super::definition::{Definition, manual};
+use super::definition::Definition;
+use super::events::{Events, MANUAL, ReportStates};
 use super::job::{JobDefinition, JobSettings, Passthrough};
 use super::keys::find;
 use super::leg::Leg;
@@ -46,7 +47,9 @@ impl<'a> Checker<'a> {
         let jobs = self.listed_jobs(jobs);
         Some(Definition {
             name: name.map(str::to_owned),
-            trigger: trigger.map_or_else(manual, str::to_owned),
+            trigger: trigger.unwrap_or(MANUAL).to_owned(),
+            events: Events::default(),
+            states: ReportStates::All,
             inputs: Vec::new(),
             concurrency: None,
             jobs,
@@ -106,6 +109,7 @@ impl<'a> Checker<'a> {
         let job = id.zip(name).zip(command).map(|((id, name), command)| JobDefinition {
             id,
             needs: edges.iter().flat_map(|edge| edge.legs.clone()).collect(),
+            at: None,
             settings: JobSettings {
                 labels,
                 secrets,

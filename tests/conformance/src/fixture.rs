@@ -185,6 +185,7 @@ pub(crate) fn control_of(workflow: &WorkflowRecord, state: RunState) -> Control 
         group: None,
         blocked_at: None,
         opener: None,
+        report: None,
         timer: if state.is_active() { Timer::Due(NOW + MAX_TIMER_DELAY) } else { Timer::Off },
     }
 }

@@ -104,6 +104,7 @@ impl SubmitRequest {
             inputs: protocol::requests::GivenInputs::new(),
             run: self.run,
             key: Some((self.key.clone(), body)),
+            report: None,
         }
     }
 }

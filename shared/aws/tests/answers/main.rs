@@ -68,6 +68,7 @@ fn commit() -> Commit {
         group: None,
         blocked_at: None,
         opener: None,
+        report: None,
         timer: Timer::Off,
     };
     let idempotency = Idempotency {

@@ -100,8 +100,14 @@ impl Counted {
 async fn submit(engine: &Engine<Aws>, yaml: &str) -> WorkflowId {
     let definition = workflow::from_yaml(yaml).expect("a good definition");
     let source = Source { content_type: "application/yaml".to_owned(), text: yaml.to_owned() };
-    let submission =
-        Submission { definition, source, inputs: protocol::requests::GivenInputs::new(), run: true, key: None };
+    let submission = Submission {
+        definition,
+        source,
+        inputs: protocol::requests::GivenInputs::new(),
+        run: true,
+        key: None,
+        report: None,
+    };
     engine.submissions().submit(submission).await.expect("submitted").workflow
 }
 

@@ -38,8 +38,14 @@ async fn parameter_store_is_read_once_for_all_claims_of_a_process() {
     let text = format!("jobs:\n{jobs}");
     let definition = from_yaml(&text).expect("a definition");
     let source = Source { content_type: "application/yaml".to_owned(), text };
-    let submission =
-        Submission { definition, source, inputs: protocol::requests::GivenInputs::new(), run: true, key: None };
+    let submission = Submission {
+        definition,
+        source,
+        inputs: protocol::requests::GivenInputs::new(),
+        run: true,
+        key: None,
+        report: None,
+    };
     let id = engine.submissions().submit(submission).await.expect("submitted").workflow;
     let run = engine.ports().workflow(&id, Consistency::Strong).await.expect("read").expect("there").run;
     let control = engine.ports().control(&run, Consistency::Strong).await.expect("read").expect("there");

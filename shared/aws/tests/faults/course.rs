@@ -97,6 +97,7 @@ impl Course {
                 inputs: protocol::requests::GivenInputs::new(),
                 run: story.name != "chain",
                 key: Some((story.name.to_owned(), ReportHash::of([story.definition]))),
+                report: None,
             };
             let submit = || self.feed.engine.submissions().submit(submission.clone());
             let workflow = repeated(&self.tally, submit).await.map_err(|error| format!("submit: {error}"))?.workflow;

@@ -153,7 +153,14 @@ impl<P: Queues> World<P> {
 /// A submission without an idempotency key. If `run` is true, the workflow is started at once.
 pub fn submission(yaml: &str, run: bool) -> Submission {
     let definition = from_yaml(yaml).unwrap_or_else(|problems| panic!("{problems:#?}\n{yaml}"));
-    Submission { definition, source: yaml_source(yaml), inputs: protocol::requests::GivenInputs::new(), run, key: None }
+    Submission {
+        definition,
+        source: yaml_source(yaml),
+        inputs: protocol::requests::GivenInputs::new(),
+        run,
+        key: None,
+        report: None,
+    }
 }
 
 /// A definition as a client sends it.

@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard};
 
 use bytes::Bytes;
 use engine::access::TokenRecord;
+use engine::forge::store::{DueKind, ForgeItems, Item};
 use engine::ids::{GroupKey, JobIndex, JobKey, PoolId, Random, RunKey, Ticket, Unit};
 use engine::job::{JobRecord, JobSpec, JobUpdate, OutputsRef};
 use engine::messages::{BatchTask, Reconcile, Work};
@@ -338,6 +339,17 @@ impl Dispatcher for Watched {
     async fn send_timer(&self, run: &RunKey, at: Millis, now: Millis) -> Stored<()> {
         self.state().timers.push(at);
         call!(self.send_timer(run, at, now))
+    }
+}
+
+impl ForgeItems for Watched {
+    forward! {
+        put_item(item: Item) -> bool;
+        item(list: &str, sort: &str) -> Option<Item>;
+        items(list: &str, prefix: &str, after: Option<&str>, newest_first: bool, limit: usize) -> Vec<Item>;
+        remove_item(list: &str, sort: &str) -> bool;
+        items_due(kind: DueKind, by: Millis, limit: usize) -> Vec<Item>;
+        next_due(kind: DueKind) -> Option<Millis>;
     }
 }
 

@@ -81,6 +81,7 @@ async fn open_run(store: &Sqlite) {
         group: None,
         blocked_at: None,
         opener: None,
+        report: None,
         timer: Timer::Firing,
     };
     let commit = Commit { workflow, replaces: None, control, idempotency: None };

@@ -36,6 +36,7 @@ async fn open(store: &Sqlite, n: u32, phases: Vec<Phase>) -> WorkflowId {
         group: None,
         blocked_at: None,
         opener: None,
+        report: None,
         timer: Timer::Firing,
     };
     let (id, run) = (workflow.id.clone(), workflow.run.clone());

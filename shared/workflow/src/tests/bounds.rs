@@ -212,11 +212,12 @@ fn limits_are_named_with_their_line_and_column() {
     let long = "x".repeat(limits::NAME + 1);
     let too_long = |at: &str| format!("{at}: it is 1001 bytes; at most 1000 are allowed (limit NAME)");
     assert_eq!(found(&format!("name: {long}\njobs: {{a: {{run: x}}}}\n")), [too_long("1:7")]);
-    assert_eq!(found(&format!("on: {long}\njobs: {{a: {{run: x}}}}\n")), [too_long("1:5")]);
-    assert_eq!(found(&format!("on: {{{long}: x}}\njobs: {{a: {{run: x}}}}\n")), [too_long("1:5")]);
-    let list = vec!["push"; 200].join(", ");
-    let message = "1:5: it is 1198 bytes; at most 1000 are allowed (limit NAME)";
-    assert_eq!(found(&format!("on: [{list}]\njobs: {{a: {{run: x}}}}\n")), [message]);
+    let pattern = "x".repeat(limits::PATTERN + 1);
+    let message = "1:23: it is 257 bytes; at most 256 are allowed (limit PATTERN)";
+    assert_eq!(found(&format!("on: {{push: {{branches: {pattern}}}}}\njobs: {{a: {{run: x}}}}\n")), [message]);
+    let list = vec!["x"; limits::PATTERNS + 1].join(", ");
+    let message = "1:23: 101 patterns; at most 100 are allowed (limit PATTERNS)";
+    assert_eq!(found(&format!("on: {{push: {{branches: [{list}]}}}}\njobs: {{a: {{run: x}}}}\n")), [message]);
     let pools =
         |count: usize| "jobs:\n".to_owned() + &repeat(count, |n| format!("  j{n}: {{labels: [l{n}], run: x}}\n"));
     assert_eq!(yaml(&pools(limits::POOLS_PER_WORKFLOW)).jobs.len(), limits::POOLS_PER_WORKFLOW);
@@ -230,12 +231,9 @@ fn limits_are_named_with_their_line_and_column() {
 
 #[test]
 fn a_nul_is_refused_wherever_people_write_text() {
-    for (line, at) in [
-        (r#"name: "a\0""#, (1, 7)),
-        (r#"on: "a\0""#, (1, 5)),
-        (r#"on: [x, "a\0"]"#, (1, 5)),
-        (r#"env: {A: "a\0"}"#, (1, 10)),
-    ] {
+    for (line, at) in
+        [(r#"name: "a\0""#, (1, 7)), (r#"on: {push: {tags: "a\0"}}"#, (1, 19)), (r#"env: {A: "a\0"}"#, (1, 10))]
+    {
         let problem = &problems(&format!("{line}\njobs: {{a: {{run: x}}}}\n"))[0];
         assert_eq!((problem.code, problem.at.map(|at| (at.line, at.column))), ("bad_character", Some(at)), "{line}");
     }

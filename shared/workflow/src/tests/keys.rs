@@ -32,11 +32,25 @@ fn values() -> Vec<Value> {
         "sh",
         "text",
         "failure",
+        "push",
+        "run",
+        "!x",
+        "!",
     ];
     let times = ["5", "90s", "30m", "6h", "1h30m", "1500ms", "1 h", "s", "1.5h", "-1", "soon"];
     let scalars = [json!(null), json!(true), json!(0), json!(1), json!(-1), json!(1.5), json!(101), json!(1_209_601)];
     let long = [limits::NAME, limits::NAME + 1, 65_537].map(|size| json!("x".repeat(size)));
-    let lists = [json!([]), json!(["b"]), json!([1]), json!([true]), json!([null]), json!([[]]), json!(["b", "b"])];
+    let lists = [
+        json!([]),
+        json!(["b"]),
+        json!([1]),
+        json!([true]),
+        json!([null]),
+        json!([[]]),
+        json!(["b", "b"]),
+        json!(["push"]),
+        json!(["!x", "x"]),
+    ];
     let objects = [
         json!({}),
         json!({ "x": 1 }),
@@ -80,6 +94,9 @@ fn values() -> Vec<Value> {
         json!({ "group": "G", "per": ["i"], "when_newer": "cancel" }),
         json!({ "group": "g", "per": 1 }),
         json!({ "per": [] }),
+        json!({ "push": { "branches": ["main", "!x"], "paths": "src/**" }, "merge_group": null }),
+        json!({ "branches": ["main"] }),
+        json!({ "branches": [] }),
     ];
     let texts = texts.iter().chain(&times).map(|text| json!(text));
     texts.chain(scalars).chain(long).chain(lists).chain(objects).collect()
@@ -140,6 +157,10 @@ fn document(level: Level, key: &str, value: Value) -> Value {
             workflow["concurrency"] = json!({ "group": "g" });
             workflow["concurrency"][key] = value;
         }
+        Level::On => workflow["on"] = json!({ key: value }),
+        Level::Push => workflow["on"] = json!({ "push": { key: value } }),
+        Level::PullRequest => workflow["on"] = json!({ "pull_request": { key: value } }),
+        Level::MergeGroup => workflow["on"] = json!({ "merge_group": { key: value } }),
         Level::Input => workflow["inputs"] = json!({ "i": { key: value } }),
         Level::Matrix => {
             job["matrix"] = json!({ "A": [1, 2] });
@@ -151,7 +172,9 @@ fn document(level: Level, key: &str, value: Value) -> Value {
 }
 
 /// Codes of rules that a schema cannot express: about other parts of the document, or numbers written as text.
-const BEYOND_A_SCHEMA: [&str; 12] = [
+const BEYOND_A_SCHEMA: [&str; 14] = [
+    "only_excludes",
+    "unknown_job",
     "unknown_need",
     "self_need",
     "bad_reference",
@@ -295,6 +318,10 @@ fn table() -> String {
         (Level::Job, "A job: `jobs.<id>`"),
         (Level::Matrix, "A matrix, beside its axes: `jobs.<id>.matrix`"),
         (Level::Concurrency, "A group of runs: `concurrency`"),
+        (Level::On, "Events: `on`"),
+        (Level::Push, "A push: `on.push`"),
+        (Level::PullRequest, "A pull request: `on.pull_request`"),
+        (Level::MergeGroup, "A merge queue: `on.merge_group`"),
         (Level::Retry, "Retry: `jobs.<id>.retry`"),
         (Level::Step, "A step: `jobs.<id>.steps[]`"),
         (Level::Reference, "A value from elsewhere, one of: `env.<NAME>`"),
@@ -312,7 +339,12 @@ fn table() -> String {
 fn in_words(form: Form) -> String {
     match form {
         Form::Shown => format!("text, up to {} bytes", limits::NAME),
-        Form::Trigger => "text, a list of texts, or a mapping".to_owned(),
+        Form::Events => "an event, a list of events, or a mapping, see below".to_owned(),
+        Form::Event(_) => "nothing, or a mapping, see below".to_owned(),
+        Form::Patterns => {
+            format!("a pattern or a list of up to {}, up to {} bytes each", limits::PATTERNS, limits::PATTERN)
+        }
+        Form::States => format!("`run`, or a list of up to {} jobs", limits::STATES),
         Form::Env { references: false } => format!("up to {} names with texts", limits::ENV),
         Form::Env { references: true } => {
             format!("up to {} names with texts or `{{from: <job>.<output>}}`", limits::ENV)

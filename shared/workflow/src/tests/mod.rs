@@ -4,6 +4,7 @@ mod any_text;
 mod bounds;
 mod conditions;
 mod elsewhere;
+mod events;
 mod json;
 mod keys;
 mod matrix;
@@ -194,20 +195,6 @@ fn an_output_belongs_to_the_longest_needed_id() {
     assert_eq!(codes("run: x\nenv: {V: {from: other.x}}"), ["bad_reference"]);
     assert_eq!(codes("run: x\nneeds: other\nenv: {V: {from: other}}"), ["bad_reference"]);
     assert_eq!(codes("needs: other\nsteps: [{run: x, env: {V: {from: other.x}}}]"), ["bad_reference"]);
-}
-
-#[test]
-fn on_is_shown_and_noted_since_it_starts_nothing() {
-    for (on, trigger, notes) in [
-        ("push", "push", 1),
-        ("[push, pull_request]", "push, pull_request", 1),
-        ("{push: {branches: [main]}, schedule: }", "push, schedule", 1),
-        ("manual", "manual", 0),
-    ] {
-        let definition = yaml(&format!("on: {on}\njobs: {{a: {{run: x}}}}"));
-        assert_eq!((definition.trigger.as_str(), definition.notes.len()), (trigger, notes), "{on}");
-    }
-    assert_eq!(problems("on: [[a]]\njobs: {a: {run: x}}")[0].code, "wrong_type");
 }
 
 #[test]

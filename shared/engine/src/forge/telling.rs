@@ -1,0 +1,177 @@
+//! Pure decisions about telling states to a forge.
+//!
+//! Whoever takes a report's lease reads the run and sends what differs from what was sent. So states coalesce, and no older
+//! state follows a newer one. A request without an answer may land later: its holder keeps the lease, and after an ended lease
+//! everything that was sent is unsure.
+
+use std::time::Duration;
+
+use protocol::Millis;
+
+use super::records::{Pause, ReportRecord, Sent, TellerLease};
+use super::state::TargetState;
+use super::wanted::WantedState;
+use crate::ids::ReportHash;
+
+/// How long a teller has a report.
+pub const LEASE: Duration = Duration::from_mins(1);
+/// The longest time of one request to a forge.
+pub const REQUEST: Duration = Duration::from_secs(10);
+/// Changes within this time are told together.
+pub const COALESCED: Duration = Duration::from_secs(2);
+/// How long sending is tried.
+pub const GIVE_UP: Duration = Duration::from_hours(24);
+/// How long a commit may be unknown to the forge.
+pub const NO_COMMIT: Duration = Duration::from_mins(10);
+/// States sent to a forge in a minute, for each installation.
+pub const WRITES: u32 = 60;
+/// The time that a teller needs at the end of its lease.
+const MARGIN: Duration = Duration::from_secs(5);
+const SLOWEST: Duration = Duration::from_mins(10);
+
+/// A fault to plant, for a test that finds it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Nobody takes a lease.
+    NoLease,
+    /// What a holder that is gone has sent is trusted.
+    TrustsTheDead,
+    /// The lease is returned after a request without an answer.
+    ReturnsAfterTimeout,
+    /// The state of the event is sent, not the one that is read.
+    StateOfEvent,
+}
+
+/// The result of an attempt to take a report's lease.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// The record with the lease, to be written.
+    Mine(ReportRecord),
+    /// Somebody else has it. The record asks for another look, and is to be written.
+    Busy(ReportRecord),
+}
+
+impl ReportRecord {
+    /// Marks a change. Returns the record to write, or `None` if somebody will look in time anyway.
+    #[must_use]
+    pub fn marked(&self, at: Millis, now: Millis) -> Option<Self> {
+        let held = self.lease.as_ref().is_some_and(|lease| lease.until > now);
+        let soon = self.due.is_some_and(|due| due <= at);
+        if self.given_up.is_some() || (soon && !held) {
+            return None;
+        }
+        let due = if soon { self.due } else { Some(at) };
+        Some(Self { due, asked: self.asked + 1, ..self.clone() })
+    }
+
+    /// Takes the lease, unless somebody else has it.
+    #[must_use]
+    pub fn take(&self, holder: &str, now: Millis, fault: Option<Fault>) -> Taken {
+        let mut record = self.clone();
+        if fault == Some(Fault::NoLease) {
+            return Taken::Mine(record);
+        }
+        match &self.lease {
+            Some(lease) if lease.until > now => {
+                record.asked += 1;
+                return Taken::Busy(record);
+            }
+            // The last holder didn't return it: a request of it may land late.
+            Some(_) if fault != Some(Fault::TrustsTheDead) => {
+                for sent in record.sent.values_mut() {
+                    sent.state = None;
+                }
+            }
+            _ => {}
+        }
+        let until = now + LEASE;
+        record.lease = Some(TellerLease { holder: holder.to_owned(), until });
+        record.due = Some(until);
+        Taken::Mine(record)
+    }
+
+    /// True if this holder has the lease.
+    #[must_use]
+    pub fn is_held_by(&self, holder: &str) -> bool {
+        self.lease.as_ref().is_some_and(|lease| lease.holder == holder)
+    }
+
+    /// True if there is time for one more request before the lease ends.
+    #[must_use]
+    pub fn has_time(&self, now: Millis) -> bool {
+        self.lease.as_ref().is_none_or(|lease| now + REQUEST + MARGIN <= lease.until)
+    }
+
+    /// The states that differ from what was sent, ends first.
+    #[must_use]
+    pub fn differing<'a>(&self, wanted: &'a [WantedState]) -> Vec<&'a WantedState> {
+        let differs = |wanted: &&WantedState| {
+            let sent = self.sent.get(&wanted.name);
+            sent.is_none_or(|sent| sent.state != Some(wanted.state) || sent.texts != texts(wanted))
+        };
+        let mut all: Vec<&WantedState> = wanted.iter().filter(differs).collect();
+        all.sort_by_key(|wanted| !wanted.state.is_end());
+        all
+    }
+
+    /// Notes that the forge has answered for a state.
+    pub fn answered(&mut self, wanted: &WantedState, id: Option<String>) {
+        let before = self.sent.get(&wanted.name).and_then(|sent| sent.id.clone());
+        let sent = Sent { state: Some(wanted.state), texts: texts(wanted), id: id.or(before) };
+        self.sent.insert(wanted.name.clone(), sent);
+        self.tries = 0;
+        self.failing_since = None;
+    }
+
+    /// Returns the lease. `due`: when to look again, if there is more to do.
+    pub fn returned(&mut self, due: Option<Millis>) {
+        self.lease = None;
+        self.due = due;
+    }
+
+    /// Notes a failure that was answered, and returns when to try again. `None`: it is given up.
+    pub fn failed(&mut self, now: Millis, retry_after: Option<Duration>, longest: Duration) -> Option<Millis> {
+        let since = *self.failing_since.get_or_insert(now);
+        self.tries += 1;
+        if now.since(since) >= longest {
+            return None;
+        }
+        let doubled = Duration::from_secs(1 << self.tries.min(10).saturating_sub(1));
+        Some(now + retry_after.unwrap_or(doubled).min(SLOWEST.max(retry_after.unwrap_or_default())))
+    }
+}
+
+/// A hash of everything that is sent beside the state, so that another text is sent too.
+fn texts(wanted: &WantedState) -> String {
+    let lines = wanted.annotations.iter().map(|one| format!("{}:{}:{}", one.path, one.line, one.message));
+    let all: Vec<String> = [wanted.description.clone(), wanted.summary.clone()].into_iter().chain(lines).collect();
+    ReportHash::of(all.iter().map(String::as_str)).as_str().to_owned()
+}
+
+impl Pause {
+    /// Takes one write of the minute. Returns from when on it may be sent, if not now.
+    ///
+    /// # Errors
+    /// The time from which on it may be sent.
+    pub fn take(&mut self, state: TargetState, now: Millis) -> Result<(), Millis> {
+        const MINUTE: u64 = 60_000;
+        if let Some(until) = self.until.filter(|until| *until > now) {
+            return Err(until);
+        }
+        if let Some(left) = self.left.filter(|left| left.resets_at > now)
+            && left.requests < left.of / 5
+            && !state.is_end()
+        {
+            return Err(left.resets_at);
+        }
+        let minute = now.0 / MINUTE;
+        if self.minute != minute {
+            (self.minute, self.writes) = (minute, 0);
+        }
+        if self.writes >= WRITES {
+            return Err(Millis((minute + 1) * MINUTE));
+        }
+        self.writes += 1;
+        Ok(())
+    }
+}

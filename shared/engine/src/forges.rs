@@ -1,0 +1,72 @@
+//! Use cases about forges: adding links, receiving and handling deliveries, and telling states.
+//!
+//! A delivery is stored before it is answered, and handled later. Handling may stop between any two steps: the delivery stays new
+//! and due, the ref's record continues a known id, and each submission has its key.
+
+mod deliveries;
+mod files;
+mod links;
+mod approvals;
+mod marks;
+mod teller;
+
+pub use deliveries::Received;
+pub(crate) use files::{BlobsCache, blobs_cache};
+pub use links::HookLink;
+
+use std::sync::Arc;
+
+use protocol::Millis;
+
+use crate::Forges;
+use crate::error::{EngineError, Result};
+use crate::forge::link::Link;
+use crate::forge::names::RepositoryKey;
+use crate::forge::ports::Forge;
+use crate::forge::store::ForgeStore;
+use crate::ports::{ArtifactStore, Dispatcher, JobStore, RunStore, WorkerRegistry};
+
+/// Attempts to write a record under its condition.
+const WRITES: usize = 8;
+
+impl<P> Forges<'_, P> {
+    /// The forges.
+    fn port(&self) -> Result<Arc<dyn Forge>> {
+        let forges = self.engine.forges.clone();
+        forges.ok_or(EngineError::NoForges("it was started without any; on AWS they are not there yet"))
+    }
+}
+
+impl<P: ForgeStore> Forges<'_, P> {
+    /// The link of a repository.
+    async fn link(self, key: &RepositoryKey) -> Result<Option<Link>> {
+        let links = self.engine.ports.links(&key.link).await?;
+        Ok(links.into_iter().find(|link| link.key == *key))
+    }
+
+    /// Returns when the next delivery or report is due.
+    pub async fn next_due(self) -> Result<Option<Millis>> {
+        Ok(self.engine.ports.next_due_of_forges().await?)
+    }
+}
+
+impl<P: ForgeStore + RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Forges<'_, P> {
+    /// Handles all due deliveries and tells all due states. One that can't be handled doesn't stop the others.
+    ///
+    /// # Errors
+    /// The store didn't list what is due.
+    pub async fn run_due(self) -> Result<()> {
+        for key in self.engine.ports.deliveries_due(self.engine.now()).await? {
+            if let Err(error) = Box::pin(self.handle(&key)).await {
+                tracing::error!(link = %key.link, delivery = key.place(), %error, "a delivery could not be handled; trying again");
+                self.handle_later(&key, &error).await;
+            }
+        }
+        for key in self.engine.ports.reports_due(self.engine.now()).await? {
+            if let Err(error) = Box::pin(self.tell(&key)).await {
+                tracing::error!(report = key.text(), %error, "states could not be told; trying again");
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,179 @@
+//! Approvals of forks' commits, and re-runs that a forge asks for.
+
+use protocol::requests::Only;
+use protocol::{LabelSet, LinkName, Status};
+
+use super::deliveries::{Outcome, change_of_pull};
+use crate::Forges;
+use crate::error::{EngineError, Result};
+use crate::forge::event::{ExternalId, Incoming, Signal};
+use crate::forge::link::{Link, Origin};
+use crate::forge::names::{CommitId, Subject};
+use crate::forge::records::{Delivery, DeliveryKey, DeliveryState, RefRecord, ReportRecord, ReportSource};
+use crate::forge::ref_rule::KEPT;
+use crate::forge::rights;
+use crate::forge::store::ForgeStore;
+use crate::ports::{ArtifactStore, Consistency, Dispatcher, JobStore, RunStore, WorkerRegistry};
+
+impl<P: ForgeStore> Forges<'_, P> {
+    /// Approves one commit of a pull request from a fork. Returns the delivery that stands for it, or `None` if it was approved before.
+    ///
+    /// # Errors
+    /// [`EngineError::HeadMoved`] if the pull request is at another commit; [`EngineError::LabelsNotAllowed`] if the caller's token
+    /// doesn't allow the labels of the fork's rule.
+    pub async fn approve(
+        self,
+        name: &LinkName,
+        repository: Option<&str>,
+        number: u64,
+        commit: &CommitId,
+    ) -> Result<Option<DeliveryKey>> {
+        let link = self.linked(name, repository).await?;
+        let Some(pull) = self.port()?.pull_request(&link, number).await? else {
+            return Err(EngineError::NotAtForge(format!("{} has no pull request #{number}", link.repository)));
+        };
+        if pull.head != *commit {
+            return Err(EngineError::HeadMoved { head: pull.head });
+        }
+        if let Some(rule) = rights::rule_for(&link.rights, Origin::Fork, pull.base_ref.short()) {
+            let labels: LabelSet = rule.labels.iter().chain(&rule.add_labels).cloned().collect();
+            self.engine.caller.check_labels(&labels)?;
+        }
+        if !self.note_approval(&link, number, commit).await? {
+            return Ok(None);
+        }
+        let actor = self.engine.caller.name.as_ref().map(ToString::to_string).unwrap_or_default();
+        let incoming = Incoming {
+            id: format!("approve {commit}"),
+            repository: link.key.repository,
+            name: link.repository,
+            signal: Signal::Approved { number, commit: commit.clone(), actor },
+        };
+        self.store_new(name, incoming).await.map(Some)
+    }
+
+    /// Notes that a commit was approved. Returns false if it was before.
+    async fn note_approval(self, link: &Link, number: u64, commit: &CommitId) -> Result<bool> {
+        let note = |record: &mut RefRecord| {
+            let known = record.approved.contains(commit);
+            if !known {
+                record.approved.push(commit.clone());
+                let over = record.approved.len().saturating_sub(KEPT);
+                record.approved.drain(..over);
+                record.held = record.held.take().filter(|held| held != commit);
+            }
+            (!known, !known)
+        };
+        self.change_ref(link, &Subject::Pull(number), note).await
+    }
+}
+
+impl<P: ForgeStore + RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Forges<'_, P> {
+    /// The forge's button was pressed. It counts if the forge says that the person may write, and approves that commit alone.
+    pub(super) async fn decide_approve(
+        self,
+        link: &Link,
+        delivery: &mut Delivery,
+        commit: &CommitId,
+        check: &ExternalId,
+        actor: &str,
+    ) -> Result<Option<Outcome>> {
+        let report = check.report().filter(|key| key.repository == link.key && key.commit == *commit);
+        let report = match report {
+            Some(key) => self.engine.ports.report(&key).await?,
+            None => None,
+        };
+        let Some(number) = report.and_then(|report| report.change.pull_request) else {
+            return Ok(Some(Outcome::of(DeliveryState::Ignored, "no state of this commit waits for an approval")));
+        };
+        if !self.port()?.may_write(link, actor).await? {
+            let reason = format!("{actor} may not write to {}, so the button does nothing", link.repository);
+            return Ok(Some(Outcome::of(DeliveryState::Failed, reason)));
+        }
+        self.note_approval(link, number, commit).await?;
+        self.run_approved(link, delivery, number, commit, actor).await
+    }
+
+    /// Starts the runs of a commit that was approved.
+    pub(super) async fn run_approved(
+        self,
+        link: &Link,
+        delivery: &mut Delivery,
+        number: u64,
+        commit: &CommitId,
+        actor: &str,
+    ) -> Result<Option<Outcome>> {
+        let pull = self.port()?.pull_request(link, number).await?.filter(|pull| pull.open && pull.head == *commit);
+        let Some(pull) = pull else {
+            return Ok(Some(Outcome::of(DeliveryState::Late, "the pull request has another head now, or is closed")));
+        };
+        let record = self.engine.ports.ref_record(&link.key, &Subject::Pull(number)).await?;
+        let Some(record) = record.filter(|record| record.approved.contains(commit)) else {
+            return Ok(Some(Outcome::of(DeliveryState::Failed, "the commit is not approved any more")));
+        };
+        if record.head.as_ref() != Some(commit) {
+            // Its own delivery hasn't come in yet, and finds it approved.
+            return Ok(Some(Outcome::of(
+                DeliveryState::Ignored,
+                "approved; the pull request's own delivery starts it",
+            )));
+        }
+        let change = change_of_pull(pull, record.seq, actor.to_owned());
+        Box::pin(self.start_files(link, delivery, change, true)).await.map(Some)
+    }
+
+    /// Runs again what a commit's states show: the failed jobs if there are any, else all. A run that runs is left alone.
+    pub(super) async fn rerun(self, link: &Link, commit: &CommitId, check: Option<&ExternalId>) -> Result<Outcome> {
+        let only = check.and_then(ExternalId::report);
+        let reports = self.engine.ports.reports_of(&link.key, commit).await?;
+        let mut again = 0;
+        let mut refused = None;
+        for report in reports.iter().filter(|report| only.as_ref().is_none_or(|key| *key == report.key)) {
+            match self.rerun_one(link, report).await {
+                Ok(started) => again += usize::from(started),
+                Err(
+                    error @ (EngineError::LabelsNotAllowed { .. }
+                    | EngineError::SecretNotAllowed(_)
+                    | EngineError::GroupsNotAllowed { .. }),
+                ) => {
+                    refused = Some(error.to_string());
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(match refused {
+            Some(reason) => {
+                Outcome::of(DeliveryState::Failed, format!("the link's rights don't allow it any more: {reason}"))
+            }
+            None if again == 0 => Outcome::of(DeliveryState::Ignored, "nothing that has ended shows its states there"),
+            None => {
+                Outcome { state: DeliveryState::Accepted, reason: Some(format!("{again} started again")), change: None }
+            }
+        })
+    }
+
+    async fn rerun_one(self, link: &Link, report: &ReportRecord) -> Result<bool> {
+        let ReportSource::Workflow { id: Some(id) } = &report.source else { return Ok(false) };
+        let Some(workflow) = self.engine.ports.workflow(id, Consistency::Strong).await? else { return Ok(false) };
+        let Some(end) = workflow.ended else { return Ok(false) };
+        let change = &report.change;
+        let Some(rule) = rights::rule_for(&link.rights, change.origin(), change.ruled_ref()) else {
+            return Err(EngineError::LabelsNotAllowed { refused: LabelSet::default(), allowed: String::new() });
+        };
+        let source = self.engine.ports.definition(&workflow.run).await?;
+        let Some(definition) = source.and_then(|source| source.read().ok()) else { return Ok(false) };
+        let grant = crate::access::Grant {
+            permissions: rights::permissions(&definition, rule),
+            ..crate::access::Grant::open()
+        };
+        let only = (end.status == Status::Failure).then_some(Only::Failed);
+        match self.engine.acting_for(grant).runs().start(id, only, None).await {
+            Ok(()) => {
+                self.mark(&report.key).await?;
+                Ok(true)
+            }
+            Err(EngineError::InvalidState { .. } | EngineError::Moved(_)) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}

@@ -1,0 +1,379 @@
+//! Receiving and handling deliveries.
+
+use std::time::Duration;
+
+use protocol::{LinkName, Millis};
+
+use super::WRITES;
+use crate::Forges;
+use crate::error::{EngineError, Result};
+use crate::forge::change::{Change, asks_to_skip};
+use crate::forge::event::{Incoming, PullAction, Push, Signal};
+use crate::forge::link::{ForgeKind, Link};
+use crate::forge::names::{CommitId, EventName, GitRef, Subject};
+use crate::forge::ports::PullRequest;
+use crate::forge::records::{Delivery, DeliveryKey, DeliveryState, RefRecord};
+use crate::forge::ref_rule::{Claim, Verdict, next_look};
+use crate::forge::store::ForgeStore;
+use crate::ports::{ArtifactStore, Dispatcher, JobStore, RunStore, WorkerRegistry};
+
+/// The delay after a failure that may pass.
+const LATER: Duration = Duration::from_secs(30);
+/// A delivery that can't be handled for this long has failed.
+const TRIED: Duration = Duration::from_hours(24);
+
+/// The answer to a delivery.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Received {
+    /// It is stored, and handled later.
+    Stored(DeliveryKey),
+    /// It starts nothing, and nothing was stored.
+    Ignored(String),
+}
+
+/// What became of a delivery.
+pub(super) struct Outcome {
+    pub state: DeliveryState,
+    pub reason: Option<String>,
+    pub change: Option<Change>,
+}
+
+impl Outcome {
+    pub fn of(state: DeliveryState, reason: impl Into<String>) -> Self {
+        Self { state, reason: Some(reason.into()), change: None }
+    }
+
+    fn ignored(reason: impl Into<String>) -> Self {
+        Self::of(DeliveryState::Ignored, reason)
+    }
+}
+
+impl<P: ForgeStore> Forges<'_, P> {
+    /// Stores a delivery whose signature was checked. One write.
+    ///
+    /// # Errors
+    /// The store failed. Then the forge must be answered that its delivery failed.
+    pub async fn receive(self, name: &LinkName, incoming: Incoming) -> Result<Received> {
+        let links = self.engine.ports.links(name).await?;
+        let Some(link) = links.into_iter().find(|link| link.key.repository == incoming.repository) else {
+            return Ok(Received::Ignored(format!("the repository {} is not linked", incoming.name)));
+        };
+        if link.repository != incoming.name && !incoming.name.is_empty() {
+            self.engine.ports.put_link(Link { repository: incoming.name.clone(), ..link }).await?;
+        }
+        self.store_new(name, incoming).await.map(Received::Stored)
+    }
+
+    pub(super) async fn store_new(self, name: &LinkName, incoming: Incoming) -> Result<DeliveryKey> {
+        let now = self.engine.now();
+        let key = DeliveryKey::new(name.clone(), now, self.engine.random());
+        let delivery = Delivery {
+            key: key.clone(),
+            incoming,
+            state: DeliveryState::New,
+            reason: None,
+            commit: None,
+            workflows: Vec::new(),
+            looks: 0,
+            due: Some(now),
+        };
+        self.engine.ports.put_delivery(delivery).await?;
+        Ok(key)
+    }
+
+    /// Starts what a push to this branch or tag would start. Returns the delivery that stands for it.
+    ///
+    /// # Errors
+    /// [`EngineError::NoLink`].
+    pub async fn start(
+        self,
+        name: &LinkName,
+        repository: Option<&str>,
+        at: GitRef,
+        commit: Option<CommitId>,
+    ) -> Result<DeliveryKey> {
+        let link = self.linked(name, repository).await?;
+        let actor = self.engine.caller.name.as_ref().map(ToString::to_string).unwrap_or_default();
+        let incoming = Incoming {
+            id: hex::encode(self.engine.random()),
+            repository: link.key.repository,
+            name: link.repository,
+            signal: Signal::Start { name: at, commit, actor },
+        };
+        self.store_new(name, incoming).await
+    }
+
+    /// The deliveries of a link, newest first.
+    pub async fn deliveries(self, name: &LinkName, after: Option<&DeliveryKey>, limit: usize) -> Result<Vec<Delivery>> {
+        Ok(self.engine.ports.deliveries(name, after, limit).await?)
+    }
+
+    /// Puts a delivery off after an error.
+    pub(super) async fn handle_later(self, key: &DeliveryKey, error: &EngineError) {
+        let Ok(Some(mut delivery)) = self.engine.ports.delivery(key).await else { return };
+        let now = self.engine.now();
+        let passes = match error {
+            EngineError::Forge(error) => error.may_pass(),
+            EngineError::Store(_) | EngineError::Moved(_) => true,
+            _ => false,
+        };
+        delivery.reason = Some(error.to_string());
+        if passes && now.since(key.at) < TRIED {
+            delivery.due = Some(now + LATER);
+        } else {
+            (delivery.state, delivery.due) = (DeliveryState::Failed, None);
+        }
+        if let Err(error) = self.engine.ports.put_delivery(delivery).await {
+            tracing::error!(%error, "a delivery could not be put off");
+        }
+    }
+
+    /// Changes a ref's record under its condition. `change` returns what to answer, and whether to write.
+    pub(super) async fn change_ref<T>(
+        self,
+        link: &Link,
+        subject: &Subject,
+        mut change: impl FnMut(&mut RefRecord) -> (T, bool),
+    ) -> Result<T> {
+        for _ in 0..WRITES {
+            let stored = self.engine.ports.ref_record(&link.key, subject).await?;
+            let mut record = stored.unwrap_or_else(|| RefRecord::new(link.key.clone(), subject.clone()));
+            let (answer, write) = change(&mut record);
+            record.version += 1;
+            if !write || self.engine.ports.put_ref(record).await? {
+                return Ok(answer);
+            }
+        }
+        Err(EngineError::NotAtForge(format!("{} is changed too often", subject.text())))
+    }
+}
+
+impl<P: ForgeStore + RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Forges<'_, P> {
+    /// Handles a delivery: asks the forge, decides, and submits what the files at the commit say. A repeated call has no further
+    /// effect.
+    ///
+    /// # Errors
+    /// A store or the forge failed. The delivery is as it was.
+    pub async fn handle(self, key: &DeliveryKey) -> Result<()> {
+        let Some(mut delivery) = self.engine.ports.delivery(key).await? else { return Ok(()) };
+        if delivery.state != DeliveryState::New {
+            return Ok(());
+        }
+        let repository =
+            crate::forge::names::RepositoryKey { link: key.link.clone(), repository: delivery.incoming.repository };
+        let outcome = match self.link(&repository).await? {
+            None => Some(Outcome::ignored("the link was removed")),
+            Some(link) => self.decide(&link, &mut delivery).await?,
+        };
+        let Some(outcome) = outcome else {
+            let delay = next_look(delivery.looks).unwrap_or(LATER);
+            delivery.looks += 1;
+            delivery.due = Some(self.engine.now() + delay);
+            return Ok(self.engine.ports.put_delivery(delivery).await?);
+        };
+        delivery.commit = outcome.change.map(|change| change.commit).or(delivery.commit);
+        (delivery.state, delivery.reason, delivery.due) = (outcome.state, outcome.reason, None);
+        Ok(self.engine.ports.put_delivery(delivery).await?)
+    }
+
+    /// What becomes of a delivery. `None`: the forge is asked again later.
+    async fn decide(self, link: &Link, delivery: &mut Delivery) -> Result<Option<Outcome>> {
+        let incoming = delivery.incoming.clone();
+        match incoming.signal {
+            Signal::Push(push) => self.decide_push(link, delivery, &push).await,
+            Signal::PullRequest { number, action: PullAction::Closed, .. } => {
+                let drop_held = |record: &mut RefRecord| (record.held.take().is_some(), record.version > 0);
+                let dropped = self.change_ref(link, &Subject::Pull(number), drop_held).await?;
+                Ok(Some(Outcome::ignored(if dropped {
+                    "it was closed; what was held is dropped"
+                } else {
+                    "it was closed"
+                })))
+            }
+            Signal::PullRequest { number, head, .. } => self.decide_pull(link, delivery, number, head.as_ref()).await,
+            Signal::MergeGroup { name, head, base, base_ref, actor } => {
+                let push = Push {
+                    name: name.clone(),
+                    before: None,
+                    after: Some(head.clone()),
+                    actor: actor.clone(),
+                    first_line: None,
+                };
+                let change = Change {
+                    event: EventName::MergeGroup,
+                    subject: Subject::Ref(name.clone()),
+                    seq: 0,
+                    name: Some(name),
+                    commit: head,
+                    before: None,
+                    base: Some(base_ref),
+                    base_commit: Some(base),
+                    pull_request: None,
+                    fork: false,
+                    actor,
+                };
+                self.judge(link, delivery, &push, change).await
+            }
+            Signal::Start { name, commit, actor } => self.decide_start(link, delivery, name, commit, actor).await,
+            Signal::Approve { commit, check, actor } => {
+                self.decide_approve(link, delivery, &commit, &check, &actor).await
+            }
+            Signal::Approved { number, commit, actor } => {
+                self.run_approved(link, delivery, number, &commit, &actor).await
+            }
+            Signal::Rerequested { commit, check, .. } => self.rerun(link, &commit, check.as_ref()).await.map(Some),
+        }
+    }
+
+    async fn decide_push(self, link: &Link, delivery: &mut Delivery, push: &Push) -> Result<Option<Outcome>> {
+        let Some(after) = &push.after else { return Ok(Some(Outcome::ignored("the ref was deleted"))) };
+        if push.name.is_of_queue() {
+            return Ok(Some(Outcome::ignored("a merge queue's branch has its own event")));
+        }
+        if push.name.branch().is_some() && push.first_line.as_deref().is_some_and(asks_to_skip) {
+            delivery.commit = Some(after.clone());
+            return Ok(Some(Outcome::ignored("the commit's first line asks to start nothing")));
+        }
+        self.judge(link, delivery, push, change_of_push(push, after)).await
+    }
+
+    /// Decides about a delivery that says where a ref is.
+    async fn judge(self, link: &Link, delivery: &mut Delivery, push: &Push, change: Change) -> Result<Option<Outcome>> {
+        let Some(after) = &push.after else { return Ok(None) };
+        delivery.commit = Some(after.clone());
+        let subject = change.subject.clone();
+        let record = self.engine.ports.ref_record(&link.key, &subject).await?;
+        let now = self.engine.now();
+        let known = record.and_then(|record| record.known(&delivery.incoming.id, now));
+        let answer = match known {
+            Some(_) => None,
+            None => self.port()?.ref_head(link, &push.name).await?,
+        };
+        let (id, looks) = (delivery.incoming.id.clone(), delivery.looks);
+        let claim = Claim { id: &id, before: push.before.as_ref(), after, answer: answer.as_ref(), looks };
+        let judge = |record: &mut RefRecord| {
+            let before = record.clone();
+            let verdict = record.judge(claim, now);
+            ((verdict, record.seq), *record != before)
+        };
+        let (verdict, seq) = self.change_ref(link, &subject, judge).await?;
+        self.follow(link, delivery, verdict, Change { seq, ..change }).await
+    }
+
+    async fn decide_pull(
+        self,
+        link: &Link,
+        delivery: &mut Delivery,
+        number: u64,
+        hint: Option<&CommitId>,
+    ) -> Result<Option<Outcome>> {
+        let Some(pull) = self.port()?.pull_request(link, number).await? else {
+            return Ok(Some(Outcome::of(DeliveryState::Late, "there is no such pull request")));
+        };
+        if !pull.open {
+            return Ok(Some(Outcome::of(DeliveryState::Late, "it is closed")));
+        }
+        if pull.fork && link.forge == ForgeKind::Gitlab {
+            return Ok(Some(Outcome::ignored(
+                "GitLab shows only what the fork reports; a merge request from a fork isn't started",
+            )));
+        }
+        delivery.commit = Some(pull.head.clone());
+        let (id, looks, now) = (delivery.incoming.id.clone(), delivery.looks, self.engine.now());
+        let after = hint.unwrap_or(&pull.head);
+        let claim = Claim { id: &id, before: None, after, answer: Some(&pull.head), looks };
+        let judge = |record: &mut RefRecord| {
+            let before = record.clone();
+            let verdict = record.judge_pull(claim, &pull.base_ref, now);
+            ((verdict, record.seq), *record != before)
+        };
+        let (verdict, seq) = self.change_ref(link, &Subject::Pull(number), judge).await?;
+        let actor = match &delivery.incoming.signal {
+            Signal::PullRequest { actor, .. } => actor.clone(),
+            _ => pull.author.clone(),
+        };
+        self.follow(link, delivery, verdict, change_of_pull(pull, seq, actor)).await
+    }
+
+    async fn decide_start(
+        self,
+        link: &Link,
+        delivery: &mut Delivery,
+        name: GitRef,
+        commit: Option<CommitId>,
+        actor: String,
+    ) -> Result<Option<Outcome>> {
+        let Some(head) = self.port()?.ref_head(link, &name).await? else {
+            return Ok(Some(Outcome::of(DeliveryState::Failed, format!("there is no {name}"))));
+        };
+        if let Some(commit) = commit.filter(|commit| *commit != head) {
+            let reason = format!("{name} is at {head}, not at {commit}");
+            return Ok(Some(Outcome::of(DeliveryState::Failed, reason)));
+        }
+        let push = Push { name, before: None, after: Some(head.clone()), actor, first_line: None };
+        let change = change_of_push(&push, &head);
+        let (id, now) = (delivery.incoming.id.clone(), self.engine.now());
+        let claim = Claim { id: &id, before: None, after: &head, answer: Some(&head), looks: 0 };
+        let accept = |record: &mut RefRecord| match record.known(&id, now) {
+            Some(known) => ((known, record.seq), false),
+            None => ((record.accept(claim, now), record.seq), true),
+        };
+        let (verdict, seq) = self.change_ref(link, &change.subject, accept).await?;
+        self.follow(link, delivery, verdict, Change { seq, ..change }).await
+    }
+
+    /// Acts on a verdict.
+    async fn follow(
+        self,
+        link: &Link,
+        delivery: &mut Delivery,
+        verdict: Verdict,
+        change: Change,
+    ) -> Result<Option<Outcome>> {
+        Ok(match verdict {
+            Verdict::LookAgain => None,
+            Verdict::Repeat => Some(Outcome::of(DeliveryState::Repeat, "this change was handled before")),
+            Verdict::Late => Some(Outcome::of(DeliveryState::Late, "the ref had moved on")),
+            Verdict::Accepted | Verdict::Continues => {
+                Some(Box::pin(self.start_files(link, delivery, change, false)).await?)
+            }
+        })
+    }
+}
+
+fn change_of_push(push: &Push, after: &CommitId) -> Change {
+    Change {
+        event: if push.name.tag().is_some() { EventName::Tag } else { EventName::Push },
+        subject: Subject::Ref(push.name.clone()),
+        seq: 0,
+        name: Some(push.name.clone()),
+        commit: after.clone(),
+        before: push.before.clone(),
+        base: None,
+        base_commit: None,
+        pull_request: None,
+        fork: false,
+        actor: push.actor.clone(),
+    }
+}
+
+pub(super) fn change_of_pull(pull: PullRequest, seq: u64, actor: String) -> Change {
+    Change {
+        event: EventName::PullRequest,
+        subject: Subject::Pull(pull.number),
+        seq,
+        name: pull.head_ref,
+        commit: pull.head,
+        before: None,
+        base: Some(pull.base_ref),
+        base_commit: Some(pull.base),
+        pull_request: Some(pull.number),
+        fork: pull.fork,
+        actor,
+    }
+}
+
+/// The time of a change that is reported: later changes take the report over.
+pub(super) fn accepted_at(delivery: &Delivery) -> Millis {
+    delivery.key.at
+}

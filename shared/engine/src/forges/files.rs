@@ -1,0 +1,271 @@
+//! Reads the workflow files of a commit, and starts a run of each that wants the change.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use protocol::limits;
+use workflow::{Definition, Problem, ReportStates};
+
+use super::deliveries::{Outcome, accepted_at};
+use crate::Forges;
+use crate::access::Grant;
+use crate::cache::Cache;
+use crate::error::{EngineError, Result};
+use crate::forge::change::{Change, Changed, Wanted, state_of_run, stem};
+use crate::forge::link::{Link, Rule};
+use crate::forge::names::{GitRef, ReportKey};
+use crate::forge::ports::RepositoryFile;
+use crate::forge::records::{Delivery, DeliveryState, ReportChoice, ReportSource};
+use crate::forge::rights;
+use crate::forge::state::{Annotation, TargetState};
+use crate::forge::store::ForgeStore;
+use crate::ids::{Principal, ReportHash};
+use crate::ports::{ArtifactStore, Dispatcher, JobStore, RunStore, Source, WorkerRegistry};
+use crate::submit::Submission;
+
+/// Files of a commit that are read.
+const FILES: usize = 20;
+/// The size of all of them.
+const SIZE: u64 = 1024 * 1024;
+/// Annotations of a file that isn't valid.
+const ANNOTATIONS: usize = 50;
+
+/// The texts of files by their blobs' ids. A blob never changes.
+pub(crate) type BlobsCache = Cache<String, Arc<str>>;
+
+pub(crate) fn blobs_cache() -> BlobsCache {
+    Cache::new(Duration::from_hours(24), 500)
+}
+
+/// What is the same for all files of a change.
+struct Started<'a> {
+    link: &'a Link,
+    rule: &'a Rule,
+    change: Change,
+    changed: Option<Changed>,
+    approved: bool,
+}
+
+impl<P: ForgeStore + RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Forges<'_, P> {
+    /// Starts a run of each file that wants the change. A file that can't run is reported as failed; the others run.
+    pub(super) async fn start_files(
+        self,
+        link: &Link,
+        delivery: &mut Delivery,
+        change: Change,
+        approved: bool,
+    ) -> Result<Outcome> {
+        let Some(rule) = rights::rule_for(&link.rights, change.origin(), change.ruled_ref()) else {
+            let reason = format!("no rule of the link is for a {} of `{}`", change.origin(), change.ruled_ref());
+            return Ok(Outcome { change: Some(change), ..Outcome::of(DeliveryState::Ignored, reason) });
+        };
+        let files = self.port()?.files(link, &change.commit).await?;
+        let size: u64 = files.iter().filter_map(|file| file.size).sum();
+        if files.len() > FILES || size > SIZE {
+            let reason =
+                format!("`.wfg` has {} files of {size} bytes; at most {FILES} and {SIZE} are read", files.len());
+            return Ok(Outcome { change: Some(change), ..Outcome::of(DeliveryState::Failed, reason) });
+        }
+        let mut started = Started { link, rule, change, changed: None, approved };
+        let mut held = false;
+        let mut any = false;
+        for file in &files {
+            match self.start_file(&mut started, delivery, file).await? {
+                TargetState::WaitsForApproval => (any, held) = (true, true),
+                TargetState::Skipped => {}
+                _ => any = true,
+            }
+        }
+        let change = started.change;
+        if held {
+            let commit = change.commit.clone();
+            let hold = |record: &mut crate::forge::records::RefRecord| {
+                let hold = record.head.as_ref() == Some(&commit) && record.held.as_ref() != Some(&commit);
+                if hold {
+                    record.held = Some(commit.clone());
+                }
+                ((), hold)
+            };
+            self.change_ref(link, &change.subject, hold).await?;
+            let reason = format!(
+                "a fork's commit waits for `wfg forge approve {}#{} {}`",
+                link.repository,
+                change.pull_request.unwrap_or_default(),
+                change.commit
+            );
+            return Ok(Outcome { change: Some(change), ..Outcome::of(DeliveryState::Held, reason) });
+        }
+        let reason = (!any).then(|| "no file in `.wfg` is for this change".to_owned());
+        let state = if any { DeliveryState::Accepted } else { DeliveryState::Ignored };
+        Ok(Outcome { state, reason, change: Some(change) })
+    }
+
+    /// Starts a run of a file, or reports why there is none. Returns `Skipped` if the file doesn't want the change.
+    async fn start_file(
+        self,
+        started: &mut Started<'_>,
+        delivery: &mut Delivery,
+        file: &RepositoryFile,
+    ) -> Result<TargetState> {
+        let (link, rule) = (started.link, started.rule);
+        let key = ReportKey {
+            repository: link.key.clone(),
+            commit: started.change.commit.clone(),
+            file: stem(&file.path).to_owned(),
+            event: started.change.event,
+        };
+        let source = Source {
+            content_type: "application/yaml".to_owned(),
+            text: self.text(link, &started.change, file).await?.to_string(),
+        };
+        let mut definition = match source.read() {
+            Ok(definition) => definition,
+            Err(problems) => return self.invalid(started, delivery, key, file, &problems).await,
+        };
+        match started.change.wanted(&definition.events) {
+            Wanted::Nothing => return Ok(TargetState::Skipped),
+            Wanted::IfChanged => {
+                if started.changed.is_none() {
+                    started.changed = Some(self.changed(link, &started.change).await?);
+                }
+                let touches =
+                    started.changed.as_ref().is_none_or(|changed| started.change.touches(&definition.events, changed));
+                if !touches {
+                    if started.change.pull_request.is_some() {
+                        let text = "skipped: none of its `paths` changed".to_owned();
+                        let fixed = ReportSource::Fixed { state: TargetState::Skipped, text, annotations: Vec::new() };
+                        self.put_report(&key, &started.change, fixed, ReportChoice::Run, accepted_at(delivery)).await?;
+                    }
+                    return Ok(TargetState::Skipped);
+                }
+            }
+            Wanted::Run => {}
+        }
+        let problems = rights::refused(&definition, rule, started.change.origin());
+        if !problems.is_empty() {
+            return self.invalid(started, delivery, key, file, &problems).await;
+        }
+        if started.change.fork && rule.approve && !started.approved {
+            let text = "a fork's commit waits for an approval".to_owned();
+            let fixed = ReportSource::Fixed { state: TargetState::WaitsForApproval, text, annotations: Vec::new() };
+            self.put_report(&key, &started.change, fixed, ReportChoice::Run, accepted_at(delivery)).await?;
+            return Ok(TargetState::WaitsForApproval);
+        }
+        rights::add_labels(&mut definition, rule);
+        let choice = choice_of(&definition);
+        let source_of = ReportSource::Workflow { id: None };
+        self.put_report(&key, &started.change, source_of, choice, accepted_at(delivery)).await?;
+        let workflow = match self.submit_file(started, definition, source, &key).await {
+            Ok(workflow) => workflow,
+            Err(EngineError::Inputs(problems) | EngineError::Definition(problems)) => {
+                return self.invalid(started, delivery, key, file, &problems).await;
+            }
+            Err(error) => return Err(error),
+        };
+        self.name_workflow(&key, &started.change, &workflow).await?;
+        if !delivery.workflows.contains(&workflow) {
+            delivery.workflows.push(workflow);
+        }
+        Ok(TargetState::Queued)
+    }
+
+    async fn submit_file(
+        self,
+        started: &Started<'_>,
+        mut definition: Definition,
+        source: Source,
+        key: &ReportKey,
+    ) -> Result<protocol::WorkflowId> {
+        let (link, change) = (started.link, &started.change);
+        definition.name.get_or_insert_with(|| key.file.clone());
+        definition.trigger = state_of_run(&key.file, change.event);
+        let grant = Grant {
+            name: None,
+            principal: Principal::of(format!("forge:{}", link.name()).as_bytes()),
+            permissions: rights::permissions(&definition, started.rule),
+            expires_at: None,
+        };
+        let request = format!("{}\n{}\n{}\n{}", link.key.repository, change.subject.text(), change.seq, key.text());
+        let idempotency = format!("forge {}", crate::ids::hash_of(&format!("{}\n{request}", link.name())));
+        let submission = Submission {
+            inputs: change.inputs(link, &definition),
+            definition,
+            source,
+            run: true,
+            key: Some((idempotency, ReportHash::of([request.as_str()]))),
+            report: Some(key.clone()),
+        };
+        Ok(self.engine.acting_for(grant).submissions().submit(submission).await?.workflow)
+    }
+
+    /// Reports a file that can't run as failed, with its problems at their lines.
+    async fn invalid(
+        self,
+        started: &Started<'_>,
+        delivery: &Delivery,
+        key: ReportKey,
+        file: &RepositoryFile,
+        problems: &[Problem],
+    ) -> Result<TargetState> {
+        let annotation = |problem: &Problem| Annotation {
+            path: file.path.clone(),
+            line: problem.at.map_or(1, |at| at.line),
+            message: problem.message.clone(),
+        };
+        let text = match problems {
+            [] => "the file can't be used".to_owned(),
+            [first, ..] => format!("{}: {first}{}", file.path, more(problems.len())),
+        };
+        let annotations = problems.iter().take(ANNOTATIONS).map(annotation).collect();
+        let fixed = ReportSource::Fixed { state: TargetState::Invalid, text, annotations };
+        self.put_report(&key, &started.change, fixed, ReportChoice::Run, accepted_at(delivery)).await?;
+        Ok(TargetState::Invalid)
+    }
+
+    async fn text(self, link: &Link, change: &Change, file: &RepositoryFile) -> Result<Arc<str>> {
+        let now = self.engine.now();
+        if let Some(text) = self.engine.caches.blobs.get(&file.blob, now) {
+            return Ok(text);
+        }
+        let text: Arc<str> = self.port()?.file(link, &change.commit, file).await?.into();
+        if !file.blob.is_empty() {
+            self.engine.caches.blobs.insert(file.blob.clone(), Arc::clone(&text), now);
+        }
+        Ok(text)
+    }
+
+    /// The files that a change touches. A new branch is compared with the default one.
+    async fn changed(self, link: &Link, change: &Change) -> Result<Changed> {
+        let forge = self.port()?;
+        if let Some(number) = change.pull_request {
+            return Ok(forge.changed_by(link, number).await?);
+        }
+        let base = match &change.before {
+            Some(before) => Some(before.clone()),
+            None => {
+                let default = GitRef::of_branch(&forge.repository(link).await?.default_branch).ok();
+                match default {
+                    Some(default) if change.name.as_ref() != Some(&default) => forge.ref_head(link, &default).await?,
+                    _ => None,
+                }
+            }
+        };
+        match base {
+            Some(base) => Ok(forge.changed(link, &base, &change.commit).await?),
+            None => Ok(Changed::Unknown),
+        }
+    }
+}
+
+fn more(problems: usize) -> String {
+    if problems > 1 { format!(" (and {} more)", problems - 1) } else { String::new() }
+}
+
+fn choice_of(definition: &Definition) -> ReportChoice {
+    match &definition.states {
+        ReportStates::All if definition.jobs.len() > limits::STATES => ReportChoice::Run,
+        ReportStates::All => ReportChoice::All,
+        ReportStates::Run => ReportChoice::Run,
+        ReportStates::Jobs(jobs) => ReportChoice::Jobs(jobs.clone()),
+    }
+}

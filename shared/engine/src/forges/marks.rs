@@ -1,0 +1,91 @@
+//! Writes of reports: which run reports, and that there is something to tell.
+
+use protocol::{Millis, WorkflowId};
+
+use super::WRITES;
+use crate::Forges;
+use crate::error::{EngineError, Result};
+use crate::forge::change::Change;
+use crate::forge::names::ReportKey;
+use crate::forge::records::{ReportChoice, ReportRecord, ReportSource};
+use crate::forge::store::ForgeStore;
+use crate::forge::telling::COALESCED;
+
+impl<P: ForgeStore> Forges<'_, P> {
+    /// Changes a report under its condition. `change` gets the record, if there is one, and returns the one to write.
+    pub(super) async fn change_report(
+        self,
+        key: &ReportKey,
+        mut change: impl FnMut(Option<&ReportRecord>) -> Option<ReportRecord>,
+    ) -> Result<Option<ReportRecord>> {
+        for _ in 0..WRITES {
+            let stored = self.engine.ports.report(key).await?;
+            let Some(mut new) = change(stored.as_ref()) else { return Ok(None) };
+            new.version = stored.map_or(0, |stored| stored.version) + 1;
+            if self.engine.ports.put_report(new.clone()).await? {
+                return Ok(Some(new));
+            }
+        }
+        Err(EngineError::NotAtForge(format!("the report {} is changed too often", key.text())))
+    }
+
+    /// Stores what a file's states at a commit come from. A change that was accepted later keeps the report.
+    pub(super) async fn put_report(
+        self,
+        key: &ReportKey,
+        change: &Change,
+        source: ReportSource,
+        choice: ReportChoice,
+        accepted_at: Millis,
+    ) -> Result<()> {
+        let now = self.engine.now();
+        self.change_report(key, |stored| {
+            let same = stored.is_some_and(|stored| stored.change == *change);
+            match stored {
+                Some(stored) if stored.accepted_at > accepted_at && !same => None,
+                // This change has its run already.
+                Some(ReportRecord { source: ReportSource::Workflow { id: Some(_) }, .. })
+                    if same && matches!(source, ReportSource::Workflow { id: None }) =>
+                {
+                    None
+                }
+                _ => Some(ReportRecord {
+                    key: key.clone(),
+                    change: change.clone(),
+                    source: source.clone(),
+                    accepted_at,
+                    choice: choice.clone(),
+                    due: Some(now),
+                    asked: stored.map_or(0, |stored| stored.asked) + 1,
+                    lease: stored.and_then(|stored| stored.lease.clone()),
+                    sent: stored.map(|stored| stored.sent.clone()).unwrap_or_default(),
+                    tries: 0,
+                    failing_since: None,
+                    given_up: None,
+                    version: 0,
+                }),
+            }
+        })
+        .await
+        .map(drop)
+    }
+
+    /// Notes the workflow that was submitted for a change, if the report is still that change's.
+    pub(super) async fn name_workflow(self, key: &ReportKey, change: &Change, workflow: &WorkflowId) -> Result<()> {
+        let now = self.engine.now();
+        self.change_report(key, |stored| {
+            let stored = stored.filter(|stored| stored.change == *change)?;
+            let source = ReportSource::Workflow { id: Some(workflow.clone()) };
+            let due = Some(now);
+            (stored.source != source).then(|| ReportRecord { source, due, asked: stored.asked + 1, ..stored.clone() })
+        })
+        .await
+        .map(drop)
+    }
+
+    /// Notes that a run or a job of a report has changed. The states are told within about two seconds.
+    pub async fn mark(self, key: &ReportKey) -> Result<()> {
+        let now = self.engine.now();
+        self.change_report(key, |stored| stored?.marked(now + COALESCED, now)).await.map(drop)
+    }
+}

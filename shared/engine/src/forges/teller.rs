@@ -1,0 +1,259 @@
+//! Tells a forge the states of a report.
+
+use futures::StreamExt;
+use futures::stream;
+use protocol::Millis;
+
+use super::WRITES;
+use crate::Forges;
+use crate::error::{EngineError, Result};
+use crate::forge::change::state_of_run;
+use crate::forge::event::ExternalId;
+use crate::forge::link::Link;
+use crate::forge::names::ReportKey;
+use crate::forge::ports::{ForgeError, Tell, Told};
+use crate::forge::records::{Pause, ReportRecord, ReportSource};
+use crate::forge::store::ForgeStore;
+use crate::forge::telling::{GIVE_UP, NO_COMMIT, Taken};
+use crate::forge::wanted::{WantedState, of_run};
+use crate::ports::{ArtifactStore, Dispatcher, JobStore, RunStore, WorkerRegistry};
+
+/// Requests to a forge at once.
+const AT_ONCE: usize = 4;
+
+/// How a round of requests ended.
+enum Round {
+    /// All were answered.
+    Told,
+    /// One had no answer: the lease is kept, so that nothing is told before it may have landed.
+    NoAnswer,
+    /// One was refused for now, or the forge's limit is reached.
+    Wait(Option<std::time::Duration>, std::time::Duration),
+    /// Nothing is sent before this time.
+    Until(Millis),
+    /// Nothing will ever be told.
+    GaveUp(String),
+}
+
+impl<P: ForgeStore + RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Forges<'_, P> {
+    /// Tells the states of a report, unless somebody else does. Reads the run, sends what differs from what was sent, and looks again.
+    ///
+    /// A request without an answer is never followed by another one under the same lease, so that it can't land after a newer one for good.
+    ///
+    /// # Errors
+    /// A store failed. The lease ends, and the report is due then.
+    pub async fn tell(self, key: &ReportKey) -> Result<()> {
+        let holder = hex::encode(self.engine.random());
+        let now = self.engine.now();
+        let take = |stored: Option<&ReportRecord>| match stored
+            .filter(|stored| stored.given_up.is_none())?
+            .take(&holder, now, None)
+        {
+            Taken::Mine(record) | Taken::Busy(record) => Some(record),
+        };
+        let Some(mut record) = self.change_report(key, take).await? else { return Ok(()) };
+        if !record.is_held_by(&holder) {
+            return Ok(());
+        }
+        let Ok(link) = self.link_of(&key.repository).await else {
+            return self.give_up(&holder, record, "the link was removed").await;
+        };
+        loop {
+            let (seen, wanted) = (record.asked, self.wanted(&record).await?);
+            let todo: Vec<WantedState> = record.differing(&wanted).into_iter().take(AT_ONCE).cloned().collect();
+            if todo.is_empty() {
+                let done = self
+                    .change_held(key, &holder, |record| {
+                        if record.asked == seen {
+                            record.returned(None)
+                        } else {
+                        }
+                    })
+                    .await?;
+                match done {
+                    Some(stored) if stored.is_held_by(&holder) => record = stored,
+                    _ => return Ok(()),
+                }
+                continue;
+            }
+            if !record.has_time(self.engine.now()) {
+                return Ok(());
+            }
+            let (answers, round) = self.send(&link, &record, todo).await?;
+            let now = self.engine.now();
+            let stored = self.change_held(key, &holder, |record| {
+                for (wanted, told) in &answers {
+                    record.answered(wanted, told.id.clone());
+                }
+                match &round {
+                    Round::Told | Round::NoAnswer => {}
+                    Round::Wait(after, longest) => match record.failed(now, *after, *longest) {
+                        Some(at) => record.returned(Some(at)),
+                        None => give_up(record, "the forge refused the states for too long"),
+                    },
+                    Round::Until(at) => record.returned(Some(*at)),
+                    Round::GaveUp(why) => give_up(record, why),
+                }
+            });
+            match (stored.await?, round) {
+                (Some(stored), Round::Told) if stored.is_held_by(&holder) => record = stored,
+                (_, Round::GaveUp(why)) => {
+                    tracing::warn!(report = key.text(), why, "the forge is told no more states of this commit");
+                    return Ok(());
+                }
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    /// The states that the forge should show.
+    async fn wanted(self, record: &ReportRecord) -> Result<Vec<WantedState>> {
+        let fixed = |state, text: &str, annotations: &[_]| WantedState {
+            name: state_of_run(&record.key.file, record.key.event),
+            job: None,
+            state,
+            description: text.to_owned(),
+            summary: String::new(),
+            annotations: annotations.to_vec(),
+            started_at: None,
+            ended_at: None,
+        };
+        match &record.source {
+            ReportSource::Fixed { state, text, annotations } => Ok(vec![fixed(*state, text, annotations)]),
+            ReportSource::Workflow { id: None } => Ok(Vec::new()),
+            ReportSource::Workflow { id: Some(id) } => match self.engine.queries().workflow(id).await {
+                Ok(workflow) => Ok(of_run(&record.key, &record.choice, &workflow)),
+                // It was deleted: what was told stays.
+                Err(EngineError::WorkflowNotFound(_)) => Ok(Vec::new()),
+                Err(error) => Err(error),
+            },
+        }
+    }
+
+    /// Sends some states at once. Returns those that were answered, and how the worst of the requests ended.
+    async fn send(
+        self,
+        link: &Link,
+        record: &ReportRecord,
+        todo: Vec<WantedState>,
+    ) -> Result<(Vec<(WantedState, Told)>, Round)> {
+        let forge = self.port()?;
+        let mut allowed = Vec::new();
+        let mut round = Round::Told;
+        for wanted in todo {
+            match self.take_write(link, &wanted).await? {
+                Ok(()) => allowed.push(wanted),
+                Err(until) => {
+                    round = Round::Until(until);
+                    break;
+                }
+            }
+        }
+        let requests = allowed.into_iter().map(|wanted| {
+            let tell = self.tell_of(record, &wanted);
+            let forge = forge.clone();
+            async move { (wanted, forge.tell(link, &tell).await) }
+        });
+        let results: Vec<_> = stream::iter(requests).buffer_unordered(AT_ONCE).collect().await;
+        let mut answers = Vec::new();
+        for (wanted, result) in results {
+            match result {
+                Ok(told) => {
+                    self.note_left(link, &told).await?;
+                    answers.push((wanted, told));
+                }
+                Err(ForgeError::NoAnswer(_)) => round = Round::NoAnswer,
+                Err(_) if matches!(round, Round::NoAnswer) => {}
+                Err(ForgeError::Gone(why)) => round = Round::GaveUp(why),
+                Err(ForgeError::NoCommit) => round = Round::Wait(None, NO_COMMIT),
+                Err(ForgeError::Busy { retry_after, .. }) => {
+                    self.pause_until(link, retry_after.map(|after| self.engine.now() + after)).await?;
+                    round = Round::Wait(retry_after, GIVE_UP);
+                }
+                Err(ForgeError::Refused(_) | ForgeError::BadAnswer(_) | ForgeError::NoCredentials(_)) => {
+                    round = Round::Wait(None, GIVE_UP);
+                }
+            }
+        }
+        Ok((answers, round))
+    }
+
+    fn tell_of(self, record: &ReportRecord, wanted: &WantedState) -> Tell {
+        let page = match (&record.source, self.engine.public_url()) {
+            (ReportSource::Workflow { id: Some(id) }, Some(base)) => Some(format!("{base}/#/workflows/{id}")),
+            (_, base) => base.map(str::to_owned),
+        };
+        Tell {
+            commit: record.key.commit.clone(),
+            name: wanted.name.clone(),
+            state: wanted.state,
+            description: wanted.description.clone(),
+            summary: wanted.summary.clone(),
+            annotations: wanted.annotations.clone(),
+            url: page,
+            external_id: ExternalId::of(&record.key),
+            name_of_ref: record.change.name.clone(),
+            id: record.sent.get(&wanted.name).and_then(|sent| sent.id.clone()),
+            started_at: wanted.started_at,
+            ended_at: wanted.ended_at,
+        }
+    }
+}
+
+fn give_up(record: &mut ReportRecord, why: &str) {
+    record.returned(None);
+    record.given_up = Some(why.to_owned());
+}
+
+impl<P: ForgeStore> Forges<'_, P> {
+    /// Changes a report while this holder has its lease. Returns `None` if somebody else has it.
+    async fn change_held(
+        self,
+        key: &ReportKey,
+        holder: &str,
+        mut change: impl FnMut(&mut ReportRecord),
+    ) -> Result<Option<ReportRecord>> {
+        self.change_report(key, |stored| {
+            let mut record = stored.filter(|stored| stored.is_held_by(holder))?.clone();
+            change(&mut record);
+            Some(record)
+        })
+        .await
+    }
+
+    async fn give_up(self, holder: &str, record: ReportRecord, why: &str) -> Result<()> {
+        self.change_held(&record.key, holder, |record| give_up(record, why)).await.map(drop)
+    }
+
+    /// Changes the limits of a link's forge.
+    async fn change_pause<T>(self, link: &Link, mut change: impl FnMut(&mut Pause) -> T) -> Result<T> {
+        let (name, installation) = (link.name(), link.installation());
+        let mut tries = 0;
+        loop {
+            let mut pause = self.engine.ports.pause(name, installation).await?.unwrap_or_default();
+            let answer = change(&mut pause);
+            pause.version += 1;
+            tries += 1;
+            // The limits are ours to keep, not to prove: after some races the request is sent all the same.
+            if self.engine.ports.put_pause(name, installation, pause).await? || tries >= WRITES {
+                return Ok(answer);
+            }
+        }
+    }
+
+    async fn take_write(self, link: &Link, wanted: &WantedState) -> Result<Result<(), Millis>> {
+        let now = self.engine.now();
+        self.change_pause(link, |pause| pause.take(wanted.state, now)).await
+    }
+
+    async fn pause_until(self, link: &Link, until: Option<Millis>) -> Result<()> {
+        let Some(until) = until else { return Ok(()) };
+        self.change_pause(link, |pause| pause.until = pause.until.max(Some(until))).await
+    }
+
+    async fn note_left(self, link: &Link, told: &Told) -> Result<()> {
+        // Only a limit that is running out is worth a write.
+        let Some(left) = told.left.filter(|left| left.requests < left.of / 4) else { return Ok(()) };
+        self.change_pause(link, |pause| pause.left = Some(left)).await
+    }
+}
