@@ -34,6 +34,7 @@ mod demo;
 mod mixed;
 mod restore;
 mod stack;
+mod weights;
 
 mod soak;
 
@@ -119,6 +120,8 @@ enum Task {
     },
     /// Finds dependencies that no code uses.
     Unused,
+    /// Measures what each direct dependency costs in a cold build, and writes docs/dependencies.md.
+    Dependencies,
     /// Checks the dependencies' licences, sources and versions, and known vulnerabilities if their database can be reached.
     Deny,
     /// Runs the engine in simulated worlds: `--seeds N [--from A]`, `--seed N --trace`, `--bugs`; see `--help`.
@@ -167,6 +170,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Task::Scale => cost::scale(),
         Task::Stack { emulator } => stack::run(emulator),
         Task::Unused => dependencies::unused(),
+        Task::Dependencies => weights::write(),
         Task::Deny => dependencies::deny().map(|checked| println!("checked: {checked}")),
         Task::Sim { args } => simulator::run(&args),
         Task::Schemathesis => schemathesis::run(),
