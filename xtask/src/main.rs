@@ -20,6 +20,7 @@ mod package;
 
 mod binaries;
 mod deploy;
+mod speed;
 
 mod cloud;
 mod dist;
@@ -93,6 +94,8 @@ enum Task {
         #[command(flatten)]
         mixture: mixed::Mixture,
     },
+    /// Measures servers of the protocol in turns: `wfg serve` in memory and on a file, the original, and others; and `wfg run`.
+    Bench(speed::Bench),
     /// Changes the code in one place after the other, and fails if no test notices a change.
     Mutants {
         #[command(flatten)]
@@ -165,6 +168,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Task::Demo { emulator, security, keep } => demo::run(emulator, security, keep),
         Task::Soak { only } => soak::run(only.as_deref()),
         Task::Mixed { mixture } => mixed::run(&mixture),
+        Task::Bench(bench) => speed::run(&bench),
         Task::Mutants { selection } => mutants::run(&selection),
         Task::Cost { json, bless, quick } => cost::run(json, bless, quick),
         Task::Scale => cost::scale(),

@@ -32,7 +32,7 @@ pub async fn process<P: Local>(engine: Engine<P>, signals: Arc<Signals>) {
 /// As `Scheduling::drain`, but wakes waiting claims after each step, not after the last.
 async fn work_until_none<P: Local>(engine: &Engine<P>, signals: &Signals) -> Result<()> {
     while engine.scheduling().drain_one().await? {
-        signals.may_be_ready();
+        signals.jobs_changed();
     }
     Ok(())
 }
