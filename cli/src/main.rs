@@ -27,11 +27,15 @@ mod cost;
 mod audit;
 mod changes;
 mod check;
+mod generate;
+mod health;
 mod logs;
 mod output;
 mod redrive;
 mod secret;
 mod token;
+
+mod stack;
 
 mod progress;
 mod serve;
@@ -45,14 +49,15 @@ mod run;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use worker::WorkerConfig;
 
 use crate::context::{Context, PageArgs, ServerArgs, WorkflowArg};
 use crate::failure::Failure;
 
 const EXIT_CODES: &str = "\
-Exit code: 0 on success; 1 if the workflow that was run or watched didn't succeed, or a definition or a stack has problems; \
+Exit code: 0 on success; 1 if the workflow that was run or watched didn't succeed, if a definition or a stack has problems, \
+or if the server isn't healthy; \
 2 if the command failed; 130 if ctrl-C ended `wfg run`; 141 if nobody reads its output.
 
 There are no colours if output is not a terminal, TERM is `dumb` or not set, or NO_COLOR is set; CLICOLOR_FORCE=1 forces them.";
@@ -120,10 +125,19 @@ enum Command {
     /// --as-role it makes calls with each function's role instead: those that the function makes must be allowed, and some
     /// others refused. These calls write and remove a few items, objects and a queue whose names begin with `try-`.
     Check(check::CheckArgs),
+    /// Deploy, describe and delete a stack on AWS; needs AWS credentials
+    #[command(subcommand)]
+    Stack(stack::StackCommand),
     /// Check a definition, without a server; shows all its problems at once
     Validate(validate::ValidateArgs),
     /// Print the JSON Schema of a workflow file, for editors
     Schema,
+    /// Check that the server is healthy; exits with 1 if not
+    Health,
+    /// Print the completions of this command line for a shell
+    Completions(generate::CompletionsArgs),
+    /// Write the manual pages of this command line to a folder
+    Man(generate::ManArgs),
 }
 
 impl Command {
@@ -145,8 +159,12 @@ impl Command {
             Self::Secret(command) => command.run(context).await,
             Self::Redrive(args) => args.run(context).await,
             Self::Check(args) => args.run(context).await,
+            Self::Stack(command) => command.run(context).await,
             Self::Validate(args) => args.run(context),
             Self::Schema => validate::print_schema(context),
+            Self::Health => health::run(context).await,
+            Self::Completions(args) => args.run(context, Cli::command()),
+            Self::Man(args) => args.run(Cli::command()),
         }
     }
 }

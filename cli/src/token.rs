@@ -101,7 +101,7 @@ impl TokenCommand {
 }
 
 /// A token, and whether its creation is in the audit log. The token exists and its text must be shown in any case.
-type Created = (CreatedToken, Result<(), Failure>);
+pub type Created = (CreatedToken, Result<(), Failure>);
 
 async fn create(context: &Context, args: NewTokenArgs) -> Result<Created, Failure> {
     let NewTokenArgs { stack, table, data, .. } = &args;
@@ -167,16 +167,29 @@ mod on_aws {
 async fn in_store<S: TokenStore + AuditStore>(store: &S, new: NewToken, how: &str) -> Result<Created, Failure> {
     let usage = |error: engine::EngineError| Failure::usage(&error);
     let created = access::create(store, new, Millis::now(), [random(), random()]).await.map_err(usage)?;
+    let recorded = record(store, &created, how).await;
+    Ok((created, recorded))
+}
+
+async fn record<S: AuditStore>(store: &S, created: &CreatedToken, how: &str) -> Result<(), Failure> {
     let about = Some(created.info.name.clone());
     let entry =
         AuditEntry { subject: about, ..AuditEntry::new(Millis::now(), None, AuditAction::CreateToken, how.to_owned()) };
-    let recorded = store.record(entry, random()).await.map_err(|error| {
+    store.record(entry, random()).await.map_err(|error| {
         Failure::Usage(format!(
             "token {} was created, but its creation is not in the audit log: {error}.",
             created.info.name
         ))
-    });
-    Ok((created, recorded))
+    })
+}
+
+/// Creates the first token directly in a store, unless a token exists that can create tokens.
+#[cfg(feature = "aws")]
+pub async fn first_in_store<S: TokenStore + AuditStore>(store: &S, how: &str) -> Result<Option<Created>, Failure> {
+    let created = access::first(store, Millis::now(), random).await.map_err(|error| Failure::usage(&error))?;
+    let Some(created) = created else { return Ok(None) };
+    let recorded = record(store, &created, how).await;
+    Ok(Some((created, recorded)))
 }
 
 fn list_text(tokens: &[TokenInfo], now: Millis, paint: Paint) -> String {

@@ -13,6 +13,9 @@
 //!
 //! Each module uses only those above it.
 
+#[cfg(not(unix))]
+compile_error!("a worker needs process groups and signals: build for Linux or macOS; on Windows use WSL");
+
 pub mod options;
 pub mod reaper;
 #[cfg(feature = "cli")]

@@ -2,10 +2,9 @@
 
 use std::io::stdin;
 use std::path::Path;
-use std::process::Command;
 use std::time::Instant;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 
 use crate::binaries::Binaries;
 use crate::deploy::{self, Deployed, Gateway};
@@ -51,27 +50,24 @@ fn deploy_zips(
     stack: &str,
 ) -> Result<Deployed> {
     let kind = emulator.kind();
-    let aws = |arguments: &[&str]| emulator.aws(arguments);
-    let mut deployed = deploy::deploy(&aws, (kind, gateway), emulator.endpoint(), zips, stack)
+    let mut deployed = deploy::deploy(emulator, binaries.path("wfg")?, gateway, zips, stack)
         .with_context(|| format!("deploying to {}, whose log ends:\n{}", kind.title(), emulator.log_tail()))?;
-    let token = first_token(emulator, binaries, stack)?;
-    deployed.api_url = with_token(&deployed.api_url, &token);
+    let token = deployed.token.as_deref().context("a new stack has a first token")?;
+    deployed.api_url = with_token(&deployed.api_url, token);
     Ok(deployed)
-}
-
-/// Creates the first token with access to the stack, as the README says for AWS. No token exists yet that the API would accept.
-fn first_token(emulator: &Emulator, binaries: &Binaries, stack: &str) -> Result<String> {
-    let mut wfg = Command::new(binaries.path("wfg")?);
-    wfg.args(["token", "create", "admin", "--stack", stack, "--scopes", "read,submit,work,admin"]);
-    let output = emulator.credentials(wfg.args(["--all-labels", "--all-secrets"])).output().context("running wfg")?;
-    ensure!(output.status.success(), "wfg token create: {}", String::from_utf8_lossy(&output.stderr));
-    Ok(String::from_utf8(output.stdout)?.trim().to_owned())
 }
 
 /// The API's address with a token in it.
 pub fn with_token(url: &str, token: &str) -> String {
     let bare = url.split_once('@').map_or(url, |(_, rest)| rest).trim_start_matches("http://");
     format!("http://w:{token}@{bare}")
+}
+
+/// The API's address without the token in it, and the token.
+pub fn without_token(url: &str) -> Result<(String, &str)> {
+    let (user, bare) = url.split_once('@').context("the API's address has no token in it")?;
+    let token = user.rsplit(':').next().unwrap_or_default();
+    Ok((format!("http://{bare}"), token))
 }
 
 /// Runs a local cloud until Enter is pressed.

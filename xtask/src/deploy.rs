@@ -1,21 +1,14 @@
-//! Deploys `infra/template.yaml` to an emulator, as `sam deploy` would to AWS.
+//! Deploys the project to an emulator by `wfg stack deploy`, as people do to AWS.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::process::{Command, Output};
 
-use anyhow::{Context, Result, bail, ensure};
-use tempfile::TempDir;
+use anyhow::{Context, Result, ensure};
+use serde::Deserialize;
 
-use crate::emulator::Kind;
-use crate::package::{FUNCTIONS, fingerprint};
-use crate::project::root;
-
-/// Runs the AWS command line with these arguments against the emulator and returns its output. The error of a command
-/// that failed contains its output too.
-pub type Aws<'a> = &'a dyn Fn(&[&str]) -> Result<String>;
+use crate::emulator::{Emulator, Kind};
+use crate::package::{Arch, write_template};
 
 /// The template's parameter of the same name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,118 +57,76 @@ pub struct Deployed {
     pub stream_dead_bucket: String,
     /// The stack's name.
     pub stack: String,
+    /// The first token, if this deployment created it.
+    pub token: Option<String>,
 }
 
 const STAGE: &str = "dev";
-const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Creates the stack, or updates it if it is there, from the packages in the folder `zips`.
-pub fn deploy(
-    aws: Aws,
-    (kind, gateway): (Kind, Gateway),
-    endpoint: &str,
-    zips: &Path,
-    stack: &str,
-) -> Result<Deployed> {
-    let bucket = format!("{stack}-packages");
-    let folder = stage(zips, &bucket)?;
-    let folder = folder.path().to_str().context("the folder of the packages must have a name in UTF-8")?;
-    unless_because("BucketAlready", aws(&["s3api", "create-bucket", "--bucket", &bucket]))?;
-    aws(&["s3", "sync", folder, &format!("s3://{bucket}"), "--only-show-errors"])?;
-    put_stack(aws, gateway, stack, &format!("{endpoint}/{bucket}/{TEMPLATE}"))?;
-    let deployed = describe(kind, endpoint, stack, &wait(aws, stack)?)?;
+pub fn deploy(emulator: &Emulator, wfg: &Path, gateway: Gateway, zips: &Path, stack: &str) -> Result<Deployed> {
+    write_template(zips, Arch::of_this_machine())?;
+    let folder = zips.to_str().context("the folder of the packages must have a name in UTF-8")?;
+    let gateway = format!("Gateway={}", gateway.name());
+    let stage = format!("Stage={STAGE}");
+    let parameters = ["--parameter", &stage, "--parameter", &gateway, "--parameter", "RequireTls=false"];
+    let deployed = wfg_stack(emulator, wfg, &[&["deploy", stack, "--package", folder][..], &parameters].concat())?;
+    ensure!(deployed.status.success(), "wfg stack deploy: {}", said(&deployed));
+    let exports = String::from_utf8(deployed.stdout)?;
+    let token = exports.lines().find_map(|line| line.strip_prefix("export WFG_TOKEN=")).map(str::to_owned);
+    let deployed = Deployed { token, ..describe(emulator, stack, &status(emulator, wfg, stack)?.stack.outputs)? };
     for table in [&deployed.jobs_table, &deployed.logs_table] {
         // Neither emulator's CloudFormation sets it.
         let on = "PointInTimeRecoveryEnabled=true";
         let recovery = ["dynamodb", "update-continuous-backups", "--point-in-time-recovery-specification", on];
-        aws(&[&recovery[..], &["--table-name", table]].concat())?;
-        if kind == Kind::MiniStack {
+        emulator.aws(&[&recovery[..], &["--table-name", table]].concat())?;
+        if emulator.kind() == Kind::MiniStack {
             let on = "Enabled=true,AttributeName=expires_on";
-            aws(&["dynamodb", "update-time-to-live", "--table-name", table, "--time-to-live-specification", on])?;
+            let expiry = ["dynamodb", "update-time-to-live", "--time-to-live-specification", on];
+            emulator.aws(&[&expiry[..], &["--table-name", table]].concat())?;
         }
     }
     Ok(deployed)
 }
 
-const TEMPLATE: &str = "template.yaml";
-
-/// Makes a folder with the files for the bucket: the packages, under names that change with their content (or an update
-/// would not notice a change), and the template, which names them.
-fn stage(zips: &Path, bucket: &str) -> Result<TempDir> {
-    let path = root().join("infra").join(TEMPLATE);
-    let mut template = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
-    // The packages are linked, so the folder must be on their file system.
-    let folder = tempfile::tempdir_in(zips)?;
-    for name in FUNCTIONS {
-        let zip = zips.join(format!("{name}.zip"));
-        let key = format!("{name}-{}.zip", fingerprint(&zip)?);
-        let local = format!("CodeUri: ../target/package/{name}.zip");
-        ensure!(template.contains(&local), "{} lacks `{local}`", path.display());
-        template = template.replace(&local, &format!("CodeUri: s3://{bucket}/{key}"));
-        fs::hard_link(&zip, folder.path().join(key))?;
-    }
-    fs::write(folder.path().join(TEMPLATE), template)?;
-    Ok(folder)
+/// Runs `wfg stack` against an emulator.
+pub fn wfg_stack(emulator: &Emulator, wfg: &Path, arguments: &[&str]) -> Result<Output> {
+    let mut command = Command::new(wfg);
+    emulator.credentials(command.arg("stack").args(arguments)).output().context("running wfg")
 }
 
-fn put_stack(aws: Aws, gateway: Gateway, stack: &str, template: &str) -> Result<()> {
-    let parameters = [
-        ("Stage", STAGE),
-        ("Gateway", gateway.name()),
-        ("Architecture", if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" }),
-        ("RequireTls", "false"),
-    ]
-    .map(|(key, value)| format!("ParameterKey={key},ParameterValue={value}"));
-    let put = |command| {
-        let mut arguments = vec!["cloudformation", command, "--stack-name", stack, "--template-url", template];
-        arguments.extend(["--capabilities", "CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"]);
-        arguments.push("--parameters");
-        arguments.extend(parameters.iter().map(String::as_str));
-        aws(&arguments)
-    };
-    if unless_because("AlreadyExistsException", put("create-stack"))? {
-        return Ok(());
-    }
-    unless_because("No updates are to be performed", put("update-stack"))?;
-    Ok(())
+/// What a program printed.
+pub fn said(output: &Output) -> String {
+    [output.stderr.as_slice(), &output.stdout].map(String::from_utf8_lossy).concat()
 }
 
-/// Whether a command succeeded. Its failure is an error, unless it says `reason`.
-fn unless_because(reason: &str, result: Result<String>) -> Result<bool> {
-    match result {
-        Ok(_) => Ok(true),
-        Err(error) if format!("{error:#}").contains(reason) => Ok(false),
-        Err(error) => Err(error),
-    }
+/// What `wfg stack status --json` prints.
+#[derive(Debug, Deserialize)]
+pub struct Status {
+    /// The stack.
+    pub stack: StackStatus,
 }
 
-/// Waits until the stack is ready and returns its outputs.
-fn wait(aws: Aws, stack: &str) -> Result<BTreeMap<String, String>> {
-    let about = |query| {
-        aws(&["cloudformation", "describe-stacks", "--stack-name", stack, "--query", query, "--output", "text"])
-    };
-    let since = Instant::now();
-    loop {
-        let status = about("Stacks[0].StackStatus")?;
-        match status.trim() {
-            "CREATE_COMPLETE" | "UPDATE_COMPLETE" => break,
-            going if going.ends_with("_IN_PROGRESS") && since.elapsed() < PATIENCE => sleep(Duration::from_millis(200)),
-            other => bail!("stack {stack} is {other} after {:?}\n{}", since.elapsed(), failures(aws, stack)),
-        }
-    }
-    let outputs = about("Stacks[0].Outputs[].[OutputKey,OutputValue]")?;
-    let pairs = outputs.lines().filter_map(|line| line.split_once('\t'));
-    Ok(pairs.map(|(key, value)| (key.to_owned(), value.trim().to_owned())).collect())
+/// A stack in [`Status`].
+#[derive(Debug, Deserialize)]
+pub struct StackStatus {
+    /// Such as `CREATE_COMPLETE`.
+    pub status: String,
+    /// The template's outputs.
+    pub outputs: BTreeMap<String, String>,
+    /// The values of the template's parameters.
+    pub parameters: BTreeMap<String, String>,
 }
 
-fn failures(aws: Aws, stack: &str) -> String {
-    let query = "StackEvents[?contains(ResourceStatus,`FAILED`)].[LogicalResourceId,ResourceType,ResourceStatusReason]";
-    let events =
-        ["cloudformation", "describe-stack-events", "--stack-name", stack, "--query", query, "--output", "text"];
-    aws(&events).unwrap_or_else(|error| format!("and its events can't be read: {error:#}"))
+/// Asks for a stack's state.
+pub fn status(emulator: &Emulator, wfg: &Path, stack: &str) -> Result<Status> {
+    let output = wfg_stack(emulator, wfg, &["status", stack, "--json"])?;
+    ensure!(output.status.success(), "wfg stack status: {}", said(&output));
+    Ok(serde_json::from_slice(&output.stdout)?)
 }
 
-fn describe(kind: Kind, endpoint: &str, stack: &str, outputs: &BTreeMap<String, String>) -> Result<Deployed> {
+fn describe(emulator: &Emulator, stack: &str, outputs: &BTreeMap<String, String>) -> Result<Deployed> {
+    let (kind, endpoint) = (emulator.kind(), emulator.endpoint());
     let output = |name: &str| outputs.get(name).cloned().with_context(|| format!("the stack has no output {name}"));
     let id = output("ApiId")?;
     // LocalStack reports an HTTP API as created without creating one.
@@ -192,5 +143,6 @@ fn describe(kind: Kind, endpoint: &str, stack: &str, outputs: &BTreeMap<String, 
         logs_table: output("LogsTable")?,
         stream_dead_bucket: output("StreamDeadBucket")?,
         stack: stack.to_owned(),
+        token: None,
     })
 }

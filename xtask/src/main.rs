@@ -12,6 +12,7 @@ mod mutants;
 mod selection;
 mod simulator;
 mod venv;
+mod workflows;
 
 mod dependencies;
 mod emulator;
@@ -21,6 +22,7 @@ mod binaries;
 mod deploy;
 
 mod cloud;
+mod dist;
 
 mod page;
 mod schemathesis;
@@ -31,6 +33,7 @@ mod cost;
 mod demo;
 mod mixed;
 mod restore;
+mod stack;
 
 mod soak;
 
@@ -108,6 +111,12 @@ enum Task {
     },
     /// Measures on MiniStack how much each partition key of the table is used, and prints at which rate which one is throttled first.
     Scale,
+    /// Tries `wfg stack` on an emulator: an update that changes nothing, one that fails, and the deletion.
+    Stack {
+        /// The emulator that stands in for AWS.
+        #[arg(long, default_value = "ministack")]
+        emulator: Kind,
+    },
     /// Finds dependencies that no code uses.
     Unused,
     /// Checks the dependencies' licences, sources and versions, and known vulnerabilities if their database can be reached.
@@ -128,6 +137,7 @@ enum Task {
         #[arg(long, default_value = "arm64")]
         arch: Arch,
     },
+    Dist(dist::Dist),
     /// Prints the template by which a restored table becomes a stack's table: see infra/README.md.
     ImportTemplate,
     /// Starts an emulator.
@@ -155,12 +165,14 @@ fn main() -> anyhow::Result<ExitCode> {
         Task::Mutants { selection } => mutants::run(&selection),
         Task::Cost { json, bless, quick } => cost::run(json, bless, quick),
         Task::Scale => cost::scale(),
+        Task::Stack { emulator } => stack::run(emulator),
         Task::Unused => dependencies::unused(),
         Task::Deny => dependencies::deny().map(|checked| println!("checked: {checked}")),
         Task::Sim { args } => simulator::run(&args),
         Task::Schemathesis => schemathesis::run(),
         Task::Page(page) => page::run(&page),
         Task::Package { arch } => package::package(arch),
+        Task::Dist(dist) => dist::run(&dist),
         Task::ImportTemplate => restore::import_template().map(|template| print!("{template}")),
         Task::Emulator(EmulatorTask::Up { kind }) => cloud::up(kind),
     }?;

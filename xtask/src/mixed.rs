@@ -94,7 +94,11 @@ fn other_tree(other: &str, into: &Path) -> Result<(PathBuf, String)> {
 fn packages_of(tree: &Path) -> Result<tempfile::TempDir> {
     let target = target_folder()?;
     let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["build", "--quiet", "--workspace", "--bins"]).args(FEATURES).arg("--target-dir").arg(&target);
+    // The whole workspace is named, so that features are resolved as for this tree.
+    cargo.args(["build", "--quiet", "--workspace"]).args(FEATURES).arg("--target-dir").arg(&target);
+    for name in FUNCTIONS {
+        cargo.args(["--bin", name]);
+    }
     checked(cargo.current_dir(tree)).with_context(|| format!("building {}", tree.display()))?;
     let packages = tempfile::Builder::new().prefix("other-packages-").tempdir_in(&target)?;
     let mut stripped = Vec::new();

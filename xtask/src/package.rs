@@ -30,6 +30,19 @@ pub enum Arch {
 }
 
 impl Arch {
+    /// That of the programs that run here.
+    pub fn of_this_machine() -> Self {
+        if cfg!(target_arch = "aarch64") { Self::Arm64 } else { Self::X86_64 }
+    }
+
+    /// Lambda's name.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Arm64 => "arm64",
+            Self::X86_64 => "x86_64",
+        }
+    }
+
     /// Rust's name of the target, and `e_machine` of its ELF files.
     fn target(self) -> (&'static str, u16) {
         match self {
@@ -39,7 +52,7 @@ impl Arch {
     }
 }
 
-/// Builds the functions for AWS and writes `target/package/<name>.zip`, where the template expects them.
+/// Builds the functions for AWS and writes `target/package/<name>.zip`, and the template that names them there.
 pub fn package(arch: Arch) -> Result<()> {
     lint_template()?;
     let tools = install_tools("package", "infra/requirements-package.txt")?;
@@ -53,6 +66,7 @@ pub fn package(arch: Arch) -> Result<()> {
     let out = root().join("target/package");
     let binaries = binaries.each_ref().map(|(name, binary)| (*name, binary.as_path()));
     zip_all(&binaries, &out, CompressionMethod::Deflated)?;
+    write_template(&out, arch)?;
     for (name, binary) in binaries {
         let zip = out.join(format!("{name}.zip"));
         println!("{name:9} {:>6} kB, zipped {:>6} kB", kilobytes(binary)?, kilobytes(&zip)?);
@@ -66,10 +80,32 @@ pub fn zip_binaries(binaries: &[(&str, &Path)], out: &Path) -> Result<()> {
     zip_all(binaries, out, CompressionMethod::Stored)
 }
 
-/// A text that identifies the content of a package.
-pub fn fingerprint(zip: &Path) -> Result<String> {
-    let (_, crc, size) = content(zip).with_context(|| format!("{} is no package of a function", zip.display()))?;
-    Ok(format!("{crc:08x}-{size}"))
+/// Writes [`packaged_template`] to a folder of packages.
+pub fn write_template(folder: &Path, arch: Arch) -> Result<()> {
+    // Runs side by side may write at the same time, so the file appears complete or not at all.
+    let partial = folder.join(format!("template.partial-{}", std::process::id()));
+    fs::write(&partial, packaged_template(arch)?).with_context(|| format!("writing {}", partial.display()))?;
+    Ok(fs::rename(partial, folder.join("template.yaml"))?)
+}
+
+/// `infra/template.yaml` for packages that lie beside it, so that `wfg stack deploy` can deploy it. Its default processor is
+/// theirs.
+pub fn packaged_template(arch: Arch) -> Result<String> {
+    let path = root().join("infra/template.yaml");
+    let mut template = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+    let mut put = |from: &str, to: &str| {
+        ensure!(template.matches(from).count() == 1, "{} must have `{from}` once", path.display());
+        template = template.replace(from, to);
+        Ok(())
+    };
+    for name in FUNCTIONS {
+        put(&format!("CodeUri: ../target/package/{name}.zip"), &format!("CodeUri: {name}.zip"))?;
+    }
+    let architecture = "  Architecture:
+    Type: String
+    Default: ";
+    put(&format!("{architecture}arm64"), &format!("{architecture}{}", arch.name()))?;
+    Ok(template)
 }
 
 fn zip_all(binaries: &[(&str, &Path)], out: &Path, method: CompressionMethod) -> Result<()> {
@@ -120,15 +156,18 @@ pub fn lint_template() -> Result<()> {
     run(Command::new(tools.program("python")).args(tests).current_dir(root()))
 }
 
+/// Whether the toolchain has the standard library of a target, by Rust's name.
+pub fn has_standard_library(target: &str) -> Result<bool> {
+    let mut rustc = Command::new("rustc");
+    let output = rustc.args(["--print", "target-libdir", "--target", target]).current_dir(root()).output();
+    let output = output.context("running rustc")?;
+    Ok(Path::new(String::from_utf8_lossy(&output.stdout).trim()).is_dir())
+}
+
 /// Installs the target's standard library, unless the toolchain has it.
 fn install_target(arch: Arch) -> Result<()> {
     let (target, _) = arch.target();
-    let output = Command::new("rustc")
-        .args(["--print", "target-libdir", "--target", target])
-        .current_dir(root())
-        .output()
-        .context("running rustc")?;
-    if Path::new(String::from_utf8_lossy(&output.stdout).trim()).is_dir() {
+    if has_standard_library(target)? {
         return Ok(());
     }
     run(Command::new("rustup").args(["target", "add", target]).current_dir(root())).with_context(|| {
@@ -144,7 +183,7 @@ fn build(tools: &Venv, arch: Arch) -> Result<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let path = std::env::join_paths(std::iter::once(tools.programs()).chain(std::env::split_paths(&path)))?;
     let mut build = Command::new(tools.program("cargo-lambda"));
-    build.args(["lambda", "build", "--release", "--locked", "--output-format", "binary"]);
+    build.args(["lambda", "build", "--profile", "dist", "--locked", "--output-format", "binary"]);
     build.arg("--target").arg(format!("{target}.{major}.{minor}"));
     build.arg("--lambda-dir").arg(&out);
     build.args(["--package", "workflow-graph-functions"]);
@@ -209,11 +248,11 @@ mod tests {
         let zipped = |content: &[u8]| -> Result<_> {
             fs::write(&binary, content)?;
             zip_binaries(&[("claim", &binary)], &dir)?;
-            Ok((fs::metadata(&zip)?.modified()?, fs::read(&zip)?, fingerprint(&zip)?))
+            Ok((fs::metadata(&zip)?.modified()?, fs::read(&zip)?))
         };
-        let (written, bytes, print) = zipped(b"one")?;
-        assert_eq!(zipped(b"one")?, (written, bytes.clone(), print.clone()));
-        assert_ne!(zipped(b"two")?.2, print);
+        let (written, bytes) = zipped(b"one")?;
+        assert_eq!(zipped(b"one")?, (written, bytes.clone()));
+        assert_ne!(zipped(b"two")?.1, bytes);
         assert_eq!(zipped(b"one")?.1, bytes);
         let mode = ZipArchive::new(File::open(&zip)?)?.by_name("bootstrap")?.unix_mode();
         assert_eq!(mode.map(|mode| mode & 0o777), Some(0o755));

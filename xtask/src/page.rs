@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 
 use crate::binaries::Binaries;
+use crate::cloud::{Cloud, without_token};
 use crate::debian::{self, Needed};
 use crate::project::{cache, root, run as checked};
 
@@ -68,11 +69,23 @@ pub fn check() -> Result<()> {
 
 /// Runs the tests in Chromium; all, or those whose files' names begin with one of these words. Each file starts a server of its own.
 pub fn in_browser(wfg: &Path, names: &[String]) -> Result<()> {
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    browser_tests(wfg, &names, &[])
+}
+
+/// Runs the tests of a server of functions in Chromium, on a stack. The tests start workers for it.
+pub fn on_stack(cloud: &Cloud, binaries: &Binaries) -> Result<()> {
+    let (url, token) = without_token(&cloud.deployed.api_url)?;
+    let variables = [("WFG_PAGE_URL", url.as_str()), ("WFG_PAGE_TOKEN", token), ("WFG_PAGE_FUNCTIONS", "1")];
+    browser_tests(binaries.path("wfg")?, &["functions"], &variables)
+}
+
+fn browser_tests(wfg: &Path, names: &[&str], variables: &[(&str, &str)]) -> Result<()> {
     install()?;
     let wfg = wfg.canonicalize().with_context(|| format!("looking for {}", wfg.display()))?;
     let mut tests = Command::new("node");
     tests.args(["test/run.mjs", "browser"]).args(names).current_dir(root().join(FOLDER));
-    tests.env("WFG_PAGE_BIN", wfg).env("CHROMIUM", chromium()?);
+    tests.env("WFG_PAGE_BIN", wfg).env("CHROMIUM", chromium()?).envs(variables.iter().copied());
     checked(&mut tests).with_context(|| format!("screenshots of failures are in {FOLDER}/.test/failures"))
 }
 

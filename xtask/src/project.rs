@@ -39,6 +39,20 @@ pub fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
+/// What a program prints in the repository, without the last line's end. Fails if the program fails.
+pub fn output_of(command: &[&str]) -> Result<String> {
+    let output = Command::new(command[0]).args(&command[1..]).current_dir(root()).output()?;
+    ensure!(output.status.success(), "{command:?} failed");
+    Ok(String::from_utf8(output.stdout)?.trim_end().to_owned())
+}
+
+/// A document with another result between two lines that mark it. `None`: it lacks these lines. All other text stays as it is.
+pub fn between(text: &str, [begin, end]: [&str; 2], result: &str) -> Option<String> {
+    let (before, rest) = text.split_once(begin)?;
+    let (_, after) = rest.split_once(end)?;
+    Some(format!("{before}{begin}\n{result}\n{end}{after}"))
+}
+
 /// Runs cargo in the repository, with more variables set.
 pub fn cargo(arguments: &[&str], variables: &[(&str, &str)]) -> Result<()> {
     let mut cargo = Command::new(env!("CARGO"));

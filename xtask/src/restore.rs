@@ -164,10 +164,10 @@ impl Caller<'_> {
         self.until(&stacks, "IMPORT_COMPLETE")?;
         // 5
         let emulator = &self.cloud.emulator;
-        let aws = |arguments: &[&str]| emulator.aws(arguments);
         let zips = self.binaries.packages()?;
-        let again =
-            deploy::deploy(&aws, (emulator.kind(), Gateway::of(emulator.kind())), emulator.endpoint(), &zips, stack)?;
+        let gateway = Gateway::of(emulator.kind());
+        let again = deploy::deploy(emulator, self.binaries.path("wfg")?, gateway, &zips, stack)?;
+        ensure!(again.token.is_none(), "the restored table has the tokens of its time");
         ensure!(again.jobs_table == *new, "the stack's table is {}", again.jobs_table);
         // The emulator gives the API its old address. AWS gives it another.
         ensure!(with_token(&again.api_url, "") == with_token(&deployed.api_url, ""), "{}", again.api_url);

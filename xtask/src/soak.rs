@@ -2,16 +2,15 @@
 
 use std::fmt::Write;
 use std::fs;
-use std::process::Command;
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
 
 use crate::binaries::Binaries;
 use crate::cloud::Cloud;
 use crate::emulator::Kind;
-use crate::project::root;
+use crate::project::{between, output_of, root};
 use crate::tests::{end_to_end, end_to_end_filtered, own_tables};
 use crate::{fuzz, mixed, mutants, simulator};
 
@@ -155,15 +154,7 @@ fn run_parts(parts: &[Part]) -> Result<String> {
 /// The text of the file with another result between the marks.
 fn with_result(text: &str, result: &str) -> Result<String> {
     let [begin, end] = MARKS;
-    let around = text.split_once(begin).and_then(|(before, rest)| Some((before, rest.split_once(end)?.1)));
-    let Some((before, after)) = around else { bail!("docs/soak.md lacks the lines {begin}and {end}") };
-    Ok(format!("{before}{begin}\n{result}\n{end}{after}"))
-}
-
-fn output_of(command: &[&str]) -> Result<String> {
-    let output = Command::new(command[0]).args(&command[1..]).current_dir(root()).output()?;
-    ensure!(output.status.success(), "{command:?} failed");
-    Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+    between(text, MARKS, result).with_context(|| format!("docs/soak.md lacks the lines {begin}and {end}"))
 }
 
 #[cfg(test)]

@@ -15,7 +15,10 @@ use crate::cloud::Cloud;
 use crate::emulator::Kind;
 use crate::lanes::{Lane, Part, side_by_side};
 use crate::project::{cache, cargo, root, run as checked};
-use crate::{cost, demo, dependencies, foreign, package, page, restore, schemathesis, security, simulator, tests};
+use crate::{
+    cost, demo, dependencies, dist, foreign, package, page, restore, schemathesis, security, simulator, stack, tests,
+    workflows,
+};
 
 /// The lane that installs tools, and checks what needs no build.
 const TOOLS: &str = "tools";
@@ -72,7 +75,7 @@ pub fn lane(name: &str, logs: &Path, quick: bool) -> Result<()> {
         LOCAL => local(&mut lane, &Binaries::load(&list_of_binaries(logs))?, quick),
         emulator => {
             let kind = Kind::from_str(emulator, false).map_err(Error::msg)?;
-            on_cloud(&mut lane, kind, &Binaries::load(&list_of_binaries(logs))?);
+            on_cloud(&mut lane, kind, &Binaries::load(&list_of_binaries(logs))?, quick);
         }
     }
     Ok(())
@@ -83,6 +86,7 @@ fn tools(lane: &mut Lane) {
     lane.part("unused dependencies", "cargo-shear", dependencies::unused);
     lane.noted("dependencies", "cargo-deny", dependencies::deny);
     lane.part("template", "cfn-lint", package::lint_template);
+    lane.part("workflows of continuous integration", "actionlint", workflows::lint);
     lane.part("the page without a browser", "Node", page::check);
     lane.part("packages for workers in other languages", "Debian", foreign::install_packages);
     lane.part("the published worker", "crates.io", foreign::install_worker);
@@ -111,6 +115,7 @@ fn local(lane: &mut Lane, binaries: &Binaries, quick: bool) {
         tests::run_all(binaries)
     });
     lane.part("end-to-end suite on a file", "SQLite", || tests::end_to_end_on_a_file(binaries));
+    lane.part("wheel and npm package", "pip, npm", || dist::packages_around(binaries.path("wfg")?));
     lane.part("schemathesis against wfg serve", "the engine in memory", || schemathesis::check(binaries));
     if !quick {
         lane.part("the page in a browser", "SQLite, real processes, Chromium", || {
@@ -120,7 +125,7 @@ fn local(lane: &mut Lane, binaries: &Binaries, quick: bool) {
 }
 
 /// The end-to-end suite and the demo, from an empty cloud.
-fn on_cloud(lane: &mut Lane, kind: Kind, binaries: &Binaries) {
+fn on_cloud(lane: &mut Lane, kind: Kind, binaries: &Binaries, quick: bool) {
     let name = |what: &str| format!("{what} on {}", kind.name());
     let served_by = kind.title();
     let mut cloud = None;
@@ -129,6 +134,10 @@ fn on_cloud(lane: &mut Lane, kind: Kind, binaries: &Binaries) {
         Ok(())
     });
     let Some(cloud) = cloud else { return };
+    if kind == Kind::MiniStack && !quick {
+        // Before the other tests: they leave jobs without labels, which the page's workers would take.
+        lane.part(&name("the page in a browser"), served_by, || page::on_stack(&cloud, binaries));
+    }
     lane.part(&name("ports"), served_by, || tests::own_tables(&cloud, binaries, "ports", &[]));
     match kind {
         Kind::LocalStack => {
@@ -154,6 +163,8 @@ fn on_cloud(lane: &mut Lane, kind: Kind, binaries: &Binaries) {
         // The stack is another one afterwards.
         lane.part(&name("restored table"), served_by, || restore::try_it(&cloud, binaries));
     }
+    // Last, because it deletes the stack.
+    lane.part(&name("stack"), served_by, || stack::try_it(&cloud, binaries));
     if !lane.all_passed() {
         eprintln!("{}", cloud.emulator.log_tail());
     }

@@ -122,7 +122,8 @@ impl Contents<'_> {
     }
 }
 
-fn find_python() -> Result<&'static str> {
+/// A Python that the pinned packages accept.
+pub fn find_python() -> Result<&'static str> {
     let is_usable = |python: &&str| {
         let check = Command::new(python).args(["-c", CHECK]).stdout(Stdio::null()).stderr(Stdio::null()).status();
         check.is_ok_and(|status| status.success())

@@ -83,6 +83,9 @@ async fn a_server_that_is_not_there_is_named_with_what_to_do() {
         "{}",
         done.err
     );
+    let unhealthy = finish(wfg(&["--server", &url, "health"]), "").await;
+    assert_eq!((unhealthy.code, unhealthy.out.as_str()), (Some(1), ""));
+    assert!(unhealthy.err.starts_with(&format!("error: can't reach {url}: ")), "{}", unhealthy.err);
     let done = finish(wfg(&["list", "--server", "ftp://x"]), "").await;
     assert_eq!(done.code, Some(2));
     assert!(done.err.contains("expected http://host or https://host"), "{}", done.err);
@@ -117,4 +120,28 @@ async fn graph_of_a_file_is_printed_without_a_server() {
     assert_eq!(graph(&["--all"]).await.out.matches(" --> ").count(), 6);
     assert!(graph(&["--format", "dot"]).await.out.starts_with("digraph {\n"));
     assert!(graph(&["--format", "svg"]).await.out.contains("</svg>"));
+}
+
+#[tokio::test]
+async fn completions_are_printed_for_every_shell() {
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let done = finish(wfg(&["completions", shell]), "").await;
+        assert_eq!(done.code, Some(0), "{shell}: {}", done.err);
+        assert!(done.out.contains("submit"), "{shell}: {}", done.out);
+    }
+}
+
+#[tokio::test]
+async fn every_command_has_a_manual_page() {
+    let dir = TempDir::new().expect("a directory");
+    let folder = dir.path().join("man1");
+    let done = finish(wfg(&["man", folder.to_str().expect("UTF-8")]), "").await;
+    assert_eq!(done.code, Some(0), "{}", done.err);
+    for page in ["wfg.1", "wfg-run.1", "wfg-worker.1", "wfg-token-create.1"] {
+        let text = std::fs::read_to_string(folder.join(page)).expect(page);
+        assert!(text.contains(".SH SYNOPSIS"), "{page}: {text}");
+    }
+    let done = finish(wfg(&["man", "/dev/null/man1"]), "").await;
+    assert_eq!(done.code, Some(2));
+    assert!(done.err.starts_with("error: the manual pages can't be written to /dev/null/man1: "), "{}", done.err);
 }

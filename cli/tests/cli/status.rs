@@ -295,3 +295,9 @@ async fn graph_of_a_submitted_workflow_is_that_of_its_file_and_submit_names_its_
     let none = world.run(&["graph", "wf-none"]).await;
     assert_eq!((none.code, none.out.as_str()), (Some(2), ""), "{}", none.err);
 }
+
+#[tokio::test]
+async fn healthy_server_says_so_with_its_version() {
+    let world = World::new().await;
+    assert_eq!(world.good(&["health"]).await, format!("ok, version {}\n", env!("CARGO_PKG_VERSION")));
+}

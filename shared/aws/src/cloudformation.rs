@@ -1,9 +1,10 @@
 //! What CloudFormation knows of a stack: its description, its resources, and so the table of its tokens.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use engine::ports::{AuditStore, TokenStore};
 use reqwest::Client;
+use serde::Serialize;
 use serde_json::Value;
 
 use crate::call::{CallError, Caller};
@@ -38,6 +39,149 @@ pub(crate) async fn resources(caller: &Caller, stack: &str) -> Result<BTreeMap<S
         (!is_gone).then(|| Some((text("LogicalResourceId")?, text("PhysicalResourceId")?))).flatten()
     };
     Ok(described["StackResources"].as_array().into_iter().flatten().filter_map(id).collect())
+}
+
+/// A stack as CloudFormation describes it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Stack {
+    /// Its name.
+    pub name: String,
+    /// Its ARN, which also finds a stack that was deleted.
+    pub id: String,
+    /// Such as `CREATE_COMPLETE` or `UPDATE_ROLLBACK_IN_PROGRESS`.
+    pub status: String,
+    /// Why it has this status, or empty.
+    pub reason: String,
+    /// Whether CloudFormation refuses to delete it.
+    pub is_protected: bool,
+    /// The values of its template's parameters.
+    pub parameters: BTreeMap<String, String>,
+    /// What the template says about it.
+    pub outputs: BTreeMap<String, String>,
+}
+
+impl Stack {
+    /// Whether CloudFormation is still changing it.
+    #[must_use]
+    pub fn is_changing(&self) -> bool {
+        self.status.ends_with("_IN_PROGRESS")
+    }
+
+    fn read(value: &Value) -> Self {
+        let pairs = |list: &str, key: &str, to: &str| {
+            let pair = |one: &Value| (text(one, key), text(one, to));
+            value[list].as_array().into_iter().flatten().map(pair).collect()
+        };
+        Self {
+            name: text(value, "StackName"),
+            id: text(value, "StackId"),
+            status: text(value, "StackStatus"),
+            reason: text(value, "StackStatusReason"),
+            is_protected: value["EnableTerminationProtection"] == "true",
+            parameters: pairs("Parameters", "ParameterKey", "ParameterValue"),
+            outputs: pairs("Outputs", "OutputKey", "OutputValue"),
+        }
+    }
+}
+
+/// A step of a change of a stack.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Event {
+    /// Its id.
+    pub id: String,
+    /// When it happened, such as `2026-11-29T21:03:04.000Z`.
+    pub time: String,
+    /// The resource's name in the template, or the stack's name.
+    pub resource: String,
+    /// The resource's type, such as `AWS::DynamoDB::Table`.
+    pub kind: String,
+    /// The name that the resource has in its service.
+    pub physical: String,
+    /// Such as `CREATE_FAILED`.
+    pub status: String,
+    /// Why, or empty.
+    pub reason: String,
+}
+
+impl Event {
+    /// Whether a resource could not be changed for a reason of its own. The stack also fails, and resources that were not done yet.
+    #[must_use]
+    pub fn is_failure(&self) -> bool {
+        self.status.ends_with("_FAILED") && !self.is_of_stack() && !self.reason.contains("cancelled")
+    }
+
+    /// Whether it is about the stack itself.
+    #[must_use]
+    pub fn is_of_stack(&self) -> bool {
+        self.kind == "AWS::CloudFormation::Stack"
+    }
+
+    fn read(value: &Value) -> Self {
+        Self {
+            id: text(value, "EventId"),
+            time: text(value, "Timestamp"),
+            resource: text(value, "LogicalResourceId"),
+            kind: text(value, "ResourceType"),
+            physical: text(value, "PhysicalResourceId"),
+            status: text(value, "ResourceStatus"),
+            reason: text(value, "ResourceStatusReason"),
+        }
+    }
+}
+
+fn text(value: &Value, field: &str) -> String {
+    value[field].as_str().unwrap_or_default().to_owned()
+}
+
+/// The stack with this name or id, or `None` if there is none.
+pub(crate) async fn find(caller: &Caller, stack: &str) -> Result<Option<Stack>, StackError> {
+    match described(caller, "DescribeStacks", stack).await {
+        Ok(answer) => Ok(Some(Stack::read(&answer["Stacks"][0]))),
+        Err(StackError::NoStack { .. }) => Ok(None),
+        Err(other) => Err(other),
+    }
+}
+
+/// The events of a stack that come after those that are `known`, oldest first. At most `limit`, the newest.
+pub(crate) async fn events(
+    caller: &Caller,
+    stack: &str,
+    known: &BTreeSet<String>,
+    limit: usize,
+) -> Result<Vec<Event>, StackError> {
+    let mut events: Vec<Event> = Vec::new();
+    let mut next: Option<String> = None;
+    // CloudFormation answers with the newest first.
+    'pages: loop {
+        let mut parameters = vec![("StackName", stack)];
+        parameters.extend(next.as_deref().map(|token| ("NextToken", token)));
+        let answer = match caller.query("cloudformation:DescribeStackEvents", VERSION, &parameters).await {
+            // An emulator may forget a stack that it has deleted.
+            Err(CallError::Failed { text, .. }) if text.contains("does not exist") => break,
+            answer => answer?,
+        };
+        for event in answer["StackEvents"].as_array().into_iter().flatten().map(Event::read) {
+            if events.len() == limit || known.contains(&event.id) {
+                break 'pages;
+            }
+            events.push(event);
+        }
+        next = answer["NextToken"].as_str().filter(|token| !token.is_empty()).map(str::to_owned);
+        if next.is_none() {
+            break;
+        }
+    }
+    events.reverse();
+    Ok(events)
+}
+
+/// A call that changes a stack. Returns `false` if CloudFormation finds nothing to change.
+pub(crate) async fn change(caller: &Caller, action: &str, parameters: &[(String, String)]) -> Result<bool, StackError> {
+    match caller.query(&format!("cloudformation:{action}"), VERSION, parameters).await {
+        Ok(_) => Ok(true),
+        Err(CallError::Failed { text, .. }) if text.contains("No updates are to be performed") => Ok(false),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// The answer to a call about one stack.

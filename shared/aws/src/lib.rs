@@ -40,10 +40,15 @@ mod stack;
 #[cfg(feature = "check")]
 mod call;
 #[cfg(feature = "check")]
+mod template;
+
+#[cfg(feature = "check")]
 mod cloudformation;
 
 #[cfg(feature = "check")]
 pub mod check;
+#[cfg(feature = "check")]
+pub mod deploy;
 pub mod events;
 pub mod redrive;
 pub mod secrets;
@@ -53,7 +58,7 @@ mod start;
 
 pub use aws::Aws;
 #[cfg(feature = "check")]
-pub use cloudformation::access_of_stack;
+pub use cloudformation::{Event, Stack, access_of_stack};
 pub use config::{BadConfig, Config};
 pub use schema::{Access, SchemaError};
 pub use stack::{StackError, access_of_table};

@@ -35,6 +35,39 @@ pub enum StackError {
         /// The region that was searched.
         region: String,
     },
+    /// The stack can't be changed as it is now.
+    #[error("stack {stack} is {status}; {advice}")]
+    WrongStatus {
+        /// The stack's name.
+        stack: String,
+        /// What CloudFormation says.
+        status: String,
+        /// What to do.
+        advice: String,
+    },
+    /// A change of a stack didn't succeed.
+    #[error("stack {stack} is {status} after its {change}: {cause}")]
+    ChangeFailed {
+        /// The stack's name.
+        stack: String,
+        /// What was attempted: `creation`, `update` or `deletion`.
+        change: &'static str,
+        /// Where it ended.
+        status: String,
+        /// The first resource that failed, and why.
+        cause: String,
+    },
+    /// The packages can't be deployed.
+    #[error("{0}")]
+    BadPackage(String),
+    /// The template has no such parameter.
+    #[error("the template has no parameter {name}; it has {known}")]
+    NoParameter {
+        /// The parameter.
+        name: String,
+        /// Those that there are.
+        known: String,
+    },
     /// Another version wrote the table, or the table doesn't answer.
     #[error(transparent)]
     Schema(#[from] SchemaError),

@@ -6,7 +6,9 @@ use std::time::Duration;
 use protocol::access::{AuditEntry, CreatedToken, NewToken, TokenInfo};
 use protocol::page::Graph;
 use protocol::requests::{Claim, Complete, Fail, GivenInputs, LogPiece, Only, Register, Run, WorkerHeartbeat};
-use protocol::wire::{Appended, Claimed, Heartbeat, LogChunk, PoolInfo, Registered, Reported, WorkerInfo, Workflow};
+use protocol::wire::{
+    Appended, Claimed, Health, Heartbeat, LogChunk, PoolInfo, Registered, Reported, WorkerInfo, Workflow,
+};
 use protocol::{JobId, LeaseId, Outputs, Status, TokenName, WorkerId, WorkflowId, limits};
 use reqwest::Method;
 use serde::Serialize;
@@ -109,6 +111,11 @@ impl Client {
                 return Ok(page);
             }
         }
+    }
+
+    /// Asks whether the server can store changes. Needs no token.
+    pub async fn health(&self) -> Result<Health, ClientError> {
+        self.request(Method::GET, "health", &["api", "health"]).read().await
     }
 
     /// A workflow as it stands, with its jobs.

@@ -12,8 +12,8 @@ use protocol::access::{Allowed, Permissions, Scope};
 use protocol::{LabelSet, Millis, SecretName, TokenName};
 
 pub use crate::token::{TokenHash, TokenRecord, TokenText};
-pub use tokens::create;
 pub(crate) use tokens::{TokensCache, tokens_cache};
+pub use tokens::{create, first};
 
 use crate::error::{EngineError, Result};
 use crate::ids::Principal;

@@ -86,23 +86,10 @@ impl Style {
                 schema["maxLength"] = limits::NAME.into();
                 schema
             }
-            Form::Events => {
-                let names: Vec<&str> = std::iter::once(MANUAL).chain(Level::On.names()).collect();
-                let name = json!({ "enum": names });
-                let list = json!({ "type": "array", "items": name, "uniqueItems": true });
-                json!({ "anyOf": [name, list, self.level(Level::On)] })
-            }
+            Form::Events => self.events(),
             Form::Event(level) => json!({ "anyOf": [self.level(level), { "type": "null" }] }),
-            Form::Patterns => {
-                let pattern =
-                    json!({ "type": "string", "pattern": r"^!*[^\u0000!][^\u0000]*$", "maxLength": limits::PATTERN });
-                self.list(&self.text(pattern), &json!({ "minItems": 1, "maxItems": limits::PATTERNS }))
-            }
-            Form::States => {
-                let job = self.text(json!({ "type": "string" }));
-                let jobs = json!({ "type": "array", "items": job, "uniqueItems": true, "maxItems": limits::STATES });
-                json!({ "anyOf": [{ "const": "run" }, jobs] })
-            }
+            Form::Patterns => self.patterns(),
+            Form::States => self.states(),
             Form::Env { references } => self.env(references),
             Form::Jobs => self.jobs(),
             Form::JobId => self.text(of::<JobId>()),
@@ -184,6 +171,24 @@ impl Style {
             Form::OutputOfJob => json!({ "type": "string", "minLength": 3 }),
             Form::Any => json!({}),
         }
+    }
+
+    fn events(self) -> Value {
+        let names: Vec<&str> = std::iter::once(MANUAL).chain(Level::On.names()).collect();
+        let name = json!({ "enum": names });
+        let list = json!({ "type": "array", "items": name, "uniqueItems": true });
+        json!({ "anyOf": [name, list, self.level(Level::On)] })
+    }
+
+    fn patterns(self) -> Value {
+        let pattern = json!({ "type": "string", "pattern": r"^!*[^\u0000!][^\u0000]*$", "maxLength": limits::PATTERN });
+        self.list(&self.text(pattern), &json!({ "minItems": 1, "maxItems": limits::PATTERNS }))
+    }
+
+    fn states(self) -> Value {
+        let job = self.text(json!({ "type": "string" }));
+        let jobs = json!({ "type": "array", "items": job, "uniqueItems": true, "maxItems": limits::STATES });
+        json!({ "anyOf": [{ "const": "run" }, jobs] })
     }
 
     /// A schema of texts, and where people write, of the other scalars that are taken as texts.

@@ -28,6 +28,8 @@ mod cost_checks;
 
 mod write_checks;
 
+mod run_checks;
+
 mod answer_checks;
 mod store;
 

@@ -3,7 +3,7 @@
 use engine::ports::Ports;
 use engine::{Engine, EngineError};
 use http::StatusCode;
-use serde_json::json;
+use protocol::wire::Health;
 
 use crate::error::ApiError;
 use crate::request::Input;
@@ -11,7 +11,8 @@ use crate::response::{Answer, json_answer};
 
 pub(crate) async fn health<P: Ports>(engine: &Engine<P>, _: &Input<'_>) -> Answer {
     engine.queries().check_writable().await.map_err(not_writable)?;
-    json_answer(StatusCode::OK, &json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION") }))
+    let (status, version) = ("ok".to_owned(), env!("CARGO_PKG_VERSION").to_owned());
+    json_answer(StatusCode::OK, &Health { status, version })
 }
 
 /// The error of a store that can't be written. Callers of this route have no token, so the message doesn't contain the path of the

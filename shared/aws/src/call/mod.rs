@@ -1,5 +1,4 @@
-//! Signed calls that only read, for services that this project has no client library of. Answers become JSON, whatever the service
-//! writes.
+//! Signed calls of services that this project has no client library of. Answers become JSON, whatever the service writes.
 
 mod xml;
 
@@ -13,6 +12,7 @@ use aws_sigv4::http_request::{
     sign,
 };
 use aws_sigv4::sign::v4::SigningParams;
+use bytes::Bytes;
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -23,6 +23,8 @@ use crate::stack::StackError;
 const TRIES: u32 = 5;
 /// The time for one answer.
 const ANSWER_TIME: Duration = Duration::from_secs(20);
+/// The time for an upload: 6 MB at 200 kbit/s take four minutes.
+const UPLOAD_TIME: Duration = Duration::from_mins(10);
 /// Codes by which a service says that it doesn't know the call. AWS knows them all, an emulator may not.
 const UNKNOWN: [&str; 6] =
     ["UnknownOperation", "InvalidAction", "NotImplemented", "UnsupportedOperation", "UnknownAction", "InternalFailure"];
@@ -48,7 +50,7 @@ pub(crate) enum CallError {
 
 impl From<CallError> for StackError {
     fn from(error: CallError) -> Self {
-        Self::Failed { what: "the stack can't be checked".to_owned(), reason: error.to_string() }
+        Self::Failed { what: "a call of AWS failed".to_owned(), reason: error.to_string() }
     }
 }
 
@@ -70,7 +72,19 @@ struct Request<'a> {
     /// Path and query, encoded.
     path: &'a str,
     headers: Vec<(&'static str, String)>,
-    body: Vec<u8>,
+    body: Bytes,
+    /// An upload is signed without its content, of which a header has the checksum.
+    uploads: bool,
+}
+
+impl<'a> Request<'a> {
+    fn new(call: &str, service: &'a str, method: Method, path: &'a str) -> Self {
+        Self { call: call.to_owned(), service, method, path, headers: Vec::new(), body: Bytes::new(), uploads: false }
+    }
+
+    fn with(self, headers: Vec<(&'static str, String)>, body: impl Into<Bytes>) -> Self {
+        Self { headers, body: body.into(), ..self }
+    }
 }
 
 impl Caller {
@@ -96,24 +110,14 @@ impl Caller {
             vec![("content-type", format!("application/x-amz-json-{version}")), ("x-amz-target", target.to_owned())];
         let call = target.split('.').next_back().unwrap_or(target);
         let call = format!("{service}:{call}");
-        let body = body.to_string().into_bytes();
-        let answer =
-            self.send(Request { call: call.clone(), service, method: Method::POST, path: "/", headers, body }).await?;
-        parsed(&call, &answer)
+        let request = Request::new(&call, service, Method::POST, "/").with(headers, body.to_string());
+        parsed(&call, &self.send(request).await?)
     }
 
     /// A call of a REST protocol with JSON answers.
     pub(crate) async fn get(&self, call: &str, path: &str) -> Result<Value, CallError> {
         let service = call.split(':').next().unwrap_or_default();
-        let request = Request {
-            call: call.to_owned(),
-            service,
-            method: Method::GET,
-            path,
-            headers: Vec::new(),
-            body: Vec::new(),
-        };
-        parsed(call, &self.send(request).await?)
+        parsed(call, &self.send(Request::new(call, service, Method::GET, path)).await?)
     }
 
     /// A call of the query protocol. The answer is what its `...Result` has.
@@ -121,14 +125,13 @@ impl Caller {
         &self,
         call: &str,
         version: &str,
-        parameters: &[(&str, &str)],
+        parameters: &[(impl AsRef<str>, impl AsRef<str>)],
     ) -> Result<Value, CallError> {
         let (service, action) = call.split_once(':').unwrap_or_default();
         let mut form = form_urlencoded::Serializer::new(String::new());
         form.append_pair("Action", action).append_pair("Version", version).extend_pairs(parameters);
         let headers = vec![("content-type", "application/x-www-form-urlencoded".to_owned())];
-        let body = form.finish().into_bytes();
-        let request = Request { call: call.to_owned(), service, method: Method::POST, path: "/", headers, body };
+        let request = Request::new(call, service, Method::POST, "/").with(headers, form.finish());
         let answer = xml::read(&self.send(request).await?);
         Ok(answer[format!("{action}Result")].clone())
     }
@@ -136,25 +139,34 @@ impl Caller {
     /// A setting of a bucket, such as `lifecycle`.
     pub(crate) async fn bucket(&self, call: &str, bucket: &str, setting: &str) -> Result<Value, CallError> {
         let path = format!("/{bucket}?{setting}=");
-        let request = Request {
-            call: call.to_owned(),
-            service: "s3",
-            method: Method::GET,
-            path: &path,
-            headers: Vec::new(),
-            body: Vec::new(),
-        };
-        Ok(xml::read(&self.send(request).await?))
+        Ok(xml::read(&self.send(Request::new(call, "s3", Method::GET, &path)).await?))
     }
 
     /// A call on an object or a bucket. The answer isn't read.
-    pub(crate) async fn object(&self, call: &str, method: Method, path: &str) -> Result<(), CallError> {
-        let request =
-            Request { call: call.to_owned(), service: "s3", method, path, headers: Vec::new(), body: Vec::new() };
+    pub(crate) async fn object(
+        &self,
+        call: &str,
+        method: Method,
+        path: &str,
+        headers: Vec<(&'static str, String)>,
+    ) -> Result<(), CallError> {
+        self.send(Request::new(call, "s3", method, path).with(headers, Bytes::new())).await.map(drop)
+    }
+
+    /// Makes a bucket or an object with this content.
+    pub(crate) async fn put(
+        &self,
+        call: &str,
+        path: &str,
+        headers: Vec<(&'static str, String)>,
+        body: Bytes,
+    ) -> Result<(), CallError> {
+        let request = Request { uploads: true, ..Request::new(call, "s3", Method::PUT, path).with(headers, body) };
         self.send(request).await.map(drop)
     }
 
-    fn base(&self, service: &str) -> String {
+    /// Where a service answers.
+    pub(crate) fn base(&self, service: &str) -> String {
         if let Some(endpoint) = &self.endpoint {
             return endpoint.trim_end_matches('/').to_owned();
         }
@@ -186,8 +198,8 @@ impl Caller {
 
     async fn try_to_send(&self, request: &Request<'_>) -> Result<(StatusCode, String), reqwest::Error> {
         let url = format!("{}{}", self.base(request.service), request.path);
-        let mut builder =
-            self.http.request(request.method.clone(), &url).timeout(ANSWER_TIME).body(request.body.clone());
+        let time = if request.uploads { UPLOAD_TIME } else { ANSWER_TIME };
+        let mut builder = self.http.request(request.method.clone(), &url).timeout(time).body(request.body.clone());
         for (name, value) in
             request.headers.iter().map(|(name, value)| (*name, value.clone())).chain(self.sign(request, &url))
         {
@@ -219,7 +231,7 @@ impl Caller {
             .settings(settings)
             .build();
         let headers = request.headers.iter().map(|(name, value)| (*name, value.as_str()));
-        let body = SignableBody::Bytes(&request.body);
+        let body = if request.uploads { SignableBody::UnsignedPayload } else { SignableBody::Bytes(&request.body) };
         let signable = SignableRequest::new(request.method.as_str(), url, headers, body);
         let (Ok(parameters), Ok(signable)) = (parameters, signable) else { return Vec::new() };
         let Ok(signed) = sign(signable, &parameters.into()) else { return Vec::new() };

@@ -7,7 +7,6 @@ mod expected;
 mod live;
 mod roles;
 mod scope;
-mod template;
 
 use std::collections::BTreeMap;
 
@@ -23,6 +22,7 @@ use self::scope::Scope;
 use crate::call::{CallError, Caller};
 use crate::cloudformation::{described, resources};
 use crate::stack::{self, StackError};
+use crate::template;
 
 /// Resources that are read at the same time. API Gateway allows ten calls a second for an account.
 const AT_ONCE: usize = 4;

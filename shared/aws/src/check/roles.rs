@@ -173,7 +173,7 @@ impl Trial<'_> {
             ["list", prefix] => {
                 let prefix = prefix.replace('/', "%2F");
                 let path = format!("/{}?list-type=2&max-keys=1&prefix={prefix}", self.id("ArtifactsBucket"));
-                self.caller.object("s3:ListBucket", Method::GET, &path).await
+                self.caller.object("s3:ListBucket", Method::GET, &path, Vec::new()).await
             }
             ["create_queue", kind] => self.create_queue(kind).await.map(drop),
             ["delete_queue", kind] => self.sqs("DeleteQueue", &json!({ "QueueUrl": self.queue(kind) })).await,
@@ -249,7 +249,7 @@ impl Trial<'_> {
     async fn object(&self, method: Method, folder: &str) -> Result<(), CallError> {
         let bucket = if folder == "aws/lambda" { "StreamDeadBucket" } else { "ArtifactsBucket" };
         let path = format!("/{}/{folder}/{}", self.id(bucket), self.mark);
-        self.caller.object(&format!("s3:{method}"), method.clone(), &path).await
+        self.caller.object(&format!("s3:{method}"), method.clone(), &path, Vec::new()).await
     }
 
     async fn sqs(&self, call: &str, body: &Value) -> Result<(), CallError> {

@@ -86,20 +86,28 @@ impl<P: TokenStore> Tokens<'_, P> {
     /// Creates the first token of a server that requires tokens. It has all permissions and is named `admin`, or
     /// `admin` with a suffix. Returns `None` if a token that can create tokens exists.
     pub async fn first(self) -> Result<Option<CreatedToken>> {
-        let now = self.engine.now();
-        let can = |token: &TokenRecord| token.permissions.scopes.contains(&Scope::Admin) && now < token.expires_at;
-        if self.engine.ports.tokens(self.engine.now()).await?.iter().any(can) {
-            return Ok(None);
-        }
-        let another = format!("admin-{}", hex::encode(&self.engine.random()[..4]));
-        for name in ["admin", &another] {
-            match self.create(NewToken::for_everything(TokenName::new(name)?)).await {
-                Err(EngineError::TokenExists(_)) => {}
-                made => return made.map(Some),
-            }
-        }
-        Err(EngineError::TokenExists(TokenName::new(another)?))
+        first(&*self.engine.ports, self.engine.now(), || self.engine.random()).await
     }
+}
+
+/// As [`Tokens::first`], directly in a store, for a caller with access to the store.
+///
+/// # Errors
+/// As [`create`].
+pub async fn first<S: TokenStore>(store: &S, now: Millis, random: impl Fn() -> Random) -> Result<Option<CreatedToken>> {
+    let can = |token: &TokenRecord| token.permissions.scopes.contains(&Scope::Admin) && now < token.expires_at;
+    if store.tokens(now).await?.iter().any(can) {
+        return Ok(None);
+    }
+    let another = format!("admin-{}", hex::encode(&random()[..4]));
+    for name in ["admin", &another] {
+        let new = NewToken::for_everything(TokenName::new(name)?);
+        match create(store, new, now, [random(), random()]).await {
+            Err(EngineError::TokenExists(_)) => {}
+            made => return made.map(Some),
+        }
+    }
+    Err(EngineError::TokenExists(TokenName::new(another)?))
 }
 
 /// Creates a token directly in a store, for a caller with access to the store.

@@ -1,36 +1,30 @@
 // A `wfg serve` on a file, with workers, on a free port of the loopback address.
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { createInterface } from "node:readline";
+import { Workers, end, isRunning } from "./workers.mjs";
 
 export class Installation {
   #program;
   #folder = mkdtempSync(path.join(tmpdir(), "wfg-page-serve-"));
   #listen = "127.0.0.1:0";
   #server;
-  #workers = [];
+  #workers;
 
   constructor(program) {
     this.#program = program;
+    this.#workers = new Workers(program, this.#folder);
     // Nothing is left behind if a test file ends early.
-    process.on("exit", () => this.#running().forEach((child) => child.kill("SIGTERM")));
-    process.once("SIGTERM", () => process.exit(143));
+    process.on("exit", () => this.#server && isRunning(this.#server) && this.#server.kill("SIGTERM"));
   }
 
   /** Starts the server and this many workers, which have no labels. */
   async open(workers) {
     await this.start();
-    // A worker that is stopped ends its job: a test that failed may have left one that waits for ever.
-    const stop = { WORKER_SHUTDOWN_GRACE: "0s", WORKER_GRACE: "1s", RUST_LOG: "error" };
-    const env = { ...process.env, ...stop, SERVER_URL: this.url, WORKER_TOKEN: this.token };
-    for (let i = 1; i <= workers; i++) {
-      const options = { env, cwd: this.#folder, stdio: ["ignore", "ignore", "inherit"] };
-      this.#workers.push(spawn(this.#program, ["worker", "--id", `runner-${i}`], options));
-    }
+    this.#workers.start(workers, this.url, this.token);
   }
 
   /** Starts the server, again at the same address and with the same data, and waits until it listens. */
@@ -56,19 +50,8 @@ export class Installation {
 
   async close() {
     // The workers first: they tell the server what became of their jobs.
-    await Promise.all(this.#workers.map((worker) => end(worker, "SIGTERM")));
+    await this.#workers.close();
     await this.kill();
     rmSync(this.#folder, { recursive: true });
   }
-
-  #running() {
-    return [...this.#workers, this.#server].filter((child) => child && child.exitCode === null && !child.signalCode);
-  }
-}
-
-async function end(child, signal) {
-  if (child.exitCode !== null || child.signalCode) return;
-  const ended = once(child, "exit");
-  child.kill(signal);
-  await ended;
 }

@@ -110,7 +110,7 @@ for (const [timezoneId, offset] of [
     }));
 }
 
-test("the picture in docs/page.md is made", (t) =>
+test("the picture in docs/page.md and the README is made", (t) =>
   world.use(t, {}, async (_, open) => {
     const gate = world.gate();
     const workflow = demo();
@@ -123,8 +123,8 @@ test("the picture in docs/page.md is made", (t) =>
     await page.locator(".node.running", { hasText: "build-windows" }).waitFor();
     await page.locator(".gutter a[data-line='120']").waitFor();
     await drawn(page);
-    // BLESS=1 replaces the picture.
-    await page.screenshot(process.env.BLESS ? { path: PICTURE } : {});
+    // BLESS=1 replaces the picture. It is as high as the page, so that the line that failed is in it.
+    await page.screenshot({ fullPage: true, ...(process.env.BLESS ? { path: PICTURE } : {}) });
     gate.open();
     await page.locator("h1 .pill.failure").waitFor();
   }));

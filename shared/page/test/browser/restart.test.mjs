@@ -43,33 +43,6 @@ test("after a restart the page goes on without a reload, and no line is lost or 
   });
 });
 
-test("a server that holds no stream is asked again, from where the page is", async (t) => {
-  if (!world.canHoldNothing) return t.skip("only the stand-in can answer as a function does");
-  world.holdNothing(true);
-  t.after(() => world.holdNothing(false));
-  await world.use(t, {}, async (_, open) => {
-    const [first, last] = [world.gate(), world.gate()];
-    const talk = `seq -f 'before %.0f' 200; ${waiting(first.file)}; seq -f 'after %.0f' 200; ${waiting(last.file)}`;
-    const id = await world.submit({
-      name: "function",
-      jobs: { talk: { run: talk }, next: { needs: "talk", run: "echo last" } },
-    });
-    const page = await open();
-    await world.visit(page, `#/runs/${id}/jobs/talk`);
-    await logSays(page, "200 lines, more may come");
-    first.open();
-    await logSays(page, "401 lines, more may come");
-    last.open();
-    await page.locator(".node.success", { hasText: "next" }).waitFor();
-    await page.locator("h1 .pill.success").waitFor();
-    await logSays(page, "402 lines, complete");
-    // After the end of the run and the log nothing is asked any more.
-    const streams = world.requests().filter((line) => line.includes(`/${id}/`) && /events|stream/.test(line)).length;
-    t.diagnostic(`${streams} requests for events and the log`);
-    assert.equal(await page.locator(".banner").count(), 0);
-  });
-});
-
 test("a server that is overloaded, full or asks for patience is said in words, and asked again", (t) =>
   world.use(t, {}, async (context, open) => {
     const id = await world.submit({ name: "patience", jobs: { a: { run: "true" } } });

@@ -2,16 +2,11 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { waiting } from "./workflows.mjs";
-import { World, logSays } from "./world.mjs";
+import { World, logSays, signIn } from "./world.mjs";
 
 let world;
 before(async () => (world = await World.open()));
 after(() => world.close());
-
-async function signIn(page, token) {
-  await page.getByLabel("Token").fill(token);
-  await page.getByRole("button", { name: "Sign in" }).click();
-}
 
 test("eight tabs on one run all load, and all see its end", (t) =>
   world.use(t, {}, async (context, open) => {

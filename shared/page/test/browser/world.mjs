@@ -1,8 +1,10 @@
 // What the browser tests run against: the stand-in, or a real server by the environment.
 //
 // WFG_PAGE_BIN    the program `wfg`: each file of tests starts a `wfg serve` and three workers of its own
-// WFG_PAGE_URL    instead: the address of a `wfg serve` with workers on this machine; without both it is the stand-in
+// WFG_PAGE_URL    the address of a server that runs already, instead of one of the tests' own; without both it is the stand-in. If WFG_PAGE_BIN is set
+//                 too, the tests start three workers for it; otherwise workers without labels run on this machine
 // WFG_PAGE_TOKEN  a token of it with all scopes, labels and secrets
+// WFG_PAGE_FUNCTIONS  set if functions of AWS answer, which hold no stream
 // WFG_PAGE_KILL   a shell command that kills the server; WFG_PAGE_START one that starts it again with the same data, and returns when it
 //                 answers. Without them the tests of a restart are skipped.
 // CHROMIUM        the browser; by default the one in the path
@@ -15,6 +17,7 @@ import { fileURLToPath } from "node:url";
 import { chromium } from "playwright-core";
 import { StandIn } from "../stand-in/server.mjs";
 import { Installation } from "./installation.mjs";
+import { Workers } from "./workers.mjs";
 
 const FAILURES = path.join(
   path.dirname(path.dirname(path.dirname(fileURLToPath(import.meta.url)))),
@@ -29,7 +32,7 @@ const SLOW = 20_000;
 
 class StandInTarget {
   canRestart = true;
-  canHoldNothing = true;
+  holdsStreams = false;
   #server = new StandIn();
   async open() {
     await this.#server.start();
@@ -46,14 +49,13 @@ class StandInTarget {
   holdNothing(on) {
     this.#server.holdsNothing = on;
   }
-  requests = () => this.#server.requests;
   kill = () => this.#server.kill();
   start = () => this.#server.start();
   close = () => this.#server.stop();
 }
 
 class RealTarget {
-  canHoldNothing = false;
+  holdsStreams = !process.env.WFG_PAGE_FUNCTIONS;
   #run = Date.now().toString(36);
   async makeToken(name, scopes) {
     const body = JSON.stringify({ name: `${name}-${this.#run}`, scopes, labels: [], secrets: [] });
@@ -62,6 +64,7 @@ class RealTarget {
     assert.equal(answer.status, 201, await answer.clone().text());
     return (await answer.json()).token;
   }
+  holdNothing() {}
   async revoke(name) {
     const answer = await fetch(`${this.url}api/tokens/${name}-${this.#run}`, {
       method: "DELETE",
@@ -76,10 +79,17 @@ class RunningTarget extends RealTarget {
   url = process.env.WFG_PAGE_URL.replace(/\/?$/, "/");
   token = process.env.WFG_PAGE_TOKEN;
   canRestart = Boolean(process.env.WFG_PAGE_KILL && process.env.WFG_PAGE_START);
-  open = async () => undefined;
+  #folder = mkdtempSync(path.join(tmpdir(), "wfg-page-workers-"));
+  #workers = new Workers(process.env.WFG_PAGE_BIN, this.#folder);
+  async open() {
+    if (process.env.WFG_PAGE_BIN) this.#workers.start(3, this.url.slice(0, -1), this.token);
+  }
   kill = async () => void execFileSync("bash", ["-c", process.env.WFG_PAGE_KILL]);
   start = async () => void execFileSync("bash", ["-c", process.env.WFG_PAGE_START]);
-  close = async () => undefined;
+  async close() {
+    await this.#workers.close();
+    rmSync(this.#folder, { recursive: true });
+  }
 }
 
 /** A server of the tests' own. */
@@ -97,8 +107,8 @@ class OwnTarget extends RealTarget {
 }
 
 function target() {
-  if (process.env.WFG_PAGE_BIN) return new OwnTarget();
-  return process.env.WFG_PAGE_URL ? new RunningTarget() : new StandInTarget();
+  if (process.env.WFG_PAGE_URL) return new RunningTarget();
+  return process.env.WFG_PAGE_BIN ? new OwnTarget() : new StandInTarget();
 }
 
 /** A server, a browser, and a folder for the files that jobs wait for. */
@@ -130,14 +140,13 @@ export class World {
     return this.#target.canRestart;
   }
 
-  get canHoldNothing() {
-    return this.#target.canHoldNothing;
+  /** False if the server answers as functions of AWS do, or can: they hold no stream. */
+  get holdsStreams() {
+    return this.#target.holdsStreams;
   }
 
-  /** Answers as a function of AWS does, which holds no stream. */
+  /** Makes the stand-in answer as a function does. A real server answers as it always does. */
   holdNothing = (on) => this.#target.holdNothing(on);
-  /** The requests that the stand-in got. */
-  requests = () => this.#target.requests();
   kill = () => this.#target.kill();
   start = () => this.#target.start();
   revoke = (name) => this.#target.revoke(name);
@@ -179,15 +188,16 @@ export class World {
     });
     context.setDefaultTimeout(PATIENCE);
     const faults = [];
-    const origin = new URL(this.url).origin;
+    // With its path: the API of a stack may have a stage in it.
+    const base = this.url;
     context.on("request", (request) => {
       const url = request.url();
-      if (!url.startsWith(origin) && !/^(data|blob):/.test(url)) faults.push(`asked ${url}`);
+      if (!url.startsWith(base) && !/^(data|blob):/.test(url)) faults.push(`asked ${url}`);
     });
     const asked = [];
     const begun = Date.now();
     const note = (what) => (request) =>
-      asked.push(`${Date.now() - begun} ms ${what} ${request.method()} ${request.url().slice(origin.length)}`);
+      asked.push(`${Date.now() - begun} ms ${what} ${request.method()} ${request.url().slice(base.length)}`);
     context.on("request", note("asked"));
     context.on("requestfinished", note("answered"));
     context.on("requestfailed", note("failed"));
@@ -236,6 +246,12 @@ export class World {
   async visit(page, fragment) {
     await page.goto(`${this.url}${fragment}`);
   }
+}
+
+/** Signs in by the form. */
+export async function signIn(page, token) {
+  await page.getByLabel("Token").fill(token);
+  await page.getByRole("button", { name: "Sign in" }).click();
 }
 
 /** Waits until the browser has drawn twice: what was asked for in one frame is there. */

@@ -6,6 +6,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::{JobId, LabelSet, Millis, SecretName, WorkerId};
 
+/// The answer of a healthy server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Health {
+    /// `ok`.
+    pub status: String,
+    /// The server's version.
+    pub version: String,
+}
+
 /// A pool's queue, for workers that poll SQS.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]

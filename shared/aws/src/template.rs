@@ -4,7 +4,7 @@ use serde_json::{Map, Number, Value, json};
 use serde_saphyr::granit_parser::{Event, Options, Parser, ScalarStyle, Tag};
 
 /// The template of this version.
-pub(crate) const TEMPLATE: &str = include_str!("../../../../infra/template.yaml");
+pub(crate) const TEMPLATE: &str = include_str!("../../../infra/template.yaml");
 
 /// A list or a mapping whose end hasn't come.
 enum Open {
@@ -102,5 +102,6 @@ mod tests {
         let template = read(TEMPLATE).expect("it is YAML");
         assert_eq!(template["Resources"]["JobsTable"]["Type"], "AWS::DynamoDB::Table");
         assert_eq!(template["Globals"]["Function"]["Timeout"], 29);
+        assert_eq!(template["Outputs"]["Version"]["Value"], env!("CARGO_PKG_VERSION"), "as in Cargo.toml");
     }
 }

@@ -1,0 +1,71 @@
+//! Builds the programs that are shipped.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+
+use super::target::Target;
+use super::toolchain::Toolchain;
+use crate::package::FUNCTIONS;
+use crate::project::run;
+
+/// Everything that `wfg` can do.
+pub const FEATURES: [&str; 2] = ["--features", "aws"];
+/// cargo's profile.
+const PROFILE: &str = "dist";
+
+/// Builds `wfg` from the sources in a folder. `out` has cargo's results. Returns the program's path.
+pub fn wfg(target: Target, source: &Path, out: &Path) -> Result<PathBuf> {
+    build(target, source, out, &[&["--package", "wfg"], &FEATURES[..]].concat())?;
+    let program = programs(target, out).join("wfg");
+    if target.is_linux() {
+        ensure_static(&program)?;
+    }
+    Ok(program)
+}
+
+/// The version of the compiler that builds for a target.
+pub fn compiler(target: Target) -> Result<String> {
+    Toolchain::install(target)?.version()
+}
+
+/// Builds the functions for Lambda. Returns the path of each.
+pub fn functions(target: Target, source: &Path, out: &Path) -> Result<[(&'static str, PathBuf); FUNCTIONS.len()]> {
+    build(target, source, out, &["--package", "workflow-graph-functions", "--bins"])?;
+    let folder = programs(target, out);
+    let functions = FUNCTIONS.map(|name| (name, folder.join(name)));
+    functions.iter().try_for_each(|(_, path)| ensure_static(path))?;
+    Ok(functions)
+}
+
+fn build(target: Target, source: &Path, out: &Path, what: &[&str]) -> Result<()> {
+    let mut cargo = if target.is_linux() {
+        let toolchain = Toolchain::install(target)?;
+        let mut cargo = toolchain.cargo(source)?;
+        cargo.arg("build").args(toolchain.options());
+        cargo
+    } else {
+        ensure!(target.runs_here(), "{} is built on macOS only", target.triple());
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.arg("build").current_dir(source);
+        cargo
+    };
+    cargo.args(["--locked", "--profile", PROFILE, "--target", target.triple()]).args(what);
+    run(cargo.env("CARGO_TARGET_DIR", out)).with_context(|| format!("building for {}", target.triple()))
+}
+
+/// The folder of the built programs.
+fn programs(target: Target, out: &Path) -> PathBuf {
+    out.join(target.triple()).join(PROFILE)
+}
+
+/// Fails if the program needs a loader or shared libraries.
+fn ensure_static(program: &Path) -> Result<()> {
+    let output = Command::new("readelf").args(["--program-headers", "--wide"]).arg(program).output();
+    let output = output.context("running readelf, in Debian's package binutils")?;
+    let headers = String::from_utf8_lossy(&output.stdout);
+    ensure!(output.status.success() && headers.contains("LOAD"), "{} is no program", program.display());
+    ensure!(!headers.contains("INTERP"), "{} isn't static", program.display());
+    Ok(())
+}
