@@ -25,6 +25,8 @@ mod data;
 mod dispatch;
 mod registry;
 
+mod forges;
+
 mod groups;
 mod jobs;
 mod logs;
