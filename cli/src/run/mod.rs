@@ -80,7 +80,10 @@ impl RunArgs {
         let password = password()?;
         // Other users of this machine can reach the port too.
         let auth = Admission::Secret(password.as_str().into());
-        let engine = secret::with_file(Engine::new(Memory::new()), secrets);
+        if definition.jobs.iter().any(|job| job.settings.checkout.is_some()) {
+            eprint("note: `wfg run` checks nothing out; a job with `checkout` begins in this folder");
+        }
+        let engine = secret::with_file(Engine::new(Memory::new()).without_checkouts(), secrets);
         let server = Server::admitting(([127, 0, 0, 1], 0).into(), engine, auth).await;
         let server = server.map_err(|error| Failure::Usage(format!("can't open a port for the workers: {error}.")))?;
         let remote = Remote::new(&server.url(), Some(password.clone()))?;

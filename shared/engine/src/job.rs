@@ -111,7 +111,7 @@ pub struct JobRecord {
     pub spec: Option<Arc<JobSpec>>,
     /// True if a waiting job's set holds shard numbers instead of job indexes.
     pub sharded: bool,
-    /// True if the spec names secrets. Then the job's log is masked.
+    /// True if the spec names secrets or has a checkout. Then the job's log is masked.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub has_secrets: bool,
     /// The group, a copy of the spec's `concurrency`.

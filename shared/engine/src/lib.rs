@@ -44,6 +44,7 @@ pub mod planted;
 mod planted;
 
 // Steps that use cases share.
+mod checkout;
 mod records;
 mod secrets;
 mod timer;
@@ -81,6 +82,7 @@ use std::time::Duration;
 use access::Grant;
 use clock::{Clock, OsRng, Rng, SystemClock};
 pub use error::{EngineError, Result};
+use forge::checkout::CheckoutSource;
 use forge::ports::Forge;
 use ids::{JobKey, LeaseToken, Random};
 use ports::SecretStore;
@@ -95,6 +97,7 @@ pub struct Engine<P> {
     clock: Arc<dyn Clock>,
     rng: Arc<dyn Rng>,
     secrets: Arc<dyn SecretStore>,
+    checkouts: Option<Arc<dyn CheckoutSource>>,
     forges: Option<Arc<dyn Forge>>,
     public_url: Option<Arc<str>>,
     caches: Arc<Caches>,
@@ -158,6 +161,7 @@ struct Caches {
     tokens: access::TokensCache,
     refusals: audit::RefusalsCache,
     secrets: secrets::SecretsCache,
+    origins: checkout::OriginsCache,
     /// The log lines about secrets that can't be read.
     unreadable: Throttle,
     log_sizes: logs::LogSizesCache,
@@ -182,6 +186,7 @@ impl Caches {
             tokens: access::tokens_cache(),
             refusals: audit::refusals_cache(),
             secrets: secrets::secrets_cache(),
+            origins: checkout::origins_cache(),
             unreadable: Throttle::default(),
             log_sizes: logs::log_sizes_cache(),
             followed: logs::followed_cache(),
@@ -198,6 +203,7 @@ impl<P> Clone for Engine<P> {
             clock: Arc::clone(&self.clock),
             rng: Arc::clone(&self.rng),
             secrets: Arc::clone(&self.secrets),
+            checkouts: self.checkouts.clone(),
             forges: self.forges.clone(),
             public_url: self.public_url.clone(),
             caches: Arc::clone(&self.caches),
@@ -218,6 +224,7 @@ impl<P> Engine<P> {
             clock: Arc::new(SystemClock),
             rng: Arc::new(OsRng),
             secrets: Arc::new(Secrets::new()),
+            checkouts: Some(Arc::new(())),
             forges: None,
             public_url: None,
             caches: Arc::new(Caches::new(&tuning)),
@@ -272,6 +279,18 @@ impl<P> Engine<P> {
     #[must_use]
     pub fn public_url(&self) -> Option<&str> {
         self.public_url.as_deref()
+    }
+
+    /// The same engine with the repositories of this source.
+    #[must_use]
+    pub fn with_checkouts(self, checkouts: Arc<dyn CheckoutSource>) -> Self {
+        Self { checkouts: Some(checkouts), ..self }
+    }
+
+    /// The same engine, which checks nothing out: a job with a checkout begins in the worker's directory.
+    #[must_use]
+    pub fn without_checkouts(self) -> Self {
+        Self { checkouts: None, ..self }
     }
 
     /// The same engine, for a caller with these permissions.

@@ -110,7 +110,7 @@ pub fn records(run: &RunKey, jobs: &[Planned], shard: usize, now: Millis) -> Vec
             pool: PoolId::with_secrets(&job.spec.labels, &job.spec.secrets),
             spec: small.then(|| Arc::new(job.spec.clone())),
             sharded,
-            has_secrets: !job.spec.secrets.is_empty(),
+            has_secrets: !job.spec.secrets.is_empty() || job.spec.checkout.is_some(),
             group: job.spec.concurrency.clone(),
             limits: job.spec.limits,
             condition: job.spec.condition,
