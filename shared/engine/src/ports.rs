@@ -22,7 +22,7 @@ pub use access::{AUDIT_KEPT, AuditCursor, AuditStore, SecretStore, TokenStore};
 pub use followed::FollowedLogs;
 pub use group::{GroupStore, Place};
 
-use crate::forge::store::ForgeStore;
+use crate::forge::store::ForgeItems;
 use crate::ids::{JobIndex, JobKey, PoolId, ReportHash, RunKey, Ticket, Waits};
 use crate::job::{JobRecord, JobSpec, JobUpdate, OutputsRef};
 use crate::messages::{BatchTask, Reconcile, Work};
@@ -511,6 +511,6 @@ impl<T> Ports for T where
 }
 
 /// All ports of a store that one process uses alone.
-pub trait Local: Ports + LocalWork + ForgeStore {}
+pub trait Local: Ports + LocalWork + ForgeItems {}
 
-impl<T: Ports + LocalWork + ForgeStore> Local for T {}
+impl<T: Ports + LocalWork + ForgeItems> Local for T {}

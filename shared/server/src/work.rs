@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use engine::ports::Local;
-use engine::{Engine, Result};
+use engine::{Engine, EngineError, Result};
 use tokio::time::sleep;
 
 use crate::signals::Signals;
@@ -48,7 +48,7 @@ pub async fn follow_forges<P: Local>(engine: Engine<P>, signals: Arc<Signals>) {
     let mut changes = signals.changes();
     loop {
         changes.mark_unchanged();
-        let due = async { Result::Ok((engine.forges().run_due().await?, engine.forges().next_due().await?)) };
+        let due = async { Ok::<_, EngineError>((engine.forges().run_due().await?, engine.forges().next_due().await?)) };
         let wait = match due.await {
             Ok((any, next)) => {
                 if any {
