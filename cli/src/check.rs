@@ -32,13 +32,12 @@ mod on_aws {
     use aws::check::{Report, RoleReport};
 
     use super::{CheckArgs, Context, Failure};
-    use crate::context;
     use crate::text::{clean, count};
 
     impl CheckArgs {
         /// Prints what isn't as it should be. Fails if anything isn't.
         pub async fn run(self, context: &Context) -> Result<(), Failure> {
-            let http = context::http_client_for_aws()?;
+            let http = client::Http::new();
             let (text, is_good) = if self.as_role {
                 let report = aws::check::as_roles(&self.stack, http).await.map_err(|error| Failure::usage(&error))?;
                 (tried(&report), report.wrong.is_empty())

@@ -253,10 +253,3 @@ pub fn find_job<'a>(workflow: &'a Workflow, id: &JobId) -> Result<Option<&'a Job
 fn ambiguous<T: Display>(what: &str, text: &str, ids: impl IntoIterator<Item = T>) -> Failure {
     Failure::Usage(format!("`{}` may be the {what} {}; write more of its id.", clean(text), one_of(ids)))
 }
-
-/// The HTTP client for calls of AWS: through the environment's proxy, unless `AWS_ENDPOINT_URL` is on this machine.
-#[cfg(feature = "aws")]
-pub fn http_client_for_aws() -> Result<client::Http, Failure> {
-    let endpoint = std::env::var("AWS_ENDPOINT_URL").unwrap_or_else(|_| "https://amazonaws.com".to_owned());
-    Ok(client::http(&endpoint)?)
-}

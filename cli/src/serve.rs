@@ -15,7 +15,9 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use protocol::Secrets;
 use server::{Admission, Server};
 use sqlite::Sqlite;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::context::Context;
 use crate::failure::Failure;
@@ -147,12 +149,12 @@ fn greeting(args: &ServeArgs, url: &str) -> String {
 /// Logs the engine's and the server's events to standard error. `RUST_LOG` sets the level, else `default_level`.
 pub fn log_to_stderr(default_level: &str) -> Result<(), Failure> {
     let level = std::env::var("RUST_LOG").ok().filter(|level| !level.is_empty());
-    let filter = EnvFilter::try_new(level.as_deref().unwrap_or(default_level));
+    let filter = level.as_deref().unwrap_or(default_level).parse::<Targets>();
     let filter = filter.map_err(|error| Failure::Usage(format!("RUST_LOG can't be used: {error}.")))?;
     // Without a reader of standard error a line is lost; the default would panic.
-    let log = tracing_subscriber::fmt().log_internal_errors(false).with_env_filter(filter);
+    let log = tracing_subscriber::fmt().log_internal_errors(false).with_max_level(LevelFilter::TRACE);
     // Fails only if it was set up before.
-    let _ = log.with_writer(std::io::stderr).with_target(false).try_init();
+    let _ = log.with_writer(std::io::stderr).with_target(false).finish().with(filter).try_init();
     Ok(())
 }
 

@@ -134,11 +134,9 @@ impl NewTokenArgs {
 #[cfg(feature = "aws")]
 mod on_aws {
     use super::{Created, Failure, NewToken, in_store};
-    use crate::context::http_client_for_aws;
 
     pub async fn of_stack(stack: &str, new: NewToken) -> Result<Created, Failure> {
-        let store =
-            aws::access_of_stack(stack, http_client_for_aws()?).await.map_err(|error| Failure::usage(&error))?;
+        let store = aws::access_of_stack(stack, client::Http::new()).await.map_err(|error| Failure::usage(&error))?;
         in_store(&store, new, "wfg token create --stack").await
     }
 

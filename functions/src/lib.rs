@@ -13,11 +13,14 @@ use lambda_http::http::{Uri, header};
 use lambda_http::{Body, Error, Request, RequestExt, Response, service_fn};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use tracing::Subscriber;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
 
 /// The origins whose pages may call this API, separated by commas.
 const ORIGINS: &str = "WFG_CORS_ORIGINS";
+/// What is logged, such as `info` or `aws=debug,info`.
+const LOG_LEVEL: &str = "RUST_LOG";
 /// Characters that a gateway may have decoded in a path and that a URI can't contain. `%` is not encoded again.
 const UNSAFE: &AsciiSet =
     &CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>').add(b'`').add(b'{').add(b'}').add(b'?').add(b'#');
@@ -57,20 +60,20 @@ fn refusal(error: &SchemaError) -> ApiError {
 /// # Errors
 /// If `RUST_LOG` can't be read.
 pub fn start_logging() -> Result<(), Error> {
-    let filter = setting(EnvFilter::DEFAULT_ENV)?.unwrap_or_else(|| "info".to_owned());
-    let filter = EnvFilter::try_new(filter).map_err(|error| format!("{}: {error}", EnvFilter::DEFAULT_ENV))?;
+    let filter = setting(LOG_LEVEL)?.unwrap_or_else(|| "info".to_owned());
+    let filter = filter.parse::<Targets>().map_err(|error| format!("{LOG_LEVEL}: {error}"))?;
     // A second call in one process changes nothing.
     let _ = tracing::subscriber::set_global_default(lines(filter, std::io::stdout));
     Ok(())
 }
 
 /// Writes log lines as JSON.
-fn lines<W>(filter: EnvFilter, to: W) -> impl Subscriber + Send + Sync
+fn lines<W>(filter: Targets, to: W) -> impl Subscriber + Send + Sync
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
     let lines = tracing_subscriber::fmt().json().with_target(false).without_time().log_internal_errors(false);
-    lines.with_env_filter(filter).with_writer(to).finish()
+    lines.with_max_level(LevelFilter::TRACE).with_writer(to).finish().with(filter)
 }
 
 /// An environment variable. An empty one counts as unset.
@@ -143,7 +146,7 @@ mod tests {
     fn error_is_logged_as_one_line_of_json() {
         let written = Written::default();
         let to = written.clone();
-        let lines = lines(EnvFilter::new("info"), move || to.clone());
+        let lines = lines(Targets::new().with_default(LevelFilter::INFO), move || to.clone());
         let error = StoreError::Unavailable("two\nlines, a \"quote\"".to_owned());
         tracing::subscriber::with_default(lines, || {
             tracing::error!(%error, suppressed = 3, "answered 503");

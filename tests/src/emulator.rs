@@ -1,6 +1,7 @@
 //! Calls to the AWS emulator under test: events that only AWS sends, and records that only the table shows.
 
 use std::env;
+use std::time::UNIX_EPOCH;
 
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -159,6 +160,35 @@ impl Emulator {
         items.extend(jobs.into_iter().filter(|item| item["sk"]["S"].as_str().is_some_and(|sk| sk.starts_with("JOB#"))));
         assert!(items.len() > 1, "{items:?}");
         items
+    }
+
+    /// All records of a workflow and its current run in the table of jobs, as far as the run has less than 256 jobs.
+    ///
+    /// # Panics
+    /// If the table doesn't have them.
+    pub async fn records(&self, http: &reqwest::Client, workflow: &str) -> Vec<Item> {
+        let mut records = self.query(http, &format!("WF#{workflow}")).await;
+        let run = records[0]["run"]["S"].as_str().unwrap_or_else(|| panic!("no run key in {records:?}")).to_owned();
+        for partition in [format!("R#{run}"), format!("R#{run}#0")] {
+            records.extend(self.query(http, &partition).await);
+        }
+        records
+    }
+
+    /// Writes records that [`Self::records`] returned, to expire in a day.
+    ///
+    /// # Panics
+    /// If the emulator refuses one.
+    pub async fn put_records(&self, http: &reqwest::Client, records: &[Item]) {
+        const DAY: u64 = 86_400;
+        let now = UNIX_EPOCH.elapsed().expect("a clock after 1970").as_secs();
+        for record in records {
+            let mut record = record.clone();
+            record["expires_on"] = json!({ "N": (now + DAY).to_string() });
+            let put = json!({ "TableName": self.table, "Item": record });
+            let answer = self.call(http, "dynamodb", "DynamoDB_20120810.PutItem", &put).await;
+            assert!(answer["__type"].is_null(), "{answer}");
+        }
     }
 
     /// The item that says which versions may use the stack's records.

@@ -4,7 +4,9 @@ use std::process::ExitCode;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::{ConfigError, WorkerConfig};
 use crate::error::WorkerError;
@@ -46,23 +48,23 @@ async fn run_worker(worker: Worker) -> Result<(), WorkerError> {
 /// Logs to standard error. A line that can't be written is dropped.
 fn start_log() -> Result<(), ConfigError> {
     let variable = std::env::var("RUST_LOG").ok().filter(|text| !text.trim().is_empty());
-    let parsed = EnvFilter::builder().parse(variable.as_deref().unwrap_or("info"));
-    let (filter, result) = match parsed {
+    let (filter, result) = match variable.as_deref().unwrap_or("info").parse::<Targets>() {
         Ok(filter) => (filter, Ok(())),
         Err(error) => {
             let error = ConfigError { name: "RUST_LOG".to_owned(), reason: error.to_string() };
-            (EnvFilter::new("info"), Err(error))
+            (Targets::new().with_default(LevelFilter::INFO), Err(error))
         }
     };
-    // Fails only if the program has a subscriber already.
-    let _ = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let log = tracing_subscriber::fmt()
+        .with_max_level(LevelFilter::TRACE)
         .with_writer(std::io::stderr)
         .with_target(false)
         .without_time()
         // It would print them to standard error, and panic if that fails.
         .log_internal_errors(false)
-        .try_init();
+        .finish();
+    // Fails only if the program has a subscriber already.
+    let _ = log.with(filter).try_init();
     result
 }
 

@@ -20,6 +20,7 @@ mod package;
 
 mod binaries;
 mod deploy;
+mod speed;
 
 mod cloud;
 mod dist;
@@ -34,6 +35,7 @@ mod demo;
 mod mixed;
 mod restore;
 mod stack;
+mod weights;
 
 mod soak;
 
@@ -92,6 +94,8 @@ enum Task {
         #[command(flatten)]
         mixture: mixed::Mixture,
     },
+    /// Measures servers of the protocol in turns: `wfg serve` in memory and on a file, the original, and others; and `wfg run`.
+    Bench(speed::Bench),
     /// Changes the code in one place after the other, and fails if no test notices a change.
     Mutants {
         #[command(flatten)]
@@ -119,6 +123,8 @@ enum Task {
     },
     /// Finds dependencies that no code uses.
     Unused,
+    /// Measures what each direct dependency costs in a cold build, and writes docs/dependencies.md.
+    Dependencies,
     /// Checks the dependencies' licences, sources and versions, and known vulnerabilities if their database can be reached.
     Deny,
     /// Runs the engine in simulated worlds: `--seeds N [--from A]`, `--seed N --trace`, `--bugs`; see `--help`.
@@ -162,11 +168,13 @@ fn main() -> anyhow::Result<ExitCode> {
         Task::Demo { emulator, security, keep } => demo::run(emulator, security, keep),
         Task::Soak { only } => soak::run(only.as_deref()),
         Task::Mixed { mixture } => mixed::run(&mixture),
+        Task::Bench(bench) => speed::run(&bench),
         Task::Mutants { selection } => mutants::run(&selection),
         Task::Cost { json, bless, quick } => cost::run(json, bless, quick),
         Task::Scale => cost::scale(),
         Task::Stack { emulator } => stack::run(emulator),
         Task::Unused => dependencies::unused(),
+        Task::Dependencies => weights::write(),
         Task::Deny => dependencies::deny().map(|checked| println!("checked: {checked}")),
         Task::Sim { args } => simulator::run(&args),
         Task::Schemathesis => schemathesis::run(),

@@ -27,12 +27,16 @@ pub fn run(kind: Kind) -> Result<()> {
     result
 }
 
-/// Tries `wfg stack` on the cloud's stack. The stack is deleted at the end.
+/// Tries `wfg stack` on the cloud's stack. On `MiniStack` the stack is deleted at the end.
 pub fn try_it(cloud: &Cloud, binaries: &Binaries) -> Result<()> {
     let zips = binaries.packages()?;
     let tried = Tried { emulator: &cloud.emulator, wfg: binaries.path("wfg")?, stack: &cloud.deployed.stack };
     tried.repeats_a_deployment(&zips)?;
     tried.refuses_what_is_wrong(&zips)?;
+    if cloud.emulator.kind() == Kind::LocalStack {
+        println!("LocalStack takes a missing zip for a good update, and can't delete a stack with this template.");
+        return Ok(());
+    }
     tried.shows_why_an_update_failed(&zips)?;
     tried.deletes(&cloud.deployed.logs_table)
 }
@@ -101,13 +105,8 @@ impl Tried<'_> {
         ensure!(text.contains("UPDATE_FAILED"), "the events: {text}");
         println!("{}", text.lines().last().unwrap_or_default());
         let after = status(self.emulator, self.wfg, self.stack)?.stack;
-        if self.emulator.kind() == Kind::LocalStack {
-            // It leaves the stack as far as it came.
-            ensure!(after.status == "UPDATE_FAILED", "{after:?}");
-        } else {
-            ensure!(after.status == "UPDATE_ROLLBACK_COMPLETE", "{after:?}");
-            ensure!(after.parameters == before.parameters, "{after:?}");
-        }
+        ensure!(after.status == "UPDATE_ROLLBACK_COMPLETE", "{after:?}");
+        ensure!(after.parameters == before.parameters, "{after:?}");
         let output = self.deploy(zips, &["--parameter", "ReadyShards=2"])?;
         ensure!(output.status.success(), "{}", said(&output));
         let mended = status(self.emulator, self.wfg, self.stack)?.stack;
@@ -123,8 +122,8 @@ impl Tried<'_> {
         let text = said(&output);
         ensure!(output.status.success(), "{text}");
         print!("{}", String::from_utf8_lossy(&output.stdout));
-        ensure!(text.contains(table) && text.contains("AWS::S3::Bucket"), "kept: {text}");
         ensure!(text.contains(&format!("deleted the queue {queue}")), "{text}");
+        ensure!(text.contains(table) && text.contains("AWS::S3::Bucket"), "kept: {text}");
         self.emulator.aws(&["dynamodb", "describe-table", "--table-name", table])?;
         let queues = self.emulator.aws(&["sqs", "list-queues", "--queue-name-prefix", self.stack])?;
         ensure!(!queues.contains(&queue), "{queues}");

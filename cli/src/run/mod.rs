@@ -14,6 +14,7 @@ use memory::Memory;
 use protocol::wire::Workflow;
 use protocol::{LabelSet, Status, WorkflowId};
 use server::{Admission, Server};
+use tokio::sync::watch;
 
 use crate::context::{Context, Remote};
 use crate::failure::Failure;
@@ -79,17 +80,21 @@ impl RunArgs {
         let password = password()?;
         // Other users of this machine can reach the port too.
         let auth = Admission::Secret(password.as_str().into());
-        let engine = secret::with_file(Engine::new(Memory::new()), secrets);
+        if definition.jobs.iter().any(|job| job.settings.checkout.is_some()) {
+            eprint("note: `wfg run` checks nothing out; a job with `checkout` begins in this folder");
+        }
+        let engine = secret::with_file(Engine::new(Memory::new()).without_checkouts(), secrets);
         let server = Server::admitting(([127, 0, 0, 1], 0).into(), engine, auth).await;
         let server = server.map_err(|error| Failure::Usage(format!("can't open a port for the workers: {error}.")))?;
         let remote = Remote::new(&server.url(), Some(password.clone()))?;
         let workflow = submit::send(&remote, &source, &definition, inputs, true).await?;
         let id = workflow.id.clone();
+        let ended = ended(&server, &id);
         let workers = local_workers.start(&server.url(), &password, self.concurrency());
         let live = Live::on(screen).filter(|_| !self.json);
         let notes = live.as_ref().map(Live::notes).unwrap_or_default();
         let mut run = Run { remote: &remote, id, workers, signals, signalled: None, notes };
-        let status = run.until_ended(self.show(&remote, screen, &local_workers, workflow, live)).await;
+        let status = run.until_ended(self.show(&remote, screen, &local_workers, workflow, (live, ended))).await;
         run.until_workers_ended().await;
         server.stop().await;
         match (run.signalled, status?) {
@@ -111,10 +116,10 @@ impl RunArgs {
         screen: &Screen,
         local_workers: &LocalWorkers,
         workflow: Workflow,
-        live: Option<Live>,
+        (live, ended): (Option<Live>, watch::Receiver<bool>),
     ) -> Result<Status, Failure> {
         let hide = if self.json { Hide::Nothing } else { Hide::Values(self.secrets.masker()?) };
-        let options = WatchOptions { pace: PACE, slowest: PACE, all_outputs: true, hide };
+        let options = WatchOptions { pace: PACE, slowest: PACE, all_outputs: true, hide, ended: Some(ended) };
         if self.json {
             screen.print(&Events::beginning(&workflow, &local_workers.describe(self.concurrency())))?;
             return follow(remote, screen, workflow, Events, &options).await;
@@ -127,6 +132,17 @@ impl RunArgs {
         let progress = Progress::new(&workflow, screen.out);
         follow(remote, screen, workflow, progress, &options).await
     }
+}
+
+/// Becomes true when the workflow has ended, so that its end is shown at once.
+fn ended(server: &Server, id: &WorkflowId) -> watch::Receiver<bool> {
+    let (sender, receiver) = watch::channel(false);
+    let ended = server.ended(id.clone());
+    tokio::spawn(async move {
+        ended.await;
+        sender.send_replace(true);
+    });
+    receiver
 }
 
 /// A password that only this process and its workers know.

@@ -9,7 +9,7 @@ use engine::ports::{AuditStore, TokenStore};
 use serde_json::json;
 
 use super::{DeleteArgs, DeployArgs, StackCommand, StatusArgs, shown};
-use crate::context::{Context, http_client_for_aws};
+use crate::context::Context;
 use crate::failure::Failure;
 use crate::screen::{Screen, eprint};
 use crate::text::{clean, count};
@@ -21,7 +21,7 @@ const PACKAGES: &str = "wfg-stack";
 impl StackCommand {
     /// Runs the subcommand.
     pub async fn run(self, context: &Context) -> Result<(), Failure> {
-        let stacks = Stacks::open(http_client_for_aws()?).await.map_err(usage)?;
+        let stacks = Stacks::open(client::Http::new()).await.map_err(usage)?;
         match self {
             Self::Deploy(args) => args.run(context, &stacks).await,
             Self::Status(args) => args.run(context, &stacks).await,

@@ -197,3 +197,17 @@ async fn on_a_terminal_the_view_is_drawn_in_place_and_the_cursor_comes_back() {
     assert!(drawn.contains("working hard") && drawn.contains("\x1b[3A"), "it is drawn over: {drawn:?}");
     in_order(closing, &["a failed: exit code 3", "  working hard", "JOB", "failed after "]);
 }
+
+#[tokio::test]
+async fn no_certificates_are_needed_without_https() {
+    let dir = place("jobs: {a: {run: 'true'}}\n");
+    let without = |args: &[&str]| {
+        let mut command = command(dir.path(), args);
+        command.env("SSL_CERT_FILE", "/dev/null").env("SSL_CERT_DIR", dir.path());
+        command
+    };
+    let done = finish(without(&["run", "flow.yml"]), "").await;
+    assert_eq!(done.code, Some(0), "{}", done.err);
+    let done = finish(without(&["list", "--server", "https://localhost:1"]), "").await;
+    assert!(done.err.contains("CA certificates"), "the variables leave no certificates: {}", done.err);
+}

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use engine::ports::{AuditStore, TokenStore};
-use reqwest::Client;
+use fetch::Http;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -19,7 +19,7 @@ const VERSION: &str = "2010-05-15";
 ///
 /// # Errors
 /// If there is no such stack, or its table can't be used.
-pub async fn access_of_stack(name: &str, http: Client) -> Result<impl TokenStore + AuditStore, StackError> {
+pub async fn access_of_stack(name: &str, http: Http) -> Result<impl TokenStore + AuditStore, StackError> {
     let (settings, region) = stack::settings().await?;
     let caller = Caller::new(http, &settings, region).await?;
     let table = resources(&caller, name).await?.remove("JobsTable");

@@ -1,45 +1,136 @@
-//! Items about forges. On AWS there are none yet: the engine has no forges there and refuses every request about them before it
-//! reads or writes an item.
+//! Items about forges on DynamoDB. The list is the partition.
 
-use engine::forge::store::{DueKind, ForgeItems, Item};
-use engine::ports::{StoreError, Stored};
+use engine::forge::store::{DueKind, ForgeItems, Item as ForgeItem};
+use engine::ports::{Consistency, Stored};
 use protocol::Millis;
 
 use crate::aws::Aws;
+use crate::error::corrupt;
+use crate::item::{self, Item, index, number, string};
+use crate::table::Query;
+use crate::update::Expression;
 
-fn not_here<T>() -> Stored<T> {
-    Err(StoreError::Unavailable("a stack on AWS keeps no records about forges".to_owned()))
+/// The attribute with the record's JSON.
+const RECORD: &str = "record";
+/// The attribute that counts the writes.
+const VERSION: &str = "version";
+/// The attribute with the time at which somebody has to look at the item.
+const DUE: &str = "due";
+
+/// The partition of the index that lists due items of a kind.
+fn due_partition(kind: DueKind) -> &'static str {
+    match kind {
+        DueKind::Delivery => "FORGE-DUE#D",
+        DueKind::Report => "FORGE-DUE#R",
+    }
+}
+
+/// The place of a due item in the index: ordered by time.
+fn due_sort(at: Millis, item: &str) -> String {
+    format!("{:013}#{item}", at.0)
+}
+
+fn number_of(item: &Item, name: &str) -> Option<u64> {
+    item.get(name)?.as_n().ok()?.parse().ok()
+}
+
+fn write(item: &ForgeItem) -> Item {
+    let attributes = [(RECORD, string(item.record.clone())), (VERSION, number(item.version))];
+    let due = item.due.map(|due| (DUE, number(due.0)));
+    let key = (item.list.clone(), item.sort.clone());
+    let mut new = item::item(key, item.expires.map(Millis::secs), attributes.into_iter().chain(due));
+    if let Some(due) = item.due {
+        new.extend(index(due_partition(DueKind::of_list(&item.list)), due_sort(due, &item.sort)));
+    }
+    new
+}
+
+fn read(item: &Item) -> Stored<ForgeItem> {
+    Ok(ForgeItem {
+        list: item::text(item, "pk")?.to_owned(),
+        sort: item::text(item, "sk")?.to_owned(),
+        due: number_of(item, DUE).map(Millis),
+        version: number_of(item, VERSION).ok_or_else(|| corrupt("an item about a forge without a version"))?,
+        expires: number_of(item, "expires_on").map(|secs| Millis(secs * 1000)),
+        record: item::text(item, RECORD)?.to_owned(),
+    })
 }
 
 impl ForgeItems for Aws {
-    async fn put_item(&self, _item: Item) -> Stored<bool> {
-        not_here()
+    async fn put_item(&self, item: ForgeItem) -> Stored<bool> {
+        let new = write(&item);
+        if item.version == 0 {
+            return self.jobs.put(new).await.map(|()| true);
+        }
+        let stored = if item.version == 1 {
+            self.jobs.put_if_absent(new, Millis::now()).await?
+        } else {
+            let when = Expression::conditions().when_is(VERSION, "=", number(item.version - 1));
+            self.jobs.put_if(new, when).await?
+        };
+        // The library repeats a call whose answer was lost: then the stored item is this one.
+        Ok(stored || self.item(&item.list, &item.sort).await?.is_some_and(|found| found.record == item.record))
     }
 
-    async fn item(&self, _list: &str, _sort: &str) -> Stored<Option<Item>> {
-        not_here()
+    async fn item(&self, list: &str, sort: &str) -> Stored<Option<ForgeItem>> {
+        let key = (list.to_owned(), sort.to_owned());
+        self.jobs.get(key, Consistency::Strong).await?.as_ref().map(read).transpose()
     }
 
     async fn items(
         &self,
-        _list: &str,
-        _prefix: &str,
-        _after: Option<&str>,
-        _newest_first: bool,
-        _limit: usize,
-    ) -> Stored<Vec<Item>> {
-        not_here()
+        list: &str,
+        prefix: &str,
+        after: Option<&str>,
+        newest_first: bool,
+        limit: usize,
+    ) -> Stored<Vec<ForgeItem>> {
+        let end = format!("{prefix}\u{10ffff}");
+        let (from, to) = match after {
+            Some(after) if newest_first => (prefix.to_owned(), after.to_owned()),
+            Some(after) => (after.to_owned(), end),
+            None => (prefix.to_owned(), end),
+        };
+        let query = Query {
+            // A key is never empty, and neither is a bound.
+            from: (!from.is_empty()).then_some(from),
+            to: Some(to),
+            descending: newest_first,
+            limit: (limit < 1000).then_some(limit + 1),
+            how: Consistency::Strong,
+            ..Query::of(list)
+        };
+        let found = if limit < 1000 { self.jobs.query(query).await? } else { self.jobs.query_all(query).await? };
+        // The bound is part of the result.
+        let found =
+            found.iter().map(read).filter(|found| found.as_ref().map_or(true, |one| Some(one.sort.as_str()) != after));
+        found.take(limit).collect()
     }
 
-    async fn remove_item(&self, _list: &str, _sort: &str) -> Stored<bool> {
-        not_here()
+    async fn remove_item(&self, list: &str, sort: &str) -> Stored<bool> {
+        self.jobs.delete_existing((list.to_owned(), sort.to_owned())).await
     }
 
-    async fn items_due(&self, _kind: DueKind, _by: Millis, _limit: usize) -> Stored<Vec<Item>> {
-        not_here()
+    async fn items_due(&self, kind: DueKind, by: Millis, limit: usize) -> Stored<Vec<ForgeItem>> {
+        let query = Query {
+            to: Some(due_sort(Millis(by.0 + 1), "")),
+            limit: Some(limit),
+            ..Query::of_index(due_partition(kind))
+        };
+        let found = self.jobs.query(query).await?;
+        // The index has the keys alone.
+        let keys = found.iter().map(item::key).collect::<Stored<Vec<_>>>()?;
+        let items = self.jobs.get_many(keys, Consistency::Strong).await?;
+        let mut items: Vec<ForgeItem> = items.iter().map(read).collect::<Stored<_>>()?;
+        items.retain(|item| item.due.is_some_and(|due| due <= by));
+        items.sort_by_key(|item| item.due);
+        Ok(items)
     }
 
-    async fn next_due(&self, _kind: DueKind) -> Stored<Option<Millis>> {
-        not_here()
+    async fn next_due(&self, kind: DueKind) -> Stored<Option<Millis>> {
+        let first = Query { limit: Some(1), ..Query::of_index(due_partition(kind)) };
+        let found = self.jobs.query(first).await?;
+        let sort = found.first().map(|item| item::text(item, "index_sk")).transpose()?;
+        Ok(sort.and_then(|sort| sort.split('#').next()?.parse().ok()).map(Millis))
     }
 }

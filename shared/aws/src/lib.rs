@@ -26,6 +26,8 @@ mod dispatch;
 mod forges;
 mod registry;
 
+mod forges;
+
 mod groups;
 mod jobs;
 mod logs;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use http::Method;
 use protocol::access::{AuditEntry, CreatedToken, NewToken, TokenInfo};
 use protocol::page::Graph;
 use protocol::requests::{Claim, Complete, Fail, GivenInputs, LogPiece, Only, Register, Run, WorkerHeartbeat};
@@ -10,7 +11,6 @@ use protocol::wire::{
     Appended, Claimed, Health, Heartbeat, LogChunk, PoolInfo, Registered, Reported, WorkerInfo, Workflow,
 };
 use protocol::{JobId, LeaseId, Outputs, Status, TokenName, WorkerId, WorkflowId, limits};
-use reqwest::Method;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;

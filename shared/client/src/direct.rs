@@ -2,11 +2,12 @@
 
 use std::sync::{Arc, PoisonError, RwLock, Weak};
 
+use fetch::proxy_for;
 use protocol::wire::Endpoints;
-use reqwest::Url;
 
+use crate::Client;
+use crate::address::Address;
 use crate::error::ClientError;
-use crate::{Client, http_client, proxy};
 
 /// The addresses in use. Clones share them.
 #[derive(Clone, Default)]
@@ -70,15 +71,12 @@ impl Client {
 
     /// A client of the same server at another address.
     fn at(&self, address: &str) -> Result<Self, String> {
-        let url = Url::parse(address).map_err(|error| format!("{address}: {error}"))?;
-        let allowed = url.scheme() == "https" || url.scheme() == "http" && self.base.starts_with("http:");
-        if !allowed || url.host_str().is_none() {
+        let Address { url, base, .. } = Address::parse(address).map_err(|reason| format!("{address}: {reason}"))?;
+        let scheme = url.scheme_str();
+        if !(scheme == Some("https") || scheme == Some("http") && self.base.starts_with("http:")) {
             return Err(format!("{address} doesn't begin with https://"));
         }
-        let proxy = proxy::proxy_for(&url);
-        let http = if proxy == self.proxy { Ok(self.http.clone()) } else { http_client(&url) };
-        let http = http.map_err(|error| format!("{address}: {error}"))?;
-        let base = url.as_str().trim_end_matches('/').to_owned();
+        let (http, proxy) = (self.http.clone(), proxy_for(&url));
         let client = Self { direct: Direct::default(), ..self.clone() };
         let gateway = Some(Arc::new(Gateway { client, addresses: Arc::downgrade(&self.direct.0) }));
         let authorization = self.authorization.clone();

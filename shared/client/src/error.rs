@@ -1,10 +1,10 @@
 //! Errors of a call.
 
-use std::error::Error;
 use std::time::Duration;
 
+use fetch::FetchError;
+use http::StatusCode;
 use protocol::wire::ErrorBody;
-use reqwest::StatusCode;
 use serde_json::Value;
 
 /// Why a call failed. The text is for people.
@@ -28,12 +28,12 @@ pub enum ClientError {
         reason: String,
     },
     /// No answer: no connection, a broken one, or a timeout. The request may have been carried out.
-    #[error("can't reach {url}: {}", reason(source))]
+    #[error("can't reach {url}: {}", source.root_cause())]
     Unreachable {
         /// The server.
         url: String,
         /// The cause. It names no path, since a path may hold a lease.
-        source: reqwest::Error,
+        source: FetchError,
     },
     /// The server answered, and not with success.
     #[error("{message} ({status} {code})")]
@@ -64,10 +64,6 @@ pub enum ClientError {
 }
 
 impl ClientError {
-    pub(super) fn unreachable(url: &str, source: reqwest::Error) -> Self {
-        Self::Unreachable { url: url.to_owned(), source: source.without_url() }
-    }
-
     pub(super) fn refused(
         url: &str,
         status: StatusCode,
@@ -118,7 +114,9 @@ impl ClientError {
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Unreachable { source, .. } => !source.is_builder(),
+            Self::Unreachable { source, .. } => {
+                !matches!(source, FetchError::NoCertificates(_) | FetchError::Unsendable(_))
+            }
             // 500 is a gateway's word for a function that broke off; the server itself says 503.
             Self::Refused { status, code, .. } => matches!(status, 429 | 502 | 503 | 504) || code == "http_500",
             Self::BadServer { .. } | Self::BadRequest { .. } | Self::Unreadable { .. } => false,
@@ -132,23 +130,4 @@ fn foreign_message(url: &str, status: StatusCode, body: &[u8]) -> String {
     let message = body.as_ref().and_then(|body| body.get("message")?.as_str());
     let reason = message.or(status.canonical_reason()).unwrap_or("an unknown status");
     format!("{url} refused the request: {reason}")
-}
-
-fn reason(error: &reqwest::Error) -> String {
-    if error.is_timeout() && error.is_connect() {
-        return "no connection in 5 s".to_owned();
-    }
-    if error.is_timeout() {
-        return "no answer in time".to_owned();
-    }
-    root_cause(error)
-}
-
-/// The innermost error: the outer ones only say that sending failed.
-pub(super) fn root_cause(error: &dyn Error) -> String {
-    let mut inner = error;
-    while let Some(source) = inner.source() {
-        inner = source;
-    }
-    inner.to_string()
 }

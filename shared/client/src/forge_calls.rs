@@ -1,8 +1,8 @@
 //! Calls about links to forges.
 
+use http::Method;
 use protocol::LinkName;
 use protocol::forge::{ApproveCommit, DeliveryInfo, LinkInfo, Received, StartRef};
-use reqwest::Method;
 
 use super::calls::Page;
 use super::{Client, ClientError};

@@ -32,6 +32,10 @@ pub enum Call {
     Look,
     /// The sweep that runs every minute.
     Sweep,
+    /// A read of what changed in a run, by the page.
+    Events,
+    /// A question about the caller's own token, by the page.
+    Me,
 }
 
 impl Call {
@@ -44,6 +48,7 @@ impl Call {
             Self::Complete | Self::CompleteNext | Self::Heartbeat | Self::Logs => "complete",
             Self::Schedule => "schedule",
             Self::Timer | Self::Look | Self::Sweep => "expire",
+            Self::Events | Self::Me => "query",
         }
     }
 
@@ -53,11 +58,11 @@ impl Call {
         match self {
             Self::Submit => 40,
             Self::CompleteNext | Self::Look => 30,
-            Self::Claim => 25,
+            Self::Claim | Self::Events => 25,
             Self::Complete | Self::Schedule => 20,
             Self::Logs => 15,
             Self::ClaimNothing | Self::Heartbeat | Self::WorkerHeartbeat => 12,
-            Self::Timer | Self::Sweep => 8,
+            Self::Timer | Self::Sweep | Self::Me => 8,
         }
     }
 }

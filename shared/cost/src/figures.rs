@@ -50,6 +50,9 @@ pub struct Figures {
     pub ten_minutes_usd_per_million: BTreeMap<String, f64>,
     /// Dollars a month for what does nothing. Composed from single calls.
     pub idle_usd_per_month: BTreeMap<String, f64>,
+    /// Dollars for a thousand hours in which the page shows a run half of whose jobs have ended, by the number of its jobs. Composed from single calls.
+    #[serde(default)]
+    pub watching_usd_per_1000_hours: BTreeMap<String, f64>,
 }
 
 /// The figures of a graph. Counts are for each job.
@@ -158,6 +161,7 @@ impl Figures {
         self.calls.extend(newer.calls);
         self.ten_minutes_usd_per_million.extend(newer.ten_minutes_usd_per_million);
         self.idle_usd_per_month.extend(newer.idle_usd_per_month);
+        self.watching_usd_per_1000_hours.extend(newer.watching_usd_per_1000_hours);
     }
 
     /// How the price of a job changes from runs of 100 jobs to runs of 1,000, for each kind of graph of which both were measured.

@@ -1,6 +1,7 @@
 //! Claims: gives a ready job to a worker under a lease.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,6 +12,7 @@ use protocol::{JobId, LabelSet, Millis, Outputs, Secrets, Status, WorkerId, limi
 
 use crate::Claims;
 use crate::access::Grant;
+use crate::checkout::CheckoutOfJob;
 use crate::eligibility::Eligible;
 use crate::error::{EngineError, Result};
 use crate::ids::{JobIndex, JobKey, LeaseToken, Random, ReportHash, RunKey, Ticket};
@@ -118,8 +120,14 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Claim
 
     async fn covered(self, claimer: &Claimer) -> Result<Vec<Pool>> {
         let pools = self.engine.workers().pools_for(&claimer.labels).await?;
-        let may_have = |pool: &&Pool| pool.admits(claimer.eligible(&self.engine.caller)).is_ok();
-        Ok(pools.iter().filter(may_have).cloned().collect())
+        let may_have = |pool: &Pool| pool.admits(claimer.eligible(&self.engine.caller)).is_ok();
+        Ok(match Arc::try_unwrap(pools) {
+            Ok(mut own) => {
+                own.retain(may_have);
+                own
+            }
+            Err(shared) => shared.iter().filter(|pool| may_have(pool)).cloned().collect(),
+        })
     }
 
     /// Returns the candidates: the oldest jobs of all covered pools, starting at a random one of the first few.
@@ -215,13 +223,25 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Claim
             return Ok(None);
         }
         self.give_back(job, lease, &error).await;
-        Err(error)
+        match error {
+            EngineError::Checkout { error, .. } => {
+                if let Some(suppressed) = self.engine.caches.unreadable.pass(self.engine.now()) {
+                    tracing::error!(job = %job.key, %error, suppressed, "jobs wait until the credential of their checkout can be had");
+                }
+                Ok(None)
+            }
+            error => Err(error),
+        }
     }
 
     /// Makes the job ready again after a claim that took it failed, so that it needn't wait for the lease's expiry. If
     /// this fails too, the lease expires.
     async fn give_back(self, job: &JobRecord, lease: &LeaseToken, error: &EngineError) {
-        let transient = matches!(error, EngineError::Store(StoreError::Unavailable(_) | StoreError::DiskFull(_)));
+        let transient = matches!(
+            error,
+            EngineError::Store(StoreError::Unavailable(_) | StoreError::DiskFull(_))
+                | EngineError::Checkout { transient: true, .. }
+        );
         let back = GiveBack {
             by: GivenBackBy::Claim { transient },
             error: format!("a worker claimed it, but it could not be given: {error}"),
@@ -291,9 +311,14 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Claim
             Ok(env) => env,
             Err(text) => return self.refuse(job, &spec, lease, text).await,
         };
-        let mut queued = queued_job(job, &spec, control, env);
+        let checkout = match self.engine.checkouts_of(claimer.sets_secrets).of_job(&spec, control, &inputs).await? {
+            Ok(checkout) => checkout,
+            Err(text) => return self.refuse(job, &spec, lease, text).await,
+        };
+        let mut queued = queued_job(job, &spec, control, env, checkout.as_ref().map(|checkout| &checkout.from));
         queued.inputs = inputs;
         queued.secrets = secrets;
+        queued.secrets.extend(checkout.and_then(CheckoutOfJob::secret));
         queued.upstream_outputs = upstream;
         queued.upstream_status = statuses;
         if total > limits::UPSTREAM_INLINE || escaped_size(&queued, total) > limits::ANSWER_ESCAPED {

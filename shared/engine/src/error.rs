@@ -41,6 +41,14 @@ pub enum EngineError {
     /// The lease doesn't hold the attempt.
     #[error(transparent)]
     LeaseLost(#[from] LeaseLost),
+    /// The credential of a job's checkout can't be had. The job was given back.
+    #[error("the credential of its checkout can't be had: {error}")]
+    Checkout {
+        /// Why.
+        error: String,
+        /// True if it may be had later.
+        transient: bool,
+    },
     /// The workflow's status doesn't allow the request.
     #[error("workflow `{workflow}` is {status}; {fix}")]
     InvalidState {

@@ -23,3 +23,5 @@ pub mod rights;
 pub mod wanted;
 
 pub mod telling;
+
+pub mod checkout;

@@ -51,22 +51,27 @@ impl<P: ForgeStore> Forges<'_, P> {
 }
 
 impl<P: ForgeStore + RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Forges<'_, P> {
-    /// Handles all due deliveries and tells all due states. One that can't be handled doesn't stop the others.
+    /// Handles all due deliveries and tells all due states. One that can't be handled doesn't stop the others. Returns true if
+    /// anything was due.
     ///
     /// # Errors
     /// The store didn't list what is due.
-    pub async fn run_due(self) -> Result<()> {
-        for key in self.engine.ports.deliveries_due(self.engine.now()).await? {
+    pub async fn run_due(self) -> Result<bool> {
+        let deliveries = self.engine.ports.deliveries_due(self.engine.now()).await?;
+        let mut any = !deliveries.is_empty();
+        for key in deliveries {
             if let Err(error) = Box::pin(self.handle(&key)).await {
                 tracing::error!(link = %key.link, delivery = key.place(), %error, "a delivery could not be handled; trying again");
                 self.handle_later(&key, &error).await;
             }
         }
-        for key in self.engine.ports.reports_due(self.engine.now()).await? {
+        let reports = self.engine.ports.reports_due(self.engine.now()).await?;
+        any |= !reports.is_empty();
+        for key in reports {
             if let Err(error) = Box::pin(self.tell(&key)).await {
                 tracing::error!(report = key.text(), %error, "states could not be told; trying again");
             }
         }
-        Ok(())
+        Ok(any)
     }
 }

@@ -44,6 +44,7 @@ pub mod planted;
 mod planted;
 
 // Steps that use cases share.
+mod checkout;
 mod records;
 mod secrets;
 mod timer;
@@ -81,6 +82,7 @@ use std::time::Duration;
 use access::Grant;
 use clock::{Clock, OsRng, Rng, SystemClock};
 pub use error::{EngineError, Result};
+use forge::checkout::CheckoutSource;
 use forge::ports::Forge;
 use ids::{JobKey, LeaseToken, Random};
 use ports::SecretStore;
@@ -95,6 +97,7 @@ pub struct Engine<P> {
     clock: Arc<dyn Clock>,
     rng: Arc<dyn Rng>,
     secrets: Arc<dyn SecretStore>,
+    checkouts: Option<Arc<dyn CheckoutSource>>,
     forges: Option<Arc<dyn Forge>>,
     public_url: Option<Arc<str>>,
     caches: Arc<Caches>,
@@ -119,6 +122,9 @@ pub struct Tuning {
     pub secrets_ttl: Duration,
     /// The lease that is recommended to workers, in seconds.
     pub lease_secs: u32,
+    /// A run's progress is stored each time that so many more of its jobs have ended. Over 1 only if one process works on the
+    /// store: it remembers the progress, and reads the jobs again after a restart.
+    pub progress_every: u32,
     /// A planted bug, to show that the simulator finds it.
     #[cfg(feature = "planted")]
     pub planted: Option<planted::Bug>,
@@ -133,6 +139,7 @@ impl Default for Tuning {
             pools_ttl: Duration::ZERO,
             secrets_ttl: Duration::ZERO,
             lease_secs: limits::LEASE_SECS,
+            progress_every: 1,
             #[cfg(feature = "planted")]
             planted: None,
         }
@@ -150,9 +157,11 @@ struct Caches {
     fleet: fleet::FleetCache,
     cancelled: fleet::CancelledCache,
     names: records::NamesCache,
+    progress: finish::ProgressCache,
     tokens: access::TokensCache,
     refusals: audit::RefusalsCache,
     secrets: secrets::SecretsCache,
+    origins: checkout::OriginsCache,
     /// The log lines about secrets that can't be read.
     unreadable: Throttle,
     log_sizes: logs::LogSizesCache,
@@ -173,9 +182,11 @@ impl Caches {
             fleet: fleet::fleet_cache(tuning),
             cancelled: fleet::cancelled_cache(),
             names: records::names_cache(),
+            progress: finish::progress_cache(),
             tokens: access::tokens_cache(),
             refusals: audit::refusals_cache(),
             secrets: secrets::secrets_cache(),
+            origins: checkout::origins_cache(),
             unreadable: Throttle::default(),
             log_sizes: logs::log_sizes_cache(),
             followed: logs::followed_cache(),
@@ -192,6 +203,7 @@ impl<P> Clone for Engine<P> {
             clock: Arc::clone(&self.clock),
             rng: Arc::clone(&self.rng),
             secrets: Arc::clone(&self.secrets),
+            checkouts: self.checkouts.clone(),
             forges: self.forges.clone(),
             public_url: self.public_url.clone(),
             caches: Arc::clone(&self.caches),
@@ -212,6 +224,7 @@ impl<P> Engine<P> {
             clock: Arc::new(SystemClock),
             rng: Arc::new(OsRng),
             secrets: Arc::new(Secrets::new()),
+            checkouts: Some(Arc::new(())),
             forges: None,
             public_url: None,
             caches: Arc::new(Caches::new(&tuning)),
@@ -224,6 +237,12 @@ impl<P> Engine<P> {
     #[must_use]
     pub fn with_tuning(self, tuning: Tuning) -> Self {
         Self { tuning, caches: Arc::new(Caches::new(&tuning)), ..self }
+    }
+
+    /// The same engine, which stores a run's progress as [`Tuning::progress_every`] says.
+    #[must_use]
+    pub fn storing_progress_every(self, jobs: u32) -> Self {
+        Self { tuning: Tuning { progress_every: jobs, ..self.tuning }, ..self }
     }
 
     /// The same engine with this clock.
@@ -268,6 +287,18 @@ impl<P> Engine<P> {
         self.public_url.as_deref()
     }
 
+    /// The same engine with the repositories of this source.
+    #[must_use]
+    pub fn with_checkouts(self, checkouts: Arc<dyn CheckoutSource>) -> Self {
+        Self { checkouts: Some(checkouts), ..self }
+    }
+
+    /// The same engine, which checks nothing out: a job with a checkout begins in the worker's directory.
+    #[must_use]
+    pub fn without_checkouts(self) -> Self {
+        Self { checkouts: None, ..self }
+    }
+
     /// The same engine, for a caller with these permissions.
     #[must_use]
     pub fn acting_for(&self, caller: Grant) -> Self {
@@ -298,7 +329,7 @@ impl<P> Engine<P> {
 
     /// Creates a lease for the caller.
     fn new_lease(&self, job: JobKey, attempt: u32, random: Random) -> LeaseToken {
-        LeaseToken::new(job, attempt, random, self.caller.principal.clone())
+        LeaseToken::new(job, attempt, random, &self.caller.principal)
     }
 
     /// Parses a lease id that the caller presents.

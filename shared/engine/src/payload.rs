@@ -7,7 +7,7 @@ use protocol::{JobId, OutputName, Outputs, Secrets, Status, limit, limits};
 
 use crate::job::{JobRecord, JobSpec};
 use crate::run::Control;
-use workflow::{EnvValue, input_variable, needs_variables};
+use workflow::{CheckoutFrom, EnvValue, input_variable, needs_variables};
 
 /// Names of existing outputs in the error about one that doesn't exist.
 const OUTPUTS_NAMED: usize = 20;
@@ -46,11 +46,17 @@ pub(crate) fn too_large_without_outputs(queued: &QueuedJob) -> Option<String> {
     (size > limits::ANSWER_ESCAPED).then(text)
 }
 
-pub(crate) fn queued_job(job: &JobRecord, spec: &JobSpec, control: &Control, env: Vec<(String, String)>) -> QueuedJob {
+pub(crate) fn queued_job(
+    job: &JobRecord,
+    spec: &JobSpec,
+    control: &Control,
+    env: Vec<(String, String)>,
+    checkout: Option<&CheckoutFrom>,
+) -> QueuedJob {
     QueuedJob {
         job_id: job.id.clone(),
         workflow_id: control.workflow.clone(),
-        command: spec.command(&env),
+        command: checkout.map_or_else(|| spec.command(&env), |from| spec.command_with_checkout(&env, from)),
         required_labels: spec.labels.clone(),
         retry_policy: RetryPolicy { max_retries: spec.retry.max, backoff: spec.retry.backoff },
         attempt: job.attempt,
@@ -65,6 +71,7 @@ pub(crate) fn queued_job(job: &JobRecord, spec: &JobSpec, control: &Control, env
         run: control.number,
         env: env.into_iter().collect(),
         timeout_secs: job.limits.timeout.map(u64::from),
+        checkout: checkout.is_some(),
         outputs_from: spec.outputs_from,
         programs: spec.programs.clone(),
         matrix: spec.matrix.clone(),

@@ -22,7 +22,7 @@ pub use access::{AUDIT_KEPT, AuditCursor, AuditStore, SecretStore, TokenStore};
 pub use followed::FollowedLogs;
 pub use group::{GroupStore, Place};
 
-use crate::forge::store::ForgeStore;
+use crate::forge::store::ForgeItems;
 use crate::ids::{JobIndex, JobKey, PoolId, ReportHash, RunKey, Ticket, Waits};
 use crate::job::{JobRecord, JobSpec, JobUpdate, OutputsRef};
 use crate::messages::{BatchTask, Reconcile, Work};
@@ -501,7 +501,7 @@ pub trait LocalWork: Send + Sync {
 
 /// All ports together. Only a caller that assembles an engine needs this; a use case names the ports that it uses.
 pub trait Ports:
-    RunStore + JobStore + ArtifactStore + LogStore + WorkerRegistry + TokenStore + AuditStore + ForgeStore + Dispatcher
+    RunStore + JobStore + ArtifactStore + LogStore + WorkerRegistry + TokenStore + AuditStore + ForgeItems + Dispatcher
 {
 }
 
@@ -513,7 +513,7 @@ impl<T> Ports for T where
         + WorkerRegistry
         + TokenStore
         + AuditStore
-        + ForgeStore
+        + ForgeItems
         + Dispatcher
 {
 }

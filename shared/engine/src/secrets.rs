@@ -73,7 +73,7 @@ impl<P> JobSecrets<'_, P> {
         Ok(values)
     }
 
-    /// Returns a masker for these secrets. It covers the values read at most [`TTL`] ago, and their previous values if
+    /// Returns a masker for these secrets, and for the credentials that this process gave to checkouts. It covers the values read at most [`TTL`] ago, and their previous values if
     /// this process has read them.
     pub(crate) async fn masker(self, names: &BTreeSet<SecretName>) -> Result<Masker> {
         let cached = || -> Vec<Option<CachedSecret>> {
@@ -87,12 +87,13 @@ impl<P> JobSecrets<'_, P> {
             secrets = cached();
         }
         let values = secrets.iter().flatten().flat_map(|secret| secret.value.iter().chain(&secret.before));
-        Ok(Masker::new(values.chain(read.values())))
+        let of_checkouts = self.engine.checkout_tokens();
+        Ok(Masker::new(values.chain(read.values()).chain(&of_checkouts)))
     }
 
     /// Masks the job's secrets in a text from a worker.
     pub(crate) async fn without_secrets(self, spec: &JobSpec, text: String) -> Result<String> {
-        if spec.secrets.is_empty() {
+        if spec.secrets.is_empty() && spec.checkout.is_none() {
             return Ok(text);
         }
         Ok(self.masker(&spec.secrets).await?.mask(&text).into_owned())

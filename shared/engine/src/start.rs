@@ -98,12 +98,15 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Runs<
         let records = self.engine.records().all_jobs(&old.run, Consistency::Strong).await?;
         let specs = self.engine.records().specs_of(&old.run, &records).await;
         let specs = self.engine.records().unless_deleted(&old, specs).await?;
+        let old_control = self.engine.ports.control(&old.run, Consistency::Strong).await?;
+        let report = old_control.as_ref().and_then(|control| control.report.clone());
+        let report_of = report.as_ref();
         let with_inputs = given.is_some();
         let source = &self.engine.ports.definition(&old.run).await?;
         let inputs = &match given {
             Some(given) => {
                 let values = self.engine.ports.inputs(&old.run).await?.unwrap_or_default();
-                resolve(source.as_ref(), &with_forge_inputs(given, values))?
+                resolve(source.as_ref(), &with_forge_inputs(given, values, report.is_some()))?
             }
             None if specs.iter().any(|spec| spec.has_inputs) => {
                 self.engine.ports.inputs(&old.run).await?.unwrap_or_default()
@@ -116,9 +119,6 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Runs<
             None => vec![false; records.len()],
         };
         let keeps = keeps.as_slice();
-        let old_control = self.engine.ports.control(&old.run, Consistency::Strong).await?;
-        let report = old_control.as_ref().and_then(|control| control.report.clone());
-        let report_of = report.as_ref();
         let stage = |run: RunKey| async move {
             let jobs = records.iter().zip(specs).zip(keeps);
             let again = jobs.map(|((record, spec), keep)| self.again(record, spec, &run, *keep).boxed());
@@ -176,10 +176,13 @@ fn group_of(source: Option<&Source>, inputs: &InputValues) -> Result<Option<Grou
     Ok(group.map(|group| GroupOfRun::new(&group, inputs)))
 }
 
-/// Adds what a forge gave the run before, which nobody gives again.
-fn with_forge_inputs(mut given: GivenInputs, before: InputValues) -> GivenInputs {
+/// Adds what a forge gave the run before, which nobody gives again. In a run that a forge started they can't be replaced: who gets a
+/// credential is decided by them.
+fn with_forge_inputs(mut given: GivenInputs, before: InputValues, is_of_forge: bool) -> GivenInputs {
     for (name, value) in before.into_iter().filter(|(name, _)| workflow::FORGE_INPUTS.contains(&name.as_str())) {
-        if !value.is_empty() {
+        if is_of_forge {
+            given.insert(name, value.into());
+        } else if !value.is_empty() {
             given.entry(name).or_insert_with(|| value.into());
         }
     }

@@ -3,6 +3,9 @@
 //! Every read is strong. The change feed and the queues are lists; `Scheduling::drain` processes them. A module uses only
 //! modules above it.
 
+mod pools;
+mod records;
+
 mod store;
 
 // The ports.

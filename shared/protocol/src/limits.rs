@@ -46,6 +46,10 @@ pub const SHELL_WORDS: usize = 32;
 pub const SHELL_WORD: usize = 1000;
 /// Longest `workdir`.
 pub const WORKDIR: usize = 1000;
+/// Folders in the `paths` of a checkout. Each is as long as a `workdir` at most.
+pub const CHECKOUT_PATHS: usize = 100;
+/// Commits of the history that a checkout fetches, unless it fetches all.
+pub const CHECKOUT_DEPTH: u32 = 1_000_000;
 /// Axes of a matrix.
 pub const MATRIX_AXES: usize = 8;
 /// Jobs that one matrix is written out to.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use engine::ports::Local;
-use engine::{Engine, Result};
+use engine::{Engine, EngineError, Result};
 use tokio::time::sleep;
 
 use crate::signals::Signals;
@@ -32,7 +32,7 @@ pub async fn process<P: Local>(engine: Engine<P>, signals: Arc<Signals>) {
 /// As `Scheduling::drain`, but wakes waiting claims after each step, not after the last.
 async fn work_until_none<P: Local>(engine: &Engine<P>, signals: &Signals) -> Result<()> {
     while engine.scheduling().drain_one().await? {
-        signals.may_be_ready();
+        signals.jobs_changed();
     }
     Ok(())
 }
@@ -40,26 +40,35 @@ async fn work_until_none<P: Local>(engine: &Engine<P>, signals: &Signals) -> Res
 /// The longest wait before due deliveries and reports are looked for again.
 const FORGES: Duration = Duration::from_mins(1);
 
+/// Changes within this time are looked at together.
+const GATHERED: Duration = Duration::from_millis(50);
+
 /// Handles deliveries of forges and tells states, whenever some are due.
 pub async fn follow_forges<P: Local>(engine: Engine<P>, signals: Arc<Signals>) {
     let mut changes = signals.changes();
     loop {
         changes.mark_unchanged();
-        let due = async {
-            engine.forges().run_due().await?;
-            engine.forges().next_due().await
-        };
+        let due = async { Ok::<_, EngineError>((engine.forges().run_due().await?, engine.forges().next_due().await?)) };
         let wait = match due.await {
-            Ok(next) => next.map_or(FORGES, |at| at.since(engine.now()).clamp(SHORTEST, FORGES)),
+            Ok((any, next)) => {
+                if any {
+                    signals.may_be_ready();
+                }
+                next.map_or(FORGES, |at| at.since(engine.now()).clamp(SHORTEST, FORGES))
+            }
             Err(error) => {
                 tracing::error!(%error, "following forges failed; retrying");
                 AGAIN
             }
         };
-        signals.may_be_ready();
         tokio::select! {
             () = sleep(wait) => {}
-            changed = changes.changed() => if changed.is_err() { return },
+            changed = changes.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+                sleep(GATHERED).await;
+            }
         }
     }
 }

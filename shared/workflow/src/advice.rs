@@ -76,7 +76,9 @@ fn instead(key: &str, level: Level) -> Option<&'static str> {
             "write `needs`, a list of jobs"
         }
         "command" | "commands" | "cmd" | "script" | "before_script" | "after_script" => "write `run`",
-        "uses" => "there are no actions; write what it does as `run`",
+        "uses" => {
+            "there are no actions; write `checkout: true` on the job for a checkout, and what else an action does as `run`"
+        }
         "with" | "args" => "write the workflow's `inputs`, and `\"$INPUT_NAME\"` in `run`",
         "workflow_dispatch" | "spec" | "parameters" => "write `inputs`",
         "when" | "exit_codes" | "exit_status" if level == Level::Retry => {

@@ -6,6 +6,7 @@ use protocol::wire::OutputsFrom;
 use super::advice::check_keys;
 use super::bounds::{Retry, TimeLimits};
 use super::checker::Checker;
+use super::checkout::Checkout;
 use super::env::Written;
 use super::keys::{self, Level};
 use super::leg::Leg;
@@ -18,6 +19,7 @@ use super::workdir::Workdir;
 pub(super) struct Defaults {
     pub shell: Option<Shell>,
     pub workdir: Option<Workdir>,
+    pub checkout: Option<Checkout>,
     /// Lines before each `run`, in the same shell.
     pub before: Option<String>,
     pub labels: LabelSet,
@@ -47,6 +49,7 @@ impl Checker<'_> {
         Defaults {
             shell: get("shell").and_then(|node| self.shell(node, path.key("shell"))),
             workdir: get("workdir").and_then(|node| self.workdir(node, path.key("workdir"))),
+            checkout: get("checkout").and_then(|node| self.checkout(node, path.key("checkout"))),
             before: get("before").and_then(|node| self.run(node, path.key("before")).map(str::to_owned)),
             labels: labels.and_then(|mut labels| labels.pop()).unwrap_or_default(),
             limits: self.time_limits(entries, path),

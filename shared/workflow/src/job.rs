@@ -13,8 +13,10 @@ use serde_json::Value;
 use super::advice::check_keys;
 use super::bounds::{Retry, TimeLimits, is_default};
 use super::checker::{Checker, Edge};
+use super::checkout::{Checkout, CheckoutFrom};
 use super::defaults::Shared;
 use super::env::{EnvValue, Scope, over, weight};
+use super::fetch;
 use super::keys::{self, Level};
 use super::leg::{Leg, variable};
 use super::node::{Entry, Node, Path};
@@ -53,6 +55,9 @@ pub struct JobSettings {
     /// Where the script begins. Steps enter their folders themselves.
     #[serde(default, skip_serializing_if = "is_default")]
     pub workdir: Workdir,
+    /// The checkout before the script, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkout: Option<Checkout>,
     /// Programs that the machine must have to run the script, because a `shell` of the file names them.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub programs: BTreeSet<String>,
@@ -132,6 +137,17 @@ impl JobSettings {
         script::command(env, Begun { shell: &self.shell, script: &self.script, workdir: &self.workdir })
     }
 
+    /// As [`Self::command`], after a checkout from there if the job has one. A worker that sets the job's variables itself leaves
+    /// them to this command, so that none of them reaches git.
+    #[must_use]
+    pub fn command_with_checkout(&self, env: &[(String, String)], from: &CheckoutFrom) -> String {
+        let command = self.command(env);
+        match &self.checkout {
+            Some(checkout) => fetch::checked_out(&command, checkout, from),
+            None => command,
+        }
+    }
+
     /// The variables of the job's leg of a matrix.
     pub fn matrix_variables(&self) -> impl Iterator<Item = (String, &str)> {
         self.matrix.iter().map(|(axis, value)| (variable("MATRIX", axis), value.as_str()))
@@ -194,7 +210,11 @@ impl<'a> Checker<'a> {
         for labels in &labels {
             self.pool(labels, &secrets, entry.key_at, path);
         }
-        let script = self.script(entry, entries, &shared.defaults, legs, path);
+        let checkout = match get("checkout") {
+            Some(node) => self.checkout(node, path.key("checkout")),
+            None => shared.defaults.checkout.clone(),
+        };
+        let script = self.script((entry, entries), &shared.defaults, legs, checkout.is_some(), path);
         let metadata = self.passthrough(get("metadata"), path.key("metadata"));
         let size = |script: &Script| script.text.len() + weight(&over(&shared.env, &own, &legs[0]));
         let script = script.filter(|script| self.command_fits(size(script), legs.len(), entry.key_at, path));
@@ -216,6 +236,7 @@ impl<'a> Checker<'a> {
                     passthrough: Passthrough { metadata: metadata.clone(), ..Passthrough::default() },
                     shell: shell.clone(),
                     workdir: workdir.clone(),
+                    checkout: checkout.clone(),
                     programs: programs.clone(),
                     matrix: leg.values.iter().cloned().collect(),
                     has_inputs: !self.inputs.is_empty(),

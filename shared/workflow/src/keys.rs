@@ -14,6 +14,7 @@ pub(super) enum Level {
     Job,
     Retry,
     Defaults,
+    Checkout,
     Input,
     Matrix,
     Concurrency,
@@ -87,6 +88,12 @@ pub(super) enum Form {
     Shell,
     /// `shared`, `fresh`, or a path below the job's own folder.
     Workdir,
+    /// True, false, or a mapping.
+    Checkout,
+    /// 0 to `limits::CHECKOUT_DEPTH`.
+    Depth,
+    /// Relative paths of folders.
+    Folders,
     Defaults,
     Inputs,
     /// Axes with their values; `include` and `exclude`.
@@ -185,6 +192,7 @@ const MERGE_GROUP: &[Key] = &[key("branches", Form::Patterns, BASES)];
 const DEFAULTS: &[Key] = &[
     key("shell", Form::Shell, "What reads each `run`."),
     key("workdir", Form::Workdir, "Where each `run` begins."),
+    key("checkout", Form::Checkout, "Whether the commit of the run is checked out before each script, and how."),
     key("before", Form::Script, "Lines that are put before each `run` of the default shell, in the same process."),
     key("labels", Form::Labels, "A worker must have all of these labels."),
     key("timeout", Form::Time { least: 1 }, "Longest time of one attempt."),
@@ -193,6 +201,27 @@ const DEFAULTS: &[Key] = &[
     key("retry", Form::Retry, "How often, and after what delay, a failed job is tried again."),
     key("outputs_from", Form::Word(&["both", "stdout", "file"]), "Where the worker looks for outputs."),
     key("skip_exit", Form::ExitCode, "The exit code by which a job says that there is nothing for it to do."),
+];
+
+const CHECKOUT: &[Key] = &[
+    key(
+        "depth",
+        Form::Depth,
+        "Commits of the history that are fetched. 0: all of it, with all branches and tags. Default: 1.",
+    ),
+    key("submodules", Form::Boolean, "Whether submodules are checked out too, with their own. Default: false."),
+    key("lfs", Form::Boolean, "Whether the files of Git LFS are fetched. Default: false, and their pointers stay."),
+    key(
+        "paths",
+        Form::Folders,
+        "The folders that are checked out, with all below them, and the files beside them and above. Default: everything.",
+    ),
+    key(
+        "credentials",
+        Form::Word(&["drop", "keep", "none"]),
+        "What becomes of the credential. `drop`, the default: it is gone when the script begins. `keep`: the script has it in \
+         `CHECKOUT_TOKEN`, and its git uses it. `none`: the checkout has none.",
+    ),
 ];
 
 const INPUT: &[Key] = &[
@@ -251,6 +280,11 @@ const JOB: &[Key] = &[
         Form::Workdir,
         "Where the script begins. `shared`, the default: the worker's directory, which stays. `fresh`: an empty folder of \
          its own, removed at the end. Or a path below that folder.",
+    ),
+    key(
+        "checkout",
+        Form::Checkout,
+        "Checks out the commit of the run into `$JOB_DIR/src` before the script. A script without a `workdir` begins there.",
     ),
     key("matrix", Form::Matrix, "Lists of values. The job is written out for each combination, as `<id>@<values>`."),
     key(
@@ -342,10 +376,11 @@ static ON_FAILURE: LazyLock<Vec<Key>> =
 
 impl Level {
     /// Those of the file that people write.
-    pub const WRITTEN: [Self; 15] = [
+    pub const WRITTEN: [Self; 16] = [
         Self::Workflow,
         Self::Job,
         Self::Defaults,
+        Self::Checkout,
         Self::Input,
         Self::Matrix,
         Self::Concurrency,
@@ -367,6 +402,7 @@ impl Level {
             Self::Job => JOB,
             Self::Retry => RETRY,
             Self::Defaults => DEFAULTS,
+            Self::Checkout => CHECKOUT,
             Self::Input => INPUT,
             Self::Matrix => MATRIX,
             Self::Concurrency => CONCURRENCY,
@@ -398,6 +434,7 @@ impl Level {
             Self::Job | Self::ListedJob => "a job",
             Self::Retry => "`retry`",
             Self::Defaults => "`defaults`",
+            Self::Checkout => "`checkout`",
             Self::Input => "an input",
             Self::Matrix => "`matrix`",
             Self::Concurrency => "`concurrency`",

@@ -20,6 +20,9 @@ mod shell;
 
 mod script;
 
+mod checkout;
+mod fetch;
+
 mod report;
 
 mod node;
@@ -39,6 +42,7 @@ mod expression;
 
 mod checker;
 
+mod checkout_key;
 mod condition;
 mod env;
 mod events;
@@ -69,6 +73,7 @@ use protocol::text::without_mark;
 use protocol::{limit, limits};
 
 pub use self::bounds::{Budgets, ExitBudget, Retry, TimeLimits};
+pub use self::checkout::{Checkout, CheckoutCredential, CheckoutFrom, Credentials};
 pub use self::condition::needs_variables;
 pub use self::definition::Definition;
 pub use self::env::EnvValue;

@@ -135,6 +135,17 @@ impl Style {
                 "maxLength": limits::WORKDIR,
                 "pattern": r"^(?!/)(?!(.*/)?\.\.(/|$))[^\u0000]*$",
             })),
+            Form::Checkout => json!({ "anyOf": [{ "type": "boolean" }, self.level(Level::Checkout)] }),
+            Form::Depth => json!({ "type": "integer", "minimum": 0, "maximum": limits::CHECKOUT_DEPTH }),
+            Form::Folders => {
+                let folder = self.text(json!({
+                    "type": "string",
+                    "minLength": 1,
+                    "maxLength": limits::WORKDIR,
+                    "pattern": r#"^(?!/)(?!(.*/)?\.\.(/|$))[^\u0000-\u001f"]*$"#,
+                }));
+                self.list(&folder, &json!({ "minItems": 1, "maxItems": limits::CHECKOUT_PATHS }))
+            }
             Form::Defaults => self.level(Level::Defaults),
             Form::Inputs => json!({
                 "type": "object",

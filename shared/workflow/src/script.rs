@@ -7,7 +7,7 @@ use super::shell::Shell;
 use super::workdir::Workdir;
 
 /// The longest script that is passed as an argument, which Linux limits to 128 KiB. A longer one is put into a file.
-const IN_ARGUMENT: usize = 100_000;
+pub(super) const IN_ARGUMENT: usize = 100_000;
 /// The options of bash: it reads no file of its own, and ends at the first command or pipeline that fails.
 const BASH_OPTIONS: &str = "--noprofile --norc -eo pipefail";
 /// What a job's log says where a worker has no bash.
@@ -172,11 +172,14 @@ fn missing(program: &str) -> String {
     format!("{{ echo {} >&2; exit 127; }}", quoted(&format!("this machine has no {program}, which the job asks for")))
 }
 
-/// Shell text that enters a script's folder, if that is the job's own.
+/// Shell text that enters a script's folder, unless that is the worker's directory. Where nothing was checked out, the script
+/// begins in that directory.
 fn enter(workdir: &Workdir) -> Option<String> {
-    let folder = match workdir.own()? {
-        "" => "\"$wfg_own\"".to_owned(),
-        path => format!("\"$wfg_own\"/{}", quoted(path)),
+    let folder = match workdir {
+        Workdir::Shared => return None,
+        Workdir::Checkout => return Some("cd \"${wfg_src:-.}\" || exit".to_owned()),
+        Workdir::Own(path) if path.is_empty() => "\"$wfg_own\"".to_owned(),
+        Workdir::Own(path) => format!("\"$wfg_own\"/{}", quoted(path)),
     };
     Some(format!("\"$wfg_mkdir\" -p {folder} && cd {folder} || exit"))
 }
@@ -207,13 +210,18 @@ fn call(text: &mut String, number: usize, begun: Begun<'_>) -> Call {
         let _ = writeln!(text, "command -v {} >/dev/null || {}", quoted(program), missing(program));
     }
     let file = format!("\"$wfg_dir/{number}{}\"", shell.suffix());
+    here_document(text, "\"$wfg_cat\"", &file, script);
+    let _ = write!(program, " {file}");
+    Call::Wait(program)
+}
+
+/// Lines that have `cat` write a script into a file.
+pub(super) fn here_document(text: &mut String, cat: &str, file: &str, script: &str) {
     let taken: HashSet<&str> = script.lines().filter(|line| line.starts_with("WFG_END_")).collect();
     let mut ends = (0..=taken.len()).map(|n| format!("WFG_END_{n}"));
     let end = ends.find(|end| !taken.contains(end.as_str())).expect("one more than the lines that are taken");
     let line_end = if script.ends_with('\n') { "" } else { "\n" };
-    let _ = writeln!(text, "\"$wfg_cat\" >{file} <<'{end}' || exit\n{script}{line_end}{end}");
-    let _ = write!(program, " {file}");
-    Call::Wait(program)
+    let _ = writeln!(text, "{cat} >{file} <<'{end}' || exit\n{script}{line_end}{end}");
 }
 
 fn is_in_file(shell: &Shell, script: &str) -> bool {
@@ -232,7 +240,7 @@ fn not_an_option(script: &str) -> String {
 }
 
 /// In single quotes, where nothing but the quote itself means anything to the shell.
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 

@@ -34,10 +34,10 @@ impl Shell {
     }
 
     /// The program that can be looked for before the script begins: not one at a path below the job's own folder, which is empty
-    /// until then.
+    /// until then, or below its checkout.
     pub(super) fn program_to_find(&self, workdir: &Workdir) -> Option<&str> {
         let is_below = |program: &str| program.contains('/') && !program.starts_with('/');
-        self.program().filter(|program| workdir.own().is_none() || !is_below(program))
+        self.program().filter(|program| *workdir == Workdir::Shared || !is_below(program))
     }
 
     /// How the name of a file with a script must end, for programs that look at it.

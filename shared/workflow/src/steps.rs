@@ -29,16 +29,17 @@ impl Checker<'_> {
     /// The job's script, from whichever of `run` and `steps` it has.
     pub(super) fn script(
         &mut self,
-        entry: &Entry,
-        entries: &[Entry],
+        (entry, entries): (&Entry, &[Entry]),
         defaults: &Defaults,
         legs: &[Leg],
+        checks_out: bool,
         path: Path<'_>,
     ) -> Option<Script> {
         let shell = keys::find(entries, "shell").map(|entry| self.shell(&entry.value, path.key("shell")));
         let shell = shell.unwrap_or_else(|| defaults.shell.clone()).unwrap_or(Shell::Strict);
         let workdir = keys::find(entries, "workdir").map(|entry| self.workdir(&entry.value, path.key("workdir")));
-        let workdir = workdir.unwrap_or_else(|| defaults.workdir.clone()).unwrap_or_default();
+        let workdir = workdir.unwrap_or_else(|| defaults.workdir.clone());
+        let workdir = workdir.unwrap_or(if checks_out { Workdir::Checkout } else { Workdir::Shared });
         match (keys::find(entries, "run"), keys::find(entries, "steps")) {
             (Some(run), None) => {
                 let text = self.run(&run.value, path.key("run"))?;

@@ -11,6 +11,8 @@ pub enum Workdir {
     /// The worker's directory, which all its jobs share and which stays.
     #[default]
     Shared,
+    /// The folder of the job's checkout.
+    Checkout,
     /// A folder of the attempt's own: empty at the beginning and removed at the end. Or a folder at this path below it, which is
     /// made if it is missing.
     Own(String),
@@ -33,7 +35,7 @@ impl Workdir {
     /// The path below the job's own folder; empty for that folder itself. `None` if the script begins elsewhere.
     pub(super) fn own(&self) -> Option<&str> {
         match self {
-            Self::Shared => None,
+            Self::Shared | Self::Checkout => None,
             Self::Own(path) => Some(path),
         }
     }

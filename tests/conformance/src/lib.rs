@@ -12,6 +12,7 @@ pub mod change;
 pub mod commit;
 pub mod delete;
 mod fixture;
+pub mod forges;
 pub mod group;
 pub mod list;
 pub mod local;
@@ -104,6 +105,11 @@ macro_rules! each_local_check {
             local::active_runs_come_in_pages_in_the_order_of_their_keys,
             local::replaced_run_is_deleted,
             local::workflows_expire_after_their_start_and_not_while_active,
+            forges::item_is_stored_only_over_the_version_before,
+            forges::one_of_twenty_concurrent_writes_of_an_item_wins,
+            forges::items_are_listed_in_both_orders_after_a_place,
+            forges::due_items_of_a_kind_are_listed_earliest_first,
+            forges::changes_of_what_a_forge_is_told_are_listed,
         }
     };
 }

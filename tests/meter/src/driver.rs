@@ -190,6 +190,32 @@ impl Driver {
         self.cloud.client.worker_heartbeat(worker.id(), None).await.expect("accepted");
     }
 
+    /// Reads what changed in a run after an event, as the page does. Returns the id of the last event that there is, and the seconds after which
+    /// the answer asks for the next read.
+    ///
+    /// # Panics
+    /// If it is refused, or if it doesn't name a time.
+    pub async fn events(&self, run: &Run, after: &str) -> (String, f64) {
+        self.proxy.step("events");
+        self.invoked(Call::Events, true);
+        let answer = self.cloud.send_with("GET", &run.path("/events?once=true"), &[("last-event-id", after)], "").await;
+        assert_eq!(answer.status.as_u16(), 200, "{answer:?}");
+        let field = |name: &str| answer.body.lines().filter_map(|line| line.strip_prefix(name)).next_back();
+        let retry = field("retry: ").and_then(|ms| ms.parse::<f64>().ok()).expect("a time in ms");
+        (field("id: ").unwrap_or(after).to_owned(), retry / 1000.0)
+    }
+
+    /// Asks who the caller is, as the page does.
+    ///
+    /// # Panics
+    /// If it is refused.
+    pub async fn me(&self) {
+        self.proxy.step("me");
+        self.invoked(Call::Me, true);
+        let answer = self.cloud.get("/api/me").await;
+        assert_eq!(answer.status.as_u16(), 200, "{answer:?}");
+    }
+
     /// Forgets the messages with a delay.
     pub fn forget_timers(&mut self) {
         self.timers.clear();
@@ -240,6 +266,8 @@ fn access_log(call: Call) -> f64 {
         Call::WorkerHeartbeat => "POST /api/workers/{id}/heartbeat",
         Call::Heartbeat => "POST /api/jobs/{lease_id}/heartbeat",
         Call::Logs => "POST /api/jobs/{lease_id}/logs",
+        Call::Events => "GET /api/workflows/{id}/events",
+        Call::Me => "GET /api/me",
         _ => "POST /api/jobs/{lease_id}/complete",
     };
     let line = json!({

@@ -20,5 +20,6 @@ pub mod graphs;
 
 pub mod report;
 pub mod singles;
+pub mod watching;
 
 pub mod scale;

@@ -30,6 +30,10 @@ pub fn tables(figures: &Figures, prices: &Prices) -> String {
     for (name, usd) in &figures.idle_usd_per_month {
         let _ = writeln!(text, "| {name} | {usd:.2} |");
     }
+    text.push_str("\n| an hour of watching a run in the page, half of whose jobs have ended | $ |\n| --- | --- |\n");
+    for (jobs, usd) in &figures.watching_usd_per_1000_hours {
+        let _ = writeln!(text, "| {jobs} | {:.4} |", usd / 1000.0);
+    }
     for one in figures.scaling() {
         let (graph, ratio, met) = (&one.graph, one.ratio, verdict(one.is_level()));
         let _ = writeln!(text, "\n{graph}: a job of 1,000 costs {ratio:.2} times one of 100: within 10 % {met}");

@@ -14,7 +14,7 @@ use tokio::time::{sleep, sleep_until};
 use crate::driver::{Driver, LEASE};
 use crate::graphs::Graph;
 use crate::limits::{self, KEY_READS, KEY_WRITES, Limits, Refusal};
-use crate::singles::{POOLS_KNOWN, many_pools, running};
+use crate::singles::{POOLS_KNOWN, make_pools, running};
 
 /// Jobs of the run whose jobs are counted.
 const WIDTH: usize = 100;
@@ -23,7 +23,7 @@ const POLL_EVERY: f64 = 2.0;
 /// A process reads the list of pools once in this time, in seconds.
 const POOLS_EVERY: f64 = 1.0;
 /// Processes of one function that read the list of pools.
-const PROCESSES: f64 = 100.0;
+const PROCESSES: u32 = 100;
 
 /// The keys over which a list is spread.
 const SPREAD: f64 = 16.0;
@@ -100,14 +100,15 @@ async fn growths(driver: &mut Driver) -> Vec<Growth> {
     let growth = |what, units, modelled| Growth { what, units, modelled };
     let of_runs = grow_runs(driver).await;
     let of_jobs = grow_jobs(driver).await;
-    let of_polls = grow_polls(driver).await.scaled(POLL_EVERY);
+    let of_workers = grow_polls(driver).await.scaled(POLL_EVERY);
+    let of_pools = grow_pools(driver).await;
     let of_looks = replay(&scaled(looks.clone(), look_every)).scaled(look_every);
     vec![
         growth("runs of one job, a second", runs, of_runs),
         growth("jobs of one run, a second", jobs, of_jobs),
         growth("open runs with running jobs", looks, of_looks),
-        growth("workers that poll over HTTP", polls, of_polls),
-        growth("pools, with 100 processes that list them", scaled(list, PROCESSES / POOLS_EVERY), Modelled::default()),
+        growth("workers that poll over HTTP", polls, of_workers),
+        growth("pools, with 100 processes that list them", scaled(list, f64::from(PROCESSES) / POOLS_EVERY), of_pools),
     ]
 }
 
@@ -167,16 +168,47 @@ async fn grow_polls(driver: &mut Driver) -> Modelled {
     grow(driver, 200, 4, async |driver| driver.claim_nothing(&worker).await).await
 }
 
+/// Pools, in steps of 100. After each step function `claim` lists them once. The model then serves this list for each process, in one second.
+async fn grow_pools(driver: &mut Driver) -> Modelled {
+    const MORE: usize = 100;
+    let worker = driver.worker();
+    let mut limits = Limits::new(1.0);
+    let mut found = Modelled::default();
+    let mut pools = 0;
+    for _ in 0..SECONDS {
+        make_pools(driver, pools..pools + MORE).await;
+        pools += MORE;
+        sleep(POOLS_KNOWN).await;
+        let _ = driver.proxy.take_keys();
+        driver.claim_nothing(&worker).await;
+        let list = driver.proxy.take_keys().into_iter().filter(|(key, _)| key.starts_with("POOL"));
+        let list: Vec<(String, Usage)> = list.collect();
+        let rate = u32::try_from(pools).map_or(f64::MAX, f64::from);
+        for _ in 0..PROCESSES {
+            if !limits.admits(limits::Units::Reads, list.iter().map(|(key, _)| key.as_str())) {
+                found.key = limits.refusal().map(|refusal| (rate, refusal.clone()));
+                return found;
+            }
+            for (key, usage) in &list {
+                limits.use_up(key, *usage);
+            }
+            found.table = found.table.or(limits.table_used_up().map(|units| (rate, units)));
+        }
+        limits.tick();
+    }
+    found
+}
+
 /// A load of the measured units, without the functions: each call uses one of the 16 keys of a spread list, drawn at random.
 fn replay(units: &Units) -> Modelled {
     let mut limits = Limits::new(1.0);
-    let mut state = 1_u64;
+    let mut random = fastrand::Rng::with_seed(1);
     for calls in (100_u32..).step_by(100).take(1000) {
         for _ in 0..calls {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let drawn = random.u8(0..16);
             for (key, usage) in units {
                 let is_spread = key.ends_with("#<n>");
-                let key = if is_spread { key.replace("<n>", &format!("{:x}", state >> 60)) } else { key.clone() };
+                let key = if is_spread { key.replace("<n>", &format!("{drawn:x}")) } else { key.clone() };
                 let usage = if is_spread { *usage * SPREAD } else { *usage };
                 if !limits.admits(limits::Units::Writes, [key.as_str()])
                     || !limits.admits(limits::Units::Reads, [key.as_str()])
@@ -216,7 +248,7 @@ async fn look(driver: &mut Driver) -> Units {
 /// The units of a claim that finds nothing, without the list of pools, and those of the list for each of its pools.
 async fn polls(driver: &mut Driver) -> (Units, Units) {
     const POOLS: usize = 20;
-    many_pools(driver, POOLS).await;
+    make_pools(driver, 0..POOLS).await;
     let worker = driver.worker();
     driver.claim_nothing(&worker).await;
     sleep(POOLS_KNOWN).await;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::ops::Range;
 use std::time::Duration;
 
 use cost::{Call, CallFigures, Figures, Prices, Usage, rounded};
@@ -82,7 +83,7 @@ pub async fn measure(driver: &mut Driver, idle: Idle, prices: &Prices, figures: 
         ("worker over SQS, 10 pools", sqs(10.0, "claim_nothing_10_pools")),
     ];
     figures.idle_usd_per_month = months.map(|(name, minute)| (name.to_owned(), month(minute))).into();
-    figures.calls = calls.into_iter().map(|(name, usage)| (name.to_owned(), CallFigures::of(usage, prices))).collect();
+    figures.calls.extend(calls.into_iter().map(|(name, usage)| (name.to_owned(), CallFigures::of(usage, prices))));
 }
 
 /// The same calls of a worker by function URLs: without the gateway's requests and lines.
@@ -114,16 +115,20 @@ pub(crate) async fn running(driver: &mut Driver, lease_secs: u32) -> (HeldLease,
     (held, Instant::now() + Duration::from_secs(lease_secs.into()))
 }
 
-/// Makes this many pools known, besides the one of all other jobs. Their jobs never become ready. Returns a worker that covers them all.
-pub(crate) async fn many_pools(driver: &Driver, pools: usize) -> Worker {
+/// Makes the pools with these numbers known, besides the one of all other jobs. Their jobs never become ready.
+pub(crate) async fn make_pools(driver: &Driver, pools: Range<usize>) {
     let mut definition = String::from("jobs:\n");
-    let mut labels = String::from("{label}");
-    for pool in 0..pools {
+    for pool in pools {
         let _ = writeln!(definition, "  job-{pool}: {{run: 'true', labels: ['{{label}}', '{{label}}-{pool}']}}");
-        let _ = write!(labels, ",{{label}}-{pool}");
     }
     driver.cloud.submit_with(&definition, false, None).await;
-    driver.worker().labelled(&labels)
+}
+
+/// Makes nine pools known, and returns a worker that covers them and the one of all other jobs.
+async fn ten_pools(driver: &Driver) -> Worker {
+    make_pools(driver, 0..9).await;
+    let labels: Vec<String> = (0..9).map(|pool| format!("{{label}}-{pool}")).collect();
+    driver.worker().labelled(&format!("{{label}},{}", labels.join(",")))
 }
 
 /// The calls of a job that runs for some time. Its lease is extended once, and the run's timer looks at it once.
@@ -176,7 +181,7 @@ async fn pair(driver: &mut Driver, keys: &str, outputs: &[(&str, &str)]) -> Usag
 
 /// What happens while no job runs.
 async fn nothing(driver: &mut Driver, idle: Idle, calls: &mut Calls) {
-    let ten = many_pools(driver, 9).await;
+    let ten = ten_pools(driver).await;
     let one = driver.worker();
     for (name, worker) in [("claim_nothing", &one), ("claim_nothing_10_pools", &ten)] {
         driver.claim_nothing(worker).await;
@@ -196,13 +201,8 @@ async fn nothing(driver: &mut Driver, idle: Idle, calls: &mut Calls) {
 
 /// Text that doesn't compress well, the same each time.
 fn text(bytes: usize) -> String {
-    const LETTERS: &[u8; 64] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_";
-    let mut state = 1_u64;
-    let letter = |_| {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        char::from(LETTERS[usize::try_from(state >> 58).unwrap_or(0)])
-    };
-    (0..bytes).map(letter).collect()
+    let mut random = fastrand::Rng::with_seed(1);
+    (0..bytes).map(|_| random.alphanumeric()).collect()
 }
 
 #[cfg(test)]

@@ -138,13 +138,12 @@ impl TestForge {
     pub async fn starts() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("bound"));
-        let http = client::http(&url).expect("its own address");
         let inner = Arc::new(Inner {
             url,
             dir: tempfile::tempdir().expect("a folder"),
             state: Mutex::default(),
             numbers: AtomicU64::new(1000),
-            http,
+            http: reqwest::Client::new(),
             task: Mutex::default(),
             pushing: tokio::sync::Mutex::default(),
         });

@@ -7,6 +7,7 @@ mod bad_input;
 mod cancel;
 mod chaos;
 mod check;
+mod checkout;
 mod claims;
 mod conditions;
 mod failures;

@@ -18,7 +18,7 @@ use crate::setting::{APP_REPOSITORY, WEBHOOK_SECRET, link_file, secrets};
 struct Linked {
     server: Server,
     client: Client,
-    http: client::Http,
+    http: reqwest::Client,
     number: u64,
     /// Kept, so that it runs.
     forge: TestForge,
@@ -36,14 +36,13 @@ impl Linked {
         let engine = engine.with_public_url("https://wfg.example.com".into());
         let server = Server::start(([127, 0, 0, 1], 0).into(), engine).await.expect("a free port");
         let client = Client::new(&server.url(), None).expect("a URL");
-        let http = client::http(&server.url()).expect("a URL");
         let name = LinkName::new("acme").expect("a name");
         let linked = client.put_link(&name, &link_file(&forge, Kind::Github, "token: FORGE")).await.expect("linked");
         assert_eq!(
             (linked.number, linked.hook.as_deref()),
             (number, Some("https://wfg.example.com/api/forges/acme/hook"))
         );
-        Self { server, client, http, number, forge }
+        Self { server, client, http: reqwest::Client::new(), number, forge }
     }
 
     async fn new() -> Self {

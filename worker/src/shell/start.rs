@@ -35,9 +35,13 @@ pub(super) fn start(job: &Job, context: &Context, scratch: &Scratch) -> Result<(
     if let Some(cleaned) = env::var("SERVER_URL").ok().and_then(|url| client::without_password(&url)) {
         command.env("SERVER_URL", cleaned);
     }
+    if job.checkout {
+        // Its command sets the job's variables after the checkout, so that none of them reaches git.
+        command.env("PATH", path_after(worker_path()));
+    } else {
+        command.envs(&job.env).env("PATH", path_of(job));
+    }
     command
-        .envs(&job.env)
-        .env("PATH", path_of(job))
         .envs(job.secrets.iter().map(|(name, value)| (name.as_str(), value.reveal())))
         .env("WORKFLOW_ID", job.workflow_id.as_str())
         .env("JOB_ID", job.job_id.as_str())
@@ -87,7 +91,11 @@ fn worker_path() -> OsString {
 
 /// The `PATH` of the job's `env`, or the worker's, followed by the directory of this program, so that a job finds `wfg`.
 fn path_of(job: &Job) -> OsString {
-    let path = job.env.get("PATH").map_or_else(worker_path, OsString::from);
+    path_after(job.env.get("PATH").map_or_else(worker_path, OsString::from))
+}
+
+/// The search path, followed by the directory of this program.
+fn path_after(path: OsString) -> OsString {
     let program = env::current_exe().ok().and_then(|program| program.parent().map(Path::to_owned));
     let last = program.filter(|dir| !env::split_paths(&path).any(|entry| entry == *dir));
     env::join_paths(env::split_paths(&path).chain(last)).unwrap_or(path)

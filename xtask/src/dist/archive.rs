@@ -105,11 +105,15 @@ impl Tree {
     /// A zip archive of the files. Its times are zip's earliest, 1980.
     pub fn zip(&self, level: Compression) -> Result<Vec<u8>> {
         let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
+        let (method, level) = match level.level() {
+            0 => (CompressionMethod::Stored, None),
+            level => (CompressionMethod::Deflated, Some(level.into())),
+        };
         for (path, node) in &self.0 {
             if let Node::File { bytes, mode } = node {
                 let options = SimpleFileOptions::default()
-                    .compression_method(CompressionMethod::Deflated)
-                    .compression_level(Some(level.level().into()))
+                    .compression_method(method)
+                    .compression_level(level)
                     .unix_permissions(*mode)
                     .last_modified_time(zip::DateTime::default());
                 writer.start_file(path, options)?;

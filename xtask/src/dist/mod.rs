@@ -54,8 +54,8 @@ pub fn run(args: &Dist) -> Result<()> {
     }
     let source = fs::canonicalize(root())?;
     let release = match args.target {
-        Some(target) => Release::build(&[target], &source)?,
-        None => Release::build(&Target::LINUX, &source)?,
+        Some(target) => Release::build(&[target], &source, &results(&source)?)?,
+        None => Release::build(&Target::LINUX, &source, &results(&source)?)?,
     };
     release.write(&source.join("target/dist"))?;
     if args.check { check::run(&release) } else { Ok(()) }
@@ -70,11 +70,9 @@ pub struct Release {
 
 impl Release {
     /// Builds the sources in a folder. The same sources give the same bytes in any folder.
-    fn build(targets: &[Target], source: &Path) -> Result<Self> {
+    fn build(targets: &[Target], source: &Path, out: &Path) -> Result<Self> {
         let time = time(source)?;
-        // Outside of the sources: cargo's results are of several gigabytes.
-        let out = cache()?.join("dist").join(format!("{:x}", fingerprint(source)));
-        let programs = targets.iter().map(|target| Ok((*target, build::wfg(*target, source, &out)?)));
+        let programs = targets.iter().map(|target| Ok((*target, build::wfg(*target, source, out)?)));
         let programs: Vec<(Target, PathBuf)> = programs.collect::<Result<_>>()?;
         let native = programs.iter().find(|(target, _)| target.runs_here());
         let (_, native) =
@@ -95,7 +93,7 @@ impl Release {
         if targets == Target::LINUX {
             release.add(npm::main(&payloads[0].1, time)?);
             release.add(image::image(&image::with_debian(&payloads)?, time)?);
-            release.add(lambda::packages(source, &out, time)?);
+            release.add(lambda::packages(source, out, time)?);
             release.add(sbom::bill(targets, &release.compiler, time)?);
         }
         Ok(release)
@@ -146,8 +144,8 @@ fn time(source: &Path) -> Result<u64> {
     Ok(String::from_utf8(output.stdout)?.trim().parse()?)
 }
 
-/// A short name for a folder.
-fn fingerprint(folder: &Path) -> u64 {
-    let digest = Sha256::digest(folder.as_os_str().as_encoded_bytes());
-    digest.iter().take(6).fold(0, |number, byte| number << 8 | u64::from(*byte))
+/// The folder of cargo's results for sources in this folder. It persists, and is outside of the sources: it has gigabytes.
+fn results(source: &Path) -> Result<PathBuf> {
+    let digest = hex::encode(Sha256::digest(source.as_os_str().as_encoded_bytes()));
+    Ok(cache()?.join("dist").join(&digest[..12]))
 }

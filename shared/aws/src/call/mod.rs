@@ -13,7 +13,7 @@ use aws_sigv4::http_request::{
 };
 use aws_sigv4::sign::v4::SigningParams;
 use bytes::Bytes;
-use reqwest::{Client, Method, StatusCode};
+use fetch::{FetchError, Http, Method, Request as HttpRequest, StatusCode};
 use serde_json::{Value, json};
 
 use crate::error::with_causes;
@@ -57,7 +57,7 @@ impl From<CallError> for StackError {
 /// Makes calls with one identity.
 #[derive(Clone)]
 pub(crate) struct Caller {
-    http: Client,
+    http: Http,
     credentials: Credentials,
     pub region: String,
     endpoint: Option<String>,
@@ -89,7 +89,7 @@ impl<'a> Request<'a> {
 
 impl Caller {
     /// The caller that the settings name.
-    pub(crate) async fn new(http: Client, settings: &SdkConfig, region: String) -> Result<Self, StackError> {
+    pub(crate) async fn new(http: Http, settings: &SdkConfig, region: String) -> Result<Self, StackError> {
         let provider = settings.credentials_provider();
         let provider =
             provider.ok_or(StackError::Failed { what: "no credentials".into(), reason: "set AWS_PROFILE".into() })?;
@@ -196,22 +196,21 @@ impl Caller {
         }
     }
 
-    async fn try_to_send(&self, request: &Request<'_>) -> Result<(StatusCode, String), reqwest::Error> {
+    async fn try_to_send(&self, request: &Request<'_>) -> Result<(StatusCode, String), FetchError> {
         let url = format!("{}{}", self.base(request.service), request.path);
-        let time = if request.uploads { UPLOAD_TIME } else { ANSWER_TIME };
-        let mut builder = self.http.request(request.method.clone(), &url).timeout(time).body(request.body.clone());
-        for (name, value) in
-            request.headers.iter().map(|(name, value)| (*name, value.clone())).chain(self.sign(request, &url))
-        {
+        let headers = request.headers.iter().map(|(name, value)| (*name, value.clone()));
+        let mut builder = HttpRequest::builder().method(request.method.clone()).uri(&url);
+        for (name, value) in headers.chain(self.sign(request, &url)) {
             builder = builder.header(name, value);
         }
-        let answer = builder.send().await?;
-        let status = answer.status();
-        let code = answer.headers().get("x-amzn-errortype").and_then(|code| code.to_str().ok()).map(str::to_owned);
-        let body = answer.text().await?;
+        let sent = builder.body(request.body.clone()).map_err(|error| FetchError::Unsendable(error.into()))?;
+        let limit = if request.uploads { UPLOAD_TIME } else { ANSWER_TIME };
+        let (head, body) = self.http.send(sent, limit).await?.into_parts();
+        let code = head.headers.get("x-amzn-errortype").and_then(|code| code.to_str().ok()).map(str::to_owned);
+        let body = String::from_utf8_lossy(&body).into_owned();
         // Lambda and API Gateway name the error in a header.
         let named = code.map(|code| json!({ "__type": code, "message": body }).to_string());
-        Ok((status, named.unwrap_or(body)))
+        Ok((head.status, named.unwrap_or(body)))
     }
 
     /// The headers of the signature.

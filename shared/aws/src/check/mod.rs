@@ -10,8 +10,8 @@ mod scope;
 
 use std::collections::BTreeMap;
 
+use fetch::Http;
 use futures::stream::{self, StreamExt};
-use reqwest::Client;
 use serde_json::Value;
 
 pub use self::compare::Finding;
@@ -47,7 +47,7 @@ pub struct Report {
 ///
 /// # Errors
 /// If there is no such stack, or a call was refused or failed.
-pub async fn stack(name: &str, http: Client, ignored: &[String]) -> Result<Report, StackError> {
+pub async fn stack(name: &str, http: Http, ignored: &[String]) -> Result<Report, StackError> {
     let (settings, region) = stack::settings().await?;
     let caller = Caller::new(http, &settings, region).await?;
     let mut scope = scope_of(&caller, name).await?;

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use aws_credential_types::Credentials;
 use engine::ids;
-use reqwest::{Client, Method};
+use fetch::{Http, Method};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -45,7 +45,7 @@ pub struct RoleReport {
 ///
 /// # Errors
 /// If there is no such stack, or a call fails for a reason other than a missing right.
-pub async fn as_roles(name: &str, http: Client) -> Result<RoleReport, StackError> {
+pub async fn as_roles(name: &str, http: Http) -> Result<RoleReport, StackError> {
     let (settings, region) = stack::settings().await?;
     let operator = Caller::new(http, &settings, region).await?;
     let scope = scope_of(&operator, name).await?;

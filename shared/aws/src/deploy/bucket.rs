@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
-use reqwest::Method;
+use fetch::Method;
 
 use super::package::File;
 use crate::call::{CallError, Caller};

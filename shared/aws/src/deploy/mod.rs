@@ -12,7 +12,7 @@ use std::time::Duration;
 use aws_config::SdkConfig;
 use engine::ids::random;
 use engine::ports::{AuditStore, TokenStore};
-use reqwest::Client;
+use fetch::Http;
 
 use self::bucket::Bucket;
 pub use self::package::Package;
@@ -76,7 +76,7 @@ impl Stacks {
     ///
     /// # Errors
     /// If either is missing.
-    pub async fn open(http: Client) -> Result<Self, StackError> {
+    pub async fn open(http: Http) -> Result<Self, StackError> {
         let (settings, region) = stack::settings().await?;
         Ok(Self { caller: Caller::new(http, &settings, region).await?, settings })
     }

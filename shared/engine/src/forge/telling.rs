@@ -15,8 +15,6 @@ use crate::ids::ReportHash;
 
 /// How long a teller has a report.
 pub const LEASE: Duration = Duration::from_mins(1);
-/// The longest time of one request to a forge.
-pub const REQUEST: Duration = Duration::from_secs(10);
 /// Changes within this time are told together.
 pub const COALESCED: Duration = Duration::from_secs(2);
 /// How long sending is tried.
@@ -25,8 +23,9 @@ pub const GIVE_UP: Duration = Duration::from_hours(24);
 pub const NO_COMMIT: Duration = Duration::from_mins(10);
 /// States sent to a forge in a minute, for each installation.
 pub const WRITES: u32 = 60;
-/// The time that a teller needs at the end of its lease.
-const MARGIN: Duration = Duration::from_secs(5);
+/// How long after it was sent a request may still land. No request is sent later than this before the end of a lease, so that it lands
+/// before another teller sends something newer.
+const LANDS: Duration = Duration::from_secs(30);
 const SLOWEST: Duration = Duration::from_mins(10);
 
 /// A fault to plant, for a test that finds it.
@@ -55,13 +54,16 @@ impl ReportRecord {
     /// Marks a change. Returns the record to write, or `None` if somebody will look in time anyway.
     #[must_use]
     pub fn marked(&self, at: Millis, now: Millis) -> Option<Self> {
-        let held = self.lease.as_ref().is_some_and(|lease| lease.until > now);
-        let soon = self.due.is_some_and(|due| due <= at);
-        if self.given_up.is_some() || (soon && !held) {
+        if self.given_up.is_some() {
             return None;
         }
-        let due = if soon { self.due } else { Some(at) };
-        Some(Self { due, asked: self.asked + 1, ..self.clone() })
+        // Whoever has the lease looks again because of `asked`; if nobody does any more, somebody looks after its end.
+        let held = self.lease.as_ref().map(|lease| lease.until).filter(|until| *until > now);
+        match (held, self.due) {
+            (Some(until), _) => Some(Self { due: Some(until), asked: self.asked + 1, ..self.clone() }),
+            (None, Some(due)) if due <= at => None,
+            (None, _) => Some(Self { due: Some(at), asked: self.asked + 1, ..self.clone() }),
+        }
     }
 
     /// Takes the lease, unless somebody else has it.
@@ -74,6 +76,7 @@ impl ReportRecord {
         match &self.lease {
             Some(lease) if lease.until > now => {
                 record.asked += 1;
+                record.due = Some(lease.until);
                 return Taken::Busy(record);
             }
             // The last holder didn't return it: a request of it may land late.
@@ -99,7 +102,7 @@ impl ReportRecord {
     /// True if there is time for one more request before the lease ends.
     #[must_use]
     pub fn has_time(&self, now: Millis) -> bool {
-        self.lease.as_ref().is_none_or(|lease| now + REQUEST + MARGIN <= lease.until)
+        self.lease.as_ref().is_none_or(|lease| now + LANDS <= lease.until)
     }
 
     /// The states that differ from what was sent, ends first.

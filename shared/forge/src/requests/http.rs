@@ -5,9 +5,11 @@
 
 use std::time::Duration;
 
-use client::Http;
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue, LOCATION};
-use reqwest::{Method, Url};
+use bytes::Bytes;
+use fetch::{FetchError, Http};
+use http::header::{HeaderMap, HeaderName, HeaderValue, LOCATION};
+use http::{Method, Request, Uri};
+use protocol::host;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::time::timeout;
@@ -138,31 +140,41 @@ impl Answer {
 /// The connections to a forge.
 pub struct Origin {
     http: Http,
-    base: Url,
+    /// Without a slash at the end.
+    base: String,
+    /// Scheme, host and port.
+    site: String,
+    host: String,
+}
+
+/// Scheme, host and port of an address, such as `https://api.github.com`.
+fn origin_of(uri: &Uri) -> Option<String> {
+    Some(format!("{}://{}", uri.scheme_str()?, uri.authority()?).to_ascii_lowercase())
 }
 
 impl Origin {
-    /// A forge's API. `base` has no slash at its end.
+    /// A forge's API.
     ///
     /// # Errors
     /// [`HttpError::BadUrl`] unless it is https, or http on this machine.
     pub fn new(base: &str) -> Result<Self, HttpError> {
-        let bad = |reason: String| HttpError::BadUrl { url: base.to_owned(), reason };
-        let url = Url::parse(base).map_err(|error| bad(error.to_string()))?;
-        let allowed = url.scheme() == "https" || url.scheme() == "http" && client::is_loopback(&url);
+        let bad = |reason: &str| HttpError::BadUrl { url: base.to_owned(), reason: reason.to_owned() };
+        let uri: Uri = base.parse().map_err(|_| bad("it isn't an address"))?;
+        let host = uri.host().unwrap_or_default().to_owned();
+        let allowed = uri.scheme_str() == Some("https") || uri.scheme_str() == Some("http") && host::is_loopback(&host);
         if !allowed {
-            return Err(bad("it must begin with https:// (http:// only for this machine)".to_owned()));
+            return Err(bad("it must begin with https:// (http:// only for this machine)"));
         }
-        if !url.username().is_empty() || url.password().is_some() {
-            return Err(bad("it contains a user or a password".to_owned()));
+        if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+            return Err(bad("it contains a user or a password"));
         }
-        let http = client::http(base).map_err(|error| bad(error.to_string()))?;
-        Ok(Self { http, base: url })
+        let site = origin_of(&uri).ok_or_else(|| bad("it has no host"))?;
+        Ok(Self { http: Http::new(), base: base.trim_end_matches('/').to_owned(), site, host })
     }
 
     /// The base of the API.
     pub fn base(&self) -> String {
-        self.base.to_string()
+        self.base.clone()
     }
 
     /// Sends a request. An answer of any status is an answer.
@@ -176,33 +188,22 @@ impl Origin {
         }
     }
 
-    fn host(&self) -> String {
-        self.base.host_str().unwrap_or_default().to_owned()
-    }
-
     fn no_answer(&self, reason: String) -> HttpError {
-        HttpError::NoAnswer { host: self.host(), reason }
+        HttpError::NoAnswer { host: self.host.clone(), reason }
     }
 
     fn unusable(&self, reason: String) -> HttpError {
-        HttpError::Unusable { host: self.host(), reason }
+        HttpError::Unusable { host: self.host.clone(), reason }
     }
 
     async fn follow(&self, call: &Call) -> Result<Answer, HttpError> {
-        let mut url = Url::parse(&format!("{}{}", self.base.as_str().trim_end_matches('/'), call.path))
-            .map_err(|error| self.unusable(format!("no address can be made of {}: {error}", call.path)))?;
+        let mut url = format!("{}{}", self.base, call.path);
         for _ in 0..=REDIRECTS {
-            let answer = self.once(call, url.clone()).await?;
+            let answer = self.once(call, &url).await?;
             if !matches!(answer.status, 301 | 302 | 307 | 308) {
                 return Ok(answer);
             }
-            let location = answer.header(LOCATION.as_str()).unwrap_or_default();
-            let next =
-                url.join(location).map_err(|error| self.unusable(format!("a redirect to no address: {error}")))?;
-            if next.origin() != self.base.origin() {
-                let host = next.host_str().unwrap_or_default();
-                return Err(self.unusable(format!("a redirect to another host, {host}, which is not followed")));
-            }
+            let next = self.redirected(answer.header(LOCATION.as_str()).unwrap_or_default())?;
             // A write keeps its method: only these two statuses promise it.
             if call.method != Method::GET && !matches!(answer.status, 307 | 308) {
                 return Err(self.unusable("a redirect of a write that doesn't keep its method".to_owned()));
@@ -212,38 +213,76 @@ impl Origin {
         Err(self.unusable(format!("more than {REDIRECTS} redirects in a row")))
     }
 
-    async fn once(&self, call: &Call, url: Url) -> Result<Answer, HttpError> {
-        let broken = |error: reqwest::Error| self.no_answer(cause(&error.without_url()));
-        let mut request = self.http.request(call.method.clone(), url);
+    /// Where a redirect leads, if it is within the forge.
+    fn redirected(&self, location: &str) -> Result<String, HttpError> {
+        if location.starts_with('/') && !location.starts_with("//") {
+            return Ok(format!("{}{location}", self.site));
+        }
+        let to: Option<Uri> = location.parse().ok();
+        let to = to.as_ref().and_then(origin_of);
+        if to.as_ref() == Some(&self.site) {
+            return Ok(location.to_owned());
+        }
+        let to = to.unwrap_or_default();
+        Err(self.unusable(format!("a redirect to another host, {to:?}, which is not followed")))
+    }
+
+    async fn once(&self, call: &Call, url: &str) -> Result<Answer, HttpError> {
+        let body = call.body.as_ref().map_or_else(Bytes::new, |body| body.to_string().into());
+        let mut request = Request::new(body);
+        *request.method_mut() = call.method.clone();
+        *request.uri_mut() =
+            url.parse().map_err(|_| self.unusable(format!("no address can be made of {}", call.path)))?;
         for (name, value) in &call.headers {
             let name = HeaderName::from_static(name);
             let mut value = HeaderValue::from_str(value)
                 .map_err(|_| self.unusable(format!("header {name} has characters that can't be sent")))?;
             value.set_sensitive(true);
-            request = request.header(name, value);
+            request.headers_mut().insert(name, value);
         }
-        if let Some(body) = &call.body {
-            request = request.header("content-type", "application/json").body(body.to_string());
+        if call.body.is_some() {
+            request.headers_mut().insert("content-type", HeaderValue::from_static("application/json"));
         }
-        let mut response = request.send().await.map_err(broken)?;
-        let status = response.status().as_u16();
-        let headers = std::mem::take(response.headers_mut());
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(broken)? {
-            if body.len() + chunk.len() > ANSWER {
-                return Err(self.unusable(format!("an answer of over {ANSWER} bytes")));
-            }
-            body.extend_from_slice(&chunk);
-        }
-        Ok(Answer { status, headers, body, host: self.host() })
+        let response = self.http.send_up_to(request, WHOLE, ANSWER).await.map_err(|error| match error {
+            FetchError::TooLarge(_) => self.unusable(error.to_string()),
+            error => self.no_answer(error.root_cause()),
+        })?;
+        let (head, body) = response.into_parts();
+        let host = self.host.clone();
+        Ok(Answer { status: head.status.as_u16(), headers: head.headers, body: body.to_vec(), host })
     }
 }
 
-/// The innermost cause, which says the most.
-fn cause(error: &dyn std::error::Error) -> String {
-    let mut error = error;
-    while let Some(source) = error.source() {
-        error = source;
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forge_is_asked_over_tls_or_on_this_machine() {
+        for good in
+            ["https://api.github.com", "https://git.example.com:8443/gitea/api/v1", "http://127.0.0.1:3000/api/v3"]
+        {
+            assert_eq!(Origin::new(good).map(|origin| origin.base()).ok().as_deref(), Some(good));
+        }
+        for bad in ["http://git.example.com", "ftp://a", "https://user@host", "git.example.com", ""] {
+            assert!(Origin::new(bad).is_err(), "{bad}");
+        }
     }
-    error.to_string()
+
+    #[test]
+    fn redirect_stays_within_scheme_host_and_port() {
+        let forge = Origin::new("https://git.example.com/api/v1").expect("an address");
+        assert_eq!(forge.redirected("/other").ok().as_deref(), Some("https://git.example.com/other"));
+        assert!(forge.redirected("https://git.example.com/x").is_ok());
+        for other in [
+            "//evil.example",
+            "https://git.example.com.evil/x",
+            "http://git.example.com/x",
+            "https://git.example.com:444/",
+            "x",
+            "",
+        ] {
+            assert!(forge.redirected(other).is_err(), "{other}");
+        }
+    }
 }

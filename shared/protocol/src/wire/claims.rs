@@ -25,8 +25,8 @@ pub enum OutputsFrom {
 /// The values of a run's inputs, by name.
 pub type InputValues = BTreeMap<String, String>;
 
-/// The variables that a worker sets for each job. A job's `env` can't set them.
-pub const WORKER_VARIABLES: [&str; 9] = [
+/// The variables that a worker sets for jobs. A job's `env` can't set them.
+pub const WORKER_VARIABLES: [&str; 10] = [
     "WORKFLOW_ID",
     "JOB_ID",
     "JOB_ATTEMPT",
@@ -36,7 +36,11 @@ pub const WORKER_VARIABLES: [&str; 9] = [
     "UPSTREAM_OUTPUTS",
     "UPSTREAM_STATUS",
     "WORKFLOW_OUTPUT",
+    CHECKOUT_TOKEN,
 ];
+
+/// The variable that has the credential of a job's checkout. No `env` and no secret of a workflow file has its name.
+pub const CHECKOUT_TOKEN: &str = "CHECKOUT_TOKEN";
 
 /// A claimed job, with everything that a worker needs to run it. `Debug` shows only its ids, because its command may
 /// contain secrets.
@@ -77,6 +81,10 @@ pub struct QueuedJob {
     /// The engine's time limit for the attempt.
     #[serde(default)]
     pub timeout_secs: Option<u64>,
+    /// True if the command begins with a checkout. The worker then leaves `env` to the command, so that no variable of the
+    /// workflow file reaches git while a credential is there.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub checkout: bool,
     /// Where outputs are read from.
     #[serde(default)]
     pub outputs_from: OutputsFrom,

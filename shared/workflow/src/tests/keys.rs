@@ -94,6 +94,10 @@ fn values() -> Vec<Value> {
         json!({ "group": "G", "per": ["i"], "when_newer": "cancel" }),
         json!({ "group": "g", "per": 1 }),
         json!({ "per": [] }),
+        json!({ "depth": 0, "submodules": true, "lfs": false, "paths": "src/a", "credentials": "keep" }),
+        json!({ "depth": -1 }),
+        json!({ "paths": ["../a"] }),
+        json!("none"),
         json!({ "push": { "branches": ["main", "!x"], "paths": "src/**" }, "merge_group": null }),
         json!({ "branches": ["main"] }),
         json!({ "branches": [] }),
@@ -152,6 +156,7 @@ fn document(level: Level, key: &str, value: Value) -> Value {
             job["labels"] = json!([{ key: value }]);
         }
         Level::Defaults => workflow["defaults"] = json!({ key: value }),
+        Level::Checkout => job["checkout"] = json!({ key: value }),
         Level::Concurrency => {
             workflow["inputs"] = json!({ "b": null, "A_1": null, "x": null });
             workflow["concurrency"] = json!({ "group": "g" });
@@ -316,6 +321,7 @@ fn table() -> String {
         (Level::Input, "An input: `inputs.<name>`"),
         (Level::Defaults, "Defaults: `defaults`"),
         (Level::Job, "A job: `jobs.<id>`"),
+        (Level::Checkout, "A checkout: `jobs.<id>.checkout`"),
         (Level::Matrix, "A matrix, beside its axes: `jobs.<id>.matrix`"),
         (Level::Concurrency, "A group of runs: `concurrency`"),
         (Level::On, "Events: `on`"),
@@ -360,6 +366,9 @@ fn in_words(form: Form) -> String {
             format!("up to {} exit codes or ranges with tries, such as `{{75: 5}}`", limits::EXIT_BUDGETS)
         }
         Form::Workdir => format!("`shared`, `fresh`, or a relative path, up to {} bytes", limits::WORKDIR),
+        Form::Checkout => "true, false, or a mapping, see below".to_owned(),
+        Form::Depth => format!("a whole number up to {}", limits::CHECKOUT_DEPTH),
+        Form::Folders => format!("a relative path or a list of up to {}", limits::CHECKOUT_PATHS),
         Form::Tries => format!("a whole number up to {}", limits::RETRIES),
         Form::Time { .. } => "seconds, or `90s`, `30m`, `1h30m`; up to 14 days".to_owned(),
         Form::Word(words) => words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", "),

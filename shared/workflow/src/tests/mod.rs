@@ -2,9 +2,11 @@
 
 mod any_text;
 mod bounds;
+mod checkout;
 mod conditions;
 mod elsewhere;
 mod events;
+mod git_server;
 mod json;
 mod keys;
 mod matrix;

@@ -1,0 +1,177 @@
+//! The states that a forge is told.
+
+use std::time::Duration;
+
+use engine::forge::event::Signal;
+use engine::forge::ports::ForgeError;
+use engine::forge::records::DeliveryState::{Accepted, Ignored};
+use engine::forge::state::TargetState;
+
+use crate::world::{World, commit, main};
+
+const CHAIN: &str = "on: push
+jobs:
+  build: {labels: linux, run: make}
+  lint: {labels: linux, run: make lint, allow_failure: true, needs: build}
+  deploy: {labels: linux, run: make deploy, needs: build}
+";
+
+async fn pushed(text: &str) -> World {
+    let world = World::linked().await;
+    world.file('B', "ci", text);
+    world.at(&main(), 'B');
+    world.push(&main(), Some('A'), 'B', None).await;
+    world
+}
+
+#[tokio::test]
+async fn the_commit_shows_the_states_of_the_run_and_its_jobs() {
+    let world = pushed(CHAIN).await;
+    world.told().await;
+    assert_eq!(
+        world.forge.shown(),
+        ["ci (push): running", "ci / build (push): queued", "ci / deploy (push): queued", "ci / lint (push): queued"]
+    );
+    world.run_job("linux", true).await;
+    world.told().await;
+    world.run_job("linux", false).await;
+    world.told().await;
+    world.run_job("linux", true).await;
+    world.told().await;
+    assert_eq!(
+        world.forge.shown(),
+        [
+            "ci (push): success",
+            "ci / build (push): success",
+            "ci / deploy (push): success",
+            "ci / lint (push): failure_allowed"
+        ]
+    );
+    let state = world.forge.state();
+    let last = state.told.last().expect("told");
+    assert!(last.url.as_deref().is_some_and(|url| url.starts_with("https://ci.example.com/")), "{last:?}");
+    assert!(last.id.is_some(), "a state that was told before is changed: {last:?}");
+}
+
+#[tokio::test]
+async fn a_job_skipped_because_of_a_failure_is_not_told_as_passed() {
+    let world = pushed(CHAIN).await;
+    world.told().await;
+    world.run_job("linux", false).await;
+    world.told().await;
+    assert_eq!(
+        world.forge.shown(),
+        [
+            "ci (push): failure",
+            "ci / build (push): failure",
+            "ci / deploy (push): need_failed",
+            "ci / lint (push): need_failed"
+        ]
+    );
+}
+
+#[tokio::test]
+async fn report_run_tells_the_run_alone() {
+    let world = pushed("on: push\nreport: run\njobs: {a: {run: x}, b: {run: x}}\n").await;
+    world.told().await;
+    assert_eq!(world.forge.shown(), ["ci (push): running"]);
+    let world = pushed("on: push\nreport: [b]\njobs: {a: {run: x}, b: {run: x}}\n").await;
+    world.told().await;
+    assert_eq!(world.forge.shown(), ["ci (push): running", "ci / b (push): queued"]);
+}
+
+#[tokio::test]
+async fn of_fifty_one_jobs_the_run_alone_is_told() {
+    let jobs: Vec<String> = (0..51).map(|n| format!("j{n}: {{run: x}}")).collect();
+    let world = pushed(&format!("on: push\njobs: {{{}}}\n", jobs.join(", "))).await;
+    world.told().await;
+    assert_eq!(world.forge.shown(), ["ci (push): running"]);
+}
+
+#[tokio::test]
+async fn at_most_sixty_states_are_sent_in_a_minute_and_all_are_right_in_the_end() {
+    let jobs: Vec<String> = (0..22).map(|n| format!("j{n}: {{run: x}}")).collect();
+    let world = World::linked().await;
+    for file in ["a", "b", "c"] {
+        world.file('B', file, &format!("on: push\njobs: {{{}}}\n", jobs.join(", ")));
+    }
+    world.at(&main(), 'B');
+    let (mut most, mut before) = (0, 0);
+    world.push(&main(), Some('A'), 'B', None).await;
+    for _ in 0..5 {
+        let minute = world.engine.now().0 / 60_000;
+        while world.engine.now().0 / 60_000 == minute {
+            world.settle().await;
+            world.clock.advance(Duration::from_secs(5));
+        }
+        let told = world.forge.state().told.len();
+        most = most.max(told - before);
+        before = told;
+    }
+    assert!(most <= 60, "{most}");
+    // 66 jobs, three runs; and the run and the job of the file that every commit has.
+    assert_eq!(world.forge.shown().len(), 71);
+}
+
+#[tokio::test]
+async fn a_busy_forge_is_told_later_and_a_lost_answer_makes_all_states_unsure() {
+    let world = World::linked().await;
+    world.file('B', "ci", "on: push\njobs: {a: {labels: linux, run: x}}\n");
+    world.at(&main(), 'B');
+    let busy = ForgeError::Busy { text: "429".to_owned(), retry_after: Some(Duration::from_secs(30)) };
+    world.forge.state().answers.extend([busy]);
+    world.push(&main(), Some('A'), 'B', None).await;
+    world.told().await;
+    assert_eq!(world.forge.shown().len(), 1, "one of the two was refused");
+    world.clock.advance(Duration::from_secs(31));
+    world.settle().await;
+    assert_eq!(world.forge.shown(), ["ci (push): running", "ci / a (push): queued"]);
+    world.forge.state().answers.push_back(ForgeError::NoAnswer("cut off".to_owned()));
+    world.run_job("linux", true).await;
+    world.told().await;
+    let told = world.forge.state().told.len();
+    world.settle().await;
+    assert_eq!(world.forge.state().told.len(), told, "nothing follows under the same lease");
+    world.clock.advance(Duration::from_secs(61));
+    world.settle().await;
+    assert_eq!(world.forge.shown(), ["ci (push): success", "ci / a (push): success"]);
+    assert_eq!(world.forge.state().told.len(), told + 2, "both are sent again");
+}
+
+#[tokio::test]
+async fn what_is_gone_is_told_nothing_more() {
+    let world = pushed(CHAIN).await;
+    world.told().await;
+    world.forge.state().answers.extend([ForgeError::Gone("404".to_owned())]);
+    world.run_job("linux", true).await;
+    world.told().await;
+    let told = world.forge.state().told.len();
+    world.run_job("linux", true).await;
+    world.told().await;
+    assert_eq!(world.forge.state().told.len(), told);
+}
+
+#[tokio::test]
+async fn re_run_at_the_forge_runs_failed_jobs_again_and_shows_it() {
+    let world = pushed(CHAIN).await;
+    let again = || Signal::Rerequested { commit: commit('B'), check: None, actor: "alice".to_owned() };
+    assert_eq!(world.deliver(again(), None).await.state, Ignored, "it runs");
+    world.run_job("linux", false).await;
+    world.told().await;
+    assert_eq!(world.deliver(again(), None).await.state, Accepted);
+    world.told().await;
+    assert_eq!(world.forge.shown()[..2], ["ci (push): running", "ci / build (push): queued"]);
+    assert_eq!(world.workflows().await[0].run, 2);
+}
+
+#[tokio::test]
+async fn ends_are_told_before_beginnings() {
+    let world = pushed(CHAIN).await;
+    world.told().await;
+    let told = world.forge.state().told.len();
+    world.run_job("linux", false).await;
+    world.told().await;
+    let state = world.forge.state();
+    assert!(state.told[told..].iter().all(|tell| tell.state.is_end()));
+    assert!(state.told.iter().any(|tell| tell.state == TargetState::NeedFailed));
+}
