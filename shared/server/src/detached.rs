@@ -48,15 +48,15 @@ mod tests {
 
     #[tokio::test]
     async fn future_that_was_dropped_goes_on() {
-        let (begin, began) = oneshot::channel::<()>();
-        let (end, ended) = oneshot::channel();
+        let (go, begun) = oneshot::channel::<()>();
+        let (end, done) = oneshot::channel();
         let mut future = Box::pin(Detached::new(async move {
-            let _ = began.await;
+            let _ = begun.await;
             end.send(()).expect("the test waits");
         }));
         assert!(futures::poll!(&mut future).is_pending());
         drop(future);
-        begin.send(()).expect("the future waits");
-        timeout(Duration::from_secs(10), ended).await.expect("it goes on").expect("to its end");
+        go.send(()).expect("the future waits");
+        timeout(Duration::from_secs(10), done).await.expect("it goes on").expect("to its end");
     }
 }

@@ -15,7 +15,7 @@ use crate::forge::change::{Change, Changed, Wanted, state_of_run, stem};
 use crate::forge::link::{Link, Rule};
 use crate::forge::names::{GitRef, ReportKey};
 use crate::forge::ports::RepositoryFile;
-use crate::forge::records::{Delivery, DeliveryState, ReportChoice, ReportSource};
+use crate::forge::records::{Delivery, DeliveryState, RefRecord, ReportChoice, ReportSource};
 use crate::forge::rights;
 use crate::forge::state::{Annotation, TargetState};
 use crate::forge::store::ForgeStore;
@@ -79,14 +79,14 @@ impl<P: ForgeStore + RunStore + JobStore + ArtifactStore + WorkerRegistry + Disp
         let change = started.change;
         if held {
             let commit = change.commit.clone();
-            let hold = |record: &mut crate::forge::records::RefRecord| {
-                let hold = record.head.as_ref() == Some(&commit) && record.held.as_ref() != Some(&commit);
-                if hold {
+            let mark = |record: &mut RefRecord| {
+                let is_new = record.head.as_ref() == Some(&commit) && record.held.as_ref() != Some(&commit);
+                if is_new {
                     record.held = Some(commit.clone());
                 }
-                ((), hold)
+                ((), is_new)
             };
-            self.change_ref(link, &change.subject, hold).await?;
+            self.change_ref(link, &change.subject, mark).await?;
             let reason = format!(
                 "a fork's commit waits for `wfg forge approve {}#{} {}`",
                 link.repository,
@@ -240,14 +240,13 @@ impl<P: ForgeStore + RunStore + JobStore + ArtifactStore + WorkerRegistry + Disp
         if let Some(number) = change.pull_request {
             return Ok(forge.changed_by(link, number).await?);
         }
-        let base = match &change.before {
-            Some(before) => Some(before.clone()),
-            None => {
-                let default = GitRef::of_branch(&forge.repository(link).await?.default_branch).ok();
-                match default {
-                    Some(default) if change.name.as_ref() != Some(&default) => forge.ref_head(link, &default).await?,
-                    _ => None,
-                }
+        let base = if let Some(before) = &change.before {
+            Some(before.clone())
+        } else {
+            let default = GitRef::of_branch(&forge.repository(link).await?.default_branch).ok();
+            match default {
+                Some(default) if change.name.as_ref() != Some(&default) => forge.ref_head(link, &default).await?,
+                _ => None,
             }
         };
         match base {

@@ -76,12 +76,12 @@ fn broken(seed: u64, fault: Option<Fault>, back: bool) -> Option<String> {
             }
         }
     }
-    let mut times: HashMap<usize, u32> = HashMap::new();
+    let mut ran: HashMap<usize, u32> = HashMap::new();
     for (commit, _) in &runs {
-        *times.entry(*commit).or_default() += 1;
+        *ran.entry(*commit).or_default() += 1;
     }
     let pushes = |commit: &usize| pushed.get(commit).copied().unwrap_or_default();
-    if let Some((commit, times)) = times.iter().find(|(commit, times)| **times > pushes(commit)) {
+    if let Some((commit, times)) = ran.iter().find(|(commit, times)| **times > pushes(commit)) {
         return Some(format!("commit {commit} was pushed {} times and ran {times} times", pushes(commit)));
     }
     let head = heads[heads.len() - 1].1;
