@@ -63,8 +63,8 @@ pub async fn follow_forges<P: Local>(engine: Engine<P>, signals: Arc<Signals>) {
         };
         tokio::select! {
             () = sleep(wait) => {}
-            changed = changes.changed() => {
-                if changed.is_err() {
+            next = changes.changed() => {
+                if next.is_err() {
                     return;
                 }
                 sleep(GATHERED).await;
