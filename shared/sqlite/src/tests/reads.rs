@@ -1,7 +1,5 @@
 //! What a status of a waiting run, a list of pools and a list of workers cost doesn't grow with the open runs.
 
-use std::sync::Arc;
-
 use engine::Engine;
 use engine::ids::{JobKey, PoolId, RunKey};
 use engine::job::{JobRecord, JobSettings, JobSpec, Phase};
