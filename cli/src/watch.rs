@@ -8,7 +8,6 @@ use client::ClientError;
 use futures::future::try_join_all;
 use protocol::wire::{Job, LogChunk, Stream, Workflow};
 use protocol::{JobId, Millis, Outputs, Status, WorkflowId};
-use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
 use crate::changes::{Change, Changes, Reporter};
@@ -69,14 +68,12 @@ pub struct WatchOptions {
     pub all_outputs: bool,
     /// Which outputs and errors are masked.
     pub hide: Hide,
-    /// Becomes true once the workflow has ended, if this process learns that by itself.
-    pub ended: Option<watch::Receiver<bool>>,
 }
 
 impl Default for WatchOptions {
     fn default() -> Self {
         let (pace, slowest) = (Duration::from_millis(300), Duration::from_secs(2));
-        Self { pace, slowest, all_outputs: false, hide: Hide::JobsWithSecrets, ended: None }
+        Self { pace, slowest, all_outputs: false, hide: Hide::JobsWithSecrets }
     }
 }
 
@@ -116,17 +113,6 @@ struct LogPosition {
 }
 
 impl<T: Reporter> Watch<'_, T> {
-    /// Resolves when the workflow has ended and that wasn't shown yet.
-    async fn ended(&self) {
-        if let Some(mut ended) = self.options.ended.clone()
-            && !self.workflow.status.is_final()
-            && ended.wait_for(|ended| *ended).await.is_ok()
-        {
-            return;
-        }
-        std::future::pending().await
-    }
-
     async fn until_end(mut self) -> Result<Status, Failure> {
         let WatchOptions { pace: quick, slowest, .. } = *self.options;
         let mut pace = quick;
@@ -147,10 +133,7 @@ impl<T: Reporter> Watch<'_, T> {
             let picture = self.reporter.picture(&self.workflow, Millis::now());
             self.screen.print(&picture)?;
             pace = if shown { quick } else { (pace * 5 / 4).min(slowest) };
-            tokio::select! {
-                () = sleep(pace.max((2 * took).min(LONGEST))) => {}
-                () = self.ended() => {}
-            }
+            sleep(pace.max((2 * took).min(LONGEST))).await;
             let asked = Instant::now();
             self.query().await?;
             took = asked.elapsed();

@@ -194,9 +194,14 @@ impl Measured {
             load.split(' ').next().unwrap_or_default(),
             self.seconds.len(),
             self.seconds.values().sum::<f64>(),
-            self.size as f64 / 1e6
+            figure(self.size) / 1e6
         ))
     }
+}
+
+/// A number of bytes as a figure. A program is smaller than 4 GiB.
+fn figure(bytes: u64) -> f64 {
+    u32::try_from(bytes).unwrap_or(u32::MAX).into()
 }
 
 /// Writes a program.
@@ -233,7 +238,7 @@ fn sizes(names: &str) -> Figures {
         let mut fields = line.splitn(4, ' ');
         let size = fields.nth(1).and_then(|size| u64::from_str_radix(size, 16).ok());
         if let (Some(size), Some(package)) = (size, fields.nth(1).and_then(package_of)) {
-            *sizes.entry(package).or_default() += size as f64;
+            *sizes.entry(package).or_default() += figure(size);
         }
     }
     sizes

@@ -14,7 +14,6 @@ use memory::Memory;
 use protocol::wire::Workflow;
 use protocol::{LabelSet, Status, WorkflowId};
 use server::{Admission, Server};
-use tokio::sync::watch;
 
 use crate::context::{Context, Remote};
 use crate::failure::Failure;
@@ -89,12 +88,11 @@ impl RunArgs {
         let remote = Remote::new(&server.url(), Some(password.clone()))?;
         let workflow = submit::send(&remote, &source, &definition, inputs, true).await?;
         let id = workflow.id.clone();
-        let ended = ended(&server, &id);
         let workers = local_workers.start(&server.url(), &password, self.concurrency());
         let live = Live::on(screen).filter(|_| !self.json);
         let notes = live.as_ref().map(Live::notes).unwrap_or_default();
         let mut run = Run { remote: &remote, id, workers, signals, signalled: None, notes };
-        let status = run.until_ended(self.show(&remote, screen, &local_workers, workflow, (live, ended))).await;
+        let status = run.until_ended(self.show(&remote, screen, &local_workers, workflow, live)).await;
         run.until_workers_ended().await;
         server.stop().await;
         match (run.signalled, status?) {
@@ -116,10 +114,10 @@ impl RunArgs {
         screen: &Screen,
         local_workers: &LocalWorkers,
         workflow: Workflow,
-        (live, ended): (Option<Live>, watch::Receiver<bool>),
+        live: Option<Live>,
     ) -> Result<Status, Failure> {
         let hide = if self.json { Hide::Nothing } else { Hide::Values(self.secrets.masker()?) };
-        let options = WatchOptions { pace: PACE, slowest: PACE, all_outputs: true, hide, ended: Some(ended) };
+        let options = WatchOptions { pace: PACE, slowest: PACE, all_outputs: true, hide };
         if self.json {
             screen.print(&Events::beginning(&workflow, &local_workers.describe(self.concurrency())))?;
             return follow(remote, screen, workflow, Events, &options).await;
@@ -132,17 +130,6 @@ impl RunArgs {
         let progress = Progress::new(&workflow, screen.out);
         follow(remote, screen, workflow, progress, &options).await
     }
-}
-
-/// Becomes true when the workflow has ended, so that its end is shown at once.
-fn ended(server: &Server, id: &WorkflowId) -> watch::Receiver<bool> {
-    let (sender, receiver) = watch::channel(false);
-    let ended = server.ended(id.clone());
-    tokio::spawn(async move {
-        ended.await;
-        sender.send_replace(true);
-    });
-    receiver
 }
 
 /// A password that only this process and its workers know.

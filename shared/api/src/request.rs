@@ -119,12 +119,6 @@ impl<'a> Input<'a> {
             return Err(unsupported("application/json"));
         }
         let text = without_mark(self.text()?);
-        if text.trim_ascii_start().starts_with('{')
-            && let Ok(value) = serde_json::from_str(text)
-        {
-            return Ok(value);
-        }
-        // Again, for the field of the error: to keep track of it costs more than the rest.
         let reader = &mut serde_json::Deserializer::from_str(text);
         let value = serde_path_to_error::deserialize(&mut *reader).map_err(|error| json_error(&error))?;
         reader.end().map_err(|error| {

@@ -22,11 +22,8 @@ use crate::router::RouteTable;
 use crate::row::Row;
 use crate::stream::Events;
 
-/// Answers requests, for one function or for all. A clone is cheap.
-pub struct Service<P>(Arc<Shared<P>>);
-
-/// What all requests share.
-struct Shared<P> {
+/// Answers requests, for one function or for all.
+pub struct Service<P> {
     engine: Engine<P>,
     routes: Arc<RouteTable<P>>,
     only: Option<Function>,
@@ -36,7 +33,13 @@ struct Shared<P> {
 
 impl<P> Clone for Service<P> {
     fn clone(&self) -> Self {
-        Self(Arc::clone(&self.0))
+        Self {
+            engine: self.engine.clone(),
+            routes: Arc::clone(&self.routes),
+            only: self.only,
+            origins: self.origins.clone(),
+            auth: self.auth.clone(),
+        }
     }
 }
 
@@ -45,45 +48,37 @@ impl<P: Ports> Service<P> {
     #[must_use]
     pub fn new(engine: Engine<P>) -> Self {
         let routes = Arc::new(RouteTable::new());
-        Self(Arc::new(Shared { engine, routes, only: None, origins: Origins::default(), auth: Admission::Everybody }))
-    }
-
-    fn with(self, change: impl FnOnce(&mut Shared<P>)) -> Self {
-        let Shared { engine, routes, only, origins, auth } = &*self.0;
-        let (engine, routes, origins, auth) = (engine.clone(), Arc::clone(routes), origins.clone(), auth.clone());
-        let mut changed = Shared { engine, routes, only: *only, origins, auth };
-        change(&mut changed);
-        Self(Arc::new(changed))
+        Self { engine, routes, only: None, origins: Origins::default(), auth: Admission::Everybody }
     }
 
     /// Admits only these callers.
     #[must_use]
     pub fn admitting(self, auth: Admission) -> Self {
-        self.with(|shared| shared.auth = auth)
+        Self { auth, ..self }
     }
 
     /// Answers only the routes of one function.
     #[must_use]
     pub fn only(self, function: Function) -> Self {
-        self.with(|shared| shared.only = Some(function))
+        Self { only: Some(function), ..self }
     }
 
     /// Lets pages of these origins call.
     #[must_use]
     pub fn allowing(self, origins: Origins) -> Self {
-        self.with(|shared| shared.origins = origins)
+        Self { origins, ..self }
     }
 
     /// The engine that is served.
     #[must_use]
     pub fn engine(&self) -> &Engine<P> {
-        &self.0.engine
+        &self.engine
     }
 
     /// Whether the request has an `Origin` header that is not allowed.
     #[must_use]
     pub fn is_foreign(&self, headers: &HeaderMap) -> bool {
-        headers.contains_key(header::ORIGIN) && self.0.origins.allowed(headers).is_none()
+        headers.contains_key(header::ORIGIN) && self.origins.allowed(headers).is_none()
     }
 
     /// Answers one request. An error is a response too.
@@ -109,13 +104,13 @@ impl<P: Ports> Service<P> {
     /// The response to a request that has no route: 404, 405, 414, or the answer to a browser's preflight request.
     #[allow(clippy::result_large_err, reason = "a response is what the caller sends next")]
     pub fn find(&self, head: Parts) -> Result<Matched<P>, Response<Bytes>> {
-        let reply = Reply { origin: self.0.origins.allowed(&head.headers), without_body: head.method == Method::HEAD };
+        let reply = Reply { origin: self.origins.allowed(&head.headers), without_body: head.method == Method::HEAD };
         if let Some(response) = reply.origin.as_ref().and_then(|_| cors::preflight(&head.method, &head.headers)) {
             return Err(reply.of(response));
         }
         // HEAD is answered like GET, without the body.
         let method = if reply.without_body { &Method::GET } else { &head.method };
-        match check_head(&head).and_then(|()| self.0.routes.find(self.0.only, method, head.uri.path())) {
+        match check_head(&head).and_then(|()| self.routes.find(self.only, method, head.uri.path())) {
             Ok((row, params)) => Ok(Matched { row: row.clone(), params, service: self.clone(), head, reply }),
             Err(error) => Err(reply.of(error.response())),
         }
@@ -205,7 +200,7 @@ impl<P: Ports> Matched<P> {
     }
 
     async fn authorize(&self) -> Result<Engine<P>, ApiError> {
-        let Shared { engine, auth, .. } = &*self.service.0;
+        let Service { engine, auth, .. } = &self.service;
         auth::admit(engine, auth, &self.row.route, &self.params, &self.head.headers).await
     }
 }

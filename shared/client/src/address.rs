@@ -38,7 +38,7 @@ impl Address {
             let pair = format!("{}:{}", decoded(user), decoded(password));
             format!("Basic {}", BASE64_STANDARD.encode(pair))
         });
-        Ok(Self { base, origin, basic, url })
+        Ok(Self { url, base, origin, basic })
     }
 
     /// Reads the URL of a server.

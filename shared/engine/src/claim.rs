@@ -1,7 +1,6 @@
 //! Claims: gives a ready job to a worker under a lease.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -120,14 +119,8 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Claim
 
     async fn covered(self, claimer: &Claimer) -> Result<Vec<Pool>> {
         let pools = self.engine.workers().pools_for(&claimer.labels).await?;
-        let may_have = |pool: &Pool| pool.admits(claimer.eligible(&self.engine.caller)).is_ok();
-        Ok(match Arc::try_unwrap(pools) {
-            Ok(mut own) => {
-                own.retain(may_have);
-                own
-            }
-            Err(shared) => shared.iter().filter(|pool| may_have(pool)).cloned().collect(),
-        })
+        let may_have = |pool: &&Pool| pool.admits(claimer.eligible(&self.engine.caller)).is_ok();
+        Ok(pools.iter().filter(may_have).cloned().collect())
     }
 
     /// Returns the candidates: the oldest jobs of all covered pools, starting at a random one of the first few.

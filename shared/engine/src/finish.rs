@@ -1,33 +1,12 @@
 //! Closes a run after all its jobs have ended, and starts its `on_failure` before.
 
-use std::time::Duration;
-
-use crate::cache::Cache;
+use crate::Scheduling;
 use crate::error::Result;
 use crate::ids::RunKey;
 use crate::job::{JobRecord, Phase};
 use crate::planted::Bug;
 use crate::ports::{Consistency, Dispatcher, JobStore, RunStore, WorkerRegistry};
 use crate::run::{Control, Progress, RunEnd, RunState, RunUpdate};
-use crate::{Engine, Scheduling};
-
-/// Runs whose progress is remembered.
-const RUNS_CACHED: usize = 1000;
-
-/// The progress of runs that isn't stored yet: see [`crate::Tuning::progress_every`].
-pub(crate) type ProgressCache = Cache<RunKey, Progress>;
-
-pub(crate) fn progress_cache() -> ProgressCache {
-    Cache::new(Duration::MAX, RUNS_CACHED)
-}
-
-impl<P> Engine<P> {
-    /// The progress of a run, as stored or as this process remembers it. What has ended never changes in a run, so both hold.
-    pub(crate) fn known_progress(&self, control: &Control) -> Progress {
-        let (stored, known) = (control.progress(), self.caches.progress.get(&control.run, self.now()));
-        known.filter(|known| known.done_below > stored.done_below).unwrap_or(stored)
-    }
-}
 
 impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Scheduling<'_, P> {
     /// Advances the run's progress past all ended jobs. Starts or skips the job of `on_failure` if only that is left. If no
@@ -44,15 +23,11 @@ impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Scheduling<'_, P> {
         }
         let progress = self.progress(&control).await?;
         if progress.done_below < control.jobs {
-            let every = self.engine.tuning.progress_every;
-            if progress.done_below >= control.done_below + every && !self.engine.has(Bug::ProgressNotStored) {
+            if progress.done_below > control.done_below && !self.engine.has(Bug::ProgressNotStored) {
                 self.engine.ports.update_control(run, RunUpdate::Advance(progress)).await?;
-            } else if every > 1 && progress.done_below > control.done_below {
-                self.engine.caches.progress.insert(run.clone(), progress, self.engine.now());
             }
             return Ok(());
         }
-        self.engine.caches.progress.remove(run);
         let end = RunEnd {
             status: progress.status(),
             at: self.engine.now(),
@@ -65,7 +40,7 @@ impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Scheduling<'_, P> {
     }
 
     async fn progress(self, control: &Control) -> Result<Progress> {
-        let mut progress = self.engine.known_progress(control);
+        let mut progress = control.progress();
         if progress.done_below == control.jobs {
             return Ok(progress);
         }

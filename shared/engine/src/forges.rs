@@ -31,7 +31,7 @@ const WRITES: usize = 8;
 
 impl<P> Forges<'_, P> {
     /// The forges.
-    fn port(&self) -> Result<Arc<dyn Forge>> {
+    fn port(self) -> Result<Arc<dyn Forge>> {
         let forges = self.engine.forges.clone();
         forges.ok_or(EngineError::NoForges("it was started without any; on AWS they are not there yet"))
     }

@@ -2,11 +2,10 @@
 
 pub mod forge;
 
-use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fmt;
 
-use protocol::{Label, LabelSet, LeaseId, SecretName, SharedText};
+use protocol::{Label, LabelSet, LeaseId, SecretName};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -19,22 +18,9 @@ pub type Random = [u8; 16];
 /// The operating system returns no random bits. Nothing would be safe then.
 #[must_use]
 pub fn random() -> Random {
-    RANDOM.with_borrow_mut(|unused| {
-        unused.pop().unwrap_or_else(|| {
-            let mut bytes = [0; RANDOM_AT_ONCE * size_of::<Random>()];
-            getrandom::fill(&mut bytes).expect("the operating system gives random bytes");
-            unused.extend_from_slice(bytes.as_chunks().0);
-            unused.pop().expect("more than none were read")
-        })
-    })
-}
-
-/// A call of the operating system for each id would cost more than the rest of a claim in memory.
-const RANDOM_AT_ONCE: usize = 64;
-
-thread_local! {
-    /// Bits that were read and not used yet. A process that is forked starts another program, so none are used twice.
-    static RANDOM: RefCell<Vec<Random>> = const { RefCell::new(Vec::new()) };
+    let mut bytes = Random::default();
+    getrandom::fill(&mut bytes).expect("the operating system gives random bytes");
+    bytes
 }
 
 /// Declares a type for a text that stores keep unchanged.
@@ -44,7 +30,7 @@ macro_rules! stored_text {
             /// Wraps a stored text.
             #[must_use]
             pub fn from_stored(text: String) -> Self {
-                Self(text.into())
+                Self(text)
             }
 
             /// The text, in hexadecimal digits.
@@ -62,13 +48,13 @@ stored_text! { RunKey PoolId GroupKey Fence ReportHash }
 /// output of an older run can affect a newer one.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct RunKey(SharedText);
+pub struct RunKey(String);
 
 impl RunKey {
     /// Creates a key.
     #[must_use]
     pub fn new(random: Random) -> Self {
-        Self(hex::encode(random).into())
+        Self(hex::encode(random))
     }
 }
 
@@ -107,7 +93,7 @@ impl fmt::Display for JobKey {
 /// A pool's id: 128 bits of SHA-256 over the case-folded labels that its jobs require and the secrets that they name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct PoolId(SharedText);
+pub struct PoolId(String);
 
 impl PoolId {
     /// The pool of jobs with these labels and without secrets.
@@ -133,7 +119,7 @@ impl PoolId {
             hash.update(secret.as_str());
             hash.update(",");
         }
-        Self(half(&hash.finalize()).into())
+        Self(half(&hash.finalize()))
     }
 }
 
@@ -141,13 +127,13 @@ impl PoolId {
 /// has any. Groups of jobs and of runs are apart.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct GroupKey(SharedText);
+pub struct GroupKey(String);
 
 impl GroupKey {
     /// The group of jobs with this name.
     #[must_use]
     pub fn of_jobs(name: &Label) -> Self {
-        Self(format!("j#{name}").into())
+        Self(format!("j#{name}"))
     }
 
     /// The group of runs with this name and these values of inputs, in this order.
@@ -155,10 +141,10 @@ impl GroupKey {
     pub fn of_runs<'a>(name: &'a Label, values: impl IntoIterator<Item = &'a str>) -> Self {
         let mut values = values.into_iter().peekable();
         if values.peek().is_none() {
-            return Self(format!("r#{name}").into());
+            return Self(format!("r#{name}"));
         }
         // A label has no comma.
-        Self(format!("r#{name},{}", ReportHash::of(values).0).into())
+        Self(format!("r#{name},{}", ReportHash::of(values).0))
     }
 }
 
@@ -194,7 +180,7 @@ impl Unit {
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let (run, rest) = text.split_once('#')?;
-        let run = RunKey(run.into());
+        let run = RunKey::from_stored(run.to_owned());
         if rest == "CTL" { Some(Self::Run(run)) } else { Some(Self::Job(JobKey { run, index: rest.parse().ok()? })) }
     }
 }
@@ -202,12 +188,12 @@ impl Unit {
 /// The hash of a lease's random part. The store keeps only the hash, so reading the store doesn't reveal a lease.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Fence(SharedText);
+pub struct Fence(String);
 
 /// The hash of a worker's report. Identifies repeats and distinguishes other reports.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct ReportHash(SharedText);
+pub struct ReportHash(String);
 
 impl ReportHash {
     /// Hashes the parts of a report. The boundaries between the parts count.
@@ -218,7 +204,7 @@ impl ReportHash {
             hash.update((part.len() as u64).to_be_bytes());
             hash.update(part);
         }
-        Self(half(&hash.finalize()).into())
+        Self(half(&hash.finalize()))
     }
 }
 
@@ -258,14 +244,14 @@ pub struct LeaseToken {
     pub attempt: u32,
     /// The random part. It is secret.
     random: Random,
-    fence: Fence,
+    principal: Principal,
 }
 
 impl LeaseToken {
     /// Creates a lease.
     #[must_use]
-    pub fn new(job: JobKey, attempt: u32, random: Random, principal: &Principal) -> Self {
-        Self { job, attempt, random, fence: fence(random, principal) }
+    pub fn new(job: JobKey, attempt: u32, random: Random, principal: Principal) -> Self {
+        Self { job, attempt, random, principal }
     }
 
     /// Parses a lease id that this principal presents. Returns `None` if the text doesn't have a lease id's form.
@@ -276,7 +262,7 @@ impl LeaseToken {
         let run_bytes: Random = hex::decode(run).ok()?.try_into().ok()?;
         let job = JobKey { run: RunKey::new(run_bytes), index: index.parse().ok()? };
         let random = hex::decode(random).ok()?.try_into().ok()?;
-        let token = Self::new(job, attempt.parse().ok()?, random, principal);
+        let token = Self { job, attempt: attempt.parse().ok()?, random, principal: principal.clone() };
         (token.id().0 == text).then_some(token)
     }
 
@@ -298,16 +284,12 @@ impl LeaseToken {
     /// proves nothing.
     #[must_use]
     pub fn fence(&self) -> Fence {
-        self.fence.clone()
+        let mut hash = Sha256::new().chain_update(self.random);
+        if let Some(principal) = self.principal.0 {
+            hash.update(principal);
+        }
+        Fence(half(&hash.finalize()))
     }
-}
-
-fn fence(random: Random, principal: &Principal) -> Fence {
-    let mut hash = Sha256::new().chain_update(random);
-    if let Some(principal) = principal.0 {
-        hash.update(principal);
-    }
-    Fence(half(&hash.finalize()).into())
 }
 
 /// A queue message: a job is ready in a pool. It is a hint; the job's record decides.
@@ -335,8 +317,8 @@ impl Ticket {
         if !plain(pool) || !plain(run) {
             return None;
         }
-        let job = JobKey { run: RunKey(run.into()), index: index.parse().ok()? };
-        let ticket = Self { pool: PoolId(pool.into()), job };
+        let job = JobKey { run: RunKey(run.to_owned()), index: index.parse().ok()? };
+        let ticket = Self { pool: PoolId(pool.to_owned()), job };
         (ticket.text() == text).then_some(ticket)
     }
 }
@@ -351,7 +333,7 @@ mod tests {
     #[test]
     fn only_a_lease_id_parses_as_one() {
         let open = Principal::default();
-        let token = LeaseToken::new(JobKey::new(&RunKey::new([0xab; 16]), 12), 3, [0xcd; 16], &open);
+        let token = LeaseToken::new(JobKey::new(&RunKey::new([0xab; 16]), 12), 3, [0xcd; 16], open.clone());
         let text = token.id().0;
         let read = LeaseToken::parse(&text, &open).expect("its own text");
         assert!(read == token && read.fence() == token.fence());
@@ -366,7 +348,7 @@ mod tests {
     #[test]
     fn lease_presented_by_another_principal_has_another_fence() {
         let of = |name: &str| Principal::of(name.as_bytes());
-        let token = LeaseToken::new(JobKey::new(&RunKey::new([1; 16]), 0), 0, [2; 16], &of("one"));
+        let token = LeaseToken::new(JobKey::new(&RunKey::new([1; 16]), 0), 0, [2; 16], of("one"));
         let text = token.id().0;
         let fence = |principal| LeaseToken::parse(&text, &principal).expect("a lease").fence();
         assert_eq!(fence(of("one")), token.fence());

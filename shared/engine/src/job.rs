@@ -10,7 +10,6 @@ mod update;
 
 use std::collections::BTreeMap;
 use std::ops::Deref;
-use std::sync::Arc;
 
 use protocol::wire::{Attempt, Condition, SkippedBecause};
 use protocol::{JobId, Label, LabelSet, Millis, Outputs, Status, WorkerId, limits};
@@ -107,8 +106,7 @@ pub struct JobRecord {
     /// The pool, computed from the job's labels and secrets.
     pub pool: PoolId,
     /// The spec, or `None` if it is stored apart (see `JobStore::specs`).
-    #[serde(default, with = "shared_spec")]
-    pub spec: Option<Arc<JobSpec>>,
+    pub spec: Option<Box<JobSpec>>,
     /// True if a waiting job's set holds shard numbers instead of job indexes.
     pub sharded: bool,
     /// True if the spec names secrets or has a checkout. Then the job's log is masked.
@@ -155,24 +153,6 @@ pub struct JobRecord {
     /// The job's phase. Its fields are stored beside the record's own, with the phase's name as `status`.
     #[serde(flatten)]
     pub phase: Phase,
-}
-
-/// Stores the spec itself. Clones of a record share it.
-mod shared_spec {
-    use std::sync::Arc;
-
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    use super::JobSpec;
-
-    #[allow(clippy::ref_option, reason = "serde passes the field")]
-    pub(super) fn serialize<S: Serializer>(spec: &Option<Arc<JobSpec>>, to: S) -> Result<S::Ok, S::Error> {
-        spec.as_deref().serialize(to)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Arc<JobSpec>>, D::Error> {
-        Option::<JobSpec>::deserialize(from).map(|spec| spec.map(Arc::new))
-    }
 }
 
 /// The maximum number of failed attempts in a record. It keeps the record small however often the job is tried.

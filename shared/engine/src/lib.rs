@@ -122,9 +122,6 @@ pub struct Tuning {
     pub secrets_ttl: Duration,
     /// The lease that is recommended to workers, in seconds.
     pub lease_secs: u32,
-    /// A run's progress is stored each time that so many more of its jobs have ended. Over 1 only if one process works on the
-    /// store: it remembers the progress, and reads the jobs again after a restart.
-    pub progress_every: u32,
     /// A planted bug, to show that the simulator finds it.
     #[cfg(feature = "planted")]
     pub planted: Option<planted::Bug>,
@@ -139,7 +136,6 @@ impl Default for Tuning {
             pools_ttl: Duration::ZERO,
             secrets_ttl: Duration::ZERO,
             lease_secs: limits::LEASE_SECS,
-            progress_every: 1,
             #[cfg(feature = "planted")]
             planted: None,
         }
@@ -157,7 +153,6 @@ struct Caches {
     fleet: fleet::FleetCache,
     cancelled: fleet::CancelledCache,
     names: records::NamesCache,
-    progress: finish::ProgressCache,
     tokens: access::TokensCache,
     refusals: audit::RefusalsCache,
     secrets: secrets::SecretsCache,
@@ -182,7 +177,6 @@ impl Caches {
             fleet: fleet::fleet_cache(tuning),
             cancelled: fleet::cancelled_cache(),
             names: records::names_cache(),
-            progress: finish::progress_cache(),
             tokens: access::tokens_cache(),
             refusals: audit::refusals_cache(),
             secrets: secrets::secrets_cache(),
@@ -237,12 +231,6 @@ impl<P> Engine<P> {
     #[must_use]
     pub fn with_tuning(self, tuning: Tuning) -> Self {
         Self { tuning, caches: Arc::new(Caches::new(&tuning)), ..self }
-    }
-
-    /// The same engine, which stores a run's progress as [`Tuning::progress_every`] says.
-    #[must_use]
-    pub fn storing_progress_every(self, jobs: u32) -> Self {
-        Self { tuning: Tuning { progress_every: jobs, ..self.tuning }, ..self }
     }
 
     /// The same engine with this clock.
@@ -329,7 +317,7 @@ impl<P> Engine<P> {
 
     /// Creates a lease for the caller.
     fn new_lease(&self, job: JobKey, attempt: u32, random: Random) -> LeaseToken {
-        LeaseToken::new(job, attempt, random, &self.caller.principal)
+        LeaseToken::new(job, attempt, random, self.caller.principal.clone())
     }
 
     /// Parses a lease id that the caller presents.

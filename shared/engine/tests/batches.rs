@@ -123,32 +123,6 @@ async fn progress_of_a_run_is_stored_as_jobs_end() {
 }
 
 #[tokio::test]
-async fn progress_that_was_not_stored_is_found_again_after_a_restart() {
-    let (engine, clock) = common::engine();
-    let engine = engine.storing_progress_every(3);
-    let yaml = "jobs: {a: {run: x}, b: {run: x, needs: a}, c: {run: x, needs: b}, d: {run: x, needs: c}, e: {run: x, needs: d}}";
-    let world = World::started_on(engine, clock, yaml).await;
-    world.tell(&world.events()).await;
-    let run = run_of(&world.engine, &world.id).await;
-    let mut stored = Vec::new();
-    for _ in 0..4 {
-        let job = world.claim("w").await.expect("ready");
-        world.complete(&job).await.expect("accepted");
-        world.tell(&world.events()).await;
-        let control = world.engine.ports().control(&run, Consistency::Strong).await.expect("read").expect("there");
-        stored.push(control.done_below);
-    }
-    assert_eq!(stored, [0, 0, 3, 3]);
-    // Without what the process remembers.
-    let engine = world.engine.clone().with_tuning(Tuning { progress_every: 3, ..Tuning::default() });
-    let world = World { engine, ..world };
-    let last = world.claim("w").await.expect("ready");
-    world.complete(&last).await.expect("accepted");
-    world.tell(&world.events()).await;
-    assert_eq!(world.status().await, Status::Success);
-}
-
-#[tokio::test]
 async fn task_that_does_not_end_is_given_up_after_ten_thousand_batches() {
     let world = world(None).await;
     let run = run_of(&world.engine, &world.id).await;

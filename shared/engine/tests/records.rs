@@ -67,7 +67,7 @@ fn control_record_is_stored_and_read_with_any_timer() {
 
 fn fence(random: u8) -> Fence {
     let principal = engine::access::Grant::open().principal;
-    LeaseToken::new(JobKey::new(&run(), 0), 0, [random; 16], &principal).fence()
+    LeaseToken::new(JobKey::new(&run(), 0), 0, [random; 16], principal).fence()
 }
 
 fn job(phase: Phase) -> JobRecord {

@@ -1,48 +1,74 @@
 //! Jobs in memory.
 
+use std::collections::BTreeSet;
+
 use engine::ids::{JobIndex, JobKey, PoolId, RunKey};
-use engine::job::{JobRecord, JobSpec, JobUpdate};
+use engine::job::{JobRecord, JobSpec, JobUpdate, Phase};
 use engine::messages::ChangeEvent;
 use engine::ports::{Consistency, JobStore, ReadyHead, ShardWaits, Stored, Updated};
 use protocol::Millis;
 
 use crate::store::{Memory, State};
 
-/// The size of a page of jobs.
+/// The size of a page of jobs, and of a page of a ready list.
 const PAGE: usize = 256;
-/// The size of a page of a ready list. A claim starts at one of the first eight and tries four.
-const HEADS: usize = 12;
+const HEADS: usize = 32;
 
 impl State {
-    /// Replaces a job's record, and adds a change event if the job ended, or if a forge is told of its state.
+    /// Replaces a job's record, updates its pool's ready list, and adds a change event if the job ended.
     pub(crate) fn put_job(&mut self, new: JobRecord) {
-        let ended = new.is_ended().then(|| ChangeEvent::JobEnded(Box::new(new.clone())));
-        let before = self.jobs.get(&new.key.run, new.key.index);
-        self.feed.extend(before.and_then(|before| ChangeEvent::of_reported_job(before, &new)));
-        let old = self.jobs.put(new);
-        if old.is_some_and(|old| !old.is_ended()) {
-            self.feed.extend(ended);
+        let key = new.key.clone();
+        let old = self.jobs.get(&key);
+        if let Some(JobRecord { pool, phase: Phase::Ready { at, .. }, .. }) = old {
+            self.ready.remove(&(pool.clone(), *at, key.clone()));
         }
+        if let Phase::Ready { at, .. } = new.phase {
+            self.ready.insert((new.pool.clone(), at, key.clone()));
+        }
+        if new.is_ended() && old.is_some_and(|old| !old.is_ended()) {
+            self.feed.push_back(ChangeEvent::JobEnded(Box::new(new.clone())));
+        }
+        self.feed.extend(old.and_then(|old| ChangeEvent::of_reported_job(old, &new)));
+        self.jobs.insert(key, new);
+    }
+
+    /// The pools with ready jobs.
+    pub(crate) fn ready_pools(&self) -> BTreeSet<PoolId> {
+        let mut pools = BTreeSet::new();
+        let mut next = self.ready.first();
+        while let Some((pool, ..)) = next {
+            pools.insert(pool.clone());
+            // No run key follows this one.
+            let last = JobKey::new(&RunKey::from_stored("~".to_owned()), JobIndex::MAX);
+            next = self.ready.range((pool.clone(), Millis(u64::MAX), last)..).next();
+        }
+        pools
+    }
+
+    fn ready_range(&self, pool: &PoolId) -> impl Iterator<Item = &(PoolId, Millis, JobKey)> {
+        let first = (pool.clone(), Millis(0), JobKey::new(&RunKey::from_stored(String::new()), 0));
+        self.ready.range(first..).take_while(move |(other, ..)| other == pool)
     }
 }
 
 impl JobStore for Memory {
     async fn job(&self, key: &JobKey, _how: Consistency) -> Stored<Option<JobRecord>> {
-        Ok(self.state().jobs.get(&key.run, key.index).cloned())
+        Ok(self.state().jobs.get(key).cloned())
     }
 
     async fn jobs_at(&self, run: &RunKey, indexes: &[JobIndex], _how: Consistency) -> Stored<Vec<Option<JobRecord>>> {
         let state = self.state();
-        Ok(indexes.iter().map(|&index| state.jobs.get(run, index).cloned()).collect())
+        Ok(indexes.iter().map(|&index| state.jobs.get(&JobKey::new(run, index)).cloned()).collect())
     }
 
     async fn jobs(&self, keys: &[JobKey], _how: Consistency) -> Stored<Vec<Option<JobRecord>>> {
         let state = self.state();
-        Ok(keys.iter().map(|key| state.jobs.get(&key.run, key.index).cloned()).collect())
+        Ok(keys.iter().map(|key| state.jobs.get(key).cloned()).collect())
     }
 
     async fn jobs_from(&self, run: &RunKey, from: JobIndex, most: usize, _how: Consistency) -> Stored<Vec<JobRecord>> {
-        Ok(self.state().jobs.from(run, from).take(most.min(PAGE)).cloned().collect())
+        let range = JobKey::new(run, from)..=JobKey::new(run, JobIndex::MAX);
+        Ok(self.state().jobs.range(range).take(most.min(PAGE)).map(|(_, job)| job.clone()).collect())
     }
 
     async fn specs(&self, run: &RunKey, indexes: &[JobIndex]) -> Stored<Vec<JobSpec>> {
@@ -52,7 +78,7 @@ impl JobStore for Memory {
 
     async fn update(&self, key: &JobKey, update: JobUpdate) -> Stored<Updated<JobRecord>> {
         let mut state = self.state();
-        let Some(job) = state.jobs.get(&key.run, key.index) else { return Ok(Updated::ConditionFailed(None)) };
+        let Some(job) = state.jobs.get(key) else { return Ok(Updated::ConditionFailed(None)) };
         let Some(new) = update.apply(job) else { return Ok(Updated::ConditionFailed(Some(job.clone()))) };
         state.put_job(new.clone());
         Ok(Updated::Done(new))
@@ -72,13 +98,13 @@ impl JobStore for Memory {
 
     async fn ready_heads(&self, pool: &PoolId, now: Millis) -> Stored<Vec<ReadyHead>> {
         let state = self.state();
-        let due = state.jobs.ready(pool).take_while(|(at, _)| *at <= now).take(HEADS);
-        Ok(due.map(|(at, job)| ReadyHead { at: *at, job: job.clone() }).collect())
+        let due = state.ready_range(pool).take_while(|(_, at, _)| *at <= now).take(HEADS);
+        Ok(due.map(|(_, at, job)| ReadyHead { at: *at, job: job.clone() }).collect())
     }
 
     async fn ready_count(&self, pool: &PoolId, most: usize) -> Stored<(u64, Option<Millis>)> {
         let state = self.state();
-        let oldest = state.jobs.ready(pool).next().map(|(at, _)| *at);
-        Ok((state.jobs.ready(pool).take(most).count() as u64, oldest))
+        let oldest = state.ready_range(pool).next().map(|(_, at, _)| *at);
+        Ok((state.ready_range(pool).take(most).count() as u64, oldest))
     }
 }

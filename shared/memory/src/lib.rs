@@ -3,9 +3,6 @@
 //! Every read is strong. The change feed and the queues are lists; `Scheduling::drain` processes them. A module uses only
 //! modules above it.
 
-mod pools;
-mod records;
-
 mod store;
 
 // The ports.

@@ -7,30 +7,29 @@ use crate::store::Memory;
 
 impl WorkerRegistry for Memory {
     async fn add_pools(&self, pools: Vec<Pool>, now: Millis) -> Stored<()> {
-        let state = &mut *self.state();
+        let mut state = self.state();
         for pool in pools {
-            state.pools.add(pool, now);
+            state.pools.insert(pool.id.clone(), (pool, now));
         }
-        let jobs = &state.jobs;
-        state.pools.retain(|pool, used_at| now.since(used_at) < limits::POOL_TIME || jobs.has_ready(&pool.id));
+        let ready = state.ready_pools();
+        state.pools.retain(|id, (_, used_at)| now.since(*used_at) < limits::POOL_TIME || ready.contains(id));
         Ok(())
     }
 
     async fn pools(&self, now: Millis) -> Stored<Vec<Pool>> {
         let state = self.state();
-        let is_listed =
-            |pool: &Pool, used_at: Millis| now.since(used_at) < limits::POOL_TIME || state.jobs.has_ready(&pool.id);
-        Ok(state
+        let ready = state.ready_pools();
+        let listed = state
             .pools
-            .all()
-            .filter(|(pool, used_at)| is_listed(pool, *used_at))
-            .map(|(pool, _)| pool.clone())
-            .collect())
+            .values()
+            .filter(|(pool, used_at)| now.since(*used_at) < limits::POOL_TIME || ready.contains(&pool.id));
+        Ok(listed.map(|(pool, _)| pool.clone()).collect())
     }
 
-    async fn ready_pools(&self, labels: &LabelSet) -> Stored<Option<Vec<Pool>>> {
+    async fn ready_pools(&self, _labels: &LabelSet) -> Stored<Option<Vec<Pool>>> {
         let state = self.state();
-        Ok(Some(state.pools.maybe_covered(labels).filter(|pool| state.jobs.has_ready(&pool.id)).cloned().collect()))
+        let pools = state.ready_pools().into_iter().filter_map(|id| state.pools.get(&id));
+        Ok(Some(pools.map(|(pool, _)| pool.clone()).collect()))
     }
 
     fn has_queues(&self) -> bool {

@@ -1,6 +1,6 @@
 //! Workflows and runs in memory.
 
-use engine::ids::{JobKey, RunKey};
+use engine::ids::{JobIndex, JobKey, RunKey};
 use engine::messages::{BatchKind, BatchTask, ChangeEvent};
 use engine::ports::{
     Commit, Committed, Consistency, Idempotency, ListCursor, NewItem, RunStore, ShardWaits, Source, Stored, Updated,
@@ -19,14 +19,11 @@ const TIMERS: usize = 300;
 impl State {
     /// Replaces a control record, and adds a change event if the run was opened or cancelled.
     fn put_control(&mut self, new: Control) {
-        let old = self.controls.get(&new.run);
-        let before = old.map(|old| old.state);
-        if old.is_none_or(|old| old.timer != new.timer) {
-            self.forget_timer(&new.run);
-            if let Some(due) = new.timer.stored() {
-                self.timers.insert((due, new.run.clone()));
-            }
+        self.forget_timer(&new.run);
+        if let Some(due) = new.timer.stored() {
+            self.timers.insert((due, new.run.clone()));
         }
+        let before = self.controls.get(&new.run).map(|old| old.state);
         self.feed.extend(ChangeEvent::of_run(before, &new));
         self.feed.extend(ChangeEvent::of_reported_run(before, &new));
         self.controls.insert(new.run.clone(), new);
@@ -170,7 +167,11 @@ impl RunStore for Memory {
         if pieces.len() == LOG_PIECES {
             return Ok(true);
         }
-        state.jobs.remove_run(run);
+        let all = JobKey::new(run, 0)..=JobKey::new(run, JobIndex::MAX);
+        let keys: Vec<JobKey> = state.jobs.range(all).map(|(key, _)| key.clone()).collect();
+        for key in keys {
+            state.jobs.remove(&key);
+        }
         state.places.retain(|_, place| place.unit.run() != run);
         state.holders.retain(|_, unit| unit.run() != run);
         state.definitions.remove(run);
@@ -178,6 +179,7 @@ impl RunStore for Memory {
         state.specs.retain(|key, _| key.run != *run);
         state.shards.retain(|(key, _), _| key.run != *run);
         state.outputs.retain(|(key, _), _| key.run != *run);
+        state.ready.retain(|(_, _, key)| key.run != *run);
         Ok(false)
     }
 }

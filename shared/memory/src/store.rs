@@ -5,18 +5,15 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use engine::access::TokenRecord;
 use engine::forge::store::Item;
-use engine::ids::{GroupKey, JobKey, RunKey, Unit};
-use engine::job::JobSpec;
+use engine::ids::{GroupKey, JobKey, PoolId, RunKey, Unit};
+use engine::job::{JobRecord, JobSpec};
 use engine::messages::{BatchTask, ChangeEvent, Reconcile};
-use engine::ports::{AuditCursor, FollowedLogs, Idempotency, Place, ShardWaits, Source, WorkerRecord};
+use engine::ports::{AuditCursor, FollowedLogs, Idempotency, Place, Pool, ShardWaits, Source, WorkerRecord};
 use engine::run::{Control, WorkflowRecord};
 use protocol::access::AuditEntry;
 use protocol::requests::LogPiece;
 use protocol::wire::InputValues;
 use protocol::{Millis, Outputs, TokenName, WorkerId, WorkflowId};
-
-use crate::pools::Pools;
-use crate::records::Jobs;
 
 /// The store, its change feed and its queues.
 #[derive(Default)]
@@ -31,16 +28,18 @@ pub(crate) struct State {
     pub(crate) controls: HashMap<RunKey, Control>,
     pub(crate) definitions: HashMap<RunKey, Source>,
     pub(crate) inputs: HashMap<RunKey, InputValues>,
-    pub(crate) jobs: Jobs,
+    pub(crate) jobs: BTreeMap<JobKey, JobRecord>,
     pub(crate) specs: HashMap<JobKey, JobSpec>,
     pub(crate) shards: HashMap<(JobKey, u32), ShardWaits>,
+    pub(crate) ready: BTreeSet<(PoolId, Millis, JobKey)>,
     pub(crate) places: BTreeMap<(GroupKey, (Millis, String)), Place>,
     pub(crate) holders: HashMap<GroupKey, Unit>,
     pub(crate) timers: BTreeSet<(Millis, RunKey)>,
     pub(crate) idempotency: HashMap<String, Idempotency>,
     pub(crate) outputs: HashMap<(JobKey, String), Outputs>,
     pub(crate) logs: BTreeMap<(JobKey, u32, u64), LogPiece>,
-    pub(crate) pools: Pools,
+    /// With the time at which the pool was last added.
+    pub(crate) pools: BTreeMap<PoolId, (Pool, Millis)>,
     pub(crate) workers: BTreeMap<WorkerId, WorkerRecord>,
     pub(crate) tokens: BTreeMap<TokenName, TokenRecord>,
     pub(crate) audit: BTreeMap<AuditCursor, AuditEntry>,

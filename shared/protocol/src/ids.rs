@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Limit, SharedText, limit};
+use crate::{Limit, limit};
 
 /// Why a text is not an id or name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -110,12 +110,12 @@ macro_rules! ids {
     ($($(#[$doc:meta])* $name:ident, $what:literal, $check:path;)*) => {$(
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-        #[serde(try_from = "SharedText", into = "SharedText")]
-        pub struct $name(SharedText);
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(String);
 
         impl $name {
             /// Checks the text against this kind's characters and length.
-            pub fn new(text: impl Into<SharedText>) -> Result<Self, BadId> {
+            pub fn new(text: impl Into<String>) -> Result<Self, BadId> {
                 let text = text.into();
                 $check($what, &text)?;
                 Ok(Self(text))
@@ -160,20 +160,7 @@ macro_rules! ids {
             }
         }
 
-        impl TryFrom<SharedText> for $name {
-            type Error = BadId;
-            fn try_from(text: SharedText) -> Result<Self, BadId> {
-                Self::new(text)
-            }
-        }
-
         impl From<$name> for String {
-            fn from(id: $name) -> Self {
-                id.0.to_string()
-            }
-        }
-
-        impl From<$name> for SharedText {
             fn from(id: $name) -> Self {
                 id.0
             }

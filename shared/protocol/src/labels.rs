@@ -6,7 +6,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Limit, SharedText, limit, limits};
+use crate::{Limit, limit, limits};
 
 /// Why a text is not a label, or a set of labels is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -41,8 +41,8 @@ pub enum BadLabel {
 
 /// One label, trimmed and folded to lower case: `Docker` and `docker` are the same.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "SharedText", into = "SharedText")]
-pub struct Label(SharedText);
+#[serde(try_from = "String", into = "String")]
+pub struct Label(String);
 
 impl Label {
     /// Trims, folds and checks.
@@ -58,7 +58,7 @@ impl Label {
         if folded.len() > limits::LABEL {
             return Err(BadLabel::TooLong { text: text.to_owned() });
         }
-        Ok(Self(folded.into()))
+        Ok(Self(folded))
     }
 
     /// The folded text.
@@ -81,14 +81,7 @@ impl TryFrom<String> for Label {
     }
 }
 
-impl TryFrom<SharedText> for Label {
-    type Error = BadLabel;
-    fn try_from(text: SharedText) -> Result<Self, BadLabel> {
-        Self::new(&text)
-    }
-}
-
-impl From<Label> for SharedText {
+impl From<Label> for String {
     fn from(label: Label) -> Self {
         label.0
     }

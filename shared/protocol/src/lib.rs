@@ -5,7 +5,6 @@
 
 pub mod host;
 pub mod limits;
-pub mod shared;
 pub mod text;
 
 pub mod limit;
@@ -36,6 +35,5 @@ pub use labels::{BadLabel, Label, LabelSet};
 pub use limit::Limit;
 pub use outputs::Outputs;
 pub use secrets::{BadSecret, SecretValue, Secrets};
-pub use shared::SharedText;
 pub use time::Millis;
 pub use wire::Status;

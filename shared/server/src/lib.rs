@@ -17,8 +17,6 @@ mod rate;
 
 mod capacity;
 
-mod detached;
-
 mod body;
 mod connection;
 
@@ -37,11 +35,10 @@ use std::time::Duration;
 
 pub use api::Admission;
 use engine::Engine;
-use engine::ports::{Consistency, Local};
+use engine::ports::Local;
 use futures::FutureExt;
 use futures::future::join_all;
 use memory::Memory;
-use protocol::WorkflowId;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -51,9 +48,6 @@ use crate::shared::Shared;
 
 /// How long requests may take to finish once the server stops.
 const FINISH: Duration = Duration::from_secs(10);
-
-/// A run's progress is stored each time that so many more of its jobs have ended. Between, this process knows it.
-const PROGRESS: u32 = 64;
 
 /// A running server. Dropping it ends it at once.
 pub struct Server<P: Local + 'static = Memory> {
@@ -97,7 +91,6 @@ impl<P: Local + 'static> Server<P> {
     pub async fn listening(listen: &str, engine: Engine<P>, auth: Admission) -> io::Result<Self> {
         let listeners = listen::bind(listen).await?;
         let addresses = listeners.iter().map(TcpListener::local_addr).collect::<io::Result<Vec<_>>>()?;
-        let engine = engine.storing_progress_every(PROGRESS);
         let on_loopback = addresses.iter().all(|address| address.ip().is_loopback());
         let shared = Arc::new(Shared::new(engine.clone(), auth, on_loopback));
         let signals = Arc::clone(&shared.signals);
@@ -124,22 +117,6 @@ impl<P: Local + 'static> Server<P> {
     #[must_use]
     pub fn engine(&self) -> &Engine<P> {
         self.shared.service.engine()
-    }
-
-    /// Resolves when the workflow's current run has ended, or the workflow is gone.
-    pub fn ended(&self, workflow: WorkflowId) -> impl Future<Output = ()> + Send + use<P> {
-        let (engine, mut changes) = (self.engine().clone(), self.shared.signals.changes());
-        async move {
-            loop {
-                let found = engine.ports().workflow(&workflow, Consistency::Strong).await;
-                if found.is_ok_and(|found| found.is_none_or(|found| found.ended.is_some())) {
-                    return;
-                }
-                if changes.changed().await.is_err() {
-                    return;
-                }
-            }
-        }
     }
 
     /// Runs the timers that are due, and makes waiting claims look again. A test calls this after it has moved the

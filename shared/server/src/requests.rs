@@ -1,7 +1,6 @@
 //! Converts a connection's request to the API's request, and the response back.
 
 use std::net::IpAddr;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +9,6 @@ use api::route::Effect;
 use api::{Accepted, Events};
 use bytes::Bytes;
 use engine::ports::Local;
-use futures::FutureExt;
 use http::header::{AUTHORIZATION, HOST, ORIGIN};
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
@@ -20,7 +18,6 @@ use protocol::requests::Claim;
 use protocol::text::bytes_without_mark;
 use tokio::time::sleep;
 
-use crate::detached::Detached;
 use crate::rate::Caller;
 use crate::shared::{Response, Shared};
 use crate::waiting::Turn;
@@ -69,9 +66,9 @@ impl<P: Local + 'static> Shared<P> {
         }
         // The request is carried out and recorded even if the client goes away.
         let own = Arc::clone(self);
-        let carried_out = AssertUnwindSafe(async move { (own.carry_out(&accepted, body).await, accepted) });
-        let (mut response, accepted) = Detached::new(carried_out.catch_unwind()).await.map_err(|_| {
-            tracing::error!("a request was not carried out: its handler panicked");
+        let task = tokio::spawn(async move { (own.carry_out(&accepted, body).await, accepted) });
+        let (mut response, accepted) = task.await.map_err(|error| {
+            tracing::error!(%error, "a request was not carried out");
             ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the request failed").response()
         })?;
         Ok(match response.extensions_mut().remove::<Events>() {
@@ -187,11 +184,9 @@ impl<P: Local + 'static> Shared<P> {
         drop(permit);
         if response.status() == StatusCode::OK && *response.body() != NOTHING {
             // There may be more ready jobs where this one came from.
-            self.signals.jobs_changed();
-        }
-        // A job that was leased and had to be released is listed as work. There is none after most claims, and to wake a task costs
-        // more than to look.
-        if !matches!(self.service.engine().ports().next_work().await, Ok(None)) {
+            self.signals.may_be_ready();
+        } else {
+            // A job that was leased and had to be released is listed as work.
             self.signals.work.notify_one();
         }
         response

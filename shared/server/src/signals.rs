@@ -34,12 +34,6 @@ impl Signals {
         self.waiting.wake();
     }
 
-    /// As [`Self::may_be_ready`], for a caller that knows whether the store lists work.
-    pub fn jobs_changed(&self) {
-        self.changes.send_replace(());
-        self.waiting.wake();
-    }
-
     /// Wakes everything that depends on the time, after a test moved the engine's clock.
     pub fn clock_moved(&self) {
         self.timer.look();

@@ -32,7 +32,7 @@ pub async fn process<P: Local>(engine: Engine<P>, signals: Arc<Signals>) {
 /// As `Scheduling::drain`, but wakes waiting claims after each step, not after the last.
 async fn work_until_none<P: Local>(engine: &Engine<P>, signals: &Signals) -> Result<()> {
     while engine.scheduling().drain_one().await? {
-        signals.jobs_changed();
+        signals.may_be_ready();
     }
     Ok(())
 }
@@ -63,8 +63,8 @@ pub async fn follow_forges<P: Local>(engine: Engine<P>, signals: Arc<Signals>) {
         };
         tokio::select! {
             () = sleep(wait) => {}
-            changed = changes.changed() => {
-                if changed.is_err() {
+            next = changes.changed() => {
+                if next.is_err() {
                     return;
                 }
                 sleep(GATHERED).await;

@@ -1,7 +1,5 @@
 //! Job records.
 
-use std::sync::Arc;
-
 use engine::ids::{JobIndex, JobKey, PoolId, RunKey};
 use engine::job::{JobRecord, JobSpec, JobUpdate, Phase};
 use engine::messages::ChangeEvent;
@@ -11,7 +9,6 @@ use protocol::Millis;
 use rusqlite::Connection;
 
 use crate::local::list;
-use crate::recent::Recent;
 use crate::rows::{all, execute, failed, from_json, from_time, one, record, records, to_json, to_limit, to_time};
 use crate::store::Sqlite;
 
@@ -29,8 +26,7 @@ fn ready_at(job: &JobRecord) -> Option<i64> {
 }
 
 /// Writes a job's first record.
-pub(crate) fn insert(db: &Connection, recent: &Recent, job: &JobRecord) -> Stored<()> {
-    recent.wrote_other_job(&job.key);
+pub(crate) fn insert(db: &Connection, job: &JobRecord) -> Stored<()> {
     // Not `OR REPLACE`, which runs no triggers for the row that it replaces.
     let text = "INSERT INTO jobs (run, job_index, pool, ready_at, record) VALUES (?1, ?2, ?3, ?4, ?5)
                 ON CONFLICT (run, job_index) DO UPDATE SET pool = ?3, ready_at = ?4, record = ?5";
@@ -43,15 +39,14 @@ fn read_job(db: &Connection, run: &RunKey, index: JobIndex) -> Stored<Option<Job
 }
 
 /// Replaces a job's record, and adds a change event if the job ended.
-fn replace(db: &Connection, recent: &Recent, old: &JobRecord, new: &JobRecord) -> Stored<()> {
+fn replace(db: &Connection, old: &JobRecord, new: &JobRecord) -> Stored<()> {
     let text = "UPDATE jobs SET ready_at = ?3, record = ?4 WHERE run = ?1 AND job_index = ?2";
     execute(db, text, (new.key.run.as_str(), new.key.index, ready_at(new), to_json(new)?))?;
-    recent.wrote_job(new);
     if new.is_ended() && !old.is_ended() {
-        list(db, recent, Work::ChangeEvent(ChangeEvent::JobEnded(Box::new(new.clone()))))?;
+        list(db, &Work::ChangeEvent(ChangeEvent::JobEnded(Box::new(new.clone()))))?;
     }
     let reported = ChangeEvent::of_reported_job(old, new);
-    reported.map_or(Ok(()), |event| list(db, recent, Work::ChangeEvent(event)))
+    reported.map_or(Ok(()), |event| list(db, &Work::ChangeEvent(event)))
 }
 
 /// Reads a shard, if it exists.
@@ -63,44 +58,20 @@ fn read_shard(db: &Connection, key: &JobKey, shard: u32) -> Stored<Option<ShardW
     })
 }
 
-impl Sqlite {
-    /// These jobs: from copies, and all others from the file.
-    fn jobs_of(&self, keys: impl Iterator<Item = JobKey>) -> Stored<Vec<Option<JobRecord>>> {
-        let found: Vec<(JobKey, Option<JobRecord>)> = keys.map(|key| (key.clone(), self.recent.job(&key))).collect();
-        if found.iter().all(|(_, job)| job.is_some()) {
-            return Ok(found.into_iter().map(|(_, job)| job).collect());
-        }
-        self.read(|db| {
-            let read = |(key, job): (JobKey, Option<JobRecord>)| match job {
-                None => read_job(db, &key.run, key.index),
-                job => Ok(job),
-            };
-            found.into_iter().map(read).collect()
-        })
-    }
-}
-
 impl JobStore for Sqlite {
     async fn job(&self, key: &JobKey, _how: Consistency) -> Stored<Option<JobRecord>> {
-        match self.recent.job(key) {
-            Some(job) => Ok(Some(job)),
-            None => self.read(|db| read_job(db, &key.run, key.index)),
-        }
+        self.read(|db| read_job(db, &key.run, key.index))
     }
 
     async fn jobs_at(&self, run: &RunKey, indexes: &[JobIndex], _how: Consistency) -> Stored<Vec<Option<JobRecord>>> {
-        self.jobs_of(indexes.iter().map(|&index| JobKey::new(run, index)))
+        self.read(|db| indexes.iter().map(|&index| read_job(db, run, index)).collect())
     }
 
     async fn jobs(&self, keys: &[JobKey], _how: Consistency) -> Stored<Vec<Option<JobRecord>>> {
-        self.jobs_of(keys.iter().cloned())
+        self.read(|db| keys.iter().map(|key| read_job(db, &key.run, key.index)).collect())
     }
 
     async fn jobs_from(&self, run: &RunKey, from: JobIndex, most: usize, _how: Consistency) -> Stored<Vec<JobRecord>> {
-        let recent = self.recent.jobs_from(run, from, most.min(PAGE));
-        if !recent.is_empty() {
-            return Ok(recent);
-        }
         let text = "SELECT record FROM jobs WHERE run = ?1 AND job_index >= ?2 ORDER BY job_index LIMIT ?3";
         self.read(|db| records(db, text, (run.as_str(), from, to_limit(most.min(PAGE)))))
     }
@@ -113,17 +84,11 @@ impl JobStore for Sqlite {
     }
 
     async fn update(&self, key: &JobKey, update: JobUpdate) -> Stored<Updated<JobRecord>> {
-        let (key, recent) = (key.clone(), Arc::clone(&self.recent));
+        let key = key.clone();
         self.write(move |db| {
-            let job = match recent.job_now(&key) {
-                Some(job) => job,
-                None => match read_job(db, &key.run, key.index)? {
-                    Some(job) => job,
-                    None => return Ok(Updated::ConditionFailed(None)),
-                },
-            };
+            let Some(job) = read_job(db, &key.run, key.index)? else { return Ok(Updated::ConditionFailed(None)) };
             let Some(new) = update.apply(&job) else { return Ok(Updated::ConditionFailed(Some(job))) };
-            replace(db, &recent, &job, &new)?;
+            replace(db, &job, &new)?;
             Ok(Updated::Done(new))
         })
         .await

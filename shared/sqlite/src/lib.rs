@@ -8,13 +8,10 @@
 //! A module uses only modules above it.
 
 mod rows;
+mod writer;
 
 mod migrations;
 mod open;
-
-mod recent;
-
-mod writer;
 
 mod store;
 

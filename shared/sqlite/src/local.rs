@@ -1,39 +1,37 @@
 //! The change feed and the queue, in one table; and the timers of runs.
 
-use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use engine::ids::{RunKey, Ticket};
-use engine::messages::{BatchTask, ChangeEvent, Reconcile, Work};
+use engine::messages::{BatchTask, Reconcile, Work};
 use engine::ports::{Dispatcher, LocalWork, PoolQueue, Stored};
 use engine::run::WorkflowRecord;
 use protocol::Millis;
 use rusqlite::Connection;
 
-use crate::recent::Recent;
-use crate::rows::{all, execute, failed, from_time, locked, one, records, to_json, to_limit, to_time};
+use crate::rows::{all, execute, failed, from_json, from_time, one, records, to_json, to_limit, to_time};
 use crate::runs::run_key;
-use crate::store::Sqlite;
+use crate::store::{Sqlite, locked};
 
 /// Adds an item of work to the list.
-///
-/// The file only names a job that has ended: its record doesn't change any more.
-pub(crate) fn list(db: &Connection, recent: &Recent, work: Work) -> Stored<()> {
-    let stored = match &work {
-        Work::ChangeEvent(ChangeEvent::JobEnded(job)) => to_json(&Work::Reconcile(Reconcile::Job(job.key.clone())))?,
-        work => to_json(work)?,
-    };
-    let number = recent.list(work);
-    execute(db, "INSERT INTO work (number, work) VALUES (?1, ?2)", (number.cast_signed(), stored)).map(drop)
+pub(crate) fn list(db: &Connection, work: &Work) -> Stored<()> {
+    execute(db, "INSERT INTO work (work) VALUES (?1)", [to_json(work)?]).map(drop)
 }
 
 impl LocalWork for Sqlite {
     async fn next_work(&self) -> Stored<Option<(u64, Work)>> {
-        Ok(self.recent.next_work())
+        // Items that are done are removed later, with the next transaction.
+        let done = self.done.load(Ordering::Acquire).cast_signed();
+        self.read(|db| {
+            one(db, "SELECT number, work FROM work WHERE number > ?1 ORDER BY number LIMIT 1", [done], |row| {
+                let number: i64 = row.get(0).map_err(failed)?;
+                Ok((number.cast_unsigned(), from_json(row.get_ref(1).map_err(failed)?)?))
+            })
+        })
     }
 
     async fn work_done(&self, number: u64) -> Stored<()> {
-        // It is removed from the file later, with the next transaction.
-        self.recent.work_done(number);
+        self.done.fetch_max(number, Ordering::Release);
         Ok(())
     }
 
@@ -66,8 +64,7 @@ impl Dispatcher for Sqlite {
     }
 
     async fn send_batch(&self, batch: BatchTask) -> Stored<()> {
-        let recent = Arc::clone(&self.recent);
-        self.write(move |db| list(db, &recent, Work::BatchTask(batch))).await
+        self.write(move |db| list(db, &Work::BatchTask(batch))).await
     }
 
     async fn send_timer(&self, _run: &RunKey, at: Millis, _now: Millis) -> Stored<()> {
@@ -80,7 +77,6 @@ impl Dispatcher for Sqlite {
     }
 
     async fn send_reconcile(&self, reconcile: Reconcile) -> Stored<()> {
-        let recent = Arc::clone(&self.recent);
-        self.write(move |db| list(db, &recent, Work::Reconcile(reconcile))).await
+        self.write(move |db| list(db, &Work::Reconcile(reconcile))).await
     }
 }

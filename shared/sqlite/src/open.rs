@@ -74,14 +74,6 @@ pub enum OpenError {
         /// The file.
         path: PathBuf,
     },
-    /// The work that the file lists can't be read.
-    #[error("can't read the work that {} lists: {error}", path.display())]
-    Work {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        error: engine::ports::StoreError,
-    },
     /// SQLite can't use the file.
     #[error("can't open {}: {error}", path.display())]
     Sqlite {

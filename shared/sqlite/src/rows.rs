@@ -1,7 +1,6 @@
 //! Conversion between column values and types.
 
 use std::io::ErrorKind;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use engine::ports::{StoreError, Stored};
 use protocol::Millis;
@@ -9,12 +8,6 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Params, Row};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-
-/// Locks what this crate shares between threads.
-pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // After a panic, the next transaction rolls back what is unfinished; other values were only read.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// Maps an error of SQLite to a store error.
 pub(crate) fn failed(error: rusqlite::Error) -> StoreError {

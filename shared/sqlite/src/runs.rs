@@ -1,7 +1,5 @@
 //! Workflow and run records.
 
-use std::sync::Arc;
-
 use engine::ids::RunKey;
 use engine::messages::{BatchKind, BatchTask, ChangeEvent, Work};
 use engine::ports::{
@@ -14,7 +12,6 @@ use rusqlite::{Connection, Row};
 
 use crate::jobs;
 use crate::local::list;
-use crate::recent::Recent;
 use crate::rows::{all, delete_expired, execute, failed, one, record, records, to_json, to_limit, to_time};
 use crate::store::Sqlite;
 
@@ -26,9 +23,9 @@ const TIMERS: usize = 300;
 const OF_A_RUN: [&str; 9] =
     ["logs", "outputs", "places", "holders", "wait_shards", "specs", "definitions", "inputs", "jobs"];
 
-fn insert(db: &Connection, recent: &Recent, item: &NewItem) -> Stored<()> {
+fn insert(db: &Connection, item: &NewItem) -> Stored<()> {
     match item {
-        NewItem::Job(job) => jobs::insert(db, recent, job),
+        NewItem::Job(job) => jobs::insert(db, job),
         NewItem::Spec(key, spec) => {
             let text = "INSERT OR REPLACE INTO specs (run, job_index, spec) VALUES (?1, ?2, ?3)";
             execute(db, text, (key.run.as_str(), key.index, to_json(spec)?)).map(drop)
@@ -63,24 +60,22 @@ fn read_control(db: &Connection, run: &RunKey) -> Stored<Option<Control>> {
 }
 
 /// Deletes a control record, and queues the deletion of the run's other records.
-fn delete_run(db: &Connection, recent: &Recent, run: &RunKey) -> Stored<()> {
+fn delete_run(db: &Connection, run: &RunKey) -> Stored<()> {
     let Some(control) = read_control(db, run)? else { return Ok(()) };
     execute(db, "DELETE FROM runs WHERE run = ?1", [run.as_str()])?;
-    recent.deleted_control(run);
     let kind = BatchKind::Delete { jobs: control.jobs };
-    list(db, recent, Work::BatchTask(BatchTask::new(run.clone(), kind, 0)))
+    list(db, &Work::BatchTask(BatchTask::new(run.clone(), kind, 0)))
 }
 
 /// Writes a control record, and adds a change event if the run was opened or cancelled.
-fn put_control(db: &Connection, recent: &Recent, old: Option<&Control>, new: &Control) -> Stored<()> {
+fn put_control(db: &Connection, old: Option<&Control>, new: &Control) -> Stored<()> {
     let text = "INSERT INTO runs (run, active, control, timer) VALUES (?1, ?2, ?3, ?4)
                 ON CONFLICT (run) DO UPDATE SET active = ?2, control = ?3, timer = ?4";
     let timer = new.timer.stored().map(to_time);
     execute(db, text, (new.run.as_str(), new.state.is_active(), to_json(new)?, timer))?;
-    recent.wrote_control(new);
     let before = old.map(|old| old.state);
     let events = [ChangeEvent::of_run(before, new), ChangeEvent::of_reported_run(before, new)];
-    events.into_iter().flatten().try_for_each(|event| list(db, recent, Work::ChangeEvent(event)))
+    events.into_iter().flatten().try_for_each(|event| list(db, &Work::ChangeEvent(event)))
 }
 
 /// The answer stored for a key, if it hasn't expired.
@@ -94,7 +89,7 @@ fn put_key(db: &Connection, kept: &Idempotency, now: Millis) -> Stored<()> {
     execute(db, text, (&kept.key, to_time(kept.expires), to_json(kept)?)).map(drop)
 }
 
-fn commit_run(db: &Connection, recent: &Recent, commit: &Commit) -> Stored<Committed> {
+fn commit_run(db: &Connection, commit: &Commit) -> Stored<Committed> {
     let now = commit.workflow.created_at;
     if let Some(new) = &commit.idempotency
         && read_key(db, &new.key, now)?.is_some()
@@ -108,9 +103,9 @@ fn commit_run(db: &Connection, recent: &Recent, commit: &Commit) -> Stored<Commi
         put_key(db, new, now)?;
     }
     put_workflow(db, &commit.workflow)?;
-    put_control(db, recent, None, &commit.control)?;
+    put_control(db, None, &commit.control)?;
     // Nothing reads the records of a replaced run.
-    commit.replaces.as_ref().map_or(Ok(()), |replaced| delete_run(db, recent, replaced))?;
+    commit.replaces.as_ref().map_or(Ok(()), |replaced| delete_run(db, replaced))?;
     Ok(Committed::Yes)
 }
 
@@ -121,13 +116,11 @@ pub(crate) fn run_key(row: &Row<'_>) -> Stored<RunKey> {
 
 impl RunStore for Sqlite {
     async fn put_new(&self, items: Vec<NewItem>) -> Stored<()> {
-        let recent = Arc::clone(&self.recent);
-        self.write(move |db| items.iter().try_for_each(|item| insert(db, &recent, item))).await
+        self.write(move |db| items.iter().try_for_each(|item| insert(db, item))).await
     }
 
     async fn commit(&self, commit: Commit) -> Stored<Committed> {
-        let recent = Arc::clone(&self.recent);
-        self.write(move |db| commit_run(db, &recent, &commit)).await
+        self.write(move |db| commit_run(db, &commit)).await
     }
 
     async fn idempotency(&self, key: &str, now: Millis) -> Stored<Option<Idempotency>> {
@@ -176,24 +169,15 @@ impl RunStore for Sqlite {
     }
 
     async fn control(&self, run: &RunKey, _how: Consistency) -> Stored<Option<Control>> {
-        match self.recent.control(run) {
-            Some(control) => Ok(Some(control)),
-            None => self.read(|db| read_control(db, run)),
-        }
+        self.read(|db| read_control(db, run))
     }
 
     async fn update_control(&self, run: &RunKey, update: RunUpdate) -> Stored<Updated<Control>> {
-        let (run, recent) = (run.clone(), Arc::clone(&self.recent));
+        let run = run.clone();
         self.write(move |db| {
-            let control = match recent.control_now(&run) {
-                Some(control) => control,
-                None => match read_control(db, &run)? {
-                    Some(control) => control,
-                    None => return Ok(Updated::ConditionFailed(None)),
-                },
-            };
+            let Some(control) = read_control(db, &run)? else { return Ok(Updated::ConditionFailed(None)) };
             let Some(new) = update.apply(&control) else { return Ok(Updated::ConditionFailed(Some(control))) };
-            put_control(db, &recent, Some(&control), &new)?;
+            put_control(db, Some(&control), &new)?;
             Ok(Updated::Done(new))
         })
         .await
@@ -209,7 +193,7 @@ impl RunStore for Sqlite {
     }
 
     async fn delete_workflow(&self, as_read: &WorkflowRecord) -> Stored<bool> {
-        let (as_read, recent) = (as_read.clone(), Arc::clone(&self.recent));
+        let as_read = as_read.clone();
         self.write(move |db| {
             let state = read_control(db, &as_read.run)?.map(|control| control.state);
             let deletable = as_read.ended.is_some() || state == Some(RunState::New);
@@ -217,7 +201,7 @@ impl RunStore for Sqlite {
                 return Ok(false);
             }
             execute(db, "DELETE FROM workflows WHERE id = ?1", [as_read.id.as_str()])?;
-            delete_run(db, &recent, &as_read.run)?;
+            delete_run(db, &as_read.run)?;
             Ok(true)
         })
         .await
@@ -231,9 +215,8 @@ impl RunStore for Sqlite {
     }
 
     async fn delete_some(&self, run: &RunKey, _jobs: u32) -> Stored<bool> {
-        let (run, recent) = (run.clone(), Arc::clone(&self.recent));
+        let run = run.clone();
         self.write(move |db| {
-            recent.deleted_jobs(&run);
             let mut left = DELETED;
             for table in OF_A_RUN {
                 let text =

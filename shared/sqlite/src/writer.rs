@@ -1,15 +1,14 @@
 //! Group commit: waiting writes run in one transaction, and are answered after one sync.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Receiver;
 
-use engine::messages::Work;
 use engine::ports::{StoreError, Stored};
 use futures::channel::oneshot;
 use rusqlite::Connection;
 
-use crate::recent::Recent;
-use crate::rows::{all, execute, failed, from_json, one};
+use crate::rows::execute;
 
 /// The maximum number of writes in one transaction.
 const TOGETHER: usize = 1000;
@@ -57,27 +56,15 @@ fn not_tried<T>() -> Stored<T> {
 /// The connection that writes.
 pub(crate) struct Writer {
     pub db: Connection,
-    recent: Arc<Recent>,
+    /// All work up to this number is done.
+    done: Arc<AtomicU64>,
     /// All work up to this number was removed from the table.
     taken_off: u64,
 }
 
 impl Writer {
-    pub(crate) fn new(db: Connection, recent: Arc<Recent>) -> Self {
-        Self { db, recent, taken_off: 0 }
-    }
-
-    /// Reads the work that the file lists.
-    pub(crate) fn list_work(&self) -> Stored<()> {
-        let work: Vec<(u64, Work)> = all(&self.db, "SELECT number, work FROM work ORDER BY number", [], |row| {
-            let number: i64 = row.get(0).map_err(failed)?;
-            Ok((number.cast_unsigned(), from_json(row.get_ref(1).map_err(failed)?)?))
-        })?;
-        // A number is never used again.
-        let last: Option<i64> =
-            one(&self.db, "SELECT seq FROM sqlite_sequence WHERE name = 'work'", [], |row| row.get(0).map_err(failed))?;
-        self.recent.listed(work, last.unwrap_or_default().cast_unsigned());
-        Ok(())
+    pub(crate) fn new(db: Connection, done: Arc<AtomicU64>) -> Self {
+        Self { db, done, taken_off: 0 }
     }
 
     /// Processes the queue until all senders are gone.
@@ -99,15 +86,11 @@ impl Writer {
             }
             run.push(write);
         }
-        let done = self.recent.done();
+        let done = self.done.load(Ordering::Acquire);
         let outcome = outcome.and_then(|()| self.take_off(done)).and_then(|()| self.statement("COMMIT"));
         match &outcome {
-            Ok(()) => {
-                self.taken_off = done;
-                self.recent.commit();
-            }
+            Ok(()) => self.taken_off = done,
             Err(error) => {
-                self.recent.undo(0);
                 tracing::error!(%error, writes = run.len(), "a transaction was not written");
                 if !self.db.is_autocommit()
                     && let Err(error) = self.statement("ROLLBACK")
@@ -124,14 +107,12 @@ impl Writer {
     /// Runs a write in a savepoint. An error means that the whole transaction fails.
     fn run(&self, write: &mut dyn Write) -> Stored<()> {
         self.statement("SAVEPOINT one")?;
-        let position = self.recent.position();
         if let Err(error) = write.run(&self.db) {
             // A full disk, and some other errors, end the whole transaction.
             if self.db.is_autocommit() || matches!(error, StoreError::DiskFull(_)) {
                 return Err(error);
             }
             self.statement("ROLLBACK TO one")?;
-            self.recent.undo(position);
         }
         self.statement("RELEASE one")
     }

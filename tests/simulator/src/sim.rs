@@ -33,7 +33,6 @@ fn tuning(bug: Option<Bug>) -> Tuning {
         pools_ttl: Duration::from_secs(1),
         secrets_ttl: Duration::ZERO,
         lease_secs: 30,
-        progress_every: 1,
         #[cfg(feature = "planted")]
         planted: bug.and_then(Bug::in_the_engine),
     }

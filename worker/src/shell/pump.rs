@@ -18,9 +18,7 @@ use super::outputs::Scanner;
 use crate::executor::Failure;
 use crate::sink::LogSink;
 
-/// The size of a read, once a read has filled [`FIRST_BUFFER`]. Most commands write little.
 const BUFFER: usize = 32 * 1024;
-const FIRST_BUFFER: usize = 2 * 1024;
 /// A process of another group may keep the pipe open after the command has exited and its group is gone. Then reading ends
 /// when it has waited for this time in total, or after [`REST`].
 const WAIT: Duration = Duration::from_secs(1);
@@ -54,13 +52,12 @@ pub(super) struct Pumped {
 struct Source<R> {
     pipe: Option<R>,
     buffer: Vec<u8>,
-    was_filled: bool,
     lines: Lines,
 }
 
 impl<R: AsyncRead + Unpin> Source<R> {
     fn new(pipe: Option<R>) -> Self {
-        Self { pipe, buffer: vec![0; FIRST_BUFFER], was_filled: false, lines: Lines::default() }
+        Self { pipe, buffer: vec![0; BUFFER], lines: Lines::default() }
     }
 
     fn is_open(&self) -> bool {
@@ -70,13 +67,9 @@ impl<R: AsyncRead + Unpin> Source<R> {
     /// Reads the next bytes. Returns 0 at the end.
     async fn read(&mut self) -> usize {
         let Some(pipe) = &mut self.pipe else { return 0 };
-        if self.was_filled {
-            self.buffer.resize(BUFFER, 0);
-        }
         let read: io::Result<usize> = pipe.read(&mut self.buffer).await;
         // An error counts as the end.
         let count = read.unwrap_or(0);
-        self.was_filled = count == self.buffer.len();
         if count == 0 {
             self.pipe = None;
         }

@@ -68,22 +68,9 @@ impl Scratch {
         Ok(Self { dir, job_dir, scripts, upstream, statuses, outputs, script })
     }
 
-    /// Removes all files: if the job left none of its own at once, otherwise on a blocking thread, because there may be many.
-    pub async fn remove(mut self) {
-        if self.remove_own().is_ok() {
-            self.dir.disable_cleanup(true);
-            return;
-        }
+    /// Removes all files on a blocking thread, because there may be many.
+    pub async fn remove(self) {
         let _ = tokio::task::spawn_blocking(|| self.remove_now()).await;
-    }
-
-    /// Removes the files that were made for the job, and the directories if they are empty then.
-    fn remove_own(&self) -> io::Result<()> {
-        [&self.upstream, &self.statuses, &self.outputs]
-            .into_iter()
-            .chain(&self.script)
-            .try_for_each(fs::remove_file)?;
-        [self.job_dir.as_path(), self.scripts.as_path(), self.dir.path()].into_iter().try_for_each(fs::remove_dir)
     }
 
     fn remove_now(self) {

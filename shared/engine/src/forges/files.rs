@@ -15,7 +15,7 @@ use crate::forge::change::{Change, Changed, Wanted, state_of_run, stem};
 use crate::forge::link::{Link, Rule};
 use crate::forge::names::{GitRef, ReportKey};
 use crate::forge::ports::RepositoryFile;
-use crate::forge::records::{Delivery, DeliveryState, ReportChoice, ReportSource};
+use crate::forge::records::{Delivery, DeliveryState, RefRecord, ReportChoice, ReportSource};
 use crate::forge::rights;
 use crate::forge::state::{Annotation, TargetState};
 use crate::forge::store::ForgeStore;
@@ -67,26 +67,25 @@ impl<P: ForgeStore + RunStore + JobStore + ArtifactStore + WorkerRegistry + Disp
             return Ok(Outcome { change: Some(change), ..Outcome::of(DeliveryState::Failed, reason) });
         }
         let mut started = Started { link, rule, change, changed: None, approved };
-        let mut held = false;
-        let mut any = false;
+        let (mut any, mut waits) = (false, false);
         for file in &files {
             match self.start_file(&mut started, delivery, file).await? {
-                TargetState::WaitsForApproval => (any, held) = (true, true),
+                TargetState::WaitsForApproval => (any, waits) = (true, true),
                 TargetState::Skipped => {}
                 _ => any = true,
             }
         }
         let change = started.change;
-        if held {
+        if waits {
             let commit = change.commit.clone();
-            let hold = |record: &mut crate::forge::records::RefRecord| {
-                let hold = record.head.as_ref() == Some(&commit) && record.held.as_ref() != Some(&commit);
-                if hold {
+            let note = |record: &mut RefRecord| {
+                let is_new = record.head.as_ref() == Some(&commit) && record.held.as_ref() != Some(&commit);
+                if is_new {
                     record.held = Some(commit.clone());
                 }
-                ((), hold)
+                ((), is_new)
             };
-            self.change_ref(link, &change.subject, hold).await?;
+            self.change_ref(link, &change.subject, note).await?;
             let reason = format!(
                 "a fork's commit waits for `wfg forge approve {}#{} {}`",
                 link.repository,
@@ -240,14 +239,13 @@ impl<P: ForgeStore + RunStore + JobStore + ArtifactStore + WorkerRegistry + Disp
         if let Some(number) = change.pull_request {
             return Ok(forge.changed_by(link, number).await?);
         }
-        let base = match &change.before {
-            Some(before) => Some(before.clone()),
-            None => {
-                let default = GitRef::of_branch(&forge.repository(link).await?.default_branch).ok();
-                match default {
-                    Some(default) if change.name.as_ref() != Some(&default) => forge.ref_head(link, &default).await?,
-                    _ => None,
-                }
+        let base = if change.before.is_some() {
+            change.before.clone()
+        } else {
+            let default = GitRef::of_branch(&forge.repository(link).await?.default_branch).ok();
+            match default.filter(|default| change.name.as_ref() != Some(default)) {
+                Some(default) => forge.ref_head(link, &default).await?,
+                None => None,
             }
         };
         match base {

@@ -65,8 +65,7 @@ impl<P: ForgeStore + RunStore + JobStore + ArtifactStore + WorkerRegistry + Disp
                 let done = self
                     .change_held(key, &holder, |record| {
                         if record.asked == seen {
-                            record.returned(None)
-                        } else {
+                            record.returned(None);
                         }
                     })
                     .await?;

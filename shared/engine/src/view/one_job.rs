@@ -33,7 +33,7 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + GroupStore> Queri
         let spec = self.engine.records().unless_deleted(&workflow, spec).await?;
         // The job of `on_failure` needs none, and waits for the others.
         let awaited: Vec<JobIndex> = if record.waits_for_run() && matches!(record.phase, Phase::Waiting { .. }) {
-            (self.engine.known_progress(&control).done_below..record.key.index).take(UNDONE_NAMED).collect()
+            (control.done_below..record.key.index).take(UNDONE_NAMED).collect()
         } else {
             spec.needs.clone()
         };

@@ -200,6 +200,16 @@ impl World {
     /// Lets a worker take a job and end it.
     pub async fn run_job(&self, labels: &str, passes: bool) {
         let job = self.claim(labels).await.expect("a job");
+        self.end(&job, passes).await;
+    }
+
+    /// Lets a worker take a job and end it: as failed if it is this one.
+    pub async fn run_job_unless(&self, labels: &str, fails: &str) {
+        let job = self.claim(labels).await.expect("a job");
+        self.end(&job, job.job.job_id.as_str() != fails).await;
+    }
+
+    async fn end(&self, job: &protocol::wire::Claimed, passes: bool) {
         let lease = &job.lease.lease_id.0;
         if passes {
             self.engine.reports().complete(lease, BTreeMap::new(), None).await.expect("completed");

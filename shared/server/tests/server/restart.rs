@@ -39,7 +39,7 @@ async fn lease_without_a_timer_expires_on_time() {
     drop(first);
     let now = engine.now();
     let lease = LeaseRecord {
-        fence: LeaseToken::new(key.clone(), 0, engine::ids::random(), &Principal::default()).fence(),
+        fence: LeaseToken::new(key.clone(), 0, engine::ids::random(), Principal::default()).fence(),
         worker: WorkerId::new("unlucky").expect("an id"),
         ttl_secs: 1,
         started_at: now,

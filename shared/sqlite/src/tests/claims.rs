@@ -1,6 +1,5 @@
 //! What a claim costs doesn't grow with the jobs that wait.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use engine::Engine;
@@ -47,7 +46,7 @@ async fn fill(store: &Sqlite, from: &mut u32, jobs: impl Fn(u32) -> u32) {
             let phase = Phase::Ready { at, until: None };
             items.push(NewItem::Job(Box::new(JobRecord {
                 pool: PoolId::of(&labels),
-                spec: Some(Arc::new(spec(&labels))),
+                spec: Some(Box::new(spec(&labels))),
                 ready_at: Some(at),
                 ..JobRecord::first(JobKey::new(&run_key(), *from), id, phase)
             })));

@@ -51,7 +51,7 @@ async fn open(store: &Sqlite, n: u32, phases: Vec<Phase>) -> WorkflowId {
         let id = JobId::new(format!("job-{index}")).expect("an id");
         NewItem::Job(Box::new(JobRecord {
             pool: PoolId::of(&LabelSet::default()),
-            spec: Some(Arc::new(spec.clone())),
+            spec: Some(Box::new(spec.clone())),
             ready_at: Some(Millis(1000)),
             ..JobRecord::first(JobKey::new(&run, index), id, phase)
         }))
