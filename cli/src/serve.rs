@@ -84,7 +84,7 @@ impl ServeArgs {
     /// The engine with secrets and forges.
     fn equip<P>(&self, engine: Engine<P>, secrets: Arc<dyn SecretStore>) -> Engine<P> {
         let port: Arc<dyn Forge> = Arc::new(forge::Forges::new(Arc::clone(&secrets), Arc::new(SystemClock)));
-        let engine = engine.with_secrets(secrets).with_forges(port);
+        let engine = engine.with_secrets(secrets).with_forges(port).with_checkouts_of_links();
         match &self.public_url {
             Some(url) => engine.with_public_url(url.as_str().into()),
             None => engine,

@@ -77,7 +77,7 @@ pub async fn run(settings: &SdkConfig, http: &SharedHttpClient, fault: Option<Fa
 
 impl Course {
     async fn all(&mut self) -> Found<()> {
-        self.submitted = self.submit().await?;
+        self.submitted = Box::pin(self.submit()).await?;
         let keys: Vec<RunKey> = self.submitted.iter().map(|submitted| submitted.run.clone()).collect();
         Box::pin(self.process(&keys)).await?;
         self.check(&keys).await?;
