@@ -80,9 +80,9 @@ fn broken(seed: u64, fault: Option<Fault>, back: bool) -> Option<String> {
     for (commit, _) in &runs {
         *ran.entry(*commit).or_default() += 1;
     }
-    let pushes = |commit: &usize| pushed.get(commit).copied().unwrap_or_default();
-    if let Some((commit, times)) = ran.iter().find(|(commit, times)| **times > pushes(commit)) {
-        return Some(format!("commit {commit} was pushed {} times and ran {times} times", pushes(commit)));
+    let allowed = |commit: &usize| pushed.get(commit).copied().unwrap_or_default();
+    if let Some((commit, times)) = ran.iter().find(|(commit, times)| **times > allowed(commit)) {
+        return Some(format!("commit {commit} was pushed {} times and ran {times} times", allowed(commit)));
     }
     let head = heads[heads.len() - 1].1;
     let newest = runs.last().map(|(commit, _)| *commit);
