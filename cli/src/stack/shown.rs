@@ -66,7 +66,9 @@ pub fn status(stack: &Stack, events: &[Event], paint: Paint) -> String {
     for (name, value) in &stack.outputs {
         text += &format!("  {name:20} {}\n", clean(value));
     }
-    events.iter().for_each(|one| text += &format!("{}\n", event(one, paint)));
+    for one in events {
+        text += &format!("{}\n", event(one, paint));
+    }
     text
 }
 

@@ -23,7 +23,6 @@ mod schema;
 mod access;
 mod data;
 mod dispatch;
-mod forges;
 mod registry;
 
 mod forges;
