@@ -9,6 +9,7 @@ use clap::Args;
 use engine::Engine;
 use engine::clock::SystemClock;
 use engine::forge::ports::Forge;
+use engine::forge::store::ForgeStore;
 use engine::ports::{Local, SecretStore};
 use memory::Memory;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -82,7 +83,7 @@ impl ServeArgs {
 
 impl ServeArgs {
     /// The engine with secrets and forges.
-    fn equip<P>(&self, engine: Engine<P>, secrets: Arc<dyn SecretStore>) -> Engine<P> {
+    fn equip<P: ForgeStore + 'static>(&self, engine: Engine<P>, secrets: Arc<dyn SecretStore>) -> Engine<P> {
         let port: Arc<dyn Forge> = Arc::new(forge::Forges::new(Arc::clone(&secrets), Arc::new(SystemClock)));
         let engine = engine.with_secrets(secrets).with_forges(port).with_checkouts_of_links();
         match &self.public_url {

@@ -179,7 +179,7 @@ impl<P: ForgeStore + RunStore + JobStore + ArtifactStore + WorkerRegistry + Disp
 
     fn tell_of(self, record: &ReportRecord, wanted: &WantedState) -> Tell {
         let page = match (&record.source, self.engine.public_url()) {
-            (ReportSource::Workflow { id: Some(id) }, Some(base)) => Some(format!("{base}/#/workflows/{id}")),
+            (ReportSource::Workflow { id: Some(id) }, Some(base)) => Some(format!("{base}/#/runs/{id}")),
             (_, base) => base.map(str::to_owned),
         };
         Tell {
