@@ -99,6 +99,11 @@ impl Bare {
             .collect()
     }
 
+    /// True if a commit is an ancestor of another, or the same.
+    pub(super) async fn has(&self, older: &str, newer: &str) -> bool {
+        self.ask(&["merge-base", "--is-ancestor", older, newer]).await.is_some()
+    }
+
     /// The paths that differ between the merge base and `head`; `None` if one isn't there.
     pub(super) async fn changed(&self, base: &str, head: &str) -> Option<Vec<Changed>> {
         let (base, head) = (self.commit(base).await?, self.commit(head).await?);

@@ -193,8 +193,12 @@ impl TestForge {
     }
 
     async fn comparison(&self, name: &str, base: &str, head: &str) -> Answer {
-        match self.bare(name).changed(base, head).await {
-            Some(changed) => ok(&json!({ "files": changed.iter().take(COMPARED).map(file).collect::<Vec<_>>() })),
+        let git = self.bare(name);
+        let status = if git.has(head, base).await { "behind" } else { "ahead" };
+        match git.changed(base, head).await {
+            Some(changed) => {
+                ok(&json!({ "status": status, "files": changed.iter().take(COMPARED).map(file).collect::<Vec<_>>() }))
+            }
             None => not_found(),
         }
     }

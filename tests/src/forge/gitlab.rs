@@ -37,9 +37,15 @@ pub(super) async fn answer(forge: &TestForge, api: &Api<'_>) -> Answer {
         }
         ("GET", ["repository", "compare"]) => {
             let side = |key: &str| api.query.get(key).unwrap_or_default().to_owned();
-            match forge.bare(name).changed(&side("from"), &side("to")).await {
+            let bare = forge.bare(name);
+            let range = format!("{}..{}", side("from"), side("to"));
+            let commits = bare.ask(&["rev-list", &range]).await.unwrap_or_default();
+            let commits = String::from_utf8_lossy(&commits).into_owned();
+            let commits: Vec<Value> = commits.lines().map(|id| json!({ "id": id })).collect();
+            match bare.changed(&side("from"), &side("to")).await {
                 Some(changed) => {
-                    ok(&json!({ "diffs": changed.iter().map(diff).collect::<Vec<_>>(), "compare_timeout": false }))
+                    let diffs: Vec<Value> = changed.iter().map(diff).collect();
+                    ok(&json!({ "commits": commits, "diffs": diffs, "compare_timeout": false }))
                 }
                 None => not_found(),
             }

@@ -73,6 +73,12 @@ async fn changed_files_are_told_and_what_cannot_be_known_is_unknown() {
         let second = setting.pushes(&[("b", "2")]).await;
         let changed = sorted(forges.changed(link, &first, &second).await.expect("told"));
         assert_eq!(changed, files(&["a", "b", "c"]), "{kind:?}: both names of a renamed file");
+        assert_eq!(forges.changed(link, &second, &second).await, Ok(files(&[])));
+        assert_eq!(
+            forges.changed(link, &second, &first).await,
+            Ok(Changed::Unknown),
+            "{kind:?}: back to an older commit"
+        );
         let gone = CommitId::new("1".repeat(40)).expect("a commit");
         assert_eq!(forges.changed(link, &gone, &second).await, Ok(Changed::Unknown));
         let names: Vec<String> = (0..301).map(|n| format!("many/{n:03}")).collect();

@@ -188,6 +188,9 @@ impl Forge for Forges {
     }
 
     fn changed<'a>(&'a self, link: &'a Link, base: &'a CommitId, head: &'a CommitId) -> Asked<'a, Changed> {
+        if base == head {
+            return Box::pin(ready(Ok(Changed::Files(Vec::new()))));
+        }
         by_kind!(
             self,
             link,

@@ -84,7 +84,8 @@ impl Asking<'_> {
         let call = Call::get(format!("{}/compare/{base}...{head}", self.repo()?));
         let Some(found) = self.found::<Comparison>(call).await? else { return Ok(Changed::Unknown) };
         let commits = found.commits.unwrap_or_default();
-        if commits.len() < found.total_commits {
+        // Without commits the head is an older one of the base.
+        if commits.is_empty() || commits.len() < found.total_commits {
             return Ok(Changed::Unknown);
         }
         let files: Option<Vec<Vec<RawFile>>> = commits.into_iter().map(|commit| commit.files).collect();

@@ -103,6 +103,9 @@ pub(crate) struct RawFile {
 
 #[derive(Deserialize)]
 struct Comparison {
+    /// `behind`: the head is an older commit of the base. The files are those since their common commit, so there are none.
+    #[serde(default)]
+    status: String,
     files: Option<Vec<RawFile>>,
 }
 
@@ -232,6 +235,7 @@ impl Asking<'_> {
         // The files are on the first page, however many commits a page has.
         let call = Call::get(format!("{}/compare/{base}...{head}?per_page=1", self.repo()?));
         let found = self.found::<Comparison>(call).await?;
+        let found = found.filter(|found| found.status != "behind");
         Ok(found.and_then(|found| found.files).map_or(Changed::Unknown, |files| changed(files, COMPARED)))
     }
 

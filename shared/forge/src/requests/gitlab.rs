@@ -69,6 +69,8 @@ struct Entry {
 
 #[derive(Deserialize)]
 struct Comparison {
+    /// None: the head is an older commit of the base.
+    commits: Vec<serde::de::IgnoredAny>,
     diffs: Vec<Diff>,
     #[serde(default)]
     compare_timeout: bool,
@@ -170,7 +172,8 @@ impl Asking<'_> {
 
     pub(crate) async fn gitlab_changed(&self, base: &CommitId, head: &CommitId) -> Result<Changed, ForgeError> {
         let call = Call::get(format!("{}/repository/compare?from={base}&to={head}", self.project()?));
-        let found = self.found::<Comparison>(call).await?.filter(|found| !found.compare_timeout);
+        let found =
+            self.found::<Comparison>(call).await?.filter(|found| !found.compare_timeout && !found.commits.is_empty());
         Ok(found.map_or(Changed::Unknown, |found| changed(found.diffs, COMPARED)))
     }
 
