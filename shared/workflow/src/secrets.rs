@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use protocol::wire::WORKER_VARIABLES;
+use protocol::wire::{APP_KEY_PREFIX, WORKER_VARIABLES};
 use protocol::{SecretName, limits};
 
 use super::checker::Checker;
@@ -32,6 +32,10 @@ impl Checker<'_> {
                     continue;
                 }
             };
+            if text.starts_with(APP_KEY_PREFIX) {
+                let message = format!("{} is the key of a forge's App, which no job may have", quote(text));
+                self.report.add("bad_secret", item.at, path, message);
+            }
             if let Some(problem) = taken(text, set) {
                 self.report.add("secret_is_set", item.at, path, problem);
             }

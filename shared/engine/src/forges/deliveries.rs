@@ -55,11 +55,8 @@ impl<P: ForgeStore> Forges<'_, P> {
     /// The store failed. Then the forge must be answered that its delivery failed.
     pub async fn receive(self, name: &LinkName, incoming: Incoming) -> Result<Received> {
         let links = self.engine.ports.links(name).await?;
-        let Some(link) = links.into_iter().find(|link| link.key.repository == incoming.repository) else {
+        if !links.iter().any(|link| link.key.repository == incoming.repository) {
             return Ok(Received::Ignored(format!("the repository {} is not linked", incoming.name)));
-        };
-        if link.repository != incoming.name && !incoming.name.is_empty() {
-            self.engine.ports.put_link(Link { repository: incoming.name.clone(), ..link }).await?;
         }
         self.store_new(name, incoming).await.map(Received::Stored)
     }
@@ -163,7 +160,13 @@ impl<P: ForgeStore + RunStore + JobStore + ArtifactStore + WorkerRegistry + Disp
             crate::forge::names::RepositoryKey { link: key.link.clone(), repository: delivery.incoming.repository };
         let outcome = match self.link(&repository).await? {
             None => Some(Outcome::ignored("the link was removed")),
-            Some(link) => self.decide(&link, &mut delivery).await?,
+            Some(link) => match self.renamed(link, &delivery.incoming.name).await? {
+                Some(link) => self.decide(&link, &mut delivery).await?,
+                None => {
+                    let name = &delivery.incoming.name;
+                    Some(Outcome::ignored(format!("the forge says that {name} is another repository")))
+                }
+            },
         };
         let Some(outcome) = outcome else {
             let delay = next_look(delivery.looks).unwrap_or(LATER);
@@ -174,6 +177,22 @@ impl<P: ForgeStore + RunStore + JobStore + ArtifactStore + WorkerRegistry + Disp
         delivery.commit = outcome.change.map(|change| change.commit).or(delivery.commit);
         (delivery.state, delivery.reason, delivery.due) = (outcome.state, outcome.reason, None);
         Ok(self.engine.ports.put_delivery(delivery).await?)
+    }
+
+    /// The link with the repository's present name, if the forge says that this name has the link's number. A payload's name is only a
+    /// hint: who has the webhook's secret could name any repository that the link's token can read.
+    async fn renamed(self, link: Link, name: &str) -> Result<Option<Link>> {
+        if link.repository == name || name.is_empty() {
+            return Ok(Some(link));
+        }
+        let renamed = Link { repository: name.to_owned(), ..link };
+        let found = self.port()?.repository(&renamed).await?;
+        if found.number != renamed.key.repository {
+            return Ok(None);
+        }
+        let renamed = Link { repository: found.name, ..renamed };
+        self.engine.ports.put_link(renamed.clone()).await?;
+        Ok(Some(renamed))
     }
 
     /// What becomes of a delivery. `None`: the forge is asked again later.

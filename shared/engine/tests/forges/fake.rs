@@ -49,7 +49,8 @@ fn now<'a, T: Send + 'a>(answer: T) -> Asked<'a, T> {
 
 impl Forge for Fake {
     fn repository<'a>(&'a self, link: &'a Link) -> Asked<'a, Repository> {
-        now(Repository { number: 7, name: link.repository.clone(), default_branch: "main".to_owned(), private: false })
+        let number = if link.repository == "acme/other" { 9 } else { 7 };
+        now(Repository { number, name: link.repository.clone(), default_branch: "main".to_owned(), private: false })
     }
 
     fn ref_head<'a>(&'a self, _link: &'a Link, name: &'a GitRef) -> Asked<'a, Option<CommitId>> {

@@ -176,6 +176,9 @@ async fn a_repository_is_known_by_its_number_and_a_stranger_starts_nothing() {
     };
     let stranger = world.engine.forges().receive(&link(), incoming(8, "acme/app")).await.expect("answered");
     assert!(matches!(stranger, Received::Ignored(_)), "{stranger:?}");
-    world.engine.forges().receive(&link(), incoming(7, "acme/renamed")).await.expect("answered");
-    assert_eq!(world.engine.forges().of_name(&link()).await.expect("there")[0].repository, "acme/renamed");
+    for (claimed, expected) in [("acme/renamed", "acme/renamed"), ("acme/other", "acme/renamed")] {
+        world.engine.forges().receive(&link(), incoming(7, claimed)).await.expect("answered");
+        world.settle().await;
+        assert_eq!(world.engine.forges().of_name(&link()).await.expect("there")[0].repository, expected, "{claimed}");
+    }
 }

@@ -42,6 +42,9 @@ pub const WORKER_VARIABLES: [&str; 10] = [
 /// The variable that has the credential of a job's checkout. No `env` and no secret of a workflow file has its name.
 pub const CHECKOUT_TOKEN: &str = "CHECKOUT_TOKEN";
 
+/// The beginning of the names of secrets that are keys of forges' Apps. No job may name one.
+pub const APP_KEY_PREFIX: &str = "FORGE_APP_KEY_";
+
 /// A claimed job, with everything that a worker needs to run it. `Debug` shows only its ids, because its command may
 /// contain secrets.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -266,6 +266,7 @@ fn a_variable_that_the_worker_sets_is_refused_in_every_env() {
     }
     assert!(from_yaml("env: {PATH: /opt/bin}\njobs: {a: {run: x}}\n").is_ok());
     assert_eq!(problems("jobs: {a: {run: x, secrets: [JOB_ID]}}\n")[0].code, "secret_is_set");
+    assert_eq!(problems("jobs: {a: {run: x, secrets: [FORGE_APP_KEY_12]}}\n")[0].code, "bad_secret");
 }
 
 #[test]
