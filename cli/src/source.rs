@@ -75,7 +75,8 @@ impl Source {
         }
         let texts = [Some(self.text.clone()), self.named_before(), self.named_after()];
         // The text that is sent must be read as the definition that was checked.
-        let same = |text: &String| workflow::from_yaml(text).is_ok_and(|read| read == wanted);
+        let wanted = without_places(wanted);
+        let same = |text: &String| workflow::from_yaml(text).is_ok_and(|read| without_places(read) == wanted);
         if let Some(text) = texts.into_iter().flatten().find(same) {
             return Body::Yaml(text);
         }
@@ -103,6 +104,12 @@ impl Source {
     fn quoted_name(&self) -> Option<String> {
         self.stem.as_deref().map(|stem| Value::from(stem).to_string())
     }
+}
+
+/// A definition without the places of its jobs in the text, which a name may move.
+fn without_places(mut definition: Definition) -> Definition {
+    definition.jobs.iter_mut().for_each(|job| job.at = None);
+    definition
 }
 
 /// The content, or nothing if it is too large, and its size.

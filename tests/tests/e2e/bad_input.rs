@@ -167,7 +167,7 @@ async fn keys_of_github_actions_are_refused_with_what_to_write_instead() {
 async fn a_name_over_the_limit_is_refused_with_size_and_limit() {
     let cloud = Cloud::connect();
     let long = "n".repeat(1001);
-    let body = format!("name: {long}\non: {long}\njobs: {{a: {{run: x}}}}");
+    let body = format!("name: {long}\njobs: {{a: {{run: x, name: {long}}}}}");
     let refused = cloud.send("POST", "/api/workflows", YAML, body).await.error();
     assert_eq!(refused.status, 422, "{refused:?}");
     let problems: Vec<(u64, String)> = places(&refused).into_iter().map(|(line, _, code)| (line, code)).collect();
