@@ -73,6 +73,7 @@ pub struct ApproveCommit {
     /// The pull request's number.
     pub pull_request: u64,
     /// The full id of the commit that was looked at.
+    #[cfg_attr(feature = "schema", schemars(regex(pattern = r"^([0-9a-f]{40}|[0-9a-f]{64})$")))]
     pub commit: String,
 }
 
@@ -83,11 +84,13 @@ pub struct StartRef {
     /// The repository's name. Needed if several repositories share the link.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repository: Option<String>,
-    /// The full name, such as `refs/heads/main`.
+    /// The full name, such as `refs/heads/main`, of at most 1,024 bytes.
+    #[cfg_attr(feature = "schema", schemars(regex(pattern = r"^refs/(heads|tags)/[^\u0000-\u001f\u007f-\u009f]+$")))]
     #[serde(rename = "ref")]
     pub name: String,
-    /// The commit that it must be at.
+    /// The commit that it must be at: its full id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(regex(pattern = r"^([0-9a-f]{40}|[0-9a-f]{64})$")))]
     pub commit: Option<String>,
 }
 
