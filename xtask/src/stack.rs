@@ -73,7 +73,7 @@ impl Tried<'_> {
 
     fn refuses_what_is_wrong(&self, zips: &Path) -> Result<()> {
         let unknown = self.deploy(zips, &["--parameter", "Stagee=x"])?;
-        ensure!(said(&unknown).contains("no parameter Stagee; it has ApiBurstLimit"), "{}", said(&unknown));
+        ensure!(said(&unknown).contains("no parameter Stagee; it has AlarmEmail"), "{}", said(&unknown));
         let elsewhere = self.wfg(&["deploy", self.stack])?;
         ensure!(said(&elsewhere).contains("--package target/package"), "{}", said(&elsewhere));
         let unconfirmed = self.wfg(&["delete", self.stack])?;
