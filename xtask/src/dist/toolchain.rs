@@ -1,6 +1,6 @@
 //! The compiler for static binaries: zig as C compiler and linker, and Rust's standard library for musl.
 //!
-//! If the toolchain has the standard library for a target, it is used. If not, and `rustup` can't be reached, Debian's packages of
+//! If the toolchain has the standard library for a target, it is used. If not, Debian's packages of
 //! the compiler and of the standard library's source are unpacked in the cache, and cargo compiles the standard library too.
 
 use std::ffi::OsString;
@@ -41,7 +41,7 @@ impl Toolchain {
     /// Installs what is needed to compile for the target.
     pub fn install(target: Target) -> Result<Self> {
         let zig = install_tools("dist", "infra/requirements-dist.txt")?;
-        let is_there = has_standard_library(target.triple())? || rustup_installs(target);
+        let is_there = has_standard_library(target.triple())?;
         Ok(Self { zig, debian: if is_there { None } else { Some(Debian::install()?) } })
     }
 
@@ -86,12 +86,6 @@ impl Toolchain {
         let path = std::env::var_os("PATH").unwrap_or_default();
         Ok(std::env::join_paths(std::iter::once(self.zig.programs()).chain(std::env::split_paths(&path)))?)
     }
-}
-
-/// Whether `rustup` can add the standard library.
-fn rustup_installs(target: Target) -> bool {
-    let added = Command::new("rustup").args(["target", "add", target.triple()]).output();
-    added.is_ok_and(|output| output.status.success())
 }
 
 fn cargo_home() -> Result<PathBuf> {
