@@ -152,7 +152,8 @@ impl Emulator {
     /// Runs the AWS command line against it and returns what it printed.
     pub fn aws(&self, arguments: &[&str]) -> anyhow::Result<String> {
         let mut aws = Command::new(self.venv.program("aws"));
-        aws.args(arguments).env("LANG", "C.UTF-8").env("AWS_PAGER", "");
+        // For SQS it ignores the endpoint of its environment.
+        aws.args(["--endpoint-url", &self.endpoint]).args(arguments).env("LANG", "C.UTF-8").env("AWS_PAGER", "");
         let output = self.credentials(&mut aws).output().context("can't run the AWS command line")?;
         ensure!(
             output.status.success(),
