@@ -160,13 +160,14 @@ impl<P: ForgeStore + RunStore + JobStore + ArtifactStore + WorkerRegistry + Disp
             crate::forge::names::RepositoryKey { link: key.link.clone(), repository: delivery.incoming.repository };
         let outcome = match self.link(&repository).await? {
             None => Some(Outcome::ignored("the link was removed")),
-            Some(link) => match self.renamed(link, &delivery.incoming.name).await? {
-                Some(link) => self.decide(&link, &mut delivery).await?,
-                None => {
+            Some(link) => {
+                if let Some(link) = self.renamed(link, &delivery.incoming.name).await? {
+                    self.decide(&link, &mut delivery).await?
+                } else {
                     let name = &delivery.incoming.name;
                     Some(Outcome::ignored(format!("the forge says that {name} is another repository")))
                 }
-            },
+            }
         };
         let Some(outcome) = outcome else {
             let delay = next_look(delivery.looks).unwrap_or(LATER);
