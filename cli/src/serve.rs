@@ -74,16 +74,22 @@ impl ServeArgs {
         match &self.data {
             Some(file) => {
                 let store = Sqlite::open(file).map_err(|error| Failure::usage(&error))?;
-                serve(&context.screen, &self, self.equip(Engine::new(store), secrets)).await
+                serve(&context.screen, &self, self.with_forges_and_secrets(Engine::new(store), secrets)).await
             }
-            None => serve(&context.screen, &self, self.equip(Engine::new(Memory::new()), secrets)).await,
+            None => {
+                serve(&context.screen, &self, self.with_forges_and_secrets(Engine::new(Memory::new()), secrets)).await
+            }
         }
     }
 }
 
 impl ServeArgs {
     /// The engine with secrets and forges.
-    fn equip<P: ForgeStore + 'static>(&self, engine: Engine<P>, secrets: Arc<dyn SecretStore>) -> Engine<P> {
+    fn with_forges_and_secrets<P: ForgeStore + 'static>(
+        &self,
+        engine: Engine<P>,
+        secrets: Arc<dyn SecretStore>,
+    ) -> Engine<P> {
         let port: Arc<dyn Forge> = Arc::new(forge::Forges::new(Arc::clone(&secrets), Arc::new(SystemClock)));
         let engine = engine.with_secrets(secrets).with_forges(port).with_checkouts_of_links();
         match &self.public_url {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use protocol::{Millis, limits};
 
-use super::names::{CommitId, RepositoryKey, Subject};
+use super::names::{CommitId, GitRef, RepositoryKey, Subject};
 use super::records::{KnownId, Pair, RefRecord};
 
 /// Pushes and deliveries that a record keeps.
@@ -25,9 +25,9 @@ pub fn next_look(looks: u32) -> Option<Duration> {
     LOOKS.get(looks as usize).map(|secs| Duration::from_secs(*secs))
 }
 
-/// What a delivery claims, and what the forge answered.
+/// What a delivery says about a ref, and what the forge answered.
 #[derive(Clone, Copy, Debug)]
-pub struct Claim<'a> {
+pub struct Observed<'a> {
     /// The forge's id of the delivery.
     pub id: &'a str,
     /// Where the ref was. `None`: it was new.
@@ -42,7 +42,7 @@ pub struct Claim<'a> {
 
 /// What to do with a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum RefDecision {
     /// The change is new. The record, once written, has accepted it.
     Accepted,
     /// The change was accepted before under the record's present number. What isn't submitted yet is submitted.
@@ -53,17 +53,6 @@ pub enum Verdict {
     Late,
     /// The answer can't be trusted yet. Nothing is written.
     LookAgain,
-}
-
-/// A fault to plant, for a test that finds it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// Only ids tell repeats apart.
-    IdsAlone,
-    /// What joins on to the head is accepted without a question.
-    WhatJoinsOn,
-    /// The first answer is trusted.
-    FirstAnswer,
 }
 
 impl RefRecord {
@@ -87,57 +76,47 @@ impl RefRecord {
 
     /// The answer for a delivery with a known id. It needs no question to the forge.
     #[must_use]
-    pub fn known(&self, id: &str, now: Millis) -> Option<Verdict> {
+    pub fn known(&self, id: &str, now: Millis) -> Option<RefDecision> {
         let known = self.ids.iter().rev().find(|known| known.id == id)?;
         let continues = known.seq == self.seq && now.since(known.at) < CONTINUES;
-        Some(if continues { Verdict::Continues } else { Verdict::Repeat })
+        Some(if continues { RefDecision::Continues } else { RefDecision::Repeat })
     }
 
     /// Decides about a push, and changes the record accordingly. The caller writes the record under its condition.
-    pub fn judge(&mut self, claim: Claim<'_>, now: Millis) -> Verdict {
-        self.judge_with(claim, now, None)
-    }
-
-    /// As [`Self::judge`], with a planted fault.
-    pub fn judge_with(&mut self, claim: Claim<'_>, now: Millis, fault: Option<Fault>) -> Verdict {
-        if let Some(known) = self.known(claim.id, now) {
+    pub fn decide_push(&mut self, observed: Observed<'_>, now: Millis) -> RefDecision {
+        if let Some(known) = self.known(observed.id, now) {
             return known;
         }
-        let Claim { before, after, answer, .. } = claim;
+        let Observed { before, after, answer, .. } = observed;
         let joins = self.head.as_ref() == before;
-        match fault {
-            Some(Fault::IdsAlone) => return self.accept(claim, now),
-            Some(Fault::WhatJoinsOn) if joins || self.head.is_none() => return self.accept(claim, now),
-            _ => {}
-        }
-        let trusted = self.seq == 0 || now.since(self.at) > LAG || fault == Some(Fault::FirstAnswer);
+        let trusted = self.seq == 0 || now.since(self.at) > LAG;
         let is_new = !self.pairs.iter().any(|(from, to)| from.as_ref() == before && to == after);
         if answer == Some(after) {
             if self.head.as_ref() == Some(after) {
-                self.note(claim.id);
-                return Verdict::Repeat;
+                self.note(observed.id);
+                return RefDecision::Repeat;
             }
-            return if (joins && is_new) || trusted { self.accept(claim, now) } else { Verdict::LookAgain };
+            return if (joins && is_new) || trusted { self.accept(observed, now) } else { RefDecision::LookAgain };
         }
-        if !trusted || (answer == before && next_look(claim.looks).is_some()) {
-            return Verdict::LookAgain;
+        if !trusted || (answer == before && next_look(observed.looks).is_some()) {
+            return RefDecision::LookAgain;
         }
         // A deleted ref hasn't moved on.
         if joins && is_new && answer.is_some() && answer != self.head.as_ref() {
-            return self.accept(claim, now);
+            return self.accept(observed, now);
         }
         self.remember(before, after);
-        Verdict::Late
+        RefDecision::Late
     }
 
     /// Accepts a change in any case.
-    pub fn accept(&mut self, claim: Claim<'_>, now: Millis) -> Verdict {
+    pub fn accept(&mut self, observed: Observed<'_>, now: Millis) -> RefDecision {
         self.seq += 1;
         self.at = now;
-        self.head = Some(claim.after.clone());
-        self.note(claim.id);
-        self.remember(claim.before, claim.after);
-        Verdict::Accepted
+        self.head = Some(observed.after.clone());
+        self.note(observed.id);
+        self.remember(observed.before, observed.after);
+        RefDecision::Accepted
     }
 
     /// Notes that a delivery is about the change that was accepted last.
@@ -152,28 +131,28 @@ impl RefRecord {
         keep_latest(&mut self.pairs);
     }
 
-    /// Decides about a pull request, whose head the forge has said. `hint` is the head as the payload says.
-    pub fn judge_pull(&mut self, claim: Claim<'_>, base: &super::names::GitRef, now: Millis) -> Verdict {
-        if let Some(known) = self.known(claim.id, now) {
+    /// Decides about a pull request, whose head the forge has said. `observed.after` is the head as the payload says.
+    pub fn decide_pull(&mut self, observed: Observed<'_>, base: &GitRef, now: Millis) -> RefDecision {
+        if let Some(known) = self.known(observed.id, now) {
             return known;
         }
-        let Some(head) = claim.answer else { return Verdict::Late };
+        let Some(head) = observed.answer else { return RefDecision::Late };
         let trusted = self.seq == 0 || now.since(self.at) > LAG;
         let is_last = self.head.as_ref() == Some(head) && self.base.as_ref() == Some(base);
-        if head != claim.after {
+        if head != observed.after {
             // The forge may lag behind, or the pull request has moved on.
-            if (!trusted || is_last) && next_look(claim.looks).is_some() {
-                return Verdict::LookAgain;
+            if (!trusted || is_last) && next_look(observed.looks).is_some() {
+                return RefDecision::LookAgain;
             }
             if is_last {
-                return Verdict::Late;
+                return RefDecision::Late;
             }
         } else if is_last {
-            self.note(claim.id);
-            return Verdict::Repeat;
+            self.note(observed.id);
+            return RefDecision::Repeat;
         }
         self.base = Some(base.clone());
-        self.accept(Claim { before: None, after: head, ..claim }, now)
+        self.accept(Observed { before: None, after: head, ..observed }, now)
     }
 }
 

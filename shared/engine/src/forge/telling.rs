@@ -28,19 +28,6 @@ pub const WRITES: u32 = 60;
 const LANDS: Duration = Duration::from_secs(30);
 const SLOWEST: Duration = Duration::from_mins(10);
 
-/// A fault to plant, for a test that finds it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// Nobody takes a lease.
-    NoLease,
-    /// What a holder that is gone has sent is trusted.
-    TrustsTheDead,
-    /// The lease is returned after a request without an answer.
-    ReturnsAfterTimeout,
-    /// The state of the event is sent, not the one that is read.
-    StateOfEvent,
-}
-
 /// The result of an attempt to take a report's lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Taken {
@@ -68,11 +55,8 @@ impl ReportRecord {
 
     /// Takes the lease, unless somebody else has it.
     #[must_use]
-    pub fn take(&self, holder: &str, now: Millis, fault: Option<Fault>) -> Taken {
+    pub fn take(&self, holder: &str, now: Millis) -> Taken {
         let mut record = self.clone();
-        if fault == Some(Fault::NoLease) {
-            return Taken::Mine(record);
-        }
         match &self.lease {
             Some(lease) if lease.until > now => {
                 record.asked += 1;
@@ -80,12 +64,12 @@ impl ReportRecord {
                 return Taken::Busy(record);
             }
             // The last holder didn't return it: a request of it may land late.
-            Some(_) if fault != Some(Fault::TrustsTheDead) => {
+            Some(_) => {
                 for sent in record.sent.values_mut() {
                     sent.state = None;
                 }
             }
-            _ => {}
+            None => {}
         }
         let until = now + LEASE;
         record.lease = Some(TellerLease { holder: holder.to_owned(), until });

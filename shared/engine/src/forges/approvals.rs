@@ -3,7 +3,7 @@
 use protocol::requests::Only;
 use protocol::{LabelSet, LinkName, Status};
 
-use super::deliveries::{Outcome, change_of_pull};
+use super::deliveries::{DeliveryOutcome, change_of_pull};
 use crate::Forges;
 use crate::error::{EngineError, Result};
 use crate::forge::event::{ExternalId, Incoming, Signal};
@@ -77,18 +77,21 @@ impl<P: ForgeStore + RunStore + JobStore + ArtifactStore + WorkerRegistry + Disp
         commit: &CommitId,
         check: &ExternalId,
         actor: &str,
-    ) -> Result<Option<Outcome>> {
+    ) -> Result<Option<DeliveryOutcome>> {
         let report = check.report().filter(|key| key.repository == link.key && key.commit == *commit);
         let report = match report {
             Some(key) => self.engine.ports.report(&key).await?,
             None => None,
         };
         let Some(number) = report.and_then(|report| report.change.pull_request) else {
-            return Ok(Some(Outcome::of(DeliveryState::Ignored, "no state of this commit waits for an approval")));
+            return Ok(Some(DeliveryOutcome::of(
+                DeliveryState::Ignored,
+                "no state of this commit waits for an approval",
+            )));
         };
         if !self.port()?.may_write(link, actor).await? {
             let reason = format!("{actor} may not write to {}, so the button does nothing", link.repository);
-            return Ok(Some(Outcome::of(DeliveryState::Failed, reason)));
+            return Ok(Some(DeliveryOutcome::of(DeliveryState::Failed, reason)));
         }
         self.note_approval(link, number, commit).await?;
         self.run_approved(link, delivery, number, commit, actor).await
@@ -102,18 +105,21 @@ impl<P: ForgeStore + RunStore + JobStore + ArtifactStore + WorkerRegistry + Disp
         number: u64,
         commit: &CommitId,
         actor: &str,
-    ) -> Result<Option<Outcome>> {
+    ) -> Result<Option<DeliveryOutcome>> {
         let pull = self.port()?.pull_request(link, number).await?.filter(|pull| pull.open && pull.head == *commit);
         let Some(pull) = pull else {
-            return Ok(Some(Outcome::of(DeliveryState::Late, "the pull request has another head now, or is closed")));
+            return Ok(Some(DeliveryOutcome::of(
+                DeliveryState::Late,
+                "the pull request has another head now, or is closed",
+            )));
         };
         let record = self.engine.ports.ref_record(&link.key, &Subject::Pull(number)).await?;
         let Some(record) = record.filter(|record| record.approved.contains(commit)) else {
-            return Ok(Some(Outcome::of(DeliveryState::Failed, "the commit is not approved any more")));
+            return Ok(Some(DeliveryOutcome::of(DeliveryState::Failed, "the commit is not approved any more")));
         };
         if record.head.as_ref() != Some(commit) {
             // Its own delivery hasn't come in yet, and finds it approved.
-            return Ok(Some(Outcome::of(
+            return Ok(Some(DeliveryOutcome::of(
                 DeliveryState::Ignored,
                 "approved; the pull request's own delivery starts it",
             )));
@@ -123,7 +129,12 @@ impl<P: ForgeStore + RunStore + JobStore + ArtifactStore + WorkerRegistry + Disp
     }
 
     /// Runs again what a commit's states show: the failed jobs if there are any, else all. A run that runs is left alone.
-    pub(super) async fn rerun(self, link: &Link, commit: &CommitId, check: Option<&ExternalId>) -> Result<Outcome> {
+    pub(super) async fn rerun(
+        self,
+        link: &Link,
+        commit: &CommitId,
+        check: Option<&ExternalId>,
+    ) -> Result<DeliveryOutcome> {
         let only = check.and_then(ExternalId::report);
         let reports = self.engine.ports.reports_of(&link.key, commit).await?;
         let mut again = 0;
@@ -142,13 +153,18 @@ impl<P: ForgeStore + RunStore + JobStore + ArtifactStore + WorkerRegistry + Disp
             }
         }
         Ok(match refused {
-            Some(reason) => {
-                Outcome::of(DeliveryState::Failed, format!("the link's rights don't allow it any more: {reason}"))
+            Some(reason) => DeliveryOutcome::of(
+                DeliveryState::Failed,
+                format!("the link's rights don't allow it any more: {reason}"),
+            ),
+            None if again == 0 => {
+                DeliveryOutcome::of(DeliveryState::Ignored, "nothing that has ended shows its states there")
             }
-            None if again == 0 => Outcome::of(DeliveryState::Ignored, "nothing that has ended shows its states there"),
-            None => {
-                Outcome { state: DeliveryState::Accepted, reason: Some(format!("{again} started again")), change: None }
-            }
+            None => DeliveryOutcome {
+                state: DeliveryState::Accepted,
+                reason: Some(format!("{again} started again")),
+                change: None,
+            },
         })
     }
 

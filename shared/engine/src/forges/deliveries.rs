@@ -13,7 +13,7 @@ use crate::forge::link::{ForgeKind, Link};
 use crate::forge::names::{CommitId, EventName, GitRef, Subject};
 use crate::forge::ports::PullRequest;
 use crate::forge::records::{Delivery, DeliveryKey, DeliveryState, RefRecord};
-use crate::forge::ref_rule::{Claim, Verdict, next_look};
+use crate::forge::ref_rule::{Observed, RefDecision, next_look};
 use crate::forge::store::ForgeStore;
 use crate::ports::{ArtifactStore, Dispatcher, JobStore, RunStore, WorkerRegistry};
 
@@ -32,13 +32,13 @@ pub enum Received {
 }
 
 /// What became of a delivery.
-pub(super) struct Outcome {
+pub(super) struct DeliveryOutcome {
     pub state: DeliveryState,
     pub reason: Option<String>,
     pub change: Option<Change>,
 }
 
-impl Outcome {
+impl DeliveryOutcome {
     pub fn of(state: DeliveryState, reason: impl Into<String>) -> Self {
         Self { state, reason: Some(reason.into()), change: None }
     }
@@ -159,13 +159,13 @@ impl<P: ForgeStore + RunStore + JobStore + ArtifactStore + WorkerRegistry + Disp
         let repository =
             crate::forge::names::RepositoryKey { link: key.link.clone(), repository: delivery.incoming.repository };
         let outcome = match self.link(&repository).await? {
-            None => Some(Outcome::ignored("the link was removed")),
+            None => Some(DeliveryOutcome::ignored("the link was removed")),
             Some(link) => {
                 if let Some(link) = self.renamed(link, &delivery.incoming.name).await? {
                     self.decide(&link, &mut delivery).await?
                 } else {
                     let name = &delivery.incoming.name;
-                    Some(Outcome::ignored(format!("the forge says that {name} is another repository")))
+                    Some(DeliveryOutcome::ignored(format!("the forge says that {name} is another repository")))
                 }
             }
         };
@@ -197,14 +197,14 @@ impl<P: ForgeStore + RunStore + JobStore + ArtifactStore + WorkerRegistry + Disp
     }
 
     /// What becomes of a delivery. `None`: the forge is asked again later.
-    async fn decide(self, link: &Link, delivery: &mut Delivery) -> Result<Option<Outcome>> {
+    async fn decide(self, link: &Link, delivery: &mut Delivery) -> Result<Option<DeliveryOutcome>> {
         let incoming = delivery.incoming.clone();
         match incoming.signal {
             Signal::Push(push) => self.decide_push(link, delivery, &push).await,
             Signal::PullRequest { number, action: PullAction::Closed, .. } => {
                 let drop_held = |record: &mut RefRecord| (record.held.take().is_some(), record.version > 0);
                 let dropped = self.change_ref(link, &Subject::Pull(number), drop_held).await?;
-                Ok(Some(Outcome::ignored(if dropped {
+                Ok(Some(DeliveryOutcome::ignored(if dropped {
                     "it was closed; what was held is dropped"
                 } else {
                     "it was closed"
@@ -232,7 +232,7 @@ impl<P: ForgeStore + RunStore + JobStore + ArtifactStore + WorkerRegistry + Disp
                     fork: false,
                     actor,
                 };
-                self.judge(link, delivery, &push, change).await
+                self.decide_ref(link, delivery, &push, change).await
             }
             Signal::Start { name, commit, actor } => self.decide_start(link, delivery, name, commit, actor).await,
             Signal::Approve { commit, check, actor } => {
@@ -245,20 +245,26 @@ impl<P: ForgeStore + RunStore + JobStore + ArtifactStore + WorkerRegistry + Disp
         }
     }
 
-    async fn decide_push(self, link: &Link, delivery: &mut Delivery, push: &Push) -> Result<Option<Outcome>> {
-        let Some(after) = &push.after else { return Ok(Some(Outcome::ignored("the ref was deleted"))) };
+    async fn decide_push(self, link: &Link, delivery: &mut Delivery, push: &Push) -> Result<Option<DeliveryOutcome>> {
+        let Some(after) = &push.after else { return Ok(Some(DeliveryOutcome::ignored("the ref was deleted"))) };
         if push.name.is_of_queue() {
-            return Ok(Some(Outcome::ignored("a merge queue's branch has its own event")));
+            return Ok(Some(DeliveryOutcome::ignored("a merge queue's branch has its own event")));
         }
         if push.name.branch().is_some() && push.first_line.as_deref().is_some_and(asks_to_skip) {
             delivery.commit = Some(after.clone());
-            return Ok(Some(Outcome::ignored("the commit's first line asks to start nothing")));
+            return Ok(Some(DeliveryOutcome::ignored("the commit's first line asks to start nothing")));
         }
-        self.judge(link, delivery, push, change_of_push(push, after)).await
+        self.decide_ref(link, delivery, push, change_of_push(push, after)).await
     }
 
     /// Decides about a delivery that says where a ref is.
-    async fn judge(self, link: &Link, delivery: &mut Delivery, push: &Push, change: Change) -> Result<Option<Outcome>> {
+    async fn decide_ref(
+        self,
+        link: &Link,
+        delivery: &mut Delivery,
+        push: &Push,
+        change: Change,
+    ) -> Result<Option<DeliveryOutcome>> {
         let Some(after) = &push.after else { return Ok(None) };
         delivery.commit = Some(after.clone());
         let subject = change.subject.clone();
@@ -270,14 +276,14 @@ impl<P: ForgeStore + RunStore + JobStore + ArtifactStore + WorkerRegistry + Disp
             None => self.port()?.ref_head(link, &push.name).await?,
         };
         let (id, looks) = (delivery.incoming.id.clone(), delivery.looks);
-        let claim = Claim { id: &id, before: push.before.as_ref(), after, answer: answer.as_ref(), looks };
-        let judge = |record: &mut RefRecord| {
+        let observed = Observed { id: &id, before: push.before.as_ref(), after, answer: answer.as_ref(), looks };
+        let decide = |record: &mut RefRecord| {
             let before = record.clone();
-            let verdict = record.judge(claim, now);
-            ((verdict, record.seq), *record != before)
+            let decision = record.decide_push(observed, now);
+            ((decision, record.seq), *record != before)
         };
-        let (verdict, seq) = self.change_ref(link, &subject, judge).await?;
-        self.follow(link, delivery, verdict, Change { seq, ..change }).await
+        let (decision, seq) = self.change_ref(link, &subject, decide).await?;
+        self.follow(link, delivery, decision, Change { seq, ..change }).await
     }
 
     async fn decide_pull(
@@ -286,33 +292,33 @@ impl<P: ForgeStore + RunStore + JobStore + ArtifactStore + WorkerRegistry + Disp
         delivery: &mut Delivery,
         number: u64,
         hint: Option<&CommitId>,
-    ) -> Result<Option<Outcome>> {
+    ) -> Result<Option<DeliveryOutcome>> {
         let Some(pull) = self.port()?.pull_request(link, number).await? else {
-            return Ok(Some(Outcome::of(DeliveryState::Late, "there is no such pull request")));
+            return Ok(Some(DeliveryOutcome::of(DeliveryState::Late, "there is no such pull request")));
         };
         if !pull.open {
-            return Ok(Some(Outcome::of(DeliveryState::Late, "it is closed")));
+            return Ok(Some(DeliveryOutcome::of(DeliveryState::Late, "it is closed")));
         }
         if pull.fork && link.forge == ForgeKind::Gitlab {
-            return Ok(Some(Outcome::ignored(
+            return Ok(Some(DeliveryOutcome::ignored(
                 "GitLab shows only what the fork reports; a merge request from a fork isn't started",
             )));
         }
         delivery.commit = Some(pull.head.clone());
         let (id, looks, now) = (delivery.incoming.id.clone(), delivery.looks, self.engine.now());
         let after = hint.unwrap_or(&pull.head);
-        let claim = Claim { id: &id, before: None, after, answer: Some(&pull.head), looks };
-        let judge = |record: &mut RefRecord| {
+        let observed = Observed { id: &id, before: None, after, answer: Some(&pull.head), looks };
+        let decide = |record: &mut RefRecord| {
             let before = record.clone();
-            let verdict = record.judge_pull(claim, &pull.base_ref, now);
-            ((verdict, record.seq), *record != before)
+            let decision = record.decide_pull(observed, &pull.base_ref, now);
+            ((decision, record.seq), *record != before)
         };
-        let (verdict, seq) = self.change_ref(link, &Subject::Pull(number), judge).await?;
+        let (decision, seq) = self.change_ref(link, &Subject::Pull(number), decide).await?;
         let actor = match &delivery.incoming.signal {
             Signal::PullRequest { actor, .. } => actor.clone(),
             _ => pull.author.clone(),
         };
-        self.follow(link, delivery, verdict, change_of_pull(pull, seq, actor)).await
+        self.follow(link, delivery, decision, change_of_pull(pull, seq, actor)).await
     }
 
     async fn decide_start(
@@ -322,39 +328,39 @@ impl<P: ForgeStore + RunStore + JobStore + ArtifactStore + WorkerRegistry + Disp
         name: GitRef,
         commit: Option<CommitId>,
         actor: String,
-    ) -> Result<Option<Outcome>> {
+    ) -> Result<Option<DeliveryOutcome>> {
         let Some(head) = self.port()?.ref_head(link, &name).await? else {
-            return Ok(Some(Outcome::of(DeliveryState::Failed, format!("there is no {name}"))));
+            return Ok(Some(DeliveryOutcome::of(DeliveryState::Failed, format!("there is no {name}"))));
         };
         if let Some(commit) = commit.filter(|commit| *commit != head) {
             let reason = format!("{name} is at {head}, not at {commit}");
-            return Ok(Some(Outcome::of(DeliveryState::Failed, reason)));
+            return Ok(Some(DeliveryOutcome::of(DeliveryState::Failed, reason)));
         }
         let push = Push { name, before: None, after: Some(head.clone()), actor, first_line: None };
         let change = change_of_push(&push, &head);
         let (id, now) = (delivery.incoming.id.clone(), self.engine.now());
-        let claim = Claim { id: &id, before: None, after: &head, answer: Some(&head), looks: 0 };
+        let observed = Observed { id: &id, before: None, after: &head, answer: Some(&head), looks: 0 };
         let accept = |record: &mut RefRecord| match record.known(&id, now) {
             Some(known) => ((known, record.seq), false),
-            None => ((record.accept(claim, now), record.seq), true),
+            None => ((record.accept(observed, now), record.seq), true),
         };
-        let (verdict, seq) = self.change_ref(link, &change.subject, accept).await?;
-        self.follow(link, delivery, verdict, Change { seq, ..change }).await
+        let (decision, seq) = self.change_ref(link, &change.subject, accept).await?;
+        self.follow(link, delivery, decision, Change { seq, ..change }).await
     }
 
-    /// Acts on a verdict.
+    /// Acts on a decision.
     async fn follow(
         self,
         link: &Link,
         delivery: &mut Delivery,
-        verdict: Verdict,
+        decision: RefDecision,
         change: Change,
-    ) -> Result<Option<Outcome>> {
-        Ok(match verdict {
-            Verdict::LookAgain => None,
-            Verdict::Repeat => Some(Outcome::of(DeliveryState::Repeat, "this change was handled before")),
-            Verdict::Late => Some(Outcome::of(DeliveryState::Late, "the ref had moved on")),
-            Verdict::Accepted | Verdict::Continues => {
+    ) -> Result<Option<DeliveryOutcome>> {
+        Ok(match decision {
+            RefDecision::LookAgain => None,
+            RefDecision::Repeat => Some(DeliveryOutcome::of(DeliveryState::Repeat, "this change was handled before")),
+            RefDecision::Late => Some(DeliveryOutcome::of(DeliveryState::Late, "the ref had moved on")),
+            RefDecision::Accepted | RefDecision::Continues => {
                 Some(Box::pin(self.start_files(link, delivery, change, false)).await?)
             }
         })

@@ -6,7 +6,7 @@ use std::time::Duration;
 use protocol::limits;
 use workflow::{Definition, Problem, ReportStates};
 
-use super::deliveries::{Outcome, accepted_at};
+use super::deliveries::{DeliveryOutcome, accepted_at};
 use crate::Forges;
 use crate::access::Grant;
 use crate::cache::Cache;
@@ -54,17 +54,17 @@ impl<P: ForgeStore + RunStore + JobStore + ArtifactStore + WorkerRegistry + Disp
         delivery: &mut Delivery,
         change: Change,
         approved: bool,
-    ) -> Result<Outcome> {
+    ) -> Result<DeliveryOutcome> {
         let Some(rule) = rights::rule_for(&link.rights, change.origin(), change.ruled_ref()) else {
             let reason = format!("no rule of the link is for a {} of `{}`", change.origin(), change.ruled_ref());
-            return Ok(Outcome { change: Some(change), ..Outcome::of(DeliveryState::Ignored, reason) });
+            return Ok(DeliveryOutcome { change: Some(change), ..DeliveryOutcome::of(DeliveryState::Ignored, reason) });
         };
         let files = self.port()?.files(link, &change.commit).await?;
         let size: u64 = files.iter().filter_map(|file| file.size).sum();
         if files.len() > FILES || size > SIZE {
             let reason =
                 format!("`.wfg` has {} files of {size} bytes; at most {FILES} and {SIZE} are read", files.len());
-            return Ok(Outcome { change: Some(change), ..Outcome::of(DeliveryState::Failed, reason) });
+            return Ok(DeliveryOutcome { change: Some(change), ..DeliveryOutcome::of(DeliveryState::Failed, reason) });
         }
         let mut started = Started { link, rule, change, changed: None, approved };
         let (mut any, mut waits) = (false, false);
@@ -92,11 +92,11 @@ impl<P: ForgeStore + RunStore + JobStore + ArtifactStore + WorkerRegistry + Disp
                 change.pull_request.unwrap_or_default(),
                 change.commit
             );
-            return Ok(Outcome { change: Some(change), ..Outcome::of(DeliveryState::Held, reason) });
+            return Ok(DeliveryOutcome { change: Some(change), ..DeliveryOutcome::of(DeliveryState::Held, reason) });
         }
         let reason = (!any).then(|| "no file in `.wfg` is for this change".to_owned());
         let state = if any { DeliveryState::Accepted } else { DeliveryState::Ignored };
-        Ok(Outcome { state, reason, change: Some(change) })
+        Ok(DeliveryOutcome { state, reason, change: Some(change) })
     }
 
     /// Starts a run of a file, or reports why there is none. Returns `Skipped` if the file doesn't want the change.

@@ -45,12 +45,11 @@ impl<P: ForgeStore + RunStore + JobStore + ArtifactStore + WorkerRegistry + Disp
     pub async fn tell(self, key: &ReportKey) -> Result<()> {
         let holder = hex::encode(self.engine.random());
         let now = self.engine.now();
-        let take = |stored: Option<&ReportRecord>| match stored
-            .filter(|stored| stored.given_up.is_none())?
-            .take(&holder, now, None)
-        {
-            Taken::Mine(record) | Taken::Busy(record) => Some(record),
-        };
+        let take =
+            |stored: Option<&ReportRecord>| match stored.filter(|stored| stored.given_up.is_none())?.take(&holder, now)
+            {
+                Taken::Mine(record) | Taken::Busy(record) => Some(record),
+            };
         let Some(mut record) = self.change_report(key, take).await? else { return Ok(()) };
         if !record.is_held_by(&holder) {
             return Ok(());

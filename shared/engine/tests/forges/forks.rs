@@ -19,7 +19,7 @@ async fn nothing_of_a_fork_runs_before_its_commit_is_approved() {
 
     let approved = world.engine.forges().approve(&link(), None, 12, &commit('B')).await.expect("approved");
     assert!(approved.is_some());
-    world.settle().await;
+    world.drain().await;
     let workflows = world.workflows().await;
     assert_eq!(workflows.len(), 1);
     assert_eq!([workflows[0].inputs["fork"].as_str(), workflows[0].inputs["change"].as_str()], ["true", "#12"]);

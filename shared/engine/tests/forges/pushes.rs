@@ -178,7 +178,7 @@ async fn a_repository_is_known_by_its_number_and_a_stranger_starts_nothing() {
     assert!(matches!(stranger, Received::Ignored(_)), "{stranger:?}");
     for (claimed, expected) in [("acme/renamed", "acme/renamed"), ("acme/other", "acme/renamed")] {
         world.engine.forges().receive(&link(), incoming(7, claimed)).await.expect("answered");
-        world.settle().await;
+        world.drain().await;
         assert_eq!(world.engine.forges().of_name(&link()).await.expect("there")[0].repository, expected, "{claimed}");
     }
 }

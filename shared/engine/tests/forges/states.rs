@@ -99,7 +99,7 @@ async fn at_most_sixty_states_are_sent_in_a_minute_and_all_are_right_in_the_end(
     for _ in 0..5 {
         let minute = world.engine.now().0 / 60_000;
         while world.engine.now().0 / 60_000 == minute {
-            world.settle().await;
+            world.drain().await;
             world.clock.advance(Duration::from_secs(5));
         }
         let told = world.forge.state().told.len();
@@ -122,16 +122,16 @@ async fn a_busy_forge_is_told_later_and_a_lost_answer_makes_all_states_unsure() 
     world.told().await;
     assert_eq!(world.forge.shown().len(), 1, "one of the two was refused");
     world.clock.advance(Duration::from_secs(31));
-    world.settle().await;
+    world.drain().await;
     assert_eq!(world.forge.shown(), ["ci (push): running", "ci / a (push): queued"]);
     world.forge.state().answers.push_back(ForgeError::NoAnswer("cut off".to_owned()));
     world.run_job("linux", true).await;
     world.told().await;
     let told = world.forge.state().told.len();
-    world.settle().await;
+    world.drain().await;
     assert_eq!(world.forge.state().told.len(), told, "nothing follows under the same lease");
     world.clock.advance(Duration::from_secs(61));
-    world.settle().await;
+    world.drain().await;
     assert_eq!(world.forge.shown(), ["ci (push): success", "ci / a (push): success"]);
     assert_eq!(world.forge.state().told.len(), told + 2, "both are sent again");
 }

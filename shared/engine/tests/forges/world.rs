@@ -138,7 +138,7 @@ impl World {
             panic!("ignored")
         };
         for _ in 0..10 {
-            self.settle().await;
+            self.drain().await;
             let delivery = self.engine.ports().delivery(&key).await.expect("read").expect("stored");
             let Some(due) = delivery.due else { return delivery };
             self.clock.advance(Duration::from_millis(due.0.saturating_sub(self.engine.now().0)));
@@ -147,17 +147,17 @@ impl World {
     }
 
     /// Handles everything that is due now, in the engine and about forges.
-    pub async fn settle(&self) {
+    pub async fn drain(&self) {
         self.engine.scheduling().drain().await.expect("memory answers");
         self.engine.forges().run_due().await.expect("memory answers");
         self.engine.scheduling().drain().await.expect("memory answers");
     }
 
-    /// As [`Self::settle`], after the time for which states are gathered.
+    /// As [`Self::drain`], after the time for which states are gathered.
     pub async fn told(&self) {
-        self.settle().await;
+        self.drain().await;
         self.clock.advance(Duration::from_secs(3));
-        self.settle().await;
+        self.drain().await;
     }
 
     /// All workflows, oldest first.
