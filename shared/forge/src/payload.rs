@@ -2,6 +2,7 @@
 //!
 //! Only what is understood is read: refs, commits, numbers, names. No URL of a payload is read at all.
 
+mod common;
 mod depth;
 mod gitea;
 mod github;
@@ -13,8 +14,6 @@ use engine::forge::names::{CommitId, GitRef};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-/// The largest payload, in bytes.
-pub const PAYLOAD: usize = 4 * 1024 * 1024;
 /// How deeply lists and objects may be nested.
 pub const DEPTH: usize = 64;
 /// The longest id of a delivery, in bytes.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// Longest workflow, job, worker or step id.
 pub const ID: usize = 100;
-/// Longest name of a workflow, and longest `on`: they are shown in lists.
+/// Longest name of a workflow or a job: they are shown in lists.
 pub const NAME: usize = 1000;
 /// Longest label.
 pub const LABEL: usize = 64;
@@ -64,6 +64,12 @@ pub const INPUTS: usize = 100;
 pub const PATTERNS: usize = 100;
 /// A pattern of names or paths.
 pub const PATTERN: usize = 256;
+/// The payload of a delivery of a forge.
+pub const FORGE_DELIVERY: usize = 4 * 1024 * 1024;
+/// Files in the folder `.wfg` of a repository.
+pub const FORGE_FILES: usize = 20;
+/// All files in the folder `.wfg` of a repository together.
+pub const FORGE_FILES_SIZE: u64 = 1024 * 1024;
 /// Jobs of a run whose states a forge is told one by one.
 pub const STATES: usize = 50;
 /// Choices of an input.

@@ -7,7 +7,7 @@ use engine::forge::records::{Delivery, DeliveryKey};
 use engine::forges::{HookLink, Received as Stored};
 use engine::ports::Ports;
 use engine::{Engine, EngineError, Forges};
-use forge::payload::{self, PAYLOAD};
+use forge::payload;
 use forge::signature;
 use http::{Method, StatusCode, header};
 use protocol::access::{AuditAction, Scope};
@@ -110,8 +110,9 @@ fn forges<P>(engine: &Engine<P>) -> Result<Forges<'_, P>, ApiError> {
 
 /// Checks size, media type and signature, in this order, and parses only then. One write, and the answer.
 pub(crate) async fn receive<P: Ports>(engine: &Engine<P>, input: &Input<'_>) -> Answer {
-    if input.body.len() > PAYLOAD {
-        let message = format!("the delivery is {} bytes; at most {PAYLOAD} are allowed", input.body.len());
+    if input.body.len() > limits::FORGE_DELIVERY {
+        let (size, most) = (input.body.len(), limits::FORGE_DELIVERY);
+        let message = format!("the delivery is {size} bytes; at most {most} are allowed (limit FORGE_DELIVERY)");
         return Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", message));
     }
     let given = input.header(header::CONTENT_TYPE.as_str())?.unwrap_or_default();

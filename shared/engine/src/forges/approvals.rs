@@ -15,6 +15,15 @@ use crate::forge::rights;
 use crate::forge::store::ForgeStore;
 use crate::ports::{ArtifactStore, Consistency, Dispatcher, JobStore, RunStore, WorkerRegistry};
 
+/// What became of a request to run a workflow again.
+enum Rerun {
+    Started,
+    /// It runs, or is gone.
+    Nothing,
+    /// The link's rights don't allow it any more, and why.
+    Refused(String),
+}
+
 impl<P: ForgeStore> Forges<'_, P> {
     /// Approves one commit of a pull request from a fork. Returns the delivery that stands for it, or `None` if it was approved before.
     ///
@@ -140,16 +149,10 @@ impl<P: ForgeStore + RunStore + JobStore + ArtifactStore + WorkerRegistry + Disp
         let mut again = 0;
         let mut refused = None;
         for report in reports.iter().filter(|report| only.as_ref().is_none_or(|key| *key == report.key)) {
-            match self.rerun_one(link, report).await {
-                Ok(started) => again += usize::from(started),
-                Err(
-                    error @ (EngineError::LabelsNotAllowed { .. }
-                    | EngineError::SecretNotAllowed(_)
-                    | EngineError::GroupsNotAllowed { .. }),
-                ) => {
-                    refused = Some(error.to_string());
-                }
-                Err(error) => return Err(error),
+            match self.rerun_one(link, report).await? {
+                Rerun::Started => again += 1,
+                Rerun::Refused(reason) => refused = Some(reason),
+                Rerun::Nothing => {}
             }
         }
         Ok(match refused {
@@ -168,16 +171,18 @@ impl<P: ForgeStore + RunStore + JobStore + ArtifactStore + WorkerRegistry + Disp
         })
     }
 
-    async fn rerun_one(self, link: &Link, report: &ReportRecord) -> Result<bool> {
-        let ReportSource::Workflow { id: Some(id) } = &report.source else { return Ok(false) };
-        let Some(workflow) = self.engine.ports.workflow(id, Consistency::Strong).await? else { return Ok(false) };
-        let Some(end) = workflow.ended else { return Ok(false) };
+    async fn rerun_one(self, link: &Link, report: &ReportRecord) -> Result<Rerun> {
+        let ReportSource::Workflow { id: Some(id) } = &report.source else { return Ok(Rerun::Nothing) };
+        let workflow = self.engine.ports.workflow(id, Consistency::Strong).await?;
+        let Some((workflow, end)) = workflow.and_then(|workflow| workflow.ended.map(|end| (workflow, end))) else {
+            return Ok(Rerun::Nothing);
+        };
         let change = &report.change;
         let Some(rule) = rights::rule_for(&link.rights, change.origin(), change.ruled_ref()) else {
-            return Err(EngineError::LabelsNotAllowed { refused: LabelSet::default(), allowed: String::new() });
+            return Ok(Rerun::Refused("no rule fits".to_owned()));
         };
         let source = self.engine.ports.definition(&workflow.run).await?;
-        let Some(definition) = source.and_then(|source| source.read().ok()) else { return Ok(false) };
+        let Some(definition) = source.and_then(|source| source.read().ok()) else { return Ok(Rerun::Nothing) };
         let grant = crate::access::Grant {
             permissions: rights::permissions(&definition, rule),
             ..crate::access::Grant::open()
@@ -186,9 +191,14 @@ impl<P: ForgeStore + RunStore + JobStore + ArtifactStore + WorkerRegistry + Disp
         match self.engine.acting_for(grant).runs().start(id, only, None).await {
             Ok(()) => {
                 self.mark(&report.key).await?;
-                Ok(true)
+                Ok(Rerun::Started)
             }
-            Err(EngineError::InvalidState { .. } | EngineError::Moved(_)) => Ok(false),
+            Err(EngineError::InvalidState { .. } | EngineError::Moved(_)) => Ok(Rerun::Nothing),
+            Err(
+                error @ (EngineError::LabelsNotAllowed { .. }
+                | EngineError::SecretNotAllowed(_)
+                | EngineError::GroupsNotAllowed { .. }),
+            ) => Ok(Rerun::Refused(error.to_string())),
             Err(error) => Err(error),
         }
     }

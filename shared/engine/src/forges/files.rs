@@ -23,10 +23,6 @@ use crate::ids::{Principal, ReportHash};
 use crate::ports::{ArtifactStore, Dispatcher, JobStore, RunStore, Source, WorkerRegistry};
 use crate::submit::Submission;
 
-/// Files of a commit that are read.
-const FILES: usize = 20;
-/// The size of all of them.
-const SIZE: u64 = 1024 * 1024;
 /// Annotations of a file that isn't valid.
 const ANNOTATIONS: usize = 50;
 
@@ -61,9 +57,13 @@ impl<P: ForgeStore + RunStore + JobStore + ArtifactStore + WorkerRegistry + Disp
         };
         let files = self.port()?.files(link, &change.commit).await?;
         let size: u64 = files.iter().filter_map(|file| file.size).sum();
-        if files.len() > FILES || size > SIZE {
-            let reason =
-                format!("`.wfg` has {} files of {size} bytes; at most {FILES} and {SIZE} are read", files.len());
+        if files.len() > limits::FORGE_FILES || size > limits::FORGE_FILES_SIZE {
+            let reason = format!(
+                "`.wfg` has {} files of {size} bytes; at most {} and {} are read",
+                files.len(),
+                limits::FORGE_FILES,
+                limits::FORGE_FILES_SIZE
+            );
             return Ok(DeliveryOutcome { change: Some(change), ..DeliveryOutcome::of(DeliveryState::Failed, reason) });
         }
         let mut started = Started { link, rule, change, changed: None, approved };

@@ -1,60 +1,9 @@
 //! Deliveries of Gitea and Forgejo.
 
-use engine::forge::event::{Incoming, Parsed, PullAction, Signal};
-use engine::forge::names::CommitId;
-use serde::Deserialize;
+use engine::forge::event::Parsed;
 
-use super::{BadPayload, Commit, RawPush, action_ignored, actor, not_understood, pushed, read};
-
-#[derive(Deserialize)]
-struct Repository {
-    id: u64,
-    full_name: String,
-}
-
-#[derive(Deserialize)]
-struct User {
-    login: String,
-}
-
-#[derive(Deserialize)]
-struct PushPayload {
-    #[serde(rename = "ref")]
-    name: String,
-    before: String,
-    after: String,
-    head_commit: Option<Commit>,
-    repository: Repository,
-    sender: Option<User>,
-}
-
-#[derive(Deserialize)]
-struct PullPayload {
-    action: String,
-    number: u64,
-    pull_request: Pull,
-    #[serde(default)]
-    changes: Option<Changes>,
-    repository: Repository,
-    sender: User,
-}
-
-#[derive(Deserialize)]
-struct Pull {
-    head: Head,
-}
-
-#[derive(Deserialize)]
-struct Head {
-    sha: String,
-}
-
-#[derive(Deserialize)]
-struct Changes {
-    /// The base before it was changed.
-    #[serde(rename = "ref")]
-    base: Option<serde::de::IgnoredAny>,
-}
+use super::common::{pull_request, push};
+use super::{BadPayload, not_understood};
 
 pub(super) fn parse(id: String, event: &str, body: &[u8]) -> Result<Parsed, BadPayload> {
     match event {
@@ -62,33 +11,4 @@ pub(super) fn parse(id: String, event: &str, body: &[u8]) -> Result<Parsed, BadP
         "pull_request" | "pull_request_sync" => pull_request(id, event, body),
         other => not_understood(other),
     }
-}
-
-fn push(id: String, event: &str, body: &[u8]) -> Result<Parsed, BadPayload> {
-    let payload: PushPayload = read(event, body)?;
-    let raw = RawPush {
-        event,
-        name: payload.name,
-        before: &payload.before,
-        after: &payload.after,
-        head: payload.head_commit.as_ref(),
-        actor: payload.sender.as_ref().map_or("", |sender| sender.login.as_str()),
-    };
-    pushed(raw, id, payload.repository.id, payload.repository.full_name)
-}
-
-fn pull_request(id: String, event: &str, body: &[u8]) -> Result<Parsed, BadPayload> {
-    let payload: PullPayload = read(event, body)?;
-    let has_other_base = payload.changes.is_some_and(|changes| changes.base.is_some());
-    let action = match payload.action.as_str() {
-        "opened" | "reopened" => PullAction::Opened,
-        "synchronized" | "synchronize" => PullAction::Updated,
-        "edited" if has_other_base => PullAction::Updated,
-        "closed" => PullAction::Closed,
-        other => return action_ignored(event, other),
-    };
-    let head = CommitId::new(payload.pull_request.head.sha).ok();
-    let signal = Signal::PullRequest { number: payload.number, action, head, actor: actor(&payload.sender.login) };
-    let Repository { id: repository, full_name: name } = payload.repository;
-    Ok(Parsed::Signal(Incoming { id, repository, name, signal }))
 }

@@ -1,60 +1,13 @@
 //! Deliveries of GitHub.
 
-use engine::forge::event::{ExternalId, Incoming, Parsed, PullAction, Signal};
+use engine::forge::event::{ExternalId, Parsed, Signal};
 use engine::forge::names::{CommitId, GitRef};
 use serde::Deserialize;
 
 use crate::APPROVE;
 
-use super::{BadPayload, Commit, RawPush, action_ignored, actor, ignored, not_understood, pushed, read, unreadable};
-
-#[derive(Deserialize)]
-struct Repository {
-    id: u64,
-    full_name: String,
-}
-
-#[derive(Deserialize)]
-struct User {
-    login: String,
-}
-
-#[derive(Deserialize)]
-struct PushPayload {
-    #[serde(rename = "ref")]
-    name: String,
-    before: String,
-    after: String,
-    head_commit: Option<Commit>,
-    repository: Repository,
-    sender: Option<User>,
-}
-
-#[derive(Deserialize)]
-struct PullPayload {
-    action: String,
-    number: u64,
-    pull_request: Pull,
-    #[serde(default)]
-    changes: Changes,
-    repository: Repository,
-    sender: User,
-}
-
-#[derive(Deserialize)]
-struct Pull {
-    head: Head,
-}
-
-#[derive(Deserialize)]
-struct Head {
-    sha: String,
-}
-
-#[derive(Default, Deserialize)]
-struct Changes {
-    base: Option<serde::de::IgnoredAny>,
-}
+use super::common::{Repository, User, incoming, pull_request, push};
+use super::{BadPayload, action_ignored, actor, ignored, not_understood, read, unreadable};
 
 #[derive(Deserialize)]
 struct GroupPayload {
@@ -111,38 +64,6 @@ pub(super) fn parse(id: String, event: &str, body: &[u8]) -> Result<Parsed, BadP
         "ping" => ignored("a ping"),
         other => not_understood(other),
     }
-}
-
-fn incoming(id: String, repository: Repository, signal: Signal) -> Parsed {
-    Parsed::Signal(Incoming { id, repository: repository.id, name: repository.full_name, signal })
-}
-
-fn push(id: String, event: &str, body: &[u8]) -> Result<Parsed, BadPayload> {
-    let payload: PushPayload = read(event, body)?;
-    let who = payload.sender.as_ref().map_or("", |sender| sender.login.as_str());
-    let raw = RawPush {
-        event,
-        name: payload.name,
-        before: &payload.before,
-        after: &payload.after,
-        head: payload.head_commit.as_ref(),
-        actor: who,
-    };
-    pushed(raw, id, payload.repository.id, payload.repository.full_name)
-}
-
-fn pull_request(id: String, event: &str, body: &[u8]) -> Result<Parsed, BadPayload> {
-    let payload: PullPayload = read(event, body)?;
-    let action = match payload.action.as_str() {
-        "opened" | "reopened" => PullAction::Opened,
-        "synchronize" => PullAction::Updated,
-        "edited" if payload.changes.base.is_some() => PullAction::Updated,
-        "closed" => PullAction::Closed,
-        other => return action_ignored(event, other),
-    };
-    let head = CommitId::new(payload.pull_request.head.sha).ok();
-    let signal = Signal::PullRequest { number: payload.number, action, head, actor: actor(&payload.sender.login) };
-    Ok(incoming(id, payload.repository, signal))
 }
 
 fn merge_group(id: String, event: &str, body: &[u8]) -> Result<Parsed, BadPayload> {
