@@ -26,10 +26,8 @@ pub enum TargetState {
     Skipped,
     /// It didn't run because a job that it needs failed.
     NeedFailed,
-    /// It was cancelled.
+    /// It was cancelled, also by a newer run.
     Cancelled,
-    /// A newer run cancelled it.
-    Superseded,
     /// The file isn't valid, or asks for more than it may.
     Invalid,
 }
@@ -47,7 +45,6 @@ impl TargetState {
             | Self::Skipped
             | Self::NeedFailed
             | Self::Cancelled
-            | Self::Superseded
             | Self::Invalid => true,
         }
     }

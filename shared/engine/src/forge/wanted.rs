@@ -112,7 +112,7 @@ fn of_job(key: &ReportKey, job: &Job) -> WantedState {
         (TargetState::FailureAllowed, _) => "failed, allowed".to_owned(),
         (TargetState::Success, _) => "succeeded".to_owned(),
         (TargetState::TimedOut, _) => "took too long".to_owned(),
-        (TargetState::Cancelled | TargetState::Superseded, _) => "was cancelled".to_owned(),
+        (TargetState::Cancelled, _) => "was cancelled".to_owned(),
         (TargetState::Failure | TargetState::Invalid | TargetState::WaitsForApproval, _) => first_line(job),
     };
     WantedState {

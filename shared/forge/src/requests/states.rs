@@ -26,7 +26,7 @@ pub(crate) fn check_run(state: TargetState) -> CheckState {
         TargetState::FailureAllowed => Completed("neutral"),
         TargetState::TimedOut => Completed("timed_out"),
         TargetState::Skipped => Completed("skipped"),
-        TargetState::NeedFailed | TargetState::Cancelled | TargetState::Superseded => Completed("cancelled"),
+        TargetState::NeedFailed | TargetState::Cancelled => Completed("cancelled"),
     }
 }
 
@@ -36,7 +36,7 @@ pub(crate) fn status(state: TargetState) -> &'static str {
         TargetState::Queued | TargetState::Running | TargetState::WaitsForApproval => "pending",
         TargetState::Success | TargetState::FailureAllowed | TargetState::Skipped => "success",
         TargetState::Failure | TargetState::TimedOut | TargetState::NeedFailed => "failure",
-        TargetState::Cancelled | TargetState::Superseded | TargetState::Invalid => "error",
+        TargetState::Cancelled | TargetState::Invalid => "error",
     }
 }
 
@@ -48,7 +48,7 @@ pub(crate) fn gitlab(state: TargetState) -> &'static str {
         TargetState::Success | TargetState::FailureAllowed => "success",
         TargetState::Skipped => "skipped",
         TargetState::Failure | TargetState::TimedOut | TargetState::NeedFailed | TargetState::Invalid => "failed",
-        TargetState::Cancelled | TargetState::Superseded => "canceled",
+        TargetState::Cancelled => "canceled",
     }
 }
 
@@ -66,7 +66,7 @@ mod tests {
 
     #[test]
     fn what_was_skipped_because_of_a_failure_is_never_told_as_passed() {
-        for state in [TargetState::NeedFailed, TargetState::Cancelled, TargetState::Superseded, TargetState::Invalid] {
+        for state in [TargetState::NeedFailed, TargetState::Cancelled, TargetState::Invalid] {
             assert_ne!(status(state), "success", "{state}");
             assert_ne!(gitlab(state), "success", "{state}");
             assert!(!matches!(check_run(state), CheckState::Completed("success" | "neutral" | "skipped")), "{state}");
