@@ -5,7 +5,6 @@ use std::time::Duration;
 use engine::access::{Grant, TokenRecord};
 use engine::ids::{JobKey, Ticket};
 use engine::ports::{JobStore, Pool, Stored, TokenStore};
-use engine::submit::Submission;
 use engine::{Engine, EngineError};
 use memory::Memory;
 use protocol::access::{Allowed, NewToken, Permissions, Scope};
@@ -34,15 +33,7 @@ async fn caller(engine: &Engine<Memory>, new: NewToken) -> Engine<Memory> {
 }
 
 async fn submit(engine: &Engine<Memory>, text: &str) {
-    let submission = Submission {
-        definition: workflow::from_yaml(text).expect("good"),
-        source: engine::ports::Source { content_type: "application/yaml".to_owned(), text: text.to_owned() },
-        inputs: protocol::requests::GivenInputs::new(),
-        run: true,
-        key: None,
-        report: None,
-    };
-    engine.submissions().submit(submission).await.expect("submitted");
+    engine.submissions().submit(common::submission(text, true)).await.expect("submitted");
     engine.scheduling().drain().await.expect("the store answers");
 }
 

@@ -8,7 +8,6 @@ use std::time::Duration;
 use common::{StoppedClock, World};
 use engine::access::{Grant, TokenRecord, TokenText};
 use engine::ports::{SecretStore, StoreError, Stored};
-use engine::submit::Submission;
 use engine::{Engine, EngineError, Tuning};
 use futures::future::BoxFuture;
 use memory::Memory;
@@ -16,7 +15,6 @@ use protocol::access::{Allowed, Permissions};
 use protocol::requests::{FEATURE_SECRETS, Fail, LogPiece, Next, Register, Transport};
 use protocol::wire::{Claimed, Stream};
 use protocol::{JobId, LabelSet, Millis, SecretName, SecretValue, Secrets, Status, TokenName, WorkerId};
-use workflow::from_yaml;
 
 mod common;
 
@@ -249,19 +247,7 @@ async fn unreadable_secrets_delay_only_the_jobs_that_name_them() {
 #[tokio::test]
 async fn caller_without_a_secret_can_not_submit_start_or_cancel_its_job() {
     let engine = engine(&Kept::default()).0.acting_for(may_have(&["KEY"]));
-    let submit = async |yaml: &str| {
-        let definition = from_yaml(yaml).expect("good");
-        let source = engine::ports::Source { content_type: "application/yaml".to_owned(), text: yaml.to_owned() };
-        let submission = Submission {
-            definition,
-            source,
-            inputs: protocol::requests::GivenInputs::new(),
-            run: true,
-            key: None,
-            report: None,
-        };
-        engine.submissions().submit(submission).await
-    };
+    let submit = async |yaml: &str| engine.submissions().submit(common::submission(yaml, true)).await;
     let other = engine.acting_for(may_have(&["OTHER"]));
     let id = submit(ONE).await.expect("it may").workflow;
     for refused in [other.runs().cancel(&id).await, other.runs().start(&id, None, None).await] {

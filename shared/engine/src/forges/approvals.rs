@@ -183,12 +183,8 @@ impl<P: ForgeStore + RunStore + JobStore + ArtifactStore + WorkerRegistry + Disp
         };
         let source = self.engine.ports.definition(&workflow.run).await?;
         let Some(definition) = source.and_then(|source| source.read().ok()) else { return Ok(Rerun::Nothing) };
-        let grant = crate::access::Grant {
-            permissions: rights::permissions(&definition, rule),
-            ..crate::access::Grant::open()
-        };
         let only = (end.status == Status::Failure).then_some(Only::Failed);
-        match self.engine.acting_for(grant).runs().start(id, only, None).await {
+        match self.acting_for(link, &definition, rule).runs().start(id, only, None).await {
             Ok(()) => {
                 self.mark(&report.key).await?;
                 Ok(Rerun::Started)

@@ -10,7 +10,7 @@ use crate::error::{EngineError, Result};
 use crate::forge::change::{Change, asks_to_skip};
 use crate::forge::event::{Incoming, PullAction, Push, Signal};
 use crate::forge::link::{ForgeKind, Link};
-use crate::forge::names::{CommitId, EventName, GitRef, Subject};
+use crate::forge::names::{CommitId, EventName, GitRef, RepositoryKey, Subject};
 use crate::forge::ports::PullRequest;
 use crate::forge::records::{Delivery, DeliveryKey, DeliveryState, RefRecord};
 use crate::forge::ref_rule::{Observed, RefDecision, next_look};
@@ -156,8 +156,7 @@ impl<P: ForgeStore + RunStore + JobStore + ArtifactStore + WorkerRegistry + Disp
         if delivery.state != DeliveryState::New {
             return Ok(());
         }
-        let repository =
-            crate::forge::names::RepositoryKey { link: key.link.clone(), repository: delivery.incoming.repository };
+        let repository = RepositoryKey { link: key.link.clone(), repository: delivery.incoming.repository };
         let outcome = match self.link(&repository).await? {
             None => Some(DeliveryOutcome::ignored("the link was removed")),
             Some(link) => {

@@ -7,7 +7,6 @@ use protocol::limits;
 use workflow::{Definition, Problem, ReportStates};
 
 use super::deliveries::{DeliveryOutcome, accepted_at};
-use crate::Forges;
 use crate::access::Grant;
 use crate::cache::Cache;
 use crate::error::{EngineError, Result};
@@ -22,6 +21,7 @@ use crate::forge::store::ForgeStore;
 use crate::ids::{Principal, ReportHash};
 use crate::ports::{ArtifactStore, Dispatcher, JobStore, RunStore, Source, WorkerRegistry};
 use crate::submit::Submission;
+use crate::{Engine, Forges};
 
 /// Annotations of a file that isn't valid.
 const ANNOTATIONS: usize = 50;
@@ -178,12 +178,7 @@ impl<P: ForgeStore + RunStore + JobStore + ArtifactStore + WorkerRegistry + Disp
         let (link, change) = (started.link, &started.change);
         definition.name.get_or_insert_with(|| key.file.clone());
         definition.trigger = state_of_run(&key.file, change.event);
-        let grant = Grant {
-            name: None,
-            principal: Principal::of(format!("forge:{}", link.name()).as_bytes()),
-            permissions: rights::permissions(&definition, started.rule),
-            expires_at: None,
-        };
+        let engine = self.acting_for(link, &definition, started.rule);
         let request = format!("{}\n{}\n{}\n{}", link.key.repository, change.subject.text(), change.seq, key.text());
         let idempotency = format!("forge {}", crate::ids::hash_of(&format!("{}\n{request}", link.name())));
         let submission = Submission {
@@ -194,7 +189,17 @@ impl<P: ForgeStore + RunStore + JobStore + ArtifactStore + WorkerRegistry + Disp
             key: Some((idempotency, ReportHash::of([request.as_str()]))),
             report: Some(key.clone()),
         };
-        Ok(self.engine.acting_for(grant).submissions().submit(submission).await?.workflow)
+        Ok(engine.submissions().submit(submission).await?.workflow)
+    }
+
+    /// The engine with the rights that a rule of the link gives to the runs of a definition.
+    pub(super) fn acting_for(self, link: &Link, definition: &Definition, rule: &Rule) -> Engine<P> {
+        self.engine.acting_for(Grant {
+            name: None,
+            principal: Principal::of(format!("forge:{}", link.name()).as_bytes()),
+            permissions: rights::permissions(definition, rule),
+            expires_at: None,
+        })
     }
 
     /// Reports a file that can't run as failed, with its problems at their lines.
