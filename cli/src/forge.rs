@@ -24,7 +24,7 @@ pub enum ForgeCommand {
     Add(AddArgs),
     /// List the links
     List(JsonArg),
-    /// Ask the forge for a linked repository: tells whether the link's token or App still works
+    /// Add a link again as it is stored: the forge is asked for the repository, so a token or App that no longer works is found
     Check {
         #[command(flatten)]
         link: LinkArg,
