@@ -186,6 +186,9 @@ fn said(answer: &Received, done: &str) -> String {
 }
 
 fn list_text(links: &[LinkInfo], paint: Paint) -> String {
+    if links.is_empty() {
+        return "no repository is linked; `wfg forge add FILE` links one\n".to_owned();
+    }
     let mut table = Table::new(["LINK", "FORGE", "REPOSITORY", "SECRETS", "SINCE"]);
     for link in links {
         let secrets: Vec<&str> = link.secrets.iter().map(protocol::SecretName::as_str).collect();
@@ -230,6 +233,11 @@ mod tests {
         for bad in ["acme/app", "acme/app#", "acme/app#x", "#"] {
             assert!(pull_request_of(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn empty_list_says_so() {
+        assert!(list_text(&[], Paint::PLAIN).starts_with("no repository is linked"));
     }
 
     #[test]
