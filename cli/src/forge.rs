@@ -8,7 +8,7 @@ use protocol::forge::{ApproveCommit, DeliveryInfo, LinkInfo, Received, StartRef}
 
 use crate::context::{Context, JsonArg, PageArgs};
 use crate::failure::Failure;
-use crate::screen::Paint;
+use crate::screen::{Paint, eprint};
 use crate::source::Source;
 use crate::table::Table;
 use crate::text::clean;
@@ -88,6 +88,10 @@ impl ForgeCommand {
             Self::Add(args) => args.run(context).await,
             Self::List(format) => {
                 let links = client.links().await?;
+                if links.is_empty() && !format.json {
+                    eprint("no repository is linked; `wfg forge add FILE` links one");
+                    return Ok(());
+                }
                 context.show(&format, &links, |links| list_text(links, context.screen.out))
             }
             Self::Check { link } => {
@@ -186,9 +190,6 @@ fn said(answer: &Received, done: &str) -> String {
 }
 
 fn list_text(links: &[LinkInfo], paint: Paint) -> String {
-    if links.is_empty() {
-        return "no repository is linked; `wfg forge add FILE` links one\n".to_owned();
-    }
     let mut table = Table::new(["LINK", "FORGE", "REPOSITORY", "SECRETS", "SINCE"]);
     for link in links {
         let secrets: Vec<&str> = link.secrets.iter().map(protocol::SecretName::as_str).collect();
@@ -233,11 +234,6 @@ mod tests {
         for bad in ["acme/app", "acme/app#", "acme/app#x", "#"] {
             assert!(pull_request_of(bad).is_err(), "{bad}");
         }
-    }
-
-    #[test]
-    fn empty_list_says_so() {
-        assert!(list_text(&[], Paint::PLAIN).starts_with("no repository is linked"));
     }
 
     #[test]

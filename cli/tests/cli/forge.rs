@@ -130,6 +130,8 @@ async fn links_are_listed_checked_and_removed() {
     assert_eq!(checked.code, Some(0), "{}", checked.err);
     let removed = linked.wfg(&["forge", "remove", "acme"]).await;
     assert_eq!(removed.code, Some(0), "{}", removed.err);
+    let listed = linked.wfg(&["forge", "list"]).await;
+    assert!(listed.out.is_empty() && listed.err.contains("no repository is linked"), "{}", listed.err);
     let gone = linked.wfg(&["forge", "check", "acme"]).await;
     assert_eq!(gone.code, Some(2));
     linked.copy.commit(&[("a", "1")], "a commit").await;
