@@ -22,6 +22,6 @@ pub mod ref_rule;
 pub mod rights;
 pub mod wanted;
 
-pub mod telling;
+pub mod reporting;
 
 pub mod checkout;

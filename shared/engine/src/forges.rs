@@ -8,7 +8,7 @@ mod files;
 mod links;
 mod approvals;
 mod marks;
-mod teller;
+mod reporter;
 
 pub use deliveries::Received;
 pub(crate) use files::{BlobsCache, blobs_cache};
@@ -68,7 +68,7 @@ impl<P: ForgeStore + RunStore + JobStore + ArtifactStore + WorkerRegistry + Disp
         let reports = self.engine.ports.reports_due(self.engine.now()).await?;
         any |= !reports.is_empty();
         for key in reports {
-            if let Err(error) = Box::pin(self.tell(&key)).await {
+            if let Err(error) = Box::pin(self.report_states(&key)).await {
                 tracing::error!(report = key.text(), %error, "states could not be told; trying again");
             }
         }

@@ -11,7 +11,7 @@ use engine::forge::checkout::{CheckoutSource, Origin, Wanted};
 use engine::forge::link::{Access, ForgeKind, Link};
 use engine::forge::ports::{
     Asked, Changed, Credential, FailedDelivery, Forge, ForgeError, PullRequest, Repository, RepositoryFile, Shown,
-    Tell, Told,
+    StateAnswer, StateUpdate,
 };
 use engine::forge::store::ForgeStore;
 use engine::ids::forge::{CommitId, GitRef, ReportKey};
@@ -297,7 +297,7 @@ impl Forge for OneRepository {
     fn changed_by<'a>(&'a self, _: &'a Link, _: u64) -> Asked<'a, Changed> {
         unreachable!()
     }
-    fn tell<'a>(&'a self, _: &'a Link, _: &'a Tell) -> Asked<'a, Told> {
+    fn send_state<'a>(&'a self, _: &'a Link, _: &'a StateUpdate) -> Asked<'a, StateAnswer> {
         unreachable!()
     }
     fn shown<'a>(&'a self, _: &'a Link, _: &'a CommitId) -> Asked<'a, Vec<Shown>> {

@@ -126,16 +126,19 @@ async fn states_are_told_and_read_back() {
         let setting = Setting::with_token(kind).await;
         let Setting { forges, link, forge, .. } = &setting;
         let commit = setting.pushes(&[("a", "1")]).await;
-        let told = forges.tell(link, &state(&commit, TargetState::Running)).await.expect("told");
+        let told = forges.send_state(link, &state(&commit, TargetState::Running)).await.expect("told");
         let id = told.id.clone();
         let running = if kind == Kind::Gitlab { "running" } else { "pending" };
         assert_eq!(forge.shows(APP_REPOSITORY, commit.as_str())["ci (push)"], running);
-        // Told twice: GitLab refuses the second, which is as good.
-        let again = engine::forge::ports::Tell { id: id.clone(), ..state(&commit, TargetState::Running) };
-        assert_eq!(forges.tell(link, &again).await.expect("told").id, id);
-        let end =
-            engine::forge::ports::Tell { id, description: "x".repeat(500), ..state(&commit, TargetState::NeedFailed) };
-        forges.tell(link, &end).await.expect("told");
+        // Sent twice: GitLab refuses the second, which is as good.
+        let again = engine::forge::ports::StateUpdate { id: id.clone(), ..state(&commit, TargetState::Running) };
+        assert_eq!(forges.send_state(link, &again).await.expect("told").id, id);
+        let end = engine::forge::ports::StateUpdate {
+            id,
+            description: "x".repeat(500),
+            ..state(&commit, TargetState::NeedFailed)
+        };
+        forges.send_state(link, &end).await.expect("told");
         let failed = if kind == Kind::Gitlab { "failed" } else { "failure" };
         let shown = forges.shown(link, &commit).await.expect("read back");
         assert_eq!(
@@ -155,12 +158,12 @@ async fn app_tells_check_runs_with_annotations_and_a_button() {
     let Setting { forges, link, forge, .. } = &setting;
     let commit = setting.pushes(&[("a", "1")]).await;
     let annotation = |line| Annotation { path: ".wfg/ci.yml".to_owned(), line, message: "unknown key".to_owned() };
-    let invalid = engine::forge::ports::Tell {
+    let invalid = engine::forge::ports::StateUpdate {
         annotations: (1..=60).map(annotation).collect(),
         summary: "x".repeat(70_000),
         ..state(&commit, TargetState::Invalid)
     };
-    let told = forges.tell(link, &invalid).await.expect("told");
+    let told = forges.send_state(link, &invalid).await.expect("told");
     let posted = || forge.posted(APP_REPOSITORY).pop().expect("posted");
     assert_eq!((posted().state.as_str(), posted().body["external_id"].as_str()), ("failure", Some("ours")));
     assert_eq!(posted().body["output"]["annotations"].as_array().map(Vec::len), Some(50));
@@ -170,8 +173,8 @@ async fn app_tells_check_runs_with_annotations_and_a_button() {
         (TargetState::Running, "in_progress"),
         (TargetState::TimedOut, "timed_out"),
     ] {
-        let tell = engine::forge::ports::Tell { id: told.id.clone(), ..state(&commit, to) };
-        assert_eq!(forges.tell(link, &tell).await.expect("told").id, told.id);
+        let update = engine::forge::ports::StateUpdate { id: told.id.clone(), ..state(&commit, to) };
+        assert_eq!(forges.send_state(link, &update).await.expect("told").id, told.id);
         assert_eq!(posted().state, shown);
         let has_button = posted().body["actions"].as_array().is_some_and(|actions| !actions.is_empty());
         assert_eq!(has_button, to == TargetState::WaitsForApproval);

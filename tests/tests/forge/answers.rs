@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use engine::forge::ports::{Forge, ForgeError, Tell};
+use engine::forge::ports::{Forge, ForgeError, StateUpdate};
 use engine::forge::state::TargetState;
 use harness::forge::{Fault, Kind};
 use protocol::Millis;
@@ -16,7 +16,7 @@ async fn each_refusal_of_the_forge_has_its_meaning() {
     let commit = setting.pushes(&[("a", "1")]).await;
     let tells = async |fault: Fault| {
         forge.plans("POST", "/statuses/", fault, 1);
-        forges.tell(link, &state(&commit, TargetState::Running)).await.expect_err("a fault")
+        forges.send_state(link, &state(&commit, TargetState::Running)).await.expect_err("a fault")
     };
     let wait = |error: ForgeError| match error {
         ForgeError::Busy { retry_after, .. } => retry_after,
@@ -120,7 +120,7 @@ async fn gitlab_before_17_is_told_that_a_skipped_job_passed() {
     let setting = Setting::with_token(Kind::Gitlab).await;
     let commit = setting.pushes(&[("a", "1")]).await;
     setting.forge.plans("POST", "/statuses/", Fault::Says(400, "state does not have a valid value".to_owned()), 1);
-    let skipped = Tell { description: "skipped: paths".to_owned(), ..state(&commit, TargetState::Skipped) };
-    setting.forges.tell(&setting.link, &skipped).await.expect("told");
+    let skipped = StateUpdate { description: "skipped: paths".to_owned(), ..state(&commit, TargetState::Skipped) };
+    setting.forges.send_state(&setting.link, &skipped).await.expect("told");
     assert_eq!(setting.forge.shows(APP_REPOSITORY, commit.as_str())["ci (push)"], "success");
 }

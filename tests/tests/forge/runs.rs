@@ -150,7 +150,7 @@ async fn states_are_right_in_the_end_through_errors_lost_and_late_answers() {
     forge.plans("POST", "/statuses/", Fault::Answers(429, vec![("retry-after", "1".to_owned())]), 1);
     forge.plans("GET", "/git/ref/", Fault::Answers(502, Vec::new()), 1);
     let commit = linked.pushes_ci(CI).await;
-    // After a lost answer its teller keeps the lease for a minute.
+    // After a lost answer its reporter keeps the lease for a minute.
     forge.until_shows_within(Duration::from_mins(4), REPOSITORY, &commit, &PASSED).await;
     assert_eq!(linked.runs().await, 1);
 }

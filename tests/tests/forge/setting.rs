@@ -6,7 +6,7 @@ use engine::clock::SystemClock;
 use engine::forge::event::{ExternalId, Incoming, Parsed};
 use engine::forge::link::{ForgeKind, Link};
 use engine::forge::names::{CommitId, GitRef};
-use engine::forge::ports::Tell;
+use engine::forge::ports::StateUpdate;
 use engine::forge::state::TargetState;
 use forge::Forges;
 use harness::forge::{APP, Delivered, Kind, TOKEN, TestForge, WorkingCopy};
@@ -102,8 +102,8 @@ pub fn main_branch() -> GitRef {
 }
 
 /// A state of the run of `ci`.
-pub fn state(commit: &CommitId, state: TargetState) -> Tell {
-    Tell {
+pub fn state(commit: &CommitId, state: TargetState) -> StateUpdate {
+    StateUpdate {
         commit: commit.clone(),
         name: "ci (push)".to_owned(),
         state,

@@ -106,7 +106,7 @@ pub struct RepositoryFile {
 
 /// A state to tell a forge.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tell {
+pub struct StateUpdate {
     /// The commit.
     pub commit: CommitId,
     /// The state's name: `ci (push)` or `ci / test (push)`.
@@ -135,7 +135,7 @@ pub struct Tell {
 
 /// The forge's answer to a state.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Told {
+pub struct StateAnswer {
     /// The id under which the state can be changed, such as a check run's; GitLab's pipeline.
     pub id: Option<String>,
     /// What is left of the forge's limit.
@@ -193,7 +193,7 @@ pub trait Forge: Send + Sync {
     /// Returns the files that a pull request changes. Over 3,000: unknown.
     fn changed_by<'a>(&'a self, link: &'a Link, pull_request: u64) -> Asked<'a, Changed>;
     /// Tells a state. A state that the forge says it has already is told.
-    fn tell<'a>(&'a self, link: &'a Link, tell: &'a Tell) -> Asked<'a, Told>;
+    fn send_state<'a>(&'a self, link: &'a Link, update: &'a StateUpdate) -> Asked<'a, StateAnswer>;
     /// Reads the states of a commit back.
     fn shown<'a>(&'a self, link: &'a Link, commit: &'a CommitId) -> Asked<'a, Vec<Shown>>;
     /// Returns true if this person may write to the repository.

@@ -160,7 +160,7 @@ pub struct ReportRecord {
     pub asked: u64,
     /// The lease of whoever tells.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub lease: Option<TellerLease>,
+    pub lease: Option<ReporterLease>,
     /// What the forge was told last, by the name of the state.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub sent: BTreeMap<String, Sent>,
@@ -213,7 +213,7 @@ pub enum ReportChoice {
 
 /// The lease of whoever tells.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TellerLease {
+pub struct ReporterLease {
     /// 32 random hexadecimal digits.
     pub holder: String,
     /// When it ends. What an ended lease has sent is unsure.

@@ -8,8 +8,8 @@ use crate::error::{EngineError, Result};
 use crate::forge::change::Change;
 use crate::forge::names::ReportKey;
 use crate::forge::records::{ReportChoice, ReportRecord, ReportSource};
+use crate::forge::reporting::COALESCED;
 use crate::forge::store::ForgeStore;
-use crate::forge::telling::COALESCED;
 
 impl<P: ForgeStore> Forges<'_, P> {
     /// Changes a report under its condition. `change` gets the record, if there is one, and returns the one to write.

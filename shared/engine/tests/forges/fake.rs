@@ -7,7 +7,7 @@ use engine::forge::link::Link;
 use engine::forge::names::{CommitId, GitRef};
 use engine::forge::ports::{
     Asked, Changed, Credential, FailedDelivery, Forge, ForgeError, PullRequest, Repository, RepositoryFile, Shown,
-    Tell, Told,
+    StateAnswer, StateUpdate,
 };
 use protocol::{Millis, SecretValue};
 
@@ -21,7 +21,7 @@ pub struct State {
     /// How the next requests to tell something end. Those after them succeed.
     pub answers: VecDeque<ForgeError>,
     /// What it was told, in order.
-    pub told: Vec<Tell>,
+    pub told: Vec<StateUpdate>,
     /// How often it was asked where a ref is.
     pub asked: usize,
 }
@@ -38,7 +38,7 @@ impl Fake {
     pub fn shown(&self) -> Vec<String> {
         let state = self.state();
         let last: BTreeMap<&str, String> =
-            state.told.iter().map(|tell| (tell.name.as_str(), tell.state.to_string())).collect();
+            state.told.iter().map(|update| (update.name.as_str(), update.state.to_string())).collect();
         last.into_iter().map(|(name, state)| format!("{name}: {state}")).collect()
     }
 }
@@ -89,14 +89,14 @@ impl Forge for Fake {
         now(self.state().changed.clone().unwrap_or(Changed::Unknown))
     }
 
-    fn tell<'a>(&'a self, _link: &'a Link, tell: &'a Tell) -> Asked<'a, Told> {
+    fn send_state<'a>(&'a self, _link: &'a Link, update: &'a StateUpdate) -> Asked<'a, StateAnswer> {
         let mut state = self.state();
         let answer = state.answers.pop_front();
         if !matches!(answer, Some(ForgeError::Busy { .. })) {
-            state.told.push(tell.clone());
+            state.told.push(update.clone());
         }
-        let id = format!("id of {}", tell.name);
-        Box::pin(async move { answer.map_or(Ok(Told { id: Some(id), left: None }), Err) })
+        let id = format!("id of {}", update.name);
+        Box::pin(async move { answer.map_or(Ok(StateAnswer { id: Some(id), left: None }), Err) })
     }
 
     fn shown<'a>(&'a self, _link: &'a Link, _commit: &'a CommitId) -> Asked<'a, Vec<Shown>> {

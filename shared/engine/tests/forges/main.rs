@@ -11,4 +11,4 @@ mod forks;
 mod pushes;
 mod ref_rule;
 mod states;
-mod telling;
+mod reporting;

@@ -130,8 +130,8 @@ async fn a_file_that_is_not_valid_or_asks_for_too_much_is_told_as_failed_and_the
     );
     let state = world.forge.state();
     let lines = |name: &str| {
-        let tell = state.told.iter().find(|tell| tell.name == name).expect("told");
-        tell.annotations.iter().map(|one| (one.path.clone(), one.line)).collect::<Vec<_>>()
+        let update = state.told.iter().find(|update| update.name == name).expect("told");
+        update.annotations.iter().map(|one| (one.path.clone(), one.line)).collect::<Vec<_>>()
     };
     assert_eq!(lines("broken (push)").iter().map(|(_, line)| *line).collect::<Vec<_>>(), [3, 3, 4]);
     assert_eq!(lines("deploy (push)"), [(".wfg/deploy.yml".to_owned(), 3), (".wfg/deploy.yml".to_owned(), 3)]);

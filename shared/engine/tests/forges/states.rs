@@ -170,6 +170,6 @@ async fn ends_are_told_before_beginnings() {
     world.run_job("linux", false).await;
     world.told().await;
     let state = world.forge.state();
-    assert!(state.told[told..].iter().all(|tell| tell.state.is_end()));
-    assert!(state.told.iter().any(|tell| tell.state == TargetState::NeedFailed));
+    assert!(state.told[told..].iter().all(|update| update.state.is_end()));
+    assert!(state.told.iter().any(|update| update.state == TargetState::NeedFailed));
 }

@@ -9,7 +9,7 @@ use engine::forge::link::{Access, ForgeKind, Link};
 use engine::forge::names::{CommitId, GitRef};
 use engine::forge::ports::{
     Asked, Changed, Credential, FailedDelivery, Forge, ForgeError, PullRequest, Repository, RepositoryFile, Shown,
-    Tell, Told,
+    StateAnswer, StateUpdate,
 };
 use engine::ports::SecretStore;
 use protocol::Millis;
@@ -212,8 +212,8 @@ impl Forge for Forges {
         )
     }
 
-    fn tell<'a>(&'a self, link: &'a Link, tell: &'a Tell) -> Asked<'a, Told> {
-        by_kind!(self, link, ask, ask.github_tell(tell), ask.gitlab_tell(tell), ask.tell_status(tell))
+    fn send_state<'a>(&'a self, link: &'a Link, update: &'a StateUpdate) -> Asked<'a, StateAnswer> {
+        by_kind!(self, link, ask, ask.github_send_state(update), ask.gitlab_send_state(update), ask.send_status(update))
     }
 
     fn shown<'a>(&'a self, link: &'a Link, commit: &'a CommitId) -> Asked<'a, Vec<Shown>> {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use engine::forge::link::{Access, Link};
 use engine::forge::names::{CommitId, GitRef};
 use engine::forge::ports::{
-    Changed, FailedDelivery, ForgeError, PullRequest, Repository, RepositoryFile, Shown, Tell, Told,
+    Changed, FailedDelivery, ForgeError, PullRequest, Repository, RepositoryFile, Shown, StateAnswer, StateUpdate,
 };
 use engine::forge::state::TargetState;
 use protocol::Millis;
@@ -258,37 +258,37 @@ impl Asking<'_> {
         self.pull_files(number, &format!("per_page={PAGE}")).await
     }
 
-    pub(crate) async fn github_tell(&self, tell: &Tell) -> Result<Told, ForgeError> {
+    pub(crate) async fn github_send_state(&self, update: &StateUpdate) -> Result<StateAnswer, ForgeError> {
         match self.link.access {
-            Access::App { .. } => self.tell_check(tell).await,
-            Access::Token(_) => self.tell_status(tell).await,
+            Access::App { .. } => self.send_check(update).await,
+            Access::Token(_) => self.send_status(update).await,
         }
     }
 
-    async fn tell_check(&self, tell: &Tell) -> Result<Told, ForgeError> {
+    async fn send_check(&self, update: &StateUpdate) -> Result<StateAnswer, ForgeError> {
         let repo = self.repo()?;
-        let body = check_body(tell);
-        let call = match &tell.id {
+        let body = check_body(update);
+        let call = match &update.id {
             Some(id) => Call::patch(format!("{repo}/check-runs/{}", segment(id)?), body),
             None => Call::post(format!("{repo}/check-runs"), body),
         };
         let answer = self.send(call).await?;
         let RawCheck { id, .. } = read(&answer)?;
-        Ok(Told { id: Some(id.to_string()), left: left(&answer) })
+        Ok(StateAnswer { id: Some(id.to_string()), left: left(&answer) })
     }
 
     /// Tells a status of GitHub, Gitea and Forgejo.
-    pub(crate) async fn tell_status(&self, tell: &Tell) -> Result<Told, ForgeError> {
+    pub(crate) async fn send_status(&self, update: &StateUpdate) -> Result<StateAnswer, ForgeError> {
         let mut body = json!({
-            "state": status(tell.state),
-            "context": tell.name,
-            "description": cut(&tell.description, DESCRIPTION),
+            "state": status(update.state),
+            "context": update.name,
+            "description": cut(&update.description, DESCRIPTION),
         });
-        if let Some(url) = &tell.url {
+        if let Some(url) = &update.url {
             body["target_url"] = json!(url);
         }
-        let answer = self.send(Call::post(format!("{}/statuses/{}", self.repo()?, tell.commit), body)).await?;
-        Ok(Told { id: None, left: left(&answer) })
+        let answer = self.send(Call::post(format!("{}/statuses/{}", self.repo()?, update.commit), body)).await?;
+        Ok(StateAnswer { id: None, left: left(&answer) })
     }
 
     pub(crate) async fn github_shown(&self, commit: &CommitId) -> Result<Vec<Shown>, ForgeError> {
@@ -384,10 +384,10 @@ pub(crate) fn commit(sha: String) -> Result<CommitId, ForgeError> {
 }
 
 /// The body of a check run that is created or changed.
-fn check_body(tell: &Tell) -> Value {
-    let title = if tell.description.is_empty() { &tell.name } else { &tell.description };
-    let summary = if tell.summary.is_empty() { title } else { &tell.summary };
-    let annotations: Vec<Value> = tell
+fn check_body(update: &StateUpdate) -> Value {
+    let title = if update.description.is_empty() { &update.name } else { &update.description };
+    let summary = if update.summary.is_empty() { title } else { &update.summary };
+    let annotations: Vec<Value> = update
         .annotations
         .iter()
         .take(ANNOTATIONS)
@@ -402,31 +402,31 @@ fn check_body(tell: &Tell) -> Value {
         })
         .collect();
     let mut body = json!({
-        "name": tell.name,
-        "external_id": tell.external_id.0,
+        "name": update.name,
+        "external_id": update.external_id.0,
         "output": { "title": cut(title, DESCRIPTION), "summary": cut(summary, SUMMARY), "annotations": annotations },
     });
-    if tell.id.is_none() {
-        body["head_sha"] = json!(tell.commit);
+    if update.id.is_none() {
+        body["head_sha"] = json!(update.commit);
     }
-    match check_run(tell.state) {
+    match check_run(update.state) {
         CheckState::Open(status) => body["status"] = json!(status),
         CheckState::Completed(conclusion) => {
             body["status"] = json!("completed");
             body["conclusion"] = json!(conclusion);
-            if let Some(at) = tell.ended_at {
+            if let Some(at) = update.ended_at {
                 body["completed_at"] = json!(iso(at));
             }
         }
     }
-    if let Some(at) = tell.started_at {
+    if let Some(at) = update.started_at {
         body["started_at"] = json!(iso(at));
     }
-    if let Some(url) = &tell.url {
+    if let Some(url) = &update.url {
         body["details_url"] = json!(url);
     }
     let button = json!({ "label": "Approve", "description": "Run this commit of a fork", "identifier": APPROVE });
-    body["actions"] = if tell.state == TargetState::WaitsForApproval { json!([button]) } else { json!([]) };
+    body["actions"] = if update.state == TargetState::WaitsForApproval { json!([button]) } else { json!([]) };
     body
 }
 

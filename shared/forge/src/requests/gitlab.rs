@@ -1,7 +1,9 @@
 //! Requests to GitLab.
 
 use engine::forge::names::{CommitId, GitRef};
-use engine::forge::ports::{Changed, ForgeError, PullRequest, Repository, RepositoryFile, Shown, Tell, Told};
+use engine::forge::ports::{
+    Changed, ForgeError, PullRequest, Repository, RepositoryFile, Shown, StateAnswer, StateUpdate,
+};
 use engine::forge::state::TargetState;
 use serde::Deserialize;
 use serde_json::json;
@@ -192,45 +194,45 @@ impl Asking<'_> {
     }
 
     /// All states of a commit go to the pipeline that the first one made.
-    pub(crate) async fn gitlab_tell(&self, tell: &Tell) -> Result<Told, ForgeError> {
-        let state = gitlab(tell.state);
-        let answer = match self.post_status(tell, state).await {
+    pub(crate) async fn gitlab_send_state(&self, update: &StateUpdate) -> Result<StateAnswer, ForgeError> {
+        let state = gitlab(update.state);
+        let answer = match self.post_status(update, state).await {
             // Versions before 17 know no `skipped`.
-            Err(ForgeError::Refused(_)) if tell.state == TargetState::Skipped => {
-                self.post_status(tell, "success").await
+            Err(ForgeError::Refused(_)) if update.state == TargetState::Skipped => {
+                self.post_status(update, "success").await
             }
             answer => answer,
         };
         match answer {
             Ok(answer) => {
                 let Posted { pipeline_id } = read(&answer)?;
-                let id = pipeline_id.map(|id| id.to_string()).or_else(|| tell.id.clone());
-                Ok(Told { id, left: left(&answer) })
+                let id = pipeline_id.map(|id| id.to_string()).or_else(|| update.id.clone());
+                Ok(StateAnswer { id, left: left(&answer) })
             }
             // It has this state already, or a final one of the same run.
             Err(ForgeError::Refused(text)) if text.contains("Cannot transition status") => {
-                Ok(Told { id: tell.id.clone(), left: None })
+                Ok(StateAnswer { id: update.id.clone(), left: None })
             }
             Err(error) => Err(error),
         }
     }
 
-    async fn post_status(&self, tell: &Tell, state: &str) -> Result<Answer, ForgeError> {
+    async fn post_status(&self, update: &StateUpdate, state: &str) -> Result<Answer, ForgeError> {
         let mut body = json!({
             "state": state,
-            "name": tell.name,
-            "description": cut(&tell.description, DESCRIPTION),
+            "name": update.name,
+            "description": cut(&update.description, DESCRIPTION),
         });
-        if let Some(url) = &tell.url {
+        if let Some(url) = &update.url {
             body["target_url"] = json!(url);
         }
-        if let Some(name) = &tell.name_of_ref {
+        if let Some(name) = &update.name_of_ref {
             body["ref"] = json!(name.short());
         }
-        if let Some(pipeline) = tell.id.as_deref().and_then(|id| id.parse::<u64>().ok()) {
+        if let Some(pipeline) = update.id.as_deref().and_then(|id| id.parse::<u64>().ok()) {
             body["pipeline_id"] = json!(pipeline);
         }
-        self.send(Call::post(format!("{}/statuses/{}", self.project()?, tell.commit), body)).await
+        self.send(Call::post(format!("{}/statuses/{}", self.project()?, update.commit), body)).await
     }
 
     pub(crate) async fn gitlab_shown(&self, commit: &CommitId) -> Result<Vec<Shown>, ForgeError> {

@@ -1,17 +1,17 @@
-//! Telling states in a world where tellers stop between any two steps, and requests are lost or land late.
+//! Telling states in a world where reporters stop between any two steps, and requests are lost or land late.
 
 use engine::forge::change::{Change, state_of_run};
 use engine::forge::names::{CommitId, EventName, ReportKey, RepositoryKey, Subject};
 use engine::forge::records::{ReportChoice, ReportRecord, ReportSource};
+use engine::forge::reporting::Taken;
 use engine::forge::state::TargetState;
-use engine::forge::telling::Taken;
 use engine::forge::wanted::WantedState;
 use protocol::Millis;
 
 use crate::world::{link, main};
 
 const SEEDS: u64 = 5_000;
-/// No request and no teller fails after this second.
+/// No request and no reporter fails after this second.
 const CALM: u64 = 900;
 const END: u64 = 1_500;
 
@@ -28,7 +28,7 @@ enum Fault {
     StateOfEvent,
 }
 
-/// What a teller does next.
+/// What a reporter does next.
 #[derive(Clone)]
 enum Step {
     Take,
@@ -39,7 +39,7 @@ enum Step {
     End,
 }
 
-struct Teller {
+struct Reporter {
     name: String,
     wake: u64,
     step: Step,
@@ -115,15 +115,15 @@ impl World {
         !self.calm() && self.rng.usize(..100) < chance
     }
 
-    /// Does a teller's next step. Returns the delay of the one after it.
-    fn step(&mut self, teller: &mut Teller) -> u64 {
+    /// Does a reporter's next step. Returns the delay of the one after it.
+    fn step(&mut self, reporter: &mut Reporter) -> u64 {
         let lone = self.fault == Some(Fault::NoLease);
-        let (next, delay) = match teller.step.clone() {
+        let (next, delay) = match reporter.step.clone() {
             Step::Take if lone => {
                 self.record.due = None;
                 (Step::Look, self.rng.u64(0..=2))
             }
-            Step::Take => match self.record.take(&teller.name, self.now()) {
+            Step::Take => match self.record.take(&reporter.name, self.now()) {
                 Taken::Busy(record) => {
                     self.record = record;
                     (Step::End, 0)
@@ -137,12 +137,12 @@ impl World {
                 }
             },
             Step::Look => {
-                let state = if self.fault == Some(Fault::StateOfEvent) { teller.event } else { self.state };
+                let state = if self.fault == Some(Fault::StateOfEvent) { reporter.event } else { self.state };
                 (Step::Decide { seen: self.record.asked, state }, self.rng.u64(0..=2))
             }
-            Step::Decide { seen, state } => self.decide(teller, seen, state),
+            Step::Decide { seen, state } => self.decide(reporter, seen, state),
             Step::Answered { state } => {
-                if !lone && !self.record.is_held_by(&teller.name) {
+                if !lone && !self.record.is_held_by(&reporter.name) {
                     (Step::End, 0)
                 } else {
                     self.record.answered(&wanted(state), None);
@@ -155,7 +155,7 @@ impl World {
                 }
             }
             Step::NoAnswer => {
-                if self.fault == Some(Fault::ReturnsAfterTimeout) && self.record.is_held_by(&teller.name) {
+                if self.fault == Some(Fault::ReturnsAfterTimeout) && self.record.is_held_by(&reporter.name) {
                     self.record.returned(Some(self.now()));
                     self.record.sent.clear();
                 }
@@ -166,17 +166,17 @@ impl World {
             }
             Step::End => (Step::End, 0),
         };
-        teller.step = if self.dies(5) { Step::End } else { next };
+        reporter.step = if self.dies(5) { Step::End } else { next };
         delay
     }
 
-    fn decide(&mut self, teller: &Teller, seen: u64, state: (TargetState, u64)) -> (Step, u64) {
+    fn decide(&mut self, reporter: &Reporter, seen: u64, state: (TargetState, u64)) -> (Step, u64) {
         let lone = self.fault == Some(Fault::NoLease);
         if self.record.differing(&[wanted(state.0)]).is_empty() {
             if lone {
                 return (Step::End, 0);
             }
-            if !self.record.is_held_by(&teller.name) {
+            if !self.record.is_held_by(&reporter.name) {
                 return (Step::End, 0);
             }
             if self.record.asked == seen {
@@ -218,7 +218,7 @@ fn broken(seed: u64, fault: Option<Fault>) -> (Option<String>, usize, usize) {
     times.sort_unstable();
     let mut world = World { rng, fault, record: record(), state: (TargetState::Queued, 0), flights: Vec::new(), t: 0 };
     let mut marks: Vec<(u64, (TargetState, u64))> = Vec::new();
-    let mut tellers: Vec<Teller> = Vec::new();
+    let mut reporters: Vec<Reporter> = Vec::new();
     let mut landed: Vec<(TargetState, u64)> = Vec::new();
     let (mut done, mut names, mut event) = (0, 0, world.state);
     while world.t < END {
@@ -248,13 +248,13 @@ fn broken(seed: u64, fault: Option<Fault>) -> (Option<String>, usize, usize) {
         let starts = usize::from(is_due) + usize::from(world.rng.usize(..100) < 2);
         for _ in 0..starts {
             names += 1;
-            tellers.push(Teller { name: names.to_string(), wake: t, step: Step::Take, event });
+            reporters.push(Reporter { name: names.to_string(), wake: t, step: Step::Take, event });
         }
-        for teller in tellers.iter_mut().filter(|teller| teller.wake <= t) {
-            let delay = world.step(teller);
-            teller.wake = t + delay;
+        for reporter in reporters.iter_mut().filter(|reporter| reporter.wake <= t) {
+            let delay = world.step(reporter);
+            reporter.wake = t + delay;
         }
-        tellers.retain(|teller| !matches!(teller.step, Step::End));
+        reporters.retain(|reporter| !matches!(reporter.step, Step::End));
         world.t += 1;
     }
     let (requests, changes) = (landed.len(), plan.len() + 1);
@@ -278,7 +278,7 @@ fn the_last_state_at_the_forge_is_the_runs_and_no_older_one_follows_a_newer() {
 }
 
 #[test]
-fn planted_faults_of_telling_are_found() {
+fn planted_faults_of_reporting_are_found() {
     for fault in [Fault::NoLease, Fault::TrustsTheGone, Fault::ReturnsAfterTimeout, Fault::StateOfEvent] {
         let found = (0..SEEDS).filter(|seed| broken(*seed, Some(fault)).0.is_some()).count();
         println!("{fault:?}: found in {found} of {SEEDS} worlds");

@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use protocol::Millis;
 
-use super::records::{Pause, ReportRecord, Sent, TellerLease};
+use super::records::{Pause, ReportRecord, ReporterLease, Sent};
 use super::state::TargetState;
 use super::wanted::WantedState;
 use crate::ids::ReportHash;
 
-/// How long a teller has a report.
+/// How long a reporter has a report.
 pub const LEASE: Duration = Duration::from_mins(1);
 /// Changes within this time are told together.
 pub const COALESCED: Duration = Duration::from_secs(2);
@@ -24,7 +24,7 @@ pub const NO_COMMIT: Duration = Duration::from_mins(10);
 /// States sent to a forge in a minute, for each installation.
 pub const WRITES: u32 = 60;
 /// How long after it was sent a request may still land. No request is sent later than this before the end of a lease, so that it lands
-/// before another teller sends something newer.
+/// before another reporter sends something newer.
 const LANDS: Duration = Duration::from_secs(30);
 const SLOWEST: Duration = Duration::from_mins(10);
 
@@ -72,7 +72,7 @@ impl ReportRecord {
             None => {}
         }
         let until = now + LEASE;
-        record.lease = Some(TellerLease { holder: holder.to_owned(), until });
+        record.lease = Some(ReporterLease { holder: holder.to_owned(), until });
         record.due = Some(until);
         Taken::Mine(record)
     }

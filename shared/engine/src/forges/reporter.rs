@@ -11,10 +11,10 @@ use crate::forge::change::state_of_run;
 use crate::forge::event::ExternalId;
 use crate::forge::link::Link;
 use crate::forge::names::ReportKey;
-use crate::forge::ports::{ForgeError, Tell, Told};
+use crate::forge::ports::{ForgeError, StateAnswer, StateUpdate};
 use crate::forge::records::{Pause, ReportRecord, ReportSource};
+use crate::forge::reporting::{GIVE_UP, NO_COMMIT, Taken};
 use crate::forge::store::ForgeStore;
-use crate::forge::telling::{GIVE_UP, NO_COMMIT, Taken};
 use crate::forge::wanted::{WantedState, of_run};
 use crate::ports::{ArtifactStore, Dispatcher, JobStore, RunStore, WorkerRegistry};
 
@@ -24,7 +24,7 @@ const AT_ONCE: usize = 4;
 /// How a round of requests ended.
 enum Round {
     /// All were answered.
-    Told,
+    Answered,
     /// One had no answer: the lease is kept, so that nothing is told before it may have landed.
     NoAnswer,
     /// One was refused for now, or the forge's limit is reached.
@@ -42,7 +42,7 @@ impl<P: ForgeStore + RunStore + JobStore + ArtifactStore + WorkerRegistry + Disp
     ///
     /// # Errors
     /// A store failed. The lease ends, and the report is due then.
-    pub async fn tell(self, key: &ReportKey) -> Result<()> {
+    pub async fn report_states(self, key: &ReportKey) -> Result<()> {
         let holder = hex::encode(self.engine.random());
         let now = self.engine.now();
         let take =
@@ -84,7 +84,7 @@ impl<P: ForgeStore + RunStore + JobStore + ArtifactStore + WorkerRegistry + Disp
                     record.answered(wanted, told.id.clone());
                 }
                 match &round {
-                    Round::Told | Round::NoAnswer => {}
+                    Round::Answered | Round::NoAnswer => {}
                     Round::Wait(after, longest) => match record.failed(now, *after, *longest) {
                         Some(at) => record.returned(Some(at)),
                         None => give_up(record, "the forge refused the states for too long"),
@@ -94,7 +94,7 @@ impl<P: ForgeStore + RunStore + JobStore + ArtifactStore + WorkerRegistry + Disp
                 }
             });
             match (stored.await?, round) {
-                (Some(stored), Round::Told) if stored.is_held_by(&holder) => record = stored,
+                (Some(stored), Round::Answered) if stored.is_held_by(&holder) => record = stored,
                 (_, Round::GaveUp(why)) => {
                     tracing::warn!(report = key.text(), why, "the forge is told no more states of this commit");
                     return Ok(());
@@ -134,10 +134,10 @@ impl<P: ForgeStore + RunStore + JobStore + ArtifactStore + WorkerRegistry + Disp
         link: &Link,
         record: &ReportRecord,
         todo: Vec<WantedState>,
-    ) -> Result<(Vec<(WantedState, Told)>, Round)> {
+    ) -> Result<(Vec<(WantedState, StateAnswer)>, Round)> {
         let forge = self.port()?;
         let mut allowed = Vec::new();
-        let mut round = Round::Told;
+        let mut round = Round::Answered;
         for wanted in todo {
             match self.take_write(link, &wanted).await? {
                 Ok(()) => allowed.push(wanted),
@@ -148,9 +148,9 @@ impl<P: ForgeStore + RunStore + JobStore + ArtifactStore + WorkerRegistry + Disp
             }
         }
         let requests = allowed.into_iter().map(|wanted| {
-            let tell = self.tell_of(record, &wanted);
+            let update = self.update_of(record, &wanted);
             let forge = forge.clone();
-            async move { (wanted, forge.tell(link, &tell).await) }
+            async move { (wanted, forge.send_state(link, &update).await) }
         });
         let results: Vec<_> = stream::iter(requests).buffer_unordered(AT_ONCE).collect().await;
         let mut answers = Vec::new();
@@ -176,12 +176,12 @@ impl<P: ForgeStore + RunStore + JobStore + ArtifactStore + WorkerRegistry + Disp
         Ok((answers, round))
     }
 
-    fn tell_of(self, record: &ReportRecord, wanted: &WantedState) -> Tell {
+    fn update_of(self, record: &ReportRecord, wanted: &WantedState) -> StateUpdate {
         let page = match (&record.source, self.engine.public_url()) {
             (ReportSource::Workflow { id: Some(id) }, Some(base)) => Some(format!("{base}/#/runs/{id}")),
             (_, base) => base.map(str::to_owned),
         };
-        Tell {
+        StateUpdate {
             commit: record.key.commit.clone(),
             name: wanted.name.clone(),
             state: wanted.state,
@@ -249,7 +249,7 @@ impl<P: ForgeStore> Forges<'_, P> {
         self.change_pause(link, |pause| pause.until = pause.until.max(Some(until))).await
     }
 
-    async fn note_left(self, link: &Link, told: &Told) -> Result<()> {
+    async fn note_left(self, link: &Link, told: &StateAnswer) -> Result<()> {
         // Only a limit that is running out is worth a write.
         let Some(left) = told.left.filter(|left| left.requests < left.of / 4) else { return Ok(()) };
         self.change_pause(link, |pause| pause.left = Some(left)).await
