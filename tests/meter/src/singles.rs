@@ -169,6 +169,8 @@ async fn pair(driver: &mut Driver, keys: &str, outputs: &[(&str, &str)]) -> Usag
     );
     driver.submit(&definition).await;
     driver.settle(1).await;
+    // A secret makes a pool of its own, which the function that claims may not know yet.
+    sleep(POOLS_KNOWN).await;
     let worker = driver.worker();
     for outputs in [outputs, &[]] {
         let held = driver.claim(&worker).await;
