@@ -37,7 +37,7 @@ impl Linked {
         let server = Server::start(([127, 0, 0, 1], 0).into(), engine).await.expect("a free port");
         let client = Client::new(&server.url(), None).expect("a URL");
         let name = LinkName::new("acme").expect("a name");
-        let linked = client.put_link(&name, &link_file(&forge, Kind::Github, "token: FORGE")).await.expect("linked");
+        let linked = client.put_link(&name, &link_file(&forge, Kind::Github, "token: FORGE_TOKEN_ACME")).await.expect("linked");
         assert_eq!(
             (linked.number, linked.hook.as_deref()),
             (number, Some("https://wfg.example.com/api/forges/acme/hook"))
@@ -145,7 +145,7 @@ async fn signed_delivery_of_something_else_is_ignored_with_the_reason() {
 #[tokio::test]
 async fn link_whose_webhook_secret_is_gone_answers_503() {
     let mut without = secrets();
-    without.retain(|name, _| name.as_str() != "HOOK");
+    without.retain(|name, _| name.as_str() != "FORGE_WEBHOOK_ACME");
     let linked = Linked::with(without).await;
     let body = linked.push();
     let (status, answer) = linked.sends("acme", body.clone(), &[("x-hub-signature-256", &signature(&body, ""))]).await;
@@ -157,13 +157,13 @@ async fn link_whose_webhook_secret_is_gone_answers_503() {
 async fn link_is_refused_with_its_problem_and_changes_nothing() {
     let linked = Linked::new().await;
     let name = LinkName::new("other").expect("a name");
-    let file = link_file(&linked.forge, Kind::Github, "token: FORGE");
+    let file = link_file(&linked.forge, Kind::Github, "token: FORGE_TOKEN_ACME");
     let refused =
         async |name: &LinkName, file: &str| linked.client.put_link(name, file).await.expect_err("refused").to_string();
     for (file, says) in [
-        (file.replace("webhook_secret: HOOK\n", ""), "webhook_secret"),
+        (file.replace("webhook_secret: FORGE_WEBHOOK_ACME\n", ""), "webhook_secret"),
         (file.replace(APP_REPOSITORY, "acme/none"), "no such thing"),
-        (file.replace("token: FORGE", "token: GONE"), "GONE"),
+        (file.replace("token: FORGE_TOKEN_ACME", "token: GONE"), "GONE"),
     ] {
         let said = refused(&name, &file).await;
         assert!(said.contains(says), "{said}");

@@ -45,7 +45,7 @@ fn name() -> LinkName {
 
 impl Linked {
     pub async fn with_token(kind: Kind) -> Self {
-        Self::with(kind, "token: FORGE").await
+        Self::with(kind, "token: FORGE_TOKEN_ACME").await
     }
 
     pub async fn with_app() -> Self {

@@ -32,13 +32,13 @@ pub fn secrets() -> Secrets {
     let key = include_str!("../../forge/app-key.pem");
     let named =
         |name: &str, value: &str| (SecretName::new(name).expect("a name"), SecretValue::new(value).expect("a value"));
-    [named("FORGE", TOKEN), named("HOOK", WEBHOOK_SECRET), named(&forge::app_key_name(&APP.0.to_string()), key)].into()
+    [named("FORGE_TOKEN_ACME", TOKEN), named("FORGE_WEBHOOK_ACME", WEBHOOK_SECRET), named(&forge::app_key_name(&APP.0.to_string()), key)].into()
 }
 
 impl Setting {
     /// With the forge's token.
     pub async fn with_token(kind: Kind) -> Self {
-        Self::with(kind, "token: FORGE").await
+        Self::with(kind, "token: FORGE_TOKEN_ACME").await
     }
 
     /// With a GitHub App.
@@ -85,7 +85,7 @@ impl Setting {
 pub fn link_file(forge: &TestForge, kind: Kind, access: &str) -> String {
     let (word, url) = (forge_kind(kind), forge.url());
     format!(
-        "forge: {word}\nurl: {url}\nrepository: {APP_REPOSITORY}\n{access}\nwebhook_secret: HOOK\nrights: [{{labels: [linux]}}]\n"
+        "forge: {word}\nurl: {url}\nrepository: {APP_REPOSITORY}\n{access}\nwebhook_secret: FORGE_WEBHOOK_ACME\nrights: [{{labels: [linux]}}]\n"
     )
 }
 

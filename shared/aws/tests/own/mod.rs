@@ -113,6 +113,8 @@ impl Own {
             require_tls: false,
             secrets_path: None,
             endpoints_parameter: None,
+            forge_function: None,
+            public_url: None,
             ready_shards,
         }
     }
