@@ -14,7 +14,7 @@ use forge::Forges;
 use harness::forge::{Kind, TestForge, WorkingCopy};
 use harness::{Cloud, RealWorker, eventually};
 use memory::Memory;
-use protocol::forge::{ApproveCommit, DeliveryInfo, Received};
+use protocol::forge::{ApproveCommit, DeliveryInfo, Received, StartRef};
 use protocol::wire::Workflow;
 use protocol::{LinkName, Millis};
 use server::Server;
@@ -23,6 +23,9 @@ use worker::WorkerConfig;
 
 use crate::project::{Project, REPOSITORY, token_secrets, values};
 
+/// The time limit for states: of one process, and of an emulator, where each step is an invocation.
+const IN_PROCESS: Duration = Duration::from_mins(1);
+const ON_AWS: Duration = Duration::from_mins(3);
 /// The time limit for states that need a reporter's lease to end first.
 const IN_THE_END: Duration = Duration::from_mins(4);
 /// The label of a second link.
@@ -239,7 +242,8 @@ impl Linked {
 
     /// Waits until a commit shows exactly these states.
     pub async fn until_shows(&self, commit: &str, states: &[(&str, &str)]) {
-        self.forge().until_shows(REPOSITORY, commit, states).await;
+        let limit = if self.cloud.on_aws() { ON_AWS } else { IN_PROCESS };
+        self.forge().until_shows_within(limit, REPOSITORY, commit, states).await;
     }
 
     /// As [`Self::until_shows`], where a request had no answer and a minute must pass.
@@ -282,6 +286,12 @@ impl Linked {
             (runs.len() == count && runs.iter().all(|run| run.status.is_final())).then_some(())
         })
         .await;
+    }
+
+    /// Starts what a push to `main` would start.
+    pub async fn starts_main(&self) {
+        let start = StartRef { repository: None, name: "refs/heads/main".to_owned(), commit: None };
+        self.cloud.client.start_ref(&self.name, &start).await.expect("accepted");
     }
 
     /// Approves a commit. Returns why not.

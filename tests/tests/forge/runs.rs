@@ -90,6 +90,21 @@ async fn push_that_is_delivered_in_another_order_is_still_one_run() {
 }
 
 #[tokio::test]
+async fn push_whose_delivery_never_came_is_started_by_hand_and_is_a_repeat_when_it_comes() {
+    for kind in KINDS {
+        let linked = Linked::with_token(kind).await;
+        linked.forge().silence(REPOSITORY, true);
+        let commit = linked.pushes_ci(CI).await;
+        linked.starts_main().await;
+        linked.until_shows(&commit, &PASSED).await;
+        linked.forge().redelivers(linked.forge().deliveries()[0].id, false);
+        linked.until_handled(2).await;
+        assert_eq!(linked.states().await, ["repeat", "accepted"], "{kind:?}");
+        assert_eq!(linked.runs().await.len(), 1);
+    }
+}
+
+#[tokio::test]
 async fn forced_and_deleted_branches_tags_and_skip_ci_start_what_they_should() {
     let linked = Linked::with_token(Kind::Github).await;
     let (forge, copy) = (linked.forge(), linked.copy());
