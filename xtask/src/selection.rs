@@ -1,6 +1,6 @@
 //! The share of the end-to-end suite that `cargo xtask test` runs on `LocalStack`: one case of each kind of path.
 //!
-//! `MiniStack` runs the whole suite in `cargo xtask test`, and `LocalStack` in `cargo xtask soak`.
+//! `MiniStack` runs the whole suite in `cargo xtask test`, and `LocalStack` in `cargo xtask soak`. The tests of links to forges likewise.
 
 /// Names of tests, each with its module.
 pub const LOCALSTACK: [&str; 43] = [
