@@ -1,19 +1,23 @@
 //! The API of GitHub, under `/api/v3`.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use protocol::Millis;
 use serde_json::{Value, json};
 
 use super::answer::{Answer, Api, Query, json, not_found, ok, page, raw, says};
-use super::{APP, Posted, Pull, TestForge};
+use super::{Posted, Pull, TestForge};
 
+/// How long an installation token lasts.
+const TOKEN_LASTS: Duration = Duration::from_hours(1);
 /// Files of a comparison that are told.
 const COMPARED: usize = 300;
 
-pub(super) fn now() -> String {
-    let seconds = protocol::Millis::now().0 / 1000;
+/// A time as GitHub writes it.
+pub(super) fn iso(at: Millis) -> String {
+    let seconds = at.0 / 1000;
     let (days, rest) = (seconds / 86_400, seconds % 86_400);
     let (year, month, day) = civil(days);
     format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", rest / 3600, rest / 60 % 60, rest % 60)
@@ -69,15 +73,17 @@ pub(super) async fn answer(forge: &TestForge, api: &Api<'_>) -> Answer {
 
 /// Requests with the App's own token.
 fn app(forge: &TestForge, api: &Api<'_>, parts: &[&str]) -> Answer {
-    if let Err(problem) = is_jwt(api.token) {
+    if let Err(problem) = is_jwt(forge, api.token) {
         return says(401, &problem);
     }
     match (api.method, parts) {
-        ("POST", ["app", "installations", number, "access_tokens"]) if *number == APP.1.to_string() => {
+        ("POST", ["app", "installations", number, "access_tokens"])
+            if *number == forge.app().installation.to_string() =>
+        {
             let token = format!("ghs_minted{}", forge.number());
-            forge.state().minted.push(token.clone());
-            let later = "2099-01-01T00:00:00Z";
-            json(201, &json!({ "token": token, "expires_at": later, "permissions": api.body["permissions"] }))
+            let end = forge.now() + TOKEN_LASTS;
+            forge.state().minted.push((token.clone(), end));
+            json(201, &json!({ "token": token, "expires_at": iso(end), "permissions": api.body["permissions"] }))
         }
         ("GET", ["app", "hook", "deliveries"]) => ok(&forge.listed_deliveries()),
         ("POST", ["app", "hook", "deliveries", id, "attempts"]) => match id.parse() {
@@ -92,15 +98,15 @@ fn app(forge: &TestForge, api: &Api<'_>, parts: &[&str]) -> Answer {
 }
 
 /// The claims of an App's token must be of now and for ten minutes at most. That the signature is right is a test of the crate `forge`.
-fn is_jwt(token: &str) -> Result<(), String> {
+fn is_jwt(forge: &TestForge, token: &str) -> Result<(), String> {
     let claims = token.split('.').nth(1).and_then(|part| URL_SAFE_NO_PAD.decode(part).ok()).unwrap_or_default();
     let claims: Value =
         serde_json::from_slice(&claims).map_err(|_| "A JSON web token could not be decoded".to_owned())?;
-    let now = protocol::Millis::now().0 / 1000;
+    let now = forge.now().0 / 1000;
     let number = |name: &str| claims[name].as_u64().unwrap_or_default();
     let issuer = claims["iss"].as_str().map_or_else(|| claims["iss"].to_string(), str::to_owned);
     let lasts = number("exp").saturating_sub(number("iat"));
-    if issuer != APP.0.to_string() || number("iat") > now || number("exp") < now || lasts > 600 {
+    if issuer != forge.app().id.to_string() || number("iat") > now || number("exp") < now || lasts > 600 {
         return Err(format!("'Expiration time' claim ('exp') must be a numeric value ..., or another App: {claims}"));
     }
     Ok(())

@@ -59,6 +59,7 @@ impl<P: ForgeStore> Forges<'_, P> {
                     asked: stored.map_or(0, |stored| stored.asked) + 1,
                     lease: stored.and_then(|stored| stored.lease.clone()),
                     sent: stored.map(|stored| stored.sent.clone()).unwrap_or_default(),
+                    refused: None,
                     tries: 0,
                     failing_since: None,
                     given_up: None,
@@ -78,6 +79,18 @@ impl<P: ForgeStore> Forges<'_, P> {
             let source = ReportSource::Workflow { id: Some(workflow.clone()) };
             let due = Some(now);
             (stored.source != source).then(|| ReportRecord { source, due, asked: stored.asked + 1, ..stored.clone() })
+        })
+        .await
+        .map(drop)
+    }
+
+    /// Notes that a run was started again, or why it was not.
+    pub(super) async fn note_rerun(self, key: &ReportKey, refused: Option<&str>) -> Result<()> {
+        let now = self.engine.now();
+        self.change_report(key, |stored| {
+            let stored = stored.filter(|stored| stored.given_up.is_none())?;
+            let refused = refused.map(str::to_owned);
+            Some(ReportRecord { refused, due: Some(now), asked: stored.asked + 1, ..stored.clone() })
         })
         .await
         .map(drop)
