@@ -100,7 +100,7 @@ impl ForgeItems for Aws {
             from: (!from.is_empty()).then_some(from),
             to: Some(to),
             descending: newest_first,
-            limit: (limit < 1000).then_some(limit + 1),
+            limit: (limit < 1000).then(|| limit + 1),
             how: Consistency::Strong,
             ..Query::of(list)
         };
