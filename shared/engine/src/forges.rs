@@ -8,11 +8,13 @@ mod files;
 mod links;
 mod approvals;
 mod marks;
+mod redelivery;
 mod reporter;
 
 pub use deliveries::Received;
 pub(crate) use files::{BlobsCache, blobs_cache};
 pub use links::HookLink;
+pub(crate) use redelivery::{AppsCache, apps_cache};
 
 use std::sync::Arc;
 
@@ -51,8 +53,8 @@ impl<P: ForgeStore> Forges<'_, P> {
 }
 
 impl<P: ForgeStore + RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Forges<'_, P> {
-    /// Handles all due deliveries and tells all due states. One that can't be handled doesn't stop the others. Returns true if
-    /// anything was due.
+    /// Handles all due deliveries, tells all due states, and asks Apps for deliveries that failed. One that can't be handled doesn't
+    /// stop the others. Returns true if anything was due. It is to be called whenever something is due, and every minute.
     ///
     /// # Errors
     /// The store didn't list what is due.
@@ -72,6 +74,7 @@ impl<P: ForgeStore + RunStore + JobStore + ArtifactStore + WorkerRegistry + Disp
                 tracing::error!(report = key.text(), %error, "states could not be told; trying again");
             }
         }
+        self.ask_for_failed().await?;
         Ok(any)
     }
 }

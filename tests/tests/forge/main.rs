@@ -5,5 +5,6 @@ mod answers;
 mod deliveries;
 mod hook;
 mod linked;
+mod redelivered;
 mod runs;
 mod setting;

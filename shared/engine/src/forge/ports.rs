@@ -173,6 +173,8 @@ pub struct FailedDelivery {
     pub at: Millis,
     /// The id that stays the same when it is sent again.
     pub guid: String,
+    /// The number of the repository that it is about, if the forge says it.
+    pub repository: Option<u64>,
 }
 
 /// A forge. One value serves all links: each call names one. All requests are to the link's forge, take at most 10 s, and
@@ -200,7 +202,8 @@ pub trait Forge: Send + Sync {
     fn may_write<'a>(&'a self, link: &'a Link, user: &'a str) -> Asked<'a, bool>;
     /// Returns a credential that reads this one repository. With an App it is minted for an hour; otherwise it is the token.
     fn credential<'a>(&'a self, link: &'a Link) -> Asked<'a, Credential>;
-    /// Returns the deliveries since then that failed and weren't delivered later. Empty where the forge repeats by itself.
+    /// Returns the deliveries of the link's App since then that failed and weren't delivered later, each once, for all its
+    /// repositories. Empty without an App.
     fn failed_deliveries<'a>(&'a self, link: &'a Link, since: Millis) -> Asked<'a, Vec<FailedDelivery>>;
     /// Asks for a failed delivery again.
     fn redeliver<'a>(&'a self, link: &'a Link, id: &'a str) -> Asked<'a, ()>;

@@ -24,6 +24,12 @@ pub struct State {
     pub told: Vec<StateUpdate>,
     /// How often it was asked where a ref is.
     pub asked: usize,
+    /// The deliveries that it says have failed.
+    pub failed: Vec<FailedDelivery>,
+    /// Since when it was asked for failed deliveries, each time.
+    pub asked_since: Vec<Millis>,
+    /// The deliveries that it was asked for again.
+    pub again: Vec<String>,
 }
 
 #[derive(Default)]
@@ -111,11 +117,14 @@ impl Forge for Fake {
         now(Credential { user: "x".to_owned(), token: SecretValue::new("token").expect("good"), expires_at: None })
     }
 
-    fn failed_deliveries<'a>(&'a self, _link: &'a Link, _since: Millis) -> Asked<'a, Vec<FailedDelivery>> {
-        now(Vec::new())
+    fn failed_deliveries<'a>(&'a self, _link: &'a Link, since: Millis) -> Asked<'a, Vec<FailedDelivery>> {
+        let mut state = self.state();
+        state.asked_since.push(since);
+        now(state.failed.iter().filter(|one| one.at >= since).cloned().collect())
     }
 
-    fn redeliver<'a>(&'a self, _link: &'a Link, _id: &'a str) -> Asked<'a, ()> {
+    fn redeliver<'a>(&'a self, _link: &'a Link, id: &'a str) -> Asked<'a, ()> {
+        self.state().again.push(id.to_owned());
         now(())
     }
 }

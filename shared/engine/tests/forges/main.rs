@@ -9,6 +9,7 @@ mod world;
 
 mod forks;
 mod pushes;
+mod redelivered;
 mod ref_rule;
 mod states;
 mod reporting;
