@@ -122,7 +122,8 @@ impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Submissions<'_, P> {
         format!("{}#{key}", self.engine.caller.name.as_ref().map_or("", TokenName::as_str))
     }
 
-    async fn earlier(self, key: Option<&(String, ReportHash)>, now: Millis) -> Result<Option<Submitted>> {
+    /// Returns the workflow that was submitted under a key, if there is one.
+    pub(crate) async fn earlier(self, key: Option<&(String, ReportHash)>, now: Millis) -> Result<Option<Submitted>> {
         let Some((key, body)) = key else { return Ok(None) };
         match self.engine.ports.idempotency(&self.scoped(key), now).await? {
             None => Ok(None),

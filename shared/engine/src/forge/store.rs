@@ -141,7 +141,12 @@ pub trait ForgeStore: Send + Sync {
     /// Returns what is known of the failed deliveries of an App. Strongly consistent.
     fn redelivery(&self, link: &LinkName, app: &str) -> impl Future<Output = Stored<Option<Redelivery>>> + Send;
     /// Stores what is known of the failed deliveries of an App under the same condition as [`Self::put_ref`]. Returns true if it did.
-    fn put_redelivery(&self, link: &LinkName, app: &str, record: Redelivery) -> impl Future<Output = Stored<bool>> + Send;
+    fn put_redelivery(
+        &self,
+        link: &LinkName,
+        app: &str,
+        record: Redelivery,
+    ) -> impl Future<Output = Stored<bool>> + Send;
 }
 
 fn item(list: String, sort: String, record: &impl Serialize) -> Stored<Item> {

@@ -179,14 +179,12 @@ impl<P: ForgeStore + RunStore + JobStore + ArtifactStore + WorkerRegistry + Disp
         definition.name.get_or_insert_with(|| key.file.clone());
         definition.trigger = state_of_run(&key.file, change.event);
         let engine = self.acting_for(link, &definition, started.rule);
-        let request = format!("{}\n{}\n{}\n{}", link.key.repository, change.subject.text(), change.seq, key.text());
-        let idempotency = format!("forge {}", crate::ids::hash_of(&format!("{}\n{request}", link.name())));
         let submission = Submission {
             inputs: change.inputs(link, &definition),
             definition,
             source,
             run: true,
-            key: Some((idempotency, ReportHash::of([request.as_str()]))),
+            key: Some(submission_key(link, change, key)),
             report: Some(key.clone()),
         };
         Ok(engine.submissions().submit(submission).await?.workflow)
@@ -258,6 +256,13 @@ impl<P: ForgeStore + RunStore + JobStore + ArtifactStore + WorkerRegistry + Disp
             None => Ok(Changed::Unknown),
         }
     }
+}
+
+/// The key under which a change's run of a file is submitted: of link, ref, number and file.
+pub(super) fn submission_key(link: &Link, change: &Change, key: &ReportKey) -> (String, ReportHash) {
+    let request = format!("{}\n{}\n{}\n{}", link.key.repository, change.subject.text(), change.seq, key.text());
+    let idempotency = format!("forge {}", crate::ids::hash_of(&format!("{}\n{request}", link.name())));
+    (idempotency, ReportHash::of([request.as_str()]))
 }
 
 fn more(problems: usize) -> String {

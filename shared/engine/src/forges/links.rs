@@ -94,9 +94,4 @@ impl<P: ForgeStore> Forges<'_, P> {
         let found = links.into_iter().find(|link| alone || repository == Some(link.repository.as_str()));
         found.ok_or_else(|| EngineError::NoLink(name.clone()))
     }
-
-    /// The link of a stored key.
-    pub(super) async fn link_of(self, key: &RepositoryKey) -> Result<Link> {
-        self.link(key).await?.ok_or_else(|| EngineError::NoLink(key.link.clone()))
-    }
 }

@@ -2,9 +2,10 @@
 
 use futures::StreamExt;
 use futures::stream;
-use protocol::Millis;
+use protocol::{Millis, WorkflowId};
 
 use super::WRITES;
+use super::files::submission_key;
 use crate::Forges;
 use crate::error::{EngineError, Result};
 use crate::forge::change::state_of_run;
@@ -16,6 +17,7 @@ use crate::forge::records::{Pause, ReportRecord, ReportSource};
 use crate::forge::reporting::{GIVE_UP, NO_COMMIT, Taken};
 use crate::forge::store::ForgeStore;
 use crate::forge::wanted::{WantedState, of_run};
+use crate::planted::Bug;
 use crate::ports::{ArtifactStore, Dispatcher, JobStore, RunStore, WorkerRegistry};
 
 /// Requests to a forge at once.
@@ -45,18 +47,37 @@ impl<P: ForgeStore + RunStore + JobStore + ArtifactStore + WorkerRegistry + Disp
     pub async fn report_states(self, key: &ReportKey) -> Result<()> {
         let holder = hex::encode(self.engine.random());
         let now = self.engine.now();
-        let take =
-            |stored: Option<&ReportRecord>| match stored.filter(|stored| stored.given_up.is_none())?.take(&holder, now)
-            {
+        let take = |stored: Option<&ReportRecord>| {
+            let mut stored = stored.filter(|stored| stored.given_up.is_none())?.clone();
+            let is_over = stored.lease.as_ref().is_some_and(|lease| lease.until <= now);
+            if self.engine.has(Bug::NoReporterLease) || (is_over && self.engine.has(Bug::GoneReporterTrusted)) {
+                stored.lease = None;
+            }
+            match stored.take(&holder, now) {
                 Taken::Mine(record) | Taken::Busy(record) => Some(record),
-            };
+            }
+        };
         let Some(mut record) = self.change_report(key, take).await? else { return Ok(()) };
         if !record.is_held_by(&holder) {
             return Ok(());
         }
-        let Ok(link) = self.link_of(&key.repository).await else {
+        let Some(link) = self.link(&key.repository).await? else {
             return self.give_up(&holder, record, "the link was removed").await;
         };
+        if let Some(id) = self.unnamed_workflow(&link, &record).await? {
+            let source = ReportSource::Workflow { id: Some(id) };
+            let change = record.change.clone();
+            let name = |record: &mut ReportRecord| {
+                // A later change may have taken the report over.
+                if record.change == change {
+                    record.source = source.clone();
+                }
+            };
+            match self.change_held(key, &holder, name).await? {
+                Some(named) => record = named,
+                None => return Ok(()),
+            }
+        }
         loop {
             let (seen, wanted) = (record.asked, self.wanted(&record).await?);
             let todo: Vec<WantedState> = record.differing(&wanted).into_iter().take(AT_ONCE).cloned().collect();
@@ -84,6 +105,7 @@ impl<P: ForgeStore + RunStore + JobStore + ArtifactStore + WorkerRegistry + Disp
                     record.answered(wanted, told.id.clone());
                 }
                 match &round {
+                    Round::NoAnswer if self.engine.has(Bug::LeaseReturnedAfterTimeout) => record.returned(Some(now)),
                     Round::Answered | Round::NoAnswer => {}
                     Round::Wait(after, longest) => match record.failed(now, *after, *longest) {
                         Some(at) => record.returned(Some(at)),
@@ -102,6 +124,16 @@ impl<P: ForgeStore + RunStore + JobStore + ArtifactStore + WorkerRegistry + Disp
                 _ => return Ok(()),
             }
         }
+    }
+
+    /// The workflow that was submitted for a report which doesn't name it: whoever submitted it stopped before that.
+    async fn unnamed_workflow(self, link: &Link, record: &ReportRecord) -> Result<Option<WorkflowId>> {
+        if record.source != (ReportSource::Workflow { id: None }) {
+            return Ok(None);
+        }
+        let key = submission_key(link, &record.change, &record.key);
+        let earlier = self.engine.submissions().earlier(Some(&key), self.engine.now()).await?;
+        Ok(earlier.map(|submitted| submitted.workflow))
     }
 
     /// The states that the forge should show.
@@ -146,6 +178,10 @@ impl<P: ForgeStore + RunStore + JobStore + ArtifactStore + WorkerRegistry + Disp
                     break;
                 }
             }
+        }
+        if !record.has_time(self.engine.now()) {
+            // Taking the writes took long. What is sent now could land after another reporter has sent something newer.
+            return Ok((Vec::new(), Round::NoAnswer));
         }
         let requests = allowed.into_iter().map(|wanted| {
             let update = self.update_of(record, &wanted);

@@ -1,13 +1,17 @@
 //! The states that a forge is told.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use engine::forge::event::Signal;
+use engine::forge::names::RepositoryKey;
 use engine::forge::ports::ForgeError;
 use engine::forge::records::DeliveryState::{Accepted, Ignored};
+use engine::forge::records::{ReportRecord, ReportSource};
 use engine::forge::state::TargetState;
+use engine::forge::store::ForgeStore;
 
-use crate::world::{World, commit, main};
+use crate::world::{World, commit, link, main};
 
 const CHAIN: &str = "on: push
 jobs:
@@ -160,6 +164,19 @@ async fn re_run_at_the_forge_runs_failed_jobs_again_and_shows_it() {
     world.told().await;
     assert_eq!(world.forge.shown()[..2], ["ci (push): running", "ci / build (push): queued"]);
     assert_eq!(world.workflows().await[0].run, 2);
+}
+
+#[tokio::test]
+async fn run_is_reported_whose_submitter_stopped_before_it_named_the_run() {
+    let world = pushed(CHAIN).await;
+    let key = RepositoryKey { link: link(), repository: 7 };
+    let report = world.engine.ports().reports_of(&key, &commit('B')).await.expect("read").remove(0);
+    let source = ReportSource::Workflow { id: None };
+    let unnamed = ReportRecord { source, version: report.version + 1, sent: BTreeMap::new(), ..report };
+    assert!(world.engine.ports().put_report(unnamed).await.expect("written"));
+    world.run_job("linux", false).await;
+    world.told().await;
+    assert_eq!(world.forge.shown()[..2], ["ci (push): failure", "ci / build (push): failure"]);
 }
 
 #[tokio::test]
