@@ -7,7 +7,6 @@ use protocol::{LabelSet, LinkName, SecretName, Secrets};
 use crate::Forges;
 use crate::error::{EngineError, Result};
 use crate::forge::link::{ForgeKind, Link};
-use crate::forge::names::RepositoryKey;
 use crate::forge::store::ForgeStore;
 
 /// What a hook needs to know of a link.
