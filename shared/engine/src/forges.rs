@@ -26,7 +26,7 @@ use crate::forge::link::Link;
 use crate::forge::names::RepositoryKey;
 use crate::forge::ports::Forge;
 use crate::forge::store::ForgeStore;
-use crate::ports::{ArtifactStore, Dispatcher, JobStore, RunStore, WorkerRegistry};
+use crate::ports::{ArtifactStore, AuditStore, Dispatcher, JobStore, RunStore, WorkerRegistry};
 
 /// Attempts to write a record under its condition.
 const WRITES: usize = 8;
@@ -52,7 +52,7 @@ impl<P: ForgeStore> Forges<'_, P> {
     }
 }
 
-impl<P: ForgeStore + RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Forges<'_, P> {
+impl<P: ForgeStore + AuditStore + RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Forges<'_, P> {
     /// Handles all due deliveries, tells all due states, and asks Apps for deliveries that failed. One that can't be handled doesn't
     /// stop the others. Returns true if anything was due. It is to be called whenever something is due, and every minute.
     ///

@@ -286,6 +286,7 @@ impl World {
         let shown = |((_, name), states): (&(CommitId, String), &Vec<_>)| Shown {
             name: name.clone(),
             state: states.last().map(ToString::to_string).unwrap_or_default(),
+            external_id: None,
             id: Some(name.clone()),
         };
         states.map(shown).collect()

@@ -77,7 +77,7 @@ async fn finished(start_worker: impl AsyncFnOnce(&str) -> Box<dyn Send>) -> (Wor
     let inputs: GivenInputs = [("ref".to_owned(), "x$(id)".into())].into();
     let source = Source { content_type: "application/yaml".into(), text: FILE.into() };
     let definition = source.read().expect("good");
-    let submission = Submission { definition, source, inputs, run: true, key: None, report };
+    let submission = Submission { definition, source, inputs, run: true, key: None, report, started_by: None };
     let engine = server.engine();
     let id = engine.submissions().submit(submission).await.expect("memory answers").workflow;
     while let Some(event) = engine.ports().next_event() {

@@ -8,7 +8,7 @@ use engine::clock::{Clock, SystemClock};
 use engine::forge::records::DeliveryState;
 use engine::forge::store::ForgeStore;
 use harness::eventually;
-use harness::forge::{APP, Kind, TestForge};
+use harness::forge::{APP, Fault, Kind, TestForge};
 use memory::Memory;
 use protocol::{LinkName, Millis};
 use server::Server;
@@ -93,5 +93,32 @@ async fn delivery_that_always_fails_is_asked_for_three_times() {
         app.later().await;
         assert_eq!(app.forge.deliveries().len(), sent);
     }
+    app.forge.keeps_the_contract();
+}
+
+#[tokio::test]
+async fn check_run_is_not_created_twice_by_a_reporter_that_was_not_answered() {
+    let app = App::linked().await;
+    let server = Server::start(([127, 0, 0, 1], 0).into(), app.engine.clone()).await.expect("a free port");
+    app.forge.hook(APP_REPOSITORY, Kind::Github, &format!("{}/api/forges/acme/hook", server.url()), WEBHOOK_SECRET);
+    app.forge.plans("POST", "/check-runs", Fault::Lost, 2);
+    app.pushes().await;
+    let names = async || {
+        let posted = app.forge.posted(APP_REPOSITORY);
+        let mut names: Vec<String> = posted.into_iter().map(|posted| posted.name).collect();
+        names.sort();
+        (names.len() == 2).then_some(names)
+    };
+    eventually("two check runs were created", names).await;
+    // The lease of the reporter ends.
+    app.later().await;
+    let commit = app.forge.posted(APP_REPOSITORY)[0].commit.clone();
+    let changed = || app.forge.requests().iter().filter(|one| one.method == "PATCH" && one.status == 200).count();
+    eventually("both are changed", async || {
+        app.later().await;
+        (changed() >= 2).then_some(())
+    })
+    .await;
+    assert_eq!(names().await, Some(vec!["ci (push)".to_owned(), "ci / test (push)".to_owned()]), "{commit}");
     app.forge.keeps_the_contract();
 }

@@ -149,6 +149,8 @@ pub struct Shown {
     pub name: String,
     /// The forge's word for it, such as `success` or `in_progress`.
     pub state: String,
+    /// Whose state it is, if the forge keeps that.
+    pub external_id: Option<String>,
     /// The id.
     pub id: Option<String>,
 }
@@ -196,7 +198,7 @@ pub trait Forge: Send + Sync {
     fn changed_by<'a>(&'a self, link: &'a Link, pull_request: u64) -> Asked<'a, Changed>;
     /// Tells a state. A state that the forge says it has already is told.
     fn send_state<'a>(&'a self, link: &'a Link, update: &'a StateUpdate) -> Asked<'a, StateAnswer>;
-    /// Reads the states of a commit back.
+    /// Reads the states of a commit back, up to a thousand.
     fn shown<'a>(&'a self, link: &'a Link, commit: &'a CommitId) -> Asked<'a, Vec<Shown>>;
     /// Returns true if this person may write to the repository.
     fn may_write<'a>(&'a self, link: &'a Link, user: &'a str) -> Asked<'a, bool>;

@@ -66,10 +66,24 @@ impl<P: ForgeStore + RunStore + JobStore + ArtifactStore + WorkerRegistry + Disp
             );
             return Ok(DeliveryOutcome { change: Some(change), ..DeliveryOutcome::of(DeliveryState::Failed, reason) });
         }
+        // Not every forge says how large a file is.
+        let (mut texts, mut read) = (Vec::new(), 0);
+        for file in &files {
+            let text = self.text(link, &change, file).await?;
+            read += text.len() as u64;
+            if read > limits::FORGE_FILES_SIZE {
+                let reason = format!("the files in `.wfg` have over {} bytes in all", limits::FORGE_FILES_SIZE);
+                return Ok(DeliveryOutcome {
+                    change: Some(change),
+                    ..DeliveryOutcome::of(DeliveryState::Failed, reason)
+                });
+            }
+            texts.push(text);
+        }
         let mut started = Started { link, rule, change, changed: None, approved };
         let (mut any, mut waits) = (false, false);
-        for file in &files {
-            match self.start_file(&mut started, delivery, file).await? {
+        for (file, text) in files.iter().zip(texts) {
+            match self.start_file(&mut started, delivery, file, &text).await? {
                 TargetState::WaitsForApproval => (any, waits) = (true, true),
                 TargetState::Skipped => {}
                 _ => any = true,
@@ -105,6 +119,7 @@ impl<P: ForgeStore + RunStore + JobStore + ArtifactStore + WorkerRegistry + Disp
         started: &mut Started<'_>,
         delivery: &mut Delivery,
         file: &RepositoryFile,
+        text: &str,
     ) -> Result<TargetState> {
         let (link, rule) = (started.link, started.rule);
         let key = ReportKey {
@@ -113,10 +128,7 @@ impl<P: ForgeStore + RunStore + JobStore + ArtifactStore + WorkerRegistry + Disp
             file: stem(&file.path).to_owned(),
             event: started.change.event,
         };
-        let source = Source {
-            content_type: "application/yaml".to_owned(),
-            text: self.text(link, &started.change, file).await?.to_string(),
-        };
+        let source = Source { content_type: "application/yaml".to_owned(), text: text.to_owned() };
         let mut definition = match source.read() {
             Ok(definition) => definition,
             Err(problems) => return self.invalid(started, delivery, key, file, &problems).await,
@@ -186,6 +198,7 @@ impl<P: ForgeStore + RunStore + JobStore + ArtifactStore + WorkerRegistry + Disp
             run: true,
             key: Some(submission_key(link, change, key)),
             report: Some(key.clone()),
+            started_by: Some(change.source(link)),
         };
         Ok(engine.submissions().submit(submission).await?.workflow)
     }

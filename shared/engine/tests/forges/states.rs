@@ -10,8 +10,10 @@ use engine::forge::records::DeliveryState::{Accepted, Ignored};
 use engine::forge::records::{ReportRecord, ReportSource};
 use engine::forge::state::TargetState;
 use engine::forge::store::ForgeStore;
+use engine::ports::AuditStore;
+use protocol::access::AuditAction;
 
-use crate::world::{World, commit, link, main};
+use crate::world::{LINK, World, commit, link, main};
 
 const CHAIN: &str = "on: push
 jobs:
@@ -151,6 +153,67 @@ async fn what_is_gone_is_told_nothing_more() {
     world.run_job("linux", true).await;
     world.told().await;
     assert_eq!(world.forge.state().told.len(), told);
+    let entries = world.engine.ports().entries(None, 10).await.expect("read");
+    let [(_, entry)] = entries.as_slice() else { panic!("{entries:?}") };
+    assert_eq!(entry.action, AuditAction::GiveUp);
+    assert_eq!(entry.workflow, Some(world.workflows().await[0].id.clone()));
+    assert_eq!(entry.about, Some(format!("ci (push) of acme/app at {}", commit('B'))));
+    assert!(entry.reason.as_deref().is_some_and(|reason| reason.contains("404")), "{entry:?}");
+}
+
+#[tokio::test]
+async fn states_that_are_refused_for_a_day_are_given_up_and_audited() {
+    let world = World::linked().await;
+    world.at(&main(), 'B');
+    let refused = || ForgeError::Refused("403: not accessible".to_owned());
+    world.forge.state().answers.extend((0..2000).map(|_| refused()));
+    world.push(&main(), Some('A'), 'B', None).await;
+    for _ in 0..25 * 6 {
+        world.clock.advance(Duration::from_mins(10));
+        world.drain().await;
+    }
+    let entries = world.engine.ports().entries(None, 10).await.expect("read");
+    let reasons: Vec<_> = entries.iter().filter_map(|(_, entry)| entry.reason.clone()).collect();
+    assert_eq!(reasons.len(), 1, "{entries:?}");
+    assert!(reasons[0].contains("for too long") && reasons[0].contains("403: not accessible"), "{reasons:?}");
+}
+
+#[tokio::test]
+async fn run_that_a_newer_one_cancels_says_so() {
+    let world = World::linked().await;
+    for letter in ['B', 'C'] {
+        world.pull_at(12, letter, false);
+        world.pull(12, letter).await;
+        world.told().await;
+        world.clock.advance(Duration::from_secs(6));
+    }
+    let state = world.forge.state();
+    let last = |name: &str| {
+        let of = state.told.iter().filter(|update| update.commit == commit('B') && update.name == name);
+        of.last().map(|update| (update.state, update.description.clone())).expect("told")
+    };
+    for name in ["ci (pull_request)", "ci / test (pull_request)"] {
+        let (state, description) = last(name);
+        assert_eq!(state, TargetState::Cancelled, "{name}");
+        assert!(description.starts_with("newer: "), "{name}: {description}");
+    }
+}
+
+#[tokio::test]
+async fn check_run_whose_creator_was_not_answered_is_changed_not_created_again() {
+    let world = World::with(&LINK.replace("token: FORGE_TOKEN", "app: {id: 12, installation: 34}")).await;
+    world.at(&main(), 'B');
+    world.forge.state().answers.extend([ForgeError::NoAnswer("cut off".to_owned())]);
+    world.push(&main(), Some('A'), 'B', None).await;
+    world.told().await;
+    world.clock.advance(Duration::from_secs(61));
+    world.drain().await;
+    assert_eq!(world.forge.shown(), ["ci (push): running", "ci / test (push): queued"]);
+    let state = world.forge.state();
+    for name in ["ci (push)", "ci / test (push)"] {
+        let ids: Vec<_> = state.told.iter().filter(|update| update.name == name).map(|update| &update.id).collect();
+        assert_eq!(ids.iter().filter(|id| id.is_none()).count(), 1, "{name}: {ids:?}");
+    }
 }
 
 #[tokio::test]
