@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Subcommand;
 use protocol::mask::{MASK, Masker};
-use protocol::wire::{Job, PoolInfo, WorkerInfo, WorkerStatus, Workflow};
+use protocol::wire::{Job, PoolInfo, RunSource, WorkerInfo, WorkerStatus, Workflow};
 use protocol::{JobId, LabelSet, Millis, Outputs, Status};
 
 use crate::attempts;
@@ -132,10 +132,24 @@ pub fn status_text(workflow: &Workflow, now: Millis, paint: Paint) -> String {
     let state = paint.status(workflow.status, workflow.status.as_ref());
     let mut text = format!("{name}  {state}  {}\n", workflow.id);
     text.push_str(&paint.dim(&format!("run {}, {}", workflow.run, times(workflow, now))));
+    if let Some(source) = &workflow.source {
+        text.push_str(&paint.dim(&format!("\n{}", source_text(source))));
+    }
+    if workflow.superseded {
+        text.push_str("\na newer run of its group cancelled it");
+    }
     if workflow.truncated {
         text.push_str("\nthe server's answer leaves out or shortens texts of some jobs, since it would be too large");
     }
     format!("{text}\n\n{}", jobs_text(workflow, now, paint))
+}
+
+/// What started the workflow at a forge, in one line.
+fn source_text(source: &RunSource) -> String {
+    let short = source.commit.get(..10).unwrap_or(&source.commit);
+    let on = source.name.as_deref().map_or_else(String::new, |name| format!(" on {}", clean(name)));
+    let (event, repository) = (source.event.replace('_', " "), clean(&source.repository));
+    format!("{event}{on} of {repository} at {short}, {}", clean(&source.url))
 }
 
 fn times(workflow: &Workflow, now: Millis) -> String {
@@ -331,6 +345,26 @@ mod tests {
 
     use super::*;
     use crate::tests::{self as data, NOW, before, job, job_id, lines, started, waits, worker, workflow};
+
+    #[test]
+    fn status_says_what_a_forge_started_and_what_a_newer_run_cancelled() {
+        let source = RunSource {
+            forge: "github".to_owned(),
+            repository: "acme/app".to_owned(),
+            event: "pull_request".to_owned(),
+            name: Some("x$(id)".to_owned()),
+            commit: "4c1f0b5d".repeat(5),
+            pull_request: Some(12),
+            url: "https://github.com/acme/app/pull/12".to_owned(),
+        };
+        let workflow = Workflow { source: Some(source), superseded: true, ..workflow(Status::Cancelled, vec![]) };
+        let text = status_text(&workflow, NOW, Paint::PLAIN);
+        assert!(
+            text.contains("\npull request on x$(id) of acme/app at 4c1f0b5d4c, https://github.com/acme/app/pull/12\n"),
+            "{text}"
+        );
+        assert!(text.contains("\na newer run of its group cancelled it\n"), "{text}");
+    }
 
     #[test]
     fn a_status_shows_what_each_job_did_or_why_it_did_not() {

@@ -136,6 +136,8 @@ pub fn workflow(status: Status, jobs: Vec<Job>) -> Workflow {
         finished_at_ms: status.is_final().then(|| before(2)),
         waiting_for: None,
         inputs: BTreeMap::new(),
+        source: None,
+        superseded: false,
         truncated: false,
     }
 }

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use crate::project::root;
 
 /// Every target.
-pub const TARGETS: [&str; 6] = ["definition", "outputs", "lease", "request", "delivery", "patterns"];
+pub const TARGETS: [&str; 7] = ["definition", "outputs", "lease", "request", "delivery", "patterns", "signature"];
 /// Seconds for each target, unless `WFG_FUZZ_SECS` says otherwise.
 const SECS: u32 = 240;
 

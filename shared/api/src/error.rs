@@ -143,6 +143,7 @@ impl From<EngineError> for ApiError {
             EngineError::TokenExists(_) => of(StatusCode::CONFLICT, "token_exists"),
             EngineError::NoToken(_) => of(StatusCode::NOT_FOUND, "no_such_token"),
             EngineError::NoForges(_) => of(StatusCode::NOT_IMPLEMENTED, "no_forges"),
+            EngineError::LinkRights { .. } => of(StatusCode::FORBIDDEN, "link_rights"),
             EngineError::NoLink(_) => of(StatusCode::NOT_FOUND, "no_such_link"),
             EngineError::LinkFile(problems) => {
                 let problems: Vec<Problem> = problems.into_iter().map(Problem::from).collect();

@@ -278,6 +278,14 @@ pub(crate) fn control(run: &RunKey, update: RunUpdate) -> Expression {
             .set("failed", AttributeValue::Bool(to.failed))
             .set("cancelled", AttributeValue::Bool(to.cancelled))
     };
+    let cancel = |e: Expression, at: Millis| {
+        e.when_one_of("state", &["new", "blocked", "open"])
+            .set("state", string("cancelling"))
+            .set_if_absent("opened_at", number(at.0))
+            .set_if_absent("index_pk", string(keys::open(run)))
+            .set_if_absent("timer", number(0))
+            .set_if_absent("index_sk", listed(Millis(0)))
+    };
     match update {
         RunUpdate::Block { at, opener } => timer(new(e).when_exists("group"), at + MAX_TIMER_DELAY)
             .set("state", string("blocked"))
@@ -292,13 +300,8 @@ pub(crate) fn control(run: &RunKey, update: RunUpdate) -> Expression {
             .set("opened_at", number(at.0))
             .set("opener", number(opener))
             .set("index_pk", string(keys::open(run))),
-        RunUpdate::Cancel { at } => e
-            .when_one_of("state", &["new", "blocked", "open"])
-            .set("state", string("cancelling"))
-            .set_if_absent("opened_at", number(at.0))
-            .set_if_absent("index_pk", string(keys::open(run)))
-            .set_if_absent("timer", number(0))
-            .set_if_absent("index_sk", listed(Millis(0))),
+        RunUpdate::Cancel { at } => cancel(e, at),
+        RunUpdate::Supersede { at } => cancel(e, at).set("superseded", AttributeValue::Bool(true)),
         RunUpdate::Advance(to) => {
             progress(e.when_is("state", "<>", string("final")).when_is("done_below", "<", number(to.done_below)), to)
         }

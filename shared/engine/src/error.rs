@@ -166,6 +166,14 @@ pub enum EngineError {
     /// There is no link with this name, or it has no such repository.
     #[error("there is no link `{0}` with this repository; `wfg forge list` shows the links")]
     NoLink(LinkName),
+    /// The link of a run that a forge started doesn't allow it again.
+    #[error("the link `{link}` doesn't allow this run any more: {reason}; `wfg forge list` shows its rules")]
+    LinkRights {
+        /// The link.
+        link: LinkName,
+        /// Why.
+        reason: String,
+    },
     /// This server can't have links.
     #[error("this server can't follow a forge: {0}")]
     NoForges(&'static str),

@@ -18,6 +18,7 @@ pub mod records;
 pub mod ports;
 pub mod store;
 
+pub mod redelivery;
 pub mod ref_rule;
 pub mod rights;
 pub mod wanted;

@@ -8,11 +8,13 @@ mod files;
 mod links;
 mod approvals;
 mod marks;
+mod redelivery;
 mod reporter;
 
 pub use deliveries::Received;
 pub(crate) use files::{BlobsCache, blobs_cache};
 pub use links::HookLink;
+pub(crate) use redelivery::{AppsCache, apps_cache};
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -28,7 +30,7 @@ use crate::forge::names::{ReportKey, RepositoryKey};
 use crate::forge::ports::Forge;
 use crate::forge::records::DeliveryKey;
 use crate::forge::store::ForgeStore;
-use crate::ports::{ArtifactStore, Dispatcher, JobStore, RunStore, WorkerRegistry};
+use crate::ports::{ArtifactStore, AuditStore, Dispatcher, JobStore, RunStore, WorkerRegistry};
 
 /// Attempts to write a record under its condition.
 const WRITES: usize = 8;
@@ -74,9 +76,9 @@ impl<P: ForgeStore> Forges<'_, P> {
     }
 }
 
-impl<P: ForgeStore + RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Forges<'_, P> {
-    /// Handles all due deliveries and tells all due states. One that can't be handled doesn't stop the others. Returns true if
-    /// anything was due.
+impl<P: ForgeStore + AuditStore + RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Forges<'_, P> {
+    /// Handles all due deliveries, tells all due states, and asks Apps for deliveries that failed. One that can't be handled doesn't
+    /// stop the others. Returns true if anything was due. It is to be called whenever something is due, and every minute.
     ///
     /// # Errors
     /// The store didn't list what is due.
@@ -91,6 +93,7 @@ impl<P: ForgeStore + RunStore + JobStore + ArtifactStore + WorkerRegistry + Disp
         for key in reports {
             self.report_or_leave(&key).await;
         }
+        self.ask_for_failed().await?;
         Ok(any)
     }
 

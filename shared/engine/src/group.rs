@@ -265,7 +265,7 @@ impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Scheduling<'_, P> {
     }
 
     async fn cancel_superseded(self, unit: &Unit) -> Result<()> {
-        let update = RunUpdate::Cancel { at: self.engine.now() };
+        let update = RunUpdate::Supersede { at: self.engine.now() };
         self.engine.ports.update_control(unit.run(), update).await?;
         Ok(())
     }

@@ -58,6 +58,14 @@ pub enum Bug {
     AllowedFailureFails,
     /// The timer looks for jobs to skip only where the run is known to have failed.
     TimerGoesByFailed,
+    /// Only ids tell apart whether a delivery of a forge is a repeat.
+    IdsAlone,
+    /// Whoever reports states takes the lease, also if somebody has it.
+    NoReporterLease,
+    /// The states that a reporter sent that is gone are taken as sent.
+    GoneReporterTrusted,
+    /// The lease is returned after a request without an answer.
+    LeaseReturnedAfterTimeout,
 }
 
 impl<P> Engine<P> {

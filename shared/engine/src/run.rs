@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use protocol::wire::RunSource;
 use protocol::{Label, Millis, Status, WorkflowId};
 use serde::{Deserialize, Serialize};
 use strum::AsRefStr;
@@ -26,6 +27,9 @@ pub struct WorkflowRecord {
     pub number: u32,
     /// How the current run ended, once it has.
     pub ended: Option<RunEnd>,
+    /// What started it, if a forge did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<RunSource>,
 }
 
 /// How a run ended.
@@ -76,6 +80,9 @@ pub struct Control {
     /// The report that tells a forge the run's states, if a forge started it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub report: Option<ReportKey>,
+    /// True if a newer run of the group cancelled this one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub superseded: bool,
     /// The run's timer.
     pub timer: Timer,
 }
@@ -207,6 +214,11 @@ pub enum RunUpdate {
         /// The time of the cancel. A run that was never open counts as opened then.
         at: Millis,
     },
+    /// As [`Self::Cancel`], because a newer run of the group takes the turn.
+    Supersede {
+        /// The time of the cancel.
+        at: Millis,
+    },
     /// Advances the progress. Progress never moves back.
     Advance(Progress),
     /// Arms the timer of an active run, unless an earlier time is set.
@@ -275,8 +287,11 @@ impl RunUpdate {
                 new.opener = Some(opener);
                 new.timer = Timer::Due(at + MAX_TIMER_DELAY);
             }
-            Self::Cancel { at } if matches!(control.state, RunState::New | RunState::Blocked | RunState::Open) => {
+            Self::Cancel { at } | Self::Supersede { at }
+                if matches!(control.state, RunState::New | RunState::Blocked | RunState::Open) =>
+            {
                 new.state = RunState::Cancelling;
+                new.superseded = matches!(self, Self::Supersede { .. });
                 new.opened_at = control.opened_at.or(Some(at));
                 if control.timer == Timer::Off {
                     new.timer = Timer::Firing;

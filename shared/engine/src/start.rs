@@ -4,12 +4,15 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::stream::{self, StreamExt, TryStreamExt};
-use protocol::WorkflowId;
 use protocol::requests::{GivenInputs, Only};
 use protocol::wire::InputValues;
+use protocol::{LabelSet, WorkflowId};
 
 use crate::Runs;
 use crate::error::{EngineError, Result};
+use crate::forge::rights;
+use crate::forge::store::ForgeStore;
+use crate::ids::forge::ReportKey;
 use crate::ids::{JobKey, RunKey};
 use crate::job::{Completion, JobRecord, JobSpec, OutputsRef, Phase};
 use crate::plan::{self, Kept, Planned};
@@ -25,14 +28,15 @@ const SUBMITTED_LONG_AGO: Duration = Duration::from_hours(24);
 /// Outputs copied concurrently for a re-run.
 const COPIES_AT_ONCE: usize = 100;
 
-impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Runs<'_, P> {
+impl<P: ForgeStore + RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Runs<'_, P> {
     /// Starts a new workflow, or re-runs a finished one under the next run number.
     ///
     /// The response means that the run is open. The handler of the run's change event makes the jobs ready.
     ///
     /// # Errors
     /// [`EngineError::InvalidState`] while it runs, [`EngineError::WorkflowNotFound`], [`EngineError::Moved`],
-    /// [`EngineError::Inputs`], [`EngineError::InputsFixed`].
+    /// [`EngineError::Inputs`], [`EngineError::InputsFixed`]; [`EngineError::LinkRights`] if a forge started it and its link's rights
+    /// don't allow it any more.
     pub async fn start(self, id: &WorkflowId, only: Option<Only>, inputs: Option<GivenInputs>) -> Result<()> {
         let workflow = self.engine.records().workflow_record(id).await?;
         self.engine.authorization().may_touch(&workflow).await?;
@@ -103,6 +107,9 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Runs<
         let report_of = report.as_ref();
         let with_inputs = given.is_some();
         let source = &self.engine.ports.definition(&old.run).await?;
+        if let Some(report) = report_of {
+            self.is_allowed_again(report, &old.run, source.as_ref(), &specs).await?;
+        }
         let inputs = &match given {
             Some(given) => {
                 let values = self.engine.ports.inputs(&old.run).await?.unwrap_or_default();
@@ -151,6 +158,30 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Runs<
             self.admit_after_removal(&old, &run).await;
         }
         Ok(())
+    }
+
+    /// Checks the rights of a run that a forge started, as its link gives them now. Its jobs may ask for no more, whoever starts it.
+    async fn is_allowed_again(
+        self,
+        report: &ReportKey,
+        run: &RunKey,
+        source: Option<&Source>,
+        specs: &[JobSpec],
+    ) -> Result<()> {
+        let key = &report.repository;
+        let refused = |reason: String| EngineError::LinkRights { link: key.link.clone(), reason };
+        let links = self.engine.ports.links(&key.link).await?;
+        let link = links.into_iter().find(|link| link.key == *key);
+        let link = link.ok_or_else(|| refused("it was removed, or has another repository".to_owned()))?;
+        let Some(source) = source else { return Err(refused("the run's definition is gone".to_owned())) };
+        let definition = source.read().map_err(EngineError::Definition)?;
+        let inputs = self.engine.ports.inputs(run).await?.unwrap_or_default();
+        let labels: Vec<&LabelSet> = specs.iter().map(|spec| &spec.labels).collect();
+        let origin = rights::origin_of_run(report.event, &inputs);
+        match rights::refused_again(&definition, &labels, &link.rights, origin) {
+            Some(reason) => Err(refused(reason)),
+            None => Ok(()),
+        }
     }
 
     /// Returns the job as planned for the next run. The outputs of a job that is kept are copied, so that deleting the old

@@ -2,7 +2,7 @@
 
 use futures::stream::{self, StreamExt, TryStreamExt};
 use protocol::requests::GivenInputs;
-use protocol::wire::{InputValues, Workflow};
+use protocol::wire::{InputValues, RunSource, Workflow};
 use protocol::{Millis, TokenName, WorkflowId, limits};
 
 use crate::Submissions;
@@ -41,6 +41,8 @@ pub struct Submission {
     pub key: Option<(String, ReportHash)>,
     /// The report that tells a forge the states, if a forge started it.
     pub report: Option<ReportKey>,
+    /// What started it, if a forge did.
+    pub started_by: Option<RunSource>,
 }
 
 /// The response to a submission.
@@ -83,6 +85,7 @@ impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Submissions<'_, P> {
             run: run.clone(),
             number: 1,
             ended: None,
+            source: submission.started_by.clone(),
         };
         let group = submission.definition.concurrency.as_ref().map(|group| GroupOfRun::new(group, inputs));
         let control = new_control(&workflow, &jobs, submission.run.then_some(now), group);
@@ -122,7 +125,8 @@ impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Submissions<'_, P> {
         format!("{}#{key}", self.engine.caller.name.as_ref().map_or("", TokenName::as_str))
     }
 
-    async fn earlier(self, key: Option<&(String, ReportHash)>, now: Millis) -> Result<Option<Submitted>> {
+    /// Returns the workflow that was submitted under a key, if there is one.
+    pub(crate) async fn earlier(self, key: Option<&(String, ReportHash)>, now: Millis) -> Result<Option<Submitted>> {
         let Some((key, body)) = key else { return Ok(None) };
         match self.engine.ports.idempotency(&self.scoped(key), now).await? {
             None => Ok(None),
@@ -208,6 +212,7 @@ pub(crate) fn new_control(
         blocked_at,
         opener: None,
         report: None,
+        superseded: false,
         timer: started_at.map_or(Timer::Off, |at| Timer::Due(at + MAX_TIMER_DELAY)),
     }
 }

@@ -272,6 +272,8 @@ fn workflow(record: WorkflowRecord, control: &Control, mut jobs: Vec<(u32, Job)>
         finished_at_ms: record.ended.map(|end| end.at),
         waiting_for: None,
         inputs: InputValues::new(),
+        source: record.source,
+        superseded: control.superseded,
         truncated: false,
     }
 }

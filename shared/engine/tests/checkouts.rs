@@ -8,7 +8,7 @@ use std::time::Duration;
 use common::{StoppedClock, World, engine, submission};
 use engine::Engine;
 use engine::forge::checkout::{CheckoutSource, Origin, Wanted};
-use engine::forge::link::{Access, ForgeKind, Link};
+use engine::forge::link::{Access, ForgeKind, Link, Rule};
 use engine::forge::ports::{
     Asked, Changed, Credential, FailedDelivery, Forge, ForgeError, PullRequest, Repository, RepositoryFile, Shown,
     StateAnswer, StateUpdate,
@@ -208,6 +208,11 @@ async fn inputs_that_a_person_gives_never_get_a_credential() {
 async fn run_of_a_fork_that_is_started_again_with_other_inputs_is_still_one_of_a_fork() {
     let fork = of_forge(FILE, &[("fork", "true"), ("pull_request", "12")]);
     let (world, _) = with_mint(Submission { report: Some(pull_request()), ..fork }).await;
+    let none = BTreeSet::new;
+    let event = BTreeSet::from([engine::forge::link::Origin::Fork]);
+    let rights =
+        Rule { event, refs: None, labels: none(), secrets: BTreeSet::new(), add_labels: none(), approve: true };
+    world.engine.ports().put_link(Link { rights: vec![rights], ..link(None) }).await.expect("memory answers");
     let claimed = world.claim("w").await.expect("ready");
     world.fail(&claimed, false).await.expect("accepted");
     world.tell(&world.events()).await;
@@ -315,10 +320,8 @@ impl Forge for OneRepository {
 }
 
 /// The credential of a claimed job of this link and run.
-async fn with_link(private: bool, url: Option<&str>, submission: Submission) -> (Option<String>, String) {
-    let (engine, clock) = engine();
-    let engine = engine.with_forges(Arc::new(OneRepository { private })).with_checkouts_of_links();
-    let link = Link {
+fn link(url: Option<&str>) -> Link {
+    Link {
         key: report(7).repository,
         repository: "acme/app".to_owned(),
         forge: ForgeKind::Github,
@@ -329,8 +332,13 @@ async fn with_link(private: bool, url: Option<&str>, submission: Submission) -> 
         file: String::new(),
         linked_at: Millis(1),
         linked_by: None,
-    };
-    engine.ports().put_link(link).await.expect("memory answers");
+    }
+}
+
+async fn with_link(private: bool, url: Option<&str>, submission: Submission) -> (Option<String>, String) {
+    let (engine, clock) = engine();
+    let engine = engine.with_forges(Arc::new(OneRepository { private })).with_checkouts_of_links();
+    engine.ports().put_link(link(url)).await.expect("memory answers");
     let world = world_of(engine, clock, submission).await;
     let claimed = world.claim("w").await.expect("ready");
     (token(&claimed).map(str::to_owned), claimed.job.command)

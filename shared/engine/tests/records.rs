@@ -30,6 +30,7 @@ fn control(state: RunState, timer: Timer) -> Control {
         blocked_at: None,
         opener: None,
         report: None,
+        superseded: false,
         timer,
     }
 }

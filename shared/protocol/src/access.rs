@@ -212,6 +212,8 @@ pub enum AuditAction {
     Approve,
     /// What a push starts was started by hand.
     StartRef,
+    /// The states of a commit are not reported to its forge any more.
+    GiveUp,
     /// A request was refused: its token is missing, invalid or doesn't allow it.
     Refused,
 }

@@ -116,9 +116,37 @@ pub struct Workflow {
     /// The values of the run's inputs.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub inputs: InputValues,
+    /// What started the workflow, if a forge did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<RunSource>,
+    /// Present and true if a newer run of its group cancelled the run.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub superseded: bool,
     /// Present and true if fields of jobs were left out or shortened, because the answer would be too large.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub truncated: bool,
+}
+
+/// The change at a forge that started a workflow.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct RunSource {
+    /// `github`, `gitlab` or `gitea`.
+    pub forge: String,
+    /// The repository's name at that time, such as `acme/app`.
+    pub repository: String,
+    /// `push`, `tag`, `pull_request` or `merge_group`.
+    pub event: String,
+    /// The branch or tag. Absent if a pull request's branch is gone.
+    #[serde(default, rename = "ref", skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The commit.
+    pub commit: String,
+    /// The pull request's number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pull_request: Option<u64>,
+    /// The page of the pull request or commit at the forge.
+    pub url: String,
 }
 
 /// A job of a workflow, as a status shows it.

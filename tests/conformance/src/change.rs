@@ -322,12 +322,15 @@ pub async fn control_changes_as_the_engine_computes<P: Ports + 'static>(ports: A
     let anyway = RunUpdate::Fire { by: None };
     let block = RunUpdate::Block { at, opener: 7 };
     let admit = RunUpdate::Admit { at: at + secs(2) };
-    let lives_in_a_group: [&[RunUpdate]; 6] = [
+    let supersede = RunUpdate::Supersede { at: at + secs(1) };
+    let lives_in_a_group: [&[RunUpdate]; 8] = [
         &[],
         &[block],
         &[block, arm(9), cancel],
         &[block, anyway, admit],
         &[block, admit, cancel],
+        &[block, supersede],
+        &[block, admit, supersede, finish(3, false, true)],
         &[block, admit, finish(3, false, false)],
     ];
     let lives: [&[RunUpdate]; 11] = [

@@ -166,6 +166,7 @@ pub(crate) fn new_workflow(state: RunState) -> (WorkflowRecord, Control) {
         run: fresh_run(),
         number: 1,
         ended: None,
+        source: None,
     };
     let control = control_of(&workflow, state);
     (workflow, control)
@@ -186,6 +187,7 @@ pub(crate) fn control_of(workflow: &WorkflowRecord, state: RunState) -> Control 
         blocked_at: None,
         opener: None,
         report: None,
+        superseded: false,
         timer: if state.is_active() { Timer::Due(NOW + MAX_TIMER_DELAY) } else { Timer::Off },
     }
 }

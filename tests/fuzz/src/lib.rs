@@ -9,6 +9,7 @@ mod lease;
 mod outputs;
 mod patterns;
 mod request;
+mod signature;
 
 pub use definition::definition;
 pub use delivery::delivery;
@@ -16,3 +17,4 @@ pub use lease::lease;
 pub use outputs::outputs;
 pub use patterns::patterns;
 pub use request::request;
+pub use signature::signature;

@@ -50,6 +50,11 @@ fn deliveries_are_understood_ignored_or_refused() {
 }
 
 #[test]
+fn a_signature_holds_for_what_was_signed_alone() {
+    each("signature", fuzz::signature);
+}
+
+#[test]
 fn patterns_decide_as_a_matcher_that_tries_everything() {
     each("patterns", fuzz::patterns);
 }

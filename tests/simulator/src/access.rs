@@ -1,7 +1,6 @@
-//! The ports of tokens, the audit log and forges. A simulated world has none of them: it admits every caller.
+//! The ports of tokens and the audit log. A simulated world has neither: it admits every caller.
 
 use engine::access::TokenRecord;
-use engine::forge::store::{DueKind, ForgeItems, Item};
 use engine::ids::Random;
 use engine::ports::{AuditCursor, AuditStore, Stored, TokenStore};
 use protocol::access::AuditEntry;
@@ -34,38 +33,5 @@ impl AuditStore for Process {
 
     async fn entries(&self, _after: Option<&AuditCursor>, _limit: usize) -> Stored<Vec<(AuditCursor, AuditEntry)>> {
         Ok(Vec::new())
-    }
-}
-
-impl ForgeItems for Process {
-    async fn put_item(&self, _item: Item) -> Stored<bool> {
-        Ok(false)
-    }
-
-    async fn item(&self, _list: &str, _sort: &str) -> Stored<Option<Item>> {
-        Ok(None)
-    }
-
-    async fn items(
-        &self,
-        _list: &str,
-        _prefix: &str,
-        _after: Option<&str>,
-        _newest_first: bool,
-        _limit: usize,
-    ) -> Stored<Vec<Item>> {
-        Ok(Vec::new())
-    }
-
-    async fn remove_item(&self, _list: &str, _sort: &str) -> Stored<bool> {
-        Ok(false)
-    }
-
-    async fn items_due(&self, _kind: DueKind, _by: Millis, _limit: usize) -> Stored<Vec<Item>> {
-        Ok(Vec::new())
-    }
-
-    async fn next_due(&self, _kind: DueKind) -> Stored<Option<Millis>> {
-        Ok(None)
     }
 }

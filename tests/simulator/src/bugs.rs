@@ -34,10 +34,12 @@ pub enum Bug {
     NextForgotten,
     /// The number of used retries is lost.
     TriesForgotten,
+    /// The forge is told the state of the change event, not that of the run.
+    EventsStateTold,
 }
 
 /// The bugs of the simulated store.
-const STORE: [Bug; 10] = [
+const STORE: [Bug; 11] = [
     Bug::NoFence,
     Bug::NoLeaseEnd,
     Bug::Counter,
@@ -48,10 +50,11 @@ const STORE: [Bug; 10] = [
     Bug::HeartbeatShortens,
     Bug::NextForgotten,
     Bug::TriesForgotten,
+    Bug::EventsStateTold,
 ];
 /// The bugs of the engine.
 #[cfg(feature = "planted")]
-const ENGINE: [planted::Bug; 26] = [
+const ENGINE: [planted::Bug; 30] = [
     planted::Bug::AbsentMeansDone,
     planted::Bug::PromoteBeforeWrite,
     planted::Bug::WeakFinish,
@@ -78,6 +81,10 @@ const ENGINE: [planted::Bug; 26] = [
     planted::Bug::HandlerForgotten,
     planted::Bug::AllowedFailureFails,
     planted::Bug::TimerGoesByFailed,
+    planted::Bug::IdsAlone,
+    planted::Bug::NoReporterLease,
+    planted::Bug::GoneReporterTrusted,
+    planted::Bug::LeaseReturnedAfterTimeout,
 ];
 
 impl Bug {

@@ -97,6 +97,17 @@ pub const FLOORS: &[(&str, u64)] = &[
     ("turns of runs", 60),
     ("runs superseded", 5),
     ("quiescent points", 200),
+    ("pushes", 25),
+    ("workflows started by pushes", 30),
+    ("deliveries lost", 2),
+    ("deliveries repeated", 10),
+    ("deliveries asked for again", 1),
+    ("forge's answers lagging", 1),
+    ("re-runs asked for at the forge", 15),
+    ("states sent", 700),
+    ("states landing late", 3),
+    ("states shown in the end", 200),
+    ("credentials refused", 2),
 ];
 
 /// The events that were too rare in this number of seeds.

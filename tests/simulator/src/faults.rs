@@ -40,6 +40,18 @@ pub(crate) struct FaultConfig {
     pub(crate) delete: f64,
     /// A step continues a handler that has begun.
     pub(crate) busy: f64,
+    /// A repository of a forge is linked.
+    pub(crate) linked: bool,
+    /// A delivery of the forge is lost, unless it is the last of its ref.
+    pub(crate) delivery_lost: f64,
+    /// The forge answers with where a ref was before its last push, for some seconds.
+    pub(crate) lag: f64,
+    /// A state that the forge is sent has no answer: it is lost, or lands later.
+    pub(crate) no_answer: f64,
+    /// The forge can't be asked now.
+    pub(crate) forge_busy: f64,
+    /// No credential can be minted.
+    pub(crate) no_credential: f64,
 }
 
 impl FaultConfig {
@@ -60,6 +72,12 @@ impl FaultConfig {
             cancel: rng.pick(&[0.0, 0.05, 0.2, 0.5]),
             delete: rng.pick(&[0.0, 0.0, 0.1, 0.3]),
             busy: rng.pick(&[0.45, 0.62, 0.62, 0.8]),
+            linked: rng.chance(0.3),
+            delivery_lost: rng.pick(&[0.0, 0.1, 0.3]),
+            lag: rng.pick(&[0.0, 0.5]),
+            no_answer: rng.pick(&[0.0, 0.1, 0.3]),
+            forge_busy: rng.pick(&[0.0, 0.0, 0.1]),
+            no_credential: rng.pick(&[0.0, 0.1, 0.5]),
         }
     }
 }

@@ -11,6 +11,8 @@ pub(crate) enum Kind {
     Write,
     /// A message to a queue. Sending it again makes two messages.
     Send,
+    /// The answer to a request that was sent already.
+    Answer,
 }
 
 /// The scheduler's decision about a call.

@@ -176,8 +176,19 @@ impl Graph {
             let _ = writeln!(yaml, "{HANDLER}: {}", body(&handler, rng));
             jobs.push(handler);
         }
+        Self::read(yaml, jobs)
+    }
+
+    fn read(yaml: String, jobs: Vec<GraphJob>) -> Self {
         let definition = from_yaml(&yaml).unwrap_or_else(|problems| panic!("{problems:#?}\n{yaml}"));
         Self { yaml, definition, jobs }
+    }
+
+    /// A workflow that a push starts.
+    pub(crate) fn of_a_push(rng: &mut Rng) -> Self {
+        let Self { yaml, jobs, .. } = Self::random(rng);
+        let checkout = rng.pick(&["", "defaults: {checkout: true}\n"]);
+        Self::read(format!("on: push\n{checkout}{yaml}"), jobs)
     }
 }
 

@@ -3,6 +3,8 @@
 use std::pin::Pin;
 use std::time::Duration;
 
+use engine::forge::event::ExternalId;
+use engine::forge::ports::{Forge, StateUpdate};
 use engine::ids::Ticket;
 use engine::messages::{ChangeEvent, Delivered};
 use engine::submit::Submission;
@@ -10,6 +12,8 @@ use engine::{Engine, Result};
 use protocol::requests::{Claim, Fail, FailCause, Next, Only, Register};
 use protocol::wire::Claimed;
 
+use crate::bugs::Bug;
+use crate::linked::{self, Mark, link_name};
 use crate::ports::Process;
 use crate::task::{Answer, AttemptResult, HeldLease, Identity, SubmitRequest, Task};
 
@@ -20,7 +24,7 @@ pub(crate) type Running = Pin<Box<dyn Future<Output = Answer> + Send>>;
 
 impl Task {
     /// The task as a future that suspends before each call on a port.
-    pub(crate) fn begin(&self, engine: &Engine<Process>) -> Running {
+    pub(crate) fn begin(&self, engine: &Engine<Process>, bug: Option<Bug>) -> Running {
         let engine = engine.clone();
         match self.clone() {
             Self::Submit(order) => {
@@ -57,8 +61,37 @@ impl Task {
                 Box::pin(async move { Answer::Done(engine.scheduling().on_message(message, again).await) })
             }
             Self::Sweep => Box::pin(async move { Answer::Done(engine.timers().sweep().await.map(drop)) }),
+            Self::Receive(incoming) => Box::pin(async move {
+                Answer::Received(engine.forges().receive(&link_name(), incoming.as_ref().clone()).await)
+            }),
+            Self::Handle(key) => Box::pin(async move { Answer::Done(engine.forges().handle(&key).await) }),
+            Self::Mark(mark) => Box::pin(async move { Answer::Done(changed(&engine, &mark, bug).await) }),
+            Self::Forges => Box::pin(async move { Answer::Done(engine.forges().run_due().await.map(drop)) }),
         }
     }
+}
+
+/// A state has changed. The engine notes that; with the bug the state of the change is told at once.
+async fn changed(engine: &Engine<Process>, mark: &Mark, bug: Option<Bug>) -> Result<()> {
+    if bug != Some(Bug::EventsStateTold) {
+        return engine.forges().mark(&mark.report).await;
+    }
+    let update = StateUpdate {
+        commit: mark.report.commit.clone(),
+        name: mark.name.clone(),
+        state: mark.state,
+        description: String::new(),
+        summary: String::new(),
+        annotations: Vec::new(),
+        url: None,
+        external_id: ExternalId::of(&mark.report),
+        name_of_ref: None,
+        id: None,
+        started_at: None,
+        ended_at: None,
+    };
+    let link = linked::link(engine.now());
+    engine.ports().send_state(&link, &update).await.map(drop).map_err(engine::EngineError::Forge)
 }
 
 async fn report(
@@ -105,6 +138,7 @@ impl SubmitRequest {
             run: self.run,
             key: Some((self.key.clone(), body)),
             report: None,
+            started_by: None,
         }
     }
 }

@@ -12,6 +12,8 @@ mod rng;
 mod faults;
 mod graph;
 
+mod linked;
+
 mod cell;
 mod gate;
 mod task;
@@ -25,6 +27,7 @@ mod world;
 
 mod call;
 mod cost_checks;
+mod state_checks;
 
 mod write_checks;
 
@@ -38,7 +41,10 @@ mod ports;
 mod groups;
 
 mod access;
+mod forge_port;
 mod handler;
+
+mod pushes;
 
 mod actors;
 

@@ -32,7 +32,7 @@ const PAGE: usize = 4;
 
 /// One process's access to the world. Its clock is its own; everything else is shared.
 pub(crate) struct Process {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     number: usize,
 }
 
@@ -47,11 +47,11 @@ impl Process {
         Call::new(&self.shared, kind, what, op)
     }
 
-    fn read<F>(&self, what: impl FnOnce(&Trace) -> String, op: F) -> Call<'_, F> {
+    pub(crate) fn read<F>(&self, what: impl FnOnce(&Trace) -> String, op: F) -> Call<'_, F> {
         self.call(Kind::Read, what, op)
     }
 
-    fn write<F>(&self, what: impl FnOnce(&Trace) -> String, op: F) -> Call<'_, F> {
+    pub(crate) fn write<F>(&self, what: impl FnOnce(&Trace) -> String, op: F) -> Call<'_, F> {
         self.call(Kind::Write, what, op)
     }
 }
@@ -89,9 +89,13 @@ impl RunStore for Process {
         self.read(what, |world: &mut World| Ok(world.read(how, |store| store.workflows.get(id)))).await
     }
 
-    /// The simulated store keeps no definitions, because no decision depends on them.
-    async fn definition(&self, _run: &RunKey) -> Stored<Option<Source>> {
-        Ok(None)
+    /// Only re-runs that a forge asks for depend on definitions.
+    async fn definition(&self, run: &RunKey) -> Stored<Option<Source>> {
+        if !self.shared.world().faults.linked {
+            return Ok(None);
+        }
+        let what = |trace: &Trace| format!("reads the definition of {}", trace.run(run));
+        self.read(what, |world: &mut World| Ok(world.store.definitions.get(run).cloned())).await
     }
 
     async fn inputs(&self, run: &RunKey) -> Stored<Option<InputValues>> {

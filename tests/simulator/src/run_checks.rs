@@ -75,6 +75,21 @@ impl World {
         let (graph, only_failed) = match self.running.get(&self.gates.current).map(|who| &who.task) {
             Some(Task::Submit(order)) => (Arc::clone(&order.graph), false),
             Some(Task::Start { only_failed, .. }) => (Arc::clone(&self.expected.graphs[id]), *only_failed),
+            Some(Task::Handle(_) | Task::Forges) => {
+                let Some(report) = commit.control.report.clone() else {
+                    return self.broken(|_| "a delivery committed a run that nobody reports".to_owned());
+                };
+                if commit.replaces.is_none() {
+                    self.check_started(&report, id);
+                }
+                let Some(graph) = self.linked.graph(&report).cloned() else {
+                    return self.broken(|_| format!("a run was committed of {}, which isn't there", report.text()));
+                };
+                // A re-run keeps what passed if the run before failed; `check_kept` finds a wrong choice.
+                let any_kept =
+                    (0..commit.control.jobs).any(|n| self.store.job(key, n).is_some_and(JobRecord::is_ended));
+                (graph, any_kept)
+            }
             _ => return self.broken(|_| "a run was committed without a request".to_owned()),
         };
         let records: Vec<JobRecord> =

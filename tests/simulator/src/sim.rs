@@ -82,6 +82,8 @@ pub(crate) struct Sim {
 impl Sim {
     pub(crate) fn new(seed: u64, bug: Option<Bug>, trace: Trace) -> Self {
         let mut world = World::new(seed, bug, PROCESSES, trace);
+        world.link_repository();
+        let linked = world.faults.linked;
         let next_sweep = world.clock + SWEEP_INTERVAL;
         let faults = format!("{:?}", world.faults);
         world.log(|| faults);
@@ -90,7 +92,8 @@ impl Sim {
         let engine = |number| {
             let process = || Process::new(Arc::clone(&shared), number);
             let (clock, rng) = (Arc::new(process()), Arc::new(process()));
-            Engine::new(process()).with_tuning(tuning).with_clock(clock).with_rng(rng)
+            let engine = Engine::new(process()).with_tuning(tuning).with_clock(clock).with_rng(rng);
+            if linked { engine.with_forges(Arc::new(process())).with_checkouts_of_links() } else { engine }
         };
         let engines = (0..PROCESSES).map(engine).collect();
         let actors = Actors::new(Arc::clone(&shared));
@@ -113,7 +116,7 @@ impl Sim {
         let mut world = self.shared.world();
         let process = world.rng.below(PROCESSES);
         let lease_until = task.lease().and_then(|lease| world.lease_until(&lease.job, &lease.fence));
-        let future = task.begin(&self.engines[process]);
+        let future = task.begin(&self.engines[process], world.bug);
         let (arrived, began) = (world.step, world.clock);
         world.running.insert(id, HandlerInfo::new(task, (arrived, began), lease_until));
         if world.trace.is_enabled() {
@@ -144,7 +147,9 @@ impl Sim {
             drop(guard);
             return self.kill(at);
         }
-        if chaos && world.happens(|faults| faults.pause) {
+        // A request that was sent is answered late, or not.
+        let is_sent = world.gates.of(id).iter().any(|call| call.kind == Kind::Answer);
+        if chaos && !is_sent && world.happens(|faults| faults.pause) {
             let line = format!("{} pauses", world.handler_name(id));
             world.log(|| line);
             let mean = world.rng.pick(&[1, 1, 4, 30]);
@@ -189,7 +194,10 @@ impl Sim {
         drop(handler.future);
         let mut world = self.shared.world();
         world.gates.forget(handler.id);
-        world.running.remove(&handler.id);
+        let who = world.running.remove(&handler.id);
+        if let (Origin::Delivery, Some(who)) = (&handler.origin, &who) {
+            world.delivery_failed(&who.task);
+        }
         drop(world);
         self.unanswered(handler.origin, 0);
     }
@@ -217,13 +225,18 @@ impl Sim {
             );
             world.log(|| line);
         }
+        let next = matches!(handler.origin, Origin::Delivery).then(|| world.received(&asked.task, answer)).flatten();
         drop(guard);
+        if let Some((task, origin)) = next {
+            self.spawn(task, origin);
+        }
         match (handler.origin, answer) {
             (origin, Answer::Batch(records, Err(_))) => self.unanswered(origin, *records),
+            (origin @ Origin::State(_), Answer::Done(Err(_))) => self.unanswered(origin, 0),
             (origin, _) if unavailable || dropped_answer => self.unanswered(origin, 0),
             (Origin::Request(number), _) => self.actors.answered(number, &asked.task, answer),
             (Origin::Feed(partition, records), _) => self.fed(&partition, records),
-            (Origin::Queue(_) | Origin::Nobody, _) => {}
+            (Origin::Queue(_) | Origin::Delivery | Origin::State(_) | Origin::Nobody, _) => {}
         }
     }
 
@@ -240,7 +253,12 @@ impl Sim {
                 let at = world.clock + world.rng.delay(Duration::from_secs(10));
                 world.messages.push(Message { at, what, again: true });
             }
-            Origin::Nobody => {}
+            Origin::State(mark) => {
+                let mut world = self.shared.world();
+                let at = world.clock + world.rng.delay(Duration::from_secs(5));
+                world.linked.marks.push((at, mark));
+            }
+            Origin::Delivery | Origin::Nobody => {}
         }
     }
 
@@ -300,7 +318,9 @@ impl Sim {
         world.step += 1;
         let passes = world.rng.millis(0, 60);
         world.clock = world.clock + passes;
-        let (mode, clock, busy) = (world.mode, world.clock, world.faults.busy);
+        let clock = world.clock;
+        world.linked.land_until(clock);
+        let (mode, busy, linked) = (world.mode, world.faults.busy, world.faults.linked);
         drop(world);
         if clock >= self.next_sweep && mode != Mode::Quiesce {
             self.next_sweep = clock + SWEEP_INTERVAL;
@@ -314,6 +334,9 @@ impl Sim {
                     self.advance(at);
                     return true;
                 }
+            }
+            if linked && self.step_forge() {
+                return true;
             }
             let went_on = match (what - busy) / (1.0 - busy) {
                 ..0.32 => self.deliver_records(),
@@ -330,6 +353,16 @@ impl Sim {
         false
     }
 
+    /// Something about the linked repository happens, if it is its turn.
+    fn step_forge(&mut self) -> bool {
+        let mut world = self.shared.world();
+        let next = if world.rng.chance(0.3) { world.step_forge() } else { None };
+        drop(world);
+        let Some((task, origin)) = next else { return false };
+        self.spawn(task, origin);
+        true
+    }
+
     fn set_mode(&self, mode: Mode) {
         let mut world = self.shared.world();
         world.mode = mode;
@@ -342,7 +375,8 @@ impl Sim {
 
     fn is_idle(&self) -> bool {
         let world = self.shared.world();
-        self.handlers.is_empty() && world.feed.is_empty() && world.deliverable().is_empty()
+        let marks = world.linked.marks.is_empty();
+        self.handlers.is_empty() && world.feed.is_empty() && world.deliverable().is_empty() && marks
     }
 
     /// Lets everything that has begun end, and checks the state.
@@ -382,6 +416,7 @@ impl Sim {
         self.drain();
         if !self.is_broken() {
             self.shared.world().check_end();
+            self.shared.world().check_forge_at_the_end();
             self.check_late_requests();
         }
     }
@@ -405,6 +440,7 @@ impl Sim {
         self.start_requests();
         let began = self.shared.world().clock;
         self.shared.world().expected.drained_at = Some(began);
+        self.shared.world().deliver_the_last();
         let mut steps = 0;
         while !self.is_broken() {
             let went_on = self.step();
@@ -416,7 +452,8 @@ impl Sim {
             if went_on || !self.handlers.is_empty() || !world.feed.is_empty() {
                 continue;
             }
-            if world.unfinished().is_empty() {
+            let is_told = world.linked.is_quiet() && world.forges_due().is_none();
+            if world.unfinished().is_empty() && is_told {
                 return;
             }
             drop(world);
@@ -429,7 +466,9 @@ impl Sim {
             return;
         }
         let mut world = self.shared.world();
-        let next = world.messages.iter().map(|message| message.at).chain([self.next_sweep]).min();
+        let messages = world.messages.iter().map(|message| message.at);
+        let forge = world.linked.arrivals().chain(world.forges_due());
+        let next = messages.chain(forge).chain([self.next_sweep]).min();
         let latest = world.clock + Duration::from_secs(30);
         world.clock = next.map_or(latest, |next| next.clamp(world.clock, latest));
     }

@@ -25,12 +25,14 @@ impl World {
         let key = new.key.clone();
         let old = self.store.jobs.get(&key).and_then(Cell::now).cloned();
         self.check_job(old.as_ref(), &new);
+        let old_status = old.as_ref().map(JobRecord::status);
         if matches!(new.phase, Phase::Ready { .. }) {
             self.store.ready.entry(new.pool.clone()).or_default().insert(key.clone());
         }
         if new.is_ended() && old.is_some_and(|old| !old.is_ended()) {
             self.publish_change((key.run.clone(), key.index / PARTITION), ChangeEvent::JobEnded(Box::new(new.clone())));
         }
+        self.note_job_state(old_status, &new);
         self.store.jobs.entry(key).or_default().set(Some(new), self.clock);
     }
 
@@ -38,9 +40,11 @@ impl World {
     fn put_control(&mut self, new: Control) {
         let old = self.store.control(&new.run).cloned();
         self.check_control(old.as_ref(), &new);
-        if let Some(event) = ChangeEvent::of_run(old.map(|old| old.state), &new) {
+        let old_state = old.map(|old| old.state);
+        if let Some(event) = ChangeEvent::of_run(old_state, &new) {
             self.publish_change((new.run.clone(), CONTROL), event);
         }
+        self.note_run_state(old_state, &new);
         self.store.controls.entry(new.run.clone()).or_default().set(Some(new), self.clock);
     }
 
@@ -64,7 +68,11 @@ impl World {
                 let waits = ShardWaits { members, need_failed: false };
                 self.store.shards.entry((key, shard)).or_default().set(Some(waits), self.clock);
             }
-            NewItem::Definition(..) => {}
+            NewItem::Definition(run, source) => {
+                if self.faults.linked {
+                    self.store.definitions.insert(run, source);
+                }
+            }
             NewItem::Inputs(run, values) => drop(self.store.inputs.insert(run, values)),
         }
     }

@@ -5,6 +5,9 @@ use std::fmt::{self, Display};
 use std::sync::Arc;
 use std::time::Duration;
 
+use engine::forge::event::Incoming;
+use engine::forge::records::DeliveryKey;
+use engine::forges::Received;
 use engine::ids::{JobKey, LeaseToken, Principal, RunKey, Ticket};
 use engine::messages::{ChangeEvent, QueueMessage};
 use engine::submit::Submitted;
@@ -14,6 +17,7 @@ use protocol::wire::{Claimed, Heartbeat, Workflow};
 use protocol::{LabelSet, Millis, WorkerId, WorkflowId};
 
 use crate::graph::Graph;
+use crate::linked::Mark;
 
 /// A worker's identity in its requests.
 #[derive(Clone)]
@@ -103,6 +107,14 @@ pub(crate) enum Task {
         again: bool,
     },
     Sweep,
+    /// A delivery of the forge comes in.
+    Receive(Arc<Incoming>),
+    /// A delivery that came in is handled.
+    Handle(DeliveryKey),
+    /// A state has changed that the forge is told.
+    Mark(Arc<Mark>),
+    /// Everything about forges that is due.
+    Forges,
 }
 
 /// The answer to a task.
@@ -116,6 +128,7 @@ pub(crate) enum Answer {
     /// The number of handled records before the first that failed.
     Batch(usize, Result<()>),
     Done(Result<()>),
+    Received(Result<Received>),
 }
 
 impl Task {
@@ -147,6 +160,7 @@ impl Answer {
             Self::Status(answer) => answer.as_ref().err(),
             Self::Listed(answer) => answer.as_ref().err(),
             Self::Done(answer) | Self::Batch(_, answer) => answer.as_ref().err(),
+            Self::Received(answer) => answer.as_ref().err(),
         }
     }
 }
@@ -177,6 +191,10 @@ impl Display for Task {
             Self::QueueMessage { message: QueueMessage::Reconcile(_), .. } => f.write_str("reconcile"),
             Self::QueueMessage { message: QueueMessage::ForgesDue, .. } => f.write_str("forges"),
             Self::Sweep => f.write_str("sweep"),
+            Self::Receive(incoming) => write!(f, "receive {}", incoming.id),
+            Self::Handle(_) => f.write_str("handle a delivery"),
+            Self::Mark(mark) => write!(f, "mark {}", mark.name),
+            Self::Forges => f.write_str("forges"),
         }
     }
 }
@@ -199,9 +217,12 @@ impl Answer {
             Self::Status(Ok(workflow)) => workflow.status.to_string(),
             Self::Listed(Ok(workflows)) => format!("{} workflows", workflows.len()),
             Self::Batch(handled, _) => format!("{handled} records handled"),
-            Self::Heartbeat(_) | Self::Reported(_) | Self::Status(_) | Self::Listed(_) | Self::Done(_) => {
-                "done".to_owned()
-            }
+            Self::Heartbeat(_)
+            | Self::Reported(_)
+            | Self::Status(_)
+            | Self::Listed(_)
+            | Self::Done(_)
+            | Self::Received(_) => "done".to_owned(),
         }
     }
 }
@@ -218,5 +239,9 @@ pub(crate) enum Origin {
     Feed(Partition, usize),
     /// A queue. It delivers the message again.
     Queue(QueueMessage),
+    /// The forge. It doesn't send a delivery again by itself.
+    Delivery,
+    /// A change of a state. It is delivered again.
+    State(Arc<Mark>),
     Nobody,
 }

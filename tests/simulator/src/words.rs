@@ -35,6 +35,7 @@ pub(crate) fn of_run_update(update: &RunUpdate, trace: &Trace) -> String {
         RunUpdate::Block { .. } => "starts, to wait for its turn,".to_owned(),
         RunUpdate::Admit { .. } => "opens in its turn".to_owned(),
         RunUpdate::Cancel { .. } => "begins to cancel".to_owned(),
+        RunUpdate::Supersede { .. } => "begins to cancel, for a newer run,".to_owned(),
         RunUpdate::Advance(progress) => format!("records that all below #{} have ended, of", progress.done_below),
         RunUpdate::Arm { due } => format!("sets, if it is later, to {} the timer of", trace.at(*due)),
         RunUpdate::Fire { by: Some(by) } => format!("marks, if due by {}, as firing the timer of", trace.at(*by)),

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use engine::forge::store::Item;
 use engine::ids::{GroupKey, JobKey, PoolId, RunKey, Ticket, Unit};
 use engine::job::{JobRecord, JobSpec};
 use engine::messages::ChangeEvent;
 use engine::messages::QueueMessage;
-use engine::ports::{Consistency, Idempotency, Place, Pool, ShardWaits, Stored, WorkerRecord};
+use engine::ports::{Consistency, Idempotency, Place, Pool, ShardWaits, Source, Stored, WorkerRecord};
 use engine::run::{Control, WorkflowRecord};
 use protocol::wire::InputValues;
 use protocol::{Millis, Outputs, WorkerId, WorkflowId};
@@ -19,6 +20,7 @@ use crate::counts::Counts;
 use crate::expected::Expected;
 use crate::faults::FaultConfig;
 use crate::gate::Gates;
+use crate::linked::Linked;
 use crate::rng::Rng;
 use crate::task::{Partition, Task};
 use crate::trace::{Describe, Trace};
@@ -83,6 +85,7 @@ pub(crate) struct World {
     pub(crate) expected: Expected,
     pub(crate) counts: Counts,
     pub(crate) trace: Trace,
+    pub(crate) linked: Linked,
 }
 
 /// The stored records.
@@ -93,6 +96,10 @@ pub(crate) struct Store {
     pub(crate) jobs: BTreeMap<JobKey, Cell<JobRecord>>,
     pub(crate) specs: BTreeMap<JobKey, JobSpec>,
     pub(crate) inputs: BTreeMap<RunKey, InputValues>,
+    /// Only of a world with a linked repository.
+    pub(crate) definitions: BTreeMap<RunKey, Source>,
+    /// The items about forges by list and place.
+    pub(crate) items: BTreeMap<(String, String), Cell<Item>>,
     pub(crate) shards: BTreeMap<(JobKey, u32), Cell<ShardWaits>>,
     /// The places of each group, in order.
     pub(crate) places: BTreeMap<GroupKey, BTreeMap<(Millis, String), Place>>,
@@ -150,6 +157,7 @@ impl World {
             expected: Expected::default(),
             counts: Counts::default(),
             trace,
+            linked: Linked::default(),
         }
     }
 

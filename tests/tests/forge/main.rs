@@ -15,6 +15,7 @@ mod hook;
 mod linked;
 mod losses;
 mod project;
+mod redelivered;
 mod reruns;
 mod runs;
 mod setting;

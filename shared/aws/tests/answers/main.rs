@@ -51,6 +51,7 @@ fn workflow() -> WorkflowRecord {
         run: run(),
         number: 1,
         ended: None,
+        source: None,
     }
 }
 
@@ -69,6 +70,7 @@ fn commit() -> Commit {
         blocked_at: None,
         opener: None,
         report: None,
+        superseded: false,
         timer: Timer::Off,
     };
     let idempotency = Idempotency {

@@ -1,10 +1,11 @@
 //! A change that was accepted, as the forge has confirmed it, and what runs are given of it.
 
 use protocol::requests::GivenInputs;
+use protocol::wire::RunSource;
 use serde::{Deserialize, Serialize};
 use workflow::{Definition, Events};
 
-use super::link::{Link, Origin};
+use super::link::{ForgeKind, Link, Origin};
 use super::names::{CommitId, EventName, GitRef, Subject};
 
 /// An accepted change.
@@ -64,13 +65,7 @@ impl Change {
     /// Which of the link's rules are about it.
     #[must_use]
     pub fn origin(&self) -> Origin {
-        match self.event {
-            _ if self.fork => Origin::Fork,
-            EventName::Push => Origin::Push,
-            EventName::Tag => Origin::Tag,
-            EventName::PullRequest => Origin::PullRequest,
-            EventName::MergeGroup => Origin::MergeGroup,
-        }
+        origin_of(self.event, self.fork)
     }
 
     /// The short name that a rule's `ref` is compared with: of the branch or tag, or of the base.
@@ -133,6 +128,27 @@ impl Change {
         self.name.as_ref().map(GitRef::short).unwrap_or_default()
     }
 
+    /// What a workflow's answers say of the change that started it.
+    #[must_use]
+    pub fn source(&self, link: &Link) -> RunSource {
+        let page = match (link.forge, self.pull_request) {
+            (ForgeKind::Github, Some(number)) => format!("pull/{number}"),
+            (ForgeKind::Gitlab, Some(number)) => format!("-/merge_requests/{number}"),
+            (ForgeKind::Gitea, Some(number)) => format!("pulls/{number}"),
+            (ForgeKind::Github | ForgeKind::Gitea, None) => format!("commit/{}", self.commit),
+            (ForgeKind::Gitlab, None) => format!("-/commit/{}", self.commit),
+        };
+        RunSource {
+            forge: link.forge.to_string(),
+            repository: link.repository.clone(),
+            event: self.event.to_string(),
+            name: self.name.as_ref().map(|name| name.short().to_owned()),
+            commit: self.commit.to_string(),
+            pull_request: self.pull_request,
+            url: format!("{}/{page}", link.page()),
+        }
+    }
+
     /// The values of the inputs that a forge gives. Texts are given byte for byte.
     #[must_use]
     pub fn inputs(&self, link: &Link, definition: &Definition) -> GivenInputs {
@@ -153,6 +169,18 @@ impl Change {
         let declared = |name: &str| definition.inputs.iter().any(|input| input.name == name);
         let given = values.into_iter().filter(|(name, _)| declared(name));
         given.map(|(name, value)| (name.to_owned(), value.into())).collect()
+    }
+}
+
+/// Which of a link's rules are about an event.
+#[must_use]
+pub fn origin_of(event: EventName, fork: bool) -> Origin {
+    match event {
+        _ if fork => Origin::Fork,
+        EventName::Push => Origin::Push,
+        EventName::Tag => Origin::Tag,
+        EventName::PullRequest => Origin::PullRequest,
+        EventName::MergeGroup => Origin::MergeGroup,
     }
 }
 

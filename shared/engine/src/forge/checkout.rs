@@ -11,7 +11,7 @@ use futures::future::BoxFuture;
 use protocol::wire::InputValues;
 use workflow::{CheckoutCredential, CheckoutFrom};
 
-use super::link::{ForgeKind, Link};
+use super::link::Link;
 use super::names::{CommitId, EventName, ReportKey, RepositoryKey};
 use super::ports::{Credential, Forge, ForgeError};
 use super::store::ForgeStore;
@@ -78,12 +78,7 @@ impl<S: ForgeStore> CheckoutSource for LinkedRepositories<S> {
 /// The address of a link's repository for git.
 #[must_use]
 pub fn clone_url(link: &Link) -> String {
-    let host = link.url.as_deref().unwrap_or(match link.forge {
-        ForgeKind::Github => "https://github.com",
-        ForgeKind::Gitlab => "https://gitlab.com",
-        ForgeKind::Gitea => "https://gitea.com",
-    });
-    format!("{}/{}.git", host.trim_end_matches('/'), link.repository)
+    format!("{}.git", link.page())
 }
 
 /// What a run of a forge checks out. `sets_token` says whether the worker sets the variable of the credential itself.

@@ -62,6 +62,17 @@ impl Link {
         &self.key.link
     }
 
+    /// The address of the repository's page, without a slash at the end.
+    #[must_use]
+    pub fn page(&self) -> String {
+        let host = self.url.as_deref().unwrap_or(match self.forge {
+            ForgeKind::Github => "https://github.com",
+            ForgeKind::Gitlab => "https://gitlab.com",
+            ForgeKind::Gitea => "https://gitea.com",
+        });
+        format!("{}/{}", host.trim_end_matches('/'), self.repository)
+    }
+
     /// The App's installation, or 0.
     #[must_use]
     pub fn installation(&self) -> u64 {

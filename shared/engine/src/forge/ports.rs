@@ -150,6 +150,8 @@ pub struct Shown {
     pub name: String,
     /// The forge's word for it, such as `success` or `in_progress`.
     pub state: String,
+    /// Whose state it is, if the forge keeps that.
+    pub external_id: Option<String>,
     /// The id.
     pub id: Option<String>,
 }
@@ -174,6 +176,8 @@ pub struct FailedDelivery {
     pub at: Millis,
     /// The id that stays the same when it is sent again.
     pub guid: String,
+    /// The number of the repository that it is about, if the forge says it.
+    pub repository: Option<u64>,
 }
 
 /// A forge. One value serves all links: each call names one. All requests are to the link's forge, take at most 10 s, and
@@ -195,13 +199,14 @@ pub trait Forge: Send + Sync {
     fn changed_by<'a>(&'a self, link: &'a Link, pull_request: u64) -> Asked<'a, Changed>;
     /// Tells a state. A state that the forge says it has already is told.
     fn send_state<'a>(&'a self, link: &'a Link, update: &'a StateUpdate) -> Asked<'a, StateAnswer>;
-    /// Reads the states of a commit back.
+    /// Reads the states of a commit back, up to a thousand.
     fn shown<'a>(&'a self, link: &'a Link, commit: &'a CommitId) -> Asked<'a, Vec<Shown>>;
     /// Returns true if this person may write to the repository.
     fn may_write<'a>(&'a self, link: &'a Link, user: &'a str) -> Asked<'a, bool>;
     /// Returns a credential that reads this one repository. With an App it is minted for an hour; otherwise it is the token.
     fn credential<'a>(&'a self, link: &'a Link) -> Asked<'a, Credential>;
-    /// Returns the deliveries since then that failed and weren't delivered later. Empty where the forge repeats by itself.
+    /// Returns the deliveries of the link's App since then that failed and weren't delivered later, each once, for all its
+    /// repositories. Empty without an App.
     fn failed_deliveries<'a>(&'a self, link: &'a Link, since: Millis) -> Asked<'a, Vec<FailedDelivery>>;
     /// Asks for a failed delivery again.
     fn redeliver<'a>(&'a self, link: &'a Link, id: &'a str) -> Asked<'a, ()>;

@@ -1,4 +1,4 @@
-//! The stored records: deliveries, refs, reports and pauses.
+//! The stored records: deliveries, refs, reports, pauses and failed deliveries.
 //!
 //! Refs and reports have a version. A write names the version that it replaces, and is refused if there is another.
 
@@ -251,6 +251,29 @@ pub struct Pause {
     pub left: Option<Left>,
     /// Counts the writes of this record. 0: it isn't stored.
     pub version: u64,
+}
+
+/// An App's deliveries that failed: since when the forge is asked for them, and how often each was asked for again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Redelivery {
+    /// Failures before this time were handled.
+    pub since: Millis,
+    /// When the forge was asked last. 0: never.
+    pub asked_at: Millis,
+    /// The deliveries that were asked for again and may fail again, by the id that stays the same.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub again: BTreeMap<String, Again>,
+    /// Counts the writes of this record. 0: it isn't stored.
+    pub version: u64,
+}
+
+/// How often a delivery was asked for again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Again {
+    /// How often.
+    pub times: u32,
+    /// When last.
+    pub at: Millis,
 }
 
 /// What is left of a forge's limit.

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use protocol::Millis;
 
+use super::event::ExternalId;
+use super::ports::Shown;
 use super::records::{Pause, ReportRecord, ReporterLease, Sent};
 use super::state::TargetState;
 use super::wanted::WantedState;
@@ -99,6 +101,20 @@ impl ReportRecord {
         let mut all: Vec<&WantedState> = wanted.iter().filter(differs).collect();
         all.sort_by_key(|wanted| !wanted.state.is_end());
         all
+    }
+
+    /// Notes the ids of states that the forge has and that nobody has noted: whoever created them stopped before that. Returns true if
+    /// there are some.
+    pub fn adopt(&mut self, shown: &[Shown]) -> bool {
+        let ours = ExternalId::of(&self.key);
+        let mut any = false;
+        for one in shown.iter().filter(|one| one.external_id.as_ref() == Some(&ours.0)) {
+            let sent =
+                self.sent.entry(one.name.clone()).or_insert(Sent { state: None, texts: String::new(), id: None });
+            any |= sent.id.is_none() && one.id.is_some();
+            sent.id = sent.id.take().or_else(|| one.id.clone());
+        }
+        any
     }
 
     /// Notes that the forge has answered for a state.

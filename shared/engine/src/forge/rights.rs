@@ -4,10 +4,13 @@
 use std::collections::BTreeSet;
 
 use protocol::access::{Allowed, Permissions, Scope};
+use protocol::wire::InputValues;
 use protocol::{Label, LabelSet};
 use workflow::{Definition, Problem};
 
+use super::change::origin_of;
 use super::link::{Origin, Rule};
+use super::names::EventName;
 
 /// Returns the first rule that fits. A fork is matched only by a rule that names it.
 #[must_use]
@@ -57,6 +60,41 @@ pub fn refused(definition: &Definition, rule: &Rule, origin: Origin) -> Vec<Prob
         }
     }
     problems
+}
+
+/// The origin and the ref by which a run's rule is found, from the event that started it and the inputs that the forge gave.
+#[must_use]
+pub fn origin_of_run(event: EventName, inputs: &InputValues) -> (Origin, &str) {
+    let value = |name: &str| inputs.get(name).map(String::as_str).unwrap_or_default();
+    let origin = origin_of(event, value("fork") == "true");
+    let name = match event {
+        EventName::Push | EventName::Tag => value("ref"),
+        EventName::PullRequest | EventName::MergeGroup => value("base"),
+    };
+    (origin, name)
+}
+
+/// Says why a link doesn't allow a run again whose jobs are laid out, if it doesn't. The jobs have the labels that a rule added when
+/// the run was started.
+#[must_use]
+pub fn refused_again(
+    definition: &Definition,
+    labels: &[&LabelSet],
+    rights: &[Rule],
+    (origin, name): (Origin, &str),
+) -> Option<String> {
+    let Some(rule) = rule_for(rights, origin, name) else {
+        return Some(format!("no rule of the link is for a {} of `{name}`", named(origin)));
+    };
+    if let Some(problem) = refused(definition, rule, origin).into_iter().next() {
+        return Some(problem.message);
+    }
+    let lacks = |label: &&Label| !labels.iter().all(|labels| labels.iter().any(|other| other == *label));
+    let missing = rule.add_labels.iter().find(lacks)?;
+    Some(format!(
+        "the link's rule for this {} adds the label `{missing}` now, and the run's jobs don't have it",
+        named(origin)
+    ))
 }
 
 fn named(origin: Origin) -> &'static str {

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 
 use super::link::Link;
 use super::names::{CommitId, ReportKey, RepositoryKey, Subject};
-use super::records::{Delivery, DeliveryKey, DeliveryState, Pause, RefRecord, ReportRecord};
+use super::records::{Delivery, DeliveryKey, DeliveryState, Pause, Redelivery, RefRecord, ReportRecord};
 use crate::ports::{StoreError, Stored};
 
 /// How long a delivery is kept.
@@ -137,6 +137,16 @@ pub trait ForgeStore: Send + Sync {
     fn pause(&self, link: &LinkName, installation: u64) -> impl Future<Output = Stored<Option<Pause>>> + Send;
     /// Stores the limits under the same condition as [`Self::put_ref`]. Returns true if it did.
     fn put_pause(&self, link: &LinkName, installation: u64, pause: Pause) -> impl Future<Output = Stored<bool>> + Send;
+
+    /// Returns what is known of the failed deliveries of an App. Strongly consistent.
+    fn redelivery(&self, link: &LinkName, app: &str) -> impl Future<Output = Stored<Option<Redelivery>>> + Send;
+    /// Stores what is known of the failed deliveries of an App under the same condition as [`Self::put_ref`]. Returns true if it did.
+    fn put_redelivery(
+        &self,
+        link: &LinkName,
+        app: &str,
+        record: Redelivery,
+    ) -> impl Future<Output = Stored<bool>> + Send;
 }
 
 fn item(list: String, sort: String, record: &impl Serialize) -> Stored<Item> {
@@ -259,5 +269,15 @@ impl<T: ForgeItems> ForgeStore for T {
     async fn put_pause(&self, link: &LinkName, installation: u64, pause: Pause) -> Stored<bool> {
         let new = item(of_link(link), format!("LIMIT#{installation}"), &pause)?;
         self.put_item(Item { version: pause.version, ..new }).await
+    }
+
+    async fn redelivery(&self, link: &LinkName, app: &str) -> Stored<Option<Redelivery>> {
+        self.item(&of_link(link), &format!("APP#{app}")).await?.as_ref().map(record).transpose()
+    }
+
+    async fn put_redelivery(&self, link: &LinkName, app: &str, redelivery: Redelivery) -> Stored<bool> {
+        let new = item(of_link(link), format!("APP#{app}"), &redelivery)?;
+        let expires = Some(redelivery.asked_at + KEPT);
+        self.put_item(Item { version: redelivery.version, expires, ..new }).await
     }
 }

@@ -8,6 +8,9 @@ use super::names::ReportKey;
 use super::records::ReportChoice;
 use super::state::{Annotation, TargetState};
 
+/// Why a run was cancelled that says `when_newer: cancel`.
+const NEWER: &str = "newer: a later run of its group took its place";
+
 /// A state that the forge should show.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WantedState {
@@ -69,6 +72,7 @@ pub fn of_run(key: &ReportKey, choice: &ReportChoice, workflow: &Workflow) -> Ve
     let ended = workflow.jobs.iter().filter(|job| job.status.is_final()).count();
     let description = match state {
         TargetState::Queued => "waits".to_owned(),
+        TargetState::Cancelled if workflow.superseded => NEWER.to_owned(),
         TargetState::Running => format!("{ended} of {} jobs ended", workflow.jobs.len()),
         _ => format!("{state}: {} jobs", workflow.jobs.len()).replace('_', " "),
     };
@@ -89,7 +93,7 @@ pub fn of_run(key: &ReportKey, choice: &ReportChoice, workflow: &Workflow) -> Ve
         ReportChoice::Jobs(names) => names.iter().any(|name| is_named(job, name)),
     };
     let jobs = workflow.jobs.iter().filter(told).take(limits::STATES);
-    std::iter::once(run).chain(jobs.map(|job| of_job(key, job))).collect()
+    std::iter::once(run).chain(jobs.map(|job| of_job(key, job, workflow.superseded))).collect()
 }
 
 /// True if the name is the job's id, or that of the job in the file whose matrix it is a leg of.
@@ -100,7 +104,7 @@ fn is_named(job: &Job, name: &str) -> bool {
             && id.strip_prefix(name).is_some_and(|rest| rest.starts_with(['-', '.', '_', '(', '['])))
 }
 
-fn of_job(key: &ReportKey, job: &Job) -> WantedState {
+fn of_job(key: &ReportKey, job: &Job, superseded: bool) -> WantedState {
     let state = state_of(job);
     let description = match (state, &job.skipped_because) {
         (TargetState::Queued, _) => "waits".to_owned(),
@@ -112,6 +116,7 @@ fn of_job(key: &ReportKey, job: &Job) -> WantedState {
         (TargetState::FailureAllowed, _) => "failed, allowed".to_owned(),
         (TargetState::Success, _) => "succeeded".to_owned(),
         (TargetState::TimedOut, _) => "took too long".to_owned(),
+        (TargetState::Cancelled, _) if superseded => NEWER.to_owned(),
         (TargetState::Cancelled, _) => "was cancelled".to_owned(),
         (TargetState::Failure | TargetState::Invalid | TargetState::WaitsForApproval, _) => first_line(job),
     };

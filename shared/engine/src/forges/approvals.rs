@@ -196,6 +196,7 @@ impl<P: ForgeStore + RunStore + JobStore + ArtifactStore + WorkerRegistry + Disp
                 | EngineError::SecretNotAllowed(_)
                 | EngineError::GroupsNotAllowed { .. }),
             ) => Ok(Rerun::Refused(error.to_string())),
+            Err(EngineError::LinkRights { reason, .. }) => Ok(Rerun::Refused(reason)),
             Err(error) => Err(error),
         }
     }

@@ -15,6 +15,7 @@ use crate::forge::ports::PullRequest;
 use crate::forge::records::{Delivery, DeliveryKey, DeliveryState, RefRecord};
 use crate::forge::ref_rule::{Observed, RefDecision, next_look};
 use crate::forge::store::ForgeStore;
+use crate::planted::Bug;
 use crate::ports::{ArtifactStore, Dispatcher, JobStore, RunStore, WorkerRegistry};
 
 /// The delay after a failure that may pass.
@@ -278,7 +279,8 @@ impl<P: ForgeStore + RunStore + JobStore + ArtifactStore + WorkerRegistry + Disp
         let observed = Observed { id: &id, before: push.before.as_ref(), after, answer: answer.as_ref(), looks };
         let decide = |record: &mut RefRecord| {
             let before = record.clone();
-            let decision = record.decide_push(observed, now);
+            let by_id = self.engine.has(Bug::IdsAlone) && record.known(&id, now).is_none();
+            let decision = if by_id { record.accept(observed, now) } else { record.decide_push(observed, now) };
             ((decision, record.seq), *record != before)
         };
         let (decision, seq) = self.change_ref(link, &subject, decide).await?;

@@ -66,10 +66,24 @@ impl<P: ForgeStore + RunStore + JobStore + ArtifactStore + WorkerRegistry + Disp
             );
             return Ok(DeliveryOutcome { change: Some(change), ..DeliveryOutcome::of(DeliveryState::Failed, reason) });
         }
+        // Not every forge says how large a file is.
+        let (mut texts, mut read) = (Vec::new(), 0);
+        for file in &files {
+            let text = self.text(link, &change, file).await?;
+            read += text.len() as u64;
+            if read > limits::FORGE_FILES_SIZE {
+                let reason = format!("the files in `.wfg` have over {} bytes in all", limits::FORGE_FILES_SIZE);
+                return Ok(DeliveryOutcome {
+                    change: Some(change),
+                    ..DeliveryOutcome::of(DeliveryState::Failed, reason)
+                });
+            }
+            texts.push(text);
+        }
         let mut started = Started { link, rule, change, changed: None, approved };
         let (mut any, mut waits) = (false, false);
-        for file in &files {
-            match self.start_file(&mut started, delivery, file).await? {
+        for (file, text) in files.iter().zip(texts) {
+            match self.start_file(&mut started, delivery, file, &text).await? {
                 TargetState::WaitsForApproval => (any, waits) = (true, true),
                 TargetState::Skipped => {}
                 _ => any = true,
@@ -105,6 +119,7 @@ impl<P: ForgeStore + RunStore + JobStore + ArtifactStore + WorkerRegistry + Disp
         started: &mut Started<'_>,
         delivery: &mut Delivery,
         file: &RepositoryFile,
+        text: &str,
     ) -> Result<TargetState> {
         let (link, rule) = (started.link, started.rule);
         let key = ReportKey {
@@ -113,10 +128,7 @@ impl<P: ForgeStore + RunStore + JobStore + ArtifactStore + WorkerRegistry + Disp
             file: stem(&file.path).to_owned(),
             event: started.change.event,
         };
-        let source = Source {
-            content_type: "application/yaml".to_owned(),
-            text: self.text(link, &started.change, file).await?.to_string(),
-        };
+        let source = Source { content_type: "application/yaml".to_owned(), text: text.to_owned() };
         let mut definition = match source.read() {
             Ok(definition) => definition,
             Err(problems) => return self.invalid(started, delivery, key, file, &problems).await,
@@ -179,15 +191,14 @@ impl<P: ForgeStore + RunStore + JobStore + ArtifactStore + WorkerRegistry + Disp
         definition.name.get_or_insert_with(|| key.file.clone());
         definition.trigger = state_of_run(&key.file, change.event);
         let engine = self.acting_for(link, &definition, started.rule);
-        let request = format!("{}\n{}\n{}\n{}", link.key.repository, change.subject.text(), change.seq, key.text());
-        let idempotency = format!("forge {}", crate::ids::hash_of(&format!("{}\n{request}", link.name())));
         let submission = Submission {
             inputs: change.inputs(link, &definition),
             definition,
             source,
             run: true,
-            key: Some((idempotency, ReportHash::of([request.as_str()]))),
+            key: Some(submission_key(link, change, key)),
             report: Some(key.clone()),
+            started_by: Some(change.source(link)),
         };
         Ok(engine.submissions().submit(submission).await?.workflow)
     }
@@ -258,6 +269,13 @@ impl<P: ForgeStore + RunStore + JobStore + ArtifactStore + WorkerRegistry + Disp
             None => Ok(Changed::Unknown),
         }
     }
+}
+
+/// The key under which a change's run of a file is submitted: of link, ref, number and file.
+pub(super) fn submission_key(link: &Link, change: &Change, key: &ReportKey) -> (String, ReportHash) {
+    let request = format!("{}\n{}\n{}\n{}", link.key.repository, change.subject.text(), change.seq, key.text());
+    let idempotency = format!("forge {}", crate::ids::hash_of(&format!("{}\n{request}", link.name())));
+    (idempotency, ReportHash::of([request.as_str()]))
 }
 
 fn more(problems: usize) -> String {

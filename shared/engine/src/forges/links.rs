@@ -7,7 +7,6 @@ use protocol::{LabelSet, LinkName, SecretName, Secrets};
 use crate::Forges;
 use crate::error::{EngineError, Result};
 use crate::forge::link::{ForgeKind, Link};
-use crate::forge::names::RepositoryKey;
 use crate::forge::store::ForgeStore;
 
 /// What a hook needs to know of a link.
@@ -93,10 +92,5 @@ impl<P: ForgeStore> Forges<'_, P> {
         let alone = links.len() == 1 && repository.is_none();
         let found = links.into_iter().find(|link| alone || repository == Some(link.repository.as_str()));
         found.ok_or_else(|| EngineError::NoLink(name.clone()))
-    }
-
-    /// The link of a stored key.
-    pub(super) async fn link_of(self, key: &RepositoryKey) -> Result<Link> {
-        self.link(key).await?.ok_or_else(|| EngineError::NoLink(key.link.clone()))
     }
 }

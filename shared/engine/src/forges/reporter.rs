@@ -1,15 +1,19 @@
 //! Tells a forge the states of a report.
 
+use std::time::Duration;
+
 use futures::StreamExt;
 use futures::stream;
-use protocol::Millis;
+use protocol::access::{AuditAction, AuditEntry};
+use protocol::{Millis, WorkflowId};
 
 use super::WRITES;
+use super::files::submission_key;
 use crate::Forges;
 use crate::error::{EngineError, Result};
 use crate::forge::change::state_of_run;
 use crate::forge::event::ExternalId;
-use crate::forge::link::Link;
+use crate::forge::link::{Access, Link};
 use crate::forge::names::ReportKey;
 use crate::forge::ports::{ForgeError, StateAnswer, StateUpdate};
 use crate::forge::records::{Pause, ReportRecord, ReportSource};
@@ -17,7 +21,8 @@ use crate::forge::reporting::{GIVE_UP, NO_COMMIT, Taken};
 use crate::forge::state::TargetState;
 use crate::forge::store::ForgeStore;
 use crate::forge::wanted::{WantedState, of_run};
-use crate::ports::{ArtifactStore, Dispatcher, JobStore, RunStore, WorkerRegistry};
+use crate::planted::Bug;
+use crate::ports::{ArtifactStore, AuditStore, Dispatcher, JobStore, RunStore, WorkerRegistry};
 
 /// Requests to a forge at once.
 const AT_ONCE: usize = 4;
@@ -29,14 +34,21 @@ enum Round {
     /// One had no answer: the lease is kept, so that nothing is told before it may have landed.
     NoAnswer,
     /// One was refused for now, or the forge's limit is reached.
-    Wait(Option<std::time::Duration>, std::time::Duration),
+    Wait {
+        /// `Retry-After`.
+        after: Option<Duration>,
+        /// How long it is tried.
+        longest: Duration,
+        /// What the forge said.
+        text: String,
+    },
     /// Nothing is sent before this time.
     Until(Millis),
     /// Nothing will ever be told.
     GaveUp(String),
 }
 
-impl<P: ForgeStore + RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Forges<'_, P> {
+impl<P: ForgeStore + AuditStore + RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Forges<'_, P> {
     /// Tells the states of a report, unless somebody else does. Reads the run, sends what differs from what was sent, and looks again.
     ///
     /// A request without an answer is never followed by another one under the same lease, so that it can't land after a newer one for good.
@@ -46,18 +58,48 @@ impl<P: ForgeStore + RunStore + JobStore + ArtifactStore + WorkerRegistry + Disp
     pub async fn report_states(self, key: &ReportKey) -> Result<()> {
         let holder = hex::encode(self.engine.random());
         let now = self.engine.now();
-        let take =
-            |stored: Option<&ReportRecord>| match stored.filter(|stored| stored.given_up.is_none())?.take(&holder, now)
-            {
+        let take = |stored: Option<&ReportRecord>| {
+            let mut stored = stored.filter(|stored| stored.given_up.is_none())?.clone();
+            let is_over = stored.lease.as_ref().is_some_and(|lease| lease.until <= now);
+            if self.engine.has(Bug::NoReporterLease) || (is_over && self.engine.has(Bug::GoneReporterTrusted)) {
+                stored.lease = None;
+            }
+            match stored.take(&holder, now) {
                 Taken::Mine(record) | Taken::Busy(record) => Some(record),
-            };
+            }
+        };
+        let mut took_over = false;
+        let take = |stored: Option<&ReportRecord>| {
+            took_over = stored.is_some_and(|stored| stored.lease.as_ref().is_some_and(|lease| lease.until <= now));
+            take(stored)
+        };
         let Some(mut record) = self.change_report(key, take).await? else { return Ok(()) };
         if !record.is_held_by(&holder) {
             return Ok(());
         }
-        let Ok(link) = self.link_of(&key.repository).await else {
+        let Some(link) = self.link(&key.repository).await? else {
             return self.give_up(&holder, record, "the link was removed").await;
         };
+        if took_over && matches!(link.access, Access::App { .. }) {
+            match self.adopt(&link, &record, &holder).await? {
+                Some(adopted) => record = adopted,
+                None => return Ok(()),
+            }
+        }
+        if let Some(id) = self.unnamed_workflow(&link, &record).await? {
+            let source = ReportSource::Workflow { id: Some(id) };
+            let change = record.change.clone();
+            let name = |record: &mut ReportRecord| {
+                // A later change may have taken the report over.
+                if record.change == change {
+                    record.source = source.clone();
+                }
+            };
+            match self.change_held(key, &holder, name).await? {
+                Some(named) => record = named,
+                None => return Ok(()),
+            }
+        }
         loop {
             let (seen, wanted) = (record.asked, self.wanted(&record).await?);
             let todo: Vec<WantedState> = record.differing(&wanted).into_iter().take(AT_ONCE).cloned().collect();
@@ -80,29 +122,83 @@ impl<P: ForgeStore + RunStore + JobStore + ArtifactStore + WorkerRegistry + Disp
             }
             let (answers, round) = self.send(&link, &record, todo).await?;
             let now = self.engine.now();
+            let mut why_given_up = None;
             let stored = self.change_held(key, &holder, |record| {
                 for (wanted, told) in &answers {
                     record.answered(wanted, told.id.clone());
                 }
                 match &round {
+                    Round::NoAnswer if self.engine.has(Bug::LeaseReturnedAfterTimeout) => record.returned(Some(now)),
                     Round::Answered | Round::NoAnswer => {}
-                    Round::Wait(after, longest) => match record.failed(now, *after, *longest) {
+                    Round::Wait { after, longest, text } => match record.failed(now, *after, *longest) {
                         Some(at) => record.returned(Some(at)),
-                        None => give_up(record, "the forge refused the states for too long"),
+                        None => {
+                            let why = format!("refused for too long, the last time: {text}");
+                            give_up(record, why_given_up.insert(why));
+                        }
                     },
                     Round::Until(at) => record.returned(Some(*at)),
-                    Round::GaveUp(why) => give_up(record, why),
+                    Round::GaveUp(why) => give_up(record, why_given_up.insert(why.clone())),
                 }
             });
             match (stored.await?, round) {
                 (Some(stored), Round::Answered) if stored.is_held_by(&holder) => record = stored,
-                (_, Round::GaveUp(why)) => {
-                    tracing::warn!(report = key.text(), why, "the forge is told no more states of this commit");
+                (Some(stored), _) if stored.given_up.is_some() => {
+                    self.audit_give_up(&link, &stored, why_given_up.unwrap_or_default()).await;
                     return Ok(());
                 }
                 _ => return Ok(()),
             }
         }
+    }
+
+    /// Looks which check runs the forge has that nobody noted: the last reporter stopped between the request that created them and its
+    /// answer. Without that there would be a second one of the same name. Returns `None` if the lease is gone, or is kept until its end
+    /// because the forge can't be asked.
+    async fn adopt(self, link: &Link, record: &ReportRecord, holder: &str) -> Result<Option<ReportRecord>> {
+        let wanted = self.wanted(record).await?;
+        let has_id = |wanted: &WantedState| record.sent.get(&wanted.name).is_some_and(|sent| sent.id.is_some());
+        if wanted.iter().all(has_id) {
+            return Ok(Some(record.clone()));
+        }
+        let shown = match self.port()?.shown(link, &record.key.commit).await {
+            Ok(shown) => shown,
+            Err(ForgeError::NoCommit | ForgeError::Gone(_)) => Vec::new(),
+            Err(error) => {
+                tracing::warn!(report = record.key.text(), %error, "the check runs of a commit could not be read; trying again");
+                return Ok(None);
+            }
+        };
+        if !record.clone().adopt(&shown) {
+            return Ok(Some(record.clone()));
+        }
+        let adopt = |record: &mut ReportRecord| {
+            record.adopt(&shown);
+        };
+        self.change_held(&record.key, holder, adopt).await
+    }
+
+    /// Records that a forge is told nothing more of a commit.
+    async fn audit_give_up(self, link: &Link, record: &ReportRecord, why: String) {
+        tracing::warn!(report = record.key.text(), why, "the forge is told no more states of this commit");
+        let workflow = match &record.source {
+            ReportSource::Workflow { id } => id.clone(),
+            ReportSource::Fixed { .. } => None,
+        };
+        let (name, commit) = (state_of_run(&record.key.file, record.key.event), &record.key.commit);
+        let about = format!("{name} of {} at {commit}", link.repository);
+        let entry = AuditEntry::new(self.engine.now(), None, AuditAction::GiveUp, about.clone());
+        self.engine.audit().record(AuditEntry { workflow, about: Some(about), reason: Some(why), ..entry }).await;
+    }
+
+    /// The workflow that was submitted for a report which doesn't name it: whoever submitted it stopped before that.
+    async fn unnamed_workflow(self, link: &Link, record: &ReportRecord) -> Result<Option<WorkflowId>> {
+        if record.source != (ReportSource::Workflow { id: None }) {
+            return Ok(None);
+        }
+        let key = submission_key(link, &record.change, &record.key);
+        let earlier = self.engine.submissions().earlier(Some(&key), self.engine.now()).await?;
+        Ok(earlier.map(|submitted| submitted.workflow))
     }
 
     /// The states that the forge should show.
@@ -154,6 +250,10 @@ impl<P: ForgeStore + RunStore + JobStore + ArtifactStore + WorkerRegistry + Disp
                 }
             }
         }
+        if !record.has_time(self.engine.now()) {
+            // Taking the writes took long. What is sent now could land after another reporter has sent something newer.
+            return Ok((Vec::new(), Round::NoAnswer));
+        }
         let requests = allowed.into_iter().map(|wanted| {
             let update = self.update_of(record, &wanted);
             let forge = forge.clone();
@@ -170,13 +270,15 @@ impl<P: ForgeStore + RunStore + JobStore + ArtifactStore + WorkerRegistry + Disp
                 Err(ForgeError::NoAnswer(_)) => round = Round::NoAnswer,
                 Err(_) if matches!(round, Round::NoAnswer) => {}
                 Err(ForgeError::Gone(why)) => round = Round::GaveUp(why),
-                Err(ForgeError::NoCommit) => round = Round::Wait(None, NO_COMMIT),
-                Err(ForgeError::Busy { retry_after, .. }) => {
-                    self.pause_until(link, retry_after.map(|after| self.engine.now() + after)).await?;
-                    round = Round::Wait(retry_after, GIVE_UP);
+                Err(error @ ForgeError::NoCommit) => {
+                    round = Round::Wait { after: None, longest: NO_COMMIT, text: error.to_string() };
                 }
-                Err(ForgeError::Refused(_) | ForgeError::BadAnswer(_) | ForgeError::NoCredentials(_)) => {
-                    round = Round::Wait(None, GIVE_UP);
+                Err(ForgeError::Busy { retry_after, text }) => {
+                    self.pause_until(link, retry_after.map(|after| self.engine.now() + after)).await?;
+                    round = Round::Wait { after: retry_after, longest: GIVE_UP, text };
+                }
+                Err(error @ (ForgeError::Refused(_) | ForgeError::BadAnswer(_) | ForgeError::NoCredentials(_))) => {
+                    round = Round::Wait { after: None, longest: GIVE_UP, text: error.to_string() };
                 }
             }
         }

@@ -24,6 +24,16 @@ pub struct State {
     pub told: Vec<StateUpdate>,
     /// How often it was asked where a ref is.
     pub asked: usize,
+    /// It doesn't say how large a file is.
+    pub no_sizes: bool,
+    /// How many files were read.
+    pub read: usize,
+    /// The deliveries that it says have failed.
+    pub failed: Vec<FailedDelivery>,
+    /// Since when it was asked for failed deliveries, each time.
+    pub asked_since: Vec<Millis>,
+    /// The deliveries that it was asked for again.
+    pub again: Vec<String>,
 }
 
 #[derive(Default)]
@@ -70,13 +80,14 @@ impl Forge for Fake {
             .map(|(path, text)| RepositoryFile {
                 path: path.clone(),
                 blob: format!("{commit} {path}"),
-                size: Some(text.len() as u64),
+                size: (!state.no_sizes).then_some(text.len() as u64),
             })
             .collect())
     }
 
     fn file<'a>(&'a self, _link: &'a Link, commit: &'a CommitId, file: &'a RepositoryFile) -> Asked<'a, String> {
-        let state = self.state();
+        let mut state = self.state();
+        state.read += 1;
         let found = state.files[commit].iter().find(|(path, _)| *path == file.path).map(|(_, text)| text.clone());
         now(found.expect("a file"))
     }
@@ -99,8 +110,17 @@ impl Forge for Fake {
         Box::pin(async move { answer.map_or(Ok(StateAnswer { id: Some(id), left: None }), Err) })
     }
 
-    fn shown<'a>(&'a self, _link: &'a Link, _commit: &'a CommitId) -> Asked<'a, Vec<Shown>> {
-        now(Vec::new())
+    fn shown<'a>(&'a self, _link: &'a Link, commit: &'a CommitId) -> Asked<'a, Vec<Shown>> {
+        let state = self.state();
+        let of_commit = state.told.iter().filter(|update| update.commit == *commit);
+        now(of_commit
+            .map(|update| Shown {
+                name: update.name.clone(),
+                state: update.state.to_string(),
+                external_id: Some(update.external_id.0.clone()),
+                id: Some(format!("id of {}", update.name)),
+            })
+            .collect())
     }
 
     fn may_write<'a>(&'a self, _link: &'a Link, user: &'a str) -> Asked<'a, bool> {
@@ -111,11 +131,14 @@ impl Forge for Fake {
         now(Credential { user: "x".to_owned(), token: SecretValue::new("token").expect("good"), expires_at: None })
     }
 
-    fn failed_deliveries<'a>(&'a self, _link: &'a Link, _since: Millis) -> Asked<'a, Vec<FailedDelivery>> {
-        now(Vec::new())
+    fn failed_deliveries<'a>(&'a self, _link: &'a Link, since: Millis) -> Asked<'a, Vec<FailedDelivery>> {
+        let mut state = self.state();
+        state.asked_since.push(since);
+        now(state.failed.iter().filter(|one| one.at >= since).cloned().collect())
     }
 
-    fn redeliver<'a>(&'a self, _link: &'a Link, _id: &'a str) -> Asked<'a, ()> {
+    fn redeliver<'a>(&'a self, _link: &'a Link, id: &'a str) -> Asked<'a, ()> {
+        self.state().again.push(id.to_owned());
         now(())
     }
 }

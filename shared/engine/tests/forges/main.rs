@@ -9,6 +9,8 @@ mod world;
 
 mod forks;
 mod pushes;
+mod redelivered;
+mod reruns;
 mod ref_rule;
 mod states;
 mod reporting;

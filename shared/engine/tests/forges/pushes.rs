@@ -3,8 +3,9 @@
 use engine::forge::event::{Push, Signal};
 use engine::forge::names::{GitRef, Subject};
 use engine::forge::ports::Changed;
-use engine::forge::records::DeliveryState::{Accepted, Ignored, Late, Repeat};
+use engine::forge::records::DeliveryState::{Accepted, Failed, Ignored, Late, Repeat};
 use engine::forges::Received;
+use protocol::wire::RunSource;
 
 use crate::world::{CI, LINK, World, commit, link, main};
 
@@ -25,6 +26,30 @@ async fn a_push_starts_a_run_of_each_file_that_wants_it() {
     assert_eq!([of("commit"), of("before")], [commit('B').to_string(), commit('A').to_string()]);
     assert_eq!([of("actor"), of("fork"), of("pull_request")], ["alice", "false", ""]);
     assert_eq!(of("change"), format!("main {}", commit('B')));
+    let source = RunSource {
+        forge: "github".to_owned(),
+        repository: "acme/app".to_owned(),
+        event: "push".to_owned(),
+        name: Some("main".to_owned()),
+        commit: commit('B').to_string(),
+        pull_request: None,
+        url: format!("https://github.com/acme/app/commit/{}", commit('B')),
+    };
+    assert_eq!(workflows[0].source, Some(source));
+}
+
+#[tokio::test]
+async fn files_over_a_megabyte_in_all_start_nothing_whatever_the_forge_says_of_sizes() {
+    let world = World::linked().await;
+    world.forge.state().no_sizes = true;
+    for name in ["k", "l", "m", "n"] {
+        world.file('B', name, &format!("on: push\njobs: {{a: {{run: x}}}}\n#{}\n", "x".repeat(400_000)));
+    }
+    world.at(&main(), 'B');
+    let delivery = world.push(&main(), Some('A'), 'B', None).await;
+    assert_eq!((delivery.state, delivery.workflows.len()), (Failed, 0));
+    assert!(delivery.reason.expect("why").contains("in all"));
+    assert_eq!(world.forge.state().read, 4, "the rest isn't read");
 }
 
 #[tokio::test]

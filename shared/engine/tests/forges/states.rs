@@ -4,10 +4,15 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use engine::forge::event::Signal;
+use engine::forge::names::RepositoryKey;
 use engine::forge::ports::ForgeError;
 use engine::forge::records::DeliveryState::{Accepted, Failed, Ignored};
+use engine::forge::records::{ReportRecord, ReportSource};
 use engine::forge::state::TargetState;
+use engine::forge::store::ForgeStore;
+use engine::ports::AuditStore;
 use engine::run::MAX_TIMER_DELAY;
+use protocol::access::AuditAction;
 
 use crate::world::{LINK, World, commit, link, main};
 
@@ -149,6 +154,67 @@ async fn what_is_gone_is_told_nothing_more() {
     world.run_job("linux", true).await;
     world.told().await;
     assert_eq!(world.forge.state().told.len(), told);
+    let entries = world.engine.ports().entries(None, 10).await.expect("read");
+    let [(_, entry)] = entries.as_slice() else { panic!("{entries:?}") };
+    assert_eq!(entry.action, AuditAction::GiveUp);
+    assert_eq!(entry.workflow, Some(world.workflows().await[0].id.clone()));
+    assert_eq!(entry.about, Some(format!("ci (push) of acme/app at {}", commit('B'))));
+    assert!(entry.reason.as_deref().is_some_and(|reason| reason.contains("404")), "{entry:?}");
+}
+
+#[tokio::test]
+async fn states_that_are_refused_for_a_day_are_given_up_and_audited() {
+    let world = World::linked().await;
+    world.at(&main(), 'B');
+    let refused = || ForgeError::Refused("403: not accessible".to_owned());
+    world.forge.state().answers.extend((0..2000).map(|_| refused()));
+    world.push(&main(), Some('A'), 'B', None).await;
+    for _ in 0..25 * 6 {
+        world.clock.advance(Duration::from_mins(10));
+        world.drain().await;
+    }
+    let entries = world.engine.ports().entries(None, 10).await.expect("read");
+    let reasons: Vec<_> = entries.iter().filter_map(|(_, entry)| entry.reason.clone()).collect();
+    assert_eq!(reasons.len(), 1, "{entries:?}");
+    assert!(reasons[0].contains("for too long") && reasons[0].contains("403: not accessible"), "{reasons:?}");
+}
+
+#[tokio::test]
+async fn run_that_a_newer_one_cancels_says_so() {
+    let world = World::linked().await;
+    for letter in ['B', 'C'] {
+        world.pull_at(12, letter, false);
+        world.pull(12, letter).await;
+        world.told().await;
+        world.clock.advance(Duration::from_secs(6));
+    }
+    let state = world.forge.state();
+    let last = |name: &str| {
+        let of = state.told.iter().filter(|update| update.commit == commit('B') && update.name == name);
+        of.last().map(|update| (update.state, update.description.clone())).expect("told")
+    };
+    for name in ["ci (pull_request)", "ci / test (pull_request)"] {
+        let (state, description) = last(name);
+        assert_eq!(state, TargetState::Cancelled, "{name}");
+        assert!(description.starts_with("newer: "), "{name}: {description}");
+    }
+}
+
+#[tokio::test]
+async fn check_run_whose_creator_was_not_answered_is_changed_not_created_again() {
+    let world = World::with(&LINK.replace("token: FORGE_TOKEN", "app: {id: 12, installation: 34}")).await;
+    world.at(&main(), 'B');
+    world.forge.state().answers.extend([ForgeError::NoAnswer("cut off".to_owned())]);
+    world.push(&main(), Some('A'), 'B', None).await;
+    world.told().await;
+    world.clock.advance(Duration::from_secs(61));
+    world.drain().await;
+    assert_eq!(world.forge.shown(), ["ci (push): running", "ci / test (push): queued"]);
+    let state = world.forge.state();
+    for name in ["ci (push)", "ci / test (push)"] {
+        let ids: Vec<_> = state.told.iter().filter(|update| update.name == name).map(|update| &update.id).collect();
+        assert_eq!(ids.iter().filter(|id| id.is_none()).count(), 1, "{name}: {ids:?}");
+    }
 }
 
 #[tokio::test]
@@ -162,6 +228,19 @@ async fn re_run_at_the_forge_runs_failed_jobs_again_and_shows_it() {
     world.told().await;
     assert_eq!(world.forge.shown()[..2], ["ci (push): running", "ci / build (push): queued"]);
     assert_eq!(world.workflows().await[0].run, 2);
+}
+
+#[tokio::test]
+async fn run_is_reported_whose_submitter_stopped_before_it_named_the_run() {
+    let world = pushed(CHAIN).await;
+    let key = RepositoryKey { link: link(), repository: 7 };
+    let report = world.engine.ports().reports_of(&key, &commit('B')).await.expect("read").remove(0);
+    let source = ReportSource::Workflow { id: None };
+    let unnamed = ReportRecord { source, version: report.version + 1, sent: BTreeMap::new(), ..report };
+    assert!(world.engine.ports().put_report(unnamed).await.expect("written"));
+    world.run_job("linux", false).await;
+    world.told().await;
+    assert_eq!(world.forge.shown()[..2], ["ci (push): failure", "ci / build (push): failure"]);
 }
 
 #[tokio::test]

@@ -29,6 +29,8 @@ const SUMMARY: usize = 65_535;
 const ANNOTATIONS: usize = 50;
 /// A page of deliveries, and how many pages are read.
 const DELIVERY_PAGES: usize = 10;
+/// Pages of check runs that are read.
+const CHECK_PAGES: usize = 10;
 
 #[derive(Deserialize)]
 pub(crate) struct RawRepository {
@@ -118,6 +120,7 @@ struct CheckRuns {
 struct RawCheck {
     id: u64,
     name: String,
+    external_id: Option<String>,
     status: String,
     conclusion: Option<String>,
 }
@@ -139,7 +142,6 @@ struct RawDelivery {
     guid: String,
     delivered_at: String,
     status_code: u16,
-    installation_id: Option<u64>,
     repository_id: Option<u64>,
 }
 
@@ -295,14 +297,22 @@ impl Asking<'_> {
         if let Access::Token(_) = self.link.access {
             return self.shown_statuses(commit, &format!("per_page={PAGE}")).await;
         }
-        let call = Call::get(format!("{}/commits/{commit}/check-runs?per_page={PAGE}", self.repo()?));
-        let found: CheckRuns = self.json(call).await?;
-        let shown = |check: RawCheck| Shown {
-            name: check.name,
-            state: check.conclusion.unwrap_or(check.status),
-            id: Some(check.id.to_string()),
-        };
-        Ok(found.check_runs.into_iter().map(shown).collect())
+        let mut shown = Vec::new();
+        for page in 1..=CHECK_PAGES {
+            let path = format!("{}/commits/{commit}/check-runs?per_page={PAGE}&page={page}", self.repo()?);
+            let found: CheckRuns = self.json(Call::get(path)).await?;
+            let is_last = found.check_runs.len() < PAGE;
+            shown.extend(found.check_runs.into_iter().map(|check| Shown {
+                name: check.name,
+                state: check.conclusion.unwrap_or(check.status),
+                external_id: check.external_id,
+                id: Some(check.id.to_string()),
+            }));
+            if is_last {
+                break;
+            }
+        }
+        Ok(shown)
     }
 
     /// The latest status of each name, of GitHub, Gitea and Forgejo.
@@ -318,6 +328,7 @@ impl Asking<'_> {
         let shown = |found: RawStatus| Shown {
             name: found.context,
             state: found.state.or(found.status).unwrap_or_default(),
+            external_id: None,
             id: Some(found.id.to_string()),
         };
         Ok(latest.into_values().map(shown).collect())
@@ -335,7 +346,7 @@ impl Asking<'_> {
     }
 
     pub(crate) async fn github_failed(&self, since: Millis) -> Result<Vec<FailedDelivery>, ForgeError> {
-        let Access::App { id, installation } = &self.link.access else { return Ok(Vec::new()) };
+        let Access::App { id, .. } = &self.link.access else { return Ok(Vec::new()) };
         let mut cursor: Option<String> = None;
         // By what stays the same when a delivery is sent again. The newest come first.
         let mut delivered: BTreeMap<String, bool> = BTreeMap::new();
@@ -349,16 +360,15 @@ impl Asking<'_> {
             for one in page {
                 let Some(at) = millis(&one.delivered_at) else { continue };
                 is_old |= at < since;
-                let is_ours = one.installation_id.is_none_or(|number| number == *installation)
-                    && one.repository_id.is_none_or(|number| number == self.link.key.repository);
-                if at < since || !is_ours {
+                if at < since {
                     continue;
                 }
                 let succeeded = (200..300).contains(&one.status_code);
                 let known = delivered.contains_key(&one.guid);
                 *delivered.entry(one.guid.clone()).or_default() |= succeeded;
                 if !succeeded && !known {
-                    failed.push(FailedDelivery { id: one.id.to_string(), at, guid: one.guid });
+                    let repository = one.repository_id;
+                    failed.push(FailedDelivery { id: one.id.to_string(), at, guid: one.guid, repository });
                 }
             }
             cursor = next_cursor(answer.header("link").unwrap_or_default());

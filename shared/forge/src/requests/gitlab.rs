@@ -238,7 +238,12 @@ impl Asking<'_> {
     pub(crate) async fn gitlab_shown(&self, commit: &CommitId) -> Result<Vec<Shown>, ForgeError> {
         let call = Call::get(format!("{}/repository/commits/{commit}/statuses?per_page={PAGE}", self.project()?));
         let found: Vec<RawStatus> = self.json(call).await?;
-        let shown = |found: RawStatus| Shown { name: found.name, state: found.status, id: Some(found.id.to_string()) };
+        let shown = |found: RawStatus| Shown {
+            external_id: None,
+            name: found.name,
+            state: found.status,
+            id: Some(found.id.to_string()),
+        };
         Ok(found.into_iter().map(shown).collect())
     }
 }

@@ -67,6 +67,7 @@ async fn open_run(store: &Sqlite) {
         run: run_key(),
         number: 1,
         ended: None,
+        source: None,
     };
     let control = Control {
         run: run_key(),
@@ -82,6 +83,7 @@ async fn open_run(store: &Sqlite) {
         blocked_at: None,
         opener: None,
         report: None,
+        superseded: false,
         timer: Timer::Firing,
     };
     let commit = Commit { workflow, replaces: None, control, idempotency: None };

@@ -22,6 +22,7 @@ async fn open(store: &Sqlite, n: u32, phases: Vec<Phase>) -> WorkflowId {
         run: RunKey::new(random),
         number: 1,
         ended: None,
+        source: None,
     };
     let control = Control {
         run: workflow.run.clone(),
@@ -37,6 +38,7 @@ async fn open(store: &Sqlite, n: u32, phases: Vec<Phase>) -> WorkflowId {
         blocked_at: None,
         opener: None,
         report: None,
+        superseded: false,
         timer: Timer::Firing,
     };
     let (id, run) = (workflow.id.clone(), workflow.run.clone());
