@@ -323,7 +323,7 @@ async fn with_link(private: bool, url: Option<&str>, submission: Submission) -> 
         repository: "acme/app".to_owned(),
         forge: ForgeKind::Github,
         url: url.map(str::to_owned),
-        access: Access::Token(SecretName::new("FORGE_TOKEN").expect("a name")),
+        access: Access::Token(SecretName::new("FORGE_TOKEN_ACME").expect("a name")),
         webhook_secrets: BTreeSet::new(),
         rights: Vec::new(),
         file: String::new(),

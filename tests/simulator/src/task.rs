@@ -175,6 +175,7 @@ impl Display for Task {
             Self::QueueMessage { message: QueueMessage::BatchTask(_), .. } => f.write_str("batch"),
             Self::QueueMessage { message: QueueMessage::Timer(_), .. } => f.write_str("timer"),
             Self::QueueMessage { message: QueueMessage::Reconcile(_), .. } => f.write_str("reconcile"),
+            Self::QueueMessage { message: QueueMessage::ForgesDue, .. } => f.write_str("forges"),
             Self::Sweep => f.write_str("sweep"),
         }
     }
