@@ -11,26 +11,6 @@ use crate::project::{REPOSITORY, WEBHOOK_SECRET};
 
 const LIMIT: usize = 4 * 1024 * 1024;
 
-<<<<<<< HEAD
-impl Linked {
-    async fn with(secrets: protocol::Secrets) -> Self {
-        let forge = TestForge::starts().await;
-        let number = forge.repository(APP_REPOSITORY, true).await;
-        let secrets = Arc::new(secrets);
-        let port = Arc::new(forge::Forges::new(secrets.clone(), Arc::new(SystemClock)));
-        let engine = Engine::new(Memory::new()).with_secrets(secrets).with_forges(port);
-        let engine = engine.with_public_url("https://wfg.example.com".into());
-        let server = Server::start(([127, 0, 0, 1], 0).into(), engine).await.expect("a free port");
-        let client = Client::new(&server.url(), None).expect("a URL");
-        let name = LinkName::new("acme").expect("a name");
-        let linked = client.put_link(&name, &link_file(&forge, Kind::Github, "token: FORGE_TOKEN_ACME")).await.expect("linked");
-        assert_eq!(
-            (linked.number, linked.hook.as_deref()),
-            (number, Some("https://wfg.example.com/api/forges/acme/hook"))
-        );
-        Self { server, client, http: reqwest::Client::new(), number, forge }
-    }
-=======
 /// A push, as GitHub writes it, of a commit that isn't there.
 fn push(linked: &Linked) -> String {
     let repository = json!({ "id": linked.project.number, "full_name": REPOSITORY });
@@ -40,7 +20,6 @@ fn push(linked: &Linked) -> String {
     })
     .to_string()
 }
->>>>>>> cases
 
 /// Sends a delivery without a token. Returns the status and the answer.
 async fn sends(linked: &Linked, body: impl Into<Vec<u8>>, headers: &[(&str, &str)]) -> (u16, Value) {
@@ -113,21 +92,12 @@ async fn signed_delivery_of_something_else_is_ignored_with_the_reason() {
 }
 
 #[tokio::test]
-<<<<<<< HEAD
-async fn link_whose_webhook_secret_is_gone_answers_503() {
-    let mut without = secrets();
-    without.retain(|name, _| name.as_str() != "FORGE_WEBHOOK_ACME");
-    let linked = Linked::with(without).await;
-    let body = linked.push();
-    let (status, answer) = linked.sends("acme", body.clone(), &[("x-hub-signature-256", &signature(&body, ""))]).await;
-=======
 async fn link_whose_webhook_secret_cannot_be_read_answers_503() {
     let linked = Linked::with_token(Kind::Github).await;
     let named = linked.project.webhook_name();
     linked.links(&linked.project.link_file().replace(&named, &format!("{named}_GONE"))).await;
     let body = push(&linked);
     let (status, answer) = sends(&linked, body.clone(), &[("x-hub-signature-256", &signature(&body, ""))]).await;
->>>>>>> cases
     assert_eq!((status, answer["error"]["code"].as_str()), (503, Some("no_webhook_secret")), "{answer}");
     assert!(linked.deliveries().await.is_empty());
 }
@@ -149,17 +119,6 @@ async fn either_of_two_webhook_secrets_signs_while_one_is_replaced() {
 
 #[tokio::test]
 async fn link_is_refused_with_its_problem_and_changes_nothing() {
-<<<<<<< HEAD
-    let linked = Linked::new().await;
-    let name = LinkName::new("other").expect("a name");
-    let file = link_file(&linked.forge, Kind::Github, "token: FORGE_TOKEN_ACME");
-    let refused =
-        async |name: &LinkName, file: &str| linked.client.put_link(name, file).await.expect_err("refused").to_string();
-    for (file, says) in [
-        (file.replace("webhook_secret: FORGE_WEBHOOK_ACME\n", ""), "webhook_secret"),
-        (file.replace(APP_REPOSITORY, "acme/none"), "no such thing"),
-        (file.replace("token: FORGE_TOKEN_ACME", "token: GONE"), "GONE"),
-=======
     let linked = Linked::with_token(Kind::Github).await;
     let other = LinkName::new(format!("{}-other", linked.name())).expect("a name");
     let (file, webhook, token) =
@@ -168,7 +127,6 @@ async fn link_is_refused_with_its_problem_and_changes_nothing() {
         (file.replace(&format!("webhook_secret: {webhook}\n"), ""), "webhook_secret"),
         (file.replace(REPOSITORY, "acme/none"), "no such thing"),
         (file.replace(&token, &format!("{token}_GONE")), "_GONE"),
->>>>>>> cases
     ] {
         let said = linked.cloud.client.put_link(&other, &file).await.expect_err("refused").to_string();
         assert!(said.contains(says), "{said}");
