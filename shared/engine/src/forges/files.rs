@@ -40,6 +40,8 @@ struct Started<'a> {
     change: Change,
     changed: Option<Changed>,
     approved: bool,
+    /// Reports without a run. No change of a run follows by which they would be told.
+    fixed: Vec<ReportKey>,
 }
 
 impl<P: ForgeStore + RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Forges<'_, P> {
@@ -66,7 +68,7 @@ impl<P: ForgeStore + RunStore + JobStore + ArtifactStore + WorkerRegistry + Disp
             );
             return Ok(DeliveryOutcome { change: Some(change), ..DeliveryOutcome::of(DeliveryState::Failed, reason) });
         }
-        let mut started = Started { link, rule, change, changed: None, approved };
+        let mut started = Started { link, rule, change, changed: None, approved, fixed: Vec::new() };
         let (mut any, mut waits) = (false, false);
         for file in &files {
             match self.start_file(&mut started, delivery, file).await? {
@@ -74,6 +76,9 @@ impl<P: ForgeStore + RunStore + JobStore + ArtifactStore + WorkerRegistry + Disp
                 TargetState::Skipped => {}
                 _ => any = true,
             }
+        }
+        for key in &started.fixed {
+            self.report_or_leave(key).await;
         }
         let change = started.change;
         if waits {
@@ -132,8 +137,7 @@ impl<P: ForgeStore + RunStore + JobStore + ArtifactStore + WorkerRegistry + Disp
                 if !touches {
                     if started.change.pull_request.is_some() {
                         let text = "skipped: none of its `paths` changed".to_owned();
-                        let fixed = ReportSource::Fixed { state: TargetState::Skipped, text, annotations: Vec::new() };
-                        self.put_report(&key, &started.change, fixed, ReportChoice::Run, accepted_at(delivery)).await?;
+                        self.put_fixed(started, delivery, key, (TargetState::Skipped, text, Vec::new())).await?;
                     }
                     return Ok(TargetState::Skipped);
                 }
@@ -146,9 +150,7 @@ impl<P: ForgeStore + RunStore + JobStore + ArtifactStore + WorkerRegistry + Disp
         }
         if started.change.fork && rule.approve && !started.approved {
             let text = "a fork's commit waits for an approval".to_owned();
-            let fixed = ReportSource::Fixed { state: TargetState::WaitsForApproval, text, annotations: Vec::new() };
-            self.put_report(&key, &started.change, fixed, ReportChoice::Run, accepted_at(delivery)).await?;
-            return Ok(TargetState::WaitsForApproval);
+            return self.put_fixed(started, delivery, key, (TargetState::WaitsForApproval, text, Vec::new())).await;
         }
         rights::add_labels(&mut definition, rule);
         let choice = choice_of(&definition);
@@ -205,7 +207,7 @@ impl<P: ForgeStore + RunStore + JobStore + ArtifactStore + WorkerRegistry + Disp
     /// Reports a file that can't run as failed, with its problems at their lines.
     async fn invalid(
         self,
-        started: &Started<'_>,
+        started: &mut Started<'_>,
         delivery: &Delivery,
         key: ReportKey,
         file: &RepositoryFile,
@@ -221,9 +223,21 @@ impl<P: ForgeStore + RunStore + JobStore + ArtifactStore + WorkerRegistry + Disp
             [first, ..] => format!("{}: {first}{}", file.path, more(problems.len())),
         };
         let annotations = problems.iter().take(ANNOTATIONS).map(annotation).collect();
-        let fixed = ReportSource::Fixed { state: TargetState::Invalid, text, annotations };
+        self.put_fixed(started, delivery, key, (TargetState::Invalid, text, annotations)).await
+    }
+
+    /// Stores a state without a run, to be told once all files were looked at.
+    async fn put_fixed(
+        self,
+        started: &mut Started<'_>,
+        delivery: &Delivery,
+        key: ReportKey,
+        (state, text, annotations): (TargetState, String, Vec<Annotation>),
+    ) -> Result<TargetState> {
+        let fixed = ReportSource::Fixed { state, text, annotations };
         self.put_report(&key, &started.change, fixed, ReportChoice::Run, accepted_at(delivery)).await?;
-        Ok(TargetState::Invalid)
+        started.fixed.push(key);
+        Ok(state)
     }
 
     async fn text(self, link: &Link, change: &Change, file: &RepositoryFile) -> Result<Arc<str>> {
