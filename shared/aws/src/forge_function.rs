@@ -54,7 +54,8 @@ impl From<Credential> for SentCredential {
 
 impl SentCredential {
     fn received(self) -> Result<Credential, ForgeError> {
-        let token = SecretValue::new(self.token).map_err(|error| ForgeError::BadAnswer(format!("its token: {error}")))?;
+        let token =
+            SecretValue::new(self.token).map_err(|error| ForgeError::BadAnswer(format!("its token: {error}")))?;
         Ok(Credential { user: self.user, token, expires_at: self.expires_at })
     }
 }
@@ -70,7 +71,8 @@ impl ForgeFunction {
     /// The function that the configuration names. `None` if the stack has no forges.
     pub fn from_config(config: &Config, settings: &SdkConfig) -> Option<Self> {
         let name = config.forge_function.clone()?;
-        let time = TimeoutConfig::builder().operation_attempt_timeout(ANSWER_TIME).operation_timeout(ANSWER_TIME).build();
+        let time =
+            TimeoutConfig::builder().operation_attempt_timeout(ANSWER_TIME).operation_timeout(ANSWER_TIME).build();
         let settings = aws_sdk_lambda::config::Builder::from(settings).timeout_config(time).build();
         Some(Self { client: aws_sdk_lambda::Client::from_conf(settings), name })
     }

@@ -147,12 +147,12 @@ impl Aws {
     pub async fn answer(&self, forge: &dyn Forge, question: ForgeQuestion) -> serde_json::Result<serde_json::Value> {
         match question {
             ForgeQuestion::NewRepository(link) => serde_json::to_value(forge.repository(&link).await),
-            ForgeQuestion::Repository(key) => serde_json::to_value(
-                async { forge.repository(&self.link(&key).await?).await }.await,
-            ),
-            ForgeQuestion::PullRequest(key, number) => serde_json::to_value(
-                async { forge.pull_request(&self.link(&key).await?, number).await }.await,
-            ),
+            ForgeQuestion::Repository(key) => {
+                serde_json::to_value(async { forge.repository(&self.link(&key).await?).await }.await)
+            }
+            ForgeQuestion::PullRequest(key, number) => {
+                serde_json::to_value(async { forge.pull_request(&self.link(&key).await?, number).await }.await)
+            }
             ForgeQuestion::Credential(key) => serde_json::to_value(
                 async { forge.credential(&self.link(&key).await?).await.map(SentCredential::from) }.await,
             ),

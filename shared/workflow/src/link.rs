@@ -216,8 +216,10 @@ impl Checker<'_> {
     /// The functions on AWS may read a secret by the beginning of its name.
     fn named_like(&mut self, name: &SecretName, prefix: &str, at: Position, path: Path<'_>) {
         if !name.as_str().starts_with(prefix) {
-            let message =
-                format!("the name of this secret must begin with {prefix}, as in {prefix}{}", name.as_str().to_uppercase());
+            let message = format!(
+                "the name of this secret must begin with {prefix}, as in {prefix}{}",
+                name.as_str().to_uppercase()
+            );
             self.report.add("bad_secret", at, path, message);
         }
     }
@@ -391,7 +393,9 @@ rights:
             codes(&GOOD.replace("webhook_secret", "webhook")),
             [("missing_key", Some(1)), ("unknown_key", Some(4))]
         );
-        let hook = |secrets: &str| codes(&GOOD.replace("webhook_secret: FORGE_WEBHOOK_ACME", &format!("webhook_secret: {secrets}")));
+        let hook = |secrets: &str| {
+            codes(&GOOD.replace("webhook_secret: FORGE_WEBHOOK_ACME", &format!("webhook_secret: {secrets}")))
+        };
         assert_eq!(hook("[]"), [("too_many", Some(4))]);
         assert_eq!(hook("[FORGE_WEBHOOK_A, FORGE_WEBHOOK_B, FORGE_WEBHOOK_C]"), [("too_many", Some(4))]);
         assert_eq!(hook("FORGE_TOKEN_ACME"), [("bad_secret", Some(4))]);

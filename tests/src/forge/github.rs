@@ -51,7 +51,7 @@ pub(super) async fn answer(forge: &TestForge, api: &Api<'_>) -> Answer {
         ("GET", []) => ok(&forge.described(name)),
         ("GET", ["git", "ref", short @ ..]) => forge.git_ref(name, &short.join("/")).await,
         ("GET", ["commits", sha, "check-runs"]) => forge.listed_checks(name, sha, &api.query),
-        ("GET", ["commits", sha, "statuses"]) => forge.listed_statuses(name, sha, &api.query, "per_page", 30),
+        ("GET", ["commits", sha, "statuses"]) => forge.listed_statuses(name, sha, "state", &api.query, "per_page"),
         ("GET", ["commits", revision @ ..]) => match forge.bare(name).commit(&revision.join("/")).await {
             Some(sha) => ok(&json!({ "sha": sha })),
             None => says(422, "No commit found for SHA"),
@@ -64,7 +64,7 @@ pub(super) async fn answer(forge: &TestForge, api: &Api<'_>) -> Answer {
             None => not_found(),
         },
         ("GET", ["collaborators", user, "permission"]) => forge.permission(name, user),
-        ("POST", ["statuses", sha]) => forge.post_status(name, sha, &api.body).await,
+        ("POST", ["statuses", sha]) => forge.post_status(name, sha, &api.body, "state").await,
         ("POST", ["check-runs"]) => forge.create_check(name, &api.body).await,
         ("PATCH", ["check-runs", id]) => forge.change_check(name, id, &api.body),
         _ => not_found(),
@@ -214,8 +214,8 @@ impl TestForge {
         ok(&json!({ "permission": if writes { "write" } else { "read" } }))
     }
 
-    /// Posts a status, at GitHub and Gitea.
-    pub(super) async fn post_status(&self, name: &str, sha: &str, body: &Value) -> Answer {
+    /// Posts a status. GitHub answers with its `state`, and Gitea with its `status`.
+    pub(super) async fn post_status(&self, name: &str, sha: &str, body: &Value, word: &str) -> Answer {
         if self.bare(name).commit(sha).await.as_deref() != Some(sha) {
             return says(422, &format!("No commit found for SHA: {sha}"));
         }
@@ -232,21 +232,16 @@ impl TestForge {
             body: body.clone(),
             history: Vec::new(),
         };
+        let answer = status_json(&posted, word);
         self.with(name, |repository| repository.posted.push(posted));
-        json(201, &json!({ "id": id, "state": body["state"], "status": body["state"], "context": body["context"] }))
+        json(201, &answer)
     }
 
-    pub(super) fn listed_statuses(&self, name: &str, sha: &str, query: &Query, size: &str, usual: usize) -> Answer {
+    pub(super) fn listed_statuses(&self, name: &str, sha: &str, word: &str, query: &Query, size: &str) -> Answer {
         let mut listed = self.posted(name);
         listed.retain(|posted| posted.commit == sha);
         listed.reverse();
-        let status = |posted: Posted| {
-            json!({
-                "id": posted.id, "state": posted.state, "status": posted.state, "context": posted.name,
-                "description": posted.description, "target_url": posted.url,
-            })
-        };
-        ok(&page(listed, query, size, usual).into_iter().map(status).collect())
+        ok(&page(listed, query, size, 30).iter().map(|posted| status_json(posted, word)).collect())
     }
 
     async fn create_check(&self, name: &str, body: &Value) -> Answer {
@@ -308,6 +303,14 @@ fn change(posted: &mut Posted, body: &Value) {
     if let (Some(known), Some(given)) = (posted.body.as_object_mut(), body.as_object()) {
         known.extend(given.clone());
     }
+}
+
+/// A status, whose state is named by `word`.
+fn status_json(posted: &Posted, word: &str) -> Value {
+    json!({
+        "id": posted.id, word: posted.state, "context": posted.name, "description": posted.description,
+        "target_url": posted.url,
+    })
 }
 
 fn check_json(posted: &Posted) -> Value {

@@ -2,7 +2,7 @@
 //! and Gitea over the same repositories. It answers what git says.
 //!
 //! It is not any of these forges: what the real ones do beyond their documentation isn't shown by it. Requests to GitHub's API are
-//! checked against GitHub's published description.
+//! checked against GitHub's published description, and the bodies of Gitea's against the models of a published client.
 
 mod answer;
 mod contract;
@@ -10,6 +10,7 @@ mod deliver;
 mod faults;
 mod git;
 mod gitea;
+mod gitea_contract;
 mod github;
 mod gitlab;
 mod serve;
@@ -100,7 +101,7 @@ struct State {
     repositories: BTreeMap<String, Repository>,
     faults: Vec<faults::Planned>,
     requests: Vec<Request>,
-    /// Requests to GitHub's API that its description doesn't allow.
+    /// Requests and bodies that the published descriptions of GitHub and Gitea don't allow.
     problems: Vec<String>,
     deliveries: Vec<Delivered>,
     /// Installation tokens that were minted, and when each ends.
@@ -371,7 +372,7 @@ impl TestForge {
         self.state().minted.len()
     }
 
-    /// Fails if a request to GitHub's API isn't as its description says.
+    /// Fails if a request to GitHub's API, or a body of Gitea's, isn't as its description says.
     ///
     /// # Panics
     /// If so.

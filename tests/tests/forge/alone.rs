@@ -7,7 +7,7 @@ use harness::eventually;
 use harness::forge::{Fault, Kind, Request};
 
 use crate::linked::Linked;
-use crate::project::REPOSITORY;
+use crate::project::{KINDS, REPOSITORY};
 use crate::runs::{CI, PASSED};
 
 /// A reporter's lease, and a little more.
@@ -56,6 +56,33 @@ async fn what_a_killed_reporter_may_have_sent_is_not_trusted() {
     .await;
     linked.advance(LEASE_ENDS).await;
     linked.until_shows(&commit, &failed).await;
+}
+
+#[tokio::test]
+async fn body_that_is_replayed_a_month_later_starts_nothing() {
+    for kind in KINDS {
+        let linked = Linked::alone(kind).await;
+        let forge = linked.forge();
+        for n in 0..2 {
+            let commit = linked.pushes_ci(&CI.replace("'true'", &format!("'exit 0; {n}'"))).await;
+            linked.until_shows(&commit, &PASSED).await;
+        }
+        let sent = forge.deliveries();
+        linked.advance(Duration::from_hours(30 * 24)).await;
+        // As it was: GitLab's signature has the time in it.
+        forge.redelivers(sent[0].id, false);
+        if kind == Kind::Gitlab {
+            eventually("the answer", async || forge.deliveries().pop().filter(|one| one.status == 401)).await;
+        }
+        for one in &sent {
+            forge.redelivers(one.id, true);
+        }
+        let came = if kind == Kind::Gitlab { 2 } else { 3 };
+        let repeats =
+            async || linked.states().await.iter().filter(|state| ["repeat", "late"].contains(&&***state)).count();
+        eventually("they are handled", async || (repeats().await == came).then_some(())).await;
+        assert_eq!(linked.runs().await.len(), 2, "{kind:?}");
+    }
 }
 
 #[tokio::test]

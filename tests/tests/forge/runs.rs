@@ -1,6 +1,8 @@
 //! Pushes and pull requests that start runs, and the states that the commit shows.
 
+use harness::RealWorker;
 use harness::forge::Kind;
+use serde_json::json;
 
 use crate::linked::Linked;
 use crate::project::{KINDS, REPOSITORY};
@@ -34,6 +36,45 @@ async fn push_runs_the_file_at_the_commit_and_the_commit_shows_how_it_went() {
         assert!(page.ends_with(&format!("/#/runs/{}", run.id)), "{page}");
         linked.forge().keeps_the_contract();
     }
+}
+
+#[tokio::test]
+async fn examples_of_the_documentation_run_pushes_tags_and_approved_forks() {
+    let linked = Linked::with_token(Kind::Github).await;
+    let (copy, label) = (linked.copy(), &linked.cloud.label);
+    let (link, file) =
+        (include_str!("../../../examples/forge/acme.yml"), include_str!("../../../examples/forge/ci.yml"));
+    let labelled = |text: &str| text.replace("linux", label).replace("untrusted", &format!("{label}-untrusted"));
+    let (webhook, token) = (linked.project.webhook_name(), linked.project.token_name());
+    let lines = link.lines().map(|line| match line.split_once(": ") {
+        Some(("token", _)) => format!("token: {token}\nurl: {}\n", linked.forge().url()),
+        Some(("webhook_secret", _)) => format!("webhook_secret: {webhook}\n"),
+        _ => format!("{}\n", labelled(line)),
+    });
+    linked.links(&lines.collect::<String>()).await;
+    let passed = |event: &str| {
+        let names = ["ci", "ci / test", "ci / build"].map(|name| format!("{name} ({event})"));
+        names.map(|name| (name, "success"))
+    };
+    let shows = async |commit: &str, events: &[&str]| {
+        let states: Vec<_> = events.iter().flat_map(|event| passed(event)).collect();
+        let states: Vec<_> = states.iter().map(|(name, state)| (name.as_str(), *state)).collect();
+        linked.until_shows(commit, &states).await;
+    };
+    let files = [(".wfg/ci.yml", &*labelled(file)), ("Makefile", "test build:\n\t@echo $@\n"), ("src/a", "1")];
+    let first = linked.pushes(&files, "one").await;
+    shows(&first, &["push"]).await;
+    copy.push(&["HEAD:refs/tags/v1", "HEAD:refs/tags/other"]).await;
+    shows(&first, &["push", "tag"]).await;
+    linked.pushes(&[("docs/a", "1")], "docs alone").await;
+    linked.until_handled(4).await;
+    let _untrusted = RealWorker::starts(&linked.cloud, "{label}, {label}-untrusted");
+    let fork = linked.pushes_to_fork("topic", &[("src/a", "2")]).await;
+    let number = linked.opens_from_fork("topic").await;
+    linked.until_shows(&fork, &[("ci (pull_request)", "pending")]).await;
+    linked.approves(number, &fork).await.expect("approved");
+    shows(&fork, &["pull_request"]).await;
+    assert_eq!(linked.runs().await.len(), 3, "{:#?}", linked.deliveries().await);
 }
 
 #[tokio::test]
@@ -218,6 +259,22 @@ async fn states_are_those_of_the_table_and_a_bad_file_shows_its_lines() {
     assert_eq!(lines("worse (push)"), [4, 5], "both problems, each at its line");
     assert_eq!(forge.deliveries()[0].status, 202);
     forge.keeps_the_contract();
+}
+
+#[tokio::test]
+async fn entry_of_a_merge_queue_runs_by_its_own_event_and_not_by_the_push_of_its_branch() {
+    let linked = Linked::with_app().await;
+    let base = linked.pushes(&[("a", "1")], "base").await;
+    let queued =
+        linked.commits(&[(".wfg/ci.yml", &passes("{push: {branches: ['**']}, merge_group: {}}"))], "one").await;
+    let branch = "refs/heads/gh-readonly-queue/main/pr-1-0";
+    linked.copy().push(&[&format!("HEAD:{branch}")]).await;
+    let group = json!({ "head_sha": queued, "head_ref": branch, "base_sha": base, "base_ref": "refs/heads/main" });
+    let body = json!({ "action": "checks_requested", "merge_group": group, "sender": { "login": "ada" } });
+    linked.forge().delivers(REPOSITORY, "merge_group", &body);
+    linked.until_shows(&queued, &[("ci (merge_group)", "success"), ("ci / test (merge_group)", "success")]).await;
+    linked.until_handled(3).await;
+    assert_eq!(linked.runs().await.len(), 1, "{:#?}", linked.deliveries().await);
 }
 
 #[tokio::test]

@@ -154,6 +154,7 @@ impl<P: ForgeStore + RunStore + JobStore + ArtifactStore + WorkerRegistry + Disp
                 Rerun::Refused(reason) => {
                     let reason = format!("not run again: the link's rights don't allow it any more: {reason}");
                     self.note_rerun(&report.key, Some(&reason)).await?;
+                    self.report_or_leave(&report.key).await;
                     refused = Some(reason);
                 }
                 Rerun::Nothing => {}
