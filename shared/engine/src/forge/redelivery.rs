@@ -20,10 +20,15 @@ const AT_ONCE: usize = 100;
 const LISTED_LATE: Duration = Duration::from_mins(1);
 
 impl Redelivery {
-    /// The record of an App that was linked at this time.
+    /// The record of an App that was linked at this time. A forge says times in whole seconds.
     #[must_use]
     pub fn new(linked_at: Millis) -> Self {
-        Self { since: linked_at, asked_at: Millis(0), again: std::collections::BTreeMap::new(), version: 0 }
+        Self {
+            since: linked_at - LISTED_LATE,
+            asked_at: Millis(0),
+            again: std::collections::BTreeMap::new(),
+            version: 0,
+        }
     }
 
     /// Takes the turn to ask the forge. Returns the record to write, or `None` if somebody has asked within ten minutes.
