@@ -8,16 +8,22 @@
 KEYED = {f"dynamodb:{name}" for name in (
     "GetItem", "BatchGetItem", "Query", "PutItem", "UpdateItem", "DeleteItem", "BatchWriteItem")}
 # The partitions of the jobs table and of its index: shared/aws/src/keys.rs.
-TABLE_KEYS = {"WF#*", "IDEM#*", "R#*", "GROUP#*", "POOL", "WORKER#*", "TOKEN", "AUDIT#*", "SCHEMA"}
-INDEX_KEYS = {"OPEN#*", "WORKFLOWS", "WORKER#*", "READY#*"}
+TABLE_KEYS = {"WF#*", "IDEM#*", "R#*", "GROUP#*", "POOL", "WORKER#*", "TOKEN", "AUDIT#*", "SCHEMA", "FORGE", "FORGE#*", "REPORT#*"}
+INDEX_KEYS = {"OPEN#*", "WORKFLOWS", "WORKER#*", "READY#*", "FORGE-DUE#*"}
 # Roles that may access tokens, secrets and the audit log.
 MAKES_TOKENS = {"SubmitRole"}
 WRITES_SCHEMA = {"SubmitRole"}
 READS_TOKENS = {"SubmitRole", "ClaimRole", "CompleteRole", "QueryRole"}
-READS_SECRETS = {"ClaimRole", "CompleteRole"}
+READS_SECRETS = {"ClaimRole", "CompleteRole", "HookRole", "ForgeRole"}
+# The secrets of links to forges that a role may read, and nothing else. The functions that give jobs their secrets may read all others.
+LINK_SECRETS = {"HookRole": {"FORGE_WEBHOOK_*"}, "ForgeRole": {"FORGE_TOKEN_*", "FORGE_APP_KEY_*"}}
+WRITES_LINKS = {"SubmitRole", "ForgeRole"}
+# Roles that may invoke function forge, which has the credentials of forges.
+ASKS_FORGE = ["SubmitRole", "ClaimRole", "CompleteRole", "ExpireRole"]
 # Any other call on these partitions could change an audit record or create a token without one.
 TOKEN_READS, TOKEN_WRITES = {"dynamodb:GetItem", "dynamodb:Query"}, {"dynamodb:PutItem", "dynamodb:DeleteItem"}
 READS_AUDIT = {"QueryRole"}
+WRITES_AUDIT = READS_TOKENS | {"ForgeRole"}
 WRITES_LOGS = {"CompleteRole", "ExpireRole"}
 READS = {"dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:Query"}
 # Milliseconds. URLs are made for 15 minutes: shared/aws/src/artifacts.rs.
@@ -32,6 +38,7 @@ def problems(template):
     resources = by_default(template["Resources"])
     found = list(_switch(template))
     found += _roles(resources)
+    found += _forges(template, resources)
     found += _storage(resources)
     found += _plain_http(resources)
     found += _throttling(resources)
@@ -46,9 +53,9 @@ def problems(template):
 
 
 def by_default(value):
-    """The value with plain HTTP refused, as without parameters."""
+    """The value with plain HTTP refused, as without parameters, and with forges."""
     if isinstance(value, dict):
-        if set(value) == {"Fn::If"} and value["Fn::If"][0] == "TlsOnly":
+        if set(value) == {"Fn::If"} and value["Fn::If"][0] in ("TlsOnly", "UseForges"):
             return by_default(value["Fn::If"][1])
         return {key: by_default(each) for key, each in value.items()}
     if isinstance(value, list):
@@ -122,6 +129,36 @@ def _statements(role, document):
             yield f"{role} may {actions}"
 
 
+def _forges(template, resources):
+    """Only the functions of forges read the secrets of links, each its own, and only known functions ask for credentials."""
+    if str(template["Parameters"]["Forges"]["Default"]) != "false":
+        yield "Forges aren't off by default"
+    start = SECRETS.removesuffix("*")
+    for name, role in of_type(resources, "AWS::IAM::Role"):
+        statements = [one for policy in role["Policies"] for one in policy["PolicyDocument"]["Statement"]]
+        reads = [one for one in statements if "ssm:GetParameters" in _list(one.get("Action", []))]
+        places = {place.removeprefix(start) for one in reads if one["Effect"] == "Allow" for place in _places(one)}
+        refused = {place.removeprefix(start) for one in reads if one["Effect"] == "Deny" for place in _places(one)}
+        if name in LINK_SECRETS and places != LINK_SECRETS[name]:
+            yield f"{name} may read the secrets {sorted(places)}"
+        if name not in LINK_SECRETS and "*" in places and "FORGE_*" not in refused:
+            yield f"{name} may read the secrets of links"
+        for one in statements:
+            keys = _list(one.get("Condition", {}).get("ForAllValues:StringLike", {}).get("dynamodb:LeadingKeys", []))
+            if "FORGE" in keys and not set(_list(one["Action"])) <= READS and name not in WRITES_LINKS:
+                yield f"{name} may change links"
+    asked = [statement for kind in ("AWS::IAM::Role", "AWS::IAM::Policy") for _, one in of_type(resources, kind)
+             for policy in one.get("Policies", [one]) for statement in policy["PolicyDocument"]["Statement"]
+             if any(action.startswith("lambda:") for action in _list(statement.get("Action", [])))]
+    policies = of_type(resources, "AWS::IAM::Policy")
+    if len(asked) != 1 or [name for name, _ in policies] != ["AskForgePolicy"]:
+        yield f"functions are invoked by {asked}"
+    for _, policy in policies:
+        yield from _statements("AskForgePolicy", policy["PolicyDocument"])
+        if policy["Roles"] != [{"Ref": name} for name in ASKS_FORGE]:
+            yield f"function forge is asked by {policy['Roles']}"
+
+
 def _log_writes(role, actions, condition):
     """The roles that handle logs write them. Another may only say who reads one."""
     if role in WRITES_LOGS:
@@ -169,8 +206,8 @@ def _on_schema(role):
 
 
 def _on_audit(role):
-    """Every role that accepts tokens may add audit records, and none may change one."""
-    return ({"dynamodb:PutItem"} if role in READS_TOKENS else set()) | (
+    """Every role that accepts tokens may add audit records, and so may the one that acts for links. None may change one."""
+    return ({"dynamodb:PutItem"} if role in WRITES_AUDIT else set()) | (
         {"dynamodb:Query"} if role in READS_AUDIT else set())
 
 
@@ -320,7 +357,7 @@ def _throttling(resources):
 
 
 # The parameter that limits a route, by the integration that answers it.
-RATES = {"SubmitIntegration": "SubmitRateLimit", "CompleteIntegration": "ReportRateLimit", "QueryIntegration": "ReadRateLimit"}
+RATES = {"SubmitIntegration": "SubmitRateLimit", "HookIntegration": "HookRateLimit", "CompleteIntegration": "ReportRateLimit", "QueryIntegration": "ReadRateLimit"}
 RATES_OF_ROUTES = {"POST /api/jobs/claim": "ClaimRateLimit", "POST /api/jobs/{lease_id}/logs": "LogRateLimit"}
 
 

@@ -95,6 +95,23 @@ class Template(unittest.TestCase):
         secret = {"Fn::Sub": "arn:aws:ssm:${AWS::Region}:${AWS::AccountId}:parameter/${AWS::StackName}/secrets/*"}
         self.breaks("QueryRole may ['ssm:GetParameters']", lambda t: allow(t, "QueryRole", "ssm:GetParameters", secret))
 
+    def test_secrets_of_links_and_forges_in_the_wrong_hands_are_found(self):
+        every = {"Fn::Sub": "arn:${AWS::Partition}:ssm:${AWS::Region}:${AWS::AccountId}:parameter/${AWS::StackName}/secrets/*"}
+        for role in ("HookRole", "ForgeRole"):
+            self.breaks(f"{role} may read the secrets", lambda t: allow(t, role, "ssm:GetParameters", every))
+
+        def trusts(template):
+            kept = [one for one in statements(template, "ClaimRole") if one["Effect"] != "Deny"]
+            properties(template, "ClaimRole")["Policies"][0]["PolicyDocument"]["Statement"] = kept
+
+        self.breaks("ClaimRole may read the secrets of links", trusts)
+        links = lambda t: allow(t, "HookRole", "dynamodb:PutItem", JOBS, Condition=on_keys("FORGE"))
+        self.breaks("HookRole may change links", links)
+        self.breaks("function forge is asked by", lambda t: properties(t, "AskForgePolicy")["Roles"].append({"Ref": "HookRole"}))
+        forge = {"Fn::GetAtt": ["ForgeFunction", "Arn"]}
+        self.breaks("functions are invoked by", lambda t: allow(t, "QueryRole", "lambda:InvokeFunction", forge))
+        self.breaks("Forges aren't off", lambda t: t["Parameters"]["Forges"].update(Default="true"))
+
     def test_a_record_that_can_be_changed_or_a_token_that_can_be_made_is_found(self):
         for role in ("SubmitRole", "ClaimRole", "CompleteRole", "QueryRole"):
             for call in ("UpdateItem", "DeleteItem", "BatchWriteItem", "GetItem"):

@@ -74,6 +74,12 @@ impl Cloud {
         Self::of(&server.url(), None, Some(Arc::new(server)))
     }
 
+    /// Connects to a server that the test runs itself.
+    #[must_use]
+    pub fn at(url: &str) -> Self {
+        Self::of(url, None, None)
+    }
+
     fn of(url: &str, target: Option<&'static Target>, own: Option<Arc<Server>>) -> Self {
         let client = Client::new(url, None).expect("the target's URL is one");
         let authorization = reqwest::Url::parse(url).ok().and_then(|url| {
@@ -162,7 +168,15 @@ impl Cloud {
     /// # Panics
     /// If it can't be stored.
     pub async fn secret(&self, name: &str, value: &str) -> SecretName {
-        let name = SecretName::new(format!("{}_{name}", self.label)).expect("a name");
+        self.secret_named(&format!("{}_{name}", self.label), value).await
+    }
+
+    /// Like [`Self::secret`], under this name as it is.
+    ///
+    /// # Panics
+    /// If it can't be stored.
+    pub async fn secret_named(&self, name: &str, value: &str) -> SecretName {
+        let name = SecretName::new(name).expect("a name");
         match self.target.expect("the target has secrets") {
             Target { secrets: Some(file), .. } => {
                 let value = SecretValue::new(value).expect("a value");

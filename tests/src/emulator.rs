@@ -239,6 +239,12 @@ impl Emulator {
         &self.expire
     }
 
+    /// The name of the function that asks forges.
+    #[must_use]
+    pub fn forge(&self) -> String {
+        format!("{}-forge", self.stack)
+    }
+
     /// The stack's name.
     #[must_use]
     pub fn stack(&self) -> &str {

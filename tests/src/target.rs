@@ -6,7 +6,9 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, OnceLock, mpsc};
 
 use engine::Engine;
+use engine::clock::SystemClock;
 use engine::ports::Local;
+use forge::Forges;
 use memory::Memory;
 use server::secrets::SecretsFile;
 use server::{Admission, Server};
@@ -74,7 +76,10 @@ fn folder_of_this_process() -> PathBuf {
 }
 
 async fn serve<P: Local + 'static>(store: P, secrets: SecretsFile, sender: &mpsc::Sender<String>) {
-    let engine = Engine::new(store).with_secrets(Arc::new(secrets));
+    let secrets = Arc::new(secrets);
+    let forges = Arc::new(Forges::new(secrets.clone(), Arc::new(SystemClock)));
+    let engine = Engine::new(store).with_secrets(secrets).with_forges(forges).with_checkouts_of_links();
+    let engine = engine.with_public_url("https://wfg.example.com".into());
     let token = engine.tokens().first().await.expect("made").expect("the first").token;
     let server = Server::admitting(([127, 0, 0, 1], 0).into(), engine, Admission::Tokens).await.expect("a free port");
     sender.send(with_token(&server.url(), &token)).expect("a receiver waits");

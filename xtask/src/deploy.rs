@@ -69,7 +69,8 @@ pub fn deploy(emulator: &Emulator, wfg: &Path, gateway: Gateway, zips: &Path, st
     let folder = zips.to_str().context("the folder of the packages must have a name in UTF-8")?;
     let gateway = format!("Gateway={}", gateway.name());
     let stage = format!("Stage={STAGE}");
-    let parameters = ["--parameter", &stage, "--parameter", &gateway, "--parameter", "RequireTls=false"];
+    let given = [stage.as_str(), &gateway, "RequireTls=false", "Forges=true", "PublicUrl=https://wfg.example.com"];
+    let parameters: Vec<&str> = given.into_iter().flat_map(|parameter| ["--parameter", parameter]).collect();
     let deployed = wfg_stack(emulator, wfg, &[&["deploy", stack, "--package", folder][..], &parameters].concat())?;
     ensure!(deployed.status.success(), "wfg stack deploy: {}", said(&deployed));
     let exports = String::from_utf8(deployed.stdout)?;

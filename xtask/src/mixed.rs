@@ -64,7 +64,7 @@ pub fn run(mixture: &Mixture) -> Result<()> {
 
 /// The functions that are the other tree's: at least one, and not all.
 fn drawn(seed: u64) -> Vec<&'static str> {
-    let number = fastrand::Rng::with_seed(seed).u8(1..(1 << FUNCTIONS.len()) - 1);
+    let number = fastrand::Rng::with_seed(seed).u16(1..(1 << FUNCTIONS.len()) - 1);
     let chosen = FUNCTIONS.iter().enumerate().filter(|(bit, _)| number & (1 << bit) != 0);
     chosen.map(|(_, name)| *name).collect()
 }

@@ -14,7 +14,7 @@ use crate::project::{root, run};
 use crate::venv::{Venv, install_tools};
 
 /// The functions of `infra/template.yaml`, which are also the names of their binaries.
-pub const FUNCTIONS: [&str; 6] = ["submit", "claim", "complete", "query", "schedule", "expire"];
+pub const FUNCTIONS: [&str; 8] = ["submit", "claim", "complete", "query", "schedule", "expire", "hook", "forge"];
 
 /// The glibc of `provided.al2023`. A binary that needs a newer one doesn't start there.
 const GLIBC: (u32, u32) = (2, 34);

@@ -1,6 +1,6 @@
 //! The share of the end-to-end suite that `cargo xtask test` runs on `LocalStack`: one case of each kind of path.
 //!
-//! `MiniStack` runs the whole suite in `cargo xtask test`, and `LocalStack` in `cargo xtask soak`.
+//! `MiniStack` runs the whole suite in `cargo xtask test`, and `LocalStack` in `cargo xtask soak`. The tests of links to forges likewise.
 
 /// Names of tests, each with its module.
 pub const LOCALSTACK: [&str; 43] = [
@@ -65,6 +65,22 @@ pub const LOCALSTACK: [&str; 43] = [
     "redrive::a_redriven_message_is_processed_and_an_unreadable_one_stays",
 ];
 
+/// As [`LOCALSTACK`], of the tests of links to forges: `tests/tests/forge`.
+pub const FORGES_ON_LOCALSTACK: [&str; 7] = [
+    // A delivery: refused, and repeated.
+    "hook::signed_delivery_is_stored_and_anything_else_writes_nothing",
+    "runs::push_that_is_delivered_in_another_order_is_still_one_run",
+    // A push to GitHub, GitLab and Gitea, from the delivery to the last state.
+    "runs::push_runs_the_file_at_the_commit_and_the_commit_shows_how_it_went",
+    // A fork's commit, and a re-run.
+    "forks::button_of_the_app_approves_the_commit_if_the_person_may_write",
+    "reruns::rerun_of_one_check_or_of_all_runs_again_what_failed_and_shows_it_as_waiting",
+    // A credential that is minted at the claim.
+    "checkout::private_commit_is_checked_out_by_the_worker_and_the_script_finds_no_credential",
+    // The sweep: a lost answer.
+    "losses::states_are_right_in_the_end_through_errors_and_lost_answers",
+];
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -72,9 +88,10 @@ mod tests {
 
     #[test]
     fn every_selected_test_is_in_the_suite() {
-        for name in LOCALSTACK {
+        let of = |folder, names: &[&'static str]| names.iter().map(move |name| (folder, *name)).collect::<Vec<_>>();
+        for (folder, name) in [of("e2e", &LOCALSTACK), of("forge", &FORGES_ON_LOCALSTACK)].concat() {
             let (module, function) = name.split_once("::").unwrap();
-            let file = root().join("tests/tests/e2e").join(module).with_extension("rs");
+            let file = root().join("tests/tests").join(folder).join(module).with_extension("rs");
             let source = std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
             assert!(source.contains(&format!("]\nasync fn {function}() {{")), "{name} isn't a test");
         }

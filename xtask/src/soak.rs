@@ -11,7 +11,7 @@ use crate::binaries::Binaries;
 use crate::cloud::Cloud;
 use crate::emulator::Kind;
 use crate::project::{between, output_of, root};
-use crate::tests::{end_to_end, end_to_end_filtered, own_tables};
+use crate::tests::{end_to_end, end_to_end_filtered, forges_on, own_tables};
 use crate::{fuzz, mixed, mutants, simulator};
 
 /// Mutants that are tried. No run of the tests tries any.
@@ -87,8 +87,9 @@ fn parts() -> Result<Vec<Part>> {
     }));
     for &kind in Kind::value_variants() {
         if kind == Kind::LocalStack {
-            // On MiniStack it is part of `cargo xtask test`.
+            // On MiniStack both are part of `cargo xtask test`.
             parts.push(Part::on(kind, "suite", "the end-to-end suite".to_owned(), end_to_end));
+            parts.push(Part::on(kind, "forges", "the tests of links to forges".to_owned(), forges_on));
         }
         parts.push(Part::on(kind, "chaos", format!("{} workflows in chaos", CHAOS.1), |cloud, binaries| {
             end_to_end_filtered(cloud, binaries, "chaos::", &[CHAOS])

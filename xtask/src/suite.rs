@@ -114,7 +114,7 @@ fn local(lane: &mut Lane, binaries: &Binaries, quick: bool) {
     lane.part("unit tests, and every suite in one process", "the engine in memory, real processes", || {
         tests::run_all(binaries)
     });
-    lane.part("end-to-end suite on a file", "SQLite", || tests::end_to_end_on_a_file(binaries));
+    lane.part("end-to-end suite and tests of forges on a file", "SQLite", || tests::end_to_end_on_a_file(binaries));
     lane.part("wheel and npm package", "pip, npm", || dist::packages_around(binaries.path("wfg")?));
     lane.part("schemathesis against wfg serve", "the engine in memory", || schemathesis::check(binaries));
     if !quick {
@@ -142,9 +142,11 @@ fn on_cloud(lane: &mut Lane, kind: Kind, binaries: &Binaries, quick: bool) {
     match kind {
         Kind::LocalStack => {
             lane.part(&name("selected end-to-end tests"), served_by, || tests::end_to_end_selected(&cloud, binaries));
+            lane.part(&name("selected tests of forges"), served_by, || tests::forges_selected(&cloud, binaries));
         }
         Kind::MiniStack => {
             lane.part(&name("end-to-end suite"), served_by, || tests::end_to_end(&cloud, binaries));
+            lane.part(&name("tests of forges"), served_by, || tests::forges_on(&cloud, binaries));
             lane.part(&name("end-to-end tests that run alone"), served_by, || {
                 tests::end_to_end_alone(&cloud, binaries)
             });

@@ -22,9 +22,17 @@ const THREADS: &str = "--test-threads=4";
 /// Modules of the end-to-end suite that change what other tests share. Their tests run one at a time, after all others.
 const ALONE: [&str; 4] = ["chaos::", "check::", "redrive::", "upgrade::"];
 
+/// Modules of the forges' tests that run on a target. The others need none, or a server of their own.
+const FORGES: [&str; 6] = ["checkout::", "forks::", "hook::", "losses::", "reruns::", "runs::"];
+
 /// The end-to-end suite.
 fn suite(binaries: &Binaries) -> Result<&Binary> {
     binaries.test("workflow-graph-tests", "e2e")
+}
+
+/// The tests of links to forges, which run on the same targets.
+fn forges(binaries: &Binaries) -> Result<&Binary> {
+    binaries.test("workflow-graph-tests", "forge")
 }
 
 /// Runs every test binary. Tests that need an emulator are skipped without one.
@@ -68,9 +76,11 @@ pub fn run_doc_tests(features: &[&str]) -> Result<()> {
     cargo(&[&["test", "--quiet", "--workspace", "--doc"], features].concat(), &[])
 }
 
-/// The end-to-end suite in this process, with its store in a file.
+/// The end-to-end suite and the tests of links to forges in this process, with their store in a file.
 pub fn end_to_end_on_a_file(binaries: &Binaries) -> Result<()> {
-    run_suite(binaries, &[THREADS], &[("WFG_TEST_STORE", "sqlite")])
+    let on_a_file = [("WFG_TEST_STORE", "sqlite")];
+    run_suite(binaries, &[THREADS], &on_a_file)?;
+    forges(binaries)?.run(&[&[THREADS], &FORGES[..]].concat(), &on_a_file)
 }
 
 /// The end-to-end suite on an emulator, without the modules that run alone.
@@ -84,19 +94,35 @@ pub fn end_to_end_alone(cloud: &Cloud, binaries: &Binaries) -> Result<()> {
     run_suite(binaries, &[&["--test-threads=1"], &ALONE[..]].concat(), &target(cloud, binaries)?)
 }
 
+/// The tests of links to forges, on an emulator.
+pub fn forges_on(cloud: &Cloud, binaries: &Binaries) -> Result<()> {
+    forges(binaries)?.run(&[&[THREADS], &FORGES[..]].concat(), &target(cloud, binaries)?)
+}
+
 /// One case of each kind of path.
 pub fn end_to_end_selected(cloud: &Cloud, binaries: &Binaries) -> Result<()> {
     let (alone, shared): (Vec<&str>, Vec<&str>) =
         selection::LOCALSTACK.iter().partition(|name| ALONE.iter().any(|module| name.starts_with(module)));
     let target = target(cloud, binaries)?;
     for (names, threads) in [(shared, THREADS), (alone, "--test-threads=1")] {
-        ensure!(!names.is_empty(), "no test is selected, so all would run");
-        let arguments = [&[threads, "--exact"], &names[..]].concat();
-        let found = suite(binaries)?.count(&arguments)?;
-        ensure!(found == names.len(), "{found} of the {} selected tests exist: {}", names.len(), names.join(", "));
-        run_suite(binaries, &arguments, &target)?;
+        run_suite(binaries, &exactly(suite(binaries)?, threads, &names)?, &target)?;
     }
     Ok(())
+}
+
+/// As [`end_to_end_selected`], of the tests of links to forges.
+pub fn forges_selected(cloud: &Cloud, binaries: &Binaries) -> Result<()> {
+    let arguments = exactly(forges(binaries)?, THREADS, &selection::FORGES_ON_LOCALSTACK)?;
+    forges(binaries)?.run(&arguments, &target(cloud, binaries)?)
+}
+
+/// The arguments that run these tests and no others.
+fn exactly<'a>(binary: &Binary, threads: &'a str, names: &[&'a str]) -> Result<Vec<&'a str>> {
+    ensure!(!names.is_empty(), "no test is selected, so all would run");
+    let arguments = [&[threads, "--exact"], names].concat();
+    let found = binary.count(&arguments)?;
+    ensure!(found == names.len(), "{found} of the {} selected tests exist: {}", names.len(), names.join(", "));
+    Ok(arguments)
 }
 
 /// The end-to-end tests of function URLs, on a stack of their own with the gateway `url`.

@@ -42,7 +42,7 @@ impl Linked {
         let forge = TestForge::starts().await;
         forge.repository(REPOSITORY, true).await;
         let dir = TempDir::new().expect("a directory");
-        for (name, value) in [("HOOK", WEBHOOK_SECRET), ("FORGE", TOKEN)] {
+        for (name, value) in [("FORGE_WEBHOOK_ACME", WEBHOOK_SECRET), ("FORGE_TOKEN_ACME", TOKEN)] {
             let done = wfg_in(dir.path(), "", &["secret", "set", name, "--file", "keys.json"], value).await;
             assert_eq!(done.code, Some(0), "{}", done.err);
         }
@@ -80,7 +80,7 @@ impl Linked {
             Kind::Gitea => "gitea",
         };
         let file = format!(
-            "forge: {word}\nurl: {}\nrepository: {REPOSITORY}\ntoken: FORGE\nwebhook_secret: HOOK\nrights: [{{labels: [linux]}}]\n",
+            "forge: {word}\nurl: {}\nrepository: {REPOSITORY}\ntoken: FORGE_TOKEN_ACME\nwebhook_secret: FORGE_WEBHOOK_ACME\nrights: [{{labels: [linux]}}]\n",
             self.forge.url()
         );
         std::fs::write(self.dir.path().join("acme.yml"), file).expect("written");

@@ -4,6 +4,7 @@
 use aws::{Access, Aws, SchemaGuard, events};
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
 use engine::Engine;
+use engine::messages::QueueMessage;
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use serde_json::Value;
 
@@ -24,7 +25,8 @@ async fn handle(engine: &Engine<Aws>, event: Value) -> Result<SqsBatchResponse, 
     let mut response = SqsBatchResponse::default();
     if event.get("Records").is_none() {
         let overdue = engine.timers().sweep().await?;
-        tracing::info!(overdue, "swept");
+        let forges = engine.ports().wake_forge_if_overdue().await?;
+        tracing::info!(overdue, forges, "swept");
         return Ok(response);
     }
     for message in serde_json::from_value::<SqsEvent>(event)?.records {
@@ -40,6 +42,9 @@ async fn handle(engine: &Engine<Aws>, event: Value) -> Result<SqsBatchResponse, 
 
 async fn step(engine: &Engine<Aws>, message: &SqsMessage) -> Result<(), Error> {
     let asked = events::message(message.body.as_deref().unwrap_or_default())?;
+    if asked == QueueMessage::ForgesDue {
+        return Ok(engine.ports().wake_forge().await?);
+    }
     let received = message.attributes.get("ApproximateReceiveCount").and_then(|count| count.parse::<u32>().ok());
     Ok(engine.scheduling().on_message(asked, received.is_none_or(|count| count > 1)).await?)
 }

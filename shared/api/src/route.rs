@@ -15,6 +15,8 @@ pub enum Function {
     Claim,
     /// Accepts workers' reports.
     Complete,
+    /// Receives deliveries of forges.
+    Hook,
     /// Reads. Also answers requests that match no route.
     Query,
 }
@@ -46,6 +48,8 @@ pub enum Rate {
     Claim,
     /// Requests that change workflows or tokens.
     Submit,
+    /// Deliveries of forges.
+    Hook,
     /// Requests that only read.
     Read,
     /// Anything else, as for requests that match no route.
@@ -96,6 +100,7 @@ impl Route {
             Function::Submit => Rate::Submit,
             Function::Claim => Rate::Api,
             Function::Complete => Rate::Report,
+            Function::Hook => Rate::Hook,
             Function::Query => Rate::Read,
         };
         Self {

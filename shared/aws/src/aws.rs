@@ -15,6 +15,7 @@ use protocol::host;
 
 use crate::config::Config;
 use crate::endpoints::EndpointsParameter;
+use crate::forge_function::ForgeFunction;
 use crate::objects::Objects;
 use crate::table::Table;
 
@@ -55,6 +56,7 @@ pub struct Aws {
     pub(crate) objects: Objects,
     pub(crate) queues: aws_sdk_sqs::Client,
     pub(crate) endpoints: Option<EndpointsParameter>,
+    pub(crate) forge: Option<ForgeFunction>,
     pub(crate) config: Config,
     /// How many parts each pool's ready list had when the pools were last read, if they were more than one.
     pub(crate) parts: Mutex<HashMap<PoolId, u32>>,
@@ -87,6 +89,7 @@ impl Aws {
             objects: Objects::new(settings, config.bucket.clone()),
             queues: aws_sdk_sqs::Client::new(settings),
             endpoints: EndpointsParameter::from_config(&config, settings),
+            forge: ForgeFunction::from_config(&config, settings),
             config,
             parts: Mutex::default(),
         }

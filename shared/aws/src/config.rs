@@ -25,6 +25,11 @@ pub struct Config {
     /// `WFG_ENDPOINTS_PARAMETER`: the name of the parameter with the function URLs for workers. Only the function `claim` of a stack
     /// that has such URLs has it.
     pub endpoints_parameter: Option<String>,
+    /// `WFG_FORGE_FUNCTION`: the name of the function that asks forges. Only a stack with forges has it, and that function itself
+    /// doesn't.
+    pub forge_function: Option<String>,
+    /// `WFG_PUBLIC_URL`: the address of the API, for forges and for links to the page.
+    pub public_url: Option<String>,
     /// `WFG_READY_SHARDS`: index partitions of each pool's ready list. An index partition takes about 1,000 writes a
     /// second, and each claim reads all of them. 1 without the variable. A pool's record keeps the largest number in use, so that
     /// jobs are found after it was lowered.
@@ -67,6 +72,8 @@ impl Config {
             require_tls,
             secrets_path: env::var("WFG_SECRETS_PATH").ok().filter(|path| !path.is_empty()),
             endpoints_parameter: env::var("WFG_ENDPOINTS_PARAMETER").ok().filter(|name| !name.is_empty()),
+            forge_function: env::var("WFG_FORGE_FUNCTION").ok().filter(|name| !name.is_empty()),
+            public_url: env::var("WFG_PUBLIC_URL").ok().filter(|url| !url.is_empty()),
             ready_shards,
         })
     }

@@ -1,8 +1,12 @@
 //! Parses stream records and queue messages.
 
 use aws_lambda_events::dynamodb::EventRecord;
+use engine::forge::names::ReportKey;
+use engine::forge::records::DeliveryKey;
+use engine::forges::ForgeChange;
 use engine::messages::{ChangeEvent, Delivered, QueueMessage, Reconcile};
 use engine::ports::Stored;
+use protocol::LinkName;
 
 use crate::error::corrupt;
 use crate::item::{self, Item};
@@ -58,6 +62,40 @@ pub fn delivered(record: &EventRecord) -> Stored<Option<Delivered>> {
         }
         (Err(error), None) => Err(error),
     }
+}
+
+/// What concerns forges in a batch of stream records, and the record of each change. A record that can't be read is logged and left out.
+#[must_use]
+pub fn forge_changes(records: &[EventRecord]) -> (Vec<ForgeChange>, Vec<&EventRecord>) {
+    let change = |record| match forge_change(record) {
+        Ok(change) => Some((change?, record)),
+        Err(error) => {
+            tracing::error!(%error, record = record.event_id, "a record of the stream can't be read");
+            None
+        }
+    };
+    records.iter().filter_map(change).unzip()
+}
+
+/// What concerns a forge in a stream record: a new delivery, or the report of a job or run whose state has changed. `None`: nothing.
+///
+/// # Errors
+/// If the record's image has a form that this project doesn't write.
+fn forge_change(record: &EventRecord) -> Stored<Option<ForgeChange>> {
+    let keys: Item = record.change.keys.clone().into();
+    let (list, sort) = (item::text(&keys, "pk")?, item::text(&keys, "sk")?);
+    if let (Some(link), Some(place)) = (list.strip_prefix("FORGE#"), sort.strip_prefix("D#")) {
+        let key = || DeliveryKey::parse(&LinkName::new(link).ok()?, place);
+        return Ok(if record.event_name == "INSERT" { key().map(ForgeChange::Delivered) } else { None });
+    }
+    let (new, old): (Item, Item) = (record.change.new_image.clone().into(), record.change.old_image.clone().into());
+    let Some(report) = new.get("report") else { return Ok(None) };
+    let differs = ["status", "state"].iter().any(|name| new.get(*name) != old.get(*name));
+    if record.event_name != "MODIFY" || !differs {
+        return Ok(None);
+    }
+    let report: ReportKey = serde_dynamo::from_attribute_value(report.clone()).map_err(corrupt)?;
+    Ok(Some(ForgeChange::Report(report)))
 }
 
 /// Parses a message of the queue `batches`.

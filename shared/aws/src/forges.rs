@@ -1,11 +1,15 @@
 //! Items about forges on DynamoDB. The list is the partition.
 
-use engine::forge::store::{DueKind, ForgeItems, Item as ForgeItem};
+use engine::forge::link::Link;
+use engine::forge::names::RepositoryKey;
+use engine::forge::ports::{Forge, ForgeError};
+use engine::forge::store::{DueKind, ForgeItems, ForgeStore, Item as ForgeItem};
 use engine::ports::{Consistency, Stored};
 use protocol::Millis;
 
 use crate::aws::Aws;
 use crate::error::corrupt;
+use crate::forge_function::{ForgeQuestion, SentCredential};
 use crate::item::{self, Item, index, number, string};
 use crate::table::Query;
 use crate::update::Expression;
@@ -96,7 +100,7 @@ impl ForgeItems for Aws {
             from: (!from.is_empty()).then_some(from),
             to: Some(to),
             descending: newest_first,
-            limit: (limit < 1000).then_some(limit + 1),
+            limit: (limit < 1000).then(|| limit + 1),
             how: Consistency::Strong,
             ..Query::of(list)
         };
@@ -132,5 +136,32 @@ impl ForgeItems for Aws {
         let found = self.jobs.query(first).await?;
         let sort = found.first().map(|item| item::text(item, "index_sk")).transpose()?;
         Ok(sort.and_then(|sort| sort.split('#').next()?.parse().ok()).map(Millis))
+    }
+}
+
+impl Aws {
+    /// Answers what another function asks of the function `forge`.
+    ///
+    /// # Errors
+    /// The answer can't be written.
+    pub async fn answer(&self, forge: &dyn Forge, question: ForgeQuestion) -> serde_json::Result<serde_json::Value> {
+        match question {
+            ForgeQuestion::NewRepository(link) => serde_json::to_value(forge.repository(&link).await),
+            ForgeQuestion::Repository(key) => {
+                serde_json::to_value(async { forge.repository(&self.link(&key).await?).await }.await)
+            }
+            ForgeQuestion::PullRequest(key, number) => {
+                serde_json::to_value(async { forge.pull_request(&self.link(&key).await?, number).await }.await)
+            }
+            ForgeQuestion::Credential(key) => serde_json::to_value(
+                async { forge.credential(&self.link(&key).await?).await.map(SentCredential::from) }.await,
+            ),
+        }
+    }
+
+    async fn link(&self, key: &RepositoryKey) -> Result<Link, ForgeError> {
+        let links = self.links(&key.link).await.map_err(|error| ForgeError::NoAnswer(error.to_string()))?;
+        let found = links.into_iter().find(|link| link.key == *key);
+        found.ok_or_else(|| ForgeError::Gone(format!("the link `{}` was removed", key.link)))
     }
 }

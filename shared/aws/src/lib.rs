@@ -11,6 +11,7 @@ mod item;
 mod update;
 
 mod endpoints;
+mod forge_function;
 mod objects;
 mod table;
 
@@ -60,6 +61,7 @@ pub use aws::Aws;
 #[cfg(feature = "check")]
 pub use cloudformation::{Event, Stack, access_of_stack};
 pub use config::{BadConfig, Config};
+pub use forge_function::ForgeQuestion;
 pub use schema::{Access, SchemaError};
 pub use stack::{StackError, access_of_table};
 pub use start::{SchemaGuard, StartError};

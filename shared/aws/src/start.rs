@@ -100,8 +100,16 @@ impl Aws {
             lease_secs: limits::LEASE_ON_AWS_SECS,
             ..Tuning::default()
         });
-        match secrets {
+        let engine = match secrets {
             Some(secrets) => engine.with_secrets(Arc::new(secrets)),
+            None => engine,
+        };
+        let engine = match engine.ports().config.public_url.as_deref().map(Arc::from) {
+            Some(url) => engine.with_public_url(url),
+            None => engine,
+        };
+        match engine.ports().forge.clone() {
+            Some(forge) => engine.with_forges(Arc::new(forge)).with_checkouts_of_links(),
             None => engine,
         }
     }

@@ -36,6 +36,12 @@ pub enum Call {
     Events,
     /// A question about the caller's own token, by the page.
     Me,
+    /// A delivery of a forge.
+    Hook,
+    /// A delivery that is handled: four requests to the forge, and a submission.
+    Forge,
+    /// States that a forge is told: one request.
+    Tell,
 }
 
 impl Call {
@@ -49,6 +55,8 @@ impl Call {
             Self::Schedule => "schedule",
             Self::Timer | Self::Look | Self::Sweep => "expire",
             Self::Events | Self::Me => "query",
+            Self::Hook => "hook",
+            Self::Forge | Self::Tell => "forge",
         }
     }
 
@@ -56,11 +64,13 @@ impl Call {
     #[must_use]
     pub fn stated_ms(self) -> u32 {
         match self {
+            Self::Forge => 500,
+            Self::Tell => 130,
             Self::Submit => 40,
             Self::CompleteNext | Self::Look => 30,
             Self::Claim | Self::Events => 25,
             Self::Complete | Self::Schedule => 20,
-            Self::Logs => 15,
+            Self::Logs | Self::Hook => 15,
             Self::ClaimNothing | Self::Heartbeat | Self::WorkerHeartbeat => 12,
             Self::Timer | Self::Sweep | Self::Me => 8,
         }

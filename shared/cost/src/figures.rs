@@ -53,6 +53,9 @@ pub struct Figures {
     /// Dollars for a thousand hours in which the page shows a run half of whose jobs have ended, by the number of its jobs. Composed from single calls.
     #[serde(default)]
     pub watching_usd_per_1000_hours: BTreeMap<String, f64>,
+    /// Dollars for what a forge adds to a million pushes that start a run of ten jobs, by part.
+    #[serde(default)]
+    pub pushes_usd_per_million: BTreeMap<String, f64>,
 }
 
 /// The figures of a graph. Counts are for each job.
@@ -162,6 +165,7 @@ impl Figures {
         self.ten_minutes_usd_per_million.extend(newer.ten_minutes_usd_per_million);
         self.idle_usd_per_month.extend(newer.idle_usd_per_month);
         self.watching_usd_per_1000_hours.extend(newer.watching_usd_per_1000_hours);
+        self.pushes_usd_per_million.extend(newer.pushes_usd_per_million);
     }
 
     /// How the price of a job changes from runs of 100 jobs to runs of 1,000, for each kind of graph of which both were measured.

@@ -127,6 +127,7 @@ impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Scheduling<'_, P> {
             QueueMessage::BatchTask(batch) => (batch.run.clone(), Box::pin(self.run_batch(batch)).await),
             QueueMessage::Timer(run) => (run.clone(), Box::pin(self.on_timer(&run, again)).await),
             QueueMessage::Reconcile(reconcile) => (reconcile.run().clone(), self.on_reconcile(&reconcile).await),
+            QueueMessage::ForgesDue => return Ok(()),
         };
         match done {
             Err(error) if self.engine.records().is_deleted(&run, &error).await? => Ok(()),

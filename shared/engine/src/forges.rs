@@ -16,26 +16,50 @@ pub(crate) use files::{BlobsCache, blobs_cache};
 pub use links::HookLink;
 pub(crate) use redelivery::{AppsCache, apps_cache};
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use futures::StreamExt;
+use futures::stream;
 use protocol::Millis;
 
 use crate::Forges;
 use crate::error::{EngineError, Result};
 use crate::forge::link::Link;
-use crate::forge::names::RepositoryKey;
+use crate::forge::names::{ReportKey, RepositoryKey};
 use crate::forge::ports::Forge;
+use crate::forge::records::DeliveryKey;
 use crate::forge::store::ForgeStore;
 use crate::ports::{ArtifactStore, AuditStore, Dispatcher, JobStore, RunStore, WorkerRegistry};
 
 /// Attempts to write a record under its condition.
 const WRITES: usize = 8;
+/// Deliveries and reports that are handled at once.
+const AT_ONCE: usize = 8;
+
+/// A stored change that concerns a forge.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ForgeChange {
+    /// A delivery was stored.
+    Delivered(DeliveryKey),
+    /// A run or a job of a report has changed.
+    Report(ReportKey),
+}
+
+/// What became of a batch of changes.
+#[derive(Debug, Default)]
+pub struct FollowedChanges {
+    /// The positions of the changes that could not be noted, and why. They have to be delivered again.
+    pub failed: Vec<(usize, EngineError)>,
+    /// When one of them has to be looked at again.
+    pub next: Option<Millis>,
+}
 
 impl<P> Forges<'_, P> {
     /// The forges.
     fn port(self) -> Result<Arc<dyn Forge>> {
         let forges = self.engine.forges.clone();
-        forges.ok_or(EngineError::NoForges("it was started without any; on AWS they are not there yet"))
+        forges.ok_or(EngineError::NoForges("it was started without any"))
     }
 }
 
@@ -62,19 +86,66 @@ impl<P: ForgeStore + AuditStore + RunStore + JobStore + ArtifactStore + WorkerRe
         let deliveries = self.engine.ports.deliveries_due(self.engine.now()).await?;
         let mut any = !deliveries.is_empty();
         for key in deliveries {
-            if let Err(error) = Box::pin(self.handle(&key)).await {
-                tracing::error!(link = %key.link, delivery = key.place(), %error, "a delivery could not be handled; trying again");
-                self.handle_later(&key, &error).await;
-            }
+            self.handle_or_put_off(&key).await;
         }
         let reports = self.engine.ports.reports_due(self.engine.now()).await?;
         any |= !reports.is_empty();
         for key in reports {
-            if let Err(error) = Box::pin(self.report_states(&key)).await {
-                tracing::error!(report = key.text(), %error, "states could not be told; trying again");
-            }
+            self.report_or_leave(&key).await;
         }
         self.ask_for_failed().await?;
         Ok(any)
+    }
+
+    /// Handles a batch of changes that a store's feed has gathered: marks the reports, then handles the deliveries and tells the
+    /// states. What can't be handled or told now is due later, and no failure.
+    pub async fn on_changes(self, changes: &[ForgeChange]) -> FollowedChanges {
+        let mut followed = FollowedChanges::default();
+        let mut todo = BTreeSet::new();
+        for (position, change) in changes.iter().enumerate() {
+            let noted = match change {
+                ForgeChange::Report(key) if !todo.contains(change) => self.mark_now(key).await,
+                _ => Ok(()),
+            };
+            match noted {
+                Ok(()) => drop(todo.insert(change)),
+                Err(error) => followed.failed.push((position, error)),
+            }
+        }
+        stream::iter(&todo).for_each_concurrent(AT_ONCE, |change| self.follow_change(change)).await;
+        for change in todo {
+            match self.due_of(change).await {
+                Ok(due) => followed.next = followed.next.into_iter().chain(due).min(),
+                Err(error) => tracing::warn!(%error, "when a change of a forge is due can't be read"),
+            }
+        }
+        followed
+    }
+
+    async fn follow_change(self, change: &ForgeChange) {
+        match change {
+            ForgeChange::Delivered(key) => self.handle_or_put_off(key).await,
+            ForgeChange::Report(key) => self.report_or_leave(key).await,
+        }
+    }
+
+    async fn due_of(self, change: &ForgeChange) -> Result<Option<Millis>> {
+        Ok(match change {
+            ForgeChange::Delivered(key) => self.engine.ports.delivery(key).await?.and_then(|delivery| delivery.due),
+            ForgeChange::Report(key) => self.engine.ports.report(key).await?.and_then(|report| report.due),
+        })
+    }
+
+    async fn handle_or_put_off(self, key: &DeliveryKey) {
+        if let Err(error) = Box::pin(self.handle(key)).await {
+            tracing::error!(link = %key.link, delivery = key.place(), %error, "a delivery could not be handled; trying again");
+            self.handle_later(key, &error).await;
+        }
+    }
+
+    async fn report_or_leave(self, key: &ReportKey) {
+        if let Err(error) = Box::pin(self.report_states(key)).await {
+            tracing::error!(report = key.text(), %error, "states could not be told; trying again");
+        }
     }
 }

@@ -253,6 +253,12 @@ impl<P> Engine<P> {
         Self { secrets, ..self }
     }
 
+    /// Where its secrets are.
+    #[must_use]
+    pub fn secrets(&self) -> Arc<dyn SecretStore> {
+        Arc::clone(&self.secrets)
+    }
+
     /// The same engine with these forges. Without them links can be neither added nor followed.
     #[must_use]
     pub fn with_forges(self, forges: Arc<dyn Forge>) -> Self {

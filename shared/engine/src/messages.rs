@@ -106,6 +106,8 @@ pub enum QueueMessage {
     Timer(RunKey),
     /// A record whose change event could not be processed.
     Reconcile(Reconcile),
+    /// A delivery or a report of a forge is due. Whoever receives it wakes what handles them.
+    ForgesDue,
 }
 
 /// The record whose change event could not be processed. A retry processes the record's current state, not the state

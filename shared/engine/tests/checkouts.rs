@@ -326,7 +326,7 @@ fn link(url: Option<&str>) -> Link {
         repository: "acme/app".to_owned(),
         forge: ForgeKind::Github,
         url: url.map(str::to_owned),
-        access: Access::Token(SecretName::new("FORGE_TOKEN").expect("a name")),
+        access: Access::Token(SecretName::new("FORGE_TOKEN_ACME").expect("a name")),
         webhook_secrets: BTreeSet::new(),
         rights: Vec::new(),
         file: String::new(),

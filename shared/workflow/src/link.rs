@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::str::FromStr;
 
+use protocol::wire::{FORGE_TOKEN, FORGE_WEBHOOK};
 use protocol::{Label, SecretName, limit};
 use serde::{Deserialize, Serialize};
 
@@ -160,6 +161,9 @@ impl Checker<'_> {
         let secrets =
             self.link_key(entries, "webhook_secret", root, "write `webhook_secret: <SECRET>`, or a list of two");
         let webhook_secrets = secrets.map(|node| self.names("webhook_secret", node, path, "the name of a secret"));
+        for name in webhook_secrets.iter().flatten() {
+            self.named_like(name, FORGE_WEBHOOK, secrets.map_or(root.at, |node| node.at), path.key("webhook_secret"));
+        }
         if let (Some(node), Some(count)) = (secrets, webhook_secrets.as_ref().map(BTreeSet::len))
             && !(1..=2).contains(&count)
         {
@@ -196,12 +200,27 @@ impl Checker<'_> {
                 }
                 Some(Access::App { id: id?, installation: installation? })
             }
-            (None, Some(node)) => self.parsed(node, path.key("token"), "the name of a secret").map(Access::Token),
+            (None, Some(node)) => {
+                let name = self.parsed(node, path.key("token"), "the name of a secret")?;
+                self.named_like(&name, FORGE_TOKEN, node.at, path.key("token"));
+                Some(Access::Token(name))
+            }
             (app, _) => {
                 let message = "write either `app: {id, installation}` or `token: <SECRET>`";
                 self.report.add("bad_access", app.map_or(at, |node| node.at), "token", message);
                 None
             }
+        }
+    }
+
+    /// The functions on AWS may read a secret by the beginning of its name.
+    fn named_like(&mut self, name: &SecretName, prefix: &str, at: Position, path: Path<'_>) {
+        if !name.as_str().starts_with(prefix) {
+            let message = format!(
+                "the name of this secret must begin with {prefix}, as in {prefix}{}",
+                name.as_str().to_uppercase()
+            );
+            self.report.add("bad_secret", at, path, message);
         }
     }
 
@@ -227,7 +246,12 @@ impl Checker<'_> {
             let message = "a fork's commit is never given secrets; write a rule without `fork` for them";
             self.report.add("secrets_for_forks", node.at, path.key("secrets"), message);
         }
-        let secrets = secrets.map(|node| self.names("secrets", node, path, "the name of a secret")).unwrap_or_default();
+        let at = secrets.map_or(node.at, |node| node.at);
+        let secrets: BTreeSet<SecretName> =
+            secrets.map(|node| self.names("secrets", node, path, "the name of a secret")).unwrap_or_default();
+        for name in &secrets {
+            self.not_of_a_forge(name.as_str(), at, path.key("secrets"));
+        }
         let add = find(entries, "add_labels");
         let add_labels = add.map(|node| self.names("add_labels", node, path, "a label")).unwrap_or_default();
         let approve = find(entries, "approve");
@@ -329,8 +353,8 @@ mod tests {
 
     const GOOD: &str = "forge: github
 repository: acme/app
-token: GITHUB_TOKEN
-webhook_secret: HOOK
+token: FORGE_TOKEN_ACME
+webhook_secret: FORGE_WEBHOOK_ACME
 rights:
   - {event: [push, tag], ref: [main, \"v*\"], labels: [linux, production], secrets: [NPM_TOKEN]}
   - {event: fork, labels: [linux], add_labels: [untrusted], approve: true}
@@ -346,11 +370,11 @@ rights:
     fn a_link_is_read() {
         let file = link_from_yaml(GOOD).expect("good");
         assert_eq!((file.forge, file.repository.as_str(), file.url.as_deref()), (ForgeKind::Github, "acme/app", None));
-        assert_eq!(file.access, Access::Token(SecretName::new("GITHUB_TOKEN").expect("good")));
+        assert_eq!(file.access, Access::Token(SecretName::new("FORGE_TOKEN_ACME").expect("good")));
         assert_eq!(file.rights.len(), 3);
         assert_eq!(file.rights[0].event, BTreeSet::from([Origin::Push, Origin::Tag]));
         assert!(file.rights[2].event.is_empty() && file.rights[2].refs.is_none());
-        let app = GOOD.replace("token: GITHUB_TOKEN", "app: {id: Iv1.a, installation: 7}");
+        let app = GOOD.replace("token: FORGE_TOKEN_ACME", "app: {id: Iv1.a, installation: 7}");
         let app = link_from_yaml(&app).expect("good").access;
         assert_eq!(app, Access::App { id: "Iv1.a".to_owned(), installation: 7 });
     }
@@ -369,8 +393,14 @@ rights:
             codes(&GOOD.replace("webhook_secret", "webhook")),
             [("missing_key", Some(1)), ("unknown_key", Some(4))]
         );
-        assert_eq!(codes(&GOOD.replace("webhook_secret: HOOK", "webhook_secret: []")), [("too_many", Some(4))]);
-        assert_eq!(codes(&GOOD.replace("webhook_secret: HOOK", "webhook_secret: [A, B, C]")), [("too_many", Some(4))]);
+        let hook = |secrets: &str| {
+            codes(&GOOD.replace("webhook_secret: FORGE_WEBHOOK_ACME", &format!("webhook_secret: {secrets}")))
+        };
+        assert_eq!(hook("[]"), [("too_many", Some(4))]);
+        assert_eq!(hook("[FORGE_WEBHOOK_A, FORGE_WEBHOOK_B, FORGE_WEBHOOK_C]"), [("too_many", Some(4))]);
+        assert_eq!(hook("FORGE_TOKEN_ACME"), [("bad_secret", Some(4))]);
+        assert_eq!(codes(&GOOD.replace("FORGE_TOKEN_ACME", "GITHUB_TOKEN")), [("bad_secret", Some(3))]);
+        assert_eq!(codes(&GOOD.replace("NPM_TOKEN", "FORGE_TOKEN_ACME")), [("bad_secret", Some(6))]);
         assert_eq!(codes(&GOOD.replace("approve: true", "secrets: [A]")), [("secrets_for_forks", Some(7))]);
         assert_eq!(codes(&GOOD.replace("acme/app", "acme")), [("bad_repository", Some(2))]);
         assert_eq!(codes(&GOOD.replace("acme/app", "../app")), [("bad_repository", Some(2))]);

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use protocol::wire::{APP_KEY_PREFIX, WORKER_VARIABLES};
+use protocol::wire::{FORGE_SECRET, WORKER_VARIABLES};
 use protocol::{SecretName, limits};
 
 use super::checker::Checker;
 use super::keys;
 use super::node::{Entry, Kind, Node, Path};
+use super::problem::Position;
 use super::report::quote;
 
 /// Variables, besides those that the worker sets, that decide how a job's shell runs.
@@ -32,10 +33,7 @@ impl Checker<'_> {
                     continue;
                 }
             };
-            if text.starts_with(APP_KEY_PREFIX) {
-                let message = format!("{} is the key of a forge's App, which no job may have", quote(text));
-                self.report.add("bad_secret", item.at, path, message);
-            }
+            self.not_of_a_forge(text, item.at, path);
             if let Some(problem) = taken(text, set) {
                 self.report.add("secret_is_set", item.at, path, problem);
             }
@@ -50,6 +48,19 @@ impl Checker<'_> {
             self.report.add("too_many_secrets", node.at, path, message);
         }
         names
+    }
+}
+
+impl Checker<'_> {
+    /// Refuses the name of a secret that only links to forges use.
+    pub(super) fn not_of_a_forge(&mut self, name: &str, at: Position, path: Path<'_>) {
+        if name.starts_with(FORGE_SECRET) {
+            let message = format!(
+                "{} belongs to a link of a forge, and no job may have it; call the secret otherwise, without {FORGE_SECRET} in front",
+                quote(name)
+            );
+            self.report.add("bad_secret", at, path, message);
+        }
     }
 }
 

@@ -75,6 +75,7 @@ pub async fn items_are_listed_in_both_orders_after_a_place<P: Local + 'static>(p
     }
     put(&*ports, &item(&fresh_list("FORGE"), "D#x", 0)).await;
     assert_eq!(sorts(&*ports, &list, None, false, 10).await, "abcd");
+    assert_eq!(sorts(&*ports, &list, None, false, usize::MAX).await, "abcd");
     assert_eq!(sorts(&*ports, &list, None, false, 3).await, "abc");
     assert_eq!(sorts(&*ports, &list, Some("D#b"), false, 10).await, "cd");
     assert_eq!(sorts(&*ports, &list, None, true, 10).await, "dcba");

@@ -1,6 +1,7 @@
 //! Runs graphs through the real functions, one call after the other, and counts each call.
 
 use std::collections::HashMap;
+use std::future::Future;
 
 use cost::{Call, Usage, WORKERS_GATEWAY};
 use harness::{Cloud, Emulator, HeldLease, Run, Worker};
@@ -9,7 +10,7 @@ use serde_json::json;
 
 use crate::ledger::Ledger;
 use crate::proxy::{MeterProxy, Sent};
-use crate::sources::Sources;
+use crate::sources::{Records, Sources};
 
 /// The services that the functions call.
 const SERVICES: [&str; 4] = ["DYNAMODB", "SQS", "S3", "SSM"];
@@ -80,6 +81,13 @@ impl Driver {
         self.cloud.submit(definition).await
     }
 
+    /// Lets a forge deliver a push. `push` makes it, and waits until it was answered.
+    pub async fn delivers(&self, push: impl Future<Output = ()>) {
+        self.proxy.step("hook");
+        self.invoked(Call::Hook, true);
+        push.await;
+    }
+
     /// Claims a job.
     ///
     /// # Panics
@@ -140,11 +148,17 @@ impl Driver {
     /// Delivers the records of the stream in batches of this size, and messages without a delay one by one, until there are no more.
     pub async fn settle(&mut self, batch: usize) {
         loop {
-            let records = self.sources.records().await;
-            for records in records.chunks(batch) {
+            let Records { schedule, forge } = self.sources.records().await;
+            for records in schedule.chunks(batch) {
                 self.proxy.step("schedule");
                 self.invoked(Call::Schedule, false);
                 self.sources.deliver_records(records).await;
+            }
+            if !forge.is_empty() {
+                let is_delivery = forge.iter().any(|record| record["eventName"] == "INSERT");
+                self.proxy.step(if is_delivery { "forge" } else { "tell" });
+                self.invoked(if is_delivery { Call::Forge } else { Call::Tell }, false);
+                self.sources.deliver_to_forge(&forge).await;
             }
             let (now, later): (Vec<Sent>, Vec<Sent>) =
                 self.proxy.sent().into_iter().partition(|sent| sent.delay_secs == 0);
@@ -152,7 +166,7 @@ impl Driver {
             for message in &now {
                 self.deliver("batches", Call::Look, message).await;
             }
-            if records.is_empty() && now.is_empty() {
+            if schedule.is_empty() && forge.is_empty() && now.is_empty() {
                 return;
             }
         }
@@ -268,6 +282,7 @@ fn access_log(call: Call) -> f64 {
         Call::Logs => "POST /api/jobs/{lease_id}/logs",
         Call::Events => "GET /api/workflows/{id}/events",
         Call::Me => "GET /api/me",
+        Call::Hook => "POST /api/forges/{link}/hook",
         _ => "POST /api/jobs/{lease_id}/complete",
     };
     let line = json!({

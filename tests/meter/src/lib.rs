@@ -19,6 +19,7 @@ pub mod driver;
 pub mod graphs;
 
 pub mod report;
+pub mod pushes;
 pub mod singles;
 pub mod watching;
 

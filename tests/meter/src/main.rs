@@ -8,7 +8,7 @@ use cost::{Figures, GraphFigures, Prices};
 use meter::driver::Driver;
 use meter::graphs::Graph;
 use meter::singles::{self, Idle};
-use meter::{report, scale, watching};
+use meter::{pushes, report, scale, watching};
 
 /// The figures that mustn't rise.
 const BUDGET: &str = "infra/cost-budget.json";
@@ -79,6 +79,7 @@ async fn measure(prices: &Prices, quick: bool) -> Figures {
     graphs(&mut driver, &QUICK, prices, &mut figures).await;
     singles::measure(&mut driver, idle, prices, &mut figures).await;
     watching::measure(&mut driver, prices, &mut figures).await;
+    pushes::measure(&mut driver, prices, &mut figures).await;
     if !quick {
         graphs(&mut driver, &WIDE, prices, &mut figures).await;
     }

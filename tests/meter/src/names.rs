@@ -11,6 +11,13 @@ pub fn item(pk: &str, sk: Option<&str>) -> &'static str {
         "TOKEN" => "token",
         "AUDIT" => "audit",
         "SCHEMA" => "schema",
+        "FORGE" if !pk.contains('#') => "link",
+        "FORGE" => match sk.map(|sk| sk.split('#').next().unwrap_or_default()) {
+            Some("D") => "delivery",
+            Some("LIMIT") => "limit",
+            _ => "ref",
+        },
+        "REPORT" => "report",
         "R" => match sk.map(|sk| sk.split('#').next().unwrap_or_default()) {
             Some("CTL") => "control",
             Some("DEF") => "definition",
@@ -32,6 +39,7 @@ pub fn index(pk: &str) -> &'static str {
         "OPEN" => "index open",
         "WORKFLOWS" => "index workflows",
         "WORKER" => "index worker",
+        "FORGE-DUE" => "index due",
         _ => "index other",
     }
 }
@@ -51,6 +59,10 @@ mod tests {
             (("R#0a#3", "WAIT#00800#2"), "shard"),
             (("POOL", "x"), "pool"),
             (("WORKER#3", "x"), "worker"),
+            (("FORGE", "acme#7"), "link"),
+            (("FORGE#acme", "D#1-a"), "delivery"),
+            (("FORGE#acme", "R#7#REF#refs/heads/main"), "ref"),
+            (("REPORT#3", "acme#7#c#push#ci"), "report"),
         ];
         for ((pk, sk), name) in keys {
             assert_eq!(item(pk, Some(sk)), name);

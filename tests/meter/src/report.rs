@@ -34,6 +34,10 @@ pub fn tables(figures: &Figures, prices: &Prices) -> String {
     for (jobs, usd) in &figures.watching_usd_per_1000_hours {
         let _ = writeln!(text, "| {jobs} | {:.4} |", usd / 1000.0);
     }
+    text.push_str("\n| what a forge adds to a push, $ per million | |\n| --- | --- |\n");
+    for (part, usd) in &figures.pushes_usd_per_million {
+        let _ = writeln!(text, "| {part} | {usd:.2} |");
+    }
     for one in figures.scaling() {
         let (graph, ratio, met) = (&one.graph, one.ratio, verdict(one.is_level()));
         let _ = writeln!(text, "\n{graph}: a job of 1,000 costs {ratio:.2} times one of 100: within 10 % {met}");

@@ -12,7 +12,18 @@ pub struct Sources {
     emulator: &'static Emulator,
     /// The patterns of the stream's records that invoke the function `schedule`.
     filters: Vec<Value>,
+    /// The same of the function `forge`.
+    forge_filters: Vec<Value>,
     iterator: String,
+}
+
+/// Records of the stream, by the function that they invoke. A record may invoke both.
+#[derive(Default)]
+pub struct Records {
+    /// For the function `schedule`.
+    pub schedule: Vec<Value>,
+    /// For the function `forge`.
+    pub forge: Vec<Value>,
 }
 
 impl Sources {
@@ -26,16 +37,18 @@ impl Sources {
         let list = emulator.lambda(http.get(&mappings)).await;
         let all = list["EventSourceMappings"].as_array().into_iter().flatten();
         let of = |function: &str| all.clone().find(|one| function_of(one) == function);
-        let mut filters = Vec::new();
-        for function in [emulator.schedule(), emulator.expire()] {
+        let (mut filters, mut forge_filters) = (Vec::new(), Vec::new());
+        let forge = emulator.forge();
+        for function in [emulator.schedule(), emulator.expire(), &forge] {
             let mapping = of(function).unwrap_or_else(|| panic!("no event source of {function}: {list}"));
             let id = mapping["UUID"].as_str().expect("an id");
             let off = json!({ "Enabled": false }).to_string();
             emulator.lambda(http.put(format!("{mappings}{id}")).body(off)).await;
             let patterns = mapping["FilterCriteria"]["Filters"].as_array().into_iter().flatten();
-            filters.extend(patterns.map(|one| pattern(one["Pattern"].as_str().expect("a pattern"))));
+            let patterns = patterns.map(|one| pattern(one["Pattern"].as_str().expect("a pattern")));
+            if function == forge { forge_filters.extend(patterns) } else { filters.extend(patterns) }
         }
-        assert!(!filters.is_empty(), "the stream has no filter: {list}");
+        assert!(!filters.is_empty() && !forge_filters.is_empty(), "the stream has no filter: {list}");
         let rules =
             emulator.call(&http, "events", "AWSEvents.ListRules", &json!({ "NamePrefix": emulator.stack() })).await;
         for rule in
@@ -44,15 +57,15 @@ impl Sources {
             emulator.call(&http, "events", "AWSEvents.DisableRule", &json!({ "Name": rule["Name"] })).await;
         }
         let iterator = latest(emulator, &http).await;
-        Self { http, emulator, filters, iterator }
+        Self { http, emulator, filters, forge_filters, iterator }
     }
 
-    /// The records of the stream since the last call that invoke the function `schedule`.
+    /// The records of the stream since the last call that invoke a function.
     ///
     /// # Panics
     /// If the emulator refuses to read the stream.
-    pub async fn records(&mut self) -> Vec<Value> {
-        let mut records = Vec::new();
+    pub async fn records(&mut self) -> Records {
+        let mut records = Records::default();
         loop {
             let input = json!({ "ShardIterator": self.iterator });
             let page = self.emulator.call(&self.http, "dynamodb", "DynamoDBStreams_20120810.GetRecords", &input).await;
@@ -61,8 +74,11 @@ impl Sources {
             if found.is_empty() {
                 return records;
             }
-            let wanted = found.iter().filter(|record| self.filters.iter().any(|filter| matches(filter, record)));
-            records.extend(wanted.cloned());
+            let wanted = |filters: &[Value]| -> Vec<Value> {
+                found.iter().filter(|record| filters.iter().any(|filter| matches(filter, record))).cloned().collect()
+            };
+            records.schedule.extend(wanted(&self.filters));
+            records.forge.extend(wanted(&self.forge_filters));
         }
     }
 
@@ -72,6 +88,15 @@ impl Sources {
     /// If it can't handle one of them.
     pub async fn deliver_records(&self, records: &[Value]) {
         let answer = self.emulator.invoke(&self.http, self.emulator.schedule(), &json!({ "Records": records })).await;
+        assert!(answer["batchItemFailures"].as_array().is_none_or(Vec::is_empty), "{answer}");
+    }
+
+    /// Invokes the function `forge` with these records.
+    ///
+    /// # Panics
+    /// If it can't handle one of them.
+    pub async fn deliver_to_forge(&self, records: &[Value]) {
+        let answer = self.emulator.invoke(&self.http, &self.emulator.forge(), &json!({ "Records": records })).await;
         assert!(answer["batchItemFailures"].as_array().is_none_or(Vec::is_empty), "{answer}");
     }
 
@@ -123,11 +148,16 @@ fn pattern(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{text}: {error}"))
 }
 
-/// True if the value has everything that the pattern has: objects recursively, lists as alternatives.
+/// True if the value has everything that the pattern has: objects recursively, lists as alternatives. An alternative may be a prefix,
+/// or say that there is a value.
 fn matches(pattern: &Value, value: &Value) -> bool {
+    let is = |alternative: &Value| match (alternative["prefix"].as_str(), value.as_str()) {
+        (Some(prefix), text) => text.is_some_and(|text| text.starts_with(prefix)),
+        (None, _) => alternative == value || (alternative["exists"] == true && !value.is_null()),
+    };
     match pattern {
         Value::Object(fields) => fields.iter().all(|(name, pattern)| matches(pattern, &value[name])),
-        Value::Array(alternatives) => alternatives.contains(value),
+        Value::Array(alternatives) => alternatives.iter().any(is),
         other => other == value,
     }
 }
@@ -145,5 +175,9 @@ mod tests {
         assert!(!matches(&pattern, &record("MODIFY", "ready")));
         assert!(!matches(&pattern, &record("INSERT", "ended")));
         assert!(!matches(&pattern, &json!({ "eventName": "MODIFY" })));
+        let of_forge = json!({ "pk": [{ "prefix": "FORGE#" }], "commit": [{ "exists": true }] });
+        assert!(matches(&of_forge, &json!({ "pk": "FORGE#acme", "commit": "4c1f" })));
+        assert!(!matches(&of_forge, &json!({ "pk": "FORGE", "commit": "4c1f" })));
+        assert!(!matches(&of_forge, &json!({ "pk": "FORGE#acme" })));
     }
 }

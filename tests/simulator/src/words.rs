@@ -13,6 +13,7 @@ pub(crate) fn of_message(message: &QueueMessage, trace: &Trace) -> String {
         QueueMessage::Reconcile(Reconcile::Run(run)) => format!("a reconcile of {}", trace.run(run)),
         QueueMessage::Reconcile(Reconcile::Job(job)) => format!("a reconcile of {}", trace.job(job)),
         QueueMessage::Reconcile(Reconcile::Report(run, _)) => format!("a report of {}", trace.run(run)),
+        QueueMessage::ForgesDue => "what is due at forges".to_owned(),
     }
 }
 

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use protocol::Millis;
 use serde_json::{Value, json};
 
 use super::git::NONE;
-use super::{APP, Hook, Kind, Pull, TestForge};
+use super::{Hook, Kind, Posted, Pull, TestForge};
 
 /// A delivery, and what the receiver answered.
 #[derive(Clone, Debug)]
@@ -27,6 +28,7 @@ pub struct Delivered {
     /// The answer.
     pub answer: String,
     repository: u64,
+    hook: Hook,
 }
 
 /// What was pushed to a ref.
@@ -128,6 +130,55 @@ impl TestForge {
         }
     }
 
+    /// Somebody presses Re-run on a check run of GitHub.
+    ///
+    /// # Panics
+    /// If the commit has no such check run.
+    pub fn reruns_check(&self, name: &str, commit: &str, check: &str, user: &str) {
+        let check = self.check(name, commit, check);
+        self.delivers(
+            name,
+            "check_run",
+            &json!({ "action": "rerequested", "check_run": check, "sender": { "login": user } }),
+        );
+    }
+
+    /// Somebody presses Re-run all checks on a commit at GitHub.
+    pub fn reruns_all(&self, name: &str, commit: &str, user: &str) {
+        let suite = json!({ "id": self.number(), "head_sha": commit });
+        self.delivers(
+            name,
+            "check_suite",
+            &json!({ "action": "rerequested", "check_suite": suite, "sender": { "login": user } }),
+        );
+    }
+
+    /// Somebody presses the button of a check run of GitHub.
+    ///
+    /// # Panics
+    /// If the commit has no such check run, or it has no button.
+    pub fn presses_button(&self, name: &str, commit: &str, check: &str, user: &str) {
+        let posted = self.posted_one(name, commit, check);
+        let button = posted.body["actions"][0]["identifier"].clone();
+        assert!(button.is_string(), "no button: {posted:?}");
+        let (check, button) = (self.check(name, commit, check), json!({ "identifier": button }));
+        let body = json!({
+            "action": "requested_action", "check_run": check, "requested_action": button, "sender": { "login": user },
+        });
+        self.delivers(name, "check_run", &body);
+    }
+
+    fn posted_one(&self, name: &str, commit: &str, state: &str) -> Posted {
+        let posted = self.posted(name).into_iter().rfind(|one| one.commit == commit && one.name == state);
+        posted.unwrap_or_else(|| panic!("{commit} has no {state:?}: {:?}", self.shows(name, commit)))
+    }
+
+    /// A check run as payloads have it.
+    fn check(&self, name: &str, commit: &str, check: &str) -> Value {
+        let posted = self.posted_one(name, commit, check);
+        json!({ "id": posted.id, "name": posted.name, "head_sha": commit, "external_id": posted.body["external_id"] })
+    }
+
     /// Sends a delivery again: under the same id, as GitHub does, or a new one, as Gitea does.
     ///
     /// # Panics
@@ -137,11 +188,7 @@ impl TestForge {
         let mut new = Delivered { id: self.number(), status: 0, answer: String::new(), ..old };
         if with_new_id {
             new.guid = format!("again-{}", new.id);
-            for (name, value) in &mut new.headers {
-                if name.ends_with("-delivery") {
-                    value.clone_from(&new.guid);
-                }
-            }
+            new.headers = signed(&new.hook, &new.event, &new.guid, &new.body, self.now());
         }
         self.post(new);
     }
@@ -160,12 +207,12 @@ impl TestForge {
 
     fn send(&self, about: &About, hook: &Hook, event: &str, mut body: Value, is_silent: bool) {
         if hook.kind == Kind::Github {
-            body["installation"] = json!({ "id": APP.1 });
+            body["installation"] = json!({ "id": self.app().installation });
         }
         let id = self.number();
         let guid = format!("delivery-{id}");
         let body = body.to_string();
-        let headers = signed(hook, event, &guid, &body);
+        let headers = signed(hook, event, &guid, &body, self.now());
         let delivery = Delivered {
             id,
             guid,
@@ -176,6 +223,7 @@ impl TestForge {
             status: 0,
             answer: String::new(),
             repository: about.number,
+            hook: hook.clone(),
         };
         if is_silent || self.with(&about.name, |repository| repository.silent) {
             self.state().deliveries.push(delivery);
@@ -206,12 +254,13 @@ impl TestForge {
 
     /// Deliveries of an App as its API lists them, newest first.
     pub(super) fn listed_deliveries(&self) -> Value {
+        let (now, installation) = (super::github::iso(self.now()), self.app().installation);
         let state = self.state();
         let listed = state.deliveries.iter().rev().map(|one| {
             json!({
-                "id": one.id, "guid": one.guid, "delivered_at": super::github::now(), "redelivery": false,
+                "id": one.id, "guid": one.guid, "delivered_at": now, "redelivery": false,
                 "duration": 0.1, "status": if one.status == 202 { "OK" } else { "failed" }, "status_code": one.status,
-                "event": one.event, "action": null, "installation_id": APP.1, "repository_id": one.repository,
+                "event": one.event, "action": null, "installation_id": installation, "repository_id": one.repository,
             })
         });
         listed.collect()
@@ -219,7 +268,7 @@ impl TestForge {
 }
 
 /// The headers of a delivery, with its signature.
-fn signed(hook: &Hook, event: &str, guid: &str, body: &str) -> Vec<(&'static str, String)> {
+fn signed(hook: &Hook, event: &str, guid: &str, body: &str, at: Millis) -> Vec<(&'static str, String)> {
     let mac = |bytes: &[u8]| forge::signature::sign(hook.secret.as_bytes(), bytes);
     let json = ("content-type", "application/json".to_owned());
     match hook.kind {
@@ -236,7 +285,7 @@ fn signed(hook: &Hook, event: &str, guid: &str, body: &str) -> Vec<(&'static str
             ("x-gitea-signature", hex::encode(mac(body.as_bytes()))),
         ],
         Kind::Gitlab => {
-            let time = (protocol::Millis::now().0 / 1000).to_string();
+            let time = (at.0 / 1000).to_string();
             let signature = mac(format!("{guid}.{time}.{body}").as_bytes());
             let signature = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, signature);
             vec![

@@ -22,6 +22,8 @@ pub enum Fault {
 pub(super) struct Planned {
     pub method: &'static str,
     pub part: String,
+    /// What the body must contain.
+    pub body: String,
     pub fault: Fault,
     pub times: usize,
 }
@@ -29,13 +31,27 @@ pub(super) struct Planned {
 impl TestForge {
     /// The next `times` requests with this method whose path contains `part` meet a fault.
     pub fn plans(&self, method: &'static str, part: &str, fault: Fault, times: usize) {
-        self.state().faults.push(Planned { method, part: part.to_owned(), fault, times });
+        self.plans_for(method, part, "", fault, times);
     }
 
-    pub(super) fn fault(&self, method: &str, path: &str) -> Option<Fault> {
+    /// As [`Self::plans`], for requests whose body contains `body`.
+    pub fn plans_for(&self, method: &'static str, part: &str, body: &str, fault: Fault, times: usize) {
+        self.state().faults.push(Planned { method, part: part.to_owned(), body: body.to_owned(), fault, times });
+    }
+
+    /// True if every planned fault was met.
+    #[must_use]
+    pub fn met_all_faults(&self) -> bool {
+        self.state().faults.iter().all(|planned| planned.times == 0)
+    }
+
+    pub(super) fn fault(&self, method: &str, path: &str, body: &[u8]) -> Option<Fault> {
         let mut state = self.state();
-        let fits =
-            |planned: &&mut Planned| planned.times > 0 && planned.method == method && path.contains(&planned.part);
+        let body = String::from_utf8_lossy(body);
+        let fits = |planned: &&mut Planned| {
+            let is_path = planned.method == method && path.contains(&planned.part);
+            planned.times > 0 && is_path && body.contains(&planned.body)
+        };
         let planned = state.faults.iter_mut().find(fits)?;
         planned.times -= 1;
         Some(planned.fault.clone())

@@ -146,18 +146,26 @@ impl Bare {
 }
 
 /// Answers a request of git itself by `git http-backend`. Returns the status, the headers and the body.
-pub(super) async fn http_backend(root: &Path, path: &str, query: &str, request: &Received) -> (u16, String, Vec<u8>) {
+pub(super) async fn http_backend(
+    root: &Path,
+    path: &str,
+    query: &str,
+    request: &Received,
+    only_refs: bool,
+) -> (u16, String, Vec<u8>) {
     let mut command = git(root);
     command.arg("http-backend").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
     command.env("GIT_PROJECT_ROOT", root).env("GIT_HTTP_EXPORT_ALL", "1").env("REMOTE_USER", "ada");
     command.env("PATH_INFO", path).env("QUERY_STRING", query).env("REQUEST_METHOD", request.line().0);
     command.env("CONTENT_LENGTH", request.body.len().to_string());
-    for (variable, header) in [
-        ("CONTENT_TYPE", "content-type"),
-        ("HTTP_CONTENT_ENCODING", "content-encoding"),
-        ("HTTP_GIT_PROTOCOL", "git-protocol"),
-    ] {
+    for (variable, header) in [("CONTENT_TYPE", "content-type"), ("HTTP_CONTENT_ENCODING", "content-encoding")] {
         command.env(variable, request.header(header).unwrap_or_default());
+    }
+    if only_refs {
+        let settings = [("COUNT", "1"), ("KEY_0", "uploadpack.allowAnySHA1InWant"), ("VALUE_0", "false")];
+        command.envs(settings.map(|(name, value)| (format!("GIT_CONFIG_{name}"), value)));
+    } else {
+        command.env("GIT_PROTOCOL", request.header("git-protocol").unwrap_or_default());
     }
     let mut child = command.spawn().expect("git http-backend runs");
     let mut stdin = child.stdin.take().expect("piped");

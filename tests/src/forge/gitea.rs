@@ -2,11 +2,22 @@
 
 use serde_json::{Value, json};
 
-use super::TestForge;
 use super::answer::{Answer, Api, not_found, ok, raw, says};
-use super::github::file;
+use super::{TestForge, gitea_contract};
 
+/// A request or an answer that Gitea's models don't allow is noted.
 pub(super) async fn answer(forge: &TestForge, api: &Api<'_>) -> Answer {
+    let answer = answer_unchecked(forge, api).await;
+    if let ["repos", _, _, rest @ ..] = api.parts().as_slice()
+        && (200..300).contains(&answer.status)
+        && let Some(problem) = gitea_contract::problem(api.method, rest, &api.body, &answer.body)
+    {
+        forge.state().problems.push(problem);
+    }
+    answer
+}
+
+async fn answer_unchecked(forge: &TestForge, api: &Api<'_>) -> Answer {
     if !forge.knows(api.token) {
         return says(401, "user does not exist [uid: 0, name: ]");
     }
@@ -41,8 +52,8 @@ pub(super) async fn answer(forge: &TestForge, api: &Api<'_>) -> Answer {
             None => not_found(),
         },
         ("GET", ["collaborators", user, "permission"]) => forge.permission(name, user),
-        ("POST", ["statuses", sha]) => forge.post_status(name, sha, &api.body).await,
-        ("GET", ["commits", sha, "statuses"]) => forge.listed_statuses(name, sha, &api.query, "limit", 30),
+        ("POST", ["statuses", sha]) => forge.post_status(name, sha, &api.body, "status").await,
+        ("GET", ["commits", sha, "statuses"]) => forge.listed_statuses(name, sha, "status", &api.query, "limit"),
         _ => not_found(),
     }
 }
@@ -64,7 +75,7 @@ async fn contents(forge: &TestForge, name: &str, path: &str, api: &Api<'_>) -> A
     ok(&entries.into_iter().map(entry).collect())
 }
 
-/// Gitea lists the commits, each with its files.
+/// Gitea lists the commits, each with its files. A renamed file is two: one that was removed, one that was added.
 async fn compared(forge: &TestForge, name: &str, base: &str, head: &str) -> Answer {
     let git = forge.bare(name);
     let listed = git.ask(&["rev-list", &format!("{base}..{head}")]).await;
@@ -77,7 +88,9 @@ async fn compared(forge: &TestForge, name: &str, base: &str, head: &str) -> Answ
             Some(parent) => git.changed(&parent, sha).await.unwrap_or_default(),
             None => Vec::new(),
         };
-        commits.push(json!({ "sha": sha, "files": changed.iter().map(file).collect::<Vec<Value>>() }));
+        let files = changed.iter().flat_map(|one| one.before.iter().chain([&one.path]));
+        let files: Vec<Value> = files.map(|path| json!({ "filename": path, "status": "modified" })).collect();
+        commits.push(json!({ "sha": sha, "files": files }));
     }
     ok(&json!({ "total_commits": commits.len(), "commits": commits }))
 }

@@ -1,19 +1,23 @@
 //! The API of GitHub, under `/api/v3`.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use protocol::Millis;
 use serde_json::{Value, json};
 
 use super::answer::{Answer, Api, Query, json, not_found, ok, page, raw, says};
-use super::{APP, Posted, Pull, TestForge};
+use super::{Posted, Pull, TestForge};
 
+/// How long an installation token lasts.
+const TOKEN_LASTS: Duration = Duration::from_hours(1);
 /// Files of a comparison that are told.
 const COMPARED: usize = 300;
 
-pub(super) fn now() -> String {
-    let seconds = protocol::Millis::now().0 / 1000;
+/// A time as GitHub writes it.
+pub(super) fn iso(at: Millis) -> String {
+    let seconds = at.0 / 1000;
     let (days, rest) = (seconds / 86_400, seconds % 86_400);
     let (year, month, day) = civil(days);
     format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", rest / 3600, rest / 60 % 60, rest % 60)
@@ -47,7 +51,7 @@ pub(super) async fn answer(forge: &TestForge, api: &Api<'_>) -> Answer {
         ("GET", []) => ok(&forge.described(name)),
         ("GET", ["git", "ref", short @ ..]) => forge.git_ref(name, &short.join("/")).await,
         ("GET", ["commits", sha, "check-runs"]) => forge.listed_checks(name, sha, &api.query),
-        ("GET", ["commits", sha, "statuses"]) => forge.listed_statuses(name, sha, &api.query, "per_page", 30),
+        ("GET", ["commits", sha, "statuses"]) => forge.listed_statuses(name, sha, "state", &api.query, "per_page"),
         ("GET", ["commits", revision @ ..]) => match forge.bare(name).commit(&revision.join("/")).await {
             Some(sha) => ok(&json!({ "sha": sha })),
             None => says(422, "No commit found for SHA"),
@@ -60,7 +64,7 @@ pub(super) async fn answer(forge: &TestForge, api: &Api<'_>) -> Answer {
             None => not_found(),
         },
         ("GET", ["collaborators", user, "permission"]) => forge.permission(name, user),
-        ("POST", ["statuses", sha]) => forge.post_status(name, sha, &api.body).await,
+        ("POST", ["statuses", sha]) => forge.post_status(name, sha, &api.body, "state").await,
         ("POST", ["check-runs"]) => forge.create_check(name, &api.body).await,
         ("PATCH", ["check-runs", id]) => forge.change_check(name, id, &api.body),
         _ => not_found(),
@@ -69,15 +73,17 @@ pub(super) async fn answer(forge: &TestForge, api: &Api<'_>) -> Answer {
 
 /// Requests with the App's own token.
 fn app(forge: &TestForge, api: &Api<'_>, parts: &[&str]) -> Answer {
-    if let Err(problem) = is_jwt(api.token) {
+    if let Err(problem) = is_jwt(forge, api.token) {
         return says(401, &problem);
     }
     match (api.method, parts) {
-        ("POST", ["app", "installations", number, "access_tokens"]) if *number == APP.1.to_string() => {
+        ("POST", ["app", "installations", number, "access_tokens"])
+            if *number == forge.app().installation.to_string() =>
+        {
             let token = format!("ghs_minted{}", forge.number());
-            forge.state().minted.push(token.clone());
-            let later = "2099-01-01T00:00:00Z";
-            json(201, &json!({ "token": token, "expires_at": later, "permissions": api.body["permissions"] }))
+            let end = forge.now() + TOKEN_LASTS;
+            forge.state().minted.push((token.clone(), end));
+            json(201, &json!({ "token": token, "expires_at": iso(end), "permissions": api.body["permissions"] }))
         }
         ("GET", ["app", "hook", "deliveries"]) => ok(&forge.listed_deliveries()),
         ("POST", ["app", "hook", "deliveries", id, "attempts"]) => match id.parse() {
@@ -92,15 +98,15 @@ fn app(forge: &TestForge, api: &Api<'_>, parts: &[&str]) -> Answer {
 }
 
 /// The claims of an App's token must be of now and for ten minutes at most. That the signature is right is a test of the crate `forge`.
-fn is_jwt(token: &str) -> Result<(), String> {
+fn is_jwt(forge: &TestForge, token: &str) -> Result<(), String> {
     let claims = token.split('.').nth(1).and_then(|part| URL_SAFE_NO_PAD.decode(part).ok()).unwrap_or_default();
     let claims: Value =
         serde_json::from_slice(&claims).map_err(|_| "A JSON web token could not be decoded".to_owned())?;
-    let now = protocol::Millis::now().0 / 1000;
+    let now = forge.now().0 / 1000;
     let number = |name: &str| claims[name].as_u64().unwrap_or_default();
     let issuer = claims["iss"].as_str().map_or_else(|| claims["iss"].to_string(), str::to_owned);
     let lasts = number("exp").saturating_sub(number("iat"));
-    if issuer != APP.0.to_string() || number("iat") > now || number("exp") < now || lasts > 600 {
+    if issuer != forge.app().id.to_string() || number("iat") > now || number("exp") < now || lasts > 600 {
         return Err(format!("'Expiration time' claim ('exp') must be a numeric value ..., or another App: {claims}"));
     }
     Ok(())
@@ -208,8 +214,8 @@ impl TestForge {
         ok(&json!({ "permission": if writes { "write" } else { "read" } }))
     }
 
-    /// Posts a status, at GitHub and Gitea.
-    pub(super) async fn post_status(&self, name: &str, sha: &str, body: &Value) -> Answer {
+    /// Posts a status. GitHub answers with its `state`, and Gitea with its `status`.
+    pub(super) async fn post_status(&self, name: &str, sha: &str, body: &Value, word: &str) -> Answer {
         if self.bare(name).commit(sha).await.as_deref() != Some(sha) {
             return says(422, &format!("No commit found for SHA: {sha}"));
         }
@@ -226,21 +232,16 @@ impl TestForge {
             body: body.clone(),
             history: Vec::new(),
         };
+        let answer = status_json(&posted, word);
         self.with(name, |repository| repository.posted.push(posted));
-        json(201, &json!({ "id": id, "state": body["state"], "status": body["state"], "context": body["context"] }))
+        json(201, &answer)
     }
 
-    pub(super) fn listed_statuses(&self, name: &str, sha: &str, query: &Query, size: &str, usual: usize) -> Answer {
+    pub(super) fn listed_statuses(&self, name: &str, sha: &str, word: &str, query: &Query, size: &str) -> Answer {
         let mut listed = self.posted(name);
         listed.retain(|posted| posted.commit == sha);
         listed.reverse();
-        let status = |posted: Posted| {
-            json!({
-                "id": posted.id, "state": posted.state, "status": posted.state, "context": posted.name,
-                "description": posted.description, "target_url": posted.url,
-            })
-        };
-        ok(&page(listed, query, size, usual).into_iter().map(status).collect())
+        ok(&page(listed, query, size, 30).iter().map(|posted| status_json(posted, word)).collect())
     }
 
     async fn create_check(&self, name: &str, body: &Value) -> Answer {
@@ -302,6 +303,14 @@ fn change(posted: &mut Posted, body: &Value) {
     if let (Some(known), Some(given)) = (posted.body.as_object_mut(), body.as_object()) {
         known.extend(given.clone());
     }
+}
+
+/// A status, whose state is named by `word`.
+fn status_json(posted: &Posted, word: &str) -> Value {
+    json!({
+        "id": posted.id, word: posted.state, "context": posted.name, "description": posted.description,
+        "target_url": posted.url,
+    })
 }
 
 fn check_json(posted: &Posted) -> Value {

@@ -2,7 +2,7 @@
 //! and Gitea over the same repositories. It answers what git says.
 //!
 //! It is not any of these forges: what the real ones do beyond their documentation isn't shown by it. Requests to GitHub's API are
-//! checked against GitHub's published description.
+//! checked against GitHub's published description, and the bodies of Gitea's against the models of a published client.
 
 mod answer;
 mod contract;
@@ -10,6 +10,7 @@ mod deliver;
 mod faults;
 mod git;
 mod gitea;
+mod gitea_contract;
 mod github;
 mod gitlab;
 mod serve;
@@ -17,9 +18,11 @@ mod states;
 mod work;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
+use protocol::Millis;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -43,8 +46,8 @@ pub enum Kind {
 
 /// The token that the APIs accept.
 pub const TOKEN: &str = "forge-token-1";
-/// The number of the App whose key is `tests/forge/app-key.pem`, and its installation.
-pub const APP: (u64, u64) = (4711, 815);
+/// The private key of each forge's App. It was made for these tests.
+pub const APP_KEY: &str = include_str!("../../forge/app-key.pem");
 
 /// A running forge. Clones are the same forge. It ends when the last one is dropped.
 #[derive(Clone)]
@@ -55,12 +58,34 @@ pub struct TestForge {
 struct Inner {
     url: String,
     dir: TempDir,
+    app: App,
     state: Mutex<State>,
     numbers: AtomicU64,
+    /// How far its clock is ahead of the machine's, in milliseconds.
+    ahead: AtomicU64,
+    git: GitFaults,
     http: reqwest::Client,
     task: Mutex<Option<JoinHandle<()>>>,
     /// One push at a time, so that each delivery says what its own push changed.
     pushing: tokio::sync::Mutex<()>,
+}
+
+/// A GitHub App and its installation. Each forge has another one, so that tests can share a server.
+#[derive(Clone, Copy, Debug)]
+pub struct App {
+    /// Its number.
+    pub id: u64,
+    /// Its installation's number.
+    pub installation: u64,
+}
+
+/// What a test wants of the server of git.
+#[derive(Default)]
+struct GitFaults {
+    /// It speaks the first protocol, in which it gives no commit by its id unless a ref shows it.
+    only_refs: AtomicBool,
+    /// The number of requests that it answers with 503.
+    failing: AtomicU32,
 }
 
 impl Drop for Inner {
@@ -76,11 +101,13 @@ struct State {
     repositories: BTreeMap<String, Repository>,
     faults: Vec<faults::Planned>,
     requests: Vec<Request>,
-    /// Requests to GitHub's API that its description doesn't allow.
+    /// Requests and bodies that the published descriptions of GitHub and Gitea don't allow.
     problems: Vec<String>,
     deliveries: Vec<Delivered>,
-    /// Installation tokens that were minted.
-    minted: Vec<String>,
+    /// Installation tokens that were minted, and when each ends.
+    minted: Vec<(String, Millis)>,
+    /// The paths of the requests that git answered.
+    git_answered: Vec<String>,
     /// Minted tokens that are refused from now on.
     revoked: BTreeSet<String>,
 }
@@ -99,7 +126,7 @@ struct Repository {
     silent: bool,
 }
 
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 struct Hook {
     kind: Kind,
     url: String,
@@ -120,8 +147,8 @@ struct Pull {
 /// A request to an API.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// When.
-    pub at: std::time::Instant,
+    /// When, by the forge's clock.
+    pub at: Millis,
     /// The method.
     pub method: String,
     /// The path with its query.
@@ -141,8 +168,11 @@ impl TestForge {
         let inner = Arc::new(Inner {
             url,
             dir: tempfile::tempdir().expect("a folder"),
+            app: App { id: number_of_an_app(), installation: 815 },
             state: Mutex::default(),
             numbers: AtomicU64::new(1000),
+            ahead: AtomicU64::new(0),
+            git: GitFaults::default(),
             http: reqwest::Client::new(),
             task: Mutex::default(),
             pushing: tokio::sync::Mutex::default(),
@@ -156,6 +186,23 @@ impl TestForge {
     #[must_use]
     pub fn url(&self) -> &str {
         &self.inner.url
+    }
+
+    /// Its App, whose key is [`APP_KEY`].
+    #[must_use]
+    pub fn app(&self) -> App {
+        self.inner.app
+    }
+
+    /// Moves its clock forward: minted tokens end.
+    pub fn advance(&self, time: Duration) {
+        self.inner.ahead.fetch_add(u64::try_from(time.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// The time by its clock.
+    #[must_use]
+    pub fn now(&self) -> Millis {
+        Millis::now() + Duration::from_millis(self.inner.ahead.load(Ordering::Relaxed))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -269,6 +316,29 @@ impl TestForge {
         self.with(name, |repository| repository.pulls.get_mut(&number).expect("a pull request").from = None);
     }
 
+    /// Deletes every commit that no ref leads to, as a forge does some time after a force push.
+    pub async fn prunes(&self, name: &str) {
+        let bare = self.bare(name);
+        bare.must(&["reflog", "expire", "--expire=now", "--all"]).await;
+        bare.must(&["gc", "--quiet", "--prune=now"]).await;
+    }
+
+    /// Speaks the first protocol of git, in which a commit is given by its id only if a ref shows it.
+    pub fn gives_only_refs(&self) {
+        self.inner.git.only_refs.store(true, Ordering::SeqCst);
+    }
+
+    /// Answers the next requests of git with 503.
+    pub fn fails_git(&self, requests: u32) {
+        self.inner.git.failing.store(requests, Ordering::SeqCst);
+    }
+
+    /// The path of each request that git answered.
+    #[must_use]
+    pub fn git_answered(&self) -> Vec<String> {
+        self.state().git_answered.clone()
+    }
+
     /// The base has a pull request's commits too.
     async fn fetch_head(&self, name: &str, pull: &Pull) {
         let Some(from) = &pull.from else { return };
@@ -292,7 +362,7 @@ impl TestForge {
     /// Refuses every installation token that was minted so far.
     pub fn revokes_minted_tokens(&self) {
         let mut state = self.state();
-        let minted = state.minted.clone();
+        let minted: Vec<String> = state.minted.iter().map(|(token, _)| token.clone()).collect();
         state.revoked.extend(minted);
     }
 
@@ -302,7 +372,7 @@ impl TestForge {
         self.state().minted.len()
     }
 
-    /// Fails if a request to GitHub's API isn't as its description says.
+    /// Fails if a request to GitHub's API, or a body of Gitea's, isn't as its description says.
     ///
     /// # Panics
     /// If so.
@@ -310,4 +380,9 @@ impl TestForge {
         let problems = self.state().problems.clone();
         assert!(problems.is_empty(), "{problems:#?}");
     }
+}
+
+/// Random, and short enough for every forge.
+fn number_of_an_app() -> u64 {
+    getrandom::u64().expect("randomness") % 1_000_000_000 + 1
 }

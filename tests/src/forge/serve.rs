@@ -1,7 +1,7 @@
 //! The connections: one request each.
 
 use std::sync::Weak;
-use std::time::Instant;
+use std::sync::atomic::Ordering;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -31,7 +31,7 @@ impl TestForge {
         let (method, target) = request.line();
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         let is_api = path.starts_with("/api/");
-        let fault = if is_api { self.fault(method, target) } else { None };
+        let fault = if is_api { self.fault(method, target, &request.body) } else { None };
         let answer = match &fault {
             Some(Fault::Answers(status, headers)) => {
                 let mut answer = says(*status, "planned");
@@ -66,7 +66,7 @@ impl TestForge {
     }
 
     fn note(&self, method: &str, path: &str, status: u16) {
-        let request = Request { at: Instant::now(), method: method.to_owned(), path: path.to_owned(), status };
+        let request = Request { at: self.now(), method: method.to_owned(), path: path.to_owned(), status };
         self.state().requests.push(request);
     }
 
@@ -98,14 +98,19 @@ impl TestForge {
 
     /// Whether a token may be used with an API.
     pub(super) fn knows(&self, token: &str) -> bool {
-        let state = self.state();
-        token == TOKEN || state.minted.iter().any(|minted| minted == token) && !state.revoked.contains(token)
+        let (now, state) = (self.now(), self.state());
+        let is_minted = state.minted.iter().any(|(minted, end)| minted == token && now < *end);
+        token == TOKEN || is_minted && !state.revoked.contains(token)
     }
 
     /// A request of git itself. Pushes need the token, and so does everything of a private repository.
     async fn git(&self, path: &str, query: &str, request: &Received) -> Answer {
         let name = path.trim_start_matches('/').split_once(".git/").map(|(name, _)| decoded(name));
         let Some(name) = name.filter(|name| self.state().repositories.contains_key(name)) else { return not_found() };
+        let failing = &self.inner.git.failing;
+        if failing.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok() {
+            return says(503, "planned");
+        }
         let is_push = path.ends_with("/git-receive-pack") || query.contains("git-receive-pack");
         let needs_token = is_push || self.with(&name, |repository| repository.private);
         if needs_token && !self.knows(&password(request)) {
@@ -113,10 +118,13 @@ impl TestForge {
             answer.headers.push_str("www-authenticate: Basic realm=\"git\"\r\n");
             return answer;
         }
+        self.state().git_answered.push(path.to_owned());
+        let only_refs = self.inner.git.only_refs.load(Ordering::SeqCst);
         let pushes = path.ends_with("/git-receive-pack");
         let turn = if pushes { Some(self.inner.pushing.lock().await) } else { None };
         let before = if pushes { Some(self.bare(&name).refs().await) } else { None };
-        let (status, headers, body) = http_backend(self.inner.dir.path(), &decoded(path), query, request).await;
+        let (status, headers, body) =
+            http_backend(self.inner.dir.path(), &decoded(path), query, request, only_refs).await;
         if let Some(before) = before {
             let forge = self.clone();
             forge.pushed(&name, &before).await;

@@ -4,7 +4,7 @@ use harness::{Cloud, Emulator};
 use serde_json::{Value, json};
 
 /// What an emulator doesn't keep of the template.
-const MINISTACK: [&str; 2] = ["*.LifecycleConfiguration", "ExpireFunction.EventInvokeConfig"];
+const MINISTACK: [&str; 2] = ["*.LifecycleConfiguration", "*.EventInvokeConfig"];
 const LOCALSTACK: [&str; 4] =
     ["*.LifecycleConfiguration", "*.RetentionInDays", "ExpireFunction.RecursiveLoop", "RestApiStage.MethodSettings"];
 const CLOSED: &str = "<PublicAccessBlockConfiguration><BlockPublicAcls>true</BlockPublicAcls>\

@@ -7,7 +7,6 @@ mod bad_input;
 mod cancel;
 mod chaos;
 mod check;
-mod checkout;
 mod claims;
 mod conditions;
 mod failures;

@@ -66,11 +66,12 @@ async fn a_cause_without_a_budget_of_its_own_uses_max() {
 #[tokio::test]
 async fn a_retry_waits_for_its_delay_and_shows_when_it_ends() {
     let cloud = Cloud::connect();
-    let retry = "{max: 2, backoff: exponential, delay: 6}";
+    // Long enough for a busy emulator to show it.
+    let retry = "{max: 2, backoff: exponential, delay: 10}";
     let run = cloud.submit(format!("jobs: {{build: {{run: x, labels: '{{label}}', retry: {retry}}}}}")).await;
     let worker = cloud.worker("w");
     let mut build = worker.claims("build").await;
-    for delay in [6000, 12_000] {
+    for delay in [10_000, 20_000] {
         build.fails("it broke").await;
         let waiting = run.until_waits_for("build", WaitReason::Delayed).await;
         let until = waiting.until_ms.expect("it says until when");

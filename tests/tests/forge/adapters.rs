@@ -5,7 +5,8 @@ use engine::forge::ports::{Changed, Forge};
 use engine::forge::state::{Annotation, TargetState};
 use harness::forge::Kind;
 
-use crate::setting::{APP_REPOSITORY, KINDS, Setting, main_branch, state};
+use crate::project::{KINDS, Project, REPOSITORY};
+use crate::setting::{Setting, main_branch, state};
 
 const CI: &str = "on: push\njobs: {test: {run: make}}\n";
 
@@ -29,7 +30,7 @@ fn sorted(changed: Changed) -> Changed {
 async fn repository_refs_and_files_are_those_of_git() {
     for kind in KINDS {
         let setting = Setting::with_token(kind).await;
-        let Setting { forges, link, copy, .. } = &setting;
+        let Setting { forges, link, project: Project { copy, .. } } = &setting;
         let commit = setting
             .pushes(&[
                 (".wfg/ci.yml", CI),
@@ -40,7 +41,7 @@ async fn repository_refs_and_files_are_those_of_git() {
             ])
             .await;
         let about = forges.repository(link).await.expect("known");
-        assert_eq!((about.number, about.name.as_str(), about.private), (link.key.repository, APP_REPOSITORY, true));
+        assert_eq!((about.number, about.name.as_str(), about.private), (link.key.repository, REPOSITORY, true));
         assert_eq!(about.default_branch, "main");
         assert_eq!(forges.ref_head(link, &main_branch()).await, Ok(Some(commit.clone())));
         let nothing = GitRef::new("refs/heads/no/such").expect("a branch");
@@ -59,7 +60,7 @@ async fn repository_refs_and_files_are_those_of_git() {
         copy.git(&["rm", "--quiet", "-r", ".wfg"]).await;
         let without = setting.pushes(&[]).await;
         assert_eq!(forges.files(link, &without).await, Ok(Vec::new()));
-        setting.forge.keeps_the_contract();
+        setting.project.forge.keeps_the_contract();
     }
 }
 
@@ -67,7 +68,7 @@ async fn repository_refs_and_files_are_those_of_git() {
 async fn changed_files_are_told_and_what_cannot_be_known_is_unknown() {
     for kind in KINDS {
         let setting = Setting::with_token(kind).await;
-        let Setting { forges, link, copy, .. } = &setting;
+        let Setting { forges, link, project: Project { copy, .. } } = &setting;
         let first = setting.pushes(&[("a", "a long enough text to be found again\n"), ("b", "1")]).await;
         copy.git(&["mv", "a", "c"]).await;
         let second = setting.pushes(&[("b", "2")]).await;
@@ -86,10 +87,10 @@ async fn changed_files_are_told_and_what_cannot_be_known_is_unknown() {
         let third = setting.pushes(&many).await;
         assert_eq!(forges.changed(link, &second, &third).await, Ok(Changed::Unknown), "301 files");
         copy.push(&["--force", &format!("{second}:refs/heads/main"), &format!("{third}:refs/heads/topic")]).await;
-        let number = setting.forge.opens_pull_request(APP_REPOSITORY, (APP_REPOSITORY, "topic"), "main").await;
+        let number = setting.project.forge.opens_pull_request(REPOSITORY, (REPOSITORY, "topic"), "main").await;
         let Ok(Changed::Files(found)) = forges.changed_by(link, number).await else { panic!("{kind:?}: known") };
         assert!(names.iter().all(|name| found.contains(name)), "all pages are read");
-        setting.forge.keeps_the_contract();
+        setting.project.forge.keeps_the_contract();
     }
 }
 
@@ -97,23 +98,23 @@ async fn changed_files_are_told_and_what_cannot_be_known_is_unknown() {
 async fn pull_request_of_a_fork_and_of_a_repository_that_is_gone_is_a_fork() {
     for kind in KINDS {
         let setting = Setting::with_token(kind).await;
-        let Setting { forges, link, copy, forge, .. } = &setting;
+        let Setting { forges, link, project: Project { copy, forge, .. } } = &setting;
         let base = setting.pushes(&[("a", "1")]).await;
         forge.repository("eve/app", true).await;
         copy.git(&["remote", "add", "fork", &forge.git_url("eve/app")]).await;
         let head = copy.commit(&[("a", "2")], "a").await;
         copy.git(&["push", "--quiet", "fork", "HEAD:refs/heads/main"]).await;
         copy.push(&["HEAD:refs/heads/topic"]).await;
-        let own = forge.opens_pull_request(APP_REPOSITORY, (APP_REPOSITORY, "topic"), "main").await;
-        let fork = forge.opens_pull_request(APP_REPOSITORY, ("eve/app", "main"), "main").await;
+        let own = forge.opens_pull_request(REPOSITORY, (REPOSITORY, "topic"), "main").await;
+        let fork = forge.opens_pull_request(REPOSITORY, ("eve/app", "main"), "main").await;
         let ask = async |number| forges.pull_request(link, number).await.expect("answered");
         let found = ask(own).await.expect("there");
         assert_eq!((found.fork, found.open, found.head.as_str(), &found.base), (false, true, head.as_str(), &base));
         assert_eq!(found.head_ref.expect("a branch").short(), "topic");
         assert!(ask(fork).await.expect("there").fork);
-        forge.loses_head_repository(APP_REPOSITORY, own);
+        forge.loses_head_repository(REPOSITORY, own);
         assert!(ask(own).await.expect("there").fork, "{kind:?}: its repository is gone");
-        forge.closes_pull_request(APP_REPOSITORY, fork);
+        forge.closes_pull_request(REPOSITORY, fork);
         assert!(!ask(fork).await.expect("there").open);
         assert_eq!(ask(99).await, None);
         forge.keeps_the_contract();
@@ -124,12 +125,12 @@ async fn pull_request_of_a_fork_and_of_a_repository_that_is_gone_is_a_fork() {
 async fn states_are_told_and_read_back() {
     for kind in KINDS {
         let setting = Setting::with_token(kind).await;
-        let Setting { forges, link, forge, .. } = &setting;
+        let Setting { forges, link, project: Project { forge, .. } } = &setting;
         let commit = setting.pushes(&[("a", "1")]).await;
         let told = forges.send_state(link, &state(&commit, TargetState::Running)).await.expect("told");
         let id = told.id.clone();
         let running = if kind == Kind::Gitlab { "running" } else { "pending" };
-        assert_eq!(forge.shows(APP_REPOSITORY, commit.as_str())["ci (push)"], running);
+        assert_eq!(forge.shows(REPOSITORY, commit.as_str())["ci (push)"], running);
         // Sent twice: GitLab refuses the second, which is as good.
         let again = engine::forge::ports::StateUpdate { id: id.clone(), ..state(&commit, TargetState::Running) };
         assert_eq!(forges.send_state(link, &again).await.expect("told").id, id);
@@ -145,7 +146,7 @@ async fn states_are_told_and_read_back() {
             shown.iter().map(|one| (one.name.as_str(), one.state.as_str())).collect::<Vec<_>>(),
             [("ci (push)", failed)]
         );
-        let posted = forge.posted(APP_REPOSITORY).pop().expect("posted");
+        let posted = forge.posted(REPOSITORY).pop().expect("posted");
         assert_eq!(posted.description.chars().count(), 140);
         assert_eq!(posted.url, "https://wfg.example.org/#/w/1");
         forge.keeps_the_contract();
@@ -155,7 +156,7 @@ async fn states_are_told_and_read_back() {
 #[tokio::test]
 async fn app_tells_check_runs_with_annotations_and_a_button() {
     let setting = Setting::with_app().await;
-    let Setting { forges, link, forge, .. } = &setting;
+    let Setting { forges, link, project: Project { forge, .. } } = &setting;
     let commit = setting.pushes(&[("a", "1")]).await;
     let annotation = |line| Annotation { path: ".wfg/ci.yml".to_owned(), line, message: "unknown key".to_owned() };
     let invalid = engine::forge::ports::StateUpdate {
@@ -164,7 +165,7 @@ async fn app_tells_check_runs_with_annotations_and_a_button() {
         ..state(&commit, TargetState::Invalid)
     };
     let told = forges.send_state(link, &invalid).await.expect("told");
-    let posted = || forge.posted(APP_REPOSITORY).pop().expect("posted");
+    let posted = || forge.posted(REPOSITORY).pop().expect("posted");
     assert_eq!((posted().state.as_str(), posted().body["external_id"].as_str()), ("failure", Some("ours")));
     assert_eq!(posted().body["output"]["annotations"].as_array().map(Vec::len), Some(50));
     for (to, shown) in [
@@ -188,9 +189,9 @@ async fn app_tells_check_runs_with_annotations_and_a_button() {
 #[tokio::test]
 async fn only_those_who_may_write_may_press_the_button() {
     let setting = Setting::with_app().await;
-    setting.forge.writer(APP_REPOSITORY, "ada");
+    setting.project.forge.writer(REPOSITORY, "ada");
     assert_eq!(setting.forges.may_write(&setting.link, "ada").await, Ok(true));
     assert_eq!(setting.forges.may_write(&setting.link, "eve").await, Ok(false));
     assert!(setting.forges.may_write(&setting.link, "..").await.is_err());
-    setting.forge.keeps_the_contract();
+    setting.project.forge.keeps_the_contract();
 }

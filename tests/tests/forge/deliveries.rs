@@ -2,7 +2,8 @@
 
 use engine::forge::event::{PullAction, Signal};
 
-use crate::setting::{APP_REPOSITORY, KINDS, Setting};
+use crate::project::{KINDS, REPOSITORY};
+use crate::setting::Setting;
 
 #[tokio::test]
 async fn push_is_delivered_signed_and_says_what_changed() {
@@ -10,7 +11,7 @@ async fn push_is_delivered_signed_and_says_what_changed() {
         let setting = Setting::with_token(kind).await;
         let first = setting.pushes(&[("a", "1")]).await;
         let (_, incoming) = setting.last_delivery();
-        assert_eq!((incoming.repository, incoming.name.as_str()), (setting.link.key.repository, APP_REPOSITORY));
+        assert_eq!((incoming.repository, incoming.name.as_str()), (setting.link.key.repository, REPOSITORY));
         let Signal::Push(push) = incoming.signal else { panic!("{:?}", incoming.signal) };
         assert_eq!((push.name.as_str(), push.before, push.after), ("refs/heads/main", None, Some(first.clone())));
         let second = setting.pushes(&[("a", "2")]).await;
@@ -19,15 +20,15 @@ async fn push_is_delivered_signed_and_says_what_changed() {
             (push.before, push.after, push.first_line.as_deref()),
             (Some(first), Some(second.clone()), Some("a commit"))
         );
-        setting.copy.git(&["tag", "-a", "-m", "annotated", "v1"]).await;
-        setting.copy.push(&["v1"]).await;
+        setting.project.copy.git(&["tag", "-a", "-m", "annotated", "v1"]).await;
+        setting.project.copy.push(&["v1"]).await;
         let Signal::Push(push) = setting.last_delivery().1.signal else { panic!("a push") };
         assert_eq!(
             (push.name.tag(), push.after),
             (Some("v1"), Some(second)),
             "{kind:?}: the commit, not the tag's object"
         );
-        setting.copy.push(&[":refs/heads/main"]).await;
+        setting.project.copy.push(&[":refs/heads/main"]).await;
         let Signal::Push(push) = setting.last_delivery().1.signal else { panic!("a push") };
         assert_eq!(push.after, None);
     }
@@ -37,8 +38,8 @@ async fn push_is_delivered_signed_and_says_what_changed() {
 async fn branch_with_a_hostile_name_is_taken_byte_for_byte() {
     for kind in KINDS {
         let setting = Setting::with_token(kind).await;
-        setting.copy.commit(&[("a", "1")], "x").await;
-        setting.copy.push(&["HEAD:refs/heads/x$(id);é"]).await;
+        setting.project.copy.commit(&[("a", "1")], "x").await;
+        setting.project.copy.push(&["HEAD:refs/heads/x$(id);é"]).await;
         let Signal::Push(push) = setting.last_delivery().1.signal else { panic!("a push") };
         assert_eq!(push.name.branch(), Some("x$(id);é"));
     }
@@ -49,18 +50,18 @@ async fn pull_request_is_delivered_when_it_opens_moves_and_closes() {
     for kind in KINDS {
         let setting = Setting::with_token(kind).await;
         setting.pushes(&[("a", "1")]).await;
-        setting.copy.commit(&[("b", "1")], "b").await;
-        setting.copy.push(&["HEAD:refs/heads/topic"]).await;
+        setting.project.copy.commit(&[("b", "1")], "b").await;
+        setting.project.copy.push(&["HEAD:refs/heads/topic"]).await;
         let action = || match setting.last_delivery().1.signal {
             Signal::PullRequest { number, action, .. } => (number, action),
             other => panic!("{other:?}"),
         };
-        let opened = setting.forge.opens_pull_request(APP_REPOSITORY, (APP_REPOSITORY, "topic"), "main").await;
+        let opened = setting.project.forge.opens_pull_request(REPOSITORY, (REPOSITORY, "topic"), "main").await;
         assert_eq!(action(), (opened, PullAction::Opened));
-        setting.copy.commit(&[("b", "2")], "b").await;
-        setting.copy.push(&["HEAD:refs/heads/topic"]).await;
+        setting.project.copy.commit(&[("b", "2")], "b").await;
+        setting.project.copy.push(&["HEAD:refs/heads/topic"]).await;
         assert_eq!(action(), (opened, PullAction::Updated));
-        setting.forge.closes_pull_request(APP_REPOSITORY, opened);
+        setting.project.forge.closes_pull_request(REPOSITORY, opened);
         assert_eq!(action(), (opened, PullAction::Closed));
     }
 }

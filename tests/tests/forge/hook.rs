@@ -1,86 +1,38 @@
 //! The route that takes deliveries.
 
-use std::sync::Arc;
-
-use client::Client;
-use engine::Engine;
-use engine::clock::SystemClock;
+use client::ClientError;
 use forge::signature::sign;
-use harness::forge::{Kind, TestForge};
-use memory::Memory;
+use harness::forge::Kind;
 use protocol::LinkName;
 use serde_json::{Value, json};
-use server::Server;
 
-use crate::setting::{APP_REPOSITORY, WEBHOOK_SECRET, link_file, secrets};
-
-/// A server with a link to a repository of the forge.
-struct Linked {
-    server: Server,
-    client: Client,
-    http: reqwest::Client,
-    number: u64,
-    /// Kept, so that it runs.
-    forge: TestForge,
-}
+use crate::linked::Linked;
+use crate::project::{REPOSITORY, WEBHOOK_SECRET};
 
 const LIMIT: usize = 4 * 1024 * 1024;
 
-impl Linked {
-    async fn with(secrets: protocol::Secrets) -> Self {
-        let forge = TestForge::starts().await;
-        let number = forge.repository(APP_REPOSITORY, true).await;
-        let secrets = Arc::new(secrets);
-        let port = Arc::new(forge::Forges::new(secrets.clone(), Arc::new(SystemClock)));
-        let engine = Engine::new(Memory::new()).with_secrets(secrets).with_forges(port);
-        let engine = engine.with_public_url("https://wfg.example.com".into());
-        let server = Server::start(([127, 0, 0, 1], 0).into(), engine).await.expect("a free port");
-        let client = Client::new(&server.url(), None).expect("a URL");
-        let name = LinkName::new("acme").expect("a name");
-        let linked = client.put_link(&name, &link_file(&forge, Kind::Github, "token: FORGE")).await.expect("linked");
-        assert_eq!(
-            (linked.number, linked.hook.as_deref()),
-            (number, Some("https://wfg.example.com/api/forges/acme/hook"))
-        );
-        Self { server, client, http: reqwest::Client::new(), number, forge }
-    }
+/// A push, as GitHub writes it, of a commit that isn't there.
+fn push(linked: &Linked) -> String {
+    let repository = json!({ "id": linked.project.number, "full_name": REPOSITORY });
+    json!({
+        "ref": "refs/heads/main", "before": "0".repeat(40), "after": "a".repeat(40),
+        "head_commit": null, "repository": repository, "sender": { "login": "ada" },
+    })
+    .to_string()
+}
 
-    async fn new() -> Self {
-        Self::with(secrets()).await
-    }
+/// Sends a delivery without a token. Returns the status and the answer.
+async fn sends(linked: &Linked, body: impl Into<Vec<u8>>, headers: &[(&str, &str)]) -> (u16, Value) {
+    sends_to(linked, linked.name().as_str(), body, headers).await
+}
 
-    /// A push, as GitHub writes it.
-    fn push(&self) -> String {
-        let repository = json!({ "id": self.number, "full_name": APP_REPOSITORY });
-        json!({
-            "ref": "refs/heads/main", "before": "0".repeat(40), "after": "a".repeat(40),
-            "head_commit": null, "repository": repository, "sender": { "login": "ada" },
-        })
-        .to_string()
-    }
-
-    async fn sends(&self, link: &str, body: impl Into<Vec<u8>>, headers: &[(&str, &str)]) -> (u16, Value) {
-        let url = format!("{}/api/forges/{link}/hook", self.server.url());
-        let mut request = self.http.post(url).body(body.into());
-        let given = |name: &str| headers.iter().any(|(header, _)| *header == name);
-        for (name, usual) in
-            [("content-type", "application/json"), ("x-github-event", "push"), ("x-github-delivery", "d-1")]
-        {
-            if !given(name) {
-                request = request.header(name, usual);
-            }
-        }
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        let answer = request.send().await.expect("answered");
-        (answer.status().as_u16(), serde_json::from_slice(&answer.bytes().await.expect("answered")).expect("JSON"))
-    }
-
-    async fn deliveries(&self) -> usize {
-        let name = LinkName::new("acme").expect("a name");
-        self.client.deliveries(&name, 100, None).await.expect("listed").items.len()
-    }
+async fn sends_to(linked: &Linked, link: &str, body: impl Into<Vec<u8>>, headers: &[(&str, &str)]) -> (u16, Value) {
+    let usual = [("content-type", "application/json"), ("x-github-event", "push"), ("x-github-delivery", "d-1")];
+    let usual = usual.into_iter().filter(|(name, _)| !headers.iter().any(|(given, _)| given == name));
+    let headers: Vec<_> = usual.chain(headers.iter().copied()).collect();
+    let stranger = linked.cloud.seen_by(None);
+    let answer = stranger.send_with("POST", &format!("/api/forges/{link}/hook"), &headers, body).await;
+    (answer.status.as_u16(), answer.json())
 }
 
 fn signature(body: impl AsRef<[u8]>, key: &str) -> String {
@@ -89,84 +41,106 @@ fn signature(body: impl AsRef<[u8]>, key: &str) -> String {
 
 #[tokio::test]
 async fn signed_delivery_is_stored_and_anything_else_writes_nothing() {
-    let linked = Linked::new().await;
-    let body = linked.push();
+    let linked = Linked::with_token(Kind::Github).await;
+    let body = push(&linked);
     let good = signature(&body, WEBHOOK_SECRET);
     let reencoded = serde_json::to_string_pretty(&serde_json::from_str::<Value>(&body).expect("JSON")).expect("JSON");
     let sha1 = format!("sha1={}", &good[7..47]);
     for given in ["", "sha256=", &sha1, &signature(&body, ""), &signature(&reencoded, WEBHOOK_SECRET), &good[7..]] {
-        let (status, answer) = linked.sends("acme", body.clone(), &[("x-hub-signature-256", given)]).await;
+        let (status, answer) = sends(&linked, body.clone(), &[("x-hub-signature-256", given)]).await;
         assert_eq!((status, answer["error"]["code"].as_str()), (401, Some("bad_signature")), "{given}");
     }
-    let (status, none) = linked.sends("acme", body.clone(), &[]).await;
-    let unknown = linked.sends("nobody", body.clone(), &[("x-hub-signature-256", &good)]).await;
-    assert_eq!((status, &none), (401, &unknown.1), "an unknown link is answered like a wrong signature");
+    let (status, none) = sends(&linked, body.clone(), &[]).await;
+    let unknown = sends_to(&linked, "nobody", body.clone(), &[("x-hub-signature-256", &good)]).await;
+    assert_eq!((status, unknown.0), (401, 401));
+    assert_eq!(none, unknown.1, "an unknown link is answered like a wrong signature");
     let form = [("content-type", "application/x-www-form-urlencoded"), ("x-hub-signature-256", &*good)];
-    let (status, answer) = linked.sends("acme", body.clone(), &form).await;
+    let (status, answer) = sends(&linked, body.clone(), &form).await;
     assert_eq!(status, 415);
-    assert!(
-        answer["error"]["message"]
-            .as_str()
-            .expect("a text")
-            .contains("content type of the webhook to application/json")
-    );
+    let message = answer["error"]["message"].as_str().expect("a text");
+    assert!(message.contains("content type of the webhook to application/json"), "{message}");
     let large = vec![b' '; LIMIT + 1];
     let signed = signature(&large, WEBHOOK_SECRET);
-    let (status, answer) = linked.sends("acme", large, &[("x-hub-signature-256", &signed)]).await;
+    let (status, answer) = sends(&linked, large, &[("x-hub-signature-256", &signed)]).await;
     assert_eq!((status, answer["error"]["code"].as_str()), (413, Some("body_too_large")));
     for bad in ["{", &format!("{}{}", "[".repeat(65), "]".repeat(65)), r#"{"ref": "refs/heads/main"}"#] {
-        let (status, answer) =
-            linked.sends("acme", bad, &[("x-hub-signature-256", &signature(bad, WEBHOOK_SECRET))]).await;
+        let headers = [("x-hub-signature-256", &*signature(bad, WEBHOOK_SECRET))];
+        let (status, answer) = sends(&linked, bad, &headers).await;
         assert_eq!((status, answer["error"]["code"].as_str()), (400, Some("invalid_payload")), "{bad}");
     }
-    assert_eq!(linked.deliveries().await, 0);
-    let (status, answer) = linked.sends("acme", body, &[("x-hub-signature-256", &good)]).await;
+    assert!(linked.deliveries().await.is_empty());
+    let (status, answer) = sends(&linked, body, &[("x-hub-signature-256", &good)]).await;
     assert_eq!(status, 202, "{answer}");
-    assert_eq!(linked.deliveries().await, 1);
+    assert_eq!(linked.deliveries().await.len(), 1);
 }
 
 #[tokio::test]
 async fn signed_delivery_of_something_else_is_ignored_with_the_reason() {
-    let linked = Linked::new().await;
-    let other = linked.push().replace(&linked.number.to_string(), "1");
+    let linked = Linked::with_token(Kind::Github).await;
+    let other = push(&linked).replace(&linked.project.number.to_string(), "1");
     for (event, body, reason) in [
         ("ping", "{}".to_owned(), "ping"),
         ("installation_repositories", "{}".to_owned(), "installation_repositories"),
         ("push", other, "not linked"),
     ] {
         let headers = [("x-github-event", event), ("x-hub-signature-256", &*signature(&body, WEBHOOK_SECRET))];
-        let (status, answer) = linked.sends("acme", body.clone(), &headers).await;
+        let (status, answer) = sends(&linked, body.clone(), &headers).await;
         assert_eq!(status, 200, "{event}: {answer}");
         assert!(answer["ignored"].as_str().expect("a reason").contains(reason), "{answer}");
     }
-    assert_eq!(linked.deliveries().await, 0);
+    assert!(linked.deliveries().await.is_empty());
 }
 
 #[tokio::test]
-async fn link_whose_webhook_secret_is_gone_answers_503() {
-    let mut without = secrets();
-    without.retain(|name, _| name.as_str() != "HOOK");
-    let linked = Linked::with(without).await;
-    let body = linked.push();
-    let (status, answer) = linked.sends("acme", body.clone(), &[("x-hub-signature-256", &signature(&body, ""))]).await;
+async fn link_whose_webhook_secret_cannot_be_read_answers_503() {
+    let linked = Linked::with_token(Kind::Github).await;
+    let named = linked.project.webhook_name();
+    linked.links(&linked.project.link_file().replace(&named, &format!("{named}_GONE"))).await;
+    let body = push(&linked);
+    let (status, answer) = sends(&linked, body.clone(), &[("x-hub-signature-256", &signature(&body, ""))]).await;
     assert_eq!((status, answer["error"]["code"].as_str()), (503, Some("no_webhook_secret")), "{answer}");
-    assert_eq!(linked.deliveries().await, 0);
+    assert!(linked.deliveries().await.is_empty());
+}
+
+#[tokio::test]
+async fn either_of_two_webhook_secrets_signs_while_one_is_replaced() {
+    let linked = Linked::with_token(Kind::Github).await;
+    let named = linked.project.webhook_name();
+    linked.cloud.secret_named(&format!("{named}_NEW"), "webhook secret 2").await;
+    let both = format!("webhook_secret: [{named}, {named}_NEW]");
+    linked.links(&linked.project.link_file().replace(&format!("webhook_secret: {named}"), &both)).await;
+    for (secret, expected) in [(WEBHOOK_SECRET, 202), ("webhook secret 2", 202), ("webhook secret 3", 401)] {
+        let body = push(&linked);
+        let (status, answer) =
+            sends(&linked, body.clone(), &[("x-hub-signature-256", &signature(&body, secret))]).await;
+        assert_eq!(status, expected, "{secret}: {answer}");
+    }
 }
 
 #[tokio::test]
 async fn link_is_refused_with_its_problem_and_changes_nothing() {
-    let linked = Linked::new().await;
-    let name = LinkName::new("other").expect("a name");
-    let file = link_file(&linked.forge, Kind::Github, "token: FORGE");
-    let refused =
-        async |name: &LinkName, file: &str| linked.client.put_link(name, file).await.expect_err("refused").to_string();
+    let linked = Linked::with_token(Kind::Github).await;
+    let other = LinkName::new(format!("{}-other", linked.name())).expect("a name");
+    let (file, webhook, token) =
+        (linked.project.link_file(), linked.project.webhook_name(), linked.project.token_name());
     for (file, says) in [
-        (file.replace("webhook_secret: HOOK\n", ""), "webhook_secret"),
-        (file.replace(APP_REPOSITORY, "acme/none"), "no such thing"),
-        (file.replace("token: FORGE", "token: GONE"), "GONE"),
+        (file.replace(&format!("webhook_secret: {webhook}\n"), ""), "webhook_secret"),
+        (file.replace(REPOSITORY, "acme/none"), "no such thing"),
+        (file.replace(&token, &format!("{token}_GONE")), "_GONE"),
     ] {
-        let said = refused(&name, &file).await;
+        let said = linked.cloud.client.put_link(&other, &file).await.expect_err("refused").to_string();
         assert!(said.contains(says), "{said}");
     }
-    assert_eq!(linked.client.links().await.expect("listed").len(), 1);
+    let none = linked.cloud.client.link(&other).await;
+    assert!(matches!(none, Err(ClientError::Refused { status: 404, .. })), "{none:?}");
+}
+
+#[tokio::test]
+async fn link_shows_the_public_address_of_its_hook_and_no_secret() {
+    let linked = Linked::with_token(Kind::Github).await;
+    let info = linked.cloud.client.link(linked.name()).await.expect("there").remove(0);
+    assert_eq!(info.number, linked.project.number);
+    let hook = info.hook.expect("an address");
+    assert!(hook.ends_with(&format!("/api/forges/{}/hook", linked.name())), "{hook}");
+    assert_eq!(info.secrets.len(), 2, "their names: {:?}", info.secrets);
 }

@@ -32,7 +32,7 @@ pub(crate) fn rows<P: Ports>() -> Vec<Row<P>> {
         "receiveDelivery",
         Method::POST,
         HOOK,
-        Function::Submit,
+        Function::Hook,
         &[],
         "Receives a delivery of a forge.",
         |s| answers::received(s).taking(bodies::any_json()).refused(&[401, 413]),
@@ -105,7 +105,8 @@ fn forges<P>(engine: &Engine<P>) -> Result<Forges<'_, P>, ApiError> {
     if engine.has_forges() {
         return Ok(engine.forges());
     }
-    Err(EngineError::NoForges("it was started without any; a stack on AWS has none yet").into())
+    Err(EngineError::NoForges("it was started without any; a stack on AWS has them if it is deployed with Forges=true")
+        .into())
 }
 
 /// Checks size, media type and signature, in this order, and parses only then. One write, and the answer.

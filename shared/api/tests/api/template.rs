@@ -3,7 +3,7 @@
 
 use std::fmt::Write;
 
-use api::route::{Rate, Route};
+use api::route::{Function, Rate, Route};
 use api::routes;
 use memory::Memory;
 
@@ -61,9 +61,8 @@ fn http_routes(routes: &[Route]) -> String {
     let mut text = String::new();
     for route in routes {
         let (name, Route { method, path, function, .. }) = (resource(route), route);
-        let properties = format!(
-            "ApiId: !Ref HttpApi, RouteKey: \"{method} {path}\", Target: !Sub \"integrations/${{{function:?}Integration}}\""
-        );
+        let target = if_it_exists(*function, |name| format!("!Sub \"integrations/${{{name}Integration}}\""));
+        let properties = format!("ApiId: !Ref HttpApi, RouteKey: \"{method} {path}\", Target: {target}");
         let _ = write!(
             text,
             "  {name}:\n    Type: AWS::ApiGatewayV2::Route\n    Condition: UseHttpApi\n    Properties: {{ {properties} }}\n\n"
@@ -86,18 +85,26 @@ fn rest_routes(routes: &[Route]) -> String {
         let _ = writeln!(text, "          {path}:");
         for route in routes.iter().filter(|route| rest_path(route) == path) {
             let method = route.method.as_str().to_ascii_lowercase();
-            text += &rest_method(&method, &format!("{:?}", route.function));
+            text += &rest_method(&method, route.function);
         }
-        text += &rest_method("x-amazon-apigateway-any-method", "Query");
+        text += &rest_method("x-amazon-apigateway-any-method", Function::Query);
     }
     text
 }
 
-fn rest_method(method: &str, function: &str) -> String {
-    let uri = format!(
-        "arn:${{AWS::Partition}}:apigateway:${{AWS::Region}}:lambda:path/2015-03-31/functions/${{{function}Function.Arn}}/invocations"
-    );
-    let integration = format!("{{ type: aws_proxy, httpMethod: POST, uri: !Sub \"{uri}\" }}");
+/// What refers to a function by its name. Without forges there is no function `hook`, and `query` says that there is no such route.
+fn if_it_exists(function: Function, refer: impl Fn(&str) -> String) -> String {
+    let own = refer(&format!("{function:?}"));
+    if function == Function::Hook { format!("!If [UseForges, {own}, {}]", refer("Query")) } else { own }
+}
+
+fn rest_method(method: &str, function: Function) -> String {
+    let uri = if_it_exists(function, |name| {
+        format!(
+            "!Sub \"arn:${{AWS::Partition}}:apigateway:${{AWS::Region}}:lambda:path/2015-03-31/functions/${{{name}Function.Arn}}/invocations\""
+        )
+    });
+    let integration = format!("{{ type: aws_proxy, httpMethod: POST, uri: {uri} }}");
     format!("            {method}:\n              x-amazon-apigateway-integration: {integration}\n")
 }
 

@@ -125,6 +125,7 @@ impl Stub {
             secrets_path: Some("/wf/secrets/".to_owned()),
             endpoints_parameter: None,
             ready_shards: 1,
+            ..Config::default()
         }
     }
 

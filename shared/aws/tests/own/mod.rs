@@ -111,9 +111,8 @@ impl Own {
             queue_prefix: format!("{}-pool-", self.name),
             stack: Some(self.name.clone()),
             require_tls: false,
-            secrets_path: None,
-            endpoints_parameter: None,
             ready_shards,
+            ..Config::default()
         }
     }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use protocol::{Millis, SecretValue};
+use serde::{Deserialize, Serialize};
 
 pub use super::change::Changed;
 use super::event::ExternalId;
@@ -13,7 +14,7 @@ use super::records::Left;
 use super::state::{Annotation, TargetState};
 
 /// Why a request to a forge failed.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum ForgeError {
     /// No answer came: a time-out, a broken connection, or a gateway's 502 or 504. The request may have been done, or may be
@@ -60,7 +61,7 @@ impl ForgeError {
 pub type Asked<'a, T> = BoxFuture<'a, Result<T, ForgeError>>;
 
 /// A repository as the forge describes it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Repository {
     /// Its number.
     pub number: u64,
@@ -73,7 +74,7 @@ pub struct Repository {
 }
 
 /// A pull request as the forge describes it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PullRequest {
     /// Its number.
     pub number: u64,

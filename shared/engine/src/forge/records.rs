@@ -164,6 +164,9 @@ pub struct ReportRecord {
     /// What the forge was told last, by the name of the state.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub sent: BTreeMap<String, Sent>,
+    /// Why the run wasn't run again when somebody asked for that. The run's own state is then told as failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
     /// Failures in a row.
     #[serde(default)]
     pub tries: u32,

@@ -151,15 +151,17 @@ impl<P: ForgeStore + RunStore + JobStore + ArtifactStore + WorkerRegistry + Disp
         for report in reports.iter().filter(|report| only.as_ref().is_none_or(|key| *key == report.key)) {
             match self.rerun_one(link, report).await? {
                 Rerun::Started => again += 1,
-                Rerun::Refused(reason) => refused = Some(reason),
+                Rerun::Refused(reason) => {
+                    let reason = format!("not run again: the link's rights don't allow it any more: {reason}");
+                    self.note_rerun(&report.key, Some(&reason)).await?;
+                    self.report_or_leave(&report.key).await;
+                    refused = Some(reason);
+                }
                 Rerun::Nothing => {}
             }
         }
         Ok(match refused {
-            Some(reason) => DeliveryOutcome::of(
-                DeliveryState::Failed,
-                format!("the link's rights don't allow it any more: {reason}"),
-            ),
+            Some(reason) => DeliveryOutcome::of(DeliveryState::Failed, reason),
             None if again == 0 => {
                 DeliveryOutcome::of(DeliveryState::Ignored, "nothing that has ended shows its states there")
             }
@@ -186,7 +188,7 @@ impl<P: ForgeStore + RunStore + JobStore + ArtifactStore + WorkerRegistry + Disp
         let only = (end.status == Status::Failure).then_some(Only::Failed);
         match self.acting_for(link, &definition, rule).runs().start(id, only, None).await {
             Ok(()) => {
-                self.mark(&report.key).await?;
+                self.note_rerun(&report.key, None).await?;
                 Ok(Rerun::Started)
             }
             Err(EngineError::InvalidState { .. } | EngineError::Moved(_)) => Ok(Rerun::Nothing),

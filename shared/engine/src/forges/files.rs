@@ -40,6 +40,9 @@ struct Started<'a> {
     change: Change,
     changed: Option<Changed>,
     approved: bool,
+    /// Reports to be told once all files were looked at. A run that waits for a worker, or that there is none of, causes no change by
+    /// which they would be told.
+    reports: Vec<ReportKey>,
 }
 
 impl<P: ForgeStore + RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Forges<'_, P> {
@@ -80,7 +83,7 @@ impl<P: ForgeStore + RunStore + JobStore + ArtifactStore + WorkerRegistry + Disp
             }
             texts.push(text);
         }
-        let mut started = Started { link, rule, change, changed: None, approved };
+        let mut started = Started { link, rule, change, changed: None, approved, reports: Vec::new() };
         let (mut any, mut waits) = (false, false);
         for (file, text) in files.iter().zip(texts) {
             match self.start_file(&mut started, delivery, file, &text).await? {
@@ -88,6 +91,9 @@ impl<P: ForgeStore + RunStore + JobStore + ArtifactStore + WorkerRegistry + Disp
                 TargetState::Skipped => {}
                 _ => any = true,
             }
+        }
+        for key in &started.reports {
+            self.report_or_leave(key).await;
         }
         let change = started.change;
         if waits {
@@ -144,8 +150,7 @@ impl<P: ForgeStore + RunStore + JobStore + ArtifactStore + WorkerRegistry + Disp
                 if !touches {
                     if started.change.pull_request.is_some() {
                         let text = "skipped: none of its `paths` changed".to_owned();
-                        let fixed = ReportSource::Fixed { state: TargetState::Skipped, text, annotations: Vec::new() };
-                        self.put_report(&key, &started.change, fixed, ReportChoice::Run, accepted_at(delivery)).await?;
+                        self.put_fixed(started, delivery, key, (TargetState::Skipped, text, Vec::new())).await?;
                     }
                     return Ok(TargetState::Skipped);
                 }
@@ -158,9 +163,7 @@ impl<P: ForgeStore + RunStore + JobStore + ArtifactStore + WorkerRegistry + Disp
         }
         if started.change.fork && rule.approve && !started.approved {
             let text = "a fork's commit waits for an approval".to_owned();
-            let fixed = ReportSource::Fixed { state: TargetState::WaitsForApproval, text, annotations: Vec::new() };
-            self.put_report(&key, &started.change, fixed, ReportChoice::Run, accepted_at(delivery)).await?;
-            return Ok(TargetState::WaitsForApproval);
+            return self.put_fixed(started, delivery, key, (TargetState::WaitsForApproval, text, Vec::new())).await;
         }
         rights::add_labels(&mut definition, rule);
         let choice = choice_of(&definition);
@@ -174,6 +177,7 @@ impl<P: ForgeStore + RunStore + JobStore + ArtifactStore + WorkerRegistry + Disp
             Err(error) => return Err(error),
         };
         self.name_workflow(&key, &started.change, &workflow).await?;
+        started.reports.push(key);
         if !delivery.workflows.contains(&workflow) {
             delivery.workflows.push(workflow);
         }
@@ -216,7 +220,7 @@ impl<P: ForgeStore + RunStore + JobStore + ArtifactStore + WorkerRegistry + Disp
     /// Reports a file that can't run as failed, with its problems at their lines.
     async fn invalid(
         self,
-        started: &Started<'_>,
+        started: &mut Started<'_>,
         delivery: &Delivery,
         key: ReportKey,
         file: &RepositoryFile,
@@ -232,9 +236,21 @@ impl<P: ForgeStore + RunStore + JobStore + ArtifactStore + WorkerRegistry + Disp
             [first, ..] => format!("{}: {first}{}", file.path, more(problems.len())),
         };
         let annotations = problems.iter().take(ANNOTATIONS).map(annotation).collect();
-        let fixed = ReportSource::Fixed { state: TargetState::Invalid, text, annotations };
+        self.put_fixed(started, delivery, key, (TargetState::Invalid, text, annotations)).await
+    }
+
+    /// Stores a state without a run, to be told once all files were looked at.
+    async fn put_fixed(
+        self,
+        started: &mut Started<'_>,
+        delivery: &Delivery,
+        key: ReportKey,
+        (state, text, annotations): (TargetState, String, Vec<Annotation>),
+    ) -> Result<TargetState> {
+        let fixed = ReportSource::Fixed { state, text, annotations };
         self.put_report(&key, &started.change, fixed, ReportChoice::Run, accepted_at(delivery)).await?;
-        Ok(TargetState::Invalid)
+        started.reports.push(key);
+        Ok(state)
     }
 
     async fn text(self, link: &Link, change: &Change, file: &RepositoryFile) -> Result<Arc<str>> {

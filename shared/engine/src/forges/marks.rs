@@ -59,6 +59,7 @@ impl<P: ForgeStore> Forges<'_, P> {
                     asked: stored.map_or(0, |stored| stored.asked) + 1,
                     lease: stored.and_then(|stored| stored.lease.clone()),
                     sent: stored.map(|stored| stored.sent.clone()).unwrap_or_default(),
+                    refused: None,
                     tries: 0,
                     failing_since: None,
                     given_up: None,
@@ -83,9 +84,30 @@ impl<P: ForgeStore> Forges<'_, P> {
         .map(drop)
     }
 
+    /// Notes that a run was started again, or why it was not.
+    pub(super) async fn note_rerun(self, key: &ReportKey, refused: Option<&str>) -> Result<()> {
+        let now = self.engine.now();
+        self.change_report(key, |stored| {
+            let stored = stored.filter(|stored| stored.given_up.is_none())?;
+            let refused = refused.map(str::to_owned);
+            Some(ReportRecord { refused, due: Some(now), asked: stored.asked + 1, ..stored.clone() })
+        })
+        .await
+        .map(drop)
+    }
+
     /// Notes that a run or a job of a report has changed. The states are told within about two seconds.
     pub async fn mark(self, key: &ReportKey) -> Result<()> {
+        self.mark_at(key, self.engine.now() + COALESCED).await
+    }
+
+    /// As [`Self::mark`], for a caller that has waited for further changes and tells the states itself.
+    pub(super) async fn mark_now(self, key: &ReportKey) -> Result<()> {
+        self.mark_at(key, self.engine.now()).await
+    }
+
+    async fn mark_at(self, key: &ReportKey, at: Millis) -> Result<()> {
         let now = self.engine.now();
-        self.change_report(key, |stored| stored?.marked(now + COALESCED, now)).await.map(drop)
+        self.change_report(key, |stored| stored?.marked(at, now)).await.map(drop)
     }
 }

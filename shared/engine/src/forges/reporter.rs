@@ -18,6 +18,7 @@ use crate::forge::names::ReportKey;
 use crate::forge::ports::{ForgeError, StateAnswer, StateUpdate};
 use crate::forge::records::{Pause, ReportRecord, ReportSource};
 use crate::forge::reporting::{GIVE_UP, NO_COMMIT, Taken};
+use crate::forge::state::TargetState;
 use crate::forge::store::ForgeStore;
 use crate::forge::wanted::{WantedState, of_run};
 use crate::planted::Bug;
@@ -216,7 +217,13 @@ impl<P: ForgeStore + AuditStore + RunStore + JobStore + ArtifactStore + WorkerRe
             ReportSource::Fixed { state, text, annotations } => Ok(vec![fixed(*state, text, annotations)]),
             ReportSource::Workflow { id: None } => Ok(Vec::new()),
             ReportSource::Workflow { id: Some(id) } => match self.engine.queries().workflow(id).await {
-                Ok(workflow) => Ok(of_run(&record.key, &record.choice, &workflow)),
+                Ok(workflow) => {
+                    let mut wanted = of_run(&record.key, &record.choice, &workflow);
+                    if let (Some(why), Some(run)) = (&record.refused, wanted.first_mut()) {
+                        (run.state, run.description) = (TargetState::Invalid, why.clone());
+                    }
+                    Ok(wanted)
+                }
                 // It was deleted: what was told stays.
                 Err(EngineError::WorkflowNotFound(_)) => Ok(Vec::new()),
                 Err(error) => Err(error),

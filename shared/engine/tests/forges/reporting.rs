@@ -95,6 +95,7 @@ fn record() -> ReportRecord {
         asked: 0,
         lease: None,
         sent: std::collections::BTreeMap::new(),
+        refused: None,
         tries: 0,
         failing_since: None,
         given_up: None,

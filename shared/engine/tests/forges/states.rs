@@ -6,11 +6,12 @@ use std::time::Duration;
 use engine::forge::event::Signal;
 use engine::forge::names::RepositoryKey;
 use engine::forge::ports::ForgeError;
-use engine::forge::records::DeliveryState::{Accepted, Ignored};
+use engine::forge::records::DeliveryState::{Accepted, Failed, Ignored};
 use engine::forge::records::{ReportRecord, ReportSource};
 use engine::forge::state::TargetState;
 use engine::forge::store::ForgeStore;
 use engine::ports::AuditStore;
+use engine::run::MAX_TIMER_DELAY;
 use protocol::access::AuditAction;
 
 use crate::world::{LINK, World, commit, link, main};
@@ -252,4 +253,55 @@ async fn ends_are_told_before_beginnings() {
     let state = world.forge.state();
     assert!(state.told[told..].iter().all(|update| update.state.is_end()));
     assert!(state.told.iter().any(|update| update.state == TargetState::NeedFailed));
+}
+
+#[tokio::test]
+async fn last_states_are_right_though_changes_are_lost() {
+    let world = pushed(CHAIN).await;
+    world.told().await;
+    let lose = || while world.engine.ports().next_event().is_some() {};
+    // Nobody hears that a job began, that it ended, or that the run may be over.
+    while let Some(job) = world.claim("linux").await {
+        lose();
+        world.engine.reports().complete(&job.lease.lease_id.0, BTreeMap::new(), None).await.expect("completed");
+        lose();
+    }
+    world.clock.advance(MAX_TIMER_DELAY);
+    world.engine.scheduling().run_timers().await.expect("memory answers");
+    world.told().await;
+    assert!(world.forge.shown().iter().all(|shown| shown.ends_with(": success")), "{:?}", world.forge.shown());
+}
+
+#[tokio::test]
+async fn last_states_are_right_though_changes_come_twice_and_in_the_wrong_order() {
+    let world = pushed(CHAIN).await;
+    world.told().await;
+    let mut events = Vec::new();
+    while let Some(job) = world.claim("linux").await {
+        world.engine.reports().complete(&job.lease.lease_id.0, BTreeMap::new(), None).await.expect("completed");
+        events.extend(std::iter::from_fn(|| world.engine.ports().next_event()));
+    }
+    for event in events.iter().rev().chain(&events) {
+        world.engine.scheduling().on_change(event).await.expect("memory answers");
+        world.engine.forges().run_due().await.expect("memory answers");
+    }
+    world.told().await;
+    assert!(world.forge.shown().iter().all(|shown| shown.ends_with(": success")), "{:?}", world.forge.shown());
+}
+
+#[tokio::test]
+async fn refused_re_run_is_told_as_failed_until_one_is_allowed() {
+    let world = pushed(CHAIN).await;
+    world.run_job("linux", false).await;
+    world.told().await;
+    let again = || Signal::Rerequested { commit: commit('B'), check: None, actor: "alice".to_owned() };
+    world.engine.forges().add(&link(), &LINK.replace("linux", "other")).await.expect("linked");
+    let refused = world.deliver(again(), None).await;
+    assert!(refused.state == Failed && refused.reason.expect("why").contains("`linux`"));
+    world.told().await;
+    assert_eq!(world.forge.shown()[..2], ["ci (push): invalid", "ci / build (push): failure"]);
+    world.engine.forges().add(&link(), LINK).await.expect("linked");
+    assert_eq!(world.deliver(again(), None).await.state, Accepted);
+    world.told().await;
+    assert_eq!(world.forge.shown()[..2], ["ci (push): running", "ci / build (push): queued"]);
 }

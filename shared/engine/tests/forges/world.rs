@@ -29,8 +29,8 @@ jobs:
 
 pub const LINK: &str = "forge: github
 repository: acme/app
-token: FORGE_TOKEN
-webhook_secret: HOOK
+token: FORGE_TOKEN_ACME
+webhook_secret: FORGE_WEBHOOK_ACME
 rights:
   - {event: [push, tag], ref: [main, 'v*'], labels: [linux, production], secrets: [NPM_TOKEN]}
   - {event: fork, labels: [linux], add_labels: [untrusted]}

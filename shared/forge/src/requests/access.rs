@@ -8,7 +8,7 @@ use engine::clock::Clock;
 use engine::forge::link::{Access, Link};
 use engine::forge::ports::ForgeError;
 use engine::ports::SecretStore;
-use protocol::wire::APP_KEY_PREFIX;
+use protocol::wire::FORGE_APP_KEY;
 use protocol::{Millis, SecretName, SecretValue};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -45,7 +45,7 @@ pub(crate) struct Tokens {
 #[must_use]
 pub fn app_key_name(app: &str) -> String {
     let plain = |character: char| if character.is_ascii_alphanumeric() { character.to_ascii_uppercase() } else { '_' };
-    format!("{APP_KEY_PREFIX}{}", app.chars().map(plain).collect::<String>())
+    format!("{FORGE_APP_KEY}{}", app.chars().map(plain).collect::<String>())
 }
 
 #[derive(Deserialize)]

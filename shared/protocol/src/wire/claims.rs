@@ -42,8 +42,15 @@ pub const WORKER_VARIABLES: [&str; 10] = [
 /// The variable that has the credential of a job's checkout. No `env` and no secret of a workflow file has its name.
 pub const CHECKOUT_TOKEN: &str = "CHECKOUT_TOKEN";
 
-/// The beginning of the names of secrets that are keys of forges' Apps. No job may name one.
-pub const APP_KEY_PREFIX: &str = "FORGE_APP_KEY_";
+/// The beginning of the names of secrets of links to forges. No job may name one. The roles of the Lambda functions tell them apart
+/// by these beginnings.
+pub const FORGE_SECRET: &str = "FORGE_";
+/// The beginning of the names of secrets that sign deliveries.
+pub const FORGE_WEBHOOK: &str = "FORGE_WEBHOOK_";
+/// The beginning of the names of forges' tokens.
+pub const FORGE_TOKEN: &str = "FORGE_TOKEN_";
+/// The beginning of the names of the keys of Apps.
+pub const FORGE_APP_KEY: &str = "FORGE_APP_KEY_";
 
 /// A claimed job, with everything that a worker needs to run it. `Debug` shows only its ids, because its command may
 /// contain secrets.

@@ -6,7 +6,6 @@ mod checkout;
 mod conditions;
 mod elsewhere;
 mod events;
-mod git_server;
 mod json;
 mod keys;
 mod matrix;

@@ -1,0 +1,61 @@
+//! Function `forge`: asks forges about deliveries, starts runs, tells states, and answers what other functions ask about a forge. It alone
+//! has the tokens of forges and the keys of Apps.
+
+use std::sync::Arc;
+
+use aws::{Access, Aws, ForgeQuestion, SchemaGuard, events};
+use aws_lambda_events::dynamodb::Event;
+use aws_lambda_events::streams::{DynamoDbBatchItemFailure, DynamoDbEventResponse};
+use engine::Engine;
+use engine::clock::SystemClock;
+use forge::Forges;
+use lambda_runtime::{Error, LambdaEvent, service_fn};
+use serde_json::{Value, from_value, to_value};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    functions::start_logging()?;
+    let engine = Aws::engine().await?;
+    let forges = Arc::new(Forges::new(engine.secrets(), Arc::new(SystemClock)));
+    let engine = engine.with_forges(forges.clone());
+    let guard = SchemaGuard::new(Access::Change);
+    let handle = async |event: LambdaEvent<Value>| {
+        guard.check(engine.ports()).await?;
+        handle(&engine, &forges, event.payload).await
+    };
+    lambda_runtime::run(service_fn(handle)).await
+}
+
+/// An event with records comes from the stream, a question from another function. Any other says that something is due.
+async fn handle(engine: &Engine<Aws>, forges: &Forges, event: Value) -> Result<Value, Error> {
+    if event.get("Records").is_some() {
+        return Ok(to_value(follow(engine, &from_value(event)?).await)?);
+    }
+    if let Ok(question) = from_value::<ForgeQuestion>(event) {
+        return Ok(engine.ports().answer(forges, question).await?);
+    }
+    engine.forges().run_due().await?;
+    if let Some(next) = engine.forges().next_due().await? {
+        engine.ports().wake_forge_at(next).await?;
+    }
+    Ok(Value::Null)
+}
+
+/// Names the records that could not be noted. The stream delivers the first of them and all behind it again.
+async fn follow(engine: &Engine<Aws>, event: &Event) -> DynamoDbEventResponse {
+    let (changes, places) = events::forge_changes(&event.records);
+    let followed = engine.forges().on_changes(&changes).await;
+    if let Some(next) = followed.next
+        && let Err(error) = engine.ports().wake_forge_at(next).await
+    {
+        tracing::warn!(%error, "the sweep finds what is due");
+    }
+    let mut response = DynamoDbEventResponse::default();
+    for (change, error) in followed.failed {
+        tracing::error!(%error, record = places[change].event_id, "a record of the stream failed");
+        let mut failure = DynamoDbBatchItemFailure::default();
+        failure.item_identifier.clone_from(&places[change].change.sequence_number);
+        response.batch_item_failures.push(failure);
+    }
+    response
+}
