@@ -1,124 +1,70 @@
-//! Deliveries that failed. GitHub doesn't send them again by itself; its App is asked for them.
+//! Deliveries that failed, and check runs whose creator was not answered: both at a GitHub App.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-use engine::Engine;
-use engine::clock::{Clock, SystemClock};
-use engine::forge::records::DeliveryState;
-use engine::forge::store::ForgeStore;
 use harness::eventually;
-use harness::forge::{APP, Fault, Kind, TestForge};
-use memory::Memory;
-use protocol::{LinkName, Millis};
-use server::Server;
+use harness::forge::{Fault, Kind};
 
-use crate::setting::{APP_REPOSITORY, WEBHOOK_SECRET, link_file, secrets};
+use crate::linked::Linked;
+use crate::project::{REPOSITORY, WEBHOOK_SECRET};
+use crate::runs::{CI, PASSED};
 
-const CI: &str = "on: push\njobs: {test: {labels: linux, run: make}}\n";
+/// Apps are asked every ten minutes.
+const NEXT: Duration = Duration::from_mins(11);
+/// A reporter's lease, and a little more.
+const LEASE_ENDS: Duration = Duration::from_secs(61);
 
-/// The machine's clock, some minutes ahead.
-#[derive(Default)]
-struct Ahead(AtomicU64);
-
-impl Clock for Ahead {
-    fn now(&self) -> Millis {
-        Millis(Millis::now().0 + self.0.load(Ordering::Relaxed) * 60_000)
-    }
-}
-
-/// A forge with a repository that an App is linked to.
-struct App {
-    forge: TestForge,
-    engine: Engine<Memory>,
-    clock: Arc<Ahead>,
-}
-
-impl App {
-    async fn linked() -> Self {
-        let forge = TestForge::starts().await;
-        forge.repository(APP_REPOSITORY, false).await;
-        let (secrets, clock) = (Arc::new(secrets()), Arc::new(Ahead::default()));
-        let port = Arc::new(forge::Forges::new(secrets.clone(), Arc::new(SystemClock)));
-        let engine = Engine::new(Memory::new()).with_secrets(secrets).with_forges(port).with_clock(clock.clone());
-        let engine = engine.with_public_url("https://wfg.example.com".into());
-        let access = format!("app: {{id: {}, installation: {}}}", APP.0, APP.1);
-        engine.forges().add(&name(), &link_file(&forge, Kind::Github, &access)).await.expect("linked");
-        Self { forge, engine, clock }
-    }
-
-    async fn pushes(&self) {
-        let copy = self.forge.working_copy(APP_REPOSITORY).await;
-        copy.commit(&[(".wfg/ci.yml", CI)], "a commit").await;
-        copy.push(&["HEAD:refs/heads/main"]).await;
-    }
-
-    /// Ten minutes pass.
-    async fn later(&self) {
-        self.clock.0.fetch_add(11, Ordering::Relaxed);
-        self.engine.forges().run_due().await.expect("memory answers");
-    }
-}
-
-fn name() -> LinkName {
-    LinkName::new("acme").expect("a name")
+/// Ten minutes pass, and the App is asked.
+async fn is_asked(linked: &Linked) {
+    let asked = || linked.forge().requests().iter().filter(|one| one.path.contains("/hook/deliveries?")).count();
+    let before = asked();
+    linked.advance(NEXT).await;
+    eventually("the App is asked", async || (asked() > before).then_some(())).await;
 }
 
 #[tokio::test]
 async fn delivery_that_met_no_server_is_delivered_later_by_itself() {
-    let app = App::linked().await;
-    let server = Server::start(([127, 0, 0, 1], 0).into(), app.engine.clone()).await.expect("a free port");
-    app.forge.hook(APP_REPOSITORY, Kind::Github, &format!("{}/api/forges/acme/hook", server.url()), WEBHOOK_SECRET);
-    app.forge.silence(APP_REPOSITORY, true);
-    app.pushes().await;
-    app.later().await;
-    let state = eventually("the delivery is handled", async || {
-        let stored = app.engine.ports().deliveries(&name(), None, 10).await.expect("listed");
-        stored.first().map(|one| one.state).filter(|state| *state != DeliveryState::New)
-    })
-    .await;
-    assert_eq!((state, app.forge.deliveries().len()), (DeliveryState::Accepted, 2));
-    app.later().await;
-    assert_eq!(app.forge.deliveries().len(), 2, "what came in is not asked for again");
-    app.forge.keeps_the_contract();
+    let linked = Linked::alone_with_app().await;
+    linked.forge().silence(REPOSITORY, true);
+    let commit = linked.pushes_ci(CI).await;
+    is_asked(&linked).await;
+    linked.until_shows(&commit, &PASSED).await;
+    is_asked(&linked).await;
+    is_asked(&linked).await;
+    assert_eq!(linked.forge().deliveries().len(), 2, "what came in is not asked for again");
+    linked.forge().keeps_the_contract();
 }
 
 #[tokio::test]
 async fn delivery_that_always_fails_is_asked_for_three_times() {
-    let app = App::linked().await;
+    let linked = Linked::alone_with_app().await;
     // Nobody answers there.
-    app.forge.hook(APP_REPOSITORY, Kind::Github, "http://127.0.0.1:1/api/forges/acme/hook", WEBHOOK_SECRET);
-    app.pushes().await;
-    for sent in [2, 3, 4, 4, 4] {
-        app.later().await;
-        assert_eq!(app.forge.deliveries().len(), sent);
+    let nobody = "http://127.0.0.1:1/api/forges/acme/hook";
+    linked.forge().hook(REPOSITORY, Kind::Github, nobody, WEBHOOK_SECRET);
+    let commit = linked.pushes_ci(CI).await;
+    linked.until_shows(&commit, &PASSED).await;
+    let sent = || linked.forge().deliveries().iter().filter(|one| one.url == nobody).count();
+    for times in 1..=3 {
+        is_asked(&linked).await;
+        eventually("it is asked for again", async || (sent() == 1 + times).then_some(())).await;
     }
-    app.forge.keeps_the_contract();
+    for _ in 0..3 {
+        is_asked(&linked).await;
+    }
+    assert_eq!(sent(), 4);
+    linked.forge().keeps_the_contract();
 }
 
 #[tokio::test]
 async fn check_run_is_not_created_twice_by_a_reporter_that_was_not_answered() {
-    let app = App::linked().await;
-    let server = Server::start(([127, 0, 0, 1], 0).into(), app.engine.clone()).await.expect("a free port");
-    app.forge.hook(APP_REPOSITORY, Kind::Github, &format!("{}/api/forges/acme/hook", server.url()), WEBHOOK_SECRET);
-    app.forge.plans("POST", "/check-runs", Fault::Lost, 2);
-    app.pushes().await;
-    let names = async || {
-        let posted = app.forge.posted(APP_REPOSITORY);
-        let mut names: Vec<String> = posted.into_iter().map(|posted| posted.name).collect();
-        names.sort();
-        (names.len() == 2).then_some(names)
-    };
-    eventually("two check runs were created", names).await;
-    // The lease of the reporter ends.
-    app.later().await;
-    let commit = app.forge.posted(APP_REPOSITORY)[0].commit.clone();
-    let changed = || app.forge.requests().iter().filter(|one| one.method == "PATCH" && one.status == 200).count();
-    eventually("both are changed", async || {
-        app.later().await;
-        (changed() >= 2).then_some(())
-    })
-    .await;
-    assert_eq!(names().await, Some(vec!["ci (push)".to_owned(), "ci / test (push)".to_owned()]), "{commit}");
-    app.forge.keeps_the_contract();
+    let linked = Linked::alone_with_app().await;
+    linked.forge().plans("POST", "/check-runs", Fault::Lost, 2);
+    let commit = linked.pushes_ci(CI).await;
+    eventually("both are created", async || linked.forge().met_all_faults().then_some(())).await;
+    linked.advance(LEASE_ENDS).await;
+    linked.until_shows(&commit, &PASSED).await;
+    let mut names: Vec<String> = linked.forge().posted(REPOSITORY).into_iter().map(|posted| posted.name).collect();
+    names.sort();
+    assert_eq!(names, PASSED.map(|(name, _)| name));
+    linked.forge().keeps_the_contract();
 }

@@ -13,7 +13,7 @@ use crate::forge::records::{Delivery, DeliveryKey, DeliveryState, RefRecord, Rep
 use crate::forge::ref_rule::KEPT;
 use crate::forge::rights;
 use crate::forge::store::ForgeStore;
-use crate::ports::{ArtifactStore, Consistency, Dispatcher, JobStore, RunStore, WorkerRegistry};
+use crate::ports::{ArtifactStore, AuditStore, Consistency, Dispatcher, JobStore, RunStore, WorkerRegistry};
 
 /// What became of a request to run a workflow again.
 enum Rerun {
@@ -77,7 +77,7 @@ impl<P: ForgeStore> Forges<'_, P> {
     }
 }
 
-impl<P: ForgeStore + RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Forges<'_, P> {
+impl<P: ForgeStore + AuditStore + RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Forges<'_, P> {
     /// The forge's button was pressed. It counts if the forge says that the person may write, and approves that commit alone.
     pub(super) async fn decide_approve(
         self,

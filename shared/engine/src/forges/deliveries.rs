@@ -16,7 +16,7 @@ use crate::forge::records::{Delivery, DeliveryKey, DeliveryState, RefRecord};
 use crate::forge::ref_rule::{Observed, RefDecision, next_look};
 use crate::forge::store::ForgeStore;
 use crate::planted::Bug;
-use crate::ports::{ArtifactStore, Dispatcher, JobStore, RunStore, WorkerRegistry};
+use crate::ports::{ArtifactStore, AuditStore, Dispatcher, JobStore, RunStore, WorkerRegistry};
 
 /// The delay after a failure that may pass.
 const LATER: Duration = Duration::from_secs(30);
@@ -146,7 +146,7 @@ impl<P: ForgeStore> Forges<'_, P> {
     }
 }
 
-impl<P: ForgeStore + RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Forges<'_, P> {
+impl<P: ForgeStore + AuditStore + RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Forges<'_, P> {
     /// Handles a delivery: asks the forge, decides, and submits what the files at the commit say. A repeated call has no further
     /// effect.
     ///

@@ -19,7 +19,7 @@ use crate::forge::rights;
 use crate::forge::state::{Annotation, TargetState};
 use crate::forge::store::ForgeStore;
 use crate::ids::{Principal, ReportHash};
-use crate::ports::{ArtifactStore, Dispatcher, JobStore, RunStore, Source, WorkerRegistry};
+use crate::ports::{ArtifactStore, AuditStore, Dispatcher, JobStore, RunStore, Source, WorkerRegistry};
 use crate::submit::Submission;
 use crate::{Engine, Forges};
 
@@ -45,7 +45,7 @@ struct Started<'a> {
     reports: Vec<ReportKey>,
 }
 
-impl<P: ForgeStore + RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Forges<'_, P> {
+impl<P: ForgeStore + AuditStore + RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Forges<'_, P> {
     /// Starts a run of each file that wants the change. A file that can't run is reported as failed; the others run.
     pub(super) async fn start_files(
         self,
