@@ -14,7 +14,6 @@ mod reporter;
 pub use deliveries::Received;
 pub(crate) use files::{BlobsCache, blobs_cache};
 pub use links::HookLink;
-pub(crate) use redelivery::{AppsCache, apps_cache};
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -78,7 +77,7 @@ impl<P: ForgeStore> Forges<'_, P> {
 
 impl<P: ForgeStore + AuditStore + RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Forges<'_, P> {
     /// Handles all due deliveries, tells all due states, and asks Apps for deliveries that failed. One that can't be handled doesn't
-    /// stop the others. Returns true if anything was due. It is to be called whenever something is due, and every minute.
+    /// stop the others. Returns true if anything was due.
     ///
     /// # Errors
     /// The store didn't list what is due.
@@ -93,7 +92,7 @@ impl<P: ForgeStore + AuditStore + RunStore + JobStore + ArtifactStore + WorkerRe
         for key in reports {
             self.report_or_leave(&key).await;
         }
-        self.ask_for_failed().await?;
+        any |= self.ask_for_failed().await?;
         Ok(any)
     }
 

@@ -163,7 +163,6 @@ struct Caches {
     followed: logs::FollowedCache,
     writable: view::WritableCache,
     blobs: forges::BlobsCache,
-    apps: forges::AppsCache,
 }
 
 impl Caches {
@@ -187,7 +186,6 @@ impl Caches {
             followed: logs::followed_cache(),
             writable: view::writable_cache(),
             blobs: forges::blobs_cache(),
-            apps: forges::apps_cache(),
         }
     }
 }

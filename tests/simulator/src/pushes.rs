@@ -6,6 +6,7 @@ use std::time::Duration;
 use engine::forge::event::Signal;
 use engine::forge::names::GitRef;
 use engine::forge::ports::FailedDelivery;
+use engine::forge::records::Redelivery;
 use engine::forge::store::Item;
 use engine::forges::Received;
 
@@ -27,6 +28,11 @@ impl World {
         let (list, sort) = ("FORGE".to_owned(), format!("{}#{}", link.key.link, link.key.repository));
         let record = serde_json::to_string(&link).expect("JSON");
         let item = Item { list: list.clone(), sort: sort.clone(), due: None, version: 0, expires: None, record };
+        self.store.items.entry((list, sort)).or_default().set(Some(item), self.clock);
+        let (list, sort) = (format!("FORGE#{}", link.key.link), "APP#1".to_owned());
+        let record = Redelivery { version: 1, ..Redelivery::new(self.clock) };
+        let (due, record) = (record.due, serde_json::to_string(&record).expect("JSON"));
+        let item = Item { list: list.clone(), sort: sort.clone(), due, version: 1, expires: None, record };
         self.store.items.entry((list, sort)).or_default().set(Some(item), self.clock);
         self.linked.pushes = 1 + self.rng.below(4);
     }
@@ -113,8 +119,7 @@ impl World {
 
     fn due(&mut self) -> Option<(Task, Origin)> {
         let running = self.running.values().filter(|who| matches!(who.task, Task::Forges)).count();
-        // Beside what is due, Apps are asked for failed deliveries every ten minutes.
-        let is_due = self.forges_due().is_some_and(|due| due <= self.clock) || self.rng.chance(0.01);
+        let is_due = self.forges_due().chain(self.app_due()).any(|due| due <= self.clock);
         (is_due && running < HANDLERS).then_some((Task::Forges, Origin::Nobody))
     }
 

@@ -452,7 +452,7 @@ impl Sim {
             if went_on || !self.handlers.is_empty() || !world.feed.is_empty() {
                 continue;
             }
-            let is_told = world.linked.is_quiet() && world.forges_due().is_none();
+            let is_told = world.linked.is_quiet() && world.forges_due().next().is_none();
             if world.unfinished().is_empty() && is_told {
                 return;
             }

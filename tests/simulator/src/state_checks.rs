@@ -84,9 +84,16 @@ impl World {
         }
     }
 
-    /// When something about forges is due next.
-    pub(crate) fn forges_due(&self) -> Option<Millis> {
-        self.store.items.values().filter_map(Cell::now).filter_map(|item| item.due).min()
+    /// When deliveries and reports are due.
+    pub(crate) fn forges_due(&self) -> impl Iterator<Item = Millis> + '_ {
+        let items = self.store.items.values().filter_map(Cell::now);
+        items.filter(|item| !item.sort.starts_with("APP#")).filter_map(|item| item.due)
+    }
+
+    /// When the App is asked for failed deliveries. That goes on for ever.
+    pub(crate) fn app_due(&self) -> impl Iterator<Item = Millis> + '_ {
+        let items = self.store.items.values().filter_map(Cell::now);
+        items.filter(|item| item.sort.starts_with("APP#")).filter_map(|item| item.due)
     }
 
     fn records<T: DeserializeOwned>(&self, list: &str, prefix: &str) -> Vec<T> {

@@ -1,126 +1,70 @@
-//! Deliveries that failed. GitHub doesn't send them again by itself; its App is asked for them.
+//! Deliveries that failed, and check runs whose creator was not answered: both at a GitHub App.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-use engine::Engine;
-use engine::clock::{Clock, SystemClock};
-use engine::forge::records::DeliveryState;
-use engine::forge::store::ForgeStore;
 use harness::eventually;
-use harness::forge::Fault;
-use memory::Memory;
-use protocol::{LinkName, Millis};
-use server::Server;
+use harness::forge::{Fault, Kind};
 
-use crate::project::{Project, REPOSITORY, values};
+use crate::linked::Linked;
+use crate::project::{REPOSITORY, WEBHOOK_SECRET};
+use crate::runs::{CI, PASSED};
 
-const CI: &str = "on: push\njobs: {test: {labels: linux, run: make}}\n";
+/// Apps are asked every ten minutes.
+const NEXT: Duration = Duration::from_mins(11);
+/// A reporter's lease, and a little more.
+const LEASE_ENDS: Duration = Duration::from_secs(61);
 
-/// The machine's clock, some minutes ahead.
-#[derive(Default)]
-struct Ahead(AtomicU64);
-
-impl Clock for Ahead {
-    fn now(&self) -> Millis {
-        Millis(Millis::now().0 + self.0.load(Ordering::Relaxed) * 60_000)
-    }
-}
-
-/// A repository that an App is linked to.
-struct App {
-    project: Project,
-    engine: Engine<Memory>,
-    clock: Arc<Ahead>,
-}
-
-impl App {
-    async fn linked() -> Self {
-        let project = Project::with_app("linux").await;
-        let (secrets, clock) = (Arc::new(values(project.secrets())), Arc::new(Ahead::default()));
-        let port = Arc::new(forge::Forges::new(secrets.clone(), Arc::new(SystemClock)));
-        let engine = Engine::new(Memory::new()).with_secrets(secrets).with_forges(port).with_clock(clock.clone());
-        let engine = engine.with_public_url("https://wfg.example.com".into());
-        engine.forges().add(&name(), &project.link_file()).await.expect("linked");
-        Self { project, engine, clock }
-    }
-
-    /// Starts a server to which the forge delivers.
-    async fn serves(&self) -> Server {
-        let server = Server::start(([127, 0, 0, 1], 0).into(), self.engine.clone()).await.expect("a free port");
-        self.project.hooks(&format!("{}/api/forges/acme/hook", server.url()));
-        server
-    }
-
-    async fn pushes(&self) {
-        self.project.pushes(&[(".wfg/ci.yml", CI)], "a commit").await;
-    }
-
-    /// Ten minutes pass.
-    async fn later(&self) {
-        self.clock.0.fetch_add(11, Ordering::Relaxed);
-        self.engine.forges().run_due().await.expect("memory answers");
-    }
-}
-
-fn name() -> LinkName {
-    LinkName::new("acme").expect("a name")
+/// Ten minutes pass, and the App is asked.
+async fn is_asked(linked: &Linked) {
+    let asked = || linked.forge().requests().iter().filter(|one| one.path.contains("/hook/deliveries?")).count();
+    let before = asked();
+    linked.advance(NEXT).await;
+    eventually("the App is asked", async || (asked() > before).then_some(())).await;
 }
 
 #[tokio::test]
 async fn delivery_that_met_no_server_is_delivered_later_by_itself() {
-    let app = App::linked().await;
-    let _server = app.serves().await;
-    app.project.forge.silence(REPOSITORY, true);
-    app.pushes().await;
-    app.later().await;
-    let state = eventually("the delivery is handled", async || {
-        let stored = app.engine.ports().deliveries(&name(), None, 10).await.expect("listed");
-        stored.first().map(|one| one.state).filter(|state| *state != DeliveryState::New)
-    })
-    .await;
-    assert_eq!((state, app.project.forge.deliveries().len()), (DeliveryState::Accepted, 2));
-    app.later().await;
-    assert_eq!(app.project.forge.deliveries().len(), 2, "what came in is not asked for again");
-    app.project.forge.keeps_the_contract();
+    let linked = Linked::alone_with_app().await;
+    linked.forge().silence(REPOSITORY, true);
+    let commit = linked.pushes_ci(CI).await;
+    is_asked(&linked).await;
+    linked.until_shows(&commit, &PASSED).await;
+    is_asked(&linked).await;
+    is_asked(&linked).await;
+    assert_eq!(linked.forge().deliveries().len(), 2, "what came in is not asked for again");
+    linked.forge().keeps_the_contract();
 }
 
 #[tokio::test]
 async fn delivery_that_always_fails_is_asked_for_three_times() {
-    let app = App::linked().await;
+    let linked = Linked::alone_with_app().await;
     // Nobody answers there.
-    app.project.hooks("http://127.0.0.1:1/api/forges/acme/hook");
-    app.pushes().await;
-    for sent in [2, 3, 4, 4, 4] {
-        app.later().await;
-        assert_eq!(app.project.forge.deliveries().len(), sent);
+    let nobody = "http://127.0.0.1:1/api/forges/acme/hook";
+    linked.forge().hook(REPOSITORY, Kind::Github, nobody, WEBHOOK_SECRET);
+    let commit = linked.pushes_ci(CI).await;
+    linked.until_shows(&commit, &PASSED).await;
+    let sent = || linked.forge().deliveries().iter().filter(|one| one.url == nobody).count();
+    for times in 1..=3 {
+        is_asked(&linked).await;
+        eventually("it is asked for again", async || (sent() == 1 + times).then_some(())).await;
     }
-    app.project.forge.keeps_the_contract();
+    for _ in 0..3 {
+        is_asked(&linked).await;
+    }
+    assert_eq!(sent(), 4);
+    linked.forge().keeps_the_contract();
 }
 
 #[tokio::test]
 async fn check_run_is_not_created_twice_by_a_reporter_that_was_not_answered() {
-    let app = App::linked().await;
-    let _server = app.serves().await;
-    app.project.forge.plans("POST", "/check-runs", Fault::Lost, 2);
-    app.pushes().await;
-    let names = async || {
-        let posted = app.project.forge.posted(REPOSITORY);
-        let mut names: Vec<String> = posted.into_iter().map(|posted| posted.name).collect();
-        names.sort();
-        (names.len() == 2).then_some(names)
-    };
-    eventually("two check runs were created", names).await;
-    // The lease of the reporter ends.
-    app.later().await;
-    let commit = app.project.forge.posted(REPOSITORY)[0].commit.clone();
-    let changed =
-        || app.project.forge.requests().iter().filter(|one| one.method == "PATCH" && one.status == 200).count();
-    eventually("both are changed", async || {
-        app.later().await;
-        (changed() >= 2).then_some(())
-    })
-    .await;
-    assert_eq!(names().await, Some(vec!["ci (push)".to_owned(), "ci / test (push)".to_owned()]), "{commit}");
-    app.project.forge.keeps_the_contract();
+    let linked = Linked::alone_with_app().await;
+    linked.forge().plans("POST", "/check-runs", Fault::Lost, 2);
+    let commit = linked.pushes_ci(CI).await;
+    eventually("both are created", async || linked.forge().met_all_faults().then_some(())).await;
+    linked.advance(LEASE_ENDS).await;
+    linked.until_shows(&commit, &PASSED).await;
+    let mut names: Vec<String> = linked.forge().posted(REPOSITORY).into_iter().map(|posted| posted.name).collect();
+    names.sort();
+    assert_eq!(names, PASSED.map(|(name, _)| name));
+    linked.forge().keeps_the_contract();
 }

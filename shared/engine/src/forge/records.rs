@@ -260,6 +260,8 @@ pub struct Redelivery {
     pub since: Millis,
     /// When the forge was asked last. 0: never.
     pub asked_at: Millis,
+    /// When it is asked again. `None`: no link has the App.
+    pub due: Option<Millis>,
     /// The deliveries that were asked for again and may fail again, by the id that stays the same.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub again: BTreeMap<String, Again>,

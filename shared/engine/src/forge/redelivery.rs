@@ -1,6 +1,6 @@
 //! Pure decisions about deliveries that failed. A forge doesn't send them again by itself: its App is asked for them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use protocol::Millis;
@@ -20,17 +20,26 @@ const AT_ONCE: usize = 100;
 const LISTED_LATE: Duration = Duration::from_mins(1);
 
 impl Redelivery {
-    /// The record of an App that was linked at this time.
+    /// The record of an App that was linked at this time. A forge says times in whole seconds.
     #[must_use]
     pub fn new(linked_at: Millis) -> Self {
-        Self { since: linked_at, asked_at: Millis(0), again: std::collections::BTreeMap::new(), version: 0 }
+        let (since, due) = (linked_at - LISTED_LATE, Some(linked_at));
+        Self { since, asked_at: Millis(0), due, again: BTreeMap::new(), version: 0 }
     }
 
     /// Takes the turn to ask the forge. Returns the record to write, or `None` if somebody has asked within ten minutes.
     #[must_use]
     pub fn take(&self, now: Millis) -> Option<Self> {
         let due = self.asked_at.0 == 0 || now.since(self.asked_at) >= ASKED_EVERY;
-        due.then(|| Self { asked_at: now, since: self.since.max(now - OLDEST), ..self.clone() })
+        let next = Some(now + ASKED_EVERY);
+        due.then(|| Self { asked_at: now, due: next, since: self.since.max(now - OLDEST), ..self.clone() })
+    }
+
+    /// Returns the record to write when the App is linked, again or first.
+    #[must_use]
+    pub fn linked(&self, now: Millis) -> Option<Self> {
+        let due = now.max(self.asked_at + ASKED_EVERY);
+        self.due.is_none().then(|| Self { due: Some(due), ..self.clone() })
     }
 
     /// Chooses the deliveries to ask for again, oldest first, and counts them. The caller writes the record before it asks, so that a

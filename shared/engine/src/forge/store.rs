@@ -105,7 +105,9 @@ pub trait ForgeStore: Send + Sync {
         after: Option<&DeliveryKey>,
         limit: usize,
     ) -> impl Future<Output = Stored<Vec<Delivery>>> + Send;
-    /// Returns when the first delivery or report is due.
+    /// Returns the Apps, by link and number, that are to be asked for failed deliveries by `by`. May be some seconds old.
+    fn apps_due(&self, by: Millis) -> impl Future<Output = Stored<Vec<(LinkName, String)>>> + Send;
+    /// Returns when the first delivery, report or App is due.
     fn next_due_of_forges(&self) -> impl Future<Output = Stored<Option<Millis>>> + Send;
     /// Returns up to a few hundred deliveries that are new and due by `by`, earliest first. May be some seconds old.
     fn deliveries_due(&self, by: Millis) -> impl Future<Output = Stored<Vec<DeliveryKey>>> + Send;
@@ -226,7 +228,10 @@ impl<T: ForgeItems> ForgeStore for T {
     }
 
     async fn deliveries_due(&self, by: Millis) -> Stored<Vec<DeliveryKey>> {
-        let due: Vec<Delivery> = records(&self.items_due(DueKind::Delivery, by, DUE).await?)?;
+        let mut due = self.items_due(DueKind::Delivery, by, DUE).await?;
+        // Apps are due in the same list.
+        due.retain(|item| item.sort.starts_with("D#"));
+        let due: Vec<Delivery> = records(&due)?;
         Ok(due.into_iter().map(|delivery| delivery.key).collect())
     }
 
@@ -277,7 +282,16 @@ impl<T: ForgeItems> ForgeStore for T {
 
     async fn put_redelivery(&self, link: &LinkName, app: &str, redelivery: Redelivery) -> Stored<bool> {
         let new = item(of_link(link), format!("APP#{app}"), &redelivery)?;
-        let expires = Some(redelivery.asked_at + KEPT);
-        self.put_item(Item { version: redelivery.version, expires, ..new }).await
+        let due = redelivery.due;
+        self.put_item(Item { due, version: redelivery.version, ..new }).await
+    }
+
+    async fn apps_due(&self, by: Millis) -> Stored<Vec<(LinkName, String)>> {
+        let due = self.items_due(DueKind::Delivery, by, DUE).await?;
+        let app = |item: Item| {
+            let link = LinkName::new(item.list.strip_prefix("FORGE#")?).ok()?;
+            Some((link, item.sort.strip_prefix("APP#")?.to_owned()))
+        };
+        Ok(due.into_iter().filter_map(app).collect())
     }
 }

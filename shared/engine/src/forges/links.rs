@@ -46,6 +46,7 @@ impl<P: ForgeStore> Forges<'_, P> {
         let found = forge.repository(&link).await?;
         (link.key.repository, link.repository) = (found.number, found.name);
         self.engine.ports.put_link(link.clone()).await?;
+        self.asks_for_failed(&link).await?;
         Ok(link)
     }
 

@@ -1,56 +1,52 @@
 //! Asks Apps again for deliveries that failed.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
-
 use protocol::LinkName;
 
 use crate::Forges;
-use crate::cache::Cache;
 use crate::error::Result;
 use crate::forge::link::{Access, Link};
 use crate::forge::records::Redelivery;
 use crate::forge::store::ForgeStore;
 
-/// When this process last looked whether an App is to be asked.
-pub(crate) type AppsCache = Cache<(), ()>;
-
-pub(crate) fn apps_cache() -> AppsCache {
-    Cache::new(Duration::from_mins(1), 1)
-}
-
 impl<P: ForgeStore> Forges<'_, P> {
-    /// Asks each App every ten minutes for the deliveries that failed, at most three times for each. An App with many repositories is
-    /// asked once. Without an App this is one read of the links a minute.
+    /// Notes that an App is asked for failed deliveries from now on. An App with many repositories is asked once for all of them.
+    pub(super) async fn asks_for_failed(self, link: &Link) -> Result<()> {
+        let Access::App { id, .. } = &link.access else { return Ok(()) };
+        let stored = self.engine.ports.redelivery(link.name(), id).await?;
+        let linked = match stored {
+            None => Some(Redelivery::new(link.linked_at)),
+            Some(stored) => stored.linked(self.engine.now()),
+        };
+        let Some(record) = linked else { return Ok(()) };
+        let record = Redelivery { version: record.version + 1, ..record };
+        // Another request has linked a repository of the same App, or it was asked just now.
+        Ok(self.engine.ports.put_redelivery(link.name(), id, record).await.map(drop)?)
+    }
+
+    /// Asks the Apps that are due for the deliveries that failed: each App every ten minutes, for each delivery at most three times. Returns
+    /// true if any was due.
     ///
     /// # Errors
-    /// The store didn't list the links. An App that can't be asked is asked ten minutes later.
-    pub(super) async fn ask_for_failed(self) -> Result<()> {
-        let (now, looked) = (self.engine.now(), &self.engine.caches.apps);
-        if looked.get(&(), now).is_some() {
-            return Ok(());
-        }
-        looked.insert((), (), now);
-        let mut apps: BTreeMap<(LinkName, String), Vec<Link>> = BTreeMap::new();
-        for link in self.engine.ports.all_links().await? {
-            if let Access::App { id, .. } = &link.access {
-                apps.entry((link.name().clone(), id.clone())).or_default().push(link);
-            }
-        }
-        for ((name, app), links) in apps {
-            if let Err(error) = self.ask_app(&name, &app, &links).await {
+    /// The store didn't list what is due. An App that can't be asked is asked ten minutes later.
+    pub(super) async fn ask_for_failed(self) -> Result<bool> {
+        let due = self.engine.ports.apps_due(self.engine.now()).await?;
+        for (name, app) in &due {
+            if let Err(error) = self.ask_app(name, app).await {
                 tracing::warn!(link = %name, app, %error, "the App's failed deliveries could not be asked for; trying again in ten minutes");
             }
         }
-        Ok(())
+        Ok(!due.is_empty())
     }
 
     /// Asks an App, unless another process has.
-    async fn ask_app(self, name: &LinkName, app: &str, links: &[Link]) -> Result<()> {
-        let Some(first) = links.first() else { return Ok(()) };
-        let stored = self.engine.ports.redelivery(name, app).await?;
-        let linked_at = links.iter().map(|link| link.linked_at).min().unwrap_or_default();
-        let record = stored.unwrap_or_else(|| Redelivery::new(linked_at));
+    async fn ask_app(self, name: &LinkName, app: &str) -> Result<()> {
+        let Some(record) = self.engine.ports.redelivery(name, app).await? else { return Ok(()) };
+        let of_app = |link: &Link| matches!(&link.access, Access::App { id, .. } if id == app);
+        let links: Vec<Link> = self.engine.ports.links(name).await?.into_iter().filter(of_app).collect();
+        let Some(first) = links.first() else {
+            let unlinked = Redelivery { due: None, version: record.version + 1, ..record };
+            return Ok(self.engine.ports.put_redelivery(name, app, unlinked).await.map(drop)?);
+        };
         let Some(mut record) = record.take(self.engine.now()) else { return Ok(()) };
         record.version += 1;
         if !self.engine.ports.put_redelivery(name, app, record.clone()).await? {

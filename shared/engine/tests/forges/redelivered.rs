@@ -9,7 +9,7 @@ use crate::world::{LINK, World, link};
 const APP: &str = "app: {id: 12, installation: 34}\n";
 
 async fn app() -> World {
-    World::with(&LINK.replace("token: FORGE_TOKEN\n", APP)).await
+    World::with(&LINK.replace("token: FORGE_TOKEN_ACME\n", APP)).await
 }
 
 /// A delivery that failed now.
@@ -55,7 +55,7 @@ async fn delivery_that_came_in_meanwhile_is_not_asked_for_again() {
 #[tokio::test]
 async fn app_with_two_repositories_is_asked_once_and_about_linked_ones_alone() {
     let world = app().await;
-    let other = LINK.replace("token: FORGE_TOKEN\n", APP).replace("acme/app", "acme/other");
+    let other = LINK.replace("token: FORGE_TOKEN_ACME\n", APP).replace("acme/app", "acme/other");
     world.engine.forges().add(&link(), &other).await.expect("linked");
     for (guid, repository) in [("a", 7), ("b", 9), ("c", 8)] {
         fails(&world, guid, repository);
@@ -86,4 +86,14 @@ async fn link_with_a_token_asks_for_nothing() {
     ten_minutes(&world).await;
     let state = world.forge.state();
     assert_eq!((state.asked_since.len(), state.again.len()), (0, 0));
+}
+
+#[tokio::test]
+async fn app_without_a_link_is_not_asked_any_more() {
+    let world = app().await;
+    world.drain().await;
+    world.engine.forges().remove(&link(), None).await.expect("removed");
+    ten_minutes(&world).await;
+    assert_eq!(world.forge.state().asked_since.len(), 1);
+    assert_eq!(world.engine.forges().next_due().await.expect("memory answers"), None, "nothing is due for ever");
 }

@@ -202,7 +202,7 @@ async fn run_that_a_newer_one_cancels_says_so() {
 
 #[tokio::test]
 async fn check_run_whose_creator_was_not_answered_is_changed_not_created_again() {
-    let world = World::with(&LINK.replace("token: FORGE_TOKEN", "app: {id: 12, installation: 34}")).await;
+    let world = World::with(&LINK.replace("token: FORGE_TOKEN_ACME", "app: {id: 12, installation: 34}")).await;
     world.at(&main(), 'B');
     world.forge.state().answers.extend([ForgeError::NoAnswer("cut off".to_owned())]);
     world.push(&main(), Some('A'), 'B', None).await;
