@@ -1,11 +1,12 @@
 //! What a forge adds to a run that a push starts: the delivery, its handling with the submission, and the states.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::Duration;
 
 use cost::{Figures, Prices, Usage, rounded};
 use harness::eventually;
-use harness::forge::{Kind, TOKEN, TestForge};
+use harness::forge::{Kind, TOKEN, TestForge, WorkingCopy};
 use protocol::LinkName;
 use tokio::time::sleep;
 
@@ -22,12 +23,13 @@ const LAG: Duration = Duration::from_millis(5100);
 /// Measures a push whose jobs are reported, and one of which only the run is.
 pub async fn measure(driver: &mut Driver, prices: &Prices, figures: &mut Figures) {
     let forge = linked(driver).await;
+    let copy = forge.working_copy(REPOSITORY).await;
     let usd = |usage: Usage| rounded(usage.usd(prices) * 1e6);
     // The first push makes the pool of the jobs known, and fills the caches.
-    push(driver, &forge, "all", None).await;
+    push(driver, &forge, &copy, None).await;
     for (name, report) in [("ten jobs", None), ("ten jobs, report: run", Some("run"))] {
         sleep(LAG).await;
-        let by_step = push(driver, &forge, name, report).await;
+        let by_step = push(driver, &forge, &copy, report).await;
         let part = |step: &str| by_step.get(step).copied().unwrap_or_default();
         let pushes = &mut figures.pushes_usd_per_million;
         for (what, step) in [("receive", "hook"), ("read and submit", "forge"), ("tell the states", "tell")] {
@@ -60,15 +62,15 @@ async fn linked(driver: &Driver) -> TestForge {
 async fn push(
     driver: &mut Driver,
     forge: &TestForge,
-    message: &str,
+    copy: &WorkingCopy,
     report: Option<&str>,
-) -> std::collections::BTreeMap<String, Usage> {
-    let copy = forge.working_copy(REPOSITORY).await;
-    copy.git(&["pull", "--quiet", "origin", "main"]).await;
-    let commit = copy.commit(&[(".wfg/ci.yml", &workflow(&driver.cloud.label, report))], message).await;
+) -> BTreeMap<String, Usage> {
+    let before = forge.deliveries().len();
+    let number = before.to_string();
+    let files = [(".wfg/ci.yml", &*workflow(&driver.cloud.label, report)), ("number", &number)];
+    let commit = copy.commit(&files, "a commit").await;
     driver.settle(1).await;
     driver.begin();
-    let before = forge.deliveries().len();
     let delivered = async {
         copy.push(&["HEAD:refs/heads/main"]).await;
         eventually("the delivery is answered", async || {
