@@ -98,6 +98,8 @@ async fn failed_deliveries_of_an_app_are_found_and_asked_for_again() {
     setting.pushes(&[("a", "1")]).await;
     let failed = forges.failed_deliveries(link, Millis(0)).await.expect("listed");
     assert_eq!(failed.iter().map(|one| one.guid.clone()).collect::<Vec<_>>(), [forge.deliveries()[0].guid.clone()]);
+    let in_this_second = forges.failed_deliveries(link, forge.now()).await.expect("listed");
+    assert_eq!(in_this_second.len(), 1, "the forge writes whole seconds");
     assert_eq!(forges.failed_deliveries(link, Millis(u64::MAX)).await, Ok(Vec::new()), "older ones aren't of interest");
     forges.redeliver(link, &failed[0].id).await.expect("asked for again");
     let sent = forge.deliveries();

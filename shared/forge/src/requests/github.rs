@@ -347,6 +347,8 @@ impl Asking<'_> {
 
     pub(crate) async fn github_failed(&self, since: Millis) -> Result<Vec<FailedDelivery>, ForgeError> {
         let Access::App { id, .. } = &self.link.access else { return Ok(Vec::new()) };
+        // The forge writes whole seconds: a delivery in this second is not older.
+        let since = Millis(since.0 / 1000 * 1000);
         let mut cursor: Option<String> = None;
         // By what stays the same when a delivery is sent again. The newest come first.
         let mut delivered: BTreeMap<String, bool> = BTreeMap::new();
