@@ -357,7 +357,8 @@ mod tests {
             pull_request: Some(12),
             url: "https://github.com/acme/app/pull/12".to_owned(),
         };
-        let workflow = Workflow { source: Some(source), superseded: true, ..workflow(Status::Cancelled, vec![]) };
+        let workflow =
+            Workflow { source: Some(Box::new(source)), superseded: true, ..workflow(Status::Cancelled, vec![]) };
         let text = status_text(&workflow, NOW, Paint::PLAIN);
         assert!(
             text.contains("\npull request on x$(id) of acme/app at 4c1f0b5d4c, https://github.com/acme/app/pull/12\n"),

@@ -29,7 +29,7 @@ pub struct WorkflowRecord {
     pub ended: Option<RunEnd>,
     /// What started it, if a forge did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub source: Option<RunSource>,
+    pub source: Option<Box<RunSource>>,
 }
 
 /// How a run ended.

@@ -41,7 +41,7 @@ impl<P: ForgeStore + RunStore + JobStore + ArtifactStore + WorkerRegistry + Disp
         let workflow = self.engine.records().workflow_record(id).await?;
         self.engine.authorization().may_touch(&workflow).await?;
         if workflow.ended.is_some() {
-            return self.start_again(workflow, only, inputs).await;
+            return Box::pin(self.start_again(workflow, only, inputs)).await;
         }
         if inputs.is_some() {
             return Err(EngineError::InputsFixed("the workflow has those of its submission until it has run once"));

@@ -42,7 +42,7 @@ pub struct Submission {
     /// The report that tells a forge the states, if a forge started it.
     pub report: Option<ReportKey>,
     /// What started it, if a forge did.
-    pub started_by: Option<RunSource>,
+    pub started_by: Option<Box<RunSource>>,
 }
 
 /// The response to a submission.

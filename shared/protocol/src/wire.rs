@@ -118,7 +118,7 @@ pub struct Workflow {
     pub inputs: InputValues,
     /// What started the workflow, if a forge did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub source: Option<RunSource>,
+    pub source: Option<Box<RunSource>>,
     /// Present and true if a newer run of its group cancelled the run.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub superseded: bool,

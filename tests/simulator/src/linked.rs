@@ -21,7 +21,7 @@ pub(crate) const NAME: &str = "acme/app";
 const FILE: &str = "forge: github
 repository: acme/app
 app: {id: 1, installation: 2}
-webhook_secret: FORGE_WEBHOOK
+webhook_secret: FORGE_WEBHOOK_ACME
 rights: [{labels: [a, b, c]}]
 ";
 

@@ -58,7 +58,7 @@ impl World {
         }
         self.linked.pushes -= 1;
         let name = GitRef::of_branch(self.rng.pick(&["main", "main", "x"])).expect("a branch");
-        let files = (0..1 + self.rng.below(2)).map(|n| (format!("f{n}"), Arc::new(Graph::of_a_push(&mut self.rng))));
+        let files = (0..=self.rng.below(2)).map(|n| (format!("f{n}"), Arc::new(Graph::of_a_push(&mut self.rng))));
         let files: Vec<_> = files.collect();
         for (file, graph) in &files {
             self.log(|| format!("somebody pushes to {name} with {file}:\n{}", graph.yaml));
@@ -126,16 +126,12 @@ impl World {
     /// A delivery was answered. Returns what follows at once.
     pub(crate) fn received(&mut self, task: &Task, answer: &Answer) -> Option<(Task, Origin)> {
         let Task::Receive(incoming) = task else { return None };
-        match answer {
-            Answer::Received(Ok(Received::Stored(key))) => {
-                self.linked.stored(incoming);
-                self.rng.chance(0.5).then(|| (Task::Handle(key.clone()), Origin::Nobody))
-            }
-            _ => {
-                self.delivery_failed(task);
-                None
-            }
+        if let Answer::Received(Ok(Received::Stored(key))) = answer {
+            self.linked.stored(incoming);
+            return self.rng.chance(0.5).then(|| (Task::Handle(key.clone()), Origin::Nobody));
         }
+        self.delivery_failed(task);
+        None
     }
 
     /// A delivery was not answered, or with an error.

@@ -189,12 +189,11 @@ impl Display for Task {
             Self::QueueMessage { message: QueueMessage::BatchTask(_), .. } => f.write_str("batch"),
             Self::QueueMessage { message: QueueMessage::Timer(_), .. } => f.write_str("timer"),
             Self::QueueMessage { message: QueueMessage::Reconcile(_), .. } => f.write_str("reconcile"),
-            Self::QueueMessage { message: QueueMessage::ForgesDue, .. } => f.write_str("forges"),
             Self::Sweep => f.write_str("sweep"),
             Self::Receive(incoming) => write!(f, "receive {}", incoming.id),
             Self::Handle(_) => f.write_str("handle a delivery"),
             Self::Mark(mark) => write!(f, "mark {}", mark.name),
-            Self::Forges => f.write_str("forges"),
+            Self::QueueMessage { message: QueueMessage::ForgesDue, .. } | Self::Forges => f.write_str("forges"),
         }
     }
 }

@@ -202,7 +202,7 @@ impl<P: ForgeStore + AuditStore + RunStore + JobStore + ArtifactStore + WorkerRe
             run: true,
             key: Some(submission_key(link, change, key)),
             report: Some(key.clone()),
-            started_by: Some(change.source(link)),
+            started_by: Some(Box::new(change.source(link))),
         };
         Ok(engine.submissions().submit(submission).await?.workflow)
     }

@@ -130,13 +130,14 @@ impl<P: ForgeStore + AuditStore + RunStore + JobStore + ArtifactStore + WorkerRe
                 match &round {
                     Round::NoAnswer if self.engine.has(Bug::LeaseReturnedAfterTimeout) => record.returned(Some(now)),
                     Round::Answered | Round::NoAnswer => {}
-                    Round::Wait { after, longest, text } => match record.failed(now, *after, *longest) {
-                        Some(at) => record.returned(Some(at)),
-                        None => {
+                    Round::Wait { after, longest, text } => {
+                        if let Some(at) = record.failed(now, *after, *longest) {
+                            record.returned(Some(at));
+                        } else {
                             let why = format!("refused for too long, the last time: {text}");
                             give_up(record, why_given_up.insert(why));
                         }
-                    },
+                    }
                     Round::Until(at) => record.returned(Some(*at)),
                     Round::GaveUp(why) => give_up(record, why_given_up.insert(why.clone())),
                 }

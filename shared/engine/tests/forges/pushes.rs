@@ -35,7 +35,7 @@ async fn a_push_starts_a_run_of_each_file_that_wants_it() {
         pull_request: None,
         url: format!("https://github.com/acme/app/commit/{}", commit('B')),
     };
-    assert_eq!(workflows[0].source, Some(source));
+    assert_eq!(workflows[0].source.as_deref(), Some(&source));
 }
 
 #[tokio::test]

@@ -190,8 +190,8 @@ async fn run_that_a_newer_one_cancels_says_so() {
     }
     let state = world.forge.state();
     let last = |name: &str| {
-        let of = state.told.iter().filter(|update| update.commit == commit('B') && update.name == name);
-        of.last().map(|update| (update.state, update.description.clone())).expect("told")
+        let mut of = state.told.iter().filter(|update| update.commit == commit('B') && update.name == name);
+        of.next_back().map(|update| (update.state, update.description.clone())).expect("told")
     };
     for name in ["ci (pull_request)", "ci / test (pull_request)"] {
         let (state, description) = last(name);
