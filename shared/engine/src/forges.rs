@@ -34,7 +34,7 @@ use crate::ports::{ArtifactStore, AuditStore, Dispatcher, JobStore, RunStore, Wo
 /// Attempts to write a record under its condition.
 const WRITES: usize = 8;
 /// Deliveries and reports that are handled at once.
-const AT_ONCE: usize = 8;
+const AT_ONCE: usize = 16;
 
 /// A stored change that concerns a forge.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -84,14 +84,11 @@ impl<P: ForgeStore + AuditStore + RunStore + JobStore + ArtifactStore + WorkerRe
     pub async fn run_due(self) -> Result<bool> {
         let deliveries = self.engine.ports.deliveries_due(self.engine.now()).await?;
         let mut any = !deliveries.is_empty();
-        for key in deliveries {
-            self.handle_or_put_off(&key).await;
-        }
+        // At once, so that a forge that is slow doesn't hold up the others.
+        stream::iter(&deliveries).for_each_concurrent(AT_ONCE, |key| self.handle_or_put_off(key)).await;
         let reports = self.engine.ports.reports_due(self.engine.now()).await?;
         any |= !reports.is_empty();
-        for key in reports {
-            self.report_or_leave(&key).await;
-        }
+        stream::iter(&reports).for_each_concurrent(AT_ONCE, |key| self.report_or_leave(key)).await;
         any |= self.ask_for_failed().await?;
         Ok(any)
     }
