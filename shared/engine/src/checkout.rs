@@ -12,7 +12,7 @@ use crate::error::{EngineError, Result};
 use crate::forge::checkout::{LinkedRepositories, Origin, Wanted, by_hand, of_run, wanted};
 use crate::forge::ports::ForgeError;
 use crate::forge::store::ForgeStore;
-use crate::job::JobSpec;
+use crate::job::{JobRecord, JobSpec};
 use crate::run::Control;
 use workflow::{CheckoutFrom, Credentials};
 
@@ -121,6 +121,16 @@ impl<P> Checkouts<'_, P> {
         let token = origin.credential.as_ref().map(|credential| credential.token.clone());
         let from = of_run(report, inputs, origin, self.sets_secrets);
         Ok(Ok(Some(CheckoutOfJob { from, token })))
+    }
+
+    /// Reads the credential of a job's checkout, so that it can be masked: another process may have given it to the worker. A GitHub App's
+    /// is the same one if the same process minted it.
+    pub(crate) async fn know(self, job: &JobRecord, spec: &JobSpec) {
+        let (Some(_), Some(report)) = (&spec.checkout, &job.report) else { return };
+        let wanted = Wanted { repository: report.repository.clone(), fork: false };
+        if let Err(error) = self.origin(wanted).await {
+            tracing::warn!(job = %job.key, %error, "the credential of a checkout can't be read, and is masked only if this process gave it");
+        }
     }
 
     /// Returns the repository's address with a credential that doesn't end soon.

@@ -96,7 +96,7 @@ impl<P: RunStore + JobStore + LogStore> Reports<'_, P> {
         pieces.sort_by_key(|piece| piece.sequence);
         if job.has_secrets {
             let spec = self.engine.records().spec(&job).await?;
-            secrets::hide(self.engine.job_secrets().masker(&spec.secrets).await?, &mut pieces);
+            secrets::hide(self.engine.job_secrets().masker(&job, &spec).await?, &mut pieces);
         }
         let append = Box::pin(self.append_to_limit(&job, pieces));
         let (appended, followed) = join(append, self.is_followed(&job)).await;

@@ -148,7 +148,7 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Repor
         };
         let spec = self.engine.records().spec(&job).await;
         let spec = self.unless_lost(&token, spec).await?;
-        let error = cut(self.engine.job_secrets().without_secrets(&spec, said.error).await?, limits::ERROR_TEXT);
+        let error = cut(self.engine.job_secrets().without_secrets(&job, &spec, said.error).await?, limits::ERROR_TEXT);
         let (now, worker) = (self.engine.now(), held.worker.clone());
         let change = if said.cause == Some(FailCause::Worker) {
             self.engine.caches.returners.insert(held.worker.clone(), (), now);

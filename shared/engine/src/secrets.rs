@@ -15,7 +15,7 @@ use protocol::{SecretName, SecretValue, Secrets};
 use crate::JobSecrets;
 use crate::cache::Cache;
 use crate::error::Result;
-use crate::job::JobSpec;
+use crate::job::{JobRecord, JobSpec};
 use crate::ports::Stored;
 
 /// Values used for masking are read again after this long. No value is used longer.
@@ -73,9 +73,11 @@ impl<P> JobSecrets<'_, P> {
         Ok(values)
     }
 
-    /// Returns a masker for these secrets, and for the credentials that this process gave to checkouts. It covers the values read at most [`TTL`] ago, and their previous values if
-    /// this process has read them.
-    pub(crate) async fn masker(self, names: &BTreeSet<SecretName>) -> Result<Masker> {
+    /// Returns a masker for a job's secrets, for the credential of its checkout, and for the credentials that this process gave to
+    /// checkouts. It covers the values read at most [`TTL`] ago, and their previous values if this process has read them.
+    pub(crate) async fn masker(self, job: &JobRecord, spec: &JobSpec) -> Result<Masker> {
+        let names = &spec.secrets;
+        self.engine.checkouts_of(false).know(job, spec).await;
         let cached = || -> Vec<Option<CachedSecret>> {
             let now = self.engine.now();
             names.iter().map(|name| self.engine.caches.secrets.get(name, now)).collect()
@@ -92,11 +94,11 @@ impl<P> JobSecrets<'_, P> {
     }
 
     /// Masks the job's secrets in a text from a worker.
-    pub(crate) async fn without_secrets(self, spec: &JobSpec, text: String) -> Result<String> {
+    pub(crate) async fn without_secrets(self, job: &JobRecord, spec: &JobSpec, text: String) -> Result<String> {
         if spec.secrets.is_empty() && spec.checkout.is_none() {
             return Ok(text);
         }
-        Ok(self.masker(&spec.secrets).await?.mask(&text).into_owned())
+        Ok(self.masker(job, spec).await?.mask(&text).into_owned())
     }
 
     /// Returns true if these secrets can be read now. A job claimed while they can't be read would be lost.

@@ -270,6 +270,20 @@ async fn credential_is_masked_in_logs_and_errors() {
     assert_eq!(world.now().await.jobs.remove(0).error.as_deref(), Some("exit: ***"));
 }
 
+/// As with a link's token, and with an App whose tokens come from one process.
+#[tokio::test]
+async fn credential_that_another_process_gave_is_masked_too() {
+    let (world, _) = with_mint(of_forge(FILE, &[])).await;
+    let claimed = world.claim("w").await.expect("ready");
+    let same = Mint::new(&world.clock);
+    let other = world.engine.clone().with_tuning(engine::Tuning::default()).with_checkouts(same.clone());
+    let piece =
+        LogPiece { sequence: 0, data: "it is ghs_minted_0.\n".into(), timestamp_ms: Millis(1), stream: Stream::Stdout };
+    other.reports().append_logs(&claimed.lease.lease_id.0, vec![piece]).await.expect("held");
+    let page = world.engine.queries().logs(&world.id, &claimed.job.job_id, None, None).await.expect("there");
+    assert_eq!((page.chunks[0].data.as_str(), same.minted()), ("it is ***.\n", 1));
+}
+
 /// A forge that says whether the repository is private, and has a credential. A checkout asks for nothing else.
 struct OneRepository {
     private: bool,
