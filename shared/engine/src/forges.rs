@@ -93,36 +93,32 @@ impl<P: ForgeStore + AuditStore + RunStore + JobStore + ArtifactStore + WorkerRe
         Ok(any)
     }
 
-    /// Handles a batch of changes that a store's feed has gathered: marks the reports, then handles the deliveries and tells the
-    /// states. What can't be handled or told now is due later, and no failure.
+    /// Handles a batch of changes that a store's feed has gathered: handles the deliveries and tells the states. What a forge can't answer
+    /// now is due later, and no failure; a report that isn't noted as due is one.
     pub async fn on_changes(self, changes: &[ForgeChange]) -> FollowedChanges {
         let mut followed = FollowedChanges::default();
-        let mut todo = BTreeSet::new();
-        for (position, change) in changes.iter().enumerate() {
-            let noted = match change {
-                ForgeChange::Report(key) if !todo.contains(change) => self.mark_now(key).await,
-                _ => Ok(()),
-            };
-            match noted {
-                Ok(()) => drop(todo.insert(change)),
-                Err(error) => followed.failed.push((position, error)),
-            }
-        }
-        stream::iter(&todo).for_each_concurrent(AT_ONCE, |change| self.follow_change(change)).await;
-        for change in todo {
-            match self.due_of(change).await {
+        let each: BTreeSet<&ForgeChange> = changes.iter().collect();
+        let follow = |change| async move { (change, self.follow_change(change).await) };
+        let results: Vec<_> = stream::iter(each).map(follow).buffer_unordered(AT_ONCE).collect().await;
+        for (change, result) in results {
+            match result {
                 Ok(due) => followed.next = followed.next.into_iter().chain(due).min(),
-                Err(error) => tracing::warn!(%error, "when a change of a forge is due can't be read"),
+                Err(error) => {
+                    let position = changes.iter().position(|other| other == change).unwrap_or_default();
+                    followed.failed.push((position, error));
+                }
             }
         }
         followed
     }
 
-    async fn follow_change(self, change: &ForgeChange) {
+    /// Handles a change. Returns when it has to be looked at again.
+    async fn follow_change(self, change: &ForgeChange) -> Result<Option<Millis>> {
         match change {
             ForgeChange::Delivered(key) => self.handle_or_put_off(key).await,
-            ForgeChange::Report(key) => self.report_or_leave(key).await,
+            ForgeChange::Report(key) => Box::pin(self.report_states(key)).await?,
         }
+        self.due_of(change).await
     }
 
     async fn due_of(self, change: &ForgeChange) -> Result<Option<Millis>> {

@@ -28,6 +28,8 @@ pub const WRITES: u32 = 60;
 /// How long after it was sent a request may still land. No request is sent later than this before the end of a lease, so that it lands
 /// before another reporter sends something newer.
 const LANDS: Duration = Duration::from_secs(30);
+/// Digits of the hash of a state's texts. A report has up to 51 of them.
+const TEXTS: usize = 16;
 const SLOWEST: Duration = Duration::from_mins(10);
 
 /// The result of an attempt to take a report's lease.
@@ -144,11 +146,11 @@ impl ReportRecord {
     }
 }
 
-/// A hash of everything that is sent beside the state, so that another text is sent too.
+/// A short hash of everything that is sent beside the state, so that another text is sent too.
 fn texts(wanted: &WantedState) -> String {
     let lines = wanted.annotations.iter().map(|one| format!("{}:{}:{}", one.path, one.line, one.message));
     let all: Vec<String> = [wanted.description.clone(), wanted.summary.clone()].into_iter().chain(lines).collect();
-    ReportHash::of(all.iter().map(String::as_str)).as_str().to_owned()
+    ReportHash::of(all.iter().map(String::as_str)).as_str()[..TEXTS].to_owned()
 }
 
 impl Pause {

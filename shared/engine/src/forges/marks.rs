@@ -98,16 +98,7 @@ impl<P: ForgeStore> Forges<'_, P> {
 
     /// Notes that a run or a job of a report has changed. The states are told within about two seconds.
     pub async fn mark(self, key: &ReportKey) -> Result<()> {
-        self.mark_at(key, self.engine.now() + COALESCED).await
-    }
-
-    /// As [`Self::mark`], for a caller that has waited for further changes and tells the states itself.
-    pub(super) async fn mark_now(self, key: &ReportKey) -> Result<()> {
-        self.mark_at(key, self.engine.now()).await
-    }
-
-    async fn mark_at(self, key: &ReportKey, at: Millis) -> Result<()> {
         let now = self.engine.now();
-        self.change_report(key, |stored| stored?.marked(at, now)).await.map(drop)
+        self.change_report(key, |stored| stored?.marked(now + COALESCED, now)).await.map(drop)
     }
 }

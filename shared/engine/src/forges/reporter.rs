@@ -129,6 +129,10 @@ impl<P: ForgeStore + AuditStore + RunStore + JobStore + ArtifactStore + WorkerRe
                 }
                 match &round {
                     Round::NoAnswer if self.engine.has(Bug::LeaseReturnedAfterTimeout) => record.returned(Some(now)),
+                    // The lease is returned in the same write, unless there is more to tell.
+                    Round::Answered if record.asked == seen && record.differing(&wanted).is_empty() => {
+                        record.returned(None);
+                    }
                     Round::Answered | Round::NoAnswer => {}
                     Round::Wait { after, longest, text } => {
                         if let Some(at) = record.failed(now, *after, *longest) {
@@ -240,22 +244,13 @@ impl<P: ForgeStore + AuditStore + RunStore + JobStore + ArtifactStore + WorkerRe
         todo: Vec<WantedState>,
     ) -> Result<(Vec<(WantedState, StateAnswer)>, Round)> {
         let forge = self.port()?;
-        let mut allowed = Vec::new();
-        let mut round = Round::Answered;
-        for wanted in todo {
-            match self.take_write(link, &wanted).await? {
-                Ok(()) => allowed.push(wanted),
-                Err(until) => {
-                    round = Round::Until(until);
-                    break;
-                }
-            }
-        }
+        let (allowed, until) = self.take_writes(link, &todo).await?;
+        let mut round = until.map_or(Round::Answered, Round::Until);
         if !record.has_time(self.engine.now()) {
             // Taking the writes took long. What is sent now could land after another reporter has sent something newer.
             return Ok((Vec::new(), Round::NoAnswer));
         }
-        let requests = allowed.into_iter().map(|wanted| {
+        let requests = todo.into_iter().take(allowed).map(|wanted| {
             let update = self.update_of(record, &wanted);
             let forge = forge.clone();
             async move { (wanted, forge.send_state(link, &update).await) }
@@ -349,9 +344,18 @@ impl<P: ForgeStore> Forges<'_, P> {
         }
     }
 
-    async fn take_write(self, link: &Link, wanted: &WantedState) -> Result<Result<(), Millis>> {
+    /// How many of these states may be sent now, and from when on the next one may.
+    async fn take_writes(self, link: &Link, todo: &[WantedState]) -> Result<(usize, Option<Millis>)> {
         let now = self.engine.now();
-        self.change_pause(link, |pause| pause.take(wanted.state, now)).await
+        let take = |pause: &mut Pause| {
+            for (allowed, wanted) in todo.iter().enumerate() {
+                if let Err(until) = pause.take(wanted.state, now) {
+                    return (allowed, Some(until));
+                }
+            }
+            (todo.len(), None)
+        };
+        self.change_pause(link, take).await
     }
 
     async fn pause_until(self, link: &Link, until: Option<Millis>) -> Result<()> {
