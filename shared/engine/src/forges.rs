@@ -116,7 +116,8 @@ impl<P: ForgeStore + AuditStore + RunStore + JobStore + ArtifactStore + WorkerRe
     async fn follow_change(self, change: &ForgeChange) -> Result<Option<Millis>> {
         match change {
             ForgeChange::Delivered(key) => self.handle_or_put_off(key).await,
-            ForgeChange::Report(key) => Box::pin(self.report_states(key)).await?,
+            ForgeChange::Report(key) if self.has_news(key).await? => Box::pin(self.report_states(key)).await?,
+            ForgeChange::Report(_) => return Ok(None),
         }
         self.due_of(change).await
     }

@@ -93,6 +93,12 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry> Queries<'_, P> {
         self.assemble(record, Detail::Full).await
     }
 
+    /// As [`Self::workflow`], without what jobs wait for, outputs that are stored apart, and the run's inputs.
+    pub(crate) async fn states_of(self, id: &WorkflowId) -> Result<Workflow> {
+        let record = self.engine.records().workflow_record(id).await?;
+        self.assemble(record, Detail::Listed).await
+    }
+
     /// Returns workflows, newest first, after the first `skip` ones, optionally only those with `status`.
     ///
     /// The page ends before the response would exceed [`limits::ANSWER`], and after [`limits::LIST_SCAN`] workflows with

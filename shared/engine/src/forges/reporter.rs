@@ -57,104 +57,111 @@ impl<P: ForgeStore + AuditStore + RunStore + JobStore + ArtifactStore + WorkerRe
     /// A store failed. The lease ends, and the report is due then.
     pub async fn report_states(self, key: &ReportKey) -> Result<()> {
         let holder = hex::encode(self.engine.random());
+        let Some((link, record)) = self.take_report(key, &holder).await? else { return Ok(()) };
+        self.tell(&link, record, &holder).await
+    }
+
+    /// False if the forge was told everything and nobody is about to tell more. Then a change needs no lease.
+    pub(super) async fn has_news(self, key: &ReportKey) -> Result<bool> {
+        let Some(record) = self.engine.ports.report(key).await? else { return Ok(false) };
+        if record.given_up.is_some() {
+            return Ok(false);
+        }
+        let is_quiet = record.lease.is_none() && record.due.is_none();
+        Ok(!is_quiet || !record.differing(&self.wanted(&record).await?).is_empty())
+    }
+
+    /// Takes the lease of a report, and makes up for what its last holder or the submitter left undone. `None`: somebody else has the lease,
+    /// or there is nothing to tell.
+    async fn take_report(self, key: &ReportKey, holder: &str) -> Result<Option<(Link, ReportRecord)>> {
         let now = self.engine.now();
+        let mut took_over = false;
         let take = |stored: Option<&ReportRecord>| {
             let mut stored = stored.filter(|stored| stored.given_up.is_none())?.clone();
-            let is_over = stored.lease.as_ref().is_some_and(|lease| lease.until <= now);
-            if self.engine.has(Bug::NoReporterLease) || (is_over && self.engine.has(Bug::GoneReporterTrusted)) {
+            took_over = stored.lease.as_ref().is_some_and(|lease| lease.until <= now);
+            if self.engine.has(Bug::NoReporterLease) || (took_over && self.engine.has(Bug::GoneReporterTrusted)) {
                 stored.lease = None;
             }
-            match stored.take(&holder, now) {
+            match stored.take(holder, now) {
                 Taken::Mine(record) | Taken::Busy(record) => Some(record),
             }
         };
-        let mut took_over = false;
-        let take = |stored: Option<&ReportRecord>| {
-            took_over = stored.is_some_and(|stored| stored.lease.as_ref().is_some_and(|lease| lease.until <= now));
-            take(stored)
+        let Some(mut record) = self.change_report(key, take).await?.filter(|record| record.is_held_by(holder)) else {
+            return Ok(None);
         };
-        let Some(mut record) = self.change_report(key, take).await? else { return Ok(()) };
-        if !record.is_held_by(&holder) {
-            return Ok(());
-        }
         let Some(link) = self.link(&key.repository).await? else {
-            return self.give_up(&holder, record, "the link was removed").await;
+            self.give_up(holder, record, "the link was removed").await?;
+            return Ok(None);
         };
         if took_over && matches!(link.access, Access::App { .. }) {
-            match self.adopt(&link, &record, &holder).await? {
-                Some(adopted) => record = adopted,
-                None => return Ok(()),
-            }
+            let Some(adopted) = self.adopt(&link, &record, holder).await? else { return Ok(None) };
+            record = adopted;
         }
-        if let Some(id) = self.unnamed_workflow(&link, &record).await? {
-            let source = ReportSource::Workflow { id: Some(id) };
-            let change = record.change.clone();
-            let name = |record: &mut ReportRecord| {
-                // A later change may have taken the report over.
-                if record.change == change {
-                    record.source = source.clone();
-                }
-            };
-            match self.change_held(key, &holder, name).await? {
-                Some(named) => record = named,
-                None => return Ok(()),
+        let Some(id) = self.unnamed_workflow(&link, &record).await? else { return Ok(Some((link, record))) };
+        let (source, change) = (ReportSource::Workflow { id: Some(id) }, record.change);
+        let name = |record: &mut ReportRecord| {
+            // A later change may have taken the report over.
+            if record.change == change {
+                record.source = source.clone();
             }
-        }
+        };
+        Ok(self.change_held(key, holder, name).await?.map(|record| (link, record)))
+    }
+
+    /// Sends what differs, notes the answers, and looks again, until nothing differs or the lease is over.
+    async fn tell(self, link: &Link, mut record: ReportRecord, holder: &str) -> Result<()> {
         loop {
-            let (seen, wanted) = (record.asked, self.wanted(&record).await?);
+            let wanted = self.wanted(&record).await?;
             let todo: Vec<WantedState> = record.differing(&wanted).into_iter().take(AT_ONCE).cloned().collect();
-            if todo.is_empty() {
-                let done = self
-                    .change_held(key, &holder, |record| {
-                        if record.asked == seen {
-                            record.returned(None);
-                        }
-                    })
-                    .await?;
-                match done {
-                    Some(stored) if stored.is_held_by(&holder) => record = stored,
-                    _ => return Ok(()),
-                }
-                continue;
-            }
-            if !record.has_time(self.engine.now()) {
+            let (answers, round) = if todo.is_empty() {
+                (Vec::new(), Round::Answered)
+            } else if record.has_time(self.engine.now()) {
+                self.send(link, &record, todo).await?
+            } else {
+                return Ok(());
+            };
+            let is_answered = matches!(round, Round::Answered);
+            let Some(stored) = self.note(&record, holder, &wanted, (answers, round)).await? else { return Ok(()) };
+            if let Some(why) = &stored.given_up {
+                self.audit_give_up(link, &stored, why.clone()).await;
                 return Ok(());
             }
-            let (answers, round) = self.send(&link, &record, todo).await?;
-            let now = self.engine.now();
-            let mut why_given_up = None;
-            let stored = self.change_held(key, &holder, |record| {
-                for (wanted, told) in &answers {
-                    record.answered(wanted, told.id.clone());
-                }
-                match &round {
-                    Round::NoAnswer if self.engine.has(Bug::LeaseReturnedAfterTimeout) => record.returned(Some(now)),
-                    // The lease is returned in the same write, unless there is more to tell.
-                    Round::Answered if record.asked == seen && record.differing(&wanted).is_empty() => {
-                        record.returned(None);
-                    }
-                    Round::Answered | Round::NoAnswer => {}
-                    Round::Wait { after, longest, text } => {
-                        if let Some(at) = record.failed(now, *after, *longest) {
-                            record.returned(Some(at));
-                        } else {
-                            let why = format!("refused for too long, the last time: {text}");
-                            give_up(record, why_given_up.insert(why));
-                        }
-                    }
-                    Round::Until(at) => record.returned(Some(*at)),
-                    Round::GaveUp(why) => give_up(record, why_given_up.insert(why.clone())),
-                }
-            });
-            match (stored.await?, round) {
-                (Some(stored), Round::Answered) if stored.is_held_by(&holder) => record = stored,
-                (Some(stored), _) if stored.given_up.is_some() => {
-                    self.audit_give_up(&link, &stored, why_given_up.unwrap_or_default()).await;
-                    return Ok(());
-                }
-                _ => return Ok(()),
+            if !is_answered || !stored.is_held_by(holder) {
+                return Ok(());
             }
+            record = stored;
         }
+    }
+
+    /// Notes what a round of requests has brought. If all is told and nobody has asked for another look, the lease is returned in the
+    /// same write.
+    async fn note(
+        self,
+        before: &ReportRecord,
+        holder: &str,
+        wanted: &[WantedState],
+        (answers, round): (Vec<(WantedState, StateAnswer)>, Round),
+    ) -> Result<Option<ReportRecord>> {
+        let now = self.engine.now();
+        self.change_held(&before.key, holder, |record| {
+            for (wanted, told) in &answers {
+                record.answered(wanted, told.id.clone());
+            }
+            match &round {
+                Round::NoAnswer if self.engine.has(Bug::LeaseReturnedAfterTimeout) => record.returned(Some(now)),
+                Round::Answered if record.asked == before.asked && record.differing(wanted).is_empty() => {
+                    record.returned(None);
+                }
+                Round::Answered | Round::NoAnswer => {}
+                Round::Wait { after, longest, text } => match record.failed(now, *after, *longest) {
+                    Some(at) => record.returned(Some(at)),
+                    None => give_up(record, &format!("refused for too long, the last time: {text}")),
+                },
+                Round::Until(at) => record.returned(Some(*at)),
+                Round::GaveUp(why) => give_up(record, why),
+            }
+        })
+        .await
     }
 
     /// Looks which check runs the forge has that nobody noted: the last reporter stopped between the request that created them and its
@@ -221,7 +228,7 @@ impl<P: ForgeStore + AuditStore + RunStore + JobStore + ArtifactStore + WorkerRe
         match &record.source {
             ReportSource::Fixed { state, text, annotations } => Ok(vec![fixed(*state, text, annotations)]),
             ReportSource::Workflow { id: None } => Ok(Vec::new()),
-            ReportSource::Workflow { id: Some(id) } => match self.engine.queries().workflow(id).await {
+            ReportSource::Workflow { id: Some(id) } => match self.engine.queries().states_of(id).await {
                 Ok(workflow) => {
                     let mut wanted = of_run(&record.key, &record.choice, &workflow);
                     if let (Some(why), Some(run)) = (&record.refused, wanted.first_mut()) {

@@ -10,6 +10,7 @@ use engine::forge::records::DeliveryState::{Accepted, Failed, Ignored};
 use engine::forge::records::{ReportRecord, ReportSource};
 use engine::forge::state::TargetState;
 use engine::forge::store::ForgeStore;
+use engine::forges::ForgeChange;
 use engine::ports::AuditStore;
 use engine::run::MAX_TIMER_DELAY;
 use protocol::access::AuditAction;
@@ -83,6 +84,32 @@ async fn report_run_tells_the_run_alone() {
     let world = pushed("on: push\nreport: [b]\njobs: {a: {run: x}, b: {run: x}}\n").await;
     world.told().await;
     assert_eq!(world.forge.shown(), ["ci (push): running", "ci / b (push): queued"]);
+}
+
+/// As function `forge` on AWS does it, which gets the changes of runs in batches.
+#[tokio::test]
+async fn batch_of_changes_is_told_at_once_and_one_that_changes_no_state_writes_nothing() {
+    let world = pushed("on: push\nreport: run\njobs: {a: {run: x}, b: {run: x, needs: a}}\n").await;
+    world.told().await;
+    let repository = RepositoryKey { link: crate::world::link(), repository: 7 };
+    let stored = async || {
+        let mut reports = world.engine.ports().reports_of(&repository, &commit('B')).await.expect("read");
+        reports.pop().expect("a report")
+    };
+    let batch = async |key| {
+        let followed = world.engine.forges().on_changes(&[ForgeChange::Report(key)]).await;
+        assert!(followed.failed.is_empty() && followed.next.is_none(), "{followed:?}");
+    };
+    let before = stored().await;
+    batch(before.key.clone()).await;
+    assert_eq!(stored().await.version, before.version, "the run runs as before");
+    let claimed = world.claim("").await.expect("a job");
+    let fail = serde_json::json!({ "error": "it broke", "retryable": false });
+    let fail = serde_json::from_value(fail).expect("a report");
+    world.engine.reports().fail(&claimed.lease.lease_id.0, fail).await.expect("accepted");
+    world.engine.scheduling().drain().await.expect("memory answers");
+    batch(before.key).await;
+    assert_eq!(world.forge.shown(), ["ci (push): failure"]);
 }
 
 #[tokio::test]
