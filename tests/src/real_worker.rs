@@ -9,7 +9,8 @@ use worker::{Worker, WorkerConfig};
 
 use crate::cloud::Cloud;
 
-/// A job that writes its secret to the file `seen`, and to its log in every form that is masked.
+/// A job that writes its secret to the file `seen`, and to its log in every form that is masked. Standard error comes first, since the
+/// published worker drops what is left of it when standard output is closed.
 const SPILLS: &str = r#"
 jobs:
   spill:
@@ -17,8 +18,9 @@ jobs:
     secrets: '{label}_KEY'
     run: |
       printf '%s' "${label}_KEY" > seen
-      echo "plain ${label}_KEY"
       printf '%s' "${label}_KEY" | base64 >&2
+      sleep 1
+      echo "plain ${label}_KEY"
 "#;
 
 /// Runs a job that prints its secret, and asserts that it received the secret and that the log doesn't show it.
