@@ -66,7 +66,7 @@ pub const LOCALSTACK: [&str; 43] = [
 ];
 
 /// As [`LOCALSTACK`], of the tests of links to forges: `tests/tests/forge`.
-pub const FORGES_ON_LOCALSTACK: [&str; 7] = [
+pub const FORGES_ON_LOCALSTACK: [&str; 6] = [
     // A delivery: refused, and repeated.
     "hook::signed_delivery_is_stored_and_anything_else_writes_nothing",
     "runs::push_that_is_delivered_in_another_order_is_still_one_run",
@@ -77,8 +77,6 @@ pub const FORGES_ON_LOCALSTACK: [&str; 7] = [
     "reruns::rerun_of_one_check_or_of_all_runs_again_what_failed_and_shows_it_as_waiting",
     // A credential that is minted at the claim.
     "checkout::private_commit_is_checked_out_by_the_worker_and_the_script_finds_no_credential",
-    // The sweep: a lost answer.
-    "losses::states_are_right_in_the_end_through_errors_and_lost_answers",
 ];
 
 #[cfg(test)]
