@@ -9,8 +9,8 @@ use anyhow::{Context, Result, ensure};
 
 use crate::binaries::{Binaries, Binary};
 use crate::cloud::{Cloud, deploy_to};
-use crate::deploy::{Deployed, Gateway};
-use crate::emulator::Emulator;
+use crate::deploy::{self, Deployed, Gateway};
+use crate::emulator::{Emulator, Kind};
 use crate::foreign;
 use crate::project::cargo;
 use crate::selection;
@@ -96,7 +96,8 @@ pub fn end_to_end_alone(cloud: &Cloud, binaries: &Binaries) -> Result<()> {
 
 /// The tests of links to forges, on an emulator.
 pub fn forges_on(cloud: &Cloud, binaries: &Binaries) -> Result<()> {
-    forges(binaries)?.run(&[&[THREADS], &FORGES[..]].concat(), &target(cloud, binaries)?)
+    let deployed = with_forges(cloud, binaries)?;
+    forges(binaries)?.run(&[&[THREADS], &FORGES[..]].concat(), &target_of(&cloud.emulator, &deployed, binaries)?)
 }
 
 /// One case of each kind of path.
@@ -110,10 +111,19 @@ pub fn end_to_end_selected(cloud: &Cloud, binaries: &Binaries) -> Result<()> {
     Ok(())
 }
 
+/// The stack that has forges.
+fn with_forges(cloud: &Cloud, binaries: &Binaries) -> Result<Deployed> {
+    match cloud.emulator.kind() {
+        Kind::MiniStack => Ok(cloud.deployed.clone()),
+        kind @ Kind::LocalStack => deploy_to(&cloud.emulator, Gateway::of(kind), binaries, deploy::FORGES),
+    }
+}
+
 /// As [`end_to_end_selected`], of the tests of links to forges.
 pub fn forges_selected(cloud: &Cloud, binaries: &Binaries) -> Result<()> {
     let arguments = exactly(forges(binaries)?, THREADS, &selection::FORGES_ON_LOCALSTACK)?;
-    forges(binaries)?.run(&arguments, &target(cloud, binaries)?)
+    let deployed = with_forges(cloud, binaries)?;
+    forges(binaries)?.run(&arguments, &target_of(&cloud.emulator, &deployed, binaries)?)
 }
 
 /// The arguments that run these tests and no others.

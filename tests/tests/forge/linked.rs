@@ -33,6 +33,9 @@ const OTHER: &str = "other";
 /// How often a test that can't wait for the next minute's sweep lets AWS sweep.
 const SWEEPS: Duration = Duration::from_secs(2);
 
+/// Workflows of a page. Those of other tests of the same stack may have a thousand jobs each.
+const PAGE: usize = 5;
+
 /// Everything that a push needs to run.
 pub struct Linked {
     pub project: Project,
@@ -269,7 +272,7 @@ impl Linked {
     pub async fn runs(&self) -> Vec<Workflow> {
         let (mut found, mut cursor) = (Vec::new(), None);
         loop {
-            let page = self.cloud.client.list(100, None, cursor.as_deref()).await.expect("listed");
+            let page = self.cloud.client.list(PAGE, None, cursor.as_deref()).await.expect("listed");
             let is_last = page.items.last().is_none_or(|oldest| oldest.created_at_ms < self.began);
             found.extend(page.items.into_iter().filter(|one| one.name == self.cloud.label));
             cursor = page.next;
