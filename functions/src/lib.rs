@@ -1,11 +1,14 @@
 //! Code that the Lambda functions share: start-up, and the conversion of API Gateway events to requests and back.
 
 use std::env::VarError;
+use std::fmt::Display;
 
 use api::cors::Origins;
 use api::error::ApiError;
 use api::{Admission, Function, Service};
 use aws::{Access, Aws, SchemaError, SchemaGuard};
+use aws_lambda_events::dynamodb::EventRecord;
+use aws_lambda_events::streams::{DynamoDbBatchItemFailure, DynamoDbEventResponse};
 use bytes::Bytes;
 use engine::EngineError;
 use engine::ports::Ports;
@@ -74,6 +77,18 @@ where
 {
     let lines = tracing_subscriber::fmt().json().with_target(false).without_time().log_internal_errors(false);
     lines.with_max_level(LevelFilter::TRACE).with_writer(to).finish().with(filter)
+}
+
+/// Logs the records of the stream that failed, and names them. The stream delivers the first of them and all behind it again.
+pub fn failed_records<'r, E: Display>(failed: impl IntoIterator<Item = (&'r EventRecord, E)>) -> DynamoDbEventResponse {
+    let mut response = DynamoDbEventResponse::default();
+    for (record, error) in failed {
+        tracing::error!(%error, record = record.event_id, "a record of the stream failed");
+        let mut failure = DynamoDbBatchItemFailure::default();
+        failure.item_identifier.clone_from(&record.change.sequence_number);
+        response.batch_item_failures.push(failure);
+    }
+    response
 }
 
 /// An environment variable. An empty one counts as unset.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use aws::{Access, Aws, ForgeQuestion, SchemaGuard, events};
 use aws_lambda_events::dynamodb::Event;
-use aws_lambda_events::streams::{DynamoDbBatchItemFailure, DynamoDbEventResponse};
+use aws_lambda_events::streams::DynamoDbEventResponse;
 use engine::Engine;
 use engine::clock::SystemClock;
 use forge::Forges;
@@ -43,19 +43,12 @@ async fn handle(engine: &Engine<Aws>, forges: &Forges, event: Value) -> Result<V
 
 /// Names the records that could not be noted. The stream delivers the first of them and all behind it again.
 async fn follow(engine: &Engine<Aws>, event: &Event) -> DynamoDbEventResponse {
-    let (changes, places) = events::forge_changes(&event.records);
+    let (changes, records) = events::forge_changes(&event.records);
     let followed = engine.forges().on_changes(&changes).await;
     if let Some(next) = followed.next
         && let Err(error) = engine.ports().wake_forge_at(next).await
     {
         tracing::warn!(%error, "the sweep finds what is due");
     }
-    let mut response = DynamoDbEventResponse::default();
-    for (change, error) in followed.failed {
-        tracing::error!(%error, record = places[change].event_id, "a record of the stream failed");
-        let mut failure = DynamoDbBatchItemFailure::default();
-        failure.item_identifier.clone_from(&places[change].change.sequence_number);
-        response.batch_item_failures.push(failure);
-    }
-    response
+    functions::failed_records(followed.failed.into_iter().map(|(change, error)| (records[change], error)))
 }

@@ -3,7 +3,7 @@
 
 use aws::{Access, Aws, SchemaGuard, events};
 use aws_lambda_events::dynamodb::Event;
-use aws_lambda_events::streams::{DynamoDbBatchItemFailure, DynamoDbEventResponse};
+use aws_lambda_events::streams::DynamoDbEventResponse;
 use engine::Engine;
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use protocol::Millis;
@@ -36,13 +36,5 @@ async fn handle(engine: &Engine<Aws>, event: LambdaEvent<Event>) -> Result<Dynam
     let left = Box::pin(engine.scheduling().on_changes(&changes, Millis(event.context.deadline))).await;
     failed.extend(left.into_iter().map(|(change, error)| (positions[change], error)));
     failed.sort_by_key(|(position, _)| *position);
-    let mut response = DynamoDbEventResponse::default();
-    for (position, error) in failed {
-        let record = &event.payload.records[position];
-        tracing::error!(%error, record = record.event_id, "a record of the stream failed");
-        let mut failure = DynamoDbBatchItemFailure::default();
-        failure.item_identifier.clone_from(&record.change.sequence_number);
-        response.batch_item_failures.push(failure);
-    }
-    Ok(response)
+    Ok(functions::failed_records(failed.into_iter().map(|(position, error)| (&event.payload.records[position], error))))
 }

@@ -125,7 +125,7 @@ impl<P> Checkouts<'_, P> {
 
     /// Reads the credential of a job's checkout, so that it can be masked: another process may have given it to the worker. A GitHub App's
     /// is the same one if the same process minted it.
-    pub(crate) async fn know(self, job: &JobRecord, spec: &JobSpec) {
+    pub(crate) async fn read_to_mask(self, job: &JobRecord, spec: &JobSpec) {
         let (Some(_), Some(report)) = (&spec.checkout, &job.report) else { return };
         let wanted = Wanted { repository: report.repository.clone(), fork: false };
         if let Err(error) = self.origin(wanted).await {

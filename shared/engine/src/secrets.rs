@@ -77,7 +77,7 @@ impl<P> JobSecrets<'_, P> {
     /// checkouts. It covers the values read at most [`TTL`] ago, and their previous values if this process has read them.
     pub(crate) async fn masker(self, job: &JobRecord, spec: &JobSpec) -> Result<Masker> {
         let names = &spec.secrets;
-        self.engine.checkouts_of(false).know(job, spec).await;
+        self.engine.checkouts_of(false).read_to_mask(job, spec).await;
         let cached = || -> Vec<Option<CachedSecret>> {
             let now = self.engine.now();
             names.iter().map(|name| self.engine.caches.secrets.get(name, now)).collect()

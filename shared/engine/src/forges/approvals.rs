@@ -150,7 +150,10 @@ impl<P: ForgeStore + AuditStore + RunStore + JobStore + ArtifactStore + WorkerRe
         let mut refused = None;
         for report in reports.iter().filter(|report| only.as_ref().is_none_or(|key| *key == report.key)) {
             match self.rerun_one(link, report).await? {
-                Rerun::Started => again += 1,
+                Rerun::Started => {
+                    self.report_or_leave(&report.key).await;
+                    again += 1;
+                }
                 Rerun::Refused(reason) => {
                     let reason = format!("not run again: the link's rights don't allow it any more: {reason}");
                     self.note_rerun(&report.key, Some(&reason)).await?;
