@@ -166,8 +166,9 @@ impl Linked {
     /// Moves the clocks of its own server and of the forge.
     pub async fn advance(&self, time: Duration) {
         let own = self.own.as_ref().expect("a server of its own");
-        own.clock.advance(time);
+        // The forge first: what the server finds due must be past at the forge too.
         self.forge().advance(time);
+        own.clock.advance(time);
         own.server().on_clock_moved().await;
     }
 

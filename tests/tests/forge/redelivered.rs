@@ -61,6 +61,8 @@ async fn check_run_is_not_created_twice_by_a_reporter_that_was_not_answered() {
     linked.forge().plans("POST", "/check-runs", Fault::Lost, 2);
     let commit = linked.pushes_ci(CI).await;
     eventually("both are created", async || linked.forge().met_all_faults().then_some(())).await;
+    // The job's own lease must not end with the reporter's.
+    linked.until_ended(1).await;
     linked.advance(LEASE_ENDS).await;
     linked.until_shows(&commit, &PASSED).await;
     let mut names: Vec<String> = linked.forge().posted(REPOSITORY).into_iter().map(|posted| posted.name).collect();
