@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use aws_sdk_sqs::operation::send_message::SendMessageError;
-use engine::forge::store::ForgeStore;
 use engine::ids::{RunKey, Ticket};
 use engine::messages::{BatchTask, QueueMessage, Reconcile};
 use engine::ports::{Dispatcher, PoolQueue, Stored};
@@ -16,9 +15,6 @@ use crate::error::{corrupt, unavailable};
 const MAX_DELAY_SECS: i32 = 900;
 /// A timer that is due later than this has no message, which would cost a send, a delivery and an invocation. Most runs have ended by then.
 const MESSAGE_WITHIN: Duration = Duration::from_mins(1);
-
-/// What is due for this long is handled by nobody.
-const OVERDUE: Duration = Duration::from_secs(10);
 
 /// The delay of a timer's message. `None`: the sweep finds the timer when it is due.
 fn message_delay(at: Millis, now: Millis) -> Option<Duration> {
@@ -64,33 +60,6 @@ impl Aws {
             Some(delay) => self.send(&QueueMessage::ForgesDue, delay).await,
             None => Ok(()),
         }
-    }
-
-    /// Lets the function `forge` handle what is due. Without forges: nothing.
-    ///
-    /// # Errors
-    /// It can't be invoked.
-    pub async fn wake_forge(&self) -> Stored<()> {
-        match &self.forge {
-            Some(forge) => forge.wake().await,
-            None => Ok(()),
-        }
-    }
-
-    /// As [`Self::wake_forge`], if something is overdue. Returns whether it was.
-    ///
-    /// # Errors
-    /// As for [`Self::wake_forge`]; the table doesn't answer.
-    pub async fn wake_forge_if_overdue(&self) -> Stored<bool> {
-        if self.forge.is_none() {
-            return Ok(false);
-        }
-        let due = self.next_due_of_forges().await?;
-        let overdue = due.is_some_and(|due| due + OVERDUE <= Millis::now());
-        if overdue {
-            self.wake_forge().await?;
-        }
-        Ok(overdue)
     }
 
     /// Sends a message that is delivered after `delay`, rounded up to whole seconds so that it never arrives early.

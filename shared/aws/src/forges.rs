@@ -1,5 +1,7 @@
 //! Items about forges on DynamoDB. The list is the partition.
 
+use std::time::Duration;
+
 use engine::forge::link::Link;
 use engine::forge::names::RepositoryKey;
 use engine::forge::ports::{Forge, ForgeError};
@@ -14,6 +16,8 @@ use crate::item::{self, Item, index, number, string};
 use crate::table::Query;
 use crate::update::Expression;
 
+/// What is due for this long is handled by nobody.
+const OVERDUE: Duration = Duration::from_secs(10);
 /// The attribute with the record's JSON.
 const RECORD: &str = "record";
 /// The attribute that counts the writes.
@@ -140,6 +144,33 @@ impl ForgeItems for Aws {
 }
 
 impl Aws {
+    /// Lets the function `forge` handle what is due. Without forges: nothing.
+    ///
+    /// # Errors
+    /// It can't be invoked.
+    pub async fn wake_forge(&self) -> Stored<()> {
+        match &self.forge {
+            Some(forge) => forge.wake().await,
+            None => Ok(()),
+        }
+    }
+
+    /// As [`Self::wake_forge`], if something is overdue. Returns whether it was.
+    ///
+    /// # Errors
+    /// As for [`Self::wake_forge`]; the table doesn't answer.
+    pub async fn wake_forge_if_overdue(&self) -> Stored<bool> {
+        if self.forge.is_none() {
+            return Ok(false);
+        }
+        let due = self.next_due_of_forges().await?;
+        let overdue = due.is_some_and(|due| due + OVERDUE <= Millis::now());
+        if overdue {
+            self.wake_forge().await?;
+        }
+        Ok(overdue)
+    }
+
     /// Answers what another function asks of the function `forge`.
     ///
     /// # Errors
@@ -148,20 +179,19 @@ impl Aws {
         match question {
             ForgeQuestion::NewRepository(link) => serde_json::to_value(forge.repository(&link).await),
             ForgeQuestion::Repository(key) => {
-                serde_json::to_value(async { forge.repository(&self.link(&key).await?).await }.await)
+                serde_json::to_value(async { forge.repository(&self.asked_about(&key).await?).await }.await)
             }
             ForgeQuestion::PullRequest(key, number) => {
-                serde_json::to_value(async { forge.pull_request(&self.link(&key).await?, number).await }.await)
+                serde_json::to_value(async { forge.pull_request(&self.asked_about(&key).await?, number).await }.await)
             }
             ForgeQuestion::Credential(key) => serde_json::to_value(
-                async { forge.credential(&self.link(&key).await?).await.map(SentCredential::from) }.await,
+                async { forge.credential(&self.asked_about(&key).await?).await.map(SentCredential::from) }.await,
             ),
         }
     }
 
-    async fn link(&self, key: &RepositoryKey) -> Result<Link, ForgeError> {
-        let links = self.links(&key.link).await.map_err(|error| ForgeError::NoAnswer(error.to_string()))?;
-        let found = links.into_iter().find(|link| link.key == *key);
-        found.ok_or_else(|| ForgeError::Gone(format!("the link `{}` was removed", key.link)))
+    async fn asked_about(&self, key: &RepositoryKey) -> Result<Link, ForgeError> {
+        let link = self.link(key).await.map_err(|error| ForgeError::NoAnswer(error.to_string()))?;
+        link.ok_or_else(|| ForgeError::Gone(format!("the link `{}` was removed", key.link)))
     }
 }

@@ -31,6 +31,13 @@ pub(crate) fn origins_cache() -> OriginsCache {
     Cache::new(MASKED, ORIGINS_CACHED)
 }
 
+/// The repositories whose credential could not be read for masking within [`WITHOUT_END`].
+pub(crate) type UnreadOriginsCache = Cache<Wanted, ()>;
+
+pub(crate) fn unread_origins_cache() -> UnreadOriginsCache {
+    Cache::new(WITHOUT_END, ORIGINS_CACHED)
+}
+
 #[derive(Clone)]
 pub(crate) struct CachedOrigin {
     origin: Origin,
@@ -124,11 +131,16 @@ impl<P> Checkouts<'_, P> {
     }
 
     /// Reads the credential of a job's checkout, so that it can be masked: another process may have given it to the worker. A GitHub App's
-    /// is the same one if the same process minted it.
+    /// is the same one if the same process minted it. A forge that doesn't answer holds up a log at most every 30 s.
     pub(crate) async fn read_to_mask(self, job: &JobRecord, spec: &JobSpec) {
         let (Some(_), Some(report)) = (&spec.checkout, &job.report) else { return };
         let wanted = Wanted { repository: report.repository.clone(), fork: false };
-        if let Err(error) = self.origin(wanted).await {
+        let (unread, now) = (&self.engine.caches.unread_origins, self.engine.now());
+        if unread.get(&wanted, now).is_some() {
+            return;
+        }
+        if let Err(error) = self.origin(wanted.clone()).await {
+            unread.insert(wanted, (), now);
             tracing::warn!(job = %job.key, %error, "the credential of a checkout can't be read, and is masked only if this process gave it");
         }
     }

@@ -65,8 +65,7 @@ impl<P> Forges<'_, P> {
 impl<P: ForgeStore> Forges<'_, P> {
     /// The link of a repository.
     async fn link(self, key: &RepositoryKey) -> Result<Option<Link>> {
-        let links = self.engine.ports.links(&key.link).await?;
-        Ok(links.into_iter().find(|link| link.key == *key))
+        Ok(self.engine.ports.link(key).await?)
     }
 
     /// Returns when the next delivery or report is due.

@@ -157,6 +157,7 @@ struct Caches {
     refusals: audit::RefusalsCache,
     secrets: secrets::SecretsCache,
     origins: checkout::OriginsCache,
+    unread_origins: checkout::UnreadOriginsCache,
     /// The log lines about secrets that can't be read.
     unreadable: Throttle,
     log_sizes: logs::LogSizesCache,
@@ -181,6 +182,7 @@ impl Caches {
             refusals: audit::refusals_cache(),
             secrets: secrets::secrets_cache(),
             origins: checkout::origins_cache(),
+            unread_origins: checkout::unread_origins_cache(),
             unreadable: Throttle::default(),
             log_sizes: logs::log_sizes_cache(),
             followed: logs::followed_cache(),

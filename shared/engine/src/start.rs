@@ -170,8 +170,7 @@ impl<P: ForgeStore + RunStore + JobStore + ArtifactStore + WorkerRegistry + Disp
     ) -> Result<()> {
         let key = &report.repository;
         let refused = |reason: String| EngineError::LinkRights { link: key.link.clone(), reason };
-        let links = self.engine.ports.links(&key.link).await?;
-        let link = links.into_iter().find(|link| link.key == *key);
+        let link = self.engine.ports.link(key).await?;
         let link = link.ok_or_else(|| refused("it was removed, or has another repository".to_owned()))?;
         let Some(source) = source else { return Err(refused("the run's definition is gone".to_owned())) };
         let definition = source.read().map_err(EngineError::Definition)?;

@@ -284,6 +284,20 @@ async fn credential_that_another_process_gave_is_masked_too() {
     assert_eq!((page.chunks[0].data.as_str(), same.minted()), ("it is ***.\n", 1));
 }
 
+#[tokio::test]
+async fn forge_that_does_not_answer_is_not_asked_for_each_piece_of_a_log() {
+    let (world, _) = with_mint(of_forge(FILE, &[])).await;
+    let claimed = world.claim("w").await.expect("ready");
+    let down = Mint::new(&world.clock);
+    down.failing.store(9, Ordering::SeqCst);
+    let other = world.engine.clone().with_tuning(engine::Tuning::default()).with_checkouts(down.clone());
+    for sequence in 0..3 {
+        let piece = LogPiece { sequence, data: "x\n".into(), timestamp_ms: Millis(1), stream: Stream::Stdout };
+        other.reports().append_logs(&claimed.lease.lease_id.0, vec![piece]).await.expect("held");
+    }
+    assert_eq!(down.failing.load(Ordering::SeqCst), 8, "it was asked once");
+}
+
 /// A forge that says whether the repository is private, and has a credential. A checkout asks for nothing else.
 struct OneRepository {
     private: bool,

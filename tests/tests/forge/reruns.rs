@@ -102,8 +102,11 @@ async fn rerun_that_the_links_rights_no_longer_allow_is_told_as_failed_with_the_
     linked.links(&file.replace(&format!("['{label}']"), "[other]")).await;
     linked.forge().reruns_check(REPOSITORY, &commit, "ci (push)", "ada");
     linked.until_shows(&commit, &[("ci (push)", "failure"), ("ci / test (push)", "success")]).await;
+    // The state is told before the delivery is marked.
+    linked.until_handled(2).await;
     let delivery = linked.deliveries().await.remove(0);
-    assert!(delivery.state == "failed" && delivery.reason.is_some_and(|why| why.contains(label)));
+    let reason = delivery.reason.as_deref().unwrap_or_default();
+    assert!(delivery.state == "failed" && reason.contains(label), "{delivery:?}");
     let posted = linked.forge().posted(REPOSITORY);
     let told = posted.iter().find(|posted| posted.name == "ci (push)").expect("posted");
     assert!(told.description.contains("rights"), "{told:?}");

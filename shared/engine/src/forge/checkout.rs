@@ -65,9 +65,8 @@ impl<S> LinkedRepositories<S> {
 impl<S: ForgeStore> CheckoutSource for LinkedRepositories<S> {
     fn origin<'a>(&'a self, wanted: &'a Wanted) -> BoxFuture<'a, Result<Option<Origin>, ForgeError>> {
         Box::pin(async move {
-            let links = self.store.links(&wanted.repository.link).await;
-            let links = links.map_err(|error| ForgeError::NoAnswer(error.to_string()))?;
-            let Some(link) = links.into_iter().find(|link| link.key == wanted.repository) else { return Ok(None) };
+            let link = self.store.link(&wanted.repository).await;
+            let Some(link) = link.map_err(|error| ForgeError::NoAnswer(error.to_string()))? else { return Ok(None) };
             let is_open = wanted.fork && !self.forge.repository(&link).await?.private;
             let credential = if is_open { None } else { Some(self.forge.credential(&link).await?) };
             Ok(Some(Origin { url: clone_url(&link), credential }))

@@ -87,6 +87,8 @@ pub trait ForgeItems: Send + Sync {
 pub trait ForgeStore: Send + Sync {
     /// Stores a link, in place of one with the same key.
     fn put_link(&self, link: Link) -> impl Future<Output = Stored<()>> + Send;
+    /// Returns the link of a repository. Strongly consistent.
+    fn link(&self, key: &RepositoryKey) -> impl Future<Output = Stored<Option<Link>>> + Send;
     /// Returns all links of this name, by their repositories' numbers. Strongly consistent.
     fn links(&self, name: &LinkName) -> impl Future<Output = Stored<Vec<Link>>> + Send;
     /// Returns all links, by name and number.
@@ -193,6 +195,10 @@ fn report_place(key: &ReportKey) -> (String, String) {
 impl<T: ForgeItems> ForgeStore for T {
     async fn put_link(&self, link: Link) -> Stored<()> {
         self.put_item(item(LINKS.to_owned(), link_sort(&link.key), &link)?).await.map(drop)
+    }
+
+    async fn link(&self, key: &RepositoryKey) -> Stored<Option<Link>> {
+        self.item(LINKS, &link_sort(key)).await?.as_ref().map(record).transpose()
     }
 
     async fn links(&self, name: &LinkName) -> Stored<Vec<Link>> {
