@@ -15,8 +15,65 @@ const MOST_GZIPPED = 40 * 1024;
 /** The script contains Preact, whose licence is in LICENSE-preact. */
 const PREAMBLE = "/* With Preact, MIT, (c) 2015-present Jason Miller */";
 
+/**
+ * Conditions in Preact's sources that are false on this page: it has no class components, no portals, nothing that suspends, and no
+ * elements from a server to take over. The code behind them is left out, which saves 600 bytes by gzip.
+ */
+const NEVER = [
+  "isClassComponent",
+  "newProps._parentDom",
+  "vnode.props._parentDom",
+  "parentVNode.props._parentDom",
+  "oldVNode._flags & MODE_SUSPENDED",
+  "e && e.then",
+  "isHydrating",
+  "excessDomChildren",
+  "resumed",
+];
+
+/** Reads Preact from its sources, without what is behind `NEVER`. Fails if another version of Preact has no such condition. */
+const preact = {
+  name: "preact",
+  setup(build) {
+    const sources = path.join(root, "node_modules/preact");
+    const found = new Set();
+    build.onResolve({ filter: /^preact(\/hooks)?$/ }, ({ path: name }) => ({
+      path: path.join(sources, name.slice("preact".length), "src/index.js"),
+    }));
+    build.onLoad({ filter: /node_modules.preact.*\.js$/ }, ({ path: file }) => {
+      let contents = readFileSync(file, "utf8");
+      for (const condition of NEVER) {
+        // Where it is asked for, not where it is declared, set or passed on.
+        const asked = new RegExp(
+          `(?<=[(!:=?&|]\\s*)\\b${condition.replace(/[.&]/g, "\\$&")}(?=\\s*(\\)|&&|\\|\\||\\?))`,
+          "g",
+        );
+        if (asked.test(contents)) found.add(condition);
+        contents = contents.replace(asked, "false");
+      }
+      return { contents };
+    });
+    build.onEnd(({ errors }) => {
+      const missing = NEVER.filter((condition) => !found.has(condition));
+      if (errors.length === 0 && missing.length > 0) throw new Error(`Preact never asks for ${missing.join(", ")}`);
+    });
+  },
+};
+
+/** What gives the smallest files by gzip. No getter of the page has an effect, and nobody replaces what a browser has built in. */
+const COMPRESS = {
+  passes: 3,
+  inline: 1,
+  conditionals: false,
+  lhs_constants: false,
+  pure_getters: true,
+  unsafe: true,
+  unsafe_arrows: true,
+};
+
 /** Bundles a file with all that it imports. Terser makes the script about 3 percent smaller than esbuild alone. */
 async function bundle(entry, define = {}) {
+  const hasMarkup = entry.endsWith(".tsx");
   const result = await build({
     absWorkingDir: root,
     entryPoints: [entry],
@@ -32,7 +89,10 @@ async function bundle(entry, define = {}) {
     jsx: "transform",
     jsxFactory: "h",
     jsxFragment: "Fragment",
-    inject: entry.endsWith(".tsx") ? ["src/jsx.ts"] : [],
+    inject: hasMarkup ? ["src/jsx.ts"] : [],
+    plugins: hasMarkup ? [preact] : [],
+    // The names that Preact's own build shortens too.
+    mangleProps: /^_[^_]/,
     tsconfigRaw: { compilerOptions: { target: "ES2022" } },
     define,
     logLevel: "warning",
@@ -42,8 +102,8 @@ async function bundle(entry, define = {}) {
   const { code } = await minify(text, {
     module: true,
     ecma: 2022,
-    compress: { passes: 3, inline: 1 },
-    format: { comments: false, preamble: entry.endsWith(".tsx") ? PREAMBLE : "" },
+    compress: COMPRESS,
+    format: { comments: false, preamble: hasMarkup ? PREAMBLE : "" },
   });
   return `${code}\n`;
 }
