@@ -6,6 +6,7 @@ import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
 import { build } from "esbuild";
 import { minify } from "terser";
+import { preact } from "./preact.mjs";
 
 const root = path.dirname(fileURLToPath(import.meta.url));
 /** The most that all files may have together, in bytes: as they are, and by gzip. */
@@ -14,51 +15,6 @@ const MOST_GZIPPED = 40 * 1024;
 
 /** The script contains Preact, whose licence is in LICENSE-preact. */
 const PREAMBLE = "/* With Preact, MIT, (c) 2015-present Jason Miller */";
-
-/**
- * Conditions in Preact's sources that are false on this page: it has no class components, no portals, nothing that suspends, and no
- * elements from a server to take over. The code behind them is left out, which saves 600 bytes by gzip.
- */
-const NEVER = [
-  "isClassComponent",
-  "newProps._parentDom",
-  "vnode.props._parentDom",
-  "parentVNode.props._parentDom",
-  "oldVNode._flags & MODE_SUSPENDED",
-  "e && e.then",
-  "isHydrating",
-  "excessDomChildren",
-  "resumed",
-];
-
-/** Reads Preact from its sources, without what is behind `NEVER`. Fails if another version of Preact has no such condition. */
-const preact = {
-  name: "preact",
-  setup(build) {
-    const sources = path.join(root, "node_modules/preact");
-    const found = new Set();
-    build.onResolve({ filter: /^preact(\/hooks)?$/ }, ({ path: name }) => ({
-      path: path.join(sources, name.slice("preact".length), "src/index.js"),
-    }));
-    build.onLoad({ filter: /node_modules.preact.*\.js$/ }, ({ path: file }) => {
-      let contents = readFileSync(file, "utf8");
-      for (const condition of NEVER) {
-        // Where it is asked for, not where it is declared, set or passed on.
-        const asked = new RegExp(
-          `(?<=[(!:=?&|]\\s*)\\b${condition.replace(/[.&]/g, "\\$&")}(?=\\s*(\\)|&&|\\|\\||\\?))`,
-          "g",
-        );
-        if (asked.test(contents)) found.add(condition);
-        contents = contents.replace(asked, "false");
-      }
-      return { contents };
-    });
-    build.onEnd(({ errors }) => {
-      const missing = NEVER.filter((condition) => !found.has(condition));
-      if (errors.length === 0 && missing.length > 0) throw new Error(`Preact never asks for ${missing.join(", ")}`);
-    });
-  },
-};
 
 /** What gives the smallest files by gzip. No getter of the page has an effect, and nobody replaces what a browser has built in. */
 const COMPRESS = {
@@ -90,7 +46,7 @@ async function bundle(entry, define = {}) {
     jsxFactory: "h",
     jsxFragment: "Fragment",
     inject: hasMarkup ? ["src/jsx.ts"] : [],
-    plugins: hasMarkup ? [preact] : [],
+    plugins: hasMarkup ? [preact(root)] : [],
     // The names that Preact's own build shortens too.
     mangleProps: /^_[^_]/,
     tsconfigRaw: { compilerOptions: { target: "ES2022" } },

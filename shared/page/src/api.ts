@@ -12,7 +12,7 @@ export function isFinal(status: Status): boolean {
   return status !== "queued" && status !== "running";
 }
 
-export type Scope = "read" | "submit" | "work" | "admin";
+export type Scope = "read" | "submit" | "work" | "admin" | "approve";
 
 /** `GET /api/me`: who the caller is. */
 export interface Me {
@@ -177,6 +177,37 @@ export interface PoolInfo {
   workers_online: number;
 }
 
+/** An entry of `GET /api/forges`: the link of one repository. The repositories of an App share a name. */
+export interface LinkInfo {
+  name: string;
+  /** `github`, `gitlab` or `gitea`. */
+  forge: string;
+  repository: string;
+  /** The link's file, in YAML. */
+  file: string;
+  linked_at_ms: number;
+}
+
+/** An entry of `GET /api/forges/{link}/deliveries`, newest first. */
+export interface Delivery {
+  id: string;
+  at_ms: number;
+  repository: string;
+  event: string;
+  /** A branch, a tag, or `#12` for a pull request. */
+  ref?: string;
+  commit?: string;
+  state: string;
+  reason?: string;
+  workflows: string[];
+}
+
+/** The answer of `POST /api/forges/{link}/approve`: a delivery that stands for it, or why nothing follows. */
+export interface Received {
+  delivery?: string;
+  ignored?: string;
+}
+
 /** The body of every error. */
 export interface ErrorBody {
   error: { code: string; message: string; details?: { problems?: Problem[] } | null };
@@ -200,6 +231,9 @@ export const paths = {
   workers: "api/workers",
   pools: "api/pools",
   workflows: "api/workflows",
+  forges: "api/forges",
+  deliveries: (link: string) => `api/forges/${encodeURIComponent(link)}/deliveries`,
+  approve: (link: string) => `api/forges/${encodeURIComponent(link)}/approve`,
   graph: (id: string) => `${one(id)}/graph`,
   events: (id: string) => `${one(id)}/events`,
   run: (id: string) => `${one(id)}/run`,

@@ -15,7 +15,8 @@ export class Refused extends Error {
     after?: number,
   ) {
     super(message);
-    this.passing = status === 429 || status >= 500;
+    // 501: this server can't, now or later.
+    this.passing = status === 429 || (status >= 500 && status !== 501);
     this.after = after;
   }
 }
@@ -91,12 +92,18 @@ export class Client {
     }
     return { value, next: nextPage(response.headers.get("Link")), etag: response.headers.get("ETag") ?? undefined };
   }
+
+  /** Posts an object as JSON, or nothing. */
+  post<T>(path: string, body?: object): Promise<Answer<T>> {
+    const sent: Ask = body ? { body: ["application/json", JSON.stringify(body)] } : {};
+    return this.json<T>(path, { method: "POST", ...sent });
+  }
 }
 
 /** The path in `Link: <...>; rel="next"`, relative to the page. */
 export function nextPage(link: string | null): string | undefined {
   const path = link?.match(/<([^>]*)>\s*;\s*rel="?next"?/)?.[1];
-  return path?.match(/(?:^|\/)(api\/(?:workflows|workers|pools)\b.*)$/)?.[1];
+  return path?.match(/(?:^|\/)(api\/(?:workflows|workers|pools|forges)\b.*)$/)?.[1];
 }
 
 async function readError(response: Response): Promise<Refused> {

@@ -1,6 +1,6 @@
 /** What every screen uses: the client, whether the reader is signed in, the address, settings, and what is said to the reader. */
 
-import { type Me, paths } from "./api.ts";
+import { type Me, type Scope, paths } from "./api.ts";
 import { Client, Refused } from "./client.ts";
 import { type Reports, type TabClock, repeat } from "./repeat.ts";
 import { type Route, format, parse } from "./route.ts";
@@ -85,9 +85,9 @@ export function poll(
   );
 }
 
-/** Whether the caller may submit, run and cancel. */
-export function mayChange(): boolean {
-  return access.value.kind === "open" && access.value.me.scopes.includes("submit");
+/** Whether the caller has a scope. Without tokens everybody has all. */
+export function may(scope: Scope): boolean {
+  return access.value.kind === "open" && access.value.me.scopes.includes(scope);
 }
 
 export const route = new Store<Route>(parse(location.hash));

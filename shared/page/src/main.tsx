@@ -1,9 +1,12 @@
 /** The page: its frame, its banner, and the screen of the address. */
 
 import { render } from "preact";
-import { announcement, route, access, signOut, start, trouble, tryNow, zone } from "./context.ts";
-import { Button, useNow } from "./parts.tsx";
+import { useState } from "preact/hooks";
+import { type LinkInfo, paths } from "./api.ts";
+import { access, announcement, client, route, signOut, start, trouble, tryNow, zone } from "./context.ts";
+import { Button, useNow, usePoll } from "./parts.tsx";
 import type { Route } from "./route.ts";
+import { Deliveries, Links } from "./screens/forges.tsx";
 import { Pools, Workers } from "./screens/lists.tsx";
 import { NewRun } from "./screens/new-run.tsx";
 import { RunScreen } from "./screens/run.tsx";
@@ -38,6 +41,12 @@ function App() {
 function Top({ name, hasToken }: { name: string | null; hasToken: boolean }) {
   const { screen } = useStore(route);
   const chosen = useStore(zone);
+  const [hasLinks, setHasLinks] = useState(false);
+  // Once, and a failure says nothing: a server without forges has no such entry.
+  usePoll(0, [], async (signal, end) => {
+    setHasLinks((await client.json<LinkInfo[]>(paths.forges, { signal })).value.length > 0);
+    end();
+  });
   const current = (is: boolean) => (is ? ("page" as const) : undefined);
   return (
     <header class="top">
@@ -54,6 +63,11 @@ function Top({ name, hasToken }: { name: string | null; hasToken: boolean }) {
         <a href="#/pools" aria-current={current(screen === "pools")}>
           Pools
         </a>
+        {hasLinks && (
+          <a href="#/forges" aria-current={current(screen === "forges")}>
+            Forges
+          </a>
+        )}
       </nav>
       <span class="grow" />
       <label class="zone">
@@ -117,6 +131,8 @@ function Screen({ to }: { to: Route }) {
       return <Workers />;
     case "pools":
       return <Pools />;
+    case "forges":
+      return to.link === undefined ? <Links /> : <Deliveries key={to.link} link={to.link} />;
     case "unknown":
       return (
         <div class="notice" role="alert">

@@ -7,7 +7,7 @@ import { Refused } from "./client.ts";
 import { poll, zone } from "./context.ts";
 import { MARKS } from "./marks.ts";
 import { Store, useStore } from "./store.ts";
-import { count, number } from "./text.ts";
+import { clean, cleanLines, count, number, plural } from "./text.ts";
 import { about, exact, moment } from "./time.ts";
 
 export function Mark({ status }: { status: Status }) {
@@ -97,6 +97,25 @@ export function Failed({ error, children }: { error: Error; children?: Component
         </p>
       )}
     </div>
+  );
+}
+
+/** What a button has led to, if that failed. */
+export function ErrorLine({ error }: { error: Error | undefined }) {
+  if (!error) return null;
+  return (
+    <p class="error" role="alert">
+      {sentence(clean(error.message))}
+    </p>
+  );
+}
+
+/** Text with its lines. A long one scrolls by itself. */
+export function Text({ text }: { text: string }) {
+  return (
+    <pre class="text" tabIndex={0}>
+      {cleanLines(text)}
+    </pre>
   );
 }
 
@@ -262,7 +281,7 @@ export function Pager({
 }) {
   if (pages <= 1) return <p class="muted">{count(total, what)}</p>;
   return (
-    <nav class="row pager" aria-label={`Pages of ${what}s`}>
+    <nav class="row pager" aria-label={`Pages of ${plural(what)}`}>
       <Button disabled={page === 0} onClick={() => onPage(page - 1)}>
         Previous
       </Button>

@@ -21,6 +21,11 @@ export type Route =
     }
   | { screen: "workers" }
   | { screen: "pools" }
+  | {
+      screen: "forges";
+      /** Absent: the list of links. */
+      link?: string;
+    }
   | { screen: "unknown"; fragment: string };
 
 const TABS: readonly string[] = ["graph", "jobs", "timeline"];
@@ -42,6 +47,7 @@ export function parse(fragment: string): Route {
   const [first = "runs", id, kind, job, ...more] = parts;
   if (more.length > 0) return unknown;
   if (first === "workers" || first === "pools") return id === undefined ? { screen: first } : unknown;
+  if (first === "forges" && kind === undefined) return { screen: first, ...(id === undefined ? {} : { link: id }) };
   if (first !== "runs") return unknown;
   if (id === undefined) return { screen: "runs", status: query.get("status") ?? "", text: query.get("q") ?? "" };
   if (id === "new" && kind === undefined) return { screen: "new" };
@@ -90,6 +96,8 @@ export function format(route: Route): string {
         })
       );
     }
+    case "forges":
+      return route.link === undefined ? "#/forges" : `#/forges/${encodeURIComponent(route.link)}`;
     case "unknown":
       return `#${route.fragment}`;
     default:

@@ -39,9 +39,14 @@ export function number(value: number): string {
   return String(value).replace(/\B(?=(\d{3})+$)/g, ",");
 }
 
+/** `jobs`, `deliveries`. */
+export function plural(one: string): string {
+  return `${one.replace(/y$/, "ie")}s`;
+}
+
 /** `1 job`, `2 jobs`. */
 export function count(value: number, one: string): string {
-  return `${number(value)} ${one}${value === 1 ? "" : "s"}`;
+  return `${number(value)} ${value === 1 ? one : plural(one)}`;
 }
 
 /** `a`, `a and b`, `a, b and c`; of many the first six and how many more there are. */

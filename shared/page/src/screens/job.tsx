@@ -4,7 +4,7 @@ import { Fragment } from "preact";
 import { useState } from "preact/hooks";
 import { type Attempt, type Job, type WorkerInfo, paths } from "../api.ts";
 import { client, go } from "../context.ts";
-import { Button, Failed, Mark, Pill, Since, Table, Time, sentence, useNow, usePoll } from "../parts.tsx";
+import { Button, ErrorLine, Failed, Mark, Pill, Since, Table, Text, Time, useNow, usePoll } from "../parts.tsx";
 import type { Run } from "../run.ts";
 import { clean, cleanLines, cut, number } from "../text.ts";
 import { duration } from "../time.ts";
@@ -322,20 +322,7 @@ function Outputs({ run, job }: { run: Run; job: Job }) {
           Large outputs are left out here. <Button onClick={read}>Show all outputs</Button>
         </p>
       )}
-      {error && (
-        <p class="error" role="alert">
-          {sentence(clean(error.message))}
-        </p>
-      )}
+      <ErrorLine error={error} />
     </details>
-  );
-}
-
-/** Text with its lines. A long one scrolls by itself. */
-function Text({ text }: { text: string }) {
-  return (
-    <pre class="text" tabIndex={0}>
-      {cleanLines(text)}
-    </pre>
   );
 }

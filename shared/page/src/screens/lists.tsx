@@ -1,10 +1,10 @@
-/** Workers and pools. */
+/** Lists: workers, pools, and what the screen of forges uses. */
 
-import type { VNode } from "preact";
+import type { ComponentChildren, VNode } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { type PoolInfo, type WorkerInfo, paths } from "../api.ts";
 import { client, setTitle } from "../context.ts";
-import { Failed, Pager, Since, Table, Time, usePoll } from "../parts.tsx";
+import { Button, Failed, Pager, Since, Table, Time, usePoll } from "../parts.tsx";
 import { byName, clean, number } from "../text.ts";
 import { about } from "../time.ts";
 
@@ -13,46 +13,55 @@ const PAGE = 100;
 /** Entries that are read. With more, the list says so. */
 const MOST = 10_000;
 
-/** Reads a list of all its pages, again and again. */
-function useList<T>(path: string): { entries: T[] | undefined; isCut: boolean; error: Error | undefined } {
-  const [state, setState] = useState<{ entries: T[] | undefined; isCut: boolean }>({
-    entries: undefined,
-    isCut: false,
-  });
-  const error = usePoll(REFRESH, [path], async (signal) => {
+interface List<T> {
+  entries: T[] | undefined;
+  /** There are more entries. */
+  isCut: boolean;
+  error: Error | undefined;
+  /** Reads twice as many from now on. */
+  more(): void;
+}
+
+/** Reads a list again and again: all its pages, or as many as have `first` entries. */
+export function useList<T>(path: string, first = MOST): List<T> {
+  const [most, setMost] = useState(first);
+  const [state, setState] = useState<{ entries?: T[]; isCut: boolean }>({ isCut: false });
+  const error = usePoll(REFRESH, [path, most], async (signal) => {
     const entries: T[] = [];
     let next: string | undefined = path;
-    while (next !== undefined && entries.length < MOST) {
+    while (next !== undefined && entries.length < most) {
       const page: { value: T[]; next: string | undefined } = await client.json<T[]>(next, { signal });
       entries.push(...page.value);
       next = page.next;
     }
     setState({ entries, isCut: next !== undefined });
   });
-  return { ...state, error };
+  return { entries: state.entries, isCut: state.isCut, error, more: () => setMost(2 * most) };
 }
 
 /** A list with its title: its pages, and what is said while it is empty. `row` draws an entry. */
-function ListScreen<T>(props: {
+export function ListScreen<T>(props: {
   title: string;
   what: string;
-  path: string;
+  list: List<T>;
   heads: string[];
-  order(a: T, b: T): number;
+  /** Absent: as the server gives them. */
+  order?(a: T, b: T): number;
   row(entry: T): VNode;
   empty: VNode;
-  about?: string;
+  about?: ComponentChildren;
 }) {
-  const { entries, isCut, error } = useList<T>(props.path);
+  const { entries, isCut, error, more } = props.list;
   const [wanted, setPage] = useState(0);
   useEffect(() => setTitle(props.title), []);
-  const all = [...(entries ?? [])].sort(props.order);
+  const all = [...(entries ?? [])];
+  if (props.order) all.sort(props.order);
   const pages = Math.max(1, Math.ceil(all.length / PAGE));
   const page = Math.min(wanted, pages - 1);
   return (
     <>
       <h1>{props.title}</h1>
-      {props.about && <p class="muted">{props.about}</p>}
+      {props.about}
       {error && <Failed error={error} />}
       {!entries && !error && (
         <p class="muted" role="status">
@@ -68,7 +77,11 @@ function ListScreen<T>(props: {
           <Pager page={page} pages={pages} onPage={setPage} total={all.length} what={props.what} />
         </>
       )}
-      {isCut && <p class="muted">The first {number(MOST)} are shown.</p>}
+      {isCut && (
+        <p class="muted">
+          The first {number(all.length)} are shown. <Button onClick={more}>Show more</Button>
+        </p>
+      )}
     </>
   );
 }
@@ -93,7 +106,7 @@ export function Workers() {
     <ListScreen<WorkerInfo>
       title="Workers"
       what="worker"
-      path={paths.workers}
+      list={useList(paths.workers)}
       heads={["Worker", "Status", "Labels", "Runs", "Last seen"]}
       order={(a, b) => WORKER_ORDER[a.status] - WORKER_ORDER[b.status] || byName(a.worker_id, b.worker_id)}
       empty={
@@ -138,8 +151,8 @@ export function Pools() {
     <ListScreen<PoolInfo>
       title="Pools"
       what="pool"
-      path={paths.pools}
-      about="A pool is the jobs that require the same labels and secrets."
+      list={useList(paths.pools)}
+      about={<p class="muted">A pool is the jobs that require the same labels and secrets.</p>}
       heads={["Labels", "Secrets", "Waiting", "Longest wait", "Running", "Workers online"]}
       order={(a, b) => b.waiting - a.waiting || b.running - a.running || byName(a.labels.join(), b.labels.join())}
       empty={

@@ -4,7 +4,7 @@ import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { type LogChunk, paths } from "../api.ts";
 import { client, zone } from "../context.ts";
 import { LogView, type LogViewState } from "../log-view.ts";
-import { Button, Failed, SearchField, save, sentence } from "../parts.tsx";
+import { Button, ErrorLine, Failed, SearchField, save } from "../parts.tsx";
 import { format } from "../route.ts";
 import { useStore } from "../store.ts";
 import { clean, count, cut, number } from "../text.ts";
@@ -185,11 +185,7 @@ function Download({ run, job, attempt }: { run: string; job: string; attempt: nu
       <Button disabled={isReading} onClick={read}>
         {isReading ? "Reading" : "Download"}
       </Button>
-      {error && (
-        <span class="error" role="alert">
-          {sentence(clean(error.message))}
-        </span>
-      )}
+      <ErrorLine error={error} />
     </>
   );
 }

@@ -3,7 +3,7 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import { type Problem, paths } from "../api.ts";
 import { Refused, idempotencyKey } from "../client.ts";
-import { client, go, mayChange, setTitle } from "../context.ts";
+import { client, go, may, setTitle } from "../context.ts";
 import { Button, Check, sentence } from "../parts.tsx";
 import { bodyOf } from "../submission.ts";
 import { clean, count, number } from "../text.ts";
@@ -22,7 +22,7 @@ export function NewRun() {
   const key = useRef({ of: "", key: "" });
   const area = useRef<HTMLTextAreaElement>(null);
   useEffect(() => setTitle("New run"), []);
-  if (!mayChange())
+  if (!may("submit"))
     return (
       <div class="notice" role="alert">
         <h1>New run</h1>

@@ -3,9 +3,9 @@
 import { useEffect, useMemo, useState } from "preact/hooks";
 import { type Status, isFinal, paths } from "../api.ts";
 import { boxesOf } from "../boxes.ts";
-import { announce, client, go, mayChange, setTitle } from "../context.ts";
+import { announce, client, go, may, setTitle } from "../context.ts";
 import { MARKS } from "../marks.ts";
-import { Button, Confirm, Counts, Failed, Pill, Since, Time, sentence } from "../parts.tsx";
+import { Button, Confirm, Counts, ErrorLine, Failed, Pill, Since, Time } from "../parts.tsx";
 import type { Route, Tab } from "../route.ts";
 import type { Run } from "../run.ts";
 import { useStore } from "../store.ts";
@@ -127,7 +127,7 @@ function Loaded({
             )}
           </p>
         </div>
-        {mayChange() && <Actions run={run} watch={watch} />}
+        {may("submit") && <Actions run={run} watch={watch} />}
       </div>
       <Counts counts={run.counts} />
       {!isFull && (
@@ -251,10 +251,7 @@ function Actions({ run, watch }: { run: Run; watch: RunWatch }) {
     setError(undefined);
     setSent(what);
     try {
-      await client.json(path, {
-        method: "POST",
-        ...(body ? { body: ["application/json", JSON.stringify(body)] } : {}),
-      });
+      await client.post(path, body);
       watch.again();
     } catch (failure) {
       setError(failure as Error);
@@ -287,11 +284,7 @@ function Actions({ run, watch }: { run: Run; watch: RunWatch }) {
           </Button>
         )}
       </div>
-      {error && (
-        <p class="error" role="alert">
-          {sentence(clean(error.message))}
-        </p>
-      )}
+      <ErrorLine error={error} />
       {asking && (
         <Confirm
           title={`Cancel ${clean(cut(run.facts.name, 100))} #${nth}?`}

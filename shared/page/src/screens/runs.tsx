@@ -2,7 +2,7 @@
 
 import { useEffect, useRef, useState } from "preact/hooks";
 import { type Summary, isFinal, paths } from "../api.ts";
-import { client, go, mayChange, setTitle } from "../context.ts";
+import { client, go, may, setTitle } from "../context.ts";
 import { Button, Failed, Pill, SearchField, SearchForm, Since, StatusSelect, Table, Time, usePoll } from "../parts.tsx";
 import { clean, count, cut, number } from "../text.ts";
 import { duration } from "../time.ts";
@@ -27,7 +27,7 @@ export function Runs({ status, text }: Filter) {
     <>
       <div class="head">
         <h1>Runs</h1>
-        {mayChange() && (
+        {may("submit") && (
           <a class="button primary" href="#/runs/new">
             New run
           </a>

@@ -41,6 +41,12 @@ test("429 and 503 can pass, and say when", async () => {
   }
 });
 
+test("501 can't pass: this server has no such thing", async () => {
+  const body = { error: { code: "no_forges", message: "m" } };
+  const { made } = client(() => Response.json(body, { status: 501 }));
+  await assert.rejects(made.json("a"), (error: Refused) => !error.passing);
+});
+
 test("an answer that isn't the API's is said in words", async () => {
   const { made } = client(() => new Response("<html>", { status: 502 }));
   await assert.rejects(made.json("a"), /the server answered 502/);
@@ -69,5 +75,6 @@ test("no answer, and half an answer, are unreachable", async () => {
 test("the next page is relative to the page, behind any stage", () => {
   assert.equal(nextPage('</api/workflows?limit=2&cursor=a>; rel="next"'), "api/workflows?limit=2&cursor=a");
   assert.equal(nextPage('</prod/api/workers?cursor=a>; rel="next"'), "api/workers?cursor=a");
+  assert.equal(nextPage('</api/forges/a/deliveries?cursor=b>; rel="next"'), "api/forges/a/deliveries?cursor=b");
   assert.equal(nextPage(null), undefined);
 });

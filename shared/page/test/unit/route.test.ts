@@ -13,6 +13,9 @@ const ROUTES: [string, Route][] = [
   ["#/runs/wf-1/jobs/build?full=1", { screen: "run", id: "wf-1", job: "build", full: true }],
   ["#/workers", { screen: "workers" }],
   ["#/pools", { screen: "pools" }],
+  ["#/forges", { screen: "forges" }],
+  ["#/forges/acme", { screen: "forges", link: "acme" }],
+  ["#/forges/a%2Fb%3F", { screen: "forges", link: "a/b?" }],
 ];
 
 for (const [fragment, route] of ROUTES) {
@@ -34,6 +37,7 @@ test("a bad fragment is unknown, never an error", () => {
     "#/runs/a/b/c",
     "#/runs/a/jobs/b/c",
     "#/workers/1",
+    "#/forges/acme/deliveries",
     "#<script>",
   ]) {
     assert.equal(parse(fragment).screen, "unknown", fragment);

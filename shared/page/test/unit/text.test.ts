@@ -21,6 +21,7 @@ test("numbers and lists read as sentences", () => {
   assert.deepEqual([0, 999, 1000, 1234567].map(number), ["0", "999", "1,000", "1,234,567"]);
   assert.equal(count(1, "job"), "1 job");
   assert.equal(count(10_000, "job"), "10,000 jobs");
+  assert.equal(count(2, "delivery"), "2 deliveries");
   assert.equal(allOf([]), "");
   assert.equal(allOf(["a", "b", "c"]), "a, b and c");
   assert.equal(allOf(["1", "2", "3", "4", "5", "6", "7"]), "1, 2, 3, 4, 5, 6 and 7");
