@@ -18,6 +18,8 @@ async fn commit_of_a_fork_runs_only_once_it_is_approved_by_its_full_id() {
     let number = linked.opens_from_fork("x$(id)").await;
     linked.until_shows(&first, &WAITS).await;
     assert_eq!(linked.runs().await.len(), 0, "nothing was submitted");
+    let page = linked.forge().posted(REPOSITORY).pop().expect("posted").url;
+    assert!(page.ends_with(&format!("/#/forges/{}", linked.name)), "where it can be approved: {page}");
     let second = linked.pushes_to_fork("x$(id)", &[("b", "1")]).await;
     linked.until_shows(&second, &WAITS).await;
     let moved = linked.approves(number, &first).await.expect_err("it has another head");

@@ -40,7 +40,7 @@ const PAGE: usize = 5;
 pub struct Linked {
     pub project: Project,
     pub cloud: Cloud,
-    name: LinkName,
+    pub name: LinkName,
     began: Millis,
     worker: Option<RealWorker>,
     own: Option<Own>,

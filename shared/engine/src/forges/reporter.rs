@@ -289,10 +289,12 @@ impl<P: ForgeStore + AuditStore + RunStore + JobStore + ArtifactStore + WorkerRe
     }
 
     fn update_of(self, record: &ReportRecord, wanted: &WantedState) -> StateUpdate {
-        let page = match (&record.source, self.engine.public_url()) {
-            (ReportSource::Workflow { id: Some(id) }, Some(base)) => Some(format!("{base}/#/runs/{id}")),
-            (_, base) => base.map(str::to_owned),
-        };
+        let page = self.engine.public_url().map(|base| match &record.source {
+            ReportSource::Workflow { id: Some(id) } => format!("{base}/#/runs/{id}"),
+            ReportSource::Workflow { id: None } => base.to_owned(),
+            // Where the commit can be approved, and what became of its delivery.
+            ReportSource::Fixed { .. } => format!("{base}/#/forges/{}", record.key.repository.link),
+        });
         StateUpdate {
             commit: record.key.commit.clone(),
             name: wanted.name.clone(),

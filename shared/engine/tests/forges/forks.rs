@@ -15,6 +15,8 @@ async fn nothing_of_a_fork_runs_before_its_commit_is_approved() {
     assert_eq!((delivery.state, delivery.workflows.len()), (Held, 0));
     world.told().await;
     assert_eq!(world.forge.shown(), ["ci (pull_request): waits_for_approval"]);
+    let deliveries = format!("https://ci.example.com/#/forges/{}", link());
+    assert_eq!(world.forge.state().told[0].url.as_ref(), Some(&deliveries), "where it can be approved");
     assert_eq!(world.ref_record(Subject::Pull(12)).await.held, Some(commit('B')));
 
     let approved = world.engine.forges().approve(&link(), None, 12, &commit('B')).await.expect("approved");
@@ -73,6 +75,7 @@ async fn a_fork_that_asks_for_a_secret_is_told_as_failed_at_its_line() {
     world.told().await;
     assert_eq!(world.forge.shown(), ["ci (pull_request): invalid"]);
     let state = world.forge.state();
+    assert!(state.told[0].url.as_ref().is_some_and(|url| url.ends_with("/#/forges/acme")), "{:?}", state.told[0].url);
     let messages: Vec<_> = state.told[0].annotations.iter().map(|one| (one.line, one.message.clone())).collect();
     assert_eq!(messages.len(), 2, "{messages:?}");
     assert!(messages.iter().all(|(line, _)| *line == 6), "{messages:?}");

@@ -1,32 +1,14 @@
 // Names, outputs and logs that try to be more than text.
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
+import { SCRIPT, assertTextOnly } from "./checks.mjs";
 import { World, logSays } from "./world.mjs";
 
 let world;
 before(async () => (world = await World.open()));
 after(() => world.close());
 
-const SCRIPT = "<script>alert(1)</script><img src=x onerror=alert(2)>";
 const NAMES = [SCRIPT, "javascript:alert(1)", "safe\u202egnp.exe", "emoji 🚀 日本 ‮", "x".repeat(1000), "a\u0007bell"];
-/** What must not be in the text of the page as it is: it would turn or hide what is around it. */
-const UNSAFE = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/;
-
-async function assertTextOnly(page) {
-  const found = await page.evaluate(() => ({
-    text: document.body.innerText,
-    scripts: document.querySelectorAll("script").length,
-    images: document.querySelectorAll("img").length,
-    links: [...document.querySelectorAll("a[href]")].map((link) => link.href),
-    title: document.title,
-  }));
-  assert.equal(UNSAFE.exec(found.text), null);
-  assert.equal(UNSAFE.exec(found.title), null);
-  assert.equal(found.scripts, 1);
-  assert.equal(found.images, 0);
-  for (const link of found.links) assert.match(link, /^https?:/);
-}
-
 test("names, labels, outputs and errors are text on every screen", (t) =>
   world.use(t, {}, async (context, open) => {
     const page = await open();

@@ -1,11 +1,14 @@
 // A `wfg serve` on a file, with workers, on a free port of the loopback address.
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { createInterface } from "node:readline";
 import { Workers, end, isRunning } from "./workers.mjs";
+
+/** The address by which a server with secrets is told that forges reach it. */
+export const PUBLIC_URL = "https://wfg.example.com";
 
 export class Installation {
   #program;
@@ -13,9 +16,15 @@ export class Installation {
   #listen = "127.0.0.1:0";
   #server;
   #workers;
+  #options = [];
 
-  constructor(program) {
+  /** With secrets, by their names, the server has them, and can follow forges. */
+  constructor(program, secrets) {
     this.#program = program;
+    for (const [name, input] of Object.entries(secrets)) {
+      execFileSync(program, ["secret", "set", name, "--file", "keys.json"], { cwd: this.#folder, input });
+      this.#options = ["--secrets", "keys.json", "--public-url", PUBLIC_URL];
+    }
     this.#workers = new Workers(program, this.#folder);
     // Nothing is left behind if a test file ends early.
     process.on("exit", () => this.#server && isRunning(this.#server) && this.#server.kill("SIGTERM"));
@@ -29,7 +38,15 @@ export class Installation {
 
   /** Starts the server, again at the same address and with the same data, and waits until it listens. */
   async start() {
-    const args = ["serve", "--auth", "--data", path.join(this.#folder, "wfg.db"), "--listen", this.#listen];
+    const args = [
+      "serve",
+      "--auth",
+      "--data",
+      path.join(this.#folder, "wfg.db"),
+      "--listen",
+      this.#listen,
+      ...this.#options,
+    ];
     this.#server = spawn(this.#program, args, { cwd: this.#folder, stdio: ["ignore", "pipe", "inherit"] });
     let isListening = false;
     for await (const line of createInterface({ input: this.#server.stdout })) {

@@ -1,16 +1,13 @@
 // Every screen: clean by axe, in both themes, on a phone, in two time zones; and what goes wrong is said in words.
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
-import { createRequire } from "node:module";
 import path from "node:path";
 import { after, before, test } from "node:test";
 import { fileURLToPath } from "node:url";
+import { axe } from "./checks.mjs";
 import { demo, waiting } from "./workflows.mjs";
 import { World, drawn, logSays } from "./world.mjs";
 
-const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const PICTURE = path.join(path.dirname(fileURLToPath(import.meta.url)), "../../../../docs/page.png");
-const RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"];
 
 let world;
 let failed;
@@ -28,18 +25,6 @@ after(async () => {
   await world.api("POST", `api/workflows/${waits}/cancel`);
   await world.close();
 });
-
-/** The problems that axe finds, one line each. */
-async function axe(page) {
-  // The page's policy forbids scripts of others; a test's debugger is no script of the page.
-  await page.evaluate(AXE);
-  return page.evaluate(async (values) => {
-    const { violations } = await globalThis.axe.run(document, { runOnly: { type: "tag", values } });
-    return violations.flatMap(({ id, nodes }) =>
-      nodes.map((node) => `${id}: ${node.html.slice(0, 160)} ${node.failureSummary}`),
-    );
-  }, RULES);
-}
 
 const SCREENS = {
   runs: ["#/runs", (page) => page.locator("tr[data-run]").first().waitFor()],

@@ -95,7 +95,12 @@ class RunningTarget extends RealTarget {
 /** A server of the tests' own. */
 class OwnTarget extends RealTarget {
   canRestart = true;
-  #installation = new Installation(process.env.WFG_PAGE_BIN);
+  hasForges = true;
+  #installation;
+  constructor(secrets) {
+    super();
+    this.#installation = new Installation(process.env.WFG_PAGE_BIN, secrets);
+  }
   async open() {
     await this.#installation.open(3);
     this.url = this.#installation.url;
@@ -106,19 +111,24 @@ class OwnTarget extends RealTarget {
   close = () => this.#installation.close();
 }
 
-function target() {
+function target(secrets) {
   if (process.env.WFG_PAGE_URL) return new RunningTarget();
-  return process.env.WFG_PAGE_BIN ? new OwnTarget() : new StandInTarget();
+  return process.env.WFG_PAGE_BIN ? new OwnTarget(secrets) : new StandInTarget();
 }
 
 /** A server, a browser, and a folder for the files that jobs wait for. */
 export class World {
-  #target = target();
+  #target;
   #folder = mkdtempSync(path.join(tmpdir(), "wfg-page-"));
   #gates = 0;
 
-  static async open() {
-    const world = new World();
+  constructor(secrets) {
+    this.#target = target(secrets);
+  }
+
+  /** With secrets, by their names, a server of the tests' own can follow forges. */
+  static async open({ secrets = {} } = {}) {
+    const world = new World(secrets);
     await world.#target.open();
     const executablePath = process.env.CHROMIUM ?? "/usr/bin/chromium";
     // Chromium refuses to run as root with its sandbox, which is where tests run in a container.
@@ -145,6 +155,11 @@ export class World {
     return this.#target.holdsStreams;
   }
 
+  /** False if the server has no link to a forge, and the tests can't make one. */
+  get hasForges() {
+    return this.#target.hasForges ?? false;
+  }
+
   /** Makes the stand-in answer as a function does. A real server answers as it always does. */
   holdNothing = (on) => this.#target.holdNothing(on);
   kill = () => this.#target.kill();
@@ -152,13 +167,14 @@ export class World {
   revoke = (name) => this.#target.revoke(name);
   token = (name, scopes) => this.#target.makeToken(name, scopes);
 
-  /** Calls the API with all rights. */
+  /** Calls the API with all rights. A text is sent as YAML. */
   async api(method, route, body) {
-    const headers = { Authorization: `Bearer ${this.#target.token}`, "Content-Type": "application/json" };
+    const isText = typeof body === "string";
+    const type = isText ? "application/yaml" : "application/json";
     const answer = await fetch(this.url + route, {
       method,
-      headers,
-      body: body === undefined ? undefined : JSON.stringify(body),
+      headers: { Authorization: `Bearer ${this.#target.token}`, "Content-Type": type },
+      body: body === undefined || isText ? body : JSON.stringify(body),
     });
     const text = await answer.text();
     assert.ok(answer.ok, `${method} ${route}: ${answer.status} ${text}`);
