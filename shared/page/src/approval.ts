@@ -16,15 +16,13 @@ export function waiting(newestFirst: readonly Delivery[]): Set<Delivery> {
     const { repository, ref = "", commit, event, state } = delivery;
     const pull = repository + ref;
     const at = `${pull} ${commit}`;
+    if (event === "approve" && state !== "failed") settled.add(at);
     // A delivery that came late says nothing about the head.
-    if (event === "pull_request" && state !== "late") {
-      if (!heads.has(pull)) heads.set(pull, state === "ignored" ? undefined : commit);
-      const isHead = commit !== undefined && heads.get(pull) === commit;
-      if (state === "held" && isHead && !settled.has(at) && !settled.has(`${repository} ${commit}`))
-        found.add(delivery);
-    }
-    const isApproval = event === "approve" && state !== "failed";
-    if (isApproval || state === "held" || state === "accepted") settled.add(at);
+    if (event !== "pull_request" || state === "late") continue;
+    if (!heads.has(pull)) heads.set(pull, state === "ignored" ? undefined : commit);
+    const isSettled = settled.has(at) || settled.has(`${repository} ${commit}`);
+    if (state === "held" && commit !== undefined && heads.get(pull) === commit && !isSettled) found.add(delivery);
+    if (state === "held" || state === "accepted") settled.add(at);
   }
   return found;
 }

@@ -57,4 +57,13 @@ test("pull requests, and repositories that share a link, are told apart", () => 
   assert.deepEqual(waits(pull("held", "b"), pull("held", "c", other), approve("accepted", "b", other)), ["c", "b"]);
   assert.deepEqual(waits(pull("held", "b"), pull("held", "c", { repository: "acme/lib" })), ["c", "b"]);
   assert.deepEqual(waits(pull("held", "b"), delivery("push", "accepted", "c", { ref: "refs/heads/main" })), ["b"]);
+  const again: Delivery = {
+    id: "r",
+    at_ms: 0,
+    workflows: [],
+    repository: "acme/app",
+    event: "rerequested",
+    state: "accepted",
+  };
+  assert.deepEqual(waits(pull("held", "b"), { ...again, commit: "b" }), ["b"]);
 });
