@@ -63,7 +63,7 @@ export function Deliveries({ link }: { link: string }) {
     try {
       const body = { repository, pull_request: Number(ref!.slice(1)), commit };
       const { value } = await client.post<Received>(paths.approve(link), body);
-      setSaid(value.ignored ?? `${repository}${ref} is approved at ${commit}`);
+      setSaid(value.ignored ?? `approved: ${repository}${ref} at ${commit}`);
       tryNow();
     } catch (failure) {
       setError(failure as Error);

@@ -75,7 +75,7 @@ linked("a fork's commit is approved by keyboard, and runs", (t) =>
     await page.keyboard.press("Enter");
     await reach(page, "Approve this commit");
     await page.keyboard.press("Enter");
-    await page.getByRole("status").filter({ hasText: "is approved at" }).waitFor();
+    await page.getByRole("status").filter({ hasText: "Approved: acme/app#12" }).waitFor();
     await row(page, "b").filter({ hasText: over }).waitFor();
     assert.equal(await approveIn(page).count(), 0);
     const started = row(page, "b", "approve").filter({ hasText: "accepted" });
