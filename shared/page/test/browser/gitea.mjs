@@ -18,8 +18,6 @@ const described = { id: NUMBER, full_name: REPOSITORY, default_branch: "main", p
 export class Gitea {
   /** The states that were told: commit, context, state and address. */
   states = [];
-  /** What was asked for and doesn't exist. */
-  unknown = [];
   /** The text of a refusal. */
   refusal = "Not Found";
   #branches = new Map();
@@ -98,7 +96,6 @@ export class Gitea {
     const isKnown = request.headers.authorization === `token ${SECRETS.FORGE_TOKEN_ACME}`;
     const path = decodeURIComponent(pathname).replace(`/api/v1/repos/${REPOSITORY}`, "");
     const answer = isKnown ? this.#find(`${request.method} ${path}`, body) : undefined;
-    if (answer === undefined) this.unknown.push(`${request.method} ${pathname}`);
     response.writeHead(answer === undefined ? 404 : request.method === "POST" ? 201 : 200, {
       "Content-Type": typeof answer === "string" ? "text/plain" : "application/json",
     });
