@@ -47,7 +47,7 @@ pub struct RealWorker {
 }
 
 impl RealWorker {
-    /// Starts it for the target, exclusive, with leases of 10 s.
+    /// Starts it for the target, exclusive, with leases of 60 s: a busy emulator must not lose one.
     ///
     /// # Panics
     /// If the labels are invalid.
@@ -71,7 +71,7 @@ impl RealWorker {
             labels,
             exclusive: true,
             concurrency: 2,
-            lease_ttl_secs: Some(10),
+            lease_ttl_secs: Some(60),
             poll: Duration::from_millis(50),
             log_flush: Duration::from_millis(50),
             workdir: dir.path().to_owned(),

@@ -32,6 +32,8 @@ pub struct Binary {
     folder: PathBuf,
     path: PathBuf,
     is_test: bool,
+    /// A test binary of a file or folder in `tests`, not one of a library or program.
+    is_integration: bool,
 }
 
 impl Binaries {
@@ -70,9 +72,10 @@ impl Binaries {
         found.map(|binary| binary.path.as_path()).with_context(|| format!("cargo built no program {name}"))
     }
 
-    /// A test binary of a package.
+    /// A test binary of a package, from its folder `tests`.
     pub fn test(&self, package: &str, name: &str) -> Result<&Binary> {
-        let found = self.tests().find(|binary| binary.package == package && binary.name == name);
+        let wanted = |binary: &&Binary| binary.package == package && binary.name == name && binary.is_integration;
+        let found = self.tests().find(wanted);
         found.with_context(|| format!("cargo built no test {name} of {package}"))
     }
 
@@ -112,6 +115,7 @@ impl Binary {
             folder: manifest.parent()?.to_owned(),
             path: path.into(),
             is_test,
+            is_integration: kinds.contains(&"test"),
         })
     }
 
@@ -202,6 +206,7 @@ mod tests {
             folder: env!("CARGO_MANIFEST_DIR").into(),
             path: std::env::current_exe().unwrap(),
             is_test: true,
+            is_integration: false,
         };
         let name = "binaries::tests::tests_that_a_filter_selects_are_counted";
         assert_eq!(this.count(&["--exact", name]).unwrap(), 1);
@@ -219,8 +224,9 @@ mod tests {
     fn a_saved_list_is_read_back() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("binaries.json");
-        let binary = Binary::from_message(&message("test", true, Some("/target/killed-1"))).unwrap();
-        Binaries(vec![binary]).save(&file).unwrap();
+        let of = |kind, path| Binary::from_message(&message(kind, true, Some(path))).unwrap();
+        let binaries = vec![of("bin", "/target/killed-0"), of("test", "/target/killed-1")];
+        Binaries(binaries).save(&file).unwrap();
         let read = Binaries::load(&file).unwrap();
         assert_eq!(read.test("wfg", "killed").unwrap().path, Path::new("/target/killed-1"));
         assert!(read.path("killed").is_err());

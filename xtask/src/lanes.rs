@@ -173,7 +173,7 @@ impl Log {
         match (part, self.open.take()) {
             (Some(part), Some(open)) => self.end(&open, part),
             (Some(part), None) => {
-                println!("{:10} started {} ({})", self.lane, part.name, part.served_by);
+                println!("{:11} started {} ({})", self.lane, part.name, part.served_by);
                 let path = self.logs.join(format!("{}-{:02}.log", self.lane, self.parts.len() + 1));
                 let file = File::create(&path).ok();
                 self.open = Some(Open { part, began: Instant::now(), path, file });
@@ -187,7 +187,7 @@ impl Log {
             // Output outside of the parts.
             (None, None) => {
                 if !text.trim().is_empty() {
-                    print!("{:10} {text}", self.lane);
+                    print!("{:11} {text}", self.lane);
                 }
             }
         }
@@ -195,7 +195,7 @@ impl Log {
 
     fn end(&mut self, open: &Open, part: Part) {
         let result = if part.passed { "passed" } else { "FAILED" };
-        let line = format!("{:10} {result}  {} ({}), {:.1} s", self.lane, part.name, part.served_by, part.secs);
+        let line = format!("{:11} {result}  {} ({}), {:.1} s", self.lane, part.name, part.served_by, part.secs);
         if part.passed {
             println!("{line}");
         } else {

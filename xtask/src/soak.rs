@@ -20,6 +20,8 @@ const MUTANTS: u64 = 40;
 const SEEDS: &str = "100000";
 /// Kills of a server. Every run of the tests has twenty.
 const KILLS: &str = "100";
+/// Repetitions of graphs of a thousand jobs in one process. Every run of the tests has two.
+const WIDE: (&str, &str) = ("WFG_WIDE_RUNS", "50");
 /// Jobs side by side, their workers, and repetitions. The tests have 200, 4 and 1.
 const FAN: [(&str, &str); 3] = [("WFG_FAN", "1000"), ("WFG_FAN_WORKERS", "8"), ("WFG_FAN_TIMES", "10")];
 /// Workflows that run in chaos. The tests have 4.
@@ -63,6 +65,8 @@ impl Part {
 fn parts() -> Result<Vec<Part>> {
     let seeds = |_: &Binaries| simulator::run(&["--seeds", SEEDS]);
     let kills = |binaries: &Binaries| binaries.test("wfg", "killed")?.run(&[], &[("WFG_KILLS", KILLS)]);
+    let wide =
+        |binaries: &Binaries| binaries.test("workflow-graph-server", "server")?.run(&["wide::wide_graphs"], &[WIDE]);
     let mutants = |_: &Binaries| mutants::run(&mutants::Selection::sample(MUTANTS));
     let mut parts = vec![
         Part::local("simulator", format!("{SEEDS} simulated worlds"), "the simulator", seeds),
@@ -71,6 +75,12 @@ fn parts() -> Result<Vec<Part>> {
             format!("{KILLS} kills of wfg serve in the middle of a workflow"),
             "SQLite, in a file",
             kills,
+        ),
+        Part::local(
+            "wide",
+            format!("graphs of 1,000 jobs in one process, {} times", WIDE.1),
+            "memory, and SQLite",
+            wide,
         ),
         Part::local(
             "mixed",

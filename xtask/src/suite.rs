@@ -1,14 +1,13 @@
 //! `cargo xtask test`: every check and test, and the part that each ran on.
 //!
-//! First two lanes side by side: one installs tools and checks what needs no build, the other builds. Then three lanes run
-//! the tests: in processes of this machine, on `LocalStack` and on `MiniStack`.
+//! First two lanes side by side: one installs tools and checks what needs no build, the other builds. Then four lanes run
+//! the tests: in processes of this machine, on `LocalStack`, and on two `MiniStack`s.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
-use anyhow::{Context, Error, Result};
-use clap::ValueEnum;
+use anyhow::{Context, Result, bail};
 
 use crate::binaries::{Binaries, FEATURES};
 use crate::cloud::Cloud;
@@ -26,6 +25,10 @@ const TOOLS: &str = "tools";
 const BUILD: &str = "build";
 /// The lane of tests in processes of this machine.
 const LOCAL: &str = "local";
+/// The lanes of tests on emulators. What takes longest on `MiniStack` has one of its own.
+const LOCALSTACK: &str = "localstack";
+const MINISTACK: &str = "ministack";
+const ANOTHER_MINISTACK: &str = "ministack-2";
 
 /// Runs everything. Returns whether all passed. `quick`: without `LocalStack`, and without the page's tests in a browser.
 pub fn run(quick: bool) -> Result<bool> {
@@ -35,10 +38,10 @@ pub fn run(quick: bool) -> Result<bool> {
     let lane = ["lane", "--logs", folder];
     let mut parts = side_by_side(&[TOOLS, BUILD], &lane, &logs)?;
     if list_of_binaries(&logs).exists() {
-        let emulators = [Kind::MiniStack.name(), Kind::LocalStack.name()];
-        let emulators = if quick { &emulators[..1] } else { &emulators };
+        let lanes = [MINISTACK, ANOTHER_MINISTACK, LOCAL, LOCALSTACK];
+        let lanes = if quick { &lanes[..3] } else { &lanes };
         let quick: &[&str] = if quick { &["--quick"] } else { &[] };
-        parts.extend(side_by_side(&[emulators, &[LOCAL]].concat(), &[&lane[..], quick].concat(), &logs)?);
+        parts.extend(side_by_side(lanes, &[&lane[..], quick].concat(), &logs)?);
     }
     if quick {
         println!("\nSkipped, because of --quick: LocalStack, and the page in a browser.");
@@ -73,10 +76,10 @@ pub fn lane(name: &str, logs: &Path, quick: bool) -> Result<()> {
         TOOLS => tools(&mut lane),
         BUILD => build(&mut lane, logs),
         LOCAL => local(&mut lane, &Binaries::load(&list_of_binaries(logs))?, quick),
-        emulator => {
-            let kind = Kind::from_str(emulator, false).map_err(Error::msg)?;
-            on_cloud(&mut lane, kind, &Binaries::load(&list_of_binaries(logs))?, quick);
-        }
+        LOCALSTACK => on_localstack(&mut lane, &Binaries::load(&list_of_binaries(logs))?),
+        MINISTACK => on_ministack(&mut lane, &Binaries::load(&list_of_binaries(logs))?, quick),
+        ANOTHER_MINISTACK => on_another_ministack(&mut lane, &Binaries::load(&list_of_binaries(logs))?),
+        other => bail!("there is no lane {other}"),
     }
     Ok(())
 }
@@ -124,53 +127,80 @@ fn local(lane: &mut Lane, binaries: &Binaries, quick: bool) {
     }
 }
 
-/// The end-to-end suite and the demo, from an empty cloud.
-fn on_cloud(lane: &mut Lane, kind: Kind, binaries: &Binaries, quick: bool) {
-    let name = |what: &str| format!("{what} on {}", kind.name());
-    let served_by = kind.title();
-    let mut cloud = None;
-    lane.part(&name("deployment"), served_by, || {
-        cloud = Some(Cloud::start(kind, binaries)?);
-        Ok(())
-    });
-    let Some(cloud) = cloud else { return };
-    if kind == Kind::MiniStack && !quick {
-        // Before the other tests: they leave jobs without labels, which the page's workers would take.
-        lane.part(&name("the page in a browser"), served_by, || page::on_stack(&cloud, binaries));
+/// A lane on an emulator, from an empty cloud.
+struct OnCloud<'a> {
+    lane: &'a mut Lane,
+    binaries: &'a Binaries,
+    cloud: Cloud,
+}
+
+impl<'a> OnCloud<'a> {
+    /// Starts the emulator and deploys to it. `None` if that failed.
+    fn begin(lane: &'a mut Lane, kind: Kind, binaries: &'a Binaries) -> Option<Self> {
+        let mut cloud = None;
+        lane.part(&format!("deployment on {}", kind.name()), kind.title(), || {
+            cloud = Some(Cloud::start(kind, binaries)?);
+            Ok(())
+        });
+        Some(Self { lane, binaries, cloud: cloud? })
     }
-    lane.part(&name("ports"), served_by, || tests::own_tables(&cloud, binaries, "ports", &[]));
-    match kind {
-        Kind::LocalStack => {
-            lane.part(&name("selected end-to-end tests"), served_by, || tests::end_to_end_selected(&cloud, binaries));
-            lane.part(&name("selected tests of forges"), served_by, || tests::forges_selected(&cloud, binaries));
+
+    fn part(&mut self, what: &str, run: impl FnOnce(&Cloud, &Binaries) -> Result<()>) {
+        let kind = self.cloud.emulator.kind();
+        self.lane.part(&format!("{what} on {}", kind.name()), kind.title(), || run(&self.cloud, self.binaries));
+    }
+
+    fn end(self) {
+        if !self.lane.all_passed() {
+            eprintln!("{}", self.cloud.emulator.log_tail());
         }
-        Kind::MiniStack => {
-            lane.part(&name("end-to-end suite"), served_by, || tests::end_to_end(&cloud, binaries));
-            lane.part(&name("tests of forges"), served_by, || tests::forges_on(&cloud, binaries));
-            lane.part(&name("end-to-end tests that run alone"), served_by, || {
-                tests::end_to_end_alone(&cloud, binaries)
-            });
-            lane.part(&name("one fault at every call"), served_by, || {
-                tests::own_tables(&cloud, binaries, "faults", &[])
-            });
-        }
+        self.cloud.emulator.stop();
     }
-    lane.part(&name("demo"), served_by, || demo::show(&cloud, binaries));
-    lane.part(&name("demo of security"), served_by, || security::show(&cloud, binaries));
-    if kind == Kind::MiniStack {
-        lane.part(&name("function URLs"), served_by, || tests::function_urls(&cloud.emulator, binaries));
-        lane.part(&name("budget of costs"), served_by, || cost::check(&cloud.emulator, binaries));
-        // After the tests: it leaves a message in the dead-letter queue of the stream.
-        lane.part(&name("roles"), served_by, || try_roles(&cloud, binaries));
-        // The stack is another one afterwards.
-        lane.part(&name("restored table"), served_by, || restore::try_it(&cloud, binaries));
-    }
+}
+
+fn ports(cloud: &Cloud, binaries: &Binaries) -> Result<()> {
+    tests::own_tables(cloud, binaries, "ports", &[])
+}
+
+fn on_localstack(lane: &mut Lane, binaries: &Binaries) {
+    let Some(mut lane) = OnCloud::begin(lane, Kind::LocalStack, binaries) else { return };
+    lane.part("ports", ports);
+    lane.part("selected end-to-end tests", tests::end_to_end_selected);
+    lane.part("selected tests of forges", tests::forges_selected);
+    lane.part("demo", demo::show);
+    lane.part("demo of security", security::show);
     // Last, because it deletes the stack.
-    lane.part(&name("stack"), served_by, || stack::try_it(&cloud, binaries));
-    if !lane.all_passed() {
-        eprintln!("{}", cloud.emulator.log_tail());
+    lane.part("stack", stack::try_it);
+    lane.end();
+}
+
+fn on_ministack(lane: &mut Lane, binaries: &Binaries, quick: bool) {
+    let Some(mut lane) = OnCloud::begin(lane, Kind::MiniStack, binaries) else { return };
+    if !quick {
+        // Before the other tests: they leave jobs without labels, which the page's workers would take.
+        lane.part("the page in a browser", page::on_stack);
     }
-    cloud.emulator.stop();
+    lane.part("ports", ports);
+    lane.part("end-to-end suite", tests::end_to_end);
+    lane.part("demo", demo::show);
+    lane.part("demo of security", security::show);
+    lane.part("function URLs", |cloud, binaries| tests::function_urls(&cloud.emulator, binaries));
+    // After the tests: it leaves a message in the dead-letter queue of the stream.
+    lane.part("roles", try_roles);
+    // The stack is another one afterwards.
+    lane.part("restored table", restore::try_it);
+    // Last, because it deletes the stack.
+    lane.part("stack", stack::try_it);
+    lane.end();
+}
+
+fn on_another_ministack(lane: &mut Lane, binaries: &Binaries) {
+    let Some(mut lane) = OnCloud::begin(lane, Kind::MiniStack, binaries) else { return };
+    lane.part("tests of forges", tests::forges_on);
+    lane.part("end-to-end tests that run alone", tests::end_to_end_alone);
+    lane.part("one fault at every call", |cloud, binaries| tests::own_tables(cloud, binaries, "faults", &[]));
+    lane.part("budget of costs", |cloud, binaries| cost::check(&cloud.emulator, binaries));
+    lane.end();
 }
 
 /// Prints the result and time of each part, and last the count. Returns whether all passed.
@@ -184,7 +214,7 @@ fn summary(parts: &[Part], secs: f64) -> bool {
             println!("        {note}");
         }
     }
-    println!("\nin all {secs:.1} s, with up to three parts at once");
+    println!("\nin all {secs:.1} s, with up to four parts at once");
     let failed = parts.iter().filter(|part| !part.passed).count();
     println!("parts: {} passed, {failed} failed", parts.len() - failed);
     failed == 0

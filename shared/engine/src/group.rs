@@ -1,7 +1,8 @@
 //! Groups: jobs, or runs, that take turns.
 //!
 //! A unit, a job or a run, becomes blocked when it may start. *Then* its place is written, under the time of that write, and
-//! then the next unit of the group is admitted. Nothing releases a group: its holder is read, and a holder that is final or
+//! then the next unit of the group is admitted. The place of a run that a forge started has the time at which its change was accepted, so that
+//! an older change that is submitted later gives way to a newer one. Nothing releases a group: its holder is read, and a holder that is final or
 //! gone has no group any more. Whoever finds a blocked unit repeats the last two steps, so they may be missed anywhere.
 
 use std::collections::{BTreeMap, HashSet};
@@ -240,7 +241,7 @@ impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Scheduling<'_, P> {
         }
     }
 
-    /// Begins the cancel of the runs that give way to the newest run that waits: of the holder, and of those that wait.
+    /// Begins the cancel of the runs that give way to the newest run, which waits or is the holder: of the holder, and of those that wait.
     async fn cancel_older(self, group: &GroupKey, holder: &UnitRecord) -> Result<()> {
         let UnitRecord::Run(Some(control)) = holder else { return Ok(()) };
         let mut places = self.all_places(group).await?;
@@ -249,8 +250,11 @@ impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Scheduling<'_, P> {
         if !holders.iter().chain(&places).any(|place| place.yields) {
             return Ok(());
         }
-        let mut newest = None;
+        let mut newest = holders.clone();
         for place in places.iter().rev() {
+            if newest.as_ref().is_some_and(|newest| place.order() < newest.order()) {
+                break;
+            }
             if self.read_unit(&place.unit).await?.turn() == Turn::Waits {
                 newest = Some(place.clone());
                 break;

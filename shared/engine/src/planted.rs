@@ -60,6 +60,8 @@ pub enum Bug {
     TimerGoesByFailed,
     /// Only ids tell apart whether a delivery of a forge is a repeat.
     IdsAlone,
+    /// A change that another one overtook before its files were read is forgotten.
+    OvertakenForgotten,
     /// Whoever reports states takes the lease, also if somebody has it.
     NoReporterLease,
     /// The states that a reporter sent that is gone are taken as sent.

@@ -41,6 +41,8 @@ pub struct Submission {
     pub key: Option<(String, ReportHash)>,
     /// The report that tells a forge the states, if a forge started it.
     pub report: Option<ReportKey>,
+    /// The time of the run's place in its group, if that isn't now.
+    pub place_at: Option<Millis>,
     /// What started it, if a forge did.
     pub started_by: Option<Box<RunSource>>,
 }
@@ -88,8 +90,11 @@ impl<P: RunStore + JobStore + WorkerRegistry + Dispatcher> Submissions<'_, P> {
             source: submission.started_by.clone(),
         };
         let group = submission.definition.concurrency.as_ref().map(|group| GroupOfRun::new(group, inputs));
-        let control = new_control(&workflow, &jobs, submission.run.then_some(now), group);
-        let control = Control { report: submission.report.clone(), ..control };
+        let mut control = new_control(&workflow, &jobs, submission.run.then_some(now), group);
+        control.report = submission.report.clone();
+        if let (Some(blocked_at), Some(place_at)) = (&mut control.blocked_at, submission.place_at) {
+            *blocked_at = place_at;
+        }
         let id = workflow.id.clone();
         let record = workflow.clone();
         let idempotency = submission.key.clone().map(|(key, body)| Idempotency {

@@ -54,7 +54,7 @@ const STORE: [Bug; 11] = [
 ];
 /// The bugs of the engine.
 #[cfg(feature = "planted")]
-const ENGINE: [planted::Bug; 30] = [
+const ENGINE: [planted::Bug; 31] = [
     planted::Bug::AbsentMeansDone,
     planted::Bug::PromoteBeforeWrite,
     planted::Bug::WeakFinish,
@@ -82,6 +82,7 @@ const ENGINE: [planted::Bug; 30] = [
     planted::Bug::AllowedFailureFails,
     planted::Bug::TimerGoesByFailed,
     planted::Bug::IdsAlone,
+    planted::Bug::OvertakenForgotten,
     planted::Bug::NoReporterLease,
     planted::Bug::GoneReporterTrusted,
     planted::Bug::LeaseReturnedAfterTimeout,

@@ -138,6 +138,7 @@ impl SubmitRequest {
             run: self.run,
             key: Some((self.key.clone(), body)),
             report: None,
+            place_at: None,
             started_by: None,
         }
     }

@@ -1,7 +1,7 @@
 //! Checks of a linked repository: which runs a push makes, and what the forge shows in the end.
 
 use engine::forge::change::{state_of_job, state_of_run};
-use engine::forge::names::{GitRef, ReportKey, Subject};
+use engine::forge::names::{CommitId, GitRef, ReportKey, Subject};
 use engine::forge::records::{RefRecord, ReportRecord, ReportSource};
 use engine::forge::state::TargetState;
 use engine::job::JobRecord;
@@ -38,6 +38,11 @@ fn fits(shown: TargetState, status: Status) -> bool {
         Status::Skipped => matches!(shown, TargetState::Skipped | TargetState::NeedFailed),
         Status::Cancelled => shown == TargetState::Cancelled,
     }
+}
+
+/// The changes that a ref has accepted.
+fn accepted(record: &RefRecord) -> Vec<(String, CommitId)> {
+    record.ids.iter().map(|known| (record.subject.text(), known.commit.clone())).collect()
 }
 
 impl World {
@@ -113,14 +118,12 @@ impl World {
             if known != head.as_ref() {
                 self.broken(|_| format!("{name} is at {head:?}, and the last accepted change is {known:?}"));
             }
-            for (file, _) in head.iter().flat_map(|head| self.linked.files[head].clone()).collect::<Vec<_>>() {
-                let is_started = self
-                    .linked
-                    .started
-                    .keys()
-                    .any(|report| Some(&report.commit) == head.as_ref() && report.file == file);
-                if !is_started {
-                    self.broken(|_| format!("{file} of the last push to {name} never ran"));
+        }
+        for (name, commit) in refs.iter().flat_map(accepted) {
+            for (file, _) in self.linked.files[&commit].clone() {
+                let mut started = self.linked.started.keys();
+                if !started.any(|report| report.commit == commit && report.file == file) {
+                    self.broken(|_| format!("{file} at {commit}, an accepted push to {name}, never ran"));
                 }
             }
         }

@@ -108,8 +108,9 @@ pub(crate) async fn submit<P: Ports>(engine: &Engine<P>, input: &Input<'_>) -> A
         StatusCode::BAD_REQUEST if is_within => ApiError { status: StatusCode::UNPROCESSABLE_ENTITY, ..error },
         _ => error,
     })?;
-    let hash = |key: String| (key, ReportHash::of([text, if run { "run" } else { "" }]));
-    let submission = Submission { definition, source, inputs, run, key: key.map(hash), report: None, started_by: None };
+    let key = key.map(|key: String| (key, ReportHash::of([text, if run { "run" } else { "" }])));
+    let submission =
+        Submission { definition, source, inputs, run, key, report: None, place_at: None, started_by: None };
     let submitted = engine.submissions().submit(submission).await?;
     // A repeat is recorded too: the first request may have stopped before it was recorded.
     audit::record_workflow(engine, input.route, &submitted.workflow).await;

@@ -107,6 +107,7 @@ async fn submit(engine: &Engine<Aws>, yaml: &str) -> WorkflowId {
         run: true,
         key: None,
         report: None,
+        place_at: None,
         started_by: None,
     };
     engine.submissions().submit(submission).await.expect("submitted").workflow

@@ -45,6 +45,7 @@ async fn parameter_store_is_read_once_for_all_claims_of_a_process() {
         run: true,
         key: None,
         report: None,
+        place_at: None,
         started_by: None,
     };
     let id = engine.submissions().submit(submission).await.expect("submitted").workflow;

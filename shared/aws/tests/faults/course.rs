@@ -98,6 +98,7 @@ impl Course {
                 run: story.name != "chain",
                 key: Some((story.name.to_owned(), ReportHash::of([story.definition]))),
                 report: None,
+                place_at: None,
                 started_by: None,
             };
             let submit = || self.feed.engine.submissions().submit(submission.clone());

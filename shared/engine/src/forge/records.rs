@@ -101,12 +101,17 @@ pub type Pair = (Option<CommitId>, CommitId);
 /// A delivery that was accepted, or that repeats an accepted one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KnownId {
-    /// The forge's id of the delivery.
+    /// The forge's id of the delivery. It isn't signed, so it counts only with the commit.
     pub id: String,
+    /// The commit that was accepted.
+    pub commit: CommitId,
     /// The number that the change was accepted under.
     pub seq: u64,
     /// When it was accepted.
     pub at: Millis,
+    /// True if another delivery had the change accepted.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub repeats: bool,
 }
 
 /// What is known of a branch, a tag or a pull request. It is kept for 90 days after the last acceptance.
@@ -129,6 +134,9 @@ pub struct RefRecord {
     pub pairs: Vec<Pair>,
     /// The last 16 deliveries that were accepted, or repeat an accepted one, latest last.
     pub ids: Vec<KnownId>,
+    /// The last 16 deliveries that were late, by their ids here: nobody who handles one at the same time may accept it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub late: Vec<String>,
     /// The commit of a fork that waits for an approval.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held: Option<CommitId>,

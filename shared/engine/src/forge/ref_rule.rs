@@ -30,6 +30,8 @@ pub fn next_look(looks: u32) -> Option<Duration> {
 pub struct Observed<'a> {
     /// The forge's id of the delivery.
     pub id: &'a str,
+    /// The id that the delivery has here. Several processes may decide about it at once.
+    pub receipt: &'a str,
     /// Where the ref was. `None`: it was new.
     pub before: Option<&'a CommitId>,
     /// Where it is since.
@@ -40,13 +42,22 @@ pub struct Observed<'a> {
     pub looks: u32,
 }
 
+/// How a change was accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Acceptance {
+    /// Its number among the changes of its ref.
+    pub seq: u64,
+    /// When. Of two changes of a ref the one with the greater number has the later time.
+    pub at: Millis,
+}
+
 /// What to do with a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RefDecision {
     /// The change is new. The record, once written, has accepted it.
-    Accepted,
-    /// The change was accepted before under the record's present number. What isn't submitted yet is submitted.
-    Continues,
+    Accepted(Acceptance),
+    /// The change was accepted before. What isn't submitted yet is submitted.
+    Continues(Acceptance),
     /// The change was accepted before.
     Repeat,
     /// The ref had moved on.
@@ -68,24 +79,27 @@ impl RefRecord {
             at: Millis(0),
             pairs: Vec::new(),
             ids: Vec::new(),
+            late: Vec::new(),
             held: None,
             approved: Vec::new(),
             version: 0,
         }
     }
 
-    /// The answer for a delivery with a known id. It needs no question to the forge.
+    /// The answer for a delivery that is known by its id and commit. It needs no question to the forge.
     #[must_use]
-    pub fn known(&self, id: &str, now: Millis) -> Option<RefDecision> {
-        let known = self.ids.iter().rev().find(|known| known.id == id)?;
-        let continues = known.seq == self.seq && now.since(known.at) < CONTINUES;
-        Some(if continues { RefDecision::Continues } else { RefDecision::Repeat })
+    pub fn known(&self, id: &str, commit: &CommitId, now: Millis) -> Option<RefDecision> {
+        let known = self.ids.iter().rev().find(|known| known.id == id && known.commit == *commit)?;
+        if known.repeats || now.since(known.at) >= CONTINUES {
+            return Some(RefDecision::Repeat);
+        }
+        Some(RefDecision::Continues(Acceptance { seq: known.seq, at: known.at }))
     }
 
     /// Decides about a push, and changes the record accordingly. The caller writes the record under its condition.
     pub fn decide_push(&mut self, observed: Observed<'_>, now: Millis) -> RefDecision {
-        if let Some(known) = self.known(observed.id, now) {
-            return known;
+        if let Some(decided) = self.decided(observed, observed.after, now) {
+            return decided;
         }
         let Observed { before, after, answer, .. } = observed;
         let joins = self.head.as_ref() == before;
@@ -93,7 +107,7 @@ impl RefRecord {
         let is_new = !self.pairs.iter().any(|(from, to)| from.as_ref() == before && to == after);
         if answer == Some(after) {
             if self.head.as_ref() == Some(after) {
-                self.note(observed.id);
+                self.note(observed.id, after, true);
                 return RefDecision::Repeat;
             }
             return if (joins && is_new) || trusted { self.accept(observed, now) } else { RefDecision::LookAgain };
@@ -106,22 +120,37 @@ impl RefRecord {
             return self.accept(observed, now);
         }
         self.remember(before, after);
+        self.late(observed)
+    }
+
+    /// What was decided about this delivery before, by this process or another.
+    fn decided(&self, observed: Observed<'_>, commit: &CommitId, now: Millis) -> Option<RefDecision> {
+        if self.late.iter().any(|late| late == observed.receipt) {
+            return Some(RefDecision::Late);
+        }
+        self.known(observed.id, commit, now)
+    }
+
+    fn late(&mut self, observed: Observed<'_>) -> RefDecision {
+        self.late.push(observed.receipt.to_owned());
+        keep_latest(&mut self.late);
         RefDecision::Late
     }
 
     /// Accepts a change in any case.
     pub fn accept(&mut self, observed: Observed<'_>, now: Millis) -> RefDecision {
         self.seq += 1;
-        self.at = now;
+        // The clocks of two functions differ.
+        self.at = now.max(self.at + Duration::from_millis(1));
         self.head = Some(observed.after.clone());
-        self.note(observed.id);
+        self.note(observed.id, observed.after, false);
         self.remember(observed.before, observed.after);
-        RefDecision::Accepted
+        RefDecision::Accepted(Acceptance { seq: self.seq, at: self.at })
     }
 
     /// Notes that a delivery is about the change that was accepted last.
-    fn note(&mut self, id: &str) {
-        self.ids.push(KnownId { id: id.to_owned(), seq: self.seq, at: self.at });
+    fn note(&mut self, id: &str, commit: &CommitId, repeats: bool) {
+        self.ids.push(KnownId { id: id.to_owned(), commit: commit.clone(), seq: self.seq, at: self.at, repeats });
         keep_latest(&mut self.ids);
     }
 
@@ -133,10 +162,10 @@ impl RefRecord {
 
     /// Decides about a pull request, whose head the forge has said. `observed.after` is the head as the payload says.
     pub fn decide_pull(&mut self, observed: Observed<'_>, base: &GitRef, now: Millis) -> RefDecision {
-        if let Some(known) = self.known(observed.id, now) {
-            return known;
-        }
         let Some(head) = observed.answer else { return RefDecision::Late };
+        if let Some(decided) = self.decided(observed, head, now) {
+            return decided;
+        }
         let trusted = self.seq == 0 || now.since(self.at) > LAG;
         let is_last = self.head.as_ref() == Some(head) && self.base.as_ref() == Some(base);
         if head != observed.after {
@@ -145,10 +174,10 @@ impl RefRecord {
                 return RefDecision::LookAgain;
             }
             if is_last {
-                return RefDecision::Late;
+                return self.late(observed);
             }
         } else if is_last {
-            self.note(observed.id);
+            self.note(observed.id, head, true);
             return RefDecision::Repeat;
         }
         self.base = Some(base.clone());

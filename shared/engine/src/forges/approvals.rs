@@ -4,6 +4,7 @@ use protocol::requests::Only;
 use protocol::{LabelSet, LinkName, Status};
 
 use super::deliveries::{DeliveryOutcome, change_of_pull};
+use super::files::Start;
 use crate::Forges;
 use crate::error::{EngineError, Result};
 use crate::forge::event::{ExternalId, Incoming, Signal};
@@ -134,7 +135,8 @@ impl<P: ForgeStore + AuditStore + RunStore + JobStore + ArtifactStore + WorkerRe
             )));
         }
         let change = change_of_pull(pull, record.seq, actor.to_owned());
-        Box::pin(self.start_files(link, delivery, change, true)).await.map(Some)
+        let start = Start { change, accepted_at: delivery.key.at, approved: true };
+        Box::pin(self.start_files(link, delivery, start)).await.map(Some)
     }
 
     /// Runs again what a commit's states show: the failed jobs if there are any, else all. A run that runs is left alone.

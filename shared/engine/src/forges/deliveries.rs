@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use protocol::{LinkName, Millis};
+use protocol::LinkName;
 
 use super::WRITES;
+use super::files::Start;
 use crate::Forges;
 use crate::error::{EngineError, Result};
 use crate::forge::change::{Change, asks_to_skip};
@@ -13,7 +14,7 @@ use crate::forge::link::{ForgeKind, Link};
 use crate::forge::names::{CommitId, EventName, GitRef, RepositoryKey, Subject};
 use crate::forge::ports::PullRequest;
 use crate::forge::records::{Delivery, DeliveryKey, DeliveryState, RefRecord};
-use crate::forge::ref_rule::{Observed, RefDecision, next_look};
+use crate::forge::ref_rule::{Acceptance, Observed, RefDecision, next_look};
 use crate::forge::store::ForgeStore;
 use crate::planted::Bug;
 use crate::ports::{ArtifactStore, AuditStore, Dispatcher, JobStore, RunStore, WorkerRegistry};
@@ -270,21 +271,26 @@ impl<P: ForgeStore + AuditStore + RunStore + JobStore + ArtifactStore + WorkerRe
         let subject = change.subject.clone();
         let record = self.engine.ports.ref_record(&link.key, &subject).await?;
         let now = self.engine.now();
-        let known = record.and_then(|record| record.known(&delivery.incoming.id, now));
+        let known = record.and_then(|record| record.known(&delivery.incoming.id, after, now));
         let answer = match known {
             Some(_) => None,
             None => self.port()?.ref_head(link, &push.name).await?,
         };
-        let (id, looks) = (delivery.incoming.id.clone(), delivery.looks);
-        let observed = Observed { id: &id, before: push.before.as_ref(), after, answer: answer.as_ref(), looks };
+        let (id, receipt, looks) = (delivery.incoming.id.clone(), delivery.key.id.clone(), delivery.looks);
+        let (before, answer) = (push.before.as_ref(), answer.as_ref());
+        let observed = Observed { id: &id, receipt: &receipt, before, after, answer, looks };
         let decide = |record: &mut RefRecord| {
             let before = record.clone();
-            let by_id = self.engine.has(Bug::IdsAlone) && record.known(&id, now).is_none();
-            let decision = if by_id { record.accept(observed, now) } else { record.decide_push(observed, now) };
-            ((decision, record.seq), *record != before)
+            let by_id = self.engine.has(Bug::IdsAlone) && record.known(&id, after, now).is_none();
+            let mut decision = if by_id { record.accept(observed, now) } else { record.decide_push(observed, now) };
+            let overtaken = matches!(decision, RefDecision::Continues(accepted) if accepted.seq < record.seq);
+            if overtaken && self.engine.has(Bug::OvertakenForgotten) {
+                decision = RefDecision::Repeat;
+            }
+            (decision, *record != before)
         };
-        let (decision, seq) = self.change_ref(link, &subject, decide).await?;
-        self.follow(link, delivery, decision, Change { seq, ..change }).await
+        let decision = self.change_ref(link, &subject, decide).await?;
+        self.follow(link, delivery, decision, change).await
     }
 
     async fn decide_pull(
@@ -306,20 +312,19 @@ impl<P: ForgeStore + AuditStore + RunStore + JobStore + ArtifactStore + WorkerRe
             )));
         }
         delivery.commit = Some(pull.head.clone());
-        let (id, looks, now) = (delivery.incoming.id.clone(), delivery.looks, self.engine.now());
-        let after = hint.unwrap_or(&pull.head);
-        let observed = Observed { id: &id, before: None, after, answer: Some(&pull.head), looks };
+        let (id, receipt, looks) = (delivery.incoming.id.clone(), delivery.key.id.clone(), delivery.looks);
+        let (after, now) = (hint.unwrap_or(&pull.head), self.engine.now());
+        let observed = Observed { id: &id, receipt: &receipt, before: None, after, answer: Some(&pull.head), looks };
         let decide = |record: &mut RefRecord| {
             let before = record.clone();
-            let decision = record.decide_pull(observed, &pull.base_ref, now);
-            ((decision, record.seq), *record != before)
+            (record.decide_pull(observed, &pull.base_ref, now), *record != before)
         };
-        let (decision, seq) = self.change_ref(link, &Subject::Pull(number), decide).await?;
+        let decision = self.change_ref(link, &Subject::Pull(number), decide).await?;
         let actor = match &delivery.incoming.signal {
             Signal::PullRequest { actor, .. } => actor.clone(),
             _ => pull.author.clone(),
         };
-        self.follow(link, delivery, decision, change_of_pull(pull, seq, actor)).await
+        self.follow(link, delivery, decision, change_of_pull(pull, 0, actor)).await
     }
 
     async fn decide_start(
@@ -339,14 +344,15 @@ impl<P: ForgeStore + AuditStore + RunStore + JobStore + ArtifactStore + WorkerRe
         }
         let push = Push { name, before: None, after: Some(head.clone()), actor, first_line: None };
         let change = change_of_push(&push, &head);
-        let (id, now) = (delivery.incoming.id.clone(), self.engine.now());
-        let observed = Observed { id: &id, before: None, after: &head, answer: Some(&head), looks: 0 };
-        let accept = |record: &mut RefRecord| match record.known(&id, now) {
-            Some(known) => ((known, record.seq), false),
-            None => ((record.accept(observed, now), record.seq), true),
+        let (id, receipt, now) = (delivery.incoming.id.clone(), delivery.key.id.clone(), self.engine.now());
+        let answer = Some(&head);
+        let observed = Observed { id: &id, receipt: &receipt, before: None, after: &head, answer, looks: 0 };
+        let accept = |record: &mut RefRecord| match record.known(&id, &head, now) {
+            Some(known) => (known, false),
+            None => (record.accept(observed, now), true),
         };
-        let (decision, seq) = self.change_ref(link, &change.subject, accept).await?;
-        self.follow(link, delivery, decision, Change { seq, ..change }).await
+        let decision = self.change_ref(link, &change.subject, accept).await?;
+        self.follow(link, delivery, decision, change).await
     }
 
     /// Acts on a decision.
@@ -361,8 +367,9 @@ impl<P: ForgeStore + AuditStore + RunStore + JobStore + ArtifactStore + WorkerRe
             RefDecision::LookAgain => None,
             RefDecision::Repeat => Some(DeliveryOutcome::of(DeliveryState::Repeat, "this change was handled before")),
             RefDecision::Late => Some(DeliveryOutcome::of(DeliveryState::Late, "the ref had moved on")),
-            RefDecision::Accepted | RefDecision::Continues => {
-                Some(Box::pin(self.start_files(link, delivery, change, false)).await?)
+            RefDecision::Accepted(Acceptance { seq, at }) | RefDecision::Continues(Acceptance { seq, at }) => {
+                let start = Start { change: Change { seq, ..change }, accepted_at: at, approved: false };
+                Some(Box::pin(self.start_files(link, delivery, start)).await?)
             }
         })
     }
@@ -398,9 +405,4 @@ pub(super) fn change_of_pull(pull: PullRequest, seq: u64, actor: String) -> Chan
         fork: pull.fork,
         actor,
     }
-}
-
-/// The time of a change that is reported: later changes take the report over.
-pub(super) fn accepted_at(delivery: &Delivery) -> Millis {
-    delivery.key.at
 }

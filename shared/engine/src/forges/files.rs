@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::limits;
+use protocol::{Millis, limits};
 use workflow::{Definition, Problem, ReportStates};
 
-use super::deliveries::{DeliveryOutcome, accepted_at};
+use super::deliveries::DeliveryOutcome;
 use crate::access::Grant;
 use crate::cache::Cache;
 use crate::error::{EngineError, Result};
@@ -33,13 +33,22 @@ pub(crate) fn blobs_cache() -> BlobsCache {
     Cache::new(Duration::from_hours(24), 500)
 }
 
+/// A change whose files are to be started.
+pub(super) struct Start {
+    pub change: Change,
+    /// When it was accepted, or approved. A change that was accepted later takes its reports over, and its place in a group is before that of a
+    /// later one.
+    pub accepted_at: Millis,
+    /// True if somebody approved the commit of a fork.
+    pub approved: bool,
+}
+
 /// What is the same for all files of a change.
 struct Started<'a> {
     link: &'a Link,
     rule: &'a Rule,
-    change: Change,
+    start: &'a Start,
     changed: Option<Changed>,
-    approved: bool,
     /// Reports to be told once all files were looked at. A run that waits for a worker, or that there is none of, causes no change by
     /// which they would be told.
     reports: Vec<ReportKey>,
@@ -51,42 +60,31 @@ impl<P: ForgeStore + AuditStore + RunStore + JobStore + ArtifactStore + WorkerRe
         self,
         link: &Link,
         delivery: &mut Delivery,
-        change: Change,
-        approved: bool,
+        start: Start,
     ) -> Result<DeliveryOutcome> {
+        let (state, reason) = self.started_files(link, delivery, &start).await?;
+        Ok(DeliveryOutcome { state, reason, change: Some(start.change) })
+    }
+
+    async fn started_files(
+        self,
+        link: &Link,
+        delivery: &mut Delivery,
+        start: &Start,
+    ) -> Result<(DeliveryState, Option<String>)> {
+        let change = &start.change;
         let Some(rule) = rights::rule_for(&link.rights, change.origin(), change.ruled_ref()) else {
             let reason = format!("no rule of the link is for a {} of `{}`", change.origin(), change.ruled_ref());
-            return Ok(DeliveryOutcome { change: Some(change), ..DeliveryOutcome::of(DeliveryState::Ignored, reason) });
+            return Ok((DeliveryState::Ignored, Some(reason)));
         };
-        let files = self.port()?.files(link, &change.commit).await?;
-        let size: u64 = files.iter().filter_map(|file| file.size).sum();
-        if files.len() > limits::FORGE_FILES || size > limits::FORGE_FILES_SIZE {
-            let reason = format!(
-                "`.wfg` has {} files of {size} bytes; at most {} and {} are read",
-                files.len(),
-                limits::FORGE_FILES,
-                limits::FORGE_FILES_SIZE
-            );
-            return Ok(DeliveryOutcome { change: Some(change), ..DeliveryOutcome::of(DeliveryState::Failed, reason) });
-        }
-        // Not every forge says how large a file is.
-        let (mut texts, mut read) = (Vec::new(), 0);
-        for file in &files {
-            let text = self.text(link, &change, file).await?;
-            read += text.len() as u64;
-            if read > limits::FORGE_FILES_SIZE {
-                let reason = format!("the files in `.wfg` have over {} bytes in all", limits::FORGE_FILES_SIZE);
-                return Ok(DeliveryOutcome {
-                    change: Some(change),
-                    ..DeliveryOutcome::of(DeliveryState::Failed, reason)
-                });
-            }
-            texts.push(text);
-        }
-        let mut started = Started { link, rule, change, changed: None, approved, reports: Vec::new() };
+        let files = match self.read_files(link, change).await? {
+            Ok(files) => files,
+            Err(reason) => return Ok((DeliveryState::Failed, Some(reason))),
+        };
+        let mut started = Started { link, rule, start, changed: None, reports: Vec::new() };
         let (mut any, mut waits) = (false, false);
-        for (file, text) in files.iter().zip(texts) {
-            match self.start_file(&mut started, delivery, file, &text).await? {
+        for (file, text) in &files {
+            match self.start_file(&mut started, delivery, file, text).await? {
                 TargetState::WaitsForApproval => (any, waits) = (true, true),
                 TargetState::Skipped => {}
                 _ => any = true,
@@ -95,28 +93,50 @@ impl<P: ForgeStore + AuditStore + RunStore + JobStore + ArtifactStore + WorkerRe
         for key in &started.reports {
             self.report_or_leave(key).await;
         }
-        let change = started.change;
         if waits {
-            let commit = change.commit.clone();
-            let note = |record: &mut RefRecord| {
-                let is_new = record.head.as_ref() == Some(&commit) && record.held.as_ref() != Some(&commit);
-                if is_new {
-                    record.held = Some(commit.clone());
-                }
-                ((), is_new)
-            };
-            self.change_ref(link, &change.subject, note).await?;
-            let reason = format!(
-                "a fork's commit waits for `wfg forge approve {}#{} {}`",
-                link.repository,
-                change.pull_request.unwrap_or_default(),
-                change.commit
-            );
-            return Ok(DeliveryOutcome { change: Some(change), ..DeliveryOutcome::of(DeliveryState::Held, reason) });
+            return Ok((DeliveryState::Held, Some(self.hold(link, change).await?)));
         }
         let reason = (!any).then(|| "no file in `.wfg` is for this change".to_owned());
-        let state = if any { DeliveryState::Accepted } else { DeliveryState::Ignored };
-        Ok(DeliveryOutcome { state, reason, change: Some(change) })
+        Ok((if any { DeliveryState::Accepted } else { DeliveryState::Ignored }, reason))
+    }
+
+    /// The files at the commit, or why they aren't read.
+    async fn read_files(self, link: &Link, change: &Change) -> Result<Result<Vec<(RepositoryFile, Arc<str>)>, String>> {
+        let files = self.port()?.files(link, &change.commit).await?;
+        let size: u64 = files.iter().filter_map(|file| file.size).sum();
+        let (most, most_size) = (limits::FORGE_FILES, limits::FORGE_FILES_SIZE);
+        if files.len() > most || size > most_size {
+            let files = files.len();
+            return Ok(Err(format!(
+                "`.wfg` has {files} files of {size} bytes; at most {most} and {most_size} are read"
+            )));
+        }
+        // Not every forge says how large a file is.
+        let (mut texts, mut read) = (Vec::new(), 0);
+        for file in files {
+            let text = self.text(link, change, &file).await?;
+            read += text.len() as u64;
+            if read > most_size {
+                return Ok(Err(format!("the files in `.wfg` have over {most_size} bytes in all")));
+            }
+            texts.push((file, text));
+        }
+        Ok(Ok(texts))
+    }
+
+    /// Notes that a fork's commit waits for an approval. Returns what a person has to do.
+    async fn hold(self, link: &Link, change: &Change) -> Result<String> {
+        let commit = &change.commit;
+        let note = |record: &mut RefRecord| {
+            let is_new = record.head.as_ref() == Some(commit) && record.held.as_ref() != Some(commit);
+            if is_new {
+                record.held = Some(commit.clone());
+            }
+            ((), is_new)
+        };
+        self.change_ref(link, &change.subject, note).await?;
+        let number = change.pull_request.unwrap_or_default();
+        Ok(format!("a fork's commit waits for `wfg forge approve {}#{number} {commit}`", link.repository))
     }
 
     /// Starts a run of a file, or reports why there is none. Returns `Skipped` if the file doesn't want the change.
@@ -127,56 +147,57 @@ impl<P: ForgeStore + AuditStore + RunStore + JobStore + ArtifactStore + WorkerRe
         file: &RepositoryFile,
         text: &str,
     ) -> Result<TargetState> {
-        let (link, rule) = (started.link, started.rule);
+        let (rule, change) = (started.rule, &started.start.change);
+        let repository = started.link.key.clone();
         let key = ReportKey {
-            repository: link.key.clone(),
-            commit: started.change.commit.clone(),
+            repository,
+            commit: change.commit.clone(),
             file: stem(&file.path).to_owned(),
-            event: started.change.event,
+            event: change.event,
         };
         let source = Source { content_type: "application/yaml".to_owned(), text: text.to_owned() };
         let mut definition = match source.read() {
             Ok(definition) => definition,
-            Err(problems) => return self.invalid(started, delivery, key, file, &problems).await,
+            Err(problems) => return self.invalid(started, key, file, &problems).await,
         };
-        match started.change.wanted(&definition.events) {
+        match change.wanted(&definition.events) {
             Wanted::Nothing => return Ok(TargetState::Skipped),
             Wanted::IfChanged => {
                 if started.changed.is_none() {
-                    started.changed = Some(self.changed(link, &started.change).await?);
+                    started.changed = Some(self.changed(started.link, change).await?);
                 }
                 let touches =
-                    started.changed.as_ref().is_none_or(|changed| started.change.touches(&definition.events, changed));
+                    started.changed.as_ref().is_none_or(|changed| change.touches(&definition.events, changed));
                 if !touches {
-                    if started.change.pull_request.is_some() {
+                    if change.pull_request.is_some() {
                         let text = "skipped: none of its `paths` changed".to_owned();
-                        self.put_fixed(started, delivery, key, (TargetState::Skipped, text, Vec::new())).await?;
+                        self.put_fixed(started, key, (TargetState::Skipped, text, Vec::new())).await?;
                     }
                     return Ok(TargetState::Skipped);
                 }
             }
             Wanted::Run => {}
         }
-        let problems = rights::refused(&definition, rule, started.change.origin());
+        let problems = rights::refused(&definition, rule, change.origin());
         if !problems.is_empty() {
-            return self.invalid(started, delivery, key, file, &problems).await;
+            return self.invalid(started, key, file, &problems).await;
         }
-        if started.change.fork && rule.approve && !started.approved {
+        if change.fork && rule.approve && !started.start.approved {
             let text = "a fork's commit waits for an approval".to_owned();
-            return self.put_fixed(started, delivery, key, (TargetState::WaitsForApproval, text, Vec::new())).await;
+            return self.put_fixed(started, key, (TargetState::WaitsForApproval, text, Vec::new())).await;
         }
         rights::add_labels(&mut definition, rule);
         let choice = choice_of(&definition);
         let source_of = ReportSource::Workflow { id: None };
-        self.put_report(&key, &started.change, source_of, choice, accepted_at(delivery)).await?;
+        self.put_report(&key, change, source_of, choice, started.start.accepted_at).await?;
         let workflow = match self.submit_file(started, definition, source, &key).await {
             Ok(workflow) => workflow,
             Err(EngineError::Inputs(problems) | EngineError::Definition(problems)) => {
-                return self.invalid(started, delivery, key, file, &problems).await;
+                return self.invalid(started, key, file, &problems).await;
             }
             Err(error) => return Err(error),
         };
-        self.name_workflow(&key, &started.change, &workflow).await?;
+        self.name_workflow(&key, change, &workflow).await?;
         started.reports.push(key);
         if !delivery.workflows.contains(&workflow) {
             delivery.workflows.push(workflow);
@@ -191,7 +212,7 @@ impl<P: ForgeStore + AuditStore + RunStore + JobStore + ArtifactStore + WorkerRe
         source: Source,
         key: &ReportKey,
     ) -> Result<protocol::WorkflowId> {
-        let (link, change) = (started.link, &started.change);
+        let (link, change) = (started.link, &started.start.change);
         definition.name.get_or_insert_with(|| key.file.clone());
         definition.trigger = state_of_run(&key.file, change.event);
         let engine = self.acting_for(link, &definition, started.rule);
@@ -202,6 +223,7 @@ impl<P: ForgeStore + AuditStore + RunStore + JobStore + ArtifactStore + WorkerRe
             run: true,
             key: Some(submission_key(link, change, key)),
             report: Some(key.clone()),
+            place_at: Some(started.start.accepted_at),
             started_by: Some(Box::new(change.source(link))),
         };
         Ok(engine.submissions().submit(submission).await?.workflow)
@@ -221,7 +243,6 @@ impl<P: ForgeStore + AuditStore + RunStore + JobStore + ArtifactStore + WorkerRe
     async fn invalid(
         self,
         started: &mut Started<'_>,
-        delivery: &Delivery,
         key: ReportKey,
         file: &RepositoryFile,
         problems: &[Problem],
@@ -236,19 +257,18 @@ impl<P: ForgeStore + AuditStore + RunStore + JobStore + ArtifactStore + WorkerRe
             [first, ..] => format!("{}: {first}{}", file.path, more(problems.len())),
         };
         let annotations = problems.iter().take(ANNOTATIONS).map(annotation).collect();
-        self.put_fixed(started, delivery, key, (TargetState::Invalid, text, annotations)).await
+        self.put_fixed(started, key, (TargetState::Invalid, text, annotations)).await
     }
 
     /// Stores a state without a run, to be told once all files were looked at.
     async fn put_fixed(
         self,
         started: &mut Started<'_>,
-        delivery: &Delivery,
         key: ReportKey,
         (state, text, annotations): (TargetState, String, Vec<Annotation>),
     ) -> Result<TargetState> {
         let fixed = ReportSource::Fixed { state, text, annotations };
-        self.put_report(&key, &started.change, fixed, ReportChoice::Run, accepted_at(delivery)).await?;
+        self.put_report(&key, &started.start.change, fixed, ReportChoice::Run, started.start.accepted_at).await?;
         started.reports.push(key);
         Ok(state)
     }

@@ -44,11 +44,7 @@ impl<P: ForgeStore> Forges<'_, P> {
             match stored {
                 Some(stored) if stored.accepted_at > accepted_at && !same => None,
                 // This change has its run already.
-                Some(ReportRecord { source: ReportSource::Workflow { id: Some(_) }, .. })
-                    if same && matches!(source, ReportSource::Workflow { id: None }) =>
-                {
-                    None
-                }
+                Some(ReportRecord { source: ReportSource::Workflow { id: Some(_) }, .. }) if same => None,
                 _ => Some(ReportRecord {
                     key: key.clone(),
                     change: change.clone(),

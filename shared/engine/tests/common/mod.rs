@@ -160,6 +160,7 @@ pub fn submission(yaml: &str, run: bool) -> Submission {
         run,
         key: None,
         report: None,
+        place_at: None,
         started_by: None,
     }
 }

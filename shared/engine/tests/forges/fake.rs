@@ -24,6 +24,8 @@ pub struct State {
     pub told: Vec<StateUpdate>,
     /// How often it was asked where a ref is.
     pub asked: usize,
+    /// The commits whose files it doesn't give.
+    pub unread: Vec<CommitId>,
     /// It doesn't say how large a file is.
     pub no_sizes: bool,
     /// How many files were read.
@@ -75,6 +77,9 @@ impl Forge for Fake {
 
     fn files<'a>(&'a self, _link: &'a Link, commit: &'a CommitId) -> Asked<'a, Vec<RepositoryFile>> {
         let state = self.state();
+        if state.unread.contains(commit) {
+            return Box::pin(async { Err(ForgeError::NoAnswer("the files can't be read".to_owned())) });
+        }
         let files = state.files.get(commit).into_iter().flatten();
         now(files
             .map(|(path, text)| RepositoryFile {

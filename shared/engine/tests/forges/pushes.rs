@@ -1,13 +1,16 @@
 //! Pushes, filters, and files that can't run.
 
 use engine::forge::event::{Push, Signal};
-use engine::forge::names::{GitRef, Subject};
+use engine::forge::names::{GitRef, RepositoryKey, Subject};
 use engine::forge::ports::Changed;
 use engine::forge::records::DeliveryState::{Accepted, Failed, Ignored, Late, Repeat};
+use engine::forge::records::ReportSource;
+use engine::forge::store::ForgeStore;
 use engine::forges::Received;
+use protocol::Status;
 use protocol::wire::RunSource;
 
-use crate::world::{CI, LINK, World, commit, link, main};
+use crate::world::{CI, LINK, World, commit, link, main, pushed};
 
 #[tokio::test]
 async fn a_push_starts_a_run_of_each_file_that_wants_it() {
@@ -60,9 +63,10 @@ async fn one_push_makes_one_run_however_often_and_in_which_order_it_is_delivered
         world.push(&main(), Some('A'), 'B', Some("one")).await.state,
         world.push(&main(), Some('A'), 'B', Some("one")).await.state,
         world.push(&main(), Some('A'), 'B', Some("two")).await.state,
+        world.push(&main(), Some('A'), 'B', Some("two")).await.state,
     ];
-    // The same id continues what was accepted, and finds the run there.
-    assert_eq!(states, [Accepted, Accepted, Repeat]);
+    // The id that was accepted continues, and finds the run there.
+    assert_eq!(states, [Accepted, Accepted, Repeat, Repeat]);
     world.at(&main(), 'C');
     assert_eq!(world.push(&main(), Some('B'), 'C', Some("three")).await.state, Accepted);
     world.clock.advance(std::time::Duration::from_hours(24 * 31));
@@ -206,4 +210,67 @@ async fn a_repository_is_known_by_its_number_and_a_stranger_starts_nothing() {
         world.drain().await;
         assert_eq!(world.engine.forges().of_name(&link()).await.expect("there")[0].repository, expected, "{claimed}");
     }
+}
+
+/// Pushes B to main, whose files can't be read until C was pushed, was handled, and has its run.
+async fn overtaken(files: &str) -> World {
+    let world = World::linked().await;
+    for letter in ['B', 'C'] {
+        world.file(letter, "ci", files);
+    }
+    world.forge.state().unread.push(commit('B'));
+    world.at(&main(), 'B');
+    let older = world.receive(pushed(&main(), Some('A'), 'B'), None).await;
+    world.drain().await;
+    world.at(&main(), 'C');
+    assert_eq!(world.push(&main(), Some('B'), 'C', None).await.state, Accepted);
+    assert_eq!(world.runs().await, "C");
+    world.forge.state().unread.clear();
+    let older = world.until_handled(&older).await;
+    assert_eq!((older.state, older.commit, older.workflows.len()), (Accepted, Some(commit('B')), 1));
+    world
+}
+
+#[tokio::test]
+async fn push_that_was_overtaken_before_its_files_were_read_still_runs() {
+    let world = overtaken(CI).await;
+    let statuses: Vec<_> = world.workflows().await.iter().map(|workflow| workflow.status).collect();
+    assert_eq!(statuses, [Status::Running, Status::Running]);
+}
+
+#[tokio::test]
+async fn run_of_an_older_push_never_cancels_that_of_a_newer_one() {
+    let world = overtaken(&CI.replace("per: change, ", "")).await;
+    world.told().await;
+    let workflows = world.workflows().await;
+    let of = |letter| {
+        workflows.iter().find(|workflow| workflow.inputs["commit"] == commit(letter).as_str()).expect("its run")
+    };
+    assert_eq!((of('B').status, of('B').superseded), (Status::Cancelled, true));
+    assert_eq!((of('C').status, of('C').superseded), (Status::Running, false));
+}
+
+#[tokio::test]
+async fn redelivery_of_an_older_push_leaves_the_commits_states_to_the_newer_one() {
+    let world = World::linked().await;
+    let other = GitRef::of_branch("x1").expect("a branch");
+    world.at(&main(), 'B');
+    world.at(&other, 'B');
+    world.push(&main(), Some('A'), 'B', Some("one")).await;
+    let newer = world.push(&other, Some('A'), 'B', Some("two")).await;
+    assert_eq!(world.push(&main(), Some('A'), 'B', Some("one")).await.state, Accepted);
+    let key = RepositoryKey { link: link(), repository: 7 };
+    let reports = world.engine.ports().reports_of(&key, &commit('B')).await.expect("read");
+    assert_eq!(reports[0].source, ReportSource::Workflow { id: newer.workflows.first().cloned() });
+}
+
+#[tokio::test]
+async fn delivery_with_a_known_id_and_another_commit_is_a_push_of_its_own() {
+    let world = World::linked().await;
+    for (before, after) in [('A', 'B'), ('B', 'C')] {
+        world.at(&main(), after);
+        assert_eq!(world.push(&main(), Some(before), after, Some("one")).await.state, Accepted);
+        world.clock.advance(std::time::Duration::from_mins(1));
+    }
+    assert_eq!(world.runs().await, "BC");
 }

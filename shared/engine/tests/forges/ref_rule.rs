@@ -17,6 +17,8 @@ const SEEDS: u64 = 20_000;
 struct Delivery {
     push: (usize, usize),
     id: u64,
+    /// Its id here.
+    receipt: u64,
     looks: u32,
     at: u64,
 }
@@ -43,7 +45,7 @@ fn decide(record: &mut RefRecord, observed: Observed<'_>, now: Millis, fault: Op
         Some(Fault::WhatJoinsOn) => record.head.is_none() || record.head.as_ref() == observed.before,
         Some(Fault::FirstAnswer) | None => false,
     };
-    if accepts && record.known(observed.id, now).is_none() {
+    if accepts && record.known(observed.id, observed.after, now).is_none() {
         return record.accept(observed, now);
     }
     if fault == Some(Fault::FirstAnswer) {
@@ -58,7 +60,7 @@ fn broken(seed: u64, fault: Option<Fault>, back: bool) -> Option<String> {
     let names = if back { [2, 3, 5, 12][rng.usize(..4)] } else { usize::MAX };
     let mut pushed: HashMap<usize, u32> = HashMap::new();
     let mut record = RefRecord::new(RepositoryKey { link: link(), repository: 1 }, Subject::Ref(main()));
-    let (mut t, mut ids) = (100, 0);
+    let (mut t, mut ids, mut receipts) = (100, 0, 0);
     let mut heads: Vec<(u64, usize)> = vec![(0, 0)];
     let mut inbox: Vec<Delivery> = Vec::new();
     let mut runs: Vec<(usize, u64)> = Vec::new();
@@ -79,7 +81,8 @@ fn broken(seed: u64, fault: Option<Fault>, back: bool) -> Option<String> {
                 if copy == 0 || rng.usize(..100) < 50 {
                     ids += 1;
                 }
-                inbox.push(Delivery { push, id: ids, looks: 0, at: t });
+                receipts += 1;
+                inbox.push(Delivery { push, id: ids, receipt: receipts, looks: 0, at: t });
             }
         } else if !ready.is_empty() {
             let at = if rng.usize(..100) < 60 { ready[0] } else { ready[rng.usize(..ready.len())] };
@@ -89,21 +92,23 @@ fn broken(seed: u64, fault: Option<Fault>, back: bool) -> Option<String> {
             let answer = commit_of(if stale { heads[heads.len() - 2].1 } else { head });
             let (before, after) = (commit_of(delivery.push.0), commit_of(delivery.push.1));
             let id = delivery.id.to_string();
+            let receipt = delivery.receipt.to_string();
             let observed = Observed {
                 id: &id,
+                receipt: &receipt,
                 before: Some(&before),
                 after: &after,
                 answer: Some(&answer),
                 looks: delivery.looks,
             };
             match decide(&mut record, observed, Millis(t * 1000), fault) {
-                RefDecision::Accepted => runs.push((delivery.push.1, delivery.id)),
+                RefDecision::Accepted(_) => runs.push((delivery.push.1, delivery.id)),
                 RefDecision::LookAgain => {
                     delivery.at = t + next_look(delivery.looks).unwrap_or(Duration::from_secs(30)).as_secs();
                     delivery.looks += 1;
                     inbox.push(delivery);
                 }
-                RefDecision::Continues | RefDecision::Repeat | RefDecision::Late => {}
+                RefDecision::Continues(_) | RefDecision::Repeat | RefDecision::Late => {}
             }
         }
     }
@@ -141,4 +146,18 @@ fn planted_faults_of_the_ref_rule_are_found() {
         println!("{fault:?}: found in {found} of {SEEDS} worlds");
         assert!(found > 2 * rule, "{fault:?}: {found}");
     }
+}
+
+#[test]
+fn delivery_that_one_process_found_late_is_accepted_by_no_other_and_may_be_delivered_again() {
+    let mut record = RefRecord::new(RepositoryKey { link: link(), repository: 1 }, Subject::Ref(main()));
+    let [a, b, c] = [0, 1, 2].map(commit_of);
+    let of =
+        |receipt, answer| Observed { id: "one", receipt, before: Some(&a), after: &b, answer: Some(answer), looks: 9 };
+    record
+        .accept(Observed { id: "other", receipt: "0", before: None, after: &c, answer: Some(&c), looks: 0 }, Millis(1));
+    let later = Millis(60_000);
+    assert_eq!(record.decide_push(of("1", &c), later), RefDecision::Late);
+    assert_eq!(record.decide_push(of("1", &b), later), RefDecision::Late);
+    assert!(matches!(record.decide_push(of("2", &b), later), RefDecision::Accepted(_)));
 }

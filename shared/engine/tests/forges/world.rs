@@ -8,7 +8,7 @@ use engine::Engine;
 use engine::forge::event::{Incoming, PullAction, Push, Signal};
 use engine::forge::names::{CommitId, GitRef, RepositoryKey, Subject};
 use engine::forge::ports::PullRequest;
-use engine::forge::records::{Delivery, RefRecord};
+use engine::forge::records::{Delivery, DeliveryKey, RefRecord};
 use engine::forge::store::ForgeStore;
 use engine::forges::Received;
 use memory::Memory;
@@ -54,6 +54,17 @@ pub fn link() -> LinkName {
     LinkName::new("acme").expect("a name")
 }
 
+/// What a delivery says of a push.
+pub fn pushed(name: &GitRef, before: Option<char>, after: char) -> Signal {
+    Signal::Push(Push {
+        name: name.clone(),
+        before: before.map(commit),
+        after: Some(commit(after)),
+        actor: "alice".to_owned(),
+        first_line: Some("change something".to_owned()),
+    })
+}
+
 pub fn main() -> GitRef {
     GitRef::of_branch("main").expect("a branch")
 }
@@ -93,14 +104,7 @@ impl World {
 
     /// Delivers a push under this id, or a fresh one.
     pub async fn push(&self, name: &GitRef, before: Option<char>, after: char, id: Option<&str>) -> Delivery {
-        let push = Push {
-            name: name.clone(),
-            before: before.map(commit),
-            after: Some(commit(after)),
-            actor: "alice".to_owned(),
-            first_line: Some("change something".to_owned()),
-        };
-        self.deliver(Signal::Push(push), id).await
+        self.deliver(pushed(name, before, after), id).await
     }
 
     pub async fn pull(&self, number: u64, letter: char) -> Delivery {
@@ -130,6 +134,12 @@ impl World {
 
     /// Delivers something, and handles it until it has a result.
     pub async fn deliver(&self, signal: Signal, id: Option<&str>) -> Delivery {
+        let key = self.receive(signal, id).await;
+        self.until_handled(&key).await
+    }
+
+    /// Stores a delivery.
+    pub async fn receive(&self, signal: Signal, id: Option<&str>) -> DeliveryKey {
         self.clock.advance(Duration::from_millis(1));
         self.sent.set(self.sent.get() + 1);
         let id = id.map_or_else(|| format!("delivery {}", self.sent.get()), str::to_owned);
@@ -137,9 +147,13 @@ impl World {
         let Received::Stored(key) = self.engine.forges().receive(&link(), incoming).await.expect("stored") else {
             panic!("ignored")
         };
+        key
+    }
+
+    pub async fn until_handled(&self, key: &DeliveryKey) -> Delivery {
         for _ in 0..10 {
             self.drain().await;
-            let delivery = self.engine.ports().delivery(&key).await.expect("read").expect("stored");
+            let delivery = self.engine.ports().delivery(key).await.expect("read").expect("stored");
             let Some(due) = delivery.due else { return delivery };
             self.clock.advance(Duration::from_millis(due.0.saturating_sub(self.engine.now().0)));
         }

@@ -21,7 +21,7 @@ const WIDTH: usize = 1000;
 const WORKERS: usize = 20;
 
 fn runs() -> usize {
-    std::env::var("WFG_WIDE_RUNS").map_or(10, |text| text.parse().expect("WFG_WIDE_RUNS is a number"))
+    std::env::var("WFG_WIDE_RUNS").map_or(2, |text| text.parse().expect("WFG_WIDE_RUNS is a number"))
 }
 
 fn jobs(needs: &str) -> String {
