@@ -207,6 +207,6 @@ fn plainly(outputs: &Outputs) -> BTreeMap<String, String> {
     outputs.iter().map(|(name, value)| (name.as_str().to_owned(), value.clone())).collect()
 }
 
-fn expect(holds: bool, otherwise: impl FnOnce() -> String) -> Found<()> {
+pub fn expect(holds: bool, otherwise: impl FnOnce() -> String) -> Found<()> {
     if holds { Ok(()) } else { Err(otherwise()) }
 }

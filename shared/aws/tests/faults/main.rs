@@ -1,14 +1,18 @@
 //! Whatever goes wrong with one call to AWS, every promise holds.
 //!
 //! Runs where `ports` does, see the first lines of shared/aws/tests/ports.rs. By default each call meets one kind of
-//! fault, in turn, and every third update meets a transaction; `WFG_FAULTS=all` gives every call every kind, `Down` one kind everywhere, `Down:17` one fault.
+//! fault, in turn, and every third update meets a transaction; each call of a push finds nobody, and isn't answered. `WFG_FAULTS=all` gives every call
+//! every kind, `Down` one kind everywhere, `Down:17` one fault.
 
 mod counts;
 mod course;
+#[path = "../../../engine/tests/forges/fake.rs"]
+mod fake;
 mod feed;
 mod layer;
 #[path = "../own/mod.rs"]
 mod own;
+mod push;
 mod script;
 mod worker;
 
@@ -17,11 +21,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use aws::Aws;
+use aws_config::SdkConfig;
 use aws_config::retry::RetryConfig;
 use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
-use futures::StreamExt;
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use futures::future::LocalBoxFuture;
 use futures::stream;
+use futures::{FutureExt, StreamExt};
 
 use course::Report;
 use layer::{Fault, Kind, Seen};
@@ -66,9 +73,47 @@ impl Tally {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_goes_wrong_with_one_call_every_promise_holds() {
+    let Some(sum) = every_fault(of_course, Share::InTurn).await else {
+        return;
+    };
+    assert!(sum.findings.is_empty(), "{}", sum.findings.join("\n"));
+    assert!(sum.late.is_empty(), "with one fault, no lease is left to the look after a quarter of an hour");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_goes_wrong_with_one_call_a_push_is_run_once_and_its_states_are_told() {
+    // As if the function was killed before each call, and after it.
+    let Some(sum) = every_fault(of_push, Share::Each(&[Kind::Down, Kind::Silent])).await else {
+        return;
+    };
+    assert!(sum.findings.is_empty(), "{}", sum.findings.join("\n"));
+}
+
+fn of_course(settings: SdkConfig, http: SharedHttpClient, fault: Option<Fault>) -> LocalBoxFuture<'static, Report> {
+    let course = async move { course::run(&settings, &http, fault).await };
+    tokio::spawn(course).map(|report| report.expect("it doesn't panic")).boxed_local()
+}
+
+fn of_push(settings: SdkConfig, http: SharedHttpClient, fault: Option<Fault>) -> LocalBoxFuture<'static, Report> {
+    async move { push::run(&settings, &http, fault).await }.boxed_local()
+}
+
+/// A course with one fault or none.
+type Course = fn(SdkConfig, SharedHttpClient, Option<Fault>) -> LocalBoxFuture<'static, Report>;
+
+/// The faults that are tried unless `WFG_FAULTS` asks for others.
+enum Share {
+    /// One kind at each call, in turn.
+    InTurn,
+    /// Each of these kinds at each call.
+    Each(&'static [Kind]),
+}
+
+/// Runs a course without a fault, and then with each fault of a share. `None`: there is nothing to run on.
+async fn every_fault(run: Course, share: Share) -> Option<Sum> {
     if std::env::var_os("WFG_TEST_AWS").is_none() {
         eprintln!("skipped: WFG_TEST_AWS isn't set; the first lines of shared/aws/tests/ports.rs say how to run it");
-        return;
+        return None;
     }
     let http = aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::AwsLc)).build_https();
     // Tries as usual, but sooner.
@@ -76,28 +121,27 @@ async fn whatever_goes_wrong_with_one_call_every_promise_holds() {
     let settings = Aws::settings().retry_config(retries).http_client(http.clone()).load().await;
 
     let began = Instant::now();
-    let quiet = course::run(&settings, &http, None).await;
+    let quiet = run(settings.clone(), http.clone(), None).await;
     println!("undisturbed: {}", quiet.seen);
     assert_eq!(quiet.finding, None, "without any fault");
 
-    let faults = faults(&quiet.seen);
+    let faults = faults(&quiet.seen, &share);
     let number = faults.len();
     let courses = stream::iter(faults).map(|fault| {
         let (settings, http) = (settings.clone(), http.clone());
-        async move { (fault, tokio::spawn(async move { course::run(&settings, &http, Some(fault)).await }).await) }
+        async move { (fault, run(settings, http, Some(fault)).await) }
     });
     let mut courses = courses.buffer_unordered(LANES);
     let mut sum = Sum::default();
     while let Some((fault, report)) = courses.next().await {
-        sum.add(fault, report.expect("it doesn't panic"));
+        sum.add(fault, report);
     }
     println!("{number} courses in {:.1} s: {sum}", began.elapsed().as_secs_f32());
-    assert!(sum.findings.is_empty(), "{}", sum.findings.join("\n"));
-    assert!(sum.late.is_empty(), "with one fault, no lease is left to the look after a quarter of an hour");
+    Some(sum)
 }
 
-/// The faults that `WFG_FAULTS` asks for.
-fn faults(quiet: &Seen) -> Vec<Fault> {
+/// The faults that `WFG_FAULTS` asks for, or the share of them.
+fn faults(quiet: &Seen, share: &Share) -> Vec<Fault> {
     let of = |kind: Kind, calls: usize| (1..=calls).map(move |at| Fault { at, kind });
     let each = |kind: Kind| {
         let calls = match kind {
@@ -116,15 +160,21 @@ fn faults(quiet: &Seen) -> Vec<Fault> {
                 |fault: &Fault| format!("{:?}", fault.kind) == kind && (at.is_empty() || at.parse() == Ok(fault.at));
             all.filter(wanted).collect()
         }
-        Err(_) => {
-            let of_some = [Kind::LeftOver, Kind::Conflict];
-            let kinds: Vec<Kind> = Kind::ALL.into_iter().filter(|kind| !of_some.contains(kind)).collect();
-            let by_turn = |fault: &Fault| match fault.kind {
-                Kind::LeftOver => true,
-                Kind::Conflict => fault.at.is_multiple_of(3),
-                kind => kind == kinds[fault.at % kinds.len()],
-            };
-            all.filter(by_turn).collect()
+        Err(_) => all.filter(|fault| share.has(fault)).collect(),
+    }
+}
+
+impl Share {
+    fn has(&self, fault: &Fault) -> bool {
+        match (self, fault.kind) {
+            (Self::Each(kinds), kind) => kinds.contains(&kind),
+            (Self::InTurn, Kind::LeftOver) => true,
+            (Self::InTurn, Kind::Conflict) => fault.at.is_multiple_of(3),
+            (Self::InTurn, kind) => {
+                let others = [Kind::LeftOver, Kind::Conflict];
+                let kinds: Vec<Kind> = Kind::ALL.into_iter().filter(|kind| !others.contains(kind)).collect();
+                kind == kinds[fault.at % kinds.len()]
+            }
         }
     }
 }
