@@ -161,7 +161,7 @@ impl Course {
         let claimed = plain.claims().claim(claim).await.map_err(said)?;
         if let Some(claimed) = &claimed {
             let lease = &claimed.lease.lease_id.0;
-            plain.reports().complete(lease, BTreeMap::new(), None).await.map_err(said)?;
+            Box::pin(plain.reports().complete(lease, BTreeMap::new(), None)).await.map_err(said)?;
         }
         let moved = told || claimed.is_some();
         if moved {
