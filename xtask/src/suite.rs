@@ -182,7 +182,7 @@ fn on_ministack(lane: &mut Lane, binaries: &Binaries, quick: bool) {
     }
     lane.part("ports", ports);
     lane.part("end-to-end suite", tests::end_to_end);
-    lane.part("one fault at every call", |cloud, binaries| tests::own_tables(cloud, binaries, "faults", &[]));
+    lane.part("budget of costs", |cloud, binaries| cost::check(&cloud.emulator, binaries));
     lane.part("demo", demo::show);
     lane.part("demo of security", security::show);
     lane.part("function URLs", |cloud, binaries| tests::function_urls(&cloud.emulator, binaries));
@@ -198,7 +198,7 @@ fn on_ministack(lane: &mut Lane, binaries: &Binaries, quick: bool) {
 fn on_another_ministack(lane: &mut Lane, binaries: &Binaries) {
     let Some(mut lane) = OnCloud::begin(lane, Kind::MiniStack, binaries) else { return };
     lane.part("tests of forges", tests::forges_on);
-    lane.part("budget of costs", |cloud, binaries| cost::check(&cloud.emulator, binaries));
+    lane.part("one fault at every call", |cloud, binaries| tests::own_tables(cloud, binaries, "faults", &[]));
     // Last, when other lanes have ended: chaos kills a function each second, and each start takes the processors' time.
     lane.part("end-to-end tests that run alone", tests::end_to_end_alone);
     lane.end();
