@@ -182,10 +182,10 @@ fn on_ministack(lane: &mut Lane, binaries: &Binaries, quick: bool) {
     }
     lane.part("ports", ports);
     lane.part("end-to-end suite", tests::end_to_end);
-    lane.part("budget of costs", |cloud, binaries| cost::check(&cloud.emulator, binaries));
     lane.part("demo", demo::show);
     lane.part("demo of security", security::show);
     lane.part("function URLs", |cloud, binaries| tests::function_urls(&cloud.emulator, binaries));
+    lane.part("budget of costs", |cloud, binaries| cost::check(&cloud.emulator, binaries));
     // After the tests: it leaves a message in the dead-letter queue of the stream.
     lane.part("roles", try_roles);
     // The stack is another one afterwards.
