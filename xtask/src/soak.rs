@@ -65,8 +65,11 @@ impl Part {
 fn parts() -> Result<Vec<Part>> {
     let seeds = |_: &Binaries| simulator::run(&["--seeds", SEEDS]);
     let kills = |binaries: &Binaries| binaries.test("wfg", "killed")?.run(&[], &[("WFG_KILLS", KILLS)]);
-    let wide =
-        |binaries: &Binaries| binaries.test("workflow-graph-server", "server")?.run(&["wide::wide_graphs"], &[WIDE]);
+    let wide = |binaries: &Binaries| {
+        let (server, filter) = (binaries.test("workflow-graph-server", "server")?, ["wide::wide_graphs"]);
+        ensure!(server.count(&filter)? > 0, "no test of the server has {} in its name", filter[0]);
+        server.run(&filter, &[WIDE])
+    };
     let mutants = |_: &Binaries| mutants::run(&mutants::Selection::sample(MUTANTS));
     let mut parts = vec![
         Part::local("simulator", format!("{SEEDS} simulated worlds"), "the simulator", seeds),

@@ -7,6 +7,7 @@
 mod counted;
 mod own;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -66,9 +67,15 @@ async fn the_store_on_aws_does_what_every_store_must() {
     let aws = |parts| Arc::new(Aws::with_settings(own.config(parts), &settings));
     let mut failed = conformance::failures(aws(1), |_| true).await;
     eprintln!("with ready lists in four parts:");
-    let with_parts = |name: &str| WITH_PARTS.iter().any(|part| name.starts_with(part));
+    let mut found = BTreeSet::new();
+    let with_parts = |name: &str| {
+        let start = WITH_PARTS.into_iter().find(|start| name.starts_with(start));
+        found.extend(start);
+        start.is_some()
+    };
     failed.extend(conformance::failures(aws(4), with_parts).await);
     own.remove().await;
+    assert_eq!(found, WITH_PARTS.into(), "each names a check");
     assert!(failed.is_empty(), "{failed:#?}");
 }
 

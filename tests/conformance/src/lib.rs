@@ -145,7 +145,7 @@ macro_rules! local_tests {
 
 /// Runs the checks of [`engine::ports::Ports`] whose names, such as `ready::number_of_heads_is_bounded`, `wanted` accepts, one after the
 /// other against one store. Returns the names of the checks that failed. The reasons are on standard error.
-pub async fn failures<P: Ports + 'static>(ports: Arc<P>, wanted: impl Fn(&str) -> bool) -> Vec<&'static str> {
+pub async fn failures<P: Ports + 'static>(ports: Arc<P>, mut wanted: impl FnMut(&str) -> bool) -> Vec<&'static str> {
     let mut failed = Vec::new();
     macro_rules! run {
         ([] $($module:ident::$check:ident,)+) => { $(

@@ -1,7 +1,7 @@
 //! Whatever goes wrong with one call to AWS, every promise holds.
 //!
 //! Runs where `ports` does, see the first lines of shared/aws/tests/ports.rs. By default each call meets one kind of
-//! fault, in turn, and every third update meets a transaction; each call of a push finds nobody, and isn't answered. `WFG_FAULTS=all` gives every call
+//! fault, in turn, and every third update meets a transaction. Each call of a push is tried twice: once it isn't sent, once its answer is lost. `WFG_FAULTS=all` gives every call
 //! every kind, `Down` one kind everywhere, `Down:17` one fault.
 
 mod counts;

@@ -1,4 +1,4 @@
-//! A push, from its delivery to the states on the commit, with one fault or none. Only what function `forge` and the hook do is disturbed.
+//! A push, from its delivery to the states on the commit, with one fault or none. Only the calls of functions `hook` and `forge` meet the fault.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -190,7 +190,7 @@ impl Course {
         Ok(())
     }
 
-    /// A call that found nobody, as the fault wants it, is repeated. Any other error is a finding.
+    /// What failed because of the fault is repeated later. Any other error is a finding.
     fn unless_down<T>(&self, result: engine::Result<T>) -> Found<()> {
         match result {
             Ok(_) => Ok(()),
@@ -203,7 +203,7 @@ impl Course {
     }
 }
 
-/// No state follows one with a higher number.
+/// The order in which states may follow one another.
 fn age(state: TargetState) -> u8 {
     match state {
         TargetState::Queued => 0,

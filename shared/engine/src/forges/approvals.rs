@@ -7,6 +7,7 @@ use super::deliveries::{DeliveryOutcome, change_of_pull};
 use super::files::Start;
 use crate::Forges;
 use crate::error::{EngineError, Result};
+use crate::forge::change::Change;
 use crate::forge::event::{ExternalId, Incoming, Signal};
 use crate::forge::link::{Link, Origin};
 use crate::forge::names::{CommitId, Subject};
@@ -134,7 +135,7 @@ impl<P: ForgeStore + AuditStore + RunStore + JobStore + ArtifactStore + WorkerRe
                 "approved; the pull request's own delivery starts it",
             )));
         }
-        let change = change_of_pull(pull, record.seq, actor.to_owned());
+        let change = Change { seq: record.seq, ..change_of_pull(pull, actor.to_owned()) };
         let start = Start { change, accepted_at: delivery.key.at, approved: true };
         Box::pin(self.start_files(link, delivery, start)).await.map(Some)
     }

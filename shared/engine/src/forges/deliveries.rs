@@ -324,7 +324,7 @@ impl<P: ForgeStore + AuditStore + RunStore + JobStore + ArtifactStore + WorkerRe
             Signal::PullRequest { actor, .. } => actor.clone(),
             _ => pull.author.clone(),
         };
-        self.follow(link, delivery, decision, change_of_pull(pull, 0, actor)).await
+        self.follow(link, delivery, decision, change_of_pull(pull, actor)).await
     }
 
     async fn decide_start(
@@ -391,11 +391,12 @@ fn change_of_push(push: &Push, after: &CommitId) -> Change {
     }
 }
 
-pub(super) fn change_of_pull(pull: PullRequest, seq: u64, actor: String) -> Change {
+/// The change as the forge says it is. Its number is set when it is accepted.
+pub(super) fn change_of_pull(pull: PullRequest, actor: String) -> Change {
     Change {
         event: EventName::PullRequest,
         subject: Subject::Pull(pull.number),
-        seq,
+        seq: 0,
         name: pull.head_ref,
         commit: pull.head,
         before: None,

@@ -148,9 +148,8 @@ impl<P: ForgeStore + AuditStore + RunStore + JobStore + ArtifactStore + WorkerRe
         text: &str,
     ) -> Result<TargetState> {
         let (rule, change) = (started.rule, &started.start.change);
-        let repository = started.link.key.clone();
         let key = ReportKey {
-            repository,
+            repository: started.link.key.clone(),
             commit: change.commit.clone(),
             file: stem(&file.path).to_owned(),
             event: change.event,
