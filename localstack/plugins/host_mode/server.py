@@ -32,6 +32,10 @@ class BoundServerPlugin(RuntimeServerPlugin):
         from rolo.serving.twisted import TwistedGateway
         from twisted.internet import endpoints, reactor
 
+        from host_mode import routing
+
+        routing.apply()
+
         class BoundServer(TwistedRuntimeServer):
             def register(
                 self,
