@@ -21,7 +21,8 @@ const NO_BASH: &str = "[this machine has no bash; sh -e runs the script, and a f
 pub(super) fn command(env: &[(String, String)], begun: Begun<'_>) -> String {
     let Begun { shell, script, workdir } = begun;
     let mut text = String::with_capacity(script.len() + env.iter().map(|(n, v)| n.len() + v.len() + 12).sum::<usize>());
-    text.push_str(&prelude([begun]));
+    let search = Search::before(env.iter().map(|(name, _)| name));
+    text.push_str(&prelude([begun], search));
     if let Some(enter) = enter(workdir) {
         let _ = writeln!(text, "{enter}");
     }
@@ -90,7 +91,8 @@ impl Step {
 /// Each step is a process of its own, so that nothing it sets, opens or leaves unfinished reaches the next: variables,
 /// options of the shell, `cd`, a comment, an unended heredoc, a syntax error, `exit 0`.
 pub(super) fn steps(steps: &[Step]) -> String {
-    let mut text = prelude(steps.iter().map(Step::begun));
+    let search = Search::before(steps.iter().flat_map(|step| &step.env).map(|(name, _)| name));
+    let mut text = prelude(steps.iter().map(Step::begun), search);
     // From the second on with a line end before: the step before may have left its last line open, and an output in it.
     let mut format = r"%s\n";
     for (number, step) in (1..).zip(steps) {
@@ -110,7 +112,7 @@ pub(super) fn steps(steps: &[Step]) -> String {
 }
 
 /// What the calls of these shells rely on. It is before the exports, because a job's `PATH` need not have any shell.
-fn prelude<'a>(scripts: impl IntoIterator<Item = Begun<'a>>) -> String {
+fn prelude<'a>(scripts: impl IntoIterator<Item = Begun<'a>>, search: Search) -> String {
     let mut lines = BTreeSet::new();
     for Begun { shell, script, workdir } in scripts {
         if workdir.own().is_some() {
@@ -127,7 +129,34 @@ fn prelude<'a>(scripts: impl IntoIterator<Item = Begun<'a>>) -> String {
             lines.extend([Line::Temporary, Line::Folder]);
         }
     }
-    lines.into_iter().map(|line| line.text() + "\n").collect()
+    lines.into_iter().map(|line| line.text(search) + "\n").collect()
+}
+
+/// How a shell's program is kept for later.
+#[derive(Clone, Copy)]
+enum Search {
+    /// By its name. `sh` starts no process to find it, which would take as long as the shell itself.
+    ByName,
+    /// By its path, since `PATH` changes before it is called.
+    ByPath,
+}
+
+impl Search {
+    /// How programs are kept that are called after these variables are set.
+    fn before<'n>(mut names: impl Iterator<Item = &'n String>) -> Self {
+        if names.any(|name| name == "PATH") { Self::ByPath } else { Self::ByName }
+    }
+
+    /// Shell text that keeps a program in a variable. `command -pv` also looks in the system's usual directories.
+    fn keep(self, variable: &str, program: &str, otherwise: &str) -> String {
+        let usual = format!("command -pv {program}{otherwise}");
+        match self {
+            Self::ByName => {
+                format!("if command -v {program} >/dev/null; then {variable}={program}; else {variable}=$({usual}); fi")
+            }
+            Self::ByPath => format!("{variable}=$(command -v {program} || {usual})"),
+        }
+    }
 }
 
 /// The lines of a prelude, in their order.
@@ -143,11 +172,11 @@ enum Line {
 }
 
 impl Line {
-    fn text(self) -> String {
+    fn text(self, search: Search) -> String {
         match self {
-            Self::Bash => "wfg_bash=$(command -v bash || command -pv bash)".to_owned(),
+            Self::Bash => search.keep("wfg_bash", "bash", ""),
             Self::NeedBash => format!("[ -n \"$wfg_bash\" ] || {}", missing("bash")),
-            Self::Sh => "wfg_sh=$(command -v sh || command -pv sh || echo /bin/sh)".to_owned(),
+            Self::Sh => search.keep("wfg_sh", "sh", " || echo /bin/sh"),
             Self::Strict => format!(
                 "if [ -n \"$wfg_bash\" ]; then set -- \"$wfg_bash\" {BASH_OPTIONS}; \
                  else echo {} >&2; set -- \"$wfg_sh\" -e; fi",

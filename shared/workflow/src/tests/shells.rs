@@ -78,6 +78,27 @@ fn a_pinned_shell_reads_the_script() {
     assert_eq!(run(steps).printed(), (printed, Some(5)));
 }
 
+/// Runs the text with bash, which prefixes each command that it runs in a process for `$(...)` with `++`.
+fn is_substituted(text: &str) -> bool {
+    let bash = Command::new("bash").args(["--posix", "-xc", text]).stdin(Stdio::null()).output().expect("bash");
+    assert!(bash.status.success(), "{bash:?}");
+    String::from_utf8_lossy(&bash.stderr).lines().any(|line| line.starts_with("++"))
+}
+
+#[test]
+fn no_process_is_started_to_find_a_shell_unless_the_job_sets_path() {
+    assert!(!is_substituted(&command_of("", "run: 'true'")));
+    assert!(!is_substituted(&command_of(
+        "env: {A: x}",
+        "steps: [{run: 'true', env: {B: y}}, {run: 'true', shell: sh}]"
+    )));
+    let path = "env: {PATH: /nowhere}";
+    assert!(is_substituted(&command_of(path, "run: ':'")));
+    assert_eq!(run_text(&command_of(path, "run: echo $PATH"), |_| {}).printed(), ("/nowhere\n", Some(0)));
+    let step = format!("steps: [{{run: echo $PATH, {path}}}]");
+    assert_eq!(run(&step).printed(), ("--- step 1\n/nowhere\n", Some(0)));
+}
+
 /// Runs a job, with a folder of its own as a worker gives it. Returns what it printed, with that folder as `OWN`.
 fn run_in_own(lines: &str) -> String {
     let own = tempfile::tempdir().expect("a folder");
