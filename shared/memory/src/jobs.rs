@@ -45,7 +45,7 @@ impl State {
         pools
     }
 
-    fn ready_range(&self, pool: &PoolId) -> impl Iterator<Item = &(PoolId, Millis, JobKey)> {
+    pub(crate) fn ready_range(&self, pool: &PoolId) -> impl Iterator<Item = &(PoolId, Millis, JobKey)> {
         let first = (pool.clone(), Millis(0), JobKey::new(&RunKey::from_stored(String::new()), 0));
         self.ready.range(first..).take_while(move |(other, ..)| other == pool)
     }

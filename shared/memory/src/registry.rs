@@ -1,5 +1,7 @@
 //! Pools and workers in memory.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use engine::ports::{Consistency, Pool, PoolQueue, Stored, WorkerRecord, WorkerRegistry};
 use protocol::{LabelSet, Millis, WorkerId, limits};
 
@@ -13,6 +15,11 @@ impl WorkerRegistry for Memory {
         }
         let ready = state.ready_pools();
         state.pools.retain(|id, (_, used_at)| now.since(*used_at) < limits::POOL_TIME || ready.contains(id));
+        let mut by_label = BTreeMap::<_, BTreeSet<_>>::new();
+        for (id, (pool, _)) in &state.pools {
+            by_label.entry(pool.labels.iter().next().cloned()).or_default().insert(id.clone());
+        }
+        state.pools_by_label = by_label;
         Ok(())
     }
 
@@ -26,10 +33,12 @@ impl WorkerRegistry for Memory {
         Ok(listed.map(|(pool, _)| pool.clone()).collect())
     }
 
-    async fn ready_pools(&self, _labels: &LabelSet) -> Stored<Option<Vec<Pool>>> {
+    async fn ready_pools(&self, labels: &LabelSet) -> Stored<Option<Vec<Pool>>> {
         let state = self.state();
-        let pools = state.ready_pools().into_iter().filter_map(|id| state.pools.get(&id));
-        Ok(Some(pools.map(|(pool, _)| pool.clone()).collect()))
+        let firsts = labels.iter().cloned().map(Some).chain([None]);
+        let ids = firsts.filter_map(|first| state.pools_by_label.get(&first)).flatten();
+        let ready = ids.filter(|id| state.ready_range(id).next().is_some());
+        Ok(Some(ready.filter_map(|id| state.pools.get(id)).map(|(pool, _)| pool.clone()).collect()))
     }
 
     fn has_queues(&self) -> bool {

@@ -13,7 +13,7 @@ use engine::run::{Control, WorkflowRecord};
 use protocol::access::AuditEntry;
 use protocol::requests::LogPiece;
 use protocol::wire::InputValues;
-use protocol::{Millis, Outputs, TokenName, WorkerId, WorkflowId};
+use protocol::{Label, Millis, Outputs, TokenName, WorkerId, WorkflowId};
 
 /// The store, its change feed and its queues.
 #[derive(Default)]
@@ -40,6 +40,8 @@ pub(crate) struct State {
     pub(crate) logs: BTreeMap<(JobKey, u32, u64), LogPiece>,
     /// With the time at which the pool was last added.
     pub(crate) pools: BTreeMap<PoolId, (Pool, Millis)>,
+    /// The pools by the first of their labels, so that a claim looks at no others.
+    pub(crate) pools_by_label: BTreeMap<Option<Label>, BTreeSet<PoolId>>,
     pub(crate) workers: BTreeMap<WorkerId, WorkerRecord>,
     pub(crate) tokens: BTreeMap<TokenName, TokenRecord>,
     pub(crate) audit: BTreeMap<AuditCursor, AuditEntry>,
