@@ -90,7 +90,7 @@ async fn make_ready(ports: &Aws, pool: &Pool, jobs: u32, at: Millis) {
         let waiting = Phase::Waiting { on: ids::Waits::new() };
         let job = JobRecord {
             pool: pool.id.clone(),
-            spec: Some(Box::new(spec)),
+            spec: Some(Arc::new(spec)),
             ..JobRecord::first(JobKey::new(&run, index), id, waiting)
         };
         ports.put_new(vec![NewItem::Job(Box::new(job.clone()))]).await.expect("put");

@@ -1,6 +1,7 @@
 //! Claims: gives a ready job to a worker under a lease.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -118,9 +119,9 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Claim
     }
 
     async fn covered(self, claimer: &Claimer) -> Result<Vec<Pool>> {
-        let pools = self.engine.workers().pools_for(&claimer.labels).await?;
-        let may_have = |pool: &&Pool| pool.admits(claimer.eligible(&self.engine.caller)).is_ok();
-        Ok(pools.iter().filter(may_have).cloned().collect())
+        let mut pools = Arc::unwrap_or_clone(self.engine.workers().pools_for(&claimer.labels).await?);
+        pools.retain(|pool| pool.admits(claimer.eligible(&self.engine.caller)).is_ok());
+        Ok(pools)
     }
 
     /// Returns the candidates: the oldest jobs of all covered pools, starting at a random one of the first few.

@@ -4,6 +4,7 @@ pub mod forge;
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::Arc;
 
 use protocol::{Label, LabelSet, LeaseId, SecretName};
 use serde::{Deserialize, Serialize};
@@ -23,14 +24,14 @@ pub fn random() -> Random {
     bytes
 }
 
-/// Declares a type for a text that stores keep unchanged.
+/// Declares a type for a text that stores keep unchanged. A clone shares the text.
 macro_rules! stored_text {
     ($($name:ident)*) => {$(
         impl $name {
             /// Wraps a stored text.
             #[must_use]
             pub fn from_stored(text: String) -> Self {
-                Self(text)
+                Self(text.into())
             }
 
             /// The text, in hexadecimal digits.
@@ -48,13 +49,13 @@ stored_text! { RunKey PoolId GroupKey Fence ReportHash }
 /// output of an older run can affect a newer one.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct RunKey(String);
+pub struct RunKey(Arc<str>);
 
 impl RunKey {
     /// Creates a key.
     #[must_use]
     pub fn new(random: Random) -> Self {
-        Self(hex::encode(random))
+        Self(hex::encode(random).into())
     }
 }
 
@@ -93,7 +94,7 @@ impl fmt::Display for JobKey {
 /// A pool's id: 128 bits of SHA-256 over the case-folded labels that its jobs require and the secrets that they name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct PoolId(String);
+pub struct PoolId(Arc<str>);
 
 impl PoolId {
     /// The pool of jobs with these labels and without secrets.
@@ -119,7 +120,7 @@ impl PoolId {
             hash.update(secret.as_str());
             hash.update(",");
         }
-        Self(half(&hash.finalize()))
+        Self(half(&hash.finalize()).into())
     }
 }
 
@@ -127,13 +128,13 @@ impl PoolId {
 /// has any. Groups of jobs and of runs are apart.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct GroupKey(String);
+pub struct GroupKey(Arc<str>);
 
 impl GroupKey {
     /// The group of jobs with this name.
     #[must_use]
     pub fn of_jobs(name: &Label) -> Self {
-        Self(format!("j#{name}"))
+        Self(format!("j#{name}").into())
     }
 
     /// The group of runs with this name and these values of inputs, in this order.
@@ -141,10 +142,10 @@ impl GroupKey {
     pub fn of_runs<'a>(name: &'a Label, values: impl IntoIterator<Item = &'a str>) -> Self {
         let mut values = values.into_iter().peekable();
         if values.peek().is_none() {
-            return Self(format!("r#{name}"));
+            return Self(format!("r#{name}").into());
         }
         // A label has no comma.
-        Self(format!("r#{name},{}", ReportHash::of(values).0))
+        Self(format!("r#{name},{}", ReportHash::of(values).0).into())
     }
 }
 
@@ -188,12 +189,12 @@ impl Unit {
 /// The hash of a lease's random part. The store keeps only the hash, so reading the store doesn't reveal a lease.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Fence(String);
+pub struct Fence(Arc<str>);
 
 /// The hash of a worker's report. Identifies repeats and distinguishes other reports.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct ReportHash(String);
+pub struct ReportHash(Arc<str>);
 
 impl ReportHash {
     /// Hashes the parts of a report. The boundaries between the parts count.
@@ -204,7 +205,7 @@ impl ReportHash {
             hash.update((part.len() as u64).to_be_bytes());
             hash.update(part);
         }
-        Self(half(&hash.finalize()))
+        Self(half(&hash.finalize()).into())
     }
 }
 
@@ -288,7 +289,7 @@ impl LeaseToken {
         if let Some(principal) = self.principal.0 {
             hash.update(principal);
         }
-        Fence(half(&hash.finalize()))
+        Fence(half(&hash.finalize()).into())
     }
 }
 
@@ -317,8 +318,8 @@ impl Ticket {
         if !plain(pool) || !plain(run) {
             return None;
         }
-        let job = JobKey { run: RunKey(run.to_owned()), index: index.parse().ok()? };
-        let ticket = Self { pool: PoolId(pool.to_owned()), job };
+        let job = JobKey { run: RunKey(run.into()), index: index.parse().ok()? };
+        let ticket = Self { pool: PoolId(pool.into()), job };
         (ticket.text() == text).then_some(ticket)
     }
 }

@@ -10,6 +10,7 @@ mod update;
 
 use std::collections::BTreeMap;
 use std::ops::Deref;
+use std::sync::Arc;
 
 use protocol::wire::{Attempt, Condition, SkippedBecause};
 use protocol::{JobId, Label, LabelSet, Millis, Outputs, Status, WorkerId, limits};
@@ -106,7 +107,7 @@ pub struct JobRecord {
     /// The pool, computed from the job's labels and secrets.
     pub pool: PoolId,
     /// The spec, or `None` if it is stored apart (see `JobStore::specs`).
-    pub spec: Option<Box<JobSpec>>,
+    pub spec: Option<Arc<JobSpec>>,
     /// True if a waiting job's set holds shard numbers instead of job indexes.
     pub sharded: bool,
     /// True if the spec names secrets or has a checkout. Then the job's log is masked.

@@ -1,6 +1,7 @@
 //! Plans the records of a run from a definition. Pure.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use protocol::Millis;
 use protocol::wire::Condition;
@@ -107,7 +108,7 @@ pub fn records(run: &RunKey, jobs: &[Planned], shard: usize, now: Millis) -> Vec
         }
         items.push(NewItem::Job(Box::new(JobRecord {
             pool: PoolId::with_secrets(&job.spec.labels, &job.spec.secrets),
-            spec: small.then(|| Box::new(job.spec.clone())),
+            spec: small.then(|| Arc::new(job.spec.clone())),
             sharded,
             has_secrets: !job.spec.secrets.is_empty() || job.spec.checkout.is_some(),
             group: job.spec.concurrency.clone(),

@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::collections::btree_set::Iter;
 use std::fmt;
+use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::{Limit, limit, limits};
 
@@ -39,10 +40,10 @@ pub enum BadLabel {
     },
 }
 
-/// One label, trimmed and folded to lower case: `Docker` and `docker` are the same.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Label(String);
+/// One label, trimmed and folded to lower case: `Docker` and `docker` are the same. A clone shares the text.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Label(Arc<str>);
 
 impl Label {
     /// Trims, folds and checks.
@@ -58,7 +59,7 @@ impl Label {
         if folded.len() > limits::LABEL {
             return Err(BadLabel::TooLong { text: text.to_owned() });
         }
-        Ok(Self(folded))
+        Ok(Self(folded.into()))
     }
 
     /// The folded text.
@@ -83,7 +84,13 @@ impl TryFrom<String> for Label {
 
 impl From<Label> for String {
     fn from(label: Label) -> Self {
-        label.0
+        label.as_str().to_owned()
+    }
+}
+
+impl Serialize for Label {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&self.0)
     }
 }
 

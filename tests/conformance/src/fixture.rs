@@ -1,6 +1,7 @@
 //! Records and helpers that the checks share.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use engine::ids::{self, Fence, GroupKey, JobIndex, JobKey, PoolId, ReportHash, RunKey};
@@ -76,7 +77,7 @@ pub(crate) fn waiting(run: &RunKey, index: JobIndex, on: &[JobIndex], labels: &L
     let phase = Phase::Waiting { on: on.iter().copied().collect() };
     JobRecord {
         pool: PoolId::of(labels),
-        spec: Some(Box::new(spec(labels))),
+        spec: Some(Arc::new(spec(labels))),
         has_secrets: index.is_multiple_of(2),
         group: (index % 4 == 1).then(|| Label::new("Ein/Gröup#1").expect("a label")),
         condition: if index.is_multiple_of(4) { Condition::Always } else { Condition::Success },

@@ -1,5 +1,6 @@
 //! What a claim costs doesn't grow with the jobs that wait.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use engine::Engine;
@@ -46,7 +47,7 @@ async fn fill(store: &Sqlite, from: &mut u32, jobs: impl Fn(u32) -> u32) {
             let phase = Phase::Ready { at, until: None };
             items.push(NewItem::Job(Box::new(JobRecord {
                 pool: PoolId::of(&labels),
-                spec: Some(Box::new(spec(&labels))),
+                spec: Some(Arc::new(spec(&labels))),
                 ready_at: Some(at),
                 ..JobRecord::first(JobKey::new(&run_key(), *from), id, phase)
             })));

@@ -1,5 +1,7 @@
 //! What a status of a waiting run, a list of pools and a list of workers cost doesn't grow with the open runs.
 
+use std::sync::Arc;
+
 use engine::Engine;
 use engine::ids::{JobKey, PoolId, RunKey};
 use engine::job::{JobRecord, JobSettings, JobSpec, Phase};
@@ -53,7 +55,7 @@ async fn open(store: &Sqlite, n: u32, phases: Vec<Phase>) -> WorkflowId {
         let id = JobId::new(format!("job-{index}")).expect("an id");
         NewItem::Job(Box::new(JobRecord {
             pool: PoolId::of(&LabelSet::default()),
-            spec: Some(Box::new(spec.clone())),
+            spec: Some(Arc::new(spec.clone())),
             ready_at: Some(Millis(1000)),
             ..JobRecord::first(JobKey::new(&run, index), id, phase)
         }))
