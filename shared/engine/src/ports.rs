@@ -486,6 +486,10 @@ pub trait LocalWork: Send + Sync {
     /// Returns the oldest item of work that isn't done, with its number. Repeated calls return the same item until it
     /// is done.
     fn next_work(&self) -> impl Future<Output = Stored<Option<(u64, Work)>>> + Send;
+    /// Returns false if no work is listed. A store that would have to read for the answer returns true.
+    fn may_have_work(&self) -> bool {
+        true
+    }
     /// Removes an item of work from the list.
     fn work_done(&self, number: u64) -> impl Future<Output = Stored<()>> + Send;
     /// Returns up to `limit` workflows whose current run is not active, and was started before `before`, or

@@ -17,6 +17,11 @@ impl LocalWork for Memory {
         Ok(event.or_else(batch).or_else(reconcile))
     }
 
+    fn may_have_work(&self) -> bool {
+        let state = self.state();
+        !(state.feed.is_empty() && state.batches.is_empty() && state.reconciles.is_empty())
+    }
+
     async fn work_done(&self, number: u64) -> Stored<()> {
         let mut state = self.state();
         match number {

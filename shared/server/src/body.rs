@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use api::error::ApiError;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -38,15 +38,16 @@ async fn read_all(headers: &HeaderMap, mut body: Incoming, held: &mut Held<'_>) 
         }
         return Err(ApiError::body_too_large(&format!("{size} bytes")));
     }
-    let mut all = BytesMut::new();
+    let (mut chunks, mut size) = (Vec::new(), 0);
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| {
             let message = format!("the body is malformed, or ended before it was complete: {error}");
             ApiError::bad_request("incomplete_body", message)
         })?;
         let Ok(chunk) = frame.into_data() else { continue };
-        if all.len() + chunk.len() > limits::REQUEST_BODY {
-            let read = (all.len() + chunk.len()) as u64;
+        size += chunk.len();
+        if size > limits::REQUEST_BODY {
+            let read = size as u64;
             let size = match discard(body).await {
                 Discarded::All(rest) => format!("{} bytes", read + rest),
                 Discarded::Part(rest) => format!("over {} bytes", read + rest),
@@ -54,9 +55,10 @@ async fn read_all(headers: &HeaderMap, mut body: Incoming, held: &mut Held<'_>) 
             return Err(ApiError::body_too_large(&size));
         }
         held.grow(chunk.len())?;
-        all.extend_from_slice(&chunk);
+        chunks.push(chunk);
     }
-    Ok(all.freeze())
+    // Most bodies come in one piece, which isn't copied.
+    Ok(<[Bytes; 1]>::try_from(chunks).map_or_else(|chunks| chunks.concat().into(), |[only]| only))
 }
 
 /// How many bytes of a body were discarded.

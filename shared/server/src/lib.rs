@@ -22,10 +22,12 @@ mod connection;
 
 mod shared;
 
+mod persistent;
 mod stream;
 
 mod requests;
 
+mod lanes;
 mod listen;
 
 use std::io;
@@ -43,6 +45,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use crate::lanes::Lanes;
 use crate::listen::Places;
 use crate::shared::Shared;
 
@@ -94,13 +97,20 @@ impl<P: Local + 'static> Server<P> {
         let on_loopback = addresses.iter().all(|address| address.ip().is_loopback());
         let shared = Arc::new(Shared::new(engine.clone(), auth, on_loopback));
         let signals = Arc::clone(&shared.signals);
-        let on_timer_set = Arc::clone(&signals);
-        engine.ports().on_timer_set(Box::new(move |at| on_timer_set.timer.armed(at)));
+        // The store and the signals don't keep each other.
+        let on_timer_set = Arc::downgrade(&signals);
+        engine.ports().on_timer_set(Box::new(move |at| {
+            if let Some(signals) = on_timer_set.upgrade() {
+                signals.timer.armed(at);
+            }
+        }));
+        work::process_with(&engine, &signals);
         let places = Places::default();
-        let serve = listeners.into_iter().map(|listener| listen::serve(listener, places.clone(), Arc::clone(&shared)));
+        let lanes = Arc::new(Lanes::start()?);
+        let serve = listeners.into_iter();
+        let serve = serve.map(|one| listen::serve(one, places.clone(), Arc::clone(&shared), Arc::clone(&lanes)));
         let serve = tokio::spawn(join_all(serve).map(drop));
         let others = vec![
-            tokio::spawn(work::process(engine.clone(), Arc::clone(&signals))),
             tokio::spawn(work::follow_forges(engine.clone(), Arc::clone(&signals))),
             tokio::spawn(work::run_timers(engine, signals)),
         ];

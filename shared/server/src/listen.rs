@@ -24,6 +24,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use crate::connection::{Connection, Phase, refusal};
+use crate::lanes::Lanes;
 use crate::shared::Shared;
 
 /// After an error of the machine, such as no file descriptors left.
@@ -173,13 +174,19 @@ fn named(error: &io::Error, what: &str) -> io::Error {
 }
 
 /// Serves connections until the server stops, then waits until those that are open have answered.
-pub async fn serve<P: Local + 'static>(listener: TcpListener, places: Places, shared: Arc<Shared<P>>) {
+pub async fn serve<P: Local + 'static>(
+    listener: TcpListener,
+    places: Places,
+    shared: Arc<Shared<P>>,
+    lanes: Arc<Lanes>,
+) {
     let mut open = JoinSet::new();
     let mut stopped = pin!(shared.signals.stopped());
     loop {
         tokio::select! {
             (stream, place) = accept(&listener, &places) => {
-                open.spawn(answer(stream, place, Arc::clone(&shared)));
+                let shared = Arc::clone(&shared);
+                lanes.serve(&mut open, stream, |stream| answer(stream, place, shared));
             }
             Some(_) = open.join_next() => {}
             () = &mut stopped => break,

@@ -1,14 +1,16 @@
 //! Converts a connection's request to the API's request, and the response back.
 
 use std::net::IpAddr;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use api::error::ApiError;
-use api::route::Effect;
+use api::route::{Effect, Function};
 use api::{Accepted, Events};
 use bytes::Bytes;
 use engine::ports::Local;
+use futures::FutureExt;
 use http::header::{AUTHORIZATION, HOST, ORIGIN};
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
@@ -18,6 +20,7 @@ use protocol::requests::Claim;
 use protocol::text::bytes_without_mark;
 use tokio::time::sleep;
 
+use crate::persistent::Persistent;
 use crate::rate::Caller;
 use crate::shared::{Response, Shared};
 use crate::waiting::Turn;
@@ -66,9 +69,15 @@ impl<P: Local + 'static> Shared<P> {
         }
         // The request is carried out and recorded even if the client goes away.
         let own = Arc::clone(self);
-        let task = tokio::spawn(async move { (own.carry_out(&accepted, body).await, accepted) });
-        let (mut response, accepted) = task.await.map_err(|error| {
-            tracing::error!(%error, "a request was not carried out");
+        let is_report = accepted.route().function == Function::Complete;
+        let work = async move { (own.carry_out(&accepted, body).await, accepted) };
+        let carried = if is_report {
+            Persistent::new(AssertUnwindSafe(work).catch_unwind()).await.ok()
+        } else {
+            self.runtime.spawn(work).await.ok()
+        };
+        let (mut response, accepted) = carried.ok_or_else(|| {
+            // It panicked; the panic's text is on the error output.
             ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the request failed").response()
         })?;
         Ok(match response.extensions_mut().remove::<Events>() {
@@ -184,10 +193,11 @@ impl<P: Local + 'static> Shared<P> {
         drop(permit);
         if response.status() == StatusCode::OK && *response.body() != NOTHING {
             // There may be more ready jobs where this one came from.
-            self.signals.may_be_ready();
-        } else {
-            // A job that was leased and had to be released is listed as work.
-            self.signals.work.notify_one();
+            self.signals.worked();
+        }
+        // Such as a job that was leased and had to be released.
+        if self.service.engine().ports().may_have_work() {
+            self.signals.work.is_listed();
         }
         response
     }

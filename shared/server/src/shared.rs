@@ -8,6 +8,7 @@ use bytes::Bytes;
 use engine::Engine;
 use engine::ports::Local;
 use http_body_util::combinators::UnsyncBoxBody;
+use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
 use crate::capacity::Capacity;
@@ -34,9 +35,12 @@ pub struct Shared<P> {
     pub loopback_only: bool,
     /// It belongs to one other program.
     pub private: bool,
+    /// Where requests are carried out that may take long, so that they don't hold up others of their connection's thread.
+    pub runtime: Handle,
 }
 
 impl<P: Local> Shared<P> {
+    /// To be called in the runtime for long requests.
     pub fn new(engine: Engine<P>, auth: Admission, on_loopback: bool) -> Self {
         Self {
             loopback_only: on_loopback && matches!(auth, Admission::Everybody),
@@ -47,6 +51,7 @@ impl<P: Local> Shared<P> {
             capacity: Capacity::default(),
             rates: Rates::default(),
             signals: Arc::default(),
+            runtime: Handle::current(),
         }
     }
 }

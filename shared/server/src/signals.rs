@@ -1,17 +1,18 @@
 //! Wakes waiting claims and log streams.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use protocol::Millis;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Mutex, MutexGuard, Notify, watch};
 
 use crate::waiting::Waiting;
 
 /// The events that tasks of this process wait for.
 #[derive(Default)]
 pub struct Signals {
-    /// The store may list work.
-    pub work: Notify,
+    /// Processes the listed work.
+    pub work: Work,
     /// Claims that wait for a job.
     pub waiting: Waiting,
     /// The earliest timer.
@@ -24,13 +25,19 @@ pub struct Signals {
 impl Signals {
     /// Wakes the change processing and the log streams.
     pub fn changed(&self) {
-        self.work.notify_one();
+        self.work.is_listed();
         self.changes.send_replace(());
     }
 
     /// As [`Self::changed`]. Wakes waiting claims too.
     pub fn may_be_ready(&self) {
-        self.changed();
+        self.work.is_listed();
+        self.worked();
+    }
+
+    /// Wakes the log streams and the waiting claims, after the change processing itself changed something.
+    pub fn worked(&self) {
+        self.changes.send_replace(());
         self.waiting.wake();
     }
 
@@ -57,6 +64,40 @@ impl Signals {
             // Without a sender the server is gone.
             let _ = stop.wait_for(|stop| *stop).await;
         }
+    }
+}
+
+/// The processing of the work that the store lists: by one task at a time, which the first who knows of work starts in its own
+/// runtime. So a report's consequences follow on the thread that took the report, and no other thread is woken for them.
+#[derive(Default)]
+pub struct Work {
+    /// Starts a task that takes its [turn](Self::turn).
+    start: OnceLock<Box<dyn Fn() + Send + Sync>>,
+    /// A task was started and has not yet begun to look.
+    is_due: AtomicBool,
+    turn: Mutex<()>,
+}
+
+impl Work {
+    /// Sets how a task is started. It is set once.
+    pub fn start_with(&self, start: impl Fn() + Send + Sync + 'static) {
+        let _ = self.start.set(Box::new(start));
+    }
+
+    /// Reports that the store may list work. To be called in a runtime.
+    pub fn is_listed(&self) {
+        if let Some(start) = self.start.get()
+            && !self.is_due.swap(true, Ordering::AcqRel)
+        {
+            start();
+        }
+    }
+
+    /// Waits until no other task processes the work. What is listed from now on starts another task.
+    pub async fn turn(&self) -> MutexGuard<'_, ()> {
+        let turn = self.turn.lock().await;
+        self.is_due.store(false, Ordering::Release);
+        turn
     }
 }
 

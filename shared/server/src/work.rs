@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use engine::ports::Local;
 use engine::{Engine, EngineError, Result};
+use tokio::task::yield_now;
 use tokio::time::sleep;
 
 use crate::signals::Signals;
@@ -18,21 +19,36 @@ const EXPIRY: Duration = Duration::from_hours(1);
 /// The shortest wait, however many timers are due.
 const SHORTEST: Duration = Duration::from_millis(5);
 
-/// Processes the listed work whenever there may be some.
-pub async fn process<P: Local>(engine: Engine<P>, signals: Arc<Signals>) {
-    loop {
-        signals.work.notified().await;
+/// Has the listed work processed whenever there may be some, until the signals stop.
+pub fn process_with<P: Local + 'static>(engine: &Engine<P>, signals: &Arc<Signals>) {
+    let (engine, weak) = (engine.clone(), Arc::downgrade(signals));
+    signals.work.start_with(move || {
+        if let Some(signals) = weak.upgrade() {
+            tokio::spawn(process(engine.clone(), signals));
+        }
+    });
+}
+
+async fn process<P: Local>(engine: Engine<P>, signals: Arc<Signals>) {
+    let work = async {
+        let _turn = signals.work.turn().await;
         while let Err(error) = work_until_none(&engine, &signals).await {
             tracing::error!(%error, "processing changes failed; retrying");
             sleep(AGAIN).await;
         }
+    };
+    tokio::select! {
+        () = work => {}
+        () = signals.stopped() => {}
     }
 }
 
-/// As `Scheduling::drain`, but wakes waiting claims after each step, not after the last.
+/// As `Scheduling::drain`, but wakes waiting claims after each step, not after the last. Between two steps other tasks of the
+/// thread have their turn.
 async fn work_until_none<P: Local>(engine: &Engine<P>, signals: &Signals) -> Result<()> {
     while engine.scheduling().drain_one().await? {
-        signals.may_be_ready();
+        signals.worked();
+        yield_now().await;
     }
     Ok(())
 }

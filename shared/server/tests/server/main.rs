@@ -8,5 +8,6 @@ mod requests;
 mod restart;
 mod run_streams;
 mod streams;
+mod threads;
 mod waits;
 mod wide;
