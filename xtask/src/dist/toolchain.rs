@@ -21,6 +21,9 @@ const MMDEBSTRAP: Needed = Needed { check: &["mmdebstrap", "--version"], package
 /// The release of Debian with a compiler that is new enough.
 const SUITE: &str = "forky";
 const MIRROR: &str = "http://deb.debian.org/debian";
+/// The time that C code finds in `__DATE__` and `__TIME__`, as mimalloc does: 1980-01-01. Not that of the commit: what was compiled for
+/// one commit serves the next.
+const C_TIME: &str = "315532800";
 
 /// Compiles for targets that this machine's own compiler may lack.
 pub struct Toolchain {
@@ -64,6 +67,7 @@ impl Toolchain {
             each.collect::<Vec<_>>().join(" ")
         };
         cargo
+            .env("SOURCE_DATE_EPOCH", C_TIME)
             .env("RUSTFLAGS", flags + &renamed("--remap-path-prefix"))
             .env("TARGET_CFLAGS", renamed("-ffile-prefix-map"));
         Ok(cargo)
