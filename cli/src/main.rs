@@ -56,7 +56,7 @@ use worker::WorkerConfig;
 use crate::context::{Context, PageArgs, ServerArgs, WorkflowArg};
 use crate::failure::Failure;
 
-/// Faster than the allocator of glibc, and much faster than that of musl: see `docs/performance.md`.
+/// Faster than the allocator of glibc: see `docs/performance.md`. Packages would have that of musl, which has one lock.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
