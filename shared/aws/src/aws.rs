@@ -6,13 +6,12 @@ use std::time::Duration;
 
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
-use aws_config::{BehaviorVersion, ConfigLoader, SdkConfig};
-use aws_smithy_http_client::tls::Provider;
-use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use aws_config::{ConfigLoader, SdkConfig};
 use engine::ids::PoolId;
 use http::Uri;
 use protocol::host;
 
+use crate::client;
 use crate::config::Config;
 use crate::endpoints::EndpointsParameter;
 use crate::forge_function::ForgeFunction;
@@ -39,10 +38,9 @@ pub(crate) async fn load(settings: ConfigLoader) -> SdkConfig {
     if !settings.endpoint_url().is_some_and(is_on_loopback) {
         return settings;
     }
-    let direct = aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::AwsLc)).build_https();
     let timeouts =
         TimeoutConfig::builder().operation_attempt_timeout(CALL_TIME).operation_timeout(3 * CALL_TIME).build();
-    settings.into_builder().http_client(direct).timeout_config(timeouts).build()
+    settings.into_builder().http_client(client::direct()).timeout_config(timeouts).build()
 }
 
 fn is_on_loopback(endpoint: &str) -> bool {
@@ -67,11 +65,9 @@ impl Aws {
     /// machine's role, how often a call is tried, and how long it may take.
     #[must_use]
     pub fn settings() -> ConfigLoader {
-        aws_config::defaults(BehaviorVersion::v2026_01_12())
-            .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
-            .timeout_config(
-                TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT_TIME).operation_timeout(CALL_TIME).build(),
-            )
+        client::defaults().retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS)).timeout_config(
+            TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT_TIME).operation_timeout(CALL_TIME).build(),
+        )
     }
 
     /// [`Self::settings`], loaded, without a proxy for an endpoint on this machine.

@@ -3,6 +3,7 @@
 //! A record's item has the fields of the record ([`item`]). An update of a record is one conditional write ([`update`]).
 //! The rules are the engine's. A module uses only modules above it.
 
+mod client;
 mod config;
 mod error;
 mod keys;

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use aws_config::BehaviorVersion;
 use aws_config::timeout::TimeoutConfig;
 use aws_sdk_sqs::operation::receive_message::ReceiveMessageError;
 
 use crate::aws::load;
 use crate::aws::region;
+use crate::client;
 use crate::error::with_causes;
 
 /// The maximum wait of a receive in SQS.
@@ -55,7 +55,7 @@ impl TicketQueues {
     /// [`TicketError::NoRegion`]. Missing credentials show when something is received.
     pub async fn from_env() -> Result<Self, TicketError> {
         let timeouts = TimeoutConfig::builder().operation_attempt_timeout(MAX_WAIT + ANSWER_TIME).build();
-        let shared = load(aws_config::defaults(BehaviorVersion::v2026_01_12()).timeout_config(timeouts)).await;
+        let shared = load(client::defaults().timeout_config(timeouts)).await;
         if region(&shared).is_none() {
             return Err(TicketError::NoRegion);
         }

@@ -9,6 +9,7 @@ use protocol::Millis;
 use rusqlite::Connection;
 
 use crate::local::list;
+use crate::recent::{Change, Transaction};
 use crate::rows::{all, execute, failed, from_json, from_time, one, record, records, to_json, to_limit, to_time};
 use crate::store::Sqlite;
 
@@ -26,12 +27,14 @@ fn ready_at(job: &JobRecord) -> Option<i64> {
 }
 
 /// Writes a job's first record.
-pub(crate) fn insert(db: &Connection, job: &JobRecord) -> Stored<()> {
+pub(crate) fn insert(db: &Transaction<'_>, job: &JobRecord) -> Stored<()> {
     // Not `OR REPLACE`, which runs no triggers for the row that it replaces.
     let text = "INSERT INTO jobs (run, job_index, pool, ready_at, record) VALUES (?1, ?2, ?3, ?4, ?5)
                 ON CONFLICT (run, job_index) DO UPDATE SET pool = ?3, ready_at = ?4, record = ?5";
     let (run, pool) = (job.key.run.as_str(), job.pool.as_str());
-    execute(db, text, (run, job.key.index, pool, ready_at(job), to_json(job)?)).map(drop)
+    execute(db, text, (run, job.key.index, pool, ready_at(job), to_json(job)?))?;
+    db.changed(Change::Job(job.key.clone(), None));
+    Ok(())
 }
 
 fn read_job(db: &Connection, run: &RunKey, index: JobIndex) -> Stored<Option<JobRecord>> {
@@ -39,14 +42,15 @@ fn read_job(db: &Connection, run: &RunKey, index: JobIndex) -> Stored<Option<Job
 }
 
 /// Replaces a job's record, and adds a change event if the job ended.
-fn replace(db: &Connection, old: &JobRecord, new: &JobRecord) -> Stored<()> {
+fn replace(db: &Transaction<'_>, old: &JobRecord, new: &JobRecord) -> Stored<()> {
     let text = "UPDATE jobs SET ready_at = ?3, record = ?4 WHERE run = ?1 AND job_index = ?2";
     execute(db, text, (new.key.run.as_str(), new.key.index, ready_at(new), to_json(new)?))?;
+    db.changed(Change::Job(new.key.clone(), Some(Box::new(new.clone()))));
     if new.is_ended() && !old.is_ended() {
-        list(db, &Work::ChangeEvent(ChangeEvent::JobEnded(Box::new(new.clone()))))?;
+        list(db, Work::ChangeEvent(ChangeEvent::JobEnded(Box::new(new.clone()))))?;
     }
     let reported = ChangeEvent::of_reported_job(old, new);
-    reported.map_or(Ok(()), |event| list(db, &Work::ChangeEvent(event)))
+    reported.map_or(Ok(()), |event| list(db, Work::ChangeEvent(event)))
 }
 
 /// Reads a shard, if it exists.
@@ -60,7 +64,10 @@ fn read_shard(db: &Connection, key: &JobKey, shard: u32) -> Stored<Option<ShardW
 
 impl JobStore for Sqlite {
     async fn job(&self, key: &JobKey, _how: Consistency) -> Stored<Option<JobRecord>> {
-        self.read(|db| read_job(db, &key.run, key.index))
+        match self.recent.job(key) {
+            Some(job) => Ok(Some(job)),
+            None => self.read(|db| read_job(db, &key.run, key.index)),
+        }
     }
 
     async fn jobs_at(&self, run: &RunKey, indexes: &[JobIndex], _how: Consistency) -> Stored<Vec<Option<JobRecord>>> {
@@ -72,6 +79,12 @@ impl JobStore for Sqlite {
     }
 
     async fn jobs_from(&self, run: &RunKey, from: JobIndex, most: usize, _how: Consistency) -> Stored<Vec<JobRecord>> {
+        // Whether a run's jobs have ended is asked after each report, mostly of the first job that had not.
+        if most == 1
+            && let Some(job) = self.recent.job(&JobKey { run: run.clone(), index: from })
+        {
+            return Ok(vec![job]);
+        }
         let text = "SELECT record FROM jobs WHERE run = ?1 AND job_index >= ?2 ORDER BY job_index LIMIT ?3";
         self.read(|db| records(db, text, (run.as_str(), from, to_limit(most.min(PAGE)))))
     }
@@ -86,7 +99,9 @@ impl JobStore for Sqlite {
     async fn update(&self, key: &JobKey, update: JobUpdate) -> Stored<Updated<JobRecord>> {
         let key = key.clone();
         self.write(move |db| {
-            let Some(job) = read_job(db, &key.run, key.index)? else { return Ok(Updated::ConditionFailed(None)) };
+            let kept = db.kept_job(&key);
+            let job = kept.map_or_else(|| read_job(db, &key.run, key.index), |job| Ok(Some(job)))?;
+            let Some(job) = job else { return Ok(Updated::ConditionFailed(None)) };
             let Some(new) = update.apply(&job) else { return Ok(Updated::ConditionFailed(Some(job))) };
             replace(db, &job, &new)?;
             Ok(Updated::Done(new))

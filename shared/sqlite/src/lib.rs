@@ -8,6 +8,9 @@
 //! A module uses only modules above it.
 
 mod rows;
+
+mod recent;
+
 mod writer;
 
 mod migrations;

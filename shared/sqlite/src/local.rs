@@ -1,37 +1,50 @@
 //! The change feed and the queue, in one table; and the timers of runs.
 
-use std::sync::atomic::Ordering;
-
 use engine::ids::{RunKey, Ticket};
 use engine::messages::{BatchTask, Reconcile, Work};
 use engine::ports::{Dispatcher, LocalWork, PoolQueue, Stored};
 use engine::run::WorkflowRecord;
 use protocol::Millis;
-use rusqlite::Connection;
 
-use crate::rows::{all, execute, failed, from_json, from_time, one, records, to_json, to_limit, to_time};
+use crate::recent::{Change, Next, Transaction};
+use crate::rows::{all, execute, failed, from_json, from_time, locked, one, records, to_json, to_limit, to_time};
 use crate::runs::run_key;
-use crate::store::{Sqlite, locked};
+use crate::store::Sqlite;
 
 /// Adds an item of work to the list.
-pub(crate) fn list(db: &Connection, work: &Work) -> Stored<()> {
-    execute(db, "INSERT INTO work (work) VALUES (?1)", [to_json(work)?]).map(drop)
+pub(crate) fn list(db: &Transaction<'_>, work: Work) -> Stored<()> {
+    execute(db, "INSERT INTO work (work) VALUES (?1)", [to_json(&work)?])?;
+    db.changed(Change::Listed(db.last_insert_rowid().cast_unsigned(), Box::new(work)));
+    Ok(())
 }
 
 impl LocalWork for Sqlite {
     async fn next_work(&self) -> Stored<Option<(u64, Work)>> {
+        let version = match self.recent.next_work() {
+            Next::Item(number, work) => return Ok(Some((number, work))),
+            Next::Nothing => return Ok(None),
+            Next::Unknown(version) => version,
+        };
         // Items that are done are removed later, with the next transaction.
-        let done = self.done.load(Ordering::Acquire).cast_signed();
-        self.read(|db| {
+        let done = self.recent.done().cast_signed();
+        let found = self.read(|db| {
             one(db, "SELECT number, work FROM work WHERE number > ?1 ORDER BY number LIMIT 1", [done], |row| {
                 let number: i64 = row.get(0).map_err(failed)?;
                 Ok((number.cast_unsigned(), from_json(row.get_ref(1).map_err(failed)?)?))
             })
-        })
+        })?;
+        if found.is_none() {
+            self.recent.read_no_work(version);
+        }
+        Ok(found)
+    }
+
+    fn may_have_work(&self) -> bool {
+        self.recent.may_have_work()
     }
 
     async fn work_done(&self, number: u64) -> Stored<()> {
-        self.done.fetch_max(number, Ordering::Release);
+        self.recent.work_done(number);
         Ok(())
     }
 
@@ -64,7 +77,7 @@ impl Dispatcher for Sqlite {
     }
 
     async fn send_batch(&self, batch: BatchTask) -> Stored<()> {
-        self.write(move |db| list(db, &Work::BatchTask(batch))).await
+        self.write(move |db| list(db, Work::BatchTask(batch))).await
     }
 
     async fn send_timer(&self, _run: &RunKey, at: Millis, _now: Millis) -> Stored<()> {
@@ -77,6 +90,6 @@ impl Dispatcher for Sqlite {
     }
 
     async fn send_reconcile(&self, reconcile: Reconcile) -> Stored<()> {
-        self.write(move |db| list(db, &Work::Reconcile(reconcile))).await
+        self.write(move |db| list(db, Work::Reconcile(reconcile))).await
     }
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use crate::migrations::{self, CURRENT, Found, OLDEST, PROGRAM};
@@ -191,15 +192,23 @@ pub(crate) fn reader(path: &Path) -> rusqlite::Result<Connection> {
 #[cfg(test)]
 pub(crate) fn in_memory() -> rusqlite::Result<Connection> {
     let db = Connection::open_in_memory()?;
+    stable(&db)?;
     db.set_prepared_statement_cache_capacity(STATEMENTS);
     migrations::migrate(&db)?;
     Ok(db)
+}
+
+/// Keeps plans of statements whatever their parameters are. Otherwise SQLite looks at the values of some, such as a limit, and
+/// compiles the statement again each time that another value is bound.
+fn stable(db: &Connection) -> rusqlite::Result<()> {
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map(drop)
 }
 
 fn connect(path: &Path, access: OpenFlags) -> rusqlite::Result<Connection> {
     // A connection is only ever used by one thread at a time.
     let db = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     db.busy_timeout(BUSY)?;
+    stable(&db)?;
     db.set_prepared_statement_cache_capacity(STATEMENTS);
     Ok(db)
 }

@@ -1,6 +1,7 @@
 //! Conversion between column values and types.
 
 use std::io::ErrorKind;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use engine::ports::{StoreError, Stored};
 use protocol::Millis;
@@ -40,6 +41,11 @@ fn is_full_beside(path: &str) -> bool {
 /// A record in a form that the engine doesn't write.
 pub(crate) fn corrupt(what: impl std::fmt::Display) -> StoreError {
     StoreError::Corrupt(what.to_string())
+}
+
+pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // After a panic, the next transaction rolls back what is unfinished; other values were only read.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Converts a record to a column value.

@@ -12,6 +12,7 @@ use rusqlite::{Connection, Row};
 
 use crate::jobs;
 use crate::local::list;
+use crate::recent::{Change, Transaction};
 use crate::rows::{all, delete_expired, execute, failed, one, record, records, to_json, to_limit, to_time};
 use crate::store::Sqlite;
 
@@ -23,7 +24,7 @@ const TIMERS: usize = 300;
 const OF_A_RUN: [&str; 9] =
     ["logs", "outputs", "places", "holders", "wait_shards", "specs", "definitions", "inputs", "jobs"];
 
-fn insert(db: &Connection, item: &NewItem) -> Stored<()> {
+fn insert(db: &Transaction<'_>, item: &NewItem) -> Stored<()> {
     match item {
         NewItem::Job(job) => jobs::insert(db, job),
         NewItem::Spec(key, spec) => {
@@ -60,22 +61,24 @@ fn read_control(db: &Connection, run: &RunKey) -> Stored<Option<Control>> {
 }
 
 /// Deletes a control record, and queues the deletion of the run's other records.
-fn delete_run(db: &Connection, run: &RunKey) -> Stored<()> {
+fn delete_run(db: &Transaction<'_>, run: &RunKey) -> Stored<()> {
     let Some(control) = read_control(db, run)? else { return Ok(()) };
     execute(db, "DELETE FROM runs WHERE run = ?1", [run.as_str()])?;
+    db.changed(Change::Control(run.clone(), None));
     let kind = BatchKind::Delete { jobs: control.jobs };
-    list(db, &Work::BatchTask(BatchTask::new(run.clone(), kind, 0)))
+    list(db, Work::BatchTask(BatchTask::new(run.clone(), kind, 0)))
 }
 
 /// Writes a control record, and adds a change event if the run was opened or cancelled.
-fn put_control(db: &Connection, old: Option<&Control>, new: &Control) -> Stored<()> {
+fn put_control(db: &Transaction<'_>, old: Option<&Control>, new: &Control) -> Stored<()> {
     let text = "INSERT INTO runs (run, active, control, timer) VALUES (?1, ?2, ?3, ?4)
                 ON CONFLICT (run) DO UPDATE SET active = ?2, control = ?3, timer = ?4";
     let timer = new.timer.stored().map(to_time);
     execute(db, text, (new.run.as_str(), new.state.is_active(), to_json(new)?, timer))?;
+    db.changed(Change::Control(new.run.clone(), Some(Box::new(new.clone()))));
     let before = old.map(|old| old.state);
     let events = [ChangeEvent::of_run(before, new), ChangeEvent::of_reported_run(before, new)];
-    events.into_iter().flatten().try_for_each(|event| list(db, &Work::ChangeEvent(event)))
+    events.into_iter().flatten().try_for_each(|event| list(db, Work::ChangeEvent(event)))
 }
 
 /// The answer stored for a key, if it hasn't expired.
@@ -89,7 +92,7 @@ fn put_key(db: &Connection, kept: &Idempotency, now: Millis) -> Stored<()> {
     execute(db, text, (&kept.key, to_time(kept.expires), to_json(kept)?)).map(drop)
 }
 
-fn commit_run(db: &Connection, commit: &Commit) -> Stored<Committed> {
+fn commit_run(db: &Transaction<'_>, commit: &Commit) -> Stored<Committed> {
     let now = commit.workflow.created_at;
     if let Some(new) = &commit.idempotency
         && read_key(db, &new.key, now)?.is_some()
@@ -169,7 +172,15 @@ impl RunStore for Sqlite {
     }
 
     async fn control(&self, run: &RunKey, _how: Consistency) -> Stored<Option<Control>> {
-        self.read(|db| read_control(db, run))
+        let version = match self.recent.control(run) {
+            Ok(control) => return Ok(Some(control)),
+            Err(version) => version,
+        };
+        let found = self.read(|db| read_control(db, run))?;
+        if let Some(control) = &found {
+            self.recent.read_control(version, control);
+        }
+        Ok(found)
     }
 
     async fn update_control(&self, run: &RunKey, update: RunUpdate) -> Stored<Updated<Control>> {
@@ -217,6 +228,7 @@ impl RunStore for Sqlite {
     async fn delete_some(&self, run: &RunKey, _jobs: u32) -> Stored<bool> {
         let run = run.clone();
         self.write(move |db| {
+            db.changed(Change::JobsOf(run.clone()));
             let mut left = DELETED;
             for table in OF_A_RUN {
                 let text =

@@ -1,9 +1,8 @@
 //! The store: a connection that writes on a thread of its own, and connections that read.
 
 use std::path::Path;
-use std::sync::atomic::AtomicU64;
 use std::sync::mpsc::{self, Sender};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
 use engine::ports::{FollowedLogs, StoreError, Stored};
@@ -12,14 +11,14 @@ use protocol::Millis;
 use rusqlite::Connection;
 
 use crate::open::{self, FileLock, OpenError};
-use crate::rows::failed;
+use crate::recent::{Recent, Transaction};
+use crate::rows::{failed, locked};
 use crate::writer::{Waiting, Write, Writer};
 
 /// The store, its change feed and its queue of batch tasks. Dropping it finishes all writes and ends its thread.
 pub struct Sqlite {
     backend: Backend,
-    /// All work up to this number is done.
-    pub(crate) done: Arc<AtomicU64>,
+    pub(crate) recent: Arc<Recent>,
     /// The callback of `LocalWork::on_timer_set`.
     pub(crate) armed: Mutex<Option<Armed>>,
     /// Only in memory: it is a hint.
@@ -56,26 +55,26 @@ impl Sqlite {
         let lock = open::lock(path.as_ref())?;
         let db = open::writer(&lock.path)?;
         let reader = open::reader(&lock.path).map_err(|error| OpenError::Sqlite { path: lock.path.clone(), error })?;
-        let done = Arc::default();
-        let writer = Writer::new(db, Arc::clone(&done));
+        let recent = Arc::default();
+        let writer = Writer::new(db, Arc::clone(&recent));
         let (queue, waiting) = mpsc::channel();
         let thread = thread::Builder::new().name("sqlite".to_owned()).spawn(move || writer.work(&waiting));
         let thread = thread.map_err(|error| OpenError::Io { path: lock.path.clone(), error })?;
         let files = Files { queue: Some(queue), thread: Some(thread), readers: Mutex::new(vec![reader]), lock };
-        Ok(Self::of(Backend::File(files), done))
+        Ok(Self::of(Backend::File(files), recent))
     }
 
     /// A store in memory, whose statements run on the caller's thread.
     #[cfg(test)]
     pub(crate) fn in_memory() -> Self {
         let db = open::in_memory().expect("tables in memory");
-        let done = Arc::default();
-        let writer = Writer::new(db, Arc::clone(&done));
-        Self::of(Backend::Memory(Mutex::new(writer)), done)
+        let recent = Arc::default();
+        let writer = Writer::new(db, Arc::clone(&recent));
+        Self::of(Backend::Memory(Mutex::new(writer)), recent)
     }
 
-    fn of(backend: Backend, done: Arc<AtomicU64>) -> Self {
-        Self { backend, done, armed: Mutex::default(), followed: FollowedLogs::default() }
+    fn of(backend: Backend, recent: Arc<Recent>) -> Self {
+        Self { backend, recent, armed: Mutex::default(), followed: FollowedLogs::default() }
     }
 
     /// Runs a read. It sees all writes that were answered before.
@@ -101,7 +100,7 @@ impl Sqlite {
     pub(crate) async fn write<T, F>(&self, work: F) -> Stored<T>
     where
         T: Send + 'static,
-        F: FnOnce(&Connection) -> Stored<T> + Send + 'static,
+        F: FnOnce(&Transaction<'_>) -> Stored<T> + Send + 'static,
     {
         let (asker, answer) = oneshot::channel();
         let write = Box::new(Waiting { work: Some(work), result: None, asker });
@@ -116,11 +115,6 @@ impl Sqlite {
         }
         answer.await.map_err(|_| stopped())?
     }
-}
-
-pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // After a panic, the next transaction rolls back what is unfinished; other values were only read.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Drop for Files {

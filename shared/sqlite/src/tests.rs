@@ -4,5 +4,6 @@ mod claims;
 pub(crate) mod examined;
 mod expired;
 mod full;
+mod kept;
 mod reads;
 mod together;

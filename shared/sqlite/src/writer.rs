@@ -1,13 +1,13 @@
 //! Group commit: waiting writes run in one transaction, and are answered after one sync.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Receiver;
 
 use engine::ports::{StoreError, Stored};
 use futures::channel::oneshot;
 use rusqlite::Connection;
 
+use crate::recent::{Recent, Transaction};
 use crate::rows::execute;
 
 /// The maximum number of writes in one transaction.
@@ -16,7 +16,7 @@ const TOGETHER: usize = 1000;
 /// A waiting write.
 pub(crate) trait Write: Send {
     /// Runs the write. After an error, its changes must be rolled back.
-    fn run(&mut self, db: &Connection) -> Stored<()>;
+    fn run(&mut self, db: &Transaction<'_>) -> Stored<()>;
     /// Answers the caller after the transaction was committed or rolled back.
     fn answer(self: Box<Self>, committed: &Stored<()>);
 }
@@ -31,9 +31,9 @@ pub(crate) struct Waiting<T, F> {
 impl<T, F> Write for Waiting<T, F>
 where
     T: Send,
-    F: FnOnce(&Connection) -> Stored<T> + Send,
+    F: FnOnce(&Transaction<'_>) -> Stored<T> + Send,
 {
-    fn run(&mut self, db: &Connection) -> Stored<()> {
+    fn run(&mut self, db: &Transaction<'_>) -> Stored<()> {
         let result = self.work.take().map(|work| work(db));
         let result = self.result.insert(result.unwrap_or_else(not_tried));
         result.as_ref().map(drop).map_err(StoreError::clone)
@@ -56,15 +56,14 @@ fn not_tried<T>() -> Stored<T> {
 /// The connection that writes.
 pub(crate) struct Writer {
     pub db: Connection,
-    /// All work up to this number is done.
-    done: Arc<AtomicU64>,
+    recent: Arc<Recent>,
     /// All work up to this number was removed from the table.
     taken_off: u64,
 }
 
 impl Writer {
-    pub(crate) fn new(db: Connection, done: Arc<AtomicU64>) -> Self {
-        Self { db, done, taken_off: 0 }
+    pub(crate) fn new(db: Connection, recent: Arc<Recent>) -> Self {
+        Self { db, recent, taken_off: 0 }
     }
 
     /// Processes the queue until all senders are gone.
@@ -78,20 +77,26 @@ impl Writer {
 
     /// Runs writes in one transaction, commits it and answers them.
     pub(crate) fn commit(&mut self, writes: impl Iterator<Item = Box<dyn Write>>) {
+        let transaction = Transaction::new(&self.db, &self.recent);
         let mut run = Vec::new();
         let mut outcome = self.statement("BEGIN IMMEDIATE");
         for mut write in writes {
             if outcome.is_ok() {
-                outcome = self.run(&mut *write);
+                outcome = self.run(&transaction, &mut *write);
             }
             run.push(write);
         }
-        let done = self.done.load(Ordering::Acquire);
+        let done = self.recent.done();
         let outcome = outcome.and_then(|()| self.take_off(done)).and_then(|()| self.statement("COMMIT"));
+        let changes = transaction.into_changes();
         match &outcome {
-            Ok(()) => self.taken_off = done,
+            Ok(()) => {
+                self.taken_off = done;
+                self.recent.apply(changes);
+            }
             Err(error) => {
                 tracing::error!(%error, writes = run.len(), "a transaction was not written");
+                self.recent.forget();
                 if !self.db.is_autocommit()
                     && let Err(error) = self.statement("ROLLBACK")
                 {
@@ -105,9 +110,9 @@ impl Writer {
     }
 
     /// Runs a write in a savepoint. An error means that the whole transaction fails.
-    fn run(&self, write: &mut dyn Write) -> Stored<()> {
+    fn run(&self, transaction: &Transaction<'_>, write: &mut dyn Write) -> Stored<()> {
         self.statement("SAVEPOINT one")?;
-        if let Err(error) = write.run(&self.db) {
+        if let Err(error) = transaction.part(|transaction| write.run(transaction)) {
             // A full disk, and some other errors, end the whole transaction.
             if self.db.is_autocommit() || matches!(error, StoreError::DiskFull(_)) {
                 return Err(error);

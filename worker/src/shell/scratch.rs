@@ -68,9 +68,22 @@ impl Scratch {
         Ok(Self { dir, job_dir, scripts, upstream, statuses, outputs, script })
     }
 
-    /// Removes all files on a blocking thread, because there may be many.
-    pub async fn remove(self) {
+    /// Removes all files. If the job left any of its own, on a blocking thread, because there may be many.
+    pub async fn remove(mut self) {
+        if self.remove_own().is_ok() {
+            self.dir.disable_cleanup(true);
+            return;
+        }
         let _ = tokio::task::spawn_blocking(|| self.remove_now()).await;
+    }
+
+    /// Removes the files that the worker made. Fails if there are others, or the job removed one.
+    fn remove_own(&self) -> io::Result<()> {
+        fs::remove_dir(&self.job_dir)?;
+        fs::remove_dir(&self.scripts)?;
+        let files = [&self.upstream, &self.statuses, &self.outputs];
+        files.into_iter().chain(&self.script).try_for_each(fs::remove_file)?;
+        fs::remove_dir(self.dir.path())
     }
 
     fn remove_now(self) {

@@ -295,6 +295,23 @@ async fn a_jobs_directory_is_removed_even_with_read_only_parts() {
 }
 
 #[tokio::test]
+async fn a_jobs_directory_is_removed_whatever_the_job_left_or_took_of_it() {
+    let long = format!("echo $JOB_DIR: '{}' >/dev/null; echo $JOB_DIR", "x".repeat(200_000));
+    for command in [
+        "echo $JOB_DIR",
+        "echo $JOB_DIR; rm $WORKFLOW_OUTPUT; touch $JOB_SCRIPTS/own",
+        "echo $JOB_DIR; rmdir $JOB_DIR",
+        &long,
+    ] {
+        let ran = run(command).await;
+        let dir = ran.text(Stream::Stdout);
+        ran.result.expect("success");
+        let dir = Path::new(dir.trim()).parent().expect("has one");
+        assert!(dir.is_absolute() && !dir.exists(), "{}", &command[..command.len().min(80)]);
+    }
+}
+
+#[tokio::test]
 async fn a_command_too_long_for_an_argument_runs() {
     let ran = run(&format!(": '{}'\necho ran", "x".repeat(500_000))).await;
     assert_eq!(ran.text(Stream::Stdout), "ran\n");

@@ -80,7 +80,7 @@ struct Counted {
 impl Counted {
     fn new(config: Config, settings: &SdkConfig) -> Self {
         let http =
-            aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::AwsLc)).build_https();
+            aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
         let counter = Counter { inner: http, bodies: Arc::default() };
         let settings = settings.to_builder().http_client(counter.clone()).build();
         Self { config, settings, counter, began: Millis::now() }

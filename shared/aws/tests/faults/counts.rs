@@ -22,7 +22,7 @@ async fn parameter_store_is_read_once_for_all_claims_of_a_process() {
         eprintln!("skipped: WFG_TEST_AWS isn't set; the first lines of shared/aws/tests/ports.rs say how to run it");
         return;
     }
-    let http = aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::AwsLc)).build_https();
+    let http = aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
     let layer = Layer::new(http.clone(), None);
     let settings = Aws::settings().http_client(http).load().await;
     let own = Own::new(&settings, "counts").await;

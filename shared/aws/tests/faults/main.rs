@@ -115,7 +115,7 @@ async fn every_fault(run: Course, share: Share) -> Option<Sum> {
         eprintln!("skipped: WFG_TEST_AWS isn't set; the first lines of shared/aws/tests/ports.rs say how to run it");
         return None;
     }
-    let http = aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::AwsLc)).build_https();
+    let http = aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
     // Tries as usual, but sooner.
     let retries = RetryConfig::standard().with_max_attempts(5).with_initial_backoff(Duration::from_millis(10));
     let settings = Aws::settings().retry_config(retries).http_client(http.clone()).load().await;

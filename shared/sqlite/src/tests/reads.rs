@@ -13,7 +13,7 @@ use super::examined::steps;
 use crate::store::Sqlite;
 
 /// An open run of this workflow with one job in each phase.
-async fn open(store: &Sqlite, n: u32, phases: Vec<Phase>) -> WorkflowId {
+pub(super) async fn open(store: &Sqlite, n: u32, phases: Vec<Phase>) -> WorkflowId {
     let mut random = [0; 16];
     random[..4].copy_from_slice(&n.to_be_bytes());
     let workflow = WorkflowRecord {

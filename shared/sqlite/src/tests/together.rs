@@ -5,21 +5,21 @@ use std::sync::mpsc;
 
 use engine::ports::{StoreError, Stored};
 use futures::channel::oneshot;
-use rusqlite::Connection;
 
 use super::examined::commits;
 use crate::open;
+use crate::recent::Transaction;
 use crate::rows::{corrupt, execute, failed};
 use crate::writer::{Waiting, Write, Writer};
 
 type Answer = oneshot::Receiver<Stored<()>>;
 
-fn waiting(work: impl FnOnce(&Connection) -> Stored<()> + Send + 'static) -> (Box<dyn Write>, Answer) {
+fn waiting(work: impl FnOnce(&Transaction<'_>) -> Stored<()> + Send + 'static) -> (Box<dyn Write>, Answer) {
     let (asker, answer) = oneshot::channel();
     (Box::new(Waiting { work: Some(work), result: None, asker }), answer)
 }
 
-fn insert(db: &Connection, key: &str) -> Stored<()> {
+fn insert(db: &Transaction<'_>, key: &str) -> Stored<()> {
     execute(db, "INSERT INTO definitions (run, source) VALUES (?1, '')", [key]).map(drop)
 }
 

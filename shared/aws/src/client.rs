@@ -1,0 +1,30 @@
+//! The HTTP client of the AWS libraries. Their own default has a second implementation of TLS, which is larger than the rest of the
+//! client and isn't needed: `rustls` with `ring` is here already.
+
+use aws_config::{BehaviorVersion, ConfigLoader};
+use aws_smithy_http_client::proxy::ProxyConfig;
+use aws_smithy_http_client::tls::Provider;
+use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use aws_smithy_http_client::{Builder, ConnectorBuilder};
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
+
+/// AWS's defaults, through the proxy that the environment names. All clients made of the settings share connections and certificates.
+pub fn defaults() -> ConfigLoader {
+    aws_config::defaults(BehaviorVersion::v2026_01_12()).http_client(through(ProxyConfig::from_env()))
+}
+
+/// A client that uses no proxy.
+pub fn direct() -> SharedHttpClient {
+    through(ProxyConfig::disabled())
+}
+
+fn through(proxy: ProxyConfig) -> SharedHttpClient {
+    Builder::new().build_with_connector_fn(move |settings, components| {
+        let mut connector = ConnectorBuilder::default().tls_provider(Provider::Rustls(CryptoMode::Ring));
+        connector.set_connector_settings(settings.cloned()).set_proxy_config(Some(proxy.clone()));
+        if let Some(components) = components {
+            connector.set_sleep_impl(components.sleep_impl());
+        }
+        connector.build()
+    })
+}
