@@ -30,6 +30,7 @@ mod schemathesis;
 mod security;
 mod tests;
 
+mod cold;
 mod cost;
 mod demo;
 mod mixed;
@@ -96,6 +97,12 @@ enum Task {
     },
     /// Measures servers of the protocol in turns: `wfg serve` in memory and on a file, the original, and others; and `wfg run`.
     Bench(speed::Bench),
+    /// Measures the time from the start of a function's process to its first answer, on MiniStack.
+    ColdStart {
+        /// Measure the functions in this folder, with a name for the table, instead of a new build; may be repeated
+        #[arg(long, value_name = "NAME=FOLDER", value_parser = speed::named)]
+        functions: Vec<(String, PathBuf)>,
+    },
     /// Changes the code in one place after the other, and fails if no test notices a change.
     Mutants {
         #[command(flatten)]
@@ -169,6 +176,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Task::Soak { only } => soak::run(only.as_deref()),
         Task::Mixed { mixture } => mixed::run(&mixture),
         Task::Bench(bench) => speed::run(&bench),
+        Task::ColdStart { functions } => cold::run(&functions),
         Task::Mutants { selection } => mutants::run(&selection),
         Task::Cost { json, bless, quick } => cost::run(json, bless, quick),
         Task::Scale => cost::scale(),

@@ -53,7 +53,8 @@ pub struct Bench {
     json: bool,
 }
 
-fn named(text: &str) -> Result<(String, PathBuf), String> {
+/// Reads `NAME=FILE`.
+pub fn named(text: &str) -> Result<(String, PathBuf), String> {
     let (name, path) = text.split_once('=').ok_or_else(|| format!("`{text}` isn't NAME=FILE"))?;
     Ok((name.to_owned(), path.into()))
 }

@@ -50,3 +50,27 @@ async fn endpoint_on_this_machine_is_never_reached_by_a_proxy() {
     assert!(child.wait().await.expect("it ends").success());
     assert!(timeout(Duration::ZERO, proxy.accept()).await.is_err(), "the proxy was asked");
 }
+
+#[tokio::test]
+async fn aws_is_reached_by_the_proxy_of_the_environment() {
+    if env::var_os(CHILD).is_some() {
+        let config = Config { jobs_table: "jobs".to_owned(), ..Config::default() };
+        let ports = Aws::with_settings(config, &Aws::load_settings().await);
+        ports.tokens(Millis::now()).await.expect_err("the proxy refuses everything");
+        return;
+    }
+    let proxy = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let mut child = Command::new(env::current_exe().expect("this program"));
+    child.args(["--exact", "aws_is_reached_by_the_proxy_of_the_environment"]).env(CHILD, "1");
+    child.env_remove("NO_PROXY").env_remove("no_proxy").env_remove("AWS_ENDPOINT_URL");
+    child.env("https_proxy", format!("http://{}", proxy.local_addr().expect("an address")));
+    child.env("AWS_REGION", "us-east-1").env("AWS_ACCESS_KEY_ID", "test").env("AWS_SECRET_ACCESS_KEY", "test");
+    child.stdin(Stdio::null()).stdout(Stdio::null()).kill_on_drop(true);
+    let _child = child.spawn().expect("it runs");
+    let (mut stream, _) =
+        timeout(Duration::from_mins(1), proxy.accept()).await.expect("the proxy was asked").expect("a connection");
+    let mut request = [0; 1024];
+    let read = stream.read(&mut request).await.expect("a request");
+    let request = String::from_utf8_lossy(&request[..read]);
+    assert!(request.starts_with("CONNECT dynamodb.us-east-1.amazonaws.com:443 "), "{request}");
+}

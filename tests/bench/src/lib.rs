@@ -13,6 +13,8 @@ pub mod target;
 
 pub mod report;
 
+pub mod cold;
+
 mod local;
 mod workloads;
 
