@@ -21,7 +21,7 @@ pub(crate) fn list(db: &Transaction<'_>, work: Work) -> Stored<()> {
 impl LocalWork for Sqlite {
     async fn next_work(&self) -> Stored<Option<(u64, Work)>> {
         let version = match self.recent.next_work() {
-            Next::Item(number, work) => return Ok(Some((number, work))),
+            Next::Item(number, work) => return Ok(Some((number, *work))),
             Next::Nothing => return Ok(None),
             Next::Unknown(version) => version,
         };

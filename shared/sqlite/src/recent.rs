@@ -90,7 +90,7 @@ pub(crate) enum Change {
 #[derive(Debug, PartialEq)]
 pub(crate) enum Next {
     /// The oldest item.
-    Item(u64, Work),
+    Item(u64, Box<Work>),
     Nothing,
     /// The file must be read, and this passed to [`Recent::read_no_work`] if it lists nothing.
     Unknown(Version),
@@ -112,7 +112,7 @@ struct Kept {
     version: u64,
     controls: HashMap<RunKey, Control>,
     jobs: HashMap<JobKey, JobRecord>,
-    listed: VecDeque<(u64, Work)>,
+    listed: VecDeque<(u64, Box<Work>)>,
     /// True if `listed` has all of the file's work that isn't done.
     lists_all: bool,
 }
@@ -133,7 +133,7 @@ impl Recent {
                 Change::Job(key, None) => drop(kept.jobs.remove(&key)),
                 Change::JobsOf(run) => kept.jobs.retain(|key, _| key.run != run),
                 Change::Listed(number, work) if kept.lists_all && kept.listed.len() < LISTED => {
-                    kept.listed.push_back((number, *work));
+                    kept.listed.push_back((number, work));
                 }
                 Change::Listed(..) => kept.lists_all = false,
             }
