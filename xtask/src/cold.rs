@@ -31,13 +31,13 @@ const ENVIRONMENT: [(&str, &str); 13] = [
     ("RUST_LOG", "error"),
 ];
 
-/// Measures functions of these builds, or of a new one with the profile `dist`, on `MiniStack` in AWS's place.
+/// Measures functions of these builds, or of a new one with the profile `lambda`, on `MiniStack` in AWS's place.
 pub fn run(builds: &[(String, PathBuf)]) -> Result<()> {
     let mut builds = builds.to_vec();
     if builds.is_empty() {
-        cargo(&["build", "--profile", "dist", "--package", "workflow-graph-functions", "--bins"], &[])?;
+        cargo(&["build", "--profile", "lambda", "--package", "workflow-graph-functions", "--bins"], &[])?;
         let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-        builds.push(("dist".to_owned(), target.join("dist")));
+        builds.push(("lambda".to_owned(), target.join("lambda")));
     }
     let binaries = Binaries::build()?;
     let emulator = emulator::start(Kind::MiniStack)?;

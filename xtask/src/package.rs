@@ -183,7 +183,7 @@ fn build(tools: &Venv, arch: Arch) -> Result<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let path = std::env::join_paths(std::iter::once(tools.programs()).chain(std::env::split_paths(&path)))?;
     let mut build = Command::new(tools.program("cargo-lambda"));
-    build.args(["lambda", "build", "--profile", "dist", "--locked", "--output-format", "binary"]);
+    build.args(["lambda", "build", "--profile", "lambda", "--locked", "--output-format", "binary"]);
     build.arg("--target").arg(format!("{target}.{major}.{minor}"));
     build.arg("--lambda-dir").arg(&out);
     build.args(["--package", "workflow-graph-functions"]);

@@ -75,7 +75,7 @@ impl Toolchain {
 
     /// Options of cargo's build.
     pub fn options(&self) -> &'static [&'static str] {
-        if self.debian.is_some() { &["-Zbuild-std=std"] } else { &[] }
+        if self.debian.is_some() { &["-Zbuild-std=std,panic_abort"] } else { &[] }
     }
 
     /// The compiler's version, and where the standard library is from.
