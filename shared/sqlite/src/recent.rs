@@ -1,5 +1,5 @@
-//! Copies in memory of what every claim and report reads: control records, jobs that changed lately, and the listed work. The thread that writes keeps them
-//! equal to the file, which no other process writes.
+//! Copies in memory of what every claim and report reads: control records, jobs that changed lately, and the listed work.
+//! The thread that writes keeps them equal to the file, which no other process writes.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet, VecDeque};
