@@ -9,7 +9,8 @@ use crate::binaries::Binaries;
 use crate::cloud::{deploy_to, without_token};
 use crate::deploy::Gateway;
 use crate::emulator::{self, Kind};
-use crate::project::{cargo, root};
+use crate::package::PROFILE;
+use crate::project::{cargo, target_folder};
 
 /// The stack of the measurement.
 const STACK: &str = "cold";
@@ -35,9 +36,8 @@ const ENVIRONMENT: [(&str, &str); 13] = [
 pub fn run(builds: &[(String, PathBuf)]) -> Result<()> {
     let mut builds = builds.to_vec();
     if builds.is_empty() {
-        cargo(&["build", "--profile", "lambda", "--package", "workflow-graph-functions", "--bins"], &[])?;
-        let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-        builds.push(("lambda".to_owned(), target.join("lambda")));
+        cargo(&["build", "--profile", PROFILE, "--package", "workflow-graph-functions", "--bins"], &[])?;
+        builds.push((PROFILE.to_owned(), target_folder().join(PROFILE)));
     }
     let binaries = Binaries::build()?;
     let emulator = emulator::start(Kind::MiniStack)?;

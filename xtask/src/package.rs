@@ -52,6 +52,9 @@ impl Arch {
     }
 }
 
+/// cargo's profile of what Lambda runs.
+pub const PROFILE: &str = "lambda";
+
 /// Builds the functions for AWS and writes `target/package/<name>.zip`, and the template that names them there.
 pub fn package(arch: Arch) -> Result<()> {
     lint_template()?;
@@ -183,7 +186,7 @@ fn build(tools: &Venv, arch: Arch) -> Result<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let path = std::env::join_paths(std::iter::once(tools.programs()).chain(std::env::split_paths(&path)))?;
     let mut build = Command::new(tools.program("cargo-lambda"));
-    build.args(["lambda", "build", "--profile", "lambda", "--locked", "--output-format", "binary"]);
+    build.args(["lambda", "build", "--profile", PROFILE, "--locked", "--output-format", "binary"]);
     build.arg("--target").arg(format!("{target}.{major}.{minor}"));
     build.arg("--lambda-dir").arg(&out);
     build.args(["--package", "workflow-graph-functions"]);

@@ -20,6 +20,11 @@ pub fn cache() -> Result<PathBuf> {
     Ok(cache.join("workflow-graph"))
 }
 
+/// The folder of cargo's results.
+pub fn target_folder() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+}
+
 /// Installs a program of crates.io in a folder of the cache, unless this version is there.
 pub fn install_crate(folder: &str, name: &str, version: &str) -> Result<()> {
     let folder = cache()?.join(folder);

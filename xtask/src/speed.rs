@@ -8,7 +8,7 @@ use bench::target::{Program, Target};
 use bench::{LOCAL, Sizes, WORKLOADS};
 use clap::Args;
 
-use crate::project::{cache, cargo, install_crate, root};
+use crate::project::{cache, cargo, install_crate, root, target_folder};
 
 /// The original project's server, a published crate.
 const ORIGINAL: (&str, &str) = ("workflow-graph-server", "1.2.11");
@@ -96,8 +96,7 @@ impl Bench {
             return Ok(programs.map(|(name, path)| Program { name: name.clone(), path: path.clone() }).collect());
         }
         cargo(&["build", "--release", "--package", "wfg"], &[])?;
-        let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-        Ok(vec![Program { name: "wfg".to_owned(), path: target.join("release/wfg") }])
+        Ok(vec![Program { name: "wfg".to_owned(), path: target_folder().join("release/wfg") }])
     }
 
     fn targets(&self, programs: &[Program]) -> Result<Vec<Target>> {

@@ -1,5 +1,5 @@
-//! The HTTP client of the AWS libraries. Their own default has a second implementation of TLS, which is larger than the rest of the
-//! client and isn't needed: `rustls` with `ring` is here already.
+//! The HTTP client of the AWS libraries. It uses `rustls` with `ring`, as the project's own client does. The libraries' default
+//! would bring a second cryptographic library, `aws-lc`.
 
 use aws_config::{BehaviorVersion, ConfigLoader};
 use aws_smithy_http_client::proxy::ProxyConfig;
@@ -18,6 +18,7 @@ pub fn direct() -> SharedHttpClient {
     through(ProxyConfig::disabled())
 }
 
+/// As the libraries make their default. The function that they document for other clients takes no proxy.
 fn through(proxy: ProxyConfig) -> SharedHttpClient {
     Builder::new().build_with_connector_fn(move |settings, components| {
         let mut connector = ConnectorBuilder::default().tls_provider(Provider::Rustls(CryptoMode::Ring));

@@ -1,27 +1,21 @@
-//! Calls are encrypted for an endpoint whose certificate the machine trusts, and no other endpoint is told anything. The
-//! environment of this process can't be changed, so the test runs itself again in child processes that trust an authority.
+//! An endpoint receives a call if an authority that the machine trusts signed its certificate, and nothing if not.
 
-use std::env;
+mod again;
+
 use std::fs;
-use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws::{Aws, Config};
-use engine::ports::TokenStore;
-use protocol::Millis;
+use again::{child, has_called};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
-use tokio::process::Command;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::PrivatePkcs8KeyDer;
 
-/// Set in the child process.
-const CHILD: &str = "WFG_TEST_CHILD";
-const NAME: &str = "an_endpoint_is_called_if_the_machine_trusts_its_certificate_and_told_nothing_if_not";
+const NAME: &str = "endpoint_receives_a_call_only_if_the_machine_trusts_its_certificate";
 const REFUSAL: &str = "HTTP/1.1 400 Bad Request\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}";
 
 fn authority(name: &str) -> CertifiedIssuer<'static, KeyPair> {
@@ -43,11 +37,8 @@ fn server(authority: &CertifiedIssuer<'static, KeyPair>) -> TlsAcceptor {
 }
 
 #[tokio::test]
-async fn an_endpoint_is_called_if_the_machine_trusts_its_certificate_and_told_nothing_if_not() {
-    if env::var_os(CHILD).is_some() {
-        let config = Config { jobs_table: "jobs".to_owned(), ..Config::default() };
-        let ports = Aws::with_settings(config, &Aws::load_settings().await);
-        ports.tokens(Millis::now()).await.expect_err("the endpoint refuses everything");
+async fn endpoint_receives_a_call_only_if_the_machine_trusts_its_certificate() {
+    if has_called().await {
         return;
     }
     let folder = tempfile::tempdir().expect("a folder");
@@ -57,11 +48,8 @@ async fn an_endpoint_is_called_if_the_machine_trusts_its_certificate_and_told_no
         fs::write(&file, trusted.pem()).expect("written");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let port = listener.local_addr().expect("an address").port();
-        let mut child = Command::new(env::current_exe().expect("this program"));
-        child.args(["--exact", NAME]).env(CHILD, "1").env("SSL_CERT_FILE", &file).env_remove("SSL_CERT_DIR");
-        child.env("AWS_ENDPOINT_URL", format!("https://localhost:{port}")).env("AWS_REGION", "us-east-1");
-        child.env("AWS_ACCESS_KEY_ID", "test").env("AWS_SECRET_ACCESS_KEY", "test").env("AWS_MAX_ATTEMPTS", "1");
-        child.stdin(Stdio::null()).stdout(Stdio::null()).kill_on_drop(true);
+        let mut child = child(NAME);
+        child.env("SSL_CERT_FILE", &file).env("AWS_ENDPOINT_URL", format!("https://localhost:{port}"));
         let mut child = child.spawn().expect("it runs");
         let acceptor = server(&ours);
         let accept = async {

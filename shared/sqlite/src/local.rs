@@ -34,7 +34,7 @@ impl LocalWork for Sqlite {
             })
         })?;
         if found.is_none() {
-            self.recent.read_no_work(version);
+            self.recent.file_lists_none(version);
         }
         Ok(found)
     }

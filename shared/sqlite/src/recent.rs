@@ -92,7 +92,7 @@ pub(crate) enum Next {
     /// The oldest item.
     Item(u64, Box<Work>),
     Nothing,
-    /// The file must be read, and this passed to [`Recent::read_no_work`] if it lists nothing.
+    /// The file must be read, and this passed to [`Recent::file_lists_none`] if it lists nothing.
     Unknown(Version),
 }
 
@@ -100,6 +100,7 @@ pub(crate) enum Next {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Version(u64);
 
+/// The copies. The thread that writes changes them, and all others read them.
 #[derive(Default)]
 pub(crate) struct Recent {
     /// All work up to this number is done.
@@ -109,6 +110,7 @@ pub(crate) struct Recent {
 
 #[derive(Default)]
 struct Kept {
+    /// Increased by each transaction that changed any of it.
     version: u64,
     controls: HashMap<RunKey, Control>,
     jobs: HashMap<JobKey, JobRecord>,
@@ -143,20 +145,20 @@ impl Recent {
         }
     }
 
-    /// Drops all, so that the file is read. For a transaction of which it isn't sure what became of it.
+    /// Drops all, so that the file is read: the outcome of a transaction may be unknown.
     pub fn forget(&self) {
         let mut kept = locked(&self.kept);
         *kept = Kept { version: kept.version + 1, ..Kept::default() };
     }
 
-    /// A control record, or what [`Self::read_control`] needs after it was read from the file.
+    /// A control record, or what [`Self::keep_control`] needs after it was read from the file.
     pub fn control(&self, run: &RunKey) -> Result<Control, Version> {
         let kept = locked(&self.kept);
         kept.controls.get(run).cloned().ok_or(Version(kept.version))
     }
 
     /// Keeps a control record that was read from the file.
-    pub fn read_control(&self, version: Version, control: &Control) {
+    pub fn keep_control(&self, version: Version, control: &Control) {
         let mut kept = locked(&self.kept);
         if version == Version(kept.version) {
             keep(&mut kept.controls, CONTROLS, control.run.clone(), control.clone());
@@ -183,7 +185,7 @@ impl Recent {
     }
 
     /// Reports that the file lists no work.
-    pub fn read_no_work(&self, version: Version) {
+    pub fn file_lists_none(&self, version: Version) {
         let mut kept = locked(&self.kept);
         kept.lists_all |= version == Version(kept.version);
     }
@@ -234,9 +236,9 @@ mod tests {
         let recent = Recent::default();
         let before = unknown(&recent);
         recent.apply(vec![listed(1)]);
-        recent.read_no_work(before);
+        recent.file_lists_none(before);
         assert!(recent.may_have_work());
-        recent.read_no_work(unknown(&recent));
+        recent.file_lists_none(unknown(&recent));
         assert_eq!((recent.next_work(), recent.may_have_work()), (Next::Nothing, false));
         recent.apply(vec![listed(2), listed(3)]);
         assert!(matches!(recent.next_work(), Next::Item(2, _)) && recent.may_have_work());
@@ -249,7 +251,7 @@ mod tests {
     #[test]
     fn more_work_than_is_kept_is_read_from_the_file() {
         let recent = Recent::default();
-        recent.read_no_work(unknown(&recent));
+        recent.file_lists_none(unknown(&recent));
         recent.apply((0..=LISTED as u64).map(listed).collect());
         unknown(&recent);
         recent.apply(vec![listed(5000)]);

@@ -178,7 +178,7 @@ impl RunStore for Sqlite {
         };
         let found = self.read(|db| read_control(db, run))?;
         if let Some(control) = &found {
-            self.recent.read_control(version, control);
+            self.recent.keep_control(version, control);
         }
         Ok(found)
     }

@@ -27,7 +27,7 @@ pub struct Asked<'a> {
     pub event: Value,
 }
 
-/// An ended process isn't left behind.
+/// A running function. Dropping it ends it.
 struct Started(Child);
 
 impl Drop for Started {
@@ -49,7 +49,7 @@ impl Asked<'_> {
         let address = runtime.local_addr()?.to_string();
         let (answered, answer) = mpsc::channel();
         let event = self.event.to_string();
-        // It ends with this process: a listener whose function is gone waits for no one.
+        // The thread ends with this process.
         thread::spawn(move || {
             for connection in runtime.incoming().flatten() {
                 let (event, answered) = (event.clone(), answered.clone());

@@ -7,19 +7,18 @@ use anyhow::{Context, Result, ensure};
 
 use super::target::Target;
 use super::toolchain::Toolchain;
-use crate::package::FUNCTIONS;
+use crate::package::{self, FUNCTIONS};
 use crate::project::run;
 
 /// Everything that `wfg` can do.
 pub const FEATURES: [&str; 2] = ["--features", "aws"];
-/// cargo's profiles of the program and of the functions.
-const DIST: &str = "dist";
-const LAMBDA: &str = "lambda";
+/// cargo's profile of the program.
+const PROFILE: &str = "dist";
 
 /// Builds `wfg` from the sources in a folder. `out` has cargo's results. Returns the program's path.
 pub fn wfg(target: Target, source: &Path, out: &Path) -> Result<PathBuf> {
-    build(target, source, out, DIST, &[&["--package", "wfg"], &FEATURES[..]].concat())?;
-    let program = programs(target, out, DIST).join("wfg");
+    build(target, source, out, PROFILE, &[&["--package", "wfg"], &FEATURES[..]].concat())?;
+    let program = programs(target, out, PROFILE).join("wfg");
     if target.is_linux() {
         ensure_static(&program)?;
     }
@@ -33,8 +32,8 @@ pub fn compiler(target: Target) -> Result<String> {
 
 /// Builds the functions for Lambda. Returns the path of each.
 pub fn functions(target: Target, source: &Path, out: &Path) -> Result<[(&'static str, PathBuf); FUNCTIONS.len()]> {
-    build(target, source, out, LAMBDA, &["--package", "workflow-graph-functions", "--bins"])?;
-    let folder = programs(target, out, LAMBDA);
+    build(target, source, out, package::PROFILE, &["--package", "workflow-graph-functions", "--bins"])?;
+    let folder = programs(target, out, package::PROFILE);
     let functions = FUNCTIONS.map(|name| (name, folder.join(name)));
     functions.iter().try_for_each(|(_, path)| ensure_static(path))?;
     Ok(functions)

@@ -11,6 +11,7 @@ use protocol::{LabelSet, Millis, Status};
 use super::examined::steps;
 use super::reads::open;
 use crate::local::list;
+use crate::recent::Change;
 use crate::rows::corrupt;
 use crate::store::Sqlite;
 
@@ -54,6 +55,26 @@ async fn a_deleted_run_leaves_no_record_in_memory() {
     assert_eq!(store.control(&key.run, Consistency::Strong).await.expect("read"), None);
     assert!(!store.delete_some(&key.run, 1).await.expect("written"));
     assert_eq!(store.job(&key, Consistency::Strong).await.expect("read"), None);
+}
+
+#[tokio::test]
+async fn a_transaction_reads_from_the_file_what_it_changed_itself() {
+    let (engine, key) = with_running_job().await;
+    let changed = key.clone();
+    let write = engine.ports().write(move |db| {
+        assert!(db.kept_job(&changed).is_some());
+        db.changed(Change::Job(changed.clone(), None));
+        assert!(db.kept_job(&changed).is_none());
+        Ok(())
+    });
+    write.await.expect("written");
+    let (engine, key) = with_running_job().await;
+    let write = engine.ports().write(move |db| {
+        db.changed(Change::JobsOf(key.run.clone()));
+        assert!(db.kept_job(&key).is_none());
+        Ok(())
+    });
+    write.await.expect("written");
 }
 
 #[tokio::test]
