@@ -5,6 +5,7 @@ use std::fmt::Display;
 
 use api::cors::Origins;
 use api::error::ApiError;
+use api::part::{Answers, Part};
 use api::{Admission, Function, Service};
 use aws::{Access, Aws, SchemaError, SchemaGuard};
 use aws_lambda_events::dynamodb::EventRecord;
@@ -32,15 +33,15 @@ const UNSAFE: &AsciiSet =
 ///
 /// # Errors
 /// If the environment isn't what the template sets, or the runtime's API fails.
-pub async fn serve(function: Function) -> Result<(), Error> {
+pub async fn serve<F: Part>() -> Result<(), Error> {
     start_logging()?;
     let origins = Origins::from_comma_separated(&setting(ORIGINS)?.unwrap_or_default());
     let origins = origins.map_err(|error| format!("{ORIGINS}: {error}"))?;
-    let service = Service::new(Aws::engine().await?).only(function).allowing(origins).admitting(Admission::Tokens);
-    let guard = match function {
+    let service = Service::of::<F>(Aws::engine()?).allowing(origins).admitting(Admission::Tokens);
+    let guard = match F::ANSWERS {
         // The only function that may write it. Without a submission there is nothing that has a schema.
-        Function::Submit => SchemaGuard::that_initializes(),
-        Function::Query => SchemaGuard::new(Access::Read),
+        Answers::Only(Function::Submit) => SchemaGuard::that_initializes(),
+        Answers::Only(Function::Query) => SchemaGuard::new(Access::Read),
         _ => SchemaGuard::new(Access::Change),
     };
     let handle = async |request: Request| match guard.check(service.engine().ports()).await {
@@ -137,6 +138,7 @@ mod tests {
     use std::io::{self, Write};
     use std::sync::{Arc, Mutex};
 
+    use api::part::Query;
     use engine::Engine;
     use engine::ports::StoreError;
     use lambda_http::http::Method;
@@ -190,7 +192,7 @@ mod tests {
 
     #[tokio::test]
     async fn head_is_answered_without_a_body() {
-        let service = Service::new(Engine::new(Memory::new())).only(Function::Query);
+        let service = Service::of::<Query>(Engine::new(Memory::new()));
         for (path, status) in [("/api/health", 200), ("/api/workflows", 200), ("/api/nothing", 404)] {
             let mut request = Request::new(Body::Empty).with_raw_http_path(path);
             *request.method_mut() = Method::HEAD;
@@ -204,7 +206,7 @@ mod tests {
 
     #[tokio::test]
     async fn page_is_answered_as_text_with_its_headers_without_a_token() {
-        let service = Service::new(Engine::new(Memory::new())).only(Function::Query).admitting(Admission::Tokens);
+        let service = Service::of::<Query>(Engine::new(Memory::new())).admitting(Admission::Tokens);
         for path in ["/", "/app.js", "/layout.js", "/app.css", "/icon.svg"] {
             let request = Request::new(Body::Empty).with_raw_http_path(path);
             let response = answer(&service, request).await.expect("answered");

@@ -9,7 +9,7 @@ use crate::binaries::Binaries;
 use crate::cloud::{deploy_to, without_token};
 use crate::deploy::Gateway;
 use crate::emulator::{self, Kind};
-use crate::package::PROFILE;
+use crate::package::{PROFILE, RUSTFLAGS};
 use crate::project::{cargo, target_folder};
 
 /// The stack of the measurement.
@@ -36,7 +36,10 @@ const ENVIRONMENT: [(&str, &str); 13] = [
 pub fn run(builds: &[(String, PathBuf)]) -> Result<()> {
     let mut builds = builds.to_vec();
     if builds.is_empty() {
-        cargo(&["build", "--profile", PROFILE, "--package", "workflow-graph-functions", "--bins"], &[])?;
+        cargo(
+            &["build", "--profile", PROFILE, "--package", "workflow-graph-functions", "--bins"],
+            &[("RUSTFLAGS", RUSTFLAGS)],
+        )?;
         builds.push((PROFILE.to_owned(), target_folder().join(PROFILE)));
     }
     let binaries = Binaries::build()?;

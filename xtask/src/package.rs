@@ -54,6 +54,8 @@ impl Arch {
 
 /// cargo's profile of what Lambda runs.
 pub const PROFILE: &str = "lambda";
+/// The compiler's flags for it. A function that panics ends, so nothing reads the tables by which a stack is unwound.
+pub const RUSTFLAGS: &str = "-C force-unwind-tables=no";
 
 /// Builds the functions for AWS and writes `target/package/<name>.zip`, and the template that names them there.
 pub fn package(arch: Arch) -> Result<()> {
@@ -194,7 +196,7 @@ fn build(tools: &Venv, arch: Arch) -> Result<PathBuf> {
         build.args(["--bin", name]);
     }
     // cargo-lambda finds zig by way of the tools' Python.
-    run(build.env("PATH", path).current_dir(root()))?;
+    run(build.env("PATH", path).env("RUSTFLAGS", RUSTFLAGS).current_dir(root()))?;
     Ok(out)
 }
 

@@ -2,5 +2,5 @@
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_runtime::Error> {
-    functions::serve(api::Function::Complete).await
+    functions::serve::<api::part::Complete>().await
 }

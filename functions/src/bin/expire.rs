@@ -11,7 +11,7 @@ use serde_json::Value;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     functions::start_logging()?;
-    let engine = Aws::engine().await?;
+    let engine = Aws::engine()?;
     let guard = SchemaGuard::new(Access::Change);
     let handle = async |event: LambdaEvent<Value>| {
         guard.check(engine.ports()).await?;

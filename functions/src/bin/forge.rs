@@ -15,7 +15,7 @@ use serde_json::{Value, from_value, to_value};
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     functions::start_logging()?;
-    let engine = Aws::engine().await?;
+    let engine = Aws::engine()?;
     let forges = Arc::new(Forges::new(engine.secrets(), Arc::new(SystemClock)));
     let engine = engine.with_forges(forges.clone());
     let guard = SchemaGuard::new(Access::Change);

@@ -11,7 +11,7 @@ use protocol::Millis;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     functions::start_logging()?;
-    let engine = Aws::engine().await?;
+    let engine = Aws::engine()?;
     let guard = SchemaGuard::new(Access::Change);
     let handle = async |event: LambdaEvent<Event>| {
         guard.check(engine.ports()).await?;

@@ -8,6 +8,8 @@ pub mod error;
 mod operation;
 pub mod route;
 
+pub mod part;
+
 mod request;
 
 mod response;

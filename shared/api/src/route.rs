@@ -87,7 +87,7 @@ pub(crate) type Describe = fn(&mut Schemas) -> Operation;
 
 impl Route {
     /// A route that isn't recorded and causes nothing beyond its answer.
-    pub(crate) fn new(
+    pub(crate) const fn new(
         id: &'static str,
         method: Method,
         path: &'static str,
@@ -119,23 +119,27 @@ impl Route {
     }
 
     /// Needs one of these scopes.
-    pub(crate) fn scopes(self, scopes: &'static [Scope]) -> Self {
-        Self { scopes, ..self }
+    pub(crate) const fn scopes(mut self, scopes: &'static [Scope]) -> Self {
+        self.scopes = scopes;
+        self
     }
 
     /// Causes more than its answer.
-    pub(crate) fn effect(self, effect: Effect) -> Self {
-        Self { effect, ..self }
+    pub(crate) const fn effect(mut self, effect: Effect) -> Self {
+        self.effect = effect;
+        self
     }
 
     /// Has another rate than the other routes of its function.
-    pub(crate) fn rate(self, rate: Rate) -> Self {
-        Self { rate, ..self }
+    pub(crate) const fn rate(mut self, rate: Rate) -> Self {
+        self.rate = rate;
+        self
     }
 
     /// Is authorized by a signature over the body.
-    pub(crate) fn signed(self) -> Self {
-        Self { signed: true, ..self }
+    pub(crate) const fn signed(mut self) -> Self {
+        self.signed = true;
+        self
     }
 
     /// Whether a request's body is read.

@@ -7,10 +7,11 @@ use http::{Method, StatusCode};
 use matchit::{Match, Router};
 
 use crate::error::ApiError;
+use crate::part::Part;
 use crate::request::{Params, decode};
-use crate::route::Function;
+use crate::route::Route;
 use crate::routes::rows;
-use crate::row::Row;
+use crate::row::{Handler, Row};
 
 /// Finds the route of a request.
 pub(crate) struct RouteTable<P> {
@@ -20,12 +21,12 @@ pub(crate) struct RouteTable<P> {
 }
 
 impl<P: Ports> RouteTable<P> {
-    /// All routes.
+    /// All routes, with the handlers of those that `F` answers.
     ///
     /// # Panics
     /// If two rows have the same method and path, which every test would find.
-    pub(crate) fn new() -> Self {
-        let rows = rows();
+    pub(crate) fn new<F: Part>() -> Self {
+        let rows = rows::<P, F>();
         let mut paths: Vec<(Method, Router<usize>)> = Vec::new();
         for (index, Row { route, .. }) in rows.iter().enumerate() {
             let position = paths.iter().position(|(method, _)| *method == route.method).unwrap_or_else(|| {
@@ -37,23 +38,16 @@ impl<P: Ports> RouteTable<P> {
         Self { rows, paths }
     }
 
-    /// The row of a request and the path's variables, decoded. `only` limits the rows to those of one function.
-    pub(crate) fn find(
-        &self,
-        only: Option<Function>,
-        method: &Method,
-        path: &str,
-    ) -> Result<(&Row<P>, Params), ApiError> {
+    /// The route of a request, its handler, and the path's variables, decoded.
+    pub(crate) fn find(&self, method: &Method, path: &str) -> Result<(&Route, Handler<P>, Params), ApiError> {
         let trimmed = trimmed(path);
         let router = self.paths.iter().find(|(of, _)| of == method).map(|(_, router)| router);
         let Some(found) = router.and_then(|router| at(router, trimmed)) else {
             return Err(self.not_found(method, path));
         };
-        let row = &self.rows[*found.value];
+        let Row { route, handler } = &self.rows[*found.value];
         // A gateway sends each route to its function, and all else to the function that answers for the rest.
-        if only.is_some_and(|only| only != row.route.function) {
-            return Err(no_such_route(path));
-        }
+        let Some(handler) = handler else { return Err(no_such_route(path)) };
         let mut params = HashMap::new();
         for (name, segment) in found.params.iter() {
             let value = decode(segment).ok_or_else(|| {
@@ -61,7 +55,7 @@ impl<P: Ports> RouteTable<P> {
             })?;
             params.insert(name.to_owned(), value);
         }
-        Ok((row, params))
+        Ok((route, *handler, params))
     }
 
     /// 405 with the methods that the path has, or 404.
@@ -103,14 +97,17 @@ mod tests {
     use memory::Memory;
 
     use super::*;
+    use crate::operation::Schemas;
+    use crate::part::{Claim, Complete, Described, Hook, Query, Submit, Whole};
+    use crate::route::Function;
 
     /// The id of the operation that a request finds, and the path's variables; else the error's code.
-    fn find(only: Option<Function>, method: &Method, path: &str) -> Result<(&'static str, Params), ApiError> {
-        RouteTable::<Memory>::new().find(only, method, path).map(|(row, params)| (row.route.id, params))
+    fn find<F: Part>(method: &Method, path: &str) -> Result<(&'static str, Params), ApiError> {
+        RouteTable::<Memory>::new::<F>().find(method, path).map(|(route, _, params)| (route.id, params))
     }
 
     fn id(method: &Method, path: &str) -> Option<&'static str> {
-        find(None, method, path).ok().map(|(id, _)| id)
+        find::<Whole>(method, path).ok().map(|(id, _)| id)
     }
 
     #[test]
@@ -132,26 +129,43 @@ mod tests {
 
     #[test]
     fn variables_are_decoded_and_bad_encodings_are_refused() {
-        let (id, params) = find(None, &Method::GET, "/api/workflows/w/jobs/a%20%C3%A9/outputs").expect("a route");
+        let (id, params) = find::<Whole>(&Method::GET, "/api/workflows/w/jobs/a%20%C3%A9/outputs").expect("a route");
         assert_eq!((id, params["id"].as_str(), params["job_id"].as_str()), ("outputs", "w", "a é"));
         for bad in ["%zz", "%e", "%ff"] {
-            let error = find(None, &Method::GET, &format!("/api/workflows/{bad}")).expect_err(bad);
+            let error = find::<Whole>(&Method::GET, &format!("/api/workflows/{bad}")).expect_err(bad);
             assert_eq!((error.status.as_u16(), error.code), (400, "invalid_path"), "{bad}");
         }
     }
 
     #[test]
     fn other_methods_of_a_known_path_are_named() {
-        let error = find(None, &Method::PUT, "/api/workflows").expect_err("no such method");
+        let error = find::<Whole>(&Method::PUT, "/api/workflows").expect_err("no such method");
         assert_eq!((error.status.as_u16(), error.allow.as_deref()), (405, Some("POST, GET, HEAD")));
-        let error = find(None, &Method::GET, "/api/nothing").expect_err("no such path");
+        let error = find::<Whole>(&Method::GET, "/api/nothing").expect_err("no such path");
         assert_eq!((error.status.as_u16(), error.code), (404, "no_such_route"));
     }
 
     #[test]
+    fn each_route_has_its_handler_in_one_function_and_its_description_in_none() {
+        fn check<F: Part>(function: Function) {
+            for Row { route, handler } in rows::<Memory, F>() {
+                assert_eq!(handler.is_some(), route.function == function, "{} in {function:?}", route.id);
+                assert!((route.describe)(&mut Schemas::new()).answers.is_empty(), "{} in {function:?}", route.id);
+            }
+        }
+        check::<Submit>(Function::Submit);
+        check::<Claim>(Function::Claim);
+        check::<Complete>(Function::Complete);
+        check::<Hook>(Function::Hook);
+        check::<Query>(Function::Query);
+        assert!(rows::<Memory, Whole>().iter().all(|row| row.handler.is_some()));
+        assert!(rows::<Memory, Described>().iter().all(|row| row.handler.is_none()));
+    }
+
+    #[test]
     fn function_answers_only_its_own_routes() {
-        let error = find(Some(Function::Query), &Method::POST, "/api/jobs/claim").expect_err("another function's");
+        let error = find::<Query>(&Method::POST, "/api/jobs/claim").expect_err("another function's");
         assert_eq!(error.code, "no_such_route");
-        assert!(find(Some(Function::Claim), &Method::POST, "/api/jobs/claim").is_ok());
+        assert!(find::<Claim>(&Method::POST, "/api/jobs/claim").is_ok());
     }
 }

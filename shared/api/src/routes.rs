@@ -11,39 +11,46 @@ use serde_json::Value;
 use crate::handlers::{access, forges, jobs, page, runs, status, workers, workflows};
 use crate::openapi;
 use crate::operation::answers::{any_object, health};
+use crate::part::{Described, Part};
 use crate::request::Input;
 use crate::response::{Answer, json_answer};
 use crate::route::Route;
 use crate::row::{Row, read, row};
 
-/// Every route, for tests and generators.
+/// Every route with its description.
 #[must_use]
 pub fn routes<P: Ports>() -> Vec<Route> {
-    rows::<P>().into_iter().map(|row| row.route).collect()
+    rows::<P, Described>().into_iter().map(|row| row.route).collect()
 }
 
-pub(crate) fn rows<P: Ports>() -> Vec<Row<P>> {
+/// The rows of all routes, as a program has them that answers these.
+pub(crate) fn rows<P: Ports, F: Part>() -> Vec<Row<P>> {
     [
-        workflows::rows(),
-        runs::rows(),
-        jobs::rows(),
-        workers::rows(),
-        access::rows(),
-        forges::rows(),
-        status_rows(),
-        page::rows(),
+        workflows::rows::<P, F>(),
+        runs::rows::<P, F>(),
+        jobs::rows::<P, F>(),
+        workers::rows::<P, F>(),
+        access::rows::<P, F>(),
+        forges::rows::<P, F>(),
+        status_rows::<P, F>(),
+        page::rows::<P, F>(),
     ]
     .concat()
 }
 
-fn status_rows<P: Ports>() -> Vec<Row<P>> {
+fn status_rows<P: Ports, F: Part>() -> Vec<Row<P>> {
     vec![
-        row!(read("health", "/api/health", "Tells that the API answers.", health).scopes(&[]), status::health),
+        row!(F, read("health", "/api/health", "Tells that the API answers.", health).scopes(&[]), status::health),
         row!(
+            F,
             read("schema", "/api/schema.json", "Returns the JSON Schema of a workflow file.", any_object).scopes(&[]),
             schema_document
         ),
-        row!(read("openApi", "/api/openapi.json", "Returns this document.", any_object).scopes(&[]), openapi_document),
+        row!(
+            F,
+            read("openApi", "/api/openapi.json", "Returns this document.", any_object).scopes(&[]),
+            openapi_document
+        ),
     ]
 }
 

@@ -17,7 +17,8 @@ pub(crate) type Handler<P> =
 /// A route and its handler.
 pub(crate) struct Row<P> {
     pub route: Route,
-    pub handler: Handler<P>,
+    /// `None` in a program that doesn't answer the route.
+    pub handler: Option<Handler<P>>,
 }
 
 impl<P> Clone for Row<P> {
@@ -26,38 +27,48 @@ impl<P> Clone for Row<P> {
     }
 }
 
-/// A row of the table: the route, then the handler.
+/// A row of the table of a [`Part`](crate::part::Part): the part, the route, the handler. The route is a constant. If the part doesn't
+/// answer it, nothing refers to the handler.
 macro_rules! row {
-    ($route:expr, $handler:path) => {
-        $crate::row::Row { route: $route, handler: |engine, input| Box::pin($handler(engine, input)) }
+    ($part:ident, $route:expr, $handler:path) => {
+        $crate::row::Row {
+            route: const { $part::ANSWERS.keep($route) },
+            handler: if const { $part::ANSWERS.includes($route) } {
+                Some(|engine, input| Box::pin($handler(engine, input)))
+            } else {
+                None
+            },
+        }
     };
 }
 
 pub(crate) use row;
 
 /// A route that shows something to a caller with the scope `read`.
-pub(crate) fn read(id: &'static str, path: &'static str, summary: &'static str, describe: Describe) -> Route {
+pub(crate) const fn read(id: &'static str, path: &'static str, summary: &'static str, describe: Describe) -> Route {
     Route::new(id, Method::GET, path, Function::Query, &[Scope::Read], summary, describe)
 }
 
 /// A route on which a caller with the scope `submit` changes something, which is recorded.
-pub(crate) fn change(
+pub(crate) const fn change(
     action: AuditAction,
     id: &'static str,
-    (method, path): (Method, &'static str),
+    method: Method,
+    path: &'static str,
     summary: &'static str,
     describe: Describe,
 ) -> Route {
-    let route = Route::new(id, method, path, Function::Submit, &[Scope::Submit], summary, describe);
-    Route { audit: Some(action), effect: Effect::Changes, ..route }
+    let mut route = Route::new(id, method, path, Function::Submit, &[Scope::Submit], summary, describe);
+    route.audit = Some(action);
+    route.effect(Effect::Changes)
 }
 
 /// A route on which a worker registers or asks for jobs.
-pub(crate) fn ask(id: &'static str, path: &'static str, summary: &'static str, describe: Describe) -> Route {
+pub(crate) const fn ask(id: &'static str, path: &'static str, summary: &'static str, describe: Describe) -> Route {
     Route::new(id, Method::POST, path, Function::Claim, &[Scope::Work], summary, describe)
 }
 
 /// A route on which a worker reports on the job that it runs.
-pub(crate) fn report(id: &'static str, path: &'static str, summary: &'static str, describe: Describe) -> Route {
+pub(crate) const fn report(id: &'static str, path: &'static str, summary: &'static str, describe: Describe) -> Route {
     Route::new(id, Method::POST, path, Function::Complete, &[Scope::Work], summary, describe)
 }

@@ -15,18 +15,18 @@ use crate::audit;
 use crate::auth::{self, Admission};
 use crate::cors::{self, Origins};
 use crate::error::ApiError;
+use crate::part::{Part, Whole};
 use crate::request::{Input, Params};
 use crate::response::Answer;
-use crate::route::{Function, Route};
+use crate::route::Route;
 use crate::router::RouteTable;
-use crate::row::Row;
+use crate::row::Handler;
 use crate::stream::Events;
 
 /// Answers requests, for one function or for all.
 pub struct Service<P> {
     engine: Engine<P>,
     routes: Arc<RouteTable<P>>,
-    only: Option<Function>,
     origins: Origins,
     auth: Admission,
 }
@@ -36,7 +36,6 @@ impl<P> Clone for Service<P> {
         Self {
             engine: self.engine.clone(),
             routes: Arc::clone(&self.routes),
-            only: self.only,
             origins: self.origins.clone(),
             auth: self.auth.clone(),
         }
@@ -47,20 +46,20 @@ impl<P: Ports> Service<P> {
     /// Answers all routes and admits everybody.
     #[must_use]
     pub fn new(engine: Engine<P>) -> Self {
-        let routes = Arc::new(RouteTable::new());
-        Self { engine, routes, only: None, origins: Origins::default(), auth: Admission::Everybody }
+        Self::of::<Whole>(engine)
+    }
+
+    /// Answers only these routes, and admits everybody.
+    #[must_use]
+    pub fn of<F: Part>(engine: Engine<P>) -> Self {
+        let routes = Arc::new(RouteTable::new::<F>());
+        Self { engine, routes, origins: Origins::default(), auth: Admission::Everybody }
     }
 
     /// Admits only these callers.
     #[must_use]
     pub fn admitting(self, auth: Admission) -> Self {
         Self { auth, ..self }
-    }
-
-    /// Answers only the routes of one function.
-    #[must_use]
-    pub fn only(self, function: Function) -> Self {
-        Self { only: Some(function), ..self }
     }
 
     /// Lets pages of these origins call.
@@ -110,8 +109,10 @@ impl<P: Ports> Service<P> {
         }
         // HEAD is answered like GET, without the body.
         let method = if reply.without_body { &Method::GET } else { &head.method };
-        match check_head(&head).and_then(|()| self.routes.find(self.only, method, head.uri.path())) {
-            Ok((row, params)) => Ok(Matched { row: row.clone(), params, service: self.clone(), head, reply }),
+        match check_head(&head).and_then(|()| self.routes.find(method, head.uri.path())) {
+            Ok((route, handler, params)) => {
+                Ok(Matched { route: route.clone(), handler, params, service: self.clone(), head, reply })
+            }
             Err(error) => Err(reply.of(error.response())),
         }
     }
@@ -177,7 +178,8 @@ impl Reply {
 /// A request whose route is known, and whose caller isn't yet.
 pub struct Matched<P> {
     service: Service<P>,
-    row: Row<P>,
+    route: Route,
+    handler: Handler<P>,
     params: Params,
     head: Parts,
     reply: Reply,
@@ -187,7 +189,7 @@ impl<P: Ports> Matched<P> {
     /// The request's route.
     #[must_use]
     pub fn route(&self) -> &Route {
-        &self.row.route
+        &self.route
     }
 
     /// Admits the caller. A refusal is recorded.
@@ -203,7 +205,7 @@ impl<P: Ports> Matched<P> {
 
     async fn authorize(&self) -> Result<Engine<P>, ApiError> {
         let Service { engine, auth, .. } = &self.service;
-        auth::admit(engine, auth, &self.row.route, &self.params, &self.head.headers).await
+        auth::admit(engine, auth, &self.route, &self.params, &self.head.headers).await
     }
 }
 
@@ -255,17 +257,17 @@ impl<P: Ports> Accepted<P> {
 
     /// Carries the request out. An error is a response too.
     pub async fn run(&self, body: Bytes) -> Response<Bytes> {
-        let Matched { row, params, reply, .. } = &self.request;
+        let Matched { route, params, reply, .. } = &self.request;
         let answer = self.handle(body).await;
         if let Err(error) = &answer {
-            audit::record_failure(&self.engine, &row.route, params, error).await;
+            audit::record_failure(&self.engine, route, params, error).await;
         }
         reply.of(answer.unwrap_or_else(ApiError::response))
     }
 
     async fn handle(&self, body: Bytes) -> Answer {
-        let Matched { row, params, head, .. } = &self.request;
-        let input = Input::new(&row.route, params, &head.uri, &head.headers, body)?;
-        (row.handler)(&self.engine, &input).await
+        let Matched { route, handler, params, head, .. } = &self.request;
+        let input = Input::new(route, params, &head.uri, &head.headers, body)?;
+        handler(&self.engine, &input).await
     }
 }

@@ -14,6 +14,7 @@ use protocol::host;
 use crate::client;
 use crate::config::Config;
 use crate::endpoints::EndpointsParameter;
+use crate::environment;
 use crate::forge_function::ForgeFunction;
 use crate::objects::Objects;
 use crate::table::Table;
@@ -31,16 +32,28 @@ pub(crate) fn region(settings: &SdkConfig) -> Option<String> {
     settings.region().filter(|region| !region.as_ref().is_empty()).map(ToString::to_string)
 }
 
-/// Loads settings. An endpoint on this machine, such as an emulator's, is reached without the proxy that the environment
-/// may name, and a try may take as long as a call: an emulator answers many requests one after the other.
+/// Loads settings, and adapts them to their endpoint.
 pub(crate) async fn load(settings: ConfigLoader) -> SdkConfig {
-    let settings = settings.load().await;
+    adapted(settings.load().await)
+}
+
+/// An endpoint on this machine, such as an emulator's, is reached without the proxy that the environment may name, and a try may take
+/// as long as a call: an emulator answers many requests one after the other.
+fn adapted(settings: SdkConfig) -> SdkConfig {
     if !settings.endpoint_url().is_some_and(is_on_loopback) {
         return settings;
     }
     let timeouts =
         TimeoutConfig::builder().operation_attempt_timeout(CALL_TIME).operation_timeout(3 * CALL_TIME).build();
     settings.into_builder().http_client(client::direct()).timeout_config(timeouts).build()
+}
+
+fn retries() -> RetryConfig {
+    RetryConfig::standard().with_max_attempts(ATTEMPTS)
+}
+
+fn timeouts() -> TimeoutConfig {
+    TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT_TIME).operation_timeout(CALL_TIME).build()
 }
 
 fn is_on_loopback(endpoint: &str) -> bool {
@@ -65,9 +78,14 @@ impl Aws {
     /// machine's role, how often a call is tried, and how long it may take.
     #[must_use]
     pub fn settings() -> ConfigLoader {
-        client::defaults().retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS)).timeout_config(
-            TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT_TIME).operation_timeout(CALL_TIME).build(),
-        )
+        client::defaults().retry_config(retries()).timeout_config(timeouts())
+    }
+
+    /// As [`Self::load_settings`], for a Lambda function: credentials, region and endpoint from the environment alone.
+    #[must_use]
+    pub fn settings_of_function() -> SdkConfig {
+        let settings = environment::settings(client::behavior()).http_client(client::by_environment());
+        adapted(settings.retry_config(retries()).timeout_config(timeouts()).build())
     }
 
     /// [`Self::settings`], loaded, without a proxy for an endpoint on this machine.

@@ -8,9 +8,19 @@ use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::{Builder, ConnectorBuilder};
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 
-/// AWS's defaults, through the proxy that the environment names. All clients made of the settings share connections and certificates.
+/// The defaults of the AWS libraries, as they were on this date.
+pub fn behavior() -> BehaviorVersion {
+    BehaviorVersion::v2026_01_12()
+}
+
+/// These defaults, with [`by_environment`].
 pub fn defaults() -> ConfigLoader {
-    aws_config::defaults(BehaviorVersion::v2026_01_12()).http_client(through(ProxyConfig::from_env()))
+    aws_config::defaults(behavior()).http_client(by_environment())
+}
+
+/// A client that uses the proxy that the environment names. All clients made of the same settings share connections and certificates.
+pub fn by_environment() -> SharedHttpClient {
+    through(ProxyConfig::from_env())
 }
 
 /// A client that uses no proxy.

@@ -5,6 +5,7 @@
 
 mod client;
 mod config;
+mod environment;
 mod error;
 mod keys;
 

@@ -80,13 +80,12 @@ impl SchemaGuard {
 }
 
 impl Aws {
-    /// An engine over the ports that the environment names. A [`SchemaGuard`] says whether their records may be used.
+    /// A Lambda function's engine, over the ports that the environment names. A [`SchemaGuard`] says whether their records may be used.
     ///
     /// # Errors
     /// [`StartError`].
-    pub async fn engine() -> Result<Engine<Self>, StartError> {
-        let settings = Self::load_settings().await;
-        Ok(Self::engine_with(Config::from_env()?, &settings))
+    pub fn engine() -> Result<Engine<Self>, StartError> {
+        Ok(Self::engine_with(Config::from_env()?, &Self::settings_of_function()))
     }
 
     /// An engine over these tables, queues, bucket and secrets, with these settings of the AWS libraries.

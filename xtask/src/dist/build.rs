@@ -12,13 +12,24 @@ use crate::project::run;
 
 /// Everything that `wfg` can do.
 pub const FEATURES: [&str; 2] = ["--features", "aws"];
-/// cargo's profile of the program.
-const PROFILE: &str = "dist";
+
+/// How something is built.
+struct Profile {
+    /// cargo's name.
+    name: &'static str,
+    /// More flags of the compiler.
+    flags: &'static str,
+}
+
+/// The program.
+const DIST: Profile = Profile { name: "dist", flags: "" };
+/// The functions.
+const LAMBDA: Profile = Profile { name: package::PROFILE, flags: package::RUSTFLAGS };
 
 /// Builds `wfg` from the sources in a folder. `out` has cargo's results. Returns the program's path.
 pub fn wfg(target: Target, source: &Path, out: &Path) -> Result<PathBuf> {
-    build(target, source, out, PROFILE, &[&["--package", "wfg"], &FEATURES[..]].concat())?;
-    let program = programs(target, out, PROFILE).join("wfg");
+    build(target, source, out, &DIST, &[&["--package", "wfg"], &FEATURES[..]].concat())?;
+    let program = programs(target, out, &DIST).join("wfg");
     if target.is_linux() {
         ensure_static(&program)?;
     }
@@ -32,17 +43,17 @@ pub fn compiler(target: Target) -> Result<String> {
 
 /// Builds the functions for Lambda. Returns the path of each.
 pub fn functions(target: Target, source: &Path, out: &Path) -> Result<[(&'static str, PathBuf); FUNCTIONS.len()]> {
-    build(target, source, out, package::PROFILE, &["--package", "workflow-graph-functions", "--bins"])?;
-    let folder = programs(target, out, package::PROFILE);
+    build(target, source, out, &LAMBDA, &["--package", "workflow-graph-functions", "--bins"])?;
+    let folder = programs(target, out, &LAMBDA);
     let functions = FUNCTIONS.map(|name| (name, folder.join(name)));
     functions.iter().try_for_each(|(_, path)| ensure_static(path))?;
     Ok(functions)
 }
 
-fn build(target: Target, source: &Path, out: &Path, profile: &str, what: &[&str]) -> Result<()> {
+fn build(target: Target, source: &Path, out: &Path, profile: &Profile, what: &[&str]) -> Result<()> {
     let mut cargo = if target.is_linux() {
         let toolchain = Toolchain::install(target)?;
-        let mut cargo = toolchain.cargo(source)?;
+        let mut cargo = toolchain.cargo(source, profile.flags)?;
         cargo.arg("build").args(toolchain.options());
         cargo
     } else {
@@ -51,13 +62,13 @@ fn build(target: Target, source: &Path, out: &Path, profile: &str, what: &[&str]
         cargo.arg("build").current_dir(source);
         cargo
     };
-    cargo.args(["--locked", "--profile", profile, "--target", target.triple()]).args(what);
+    cargo.args(["--locked", "--profile", profile.name, "--target", target.triple()]).args(what);
     run(cargo.env("CARGO_TARGET_DIR", out)).with_context(|| format!("building for {}", target.triple()))
 }
 
 /// The folder of the built programs.
-fn programs(target: Target, out: &Path, profile: &str) -> PathBuf {
-    out.join(target.triple()).join(profile)
+fn programs(target: Target, out: &Path, profile: &Profile) -> PathBuf {
+    out.join(target.triple()).join(profile.name)
 }
 
 /// Fails if the program needs a loader or shared libraries.

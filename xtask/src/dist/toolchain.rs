@@ -48,14 +48,14 @@ impl Toolchain {
         Ok(Self { zig, debian: if is_there { None } else { Some(Debian::install()?) } })
     }
 
-    /// The command that builds the sources in a folder. Paths of this machine aren't in what it builds.
-    pub fn cargo(&self, source: &Path) -> Result<Command> {
+    /// The command that builds the sources in a folder, with more flags of the compiler. Paths of this machine aren't in what it builds.
+    pub fn cargo(&self, source: &Path, flags: &str) -> Result<Command> {
         let mut cargo = Command::new(self.zig.program("cargo-zigbuild"));
         cargo.current_dir(source).env("PATH", self.path()?).env("CARGO_INCREMENTAL", "0");
         cargo.env_remove("CARGO_ENCODED_RUSTFLAGS").env_remove("CARGO_MANIFEST_DIR");
         let registry = cargo_home()?.join("registry/src");
         let mut prefixes = vec![(source, "/wfg"), (registry.as_path(), "/crates")];
-        let mut flags = String::new();
+        let mut flags = format!("{flags} ");
         if let Some(debian) = &self.debian {
             cargo.env("RUSTC", &debian.rustc).env("RUSTC_BOOTSTRAP", "1");
             prefixes.push((&debian.source, "/rust"));

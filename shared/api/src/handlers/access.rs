@@ -8,24 +8,28 @@ use protocol::{TokenName, limits};
 
 use crate::audit;
 use crate::operation::{answers, bodies, parameters};
+use crate::part::Part;
 use crate::request::Input;
 use crate::response::{Answer, empty, json_answer, json_page, link_next};
 use crate::row::{Row, change, read, row};
 
 /// The routes that this file answers.
-pub(crate) fn rows<P: Ports>() -> Vec<Row<P>> {
+pub(crate) fn rows<P: Ports, F: Part>() -> Vec<Row<P>> {
     const ADMIN: &[Scope] = &[Scope::Admin];
     vec![
         row!(
+            F,
             read("listTokens", "/api/tokens", "Lists tokens, without their texts.", answers::list_of::<TokenInfo>)
                 .scopes(ADMIN),
             tokens
         ),
         row!(
+            F,
             change(
                 AuditAction::CreateToken,
                 "createToken",
-                (Method::POST, "/api/tokens"),
+                Method::POST,
+                "/api/tokens",
                 "Creates a token and shows it once.",
                 |s| answers::made::<CreatedToken>(s).taking(bodies::required(s.request::<NewToken>())).refused(&[409])
             )
@@ -33,10 +37,12 @@ pub(crate) fn rows<P: Ports>() -> Vec<Row<P>> {
             create
         ),
         row!(
+            F,
             change(
                 AuditAction::RevokeToken,
                 "revokeToken",
-                (Method::DELETE, "/api/tokens/{name}"),
+                Method::DELETE,
+                "/api/tokens/{name}",
                 "Revokes a token.",
                 |s| answers::no_content(s).refused(&[404])
             )
@@ -44,6 +50,7 @@ pub(crate) fn rows<P: Ports>() -> Vec<Row<P>> {
             revoke
         ),
         row!(
+            F,
             read("audit", "/api/audit", "Lists audit entries, newest first.", |s| {
                 answers::page_of::<AuditEntry>(s).with(parameters::page())
             })

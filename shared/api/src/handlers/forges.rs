@@ -17,6 +17,7 @@ use protocol::{LinkName, SecretName, SecretValue, limits};
 use crate::audit;
 use crate::error::ApiError;
 use crate::operation::{answers, bodies, parameters};
+use crate::part::Part;
 use crate::request::{Format, Input};
 use crate::response::{Answer, empty, encode, json_answer, link_next};
 use crate::route::{Effect, Function, Route};
@@ -26,9 +27,9 @@ const ONE: &str = "/api/forges/{link}";
 const HOOK: &str = "/api/forges/{link}/hook";
 
 /// The routes that this file answers.
-pub(crate) fn rows<P: Ports>() -> Vec<Row<P>> {
+pub(crate) fn rows<P: Ports, F: Part>() -> Vec<Row<P>> {
     const ADMIN: &[Scope] = &[Scope::Admin];
-    let hook = Route::new(
+    const HOOKED: Route = Route::new(
         "receiveDelivery",
         Method::POST,
         HOOK,
@@ -36,11 +37,18 @@ pub(crate) fn rows<P: Ports>() -> Vec<Row<P>> {
         &[],
         "Receives a delivery of a forge.",
         |s| answers::received(s).taking(bodies::any_json()).refused(&[401, 413]),
-    );
+    )
+    .signed()
+    .effect(Effect::Changes);
     vec![
-        row!(hook.signed().effect(Effect::Changes), receive),
-        row!(read("listLinks", "/api/forges", "Lists the links to forges.", answers::json_body::<Vec<LinkInfo>>), list),
+        row!(F, HOOKED, receive),
         row!(
+            F,
+            read("listLinks", "/api/forges", "Lists the links to forges.", answers::json_body::<Vec<LinkInfo>>),
+            list
+        ),
+        row!(
+            F,
             read("links", ONE, "Shows the links of a name: one, or one for each repository of an App.", |s| {
                 answers::json_body::<Vec<LinkInfo>>(s).refused(&[404])
             })
@@ -48,30 +56,35 @@ pub(crate) fn rows<P: Ports>() -> Vec<Row<P>> {
             one
         ),
         row!(
-            change(AuditAction::Link, "link", (Method::PUT, ONE), "Links a repository, or replaces its link.", |s| {
+            F,
+            change(AuditAction::Link, "link", Method::PUT, ONE, "Links a repository, or replaces its link.", |s| {
                 answers::json_body::<LinkInfo>(s).taking(bodies::yaml()).refused(&[409])
             })
             .scopes(ADMIN),
             link
         ),
         row!(
-            change(AuditAction::Unlink, "unlink", (Method::DELETE, ONE), "Removes a link.", |s| {
+            F,
+            change(AuditAction::Unlink, "unlink", Method::DELETE, ONE, "Removes a link.", |s| {
                 answers::no_content(s).with([parameters::repository()]).refused(&[404])
             })
             .scopes(ADMIN),
             unlink
         ),
         row!(
+            F,
             read("deliveries", "/api/forges/{link}/deliveries", "Lists what a forge delivered, newest first.", |s| {
                 answers::page_of::<DeliveryInfo>(s).with(parameters::page()).refused(&[404])
             }),
             deliveries
         ),
         row!(
+            F,
             change(
                 AuditAction::Approve,
                 "approve",
-                (Method::POST, "/api/forges/{link}/approve"),
+                Method::POST,
+                "/api/forges/{link}/approve",
                 "Lets one commit of a pull request from a fork run.",
                 |s| answers::received(s).taking(bodies::required(s.request::<ApproveCommit>())).refused(&[404, 409])
             )
@@ -79,10 +92,12 @@ pub(crate) fn rows<P: Ports>() -> Vec<Row<P>> {
             approve
         ),
         row!(
+            F,
             change(
                 AuditAction::StartRef,
                 "startRef",
-                (Method::POST, "/api/forges/{link}/start"),
+                Method::POST,
+                "/api/forges/{link}/start",
                 "Starts what a push to a branch or tag would start.",
                 |s| answers::received(s).taking(bodies::required(s.request::<StartRef>())).refused(&[404])
             ),

@@ -9,6 +9,7 @@ use protocol::requests::{Claim, Complete, Fail, Logs};
 use protocol::wire::{Appended, Heartbeat, LogChunk, Reported};
 
 use crate::operation::{answers, bodies, parameters};
+use crate::part::Part;
 use crate::request::Input;
 use crate::response::{Answer, checked, encode, json_answer, link_next};
 use crate::route::{Effect, Rate};
@@ -16,15 +17,17 @@ use crate::row::{Row, ask, read, report, row};
 use crate::stream::LogEvents;
 
 /// The routes that this file answers.
-pub(crate) fn rows<P: Ports>() -> Vec<Row<P>> {
+pub(crate) fn rows<P: Ports, F: Part>() -> Vec<Row<P>> {
     vec![
         row!(
+            F,
             read("logs", "/api/workflows/{id}/jobs/{job_id}/logs", "Shows a job's log.", |s| {
                 answers::page_of::<LogChunk>(s).with([parameters::after(s), parameters::attempt(s)]).refused(&[404])
             }),
             logs
         ),
         row!(
+            F,
             read("logStream", "/api/workflows/{id}/jobs/{job_id}/logs/stream", "Follows a job's log.", |s| {
                 answers::events()
                     .with([parameters::attempt(s), parameters::once(), parameters::last_event_id()])
@@ -33,12 +36,14 @@ pub(crate) fn rows<P: Ports>() -> Vec<Row<P>> {
             log_stream
         ),
         row!(
+            F,
             read("outputs", "/api/workflows/{id}/jobs/{job_id}/outputs", "Shows a job's outputs.", |s| {
                 answers::json_body::<Outputs>(s).with([parameters::attempt(s)]).refused(&[404])
             }),
             outputs
         ),
         row!(
+            F,
             read(
                 "isCancelled",
                 "/api/jobs/{workflow_id}/{job_id}/cancelled",
@@ -49,6 +54,7 @@ pub(crate) fn rows<P: Ports>() -> Vec<Row<P>> {
             is_cancelled
         ),
         row!(
+            F,
             ask("claim", "/api/jobs/claim", "Leases a job to the worker, if one is ready.", |s| {
                 answers::claimed(s).taking(bodies::required(s.request::<Claim>()))
             })
@@ -57,12 +63,14 @@ pub(crate) fn rows<P: Ports>() -> Vec<Row<P>> {
             claim
         ),
         row!(
+            F,
             report("heartbeat", "/api/jobs/{lease_id}/heartbeat", "Renews a lease and tells of a cancellation.", |s| {
                 answers::json_body::<Heartbeat>(s).refused(&[409])
             }),
             heartbeat
         ),
         row!(
+            F,
             report("complete", "/api/jobs/{lease_id}/complete", "Reports that a job succeeded.", |s| {
                 answers::json_body::<Reported>(s).taking(bodies::optional(s.request::<Complete>())).refused(&[409])
             })
@@ -70,6 +78,7 @@ pub(crate) fn rows<P: Ports>() -> Vec<Row<P>> {
             complete
         ),
         row!(
+            F,
             report("fail", "/api/jobs/{lease_id}/fail", "Reports that a job failed.", |s| {
                 answers::json_body::<Reported>(s).taking(bodies::required(s.request::<Fail>())).refused(&[409])
             })
@@ -77,6 +86,7 @@ pub(crate) fn rows<P: Ports>() -> Vec<Row<P>> {
             fail
         ),
         row!(
+            F,
             report("appendLogs", "/api/jobs/{lease_id}/logs", "Appends to a job's log.", |s| {
                 answers::json_body::<Appended>(s).taking(bodies::required(s.request::<Logs>())).refused(&[409])
             })

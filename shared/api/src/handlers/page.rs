@@ -7,9 +7,10 @@ use http::{HeaderName, HeaderValue, StatusCode, header};
 
 use crate::error::ApiError;
 use crate::operation::answers;
+use crate::part::Part;
 use crate::request::Input;
 use crate::response::{Answer, typed};
-use crate::route::Describe;
+use crate::route::{Describe, Route};
 use crate::row::{Row, read, row};
 
 /// A file, as `shared/page` builds it.
@@ -58,9 +59,17 @@ const HEADERS: [(HeaderName, &str); 3] = [
 ];
 
 /// The routes that this file answers.
-pub(crate) fn rows<P: Ports>() -> Vec<Row<P>> {
-    let route = |file: &File| read(file.id, file.path, "Returns a file of the page.", file.describe).scopes(&[]);
-    FILES.iter().map(|file| row!(route(file), answer)).collect()
+pub(crate) fn rows<P: Ports, F: Part>() -> Vec<Row<P>> {
+    const fn route(file: &File) -> Route {
+        read(file.id, file.path, "Returns a file of the page.", file.describe).scopes(&[])
+    }
+    vec![
+        row!(F, route(&FILES[0]), answer),
+        row!(F, route(&FILES[1]), answer),
+        row!(F, route(&FILES[2]), answer),
+        row!(F, route(&FILES[3]), answer),
+        row!(F, route(&FILES[4]), answer),
+    ]
 }
 
 pub(crate) async fn answer<P: Ports>(_: &Engine<P>, input: &Input<'_>) -> Answer {

@@ -10,6 +10,7 @@ use protocol::page::{Auth, Graph, Me};
 use protocol::wire::Job;
 
 use crate::operation::{answers, parameters};
+use crate::part::Part;
 use crate::request::Input;
 use crate::response::{Answer, checked, empty, encode, fits, json_answer, link_next};
 use crate::row::{Row, read, row};
@@ -19,23 +20,26 @@ use crate::run_events::RunEvents;
 const SHORT_NAME: usize = 100;
 
 /// The routes that this file answers.
-pub(crate) fn rows<P: Ports>() -> Vec<Row<P>> {
+pub(crate) fn rows<P: Ports, F: Part>() -> Vec<Row<P>> {
     const ANY: &[Scope] = &[Scope::Read, Scope::Submit, Scope::Work, Scope::Admin, Scope::Approve];
     vec![
-        row!(read("me", "/api/me", "Shows what the caller may do.", answers::json_body::<Me>).scopes(ANY), me),
+        row!(F, read("me", "/api/me", "Shows what the caller may do.", answers::json_body::<Me>).scopes(ANY), me),
         row!(
+            F,
             read("graph", "/api/workflows/{id}/graph", "Shows the jobs of a run and what each needs.", |s| {
                 answers::graph(s).with([parameters::if_none_match()]).refused(&[404])
             }),
             graph
         ),
         row!(
+            F,
             read("events", "/api/workflows/{id}/events", "Follows the jobs of a run.", |_| {
                 answers::run_events().with([parameters::once(), parameters::last_run_event_id()]).refused(&[404])
             }),
             events
         ),
         row!(
+            F,
             read("job", "/api/workflows/{id}/jobs/{job_id}", "Shows a job.", |s| {
                 answers::json_body::<Job>(s).refused(&[404])
             }),

@@ -11,14 +11,15 @@ use protocol::wire::{PoolInfo, Registered, WorkerInfo};
 use protocol::{LabelSet, SecretName, limits};
 
 use crate::operation::{answers, bodies};
+use crate::part::Part;
 use crate::request::Input;
 use crate::response::{Answer, PageOf, empty, json_answer, json_page};
 use crate::route::{Effect, Function, Route};
 use crate::row::{Row, ask, read, row};
 
 /// The routes that this file answers.
-pub(crate) fn rows<P: Ports>() -> Vec<Row<P>> {
-    let leaves = Route::new(
+pub(crate) fn rows<P: Ports, F: Part>() -> Vec<Row<P>> {
+    const LEAVES: Route = Route::new(
         "unregister",
         Method::DELETE,
         "/api/workers/{id}",
@@ -26,10 +27,12 @@ pub(crate) fn rows<P: Ports>() -> Vec<Row<P>> {
         &[Scope::Work],
         "Removes a worker.",
         answers::no_content,
-    );
+    )
+    .effect(Effect::WorkerLeaves);
     vec![
-        row!(read("workers", "/api/workers", "Lists workers.", answers::list_of::<WorkerInfo>), list),
+        row!(F, read("workers", "/api/workers", "Lists workers.", answers::list_of::<WorkerInfo>), list),
         row!(
+            F,
             read(
                 "pools",
                 "/api/pools",
@@ -39,12 +42,14 @@ pub(crate) fn rows<P: Ports>() -> Vec<Row<P>> {
             pools
         ),
         row!(
+            F,
             ask("register", "/api/workers/register", "Registers a worker.", |s| {
                 answers::json_body::<Registered>(s).taking(bodies::required(s.request::<Register>()))
             }),
             register
         ),
         row!(
+            F,
             ask("workerHeartbeat", "/api/workers/{id}/heartbeat", "Reports that a registered worker is online.", |s| {
                 answers::json_body::<Registered>(s)
                     .taking(bodies::optional(s.request::<WorkerHeartbeat>()))
@@ -52,7 +57,7 @@ pub(crate) fn rows<P: Ports>() -> Vec<Row<P>> {
             }),
             heartbeat
         ),
-        row!(leaves.effect(Effect::WorkerLeaves), unregister),
+        row!(F, LEAVES, unregister),
     ]
 }
 

@@ -20,18 +20,20 @@ use crate::audit;
 use crate::error::ApiError;
 use crate::handlers::runs;
 use crate::operation::{answers, bodies, parameters};
+use crate::part::Part;
 use crate::request::{Format, Input};
 use crate::response::{Answer, checked, empty, encode, fits, json_answer, link_next, typed};
 use crate::row::{Row, change, read, row};
 
 /// The routes that this file answers.
-pub(crate) fn rows<P: Ports>() -> Vec<Row<P>> {
+pub(crate) fn rows<P: Ports, F: Part>() -> Vec<Row<P>> {
     const ALL: &str = "/api/workflows";
     const ONE: &str = "/api/workflows/{id}";
     const SHOWS: &str = "Shows a workflow and its jobs.";
     vec![
         row!(
-            change(AuditAction::Submit, "submit", (Method::POST, ALL), "Submits a workflow.", |s| {
+            F,
+            change(AuditAction::Submit, "submit", Method::POST, ALL, "Submits a workflow.", |s| {
                 answers::workflow_made(201, "The workflow was created.", s)
                     .or(answers::workflow_made(200, "A request with the same key created it before.", s))
                     .with([parameters::run(), parameters::idempotency_key()])
@@ -41,19 +43,22 @@ pub(crate) fn rows<P: Ports>() -> Vec<Row<P>> {
             submit
         ),
         row!(
+            F,
             read("list", ALL, "Lists workflows, newest first.", |s| {
                 let more = [parameters::offset(), parameters::status(s), parameters::view(), parameters::text()];
                 answers::workflow_list(s).with([&parameters::page()[..], &more].concat())
             }),
             list
         ),
-        row!(read("workflow", ONE, SHOWS, |s| answers::json_body::<Workflow>(s).refused(&[404])), one),
+        row!(F, read("workflow", ONE, SHOWS, |s| answers::json_body::<Workflow>(s).refused(&[404])), one),
         row!(
+            F,
             read("workflowStatus", "/api/workflows/{id}/status", SHOWS, |s| answers::json_body::<Workflow>(s)
                 .refused(&[404])),
             one
         ),
         row!(
+            F,
             read(
                 "definition",
                 "/api/workflows/{id}/definition",
@@ -63,33 +68,34 @@ pub(crate) fn rows<P: Ports>() -> Vec<Row<P>> {
             definition
         ),
         row!(
+            F,
             change(
                 AuditAction::Run,
                 "run",
-                (Method::POST, "/api/workflows/{id}/run"),
+                Method::POST,
+                "/api/workflows/{id}/run",
                 "Starts or restarts a workflow.",
                 |s| answers::accepted(s).taking(bodies::optional(s.request::<Run>())).refused(&[404, 409])
             ),
             run
         ),
         row!(
+            F,
             change(
                 AuditAction::Cancel,
                 "cancel",
-                (Method::POST, "/api/workflows/{id}/cancel"),
+                Method::POST,
+                "/api/workflows/{id}/cancel",
                 "Cancels the unfinished jobs of a workflow.",
                 |s| answers::accepted(s).refused(&[404, 409])
             ),
             cancel
         ),
         row!(
-            change(
-                AuditAction::Delete,
-                "delete",
-                (Method::DELETE, ONE),
-                "Deletes a workflow that isn't running.",
-                |s| answers::no_content(s).refused(&[404, 409])
-            ),
+            F,
+            change(AuditAction::Delete, "delete", Method::DELETE, ONE, "Deletes a workflow that isn't running.", |s| {
+                answers::no_content(s).refused(&[404, 409])
+            }),
             delete
         ),
     ]

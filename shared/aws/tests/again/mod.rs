@@ -4,6 +4,7 @@ use std::env;
 use std::process::Stdio;
 
 use aws::{Aws, Config};
+use aws_config::SdkConfig;
 use engine::ports::TokenStore;
 use protocol::Millis;
 use tokio::process::Command;
@@ -12,12 +13,12 @@ use tokio::process::Command;
 const CHILD: &str = "WFG_TEST_CHILD";
 
 /// In the child process, makes a call that must fail, and returns true.
-pub async fn has_called() -> bool {
+pub async fn has_called(settings: impl AsyncFnOnce() -> SdkConfig) -> bool {
     if env::var_os(CHILD).is_none() {
         return false;
     }
     let config = Config { jobs_table: "jobs".to_owned(), ..Config::default() };
-    let ports = Aws::with_settings(config, &Aws::load_settings().await);
+    let ports = Aws::with_settings(config, &settings().await);
     ports.tokens(Millis::now()).await.expect_err("the call is refused");
     true
 }
