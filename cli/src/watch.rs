@@ -2,9 +2,12 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::future::pending;
+use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use client::ClientError;
+use futures::FutureExt;
 use futures::future::try_join_all;
 use protocol::wire::{Job, LogChunk, Stream, Workflow};
 use protocol::{JobId, Millis, Outputs, Status, WorkflowId};
@@ -37,12 +40,12 @@ pub async fn until_end(remote: &Remote, screen: &Screen, id: &WorkflowId) -> Res
         let workflow = remote.client.workflow(id).await?;
         screen.print(&heading(&workflow))?;
         let progress = Progress::new(&workflow, screen.out);
-        follow(remote, screen, workflow, progress, &WatchOptions::default()).await
+        follow(remote, screen, workflow, progress, &WatchOptions::default(), pending()).await
     };
     let interrupted = async {
         if tokio::signal::ctrl_c().await.is_err() {
             // Without a handler the signal still ends the program.
-            std::future::pending::<()>().await;
+            pending::<()>().await;
         }
     };
     tokio::select! {
@@ -77,18 +80,20 @@ impl Default for WatchOptions {
     }
 }
 
-/// Reports the changes of a workflow until it has ended. Returns its final status.
+/// Reports the changes of a workflow until it has ended. Returns its final status. `ended` may resolve at its end, which is then
+/// seen at once and not at the next query.
 pub async fn follow(
     remote: &Remote,
     screen: &Screen,
     mut workflow: Workflow,
     reporter: impl Reporter,
     options: &WatchOptions,
+    ended: impl Future<Output = ()>,
 ) -> Result<Status, Failure> {
     options.hide.apply(&mut workflow);
     let changes = Changes::new(&workflow);
     Watch { remote, screen, workflow, changes, reporter, options, logs: HashMap::new(), outputs: HashMap::new() }
-        .until_end()
+        .until_end(pin!(ended.fuse()))
         .await
 }
 
@@ -113,7 +118,7 @@ struct LogPosition {
 }
 
 impl<T: Reporter> Watch<'_, T> {
-    async fn until_end(mut self) -> Result<Status, Failure> {
+    async fn until_end(mut self, mut ended: Pin<&mut impl Future<Output = ()>>) -> Result<Status, Failure> {
         let WatchOptions { pace: quick, slowest, .. } = *self.options;
         let mut pace = quick;
         let mut lag = 0;
@@ -133,7 +138,10 @@ impl<T: Reporter> Watch<'_, T> {
             let picture = self.reporter.picture(&self.workflow, Millis::now());
             self.screen.print(&picture)?;
             pace = if shown { quick } else { (pace * 5 / 4).min(slowest) };
-            sleep(pace.max((2 * took).min(LONGEST))).await;
+            tokio::select! {
+                () = sleep(pace.max((2 * took).min(LONGEST))) => {}
+                () = &mut ended => {}
+            }
             let asked = Instant::now();
             self.query().await?;
             took = asked.elapsed();
@@ -226,4 +234,47 @@ fn log_text(
         }
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::LabelSet;
+    use server::Server;
+
+    use super::*;
+    use crate::run::LocalWorkers;
+
+    /// Reports nothing.
+    struct Silent;
+
+    impl Reporter for Silent {
+        fn job(&mut self, _: &Workflow, _: &Job, _: Change) -> String {
+            String::new()
+        }
+        fn log_line(&mut self, _: &JobId, _: u32, _: Stream, _: &str) -> String {
+            String::new()
+        }
+        fn closing(&mut self, _: &Workflow, _: Millis) -> String {
+            String::new()
+        }
+    }
+
+    #[tokio::test]
+    async fn end_that_is_told_is_seen_before_the_next_query_is_due() {
+        let server = Server::in_memory(([127, 0, 0, 1], 0).into()).await.expect("a free port");
+        let remote = Remote::new(&server.url(), None).expect("its address");
+        let text = "jobs: {a: {run: 'true'}, b: {needs: a, run: 'true'}}";
+        let workflow = remote.client.submit_yaml(text, true, None).await.expect("good");
+        let mut workers = LocalWorkers::named(vec![LabelSet::default()]).start(&server.url(), "any", 1);
+        let hour = Duration::from_hours(1);
+        let options = WatchOptions { pace: hour, slowest: hour, ..WatchOptions::default() };
+        let id = workflow.id.clone();
+        let ended = async { server.run_ended(&id).await.expect("memory answers") };
+        let screen = Screen::detect();
+        let followed = follow(&remote, &screen, workflow, Silent, &options, ended);
+        let status = tokio::time::timeout(Duration::from_mins(1), followed).await.expect("not in an hour");
+        assert_eq!(status.expect("followed"), Status::Success);
+        workers.drain();
+        workers.ended().await;
+    }
 }

@@ -5,6 +5,7 @@ mod frame;
 mod live;
 mod local_workers;
 
+use std::future::pending;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
@@ -28,9 +29,10 @@ use crate::watch::{WatchOptions, follow};
 use crate::{secret, serve, submit};
 use events::Events;
 use live::{Live, Notes};
-use local_workers::{LocalWorkers, WorkerHandles};
+pub use local_workers::LocalWorkers;
+use local_workers::WorkerHandles;
 
-/// The interval of status queries. It is short because the engine is in this process.
+/// The interval of status queries until the run ends. It is short because the engine is in this process.
 const PACE: Duration = Duration::from_millis(100);
 
 #[derive(Args)]
@@ -92,7 +94,7 @@ impl RunArgs {
         let live = Live::on(screen).filter(|_| !self.json);
         let notes = live.as_ref().map(Live::notes).unwrap_or_default();
         let mut run = Run { remote: &remote, id, workers, signals, signalled: None, notes };
-        let status = run.until_ended(self.show(&remote, screen, &local_workers, workflow, live)).await;
+        let status = run.until_ended(self.show(&server, &remote, screen, &local_workers, workflow, live)).await;
         run.until_workers_ended().await;
         server.stop().await;
         match (run.signalled, status?) {
@@ -110,6 +112,7 @@ impl RunArgs {
 
     async fn show(
         &self,
+        server: &Server,
         remote: &Remote,
         screen: &Screen,
         local_workers: &LocalWorkers,
@@ -118,17 +121,24 @@ impl RunArgs {
     ) -> Result<Status, Failure> {
         let hide = if self.json { Hide::Nothing } else { Hide::Values(self.secrets.masker()?) };
         let options = WatchOptions { pace: PACE, slowest: PACE, all_outputs: true, hide };
+        let id = workflow.id.clone();
+        let ended = async {
+            if server.run_ended(&id).await.is_err() {
+                // The next query fails too.
+                pending::<()>().await;
+            }
+        };
         if self.json {
             screen.print(&Events::beginning(&workflow, &local_workers.describe(self.concurrency())))?;
-            return follow(remote, screen, workflow, Events, &options).await;
+            return follow(remote, screen, workflow, Events, &options, ended).await;
         }
         if let Some(live) = live {
-            return follow(remote, screen, workflow, live, &options).await;
+            return follow(remote, screen, workflow, live, &options, ended).await;
         }
         let heading = format!("{}: {}, {local_workers}\n", clean(&workflow.name), count(workflow.jobs.len(), "job"));
         screen.print(&heading)?;
         let progress = Progress::new(&workflow, screen.out);
-        follow(remote, screen, workflow, progress, &options).await
+        follow(remote, screen, workflow, progress, &options, ended).await
     }
 }
 

@@ -37,13 +37,14 @@ use std::time::Duration;
 
 pub use api::Admission;
 use engine::Engine;
-use engine::ports::Local;
+use engine::ports::{Consistency, Local, Stored};
 use futures::FutureExt;
 use futures::future::join_all;
 use memory::Memory;
+use protocol::WorkflowId;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::lanes::Lanes;
 use crate::listen::Places;
@@ -51,6 +52,9 @@ use crate::shared::Shared;
 
 /// How long requests may take to finish once the server stops.
 const FINISH: Duration = Duration::from_secs(10);
+
+/// Changes within this time are looked at together when a run's end is waited for.
+const GATHERED: Duration = Duration::from_millis(1);
 
 /// A running server. Dropping it ends it at once.
 pub struct Server<P: Local + 'static = Memory> {
@@ -127,6 +131,24 @@ impl<P: Local + 'static> Server<P> {
     #[must_use]
     pub fn engine(&self) -> &Engine<P> {
         self.shared.service.engine()
+    }
+
+    /// Resolves when the current run of a workflow has ended, or the workflow is deleted.
+    ///
+    /// # Errors
+    /// If the store can't be read.
+    pub async fn run_ended(&self, workflow: &WorkflowId) -> Stored<()> {
+        let mut changes = self.shared.signals.changes();
+        loop {
+            changes.mark_unchanged();
+            let record = self.engine().ports().workflow(workflow, Consistency::Strong).await?;
+            if record.is_none_or(|record| record.ended.is_some()) {
+                return Ok(());
+            }
+            // The server, and with it the sender, is still there.
+            let _ = changes.changed().await;
+            sleep(GATHERED).await;
+        }
     }
 
     /// Runs the timers that are due, and makes waiting claims look again. A test calls this after it has moved the

@@ -9,7 +9,7 @@ use futures::stream::FuturesUnordered;
 use tokio::time::{Instant, timeout};
 use worker::protocol::access::{Allowed, NewToken, Permissions};
 use worker::protocol::requests::{Claim, Fail, FailCause};
-use worker::protocol::{TokenName, WorkerId};
+use worker::protocol::{TokenName, WorkerId, WorkflowId};
 
 const ONE: &str = "name: one\njobs:\n  a: {run: x}\n";
 
@@ -25,6 +25,24 @@ async fn waiting_claim_is_answered_as_soon_as_a_job_is_ready() {
     let claimed = waiting.await.expect("answered").expect("a job");
     assert_eq!(claimed.job.job_id.as_str(), "a");
     assert!(began.elapsed() < Duration::from_secs(2), "it took {:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn end_of_a_run_is_told_once_it_has_ended_and_of_no_workflow_at_once() {
+    let world = World::new().await;
+    let id = world.submit("name: two\njobs:\n  a: {run: x}\n  b: {run: x, needs: a}\n").await;
+    let ended = world.server.run_ended(&id);
+    tokio::pin!(ended);
+    for job in ["a", "b"] {
+        assert!(futures::poll!(&mut ended).is_pending(), "{job} hasn't ended");
+        let claimed = world.client.claim(&claim("w", "", 20)).await.expect("answered").expect("a job");
+        assert_eq!(claimed.job.job_id.as_str(), job);
+        assert!(futures::poll!(&mut ended).is_pending(), "{job} runs");
+        world.complete(&claimed).await;
+    }
+    timeout(PATIENCE, ended).await.expect("told").expect("memory answers");
+    let none = WorkflowId::new("none").expect("an id");
+    timeout(PATIENCE, world.server.run_ended(&none)).await.expect("told").expect("memory answers");
 }
 
 #[tokio::test]
