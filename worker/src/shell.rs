@@ -45,7 +45,7 @@ pub fn outputs_of<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Result<Outpu
     scanner.finish()
 }
 
-/// Runs `sh -c <command>`.
+/// Runs `sh -c <command>`. If the command only has bash read a script, it starts bash without the `sh`, if the job's `PATH` has one.
 ///
 /// The job has the worker's environment without its token, the job's `env` and `secrets`, and `WORKFLOW_ID`, `JOB_ID`,
 /// `JOB_ATTEMPT`, `JOB_DIR` (an empty directory, removed afterwards), `JOB_SCRIPTS` (for the scripts of the command),

@@ -5,6 +5,7 @@
 
 pub mod host;
 pub mod limits;
+pub mod script;
 pub mod text;
 
 pub mod limit;

@@ -6,10 +6,11 @@
 
 use std::fmt::Write;
 
+use protocol::script::quoted;
 use protocol::wire::CHECKOUT_TOKEN;
 
 use super::checkout::{Checkout, CheckoutCredential, CheckoutFrom, Credentials};
-use super::script::{IN_ARGUMENT, here_document, quoted};
+use super::script::{IN_ARGUMENT, here_document};
 
 /// The exit code of a checkout that fails. Git's own are 1 and 128, and those of scripts are mostly below 100.
 const EXIT_CODE: u8 = 125;

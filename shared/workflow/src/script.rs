@@ -3,13 +3,13 @@
 use std::collections::{BTreeSet, HashSet};
 use std::fmt::Write;
 
+use protocol::script::{BASH_OPTIONS, quoted};
+
 use super::shell::Shell;
 use super::workdir::Workdir;
 
 /// The longest script that is passed as an argument, which Linux limits to 128 KiB. A longer one is put into a file.
 pub(super) const IN_ARGUMENT: usize = 100_000;
-/// The options of bash: it reads no file of its own, and ends at the first command or pipeline that fails.
-const BASH_OPTIONS: &str = "--noprofile --norc -eo pipefail";
 /// What a job's log says where a worker has no bash.
 const NO_BASH: &str = "[this machine has no bash; sh -e runs the script, and a failure within a pipe goes unseen]";
 
@@ -268,16 +268,12 @@ fn not_an_option(script: &str) -> String {
     if script.starts_with(['-', '+']) { format!(" {script}") } else { script.to_owned() }
 }
 
-/// In single quotes, where nothing but the quote itself means anything to the shell.
-pub(super) fn quoted(text: &str) -> String {
-    format!("'{}'", text.replace('\'', r"'\''"))
-}
-
 #[cfg(test)]
 mod tests {
     use std::process::{Command, Stdio};
 
     use proptest::prelude::*;
+    use protocol::script::BashScript;
 
     use super::*;
 
@@ -385,6 +381,14 @@ mod tests {
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn worker_reads_the_script_of_bash_and_its_variables(value in r#"['"\\$a\n ]{0,12}"#, script in r#"['"\\$a\n -]{0,12}"#) {
+            let env = [("A".to_owned(), value.clone()), ("B".to_owned(), String::new())];
+            let text = command(&env, Begun { shell: &Shell::Strict, script: &script, workdir: &Workdir::Shared });
+            let env = vec![("A", value), ("B", String::new())];
+            prop_assert_eq!(BashScript::of(&text), Some(BashScript { env, script: not_an_option(&script) }));
+        }
 
         #[test]
         fn any_value_reaches_the_job_byte_for_byte(value in r#"([^\x00]|['"\\$`!#&*\n ~%-]){0,40}"#) {

@@ -88,6 +88,30 @@ async fn a_job_sees_its_environment_and_runs_in_the_workers_directory() {
 }
 
 #[tokio::test]
+async fn job_in_bash_is_the_same_with_and_without_the_sh_that_looks_for_bash() {
+    // Where the job's own folder is differs.
+    let shown = "env | grep -v -e '^_=' -e workflow-graph- | sort; echo \"$0 $# $- $PWD\"; cat; kill -0 -- \"-$$\" && echo leads";
+    for (variables, script, code) in [
+        ("", shown, 0),
+        ("export A='it'\\''s'\nexport WORKER_SLOT='7'\nexport B='two\nlines'\n", shown, 0),
+        ("", "echo before; false | true; echo after", 1),
+        ("", " -x is no option", 127),
+        ("", "exit 3", 3),
+        ("", "kill -TERM $$", 143),
+    ] {
+        let quoted = protocol::script::quoted(script);
+        let command = format!("{}{variables}exec \"$@\" -c {quoted}\n", protocol::script::FIND_BASH_OR_SH);
+        assert!(protocol::script::BashScript::of(&command).is_some(), "{command}");
+        // With a line more it is no text that a worker reads.
+        let [direct, by_sh] = [run(&command).await, run(&(command.clone() + "exit\n")).await];
+        assert_eq!(direct.log, by_sh.log, "{script}");
+        let ends = [&direct, &by_sh].map(|ran| ran.result.as_ref().err().map_or(Some(0), |failure| failure.exit_code));
+        assert_eq!(ends, [Some(code); 2], "{script}");
+        assert_eq!(direct.text(Stream::Stdout).contains("leads"), script == shown);
+    }
+}
+
+#[tokio::test]
 async fn both_forms_on_stdout_and_both_in_the_file_give_outputs() {
     let command = r#"echo "::set-output url=s3://a=b%20"; echo '::set-output name=old::x "y" ::z'
         echo "file=1" >> "$WORKFLOW_OUTPUT"; printf 'notes<<E\none\n\ntwo 🦀\nE\n' >> "$WORKFLOW_OUTPUT"
