@@ -14,6 +14,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use crate::awake;
+
 /// What happens on a connection. The stream, the service and the response's body share it; all run in one task.
 #[derive(Clone, Default)]
 pub struct Phase(Arc<AtomicU8>);
@@ -187,6 +189,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Connection<S> {
         // hyper flushes the stream once all that it had to write was taken.
         if self.phase.is(Phase::FLUSHING) {
             self.phase.set(Phase::READING);
+            awake::answered();
             self.head_begun = false;
             self.head_until = Instant::now() + limits::IDLE_TIME;
             // hyper may have polled for the next request already, while this one was being answered.

@@ -10,6 +10,8 @@ use tokio::runtime::{Builder, Handle, RuntimeFlavor};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
+use crate::awake;
+
 /// The most threads. One answers over 10,000 claims and reports a second.
 const MOST: usize = 8;
 
@@ -35,7 +37,13 @@ impl Lane {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let handle = runtime.handle().clone();
         let (running, dropped) = oneshot::channel();
-        thread::Builder::new().name("connections".to_owned()).spawn(move || runtime.block_on(dropped))?;
+        let serve = async {
+            tokio::select! {
+                _ = dropped => {}
+                () = awake::after_answers() => {}
+            }
+        };
+        thread::Builder::new().name("connections".to_owned()).spawn(move || runtime.block_on(serve))?;
         Ok(Self { runtime: handle, _running: running })
     }
 }

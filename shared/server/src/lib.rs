@@ -17,6 +17,8 @@ mod rate;
 
 mod capacity;
 
+mod awake;
+
 mod body;
 mod connection;
 
