@@ -29,8 +29,7 @@ use crate::watch::{WatchOptions, follow};
 use crate::{secret, serve, submit};
 use events::Events;
 use live::{Live, Notes};
-pub use local_workers::LocalWorkers;
-use local_workers::WorkerHandles;
+use local_workers::{LocalWorkers, WorkerHandles};
 
 /// The interval of status queries until the run ends. It is short because the engine is in this process.
 const PACE: Duration = Duration::from_millis(100);
@@ -213,5 +212,49 @@ impl Run<'_> {
             self.notes.show(&format!("can't cancel the workflow: {error}"));
         }
         self.workers.stop();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::JobId;
+    use protocol::Millis;
+    use protocol::wire::{Job, Stream};
+
+    use super::*;
+    use crate::changes::{Change, Reporter};
+
+    /// Reports nothing.
+    struct Silent;
+
+    impl Reporter for Silent {
+        fn job(&mut self, _: &Workflow, _: &Job, _: Change) -> String {
+            String::new()
+        }
+        fn log_line(&mut self, _: &JobId, _: u32, _: Stream, _: &str) -> String {
+            String::new()
+        }
+        fn closing(&mut self, _: &Workflow, _: Millis) -> String {
+            String::new()
+        }
+    }
+
+    #[tokio::test]
+    async fn end_that_is_told_is_seen_before_the_next_query_is_due() {
+        let server = Server::in_memory(([127, 0, 0, 1], 0).into()).await.expect("a free port");
+        let remote = Remote::new(&server.url(), None).expect("its address");
+        let text = "jobs: {a: {run: 'true'}, b: {needs: a, run: 'true'}}";
+        let workflow = remote.client.submit_yaml(text, true, None).await.expect("good");
+        let mut workers = LocalWorkers::named(vec![LabelSet::default()]).start(&server.url(), "any", 1);
+        let hour = Duration::from_hours(1);
+        let options = WatchOptions { pace: hour, slowest: hour, ..WatchOptions::default() };
+        let id = workflow.id.clone();
+        let ended = async { server.run_ended(&id).await.expect("memory answers") };
+        let screen = Screen::detect();
+        let followed = follow(&remote, &screen, workflow, Silent, &options, ended);
+        let status = tokio::time::timeout(Duration::from_mins(1), followed).await.expect("not in an hour");
+        assert_eq!(status.expect("followed"), Status::Success);
+        workers.drain();
+        workers.ended().await;
     }
 }

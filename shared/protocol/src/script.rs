@@ -1,15 +1,17 @@
-//! The shell text of a command that has bash read one script. A worker that knows it starts bash itself, and saves the `sh` that would
+//! The shell text of a command that has bash read one script. A worker that recognizes it starts bash itself, without the `sh` that would
 //! look for bash.
 
 /// The options of bash: it reads no file of its own, and ends at the first command or pipeline that fails.
 pub const BASH_OPTIONS: &str = "--noprofile --norc -eo pipefail";
-/// Text for `sh` that finds what reads the script, bash or `sh -e`, and keeps its call in `$@`.
-pub const FIND_BASH_OR_SH: &str = "\
-if command -v bash >/dev/null; then wfg_bash=bash; else wfg_bash=$(command -pv bash); fi
-if command -v sh >/dev/null; then wfg_sh=sh; else wfg_sh=$(command -pv sh || echo /bin/sh); fi
-if [ -n \"$wfg_bash\" ]; then set -- \"$wfg_bash\" --noprofile --norc -eo pipefail; else echo \
-'[this machine has no bash; sh -e runs the script, and a failure within a pipe goes unseen]' >&2; set -- \"$wfg_sh\" -e; fi
-";
+/// A line that keeps bash in `$wfg_bash`: by its name, since `sh` starts no process to find that. `command -pv` also looks in the system's
+/// usual directories.
+pub const FIND_BASH: &str = "if command -v bash >/dev/null; then wfg_bash=bash; else wfg_bash=$(command -pv bash); fi";
+/// A line that keeps `sh` in `$wfg_sh`.
+pub const FIND_SH: &str =
+    "if command -v sh >/dev/null; then wfg_sh=sh; else wfg_sh=$(command -pv sh || echo /bin/sh); fi";
+/// A line that keeps the call of what reads the script in `$@`: bash with [`BASH_OPTIONS`], or `sh -e` where there is no bash.
+pub const CHOOSE_SHELL: &str = "if [ -n \"$wfg_bash\" ]; then set -- \"$wfg_bash\" --noprofile --norc -eo pipefail; else echo \
+     '[this machine has no bash; sh -e runs the script, and a failure within a pipe goes unseen]' >&2; set -- \"$wfg_sh\" -e; fi";
 
 /// What bash reads, and with which variables.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,7 +27,8 @@ impl<'a> BashScript<'a> {
     /// sets `PATH`.
     #[must_use]
     pub fn of(command: &'a str) -> Option<Self> {
-        let mut rest = command.strip_prefix(FIND_BASH_OR_SH)?;
+        let mut lines = [FIND_BASH, FIND_SH, CHOOSE_SHELL].into_iter();
+        let mut rest = lines.try_fold(command, |rest, line| rest.strip_prefix(line)?.strip_prefix('\n'))?;
         let mut env = Vec::new();
         while let Some(export) = rest.strip_prefix("export ") {
             let (name, value) = export.split_once('=')?;
@@ -82,7 +85,7 @@ mod tests {
 
     #[test]
     fn command_that_does_more_is_left_to_sh() {
-        let with = |rest: &str| format!("{FIND_BASH_OR_SH}{rest}");
+        let with = |rest: &str| format!("{FIND_BASH}\n{FIND_SH}\n{CHOOSE_SHELL}\n{rest}");
         let script = |text: &str| Some(BashScript { env: Vec::new(), script: text.to_owned() });
         assert_eq!(BashScript::of(&with("exec \"$@\" -c 'echo it'\\''s'\n")), script("echo it's"));
         for rest in [

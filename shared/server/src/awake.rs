@@ -20,6 +20,14 @@ pub fn answered() {
     ANSWERED.with(|answered| answered.notify_one());
 }
 
+/// Whether an answer was reported on this thread since the last call.
+#[cfg(test)]
+pub fn was_answered() -> bool {
+    use futures::FutureExt;
+
+    ANSWERED.with(|answered| answered.notified().now_or_never().is_some())
+}
+
 /// Keeps this thread awake for [`LOOKS`] after each answer. Other threads that want the processor have it first.
 pub async fn after_answers() {
     let answered = ANSWERED.with(Arc::clone);

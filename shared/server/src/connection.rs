@@ -245,7 +245,9 @@ mod tests {
         drop(phase.answering());
         let waited = tokio::time::timeout(2 * limits::HEADER_TIME, connection.read_u8()).await;
         assert!(waited.is_err(), "{waited:?}");
+        assert!(!awake::was_answered());
         connection.flush().await.expect("flushed");
+        assert!(awake::was_answered());
         let idle = tokio::time::timeout(2 * limits::IDLE_TIME, connection.read_u8()).await.expect("in time");
         assert_eq!(idle.expect_err("nothing comes").kind(), io::ErrorKind::TimedOut);
     }

@@ -3,15 +3,13 @@
 use std::collections::{BTreeSet, HashSet};
 use std::fmt::Write;
 
-use protocol::script::{BASH_OPTIONS, quoted};
+use protocol::script::{BASH_OPTIONS, CHOOSE_SHELL, FIND_BASH, FIND_SH, quoted};
 
 use super::shell::Shell;
 use super::workdir::Workdir;
 
 /// The longest script that is passed as an argument, which Linux limits to 128 KiB. A longer one is put into a file.
 pub(super) const IN_ARGUMENT: usize = 100_000;
-/// What a job's log says where a worker has no bash.
-const NO_BASH: &str = "[this machine has no bash; sh -e runs the script, and a failure within a pipe goes unseen]";
 
 /// The shell text that sets `env` and then has the job's shell run its script. It is complete in itself, for a worker that
 /// knows nothing else.
@@ -146,17 +144,6 @@ impl Search {
     fn before<'n>(mut names: impl Iterator<Item = &'n String>) -> Self {
         if names.any(|name| name == "PATH") { Self::ByPath } else { Self::ByName }
     }
-
-    /// Shell text that keeps a program in a variable. `command -pv` also looks in the system's usual directories.
-    fn keep(self, variable: &str, program: &str, otherwise: &str) -> String {
-        let usual = format!("command -pv {program}{otherwise}");
-        match self {
-            Self::ByName => {
-                format!("if command -v {program} >/dev/null; then {variable}={program}; else {variable}=$({usual}); fi")
-            }
-            Self::ByPath => format!("{variable}=$(command -v {program} || {usual})"),
-        }
-    }
 }
 
 /// The lines of a prelude, in their order.
@@ -174,14 +161,16 @@ enum Line {
 impl Line {
     fn text(self, search: Search) -> String {
         match self {
-            Self::Bash => search.keep("wfg_bash", "bash", ""),
+            Self::Bash => match search {
+                Search::ByName => FIND_BASH.to_owned(),
+                Search::ByPath => "wfg_bash=$(command -v bash || command -pv bash)".to_owned(),
+            },
             Self::NeedBash => format!("[ -n \"$wfg_bash\" ] || {}", missing("bash")),
-            Self::Sh => search.keep("wfg_sh", "sh", " || echo /bin/sh"),
-            Self::Strict => format!(
-                "if [ -n \"$wfg_bash\" ]; then set -- \"$wfg_bash\" {BASH_OPTIONS}; \
-                 else echo {} >&2; set -- \"$wfg_sh\" -e; fi",
-                quoted(NO_BASH)
-            ),
+            Self::Sh => match search {
+                Search::ByName => FIND_SH.to_owned(),
+                Search::ByPath => "wfg_sh=$(command -v sh || command -pv sh || echo /bin/sh)".to_owned(),
+            },
+            Self::Strict => CHOOSE_SHELL.to_owned(),
             // For a worker that doesn't give the job folders.
             Self::Temporary => {
                 "wfg_tmp=; if [ -z \"${JOB_SCRIPTS-}\" ] || [ -z \"${JOB_DIR-}\" ]; then wfg_tmp=$(mktemp -d) || exit; \

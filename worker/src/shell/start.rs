@@ -45,7 +45,7 @@ fn bash(job: &Job, context: &Context, scratch: &Scratch) -> Option<Command> {
     // A checkout's command sets `PATH` first.
     let BashScript { env, script } = BashScript::of(&job.command).filter(|_| !job.checkout)?;
     let path = path_of(job);
-    // `sh` would look for relative directories from the job's.
+    // `sh` would look in a relative directory of `PATH` below the job's directory.
     let bash = if env::split_paths(&path).all(|dir| dir.is_absolute()) { find("bash", &path)? } else { return None };
     let mut command = shell("bash", &bash, &context.workdir);
     command.args(BASH_OPTIONS.split(' ')).arg("-c").arg(script);
@@ -201,7 +201,7 @@ fn start_failure(error: &io::Error, workdir: &Path) -> Failure {
 mod tests {
     use std::time::Duration;
 
-    use protocol::script::{FIND_BASH_OR_SH, quoted};
+    use protocol::script::{CHOOSE_SHELL, FIND_BASH, FIND_SH};
     use serde_json::json;
 
     use super::*;
@@ -225,7 +225,7 @@ mod tests {
     fn job_in_bash_is_started_without_sh_unless_bash_is_not_in_an_absolute_folder_of_its_path() {
         let bash = find("bash", &worker_path()).expect("bash");
         let folder = bash.parent().and_then(Path::to_str).expect("a folder");
-        let command = format!("{FIND_BASH_OR_SH}exec \"$@\" -c {}\n", quoted("true"));
+        let command = format!("{FIND_BASH}\n{FIND_SH}\n{CHOOSE_SHELL}\nexec \"$@\" -c 'true'\n");
         assert_eq!(program(&command, None), Some(bash.clone()));
         assert_eq!(program(&command, Some(folder)), Some(bash.clone()));
         assert_eq!(program(&command, Some("/nowhere")), None);

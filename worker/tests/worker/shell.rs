@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use protocol::script::{BashScript, CHOOSE_SHELL, FIND_BASH, FIND_SH, quoted};
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 use workflow_graph_worker_sdk::Detached;
@@ -99,12 +100,14 @@ async fn job_in_bash_is_the_same_with_and_without_the_sh_that_looks_for_bash() {
         ("", "exit 3", 3),
         ("", "kill -TERM $$", 143),
     ] {
-        let quoted = protocol::script::quoted(script);
-        let command = format!("{}{variables}exec \"$@\" -c {quoted}\n", protocol::script::FIND_BASH_OR_SH);
-        assert!(protocol::script::BashScript::of(&command).is_some(), "{command}");
-        // With a line more it is no text that a worker reads.
+        let exec = format!("exec \"$@\" -c {}", quoted(script));
+        let command = format!("{FIND_BASH}\n{FIND_SH}\n{CHOOSE_SHELL}\n{variables}{exec}\n");
+        assert!(BashScript::of(&command).is_some(), "{command}");
+        // With a line more, the worker leaves it to `sh`.
         let [direct, by_sh] = [run(&command).await, run(&(command.clone() + "exit\n")).await];
-        assert_eq!(direct.log, by_sh.log, "{script}");
+        for stream in [Stream::Stdout, Stream::Stderr] {
+            assert_eq!(direct.text(stream), by_sh.text(stream), "{script}");
+        }
         let ends = [&direct, &by_sh].map(|ran| ran.result.as_ref().err().map_or(Some(0), |failure| failure.exit_code));
         assert_eq!(ends, [Some(code); 2], "{script}");
         assert_eq!(direct.text(Stream::Stdout).contains("leads"), script == shown);
