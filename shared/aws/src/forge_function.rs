@@ -21,8 +21,9 @@ use serde::{Deserialize, Serialize};
 use crate::config::Config;
 use crate::error::{unavailable, with_causes};
 
-/// The time for one answer: two requests of 10 s to the forge, and a cold start. The functions that ask end after 29 s.
-const ANSWER_TIME: Duration = Duration::from_secs(25);
+/// The time for one answer: a request of 10 s to the forge, and a cold start. The checkout of a fork asks two questions, a claim may
+/// have looked for jobs for 5 s before, and the functions that ask end after 29 s.
+const ANSWER_TIME: Duration = Duration::from_secs(11);
 
 /// What another function asks of the function `forge`. But for a new link, it names the repository alone: the link is read from the table.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -10,7 +10,6 @@ use crate::Engine;
 use crate::cache::Cache;
 use crate::error::{EngineError, Result};
 use crate::forge::checkout::{LinkedRepositories, Origin, Wanted, by_hand, of_run, wanted};
-use crate::forge::ports::ForgeError;
 use crate::forge::store::ForgeStore;
 use crate::job::{JobRecord, JobSpec};
 use crate::run::Control;
@@ -31,11 +30,26 @@ pub(crate) fn origins_cache() -> OriginsCache {
     Cache::new(MASKED, ORIGINS_CACHED)
 }
 
-/// The repositories whose credential could not be read for masking within [`WITHOUT_END`].
-pub(crate) type UnreadOriginsCache = Cache<Wanted, ()>;
+/// A claim asks a forge again this long after it had no credential.
+const ASKED_AGAIN: Duration = Duration::from_secs(5);
+
+/// The repositories whose credential could not be had within [`WITHOUT_END`], and why.
+pub(crate) type UnreadOriginsCache = Cache<Wanted, NoCredential>;
 
 pub(crate) fn unread_origins_cache() -> UnreadOriginsCache {
     Cache::new(WITHOUT_END, ORIGINS_CACHED)
+}
+
+#[derive(Clone)]
+pub(crate) struct NoCredential {
+    error: String,
+    transient: bool,
+}
+
+impl From<NoCredential> for EngineError {
+    fn from(NoCredential { error, transient }: NoCredential) -> Self {
+        Self::Checkout { error, transient }
+    }
 }
 
 #[derive(Clone)]
@@ -135,33 +149,39 @@ impl<P> Checkouts<'_, P> {
     pub(crate) async fn read_to_mask(self, job: &JobRecord, spec: &JobSpec) {
         let (Some(_), Some(report)) = (&spec.checkout, &job.report) else { return };
         let wanted = Wanted { repository: report.repository.clone(), fork: false };
-        let (unread, now) = (&self.engine.caches.unread_origins, self.engine.now());
-        if unread.get(&wanted, now).is_some() {
+        if self.engine.caches.unread_origins.get(&wanted, self.engine.now()).is_some() {
             return;
         }
-        if let Err(error) = self.origin(wanted.clone()).await {
-            unread.insert(wanted, (), now);
+        if let Err(error) = self.origin(wanted).await {
             tracing::warn!(job = %job.key, %error, "the credential of a checkout can't be read, and is masked only if this process gave it");
         }
     }
 
-    /// Returns the repository's address with a credential that doesn't end soon.
+    /// Returns the repository's address with a credential that doesn't end soon. A forge that had none isn't asked again for
+    /// [`ASKED_AGAIN`]: it may take long to answer, and other jobs of the repository wait meanwhile.
     async fn origin(&self, wanted: Wanted) -> Result<Option<Origin>> {
         let (origins, now) = (&self.engine.caches.origins, self.engine.now());
         if let Some(cached) = origins.get(&wanted, now).filter(|cached| cached.is_good(now)) {
             return Ok(Some(cached.origin));
         }
         let Some(source) = &self.engine.checkouts else { return Ok(None) };
-        let Some(origin) = source.origin(&wanted).await.map_err(no_credential)? else { return Ok(None) };
+        let unread = &self.engine.caches.unread_origins;
+        if let Some(failed) = unread.get_younger(&wanted, ASKED_AGAIN, now) {
+            return Err(failed.into());
+        }
+        let origin = match source.origin(&wanted).await {
+            Ok(Some(origin)) => origin,
+            Ok(None) => return Ok(None),
+            Err(error) => {
+                let failed = NoCredential { error: error.to_string(), transient: error.may_pass() };
+                unread.insert(wanted, failed.clone(), self.engine.now());
+                return Err(failed.into());
+            }
+        };
         origins.update(wanted, now, |cached| {
             let before = cached.and_then(|cached| cached.token().cloned());
             CachedOrigin { origin: origin.clone(), read_at: now, before }
         });
         Ok(Some(origin))
     }
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "it is mapped over an error")]
-fn no_credential(error: ForgeError) -> EngineError {
-    EngineError::Checkout { error: error.to_string(), transient: error.may_pass() }
 }

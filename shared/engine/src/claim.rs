@@ -34,6 +34,9 @@ const SPREAD: usize = 8;
 const TRIES: usize = 4;
 /// How often a claim reads the ready lists.
 const READS: usize = 2;
+/// A claim tries no other job after this long, such as one whose forge took long to refuse a credential. The functions end after
+/// 29 s, and a job that is leased then is lost until its lease expires.
+const LOOKS_FOR: Duration = Duration::from_secs(5);
 
 /// A validated claim request: worker identity, labels and lease TTL.
 pub(crate) struct Claimer {
@@ -72,13 +75,16 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Claim
     pub async fn claim(self, request: Claim) -> Result<Option<Claimed>> {
         let claimer =
             self.claimer(request.worker_id, request.labels, request.exclusive, request.lease_ttl_secs).await?;
+        let begun = self.engine.now();
         let pools = self.covered(&claimer).await?;
         if let Some(ticket) = &request.ticket {
             EngineError::over(limit!(TICKET), || "the length in bytes of `ticket`".to_owned(), ticket.len())?;
             let named = |ticket: Ticket| Some((pools.iter().find(|pool| pool.id == ticket.pool)?, ticket.job));
             return match Ticket::parse(ticket).and_then(named) {
-                Some((pool, job)) => self.take(&claimer, Candidate { pool, job }).await,
-                None => Ok(None),
+                Some((pool, job)) if self.engine.job_secrets().can_read(&pool.secrets).await => {
+                    self.take(&claimer, Candidate { pool, job }).await
+                }
+                _ => Ok(None),
             };
         }
         for _ in 0..READS {
@@ -87,8 +93,9 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Claim
                 return Ok(None);
             }
             for candidate in candidates {
-                if let Some(claimed) = self.take(&claimer, candidate).await? {
-                    return Ok(Some(claimed));
+                let claimed = self.take(&claimer, candidate).await?;
+                if claimed.is_some() || self.engine.now().since(begun) >= LOOKS_FOR {
+                    return Ok(claimed);
                 }
             }
         }
@@ -124,7 +131,8 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Claim
         Ok(pools)
     }
 
-    /// Returns the candidates: the oldest jobs of all covered pools, starting at a random one of the first few.
+    /// Returns the candidates: the oldest jobs of all covered pools whose secrets can be read, starting at a random one of the
+    /// first few.
     async fn candidates(self, pools: &[Pool]) -> Result<Vec<Candidate<'_>>> {
         let now = self.engine.now();
         let heads = try_join_all(pools.iter().map(|pool| self.engine.ports.ready_heads(&pool.id, now))).await?;
@@ -133,15 +141,21 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Claim
         all.sort_by(|(one, of), (other, of_other)| (one, &of.id).cmp(&(other, &of_other.id)));
         let spread = all.len().clamp(1, SPREAD);
         let start = usize::from(self.engine.random()[0]) % spread;
-        // Towards older jobs, with wraparound, so that all jobs are tried if only a few are ready.
+        // Towards newer jobs, with wraparound, so that all jobs are tried if only a few are ready.
         all.rotate_left(start);
-        Ok(all.into_iter().take(TRIES).map(|(head, pool)| Candidate { pool, job: head.job }).collect())
+        let mut candidates = Vec::with_capacity(TRIES);
+        for (head, pool) in all {
+            if candidates.len() == TRIES {
+                break;
+            }
+            if self.engine.job_secrets().can_read(&pool.secrets).await {
+                candidates.push(Candidate { pool, job: head.job });
+            }
+        }
+        Ok(candidates)
     }
 
     async fn take(self, claimer: &Claimer, candidate: Candidate<'_>) -> Result<Option<Claimed>> {
-        if !self.engine.job_secrets().can_read(&candidate.pool.secrets).await {
-            return Ok(None);
-        }
         let (pool, worker) = (candidate.pool.id.clone(), claimer.id.clone());
         let expect = |by| Precondition::Ready { pool, by, worker };
         let random = self.engine.random();

@@ -158,6 +158,7 @@ struct Caches {
     secrets: secrets::SecretsCache,
     origins: checkout::OriginsCache,
     unread_origins: checkout::UnreadOriginsCache,
+    unread_secrets: secrets::UnreadSecretsCache,
     /// The log lines about secrets that can't be read.
     unreadable: Throttle,
     log_sizes: logs::LogSizesCache,
@@ -183,6 +184,7 @@ impl Caches {
             secrets: secrets::secrets_cache(),
             origins: checkout::origins_cache(),
             unread_origins: checkout::unread_origins_cache(),
+            unread_secrets: secrets::unread_secrets_cache(),
             unreadable: Throttle::default(),
             log_sizes: logs::log_sizes_cache(),
             followed: logs::followed_cache(),

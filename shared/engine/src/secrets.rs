@@ -20,7 +20,8 @@ use crate::ports::Stored;
 
 /// Values used for masking are read again after this long. No value is used longer.
 const TTL: Duration = Duration::from_secs(30);
-/// Secrets that were read count as readable for this long, so that a claim doesn't read them for each candidate job.
+/// Secrets that were read count as readable for this long, and those that could not be read as unreadable, so that a claim
+/// doesn't read them for each candidate job.
 const READABLE_TTL: Duration = Duration::from_secs(5);
 /// The maximum number of cached secrets.
 const SECRETS_CACHED: usize = 1000;
@@ -30,6 +31,13 @@ pub(crate) type SecretsCache = Cache<SecretName, CachedSecret>;
 
 pub(crate) fn secrets_cache() -> SecretsCache {
     Cache::new(TTL, SECRETS_CACHED)
+}
+
+/// The secrets of pools that could not be read within [`READABLE_TTL`].
+pub(crate) type UnreadSecretsCache = Cache<BTreeSet<SecretName>, ()>;
+
+pub(crate) fn unread_secrets_cache() -> UnreadSecretsCache {
+    Cache::new(READABLE_TTL, SECRETS_CACHED)
 }
 
 /// A cached secret.
@@ -108,9 +116,14 @@ impl<P> JobSecrets<'_, P> {
         if secrets.iter().all(was_read) {
             return true;
         }
+        let unread = &self.engine.caches.unread_secrets;
+        if unread.get(secrets, now).is_some() {
+            return false;
+        }
         match self.read(secrets).await {
             Ok(_) => true,
             Err(error) => {
+                unread.insert(secrets.clone(), (), self.engine.now());
                 if let Some(suppressed) = self.engine.caches.unreadable.pass(now) {
                     tracing::error!(%error, suppressed, "jobs that name secrets wait until these can be read");
                 }

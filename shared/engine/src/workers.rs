@@ -74,7 +74,7 @@ pub(crate) fn owned_cache() -> OwnedCache {
 }
 
 /// What decides, besides labels and token, which jobs a claim can get. Claims of one kind find the same jobs.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ClaimKind {
     /// True if the worker takes only jobs that require one of its labels.
     exclusive: bool,

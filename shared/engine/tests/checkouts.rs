@@ -146,6 +146,49 @@ async fn failed_minting_gives_the_job_back_without_a_try_and_others_are_claimed_
     assert_eq!(job.status, Status::Failure, "its only try was this one");
 }
 
+/// A forge that never has a credential, and takes some time to say so.
+struct Slow {
+    clock: Arc<StoppedClock>,
+    takes: Duration,
+    asked: AtomicU32,
+}
+
+impl CheckoutSource for Slow {
+    fn origin<'a>(&'a self, _: &'a Wanted) -> BoxFuture<'a, Result<Option<Origin>, ForgeError>> {
+        Box::pin(async move {
+            self.asked.fetch_add(1, Ordering::SeqCst);
+            self.clock.advance(self.takes);
+            Err(ForgeError::NoAnswer("it took too long".to_owned()))
+        })
+    }
+}
+
+/// How often a forge is asked by one claim, if ready jobs check out these repositories.
+async fn asked_by_one_claim(takes: Duration, repositories: &[u64]) -> u32 {
+    let (engine, clock) = engine();
+    let slow = Arc::new(Slow { clock: Arc::clone(&clock), takes, asked: AtomicU32::new(0) });
+    let engine = engine.with_checkouts(slow.clone());
+    for repository in repositories {
+        let submission = Submission { report: Some(report(*repository)), ..of_forge(FILE, &[]) };
+        world_of(engine.clone(), Arc::clone(&clock), submission).await;
+    }
+    let claim = serde_json::from_str(r#"{"worker_id":"w","labels":[],"lease_ttl_secs":30}"#).expect("a claim");
+    assert!(engine.claims().claim(claim).await.expect("memory answers").is_none());
+    slow.asked.load(Ordering::SeqCst)
+}
+
+/// On AWS the functions end after 29 s, and a job that is leased then is lost until its lease expires.
+#[tokio::test]
+async fn claim_that_waited_long_for_a_forge_tries_no_other_job() {
+    assert_eq!(asked_by_one_claim(Duration::from_secs(20), &[7, 8, 9]).await, 1);
+    assert_eq!(asked_by_one_claim(Duration::from_secs(1), &[7, 8, 9]).await, 3);
+}
+
+#[tokio::test]
+async fn forge_without_a_credential_is_asked_once_for_all_jobs_of_a_repository() {
+    assert_eq!(asked_by_one_claim(Duration::from_millis(1), &[7, 7, 7]).await, 1);
+}
+
 #[tokio::test]
 async fn refusal_that_does_not_pass_ends_the_job_with_the_forges_reason() {
     let (engine, clock) = engine();

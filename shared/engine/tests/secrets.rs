@@ -240,8 +240,23 @@ async fn unreadable_secrets_delay_only_the_jobs_that_name_them() {
     assert!(world.claim("w").await.is_none());
     let waits = world.now().await.jobs.remove(0);
     assert_eq!((waits.status, waits.attempt), (Status::Queued, 0), "no try is used");
+    assert_eq!(kept.reads(), 1, "it is not read again at once");
     kept.become_these(&[("KEY", "hunter22")]);
+    world.clock.advance(Duration::from_secs(5));
     assert_eq!(world.claim("w").await.expect("it can be read again").job.job_id.as_str(), "a");
+}
+
+#[tokio::test]
+async fn unreadable_secrets_of_many_older_jobs_do_not_delay_a_job_without_secrets() {
+    let kept = Kept::of(&[("KEY", "hunter22")]);
+    let jobs: Vec<String> = (0..30).map(|n| format!("j{n}: {{run: x, secrets: KEY}}")).collect();
+    let world = world(&kept, &format!("jobs: {{{}}}", jobs.join(", "))).await;
+    world.clock.advance(Duration::from_secs(1));
+    let newer = World::started_on(world.engine.clone(), Arc::clone(&world.clock), "jobs: {b: {run: x}}").await;
+    newer.tell(&newer.events()).await;
+    kept.break_down();
+    assert_eq!(world.claim("w").await.expect("one needs no secret").job.job_id.as_str(), "b");
+    assert!(world.claim("w").await.is_none());
 }
 
 #[tokio::test]

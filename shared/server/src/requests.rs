@@ -18,11 +18,11 @@ use hyper::body::Incoming;
 use protocol::limits;
 use protocol::requests::Claim;
 use protocol::text::bytes_without_mark;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::persistent::Persistent;
 use crate::rate::Caller;
-use crate::shared::{Response, Shared};
+use crate::shared::{LOOKING, Response, Shared};
 use crate::waiting::Turn;
 use crate::{body, stream};
 
@@ -189,8 +189,14 @@ impl<P: Local + 'static> Shared<P> {
 
     async fn try_claim(&self, accepted: &Accepted<P>, body: Bytes) -> http::Response<Bytes> {
         let permit = self.claims.acquire().await;
-        let response = accepted.run(body).await;
+        let run = accepted.run(body);
+        tokio::pin!(run);
+        let in_time = timeout(LOOKING, &mut run).await;
         drop(permit);
+        let response = match in_time {
+            Ok(response) => response,
+            Err(_) => run.await,
+        };
         if response.status() == StatusCode::OK && *response.body() != NOTHING {
             // There may be more ready jobs where this one came from.
             self.signals.worked();

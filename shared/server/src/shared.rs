@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use api::{Admission, Service};
 use bytes::Bytes;
@@ -18,6 +19,8 @@ use crate::signals::Signals;
 /// Claims that look for a job at once. Each starts at one of the oldest eight: more at once would compete for these, and some
 /// would find nothing although jobs wait.
 const CLAIMS_AT_ONCE: usize = 8;
+/// A claim that takes longer no longer counts as one that looks for a job: it waits for a forge or for secrets, and others need not.
+pub const LOOKING: Duration = Duration::from_secs(1);
 
 /// A response, whose body may come in pieces.
 pub type Response = http::Response<UnsyncBoxBody<Bytes, Infallible>>;

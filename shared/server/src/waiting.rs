@@ -20,8 +20,15 @@ pub type Kind = (LabelSet, ClaimKind, Option<HeaderValue>);
 
 /// All waiting claims.
 pub struct Waiting {
-    kinds: Mutex<HashMap<Kind, Arc<Notify>>>,
+    kinds: Mutex<HashMap<Kind, Queue>>,
     deregistered: broadcast::Sender<WorkerId>,
+}
+
+/// The waiting claims of one kind.
+#[derive(Default)]
+struct Queue {
+    next: Arc<Notify>,
+    places: usize,
 }
 
 impl Default for Waiting {
@@ -33,13 +40,15 @@ impl Default for Waiting {
 impl Waiting {
     /// Joins the kind. A claim joins *before* it tries, so that a job that becomes ready after its try isn't missed.
     pub fn join(&self, kind: Kind) -> Place<'_> {
-        let next = Arc::clone(self.kinds().entry(kind.clone()).or_default());
-        Place { waiting: self, kind, next }
+        let mut kinds = self.kinds();
+        let queue = kinds.entry(kind.clone()).or_default();
+        queue.places += 1;
+        Place { waiting: self, kind, next: Arc::clone(&queue.next) }
     }
 
     /// Wakes one claim of each kind.
     pub fn wake(&self) {
-        self.kinds().values().for_each(|next| next.notify_one());
+        self.kinds().values().for_each(|queue| queue.next.notify_one());
     }
 
     /// Ends the waiting claims of a worker that has deregistered.
@@ -54,8 +63,8 @@ impl Waiting {
         async move { while deregistered.recv().await.is_ok_and(|left| left != worker) {} }
     }
 
-    fn kinds(&self) -> MutexGuard<'_, HashMap<Kind, Arc<Notify>>> {
-        // A map of handles can't be left half changed.
+    fn kinds(&self) -> MutexGuard<'_, HashMap<Kind, Queue>> {
+        // No panic can leave a queue half changed.
         self.kinds.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -102,9 +111,32 @@ impl Place<'_> {
 impl Drop for Place<'_> {
     fn drop(&mut self) {
         let mut kinds = self.waiting.kinds();
-        // Only the map and this claim have a handle: it is the last of its kind.
-        if Arc::strong_count(&self.next) == 2 {
+        let Some(queue) = kinds.get_mut(&self.kind) else { return };
+        queue.places -= 1;
+        if queue.places == 0 {
             kinds.remove(&self.kind);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kind(labels: &str) -> Kind {
+        (LabelSet::from_comma_separated(labels).expect("labels"), ClaimKind::default(), None)
+    }
+
+    #[tokio::test]
+    async fn kind_is_forgotten_with_its_last_claim_even_while_that_has_its_turn() {
+        let waiting = Waiting::default();
+        let (first, last) = (waiting.join(kind("a")), waiting.join(kind("a")));
+        waiting.wake();
+        let turn = first.turn().await;
+        drop(first);
+        assert_eq!(waiting.kinds().len(), 1, "another claim of the kind waits");
+        drop(last);
+        assert!(waiting.kinds().is_empty());
+        Turn::found_nothing(turn);
     }
 }

@@ -1,15 +1,23 @@
 //! A claim may wait for a job, and does so for no longer than it must.
 
+use std::collections::BTreeSet;
+use std::future::pending;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::common::{PATIENCE, World, claim};
 use client::Client;
+use engine::Engine;
+use engine::ports::{SecretStore, Stored};
 use futures::StreamExt;
+use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
+use memory::Memory;
+use server::Server;
 use tokio::time::{Instant, timeout};
 use worker::protocol::access::{Allowed, NewToken, Permissions};
 use worker::protocol::requests::{Claim, Fail, FailCause};
-use worker::protocol::{TokenName, WorkerId, WorkflowId};
+use worker::protocol::{SecretName, Secrets, TokenName, WorkerId, WorkflowId};
 
 const ONE: &str = "name: one\njobs:\n  a: {run: x}\n";
 
@@ -72,6 +80,39 @@ async fn all_jobs_go_to_waiting_claims_with_their_labels() {
         let job = answer.expect("answered").expect("a job").job;
         assert!(job.required_labels.missing_from(&asked.labels).is_empty(), "{job:?}");
     }
+}
+
+/// A store of secrets that doesn't answer.
+struct Silent;
+
+impl SecretStore for Silent {
+    fn secrets<'a>(&'a self, _: &'a BTreeSet<SecretName>) -> BoxFuture<'a, Stored<Secrets>> {
+        Box::pin(pending())
+    }
+}
+
+#[tokio::test]
+async fn claims_that_wait_for_secrets_do_not_hold_up_other_claims() {
+    let engine = Engine::new(Memory::new()).with_secrets(Arc::new(Silent));
+    let server = Server::start(([127, 0, 0, 1], 0).into(), engine).await.expect("a free port");
+    let client = Client::new(&server.url(), None).expect("its address");
+    let world = &World { server, client };
+    world.submit("name: two\njobs:\n  a: {labels: [s], secrets: KEY, run: x}\n  b: {run: x}\n").await;
+    let asked: Vec<_> = (0..20).map(|n| claim(&format!("w{n}"), "s", 0)).collect();
+    let mut hanging: FuturesUnordered<_> = asked.iter().map(|asked| world.client.claim(asked)).collect();
+    let asked = claim("w", "", 20);
+    let other = world.client.claim(&asked);
+    tokio::pin!(other);
+    let claimed = timeout(PATIENCE, async {
+        loop {
+            tokio::select! {
+                claimed = &mut other => return claimed,
+                Some(answer) = hanging.next() => assert_eq!(answer.expect("answered"), None, "its secret is not known"),
+            }
+        }
+    });
+    let claimed = claimed.await.expect("in time").expect("answered").expect("a job");
+    assert_eq!(claimed.job.job_id.as_str(), "b");
 }
 
 #[tokio::test]
