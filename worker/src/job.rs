@@ -23,6 +23,8 @@ use tokio::sync::watch;
 
 /// Time that an executor gets to stop, in addition to the job's grace.
 const BEYOND_GRACE: Duration = Duration::from_secs(5);
+/// How long the result of a job waits for its log to be stored.
+const LOG_TIME: Duration = Duration::from_mins(5);
 /// Number of jobs in a row that a slot takes from completion answers. Then it claims, so that a chain of jobs doesn't keep the
 /// worker from jobs that have waited longer.
 const IN_SUCCESSION: usize = 20;
@@ -56,7 +58,8 @@ struct Assignment {
     at: Instant,
 }
 
-/// Runs the job and reports its result, unless the lease is lost. All logs are sent before the report.
+/// Runs the job and reports its result, unless the lease is lost. All logs are sent before the report, if the server takes them in
+/// time.
 async fn run_one(
     worker: &WorkerContext,
     assignment: Assignment,
@@ -79,7 +82,7 @@ async fn run_one(
         stop: lease.stop_receiver(),
     };
     let result = execute(worker, job, context, &lease).await.map_err(|failure| masked(&failure, &masker));
-    shipper.finish().await;
+    shipper.finish(LOG_TIME).await;
     let result = match lease.stop_reason() {
         None => result,
         Some(StopReason::Shutdown) => {

@@ -9,7 +9,7 @@ use protocol::mask::{MaskStream, Masker};
 use protocol::requests::LogPiece;
 use protocol::wire::Stream;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::lease::{HeldLease, is_lost};
@@ -44,11 +44,14 @@ impl Shipper {
         (sink, Self { finish, task: AbortOnDropHandle::new(tokio::spawn(sending.run(written, finished))) })
     }
 
-    /// Sends the pieces written so far. Returns when they arrived or the lease is gone. Later writes are dropped.
-    pub async fn finish(self) {
+    /// Sends the pieces written so far. Returns when they arrived, when the lease is gone, or after `time`: what the server didn't
+    /// take by then is dropped. Later writes are dropped.
+    pub async fn finish(self, time: Duration) {
         let _ = self.finish.send(());
-        if let Err(error) = self.task.await {
-            tracing::error!("{error}");
+        match timeout(time, self.task).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!("{error}"),
+            Err(_) => tracing::warn!("the rest of a job's log is lost: the server didn't store it within {time:?}"),
         }
     }
 }
@@ -217,6 +220,19 @@ mod tests {
         batch.clear();
         batch.add(piece(Stream::Stdout, "e\n"));
         assert_eq!(batch.pieces[0].sequence, 3);
+    }
+
+    #[tokio::test]
+    async fn log_that_the_server_does_not_store_holds_a_result_up_for_a_limited_time() {
+        // Nothing listens on this port, so that each push is tried again until the lease ends.
+        let client = Client::new("http://127.0.0.1:1", None).expect("an address");
+        let lease = serde_json::json!({ "lease_id": "l", "ttl_secs": 3600 });
+        let lease = HeldLease::new(&serde_json::from_value(lease).expect("a lease"), Instant::now());
+        let masker = Arc::new(Masker::new([]));
+        let (log, shipper) = Shipper::start(client, lease, Duration::from_millis(1), &masker);
+        log.line(Stream::Stdout, "text").await;
+        let finished = timeout(Duration::from_mins(1), shipper.finish(Duration::from_millis(50))).await;
+        finished.expect("it gives up");
     }
 
     #[test]

@@ -382,6 +382,9 @@ impl ClaimLoop {
 
     /// Waits for running jobs; stops them when the shutdown grace has passed.
     async fn finish(mut self) {
+        while let Some(ended) = self.jobs.try_join_next_with_id() {
+            self.ended(ended);
+        }
         if !self.jobs.is_empty() {
             tracing::info!("claiming no more jobs; {} still run", self.jobs.len());
         }

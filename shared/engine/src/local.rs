@@ -1,5 +1,8 @@
 //! Processes change events, queued messages and timers in one process, for stores without streams and queues.
 
+use std::collections::HashSet;
+use std::time::Duration;
+
 use protocol::{Millis, limits};
 
 use crate::Scheduling;
@@ -14,6 +17,8 @@ use crate::run::{MAX_TIMER_DELAY, RunUpdate};
 const EXPIRED: usize = 100;
 /// Open runs that one call lists.
 const RUNS: usize = 1000;
+/// A timer that can't be moved, because its run's control record can't be read, is tried again after this long.
+const UNREADABLE_AGAIN: Duration = Duration::from_secs(1);
 
 impl<P: LocalWork + ForgeStore + RunStore + JobStore + WorkerRegistry + Dispatcher> Scheduling<'_, P> {
     /// Processes all listed work until the list is empty. Only one caller may run this at a time.
@@ -55,7 +60,7 @@ impl<P: LocalWork + ForgeStore + RunStore + JobStore + WorkerRegistry + Dispatch
             let Some(last) = runs.last() else { return Ok(()) };
             after = Some(last.clone());
             for run in runs {
-                self.fire_timer(run).await?;
+                self.fire_timer(&run).await?;
             }
         }
     }
@@ -83,31 +88,39 @@ impl<P: LocalWork + ForgeStore + RunStore + JobStore + WorkerRegistry + Dispatch
         }
     }
 
-    /// Fires a run's timer. A run whose records can't be read is skipped, so that it doesn't block the others.
-    async fn fire_timer(self, run: RunKey) -> Result<()> {
+    /// Fires a run's timer. A run whose records can't be read is skipped, so that it doesn't block the others: its timer is armed for
+    /// later. Returns false if its control record can't be read either, so that the timer stays due.
+    async fn fire_timer(self, run: &RunKey) -> Result<bool> {
         match self.on_message(QueueMessage::Timer(run.clone()), true).await {
             Err(EngineError::Store(error @ StoreError::Corrupt(_))) => {
                 tracing::error!(%run, %error, "skipping the timer of a run");
-                Ok(self
-                    .engine
-                    .ports
-                    .update_control(&run, RunUpdate::Arm { due: self.engine.now() + MAX_TIMER_DELAY })
-                    .await
-                    .map(drop)?)
             }
-            done => done,
+            done => return done.map(|()| true),
+        }
+        let later = RunUpdate::Arm { due: self.engine.now() + MAX_TIMER_DELAY };
+        match self.engine.ports.update_control(run, later).await {
+            Ok(_) => Ok(true),
+            Err(StoreError::Corrupt(_)) => Ok(false),
+            Err(error) => Err(error.into()),
         }
     }
 
-    /// Fires all due timers. Returns when the next timer is due.
+    /// Fires all due timers. Returns when the next timer is due, or when to try those again that could not be moved.
     pub async fn run_timers(self) -> Result<Option<Millis>> {
+        let mut unmoved = HashSet::new();
         loop {
-            let due = self.engine.ports.timers_due(self.engine.now()).await?;
-            if due.is_empty() {
+            let mut due = self.engine.ports.timers_due(self.engine.now()).await?;
+            due.retain(|run| !unmoved.contains(run));
+            if due.is_empty() && unmoved.is_empty() {
                 return Ok(self.engine.ports.next_timer().await?);
             }
+            if due.is_empty() {
+                return Ok(Some(self.engine.now() + UNREADABLE_AGAIN));
+            }
             for run in due {
-                self.fire_timer(run).await?;
+                if !self.fire_timer(&run).await? {
+                    unmoved.insert(run);
+                }
             }
         }
     }

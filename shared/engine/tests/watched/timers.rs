@@ -107,6 +107,22 @@ async fn run_whose_records_are_unreadable_is_looked_at_again_after_the_longest_d
 }
 
 #[tokio::test]
+async fn run_whose_control_record_is_unreadable_does_not_stop_the_timers_of_others() {
+    let world = started(ONE).await;
+    let run = world.run();
+    let timers = world.store().calls("update_control");
+    world.clock.advance(MAX_TIMER_DELAY);
+    // Its message, and the arming for later.
+    world.store().next_calls("control", [corrupt(), corrupt()]);
+    world.store().next_calls("update_control", [corrupt(), corrupt()]);
+    let next = world.engine.scheduling().run_timers().await.expect("other runs go on");
+    assert_eq!(next, Some(world.time() + Duration::from_secs(1)), "{run} is tried again, but not at once");
+    assert!(world.store().calls("update_control") > timers);
+    let next = world.engine.scheduling().run_timers().await.expect("it can be read again");
+    assert!(next.is_some_and(|next| next > world.time() + Duration::from_secs(1)), "{next:?}");
+}
+
+#[tokio::test]
 async fn run_that_is_open_for_the_longest_time_fails_and_one_just_before_does_not() {
     let world = ready(ONE).await;
     world.clock.advance(limits::RUN_TIME.saturating_sub(Duration::from_millis(1)));
