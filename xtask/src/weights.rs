@@ -155,7 +155,7 @@ struct Measured {
 }
 
 impl Measured {
-    /// Builds `wfg` as README.md says into an empty folder, with each compiler's time written down.
+    /// Builds `wfg` as the section Install of README.md says into an empty folder, with each compiler's time written down.
     fn by_a_build() -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("workflow-graph-weights-").tempdir()?;
         let place = |name: &str| folder.path().join(name);
