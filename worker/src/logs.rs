@@ -226,8 +226,9 @@ mod tests {
     async fn log_that_the_server_does_not_store_holds_a_result_up_for_a_limited_time() {
         // Nothing listens on this port, so that each push is tried again until the lease ends.
         let client = Client::new("http://127.0.0.1:1", None).expect("an address");
-        let lease = serde_json::json!({ "lease_id": "l", "ttl_secs": 3600 });
-        let lease = HeldLease::new(&serde_json::from_value(lease).expect("a lease"), Instant::now());
+        let lease =
+            r#"{"lease_id":"l","job_id":"j","workflow_id":"wf","worker_id":"w","ttl_secs":3600,"granted_at_ms":1}"#;
+        let lease = HeldLease::new(&serde_json::from_str(lease).expect("a lease"), Instant::now());
         let masker = Arc::new(Masker::new([]));
         let (log, shipper) = Shipper::start(client, lease, Duration::from_millis(1), &masker);
         log.line(Stream::Stdout, "text").await;
