@@ -6,18 +6,9 @@ use serde_json::{Value, json};
 
 use crate::cloud::Cloud;
 use crate::emulator::Emulator;
-use crate::eventually;
 use crate::fault_proxy::FaultProxy;
 use crate::program::signal;
-
-/// A random number from `least` to `most`.
-///
-/// # Panics
-/// If the system has no randomness.
-#[must_use]
-pub fn between(least: u64, most: u64) -> u64 {
-    least + getrandom::u64().expect("randomness") % (most - least + 1)
-}
+use crate::{between, eventually};
 
 /// A request to each function with routes. None of them changes anything.
 const HARMLESS: [(&str, &str); 4] = [

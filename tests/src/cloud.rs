@@ -15,9 +15,7 @@ use server::Server;
 use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::emulator::Emulator;
-use crate::run::Run;
-use crate::target::{Target, target};
-use crate::worker::Worker;
+use crate::target::{Target, target, with_token};
 
 /// Any worker that isn't exclusive may take a job without labels, also another test's worker. Tests with such workers share
 /// this lock, and a test with such jobs locks it exclusively.
@@ -215,38 +213,11 @@ impl Cloud {
         text.replace("{label}", &self.label)
     }
 
-    /// Submits a definition in YAML and starts it.
-    pub async fn submit(&self, definition: impl AsRef<str>) -> Run {
-        self.submit_with(definition, true, None).await
-    }
-
-    /// Submits a definition in YAML. `run` starts it; `key` is the idempotency key.
-    ///
-    /// # Panics
-    /// If it is refused.
-    pub async fn submit_with(&self, definition: impl AsRef<str>, run: bool, key: Option<&str>) -> Run {
-        let text = self.definition(definition);
-        let workflow = self.client.submit_yaml(&text, run, key).await.unwrap_or_else(|error| panic!("{error}\n{text}"));
-        self.run(workflow.id)
-    }
-
     /// The text as it is submitted: with this test's label and a name.
     #[must_use]
     pub fn definition(&self, text: impl AsRef<str>) -> String {
         let text = self.fill(text.as_ref());
         if text.starts_with("name:") { text } else { format!("name: {}\n{text}", self.label) }
-    }
-
-    /// A workflow that exists already.
-    #[must_use]
-    pub fn run(&self, id: protocol::WorkflowId) -> Run {
-        Run::new(self.clone(), id)
-    }
-
-    /// An exclusive worker with this test's label and leases of ten minutes. It makes only the calls that the test makes.
-    #[must_use]
-    pub fn worker(&self, name: &str) -> Worker {
-        Worker::new(self.clone(), name)
     }
 
     /// Runs the sweep for lost timers, as the schedule does every minute. In one process no timer can be lost.
@@ -297,11 +268,6 @@ impl Cloud {
     pub async fn post(&self, path: &str, body: Value) -> Answer {
         self.send("POST", path, "application/json", body.to_string()).await
     }
-}
-
-/// A server's address with a token in it.
-pub(crate) fn with_token(url: &str, token: &str) -> String {
-    url.replacen("://", &format!("://w:{token}@"), 1)
 }
 
 /// A complete answer.

@@ -8,7 +8,7 @@ use tokio::io::{AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-use crate::chaos::between;
+use crate::between;
 use crate::relay::Received;
 
 /// The percentage of calls that meet each fault.

@@ -25,7 +25,7 @@ mod worker;
 
 use std::time::Duration;
 
-pub use chaos::{Chaos, between};
+pub use chaos::Chaos;
 pub use cloud::{Answer, Cloud, Refused};
 pub use emulator::{Emulator, stream_event};
 pub use fault_proxy::FaultProxy;
@@ -57,4 +57,13 @@ pub async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) 
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(Duration::from_millis(250));
     }
+}
+
+/// A random number from `least` to `most`.
+///
+/// # Panics
+/// If the system has no randomness.
+#[must_use]
+pub fn between(least: u64, most: u64) -> u64 {
+    least + getrandom::u64().expect("randomness") % (most - least + 1)
 }

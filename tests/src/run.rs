@@ -61,11 +61,30 @@ pub async fn tries_one_job_again_and_fails(cloud: &Cloud) -> (Job, Job) {
     (unsteady, broken)
 }
 
-impl Run {
-    pub(crate) fn new(cloud: Cloud, id: WorkflowId) -> Self {
-        Self { id, cloud }
+impl Cloud {
+    /// Submits a definition in YAML and starts it.
+    pub async fn submit(&self, definition: impl AsRef<str>) -> Run {
+        self.submit_with(definition, true, None).await
     }
 
+    /// Submits a definition in YAML. `run` starts it; `key` is the idempotency key.
+    ///
+    /// # Panics
+    /// If it is refused.
+    pub async fn submit_with(&self, definition: impl AsRef<str>, run: bool, key: Option<&str>) -> Run {
+        let text = self.definition(definition);
+        let workflow = self.client.submit_yaml(&text, run, key).await.unwrap_or_else(|error| panic!("{error}\n{text}"));
+        self.run(workflow.id)
+    }
+
+    /// A workflow that exists already.
+    #[must_use]
+    pub fn run(&self, id: WorkflowId) -> Run {
+        Run { id, cloud: self.clone() }
+    }
+}
+
+impl Run {
     /// A path below the workflow's.
     #[must_use]
     pub fn path(&self, rest: &str) -> String {

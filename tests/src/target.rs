@@ -14,7 +14,6 @@ use server::secrets::SecretsFile;
 use server::{Admission, Server};
 use sqlite::Sqlite;
 
-use crate::cloud::with_token;
 use crate::emulator::Emulator;
 
 /// The server under test.
@@ -84,4 +83,9 @@ async fn serve<P: Local + 'static>(store: P, secrets: SecretsFile, sender: &mpsc
     let server = Server::admitting(([127, 0, 0, 1], 0).into(), engine, Admission::Tokens).await.expect("a free port");
     sender.send(with_token(&server.url(), &token)).expect("a receiver waits");
     std::future::pending::<()>().await;
+}
+
+/// A server's address with a token in it.
+pub(crate) fn with_token(url: &str, token: &str) -> String {
+    url.replacen("://", &format!("://w:{token}@"), 1)
 }

@@ -26,8 +26,16 @@ pub struct Worker {
     pub claim: Claim,
 }
 
+impl Cloud {
+    /// An exclusive worker with this test's label and leases of ten minutes. It makes only the calls that the test makes.
+    #[must_use]
+    pub fn worker(&self, name: &str) -> Worker {
+        Worker::new(self.clone(), name)
+    }
+}
+
 impl Worker {
-    pub(crate) fn new(cloud: Cloud, name: &str) -> Self {
+    fn new(cloud: Cloud, name: &str) -> Self {
         let claim = Claim {
             worker_id: WorkerId::new(format!("{}-{name}", cloud.label)).expect("a worker's id"),
             labels: LabelSet::parse([cloud.label.as_str()]).expect("labels"),

@@ -8,6 +8,7 @@ mod debian;
 mod foreign;
 mod fuzz;
 mod lanes;
+mod modules;
 mod mutants;
 mod selection;
 mod simulator;
@@ -130,6 +131,8 @@ enum Task {
     },
     /// Finds dependencies that no code uses.
     Unused,
+    /// Finds modules of a crate that use each other in a circle.
+    Modules,
     /// Measures what each direct dependency costs in a cold build, and writes docs/dependencies.md.
     Dependencies,
     /// Checks the dependencies' licences, sources and versions, and known vulnerabilities if their database can be reached.
@@ -182,6 +185,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Task::Scale => cost::scale(),
         Task::Stack { emulator } => stack::run(emulator),
         Task::Unused => dependencies::unused(),
+        Task::Modules => modules::check(),
         Task::Dependencies => weights::write(),
         Task::Deny => dependencies::deny().map(|checked| println!("checked: {checked}")),
         Task::Sim { args } => simulator::run(&args),

@@ -15,8 +15,8 @@ use crate::emulator::Kind;
 use crate::lanes::{Lane, Part, side_by_side};
 use crate::project::{cache, cargo, root, run as checked};
 use crate::{
-    cost, demo, dependencies, dist, foreign, package, page, restore, schemathesis, security, simulator, stack, tests,
-    workflows,
+    cost, demo, dependencies, dist, foreign, modules, package, page, restore, schemathesis, security, simulator, stack,
+    tests, workflows,
 };
 
 /// The lane that installs tools, and checks what needs no build.
@@ -86,6 +86,7 @@ pub fn lane(name: &str, logs: &Path, quick: bool) -> Result<()> {
 
 fn tools(lane: &mut Lane) {
     lane.part("formatting", "rustfmt", || cargo(&["fmt", "--all", "--check"], &[]));
+    lane.part("circles of modules", "xtask", modules::check);
     lane.part("unused dependencies", "cargo-shear", dependencies::unused);
     lane.noted("dependencies", "cargo-deny", dependencies::deny);
     lane.part("template", "cfn-lint", package::lint_template);

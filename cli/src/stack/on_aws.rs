@@ -130,8 +130,7 @@ fn tell(screen: &Screen, stack: &str, step: &Step) {
     }
 }
 
-// As the argument of `map_err`, which hands the error over.
-#[allow(clippy::needless_pass_by_value)]
+#[expect(clippy::needless_pass_by_value, reason = "what `map_err` gives")]
 fn usage(error: StackError) -> Failure {
     Failure::usage(&error)
 }

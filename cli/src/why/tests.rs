@@ -1,3 +1,5 @@
+//! What `wfg why` says about a job, for each reason to wait and each end.
+
 use protocol::wire::PausedWorker;
 
 use super::*;

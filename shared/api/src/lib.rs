@@ -21,6 +21,7 @@ mod auth;
 
 mod openapi;
 mod run_events;
+
 mod stream;
 
 mod handlers;

@@ -14,8 +14,6 @@ use serde::Serialize;
 
 use crate::error::ApiError;
 use crate::request::Input;
-use crate::response::Answer;
-use crate::stream::{Events, respond};
 
 /// When a client asks again where connections aren't held open: so much time for each unfinished job, within these bounds.
 const RETRY_FOR_EACH: Duration = Duration::from_millis(2);
@@ -36,14 +34,18 @@ pub struct RunEvents {
 }
 
 impl RunEvents {
-    /// Answers with the run, or with what changed in it after `Last-Event-ID`.
-    pub(crate) async fn open<P: Ports>(engine: &Engine<P>, input: &Input<'_>) -> Answer {
+    /// Returns the events of the run, or of what changed in it after `Last-Event-ID`. Returns the reader of the rest too, unless
+    /// the run has ended.
+    pub(crate) async fn open<P: Ports>(
+        engine: &Engine<P>,
+        input: &Input<'_>,
+    ) -> Result<(String, Option<Self>), ApiError> {
         let (workflow, seen) = (input.param("id")?, last_seen(input)?);
         let mut events = Self { workflow, seen, status: None, sent: HashMap::new(), unfinished: 0, ended: false };
         let first = events.next(engine).await?;
         let text = format!("retry: {}\n\n{first}", retry(events.unfinished).as_millis());
         let is_ended = events.ended;
-        respond(input, text, (!is_ended).then_some(Events::Run(events)))
+        Ok((text, (!is_ended).then_some(events)))
     }
 
     /// The events since the last call; empty if there are none.

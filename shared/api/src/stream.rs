@@ -25,6 +25,12 @@ pub enum Events {
 }
 
 impl Events {
+    /// Answers with the run, or with what changed in it after `Last-Event-ID`.
+    pub(crate) async fn of_run<P: Ports>(engine: &Engine<P>, input: &Input<'_>) -> Answer {
+        let (text, rest) = RunEvents::open(engine, input).await?;
+        respond(input, text, rest.map(Self::Run))
+    }
+
     /// The events since the last call; empty if there are none.
     pub async fn next<P: Ports>(&mut self, engine: &Engine<P>) -> Result<String, ApiError> {
         match self {
@@ -57,7 +63,7 @@ impl Events {
 const LOG_PAUSE: Duration = Duration::from_millis(50);
 
 /// Answers with the first events. With `once=true` the response ends after them.
-pub(crate) fn respond(input: &Input<'_>, text: String, rest: Option<Events>) -> Answer {
+fn respond(input: &Input<'_>, text: String, rest: Option<Events>) -> Answer {
     let once = input.query("once")?.unwrap_or(false);
     let mut response = typed(StatusCode::OK, "text/event-stream", Bytes::from(text));
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -22,10 +22,12 @@ pub mod token;
 // Messages of the queues and the change feed.
 pub mod messages;
 
-// Ports and errors. What is pure about forges.
-pub mod ports;
+// The result of a call on a store. What is pure about forges. Ports and errors.
+mod stored;
 
 pub mod forge;
+
+pub mod ports;
 
 pub mod error;
 

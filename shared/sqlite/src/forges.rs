@@ -5,11 +5,9 @@ use engine::ports::Stored;
 use protocol::Millis;
 use rusqlite::Row;
 
-use crate::rows::{all, execute, failed, from_time, one, to_limit, to_time};
+use crate::rows::{all, delete_expired, execute, failed, from_time, one, to_limit, to_time};
 use crate::store::Sqlite;
 
-/// Items that have expired and are removed by one write.
-const EXPIRED: usize = 20;
 const COLUMNS: &str = "list, sort, due, version, expires, record";
 
 fn kind_number(kind: DueKind) -> i64 {
@@ -36,9 +34,7 @@ impl ForgeItems for Sqlite {
         self.write(move |db| {
             // Items that expire are written now and then, and each such write removes some old ones.
             if item.expires.is_some() {
-                let old = "SELECT rowid FROM forge_items WHERE expires < ?1 ORDER BY expires LIMIT ?2";
-                let text = format!("DELETE FROM forge_items WHERE rowid IN ({old})");
-                execute(db, &text, (to_time(Millis::now()), to_limit(EXPIRED)))?;
+                delete_expired(db, "forge_items", "expires", Millis::now())?;
             }
             let kind = kind_number(DueKind::of_list(&item.list));
             let (due, expires) = (item.due.map(to_time), item.expires.map(to_time));

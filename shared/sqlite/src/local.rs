@@ -7,8 +7,9 @@ use engine::run::WorkflowRecord;
 use protocol::Millis;
 
 use crate::recent::{Change, Next, Transaction};
-use crate::rows::{all, execute, failed, from_json, from_time, locked, one, records, to_json, to_limit, to_time};
-use crate::runs::run_key;
+use crate::rows::{
+    all, execute, failed, from_json, from_time, locked, one, records, run_key, to_json, to_limit, to_time,
+};
 use crate::store::Sqlite;
 
 /// Adds an item of work to the list.

@@ -3,6 +3,7 @@
 use std::io::ErrorKind;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use engine::ids::RunKey;
 use engine::ports::{StoreError, Stored};
 use protocol::Millis;
 use rusqlite::types::ValueRef;
@@ -67,6 +68,11 @@ pub(crate) fn to_time(at: Millis) -> i64 {
 /// Parses a time's column value.
 pub(crate) fn from_time(at: i64) -> Millis {
     Millis(u64::try_from(at).unwrap_or(0))
+}
+
+/// The run in a row's first column.
+pub(crate) fn run_key(row: &Row<'_>) -> Stored<RunKey> {
+    row.get(0).map(RunKey::from_stored).map_err(failed)
 }
 
 /// Converts a number of rows to a parameter of a statement.

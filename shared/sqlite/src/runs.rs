@@ -8,12 +8,12 @@ use engine::ports::{
 use engine::run::{Control, RunEnd, RunState, RunUpdate, WorkflowRecord};
 use protocol::wire::InputValues;
 use protocol::{Millis, WorkflowId};
-use rusqlite::{Connection, Row};
+use rusqlite::Connection;
 
 use crate::jobs;
 use crate::local::list;
 use crate::recent::{Change, Transaction};
-use crate::rows::{all, delete_expired, execute, failed, one, record, records, to_json, to_limit, to_time};
+use crate::rows::{all, delete_expired, execute, failed, one, record, records, run_key, to_json, to_limit, to_time};
 use crate::store::Sqlite;
 
 /// The number of rows of a deleted run that one step removes.
@@ -110,11 +110,6 @@ fn commit_run(db: &Transaction<'_>, commit: &Commit) -> Stored<Committed> {
     // Nothing reads the records of a replaced run.
     commit.replaces.as_ref().map_or(Ok(()), |replaced| delete_run(db, replaced))?;
     Ok(Committed::Yes)
-}
-
-/// The run in a row's first column.
-pub(crate) fn run_key(row: &Row<'_>) -> Stored<RunKey> {
-    row.get(0).map(RunKey::from_stored).map_err(failed)
 }
 
 impl RunStore for Sqlite {

@@ -3,6 +3,7 @@
 mod common;
 
 mod client;
+mod jobs;
 mod lifecycle;
 mod next;
 mod program;

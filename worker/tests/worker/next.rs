@@ -1,14 +1,11 @@
 //! A worker that receives its next job in the answer to its report.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
-use crate::common::{Answer, Fake, Request, job, lease};
+use crate::common::{Answer, Fake, LONG, Request, job, lease};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 use workflow_graph_worker_sdk::{Worker, WorkerConfig};
-
-const LONG: Duration = Duration::from_secs(30);
 
 fn granted(number: usize) -> Value {
     let mut claimed = json!({"job": job("echo ::set-output n=$JOB_ID"), "lease": lease(30)});

@@ -1,14 +1,11 @@
 //! A worker behind a gateway that refuses requests as too many.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use tokio::time::timeout;
 use workflow_graph_worker_sdk::{Worker, WorkerConfig};
 
-use crate::common::{Fake, job, once, refuse};
-
-const LONG: Duration = Duration::from_secs(30);
+use crate::common::{Fake, LONG, job, once, refuse};
 
 #[tokio::test]
 async fn refused_polls_slow_down_and_heartbeats_keep_the_lease() {

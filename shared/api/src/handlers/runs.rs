@@ -14,7 +14,7 @@ use crate::part::Part;
 use crate::request::Input;
 use crate::response::{Answer, checked, empty, encode, fits, json_answer, link_next};
 use crate::row::{Row, read, row};
-use crate::run_events::RunEvents;
+use crate::stream::Events;
 
 /// Names in a list that is too large for an answer are cut to this many bytes.
 const SHORT_NAME: usize = 100;
@@ -123,7 +123,7 @@ fn graph_answer(mut graph: Graph) -> Answer {
 }
 
 pub(crate) async fn events<P: Ports>(engine: &Engine<P>, input: &Input<'_>) -> Answer {
-    RunEvents::open(engine, input).await
+    Events::of_run(engine, input).await
 }
 
 pub(crate) async fn job<P: Ports>(engine: &Engine<P>, input: &Input<'_>) -> Answer {

@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use super::link::Link;
 use super::names::{CommitId, ReportKey, RepositoryKey, Subject};
 use super::records::{Delivery, DeliveryKey, DeliveryState, Pause, Redelivery, RefRecord, ReportRecord};
-use crate::ports::{StoreError, Stored};
+use crate::stored::{StoreError, Stored};
 
 /// How long a delivery is kept.
 const DELIVERIES_KEPT: Duration = Duration::from_hours(30 * 24);

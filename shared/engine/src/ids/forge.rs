@@ -6,6 +6,42 @@ use std::str::FromStr;
 use protocol::LinkName;
 use serde::{Deserialize, Serialize};
 
+/// Declares the conversions of a type for a text that its `new` checks.
+macro_rules! checked_text {
+    ($($name:ident, $error:ident;)+) => {$(
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = $error;
+            fn from_str(text: &str) -> Result<Self, $error> {
+                Self::new(text)
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = $error;
+            fn try_from(text: String) -> Result<Self, $error> {
+                Self::new(text)
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(checked: $name) -> Self {
+                checked.0
+            }
+        }
+    )+};
+}
+
+checked_text! {
+    CommitId, BadCommit;
+    GitRef, BadRef;
+}
+
 /// The full id of a commit: 40 or 64 lower-case hexadecimal digits.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -47,32 +83,6 @@ impl CommitId {
     #[must_use]
     pub fn short(&self) -> &str {
         &self.0[..8]
-    }
-}
-
-impl fmt::Display for CommitId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl FromStr for CommitId {
-    type Err = BadCommit;
-    fn from_str(text: &str) -> Result<Self, BadCommit> {
-        Self::new(text)
-    }
-}
-
-impl TryFrom<String> for CommitId {
-    type Error = BadCommit;
-    fn try_from(text: String) -> Result<Self, BadCommit> {
-        Self::new(text)
-    }
-}
-
-impl From<CommitId> for String {
-    fn from(commit: CommitId) -> Self {
-        commit.0
     }
 }
 
@@ -143,32 +153,6 @@ impl GitRef {
     #[must_use]
     pub fn is_of_queue(&self) -> bool {
         self.branch().is_some_and(|name| name.starts_with("gh-readonly-queue/"))
-    }
-}
-
-impl fmt::Display for GitRef {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl FromStr for GitRef {
-    type Err = BadRef;
-    fn from_str(text: &str) -> Result<Self, BadRef> {
-        Self::new(text)
-    }
-}
-
-impl TryFrom<String> for GitRef {
-    type Error = BadRef;
-    fn try_from(text: String) -> Result<Self, BadRef> {
-        Self::new(text)
-    }
-}
-
-impl From<GitRef> for String {
-    fn from(name: GitRef) -> Self {
-        name.0
     }
 }
 

@@ -1,3 +1,5 @@
+//! What is read from the payloads of each forge, and which payloads are refused.
+
 use super::*;
 use crate::APPROVE;
 use engine::forge::event::PullAction;

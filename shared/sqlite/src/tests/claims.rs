@@ -7,11 +7,12 @@ use engine::Engine;
 use engine::ids::{JobKey, PoolId, RunKey};
 use engine::job::{JobRecord, JobSettings, JobSpec, Phase};
 use engine::ports::{Commit, Committed, NewItem, Pool, RunStore, WorkerRegistry};
-use engine::run::{Control, RunState, Timer, WorkflowRecord};
+use engine::run::WorkflowRecord;
 use protocol::requests::Claim;
 use protocol::{JobId, LabelSet, Millis, WorkerId, WorkflowId};
 
 use super::examined::steps;
+use super::reads::open_control;
 use crate::store::Sqlite;
 
 const POOLS: u32 = 50;
@@ -70,23 +71,7 @@ async fn open_run(store: &Sqlite) {
         ended: None,
         source: None,
     };
-    let control = Control {
-        run: run_key(),
-        workflow: workflow.id.clone(),
-        number: 1,
-        jobs: 100_000,
-        state: RunState::Open,
-        done_below: 0,
-        failed: false,
-        cancelled: false,
-        opened_at: Some(Millis(1000)),
-        group: None,
-        blocked_at: None,
-        opener: None,
-        report: None,
-        superseded: false,
-        timer: Timer::Firing,
-    };
+    let control = open_control(&workflow, 100_000);
     let commit = Commit { workflow, replaces: None, control, idempotency: None };
     assert_eq!(store.commit(commit).await.expect("written"), Committed::Yes);
     store.add_pools((0..POOLS).map(|pool| Pool::of(labels_of(pool))).collect(), Millis::now()).await.expect("written");

@@ -12,6 +12,27 @@ use protocol::{JobId, LabelSet, Millis, WorkflowId};
 use super::examined::steps;
 use crate::store::Sqlite;
 
+/// The control record of a workflow's open first run with so many jobs.
+pub(super) fn open_control(workflow: &WorkflowRecord, jobs: u32) -> Control {
+    Control {
+        run: workflow.run.clone(),
+        workflow: workflow.id.clone(),
+        number: workflow.number,
+        jobs,
+        state: RunState::Open,
+        done_below: 0,
+        failed: false,
+        cancelled: false,
+        opened_at: Some(Millis(1000)),
+        group: None,
+        blocked_at: None,
+        opener: None,
+        report: None,
+        superseded: false,
+        timer: Timer::Firing,
+    }
+}
+
 /// An open run of this workflow with one job in each phase.
 pub(super) async fn open(store: &Sqlite, n: u32, phases: Vec<Phase>) -> WorkflowId {
     let mut random = [0; 16];
@@ -26,23 +47,7 @@ pub(super) async fn open(store: &Sqlite, n: u32, phases: Vec<Phase>) -> Workflow
         ended: None,
         source: None,
     };
-    let control = Control {
-        run: workflow.run.clone(),
-        workflow: workflow.id.clone(),
-        number: 1,
-        jobs: u32::try_from(phases.len()).expect("few"),
-        state: RunState::Open,
-        done_below: 0,
-        failed: false,
-        cancelled: false,
-        opened_at: Some(Millis(1000)),
-        group: None,
-        blocked_at: None,
-        opener: None,
-        report: None,
-        superseded: false,
-        timer: Timer::Firing,
-    };
+    let control = open_control(&workflow, u32::try_from(phases.len()).expect("few"));
     let (id, run) = (workflow.id.clone(), workflow.run.clone());
     let spec = JobSpec {
         settings: JobSettings::new("job", "true"),

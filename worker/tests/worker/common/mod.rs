@@ -1,6 +1,7 @@
 //! A scripted server that can refuse requests, drop connections and cancel jobs.
 #![allow(dead_code, reason = "each test file uses a part")]
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,10 +9,14 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use workflow_graph_worker_sdk::WorkerConfig;
+use tokio::time::{sleep, timeout};
 use workflow_graph_worker_sdk::protocol::{LabelSet, WorkerId};
+use workflow_graph_worker_sdk::{Worker, WorkerConfig};
 
 pub mod queues;
+
+/// The time limit for anything that must happen.
+pub const LONG: Duration = Duration::from_secs(30);
 
 #[derive(Clone, Debug)]
 pub struct Request {
@@ -173,4 +178,31 @@ pub fn once(job: &Value, ttl: u32) -> impl Fn(&Request) -> Option<Answer> + use<
         let grants = request.is("/claim").then(|| left.lock().expect("unpoisoned").take()).flatten();
         grants.map(|claimed| Answer::Json(200, claimed))
     }
+}
+
+/// Runs one job to its end.
+pub async fn run_once(server: &Fake, config: WorkerConfig) {
+    let config = WorkerConfig { once: true, ..config };
+    timeout(LONG, Worker::new(config).run()).await.unwrap_or_else(|_| panic!("{:?}", server.all())).expect("worked");
+}
+
+/// The text of a file that a job writes, when it ends with a line.
+pub async fn until_written(file: &Path) -> String {
+    timeout(LONG, async {
+        loop {
+            match std::fs::read_to_string(file) {
+                Ok(text) if text.ends_with('\n') => return text,
+                _ => sleep(Duration::from_millis(10)).await,
+            }
+        }
+    })
+    .await
+    .expect("the job writes it")
+}
+
+/// The text of the log of lease `L1`.
+pub fn log_text(server: &Fake) -> String {
+    let requests = server.seen("/jobs/L1/logs");
+    let chunks = requests.iter().flat_map(|request| request.json()["chunks"].as_array().expect("a list").clone());
+    chunks.map(|chunk| chunk["data"].as_str().expect("a text").to_owned()).collect()
 }
