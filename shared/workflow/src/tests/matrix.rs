@@ -85,7 +85,95 @@ fn a_matrix_that_makes_no_sense_is_refused_with_its_reason() {
     assert!(problems(&of_job(&values(limits::MATRIX_LEGS + 1)))[0].message.contains("MATRIX_LEGS"));
     let axes = |count: usize| format!("{{{}}}", repeat(count, |n| format!("a{n}: [{n}],")));
     assert_eq!(ids(&of_job(&axes(limits::MATRIX_AXES))).len(), 1);
-    assert!(problems(&of_job(&axes(limits::MATRIX_AXES + 1)))[0].message.contains("MATRIX_AXES"));
+    let too_many = problems(&of_job(&axes(limits::MATRIX_AXES + 1)));
+    assert!(too_many.len() == 1 && too_many[0].message.contains("MATRIX_AXES"), "{too_many:?}");
+    // An id of all their values would be too long, but is only a consequence.
+    let many_more = problems(&of_job(&axes(1000)));
+    assert!(many_more.len() == 1 && many_more[0].message.contains("MATRIX_AXES"), "{many_more:?}");
+}
+
+#[test]
+fn problems_of_all_parts_of_a_matrix_are_reported_at_once() {
+    for (matrix, expected) in [
+        (
+            "{a: [], b: x, include: [{c: 1}], exclude: [{a: 9}]}",
+            &[("a", "empty_matrix"), ("b", "wrong_type")] as &[(&str, &str)],
+        ),
+        ("{a: [], b: [x], include: [{c: 1}], exclude: [{a: 9}]}", &[("a", "empty_matrix")]),
+        ("{a: [], include: [{a: 1}]}", &[("a", "empty_matrix")]),
+        ("{a: [], b: []}", &[("a", "empty_matrix"), ("b", "empty_matrix")]),
+        (
+            "{a: x, 1b: y, c: [[1], {}]}",
+            &[
+                ("a", "wrong_type"),
+                ("1b", "bad_axis"),
+                ("1b", "wrong_type"),
+                ("c[0]", "wrong_type"),
+                ("c[1]", "wrong_type"),
+            ],
+        ),
+        (
+            "{a: x, include: y, exclude: z}",
+            &[("a", "wrong_type"), ("include", "wrong_type"), ("exclude", "wrong_type")],
+        ),
+        (
+            "{a: [1], include: [2, {b: [], 3c: {}}, {id: []}]}",
+            &[
+                ("include[0]", "wrong_type"),
+                ("include[1].b", "wrong_type"),
+                ("include[1].3c", "bad_axis"),
+                ("include[1].3c", "wrong_type"),
+                ("include[2].id", "wrong_type"),
+            ],
+        ),
+        (
+            "{a: x, b: [1], exclude: [{b: 2}, {c: 1}, {a: 9, b: 1}, {a: 9, b: 3}]}",
+            &[
+                ("a", "wrong_type"),
+                ("exclude[0]", "excludes_nothing"),
+                ("exclude[1]", "excludes_nothing"),
+                ("exclude[3]", "excludes_nothing"),
+            ],
+        ),
+        (
+            "{a: [1], exclude: [{a: 3}, 5, {a: [], id: 1}, {a: 4}]}",
+            &[
+                ("exclude[0]", "excludes_nothing"),
+                ("exclude[1]", "wrong_type"),
+                ("exclude[2].a", "wrong_type"),
+                ("exclude[2].id", "bad_axis"),
+                ("exclude[3]", "excludes_nothing"),
+            ],
+        ),
+        (
+            "{include: [{a: 1}], exclude: [5, {a: 1}]}",
+            &[("exclude[0]", "wrong_type"), ("exclude[1]", "excludes_nothing")],
+        ),
+        ("{a-b: x, include: [{a_b: 1}]}", &[("a_b", "same_variable"), ("a-b", "wrong_type")]),
+    ] {
+        let found = problems(&of_job(matrix));
+        let in_matrix = |problem: &Problem| problem.path.strip_prefix("jobs.t.matrix.").map(str::to_owned);
+        let mut found: Vec<_> =
+            found.iter().map(|problem| (in_matrix(problem).expect("a path"), problem.code)).collect();
+        let mut expected: Vec<_> = expected.iter().map(|(path, code)| ((*path).to_owned(), *code)).collect();
+        found.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(found, expected, "{matrix}");
+    }
+}
+
+#[test]
+fn too_many_combinations_are_reported_beside_an_axis_with_a_problem() {
+    let matrix = |count: usize| format!("{{a: x, b: {:?}}}", (0..count).collect::<Vec<_>>());
+    let codes = |count| problems(&of_job(&matrix(count))).iter().map(|problem| problem.code).collect::<Vec<_>>();
+    assert_eq!(codes(limits::MATRIX_LEGS), ["wrong_type"]);
+    assert_eq!(codes(limits::MATRIX_LEGS + 1), ["too_many", "wrong_type"]);
+}
+
+#[test]
+fn axis_without_values_is_named() {
+    let problem = problems(&of_job("{b: [1], a: [], include: [{c: 1}]}")).swap_remove(0);
+    assert_eq!(problem.message, "the axis `a` has no values; write at least one, or remove the axis");
 }
 
 #[test]
