@@ -164,6 +164,11 @@ impl<'a> Checker<'a> {
                 self.axis_name(key, *key_at, path.key(key));
             }
             match self.axis_value(value, path.key(key)) {
+                Some(text) if is_id && text.is_empty() => {
+                    let message = "the `id` of this combination is empty; write one, or leave it out";
+                    self.report.add("bad_id", value.at, path.key(key), message);
+                    leg.whole = false;
+                }
                 Some(text) if is_id => leg.id = Some(text),
                 Some(text) => leg.values.push((key.clone(), text)),
                 None => leg.whole = false,
@@ -225,7 +230,12 @@ impl<'a> Checker<'a> {
             let values = telling.iter().map(|&axis| leg.values[axis].1.as_str()).collect::<Vec<_>>().join(",");
             let suffix = plain(&id.unwrap_or(values));
             let job_id = format!("{job}@{suffix}");
-            if suffix.is_empty() || job_id.len() > limits::ID {
+            if suffix.is_empty() {
+                let axis = telling.first().map(|&axis| names[axis].as_str());
+                self.report.add("bad_id", at, path, without_name(axis));
+                return None;
+            }
+            if job_id.len() > limits::ID {
                 let message = format!(
                     "the job of this combination would be {}; ids are at most {} bytes long (limit ID). List it under `include` with an `id`",
                     quote(&job_id),
@@ -258,6 +268,18 @@ fn names(axes: &[Axis<'_>], included: &[Written]) -> Vec<String> {
     let of_legs = included.iter().flat_map(|leg| &leg.values).map(|(name, _)| name.as_str());
     let mut seen = BTreeSet::new();
     axes.iter().map(|axis| axis.name).chain(of_legs).filter(|name| seen.insert(*name)).map(str::to_owned).collect()
+}
+
+/// The message about a combination whose values make no name: the value of this axis is empty, or it has none.
+fn without_name(axis: Option<&str>) -> String {
+    match axis.map(quote) {
+        Some(axis) => format!(
+            "the value of {axis} is empty in one combination, so that the combination has no name; write a value, or list the combination under `include` with an `id`"
+        ),
+        None => {
+            "one combination has no values, so that it has no name; write a value for an axis, or an `id`".to_owned()
+        }
+    }
 }
 
 /// Every combination; the last axis changes first. None without axes.

@@ -93,6 +93,36 @@ fn a_matrix_that_makes_no_sense_is_refused_with_its_reason() {
 }
 
 #[test]
+fn combination_that_an_empty_value_leaves_without_a_name_is_refused_for_that_reason() {
+    let of_axis = "the value of `a` is empty in one combination, so that the combination has no name; write a value, or list the \
+                   combination under `include` with an `id`";
+    let of_none = "one combination has no values, so that it has no name; write a value for an axis, or an `id`";
+    let of_id = "the `id` of this combination is empty; write one, or leave it out";
+    for (matrix, path, message) in [
+        ("{a: ['', b]}", "", of_axis),
+        ("{a: ['']}", "", of_axis),
+        ("{a: ['', b], os: [linux]}", "", of_axis),
+        ("{include: [{a: b}, {}]}", "", of_axis),
+        ("{include: [{}]}", "", of_none),
+        ("{a: [b], include: [{a: c, id: ''}]}", ".include[0].id", of_id),
+    ] {
+        let found = problems(&of_job(matrix));
+        let found: Vec<_> = found.iter().map(|p| (p.code, p.path.as_str(), p.message.as_str())).collect();
+        assert_eq!(found, [("bad_id", format!("jobs.t.matrix{path}").as_str(), message)], "{matrix}");
+    }
+    assert_eq!(ids(&of_job("{include: [{a: b}, {a: '', id: none}]}")), ["t@b", "t@none"]);
+    let long =
+        problems(&format!("jobs: {{{}: {{run: x, matrix: {{a: [b]}}}}}}", "t".repeat(limits::ID))).swap_remove(0);
+    assert!(long.code == "bad_id" && long.message.contains("at most 100 bytes long (limit ID)"), "{long}");
+}
+
+#[test]
+fn empty_value_beside_another_that_differs_leaves_its_place_in_the_id_empty() {
+    assert_eq!(ids(&of_job("{a: ['', b], n: [1, 2]}")), ["t@,1", "t@,2", "t@b,1", "t@b,2"]);
+    assert_eq!(ids(&of_job("{n: [1, 2], a: ['', b]}")), ["t@1,", "t@1,b", "t@2,", "t@2,b"]);
+}
+
+#[test]
 fn problems_of_all_parts_of_a_matrix_are_reported_at_once() {
     for (matrix, expected) in [
         (
