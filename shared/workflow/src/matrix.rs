@@ -43,19 +43,22 @@ struct Axis<'n> {
 }
 
 impl<'a> Checker<'a> {
-    /// The legs of a job's matrix, at least one. Of a matrix with a problem it is one leg without axes.
+    /// The legs of a job's matrix, at least one. Of a matrix with a problem it is one unknown leg.
     pub(super) fn legs(&mut self, matrix: Option<&'a Node>, job: &str, path: Path<'_>) -> Vec<Leg> {
-        let legs = matrix.and_then(|node| self.matrix(node, job, path));
-        legs.filter(|legs| !legs.is_empty()).unwrap_or_else(|| vec![Leg::default()])
+        let Some(node) = matrix else { return vec![Leg::default()] };
+        self.matrix(node, job, path).unwrap_or_else(|| vec![Leg { unknown: true, ..Leg::default() }])
     }
 
     fn matrix(&mut self, node: &'a Node, job: &str, path: Path<'_>) -> Option<Vec<Leg>> {
         let entries = self.mapping(node, path, "a mapping of axes to lists, such as `{arch: [amd64, arm64]}`")?;
         let mut axes = Vec::new();
+        let mut keys = BTreeSet::new();
         for Entry { key, key_at, value } in entries.iter().filter(|entry| entry.key != INCLUDE && entry.key != EXCLUDE)
         {
             self.axis_name(key, *key_at, path.key(key));
-            axes.push(Axis { name: key, values: self.axis_values(key, value, path.key(key)) });
+            // A key that is there twice was reported. Which of its values are meant is not known.
+            let values = self.axis_values(key, value, path.key(key)).filter(|_| keys.insert(key));
+            axes.push(Axis { name: key, values });
         }
         let list = |key| entries.iter().find(|entry| entry.key == key).map(|entry| &entry.value);
         let included = self.written_legs(list(INCLUDE), path.key(INCLUDE), true);
@@ -218,7 +221,7 @@ impl<'a> Checker<'a> {
             .into_iter()
             .map(|leg| {
                 let values = names.iter().map(|name| (name.clone(), leg.value(name).unwrap_or_default().to_owned()));
-                (Leg { values: values.collect(), suffix: None }, leg.id)
+                (Leg { values: values.collect(), ..Leg::default() }, leg.id)
             })
             .collect();
         let differ = |axis: usize| legs.iter().any(|(leg, _)| leg.values[axis].1 != legs[0].0.values[axis].1);

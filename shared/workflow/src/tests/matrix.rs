@@ -193,6 +193,35 @@ fn problems_of_all_parts_of_a_matrix_are_reported_at_once() {
 }
 
 #[test]
+fn what_names_axes_and_legs_of_a_matrix_with_a_problem_is_not_reported_as_well() {
+    let values = repeat(limits::MATRIX_LEGS + 1, |n| format!("{n},"));
+    let axes = repeat(limits::MATRIX_AXES + 1, |n| format!("a{n}: [1],"));
+    for (matrix, code) in [
+        ("{a: []}", "empty_matrix"),
+        ("{a: [], include: [{a: 1}]}", "empty_matrix"),
+        ("{a: x}", "wrong_type"),
+        ("x", "wrong_type"),
+        ("{a: ['', x]}", "bad_id"),
+        ("{a: [1], a: [2], exclude: [{a: 1}, {a: 2}]}", "duplicate_key"),
+        (&format!("{{a: [{values}]}}"), "too_many"),
+        (&format!("{{{axes}}}"), "too_many"),
+    ] {
+        let text = format!(
+            "env: {{E: {{matrix: a}}}}
+jobs:
+  t: {{matrix: {matrix}, labels: [{{matrix: a}}], env: {{A: {{matrix: a}}}}, steps: [{{run: x, env: {{S: {{matrix: a}}}}}}]}}
+  u: {{run: x, needs: t@1, env: {{V: {{from: t@1.v}}}}}}
+"
+        );
+        let codes: Vec<_> = problems(&text).iter().map(|problem| problem.code).collect();
+        assert_eq!(codes, [code], "{text}");
+    }
+    let others = "jobs: {t: {run: x, matrix: {a: x}}, u: {run: x, needs: [v@1, tt@1, t], labels: [{matrix: a}]}}";
+    let codes: Vec<_> = problems(others).iter().map(|problem| problem.code).collect();
+    assert_eq!(codes, ["wrong_type", "unknown_need", "unknown_need", "unknown_axis"]);
+}
+
+#[test]
 fn too_many_combinations_are_reported_beside_an_axis_with_a_problem() {
     let matrix = |count: usize| format!("{{a: x, b: {:?}}}", (0..count).collect::<Vec<_>>());
     let codes = |count| problems(&of_job(&matrix(count))).iter().map(|problem| problem.code).collect::<Vec<_>>();
