@@ -108,10 +108,20 @@ impl<'a> Checker<'a> {
         self.leg_ids.get(id).map(|&(job, position)| (job, position..position + 1))
     }
 
+    /// Whether a text may begin with the id of a leg, because the matrix of that job has a problem and its legs are not known.
+    pub fn may_be_leg(&self, text: &str) -> bool {
+        let ids = &text[..text.floor_char_boundary(limits::ID + 1)];
+        let mut before_signs = ids.match_indices('@').map(|(at, _)| &text[..at]);
+        before_signs.any(|job| self.ids.get(job).is_some_and(|&job| self.legs[job].iter().any(|leg| leg.unknown)))
+    }
+
     /// One need, if there is such a job and it may be needed.
     pub fn need(&mut self, job: usize, node: &Node, path: Path<'_>, index: Option<usize>) -> Option<Edge> {
         let name = self.text(node, path, "the id of a job")?;
         let Some((to, legs)) = self.job_of_need(name) else {
+            if self.may_be_leg(name) {
+                return None;
+            }
             let ids = self.names.iter().copied().chain(self.leg_ids.keys().map(String::as_str));
             let near = nearest(name, ids, &mut self.comparisons);
             let near = near.map(|near| format!("; did you mean {}?", quote(near))).unwrap_or_default();

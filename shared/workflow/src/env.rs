@@ -217,6 +217,7 @@ impl Checker<'_> {
         let text = self.text(node, path, "`<job>.<output>`")?;
         match split(text, needs) {
             Ok((job, output)) => Some(EnvValue::Output { job: JobId::new(job).ok()?, output }),
+            Err(None) if self.may_be_leg(text) => None,
             Err(reason) => {
                 let reason = reason.unwrap_or_else(|| self.not_needed(text, needs));
                 self.report.add("bad_reference", node.at, path, reason);
@@ -275,9 +276,9 @@ fn splits(text: &str) -> impl Iterator<Item = (&str, &str)> {
     ids.match_indices('.').rev().map(|(at, _)| (&text[..at], &text[at + 1..]))
 }
 
-/// Whether a matrix has the axis. All legs have the same ones.
+/// Whether a matrix has the axis, or may have it. All legs have the same ones.
 pub(super) fn has_axis(legs: &[Leg], axis: &str) -> bool {
-    legs.first().is_some_and(|leg| leg.value(axis).is_some())
+    legs.first().is_some_and(|leg| leg.unknown || leg.value(axis).is_some())
 }
 
 /// What a shell takes as a variable's name.

@@ -9,6 +9,8 @@ pub(super) struct Leg {
     pub values: Vec<(String, String)>,
     /// What the leg's job is called after the `@`. `None` without a matrix.
     pub suffix: Option<String>,
+    /// The matrix has a problem, so that its axes and legs are not known. What names them isn't reported as well.
+    pub unknown: bool,
 }
 
 impl Leg {

@@ -61,7 +61,7 @@ impl Checker<'_> {
         let path = path.key("matrix");
         let axis = self.axis_of(&axis.value, path, Scope::Step { legs });
         let Some(axis) = axis else { return Vec::new() };
-        legs.iter().map(|leg| leg.value(&axis).unwrap_or_default()).collect()
+        legs.iter().filter(|leg| !leg.unknown).map(|leg| leg.value(&axis).unwrap_or_default()).collect()
     }
 
     pub(super) fn outputs_from(&mut self, node: &Node, path: Path<'_>) -> OutputsFrom {

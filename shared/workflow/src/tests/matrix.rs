@@ -85,7 +85,154 @@ fn a_matrix_that_makes_no_sense_is_refused_with_its_reason() {
     assert!(problems(&of_job(&values(limits::MATRIX_LEGS + 1)))[0].message.contains("MATRIX_LEGS"));
     let axes = |count: usize| format!("{{{}}}", repeat(count, |n| format!("a{n}: [{n}],")));
     assert_eq!(ids(&of_job(&axes(limits::MATRIX_AXES))).len(), 1);
-    assert!(problems(&of_job(&axes(limits::MATRIX_AXES + 1)))[0].message.contains("MATRIX_AXES"));
+    let too_many = problems(&of_job(&axes(limits::MATRIX_AXES + 1)));
+    assert!(too_many.len() == 1 && too_many[0].message.contains("MATRIX_AXES"), "{too_many:?}");
+    // An id of all their values would be too long, but is only a consequence.
+    let many_more = problems(&of_job(&axes(1000)));
+    assert!(many_more.len() == 1 && many_more[0].message.contains("MATRIX_AXES"), "{many_more:?}");
+}
+
+#[test]
+fn combination_that_an_empty_value_leaves_without_a_name_is_refused_for_that_reason() {
+    let of_axis = "the value of `a` is empty in one combination, so that the combination has no name; write a value, or list the \
+                   combination under `include` with an `id`";
+    let of_none = "one combination has no values, so that it has no name; write a value for an axis, or an `id`";
+    let of_id = "the `id` of this combination is empty; write one, or leave it out";
+    for (matrix, path, message) in [
+        ("{a: ['', b]}", "", of_axis),
+        ("{a: ['']}", "", of_axis),
+        ("{a: ['', b], os: [linux]}", "", of_axis),
+        ("{include: [{a: b}, {}]}", "", of_axis),
+        ("{include: [{}]}", "", of_none),
+        ("{a: [b], include: [{a: c, id: ''}]}", ".include[0].id", of_id),
+    ] {
+        let found = problems(&of_job(matrix));
+        let found: Vec<_> = found.iter().map(|p| (p.code, p.path.as_str(), p.message.as_str())).collect();
+        assert_eq!(found, [("bad_id", format!("jobs.t.matrix{path}").as_str(), message)], "{matrix}");
+    }
+    assert_eq!(ids(&of_job("{include: [{a: b}, {a: '', id: none}]}")), ["t@b", "t@none"]);
+    let long =
+        problems(&format!("jobs: {{{}: {{run: x, matrix: {{a: [b]}}}}}}", "t".repeat(limits::ID))).swap_remove(0);
+    assert!(long.code == "bad_id" && long.message.contains("at most 100 bytes long (limit ID)"), "{long}");
+}
+
+#[test]
+fn empty_value_beside_another_that_differs_leaves_its_place_in_the_id_empty() {
+    assert_eq!(ids(&of_job("{a: ['', b], n: [1, 2]}")), ["t@,1", "t@,2", "t@b,1", "t@b,2"]);
+    assert_eq!(ids(&of_job("{n: [1, 2], a: ['', b]}")), ["t@1,", "t@1,b", "t@2,", "t@2,b"]);
+}
+
+#[test]
+fn problems_of_all_parts_of_a_matrix_are_reported_at_once() {
+    for (matrix, expected) in [
+        (
+            "{a: [], b: x, include: [{c: 1}], exclude: [{a: 9}]}",
+            &[("a", "empty_matrix"), ("b", "wrong_type")] as &[(&str, &str)],
+        ),
+        ("{a: [], b: [x], include: [{c: 1}], exclude: [{a: 9}]}", &[("a", "empty_matrix")]),
+        ("{a: [], include: [{a: 1}]}", &[("a", "empty_matrix")]),
+        ("{a: [], b: []}", &[("a", "empty_matrix"), ("b", "empty_matrix")]),
+        (
+            "{a: x, 1b: y, c: [[1], {}]}",
+            &[
+                ("a", "wrong_type"),
+                ("1b", "bad_axis"),
+                ("1b", "wrong_type"),
+                ("c[0]", "wrong_type"),
+                ("c[1]", "wrong_type"),
+            ],
+        ),
+        (
+            "{a: x, include: y, exclude: z}",
+            &[("a", "wrong_type"), ("include", "wrong_type"), ("exclude", "wrong_type")],
+        ),
+        (
+            "{a: [1], include: [2, {b: [], 3c: {}}, {id: []}]}",
+            &[
+                ("include[0]", "wrong_type"),
+                ("include[1].b", "wrong_type"),
+                ("include[1].3c", "bad_axis"),
+                ("include[1].3c", "wrong_type"),
+                ("include[2].id", "wrong_type"),
+            ],
+        ),
+        (
+            "{a: x, b: [1], exclude: [{b: 2}, {c: 1}, {a: 9, b: 1}, {a: 9, b: 3}]}",
+            &[
+                ("a", "wrong_type"),
+                ("exclude[0]", "excludes_nothing"),
+                ("exclude[1]", "excludes_nothing"),
+                ("exclude[3]", "excludes_nothing"),
+            ],
+        ),
+        (
+            "{a: [1], exclude: [{a: 3}, 5, {a: [], id: 1}, {a: 4}]}",
+            &[
+                ("exclude[0]", "excludes_nothing"),
+                ("exclude[1]", "wrong_type"),
+                ("exclude[2].a", "wrong_type"),
+                ("exclude[2].id", "bad_axis"),
+                ("exclude[3]", "excludes_nothing"),
+            ],
+        ),
+        (
+            "{include: [{a: 1}], exclude: [5, {a: 1}]}",
+            &[("exclude[0]", "wrong_type"), ("exclude[1]", "excludes_nothing")],
+        ),
+        ("{a-b: x, include: [{a_b: 1}]}", &[("a_b", "same_variable"), ("a-b", "wrong_type")]),
+    ] {
+        let found = problems(&of_job(matrix));
+        let in_matrix = |problem: &Problem| problem.path.strip_prefix("jobs.t.matrix.").map(str::to_owned);
+        let mut found: Vec<_> =
+            found.iter().map(|problem| (in_matrix(problem).expect("a path"), problem.code)).collect();
+        let mut expected: Vec<_> = expected.iter().map(|(path, code)| ((*path).to_owned(), *code)).collect();
+        found.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(found, expected, "{matrix}");
+    }
+}
+
+#[test]
+fn what_names_axes_and_legs_of_a_matrix_with_a_problem_is_not_reported_as_well() {
+    let values = repeat(limits::MATRIX_LEGS + 1, |n| format!("{n},"));
+    let axes = repeat(limits::MATRIX_AXES + 1, |n| format!("a{n}: [1],"));
+    for (matrix, code) in [
+        ("{a: []}", "empty_matrix"),
+        ("{a: [], include: [{a: 1}]}", "empty_matrix"),
+        ("{a: x}", "wrong_type"),
+        ("x", "wrong_type"),
+        ("{a: ['', x]}", "bad_id"),
+        ("{a: [1], a: [2], exclude: [{a: 1}, {a: 2}]}", "duplicate_key"),
+        (&format!("{{a: [{values}]}}"), "too_many"),
+        (&format!("{{{axes}}}"), "too_many"),
+    ] {
+        let text = format!(
+            "env: {{E: {{matrix: a}}}}
+jobs:
+  t: {{matrix: {matrix}, labels: [{{matrix: a}}], env: {{A: {{matrix: a}}}}, steps: [{{run: x, env: {{S: {{matrix: a}}}}}}]}}
+  u: {{run: x, needs: t@1, env: {{V: {{from: t@1.v}}}}}}
+"
+        );
+        let codes: Vec<_> = problems(&text).iter().map(|problem| problem.code).collect();
+        assert_eq!(codes, [code], "{text}");
+    }
+    let others = "jobs: {t: {run: x, matrix: {a: x}}, u: {run: x, needs: [v@1, tt@1, t], labels: [{matrix: a}]}}";
+    let codes: Vec<_> = problems(others).iter().map(|problem| problem.code).collect();
+    assert_eq!(codes, ["wrong_type", "unknown_need", "unknown_need", "unknown_axis"]);
+}
+
+#[test]
+fn too_many_combinations_are_reported_beside_an_axis_with_a_problem() {
+    let matrix = |count: usize| format!("{{a: x, b: {:?}}}", (0..count).collect::<Vec<_>>());
+    let codes = |count| problems(&of_job(&matrix(count))).iter().map(|problem| problem.code).collect::<Vec<_>>();
+    assert_eq!(codes(limits::MATRIX_LEGS), ["wrong_type"]);
+    assert_eq!(codes(limits::MATRIX_LEGS + 1), ["too_many", "wrong_type"]);
+}
+
+#[test]
+fn axis_without_values_is_named() {
+    let problem = problems(&of_job("{b: [1], a: [], include: [{c: 1}]}")).swap_remove(0);
+    assert_eq!(problem.message, "the axis `a` has no values; write at least one, or remove the axis");
 }
 
 #[test]

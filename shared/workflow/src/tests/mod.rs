@@ -112,6 +112,10 @@ fn every_problem_is_reported_at_once_in_order_with_line_and_column() {
             (49, 14, "duplicate_step"),
             (50, 3, "duplicate_key"),
             (52, 5, "unknown_key"),
+            (57, 10, "empty_matrix"),
+            (58, 10, "wrong_type"),
+            (60, 21, "wrong_type"),
+            (61, 25, "excludes_nothing"),
         ]
     );
 }
