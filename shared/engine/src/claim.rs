@@ -93,9 +93,9 @@ impl<P: RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Claim
                 return Ok(None);
             }
             for candidate in candidates {
-                let claimed = self.take(&claimer, candidate).await?;
-                if claimed.is_some() || self.engine.now().since(begun) >= LOOKS_FOR {
-                    return Ok(claimed);
+                let taken = self.take(&claimer, candidate).await?;
+                if taken.is_some() || self.engine.now().since(begun) >= LOOKS_FOR {
+                    return Ok(taken);
                 }
             }
         }
