@@ -3,12 +3,13 @@
 //! A delivery is stored before it is answered, and handled later. Handling may stop between any two steps: the delivery stays new
 //! and due, the ref's record continues a known id, and each submission has its key.
 
-mod deliveries;
-mod files;
-mod links;
-mod approvals;
+mod outcome;
 mod marks;
+mod files;
+mod deliveries;
+mod approvals;
 mod redelivery;
+mod links;
 mod reporter;
 
 pub use deliveries::Received;
