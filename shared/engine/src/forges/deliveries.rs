@@ -95,7 +95,7 @@ impl<P: ForgeStore> Forges<'_, P> {
         let now = self.engine.now();
         let passes = match error {
             EngineError::Forge(error) => error.may_pass(),
-            EngineError::Store(_) | EngineError::Moved(_) => true,
+            EngineError::Store(_) | EngineError::Moved(_) | EngineError::Contended(_) => true,
             _ => false,
         };
         delivery.reason = Some(error.to_string());

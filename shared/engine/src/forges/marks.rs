@@ -29,7 +29,7 @@ impl<P: ForgeStore> Forges<'_, P> {
                 return Ok(answer);
             }
         }
-        Err(EngineError::NotAtForge(format!("{} is changed too often", subject.text())))
+        Err(EngineError::Contended(subject.text()))
     }
 
     /// Changes a report under its condition. `change` gets the record, if there is one, and returns the one to write.
@@ -46,7 +46,7 @@ impl<P: ForgeStore> Forges<'_, P> {
                 return Ok(Some(new));
             }
         }
-        Err(EngineError::NotAtForge(format!("the report {} is changed too often", key.text())))
+        Err(EngineError::Contended(format!("the report {}", key.text())))
     }
 
     /// Stores what a file's states at a commit come from. A change that was accepted later keeps the report.
