@@ -89,9 +89,12 @@ impl<P: ForgeStore> Forges<'_, P> {
         Ok(self.engine.ports.deliveries(name, after, limit).await?)
     }
 
-    /// Puts a delivery off after an error.
+    /// Puts a delivery off after an error, unless somebody else has handled it meanwhile.
     pub(super) async fn handle_later(self, key: &DeliveryKey, error: &EngineError) {
         let Ok(Some(mut delivery)) = self.engine.ports.delivery(key).await else { return };
+        if delivery.state != DeliveryState::New {
+            return;
+        }
         let now = self.engine.now();
         let passes = match error {
             EngineError::Forge(error) => error.may_pass(),

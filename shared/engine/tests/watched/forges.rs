@@ -7,7 +7,7 @@ use engine::Engine;
 use engine::forge::event::{Incoming, PullAction, Signal};
 use engine::forge::link::Link;
 use engine::forge::names::{RepositoryKey, Subject};
-use engine::forge::records::{DeliveryKey, DeliveryState, RefRecord};
+use engine::forge::records::{Delivery, DeliveryKey, DeliveryState, RefRecord};
 use engine::forge::store::ForgeStore;
 use engine::forges::Received;
 use memory::Memory;
@@ -53,6 +53,11 @@ fn write_ref(memory: &Memory) {
     assert!(at_once(memory.put_ref(RefRecord { version: record.version + 1, ..record })));
 }
 
+fn accept(memory: &Memory, key: &DeliveryKey) {
+    let delivery = at_once(memory.delivery(key)).expect("it is there");
+    at_once(memory.put_delivery(Delivery { state: DeliveryState::Accepted, due: None, ..delivery }));
+}
+
 impl Linked {
     async fn new() -> Self {
         let (engine, clock) = engine();
@@ -94,4 +99,15 @@ async fn delivery_whose_ref_others_keep_writing_is_handled_later() {
     linked.clock.advance(Duration::from_secs(30));
     linked.run_due().await;
     assert_eq!(linked.state(&key).await, DeliveryState::Ignored, "a closed pull request starts nothing");
+}
+
+#[tokio::test]
+async fn delivery_that_another_accepted_meanwhile_stays_accepted() {
+    let linked = Linked::new().await;
+    let key = linked.receive(pull_request(PullAction::Opened)).await;
+    let other = key.clone();
+    let accepted = after(move |memory| accept(memory, &other));
+    linked.store().next_calls("item", [Fault::None, accepted]);
+    linked.run_due().await;
+    assert_eq!(linked.state(&key).await, DeliveryState::Accepted);
 }
