@@ -90,10 +90,10 @@ impl<P: ForgeStore> Forges<'_, P> {
     }
 
     /// Puts a delivery off after an error, unless somebody else has handled it meanwhile.
-    pub(super) async fn handle_later(self, key: &DeliveryKey, error: &EngineError) {
-        let Ok(Some(mut delivery)) = self.engine.ports.delivery(key).await else { return };
+    pub(super) async fn handle_later(self, key: &DeliveryKey, error: &EngineError) -> Result<()> {
+        let Some(mut delivery) = self.engine.ports.delivery(key).await? else { return Ok(()) };
         if delivery.state != DeliveryState::New {
-            return;
+            return Ok(());
         }
         let now = self.engine.now();
         let passes = match error {
@@ -107,9 +107,7 @@ impl<P: ForgeStore> Forges<'_, P> {
         } else {
             (delivery.state, delivery.due) = (DeliveryState::Failed, None);
         }
-        if let Err(error) = self.engine.ports.put_delivery(delivery).await {
-            tracing::error!(%error, "a delivery could not be put off");
-        }
+        Ok(self.engine.ports.put_delivery(delivery).await?)
     }
 }
 

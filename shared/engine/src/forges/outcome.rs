@@ -1,4 +1,4 @@
-//! What is decided about a delivery.
+//! What is decided about a delivery, and what a round over all that is due came to.
 
 use protocol::Millis;
 
@@ -29,5 +29,24 @@ impl DeliveryOutcome {
 
     pub fn ignored(reason: impl Into<String>) -> Self {
         Self::of(DeliveryState::Ignored, reason)
+    }
+}
+
+/// What became of everything that was due.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DueRound {
+    /// True if something was handled, or put off to a later time. Jobs may be ready.
+    pub did: bool,
+    /// True if something failed that may be due as before. The caller has to wait before the next round.
+    pub failed: bool,
+}
+
+impl DueRound {
+    pub(super) const DID: Self = Self { did: true, failed: false };
+    pub(super) const FAILED: Self = Self { did: false, failed: true };
+
+    /// Both rounds as one.
+    pub(super) fn and(self, other: Self) -> Self {
+        Self { did: self.did || other.did, failed: self.failed || other.failed }
     }
 }

@@ -1,20 +1,25 @@
 //! What becomes of deliveries and reports whose records can't be written or read.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use engine::Engine;
+use engine::forge::change::Change;
 use engine::forge::event::{Incoming, PullAction, Signal};
 use engine::forge::link::Link;
-use engine::forge::names::{RepositoryKey, Subject};
-use engine::forge::records::{Delivery, DeliveryKey, DeliveryState, RefRecord};
+use engine::forge::names::{CommitId, EventName, ReportKey, RepositoryKey, Subject};
+use engine::forge::records::{
+    Delivery, DeliveryKey, DeliveryState, Redelivery, RefRecord, ReportChoice, ReportRecord, ReportSource,
+};
 use engine::forge::store::ForgeStore;
-use engine::forges::Received;
+use engine::forges::{DueRound, Received};
+use engine::ports::StoreError;
 use memory::Memory;
-use protocol::LinkName;
+use protocol::{LinkName, Millis};
 
 use crate::common::StoppedClock;
-use crate::store::{Fault, Watched, after};
+use crate::store::{Fault, Watched, after, unavailable};
 use crate::{at_once, engine};
 
 const LINK: &str = "forge: github
@@ -58,6 +63,41 @@ fn accept(memory: &Memory, key: &DeliveryKey) {
     at_once(memory.put_delivery(Delivery { state: DeliveryState::Accepted, due: None, ..delivery }));
 }
 
+/// A report of a repository that isn't linked any more.
+fn report(due: Millis) -> ReportRecord {
+    let commit = CommitId::new("a".repeat(40)).expect("40 digits");
+    let repository = RepositoryKey { repository: 9, ..repository() };
+    let change = Change {
+        event: EventName::PullRequest,
+        subject: Subject::Pull(1),
+        seq: 1,
+        name: None,
+        commit: commit.clone(),
+        before: None,
+        base: None,
+        base_commit: None,
+        pull_request: Some(1),
+        fork: false,
+        actor: "bob".to_owned(),
+    };
+    ReportRecord {
+        key: ReportKey { repository, commit, file: "ci".to_owned(), event: EventName::PullRequest },
+        change,
+        source: ReportSource::Workflow { id: None },
+        accepted_at: due,
+        choice: ReportChoice::Run,
+        due: Some(due),
+        asked: 0,
+        lease: None,
+        sent: BTreeMap::new(),
+        refused: None,
+        tries: 0,
+        failing_since: None,
+        given_up: None,
+        version: 1,
+    }
+}
+
 impl Linked {
     async fn new() -> Self {
         let (engine, clock) = engine();
@@ -79,8 +119,8 @@ impl Linked {
         }
     }
 
-    async fn run_due(&self) {
-        self.engine.forges().run_due().await.expect("memory answers");
+    async fn run_due(&self) -> DueRound {
+        self.engine.forges().run_due().await.expect("memory answers")
     }
 
     async fn state(&self, key: &DeliveryKey) -> DeliveryState {
@@ -110,4 +150,37 @@ async fn delivery_that_another_accepted_meanwhile_stays_accepted() {
     linked.store().next_calls("item", [Fault::None, accepted]);
     linked.run_due().await;
     assert_eq!(linked.state(&key).await, DeliveryState::Accepted);
+}
+
+#[tokio::test]
+async fn round_in_which_a_delivery_cannot_be_put_off_has_failed() {
+    let linked = Linked::new().await;
+    let key = linked.receive(pull_request(PullAction::Opened)).await;
+    let full = || Fault::Fails(StoreError::DiskFull("/data/wfg.db".to_owned()));
+    linked.store().next_calls("put_item", [full()]);
+    assert_eq!(linked.run_due().await, DueRound { did: false, failed: true });
+    assert_eq!(linked.state(&key).await, DeliveryState::New);
+    assert_eq!(linked.run_due().await, DueRound { did: true, failed: false });
+    assert_eq!(linked.state(&key).await, DeliveryState::Failed, "there is no forge to ask");
+}
+
+#[tokio::test]
+async fn round_in_which_a_report_cannot_be_taken_has_failed() {
+    let linked = Linked::new().await;
+    linked.store().put_report(report(linked.engine.now())).await.expect("memory answers");
+    linked.store().next_calls("put_item", [unavailable()]);
+    assert_eq!(linked.run_due().await, DueRound { did: false, failed: true });
+    assert_eq!(linked.run_due().await, DueRound { did: true, failed: false });
+    assert_eq!(linked.run_due().await, DueRound::default(), "nothing is due any more");
+}
+
+#[tokio::test]
+async fn round_in_which_an_app_cannot_take_its_turn_has_failed() {
+    let linked = Linked::new().await;
+    let record = Redelivery { version: 1, ..Redelivery::new(linked.engine.now()) };
+    linked.store().put_redelivery(&link(), "12", record).await.expect("memory answers");
+    linked.store().next_calls("put_item", [unavailable()]);
+    assert_eq!(linked.run_due().await, DueRound { did: false, failed: true });
+    assert_eq!(linked.run_due().await, DueRound { did: true, failed: false });
+    assert_eq!(linked.run_due().await, DueRound::default(), "no link has the App any more");
 }
