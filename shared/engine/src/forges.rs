@@ -83,13 +83,14 @@ impl<P: ForgeStore + AuditStore + RunStore + JobStore + ArtifactStore + WorkerRe
     /// # Errors
     /// The store didn't list what is due.
     pub async fn run_due(self) -> Result<DueRound> {
-        let deliveries = self.engine.ports.deliveries_due(self.engine.now()).await?;
+        let mut round = DueRound::default();
+        let deliveries = round.readable(self.engine.ports.deliveries_due(self.engine.now()).await?);
         // At once, so that a forge that is slow doesn't hold up the others.
         let handled = stream::iter(deliveries).map(|key| async move { self.handle_or_put_off(&key).await });
-        let round = handled.buffer_unordered(AT_ONCE).fold(DueRound::default(), |all, one| ready(all.and(one))).await;
-        let reports = self.engine.ports.reports_due(self.engine.now()).await?;
+        round = handled.buffer_unordered(AT_ONCE).fold(round, |all, one| ready(all.and(one))).await;
+        let reports = round.readable(self.engine.ports.reports_due(self.engine.now()).await?);
         let told = stream::iter(reports).map(|key| async move { self.report_or_leave(&key).await });
-        let round = told.buffer_unordered(AT_ONCE).fold(round, |all, one| ready(all.and(one))).await;
+        round = told.buffer_unordered(AT_ONCE).fold(round, |all, one| ready(all.and(one))).await;
         Ok(round.and(self.ask_for_failed().await?))
     }
 

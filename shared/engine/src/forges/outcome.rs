@@ -4,6 +4,7 @@ use protocol::Millis;
 
 use crate::forge::change::Change;
 use crate::forge::records::DeliveryState;
+use crate::ports::Stored;
 
 /// A change whose files are to be started.
 pub(super) struct Start {
@@ -44,6 +45,21 @@ pub struct DueRound {
 impl DueRound {
     pub(super) const DID: Self = Self { did: true, failed: false };
     pub(super) const FAILED: Self = Self { did: false, failed: true };
+
+    /// Returns the keys that could be read. One that could not is logged and stays due, so the round has failed.
+    pub(super) fn readable<K>(&mut self, due: Vec<Stored<K>>) -> Vec<K> {
+        let mut keys = Vec::with_capacity(due.len());
+        for key in due {
+            match key {
+                Ok(key) => keys.push(key),
+                Err(error) => {
+                    tracing::error!(%error, "something that is due can't be read; it is left out");
+                    self.failed = true;
+                }
+            }
+        }
+        keys
+    }
 
     /// Both rounds as one.
     pub(super) fn and(self, other: Self) -> Self {

@@ -30,8 +30,8 @@ impl<P: ForgeStore> Forges<'_, P> {
     /// The store didn't list what is due. An App whose forge can't be asked is asked ten minutes later, and one whose record can't be
     /// written is still due.
     pub(super) async fn ask_for_failed(self) -> Result<DueRound> {
-        let due = self.engine.ports.apps_due(self.engine.now()).await?;
         let mut round = DueRound::default();
+        let due = round.readable(self.engine.ports.apps_due(self.engine.now()).await?);
         for (name, app) in &due {
             round = round.and(match self.ask_app(name, app).await {
                 Ok(()) => DueRound::DID,

@@ -12,8 +12,9 @@ use engine::forge::names::{CommitId, EventName, ReportKey, RepositoryKey, Subjec
 use engine::forge::records::{
     Delivery, DeliveryKey, DeliveryState, Redelivery, RefRecord, ReportChoice, ReportRecord, ReportSource,
 };
-use engine::forge::store::ForgeStore;
+use engine::forge::store::{DueKind, ForgeItems, ForgeStore, Item};
 use engine::forges::{DueRound, Received};
+use engine::ids::random;
 use engine::ports::StoreError;
 use memory::Memory;
 use protocol::{LinkName, Millis};
@@ -119,6 +120,13 @@ impl Linked {
         }
     }
 
+    /// Stores an item that is due now and whose record can't be read.
+    async fn put_unreadable(&self, list: &str, sort: &str) {
+        let (list, sort, record) = (list.to_owned(), sort.to_owned(), "{".to_owned());
+        let item = Item { list, sort, due: Some(self.engine.now()), version: 0, expires: None, record };
+        self.store().put_item(item).await.expect("memory answers");
+    }
+
     async fn run_due(&self) -> DueRound {
         self.engine.forges().run_due().await.expect("memory answers")
     }
@@ -183,4 +191,40 @@ async fn round_in_which_an_app_cannot_take_its_turn_has_failed() {
     assert_eq!(linked.run_due().await, DueRound { did: false, failed: true });
     assert_eq!(linked.run_due().await, DueRound { did: true, failed: false });
     assert_eq!(linked.run_due().await, DueRound::default(), "no link has the App any more");
+}
+
+#[tokio::test]
+async fn unreadable_delivery_does_not_stop_the_others() {
+    let linked = Linked::new().await;
+    let unreadable = DeliveryKey::new(link(), linked.engine.now(), random());
+    linked.put_unreadable("FORGE#acme", &format!("D#{}", unreadable.place())).await;
+    let key = linked.receive(pull_request(PullAction::Closed)).await;
+    assert_eq!(linked.run_due().await, DueRound { did: true, failed: true });
+    assert_eq!(linked.state(&key).await, DeliveryState::Ignored, "a closed pull request starts nothing");
+}
+
+#[tokio::test]
+async fn unreadable_report_does_not_stop_the_others() {
+    let linked = Linked::new().await;
+    let good = report(linked.engine.now());
+    linked.store().put_report(good.clone()).await.expect("memory answers");
+    let list =
+        linked.store().items_due(DueKind::Report, good.accepted_at, 1).await.expect("memory answers").remove(0).list;
+    let unreadable = ReportKey { file: "deploy".to_owned(), ..good.key.clone() };
+    linked.put_unreadable(&list, &unreadable.text()).await;
+    assert_eq!(linked.run_due().await, DueRound { did: true, failed: true });
+    let after = linked.store().report(&good.key).await.expect("memory answers").expect("it is there");
+    assert_eq!(after.given_up.as_deref(), Some("the link was removed"));
+}
+
+#[tokio::test]
+async fn item_of_an_unknown_kind_does_not_stop_the_others() {
+    let linked = Linked::new().await;
+    for list in ["FORGE#acme", "REPORT#0"] {
+        linked.put_unreadable(list, "NEW#1").await;
+    }
+    let key = linked.receive(pull_request(PullAction::Closed)).await;
+    assert_eq!(linked.run_due().await, DueRound { did: true, failed: true });
+    assert_eq!(linked.state(&key).await, DeliveryState::Ignored, "a closed pull request starts nothing");
+    assert_eq!(linked.run_due().await, DueRound { did: false, failed: true });
 }
