@@ -34,8 +34,11 @@ async fn handle(engine: &Engine<Aws>, forges: &Forges, event: Value) -> Result<V
     if let Ok(question) = from_value::<ForgeQuestion>(event) {
         return Ok(engine.ports().answer(forges, question).await?);
     }
-    engine.forges().run_due().await?;
-    if let Some(next) = engine.forges().next_due().await? {
+    let round = engine.forges().run_due().await?;
+    // What failed may be due still, and a message for it would come at once, again and again. The sweep finds it.
+    if !round.failed
+        && let Some(next) = engine.forges().next_due().await?
+    {
         engine.ports().wake_forge_at(next).await?;
     }
     Ok(Value::Null)

@@ -156,6 +156,7 @@ impl From<EngineError> for ApiError {
                 Self { details: Some(json!({ "head": head.as_str() })), ..of(StatusCode::CONFLICT, "moved") }
             }
             EngineError::NotAtForge(_) => of(StatusCode::NOT_FOUND, "not_at_forge"),
+            EngineError::Contended(_) => of(StatusCode::SERVICE_UNAVAILABLE, "contended"),
             EngineError::Forge(ref error) if error.may_pass() => {
                 of(StatusCode::SERVICE_UNAVAILABLE, "forge_unavailable")
             }
@@ -257,6 +258,15 @@ mod tests {
         let written = lines.0.load(Ordering::Relaxed);
         // Another test may have written the line about a full disk, and a slow machine may take over ten seconds.
         assert!((1..5).contains(&written), "{written} lines");
+    }
+
+    #[test]
+    fn record_that_others_change_is_asked_for_again_a_second_later() {
+        let answer = ApiError::from(EngineError::Contended("pull request 7".to_owned()));
+        assert_eq!(answer.code, "contended");
+        let response = answer.response();
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(response.headers()[header::RETRY_AFTER], "1");
     }
 
     #[test]

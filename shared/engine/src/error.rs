@@ -189,6 +189,9 @@ pub enum EngineError {
     /// The ref or pull request doesn't exist, or is not at this commit.
     #[error("{0}")]
     NotAtForge(String),
+    /// Others wrote this record between each read and write of it. Something may have changed. Repeating the request is safe.
+    #[error("{0} is changed by others at the same time; try again")]
+    Contended(String),
     /// A request to a forge failed.
     #[error(transparent)]
     Forge(#[from] ForgeError),

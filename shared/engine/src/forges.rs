@@ -3,23 +3,25 @@
 //! A delivery is stored before it is answered, and handled later. Handling may stop between any two steps: the delivery stays new
 //! and due, the ref's record continues a known id, and each submission has its key.
 
-mod deliveries;
-mod files;
-mod links;
-mod approvals;
+mod outcome;
 mod marks;
+mod files;
+mod deliveries;
+mod approvals;
 mod redelivery;
+mod links;
 mod reporter;
 
 pub use deliveries::Received;
 pub(crate) use files::{BlobsCache, blobs_cache};
 pub use links::HookLink;
+pub use outcome::DueRound;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use futures::StreamExt;
-use futures::stream;
+use futures::future::ready;
+use futures::{StreamExt, stream};
 use protocol::Millis;
 
 use crate::Forges;
@@ -76,20 +78,20 @@ impl<P: ForgeStore> Forges<'_, P> {
 
 impl<P: ForgeStore + AuditStore + RunStore + JobStore + ArtifactStore + WorkerRegistry + Dispatcher> Forges<'_, P> {
     /// Handles all due deliveries, tells all due states, and asks Apps for deliveries that failed. One that can't be handled doesn't
-    /// stop the others. Returns true if anything was due.
+    /// stop the others.
     ///
     /// # Errors
     /// The store didn't list what is due.
-    pub async fn run_due(self) -> Result<bool> {
-        let deliveries = self.engine.ports.deliveries_due(self.engine.now()).await?;
-        let mut any = !deliveries.is_empty();
+    pub async fn run_due(self) -> Result<DueRound> {
+        let mut round = DueRound::default();
+        let deliveries = round.readable(self.engine.ports.deliveries_due(self.engine.now()).await?);
         // At once, so that a forge that is slow doesn't hold up the others.
-        stream::iter(&deliveries).for_each_concurrent(AT_ONCE, |key| self.handle_or_put_off(key)).await;
-        let reports = self.engine.ports.reports_due(self.engine.now()).await?;
-        any |= !reports.is_empty();
-        stream::iter(&reports).for_each_concurrent(AT_ONCE, |key| self.report_or_leave(key)).await;
-        any |= self.ask_for_failed().await?;
-        Ok(any)
+        let handled = stream::iter(deliveries).map(|key| async move { self.handle_or_put_off(&key).await });
+        round = handled.buffer_unordered(AT_ONCE).fold(round, |all, one| ready(all.and(one))).await;
+        let reports = round.readable(self.engine.ports.reports_due(self.engine.now()).await?);
+        let told = stream::iter(reports).map(|key| async move { self.report_or_leave(&key).await });
+        round = told.buffer_unordered(AT_ONCE).fold(round, |all, one| ready(all.and(one))).await;
+        Ok(round.and(self.ask_for_failed().await?))
     }
 
     /// Handles a batch of changes that a store's feed has gathered: handles the deliveries and tells the states. What a forge can't answer
@@ -114,7 +116,9 @@ impl<P: ForgeStore + AuditStore + RunStore + JobStore + ArtifactStore + WorkerRe
     /// Handles a change. Returns when it has to be looked at again.
     async fn follow_change(self, change: &ForgeChange) -> Result<Option<Millis>> {
         match change {
-            ForgeChange::Delivered(key) => self.handle_or_put_off(key).await,
+            ForgeChange::Delivered(key) => {
+                self.handle_or_put_off(key).await;
+            }
             ForgeChange::Report(key) if self.has_news(key).await? => Box::pin(self.report_states(key)).await?,
             ForgeChange::Report(_) => return Ok(None),
         }
@@ -128,16 +132,17 @@ impl<P: ForgeStore + AuditStore + RunStore + JobStore + ArtifactStore + WorkerRe
         })
     }
 
-    async fn handle_or_put_off(self, key: &DeliveryKey) {
-        if let Err(error) = Box::pin(self.handle(key)).await {
-            tracing::error!(link = %key.link, delivery = key.place(), %error, "a delivery could not be handled; trying again");
-            self.handle_later(key, &error).await;
-        }
+    async fn handle_or_put_off(self, key: &DeliveryKey) -> DueRound {
+        let Err(error) = Box::pin(self.handle(key)).await else { return DueRound::DID };
+        tracing::error!(link = %key.link, delivery = key.place(), %error, "a delivery could not be handled; trying again");
+        let Err(error) = self.handle_later(key, &error).await else { return DueRound::DID };
+        tracing::error!(link = %key.link, delivery = key.place(), %error, "a delivery could not be put off; it is still due");
+        DueRound::FAILED
     }
 
-    async fn report_or_leave(self, key: &ReportKey) {
-        if let Err(error) = Box::pin(self.report_states(key)).await {
-            tracing::error!(report = key.text(), %error, "states could not be told; trying again");
-        }
+    async fn report_or_leave(self, key: &ReportKey) -> DueRound {
+        let Err(error) = Box::pin(self.report_states(key)).await else { return DueRound::DID };
+        tracing::error!(report = key.text(), %error, "states could not be told; trying again");
+        DueRound::FAILED
     }
 }

@@ -53,7 +53,7 @@ async fn work_until_none<P: Local>(engine: &Engine<P>, signals: &Signals) -> Res
     Ok(())
 }
 
-/// The longest wait before due deliveries and reports are looked for again.
+/// The longest wait before due deliveries and reports are looked for again, also after failures in a row.
 const FORGES: Duration = Duration::from_mins(1);
 
 /// Changes within this time are looked at together.
@@ -62,20 +62,18 @@ const GATHERED: Duration = Duration::from_millis(50);
 /// Handles deliveries of forges and tells states, whenever some are due.
 pub async fn follow_forges<P: Local>(engine: Engine<P>, signals: Arc<Signals>) {
     let mut changes = signals.changes();
+    let mut again = AGAIN;
     loop {
         changes.mark_unchanged();
-        let due = async { Ok::<_, EngineError>((engine.forges().run_due().await?, engine.forges().next_due().await?)) };
-        let wait = match due.await {
-            Ok((any, next)) => {
-                if any {
-                    signals.may_be_ready();
-                }
-                next.map_or(FORGES, |at| at.since(engine.now()).clamp(SHORTEST, FORGES))
-            }
-            Err(error) => {
-                tracing::error!(%error, "following forges failed; retrying");
-                AGAIN
-            }
+        let wait = if let Some(wait) = run_due(&engine, &signals, &mut again).await {
+            again = AGAIN;
+            wait
+        } else {
+            // What failed is due as before, so changes don't shorten this wait.
+            sleep(AGAIN).await;
+            let rest = again.saturating_sub(AGAIN);
+            again = (again * 2).min(FORGES);
+            rest
         };
         tokio::select! {
             () = sleep(wait) => {}
@@ -87,6 +85,25 @@ pub async fn follow_forges<P: Local>(engine: Engine<P>, signals: Arc<Signals>) {
             }
         }
     }
+}
+
+/// Handles what is due at forges. Returns how long nothing is due then, or `None` if something failed, which may be due as before.
+/// Resets `again`, the delay after the next failure, if something was handled.
+async fn run_due<P: Local>(engine: &Engine<P>, signals: &Signals, again: &mut Duration) -> Option<Duration> {
+    let due = async {
+        let round = engine.forges().run_due().await?;
+        if round.did {
+            signals.may_be_ready();
+            *again = AGAIN;
+        }
+        let next = engine.forges().next_due().await?;
+        let wait = next.map_or(FORGES, |at| at.since(engine.now()).clamp(SHORTEST, FORGES));
+        Ok::<_, EngineError>((!round.failed).then_some(wait))
+    };
+    due.await.unwrap_or_else(|error| {
+        tracing::error!(%error, "following forges failed; retrying");
+        None
+    })
 }
 
 /// Fires the timers of all open runs once, in case one was lost, and then each timer when it is due.
@@ -120,5 +137,89 @@ pub async fn run_timers<P: Local>(engine: Engine<P>, signals: Arc<Signals>) {
             () = sleep(wait) => {}
             () = timer.earlier() => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use engine::clock::Clock;
+    use engine::forge::event::{Incoming, PullAction, Signal};
+    use engine::forge::records::{Delivery, DeliveryKey, DeliveryState};
+    use engine::forge::store::{ForgeItems, ForgeStore, Item};
+    use engine::ids::random;
+    use memory::Memory;
+    use protocol::{LinkName, Millis};
+    use tokio::time::timeout;
+
+    use super::*;
+
+    const NOW: Millis = Millis(1_000_000);
+
+    /// A clock that stands still and counts how often it is read: a round over what is due reads it a few times.
+    #[derive(Default)]
+    struct Counting(AtomicUsize);
+
+    impl Clock for Counting {
+        fn now(&self) -> Millis {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            NOW
+        }
+    }
+
+    /// An engine with an App whose record can't be read, so that it stays due.
+    async fn stuck() -> (Engine<Memory>, Arc<Counting>) {
+        let clock = Arc::new(Counting::default());
+        let engine = Engine::new(Memory::new()).with_clock(clock.clone());
+        let (list, sort, record) = ("FORGE#acme".to_owned(), "APP#12".to_owned(), "{".to_owned());
+        let item = Item { list, sort, due: Some(NOW), version: 0, expires: None, record };
+        engine.ports().put_item(item).await.expect("memory answers");
+        (engine, clock)
+    }
+
+    /// Stores a delivery, which is ignored: its repository isn't linked.
+    async fn deliver(engine: &Engine<Memory>) -> DeliveryKey {
+        let key = DeliveryKey::new(LinkName::new("acme").expect("a name"), NOW, random());
+        let signal = Signal::PullRequest { number: 1, action: PullAction::Closed, head: None, actor: "bob".to_owned() };
+        let incoming = Incoming { id: "one".to_owned(), repository: 7, name: "acme/app".to_owned(), signal };
+        let delivery = Delivery {
+            key: key.clone(),
+            incoming,
+            state: DeliveryState::New,
+            reason: None,
+            commit: None,
+            workflows: Vec::new(),
+            looks: 0,
+            due: Some(NOW),
+        };
+        engine.ports().put_delivery(delivery).await.expect("memory answers");
+        key
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_stays_due_is_tried_ever_less_often_and_wakes_no_claims() {
+        let (engine, clock) = stuck().await;
+        let signals = Arc::new(Signals::default());
+        let changes = signals.changes();
+        let followed = timeout(Duration::from_mins(10), follow_forges(engine, Arc::clone(&signals))).await;
+        assert!(followed.is_err(), "it goes on");
+        let reads = clock.0.load(Ordering::Relaxed);
+        assert!((10..100).contains(&reads), "{reads} reads of the clock");
+        assert!(!changes.has_changed().expect("the signals are there"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn delivery_is_handled_soon_while_something_else_stays_due() {
+        let (engine, _) = stuck().await;
+        let signals = Arc::new(Signals::default());
+        let follow = tokio::spawn(follow_forges(engine.clone(), Arc::clone(&signals)));
+        sleep(Duration::from_mins(10)).await;
+        let key = deliver(&engine).await;
+        signals.changed();
+        sleep(AGAIN * 2).await;
+        let delivery = engine.ports().delivery(&key).await.expect("memory answers").expect("it is there");
+        assert_eq!(delivery.state, DeliveryState::Ignored);
+        follow.abort();
     }
 }

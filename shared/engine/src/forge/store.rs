@@ -107,12 +107,13 @@ pub trait ForgeStore: Send + Sync {
         after: Option<&DeliveryKey>,
         limit: usize,
     ) -> impl Future<Output = Stored<Vec<Delivery>>> + Send;
-    /// Returns the Apps, by link and number, that are to be asked for failed deliveries by `by`. May be some seconds old.
-    fn apps_due(&self, by: Millis) -> impl Future<Output = Stored<Vec<(LinkName, String)>>> + Send;
+    /// Returns the Apps, by link and number, that are to be asked for failed deliveries by `by`. As [`Self::deliveries_due`].
+    fn apps_due(&self, by: Millis) -> impl Future<Output = Stored<Vec<Stored<(LinkName, String)>>>> + Send;
     /// Returns when the first delivery, report or App is due.
     fn next_due_of_forges(&self) -> impl Future<Output = Stored<Option<Millis>>> + Send;
-    /// Returns up to a few hundred deliveries that are new and due by `by`, earliest first. May be some seconds old.
-    fn deliveries_due(&self, by: Millis) -> impl Future<Output = Stored<Vec<DeliveryKey>>> + Send;
+    /// Returns up to a few hundred deliveries that are new and due by `by`, earliest first. May be some seconds old. Reads their keys
+    /// alone: a record that can't be read hides no other one. In place of a key that can't be read is an error.
+    fn deliveries_due(&self, by: Millis) -> impl Future<Output = Stored<Vec<Stored<DeliveryKey>>>> + Send;
 
     /// Returns what is known of a ref. Strongly consistent.
     fn ref_record(
@@ -128,8 +129,8 @@ pub trait ForgeStore: Send + Sync {
     fn report(&self, key: &ReportKey) -> impl Future<Output = Stored<Option<ReportRecord>>> + Send;
     /// Stores a report under the same condition as [`Self::put_ref`]. Returns true if it did.
     fn put_report(&self, record: ReportRecord) -> impl Future<Output = Stored<bool>> + Send;
-    /// Returns up to a few hundred reports that are due by `by`, earliest first. May be some seconds old.
-    fn reports_due(&self, by: Millis) -> impl Future<Output = Stored<Vec<ReportKey>>> + Send;
+    /// Returns up to a few hundred reports that are due by `by`, earliest first. As [`Self::deliveries_due`].
+    fn reports_due(&self, by: Millis) -> impl Future<Output = Stored<Vec<Stored<ReportKey>>>> + Send;
     /// Returns the reports of a commit.
     fn reports_of(
         &self,
@@ -167,10 +168,23 @@ fn records<T: DeserializeOwned>(items: &[Item]) -> Stored<Vec<T>> {
     items.iter().map(record).collect()
 }
 
+/// The keys that `key` reads from the items' places.
+fn keys<K>(items: &[Item], key: impl Fn(&Item) -> Option<K>) -> Vec<Stored<K>> {
+    let unreadable = |item: &Item| StoreError::Corrupt(format!("{} {}: no key of this version", item.list, item.sort));
+    items.iter().map(|item| key(item).ok_or_else(|| unreadable(item))).collect()
+}
+
 const LINKS: &str = "FORGE";
+/// How the places of Apps begin.
+const APP: &str = "APP#";
 
 fn of_link(name: &LinkName) -> String {
     format!("FORGE#{name}")
+}
+
+/// The link whose list has this item.
+fn link_of(item: &Item) -> Option<LinkName> {
+    LinkName::new(item.list.strip_prefix("FORGE#")?).ok()
 }
 
 fn link_sort(key: &RepositoryKey) -> String {
@@ -233,12 +247,12 @@ impl<T: ForgeItems> ForgeStore for T {
         Ok(delivery.into_iter().chain(report).min())
     }
 
-    async fn deliveries_due(&self, by: Millis) -> Stored<Vec<DeliveryKey>> {
+    async fn deliveries_due(&self, by: Millis) -> Stored<Vec<Stored<DeliveryKey>>> {
         let mut due = self.items_due(DueKind::Delivery, by, DUE).await?;
         // Apps are due in the same list.
-        due.retain(|item| item.sort.starts_with("D#"));
-        let due: Vec<Delivery> = records(&due)?;
-        Ok(due.into_iter().map(|delivery| delivery.key).collect())
+        due.retain(|item| !item.sort.starts_with(APP));
+        let key = |item: &Item| DeliveryKey::parse(&link_of(item)?, item.sort.strip_prefix("D#")?);
+        Ok(keys(&due, key))
     }
 
     async fn ref_record(&self, repository: &RepositoryKey, subject: &Subject) -> Stored<Option<RefRecord>> {
@@ -263,9 +277,11 @@ impl<T: ForgeItems> ForgeStore for T {
         self.put_item(Item { due, version, expires: Some(record.accepted_at + KEPT), ..new }).await
     }
 
-    async fn reports_due(&self, by: Millis) -> Stored<Vec<ReportKey>> {
-        let due: Vec<ReportRecord> = records(&self.items_due(DueKind::Report, by, DUE).await?)?;
-        Ok(due.into_iter().map(|report| report.key).collect())
+    async fn reports_due(&self, by: Millis) -> Stored<Vec<Stored<ReportKey>>> {
+        let due = self.items_due(DueKind::Report, by, DUE).await?;
+        let is_at = |key: &ReportKey, item: &Item| report_place(key) == (item.list.clone(), item.sort.clone());
+        let key = |item: &Item| ReportKey::parse(&item.sort).filter(|key| is_at(key, item));
+        Ok(keys(&due, key))
     }
 
     async fn reports_of(&self, repository: &RepositoryKey, commit: &CommitId) -> Stored<Vec<ReportRecord>> {
@@ -283,21 +299,19 @@ impl<T: ForgeItems> ForgeStore for T {
     }
 
     async fn redelivery(&self, link: &LinkName, app: &str) -> Stored<Option<Redelivery>> {
-        self.item(&of_link(link), &format!("APP#{app}")).await?.as_ref().map(record).transpose()
+        self.item(&of_link(link), &format!("{APP}{app}")).await?.as_ref().map(record).transpose()
     }
 
     async fn put_redelivery(&self, link: &LinkName, app: &str, redelivery: Redelivery) -> Stored<bool> {
-        let new = item(of_link(link), format!("APP#{app}"), &redelivery)?;
+        let new = item(of_link(link), format!("{APP}{app}"), &redelivery)?;
         let due = redelivery.due;
         self.put_item(Item { due, version: redelivery.version, ..new }).await
     }
 
-    async fn apps_due(&self, by: Millis) -> Stored<Vec<(LinkName, String)>> {
-        let due = self.items_due(DueKind::Delivery, by, DUE).await?;
-        let app = |item: Item| {
-            let link = LinkName::new(item.list.strip_prefix("FORGE#")?).ok()?;
-            Some((link, item.sort.strip_prefix("APP#")?.to_owned()))
-        };
-        Ok(due.into_iter().filter_map(app).collect())
+    async fn apps_due(&self, by: Millis) -> Stored<Vec<Stored<(LinkName, String)>>> {
+        let mut due = self.items_due(DueKind::Delivery, by, DUE).await?;
+        due.retain(|item| item.sort.starts_with(APP));
+        let app = |item: &Item| Some((link_of(item)?, item.sort.strip_prefix(APP)?.to_owned()));
+        Ok(keys(&due, app))
     }
 }

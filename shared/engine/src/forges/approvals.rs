@@ -3,8 +3,8 @@
 use protocol::requests::Only;
 use protocol::{LabelSet, LinkName, Status};
 
-use super::deliveries::{DeliveryOutcome, change_of_pull};
-use super::files::Start;
+use super::deliveries::change_of_pull;
+use super::outcome::{DeliveryOutcome, Start};
 use crate::Forges;
 use crate::error::{EngineError, Result};
 use crate::forge::change::Change;

@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use protocol::LinkName;
 
-use super::WRITES;
-use super::files::Start;
+use super::outcome::{DeliveryOutcome, Start};
 use crate::Forges;
 use crate::error::{EngineError, Result};
 use crate::forge::change::{Change, asks_to_skip};
@@ -31,23 +30,6 @@ pub enum Received {
     Stored(DeliveryKey),
     /// It starts nothing, and nothing was stored.
     Ignored(String),
-}
-
-/// What became of a delivery.
-pub(super) struct DeliveryOutcome {
-    pub state: DeliveryState,
-    pub reason: Option<String>,
-    pub change: Option<Change>,
-}
-
-impl DeliveryOutcome {
-    pub fn of(state: DeliveryState, reason: impl Into<String>) -> Self {
-        Self { state, reason: Some(reason.into()), change: None }
-    }
-
-    fn ignored(reason: impl Into<String>) -> Self {
-        Self::of(DeliveryState::Ignored, reason)
-    }
 }
 
 impl<P: ForgeStore> Forges<'_, P> {
@@ -107,13 +89,16 @@ impl<P: ForgeStore> Forges<'_, P> {
         Ok(self.engine.ports.deliveries(name, after, limit).await?)
     }
 
-    /// Puts a delivery off after an error.
-    pub(super) async fn handle_later(self, key: &DeliveryKey, error: &EngineError) {
-        let Ok(Some(mut delivery)) = self.engine.ports.delivery(key).await else { return };
+    /// Puts a delivery off after an error, unless somebody else has handled it meanwhile.
+    pub(super) async fn handle_later(self, key: &DeliveryKey, error: &EngineError) -> Result<()> {
+        let Some(mut delivery) = self.engine.ports.delivery(key).await? else { return Ok(()) };
+        if delivery.state != DeliveryState::New {
+            return Ok(());
+        }
         let now = self.engine.now();
         let passes = match error {
             EngineError::Forge(error) => error.may_pass(),
-            EngineError::Store(_) | EngineError::Moved(_) => true,
+            EngineError::Store(_) | EngineError::Moved(_) | EngineError::Contended(_) => true,
             _ => false,
         };
         delivery.reason = Some(error.to_string());
@@ -122,28 +107,7 @@ impl<P: ForgeStore> Forges<'_, P> {
         } else {
             (delivery.state, delivery.due) = (DeliveryState::Failed, None);
         }
-        if let Err(error) = self.engine.ports.put_delivery(delivery).await {
-            tracing::error!(%error, "a delivery could not be put off");
-        }
-    }
-
-    /// Changes a ref's record under its condition. `change` returns what to answer, and whether to write.
-    pub(super) async fn change_ref<T>(
-        self,
-        link: &Link,
-        subject: &Subject,
-        mut change: impl FnMut(&mut RefRecord) -> (T, bool),
-    ) -> Result<T> {
-        for _ in 0..WRITES {
-            let stored = self.engine.ports.ref_record(&link.key, subject).await?;
-            let mut record = stored.unwrap_or_else(|| RefRecord::new(link.key.clone(), subject.clone()));
-            let (answer, write) = change(&mut record);
-            record.version += 1;
-            if !write || self.engine.ports.put_ref(record).await? {
-                return Ok(answer);
-            }
-        }
-        Err(EngineError::NotAtForge(format!("{} is changed too often", subject.text())))
+        Ok(self.engine.ports.put_delivery(delivery).await?)
     }
 }
 

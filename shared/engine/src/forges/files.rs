@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::{Millis, limits};
+use protocol::limits;
 use workflow::{Definition, Problem, ReportStates};
 
-use super::deliveries::DeliveryOutcome;
+use super::outcome::{DeliveryOutcome, Start};
 use crate::access::Grant;
 use crate::cache::Cache;
 use crate::error::{EngineError, Result};
@@ -31,16 +31,6 @@ pub(crate) type BlobsCache = Cache<String, Arc<str>>;
 
 pub(crate) fn blobs_cache() -> BlobsCache {
     Cache::new(Duration::from_hours(24), 500)
-}
-
-/// A change whose files are to be started.
-pub(super) struct Start {
-    pub change: Change,
-    /// When it was accepted, or approved. A change that was accepted later takes its reports over, and its place in a group is before that of a
-    /// later one.
-    pub accepted_at: Millis,
-    /// True if somebody approved the commit of a fork.
-    pub approved: bool,
 }
 
 /// What is the same for all files of a change.

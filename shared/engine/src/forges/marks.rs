@@ -1,4 +1,4 @@
-//! Writes of reports: which run reports, and that there is something to tell.
+//! Writes of refs and reports under their conditions: what is known of a ref, which run reports, and that there is something to tell.
 
 use protocol::{Millis, WorkflowId};
 
@@ -6,12 +6,32 @@ use super::WRITES;
 use crate::Forges;
 use crate::error::{EngineError, Result};
 use crate::forge::change::Change;
-use crate::forge::names::ReportKey;
-use crate::forge::records::{ReportChoice, ReportRecord, ReportSource};
+use crate::forge::link::Link;
+use crate::forge::names::{ReportKey, Subject};
+use crate::forge::records::{RefRecord, ReportChoice, ReportRecord, ReportSource};
 use crate::forge::reporting::COALESCED;
 use crate::forge::store::ForgeStore;
 
 impl<P: ForgeStore> Forges<'_, P> {
+    /// Changes a ref's record under its condition. `change` returns what to answer, and whether to write.
+    pub(super) async fn change_ref<T>(
+        self,
+        link: &Link,
+        subject: &Subject,
+        mut change: impl FnMut(&mut RefRecord) -> (T, bool),
+    ) -> Result<T> {
+        for _ in 0..WRITES {
+            let stored = self.engine.ports.ref_record(&link.key, subject).await?;
+            let mut record = stored.unwrap_or_else(|| RefRecord::new(link.key.clone(), subject.clone()));
+            let (answer, write) = change(&mut record);
+            record.version += 1;
+            if !write || self.engine.ports.put_ref(record).await? {
+                return Ok(answer);
+            }
+        }
+        Err(EngineError::Contended(subject.text()))
+    }
+
     /// Changes a report under its condition. `change` gets the record, if there is one, and returns the one to write.
     pub(super) async fn change_report(
         self,
@@ -26,7 +46,7 @@ impl<P: ForgeStore> Forges<'_, P> {
                 return Ok(Some(new));
             }
         }
-        Err(EngineError::NotAtForge(format!("the report {} is changed too often", key.text())))
+        Err(EngineError::Contended(format!("the report {}", key.text())))
     }
 
     /// Stores what a file's states at a commit come from. A change that was accepted later keeps the report.

@@ -2,6 +2,7 @@
 
 use protocol::LinkName;
 
+use super::outcome::DueRound;
 use crate::Forges;
 use crate::error::Result;
 use crate::forge::link::{Access, Link};
@@ -23,19 +24,24 @@ impl<P: ForgeStore> Forges<'_, P> {
         Ok(self.engine.ports.put_redelivery(link.name(), id, record).await.map(drop)?)
     }
 
-    /// Asks the Apps that are due for the deliveries that failed: each App every ten minutes, for each delivery at most three times. Returns
-    /// true if any was due.
+    /// Asks the Apps that are due for the deliveries that failed: each App every ten minutes, for each delivery at most three times.
     ///
     /// # Errors
-    /// The store didn't list what is due. An App that can't be asked is asked ten minutes later.
-    pub(super) async fn ask_for_failed(self) -> Result<bool> {
-        let due = self.engine.ports.apps_due(self.engine.now()).await?;
+    /// The store didn't list what is due. An App whose forge can't be asked is asked ten minutes later, and one whose record can't be
+    /// written is still due.
+    pub(super) async fn ask_for_failed(self) -> Result<DueRound> {
+        let mut round = DueRound::default();
+        let due = round.readable(self.engine.ports.apps_due(self.engine.now()).await?);
         for (name, app) in &due {
-            if let Err(error) = self.ask_app(name, app).await {
-                tracing::warn!(link = %name, app, %error, "the App's failed deliveries could not be asked for; trying again in ten minutes");
-            }
+            round = round.and(match self.ask_app(name, app).await {
+                Ok(()) => DueRound::DID,
+                Err(error) => {
+                    tracing::warn!(link = %name, app, %error, "the App's failed deliveries could not be asked for; trying again");
+                    DueRound::FAILED
+                }
+            });
         }
-        Ok(!due.is_empty())
+        Ok(round)
     }
 
     /// Asks an App, unless another process has.

@@ -11,6 +11,7 @@ mod claims;
 mod conditions;
 mod deletions;
 mod follows;
+mod forges;
 mod groups;
 mod payloads;
 mod promotions;
