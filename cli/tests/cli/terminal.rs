@@ -124,6 +124,20 @@ async fn a_full_disk_is_an_error_where_the_output_is_the_result() {
 }
 
 #[tokio::test]
+async fn a_submission_whose_id_can_not_be_written_names_it_on_standard_error() {
+    let world = World::with("a.yml", "jobs: {a: {run: 'true'}}\n").await;
+    for args in [&["submit", "a.yml"][..], &["submit", "a.yml", "--watch"]] {
+        let mut command = world.command(args);
+        command.stdout(File::options().write(true).open("/dev/full").expect("a device that is always full"));
+        let done = finish(command, "").await;
+        assert_eq!(done.code, Some(2), "{args:?}: {}", done.err);
+        let listed = world.good(&["list", "-n", "1"]).await;
+        let id = listed.split_whitespace().find(|word| word.starts_with("wf-")).expect("it was submitted");
+        in_order(&done.err, &[id, "error: can't write to standard output: No space left on device"]);
+    }
+}
+
+#[tokio::test]
 async fn colours_are_forced_and_forbidden_by_variables() {
     let dir = with_file("a.yml", "jobs: {a: {rum: x}}\n");
     let coloured = async |variables: &[(&str, &str)]| {
