@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use crate::common::{Done, Running, finish, in_order, wfg};
+use crate::common::process::WorkerProcess;
+use crate::common::{Done, Running, World, finish, in_order, wfg};
 use tempfile::TempDir;
 
 const PRODUCTION: &str = "name: deploy\njobs:\n  deploy: {run: echo, labels: production}\n";
@@ -137,4 +138,35 @@ async fn a_token_that_may_only_submit_cancels() {
     let expected = format!("the cancel of {id} was accepted: no more jobs start, and running jobs are stopped\n");
     assert_eq!(cancelled.err, expected);
     stop(server).await;
+}
+
+#[tokio::test]
+async fn a_worker_without_a_good_token_names_the_setting() {
+    let dir = TempDir::new().expect("a directory");
+    let (server, url, token) = with_submit_only(dir.path()).await;
+    for (id, args) in [("none", &[][..]), ("wrong", &["--token", "wfg_x_y"]), ("submits", &["--token", &token])] {
+        let (status, said) = WorkerProcess::start_at(&url, dir.path(), id, args).end().await;
+        assert_eq!(status.code(), Some(2), "{said}");
+        in_order(&said, &["the server refused to register this worker: "]);
+        assert!(said.contains("the scope `work`") && said.contains("--token or WORKER_TOKEN"), "{said}");
+    }
+    stop(server).await;
+}
+
+#[tokio::test]
+async fn a_list_of_no_tokens_says_so() {
+    let world = World::new().await;
+    let listed = world.run(&["token", "list"]).await;
+    assert_eq!((listed.code, listed.out.as_str()), (Some(0), ""), "{}", listed.err);
+    assert_eq!(listed.err, "there are no tokens; `wfg token create` makes one\n");
+    assert_eq!(world.good(&["token", "list", "--json"]).await, "[]\n");
+}
+
+#[tokio::test]
+async fn a_time_for_which_no_token_may_be_valid_is_refused_by_the_name_of_its_option() {
+    for time in ["1s", "59s", "3661d"] {
+        let done = finish(wfg(&["token", "create", "x", "--scopes", "read", "--expires", time]), "").await;
+        assert_eq!(done.code, Some(2), "{}", done.err);
+        assert!(done.err.contains("--expires") && done.err.contains("for 1m to 3660d"), "{}", done.err);
+    }
 }
