@@ -200,15 +200,10 @@ pub fn jobs_text(workflow: &Workflow, now: Millis, paint: Paint) -> String {
     let mut table = Table::new(["JOB", "STATUS", "TRY", "TIME", "WORKER", "LABELS", ""]);
     for job in &workflow.jobs {
         let status = job.status;
-        let tries = if job.max_retries == 0 || job.started_at.is_none() && job.attempt == 0 {
-            String::new()
-        } else {
-            attempts::nth_try(job, job.attempt)
-        };
         table.row([
             job.id.as_str().into(),
             Cell::painted(status.as_ref(), move |paint, text| paint.status(status, text)),
-            tries.into(),
+            attempts::column(job).into(),
             took(job).map(duration).unwrap_or_default().into(),
             job.worker_id.as_ref().map(ToString::to_string).unwrap_or_default().into(),
             job.required_labels.to_string().into(),
