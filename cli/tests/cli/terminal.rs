@@ -32,8 +32,10 @@ async fn validate(text: impl AsRef<[u8]>) -> Done {
 
 /// Runs a command whose output has a reader that has gone away. Returns its exit code and standard error.
 async fn unread(mut command: Command) -> (Option<i32>, String) {
-    let mut child = command.spawn().expect("wfg is built");
-    drop(child.stdout.take());
+    // It is gone before the command writes anything.
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let child = command.stdout(writer).spawn().expect("wfg is built");
     let output = timeout(Duration::from_mins(1), child.wait_with_output()).await.expect("wfg ends").expect("wfg ran");
     (output.status.code(), String::from_utf8(output.stderr).expect("text"))
 }
