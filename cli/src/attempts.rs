@@ -10,13 +10,28 @@ pub fn find(job: &Job, attempt: u32) -> Option<&Attempt> {
     job.attempts.iter().find(|failed| failed.attempt == attempt)
 }
 
-/// `2 of 3`: the number of the try that an attempt is. An attempt that was given back used none.
+/// `2 of 3`: the number of the try that an attempt is, and how many there may be. An attempt that was given back used none.
+///
+/// `2` if the job has used more tries than `max_retries` allows: then it has budgets of its own for exit codes, lost
+/// attempts or timeouts, which the server doesn't tell.
 pub fn nth_try(job: &Job, attempt: u32) -> String {
+    let (number, most) = (number_of(job, attempt), job.max_retries + 1);
+    if number_of(job, job.attempt) > most { number.to_string() } else { format!("{number} of {most}") }
+}
+
+/// The try of the current attempt, for a table. Empty while the job has used one try and may use no other.
+pub fn column(job: &Job) -> String {
+    let only_one = job.max_retries == 0 && number_of(job, job.attempt) == 1;
+    let not_begun = job.started_at.is_none() && job.attempt == 0;
+    if only_one || not_begun { String::new() } else { nth_try(job, job.attempt) }
+}
+
+fn number_of(job: &Job, attempt: u32) -> u32 {
     // `returned` counts only attempts before the current one.
     let counted = |other: &&Attempt| other.cause == Cause::Returned && other.attempt < job.attempt;
     let later = job.attempts.iter().filter(counted).filter(|other| other.attempt >= attempt).count();
     let returned_before = job.returned.saturating_sub(u32::try_from(later).unwrap_or(u32::MAX));
-    format!("{} of {}", attempt.saturating_sub(returned_before) + 1, job.max_retries + 1)
+    attempt.saturating_sub(returned_before) + 1
 }
 
 /// A line for each attempt that failed, in their order, and one for those that are no longer known.
@@ -56,7 +71,7 @@ mod tests {
     use protocol::Status;
 
     use super::*;
-    use crate::tests::{failed, job};
+    use crate::tests::{failed, job, started, tried};
 
     #[test]
     fn an_attempt_is_described_by_cause_time_worker_and_error() {
@@ -82,6 +97,19 @@ mod tests {
         assert_eq!(describe(&returned(0)), "attempt 1: given back after 1.0 s on w1: its directory is gone");
         let not_begun = Job { attempts: [job.attempts.clone(), vec![returned(3)]].concat(), ..job };
         assert_eq!(nth_try(&not_begun, 1), "1 of 3", "a claim of the current attempt failed");
+    }
+
+    #[test]
+    fn tries_beyond_max_retries_are_numbered_without_a_total() {
+        let exits = |max_retries, attempt| Job {
+            max_retries,
+            ..tried(Job { attempt, ..started("a", Status::Running, "w1", 3) }, 0..attempt)
+        };
+        let shown = |job: &Job| (0..=job.attempt).map(|attempt| nth_try(job, attempt)).collect::<Vec<_>>();
+        assert_eq!(shown(&exits(0, 2)), ["1", "2", "3"]);
+        assert_eq!(shown(&exits(1, 1)), ["1 of 2", "2 of 2"]);
+        assert_eq!(shown(&exits(1, 2)), ["1", "2", "3"]);
+        assert_eq!([(0, 0), (0, 2), (1, 1), (1, 2)].map(|(max, at)| column(&exits(max, at))), ["", "3", "2 of 2", "3"]);
     }
 
     #[test]

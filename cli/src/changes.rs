@@ -70,7 +70,7 @@ struct Wait {
 }
 
 /// What makes a reason to wait another one.
-type Reason = (WaitReason, Option<LabelSet>, Option<WorkerId>);
+type Reason = (WaitReason, Option<LabelSet>, Option<WorkerId>, Vec<WorkerId>);
 
 impl Changes {
     /// Starts without an observed state of this workflow.
@@ -146,7 +146,8 @@ impl LastState {
             self.wait = None;
             return false;
         };
-        let reason = (waiting.reason, waiting.missing.clone(), waiting.nearest.clone());
+        let paused = waiting.paused.iter().map(|worker| worker.worker_id.clone()).collect();
+        let reason = (waiting.reason, waiting.missing.clone(), waiting.nearest.clone(), paused);
         let last = self.wait.take().filter(|wait| wait.reason == reason);
         let wait = self.wait.insert(last.unwrap_or(Wait { reason, since: now, reported: false }));
         let due = !wait.reported && now.since(wait.since) >= LONG_WAIT;

@@ -69,14 +69,23 @@ impl From<io::Error> for Failure {
 /// The error and what the user can do about it.
 pub fn words(error: &ClientError) -> String {
     match error {
+        ClientError::Unreachable { url, source } if speaks_plain_http(url, &source.root_cause()) => {
+            format!("{error}. The server seems to speak HTTP without TLS: write http:// in --server or SERVER_URL.")
+        }
         ClientError::Unreachable { .. } => {
             format!("{error}. Is the server running? Say where it is with --server or SERVER_URL.")
         }
         ClientError::BadServer { .. } => format!("{error}. It comes from --server or SERVER_URL."),
+        ClientError::BadToken => format!("{error}. It comes from --token or WFG_TOKEN."),
         ClientError::Unreadable { .. } => format!("{error}. Check --server or SERVER_URL."),
         ClientError::Refused { status, code, message, .. } => refused(*status, code, message),
         _ => error.to_string(),
     }
+}
+
+/// Whether the answer to a TLS handshake was none, as from a server of plain HTTP. `cause` is the text of the TLS library.
+fn speaks_plain_http(url: &str, cause: &str) -> bool {
+    url.starts_with("https://") && cause.contains("InvalidContentType")
 }
 
 fn refused(status: u16, code: &str, message: &str) -> String {

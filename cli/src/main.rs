@@ -113,7 +113,11 @@ enum Command {
     /// Create, list and revoke tokens
     #[command(subcommand)]
     Token(token::TokenCommand),
-    /// Show the audit log: submissions, cancellations, changes of tokens, and refused requests
+    /// Show the audit log: what was done, with which token, and what was refused
+    ///
+    /// It has every submit, start, cancel and delete of a workflow; every token created or revoked; every link to a forge's
+    /// repository added, replaced or removed; every approval of a fork's commit; every branch or tag started by hand; every
+    /// commit whose states are no longer sent to its forge; and every refused attempt.
     Audit(PageArgs),
     /// Set, list and remove secrets: values that jobs get by name
     #[command(subcommand)]

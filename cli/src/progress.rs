@@ -140,7 +140,7 @@ pub fn closing(workflow: &Workflow, now: Millis, paint: Paint) -> String {
 mod tests {
     use std::time::Duration;
 
-    use protocol::wire::{GroupHolder, WaitReason, WaitingFor};
+    use protocol::wire::{GroupHolder, PausedWorker, WaitReason, WaitingFor};
 
     use super::*;
     use crate::changes::Changes;
@@ -265,6 +265,21 @@ mod tests {
         assert_eq!(progress.observe(&busy(1), later(10)), said);
         let needs = WaitingFor { needs: Some(vec![job_id("b")]), ..waits(WaitReason::Needs) };
         assert_eq!(progress.observe(&waiting(needs), later(99)), NOTHING);
+    }
+
+    #[test]
+    fn a_worker_that_pauses_is_a_reason_of_its_own() {
+        let waiting = |paused| {
+            let waiting = WaitingFor { paused, ..waits(WaitReason::NoWorker) };
+            running(vec![Job { waiting_for: Some(waiting), ..job("a", Status::Queued) }])
+        };
+        let mut progress = Watched::new(&waiting(Vec::new()));
+        assert_eq!(progress.observe(&waiting(Vec::new()), NOW), NOTHING);
+        assert_eq!(progress.observe(&waiting(Vec::new()), later(3)), ["a   waits: no worker is online"]);
+        let worker_id = started("b", Status::Running, "general", 1).worker_id.expect("a worker");
+        let paused = waiting(vec![PausedWorker { worker_id, reason: "its disk is full".to_owned() }]);
+        assert_eq!(progress.observe(&paused, later(4)), NOTHING);
+        assert_eq!(progress.observe(&paused, later(7)), ["a   waits: general is paused: its disk is full"]);
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! `wfg secret`: sets, lists and removes secrets, in a file or in AWS's Parameter Store.
 
+use std::collections::BTreeSet;
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::{Args, Subcommand};
@@ -9,11 +10,14 @@ use engine::Engine;
 use protocol::mask::{Masker, SHORTEST};
 use protocol::text::without_mark;
 use protocol::{SecretName, SecretValue, limits};
+use serde_json::json;
 use server::secrets::{self, SecretsError, SecretsFile};
+use workflow::Definition;
 
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::screen::eprint;
+use crate::text::{all_of, shell_word};
 
 /// Subcommands of `wfg secret`.
 #[derive(Subcommand)]
@@ -66,6 +70,25 @@ impl SecretsArg {
         self.secrets.as_deref().map(SecretsFile::open).transpose().map_err(usage)
     }
 
+    /// A note on the secrets that jobs of this definition name and the file doesn't have.
+    pub fn lacks(&self, definition: &Definition) -> Result<Option<String>, Failure> {
+        let file = self.secrets.as_deref();
+        let known = file.map(secrets::all).transpose().map_err(usage)?.unwrap_or_default();
+        let named = definition.jobs.iter().flat_map(|job| &job.settings.secrets);
+        let missing: BTreeSet<&SecretName> = named.filter(|name| !known.contains_key(*name)).collect();
+        let Some(first) = missing.first() else { return Ok(None) };
+        let all = all_of(missing.iter().map(|name| format!("`{name}`")));
+        let path = shell_word(&file.unwrap_or(Path::new("FILE")).to_string_lossy());
+        let set = format!("`wfg secret set {first} --file {path}`");
+        Ok(Some(match file {
+            Some(_) => format!("note: {path} lacks {all}, and jobs that name a missing secret fail; {set} adds it"),
+            None => format!(
+                "note: there is no file of secrets, and jobs that name {all} fail; name a file with --secrets or \
+                 WFG_SECRETS_FILE; {set} makes one"
+            ),
+        }))
+    }
+
     /// Masks the values that are in the file now.
     pub fn masker(&self) -> Result<Masker, Failure> {
         let all = self.secrets.as_deref().map(secrets::all).transpose().map_err(usage)?.unwrap_or_default();
@@ -79,6 +102,9 @@ impl SecretCommand {
         let screen = &context.screen;
         match self {
             Self::Set { name, location } => {
+                if let Some(problem) = refused_by_every_job(&name) {
+                    return Err(Failure::Usage(format!("the secret can't be set: {problem}.")));
+                }
                 let location = SecretLocation::of(location)?;
                 let value = value_on_stdin()?;
                 if value.reveal().len() < SHORTEST {
@@ -106,6 +132,14 @@ impl SecretCommand {
             }
         }
     }
+}
+
+/// Why no job can have a secret of this name, by the rule that definitions are checked with. A secret of a forge's link is
+/// for no job, and may be set.
+fn refused_by_every_job(name: &SecretName) -> Option<String> {
+    let definition = json!({ "jobs": { "a": { "run": "true", "secrets": [name] } } });
+    let problems = workflow::from_json(&definition.to_string()).err()?;
+    problems.into_iter().find(|problem| problem.code == "secret_is_set").map(|problem| problem.message)
 }
 
 /// The engine with secrets from this file, if there is one.

@@ -27,7 +27,10 @@ pub enum Show {
         #[command(flatten)]
         format: JsonArg,
     },
-    /// Print a workflow's definition, as submitted
+    /// Print a workflow's definition, as the server has it
+    ///
+    /// It is the text that was submitted. If a file has no `name`, `wfg submit` sends the file's name with it, usually as one
+    /// more line at the end.
     Definition(WorkflowArg),
     /// Print the outputs of a job
     Outputs {
@@ -40,7 +43,7 @@ pub enum Show {
     },
     /// List workflows, newest first
     List {
-        /// Only those that are queued, running, success, failure or cancelled
+        /// Only those that are queued, running, success, failure, skipped or cancelled
         #[arg(long)]
         status: Option<Status>,
         #[command(flatten)]
@@ -160,9 +163,18 @@ fn times(workflow: &Workflow, now: Millis) -> String {
             format!("submitted {}, waits for its turn: {waiting}", at(workflow.created_at_ms))
         }
         (None, _) => format!("submitted {}, not started", at(workflow.created_at_ms)),
+        // A run that is cancelled before its start has the time of the cancel as its start.
+        (Some(_), Some(end)) if workflow.status == Status::Cancelled && !workflow.jobs.iter().any(began) => {
+            format!("submitted {}, cancelled {} before any of its jobs began", at(workflow.created_at_ms), at(end))
+        }
         (Some(started), None) => format!("started {}", at(started)),
         (Some(started), Some(end)) => format!("started {}, took {}", at(started), duration(end.since(started))),
     }
+}
+
+/// Whether a worker has begun an attempt of the job in the current run.
+fn began(job: &Job) -> bool {
+    job.started_at.is_some() || job.attempt > 0
 }
 
 /// Which outputs and errors of a workflow are shown masked, since they may contain the values of secrets.
@@ -200,15 +212,10 @@ pub fn jobs_text(workflow: &Workflow, now: Millis, paint: Paint) -> String {
     let mut table = Table::new(["JOB", "STATUS", "TRY", "TIME", "WORKER", "LABELS", ""]);
     for job in &workflow.jobs {
         let status = job.status;
-        let tries = if job.max_retries == 0 || job.started_at.is_none() && job.attempt == 0 {
-            String::new()
-        } else {
-            attempts::nth_try(job, job.attempt)
-        };
         table.row([
             job.id.as_str().into(),
             Cell::painted(status.as_ref(), move |paint, text| paint.status(status, text)),
-            tries.into(),
+            attempts::column(job).into(),
             took(job).map(duration).unwrap_or_default().into(),
             job.worker_id.as_ref().map(ToString::to_string).unwrap_or_default().into(),
             job.required_labels.to_string().into(),

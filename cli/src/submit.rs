@@ -80,11 +80,13 @@ impl SubmitArgs {
             Failure::AlreadyReported
         })?;
         if self.watch {
-            return watch::until_end(&remote, screen, &workflow.id).await;
+            let id = workflow.id.clone();
+            return watch::begun(&remote, screen, &id, Some(workflow)).await;
         }
-        screen.print(&format!("{}\n", workflow.id))?;
+        let printed = screen.print(&format!("{}\n", workflow.id));
+        // This names the id too, in case standard output can't be written: the workflow runs all the same.
         eprint(&next_command(&remote, &workflow, self.no_run));
-        Ok(())
+        printed
     }
 }
 
@@ -151,7 +153,8 @@ async fn rerun(
     let (remote, id) = context.workflow(workflow).await?;
     remote.client.run(&id, failed.then_some(Only::Failed), given).await?;
     if watch {
-        return watch::until_end(&remote, &context.screen, &id).await;
+        eprint(&format!("started {id}"));
+        return watch::begun(&remote, &context.screen, &id, None).await;
     }
     eprint(&format!("started {id}; {} shows it as it goes", remote.hint(&format!("watch {id}"))));
     Ok(())
@@ -160,11 +163,12 @@ async fn rerun(
 async fn cancel(context: &Context, workflow: &WorkflowArg) -> Result<(), Failure> {
     let (remote, id) = context.workflow(workflow).await?;
     retry_write(|| remote.client.cancel(&id)).await?;
-    let status = remote.client.workflow(&id).await?.status;
-    eprint(&if status.is_final() {
-        format!("{id} has ended: {status}")
-    } else {
-        format!("cancelling {id}: no more jobs start, and running jobs are stopped")
+    // The cancel was accepted. A token with the scope `submit` may cancel, and need not be able to read.
+    let status = remote.client.workflow(&id).await.map(|workflow| workflow.status);
+    eprint(&match status {
+        Ok(status) if status.is_final() => format!("{id} has ended: {status}"),
+        Ok(_) => format!("cancelling {id}: no more jobs start, and running jobs are stopped"),
+        Err(_) => format!("the cancel of {id} was accepted: no more jobs start, and running jobs are stopped"),
     });
     Ok(())
 }

@@ -33,6 +33,42 @@ fn watch_and_no_run_exclude_each_other() {
     assert!(Cli::try_parse_from(["wfg", "submit", "f", "--watch", "--no-run"]).is_err());
 }
 
+/// The long help of a command, in one line.
+fn help(command: &str) -> String {
+    let mut wfg = Cli::command();
+    let command = wfg.find_subcommand_mut(command).expect("a command");
+    command.render_long_help().to_string().split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn help_of_list_names_every_status() {
+    let help = help("list");
+    for status in Status::all() {
+        assert!(help.contains(status.as_ref()), "{status}: {help}");
+    }
+}
+
+#[test]
+fn help_of_audit_names_every_action() {
+    let help = help("audit");
+    for words in [
+        "every submit, start, cancel and delete",
+        "every token created or revoked",
+        "every link",
+        "every approval",
+        "every branch or tag started by hand",
+        "every commit whose states are no longer sent",
+        "every refused attempt",
+    ] {
+        assert!(help.contains(words), "{words}: {help}");
+    }
+}
+
+#[test]
+fn help_of_definition_says_what_submit_adds() {
+    assert!(help("definition").contains("`wfg submit` sends the file's name"), "{}", help("definition"));
+}
+
 /// The time that tests take for now.
 pub const NOW: Millis = Millis(1_767_225_600_000);
 

@@ -8,6 +8,7 @@ use engine::access;
 use engine::ids::random;
 use engine::ports::{AuditStore, Ports, TokenStore};
 use protocol::access::{Allowed, AuditAction, AuditEntry, CreatedToken, NewToken, Permissions, Scope, TokenInfo};
+use protocol::limits::TOKEN_SECS;
 use protocol::time::parse_duration;
 use protocol::{LabelSet, Millis, SecretName, TokenName};
 use sqlite::Sqlite;
@@ -69,10 +70,15 @@ pub struct NewTokenArgs {
     data: Option<PathBuf>,
 }
 
-/// Parses a time; returns seconds.
+/// Parses the time for which a token may be valid; returns seconds.
 fn parse_expiry(text: &str) -> Result<u64, String> {
     let time = parse_duration(text).map_err(|_| format!("{text:?} is not a time such as 12h or 90d"))?;
-    Ok(time.as_secs())
+    let secs = time.as_secs();
+    if TOKEN_SECS.contains(&secs) {
+        return Ok(secs);
+    }
+    let (least, most) = (TOKEN_SECS.start() / 60, TOKEN_SECS.end() / (24 * 60 * 60));
+    Err(format!("a token may be valid for {least}m to {most}d"))
 }
 
 impl TokenCommand {
@@ -90,6 +96,10 @@ impl TokenCommand {
             }
             Self::List(format) => {
                 let tokens = context.remote()?.client.tokens().await?;
+                if tokens.is_empty() && !format.json {
+                    eprint("there are no tokens; `wfg token create` makes one");
+                    return Ok(());
+                }
                 context.show(&format, &tokens, |tokens| list_text(tokens, Millis::now(), context.screen.out))
             }
             Self::Revoke { name } => {

@@ -31,13 +31,38 @@ const LAG: usize = 20;
 /// Runs `wfg watch`.
 pub async fn run(context: &Context, args: WorkflowArg) -> Result<(), Failure> {
     let (remote, id) = context.workflow(&args).await?;
-    until_end(&remote, &context.screen, &id).await
+    until_end(&remote, &context.screen, &id, None).await
 }
 
-/// Watches a workflow until it ends, or until ctrl-C.
-pub async fn until_end(remote: &Remote, screen: &Screen, id: &WorkflowId) -> Result<(), Failure> {
+/// Watches a run that this command has started. `submitted` is the server's answer to a submission.
+///
+/// If the run can't be watched, says that it goes on, and its id: a user who submits again would run it twice.
+pub async fn begun(
+    remote: &Remote,
+    screen: &Screen,
+    id: &WorkflowId,
+    submitted: Option<Workflow>,
+) -> Result<(), Failure> {
+    let watched = until_end(remote, screen, id, submitted).await;
+    if !matches!(watched, Ok(()) | Err(Failure::AlreadyReported)) {
+        eprint(&format!("{id} was started, and goes on although it can't be watched. {}", what_next(remote, id)));
+    }
+    watched
+}
+
+/// The commands for a workflow that goes on.
+fn what_next(remote: &Remote, id: &WorkflowId) -> String {
+    let (watch, cancel) = (remote.hint(&format!("watch {id}")), remote.hint(&format!("cancel {id}")));
+    format!("{cancel} cancels it, {watch} shows it again.")
+}
+
+/// Watches a workflow until it ends, or until ctrl-C. Begins with its `known` state, or reads it.
+async fn until_end(remote: &Remote, screen: &Screen, id: &WorkflowId, known: Option<Workflow>) -> Result<(), Failure> {
     let watching = async {
-        let workflow = remote.client.workflow(id).await?;
+        let workflow = match known {
+            Some(workflow) => workflow,
+            None => retry_read(|| remote.client.workflow(id)).await?,
+        };
         screen.print(&heading(&workflow))?;
         let progress = Progress::new(&workflow, screen.out);
         follow(remote, screen, workflow, progress, &WatchOptions::default(), pending()).await
@@ -54,8 +79,7 @@ pub async fn until_end(remote: &Remote, screen: &Screen, id: &WorkflowId) -> Res
             _ => Err(Failure::AlreadyReported),
         },
         () = interrupted => {
-            let (watch, cancel) = (remote.hint(&format!("watch {id}")), remote.hint(&format!("cancel {id}")));
-            eprint(&format!("\nNot watched any more; the workflow goes on. {cancel} cancels it, {watch} shows it again."));
+            eprint(&format!("\nNot watched any more; the workflow goes on. {}", what_next(remote, id)));
             Err(Failure::AlreadyReported)
         }
     }

@@ -89,8 +89,11 @@ impl View<'_> {
         let secrets = (waiting.reason != WaitReason::Needs && !job.secrets.is_empty())
             .then(|| format!("only a worker whose token allows its secrets takes it: {}", all_of(&job.secrets)));
         let returned = given_back(job).map(attempts::describe);
-        let paused =
-            waiting.paused.iter().map(|worker| format!("{} is paused: {}", worker.worker_id, line(&worker.reason)));
+        let paused = if pauses_are_cause(waiting) {
+            vec!["a paused worker goes on by itself once the cause is mended".to_owned()]
+        } else {
+            pauses(waiting)
+        };
         for fact in secrets.into_iter().chain(returned).chain(paused).chain(self.facts(job, waiting, remote)) {
             let _ = writeln!(text, "  {fact}");
         }
@@ -299,9 +302,23 @@ fn held_by(waiting: &WaitingFor, remote: &Remote) -> Option<String> {
     Some(format!("{} shows who has it", remote.hint(&format!("status {}", holder.workflow))))
 }
 
+/// The paused workers that could run the job otherwise, with their reasons.
+fn pauses(waiting: &WaitingFor) -> Vec<String> {
+    waiting.paused.iter().map(|worker| format!("{} is paused: {}", worker.worker_id, line(&worker.reason))).collect()
+}
+
+/// Whether the job waits because workers are paused: there are some, and no other online worker could run it.
+fn pauses_are_cause(waiting: &WaitingFor) -> bool {
+    let nobody = matches!(waiting.reason, WaitReason::NoWorker | WaitReason::Exclusive | WaitReason::MissingLabels);
+    nobody && !waiting.paused.is_empty()
+}
+
 /// The reason for which a job does not run, as one clause.
 fn cause(job: &Job, waiting: &WaitingFor, now: Millis) -> String {
     let labels = &job.required_labels;
+    if pauses_are_cause(waiting) {
+        return pauses(waiting).join("; ");
+    }
     match waiting.reason {
         WaitReason::Needs => "what it needs is done, and it is about to be ready".to_owned(),
         WaitReason::NoWorker => "no worker is online".to_owned(),

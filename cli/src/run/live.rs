@@ -36,6 +36,13 @@ impl Notes {
         }
     }
 
+    /// From now on messages go to standard error: the view has ended. Returns the view's last message, which its end erased.
+    pub fn leave_view(&mut self) -> Option<String> {
+        let last = self.text();
+        self.0 = None;
+        Some(last).filter(|last| !last.is_empty())
+    }
+
     fn text(&self) -> String {
         self.0.as_ref().map(|note| note.lock().unwrap_or_else(PoisonError::into_inner).clone()).unwrap_or_default()
     }

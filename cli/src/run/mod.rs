@@ -15,6 +15,7 @@ use memory::Memory;
 use protocol::wire::Workflow;
 use protocol::{LabelSet, Status, WorkflowId};
 use server::{Admission, Server};
+use tokio::time::sleep;
 
 use crate::context::{Context, Remote};
 use crate::failure::Failure;
@@ -33,6 +34,8 @@ use local_workers::{LocalWorkers, WorkerHandles};
 
 /// The interval of status queries until the run ends. It is short because the engine is in this process.
 const PACE: Duration = Duration::from_millis(100);
+/// How long jobs may take to stop before a message of the live view is shown again.
+const SOON: Duration = Duration::from_millis(200);
 
 #[derive(Args)]
 pub struct RunArgs {
@@ -45,13 +48,17 @@ pub struct RunArgs {
     #[arg(long = "worker", value_name = "LABELS", value_parser = LabelSet::from_comma_separated)]
     workers: Vec<LabelSet>,
     /// Number of jobs that each worker runs at a time [default: the number of CPUs]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = parse_concurrency)]
     concurrency: Option<NonZeroUsize>,
     #[command(flatten)]
     secrets: SecretsArg,
     /// Print each event as a line of JSON
     #[arg(long)]
     json: bool,
+}
+
+fn parse_concurrency(text: &str) -> Result<NonZeroUsize, String> {
+    text.parse().map_err(|_| "expected a whole number from 1".to_owned())
 }
 
 impl RunArgs {
@@ -72,6 +79,9 @@ impl RunArgs {
         // The view reports what a person needs to know.
         serve::log_to_stderr("off")?;
         let secrets = self.secrets.open()?;
+        if let Some(note) = self.secrets.lacks(&definition)? {
+            eprint(&note);
+        }
         // Its jobs are more than what it prints.
         screen.make_output_optional();
         let signals = Signals::catch()?;
@@ -186,12 +196,13 @@ impl Run<'_> {
     /// Waits until no process of a job is left.
     async fn until_workers_ended(&mut self) {
         self.workers.drain();
-        // The live view has ended: messages go to standard error.
-        self.notes = Notes::default();
+        let mut erased = self.notes.leave_view();
         loop {
             tokio::select! {
                 () = self.workers.ended() => return,
                 code = self.signals.next() => self.signal(code).await,
+                // The view showed it too briefly or not at all, and it says how to end this wait.
+                () = sleep(SOON), if erased.is_some() => eprint(&erased.take().unwrap_or_default()),
             }
         }
     }

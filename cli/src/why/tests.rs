@@ -127,10 +127,42 @@ fn why_names_paused_workers_and_the_attempt_that_was_given_back() {
     assert_eq!(
         why(vec![deploy], &[WorkerInfo { paused: Some(reason), ..worker("w1", "", None) }]),
         lines(&[
-            "deploy has waited for 12 s: no worker is online.",
+            "deploy has waited for 12 s: w1 is paused: its directory /srv/work is gone.",
             "  attempt 1: given back after 1.0 s on w1: its directory /srv/work is gone",
-            "  w1 is paused: its directory /srv/work is gone",
+            "  a paused worker goes on by itself once the cause is mended",
             "  start one: wfg --server http://engine:3000 worker"
+        ])
+    );
+}
+
+#[test]
+fn a_pause_is_the_reason_if_no_other_worker_could_run_the_job() {
+    let reason = "no space left on device";
+    let paused = |id: &str| PausedWorker { worker_id: worker(id, "", None).worker_id, reason: reason.to_owned() };
+    let nobody = WaitingFor { paused: vec![paused("w1"), paused("w2")], ..waits(WaitReason::NoWorker) };
+    let deploy = queued("", nobody);
+    assert_eq!(
+        brief(&deploy, &workflow(Status::Running, vec![]), NOW),
+        format!("waits: w1 is paused: {reason}; w2 is paused: {reason}")
+    );
+    let lacks =
+        WaitingFor { missing: Some(labels("gpu")), paused: vec![paused("w1")], ..waits(WaitReason::MissingLabels) };
+    assert_eq!(
+        why(vec![queued("gpu", lacks)], &[worker("w2", "linux", None)]),
+        lines(&[
+            &format!("deploy has waited for 12 s: w1 is paused: {reason}."),
+            "  a paused worker goes on by itself once the cause is mended",
+            "  w2 (linux) lacks gpu",
+            "  start one: wfg --server http://engine:3000 worker --labels gpu"
+        ])
+    );
+    let busy = WaitingFor { busy: Some(1), paused: vec![paused("w1")], ..waits(WaitReason::Busy) };
+    assert_eq!(
+        why(vec![queued("", busy)], &[worker("w2", "", Some("train"))]),
+        lines(&[
+            "deploy has waited for 12 s: 1 of 1 worker online is busy.",
+            &format!("  w1 is paused: {reason}"),
+            "  w2 runs train"
         ])
     );
 }

@@ -1,6 +1,6 @@
 //! What works, or fails well, without a server.
 
-use crate::common::{Done, finish, in_order, wfg};
+use crate::common::{Done, World, finish, in_order, wfg};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 
@@ -144,4 +144,47 @@ async fn every_command_has_a_manual_page() {
     let done = finish(wfg(&["man", "/dev/null/man1"]), "").await;
     assert_eq!(done.code, Some(2));
     assert!(done.err.starts_with("error: the manual pages can't be written to /dev/null/man1: "), "{}", done.err);
+}
+
+#[tokio::test]
+async fn a_token_that_can_not_be_sent_is_blamed_on_the_setting_that_it_comes_from() {
+    for (command, variable) in [("list", "WFG_TOKEN"), ("worker", "WORKER_TOKEN")] {
+        let mut command = wfg(&[command]);
+        command.env("SERVER_URL", "http://127.0.0.1:1").env(variable, "se\ncret");
+        let done = finish(command, "").await;
+        assert_eq!(done.code, Some(2), "{}", done.err);
+        let says = done.err.contains("the token can't be used: it has a line end")
+            && done.err.contains(&format!("comes from --token or {variable}"));
+        assert!(says && !done.err.contains("SERVER_URL") && !done.err.contains("cret"), "{}", done.err);
+    }
+    let done = finish(wfg(&["worker", "--server", "ftp://x"]), "").await;
+    assert!(done.code == Some(2) && done.err.contains("--server or SERVER_URL"), "{}", done.err);
+}
+
+/// Of nobody. Without any certificate the program doesn't connect.
+const CERTIFICATE: &str = "\
+-----BEGIN CERTIFICATE-----
+MIIBdjCCARugAwIBAgIUK76Dk0dA6XlFlMH56d6k2pH/jIswCgYIKoZIzj0EAwIw
+DzENMAsGA1UEAwwEdGVzdDAgFw0yNjExMzAyMDMyNDhaGA8yMTI2MTEwNjIwMzI0
+OFowDzENMAsGA1UEAwwEdGVzdDBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABMZz
+juHD7RY6ywCjkbu91jqokYtcZrSWXXVc1LPHeyvnPBj2ds1br8eN6R1LwKnegUSG
+QU8m2IHBLMFS9C/tnbWjUzBRMB0GA1UdDgQWBBQ9dssis6UgKtrxlmHCsPpN6bVI
+fzAfBgNVHSMEGDAWgBQ9dssis6UgKtrxlmHCsPpN6bVIfzAPBgNVHRMBAf8EBTAD
+AQH/MAoGCCqGSM49BAMCA0kAMEYCIQCXtNc6k2jQ8szvR0176eWdc0ugsSnYIGfB
+3WHV66COSwIhAO1bXnYv4ldJHaxpFaIG4fQO9PPafzYEZ+tWRUh4WxaQ
+-----END CERTIFICATE-----
+";
+
+#[tokio::test]
+async fn https_to_a_server_of_plain_http_is_recognized() {
+    let world = World::new().await;
+    let certificates = world.path("certificates.pem");
+    world.write("certificates.pem", CERTIFICATE);
+    let url = world.server.url().replace("http://", "https://");
+    let mut command = wfg(&["--server", &url, "list"]);
+    command.env("SSL_CERT_FILE", certificates).env_remove("SSL_CERT_DIR");
+    let done = finish(command, "").await;
+    assert_eq!(done.code, Some(2), "{}", done.err);
+    assert!(done.err.starts_with(&format!("error: can't reach {url}: ")), "{}", done.err);
+    assert!(done.err.ends_with("write http:// in --server or SERVER_URL.\n"), "{}", done.err);
 }

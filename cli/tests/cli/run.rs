@@ -1,6 +1,7 @@
 //! `wfg run`: a workflow without a server, to its end and without a trace.
 
 use std::path::Path;
+use std::process::Stdio;
 use std::time::Duration;
 
 use crate::common::process::until_written;
@@ -198,6 +199,54 @@ async fn on_a_terminal_the_view_is_drawn_in_place_and_the_cursor_comes_back() {
     in_order(closing, &["a failed: exit code 3", "  working hard", "JOB", "failed after "]);
 }
 
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn on_a_terminal_too_ctrl_c_says_how_to_end_a_job_that_does_not_stop() {
+    let dir =
+        place("jobs:\n  a:\n    run: |\n      trap '' TERM\n      echo $$ > pid\n      while :; do sleep 0.05; done\n");
+    let mut script = Command::new("script");
+    let inner = format!("stty rows 12 cols 60; echo $$ > wfg; exec {} run flow.yml", env!("CARGO_BIN_EXE_wfg"));
+    script.args(["-qec", &inner, "/dev/null"]).current_dir(dir.path()).kill_on_drop(true);
+    script.env("TERM", "xterm").env("NO_COLOR", "1");
+    script.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut running = Running::start(script);
+    let job = until_written(&dir.path().join("pid")).await;
+    let program = until_written(&dir.path().join("wfg")).await;
+    let interrupt = || Command::new("kill").args(["-s", "INT", &program]).status();
+    assert!(interrupt().await.expect("kill").success());
+    running.until("flow was cancelled").await;
+    running.until("cancelling: running jobs are stopped; once more kills them").await;
+    assert!(interrupt().await.expect("kill").success());
+    assert_eq!(running.ends().await.0.code(), Some(130));
+    until_gone(&job).await;
+}
+
+#[tokio::test]
+async fn tries_of_an_exit_codes_own_budget_are_counted_without_a_total() {
+    let dir = place("jobs:\n  a: {run: 'test $JOB_ATTEMPT = 2 || exit 75', retry: {max: 0, exit: {75: 2}}}\n");
+    let done = run(dir.path(), &[]).await;
+    assert_eq!(done.code, Some(0), "{}\n{}", done.out, done.err);
+    in_order(
+        &done.out,
+        &["a   try 1 failed: exit code 75", "a   try 2 failed", "a   started on general, try 3", "TRY"],
+    );
+    assert!(!done.out.contains(" of 1"), "{}", done.out);
+    let row = done.out.lines().find(|line| line.starts_with("a    success")).expect("a row");
+    assert_eq!(row.split_whitespace().nth(2), Some("3"), "{row}");
+}
+
+#[tokio::test]
+async fn a_job_whose_only_worker_is_paused_waits_with_the_pause_as_the_reason() {
+    let dir = place("jobs: {a: {run: 'true'}}\n");
+    let mut command = command(dir.path(), &["run", "flow.yml"]);
+    command.env("TMPDIR", dir.path().join("missing"));
+    let mut running = Running::start(command);
+    running.until("a   waits: general is paused: the worker can't make the job's files").await;
+    running.interrupt().await;
+    let (status, said) = running.end().await;
+    assert_eq!(status.code(), Some(130), "{said}");
+}
+
 #[tokio::test]
 async fn no_certificates_are_needed_without_https() {
     let dir = place("jobs: {a: {run: 'true'}}\n");
@@ -210,4 +259,13 @@ async fn no_certificates_are_needed_without_https() {
     assert_eq!(done.code, Some(0), "{}", done.err);
     let done = finish(without(&["list", "--server", "https://localhost:1"]), "").await;
     assert!(done.err.contains("CA certificates"), "the variables leave no certificates: {}", done.err);
+}
+
+#[tokio::test]
+async fn a_number_of_jobs_at_a_time_that_is_none_is_refused_with_the_range() {
+    for number in ["0", "-1", "many"] {
+        let done = finish(wfg(&["run", "flow.yml", &format!("--concurrency={number}")]), "").await;
+        assert_eq!(done.code, Some(2), "{}", done.err);
+        assert!(done.err.contains("--concurrency") && done.err.contains("a whole number from 1"), "{}", done.err);
+    }
 }

@@ -88,6 +88,8 @@ async fn a_value_or_place_that_can_not_be_used_is_refused_and_nothing_is_written
         (&["secret", "set", "KEY", "--file", "keys.json"], &long, "over 4096 bytes"),
         (&["secret", "set", "a-b", "--file", "keys.json"], "x", "a-b"),
         (&["secret", "set", "KEY"], "x", "--file or WFG_SECRETS_FILE"),
+        (&["secret", "set", "PATH", "--file", "keys.json"], "x", "`PATH` is a variable that every job has already"),
+        (&["secret", "set", "WORKFLOW_ID", "--file", "keys.json"], "x", "call the secret otherwise"),
         (&["secret", "list", "--file", "keys.json"], "", "keys.json can't be read"),
     ] {
         let done = wfg_in(dir, args, input).await;
@@ -130,6 +132,32 @@ async fn a_workflow_that_runs_here_is_given_its_secrets_and_shows_none() {
     let done = wfg_in(dir, &["run", "flow.yml"], "").await;
     let shown = done.out + &done.err;
     assert!(done.code == Some(1) && shown.contains("secrets `KEY`, `PEM`"), "{shown}");
+}
+
+#[tokio::test]
+async fn a_run_without_the_secrets_of_its_jobs_says_how_to_give_them() {
+    let dir = place(FLOW);
+    let dir = dir.path();
+    let done = wfg_in(dir, &["run", "flow.yml"], "").await;
+    assert_eq!(done.code, Some(1), "{}", done.err);
+    assert_eq!(
+        done.err,
+        "note: there is no file of secrets, and jobs that name `KEY` and `PEM` fail; name a file with --secrets or \
+         WFG_SECRETS_FILE; `wfg secret set KEY --file FILE` makes one\n"
+    );
+    set(dir, "KEY", "hunter22").await;
+    let done = wfg_in(dir, &["run", "flow.yml", "--secrets", "keys.json"], "").await;
+    assert_eq!(
+        done.err,
+        "note: keys.json lacks `PEM`, and jobs that name a missing secret fail; `wfg secret set PEM --file keys.json` \
+         adds it\n"
+    );
+}
+
+#[tokio::test]
+async fn a_secret_of_a_forges_link_may_be_set_although_no_job_may_have_it() {
+    let dir = place(FLOW);
+    set(dir.path(), "FORGE_TOKEN_ACME", "hunter22").await;
 }
 
 #[tokio::test]

@@ -193,6 +193,19 @@ async fn a_cancelled_workflow_ends_and_stops_what_runs() {
 }
 
 #[tokio::test]
+async fn a_workflow_that_is_cancelled_before_any_job_began_does_not_count_as_started() {
+    let world = World::with("flow.yml", "jobs: {a: {run: x}}\n").await;
+    let id = world.good(&["submit", "flow.yml", "--no-run"]).await;
+    let id = id.trim();
+    world.good(&["cancel", id]).await;
+    world.ended(id).await;
+    let status = world.good(&["status", id]).await;
+    let line = status.lines().nth(1).expect("a line with the times");
+    assert!(line.starts_with("run 1, submitted ") && line.ends_with(" before any of its jobs began"), "{line}");
+    assert!(line.contains(", cancelled ") && !line.contains("took"), "{line}");
+}
+
+#[tokio::test]
 async fn a_rerun_of_what_failed_keeps_what_succeeded_with_its_outputs() {
     let definition = "jobs:\n  good: {run: 'echo ran >> good.log; echo ::set-output v=1'}\n  bad: {needs: good, run: 'test -e mended'}\n";
     let mut world = World::with("mend.yml", definition).await;

@@ -32,8 +32,10 @@ async fn validate(text: impl AsRef<[u8]>) -> Done {
 
 /// Runs a command whose output has a reader that has gone away. Returns its exit code and standard error.
 async fn unread(mut command: Command) -> (Option<i32>, String) {
-    let mut child = command.spawn().expect("wfg is built");
-    drop(child.stdout.take());
+    // It is gone before the command writes anything.
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let child = command.stdout(writer).spawn().expect("wfg is built");
     let output = timeout(Duration::from_mins(1), child.wait_with_output()).await.expect("wfg ends").expect("wfg ran");
     (output.status.code(), String::from_utf8(output.stderr).expect("text"))
 }
@@ -121,6 +123,20 @@ async fn a_full_disk_is_an_error_where_the_output_is_the_result() {
     let mut closed = command(&dir, &["validate", "b.yml"]);
     closed.stderr(full());
     assert_eq!(finish(closed, "").await.code, Some(2), "an error that can't be reported is still that error");
+}
+
+#[tokio::test]
+async fn a_submission_whose_id_can_not_be_written_names_it_on_standard_error() {
+    let world = World::with("a.yml", "jobs: {a: {run: 'true'}}\n").await;
+    for args in [&["submit", "a.yml"][..], &["submit", "a.yml", "--watch"]] {
+        let mut command = world.command(args);
+        command.stdout(File::options().write(true).open("/dev/full").expect("a device that is always full"));
+        let done = finish(command, "").await;
+        assert_eq!(done.code, Some(2), "{args:?}: {}", done.err);
+        let listed = world.good(&["list", "-n", "1"]).await;
+        let id = listed.split_whitespace().find(|word| word.starts_with("wf-")).expect("it was submitted");
+        in_order(&done.err, &[id, "error: can't write to standard output: No space left on device"]);
+    }
 }
 
 #[tokio::test]

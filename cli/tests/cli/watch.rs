@@ -1,6 +1,9 @@
 //! Submitting and watching, against a real server with real workers.
 
-use crate::common::{Running, World, finish, in_order};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+use crate::common::{Running, World, finish, in_order, wfg};
 
 const DEPLOY: &str = r#"
 jobs:
@@ -128,4 +131,34 @@ async fn a_definition_with_problems_is_not_sent() {
     assert_eq!((done.code, done.out.as_str()), (Some(1), ""), "{}", done.err);
     in_order(&done.err, &["there is no job `b`", "bad.yml:2:23", "bad.yml: 1 problem; nothing was sent"]);
     assert_eq!(world.run(&["list"]).await.err, "there are no such workflows\n");
+}
+
+/// A server that refuses its first request as a busy proxy does, and answers all others with this JSON. Its URL.
+async fn busy_at_first(json: String) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let url = format!("http://{}", listener.local_addr().expect("bound"));
+    tokio::spawn(async move {
+        let mut status = "502 Bad Gateway";
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let _ = stream.read(&mut [0; 4096]).await;
+            let size = json.len();
+            let head = format!("HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {size}");
+            let _ = stream.write_all(format!("{head}\r\nconnection: close\r\n\r\n{json}").as_bytes()).await;
+            status = "200 OK";
+        }
+    });
+    url
+}
+
+#[tokio::test]
+async fn the_first_read_of_a_watched_workflow_is_tried_again() {
+    let world = World::with("flow.yml", "jobs: {a: {run: x}}\n").await;
+    let id = world.submit("flow.yml").await;
+    world.good(&["cancel", &id]).await;
+    world.ended(&id).await;
+    let url = busy_at_first(world.good(&["status", &id, "--json"]).await).await;
+    let done = finish(wfg(&["watch", &id, "--server", &url]), "").await;
+    assert_eq!(done.code, Some(1), "{}\n{}", done.out, done.err);
+    in_order(&done.err, &["502", "the server answers again"]);
+    in_order(&done.out, &[&format!("flow: 1 job, workflow {id}"), "flow was cancelled"]);
 }

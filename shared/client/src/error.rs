@@ -11,7 +11,7 @@ use serde_json::Value;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ClientError {
-    /// The server's URL or the token can't be used; nothing was sent.
+    /// The server's URL can't be used; nothing was sent.
     #[error("{url} can't be used: {reason}")]
     BadServer {
         /// The URL, without its password.
@@ -19,6 +19,12 @@ pub enum ClientError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The token can't be sent in a header; nothing was sent. The text doesn't contain the token.
+    #[error(
+        "the token can't be used: it has a line end, a control character or a character outside ASCII, which a header \
+         can't carry"
+    )]
+    BadToken,
     /// Something of the request can't be sent.
     #[error("`{what}` can't be sent: {reason}")]
     BadRequest {
@@ -119,7 +125,7 @@ impl ClientError {
             }
             // 500 is a gateway's word for a function that broke off; the server itself says 503.
             Self::Refused { status, code, .. } => matches!(status, 429 | 502 | 503 | 504) || code == "http_500",
-            Self::BadServer { .. } | Self::BadRequest { .. } | Self::Unreadable { .. } => false,
+            Self::BadServer { .. } | Self::BadToken | Self::BadRequest { .. } | Self::Unreadable { .. } => false,
         }
     }
 }

@@ -65,11 +65,12 @@ impl Client {
     /// A client of the server at `server_url`, which may have a path (`https://host/stage`).
     ///
     /// `token` goes along as `Bearer`. Without one, `user:password` in the URL goes along as `Basic`. Fails with
-    /// [`ClientError::BadServer`] if the URL or the token can't be used; nothing is sent yet.
+    /// [`ClientError::BadServer`] if the URL can't be used, and with [`ClientError::BadToken`] if the token can't; nothing is
+    /// sent yet.
     pub fn new(server_url: &str, token: Option<String>) -> Result<Self, ClientError> {
         let Address { url, base, basic, .. } = Address::of_server(server_url)?;
         let authorization = token.map(|token| format!("Bearer {}", token.trim())).or(basic);
-        let authorization = authorization.map(|text| secret_header(&base, &text)).transpose()?;
+        let authorization = authorization.map(|text| secret_header(&text)).transpose()?;
         let (http, proxy) = (Http::new(), proxy_for(&url));
         Ok(Self { http, proxy, base, authorization, direct: Direct::default(), gateway: None })
     }
@@ -111,11 +112,9 @@ impl fmt::Debug for Client {
     }
 }
 
-fn secret_header(base: &str, text: &str) -> Result<HeaderValue, ClientError> {
-    let mut value = HeaderValue::from_str(text).map_err(|_| ClientError::BadServer {
-        url: base.to_owned(),
-        reason: "the token has characters that a header can't carry".to_owned(),
-    })?;
+fn secret_header(text: &str) -> Result<HeaderValue, ClientError> {
+    // The user and password of a URL are in base64 here, so that only a token can fail.
+    let mut value = HeaderValue::from_str(text).map_err(|_| ClientError::BadToken)?;
     value.set_sensitive(true);
     Ok(value)
 }
