@@ -27,7 +27,7 @@ export function why(job: Job, workers: readonly WorkerInfo[], now: number): Why 
   }
   const returned = givenBack(job);
   if (returned) facts.push(`it was given back: ${line(returned.error)}`);
-  for (const paused of waiting.paused ?? []) facts.push(`${clean(paused.worker_id)} is paused: ${line(paused.reason)}`);
+  if (!pausesAreCause(waiting)) facts.push(...pauses(waiting));
   const sentence = `${clean(job.id)} has waited for ${about(now - waiting.since_ms)}: ${cause(job, waiting, workers, now)}.`;
   return { sentence, facts: [...facts, ...factsOf(job, waiting, workers)] };
 }
@@ -37,8 +37,19 @@ function givenBack(job: Job): Attempt | undefined {
   return last?.cause === "returned" ? last : undefined;
 }
 
+/** The paused workers that could run the job otherwise, with their reasons. */
+function pauses(waiting: WaitingFor): string[] {
+  return (waiting.paused ?? []).map((worker) => `${clean(worker.worker_id)} is paused: ${line(worker.reason)}`);
+}
+
+/** Whether the job waits because workers are paused: there are some, and no other online worker could run it. */
+function pausesAreCause(waiting: WaitingFor): boolean {
+  return ["no_worker", "exclusive", "missing_labels"].includes(waiting.reason) && pauses(waiting).length > 0;
+}
+
 function cause(job: Job, waiting: WaitingFor, workers: readonly WorkerInfo[], now: number): string {
   const labels = job.required_labels;
+  if (pausesAreCause(waiting)) return pauses(waiting).join("; ");
   switch (waiting.reason) {
     case "needs": {
       const open = waiting.needs ?? [];
@@ -65,9 +76,11 @@ function cause(job: Job, waiting: WaitingFor, workers: readonly WorkerInfo[], no
     }
     case "delayed": {
       const left = waiting.until_ms === undefined ? "soon" : `in ${about(waiting.until_ms - now)}`;
-      const tries = job.max_retries + 1;
+      const most = job.max_retries + 1;
       const nth = job.attempt - (job.returned ?? 0) + 1;
-      return `it ${givenBack(job) ? "was given back" : "failed"}, and is tried again ${left} (try ${nth} of ${tries})`;
+      // A job that has used more tries has budgets of its own for exit codes, lost attempts or timeouts.
+      const total = nth > most ? "" : ` of ${most}`;
+      return `it ${givenBack(job) ? "was given back" : "failed"}, and is tried again ${left} (try ${nth}${total})`;
     }
   }
 }

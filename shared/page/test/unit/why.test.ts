@@ -76,6 +76,8 @@ test("a delay says when and which try", () => {
     text(waits),
     "deploy has waited for 12 s: it failed, and is tried again in 7 s (try 2 of 3).\nthe last try failed: exit code 1",
   );
+  const more = job({ reason: "delayed", until_ms: NOW + 7000 }, [], { attempt: 3, error: "exit code 75" });
+  assert.match(text(more), /in 7 s \(try 4\)/);
 });
 
 test("no worker, and exclusive ones only", () => {
@@ -96,9 +98,11 @@ test("paused workers, secrets and attempts that were given back are named", () =
   });
   assert.equal(
     text(waits, [worker("w1", [], null, { paused: "no disk" })]),
-    "deploy has waited for 12 s: no worker is online.\nonly a worker whose token allows its secrets takes it: KEY\n" +
-      "it was given back: no disk\nw1 is paused: no disk\\u{202e}\nstart one: wfg worker",
+    "deploy has waited for 12 s: w1 is paused: no disk\\u{202e}.\nonly a worker whose token allows its secrets takes it: KEY\n" +
+      "it was given back: no disk\nstart one: wfg worker",
   );
+  const busy = job({ reason: "busy", busy: 1, paused: [{ worker_id: "w1", reason: "no disk" }] });
+  assert.match(text(busy, [worker("w2", [], "train")]), /is busy\.\nw1 is paused: no disk\n/);
 });
 
 test("a job that doesn't wait has no reason", () => {
