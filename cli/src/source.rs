@@ -106,8 +106,9 @@ impl Source {
     }
 }
 
-/// A definition without the places of its jobs in the text, which a name may move.
+/// A definition without the places of its jobs and notes in the text, which a name may move.
 fn without_places(mut definition: Definition) -> Definition {
+    definition.notes.iter_mut().for_each(|note| note.at = None);
     definition.jobs.iter_mut().for_each(|job| job.at = None);
     definition
 }
@@ -154,6 +155,7 @@ mod tests {
             "jobs:\n  a: {run: x}\n",
             "jobs:\n  a:\n    run: |\n      x\n      y",
             "{jobs: {a: {run: x}}}",
+            "{on: push, jobs: {a: {run: x}}}",
             "---\njobs: {a: {run: x}}\n",
             "# a comment {\njobs: {a: {run: \"{\"}}\n",
         ] {

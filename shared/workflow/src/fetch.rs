@@ -29,14 +29,15 @@ wfg_src=$JOB_DIR/src; export wfg_src
 "#;
 
 /// Refuses a machine without git, or with one that doesn't read settings from its environment. Then removes the worker's own
-/// variables that name a repository, and turns off prompts, and schemes that run programs or read local files.
+/// variables that name a repository, and turns off prompts, and schemes that run programs or read local files. Git's messages are read
+/// below, so they are in English.
 const PREPARE: &str = r#"wfg_fail() { printf 'checkout: %s\n' "$1" >&2; exit EXIT_CODE; }
 command -v git >/dev/null || wfg_fail 'this machine has no git; require a label that only machines with git have'
 [ "$(GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=wfg.set GIT_CONFIG_VALUE_0=1 git config wfg.set)" = 1 ] ||
 wfg_fail "git 2.31 or newer is needed, and this machine has $(git --version)"
 unset $(git rev-parse --local-env-vars)
 GIT_TERMINAL_PROMPT=0 GIT_ASKPASS= GIT_SSH_COMMAND=${GIT_SSH_COMMAND:-ssh -oBatchMode=yes} GIT_ALLOW_PROTOCOL=https:http:ssh
-GIT_LFS_SKIP_SMUDGE=1; export GIT_TERMINAL_PROMPT GIT_ASKPASS GIT_SSH_COMMAND GIT_ALLOW_PROTOCOL GIT_LFS_SKIP_SMUDGE
+GIT_LFS_SKIP_SMUDGE=1 LC_ALL=C LANGUAGE=C; export LC_ALL LANGUAGE GIT_TERMINAL_PROMPT GIT_ASKPASS GIT_SSH_COMMAND GIT_ALLOW_PROTOCOL GIT_LFS_SKIP_SMUDGE
 "#;
 
 /// Fetches the commit. A server that refuses a commit by its id is asked for the refs, then for all branches and tags. `$wfg_how` has

@@ -65,6 +65,18 @@ async fn repository_refs_and_files_are_those_of_git() {
 }
 
 #[tokio::test]
+async fn all_workflow_files_are_listed_however_many_pages_they_take() {
+    for kind in KINDS {
+        let setting = Setting::with_token(kind).await;
+        let names: Vec<String> = (0..120).map(|n| format!(".wfg/{n:03}.yml")).collect();
+        let many: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), CI)).collect();
+        let commit = setting.pushes(&many).await;
+        let listed = setting.forges.files(&setting.link, &commit).await.expect("told");
+        assert!(listed.iter().map(|file| &file.path).eq(&names), "{kind:?}: {} files", listed.len());
+    }
+}
+
+#[tokio::test]
 async fn changed_files_are_told_and_what_cannot_be_known_is_unknown() {
     for kind in KINDS {
         let setting = Setting::with_token(kind).await;

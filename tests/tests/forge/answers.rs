@@ -25,6 +25,8 @@ async fn each_refusal_of_the_forge_has_its_meaning() {
     };
     let slow = vec![("retry-after", "30".to_owned())];
     assert_eq!(wait(tells(Fault::Answers(429, slow)).await), Some(Duration::from_secs(30)));
+    let never = vec![("retry-after", "99999999999".to_owned())];
+    assert_eq!(wait(tells(Fault::Answers(503, never)).await), Some(Duration::from_hours(1)));
     let resets = (Millis::now().0 / 1000 + 600).to_string();
     let limit = |name, value: &str| (name, value.to_owned());
     let nothing_left = vec![

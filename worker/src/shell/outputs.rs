@@ -14,7 +14,7 @@ const DIRECTIVE: &[u8] = b"::set-output ";
 const BOM: &[u8] = BYTE_ORDER_MARK.as_bytes();
 /// The longest directive line: all outputs that a job may give, with a name.
 const LONGEST_LINE: usize = limits::OUTPUTS_PER_JOB + 1024;
-/// Once the values have this size together, later ones are dropped: they are over the limit.
+/// Once the values have this size together, other outputs and longer values are dropped: they are over the limit.
 const MAX_TOTAL: usize = 4 * limits::OUTPUTS_PER_JOB;
 const LONGEST_FILE: u64 = 16 * 1024 * 1024;
 
@@ -92,9 +92,12 @@ impl Scanner {
             format!("line {line} of the standard output gives an output that is not UTF-8: {text}")
         })?;
         let output = outputs::from_stdout_line(text, line).map_err(|error| error.to_string())?;
-        // More than MAX_TOTAL, or one output more than allowed, is over the limit whatever follows, and will be refused for that.
-        if let Some((name, value)) = output.filter(|_| self.total < MAX_TOTAL && self.outputs.len() <= limits::OUTPUTS)
-        {
+        // Over MAX_TOTAL, or with one output more than allowed, only shorter values of known outputs can still bring it within the limit.
+        let is_full = self.total >= MAX_TOTAL || self.outputs.len() > limits::OUTPUTS;
+        let is_kept = |name: &str, value: &str| {
+            !is_full || self.outputs.get(name).is_some_and(|known| value.len() <= known.len())
+        };
+        if let Some((name, value)) = output.filter(|(name, value)| is_kept(name, value)) {
             self.total += value.len();
             self.total -= self.outputs.insert(name, value).map_or(0, |replaced| replaced.len());
         }
@@ -193,6 +196,19 @@ mod tests {
         let outputs = scan(text.as_bytes(), 8192).expect("each line is good");
         assert_eq!(outputs.len(), limits::OUTPUTS + 1);
         assert!(outputs::check_size(&outputs).is_err());
+    }
+
+    #[test]
+    fn later_values_bring_outputs_back_within_the_limit() {
+        let value = "x".repeat(limits::OUTPUTS_PER_JOB);
+        let long: String = (0..6).map(|n| format!("::set-output o{n}={value}\n")).collect();
+        let short: String = (0..6).map(|n| format!("::set-output o{n}=short\n")).collect();
+        let outputs = scan(format!("{long}{short}").as_bytes(), 8192).expect("each line is good");
+        assert!(
+            outputs.values().all(|value| value == "short") && outputs::check_size(&outputs).is_ok(),
+            "{}",
+            outputs.len()
+        );
     }
 
     #[test]

@@ -27,7 +27,8 @@ enum Rerun {
 }
 
 impl<P: ForgeStore> Forges<'_, P> {
-    /// Approves one commit of a pull request from a fork. Returns the delivery that stands for it, or `None` if it was approved before.
+    /// Approves one commit of a pull request from a fork. Returns the delivery that stands for it, or `None` if it was approved before
+    /// and isn't held again.
     ///
     /// # Errors
     /// [`EngineError::HeadMoved`] if the pull request is at another commit; [`EngineError::LabelsNotAllowed`] if the caller's token
@@ -63,17 +64,17 @@ impl<P: ForgeStore> Forges<'_, P> {
         self.store_new(name, incoming).await.map(Some)
     }
 
-    /// Notes that a commit was approved. Returns false if it was before.
+    /// Notes that a commit was approved. Returns false if it was before, and isn't held again, as after a change of the base.
     async fn note_approval(self, link: &Link, number: u64, commit: &CommitId) -> Result<bool> {
         let note = |record: &mut RefRecord| {
-            let known = record.approved.contains(commit);
-            if !known {
+            let is_held = record.held.take_if(|held| held == commit).is_some();
+            let is_new = !record.approved.contains(commit);
+            if is_new {
                 record.approved.push(commit.clone());
                 let over = record.approved.len().saturating_sub(KEPT);
                 record.approved.drain(..over);
-                record.held = record.held.take().filter(|held| held != commit);
             }
-            (!known, !known)
+            (is_new || is_held, is_new || is_held)
         };
         self.change_ref(link, &Subject::Pull(number), note).await
     }

@@ -176,6 +176,11 @@ impl<P: ForgeStore + AuditStore + RunStore + JobStore + ArtifactStore + WorkerRe
                 })))
             }
             Signal::PullRequest { number, head, .. } => self.decide_pull(link, delivery, number, head.as_ref()).await,
+            // The rule is that of the base, and the name alone ties it to the branch whose head the forge is asked for.
+            Signal::MergeGroup { name, base_ref, .. } if !name.is_of_queue_for(&base_ref) => {
+                let reason = format!("{name} is no branch of a merge queue for {base_ref}");
+                Ok(Some(DeliveryOutcome::ignored(reason)))
+            }
             Signal::MergeGroup { name, head, base, base_ref, actor } => {
                 let push = Push {
                     name: name.clone(),
@@ -254,7 +259,7 @@ impl<P: ForgeStore + AuditStore + RunStore + JobStore + ArtifactStore + WorkerRe
             (decision, *record != before)
         };
         let decision = self.change_ref(link, &subject, decide).await?;
-        self.follow(link, delivery, decision, change).await
+        self.follow(link, delivery, decision, change, false).await
     }
 
     async fn decide_pull(
@@ -281,14 +286,18 @@ impl<P: ForgeStore + AuditStore + RunStore + JobStore + ArtifactStore + WorkerRe
         let observed = Observed { id: &id, receipt: &receipt, before: None, after, answer: Some(&pull.head), looks };
         let decide = |record: &mut RefRecord| {
             let before = record.clone();
-            (record.decide_pull(observed, &pull.base_ref, now), *record != before)
+            let decision = record.decide_pull(observed, &pull.base_ref, now);
+            // Approved before this delivery was handled. If only the base is another, whose rule may give more, somebody approves again.
+            let is_new = before.head.as_ref() != Some(&pull.head);
+            let approved = pull.fork && is_new && record.approved.contains(&pull.head);
+            ((decision, approved), *record != before)
         };
-        let decision = self.change_ref(link, &Subject::Pull(number), decide).await?;
+        let (decision, approved) = self.change_ref(link, &Subject::Pull(number), decide).await?;
         let actor = match &delivery.incoming.signal {
             Signal::PullRequest { actor, .. } => actor.clone(),
             _ => pull.author.clone(),
         };
-        self.follow(link, delivery, decision, change_of_pull(pull, actor)).await
+        self.follow(link, delivery, decision, change_of_pull(pull, actor), approved).await
     }
 
     async fn decide_start(
@@ -316,23 +325,24 @@ impl<P: ForgeStore + AuditStore + RunStore + JobStore + ArtifactStore + WorkerRe
             None => (record.accept(observed, now), true),
         };
         let decision = self.change_ref(link, &change.subject, accept).await?;
-        self.follow(link, delivery, decision, change).await
+        self.follow(link, delivery, decision, change, false).await
     }
 
-    /// Acts on a decision.
+    /// Acts on a decision. `approved` is true if somebody approved the commit of a fork.
     async fn follow(
         self,
         link: &Link,
         delivery: &mut Delivery,
         decision: RefDecision,
         change: Change,
+        approved: bool,
     ) -> Result<Option<DeliveryOutcome>> {
         Ok(match decision {
             RefDecision::LookAgain => None,
             RefDecision::Repeat => Some(DeliveryOutcome::of(DeliveryState::Repeat, "this change was handled before")),
             RefDecision::Late => Some(DeliveryOutcome::of(DeliveryState::Late, "the ref had moved on")),
             RefDecision::Accepted(Acceptance { seq, at }) | RefDecision::Continues(Acceptance { seq, at }) => {
-                let start = Start { change: Change { seq, ..change }, accepted_at: at, approved: false };
+                let start = Start { change: Change { seq, ..change }, accepted_at: at, approved };
                 Some(Box::pin(self.start_files(link, delivery, start)).await?)
             }
         })

@@ -12,7 +12,7 @@ use crate::cache::Cache;
 use crate::error::{EngineError, Result};
 use crate::forge::change::{Change, Changed, Wanted, state_of_run, stem};
 use crate::forge::link::{Link, Rule};
-use crate::forge::names::{GitRef, ReportKey};
+use crate::forge::names::{GitRef, ReportKey, RepositoryKey};
 use crate::forge::ports::RepositoryFile;
 use crate::forge::records::{Delivery, DeliveryState, RefRecord, ReportChoice, ReportSource};
 use crate::forge::rights;
@@ -27,7 +27,7 @@ use crate::{Engine, Forges};
 const ANNOTATIONS: usize = 50;
 
 /// The texts of files by their blobs' ids. A blob never changes.
-pub(crate) type BlobsCache = Cache<String, Arc<str>>;
+pub(crate) type BlobsCache = Cache<(RepositoryKey, String), Arc<str>>;
 
 pub(crate) fn blobs_cache() -> BlobsCache {
     Cache::new(Duration::from_hours(24), 500)
@@ -264,12 +264,14 @@ impl<P: ForgeStore + AuditStore + RunStore + JobStore + ArtifactStore + WorkerRe
 
     async fn text(self, link: &Link, change: &Change, file: &RepositoryFile) -> Result<Arc<str>> {
         let now = self.engine.now();
-        if let Some(text) = self.engine.caches.blobs.get(&file.blob, now) {
+        // Each forge says itself what a blob's id is, so none decides about the files of another.
+        let blob = (link.key.clone(), file.blob.clone());
+        if let Some(text) = self.engine.caches.blobs.get(&blob, now) {
             return Ok(text);
         }
         let text: Arc<str> = self.port()?.file(link, &change.commit, file).await?.into();
         if !file.blob.is_empty() {
-            self.engine.caches.blobs.insert(file.blob.clone(), Arc::clone(&text), now);
+            self.engine.caches.blobs.insert(blob, Arc::clone(&text), now);
         }
         Ok(text)
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use protocol::{LabelSet, LinkName, SecretName, Secrets};
+use workflow::Problem;
 
 use crate::Forges;
 use crate::error::{EngineError, Result};
@@ -24,7 +25,7 @@ impl<P: ForgeStore> Forges<'_, P> {
     /// Adds a link from its file, or replaces the one of the same repository. The forge is asked for the repository's number.
     ///
     /// # Errors
-    /// [`EngineError::LinkFile`]; [`EngineError::LabelsNotAllowed`] and [`EngineError::SecretNotAllowed`] for what the caller's token
+    /// [`EngineError::LinkFile`], also if a link of this name is of another forge; [`EngineError::LabelsNotAllowed`] and [`EngineError::SecretNotAllowed`] for what the caller's token
     /// doesn't allow; [`EngineError::NoForges`] without a public address; [`EngineError::Forge`].
     pub async fn add(self, name: &LinkName, text: &str) -> Result<Link> {
         let file = workflow::link_from_yaml(text).map_err(EngineError::LinkFile)?;
@@ -45,6 +46,10 @@ impl<P: ForgeStore> Forges<'_, P> {
         let mut link = Link::new(name.clone(), 0, file, text.to_owned(), self.engine.now(), by);
         let found = forge.repository(&link).await?;
         (link.key.repository, link.repository) = (found.number, found.name);
+        let others = self.engine.ports.links(name).await?;
+        if let Some(other) = others.iter().find(|other| !shares_its_address(other, &link)) {
+            return Err(EngineError::LinkFile(vec![of_another_forge(other)]));
+        }
         self.engine.ports.put_link(link.clone()).await?;
         self.asks_for_failed(&link).await?;
         Ok(link)
@@ -94,4 +99,17 @@ impl<P: ForgeStore> Forges<'_, P> {
         let found = links.into_iter().find(|link| alone || repository == Some(link.repository.as_str()));
         found.ok_or_else(|| EngineError::NoLink(name.clone()))
     }
+}
+
+/// Whether deliveries for both may come to one address: they are of one forge, or `new` replaces `old`.
+fn shares_its_address(old: &Link, new: &Link) -> bool {
+    (old.forge == new.forge && old.url == new.url) || old.key == new.key
+}
+
+fn of_another_forge(link: &Link) -> Problem {
+    let (name, page) = (link.name(), link.page());
+    let message = format!(
+        "the link `{name}` has {page}, which is of another forge; deliveries of one link come from one forge, so choose another name"
+    );
+    Problem { code: "another_forge", message, path: "forge".to_owned(), at: None }
 }

@@ -100,6 +100,8 @@ pub struct BadRef(String);
 
 const BRANCH: &str = "refs/heads/";
 const TAG: &str = "refs/tags/";
+/// How the branches of merge queues begin.
+const QUEUE: &str = "gh-readonly-queue/";
 /// The longest name of a ref, in bytes.
 const LONGEST: usize = 1024;
 
@@ -152,7 +154,14 @@ impl GitRef {
     /// True for a branch that a merge queue made. A push to it starts nothing: the queue has its own event.
     #[must_use]
     pub fn is_of_queue(&self) -> bool {
-        self.branch().is_some_and(|name| name.starts_with("gh-readonly-queue/"))
+        self.branch().is_some_and(|name| name.starts_with(QUEUE))
+    }
+
+    /// True for a branch that the merge queue of this branch made.
+    #[must_use]
+    pub fn is_of_queue_for(&self, base: &Self) -> bool {
+        let entry = self.branch().and_then(|name| name.strip_prefix(QUEUE)?.strip_prefix(base.branch()?));
+        entry.is_some_and(|entry| entry.starts_with('/'))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use engine::EngineError;
 use engine::forge::event::{ExternalId, PullAction, Signal};
-use engine::forge::names::{EventName, ReportKey, RepositoryKey, Subject};
+use engine::forge::names::{EventName, GitRef, ReportKey, RepositoryKey, Subject};
 use engine::forge::records::DeliveryState::{Accepted, Failed, Held, Ignored};
 
 use crate::world::{CI, World, commit, link};
@@ -30,6 +30,37 @@ async fn nothing_of_a_fork_runs_before_its_commit_is_approved() {
     assert!(world.claim("linux,untrusted").await.is_some());
     let again = world.engine.forges().approve(&link(), None, 12, &commit('B')).await.expect("known");
     assert!(again.is_none());
+}
+
+#[tokio::test]
+async fn an_approval_before_the_pull_requests_own_delivery_counts_for_it() {
+    let world = World::linked().await;
+    world.pull_at(12, 'B', true);
+    world.engine.forges().approve(&link(), None, 12, &commit('B')).await.expect("approved").expect("stored");
+    world.drain().await;
+    assert_eq!(world.workflows().await.len(), 0, "its own delivery hasn't come in yet");
+    assert_eq!(world.pull(12, 'B').await.state, Accepted);
+    assert_eq!(world.workflows().await.len(), 1);
+}
+
+/// The rule of another base may give more than the person saw who approved.
+#[tokio::test]
+async fn a_commit_whose_base_is_changed_waits_again_and_can_be_approved_again() {
+    let world = World::linked().await;
+    world.file('B', "ci", &CI.replace("branches: [main]}\nconcurrency", "branches: [main, x2]}\nconcurrency"));
+    world.pull_at(12, 'B', true);
+    world.pull(12, 'B').await;
+    let approve = async || world.engine.forges().approve(&link(), None, 12, &commit('B')).await.expect("known");
+    assert!(approve().await.is_some());
+    world.drain().await;
+    assert_eq!(world.workflows().await.len(), 1);
+    let base = GitRef::of_branch("x2").expect("a branch");
+    world.forge.state().pulls.get_mut(&12).expect("it is there").base_ref = base;
+    assert_eq!(world.pull(12, 'B').await.state, Held);
+    assert!(approve().await.is_some());
+    world.drain().await;
+    assert_eq!(world.workflows().await.len(), 2);
+    assert!(approve().await.is_none());
 }
 
 #[tokio::test]

@@ -274,3 +274,23 @@ async fn delivery_with_a_known_id_and_another_commit_is_a_push_of_its_own() {
     }
     assert_eq!(world.runs().await, "BC");
 }
+
+/// Whoever has the webhook secret and may push a branch would get the rights of the base that they name.
+#[tokio::test]
+async fn entry_of_a_merge_queue_counts_only_on_a_branch_of_the_queue_of_its_base() {
+    let world = World::linked().await;
+    world.file('B', "ci", "on: merge_group\njobs: {test: {labels: linux, run: make}}\n");
+    let group = async |branch: &str| {
+        let name = GitRef::of_branch(branch).expect("a branch");
+        world.at(&name, 'B');
+        let (head, base, actor) = (commit('B'), commit('A'), "mallory".to_owned());
+        world.deliver(Signal::MergeGroup { name, head, base, base_ref: main(), actor }, None).await.state
+    };
+    for branch in ["mine", "gh-readonly-queue/x/pr-1-0", "gh-readonly-queue/main", "gh-readonly-queue/mainline/pr-1-0"]
+    {
+        assert_eq!(group(branch).await, Ignored, "{branch}");
+    }
+    assert_eq!(world.workflows().await.len(), 0);
+    assert_eq!(group("gh-readonly-queue/main/pr-1-0").await, Accepted);
+    assert_eq!(world.workflows().await.len(), 1);
+}

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use engine::EngineError;
 use engine::forge::ports::FailedDelivery;
 
 use crate::world::{LINK, World, link};
@@ -63,6 +64,22 @@ async fn app_with_two_repositories_is_asked_once_and_about_linked_ones_alone() {
     world.drain().await;
     let state = world.forge.state();
     assert_eq!((state.asked_since.len(), state.again.clone()), (1, vec!["a again".to_owned(), "b again".to_owned()]));
+}
+
+/// All deliveries of a link are checked and read as those of one forge.
+#[tokio::test]
+async fn link_takes_no_repository_of_another_forge() {
+    let world = app().await;
+    let other = LINK.replace(
+        "forge: github\nrepository: acme/app",
+        "forge: gitea\nurl: https://git.example.com\nrepository: acme/other",
+    );
+    match world.engine.forges().add(&link(), &other).await {
+        Err(EngineError::LinkFile(problems)) => {
+            assert!(problems[0].message.contains("https://github.com/acme/app"), "{problems:?}");
+        }
+        other => panic!("{other:?}"),
+    }
 }
 
 #[tokio::test]

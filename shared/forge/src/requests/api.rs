@@ -61,13 +61,17 @@ pub(crate) fn failure(answer: &Answer, now: Millis) -> ForgeError {
     }
 }
 
-/// How long the forge wants to be left alone: `Retry-After`, or until its hour begins anew.
+/// The longest that a forge is left alone: GitHub counts requests by the hour.
+const LONGEST_PAUSE: Duration = Duration::from_hours(1);
+
+/// How long the forge wants to be left alone: `Retry-After`, or until its hour begins anew. At most [`LONGEST_PAUSE`]: a proxy
+/// before the forge may answer anything.
 fn retry_after(answer: &Answer, now: Millis) -> Option<Duration> {
-    if let Some(seconds) = answer.number("retry-after") {
-        return Some(Duration::from_secs(seconds));
-    }
-    let resets_at = left(answer).filter(|left| left.requests == 0)?.resets_at;
-    Some(resets_at.since(now))
+    let asked = match answer.number("retry-after") {
+        Some(seconds) => Duration::from_secs(seconds),
+        None => left(answer).filter(|left| left.requests == 0)?.resets_at.since(now),
+    };
+    Some(asked.min(LONGEST_PAUSE))
 }
 
 /// What the forge says is left of its limit.

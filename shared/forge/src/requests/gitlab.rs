@@ -15,7 +15,10 @@ use super::http::{Answer, Call};
 use super::states::{DESCRIPTION, cut, gitlab};
 
 const COMPARED: usize = 300;
-const PULLED: usize = 3000;
+/// GitLab itself keeps at most 1,000 files of a merge request, and doesn't say that there are more.
+const PULLED: usize = 1000;
+/// The pages of `.wfg` that are read. More files than these pages have are refused anyway.
+const TREE_PAGES: usize = 10;
 const PAGE: usize = 100;
 
 #[derive(Deserialize)]
@@ -158,8 +161,17 @@ impl Asking<'_> {
     }
 
     pub(crate) async fn gitlab_files(&self, commit: &CommitId) -> Result<Vec<RepositoryFile>, ForgeError> {
-        let call = Call::get(format!("{}/repository/tree?path=.wfg&ref={commit}&per_page={PAGE}", self.project()?));
-        let entries = self.found::<Vec<Entry>>(call).await?.unwrap_or_default();
+        let mut entries: Vec<Entry> = Vec::new();
+        for page in 1..=TREE_PAGES {
+            let path =
+                format!("{}/repository/tree?path=.wfg&ref={commit}&per_page={PAGE}&page={page}", self.project()?);
+            let more = self.found::<Vec<Entry>>(Call::get(path)).await?.unwrap_or_default();
+            let is_last = more.len() < PAGE;
+            entries.extend(more);
+            if is_last {
+                break;
+            }
+        }
         let is_workflow = |entry: &Entry| entry.kind == "blob" && is_workflow_name(&entry.path);
         let file = |entry: Entry| RepositoryFile { path: entry.path, blob: entry.id, size: None };
         let mut files: Vec<RepositoryFile> = entries.into_iter().filter(is_workflow).map(file).collect();
