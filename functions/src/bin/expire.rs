@@ -24,8 +24,10 @@ async fn main() -> Result<(), Error> {
 async fn handle(engine: &Engine<Aws>, event: Value) -> Result<SqsBatchResponse, Error> {
     let mut response = SqsBatchResponse::default();
     if event.get("Records").is_none() {
-        let overdue = engine.timers().sweep().await?;
+        // Each is done whatever becomes of the other.
+        let overdue = engine.timers().sweep().await;
         let forges = engine.ports().wake_forge_if_overdue().await?;
+        let overdue = overdue?;
         tracing::info!(overdue, forges, "swept");
         return Ok(response);
     }

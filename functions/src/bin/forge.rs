@@ -39,7 +39,7 @@ async fn handle(engine: &Engine<Aws>, forges: &Forges, event: Value) -> Result<V
     if !round.failed
         && let Some(next) = engine.forges().next_due().await?
     {
-        engine.ports().wake_forge_at(next).await?;
+        engine.ports().wake_forge_after_round(next).await?;
     }
     Ok(Value::Null)
 }

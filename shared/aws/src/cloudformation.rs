@@ -15,7 +15,7 @@ const VERSION: &str = "2010-05-15";
 
 /// The tokens and the audit log of a stack. With them, the person who deployed it creates the first token.
 ///
-/// Needs `cloudformation:DescribeStackResources`, and `dynamodb:GetItem`, `PutItem`, `Query` and `DeleteItem` on the table.
+/// Needs `cloudformation:ListStackResources`, and `dynamodb:GetItem`, `PutItem`, `Query` and `DeleteItem` on the table.
 ///
 /// # Errors
 /// If there is no such stack, or its table can't be used.
@@ -31,14 +31,25 @@ pub async fn access_of_stack(name: &str, http: Http) -> Result<impl TokenStore +
 }
 
 /// The physical ids of a stack's resources, by their names in the template.
+///
+/// `DescribeStackResources` ends after 100 of them without saying so, and a stack has more.
 pub(crate) async fn resources(caller: &Caller, stack: &str) -> Result<BTreeMap<String, String>, StackError> {
-    let described = described(caller, "DescribeStackResources", stack).await?;
     let id = |one: &Value| {
         let is_gone = one["ResourceStatus"].as_str().is_some_and(|status| status.starts_with("DELETE_"));
         let text = |name: &str| one[name].as_str().map(str::to_owned);
         (!is_gone).then(|| Some((text("LogicalResourceId")?, text("PhysicalResourceId")?))).flatten()
     };
-    Ok(described["StackResources"].as_array().into_iter().flatten().filter_map(id).collect())
+    let mut ids = BTreeMap::new();
+    let mut next = None;
+    loop {
+        let answer = page(caller, "ListStackResources", stack, next.as_deref()).await;
+        let answer = answer.map_err(|error| of_stack(caller, stack, error))?;
+        ids.extend(answer["StackResourceSummaries"].as_array().into_iter().flatten().filter_map(id));
+        next = next_token(&answer);
+        if next.is_none() {
+            return Ok(ids);
+        }
+    }
 }
 
 /// A stack as CloudFormation describes it.
@@ -153,9 +164,7 @@ pub(crate) async fn events(
     let mut next: Option<String> = None;
     // CloudFormation answers with the newest first.
     'pages: loop {
-        let mut parameters = vec![("StackName", stack)];
-        parameters.extend(next.as_deref().map(|token| ("NextToken", token)));
-        let answer = match caller.query("cloudformation:DescribeStackEvents", VERSION, &parameters).await {
+        let answer = match page(caller, "DescribeStackEvents", stack, next.as_deref()).await {
             // An emulator may forget a stack that it has deleted.
             Err(CallError::Failed { text, .. }) if text.contains("does not exist") => break,
             answer => answer?,
@@ -166,7 +175,7 @@ pub(crate) async fn events(
             }
             events.push(event);
         }
-        next = answer["NextToken"].as_str().filter(|token| !token.is_empty()).map(str::to_owned);
+        next = next_token(&answer);
         if next.is_none() {
             break;
         }
@@ -186,11 +195,26 @@ pub(crate) async fn change(caller: &Caller, action: &str, parameters: &[(String,
 
 /// The answer to a call about one stack.
 pub(crate) async fn described(caller: &Caller, action: &str, stack: &str) -> Result<Value, StackError> {
-    let answer = caller.query(&format!("cloudformation:{action}"), VERSION, &[("StackName", stack)]).await;
+    page(caller, action, stack, None).await.map_err(|error| of_stack(caller, stack, error))
+}
+
+/// A page of the answer to a call about one stack: the first, or the one of this token.
+async fn page(caller: &Caller, action: &str, stack: &str, token: Option<&str>) -> Result<Value, CallError> {
+    let mut parameters = vec![("StackName", stack)];
+    parameters.extend(token.map(|token| ("NextToken", token)));
+    caller.query(&format!("cloudformation:{action}"), VERSION, &parameters).await
+}
+
+fn next_token(answer: &Value) -> Option<String> {
+    answer["NextToken"].as_str().filter(|token| !token.is_empty()).map(str::to_owned)
+}
+
+/// The error of a call about one stack.
+fn of_stack(caller: &Caller, stack: &str, error: CallError) -> StackError {
     let none = || StackError::NoStack { stack: stack.to_owned(), region: caller.region.clone() };
-    answer.map_err(|error| match error {
+    match error {
         CallError::Failed { text, .. } if text.contains("does not exist") => none(),
         CallError::Absent { .. } => none(),
         other => other.into(),
-    })
+    }
 }

@@ -16,6 +16,9 @@ const MAX_DELAY_SECS: i32 = 900;
 /// A timer that is due later than this has no message, which would cost a send, a delivery and an invocation. Most runs have ended by then.
 const MESSAGE_WITHIN: Duration = Duration::from_mins(1);
 
+/// When to look again for what is due after a round over all that was due.
+const STILL_DUE: Duration = Duration::from_secs(2);
+
 /// The delay of a timer's message. `None`: the sweep finds the timer when it is due.
 fn message_delay(at: Millis, now: Millis) -> Option<Duration> {
     Some(at.since(now)).filter(|delay| *delay <= MESSAGE_WITHIN)
@@ -60,6 +63,16 @@ impl Aws {
             Some(delay) => self.send(&QueueMessage::ForgesDue, delay).await,
             None => Ok(()),
         }
+    }
+
+    /// As [`Self::wake_forge_at`], after a round over all that was due. What is due still may have no record any more, and only the
+    /// index names it, so that a round at once would find nothing again.
+    ///
+    /// # Errors
+    /// The queue doesn't answer.
+    pub async fn wake_forge_after_round(&self, next: Millis) -> Stored<()> {
+        let now = Millis::now();
+        self.wake_forge_at(if next <= now { now + STILL_DUE } else { next }).await
     }
 
     /// Sends a message that is delivered after `delay`, rounded up to whole seconds so that it never arrives early.

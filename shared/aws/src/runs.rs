@@ -25,7 +25,7 @@ use crate::update::{self, Expression};
 /// The number of items whose expiry is renewed concurrently.
 const RENEWED_AT_ONCE: usize = 32;
 /// The number of runs with an overdue timer that one read returns.
-const TIMERS: usize = 300;
+const TIMERS: usize = 10_000;
 
 impl Aws {
     async fn new_item(&self, item: NewItem) -> Stored<Item> {
@@ -219,7 +219,8 @@ impl RunStore for Aws {
         let workflow = Expression::conditions().when_is("run", "=", string(as_read.run.as_str()));
         let (workflow, control) = match as_read.ended {
             Some(end) => {
-                let ended = workflow.when_is("ended", "=", value(end)?);
+                // Not the whole of it: an older version wrote fewer fields.
+                let ended = workflow.when_is("ended.at", "=", number(end.at.0));
                 (ended, Expression::conditions().when_exists("pk"))
             }
             None => (workflow.when_absent("ended"), Expression::conditions().when_is("state", "=", string("new"))),

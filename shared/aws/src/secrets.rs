@@ -1,8 +1,10 @@
 //! Secrets in the Parameter Store, encrypted there: one parameter each, below the stack's path.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use aws_config::SdkConfig;
+use aws_config::timeout::TimeoutConfig;
 use aws_sdk_ssm::operation::delete_parameter::DeleteParameterError;
 use aws_sdk_ssm::types::ParameterType;
 use engine::ports::{SecretStore, Stored};
@@ -13,6 +15,9 @@ use crate::config::Config;
 use crate::error::{corrupt, unavailable};
 use crate::stack::{self, StackError};
 
+/// The time for one answer, and for one with its repetitions. A claim may read several sets of secrets, and the functions end after 29 s.
+const ANSWER_TIME: Duration = Duration::from_secs(2);
+const CALL_TIME: Duration = Duration::from_secs(5);
 /// The maximum number of names in one call.
 const NAMES: usize = 10;
 
@@ -28,7 +33,9 @@ impl Parameters {
     #[must_use]
     pub fn from_config(config: &Config, settings: &SdkConfig) -> Option<Self> {
         let path = config.secrets_path.as_deref()?;
-        Some(Self::new(aws_sdk_ssm::Client::new(settings), path))
+        let time = TimeoutConfig::builder().operation_attempt_timeout(ANSWER_TIME).operation_timeout(CALL_TIME).build();
+        let settings = aws_sdk_ssm::config::Builder::from(settings).timeout_config(time).build();
+        Some(Self::new(aws_sdk_ssm::Client::from_conf(settings), path))
     }
 
     fn new(client: aws_sdk_ssm::Client, path: &str) -> Self {

@@ -173,7 +173,7 @@ pub trait RunStore: Send + Sync {
     fn control(&self, run: &RunKey, how: Consistency) -> impl Future<Output = Stored<Option<Control>>> + Send;
     /// Updates a run's control record.
     fn update_control(&self, run: &RunKey, update: RunUpdate) -> impl Future<Output = Stored<Updated<Control>>> + Send;
-    /// Returns active runs whose timer is firing or was due by `by`, earliest first, up to a few hundred.
+    /// Returns active runs whose timer is firing or was due by `by`, earliest first, up to some hundreds, or some thousands on AWS.
     /// Eventually consistent.
     fn timers_due(&self, by: Millis) -> impl Future<Output = Stored<Vec<RunKey>>> + Send;
     /// Keeps all records of a run for [`protocol::limits::RETENTION`] from now on. The run has not been started; the

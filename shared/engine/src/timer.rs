@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use futures::future::try_join_all;
+use futures::future::join_all;
 use protocol::Millis;
 
 use crate::Timers;
@@ -79,10 +79,13 @@ impl<P: RunStore + Dispatcher> Timers<'_, P> {
     pub async fn sweep(self) -> Result<usize> {
         let now = self.engine.now();
         let late = self.engine.ports.timers_due(now - LATE).await?;
+        let mut failed = Ok(());
         for some in late.chunks(AT_ONCE) {
-            try_join_all(some.iter().map(|run| self.engine.ports.send_timer(run, now, self.engine.now()))).await?;
+            // One that can't be sent keeps no other from being sent.
+            let sent = join_all(some.iter().map(|run| self.engine.ports.send_timer(run, now, self.engine.now()))).await;
+            failed = sent.into_iter().fold(failed, Result::and);
         }
-        Ok(late.len())
+        Ok(failed.map(|()| late.len())?)
     }
 
     /// Sends the first timer message of a run. The run is open even if this fails; the sweep sends the message again.

@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use protocol::text::{BYTE_ORDER_MARK, bytes_without_mark};
-use protocol::{Outputs, limits, outputs};
+use protocol::{OutputName, Outputs, limits, outputs};
 
 use crate::executor::Failure;
 
@@ -94,7 +94,7 @@ impl Scanner {
         let output = outputs::from_stdout_line(text, line).map_err(|error| error.to_string())?;
         // Over MAX_TOTAL, or with one output more than allowed, only shorter values of known outputs can still bring it within the limit.
         let is_full = self.total >= MAX_TOTAL || self.outputs.len() > limits::OUTPUTS;
-        let is_kept = |name: &str, value: &str| {
+        let is_kept = |name: &OutputName, value: &str| {
             !is_full || self.outputs.get(name).is_some_and(|known| value.len() <= known.len())
         };
         if let Some((name, value)) = output.filter(|(name, value)| is_kept(name, value)) {

@@ -43,7 +43,7 @@ pub struct Report {
 /// Compares a stack with the template. `ignored` has differences that are known, such as `JobsTable.BillingMode` or
 /// `*.RetentionInDays`: they are listed as not checked.
 ///
-/// Needs `cloudformation:DescribeStacks` and `DescribeStackResources`, and the calls that `live` makes, all of which only read.
+/// Needs `cloudformation:DescribeStacks` and `ListStackResources`, and the calls that `live` makes, all of which only read.
 ///
 /// # Errors
 /// If there is no such stack, or a call was refused or failed.

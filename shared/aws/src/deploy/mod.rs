@@ -237,7 +237,7 @@ impl Stacks {
         let mut urls = Vec::new();
         while let Some(page) = pages.next().await {
             let page = page.map_err(|error| StackError::failed("listing the pools' queues", &error))?;
-            urls.extend(page.queue_urls.unwrap_or_default());
+            urls.extend(page.queue_urls.unwrap_or_default().into_iter().filter(|url| is_of_pool(url, &prefix)));
         }
         for url in urls {
             let deleted = queues.delete_queue().queue_url(&url).send().await;
@@ -246,6 +246,13 @@ impl Stacks {
         }
         Ok(())
     }
+}
+
+/// Whether a queue is that of a pool: its name ends with the pool's id. Others that begin with the prefix are of a stack that is named
+/// so.
+fn is_of_pool(url: &str, prefix: &str) -> bool {
+    let pool = url.rsplit('/').next().and_then(|name| name.strip_prefix(prefix));
+    pool.is_some_and(|pool| pool.len() == 32 && pool.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
 /// Refuses a change of a stack that can't be changed.
@@ -291,6 +298,16 @@ fn failed(stack: &Stack, change: &'static str, events: &[Event]) -> StackError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn queues_of_another_stack_are_not_those_of_a_pool() {
+        let url = |name: &str| format!("https://sqs.eu-central-1.amazonaws.com/1/{name}");
+        let of_pool = |name: &str| is_of_pool(&url(name), "a-pool-");
+        assert!(of_pool("a-pool-0123456789abcdef0123456789abcdef"));
+        for other in ["a-pool-test-batches", "a-pool-test-pool-0123456789abcdef0123456789abcdef", "a-pool-0123"] {
+            assert!(!of_pool(other), "{other}");
+        }
+    }
 
     fn event(resource: &str, status: &str, reason: &str) -> Event {
         let text = |text: &str| text.to_owned();
