@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use aws_config::SdkConfig;
+use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_sdk_ssm::operation::delete_parameter::DeleteParameterError;
 use aws_sdk_ssm::types::ParameterType;
@@ -15,9 +16,9 @@ use crate::config::Config;
 use crate::error::{corrupt, unavailable};
 use crate::stack::{self, StackError};
 
-/// The time for one answer, and for one with its repetitions. A claim may read several sets of secrets, and the functions end after 29 s.
+/// The time for one answer, and how often it is asked for. A claim may read several sets of secrets, and the functions end after 29 s.
 const ANSWER_TIME: Duration = Duration::from_secs(2);
-const CALL_TIME: Duration = Duration::from_secs(5);
+const TRIES: u32 = 3;
 /// The maximum number of names in one call.
 const NAMES: usize = 10;
 
@@ -33,8 +34,9 @@ impl Parameters {
     #[must_use]
     pub fn from_config(config: &Config, settings: &SdkConfig) -> Option<Self> {
         let path = config.secrets_path.as_deref()?;
-        let time = TimeoutConfig::builder().operation_attempt_timeout(ANSWER_TIME).operation_timeout(CALL_TIME).build();
-        let settings = aws_sdk_ssm::config::Builder::from(settings).timeout_config(time).build();
+        let time = TimeoutConfig::builder().operation_attempt_timeout(ANSWER_TIME).build();
+        let retries = RetryConfig::standard().with_max_attempts(TRIES);
+        let settings = aws_sdk_ssm::config::Builder::from(settings).timeout_config(time).retry_config(retries).build();
         Some(Self::new(aws_sdk_ssm::Client::from_conf(settings), path))
     }
 
