@@ -116,7 +116,7 @@ impl Tried<'_> {
 
     /// Tables and buckets are kept and named, and queues of pools are gone.
     fn deletes(&self, table: &str) -> Result<()> {
-        let queue = format!("{}-pool-tried", self.stack);
+        let queue = format!("{}-pool-{}", self.stack, "0".repeat(32));
         self.emulator.aws(&["sqs", "create-queue", "--queue-name", &queue])?;
         let output = self.wfg(&["delete", self.stack, "--yes"])?;
         let text = said(&output);
