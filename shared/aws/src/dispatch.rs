@@ -24,6 +24,10 @@ fn message_delay(at: Millis, now: Millis) -> Option<Duration> {
     Some(at.since(now)).filter(|delay| *delay <= MESSAGE_WITHIN)
 }
 
+fn after_a_round(next: Millis, now: Millis) -> Millis {
+    if next <= now { now + STILL_DUE } else { next }
+}
+
 impl Dispatcher for Aws {
     async fn send_ticket(&self, queue: &PoolQueue, ticket: Ticket) -> Stored<()> {
         match self.queues.send_message().queue_url(&queue.url).message_body(ticket.text()).send().await {
@@ -71,8 +75,7 @@ impl Aws {
     /// # Errors
     /// The queue doesn't answer.
     pub async fn wake_forge_after_round(&self, next: Millis) -> Stored<()> {
-        let now = Millis::now();
-        self.wake_forge_at(if next <= now { now + STILL_DUE } else { next }).await
+        self.wake_forge_at(after_a_round(next, Millis::now())).await
     }
 
     /// Sends a message that is delivered after `delay`, rounded up to whole seconds so that it never arrives early.
@@ -97,5 +100,12 @@ mod tests {
         assert_eq!(message_delay(now + Duration::from_secs(30), now), Some(Duration::from_secs(30)));
         assert_eq!(message_delay(now + MESSAGE_WITHIN, now), Some(MESSAGE_WITHIN));
         assert_eq!(message_delay(now + MESSAGE_WITHIN + Duration::from_millis(1), now), None);
+    }
+
+    #[test]
+    fn what_is_due_still_after_a_round_is_not_looked_for_at_once() {
+        let (now, second) = (Millis(1_000_000), Duration::from_secs(1));
+        assert_eq!([now - second, now].map(|next| after_a_round(next, now)), [now + STILL_DUE; 2]);
+        assert_eq!(after_a_round(now + second, now), now + second);
     }
 }

@@ -122,6 +122,12 @@ impl PoolId {
         }
         Self(half(&hash.finalize()).into())
     }
+
+    /// Whether a text has the form of a pool's id: 32 lower-case hexadecimal digits.
+    #[must_use]
+    pub fn is_one(text: &str) -> bool {
+        text.len() == 32 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    }
 }
 
 /// The name of a group: `j#<name>` of jobs, `r#<name>` of runs, with a comma and a hash of the values of inputs if the name

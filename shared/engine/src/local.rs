@@ -111,11 +111,9 @@ impl<P: LocalWork + ForgeStore + RunStore + JobStore + WorkerRegistry + Dispatch
         loop {
             let mut due = self.engine.ports.timers_due(self.engine.now()).await?;
             due.retain(|run| !unmoved.contains(run));
-            if due.is_empty() && unmoved.is_empty() {
-                return Ok(self.engine.ports.next_timer().await?);
-            }
             if due.is_empty() {
-                return Ok(Some(self.engine.now() + UNREADABLE_AGAIN));
+                let again = self.engine.now() + UNREADABLE_AGAIN;
+                return if unmoved.is_empty() { Ok(self.engine.ports.next_timer().await?) } else { Ok(Some(again)) };
             }
             for run in due {
                 if !self.fire_timer(&run).await? {

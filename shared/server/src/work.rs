@@ -65,8 +65,11 @@ pub async fn follow_forges<P: Local>(engine: Engine<P>, signals: Arc<Signals>) {
     let mut again = AGAIN;
     loop {
         changes.mark_unchanged();
-        let wait = if let Some(wait) = run_due(&engine, &signals, &mut again).await {
+        let (did, nothing_due_for) = run_due(&engine, &signals).await;
+        if did || nothing_due_for.is_some() {
             again = AGAIN;
+        }
+        let wait = if let Some(wait) = nothing_due_for {
             wait
         } else {
             // What failed is due as before, so changes don't shorten this wait.
@@ -87,23 +90,25 @@ pub async fn follow_forges<P: Local>(engine: Engine<P>, signals: Arc<Signals>) {
     }
 }
 
-/// Handles what is due at forges. Returns how long nothing is due then, or `None` if something failed, which may be due as before.
-/// Resets `again`, the delay after the next failure, if something was handled.
-async fn run_due<P: Local>(engine: &Engine<P>, signals: &Signals, again: &mut Duration) -> Option<Duration> {
+/// Handles what is due at forges. Returns whether something was handled, and how long nothing is due then; `None` if something failed,
+/// which may be due as before.
+async fn run_due<P: Local>(engine: &Engine<P>, signals: &Signals) -> (bool, Option<Duration>) {
+    let mut did = false;
     let due = async {
         let round = engine.forges().run_due().await?;
-        if round.did {
+        did = round.did;
+        if did {
             signals.may_be_ready();
-            *again = AGAIN;
         }
         let next = engine.forges().next_due().await?;
         let wait = next.map_or(FORGES, |at| at.since(engine.now()).clamp(SHORTEST, FORGES));
         Ok::<_, EngineError>((!round.failed).then_some(wait))
     };
-    due.await.unwrap_or_else(|error| {
+    let nothing_due_for = due.await.unwrap_or_else(|error| {
         tracing::error!(%error, "following forges failed; retrying");
         None
-    })
+    });
+    (did, nothing_due_for)
 }
 
 /// Fires the timers of all open runs once, in case one was lost, and then each timer when it is due.
@@ -183,17 +188,7 @@ mod tests {
         let key = DeliveryKey::new(LinkName::new("acme").expect("a name"), NOW, random());
         let signal = Signal::PullRequest { number: 1, action: PullAction::Closed, head: None, actor: "bob".to_owned() };
         let incoming = Incoming { id: "one".to_owned(), repository: 7, name: "acme/app".to_owned(), signal };
-        let delivery = Delivery {
-            key: key.clone(),
-            incoming,
-            state: DeliveryState::New,
-            reason: None,
-            commit: None,
-            workflows: Vec::new(),
-            looks: 0,
-            due: Some(NOW),
-        };
-        engine.ports().put_delivery(delivery).await.expect("memory answers");
+        engine.ports().put_delivery(Delivery::new(key.clone(), incoming)).await.expect("memory answers");
         key
     }
 

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use aws_config::SdkConfig;
-use engine::ids::random;
+use engine::ids::{PoolId, random};
 use engine::ports::{AuditStore, TokenStore};
 use fetch::Http;
 
@@ -251,8 +251,7 @@ impl Stacks {
 /// Whether a queue is that of a pool: its name ends with the pool's id. Others that begin with the prefix are of a stack that is named
 /// so.
 fn is_of_pool(url: &str, prefix: &str) -> bool {
-    let pool = url.rsplit('/').next().and_then(|name| name.strip_prefix(prefix));
-    pool.is_some_and(|pool| pool.len() == 32 && pool.bytes().all(|byte| byte.is_ascii_hexdigit()))
+    url.rsplit('/').next().and_then(|name| name.strip_prefix(prefix)).is_some_and(PoolId::is_one)
 }
 
 /// Refuses a change of a stack that can't be changed.
@@ -297,13 +296,15 @@ fn failed(stack: &Stack, change: &'static str, events: &[Event]) -> StackError {
 
 #[cfg(test)]
 mod tests {
+    use protocol::LabelSet;
+
     use super::*;
 
     #[test]
     fn queues_of_another_stack_are_not_those_of_a_pool() {
         let url = |name: &str| format!("https://sqs.eu-central-1.amazonaws.com/1/{name}");
         let of_pool = |name: &str| is_of_pool(&url(name), "a-pool-");
-        assert!(of_pool("a-pool-0123456789abcdef0123456789abcdef"));
+        assert!(of_pool(&format!("a-pool-{}", PoolId::of(&LabelSet::default()).as_str())));
         for other in ["a-pool-test-batches", "a-pool-test-pool-0123456789abcdef0123456789abcdef", "a-pool-0123"] {
             assert!(!of_pool(other), "{other}");
         }

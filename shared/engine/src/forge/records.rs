@@ -72,6 +72,16 @@ pub struct Delivery {
     pub due: Option<Millis>,
 }
 
+impl Delivery {
+    /// A delivery that has just come in, and is due.
+    #[must_use]
+    pub fn new(key: DeliveryKey, incoming: Incoming) -> Self {
+        let due = Some(key.at);
+        let (state, reason, commit, workflows) = (DeliveryState::New, None, None, Vec::new());
+        Self { key, incoming, state, reason, commit, workflows, looks: 0, due }
+    }
+}
+
 /// What became of a delivery.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, strum::Display, strum::EnumString, strum::AsRefStr,

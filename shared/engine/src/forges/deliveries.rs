@@ -48,17 +48,7 @@ impl<P: ForgeStore> Forges<'_, P> {
     pub(super) async fn store_new(self, name: &LinkName, incoming: Incoming) -> Result<DeliveryKey> {
         let now = self.engine.now();
         let key = DeliveryKey::new(name.clone(), now, self.engine.random());
-        let delivery = Delivery {
-            key: key.clone(),
-            incoming,
-            state: DeliveryState::New,
-            reason: None,
-            commit: None,
-            workflows: Vec::new(),
-            looks: 0,
-            due: Some(now),
-        };
-        self.engine.ports.put_delivery(delivery).await?;
+        self.engine.ports.put_delivery(Delivery::new(key.clone(), incoming)).await?;
         Ok(key)
     }
 

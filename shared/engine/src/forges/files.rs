@@ -26,7 +26,7 @@ use crate::{Engine, Forges};
 /// Annotations of a file that isn't valid.
 const ANNOTATIONS: usize = 50;
 
-/// The texts of files by their blobs' ids. A blob never changes.
+/// The texts of files by their repositories and blobs' ids. A blob never changes.
 pub(crate) type BlobsCache = Cache<(RepositoryKey, String), Arc<str>>;
 
 pub(crate) fn blobs_cache() -> BlobsCache {

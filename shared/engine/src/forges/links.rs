@@ -25,8 +25,8 @@ impl<P: ForgeStore> Forges<'_, P> {
     /// Adds a link from its file, or replaces the one of the same repository. The forge is asked for the repository's number.
     ///
     /// # Errors
-    /// [`EngineError::LinkFile`], also if a link of this name is of another forge; [`EngineError::LabelsNotAllowed`] and [`EngineError::SecretNotAllowed`] for what the caller's token
-    /// doesn't allow; [`EngineError::NoForges`] without a public address; [`EngineError::Forge`].
+    /// [`EngineError::LinkFile`], also if a link of this name is of another forge; [`EngineError::LabelsNotAllowed`] and
+    /// [`EngineError::SecretNotAllowed`] for what the caller's token doesn't allow; [`EngineError::NoForges`] without a public address; [`EngineError::Forge`].
     pub async fn add(self, name: &LinkName, text: &str) -> Result<Link> {
         let file = workflow::link_from_yaml(text).map_err(EngineError::LinkFile)?;
         let forge = self.port()?;
